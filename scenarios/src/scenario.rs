@@ -1,0 +1,174 @@
+//! A scenario as the simulator takes it: profiles looked up, counts expanded, every name checked.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::nat::{NatBehavior, NatReboot};
+
+/// What happens in one simulation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scenario {
+    /// The slug it is called by.
+    pub name: String,
+    /// What it shows, in one line.
+    pub about: String,
+    /// The specifications it is about, such as `RFC 4787 §4.1`.
+    pub spec: Vec<String>,
+    /// Virtual time it takes.
+    pub duration: Duration,
+    /// The servers on the internet.
+    pub server: ServerSetup,
+    /// Private networks, an outer one always before those behind it.
+    pub networks: Vec<Network>,
+    /// Who takes part.
+    pub actors: Vec<Actor>,
+    /// What happens when, in order of time.
+    pub steps: Vec<Step>,
+    /// What must come of it.
+    pub expect: Expect,
+}
+
+/// The machine that runs the signaling and STUN server, on the internet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerSetup {
+    /// Its address. Signaling listens on TCP 8787, STUN on UDP 3478.
+    pub address: Ipv4Addr,
+    /// Its link to the internet.
+    pub link: Link,
+    /// Time between the server's WebSocket pings.
+    pub heartbeat: Duration,
+}
+
+/// One direction of a link; both directions of a host's or a NAT's link are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Time a packet takes, whole milliseconds.
+    pub latency: Duration,
+    /// Further time, uniformly from zero to this, drawn for each packet, whole milliseconds. It re-orders no flow.
+    pub jitter: Duration,
+    /// Lost packets in a million. A lost TCP segment comes later, as after a retransmission.
+    pub loss_ppm: u32,
+    /// UDP datagrams in a million that arrive twice.
+    pub duplicate_ppm: u32,
+    /// UDP datagrams in a million that are overtaken by later ones.
+    pub reorder_ppm: u32,
+    /// Bits a second; `None` is no limit.
+    pub bandwidth_bps: Option<u64>,
+}
+
+/// A private network behind a NAT.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Network {
+    /// What steps call it.
+    pub name: String,
+    /// The network its NAT's outside is in; `None` is the internet.
+    pub behind: Option<usize>,
+    /// The NAT's external addresses, at least one.
+    pub external: Vec<Ipv4Addr>,
+    /// The NAT's internal address.
+    pub gateway: Ipv4Addr,
+    /// The profile it was made of, for people.
+    pub profile: String,
+    /// What the NAT does; `None` is a router that translates nothing (its hosts have public addresses).
+    pub nat: Option<NatBehavior>,
+    /// The NAT's link to the outer network.
+    pub link: Link,
+}
+
+/// Somebody who takes part, on a host of their own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Actor {
+    /// What steps and reports call them; also the name of their host.
+    pub name: String,
+    /// The network their host is in, an index into [`Scenario::networks`]; `None` is the internet.
+    pub network: Option<usize>,
+    /// Their host's address there.
+    pub address: Ipv4Addr,
+    /// Their host's link to that network.
+    pub link: Link,
+    /// The room they join.
+    pub room: String,
+    /// When they join; `None` waits for a `join` step.
+    pub joins: Option<Duration>,
+    /// Real WebRTC connections if true; with false only the signaling is played.
+    pub webrtc: bool,
+}
+
+/// Something that is done at a given time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// Virtual time.
+    pub at: Duration,
+    /// What is done.
+    pub action: Action,
+    /// The line of the scenario file, from 1.
+    pub line: usize,
+}
+
+/// An index into [`Scenario::actors`].
+pub type ActorIndex = usize;
+/// An index into [`Scenario::networks`].
+pub type NetworkIndex = usize;
+
+/// A machine that can lose power or be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// The server's.
+    Server,
+    /// An actor's.
+    Actor(ActorIndex),
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// An actor that is not there joins its room.
+    Join(ActorIndex),
+    /// An actor says `leave`, closes its connections and goes.
+    Leave(ActorIndex),
+    /// An actor's signaling connection breaks without a close frame; the client reconnects with its backoff.
+    Drop(ActorIndex),
+    /// An actor sends a text message on each of its open data channels.
+    Say(ActorIndex, String),
+    /// An actor hangs up on another, which ends the pair; the offerer offers again.
+    Hangup(ActorIndex, ActorIndex),
+    /// An actor restarts ICE with another.
+    IceRestart(ActorIndex, ActorIndex),
+    /// A machine dies at once: nothing leaves it, not even a FIN.
+    PowerLoss(Machine),
+    /// A machine that is down starts again; an actor joins again.
+    Boot(Machine),
+    /// The server closes every connection with 1001 and ends.
+    Shutdown,
+    /// A NAT loses all its mappings.
+    NatReboot(NetworkIndex, NatReboot),
+    /// No packet passes between any machine of the first list and any of the second. With `one_way` only those from the first to the second are stopped.
+    Partition {
+        /// One side.
+        from: Vec<Machine>,
+        /// The other side.
+        to: Vec<Machine>,
+        /// Whether the way back stays open.
+        one_way: bool,
+    },
+    /// All partitions end.
+    Heal,
+    /// A machine's link changes.
+    Link(Machine, Link),
+    /// The link of a network's NAT changes.
+    NetworkLink(NetworkIndex, Link),
+}
+
+/// What must come of a scenario, beside what every run must keep to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Expect {
+    /// Pairs of actors that must not be connected by WebRTC at the end, because their NATs forbid it. Every other pair of actors that are
+    /// in one room at the end must be. The list must agree with what follows from the NATs.
+    pub unconnected: Vec<(ActorIndex, ActorIndex)>,
+    /// Names of the probes that must have been hit, such as `mapping-expired`.
+    pub probes: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! The deterministic world: network, NATs, hosts, peers, faults, events and the oracles that judge them.
