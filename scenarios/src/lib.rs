@@ -1,7 +1,30 @@
 //! What happens in a simulation: scenario files and their schema.
+//!
+//! A scenario is a TOML file, documented in `README.md`. It goes one way: text → `file` (the keys as they are written) → `expand` (profiles
+//! and names looked up, counts expanded, addresses assigned, everything checked) → [`Scenario`], which the simulator takes.
+//!
+//! ```
+//! let scenario = scenarios::load("mesh-3")?;
+//! assert_eq!(scenario.actors.len(), 3);
+//! # Ok::<(), scenarios::Error>(())
+//! ```
 
+mod address;
+mod assign;
+mod error;
+mod expand;
+mod file;
+mod load;
 mod nat;
+mod profile;
 mod scenario;
+mod shipped;
+mod story;
+mod table;
+mod value;
 
+pub use error::{Error, Problem};
+pub use load::{load, parse};
 pub use nat::*;
 pub use scenario::*;
+pub use shipped::{Profile, Shipped, profile, profiles, shipped};

@@ -113,7 +113,7 @@ pub type ActorIndex = usize;
 pub type NetworkIndex = usize;
 
 /// A machine that can lose power or be cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Machine {
     /// The server's.

@@ -117,7 +117,6 @@ macro_rules! net_impl {
                 }
             }
 
-            #[derive(Debug)]
             pub struct Listener(imp::TcpListener);
 
             impl $crate::net::Listener for Listener {
@@ -133,7 +132,6 @@ macro_rules! net_impl {
                 }
             }
 
-            #[derive(Debug)]
             pub struct Udp(imp::UdpSocket);
 
             impl $crate::net::Udp for Udp {

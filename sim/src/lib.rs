@@ -1,1 +1,17 @@
 //! The deterministic world: network, NATs, hosts, peers, faults, events and the oracles that judge them.
+//!
+//! The way of the data is one: scenario → [`world`] → [`event`]s → oracles, timeline and hash. Nothing reads the world's insides after
+//! the run, and nothing but the world and its peers writes events.
+
+pub mod entropy;
+pub mod event;
+pub mod fabric;
+pub mod hash;
+pub mod host;
+pub mod oracle;
+pub mod peer;
+pub mod reachability;
+pub mod run;
+pub mod socket;
+mod stage;
+pub mod world;

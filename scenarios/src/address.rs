@@ -1,0 +1,243 @@
+//! Who has which address: given ones are kept, the others are assigned, none is given twice.
+//!
+//! The internet is made of ranges that no real host has (RFC 5737 documentation, RFC 2544 benchmarking), so that an address of a simulation
+//! is known by sight. The *n*th actor or network of a scenario is given the host number 9 + *n* where it is free, in whatever range: the actor
+//! with 192.168.1.12 at home is the third.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use crate::value::Subnet;
+
+/// Hosts on the internet.
+const HOSTS: Subnet = Subnet::new(Ipv4Addr::new(203, 0, 113, 0), 24);
+/// External addresses of NATs on the internet.
+const NATS: Subnet = Subnet::new(Ipv4Addr::new(198, 51, 100, 0), 24);
+/// Both, where there are too many for those.
+const OVERFLOW: Subnet = Subnet::new(Ipv4Addr::new(198, 18, 0, 0), 16);
+/// Public networks, of the size of the first.
+const PUBLIC_NETWORKS: [Subnet; 2] =
+    [Subnet::new(Ipv4Addr::new(192, 0, 2, 0), 24), Subnet::new(Ipv4Addr::new(198, 19, 0, 0), 16)];
+
+/// The server, unless a file says otherwise.
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+/// RFC 1918 and RFC 6598.
+const PRIVATE: [Subnet; 4] = [
+    Subnet::new(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Subnet::new(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Subnet::new(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Subnet::new(Ipv4Addr::new(100, 64, 0, 0), 10),
+];
+
+/// The host number of the first actor and of the first network.
+const FIRST: u32 = 10;
+
+/// Whether every address of a subnet is private.
+pub(crate) fn is_private(subnet: Subnet) -> bool {
+    PRIVATE.iter().any(|range| subnet.within(*range))
+}
+
+/// Whether a host on the internet may have the address.
+pub(crate) fn is_public(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    let special = first == 0 || first == 127 || first >= 224 || (first, second) == (169, 254);
+    !special && !PRIVATE.iter().any(|range| range.contains(address))
+}
+
+/// Whether every address of a subnet may be on the internet.
+pub(crate) fn is_public_subnet(subnet: Subnet) -> bool {
+    is_public(subnet.address(0))
+        && is_public(subnet.address(subnet.size() - 1))
+        && !PRIVATE.iter().any(|range| range.overlaps(subnet))
+}
+
+/// The inside of a NAT, unless its profile says otherwise: the first of the usual home ranges that none of the outer ones overlaps.
+pub(crate) fn home(outer: &[Subnet]) -> Option<Subnet> {
+    (1..=254)
+        .map(|third| Subnet::new(Ipv4Addr::new(192, 168, third, 0), 24))
+        .find(|subnet| !outer.iter().any(|outer| outer.overlaps(*subnet)))
+}
+
+/// Where addresses have to differ: the internet, or the inside of one NAT.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    /// `None` is the internet.
+    subnet: Option<Subnet>,
+    /// Who has what.
+    taken: BTreeMap<Ipv4Addr, String>,
+    /// The internet's ranges that public networks have.
+    routed: Vec<Subnet>,
+    /// The number to try next where the wanted one is not to be had. No address is ever given back, so this never goes back.
+    next: u32,
+    /// The same for [`HOSTS`] and [`NATS`], from their ends.
+    last: [u32; 2],
+}
+
+/// What an address on the internet is for, which decides its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Host,
+    Nat,
+}
+
+impl Realm {
+    pub(crate) fn internet() -> Self {
+        Self {
+            subnet: None,
+            taken: BTreeMap::new(),
+            routed: Vec::new(),
+            next: 1,
+            last: [HOSTS.size() - 2, NATS.size() - 2],
+        }
+    }
+
+    /// The inside of a router, which has the first address itself.
+    pub(crate) fn inside(subnet: Subnet, router: &str) -> Self {
+        let mut taken = BTreeMap::new();
+        taken.insert(subnet.address(1), format!("the router of `{router}`"));
+        Self { subnet: Some(subnet), taken, routed: Vec::new(), next: 2, last: [0; 2] }
+    }
+
+    /// Keeps a given address for somebody.
+    ///
+    /// # Errors
+    /// Why nobody, or not this one, can have it here.
+    pub(crate) fn reserve(&mut self, address: Ipv4Addr, who: &str) -> Result<(), String> {
+        match self.subnet {
+            Some(subnet) => {
+                let last = subnet.size() - 1;
+                match subnet.number(address) {
+                    None => return Err(format!("{address} is not in the subnet {subnet} of that network")),
+                    Some(number) if number == 0 || number == last => {
+                        return Err(format!("{address} is not for a host: it is the first or the last of {subnet}"));
+                    }
+                    Some(_) => {}
+                }
+            }
+            None if !is_public(address) => {
+                return Err(format!("{address} is not an address of the internet; one such as 203.0.113.7 would be"));
+            }
+            None => {
+                if let Some(subnet) = self.routed.iter().find(|subnet| subnet.contains(address)) {
+                    return Err(format!("{address} is in {subnet}, the subnet of a network"));
+                }
+            }
+        }
+        match self.taken.get(&address) {
+            Some(owner) if owner != who => Err(format!("{address} is that of {owner} already")),
+            Some(_) => Ok(()),
+            None => {
+                self.taken.insert(address, who.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the `index`th actor or network an address; `None` if there is none left.
+    pub(crate) fn assign(&mut self, index: usize, purpose: Use, who: &str) -> Option<Ipv4Addr> {
+        let wanted = u32::try_from(index).ok()?.checked_add(FIRST)?;
+        let address = match self.subnet {
+            Some(subnet) => self.free(subnet, wanted).or_else(|| self.next_free(subnet))?,
+            None => {
+                let range = if purpose == Use::Host { HOSTS } else { NATS };
+                let last = self.free(range, wanted).or_else(|| self.last_free(range, purpose));
+                last.or_else(|| self.next_free(OVERFLOW))?
+            }
+        };
+        self.taken.insert(address, who.to_owned());
+        Some(address)
+    }
+
+    fn next_free(&mut self, subnet: Subnet) -> Option<Ipv4Addr> {
+        let found = (self.next..subnet.size() - 1).find_map(|number| Some((number, self.free(subnet, number)?)));
+        self.next = found.map_or(subnet.size(), |(number, _)| number + 1);
+        found.map(|(_, address)| address)
+    }
+
+    fn last_free(&mut self, range: Subnet, purpose: Use) -> Option<Ipv4Addr> {
+        let last = self.last[purpose as usize];
+        let found = (1..=last).rev().find_map(|number| Some((number, self.free(range, number)?)));
+        self.last[purpose as usize] = found.map_or(0, |(number, _)| number - 1);
+        found.map(|(_, address)| address)
+    }
+
+    /// The address with that number, if a host may have it and none has.
+    fn free(&self, subnet: Subnet, number: u32) -> Option<Ipv4Addr> {
+        let address = subnet.address(number);
+        let fits = number > 0 && number < subnet.size() - 1;
+        let routed = self.routed.iter().any(|routed| routed.contains(address));
+        (fits && !routed && !self.taken.contains_key(&address)).then_some(address)
+    }
+
+    /// Gives a public network the part of the internet that it wants.
+    ///
+    /// # Errors
+    /// Why it cannot have it.
+    pub(crate) fn route(&mut self, subnet: Subnet) -> Result<(), String> {
+        if !is_public_subnet(subnet) {
+            return Err(format!(
+                "{subnet} is not public, as the subnet of an `open` network is; 192.0.2.0/24 would be"
+            ));
+        }
+        if let Some(other) = self.routed.iter().find(|other| other.overlaps(subnet)) {
+            return Err(format!("{subnet} overlaps {other}, the subnet of another `open` network"));
+        }
+        if let Some((address, owner)) = self.taken.iter().find(|(address, _)| subnet.contains(**address)) {
+            return Err(format!("{subnet} contains {address}, the address of {owner}"));
+        }
+        self.routed.push(subnet);
+        Ok(())
+    }
+
+    /// Gives a public network a part of the internet; `None` if there is none left.
+    pub(crate) fn route_any(&mut self) -> Option<Subnet> {
+        let whole = PUBLIC_NETWORKS[0].size();
+        let parts = PUBLIC_NETWORKS
+            .into_iter()
+            .flat_map(|range| (0..range.size() / whole).map(move |part| Subnet::new(range.address(part * whole), 24)));
+        parts.into_iter().find(|part| self.route(*part).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nth_gets_the_number_9_plus_n_where_it_is_free() {
+        let mut realm = Realm::inside(Subnet::new(Ipv4Addr::new(192, 168, 1, 0), 24), "home");
+        assert_eq!(realm.reserve(Ipv4Addr::new(192, 168, 1, 11), "`cam`"), Ok(()));
+        let mut assign = |index| realm.assign(index, Use::Host, "").map(|address| address.octets()[3]);
+        assert_eq!(assign(0), Some(10));
+        assert_eq!(assign(1), Some(2), "11 is taken");
+        assert_eq!(assign(300), Some(3), "310 is outside");
+    }
+
+    #[test]
+    fn a_network_is_full_when_every_host_number_is_taken() {
+        let mut realm = Realm::inside(Subnet::new(Ipv4Addr::new(10, 0, 0, 0), 29), "home");
+        let given: Vec<_> = (0..9).map_while(|index| realm.assign(index, Use::Host, "")).collect();
+        assert_eq!(given.len(), 5, "8 without network, router and broadcast");
+    }
+
+    #[test]
+    fn what_a_public_network_has_is_not_given_to_others() {
+        let mut realm = Realm::internet();
+        assert_eq!(realm.route(NATS), Ok(()));
+        assert_eq!(realm.assign(0, Use::Nat, ""), Some(Ipv4Addr::new(198, 18, 0, 1)));
+        assert!(realm.reserve(NATS.address(7), "").is_err());
+        assert!(realm.route(NATS).is_err());
+    }
+
+    #[test]
+    fn the_internet_overflows_into_the_benchmark_range() {
+        let mut realm = Realm::internet();
+        assert_eq!(realm.assign(0, Use::Nat, ""), Some(Ipv4Addr::new(198, 51, 100, 10)));
+        assert_eq!(realm.assign(0, Use::Host, ""), Some(Ipv4Addr::new(203, 0, 113, 10)));
+        assert_eq!(realm.assign(0, Use::Nat, ""), Some(Ipv4Addr::new(198, 51, 100, 254)), "10 is taken");
+        let hosts: Vec<_> = (0..254).filter_map(|_| realm.assign(500, Use::Host, "")).collect();
+        assert_eq!(hosts[252..], [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(198, 18, 0, 1)]);
+        assert_eq!(realm.assign(500, Use::Nat, ""), Some(Ipv4Addr::new(198, 51, 100, 253)));
+    }
+}

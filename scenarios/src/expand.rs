@@ -1,0 +1,356 @@
+//! From a file as it is written to the scenario that the simulator takes.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::address;
+use crate::assign::assign;
+use crate::error::{Problems, instead, quote};
+use crate::file::{ActorEntry, External, File, Joins, LinkEntry};
+use crate::nat::NatBehavior;
+use crate::profile::NatKeys;
+use crate::scenario::{Actor, Link, Network, Scenario, ServerSetup};
+use crate::shipped::{Profile, profile, profile_names};
+use crate::story;
+use crate::table::Lined;
+use crate::value::{Subnet, show};
+
+/// Links into the internet, unless a file says otherwise.
+const LINK: Link = Link {
+    latency: Duration::from_millis(10),
+    jitter: Duration::ZERO,
+    loss_ppm: 0,
+    duplicate_ppm: 0,
+    reorder_ppm: 0,
+    bandwidth_bps: None,
+};
+/// Links inside a home or an office, unless a file says otherwise.
+const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
+/// Time between the server's pings, unless a file says otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// The room of who names none.
+const ROOM: &str = "demo";
+/// Actors at most: what the internet of [`address`] has room for.
+const ACTORS_MAX: usize = 50_000;
+/// NATs in a row at most.
+const DEPTH_MAX: usize = 8;
+
+/// Names that are not free, since steps and messages use them.
+pub(crate) const SERVER: &str = "server";
+const INTERNET: &str = "internet";
+
+/// A private network before it has addresses.
+pub(crate) struct Net<'a> {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    pub(crate) profile: &'a Profile,
+    pub(crate) nat: Option<NatBehavior>,
+    pub(crate) behind: Option<&'a Lined<String>>,
+    pub(crate) subnet: Option<&'a Lined<Subnet>>,
+    pub(crate) external: Option<&'a Lined<External>>,
+    pub(crate) link: &'a LinkEntry,
+}
+
+/// What the expansion has found out about who there is.
+#[derive(Default)]
+pub(crate) struct Cast {
+    pub(crate) networks: Vec<Network>,
+    pub(crate) network_names: BTreeMap<String, usize>,
+    pub(crate) actors: Vec<Actor>,
+    /// Names of actors and of groups.
+    pub(crate) actor_names: BTreeMap<String, Range<usize>>,
+    /// Where each actor is described.
+    pub(crate) actor_lines: Vec<usize>,
+    /// Addresses after reboots, by the number of the step in the file.
+    pub(crate) new_addresses: BTreeMap<usize, Ipv4Addr>,
+}
+
+/// Expands a file; `None` if anything does not fit together, which has been reported then.
+pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
+    let duration = file.duration.value;
+    if duration.is_zero() {
+        problems.report(file.duration.line, "`duration`: nothing happens in 0s");
+    }
+    let link = file.link.over(LINK);
+    let profiles = look_up_profiles(file, problems);
+    let nets = sort(nets(file, &profiles, problems)?, problems)?;
+    let network_names: BTreeMap<String, usize> =
+        nets.iter().enumerate().map(|(index, net)| (net.name.clone(), index)).collect();
+    let cast = Cast { network_names, ..Cast::default() };
+    let cast = add_actors(file, link, &profiles, cast, problems);
+    if !problems.none() {
+        return None;
+    }
+    let server = ServerSetup {
+        address: file.server.address.as_ref().map_or(address::SERVER, |address| address.value),
+        link: file.server.link.over(link),
+        heartbeat: file.server.heartbeat.as_ref().map_or(HEARTBEAT, |heartbeat| heartbeat.value),
+    };
+    let cast = assign(file, &nets, link, &server, cast, problems)?;
+    let (steps, expect) = story::tell(file, &cast, &server, problems);
+    problems.none().then(|| Scenario {
+        name: file.name.clone(),
+        about: file.about.clone(),
+        spec: file.spec.clone(),
+        duration,
+        server,
+        networks: cast.networks,
+        actors: cast.actors,
+        steps,
+        expect,
+    })
+}
+
+/// The profiles that a file uses, by name.
+fn look_up_profiles(file: &File, problems: &Problems) -> BTreeMap<String, Profile> {
+    let mut profiles = BTreeMap::new();
+    let own = file.actors.iter().filter_map(|actor| actor.value.nat.as_ref());
+    for name in file.networks.iter().map(|network| &network.value.nat).chain(own) {
+        match profile(&name.value) {
+            Some(profile) => {
+                profiles.insert(name.value.clone(), profile);
+            }
+            None => {
+                let instead = instead(&name.value, "profiles", profile_names());
+                problems.report(name.line, format!("unknown NAT profile {}{instead}", quote(&name.value)));
+            }
+        }
+    }
+    profiles
+}
+
+/// Every network, those that actors have of their own among them, in order of the file.
+fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &Problems) -> Option<Vec<Net<'a>>> {
+    const NO_LINK: &LinkEntry = &LinkEntry::NONE;
+    let mut nets = Vec::new();
+    let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+    let mut add = |net: Net<'a>| {
+        if net.name == INTERNET {
+            problems.report(net.line, format!("`{INTERNET}` is the name of the internet itself: choose another"));
+        }
+        match lines.get(&net.name) {
+            Some(first) => {
+                problems.report(net.line, format!("a second network `{}`: the first is on line {first}", net.name))
+            }
+            None => {
+                lines.insert(net.name.clone(), net.line);
+                nets.push(net);
+            }
+        }
+    };
+    for Lined { value: network, .. } in &file.networks {
+        let Some(profile) = profiles.get(&network.nat.value) else { continue };
+        add(Net {
+            name: network.name.value.0.clone(),
+            line: network.name.line,
+            profile,
+            nat: behavior(profile, network.overrides.as_ref(), problems),
+            behind: network.behind.as_ref(),
+            subnet: network.subnet.as_ref(),
+            external: network.external.as_ref(),
+            link: &network.link,
+        });
+    }
+    let mut made = 0;
+    for Lined { value: actor, .. } in &file.actors {
+        let Some(profile) = actor.nat.as_ref().and_then(|nat| profiles.get(&nat.value)) else { continue };
+        let nat = behavior(profile, actor.overrides.as_ref(), problems);
+        if nat.is_none() {
+            if let Some(behind) = &actor.behind {
+                problems.report(behind.line, open_behind(&actor.name.value.0));
+            }
+            continue;
+        }
+        made += actor.count.as_ref().map_or(1, |count| count.value as usize);
+        if made > ACTORS_MAX {
+            problems.report(actor.name.line, format!("more than {ACTORS_MAX} actors"));
+            break;
+        }
+        for name in names(actor) {
+            add(Net {
+                name,
+                line: actor.name.line,
+                profile,
+                nat: nat.clone(),
+                behind: actor.behind.as_ref(),
+                subnet: None,
+                external: None,
+                link: NO_LINK,
+            });
+        }
+    }
+    problems.none().then_some(nets)
+}
+
+fn open_behind(name: &str) -> String {
+    format!("`{name}` is `open`, so it is on the internet: leave `behind` away")
+}
+
+/// What a NAT of that profile with those overrides does.
+fn behavior(profile: &Profile, overrides: Option<&Lined<NatKeys>>, problems: &Problems) -> Option<NatBehavior> {
+    let Some(mut behavior) = profile.behavior.clone() else {
+        if let Some(overrides) = overrides {
+            let message = format!("`override`: `{}` has no NAT, so there is nothing to override", profile.name);
+            problems.report(overrides.line, message);
+        }
+        return None;
+    };
+    if let Some(overrides) = overrides {
+        overrides.value.apply(&mut behavior);
+    }
+    Some(behavior)
+}
+
+/// The names of the actors that an entry makes.
+fn names(actor: &ActorEntry) -> impl Iterator<Item = String> + '_ {
+    let name = &actor.name.value.0;
+    let one = actor.count.is_none().then(|| name.clone());
+    let many =
+        actor.count.iter().flat_map(move |count| (1..=count.value).map(move |number| format!("{name}-{number}")));
+    one.into_iter().chain(many)
+}
+
+/// Puts every network after the one it is behind, otherwise in order of the file.
+fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
+    let names: BTreeMap<&str, usize> = nets.iter().enumerate().map(|(index, net)| (net.name.as_str(), index)).collect();
+    let mut outer = Vec::with_capacity(nets.len());
+    for net in &nets {
+        outer.push(match net.behind {
+            None => None,
+            Some(behind) if net.nat.is_none() => {
+                problems.report(behind.line, open_behind(&net.name));
+                None
+            }
+            Some(behind) => {
+                let found = names.get(behind.value.as_str()).copied();
+                if found.is_none() {
+                    problems.report(behind.line, unknown("network", &behind.value, names.keys().copied()));
+                }
+                found
+            }
+        });
+    }
+    let mut depths = Vec::with_capacity(nets.len());
+    for (index, net) in nets.iter().enumerate() {
+        let mut chain = vec![index];
+        while let Some(next) = chain.last().and_then(|last| outer[*last]) {
+            chain.push(next);
+            let line = net.behind.map_or(net.line, |behind| behind.line);
+            if next == index {
+                let way: Vec<String> = chain.iter().map(|index| format!("`{}`", nets[*index].name)).collect();
+                let message =
+                    format!("{}: NATs in a ring; the outermost must have no `behind`", way.join(" is behind "));
+                problems.report(line, message);
+                break;
+            }
+            if chain.len() > DEPTH_MAX {
+                // Behind a ring of others, or too deep.
+                problems.report(line, format!("`{}` is behind more than {} NATs in a row", net.name, DEPTH_MAX - 1));
+                break;
+            }
+        }
+        depths.push(chain.len());
+    }
+    if !problems.none() {
+        return None;
+    }
+    let mut sorted: Vec<(usize, Net<'a>)> = depths.into_iter().zip(nets).collect();
+    sorted.sort_by_key(|(depth, _)| *depth);
+    Some(sorted.into_iter().map(|(_, net)| net).collect())
+}
+
+/// Adds the actors, yet without addresses.
+fn add_actors(
+    file: &File,
+    link: Link,
+    profiles: &BTreeMap<String, Profile>,
+    mut cast: Cast,
+    problems: &Problems,
+) -> Cast {
+    let lan = file.lan.over(LAN);
+    let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+    for Lined { value: entry, .. } in &file.actors {
+        let line = entry.name.line;
+        let mut claim = |name: &str| {
+            if name == SERVER {
+                problems.report(line, format!("`{SERVER}` is the name of the server's machine: choose another"));
+            }
+            match lines.insert(name.to_owned(), line) {
+                None => true,
+                Some(first) => {
+                    problems.report(line, format!("a second actor `{name}`: the first is on line {first}"));
+                    false
+                }
+            }
+        };
+        let first = cast.actors.len();
+        let count = entry.count.as_ref().map_or(1, |count| count.value as usize);
+        if first + count > ACTORS_MAX {
+            problems.report(line, format!("more than {ACTORS_MAX} actors"));
+            return cast;
+        }
+        if let Some(network) = entry.network.as_ref().filter(|network| !cast.network_names.contains_key(&network.value))
+        {
+            let known = cast.network_names.keys().map(String::as_str);
+            problems.report(network.line, unknown("network", &network.value, known));
+        }
+        if entry.count.is_some() && !claim(&entry.name.value.0) {
+            continue;
+        }
+        // An `open` NAT of one's own is none.
+        let own = entry.nat.as_ref().and_then(|nat| profiles.get(&nat.value)?.behavior.as_ref());
+        for (number, name) in names(entry).enumerate() {
+            if !claim(&name) {
+                break;
+            }
+            let network = entry.network.as_ref().map(|network| &network.value).or(own.map(|_| &name));
+            let network = network.and_then(|network| cast.network_names.get(network).copied());
+            let joins = joins(entry, number, file.duration.value, problems);
+            cast.actor_names.insert(name.clone(), first + number..first + number + 1);
+            cast.actor_lines.push(line);
+            cast.actors.push(Actor {
+                name,
+                network,
+                address: Ipv4Addr::UNSPECIFIED,
+                link: entry.link.over(if network.is_some() { lan } else { link }),
+                room: entry.room.as_ref().map_or(ROOM, |room| &room.value).to_owned(),
+                joins,
+                webrtc: entry.webrtc,
+            });
+        }
+        if entry.count.is_some() {
+            cast.actor_names.insert(entry.name.value.0.clone(), first..cast.actors.len());
+        }
+    }
+    cast
+}
+
+/// When the actor of that number, from 0, joins.
+fn joins(entry: &ActorEntry, number: usize, duration: Duration, problems: &Problems) -> Option<Duration> {
+    let first = match entry.joins.as_ref().map(|joins| joins.value) {
+        None => Duration::ZERO,
+        Some(Joins::At(time)) => time,
+        Some(Joins::Never) => return None,
+    };
+    let every = entry.every.as_ref().map_or(Duration::ZERO, |every| every.value);
+    let time = every.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX)).saturating_add(first);
+    if time >= duration {
+        let line = entry.every.as_ref().map(|every| every.line).or(entry.joins.as_ref().map(|joins| joins.line));
+        let message = match number {
+            0 => format!("joins at {}, which is not before the end: `duration` is {}", show(time), show(duration)),
+            _ => format!("the last would join at {} or later: `duration` is {}", show(time), show(duration)),
+        };
+        // One of a group is enough.
+        if number == 0 || time - every < duration {
+            problems.report(line.unwrap_or(entry.name.line), message);
+        }
+    }
+    Some(time)
+}
+
+/// A name that nobody has.
+pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    format!("unknown {what} {}{}", quote(name), instead(name, &format!("{what}s"), known))
+}

@@ -1,0 +1,500 @@
+//! The schema of scenario files, as they are written: names not looked up, nothing expanded.
+//!
+//! `README.md` documents every key for authors.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Problems, instead, list, quote};
+use crate::profile::NatKeys;
+use crate::scenario::Link;
+use crate::table::{Lined, Read, Table, mistyped};
+use crate::value::{Bandwidth, Name, Parse, Ppm, Subnet};
+
+/// A scenario file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) spec: Vec<String>,
+    pub(crate) duration: Lined<Duration>,
+    pub(crate) server: ServerEntry,
+    /// Of every link that leads into the internet or a carrier's network.
+    pub(crate) link: LinkEntry,
+    /// Of every link of a host behind a NAT.
+    pub(crate) lan: LinkEntry,
+    pub(crate) networks: Vec<Lined<NetworkEntry>>,
+    pub(crate) actors: Vec<Lined<ActorEntry>>,
+    pub(crate) steps: Vec<Lined<StepEntry>>,
+    pub(crate) expect: ExpectEntry,
+}
+
+/// `[server]`
+#[derive(Debug, Default)]
+pub(crate) struct ServerEntry {
+    pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) heartbeat: Option<Lined<Duration>>,
+    pub(crate) link: LinkEntry,
+}
+
+/// A link: what is absent is taken from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkEntry {
+    latency: Option<Duration>,
+    jitter: Option<Duration>,
+    loss: Option<Ppm>,
+    duplicate: Option<Ppm>,
+    reorder: Option<Ppm>,
+    bandwidth: Option<Bandwidth>,
+}
+
+/// `[[network]]`
+#[derive(Debug)]
+pub(crate) struct NetworkEntry {
+    pub(crate) name: Lined<Name>,
+    pub(crate) nat: Lined<String>,
+    pub(crate) overrides: Option<Lined<NatKeys>>,
+    pub(crate) behind: Option<Lined<String>>,
+    pub(crate) subnet: Option<Lined<Subnet>>,
+    pub(crate) external: Option<Lined<External>>,
+    pub(crate) link: LinkEntry,
+}
+
+/// A NAT's external addresses.
+#[derive(Clone, Debug)]
+pub(crate) enum External {
+    /// So many, whichever.
+    Count(u32),
+    These(Vec<Lined<Ipv4Addr>>),
+}
+
+/// `[[actor]]`
+#[derive(Debug)]
+pub(crate) struct ActorEntry {
+    pub(crate) name: Lined<Name>,
+    pub(crate) network: Option<Lined<String>>,
+    /// A NAT of their own.
+    pub(crate) nat: Option<Lined<String>>,
+    pub(crate) overrides: Option<Lined<NatKeys>>,
+    pub(crate) behind: Option<Lined<String>>,
+    pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) link: LinkEntry,
+    pub(crate) room: Option<Lined<String>>,
+    pub(crate) joins: Option<Lined<Joins>>,
+    pub(crate) webrtc: bool,
+    pub(crate) count: Option<Lined<u32>>,
+    pub(crate) every: Option<Lined<Duration>>,
+}
+
+/// When an actor joins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Joins {
+    At(Duration),
+    /// Not before a step says so.
+    Never,
+}
+
+/// `[[step]]`
+#[derive(Debug)]
+pub(crate) struct StepEntry {
+    pub(crate) at: Lined<Duration>,
+    pub(crate) verb: Verb,
+}
+
+/// Names of actors, of groups of them, or `server`.
+pub(crate) type Names = Vec<Lined<String>>;
+
+/// What a step does.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    Join(Names),
+    Leave(Names),
+    Drop(Names),
+    Say(Names, String),
+    Hangup(Lined<String>, Lined<String>),
+    IceRestart(Lined<String>, Lined<String>),
+    PowerLoss(Names),
+    Boot(Names),
+    Shutdown,
+    NatReboot { network: Lined<String>, resets_tcp: bool, new_address: Option<Lined<NewAddress>> },
+    Partition { from: Names, to: Names, one_way: bool },
+    Heal,
+    Link { machine: Option<Names>, network: Option<Lined<String>>, link: LinkEntry },
+}
+
+/// The external address after a reboot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NewAddress {
+    /// The old one.
+    Same,
+    /// Another one, whichever.
+    Another,
+    This(Ipv4Addr),
+}
+
+/// `[expect]`
+#[derive(Debug, Default)]
+pub(crate) struct ExpectEntry {
+    pub(crate) unconnected: Vec<Lined<Vec<Lined<String>>>>,
+    pub(crate) probes: Vec<Lined<Name>>,
+}
+
+/// Every verb with the keys it takes beside `at` and `do`.
+const VERBS: &[(&str, &[&str])] = &[
+    ("join", &["actor"]),
+    ("leave", &["actor"]),
+    ("drop", &["actor"]),
+    ("say", &["actor", "text"]),
+    ("hangup", &["actor", "with"]),
+    ("ice-restart", &["actor", "with"]),
+    ("power-loss", &["machine"]),
+    ("boot", &["machine"]),
+    ("shutdown", &[]),
+    ("nat-reboot", &["network", "resets-tcp", "new-address"]),
+    ("partition", &["from", "to", "one-way"]),
+    ("heal", &[]),
+    ("link", &["machine", "network", "link"]),
+];
+
+impl File {
+    /// Reads a document; `None` if anything was wrong, which has been reported then.
+    pub(crate) fn read(document: &DeTable<'_>, problems: &Problems) -> Option<Self> {
+        let mut table = Table::new(document, "a scenario".to_owned(), 1, problems);
+        let name = table.required::<Name>("name");
+        let about = table.optional::<String>("about");
+        let spec = table.optional::<Vec<Lined<String>>>("spec");
+        let duration = table.required::<Duration>("duration");
+        let server = table.optional("server");
+        let link = table.optional("link");
+        let lan = table.optional("lan");
+        let networks = table.optional("network");
+        let actors = table.optional::<Vec<Lined<ActorEntry>>>("actor");
+        let steps = table.optional("step");
+        let expect = table.optional("expect");
+        table.finish();
+        if let Some(about) = about.as_ref().filter(|about| about.value.contains('\n')) {
+            problems.report(about.line, "`about` is one line: say more in a comment above");
+        }
+        if problems.none() && actors.as_ref().is_none_or(|actors| actors.value.is_empty()) {
+            problems.report(1, "nobody takes part: add an [[actor]]");
+        }
+        if !problems.none() {
+            return None;
+        }
+        Some(Self {
+            name: name?.value.0,
+            about: about.map(|about| about.value).unwrap_or_default(),
+            spec: spec.map(|spec| spec.value.into_iter().map(|line| line.value).collect()).unwrap_or_default(),
+            duration: duration?,
+            server: server.map(|server| server.value).unwrap_or_default(),
+            link: link.map(|link| link.value).unwrap_or_default(),
+            lan: lan.map(|lan| lan.value).unwrap_or_default(),
+            networks: networks.map(|networks| networks.value).unwrap_or_default(),
+            actors: actors?.value,
+            steps: steps.map(|steps| steps.value).unwrap_or_default(),
+            expect: expect.map(|expect| expect.value).unwrap_or_default(),
+        })
+    }
+}
+
+impl Read for ServerEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "server", problems)?;
+        table.rename("[server]".to_owned());
+        let entry = Self {
+            address: table.optional("address"),
+            heartbeat: table.optional::<Duration>("heartbeat"),
+            link: table.optional("link").map(|link| link.value).unwrap_or_default(),
+        };
+        table.finish();
+        if let Some(heartbeat) = entry.heartbeat.as_ref().filter(|heartbeat| heartbeat.value < Duration::from_secs(1)) {
+            problems.report(heartbeat.line, "`heartbeat` must be at least 1s");
+        }
+        Some(entry)
+    }
+}
+
+impl LinkEntry {
+    /// As everywhere else.
+    pub(crate) const NONE: Self =
+        Self { latency: None, jitter: None, loss: None, duplicate: None, reorder: None, bandwidth: None };
+
+    /// The link, with what is absent here taken from `base`.
+    pub(crate) fn over(&self, base: Link) -> Link {
+        Link {
+            latency: self.latency.unwrap_or(base.latency),
+            jitter: self.jitter.unwrap_or(base.jitter),
+            loss_ppm: self.loss.map_or(base.loss_ppm, |share| share.0),
+            duplicate_ppm: self.duplicate.map_or(base.duplicate_ppm, |share| share.0),
+            reorder_ppm: self.reorder.map_or(base.reorder_ppm, |share| share.0),
+            bandwidth_bps: self.bandwidth.map_or(base.bandwidth_bps, |bandwidth| bandwidth.0),
+        }
+    }
+}
+
+impl Read for LinkEntry {
+    const RIGHT: &'static str = "a table such as { latency = \"10ms\" }";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        /// A packet that is under way for longer is lost for every protocol here.
+        const SLOWEST: Duration = Duration::from_secs(60);
+        let mut table = Table::of::<Self>(value, name, problems)?;
+        let latency = table.optional::<Duration>("latency");
+        let jitter = table.optional::<Duration>("jitter");
+        // Without latency two machines could answer each other for ever at one instant of virtual time.
+        if let Some(wrong) = latency.as_ref().filter(|latency| latency.value.is_zero() || latency.value > SLOWEST) {
+            table.report(wrong.line, "`latency` must be from 1ms to 60s");
+        }
+        if let Some(wrong) = jitter.as_ref().filter(|jitter| jitter.value > SLOWEST) {
+            table.report(wrong.line, "`jitter` must be at most 60s");
+        }
+        let entry = Self {
+            latency: latency.map(|latency| latency.value),
+            jitter: jitter.map(|jitter| jitter.value),
+            loss: table.optional("loss").map(|share| share.value),
+            duplicate: table.optional("duplicate").map(|share| share.value),
+            reorder: table.optional("reorder").map(|share| share.value),
+            bandwidth: table.optional("bandwidth").map(|bandwidth| bandwidth.value),
+        };
+        table.finish();
+        Some(entry)
+    }
+}
+
+impl Read for NetworkEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "network", problems)?;
+        table.rename("[[network]]".to_owned());
+        let name = table.required("name");
+        let nat = table.required("nat");
+        let overrides = table.optional("override");
+        let behind = table.optional("behind");
+        let subnet = table.optional("subnet");
+        let external = table.optional("external");
+        let link = table.optional("link").map(|link| link.value).unwrap_or_default();
+        table.finish();
+        Some(Self { name: name?, nat: nat?, overrides, behind, subnet, external, link })
+    }
+}
+
+impl Read for External {
+    const RIGHT: &'static str = "a list of addresses such as [\"198.51.100.7\"], or their number";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Integer(_) => u32::read(value, name, problems).map(Self::Count),
+            DeValue::Array(array) if array.is_empty() => {
+                problems.report(problems.line(&value.span()), format!("`{name}`: a NAT needs an external address"));
+                None
+            }
+            DeValue::Array(_) => Vec::read(value, name, problems).map(Self::These),
+            _ => mistyped(value, name, problems),
+        }
+    }
+}
+
+impl Read for ActorEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "actor", problems)?;
+        table.rename("[[actor]]".to_owned());
+        let name = table.required("name");
+        let network = table.optional("network");
+        let nat = table.optional("nat");
+        let overrides = table.optional("override");
+        let behind = table.optional("behind");
+        let address = table.optional("address");
+        let link = table.optional("link").map(|link| link.value).unwrap_or_default();
+        let room = table.optional::<String>("room");
+        let joins = table.optional("joins");
+        let webrtc = table.optional("webrtc").is_none_or(|webrtc| webrtc.value);
+        let count = table.optional("count");
+        let every = table.optional("every");
+        table.finish();
+        if let Some(room) = room.as_ref().filter(|room| room.value.is_empty()) {
+            problems.report(room.line, "`room` must not be empty");
+        }
+        let entry =
+            Self { name: name?, network, nat, overrides, behind, address, link, room, joins, webrtc, count, every };
+        entry.check(problems);
+        Some(entry)
+    }
+}
+
+impl ActorEntry {
+    /// Keys that exclude or need one another.
+    fn check(&self, problems: &Problems) {
+        if let (Some(_), Some(nat)) = (&self.network, &self.nat) {
+            problems.report(nat.line, "`nat` makes a network of the actor's own: give either `network` or `nat`");
+        }
+        for (key, line) in [
+            ("override", self.overrides.as_ref().map(|entry| entry.line)),
+            ("behind", self.behind.as_ref().map(|entry| entry.line)),
+        ] {
+            if let (Some(line), None) = (line, &self.nat) {
+                problems.report(line, format!("`{key}` is about a NAT of the actor's own: give `nat` too"));
+            }
+        }
+        if let (Some(address), Some(_)) = (&self.address, &self.count) {
+            problems.report(address.line, "`address` is for one actor: leave it or `count` away");
+        }
+        if let (Some(every), None) = (&self.every, &self.count) {
+            problems.report(every.line, "`every` parts the joins of several actors: give `count` too");
+        }
+        if let (Some(every), Some(Lined { value: Joins::Never, .. })) = (&self.every, &self.joins) {
+            problems
+                .report(every.line, "`every` parts the joins of several actors, but these never join by themselves");
+        }
+    }
+}
+
+impl Parse for Joins {
+    const RIGHT: &'static str = "a time such as \"100ms\", or \"never\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self::Never),
+            _ => Duration::parse(text).map(Self::At),
+        }
+    }
+}
+
+/// One name or several.
+struct OneOrMore(Names);
+
+impl Read for OneOrMore {
+    const RIGHT: &'static str = "a name, or a list of names in [ ]";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let line = problems.line(&value.span());
+        match value.get_ref() {
+            DeValue::String(text) => Some(Self(vec![Lined { line, value: text.to_string() }])),
+            DeValue::Array(array) if array.is_empty() => {
+                problems.report(line, format!("`{name}` must name somebody"));
+                None
+            }
+            DeValue::Array(_) => Vec::read(value, name, problems).map(Self),
+            _ => mistyped(value, name, problems),
+        }
+    }
+}
+
+impl Read for StepEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "step", problems)?;
+        table.rename("[[step]]".to_owned());
+        let at = table.required("at");
+        let verb = table.required::<String>("do")?;
+        let Some((_, takes)) = VERBS.iter().find(|(name, _)| *name == verb.value) else {
+            let instead = instead(&verb.value, "verbs", VERBS.iter().map(|(name, _)| *name));
+            problems.report(verb.line, format!("unknown verb {}{instead}", quote(&verb.value)));
+            return None;
+        };
+        table.rename(format!("`{}`", verb.value));
+        let read = Verb::read(&verb.value, &mut table);
+        table.finish_knowing(|key| {
+            let elsewhere = VERBS.iter().any(|(_, keys)| keys.contains(&key));
+            let takes = list(["at", "do"].into_iter().chain(takes.iter().copied()), "and");
+            elsewhere.then(|| format!("`{}` takes no `{key}`; it takes {takes}", verb.value))
+        });
+        Some(Self { at: at?, verb: read? })
+    }
+}
+
+impl Verb {
+    fn read(verb: &str, table: &mut Table<'_>) -> Option<Self> {
+        let names = |table: &mut Table<'_>, key| table.required::<OneOrMore>(key).map(|names| names.value.0);
+        match verb {
+            "join" => names(table, "actor").map(Self::Join),
+            "leave" => names(table, "actor").map(Self::Leave),
+            "drop" => names(table, "actor").map(Self::Drop),
+            "say" => {
+                let (who, text) = (names(table, "actor"), table.required::<String>("text"));
+                Some(Self::Say(who?, text?.value))
+            }
+            "hangup" | "ice-restart" => {
+                let (actor, with) = (table.required("actor"), table.required("with"));
+                let pair = if verb == "hangup" { Self::Hangup } else { Self::IceRestart };
+                Some(pair(actor?, with?))
+            }
+            "power-loss" => names(table, "machine").map(Self::PowerLoss),
+            "boot" => names(table, "machine").map(Self::Boot),
+            "shutdown" => Some(Self::Shutdown),
+            "nat-reboot" => {
+                let network = table.required("network");
+                let resets_tcp = table.optional("resets-tcp").is_some_and(|resets| resets.value);
+                let new_address = table.optional("new-address");
+                Some(Self::NatReboot { network: network?, resets_tcp, new_address })
+            }
+            "partition" => {
+                let (from, to) = (names(table, "from"), names(table, "to"));
+                let one_way = table.optional("one-way").is_some_and(|one_way| one_way.value);
+                Some(Self::Partition { from: from?, to: to?, one_way })
+            }
+            "heal" => Some(Self::Heal),
+            "link" => {
+                let machine = table.optional::<OneOrMore>("machine").map(|names| names.value.0);
+                let network = table.optional("network");
+                let link = table.required("link");
+                if machine.is_some() == network.is_some() {
+                    table.report(table.line(), "`link` needs either `machine` or `network`: whose link changes");
+                }
+                Some(Self::Link { machine, network, link: link?.value })
+            }
+            _ => unreachable!("VERBS lists no other"),
+        }
+    }
+}
+
+impl Read for NewAddress {
+    const RIGHT: &'static str = "true, or an IPv4 address such as \"198.51.100.7\"";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Boolean(another) => Some(if *another { Self::Another } else { Self::Same }),
+            DeValue::String(_) => Ipv4Addr::read(value, name, problems).map(Self::This),
+            _ => mistyped(value, name, problems),
+        }
+    }
+}
+
+impl Read for ExpectEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "expect", problems)?;
+        table.rename("[expect]".to_owned());
+        let entry = Self {
+            unconnected: table.optional("unconnected").map(|pairs| pairs.value).unwrap_or_default(),
+            probes: table.optional("probes").map(|probes| probes.value).unwrap_or_default(),
+        };
+        table.finish();
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_a_row_for_every_verb_with_all_its_keys() {
+        let (_, table) = include_str!("../README.md").split_once("| `do` |").expect("a table of verbs");
+        for (verb, keys) in VERBS {
+            let row = table.lines().find(|line| line.starts_with(&format!("| `{verb}` | ")));
+            let takes = row.and_then(|row| row.split('|').nth(2)).unwrap_or_else(|| panic!("no row for {verb}"));
+            assert!(keys.iter().all(|key| takes.contains(&format!("`{key}`"))), "{verb}");
+            assert!(!keys.is_empty() || takes.trim().is_empty(), "{verb}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! From a name or a path to a scenario.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use crate::error::{Error, Problems, instead, quote};
+use crate::expand::expand;
+use crate::file::File;
+use crate::scenario::Scenario;
+use crate::shipped;
+
+/// Loads a scenario: a shipped one by its name, such as `mesh-6`, or a file by its path.
+///
+/// What contains a `/` or ends in `.toml` is a path, anything else a name.
+///
+/// # Errors
+/// All problems of the file, each with its line and what would be right. A name that is not shipped is answered with the nearest ones.
+pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
+    if let Some(shipped) = shipped::find(name_or_path) {
+        return parse(&shipped.path(), shipped.text);
+    }
+    let path = Path::new(name_or_path);
+    if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {
+        return Err(unknown(name_or_path));
+    }
+    let bytes = fs::read(path).map_err(|wrong| {
+        let message = match wrong.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ if path.is_dir() => "is a directory: name a .toml file in it".to_owned(),
+            _ => format!("cannot be read: {wrong}"),
+        };
+        Error::whole(name_or_path, message)
+    })?;
+    let text = str::from_utf8(&bytes).map_err(|wrong| {
+        let line = bytes.iter().take(wrong.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+        let mut error = Error::whole(name_or_path, "is not UTF-8: save the file as UTF-8 text".to_owned());
+        error.problems[0].line = Some(line);
+        error
+    })?;
+    parse(name_or_path, text)
+}
+
+/// Parses, checks and expands the text of a scenario file. `path_for_messages` is what errors call the file.
+///
+/// # Errors
+/// All problems of the text, each with its line and what would be right. Problems of syntax hide those of keys and values, and those
+/// hide what does not fit together.
+pub fn parse(path_for_messages: &str, text: &str) -> Result<Scenario, Error> {
+    let problems = Problems::new(text);
+    match document(text, &problems, |table| File::read(table, &problems)).and_then(|file| expand(&file, &problems)) {
+        Some(scenario) if problems.none() => Ok(scenario),
+        _ => Err(problems.into_error(path_for_messages)),
+    }
+}
+
+/// Hands the document that a text is to `read`, unless its syntax is wrong, which is reported.
+pub(crate) fn document<T>(text: &str, problems: &Problems, read: impl FnOnce(&DeTable<'_>) -> Option<T>) -> Option<T> {
+    let (document, wrong) = DeTable::parse_recoverable(text);
+    if wrong.is_empty() {
+        return read(document.get_ref());
+    }
+    for wrong in wrong {
+        let span = wrong.span().unwrap_or_default();
+        let key = text.get(span.clone()).filter(|_| wrong.message() == "duplicate key");
+        let key = key.map(|key| format!(" {}", quote(key))).unwrap_or_default();
+        problems.report(problems.line(&span), format!("not TOML: {}{key}", wrong.message()));
+    }
+    None
+}
+
+/// A name that is neither shipped nor a path.
+fn unknown(name: &str) -> Error {
+    let instead = instead(name, "shipped", shipped::names());
+    Error::whole(name, format!("no shipped scenario has this name, and a path would end in .toml{instead}"))
+}

@@ -1,0 +1,115 @@
+//! The schema of profile files, and the keys of a NAT's behavior, which scenarios override.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::Problems;
+use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation};
+use crate::table::{Read, Table};
+use crate::value::{Name, Parse, Subnet};
+
+/// A profile file.
+#[derive(Debug)]
+pub(crate) struct ProfileFile {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    /// The default inside of such a NAT.
+    pub(crate) subnet: Option<Subnet>,
+    /// How many external addresses such a NAT has by default.
+    pub(crate) external: u32,
+    pub(crate) behavior: Option<NatBehavior>,
+}
+
+impl ProfileFile {
+    /// Reads a document; `None` if anything was wrong, which has been reported then.
+    pub(crate) fn read(document: &DeTable<'_>, problems: &Problems) -> Option<Self> {
+        let mut table = Table::new(document, "a profile".to_owned(), 1, problems);
+        let name = table.required::<Name>("name");
+        let about = table.required::<String>("about");
+        let subnet = table.optional("subnet");
+        let external = table.optional("external");
+        let nat = table.optional::<NatKeys>("nat");
+        table.finish();
+        let behavior = match nat {
+            None => None,
+            Some(nat) => Some(nat.value.complete().or_else(|| {
+                problems.report(nat.line, "a profile needs every key of a NAT's behavior");
+                None
+            })?),
+        };
+        if !problems.none() {
+            return None;
+        }
+        Some(Self {
+            name: name?.value.0,
+            about: about?.value,
+            subnet: subnet.map(|subnet| subnet.value),
+            external: external.map_or(1, |external| external.value),
+            behavior,
+        })
+    }
+}
+
+/// A NAT's mapping lifetime: never nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime(Duration);
+
+impl Parse for Lifetime {
+    const RIGHT: &'static str = "a time such as \"30s\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match Duration::parse(text)? {
+            Duration::ZERO => Err("a mapping that lives for 0s lets nothing through: give a longer time".to_owned()),
+            lifetime => Ok(Self(lifetime)),
+        }
+    }
+}
+
+/// Names the keys of a NAT's behavior once, for reading, overriding and completing.
+macro_rules! nat_keys {
+    ($($field:ident, $key:literal, $read:ty, $into:expr;)*) => {
+        /// Some or all keys of a NAT's behavior.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct NatKeys { $($field: Option<$read>,)* }
+
+        impl NatKeys {
+            /// Puts the keys that are there in place of those of `behavior`.
+            pub(crate) fn apply(&self, behavior: &mut NatBehavior) {
+                $(if let Some(value) = self.$field { behavior.$field = $into(value); })*
+            }
+
+            /// The behavior, if every key is there.
+            fn complete(&self) -> Option<NatBehavior> {
+                Some(NatBehavior { $($field: $into(self.$field?),)* })
+            }
+        }
+
+        impl Read for NatKeys {
+            const RIGHT: &'static str = "a table such as { filtering = \"address-dependent\" }";
+
+            fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+                let mut table = Table::of::<Self>(value, name, problems)?;
+                let keys = Self { $($field: table.optional::<$read>($key).map(|entry| entry.value),)* };
+                table.finish();
+                Some(keys)
+            }
+        }
+    };
+}
+
+nat_keys! {
+    mapping, "mapping", Dependence, std::convert::identity;
+    filtering, "filtering", Dependence, std::convert::identity;
+    filter_state, "filter-state", FilterState, std::convert::identity;
+    port_allocation, "port-allocation", PortAllocation, std::convert::identity;
+    hairpinning, "hairpinning", Hairpinning, std::convert::identity;
+    pooling, "pooling", Pooling, std::convert::identity;
+    udp_lifetime_new, "udp-lifetime-new", Lifetime, |lifetime: Lifetime| lifetime.0;
+    udp_lifetime, "udp-lifetime", Lifetime, |lifetime: Lifetime| lifetime.0;
+    udp_inbound_refresh, "udp-inbound-refresh", bool, std::convert::identity;
+    tcp_lifetime, "tcp-lifetime", Lifetime, |lifetime: Lifetime| lifetime.0;
+    max_mappings, "max-mappings", u32, |most: u32| most as usize;
+    udp_blocked, "udp-blocked", bool, std::convert::identity;
+}

@@ -1,0 +1,127 @@
+//! The scenarios and NAT profiles that are part of the program, so that an installed binary has them.
+
+use crate::error::Problems;
+use crate::load::document;
+use crate::nat::NatBehavior;
+use crate::profile::ProfileFile;
+use crate::value::Subnet;
+
+/// A scenario that is part of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// The slug it is called by.
+    pub name: &'static str,
+    /// The folder it is in, such as `nat`.
+    pub group: &'static str,
+    /// What it shows, in one line.
+    pub about: String,
+    /// The scenario file.
+    pub text: &'static str,
+}
+
+impl Shipped {
+    /// Its path in the repository.
+    pub fn path(&self) -> String {
+        format!("scenarios/{}/{}.toml", self.group, self.name)
+    }
+}
+
+/// A NAT profile that is part of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The slug that `nat = "…"` takes.
+    pub name: String,
+    /// What it stands for, in one line.
+    pub about: String,
+    /// What the NAT does; `None` is a router that translates nothing.
+    pub behavior: Option<NatBehavior>,
+    /// The profile file, with a comment on its sources.
+    pub text: &'static str,
+    /// The default inside of such a NAT.
+    pub(crate) subnet: Option<Subnet>,
+    /// How many external addresses such a NAT has by default.
+    pub(crate) external: u32,
+}
+
+macro_rules! scenarios {
+    ($($group:literal / $name:literal),* $(,)?) => {
+        &[$(($group, $name, include_str!(concat!("../", $group, "/", $name, ".toml")))),*]
+    };
+}
+
+macro_rules! profiles {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../profiles/", $name, ".toml")))),*]
+    };
+}
+
+/// Group, name and text.
+const SCENARIOS: &[(&str, &str, &str)] = scenarios![
+    "basic" / "mesh-3",
+    "basic" / "mesh-6",
+    "basic" / "mesh-6-churn",
+    "basic" / "same-lan",
+    "nat" / "mesh-6-symmetric",
+    "nat" / "nat-reboot-mid-call",
+];
+
+/// Name and text, the most open first.
+const PROFILES: &[(&str, &str)] = profiles![
+    "open",
+    "full-cone",
+    "restricted-cone",
+    "port-restricted-cone",
+    "symmetric",
+    "home-linux",
+    "home-median",
+    "home-hairpin",
+    "corp-symmetric",
+    "cgn-wired",
+    "cgn-cellular",
+    "cgn-cellular-symmetric",
+    "udp-blocked",
+];
+
+/// The scenarios that are part of the program.
+pub fn shipped() -> impl Iterator<Item = Shipped> {
+    SCENARIOS.iter().map(|(group, name, text)| Shipped { name, group, about: about(text), text })
+}
+
+/// The names of the scenarios that are part of the program.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
+    SCENARIOS.iter().map(|(_, name, _)| *name)
+}
+
+/// The shipped scenario of that name.
+pub(crate) fn find(name: &str) -> Option<Shipped> {
+    shipped().find(|shipped| shipped.name == name)
+}
+
+/// The NAT profiles that are part of the program, the most open first.
+pub fn profiles() -> impl Iterator<Item = Profile> {
+    PROFILES.iter().map(|(_, text)| read_profile(text))
+}
+
+/// The NAT profile of that name.
+pub fn profile(name: &str) -> Option<Profile> {
+    PROFILES.iter().find(|(found, _)| *found == name).map(|(_, text)| read_profile(text))
+}
+
+/// The names that [`profile`] knows.
+pub(crate) fn profile_names() -> impl Iterator<Item = &'static str> + Clone {
+    PROFILES.iter().map(|(name, _)| *name)
+}
+
+fn about(text: &str) -> String {
+    let value: Option<toml::Table> = toml::from_str(text).ok();
+    let about = value.as_ref().and_then(|table| table.get("about")?.as_str());
+    about.expect("every shipped scenario has an `about`: a test loads them all").to_owned()
+}
+
+fn read_profile(text: &'static str) -> Profile {
+    let problems = Problems::new(text);
+    let file = document(text, &problems, |table| ProfileFile::read(table, &problems))
+        .expect("every shipped profile is right: a test reads them all");
+    let ProfileFile { name, about, subnet, external, behavior } = file;
+    Profile { name, about, behavior, text, subnet, external }
+}

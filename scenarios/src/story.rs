@@ -1,0 +1,347 @@
+//! The steps and the expectations of a scenario: names looked up, and checked against who is there when.
+//!
+//! A step that would do nothing, because whom it names is not there or has no power, is a mistake of the author's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::error::{Problems, list, quote};
+use crate::expand::{Cast, SERVER, unknown};
+use crate::file::{File, LinkEntry, Names, Verb};
+use crate::nat::NatReboot;
+use crate::scenario::{Action, ActorIndex, Expect, Machine, NetworkIndex, ServerSetup, Step};
+use crate::table::Lined;
+use crate::value::show;
+
+/// The steps in order of time, and what must come of them. What is wrong is reported.
+pub(crate) fn tell(file: &File, cast: &Cast, server: &ServerSetup, problems: &Problems) -> (Vec<Step>, Expect) {
+    let look_up = LookUp { cast, server, problems };
+    let mut steps = Vec::new();
+    for (number, Lined { line, value: entry }) in file.steps.iter().enumerate() {
+        let at = entry.at.value;
+        if at >= file.duration.value {
+            let message =
+                format!("`at`: {} is not before the end: `duration` is {}", show(at), show(file.duration.value));
+            problems.report(entry.at.line, message);
+        }
+        let actions = look_up.actions(number, *line, &entry.verb);
+        steps.extend(actions.into_iter().map(|action| Step { at, action, line: *line }));
+    }
+    steps.sort_by_key(|step| step.at);
+    let stage = if problems.none() { rehearse(cast, &steps, problems) } else { Vec::new() };
+    let expect = look_up.expect(file, &stage);
+    (steps, expect)
+}
+
+/// Finds whom names mean.
+struct LookUp<'a> {
+    cast: &'a Cast,
+    server: &'a ServerSetup,
+    problems: &'a Problems,
+}
+
+impl LookUp<'_> {
+    /// What a verb does, in one action for each actor or machine.
+    fn actions(&self, number: usize, line: usize, verb: &Verb) -> Vec<Action> {
+        let each =
+            |names: &Names, action: fn(ActorIndex) -> Action| self.actors(names).into_iter().map(action).collect();
+        let machines =
+            |names: &Names, action: fn(Machine) -> Action| self.machines(names).into_iter().map(action).collect();
+        match verb {
+            Verb::Join(names) => each(names, Action::Join),
+            Verb::Leave(names) => each(names, Action::Leave),
+            Verb::Drop(names) => each(names, Action::Drop),
+            Verb::Say(names, text) => {
+                self.actors(names).into_iter().map(|actor| Action::Say(actor, text.clone())).collect()
+            }
+            Verb::Hangup(actor, with) => self.pair("hang up on", actor, with, Action::Hangup),
+            Verb::IceRestart(actor, with) => self.pair("restart ICE with", actor, with, Action::IceRestart),
+            Verb::PowerLoss(names) => machines(names, Action::PowerLoss),
+            Verb::Boot(names) => machines(names, Action::Boot),
+            Verb::Shutdown => vec![Action::Shutdown],
+            Verb::NatReboot { network, resets_tcp, .. } => {
+                let Some(index) = self.network(network) else { return Vec::new() };
+                if self.cast.networks[index].nat.is_none() {
+                    self.problems.report(network.line, format!("`{}` has no NAT that could reboot", network.value));
+                }
+                let new_address = self.cast.new_addresses.get(&number).copied();
+                vec![Action::NatReboot(index, NatReboot { resets_tcp: *resets_tcp, new_address })]
+            }
+            Verb::Partition { from, to, one_way } => {
+                let (from_machines, to_machines) = (self.machines(from), self.machines(to));
+                if let Some(both) = from_machines.iter().find(|machine| to_machines.contains(machine)) {
+                    let message = format!("`{}` is on both sides of the partition", self.name(*both));
+                    self.problems.report(line, message);
+                }
+                vec![Action::Partition { from: from_machines, to: to_machines, one_way: *one_way }]
+            }
+            Verb::Heal => vec![Action::Heal],
+            Verb::Link { machine, network, link } => self.links(machine.as_ref(), network.as_ref(), link),
+        }
+    }
+
+    fn links(&self, machine: Option<&Names>, network: Option<&Lined<String>>, link: &LinkEntry) -> Vec<Action> {
+        let of_network = network.and_then(|network| self.network(network));
+        let of_machines = machine.map(|names| self.machines(names)).unwrap_or_default();
+        let changed = |machine: Machine| match machine {
+            Machine::Server => Action::Link(machine, link.over(self.server.link)),
+            Machine::Actor(actor) => Action::Link(machine, link.over(self.cast.actors[actor].link)),
+        };
+        let of_network = of_network.map(|index| Action::NetworkLink(index, link.over(self.cast.networks[index].link)));
+        of_machines.into_iter().map(changed).chain(of_network).collect()
+    }
+
+    fn network(&self, name: &Lined<String>) -> Option<NetworkIndex> {
+        let found = self.cast.network_names.get(&name.value).copied();
+        if found.is_none() {
+            let known = self.cast.network_names.keys().map(String::as_str);
+            self.problems.report(name.line, unknown("network", &name.value, known));
+        }
+        found
+    }
+
+    /// The actors of names and groups, each once.
+    fn actors(&self, names: &Names) -> Vec<ActorIndex> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for name in names {
+            match self.cast.actor_names.get(&name.value) {
+                Some(range) => found.extend(range.clone().filter(|actor| seen.insert(*actor))),
+                None if name.value == SERVER => {
+                    self.problems.report(name.line, format!("`{SERVER}` is no actor: name one"));
+                }
+                None => self.problems.report(name.line, self.unknown_actor(&name.value)),
+            }
+        }
+        found
+    }
+
+    fn unknown_actor(&self, name: &str) -> String {
+        unknown("actor", name, self.cast.actor_names.keys().map(String::as_str))
+    }
+
+    /// The actor of a name that is not a group's.
+    fn actor(&self, name: &Lined<String>) -> Option<ActorIndex> {
+        let found = self.cast.actor_names.get(&name.value);
+        match found.cloned().map(|mut range| (range.next(), range.next())) {
+            Some((one, None)) => one,
+            Some((Some(first), Some(_))) => {
+                let first = &self.cast.actors[first].name;
+                self.problems
+                    .report(name.line, format!("`{}` is several actors: name one, such as `{first}`", name.value));
+                None
+            }
+            _ => {
+                self.problems.report(name.line, self.unknown_actor(&name.value));
+                None
+            }
+        }
+    }
+
+    /// The server, and the actors of names and groups.
+    fn machines(&self, names: &Names) -> Vec<Machine> {
+        let mut machines = Vec::new();
+        for name in names {
+            if name.value == SERVER {
+                machines.push(Machine::Server);
+            } else if let Some(range) = self.cast.actor_names.get(&name.value) {
+                machines.extend(range.clone().map(Machine::Actor));
+            } else {
+                let known = self.cast.actor_names.keys().map(String::as_str).chain([SERVER]);
+                self.problems.report(name.line, unknown("machine", &name.value, known));
+            }
+        }
+        machines
+    }
+
+    fn name(&self, machine: Machine) -> &str {
+        match machine {
+            Machine::Server => SERVER,
+            Machine::Actor(actor) => &self.cast.actors[actor].name,
+        }
+    }
+
+    fn pair(
+        &self,
+        what: &str,
+        actor: &Lined<String>,
+        with: &Lined<String>,
+        action: fn(ActorIndex, ActorIndex) -> Action,
+    ) -> Vec<Action> {
+        let (Some(one), Some(other)) = (self.actor(actor), self.actor(with)) else { return Vec::new() };
+        let actors = &self.cast.actors;
+        if one == other {
+            self.problems.report(with.line, format!("`{}` cannot {what} itself: name another actor", actor.value));
+        } else if actors[one].room != actors[other].room {
+            let message = format!("`{}` cannot {what} `{}`: they are in different rooms", actor.value, with.value);
+            self.problems.report(with.line, message);
+        } else if let Some(mute) = [one, other].into_iter().find(|actor| !actors[*actor].webrtc) {
+            let message = format!(
+                "`{}` cannot {what} `{}`: `{}` has `webrtc = false`",
+                actor.value, with.value, actors[mute].name
+            );
+            self.problems.report(with.line, message);
+        }
+        vec![action(one, other)]
+    }
+
+    /// `stage` is how each actor is at the end; empty if that is not known.
+    fn expect(&self, file: &File, stage: &[State]) -> Expect {
+        let mut unconnected = Vec::new();
+        let mut seen = BTreeSet::new();
+        for Lined { line, value: names } in &file.expect.unconnected {
+            let [one, other] = names.as_slice() else {
+                self.problems.report(*line, format!("`unconnected`: a pair is of two actors, not {}", names.len()));
+                continue;
+            };
+            let (Some(first), Some(second)) = (self.actor(one), self.actor(other)) else { continue };
+            let actors = &self.cast.actors;
+            let wrong = if first == second {
+                Some("is no pair: name two actors")
+            } else if !seen.insert((first.min(second), first.max(second))) {
+                Some("is there twice")
+            } else if actors[first].room != actors[second].room {
+                Some("is in two rooms, so it is never connected: leave it away")
+            } else if !actors[first].webrtc || !actors[second].webrtc {
+                Some("has no WebRTC (`webrtc = false`): leave it away")
+            } else if [first, second].iter().any(|actor| stage.get(*actor).is_some_and(|state| *state != State::There))
+            {
+                Some("is not there at the end: leave it away")
+            } else {
+                None
+            };
+            if let Some(wrong) = wrong {
+                let pair = list([one.value.as_str(), other.value.as_str()], "and");
+                self.problems.report(one.line, format!("`unconnected`: {pair} {wrong}"));
+            }
+            unconnected.push((first, second));
+        }
+        let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
+        Expect { unconnected, probes }
+    }
+}
+
+/// How an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Away,
+    There,
+    Down,
+}
+
+/// Goes through the steps and reports those that could do nothing. Says how each actor is at the end.
+fn rehearse(cast: &Cast, steps: &[Step], problems: &Problems) -> Vec<State> {
+    let mut stage =
+        Stage { cast, actors: vec![State::Away; cast.actors.len()], server_down: false, partitioned: false, problems };
+    let mut joins: Vec<(Duration, ActorIndex)> =
+        cast.actors.iter().enumerate().filter_map(|(index, actor)| Some((actor.joins?, index))).collect();
+    joins.sort();
+    let mut joins = joins.into_iter().peekable();
+    for step in steps {
+        // Who joins by themselves at the time of a step is there before it.
+        while let Some((at, actor)) = joins.next_if(|(at, _)| *at <= step.at) {
+            stage.join(actor, at, cast.actor_lines[actor]);
+        }
+        stage.play(step);
+    }
+    for (at, actor) in joins {
+        stage.join(actor, at, cast.actor_lines[actor]);
+    }
+    stage.actors
+}
+
+struct Stage<'a> {
+    cast: &'a Cast,
+    actors: Vec<State>,
+    server_down: bool,
+    partitioned: bool,
+    problems: &'a Problems,
+}
+
+impl Stage<'_> {
+    fn wrong(&self, line: usize, actor: ActorIndex, at: Duration, wrong: &str) {
+        self.problems.report(line, format!("{} {wrong} at {}", quote(&self.cast.actors[actor].name), show(at)));
+    }
+
+    fn join(&mut self, actor: ActorIndex, at: Duration, line: usize) {
+        match self.actors[actor] {
+            State::Away => self.actors[actor] = State::There,
+            State::There => self.wrong(line, actor, at, "cannot join: it is there already"),
+            State::Down => self.wrong(line, actor, at, "cannot join: it has no power"),
+        }
+    }
+
+    /// Reports an actor that cannot do what it should, since it is not there.
+    fn need(&self, actor: ActorIndex, what: &str, step: &Step) {
+        match self.actors[actor] {
+            State::There => {}
+            State::Away => self.wrong(step.line, actor, step.at, &format!("{what}: it is not there")),
+            State::Down => self.wrong(step.line, actor, step.at, &format!("{what}: it has no power")),
+        }
+    }
+
+    fn power(&mut self, machine: Machine, on: bool, step: &Step) {
+        let down = match machine {
+            Machine::Server => self.server_down,
+            Machine::Actor(actor) => self.actors[actor] == State::Down,
+        };
+        let wrong = match (on, down) {
+            (true, false) => "cannot boot: it is not down",
+            (false, true) => "cannot lose power: it is down already",
+            _ => "",
+        };
+        match machine {
+            Machine::Server => {
+                if !wrong.is_empty() {
+                    self.problems.report(step.line, format!("`{SERVER}` {wrong} at {}", show(step.at)));
+                }
+                self.server_down = !on;
+            }
+            Machine::Actor(actor) => {
+                if !wrong.is_empty() {
+                    self.wrong(step.line, actor, step.at, wrong);
+                }
+                self.actors[actor] = if on { State::There } else { State::Down };
+            }
+        }
+    }
+
+    fn play(&mut self, step: &Step) {
+        match &step.action {
+            Action::Join(actor) => self.join(*actor, step.at, step.line),
+            Action::Leave(actor) => {
+                self.need(*actor, "cannot leave", step);
+                self.actors[*actor] = State::Away;
+            }
+            Action::Drop(actor) => self.need(*actor, "has no connection to drop", step),
+            Action::Say(actor, _) => self.need(*actor, "cannot say anything", step),
+            Action::Hangup(actor, with) => {
+                self.need(*actor, "cannot hang up", step);
+                self.need(*with, "cannot be hung up on", step);
+            }
+            Action::IceRestart(actor, with) => {
+                self.need(*actor, "cannot restart ICE", step);
+                self.need(*with, "cannot restart ICE", step);
+            }
+            Action::PowerLoss(machine) => self.power(*machine, false, step),
+            Action::Boot(machine) => self.power(*machine, true, step),
+            Action::Shutdown => {
+                if self.server_down {
+                    self.problems.report(
+                        step.line,
+                        format!("`{SERVER}` cannot shut down: it is down already at {}", show(step.at)),
+                    );
+                }
+                self.server_down = true;
+            }
+            Action::Partition { .. } => self.partitioned = true,
+            Action::Heal => {
+                if !self.partitioned {
+                    self.problems.report(step.line, format!("there is no partition to heal at {}", show(step.at)));
+                }
+                self.partitioned = false;
+            }
+            Action::NatReboot(..) | Action::Link(..) | Action::NetworkLink(..) => {}
+        }
+    }
+}

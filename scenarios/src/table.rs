@@ -1,0 +1,157 @@
+//! Reads the tables of a TOML document key by key, and reports what is wrong with the line where it is.
+//!
+//! Serde would stop at the first problem and forget the lines of inner values; so the parsed document is walked here.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Problems, instead, quote};
+use crate::value::Parse;
+
+/// A value and the line it is written on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lined<T> {
+    pub(crate) line: usize,
+    pub(crate) value: T,
+}
+
+/// A value that can be read out of a document.
+pub(crate) trait Read: Sized {
+    /// What is right, to go behind "must be".
+    const RIGHT: &'static str;
+
+    /// The value; `None` if something was wrong with it, which has been reported then.
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self>;
+}
+
+impl<T: Parse> Read for T {
+    const RIGHT: &'static str = <T as Parse>::RIGHT;
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let DeValue::String(text) = value.get_ref() else { return mistyped::<Self>(value, name, problems) };
+        T::parse(text).map_err(|wrong| problems.report(problems.line(&value.span()), format!("`{name}`: {wrong}"))).ok()
+    }
+}
+
+impl Read for bool {
+    const RIGHT: &'static str = "true or false";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        value.get_ref().as_bool().or_else(|| mistyped(value, name, problems))
+    }
+}
+
+impl Read for u32 {
+    const RIGHT: &'static str = "a whole number from 1 on";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let DeValue::Integer(number) = value.get_ref() else { return mistyped(value, name, problems) };
+        let read = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| *number > 0);
+        if read.is_none() {
+            let message = format!("`{name}`: {} must be from 1 to {}", quote(number.as_str()), u32::MAX);
+            problems.report(problems.line(&value.span()), message);
+        }
+        read
+    }
+}
+
+/// An array; what is wrong with one element does not hide the others.
+impl<T: Read> Read for Vec<Lined<T>> {
+    const RIGHT: &'static str = "a list in [ ]";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let DeValue::Array(array) = value.get_ref() else { return mistyped(value, name, problems) };
+        let read = |element: &Spanned<DeValue<'_>>| {
+            let value = T::read(element, name, problems)?;
+            Some(Lined { line: problems.line(&element.span()), value })
+        };
+        Some(array.iter().filter_map(read).collect())
+    }
+}
+
+/// Reports that a value is of the wrong type.
+pub(crate) fn mistyped<T: Read>(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<T> {
+    let found = match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a bare number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    problems.report(problems.line(&value.span()), format!("`{name}` must be {}, not {found}", T::RIGHT));
+    None
+}
+
+/// A table that is being read. It remembers which keys were asked for: any other is unknown.
+pub(crate) struct Table<'a> {
+    title: String,
+    line: usize,
+    entries: &'a DeTable<'a>,
+    asked: Vec<&'static str>,
+    problems: &'a Problems,
+}
+
+impl<'a> Table<'a> {
+    /// The table that a value is. `name` is what messages call it.
+    pub(crate) fn of<T: Read>(value: &'a Spanned<DeValue<'a>>, name: &str, problems: &'a Problems) -> Option<Self> {
+        let DeValue::Table(entries) = value.get_ref() else {
+            mistyped::<T>(value, name, problems);
+            return None;
+        };
+        Some(Self::new(entries, format!("`{name}`"), problems.line(&value.span()), problems))
+    }
+
+    pub(crate) fn new(entries: &'a DeTable<'a>, title: String, line: usize, problems: &'a Problems) -> Self {
+        Self { title, line, entries, asked: Vec::new(), problems }
+    }
+
+    /// Where the table begins.
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// What messages call the table from here on.
+    pub(crate) fn rename(&mut self, title: String) {
+        self.title = title;
+    }
+
+    pub(crate) fn report(&self, line: usize, message: impl Into<String>) {
+        self.problems.report(line, message);
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.entries.iter().find(|(found, _)| found.get_ref() == key).map(|(_, value)| value)
+    }
+
+    /// The value of a key that may be absent; `None` too if it is wrong, which has been reported then.
+    pub(crate) fn optional<T: Read>(&mut self, key: &'static str) -> Option<Lined<T>> {
+        self.asked.push(key);
+        let value = self.entry(key)?;
+        Some(Lined { line: self.problems.line(&value.span()), value: T::read(value, key, self.problems)? })
+    }
+
+    /// The value of a key that must be there; `None` if it is not, or is wrong, which has been reported then.
+    pub(crate) fn required<T: Read>(&mut self, key: &'static str) -> Option<Lined<T>> {
+        if self.entry(key).is_none() {
+            self.problems.report(self.line, format!("{} needs `{key}`: {}", self.title, T::RIGHT));
+        }
+        self.optional(key)
+    }
+
+    /// Reports every key that was not asked for.
+    pub(crate) fn finish(self) {
+        self.finish_knowing(|_| None);
+    }
+
+    /// Reports every key that was not asked for; `known` may know better what is wrong with it.
+    pub(crate) fn finish_knowing(self, known: impl Fn(&str) -> Option<String>) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.iter().any(|asked| key.get_ref() == asked)) {
+            let message = known(key.get_ref()).unwrap_or_else(|| {
+                let instead = instead(key.get_ref(), "keys", self.asked.iter().copied());
+                format!("unknown key {} in {}{instead}", quote(key.get_ref()), self.title)
+            });
+            self.problems.report(self.problems.line(&key.span()), message);
+        }
+    }
+}

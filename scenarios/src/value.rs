@@ -1,0 +1,382 @@
+//! How the values of a scenario file are written: times, shares, bandwidths, addresses, words.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::error::{instead, quote};
+use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation};
+
+/// A value that is written as a string.
+pub(crate) trait Parse: Sized {
+    /// What is right, to go behind "must be".
+    const RIGHT: &'static str;
+
+    /// # Errors
+    /// What is wrong with the text, and what would be right.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+impl Parse for String {
+    const RIGHT: &'static str = "a string";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+/// The name of a scenario, a network or an actor; also the name of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name(pub(crate) String);
+
+impl Parse for Name {
+    const RIGHT: &'static str = "a name such as \"ana\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.len() > 50 || text.starts_with('-') || !text.chars().all(fits) {
+            return Err(format!("{} is no name: use up to 50 of a–z, 0–9 and `-`", quote(text)));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The longest time that may be written: far beyond any timer of a protocol, far below any overflow.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Parse for Duration {
+    const RIGHT: &'static str = "a time such as \"250ms\", \"1.5s\" or \"2m\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        match amount(text, &units) {
+            Ok(millis) if millis <= LONGEST.as_millis() => {
+                Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+            }
+            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is too long: at most 720h", quote(text))),
+            Err(Malformed::Negative) => Err(format!("{} is negative: times begin at 0s", quote(text))),
+            Err(Malformed::TooFine) => Err(format!("{} is too fine: times are whole milliseconds", quote(text))),
+            Err(Malformed::Other) => Err(format!(
+                "{} is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\"",
+                quote(text)
+            )),
+        }
+    }
+}
+
+/// A time as it is written in a file.
+pub(crate) fn show(time: Duration) -> String {
+    let millis = time.as_millis();
+    match millis {
+        0 => "0s".to_owned(),
+        _ if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
+        1..1000 => format!("{millis}ms"),
+        _ => format!("{}s", format!("{}.{:03}", millis / 1000, millis % 1000).trim_end_matches('0')),
+    }
+}
+
+/// A share, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ppm(pub(crate) u32);
+
+impl Parse for Ppm {
+    const RIGHT: &'static str = "a share such as \"2%\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match amount(text, &[("%", 10_000), ("ppm", 1)]) {
+            Ok(ppm) if ppm <= 1_000_000 => Ok(Self(u32::try_from(ppm).unwrap_or(u32::MAX))),
+            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is over 100%", quote(text))),
+            Err(Malformed::Negative) => Err(format!("{} is negative: shares begin at 0%", quote(text))),
+            Err(Malformed::TooFine) => Err(format!("{} is too fine: the least share is \"0.0001%\"", quote(text))),
+            Err(Malformed::Other) => {
+                Err(format!("{} is no share: write a number and %, such as \"2%\" or \"0.5%\"", quote(text)))
+            }
+        }
+    }
+}
+
+/// Bits a second; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bandwidth(pub(crate) Option<u64>);
+
+impl Parse for Bandwidth {
+    const RIGHT: &'static str = "a bandwidth such as \"5Mbit\", or \"unlimited\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self(None));
+        }
+        match amount(text, &[("kbit", 1000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000), ("bit", 1)]) {
+            Ok(0) => Err(format!("{} carries nothing: use the verb `partition` for that", quote(text))),
+            Ok(bits) if bits <= 1_000_000_000_000 => Ok(Self(u64::try_from(bits).ok())),
+            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is too much: at most \"1000Gbit\"", quote(text))),
+            Err(Malformed::Negative) => Err(format!("{} is negative", quote(text))),
+            Err(Malformed::TooFine) => Err(format!("{} is too fine: bandwidths are whole bits", quote(text))),
+            Err(Malformed::Other) => Err(format!(
+                "{} is no bandwidth: write a number and bit, kbit, Mbit or Gbit a second, such as \"5Mbit\"",
+                quote(text)
+            )),
+        }
+    }
+}
+
+impl Parse for Ipv4Addr {
+    const RIGHT: &'static str = "an IPv4 address such as \"198.51.100.7\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("{} is no IPv4 address: write four numbers, such as \"198.51.100.7\"", quote(text)))
+    }
+}
+
+/// A range of addresses with a common prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    base: u32,
+    prefix: u32,
+}
+
+impl Subnet {
+    pub(crate) const fn new(base: Ipv4Addr, prefix: u32) -> Self {
+        Self { base: base.to_bits(), prefix }
+    }
+
+    /// Addresses in it, those that no host may have among them.
+    pub(crate) fn size(self) -> u32 {
+        1 << (32 - self.prefix)
+    }
+
+    /// The address with that number, from 0.
+    pub(crate) fn address(self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.base.saturating_add(number))
+    }
+
+    /// The number of an address in it.
+    pub(crate) fn number(self, address: Ipv4Addr) -> Option<u32> {
+        address.to_bits().checked_sub(self.base).filter(|number| *number < self.size())
+    }
+
+    pub(crate) fn contains(self, address: Ipv4Addr) -> bool {
+        self.number(address).is_some()
+    }
+
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.contains(other.address(0)) || other.contains(self.address(0))
+    }
+
+    pub(crate) fn within(self, other: Self) -> bool {
+        self.prefix >= other.prefix && other.contains(self.address(0))
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address(0), self.prefix)
+    }
+}
+
+impl Parse for Subnet {
+    const RIGHT: &'static str = "a subnet such as \"192.168.1.0/24\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let malformed =
+            || format!("{} is no subnet: write an address and a prefix, such as \"192.168.1.0/24\"", quote(text));
+        let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| malformed())?;
+        let prefix: u32 = prefix.parse().map_err(|_| malformed())?;
+        if !(8..=30).contains(&prefix) {
+            return Err(format!("{} is no size for a network: the prefix must be from 8 to 30", quote(text)));
+        }
+        let subnet = Self::new(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - prefix))), prefix);
+        if subnet.address(0) != address {
+            return Err(format!("{} begins in the middle of a subnet; did you mean `{subnet}`?", quote(text)));
+        }
+        Ok(subnet)
+    }
+}
+
+/// One of a few words, each with what it means.
+pub(crate) trait Word: Copy + 'static {
+    /// What the words are about, to go behind "is no".
+    const WHAT: &'static str;
+    /// What is right, to go behind "must be".
+    const RIGHT: &'static str;
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Word> Parse for T {
+    const RIGHT: &'static str = <T as Word>::RIGHT;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let words = || Self::WORDS.iter().map(|(word, _)| *word);
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning)
+            .ok_or_else(|| format!("{} is no {}{}", quote(text), Self::WHAT, instead(text, "words", words())))
+    }
+}
+
+impl Word for Dependence {
+    const WHAT: &'static str = "dependence";
+    const RIGHT: &'static str = "a dependence such as \"endpoint-independent\"";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("endpoint-independent", Self::EndpointIndependent),
+        ("address-dependent", Self::AddressDependent),
+        ("address-and-port-dependent", Self::AddressAndPortDependent),
+    ];
+}
+
+impl Word for FilterState {
+    const WHAT: &'static str = "filter state";
+    const RIGHT: &'static str = "\"per-mapping\" or \"per-endpoint\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("per-mapping", Self::PerMapping), ("per-endpoint", Self::PerEndpoint)];
+}
+
+impl Word for PortAllocation {
+    const WHAT: &'static str = "port allocation";
+    const RIGHT: &'static str = "a port allocation such as \"preserve\"";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("preserve", Self::Preserve),
+        ("sequential", Self::Sequential),
+        ("random", Self::Random),
+        ("block", Self::Block),
+    ];
+}
+
+impl Word for Hairpinning {
+    const WHAT: &'static str = "kind of hairpinning";
+    const RIGHT: &'static str = "a kind of hairpinning such as \"external-source\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("internal-source", Self::InternalSource), ("external-source", Self::ExternalSource)];
+}
+
+impl Word for Pooling {
+    const WHAT: &'static str = "pooling";
+    const RIGHT: &'static str = "\"paired\" or \"arbitrary\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("paired", Self::Paired), ("arbitrary", Self::Arbitrary)];
+}
+
+/// Why a text is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Malformed {
+    Negative,
+    /// Not a whole number of the least unit.
+    TooFine,
+    /// More digits than an amount can need.
+    TooLong,
+    Other,
+}
+
+/// A decimal number and its unit, in the least unit. Exact: no floating point, hence neither NaN nor infinity.
+fn amount(text: &str, units: &[(&str, u128)]) -> Result<u128, Malformed> {
+    // 15 digits before and after the point, times the largest unit, stay far below u128::MAX.
+    const DIGITS: usize = 15;
+    let (text, negative) = match text.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (_, scale) = units.iter().find(|(name, _)| *name == unit).ok_or(Malformed::Other)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
+        return Err(Malformed::Other);
+    }
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    if negative {
+        return Err(Malformed::Negative);
+    }
+    if whole.len() > DIGITS {
+        return Err(Malformed::TooLong);
+    }
+    if fraction.len() > DIGITS {
+        return Err(Malformed::TooFine);
+    }
+    let digits = |text: &str| text.bytes().fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
+    let divisor = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| Malformed::TooFine)?);
+    let parts = digits(fraction) * scale;
+    if !parts.is_multiple_of(divisor) {
+        return Err(Malformed::TooFine);
+    }
+    Ok(digits(whole) * scale + parts / divisor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact() {
+        let millis = |text| Duration::parse(text).map(|time| time.as_millis());
+        assert_eq!(millis("250ms"), Ok(250));
+        assert_eq!(millis("1.5s"), Ok(1500));
+        assert_eq!(millis("0.001s"), Ok(1));
+        assert_eq!(millis("2m"), Ok(120_000));
+        assert_eq!(millis("720h"), Ok(LONGEST.as_millis()));
+        assert_eq!(millis("000s"), Ok(0));
+    }
+
+    #[test]
+    fn malformed_times_say_what_would_be_right() {
+        let wrong = |text| Duration::parse(text).expect_err(text);
+        assert_eq!(wrong("-5s"), "`-5s` is negative: times begin at 0s");
+        assert_eq!(wrong("0.5ms"), "`0.5ms` is too fine: times are whole milliseconds");
+        assert_eq!(wrong("721h"), "`721h` is too long: at most 720h");
+        assert_eq!(wrong("99999999999999999999999s"), "`99999999999999999999999s` is too long: at most 720h");
+        for text in ["", "s", "5", "5 s", "nans", "NaN", "infs", "1e9s", "1.s", ".5s", "1.2.3s", "5sec", "+5s", "٣s"] {
+            assert!(wrong(text).contains("is no time: write a number and ms, s, m or h"), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_end_at_100_percent() {
+        assert_eq!(Ppm::parse("2%"), Ok(Ppm(20_000)));
+        assert_eq!(Ppm::parse("0.0001%"), Ok(Ppm(1)));
+        assert_eq!(Ppm::parse("100%"), Ok(Ppm(1_000_000)));
+        assert_eq!(Ppm::parse("100.1%"), Err("`100.1%` is over 100%".to_owned()));
+        assert_eq!(Ppm::parse("-1%"), Err("`-1%` is negative: shares begin at 0%".to_owned()));
+    }
+
+    #[test]
+    fn bandwidths_have_units() {
+        assert_eq!(Bandwidth::parse("5Mbit"), Ok(Bandwidth(Some(5_000_000))));
+        assert_eq!(Bandwidth::parse("0.5kbit"), Ok(Bandwidth(Some(500))));
+        assert_eq!(Bandwidth::parse("unlimited"), Ok(Bandwidth(None)));
+        assert!(Bandwidth::parse("0bit").is_err());
+        assert!(Bandwidth::parse("5MB").is_err());
+    }
+
+    #[test]
+    fn subnets_begin_where_they_should() {
+        assert_eq!(Subnet::parse("192.168.1.0/24").map(|subnet| subnet.to_string()), Ok("192.168.1.0/24".to_owned()));
+        assert_eq!(
+            Subnet::parse("192.168.1.7/24"),
+            Err("`192.168.1.7/24` begins in the middle of a subnet; did you mean `192.168.1.0/24`?".to_owned())
+        );
+        assert!(Subnet::parse("10.0.0.0/7").is_err());
+        assert!(Subnet::parse("10.0.0.0").is_err());
+    }
+
+    #[test]
+    fn times_are_shown_as_they_are_written() {
+        for text in ["0s", "1ms", "999ms", "1s", "1.5s", "61.001s", "120s"] {
+            assert_eq!(Duration::parse(text).map(show), Ok(text.to_owned()));
+        }
+    }
+
+    /// The words are those that the types are written as elsewhere.
+    #[test]
+    fn words_agree_with_serde() {
+        fn check<T: Word + serde::Serialize + for<'de> serde::Deserialize<'de> + PartialEq + std::fmt::Debug>() {
+            for (word, meaning) in T::WORDS {
+                assert_eq!(toml::Value::try_from(meaning), Ok(toml::Value::String((*word).to_owned())));
+            }
+        }
+        check::<Dependence>();
+        check::<FilterState>();
+        check::<PortAllocation>();
+        check::<Hairpinning>();
+        check::<Pooling>();
+    }
+}

@@ -1,0 +1,454 @@
+//! What is said about wrong files: file, line, what is wrong, what would be right.
+
+use std::fs;
+use std::path::PathBuf;
+
+use scenarios::{load, parse};
+
+#[test]
+fn unknown_keys() {
+    says(
+        "[[actor]]\nname = 'cam'\njion = '1s'",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `room`, `joins`, `webrtc`, `count`, `every`)",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
+        "x.toml:11: unknown key `loss` in [[network]] (keys: `name`, `nat`, `override`, `behind`, `subnet`, `external`, `link`)",
+    );
+    says(
+        "[sever]",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
+    );
+    says(
+        "[server]\nheart-beat = '5s'",
+        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `heartbeat`, `link`)",
+    );
+    says(
+        "[link]\nlatancy = '5ms'",
+        "x.toml:9: unknown key `latancy` in `link`; did you mean `latency`? (keys: `latency`, `jitter`, `loss`, `duplicate`, `reorder`, `bandwidth`)",
+    );
+    says(
+        "[expect]\nprobe = []",
+        "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `unconnected`, `probes`)",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'drop'\nactr = 'ana'",
+        "\
+x.toml:8: `drop` needs `actor`: a name, or a list of names in [ ]
+x.toml:11: unknown key `actr` in `drop`; did you mean `actor`? (keys: `at`, `do`, `actor`)",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { udp_lifetime = '1s' }",
+        "x.toml:11: unknown key `udp_lifetime` in `override`; did you mean `udp-lifetime`? (keys: `mapping`, `filtering`, `filter-state`, `port-allocation`, `hairpinning`, `pooling`, `udp-lifetime-new`, `udp-lifetime`, `udp-inbound-refresh`, `tcp-lifetime`, `max-mappings`, `udp-blocked`)",
+    );
+}
+
+#[test]
+fn unknown_names() {
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'home-linx'",
+        "x.toml:10: unknown NAT profile `home-linx`; did you mean `home-linux`? (profiles: `open`, `full-cone`, `restricted-cone`, `port-restricted-cone`, `symmetric`, `home-linux`, `home-median`, `home-hairpin`, `corp-symmetric`, `cgn-wired`, `cgn-cellular`, `cgn-cellular-symmetric`, `udp-blocked`)",
+    );
+    says("[[actor]]\nname = 'c'\nnetwork = 'home'", "x.toml:10: unknown network `home` (networks: none)");
+    says(
+        "[[network]]\nname = 'home'\nnat = 'home-linux'\nbehind = 'isp'",
+        "x.toml:11: unknown network `isp` (networks: `home`)",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'drop'\nactor = 'ano'",
+        "x.toml:11: unknown actor `ano`; did you mean `ana`? (actors: `ana`, `ben`)",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'boot'\nmachine = 'sever'",
+        "x.toml:11: unknown machine `sever`; did you mean `server`? (machines: `ana`, `ben`, `server`)",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'nat-reboot'\nnetwork = 'ana'",
+        "x.toml:11: unknown network `ana` (networks: none)",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'jion'",
+        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `power-loss`, `boot`, `shutdown`, `nat-reboot`, `partition`, `heal`, `link`)",
+    );
+    says(
+        "[expect]\nunconnected = [['ana', 'bin']]",
+        "x.toml:9: unknown actor `bin`; did you mean `ben`? (actors: `ana`, `ben`)",
+    );
+}
+
+#[test]
+fn names_twice_or_not_free() {
+    says("[[actor]]\nname = 'ana'", "x.toml:9: a second actor `ana`: the first is on line 4");
+    says(
+        "[[actor]]\nname = 'b'\ncount = 2\n[[actor]]\nname = 'b-2'",
+        "x.toml:12: a second actor `b-2`: the first is on line 9",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\n[[network]]\nname = 'n'\nnat = 'open'",
+        "x.toml:12: a second network `n`: the first is on line 9",
+    );
+    says(
+        "[[network]]\nname = 'c'\nnat = 'symmetric'\n[[actor]]\nname = 'c'\nnat = 'symmetric'",
+        "x.toml:12: a second network `c`: the first is on line 9",
+    );
+    says("[[actor]]\nname = 'server'", "x.toml:9: `server` is the name of the server's machine: choose another");
+    says(
+        "[[network]]\nname = 'internet'\nnat = 'open'",
+        "x.toml:9: `internet` is the name of the internet itself: choose another",
+    );
+    says("[[actor]]\nname = 'Cam'", "x.toml:9: `name`: `Cam` is no name: use up to 50 of a–z, 0–9 and `-`");
+}
+
+#[test]
+fn times() {
+    for (time, wrong) in [
+        ("-1s", "`-1s` is negative: times begin at 0s"),
+        ("5", "`5` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("NaNs", "`NaNs` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("1e999s", "`1e999s` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("0.1ms", "`0.1ms` is too fine: times are whole milliseconds"),
+        ("9999999999999999999999h", "`9999999999999999999999h` is too long: at most 720h"),
+    ] {
+        says(&format!("[[step]]\nat = '{time}'\ndo = 'shutdown'"), &format!("x.toml:9: `at`: {wrong}"));
+    }
+    says(
+        "[[step]]\nat = nan\ndo = 'shutdown'",
+        "x.toml:9: `at` must be a time such as \"250ms\", \"1.5s\" or \"2m\", not a bare number",
+    );
+    says("[[step]]\nat = '11s'\ndo = 'shutdown'", "x.toml:9: `at`: 11s is not before the end: `duration` is 10s");
+    says(
+        "[[actor]]\nname = 'c'\njoins = '10s'",
+        "x.toml:10: joins at 10s, which is not before the end: `duration` is 10s",
+    );
+    says(
+        "[[actor]]\nname = 'c'\ncount = 30\nevery = '1s'",
+        "x.toml:11: the last would join at 10s or later: `duration` is 10s",
+    );
+    says("[server]\nheartbeat = '500ms'", "x.toml:9: `heartbeat` must be at least 1s");
+    says(
+        "[link]\nlatency = '0s'\njitter = '2m'",
+        "x.toml:9: `latency` must be from 1ms to 60s\nx.toml:10: `jitter` must be at most 60s",
+    );
+    wrong("name = 'x'\nduration = '0s'\n[[actor]]\nname = 'ana'", "x.toml:2: `duration`: nothing happens in 0s");
+}
+
+#[test]
+fn values() {
+    says("[link]\nloss = '101%'", "x.toml:9: `loss`: `101%` is over 100%");
+    says("[link]\nloss = 2", "x.toml:9: `loss` must be a share such as \"2%\", not a bare number");
+    says(
+        "[link]\nbandwidth = '5MB'",
+        "x.toml:9: `bandwidth`: `5MB` is no bandwidth: write a number and bit, kbit, Mbit or Gbit a second, such as \"5Mbit\"",
+    );
+    says("[[actor]]\nname = 'c'\nwebrtc = 'yes'", "x.toml:10: `webrtc` must be true or false, not a string");
+    says("[[actor]]\nname = 'c'\ncount = 0", "x.toml:10: `count`: `0` must be from 1 to 4294967295");
+    says("[[actor]]\nname = 'c'\ncount = 50000", "x.toml:9: more than 50000 actors");
+    says("[[actor]]\nname = 'c'\nroom = ''", "x.toml:10: `room` must not be empty");
+    says(
+        "[[actor]]\nname = 'c'\naddress = '1.2.3'",
+        "x.toml:10: `address`: `1.2.3` is no IPv4 address: write four numbers, such as \"198.51.100.7\"",
+    );
+    says("[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { filtering = 'adress-dependent', udp-lifetime = '0s' }", "\
+x.toml:11: `filtering`: `adress-dependent` is no dependence; did you mean `address-dependent`? (words: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`)
+x.toml:11: `udp-lifetime`: a mapping that lives for 0s lets nothing through: give a longer time");
+    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = []", "x.toml:11: `actor` must name somebody");
+    says(
+        "[[step]]\nat = '1s'\ndo = 'leave'\nactor = ['ana', 7]",
+        "x.toml:11: `actor` must be a string, not a bare number",
+    );
+    wrong(
+        "name = 'x'\nabout = \"\"\"\na\nb\"\"\"\nduration = '1s'\n[[actor]]\nname = 'a'",
+        "x.toml:2: `about` is one line: say more in a comment above",
+    );
+}
+
+#[test]
+fn keys_that_exclude_or_need_one_another() {
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\n[[actor]]\nname = 'c'\nnetwork = 'n'\nnat = 'symmetric'",
+        "x.toml:14: `nat` makes a network of the actor's own: give either `network` or `nat`",
+    );
+    says(
+        "[[actor]]\nname = 'c'\noverride = {}\nbehind = 'n'",
+        "\
+x.toml:10: `override` is about a NAT of the actor's own: give `nat` too
+x.toml:11: `behind` is about a NAT of the actor's own: give `nat` too",
+    );
+    says(
+        "[[actor]]\nname = 'c'\ncount = 2\naddress = '203.0.113.7'",
+        "x.toml:11: `address` is for one actor: leave it or `count` away",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nevery = '1s'",
+        "x.toml:10: `every` parts the joins of several actors: give `count` too",
+    );
+    says(
+        "[[actor]]\nname = 'c'\ncount = 2\nevery = '1s'\njoins = 'never'",
+        "x.toml:11: `every` parts the joins of several actors, but these never join by themselves",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\noverride = {}",
+        "x.toml:11: `override`: `open` has no NAT, so there is nothing to override",
+    );
+}
+
+#[test]
+fn fields_of_verbs() {
+    says("[[step]]\nat = '1s'\ndo = 'say'\nactor = 'ana'", "x.toml:8: `say` needs `text`: a string");
+    says(
+        "[[step]]\nat = '1s'\ndo = 'drop'\nactor = 'ana'\ntext = 'x'",
+        "x.toml:12: `drop` takes no `text`; it takes `at`, `do` and `actor`",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'heal'\nactor = 'ana'",
+        "x.toml:11: `heal` takes no `actor`; it takes `at` and `do`",
+    );
+    says("[[step]]\ndo = 'shutdown'", "x.toml:8: [[step]] needs `at`: a time such as \"250ms\", \"1.5s\" or \"2m\"");
+    says("[[step]]\nat = '1s'", "x.toml:8: [[step]] needs `do`: a string");
+    says(
+        "[[step]]\nat = '1s'\ndo = 'link'\nlink = {}",
+        "x.toml:8: `link` needs either `machine` or `network`: whose link changes",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'ana'\nwith = 'ana'",
+        "x.toml:12: `ana` cannot hang up on itself: name another actor",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'ice-restart'\nactor = 'ana'\nwith = 'ana'",
+        "x.toml:12: `ana` cannot restart ICE with itself: name another actor",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nroom = 'other'\n[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'ana'\nwith = 'c'",
+        "x.toml:15: `ana` cannot hang up on `c`: they are in different rooms",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nwebrtc = false\n[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'ana'\nwith = 'c'",
+        "x.toml:15: `ana` cannot hang up on `c`: `c` has `webrtc = false`",
+    );
+    says(
+        "[[actor]]\nname = 'c'\ncount = 3\n[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'c'\nwith = 'ana'",
+        "x.toml:14: `c` is several actors: name one, such as `c-1`",
+    );
+    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = 'server'", "x.toml:11: `server` is no actor: name one");
+    says(
+        "[[step]]\nat = '1s'\ndo = 'partition'\nfrom = ['ana', 'server']\nto = 'ana'",
+        "x.toml:8: `ana` is on both sides of the partition",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\n[[step]]\nat = '1s'\ndo = 'nat-reboot'\nnetwork = 'n'",
+        "x.toml:14: `n` has no NAT that could reboot",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'cgn-cellular-symmetric'\n[[step]]\nat = '1s'\ndo = 'nat-reboot'\nnetwork = 'c'\nnew-address = true",
+        "x.toml:15: `new-address`: `c` has 4 external addresses; only a NAT with one can change it",
+    );
+}
+
+#[test]
+fn steps_that_could_do_nothing() {
+    for (step, wrong) in [
+        ("do = 'leave'\nactor = 'ben'", "`ben` cannot leave: it is not there at 1s"),
+        ("do = 'join'\nactor = 'ana'", "`ana` cannot join: it is there already at 1s"),
+        ("do = 'drop'\nactor = 'ben'", "`ben` has no connection to drop: it is not there at 1s"),
+        ("do = 'say'\nactor = 'ben'\ntext = ''", "`ben` cannot say anything: it is not there at 1s"),
+        ("do = 'hangup'\nactor = 'ana'\nwith = 'ben'", "`ben` cannot be hung up on: it is not there at 1s"),
+        ("do = 'boot'\nmachine = 'ana'", "`ana` cannot boot: it is not down at 1s"),
+        ("do = 'boot'\nmachine = 'server'", "`server` cannot boot: it is not down at 1s"),
+        ("do = 'heal'", "there is no partition to heal at 1s"),
+    ] {
+        says(&format!("[[step]]\nat = '1s'\n{step}"), &format!("x.toml:8: {wrong}"));
+    }
+    says(
+        "[[step]]\nat = '1s'\ndo = 'shutdown'\n[[step]]\nat = '2s'\ndo = 'power-loss'\nmachine = 'server'\n[[step]]\nat = '3s'\ndo = 'shutdown'",
+        "\
+x.toml:11: `server` cannot lose power: it is down already at 2s
+x.toml:15: `server` cannot shut down: it is down already at 3s",
+    );
+    says(
+        "[[step]]\nat = '1s'\ndo = 'power-loss'\nmachine = 'ana'\n[[step]]\nat = '2s'\ndo = 'leave'\nactor = 'ana'",
+        "x.toml:12: `ana` cannot leave: it has no power at 2s",
+    );
+    says(
+        "[[actor]]\nname = 'c'\njoins = '5s'\n[[step]]\nat = '1s'\ndo = 'power-loss'\nmachine = 'c'",
+        "x.toml:9: `c` cannot join: it has no power at 5s",
+    );
+}
+
+#[test]
+fn networks_and_addresses() {
+    says(
+        "[[network]]\nname = 'a'\nnat = 'home-linux'\nbehind = 'b'\n[[network]]\nname = 'b'\nnat = 'home-linux'\nbehind = 'a'",
+        "\
+x.toml:11: `a` is behind `b` is behind `a`: NATs in a ring; the outermost must have no `behind`
+x.toml:15: `b` is behind `a` is behind `b`: NATs in a ring; the outermost must have no `behind`",
+    );
+    says(
+        "[[network]]\nname = 'a'\nnat = 'home-linux'\nbehind = 'a'",
+        "x.toml:11: `a` is behind `a`: NATs in a ring; the outermost must have no `behind`",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'open'\nbehind = 'n'",
+        "x.toml:11: `c` is `open`, so it is on the internet: leave `behind` away",
+    );
+    const HOME: &str = "[[network]]\nname = 'home'\nnat = 'home-linux'";
+    says(
+        &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\naddress = '192.168.2.7'"),
+        "x.toml:14: 192.168.2.7 is not in the subnet 192.168.1.0/24 of that network",
+    );
+    says(
+        &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\naddress = '192.168.1.255'"),
+        "x.toml:14: 192.168.1.255 is not for a host: it is the first or the last of 192.168.1.0/24",
+    );
+    says(
+        &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\naddress = '192.168.1.1'"),
+        "x.toml:14: 192.168.1.1 is that of the router of `home` already",
+    );
+    says(
+        &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\ncount = 254"),
+        "x.toml:12: `home` (192.168.1.0/24) has no address left: give it a larger `subnet`",
+    );
+    says(
+        &format!("{HOME}\nsubnet = '192.168.1.7/24'"),
+        "x.toml:11: `subnet`: `192.168.1.7/24` begins in the middle of a subnet; did you mean `192.168.1.0/24`?",
+    );
+    says(
+        &format!("{HOME}\nsubnet = '8.8.8.0/24'"),
+        "x.toml:11: 8.8.8.0/24 is not private, as the inside of a NAT is; 192.168.1.0/24 would be",
+    );
+    says(
+        &format!("{HOME}\nexternal = ['10.0.0.1']"),
+        "x.toml:11: 10.0.0.1 is not an address of the internet; one such as 203.0.113.7 would be",
+    );
+    says(&format!("{HOME}\nexternal = ['198.51.100.7', '198.51.100.7']"), "x.toml:11: 198.51.100.7 is named twice");
+    says(&format!("{HOME}\nexternal = []"), "x.toml:11: `external`: a NAT needs an external address");
+    says(&format!("{HOME}\nexternal = 257"), "x.toml:11: `external`: 257 are more than 256 addresses");
+    says(
+        &format!(
+            "{HOME}\nsubnet = '10.0.0.0/8'\n[[network]]\nname = 'n'\nnat = 'symmetric'\nbehind = 'home'\nsubnet = '10.1.0.0/16'"
+        ),
+        "x.toml:16: 10.1.0.0/16 overlaps 10.0.0.0/8, in which the NAT's outside is: a NAT cannot tell them apart",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\nsubnet = '192.168.1.0/24'",
+        "x.toml:11: 192.168.1.0/24 is not public, as the subnet of an `open` network is; 192.0.2.0/24 would be",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'open'\nsubnet = '203.0.113.0/24'",
+        "x.toml:11: 203.0.113.0/24 contains 203.0.113.1, the address of the server",
+    );
+    says("[[actor]]\nname = 'c'\naddress = '203.0.113.1'", "x.toml:10: 203.0.113.1 is that of the server already");
+    says(
+        "[[actor]]\nname = 'c'\naddress = '203.0.113.7'\n[[actor]]\nname = 'd'\naddress = '203.0.113.7'",
+        "x.toml:13: 203.0.113.7 is that of `c` already",
+    );
+}
+
+#[test]
+fn expectations() {
+    for (pairs, wrong) in [
+        ("['ana', 'ana']", "`ana` and `ana` is no pair: name two actors"),
+        ("['ana', 'ben']", "`ana` and `ben` is not there at the end: leave it away"),
+        ("['ana']", "a pair is of two actors, not 1"),
+        ("['ana', 'mute']", "`ana` and `mute` has no WebRTC (`webrtc = false`): leave it away"),
+        ("['ana', 'far']", "`ana` and `far` is in two rooms, so it is never connected: leave it away"),
+        ("['ana', 'dia'], ['dia', 'ana']", "`dia` and `ana` is there twice"),
+    ] {
+        let others =
+            "[[actor]]\nname = 'mute'\nwebrtc = false\n[[actor]]\nname = 'far'\nroom = 'b'\n[[actor]]\nname = 'dia'";
+        says(&format!("{others}\n[expect]\nunconnected = [{pairs}]"), &format!("x.toml:17: `unconnected`: {wrong}"));
+    }
+}
+
+#[test]
+fn no_scenario_at_all() {
+    wrong(
+        "",
+        "\
+x.toml:1: a scenario needs `name`: a name such as \"ana\"
+x.toml:1: a scenario needs `duration`: a time such as \"250ms\", \"1.5s\" or \"2m\"",
+    );
+    wrong("name = 'x'\nduration = '1s'", "x.toml:1: nobody takes part: add an [[actor]]");
+    wrong(
+        "name = 'x'\nduration = \n[[actor]",
+        "\
+x.toml:2: not TOML: string values must be quoted, expected literal string
+x.toml:3: not TOML: unclosed array table, expected `]`",
+    );
+    says("[lan]\n[lan]", "x.toml:9: not TOML: duplicate key `lan`");
+}
+
+/// Problems of one kind are all told at once.
+#[test]
+fn several_problems_at_once() {
+    says(
+        "[[step]]\nat = '1s'\ndo = 'drop'\nactor = 'bob'\n[[step]]\nat = '20s'\ndo = 'nat-reboot'\nnetwork = 'home'\n[expect]\nunconnected = [['ana']]",
+        "\
+x.toml:11: unknown actor `bob` (actors: `ana`, `ben`)
+x.toml:13: `at`: 20s is not before the end: `duration` is 10s
+x.toml:15: unknown network `home` (networks: none)
+x.toml:17: `unconnected`: a pair is of two actors, not 1",
+    );
+}
+
+#[test]
+fn text_from_outside_is_shown_on_one_line() {
+    says(
+        "[[actor]]\nname = \"a\\nb\\u0007\"",
+        "x.toml:9: `name`: `a\\nb\\u{7}` is no name: use up to 50 of a–z, 0–9 and `-`",
+    );
+    let long = "z".repeat(100);
+    says(
+        &format!("{long} = 1"),
+        &format!(
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `room`, `joins`, `webrtc`, `count`, `every`)",
+            "z".repeat(60)
+        ),
+    );
+}
+
+#[test]
+fn names_that_are_not_shipped() {
+    let shipped =
+        "(shipped: `mesh-3`, `mesh-6`, `mesh-6-churn`, `same-lan`, `mesh-6-symmetric`, `nat-reboot-mid-call`)";
+    for (name, near) in [
+        ("mesh-4", "; did you mean `mesh-3` or `mesh-6`?"),
+        ("nat-reboot", "; did you mean `nat-reboot-mid-call`?"),
+        ("zzz", ""),
+    ] {
+        load_says(
+            name,
+            &format!("{name}: no shipped scenario has this name, and a path would end in .toml{near} {shipped}"),
+        );
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    load_says(&path("absent.toml"), &format!("{}: there is no such file", path("absent.toml")));
+    load_says(&path(""), &format!("{}: is a directory: name a .toml file in it", path("")));
+    fs::write(path("latin-1.toml"), b"name = 'x'\n# caf\xe9\n").expect("writable");
+    load_says(&path("latin-1.toml"), &format!("{}:2: is not UTF-8: save the file as UTF-8 text", path("latin-1.toml")));
+}
+
+/// What is said about a file of two actors, ana and ben who never joins, with `rest` from line 8 on.
+fn says(rest: &str, expected: &str) {
+    const HEAD: &str =
+        "name = 'x'\nduration = '10s'\n[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\njoins = 'never'\n";
+    wrong(&format!("{HEAD}{rest}\n"), expected);
+}
+
+fn wrong(text: &str, expected: &str) {
+    match parse("x.toml", text) {
+        Ok(_) => panic!("nothing was said about\n{text}"),
+        Err(error) => assert_eq!(error.to_string(), expected, "\n{text}"),
+    }
+}
+
+fn load_says(name: &str, expected: &str) {
+    match load(name) {
+        Ok(_) => panic!("nothing was said about {name}"),
+        Err(error) => assert_eq!(error.to_string(), expected),
+    }
+}

@@ -1,0 +1,191 @@
+//! The scenarios and profiles that are part of the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use scenarios::{
+    Action, Actor, Dependence, Machine, NatBehavior, Pooling, Scenario, load, parse, profile, profiles, shipped,
+};
+
+#[test]
+fn every_shipped_scenario_loads_by_its_name_and_by_its_path() {
+    for shipped in shipped() {
+        let scenario = load(shipped.name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(scenario.name, shipped.name, "the file is called as the scenario");
+        assert_eq!(scenario.about, shipped.about);
+        assert!(!scenario.spec.is_empty(), "{}", shipped.name);
+        assert!(shipped.text.starts_with("# "), "{} begins with what it shows and why", shipped.name);
+        assert_eq!(load(&format!("../{}", shipped.path())), Ok(scenario));
+    }
+}
+
+#[test]
+fn every_file_is_shipped() {
+    for group in ["basic", "nat"] {
+        let shipped: BTreeSet<_> =
+            shipped().filter(|shipped| shipped.group == group).map(|shipped| shipped.name.to_owned()).collect();
+        assert_eq!(toml_files(group), shipped);
+    }
+    assert_eq!(toml_files("profiles"), profiles().map(|profile| profile.name).collect());
+}
+
+#[test]
+fn every_profile_is_found_by_its_name() {
+    for found in profiles() {
+        assert_eq!(profile(&found.name).as_ref(), Some(&found));
+        assert!(found.text.starts_with("# "), "{} begins with its source", found.name);
+        assert_eq!(found.behavior.is_none(), found.name == "open");
+    }
+    assert_eq!(profile("closed"), None);
+}
+
+/// The four classes of RFC 3489, in the words of RFC 4787.
+#[test]
+fn the_textbook_profiles_are_what_their_names_say() {
+    use Dependence::{AddressAndPortDependent as Apd, AddressDependent as Ad, EndpointIndependent as Ei};
+    let class = |name| nat(name).map(|nat| (nat.mapping, nat.filtering));
+    assert_eq!(class("full-cone"), Some((Ei, Ei)));
+    assert_eq!(class("restricted-cone"), Some((Ei, Ad)));
+    assert_eq!(class("port-restricted-cone"), Some((Ei, Apd)));
+    assert_eq!(class("symmetric"), Some((Apd, Apd)));
+}
+
+#[test]
+fn mesh_3_is_three_homes() {
+    let scenario = loaded("mesh-3");
+    assert_eq!(scenario.duration, Duration::from_secs(20));
+    assert_eq!(
+        described(&scenario),
+        [
+            "ana 192.168.1.10 via home-linux 198.51.100.10 joins 0ms",
+            "ben 192.168.1.11 via home-median 198.51.100.11 joins 100ms",
+            "cam 192.168.1.12 via home-hairpin 198.51.100.12 joins 200ms",
+        ]
+    );
+}
+
+#[test]
+fn mesh_6_has_two_customers_of_one_provider() {
+    assert_eq!(
+        described(&loaded("mesh-6")),
+        [
+            "ana 192.168.1.10 via home-linux 198.51.100.11 joins 0ms",
+            "ben 192.168.1.11 via home-median 198.51.100.12 joins 100ms",
+            "cam 192.168.1.12 via full-cone 198.51.100.13 joins 200ms",
+            "dia 192.168.1.13 via home-hairpin 198.51.100.14 joins 300ms",
+            "eve 192.168.1.14 via home-linux 100.64.0.15 via cgn-wired 198.51.100.10 joins 400ms",
+            "fay 192.168.1.15 via restricted-cone 100.64.0.16 via cgn-wired 198.51.100.10 joins 500ms",
+        ]
+    );
+}
+
+/// What the file claims follows from its NATs, by the rules of RFC 4787 and RFC 8445 for two NATs side by side.
+#[test]
+fn mesh_6_symmetric_expects_exactly_the_pairs_that_need_a_relay() {
+    let scenario = loaded("mesh-6-symmetric");
+    let nat = |actor: &Actor| actor.network.and_then(|network| scenario.networks[network].nat.clone());
+    let mut unconnected = Vec::new();
+    for (a, one) in scenario.actors.iter().enumerate() {
+        for (b, other) in scenario.actors.iter().enumerate().skip(a + 1) {
+            if !meet_without_relay(&nat(one).expect("behind a NAT"), &nat(other).expect("behind a NAT")) {
+                unconnected.push((a, b));
+            }
+        }
+    }
+    assert_eq!(scenario.expect.unconnected, unconnected);
+    assert_eq!(unconnected.len(), 5);
+}
+
+#[test]
+fn nothing_happens_in_the_last_45_seconds_of_the_churn_but_words() {
+    let scenario = loaded("mesh-6-churn");
+    let quiet = scenario.duration - Duration::from_secs(45);
+    let late = scenario.steps.iter().filter(|step| step.at > quiet);
+    assert!(late.into_iter().all(|step| matches!(step.action, Action::Say(..))));
+    for machine in [Machine::Server, Machine::Actor(3), Machine::Actor(4)] {
+        let powers = |action: &Action| [Action::PowerLoss(machine), Action::Boot(machine)].contains(action);
+        assert!(scenario.steps.iter().any(|step| powers(&step.action)), "{machine:?}");
+    }
+}
+
+#[test]
+fn the_rebooted_nat_takes_another_address() {
+    let scenario = loaded("nat-reboot-mid-call");
+    let [step] = scenario.steps.as_slice() else { panic!("one step") };
+    let Action::NatReboot(network, reboot) = &step.action else { panic!("a reboot") };
+    assert_eq!(scenario.networks[*network].name, "ana");
+    let new = reboot.new_address.expect("another address");
+    assert!(!scenario.networks.iter().any(|network| network.external.contains(&new)));
+    assert_eq!(new.to_string(), "198.51.100.200");
+}
+
+#[test]
+fn same_lan_puts_two_into_one_home() {
+    assert_eq!(
+        described(&loaded("same-lan")),
+        [
+            "ana 192.168.1.10 via home-linux 198.51.100.10 joins 0ms",
+            "ben 192.168.1.11 via home-linux 198.51.100.10 joins 100ms",
+            "cam 192.168.1.12 via home-median 198.51.100.11 joins 200ms",
+        ]
+    );
+}
+
+#[test]
+fn the_readme_names_every_profile_and_its_example_parses() {
+    let readme = include_str!("../../README.md");
+    for profile in profiles() {
+        assert!(readme.contains(&format!("| `{}` |", profile.name)), "{}", profile.name);
+    }
+    let examples: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        parse("README.md", example).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+}
+
+fn loaded(name: &str) -> Scenario {
+    load(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn nat(profile_name: &str) -> Option<NatBehavior> {
+    profile(profile_name)?.behavior
+}
+
+/// Each actor's way to the internet, in a line.
+fn described(scenario: &Scenario) -> Vec<String> {
+    let describe = |actor: &Actor| {
+        let mut way = format!("{} {}", actor.name, actor.address);
+        let mut next = actor.network;
+        while let Some(index) = next {
+            let network = &scenario.networks[index];
+            way += &format!(" via {} {}", network.profile, network.external[0]);
+            next = network.behind;
+        }
+        format!("{way} joins {}ms", actor.joins.unwrap_or_default().as_millis())
+    };
+    scenario.actors.iter().map(describe).collect()
+}
+
+fn meet_without_relay(one: &NatBehavior, other: &NatBehavior) -> bool {
+    let independent = |nat: &NatBehavior| nat.mapping == Dependence::EndpointIndependent;
+    let lets_another_port_in = |nat: &NatBehavior| nat.filtering != Dependence::AddressAndPortDependent;
+    match (independent(one), independent(other)) {
+        (true, true) => true,
+        (true, false) => lets_another_port_in(one) && other.pooling == Pooling::Paired,
+        (false, true) => lets_another_port_in(other) && one.pooling == Pooling::Paired,
+        (false, false) => false,
+    }
+}
+
+fn toml_files(folder: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect()
+}

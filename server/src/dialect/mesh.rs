@@ -1,0 +1,270 @@
+//! The `mesh` dialect: up to N peers in a room, each connected to each other one.
+//!
+//! `dialects.md` §2 is the reference. What it leaves open, decided here:
+//! - A message's fields are checked before its effect: first `roomId`, then `type`, then membership, then `to`.
+//! - `name` is decoration: one that is no string of 1–64 code points counts as absent, and the join succeeds.
+//! - Joining the same room again without a name keeps the name, with one replaces it for those who join later.
+//! - `to` naming the sender itself is answered like any client that is not there: nothing is delivered to its own sender.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::json::{self, Malformed};
+use super::{Dialect, Session};
+use crate::session::close::Close;
+use crate::session::identity::{ClientId, ClientIds};
+use crate::session::queue::Queue;
+use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms};
+
+/// The endpoint: all rooms.
+pub(crate) struct Mesh {
+    state: Mutex<State>,
+}
+
+struct State {
+    rooms: Rooms<Option<Arc<str>>>,
+    ids: ClientIds,
+}
+
+/// One client.
+pub(crate) struct MeshSession {
+    mesh: Arc<Mesh>,
+    id: ClientId,
+    queue: Arc<Queue>,
+    room: Option<Arc<str>>,
+    has_joined: bool,
+}
+
+/// What is wrong with a message; the text is part of the dialect.
+#[derive(Debug)]
+enum Refusal<'a> {
+    InvalidJson,
+    InvalidAction,
+    UnknownAction(Cow<'a, str>),
+    NotInThisRoom,
+    TargetNotFound(Cow<'a, str>),
+    RoomIdTooLong,
+    InvalidRoomIdType,
+    InvalidSignalType,
+    MessageTooLarge,
+}
+
+/// What the server says.
+#[derive(Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+enum Notice<'a> {
+    Joined { room_id: &'a str, client_id: &'a str, peers: Vec<Peer<'a>> },
+    PeerJoined { room_id: &'a str, peer: Peer<'a> },
+    PeerLeft { room_id: &'a str, client_id: &'a str },
+    Error { message: &'a str },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Peer<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+/// Not a [`Notice`], because a [`RawValue`] does not pass through an internally tagged enum.
+#[derive(Serialize)]
+struct Signal<'a> {
+    action: &'static str,
+    #[serde(rename = "roomId")]
+    room_id: &'a str,
+    from: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+impl Mesh {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    }
+
+    /// How many rooms there are, and members in all of them.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        self.lock().rooms.count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the rooms")
+    }
+}
+
+impl Dialect for Mesh {
+    const NAME: &'static str = "mesh";
+    type Session = MeshSession;
+
+    fn is_at(&self, path: &str) -> bool {
+        path == "/"
+    }
+
+    fn open(self: Arc<Self>, queue: Arc<Queue>) -> MeshSession {
+        let id = self.lock().ids.issue();
+        MeshSession { mesh: self, id, queue, room: None, has_joined: false }
+    }
+}
+
+impl Session for MeshSession {
+    fn text(&mut self, text: &str) {
+        if let Err(refusal) = self.obey(text) {
+            self.refuse(&refusal);
+        }
+    }
+
+    fn oversized(&mut self) -> Result<(), Close> {
+        self.refuse(&Refusal::MessageTooLarge);
+        Ok(())
+    }
+
+    fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+}
+
+impl Drop for MeshSession {
+    fn drop(&mut self) {
+        let mesh = Arc::clone(&self.mesh);
+        self.leave_room(&mut mesh.lock().rooms);
+    }
+}
+
+impl MeshSession {
+    fn obey<'a>(&mut self, text: &'a str) -> Result<(), Refusal<'a>> {
+        let [action, room, name, kind, data, to] =
+            json::fields(text, &["action", "roomId", "name", "type", "data", "to"]).map_err(
+                |malformed| match malformed {
+                    Malformed::NotJson => Refusal::InvalidJson,
+                    Malformed::NotAnObject => Refusal::InvalidAction,
+                },
+            )?;
+        let action = action.and_then(json::text).ok_or(Refusal::InvalidAction)?;
+        match &*action {
+            "signal" => self.signal(&room_id(room)?, kind, data, to),
+            "join" => {
+                self.join(&room_id(room)?, name.and_then(json::text).filter(|name| is_name(name)).as_deref());
+                Ok(())
+            }
+            "leave" => {
+                let room = room_id(room)?;
+                if self.room.as_deref() != Some(&*room) {
+                    return Err(Refusal::NotInThisRoom);
+                }
+                let mesh = Arc::clone(&self.mesh);
+                self.leave_room(&mut mesh.lock().rooms);
+                Ok(())
+            }
+            _ => Err(Refusal::UnknownAction(action)),
+        }
+    }
+
+    fn join(&mut self, room: &str, name: Option<&str>) {
+        let mesh = Arc::clone(&self.mesh);
+        let rooms = &mut mesh.lock().rooms;
+        self.has_joined = true;
+        if self.room.as_deref() == Some(room) {
+            if let (Some(me), Some(name)) = (rooms.member_mut(room, self.id), name) {
+                me.about = Some(name.into());
+            }
+            self.say_joined(rooms, room);
+            return;
+        }
+        self.leave_room(rooms);
+        self.say_joined(rooms, room);
+        let peer = Peer { client_id: self.id.as_str(), name };
+        rooms.tell_others(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
+        let room: Arc<str> = room.into();
+        rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.queue), about: name.map(Arc::from) });
+        tracing::debug!(client = ?self.id, %room, "joined");
+        self.room = Some(room);
+    }
+
+    fn say_joined(&self, rooms: &Rooms<Option<Arc<str>>>, room: &str) {
+        let others = rooms.members(room).iter().filter(|member| member.id != self.id);
+        let peers =
+            others.map(|member| Peer { client_id: member.id.as_str(), name: member.about.as_deref() }).collect();
+        self.queue.push(serialise(&Notice::Joined { room_id: room, client_id: self.id.as_str(), peers }));
+    }
+
+    fn leave_room(&mut self, rooms: &mut Rooms<Option<Arc<str>>>) {
+        let Some(room) = self.room.take() else { return };
+        rooms.leave(&room, self.id);
+        if !rooms.members(&room).is_empty() {
+            let notice = Notice::PeerLeft { room_id: &room, client_id: self.id.as_str() };
+            rooms.tell_others(&room, self.id, &serialise(&notice));
+        }
+        tracing::debug!(client = ?self.id, %room, "left");
+    }
+
+    fn signal<'a>(
+        &self,
+        room: &str,
+        kind: Option<&RawValue>,
+        data: Option<&RawValue>,
+        to: Option<&'a RawValue>,
+    ) -> Result<(), Refusal<'a>> {
+        let kind = kind.and_then(json::text).ok_or(Refusal::InvalidSignalType)?;
+        let kinds = ["offer", "answer", "ice-candidate", "hangup"];
+        let kind = kinds.into_iter().find(|known| *known == kind).ok_or(Refusal::InvalidSignalType)?;
+        if self.room.as_deref() != Some(room) {
+            return Err(Refusal::NotInThisRoom);
+        }
+        let message = serialise(&Signal { action: "signal", room_id: room, from: self.id.as_str(), kind, data });
+        let state = self.mesh.lock();
+        match to.filter(|to| to.get() != "null") {
+            None => state.rooms.tell_others(room, self.id, &message),
+            Some(to) => {
+                let id = json::text(to).unwrap_or(Cow::Borrowed(to.get()));
+                let members = state.rooms.members(room);
+                let target = members.iter().find(|member| member.id.as_str() == id && member.id != self.id);
+                match target {
+                    Some(target) => target.queue.push(message),
+                    None => return Err(Refusal::TargetNotFound(id)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: &Refusal<'_>) {
+        let echo = |text| json::cut(text, NAME_CODE_POINTS_MAX);
+        let message: Cow<'_, str> = match refusal {
+            Refusal::InvalidJson => "Invalid JSON".into(),
+            Refusal::InvalidAction => "Invalid action".into(),
+            Refusal::UnknownAction(action) => format!("Unknown action: {}", echo(action)).into(),
+            Refusal::NotInThisRoom => "Not in this room".into(),
+            Refusal::TargetNotFound(id) => format!("Target client {} not found or not in room", echo(id)).into(),
+            Refusal::RoomIdTooLong => "RoomId too long".into(),
+            Refusal::InvalidRoomIdType => "Invalid roomId type".into(),
+            Refusal::InvalidSignalType => "Invalid signal type".into(),
+            Refusal::MessageTooLarge => "Message too large".into(),
+        };
+        self.queue.push(serialise(&Notice::Error { message: &message }));
+    }
+}
+
+fn room_id<'a>(value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Refusal<'a>> {
+    let id = value.and_then(json::text).filter(|id| !id.is_empty()).ok_or(Refusal::InvalidRoomIdType)?;
+    if is_name(&id) { Ok(id) } else { Err(Refusal::RoomIdTooLong) }
+}
+
+/// Whether a text has 1–64 code points.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
+}
+
+fn serialise(message: &impl Serialize) -> Utf8Bytes {
+    serde_json::to_string(message).expect("keys are strings and nothing in it fails").into()
+}
+
+#[cfg(test)]
+#[path = "mesh_model.rs"]
+mod model;

@@ -1,0 +1,141 @@
+//! One TCP connection from its first byte: HTTP/1.1 until a request upgrades it, then the dialect's WebSocket.
+
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::Config;
+use crate::dialect::Dialect;
+use crate::session::close::Close;
+use crate::session::connection;
+use crate::session::queue::Queue;
+use crate::session::registry::{Registration, Registry};
+
+/// Longest request head, in bytes.
+const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Serves one TCP connection to its end.
+pub(crate) async fn serve<S, D>(
+    stream: S,
+    dialect: Arc<D>,
+    registration: Registration,
+    registry: &Registry,
+    config: &Config,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    D: Dialect,
+{
+    let is_upgraded = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        let response = respond(&*dialect, &request);
+        is_upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+        ready(Ok::<_, Infallible>(response))
+    });
+    let http = http1::Builder::new()
+        // It would read the wall clock.
+        .auto_date_header(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.limits.request_timeout)
+        .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown();
+    let queue = Arc::clone(&registration.queue);
+    let parts = tokio::select! {
+        biased;
+        () = closed(&queue) => return,
+        parts = http => parts,
+    };
+    // A broken request was answered by hyper; a lost connection is no news.
+    let Ok(parts) = parts else { return };
+    let http1::Parts { io, read_buf, .. } = parts;
+    let mut stream = io.into_inner();
+    if !is_upgraded.load(Ordering::Relaxed) {
+        let _ = timeout(config.limits.close_timeout, connection::hang_up(&mut stream)).await;
+        return;
+    }
+    if registry.connections() > config.limits.connections_max {
+        queue.close(Close::OverCapacity);
+    }
+    let session = Arc::clone(&dialect).open(Arc::clone(&queue));
+    connection::run(stream, read_buf, session, queue, &config.limits, &config.heartbeat).await;
+}
+
+/// Until the connection is told to close.
+async fn closed(queue: &Queue) {
+    let (mut batch, mut written) = Default::default();
+    poll_fn(|cx| match queue.take(cx.waker(), &mut batch, &mut written) {
+        Some(_) => Poll::Ready(()),
+        None => Poll::Pending,
+    })
+    .await;
+}
+
+/// The answer to a request; 101 when it opens a WebSocket.
+fn respond<B>(dialect: &impl Dialect, request: &Request<B>) -> Response<Full<Bytes>> {
+    let headers = request.headers();
+    if !dialect.is_at(request.uri().path()) {
+        return refuse(StatusCode::NOT_FOUND, None, "No such path");
+    }
+    if request.method() != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
+        return refuse(StatusCode::UPGRADE_REQUIRED, Some((header::UPGRADE, "websocket")), "A WebSocket endpoint");
+    }
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.4
+    //# If the version number does not match a version understood by the server, the server MUST abort the WebSocket
+    //# handshake described in this section and instead send an appropriate HTTP error code (such as 426 Upgrade
+    //# Required) and a |Sec-WebSocket-Version| header field indicating the version(s) the server is capable of
+    //# understanding.
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let version = Some((header::SEC_WEBSOCKET_VERSION, "13"));
+        return refuse(StatusCode::UPGRADE_REQUIRED, version, "Only WebSocket version 13");
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())) else {
+        return refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is missing or malformed");
+    };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+fn refuse(status: StatusCode, extra: Option<(HeaderName, &'static str)>, why: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(why));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if let Some((name, value)) = extra {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a comma-separated header contains a token, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+}
+
+/// Whether it can be the base64 of 16 bytes (RFC 6455 §4.1): 22 characters and `==`.
+fn is_key(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_base64))
+}

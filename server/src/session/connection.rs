@@ -1,0 +1,270 @@
+//! One WebSocket connection in one task: reads, writes, deadlines and the way it ends.
+//!
+//! The stream is not split. One poll function writes what is queued, looks at the clock and then reads, so that a
+//! stuck write stops neither the reading nor the heartbeat, and a flood of input stops neither the clock nor the output.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::close::Close;
+use super::heartbeat::{Beat, Heartbeat, Pulse};
+use super::limits::Limits;
+use super::queue::{Load, Queue};
+use crate::dialect::Session;
+
+/// tungstenite zero-fills its read buffer at each read: small is faster.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Output is handed to TCP at the latest when this much is serialised; a batch ends with a flush anyway.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How a connection comes to its end.
+#[derive(Debug)]
+enum End {
+    /// We close it, and say why.
+    Close(Close),
+    /// The peer closed it: answer, then shut TCP down.
+    ByPeer,
+    /// TCP is gone, or no use any more.
+    Lost,
+}
+
+/// Serves one WebSocket until it has ended. `read_ahead` is what arrived behind the upgrade request.
+pub(crate) async fn run<S, D>(
+    stream: S,
+    read_ahead: Bytes,
+    mut session: D,
+    queue: Arc<Queue>,
+    limits: &Limits,
+    heartbeat: &Heartbeat,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    D: Session,
+{
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        // One message on top of a full buffer; also the bound for pongs to a peer that pings and never reads.
+        .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * limits.frame_bytes_max)
+        .max_frame_size(Some(limits.frame_bytes_max))
+        .max_message_size(Some(limits.frame_bytes_max));
+    let now = Instant::now();
+    let join_due = now + limits.join_timeout;
+    let mut connection = Connection {
+        socket: WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, Some(config)).await,
+        queue,
+        batch: VecDeque::new(),
+        written: Load::default(),
+        ping_due: false,
+        unflushed: false,
+        stuck: None,
+        write_timeout: limits.write_timeout,
+        pulse: Pulse::new(heartbeat.clone(), now),
+        join_due: Some(join_due),
+        alarm: Box::pin(sleep_until(join_due)),
+    };
+    let end = connection.drive(&mut session, limits.message_bytes_max).await;
+    // Others learn of it before the closing handshake, which may take its time.
+    drop(session);
+    tracing::debug!(?end, "connection ends");
+    connection.finish(end, limits).await;
+}
+
+struct Connection<S> {
+    socket: WebSocketStream<S>,
+    queue: Arc<Queue>,
+    /// Taken from the queue, to be written next.
+    batch: VecDeque<Utf8Bytes>,
+    /// Written since the queue was last told.
+    written: Load,
+    ping_due: bool,
+    unflushed: bool,
+    /// When to give up a write that makes no progress.
+    stuck: Option<Instant>,
+    write_timeout: std::time::Duration,
+    pulse: Pulse,
+    /// When to give up waiting for the first join, until it has come.
+    join_due: Option<Instant>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What woke the task.
+enum Event {
+    /// The queue says so.
+    Close(Close),
+    WriteFailed,
+    Alarm,
+    Read(Option<Result<Message, Error>>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn drive<D: Session>(&mut self, session: &mut D, message_bytes_max: usize) -> End {
+        loop {
+            match poll_fn(|cx| self.poll_event(cx)).await {
+                Event::Close(close) => return End::Close(close),
+                Event::WriteFailed | Event::Read(None) => return End::Lost,
+                Event::Alarm => {
+                    if let Some(end) = self.deadline(Instant::now()) {
+                        return end;
+                    }
+                }
+                Event::Read(Some(Err(error))) => return end_of(&error),
+                Event::Read(Some(Ok(message))) => {
+                    self.pulse.heard();
+                    let verdict = match message {
+                        Message::Text(text) if text.len() > message_bytes_max => session.oversized(),
+                        Message::Text(text) => {
+                            session.text(&text);
+                            Ok(())
+                        }
+                        Message::Binary(_) => Err(Close::Binary),
+                        Message::Close(_) => return End::ByPeer,
+                        // tungstenite answers a ping at the next read.
+                        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+                    };
+                    if let Err(close) = verdict {
+                        return End::Close(close);
+                    }
+                    if self.join_due.is_some() && session.has_joined() {
+                        self.join_due = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        match self.poll_write(cx) {
+            Err(event) => return Poll::Ready(event),
+            Ok(true) => self.stuck = None,
+            Ok(false) => {
+                self.stuck.get_or_insert_with(|| Instant::now() + self.write_timeout);
+            }
+        }
+        let due = [Some(self.pulse.due()), self.join_due, self.stuck].into_iter().flatten().min();
+        let due = due.expect("the heartbeat is always due");
+        if due != self.alarm.deadline() {
+            self.alarm.as_mut().reset(due);
+        }
+        if self.alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Alarm);
+        }
+        self.socket.poll_next_unpin(cx).map(Event::Read)
+    }
+
+    /// Writes all that is queued, with one flush a batch. `Ok(false)`: the peer's window is shut.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
+        loop {
+            if let Some(close) = self.queue.take(cx.waker(), &mut self.batch, &mut self.written) {
+                return Err(Event::Close(close));
+            }
+            if self.batch.is_empty() && !self.ping_due && !self.unflushed {
+                return Ok(true);
+            }
+            while self.ping_due || !self.batch.is_empty() {
+                match self.socket.poll_ready_unpin(cx) {
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(Err(_)) => return Err(Event::WriteFailed),
+                    // All that was serialised before is written: progress.
+                    Poll::Ready(Ok(())) => self.stuck = None,
+                }
+                let message = if std::mem::take(&mut self.ping_due) {
+                    Message::Ping(Bytes::new())
+                } else {
+                    let text = self.batch.pop_front().expect("no ping is due, so the batch is not empty");
+                    self.written.add(&text);
+                    Message::Text(text)
+                };
+                self.socket.start_send_unpin(message).map_err(|_| Event::WriteFailed)?;
+                self.unflushed = true;
+            }
+            match self.socket.poll_flush_unpin(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(_)) => return Err(Event::WriteFailed),
+                Poll::Ready(Ok(())) => self.unflushed = false,
+            }
+        }
+    }
+
+    fn deadline(&mut self, now: Instant) -> Option<End> {
+        let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if over(self.stuck) {
+            return Some(End::Lost);
+        }
+        if over(self.join_due) {
+            return Some(End::Close(Close::JoinTimeout));
+        }
+        if self.pulse.due() <= now {
+            match self.pulse.tick(now) {
+                Beat::Ping => self.ping_due = true,
+                Beat::Dead => return Some(End::Close(Close::HeartbeatMissed)),
+            }
+        }
+        None
+    }
+
+    /// Flushes, closes, and takes TCP down so that the peer can still read the close frame.
+    async fn finish(mut self, end: End, limits: &Limits) {
+        let patience = match end {
+            End::Lost => return,
+            // Nobody is there who could answer: one attempt, no waiting.
+            End::Close(Close::HeartbeatMissed) => std::time::Duration::ZERO,
+            End::Close(_) | End::ByPeer => limits.close_timeout,
+        };
+        let farewell = async {
+            if let End::Close(close) = end {
+                for text in std::mem::take(&mut self.batch) {
+                    self.socket.feed(Message::Text(text)).await?;
+                }
+                self.socket.close(Some(close.frame())).await?;
+            }
+            let mut is_complete = matches!(end, End::ByPeer);
+            // After a broken frame this reads nothing more.
+            while let Some(Ok(message)) = self.socket.next().await {
+                is_complete |= message.is_close();
+            }
+            if is_complete {
+                //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
+                //# the underlying TCP connection, in most normal cases, SHOULD be closed
+                //# first by the server
+                self.socket.get_mut().shutdown().await?;
+            } else {
+                hang_up(self.socket.get_mut()).await;
+            }
+            Ok::<_, Error>(())
+        };
+        // Past the deadline, or when the peer is gone, dropping the socket is all that is left to do.
+        let _ = timeout(patience, farewell).await;
+    }
+}
+
+/// Ends our side of TCP and reads the peer's to its end: closing with unread input would reset the connection, and the
+/// peer might lose what we wrote last. Give it a deadline.
+pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    if stream.shutdown().await.is_ok() {
+        let mut discard = [0; 4096];
+        while stream.read(&mut discard).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// Which close code a broken frame calls for.
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => End::Close(Close::TooLarge),
+        Error::Utf8(_) => End::Close(Close::NotUtf8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
+        Error::Protocol(_) => End::Close(Close::Protocol),
+        _ => End::Lost,
+    }
+}

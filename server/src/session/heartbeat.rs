@@ -1,0 +1,85 @@
+//! WebSocket pings that notice a dead connection: settings, and the count of unanswered ones.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How a dead connection is noticed. A silent client is dropped `interval × (missed_max + 1)` after the last frame at
+/// the latest: 60 s unless told otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Time between two pings: 20 s.
+    pub interval: Duration,
+    /// Pings in a row that may stay unanswered before the client is dropped: 2. Any frame counts as an answer.
+    pub missed_max: u32,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), missed_max: 2 }
+    }
+}
+
+/// What to do at a tick.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Send a ping.
+    Ping,
+    /// Give the client up.
+    Dead,
+}
+
+/// One connection's count. The clock is passed in.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    heartbeat: Heartbeat,
+    due: Instant,
+    /// Pings since the last frame.
+    unanswered: u32,
+}
+
+impl Pulse {
+    pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
+        let due = now + heartbeat.interval;
+        Self { heartbeat, due, unanswered: 0 }
+    }
+
+    /// When [`tick`](Self::tick) wants to be called next.
+    pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// A frame of any kind came.
+    pub(crate) fn heard(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// The interval is over.
+    pub(crate) fn tick(&mut self, now: Instant) -> Beat {
+        if self.unanswered >= self.heartbeat.missed_max {
+            return Beat::Dead;
+        }
+        self.unanswered += 1;
+        self.due = now + self.heartbeat.interval;
+        Beat::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_unanswered_pings_end_it_and_any_frame_saves_it() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(Heartbeat::default(), start);
+        assert_eq!(pulse.due(), start + Duration::from_secs(20));
+        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
+        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
+        pulse.heard();
+        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
+        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
+        assert_eq!(pulse.due(), start + Duration::from_secs(100));
+        assert_eq!(pulse.tick(pulse.due()), Beat::Dead);
+    }
+}

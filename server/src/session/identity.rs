@@ -1,0 +1,96 @@
+//! Client ids: ten characters of base 36, none twice.
+
+use std::fmt;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// Characters of an id.
+const LENGTH: usize = 10;
+/// Number of different ids: 36¹⁰ ≈ 3.7 × 10¹⁵, a little less than 2⁵².
+const SPACE: u64 = 36_u64.pow(LENGTH as u32);
+/// Half of the 52 bits that hold an id.
+const HALF_BITS: u32 = 26;
+const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
+
+/// A client's name on the wire, given by the server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClientId([u8; LENGTH]);
+
+impl ClientId {
+    fn from_number(mut number: u64) -> Self {
+        let mut text = [b'0'; LENGTH];
+        for character in text.iter_mut().rev() {
+            *character = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
+            number /= 36;
+        }
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("base 36 is ASCII")
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Hands out ids. The *n*-th id is the *n*-th value of a keyed permutation of all 36¹⁰ of them, so that none comes
+/// twice, no list of the used ones is kept, and they do not look like a counter.
+#[derive(Debug)]
+pub(crate) struct ClientIds {
+    issued: u64,
+    round_keys: [u64; 4],
+}
+
+impl ClientIds {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Self { issued: 0, round_keys: std::array::from_fn(|_| rng.next_u64()) }
+    }
+
+    pub(crate) fn issue(&mut self) -> ClientId {
+        let mut number = self.permute(self.issued);
+        // Cycle walking: a permutation of 52 bits becomes one of the smaller space.
+        while number >= SPACE {
+            number = self.permute(number);
+        }
+        self.issued = (self.issued + 1) % SPACE;
+        ClientId::from_number(number)
+    }
+
+    /// A balanced Feistel network over 52 bits: whatever the round function, it is a permutation.
+    fn permute(&self, number: u64) -> u64 {
+        let (mut left, mut right) = (number >> HALF_BITS, number & HALF_MASK);
+        for key in self.round_keys {
+            let mixed = (right ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HALF_BITS);
+            (left, right) = (right, left ^ mixed);
+        }
+        left << HALF_BITS | right
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_base_36_differ_and_follow_the_seed() {
+        let ids = |seed| {
+            let mut ids = ClientIds::new(seed);
+            (0..100_000).map(|_| ids.issue()).collect::<Vec<_>>()
+        };
+        let some = ids(7);
+        assert!(some.iter().all(|id| id.as_str().bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())));
+        assert_eq!(some.iter().collect::<BTreeSet<_>>().len(), some.len());
+        assert_eq!(some, ids(7));
+        assert_ne!(some, ids(8));
+        let first_characters: BTreeSet<u8> = some[..1000].iter().map(|id| id.0[0]).collect();
+        assert!(first_characters.len() > 30, "they look like a counter: {:?}", &some[..5]);
+    }
+}

@@ -1,0 +1,42 @@
+//! What one client may cost the server, in bytes, messages and time.
+
+use std::time::Duration;
+
+/// The limits of `dialects.md`; each bounds memory or time that a client could otherwise take without end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest text message that is obeyed, inclusive: 262,144 bytes. `mesh` answers a longer one with an error.
+    pub message_bytes_max: usize,
+    /// Longest frame or reassembled message that is read at all, inclusive: 1,048,576 bytes. Beyond it: close 1009.
+    pub frame_bytes_max: usize,
+    /// Messages that may wait for one slow client: 4,096. One more: close 1008.
+    pub queue_messages_max: usize,
+    /// Bytes of text that may wait for one slow client: 4 MiB. Beyond it: close 1008.
+    pub queue_bytes_max: usize,
+    /// Open connections, WebSocket or still HTTP: 16,384. A WebSocket beyond them is closed with 1013.
+    pub connections_max: usize,
+    /// Time to the first join: 30 s, else close 1008.
+    pub join_timeout: Duration,
+    /// Time for one HTTP request head to arrive, also the longest idle time between two: 10 s, else the connection ends.
+    pub request_timeout: Duration,
+    /// Time a write may make no progress (the peer's window stays shut): 30 s, else the connection is dropped.
+    pub write_timeout: Duration,
+    /// Time to flush what is queued, the close handshake and the TCP shutdown may take together: 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 256 * 1024,
+            frame_bytes_max: 1024 * 1024,
+            queue_messages_max: 4096,
+            queue_bytes_max: 4 * 1024 * 1024,
+            connections_max: 16_384,
+            join_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What every dialect shares: one task a connection, its queue, the rooms, the limits.
+
+pub(crate) mod close;
+pub(crate) mod connection;
+pub(crate) mod heartbeat;
+pub(crate) mod identity;
+pub(crate) mod limits;
+pub(crate) mod queue;
+pub(crate) mod registry;
+pub(crate) mod rooms;
+
+pub use heartbeat::Heartbeat;
+pub use limits::Limits;

@@ -1,0 +1,159 @@
+//! What waits to be written to one client: pre-serialised messages, bounded in number and bytes, and the order to close.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::task::Waker;
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::close::Close;
+use super::limits::Limits;
+
+/// Filled by anyone, emptied by the one task that owns the connection. Pushing never waits: a client that is too slow
+/// is closed instead, so that it holds up nobody.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    messages_max: usize,
+    bytes_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Utf8Bytes>,
+    /// Waiting here or in the task's batch.
+    load: Load,
+    peak: Load,
+    close: Option<Close>,
+    waker: Option<Waker>,
+}
+
+/// An amount of queued text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, message: &Utf8Bytes) {
+        self.messages += 1;
+        self.bytes += message.len();
+    }
+
+    pub(crate) fn max(self, other: Load) -> Load {
+        Load { messages: self.messages.max(other.messages), bytes: self.bytes.max(other.bytes) }
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            messages_max: limits.queue_messages_max,
+            bytes_max: limits.queue_bytes_max,
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// Adds a message, or closes the connection when it is one too many. Once closing, messages are dropped.
+    pub(crate) fn push(&self, message: Utf8Bytes) {
+        let mut state = self.lock();
+        if state.close.is_some() {
+            return;
+        }
+        let mut load = state.load;
+        load.add(&message);
+        if load.messages > self.messages_max || load.bytes > self.bytes_max {
+            state.waiting.clear();
+            state.close = Some(Close::SlowConsumer);
+        } else {
+            state.waiting.push_back(message);
+            state.load = load;
+            state.peak = state.peak.max(load);
+        }
+        Self::wake(state);
+    }
+
+    /// Asks the task to write what waits and then close. The first order stands.
+    pub(crate) fn close(&self, close: Close) {
+        let mut state = self.lock();
+        state.close.get_or_insert(close);
+        Self::wake(state);
+    }
+
+    /// The task's side: gives back what was `written`, fills an empty `batch`, and tells whether to close. When there
+    /// is nothing to take, `waker` is woken by the next push or close.
+    pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Utf8Bytes>, written: &mut Load) -> Option<Close> {
+        let mut state = self.lock();
+        let written = std::mem::take(written);
+        state.load.messages -= written.messages;
+        state.load.bytes -= written.bytes;
+        if batch.is_empty() {
+            std::mem::swap(&mut state.waiting, batch);
+        }
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        state.close
+    }
+
+    /// What waits, and the most that ever waited.
+    pub(crate) fn load_and_peak(&self) -> (Load, Load) {
+        let state = self.lock();
+        (state.load, state.peak)
+    }
+
+    fn wake(mut state: MutexGuard<'_, State>) {
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(messages: usize, bytes: usize) -> Queue {
+        Queue::new(&Limits { queue_messages_max: messages, queue_bytes_max: bytes, ..Limits::default() })
+    }
+
+    fn take(queue: &Queue, batch: &mut VecDeque<Utf8Bytes>, mut written: Load) -> Option<Close> {
+        queue.take(Waker::noop(), batch, &mut written)
+    }
+
+    #[test]
+    fn limits_are_inclusive_and_count_what_is_taken_but_unwritten() {
+        let queue = queue(3, 10);
+        let mut batch = VecDeque::new();
+        queue.push("12345".into());
+        queue.push("1234".into());
+        assert_eq!(take(&queue, &mut batch, Load::default()), None);
+        assert_eq!(batch, ["12345", "1234"]);
+        queue.push("1".into());
+        assert_eq!(queue.load_and_peak().0, Load { messages: 3, bytes: 10 });
+        batch.clear();
+        assert_eq!(take(&queue, &mut batch, Load { messages: 2, bytes: 9 }), None);
+        assert_eq!(queue.load_and_peak(), (Load { messages: 1, bytes: 1 }, Load { messages: 3, bytes: 10 }));
+        queue.push("1234567890".into());
+        assert_eq!(take(&queue, &mut VecDeque::new(), Load::default()), Some(Close::SlowConsumer));
+    }
+
+    #[test]
+    fn the_first_close_stands_and_nothing_is_queued_after_it() {
+        let queue = queue(1, 10);
+        queue.push("a".into());
+        queue.close(Close::Shutdown);
+        queue.push("b".into());
+        queue.push("c".into());
+        let mut batch = VecDeque::new();
+        assert_eq!(take(&queue, &mut batch, Load::default()), Some(Close::Shutdown));
+        assert_eq!(batch, ["a"]);
+    }
+}

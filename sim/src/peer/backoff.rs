@@ -1,0 +1,47 @@
+//! When to dial again after a signaling connection broke.
+
+use std::time::Duration;
+
+/// Attempts after which a client gives up.
+pub const ATTEMPTS_MAX: u32 = 5;
+
+/// 1, 2, 3, 4, 5 s, then no more; a success starts it anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backoff {
+    failed: u32,
+}
+
+impl Backoff {
+    /// Attempts that failed since the last success.
+    pub fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// How long to wait before the next attempt; `None` when there is none.
+    pub fn next(&mut self) -> Option<Duration> {
+        if self.failed == ATTEMPTS_MAX {
+            return None;
+        }
+        self.failed += 1;
+        Some(Duration::from_secs(u64::from(self.failed)))
+    }
+
+    /// An attempt succeeded.
+    pub fn reset(&mut self) {
+        self.failed = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_one_to_five_seconds_and_gives_up() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = std::iter::from_fn(|| backoff.next()).map(|wait| wait.as_secs()).collect();
+        assert_eq!(waits, [1, 2, 3, 4, 5]);
+        backoff.reset();
+        assert_eq!(backoff.next(), Some(Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,99 @@
+//! Which connection a datagram belongs to, where one socket serves many. RFC 8445 §7.3 and RFC 7983.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Attribute type of USERNAME. RFC 8489 §14.3.
+const USERNAME: u16 = 0x0006;
+/// The first two bytes of a Binding request.
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+/// Bytes of a STUN header.
+const HEADER: usize = 20;
+
+/// Remembers who is where.
+#[derive(Debug, Default)]
+pub(crate) struct Demux {
+    by_ufrag: BTreeMap<Arc<str>, Arc<str>>,
+    by_source: BTreeMap<SocketAddr, Arc<str>>,
+}
+
+impl Demux {
+    /// Checks that name this local username fragment are for `peer`.
+    pub(crate) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &Arc<str>) {
+        self.by_ufrag.insert(ufrag, peer.clone());
+    }
+
+    /// Everything else from `source` is for `peer`.
+    pub(crate) fn add_source(&mut self, source: SocketAddr, peer: &Arc<str>) {
+        if self.by_source.get(&source) != Some(peer) {
+            self.by_source.insert(source, peer.clone());
+        }
+    }
+
+    /// A connection is over.
+    pub(crate) fn remove(&mut self, peer: &str) {
+        self.by_ufrag.retain(|_, of| &**of != peer);
+        self.by_source.retain(|_, of| &**of != peer);
+    }
+
+    /// Whom a datagram is for. Requests are told apart by their USERNAME, all else by where it comes from.
+    pub(crate) fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<&Arc<str>> {
+        if datagram.len() >= HEADER && datagram[..2] == BINDING_REQUEST {
+            let ufrag = username(datagram)?.split(':').next()?;
+            return self.by_ufrag.get(ufrag);
+        }
+        self.by_source.get(&source)
+    }
+}
+
+/// The USERNAME of a STUN message.
+fn username(message: &[u8]) -> Option<&str> {
+    let mut rest = message.get(HEADER..)?;
+    while let [t0, t1, l0, l1, value @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+        if u16::from_be_bytes([*t0, *t1]) == USERNAME {
+            return std::str::from_utf8(value.get(..length)?).ok();
+        }
+        rest = value.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// Whether a datagram is STUN, by its first byte. RFC 7983 §7.
+pub(crate) fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first < 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(username: &str) -> Vec<u8> {
+        let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        message.extend([0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]); // SOFTWARE, padded
+        message.extend([0, 6, 0, username.len() as u8]);
+        message.extend(username.as_bytes());
+        message
+    }
+
+    #[test]
+    fn a_request_goes_by_its_username_and_the_rest_by_its_source() {
+        let (source, mut demux) = ("192.0.2.1:9".parse().expect("an address"), Demux::default());
+        demux.add_ufrag("ours".into(), &"ben".into());
+        demux.add_source(source, &"cleo".into());
+        assert_eq!(demux.route(source, &request("ours:theirs")).map(|p| &**p), Some("ben"));
+        assert_eq!(demux.route(source, &request("other:theirs")), None);
+        assert_eq!(demux.route(source, &[22, 0]).map(|p| &**p), Some("cleo"));
+        demux.remove("ben");
+        assert_eq!(demux.route(source, &request("ours:theirs")), None);
+    }
+
+    #[test]
+    fn a_truncated_request_is_nobodys() {
+        let (source, whole) = ("192.0.2.1:9".parse().expect("an address"), request("ours:theirs"));
+        for length in 0..whole.len() {
+            assert_eq!(Demux::default().route(source, &whole[..length]), None);
+        }
+    }
+}

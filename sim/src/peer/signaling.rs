@@ -1,0 +1,261 @@
+//! A client's WebSocket: it dials, it is open, it breaks, it dials again.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream};
+use server::net::Network;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use crate::event::{Frame, NodeId, Recorder, Signaling, What};
+use crate::peer::Backoff;
+
+/// How long a connection attempt may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// tungstenite fills its read buffer with zeros at every poll; its default of 128 KiB costs more than all else.
+const READ_BUFFER_BYTES: usize = 4096;
+/// Pings without an answer after which the connection counts as dead.
+const MISSED_PONGS_MAX: u32 = 2;
+
+type Dialing<S> = Pin<Box<dyn Future<Output = Result<WebSocketStream<S>, tungstenite::Error>> + Send>>;
+
+/// What a signaling connection tells its client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is open.
+    Connected,
+    /// A text frame came.
+    Text(Arc<str>),
+    /// It is closed; it will dial again by itself unless it has given up.
+    Lost,
+}
+
+enum State<S> {
+    Waiting(Instant),
+    Dialing(Dialing<S>),
+    Open(Box<Open<S>>),
+    /// Given up, or closed by the client.
+    Ended,
+}
+
+struct Open<S> {
+    socket: WebSocketStream<S>,
+    outbox: VecDeque<Message>,
+    next_ping: Instant,
+    missed_pongs: u32,
+}
+
+/// A signaling connection that reconnects.
+pub(crate) struct SignalingClient<N: Network> {
+    net: N,
+    server: SocketAddr,
+    path: String,
+    heartbeat: Duration,
+    recorder: Recorder,
+    node: NodeId,
+    backoff: Backoff,
+    state: State<N::Stream>,
+}
+
+impl<N: Network> SignalingClient<N> {
+    /// Dials as soon as [`next`](Self::next) is polled. `heartbeat` is the time between pings.
+    pub(crate) fn new(
+        net: N,
+        server: SocketAddr,
+        path: &str,
+        heartbeat: Duration,
+        recorder: Recorder,
+        node: NodeId,
+    ) -> Self {
+        let (path, backoff, state) = (path.to_owned(), Backoff::default(), State::Waiting(Instant::now()));
+        Self { net, server, path, heartbeat, recorder, node, backoff, state }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether it will not dial again.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Queues a text frame; it is sent while [`next`](Self::next) is polled. Dropped when the connection is not open.
+    pub(crate) fn send(&mut self, text: &str) {
+        if let State::Open(open) = &mut self.state {
+            open.outbox.push_back(Message::text(text));
+            self.record(Signaling::FrameSent(Frame::Text(text.into())));
+        }
+    }
+
+    /// Closes with 1000 and does not dial again; [`next`](Self::next) sends what is queued and then pends for ever.
+    pub(crate) async fn close(&mut self) {
+        if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+            open.outbox.push_back(Message::Close(Some(frame)));
+            self.record(Signaling::FrameSent(Frame::Close(Some(1000))));
+            let farewell = poll_fn(|cx| {
+                loop {
+                    match open.poll(cx, Instant::now()) {
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(_)) => return Poll::Ready(()),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            });
+            let _ = timeout(DIAL_TIMEOUT, farewell).await;
+            self.record(Signaling::Closed { code: Some(1000), reason: "left".into() });
+        }
+    }
+
+    /// Tears the connection without a close frame, as a lost network does; it dials again after a pause.
+    pub(crate) fn tear(&mut self) -> bool {
+        let was_open = self.is_open();
+        if was_open {
+            self.lost(None, "torn by the scenario");
+        }
+        was_open
+    }
+
+    /// Dials, sends, receives, pings. May be dropped at any point and called again.
+    pub(crate) async fn next(&mut self) -> Told {
+        loop {
+            match &mut self.state {
+                State::Waiting(until) => {
+                    sleep_until(*until).await;
+                    self.record(Signaling::Connecting { attempt: self.backoff.failed() });
+                    self.state = State::Dialing(Box::pin(dial(self.net.clone(), self.server, self.path.clone())));
+                }
+                State::Dialing(dialing) => match dialing.await {
+                    Ok(socket) => {
+                        self.backoff.reset();
+                        self.record(Signaling::Connected);
+                        let (outbox, next_ping) = (VecDeque::new(), Instant::now() + self.heartbeat);
+                        self.state = State::Open(Box::new(Open { socket, outbox, next_ping, missed_pongs: 0 }));
+                        return Told::Connected;
+                    }
+                    Err(error) => {
+                        self.lost(None, &error.to_string());
+                        return Told::Lost;
+                    }
+                },
+                State::Open(open) => {
+                    let next_ping = open.next_ping;
+                    tokio::select! { biased;
+                        message = poll_fn(|cx| open.poll(cx, Instant::now())) => match message {
+                            Ok(Message::Text(text)) => {
+                                let text: Arc<str> = text.as_str().into();
+                                self.record(Signaling::FrameReceived(Frame::Text(text.clone())));
+                                return Told::Text(text);
+                            }
+                            Ok(Message::Close(frame)) => {
+                                let (code, reason) = frame.map_or((None, String::new()), |frame| {
+                                    (Some(u16::from(frame.code)), frame.reason.to_string())
+                                });
+                                self.record(Signaling::FrameReceived(Frame::Close(code)));
+                                self.lost(code, &reason);
+                                return Told::Lost;
+                            }
+                            Ok(message) => self.record(Signaling::FrameReceived(frame(&message))),
+                            Err(error) => {
+                                self.lost(None, &error.to_string());
+                                return Told::Lost;
+                            }
+                        },
+                        () = sleep_until(next_ping) => {
+                            if open.missed_pongs == MISSED_PONGS_MAX {
+                                self.lost(None, "no pong");
+                                return Told::Lost;
+                            }
+                            open.missed_pongs += 1;
+                            open.next_ping += self.heartbeat;
+                            open.outbox.push_back(Message::Ping(bytes::Bytes::new()));
+                            self.record(Signaling::FrameSent(Frame::Ping));
+                        }
+                    }
+                }
+                State::Ended => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The connection, or an attempt, is gone: decides whether and when to dial again.
+    fn lost(&mut self, code: Option<u16>, reason: &str) {
+        self.record(Signaling::Closed { code, reason: reason.into() });
+        self.state = match self.backoff.next() {
+            Some(pause) => State::Waiting(Instant::now() + pause),
+            None => {
+                self.record(Signaling::GaveUp { attempts: self.backoff.failed() });
+                State::Ended
+            }
+        };
+    }
+
+    fn record(&self, event: Signaling) {
+        self.recorder.write(self.node, What::Signaling(event));
+    }
+}
+
+impl<S> Open<S>
+where
+    WebSocketStream<S>:
+        Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+{
+    /// Sends what is queued, as far as the socket takes it, and yields what has come.
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<Message, tungstenite::Error>> {
+        let mut socket = Pin::new(&mut self.socket);
+        while !self.outbox.is_empty() {
+            match socket.as_mut().poll_ready(cx)? {
+                Poll::Ready(()) => match self.outbox.pop_front() {
+                    Some(message) => socket.as_mut().start_send(message)?,
+                    None => break,
+                },
+                Poll::Pending => break,
+            }
+        }
+        if socket.as_mut().poll_flush(cx)?.is_pending() {
+            // The socket is full; it will wake this task, and reading goes on.
+        }
+        let message = std::task::ready!(socket.poll_next(cx));
+        // Any frame is a sign of life.
+        self.missed_pongs = 0;
+        self.next_ping = self.next_ping.max(now);
+        Poll::Ready(message.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
+    }
+}
+
+async fn dial<N: Network>(
+    net: N,
+    server: SocketAddr,
+    path: String,
+) -> Result<WebSocketStream<N::Stream>, tungstenite::Error> {
+    let dialing = async {
+        let stream = net.connect(server).await?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+        let url = format!("ws://{server}{path}");
+        let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+        Ok(socket)
+    };
+    timeout(DIAL_TIMEOUT, dialing)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+fn frame(message: &Message) -> Frame {
+    match message {
+        Message::Ping(_) => Frame::Ping,
+        Message::Pong(_) => Frame::Pong,
+        Message::Close(frame) => Frame::Close(frame.as_ref().map(|frame| frame.code.into())),
+        Message::Text(text) => Frame::Text(text.as_str().into()),
+        other => Frame::Binary(other.len()),
+    }
+}

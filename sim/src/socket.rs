@@ -1,0 +1,259 @@
+//! The sockets of a simulated machine.
+//!
+//! TCP is turmoil-net's. Its kernels are chosen by a thread-local, so every call, destructors included, first enters the machine;
+//! and they send nothing until the world's loop asks, so every call that may send wakes the loop.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use server::net::{Listener, Udp};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil_net::shim::tokio::net as kernel;
+
+use crate::host::Host;
+
+/// What a read asks of the kernel. It opens the window again only when half its buffer has been read at once: small reads would end in
+/// a window of zero for ever.
+const READ_BYTES: usize = 64 * 1024;
+/// The largest datagram that fits an Ethernet frame; there is no fragmentation.
+const DATAGRAM_BYTES_MAX: usize = 1500 - 20 - 8;
+
+/// A TCP connection.
+pub struct SimStream {
+    host: Host,
+    /// `None` only while being dropped.
+    stream: Option<kernel::TcpStream>,
+    /// Bytes read from the kernel; those of `unread` not yet by the program.
+    buffer: Box<[u8]>,
+    unread: Range<usize>,
+}
+
+impl SimStream {
+    fn new(host: Host, stream: kernel::TcpStream) -> Self {
+        host.inner().world.streams.fetch_add(1, Relaxed);
+        Self { host, stream: Some(stream), buffer: Box::default(), unread: 0..0 }
+    }
+
+    pub(crate) async fn connect(host: Host, address: SocketAddr) -> io::Result<Self> {
+        let entered = Entered { host: host.clone(), future: Some(Box::pin(kernel::TcpStream::connect(address))) };
+        Ok(Self::new(host, entered.await?))
+    }
+
+    /// Runs an operation of the kernel's stream; a dead machine's never end.
+    fn with_kernel<T>(&mut self, operation: impl FnOnce(Pin<&mut kernel::TcpStream>) -> Poll<T>) -> Poll<T> {
+        if self.host.is_dead() {
+            return Poll::Pending;
+        }
+        self.host.enter();
+        let result = operation(Pin::new(self.stream.as_mut().expect("taken only by drop")));
+        if result.is_ready() {
+            self.host.inner().world.touch_tcp();
+        }
+        result
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.unread.is_empty() {
+            if this.buffer.is_empty() {
+                this.buffer = vec![0; READ_BYTES].into();
+            }
+            let mut buffer = std::mem::take(&mut this.buffer);
+            let mut chunk = ReadBuf::new(&mut buffer);
+            let result = this.with_kernel(|stream| stream.poll_read(cx, &mut chunk));
+            this.unread = 0..chunk.filled().len();
+            this.buffer = buffer;
+            ready!(result)?;
+        }
+        let n = this.unread.len().min(out.remaining());
+        out.put_slice(&this.buffer[this.unread.start..this.unread.start + n]);
+        this.unread.start += n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with_kernel(|stream| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with_kernel(|stream| stream.poll_shutdown(cx))
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        let inner = self.host.inner();
+        inner.world.streams.fetch_sub(1, Relaxed);
+        self.host.enter();
+        let Some(stream) = self.stream.take() else { return };
+        let ends = (stream.local_addr(), stream.peer_addr());
+        drop(stream);
+        if let (Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(remote))) = ends {
+            inner.world.fabric().closed(inner.kernel_address, local.port(), remote);
+        }
+        inner.world.touch_tcp();
+    }
+}
+
+/// A future of turmoil-net that sends, polled and dropped on its machine.
+struct Entered<F> {
+    host: Host,
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for Entered<F> {
+    type Output = F::Output;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.host.is_dead() {
+            return Poll::Pending;
+        }
+        self.host.enter();
+        let result = self.future.as_mut().expect("taken only by drop").as_mut().poll(cx);
+        self.host.inner().world.touch_tcp();
+        result
+    }
+}
+
+impl<F> Drop for Entered<F> {
+    fn drop(&mut self) {
+        self.host.enter();
+        self.future = None;
+        self.host.inner().world.touch_tcp();
+    }
+}
+
+/// A listening TCP socket.
+pub struct SimListener {
+    host: Host,
+    listener: Option<kernel::TcpListener>,
+}
+
+impl SimListener {
+    pub(crate) async fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
+        host.enter();
+        // The kernel knows its machine by another address; to listen on that one is to listen on all.
+        own(&host, address)?;
+        let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+        let listener = kernel::TcpListener::bind(all).await?;
+        Ok(Self { host, listener: Some(listener) })
+    }
+}
+
+impl Listener for SimListener {
+    type Stream = SimStream;
+
+    async fn accept(&self) -> io::Result<(SimStream, SocketAddr)> {
+        let (stream, from) = poll_fn(|cx| {
+            if self.host.is_dead() {
+                return Poll::Pending;
+            }
+            self.host.enter();
+            self.listener.as_ref().expect("taken only by drop").poll_accept(cx)
+        })
+        .await?;
+        Ok((SimStream::new(self.host.clone(), stream), from))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.host.enter();
+        let port = self.listener.as_ref().expect("taken only by drop").local_addr()?.port();
+        Ok(SocketAddr::new(self.host.address().into(), port))
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        self.host.enter();
+        self.listener = None;
+        self.host.inner().world.touch_tcp();
+    }
+}
+
+/// A UDP socket.
+pub struct SimUdp {
+    host: Host,
+    port: u16,
+}
+
+impl SimUdp {
+    pub(crate) fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
+        own(&host, address)?;
+        let inner = host.inner();
+        let mut fabric = inner.world.fabric();
+        let mut port = address.port();
+        loop {
+            let candidate = if address.port() == 0 { fabric.ephemeral_port() } else { port };
+            if fabric.udp(inner.machine.host).bind(candidate) {
+                port = candidate;
+                break;
+            }
+            if address.port() != 0 {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+        }
+        drop(fabric);
+        Ok(Self { host, port })
+    }
+}
+
+impl Udp for SimUdp {
+    async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let SocketAddr::V4(to) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+        }
+        if !self.host.is_dead() {
+            let inner = self.host.inner();
+            inner.world.fabric().send_udp(inner.machine.host, self.port, to, datagram);
+            inner.world.wake.notify_one();
+        }
+        Ok(datagram.len())
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let inner = self.host.inner();
+        let (from, datagram) = poll_fn(|cx| {
+            if self.host.is_dead() {
+                return Poll::Pending;
+            }
+            inner.world.fabric().udp(inner.machine.host).poll_receive(self.port, cx)
+        })
+        .await;
+        let n = datagram.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&datagram[..n]);
+        Ok((n, from.into()))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddrV4::new(self.host.address(), self.port).into())
+    }
+}
+
+impl Drop for SimUdp {
+    fn drop(&mut self) {
+        // After a loss of power the port belongs to the machine's next life.
+        if !self.host.is_dead() {
+            let inner = self.host.inner();
+            inner.world.fabric().udp(inner.machine.host).close(self.port);
+        }
+    }
+}
+
+/// Checks that an address to bind is this machine's, or none in particular.
+fn own(host: &Host, address: SocketAddr) -> io::Result<()> {
+    let ours = address.ip().is_unspecified() || address.ip() == IpAddr::V4(host.address());
+    if ours { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
+}
