@@ -14,7 +14,8 @@ pub mod stun;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -33,10 +34,11 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// A server with open sockets.
 pub struct Server<N: Network> {
     net: N,
-    config: Arc<Config>,
-    mesh: Option<(N::Listener, SocketAddr)>,
-    stun: Option<(N::Udp, SocketAddr)>,
     shared: Arc<Shared>,
+    mesh: Option<SocketAddr>,
+    stun: Option<SocketAddr>,
+    /// What serves each open socket until the server stops.
+    services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// Ends a server and counts what it holds, from anywhere.
@@ -63,10 +65,14 @@ pub struct Census {
 }
 
 struct Shared {
+    config: Config,
     registry: Arc<Registry>,
-    mesh: Arc<Mesh>,
+    /// One for each dialect, entered by [`Server::bind`]: how many rooms it has, and members in all of them.
+    counts: Mutex<Vec<Count>>,
     stop: watch::Sender<bool>,
 }
+
+type Count = Box<dyn Fn() -> (usize, usize) + Send>;
 
 impl<N: Network> Server<N> {
     /// Opens the sockets that `config` asks for; nothing is served before [`run`](Self::run).
@@ -74,30 +80,23 @@ impl<N: Network> Server<N> {
     /// # Errors
     /// A socket cannot be opened; the message names the service and the address.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
-        let mesh = match config.mesh {
-            Some(address) => Some(opened(Mesh::NAME, address, net.listen(address), Listener::local_addr).await?),
-            None => None,
-        };
-        let stun = match config.stun {
-            Some(address) => Some(opened("stun", address, net.bind_udp(address), Udp::local_addr).await?),
-            None => None,
-        };
-        let shared = Shared {
-            registry: Arc::default(),
-            mesh: Arc::new(Mesh::new(config.seed)),
-            stop: watch::Sender::new(false),
-        };
-        Ok(Self { net, config: Arc::new(config), mesh, stun, shared: Arc::new(shared) })
+        let (mesh, stun, seed) = (config.mesh, config.stun, config.seed);
+        let registry = Arc::default();
+        let shared = Shared { config, registry, counts: Mutex::default(), stop: watch::Sender::new(false) };
+        let mut server = Self { net, shared: Arc::new(shared), mesh: None, stun: None, services: Vec::new() };
+        server.mesh = server.add_dialect(mesh, Mesh::new(seed)).await?;
+        server.stun = server.add_stun(stun).await?;
+        Ok(server)
     }
 
     /// Where the `mesh` dialect listens, with the port that was chosen.
     pub fn mesh_addr(&self) -> Option<SocketAddr> {
-        self.mesh.as_ref().map(|(_, address)| *address)
+        self.mesh
     }
 
     /// Where STUN listens, with the port that was chosen.
     pub fn stun_addr(&self) -> Option<SocketAddr> {
-        self.stun.as_ref().map(|(_, address)| *address)
+        self.stun
     }
 
     /// A handle for the time while the server runs.
@@ -108,35 +107,50 @@ impl<N: Network> Server<N> {
     /// Serves until [`Handle::shutdown`], then stops accepting, closes every WebSocket with 1001, and returns when all
     /// connections have ended: at most [`Limits::close_timeout`] and a second later.
     pub async fn run(self) {
-        // Every task holds a sender, so the receiver ends when all of them have.
-        let (alive, mut all_ended) = mpsc::channel::<()>(1);
-        if let Some((listener, address)) = self.mesh {
-            tracing::info!(%address, "mesh listens");
-            let dialect = Arc::clone(&self.shared.mesh);
-            let accepting = accept(
-                self.net.clone(),
-                listener,
-                dialect,
-                Arc::clone(&self.shared),
-                Arc::clone(&self.config),
-                alive.clone(),
-            );
-            self.net.spawn(accepting);
-        }
-        if let Some((socket, address)) = self.stun {
-            tracing::info!(%address, "stun listens");
-            let (stop, alive) = (self.shared.stop.subscribe(), alive.clone());
+        // Every service holds a sender, so the receiver ends when all of them have.
+        let (alive, mut services_ended) = mpsc::channel::<()>(1);
+        for service in self.services {
+            let alive = alive.clone();
             self.net.spawn(async move {
-                stun::serve(socket, stop).await;
+                service.await;
                 drop(alive);
             });
         }
         drop(alive);
-        let mut stop = self.shared.stop.subscribe();
-        let _ = stop.wait_for(|stop| *stop).await;
-        self.shared.registry.shut_down();
-        let _ = timeout(self.config.limits.close_timeout + Duration::from_secs(1), all_ended.recv()).await;
+        let Shared { stop, registry, config, .. } = &*self.shared;
+        let _ = stop.subscribe().wait_for(|stop| *stop).await;
+        registry.shut_down();
+        let ended = async {
+            services_ended.recv().await;
+            registry.drained().await;
+        };
+        let _ = timeout(config.limits.close_timeout + Duration::from_secs(1), ended).await;
         tracing::info!("shut down");
+    }
+
+    async fn add_dialect<D: Dialect>(
+        &mut self,
+        address: Option<SocketAddr>,
+        dialect: D,
+    ) -> io::Result<Option<SocketAddr>> {
+        let Some(address) = address else { return Ok(None) };
+        let (listener, address) = opened(D::NAME, address, self.net.listen(address), Listener::local_addr).await?;
+        let dialect = Arc::new(dialect);
+        let counted = Arc::clone(&dialect);
+        self.shared
+            .counts
+            .lock()
+            .expect("nothing panics while it holds the counts")
+            .push(Box::new(move || counted.count()));
+        self.services.push(Box::pin(accept(self.net.clone(), listener, dialect, Arc::clone(&self.shared))));
+        Ok(Some(address))
+    }
+
+    async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+        let Some(address) = address else { return Ok(None) };
+        let (socket, address) = opened("stun", address, self.net.bind_udp(address), Udp::local_addr).await?;
+        self.services.push(Box::pin(stun::serve(socket, self.shared.stop.subscribe())));
+        Ok(Some(address))
     }
 }
 
@@ -150,7 +164,8 @@ impl Handle {
     #[must_use]
     pub fn census(&self) -> Census {
         let totals = self.0.registry.totals();
-        let (rooms, members) = self.0.mesh.count();
+        let counts = self.0.counts.lock().expect("nothing panics while it holds the counts");
+        let (rooms, members) = counts.iter().map(|count| count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
         Census {
             connections: totals.connections,
             rooms,
@@ -173,18 +188,12 @@ async fn opened<S>(
     let named = |error: io::Error| io::Error::new(error.kind(), format!("open {service} on {address}: {error}"));
     let socket = opening.await.map_err(named)?;
     let address = local_addr(&socket).map_err(named)?;
+    tracing::info!(service, %address, "listens");
     Ok((socket, address))
 }
 
 /// Accepts connections for one dialect, each with a task of its own.
-async fn accept<N: Network, D: Dialect>(
-    net: N,
-    listener: N::Listener,
-    dialect: Arc<D>,
-    shared: Arc<Shared>,
-    config: Arc<Config>,
-    alive: mpsc::Sender<()>,
-) {
+async fn accept<N: Network, D: Dialect>(net: N, listener: N::Listener, dialect: Arc<D>, shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -195,12 +204,10 @@ async fn accept<N: Network, D: Dialect>(
         match accepted {
             Ok((stream, from)) => {
                 tracing::trace!(dialect = D::NAME, %from, "connection");
-                let (dialect, config, alive) = (Arc::clone(&dialect), Arc::clone(&config), alive.clone());
-                let registry = Arc::clone(&shared.registry);
-                let registration = registry.open(&config.limits);
+                let registration = shared.registry.open(&shared.config.limits);
+                let (dialect, shared) = (Arc::clone(&dialect), Arc::clone(&shared));
                 net.spawn(async move {
-                    http::serve(stream, dialect, registration, &registry, &config).await;
-                    drop(alive);
+                    http::serve(stream, dialect, registration, &shared.registry, &shared.config).await;
                 });
             }
             Err(error) => {

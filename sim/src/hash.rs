@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::event::Record;
+use crate::event::{Event, Record};
 
 /// Xxh3 of a record's nodes and events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +32,12 @@ pub fn event_hash(record: &Record) -> EventHash {
         event.hash(&mut hasher);
     }
     EventHash(hasher.finish())
+}
+
+/// The first event in which two records differ: its index, and what each has there. `None` if they are equal.
+pub fn first_difference<'a>(a: &'a Record, b: &'a Record) -> Option<(usize, Option<&'a Event>, Option<&'a Event>)> {
+    let longest = a.events.len().max(b.events.len());
+    (0..longest).map(|index| (index, a.events.get(index), b.events.get(index))).find(|(_, a, b)| a != b)
 }
 
 /// Hashes bytes.

@@ -136,7 +136,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 mod tests {
     use super::*;
 
-    fn get<'a>(text: &'a str) -> Result<[Option<&'a str>; 2], Malformed> {
+    fn get(text: &str) -> Result<[Option<&str>; 2], Malformed> {
         fields(text, &["a", "b"]).map(|values| values.map(|value| value.map(RawValue::get)))
     }
 

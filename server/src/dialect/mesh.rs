@@ -89,11 +89,6 @@ impl Mesh {
         Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
     }
 
-    /// How many rooms there are, and members in all of them.
-    pub(crate) fn count(&self) -> (usize, usize) {
-        self.lock().rooms.count()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the rooms")
     }
@@ -105,6 +100,10 @@ impl Dialect for Mesh {
 
     fn is_at(&self, path: &str) -> bool {
         path == "/"
+    }
+
+    fn count(&self) -> (usize, usize) {
+        self.lock().rooms.count()
     }
 
     fn open(self: Arc<Self>, queue: Arc<Queue>) -> MeshSession {

@@ -19,6 +19,9 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     /// Whether a WebSocket may be opened at this path of a URL (without the query).
     fn is_at(&self, path: &str) -> bool;
 
+    /// How many rooms there are, and members in all of them.
+    fn count(&self) -> (usize, usize);
+
     /// A WebSocket was opened; what goes into `queue` is sent to it.
     fn open(self: Arc<Self>, queue: Arc<Queue>) -> Self::Session;
 }

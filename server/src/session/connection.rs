@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -92,7 +93,7 @@ struct Connection<S> {
     unflushed: bool,
     /// When to give up a write that makes no progress.
     stuck: Option<Instant>,
-    write_timeout: std::time::Duration,
+    write_timeout: Duration,
     pulse: Pulse,
     /// When to give up waiting for the first join, until it has come.
     join_due: Option<Instant>,
@@ -219,12 +220,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let patience = match end {
             End::Lost => return,
             // Nobody is there who could answer: one attempt, no waiting.
-            End::Close(Close::HeartbeatMissed) => std::time::Duration::ZERO,
+            End::Close(Close::HeartbeatMissed) => Duration::ZERO,
             End::Close(_) | End::ByPeer => limits.close_timeout,
         };
         let farewell = async {
             if let End::Close(close) = end {
-                for text in std::mem::take(&mut self.batch) {
+                self.queue.close(close);
+                while self.queue.take(Waker::noop(), &mut self.batch, &mut self.written).is_some() {
+                    let Some(text) = self.batch.pop_front() else { break };
+                    self.written.add(&text);
                     self.socket.feed(Message::Text(text)).await?;
                 }
                 self.socket.close(Some(close.frame())).await?;

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::Notify;
+
 use super::close::Close;
 use super::limits::Limits;
 use super::queue::{Load, Queue};
 
 /// All open connections, from accept to the end of their TCP shutdown.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<State>);
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    /// Woken when the last connection has ended.
+    empty: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -63,6 +69,17 @@ impl Registry {
         }
     }
 
+    /// Until no connection is open.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let empty = self.empty.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         let state = self.lock();
         let mut totals = Totals { connections: state.open.len(), peak: state.peak, ..Totals::default() };
@@ -76,7 +93,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nothing panics while it holds the registry")
+        self.state.lock().expect("nothing panics while it holds the registry")
     }
 }
 
@@ -86,5 +103,10 @@ impl Drop for Registration {
         let mut state = self.registry.lock();
         state.open.remove(&self.number);
         state.peak = state.peak.max(peak);
+        let is_empty = state.open.is_empty();
+        drop(state);
+        if is_empty {
+            self.registry.empty.notify_waiters();
+        }
     }
 }

@@ -66,7 +66,9 @@ pub(crate) struct Client<S = TcpStream> {
 
 impl Client {
     pub(crate) async fn connect(server: &Running) -> Self {
-        Self::over(TcpStream::connect(server.mesh).await.expect("it listens")).await
+        let stream = TcpStream::connect(server.mesh).await.expect("it listens");
+        stream.set_nodelay(true).expect("it is connected");
+        Self::over(stream).await
     }
 
     /// Connects and joins.

@@ -204,10 +204,6 @@ impl Fabric {
         self.hosts[host].udp.clear();
     }
 
-    pub(crate) fn node(&self, host: HostIndex) -> NodeId {
-        self.hosts[host].node
-    }
-
     pub(crate) fn router_node(&self, router: RouterIndex) -> NodeId {
         self.routers[router].node
     }

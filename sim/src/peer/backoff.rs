@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 /// Attempts after which a client gives up.
-pub const ATTEMPTS_MAX: u32 = 5;
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
 
 /// 1, 2, 3, 4, 5 s, then no more; a success starts it anew.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failed: u32,
 }
 
 impl Backoff {
     /// Attempts that failed since the last success.
-    pub fn failed(&self) -> u32 {
+    pub(crate) fn failed(&self) -> u32 {
         self.failed
     }
 
     /// How long to wait before the next attempt; `None` when there is none.
-    pub fn next(&mut self) -> Option<Duration> {
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         if self.failed == ATTEMPTS_MAX {
             return None;
         }
@@ -27,7 +27,7 @@ impl Backoff {
     }
 
     /// An attempt succeeded.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failed = 0;
     }
 }

@@ -51,7 +51,6 @@ pub(crate) struct Connection {
     /// Its name between the two: the username fragment of the offer that opened it.
     pub(crate) session: Arc<str>,
     pub(crate) offerer: bool,
-    pub(crate) attempt: u16,
     /// Own username fragment, the newest.
     pub(crate) local_ufrag: Arc<str>,
     /// The other side's username fragments, the newest last.
@@ -74,7 +73,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection without descriptions. The offerer's has the data channel.
-    pub(crate) fn new(certificate: RTCCertificate, offerer: bool, attempt: u16, now: Instant) -> Result<Self, Error> {
+    pub(crate) fn new(certificate: RTCCertificate, offerer: bool, now: Instant) -> Result<Self, Error> {
         let settings = SettingEngineBuilder::new()
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO));
@@ -90,7 +89,6 @@ impl Connection {
             stack,
             session: Arc::default(),
             offerer,
-            attempt,
             local_ufrag: Arc::default(),
             remote_ufrags: Vec::new(),
             have_local_offer: false,

@@ -15,7 +15,7 @@ mod stun;
 
 use std::time::Instant;
 
-pub use backoff::Backoff;
+use backoff::Backoff;
 
 /// Virtual or real time, whichever this runtime has, in the form that the WebRTC stack takes.
 fn now() -> Instant {

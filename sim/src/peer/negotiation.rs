@@ -361,7 +361,7 @@ impl Negotiation {
         let remote = self.remotes.entry(peer.clone()).or_default();
         remote.attempts += 1;
         remote.offer_again = None;
-        let mut connection = Connection::new(self.certificate.clone(), offerer, remote.attempts, now)?;
+        let mut connection = Connection::new(self.certificate.clone(), offerer, now)?;
         connection.patience = Some(now + if offerer { OFFERER_PATIENCE } else { ANSWERER_PATIENCE });
         if let Some(session) = session {
             let early = std::mem::take(&mut remote.early);

@@ -84,11 +84,6 @@ impl<N: Network> SignalingClient<N> {
         matches!(self.state, State::Open(_))
     }
 
-    /// Whether it will not dial again.
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
-    }
-
     /// Queues a text frame; it is sent while [`next`](Self::next) is polled. Dropped when the connection is not open.
     pub(crate) fn send(&mut self, text: &str) {
         if let State::Open(open) = &mut self.state {

@@ -1,0 +1,247 @@
+//! The story of a run as a person reads it: signaling and ICE, without the packets.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cast::Cast;
+use crate::event::{
+    Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId, PeerChange, PeerEvent, Record,
+    SignalKind, Signaling, What,
+};
+
+/// How far apart two equal happenings at different nodes may be to share a line.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// How many lines back such a happening is looked for.
+const TOGETHER_LINES: usize = 12;
+
+/// A line of the story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Virtual time.
+    pub at: Duration,
+    /// To whom it happens.
+    pub who: Vec<NodeId>,
+    /// To or with whom.
+    pub whom: Option<NodeId>,
+    /// What, in words.
+    pub what: String,
+    /// How to take it.
+    pub tone: Tone,
+    /// The first event it tells of, an index into [`Record::events`].
+    pub event: usize,
+}
+
+/// How to take a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tone {
+    /// As it goes.
+    Plain,
+    /// Something is achieved.
+    Good,
+    /// Something is lost, or tried again.
+    Bad,
+    /// The scenario's doing.
+    Fault,
+}
+
+/// A record's story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeline {
+    /// The lines, in order of time.
+    pub lines: Vec<Line>,
+    /// The nodes' names.
+    names: Vec<String>,
+}
+
+impl Timeline {
+    /// Tells the story of a record, up to the scenario's end.
+    pub fn of(record: &Record) -> Self {
+        let cast = Cast::of(record);
+        let mut teller = Teller { record, cast: &cast, lines: Vec::new() };
+        for (index, event) in record.events.iter().enumerate() {
+            if event.what == What::TearDown {
+                break;
+            }
+            teller.tell(index, event);
+        }
+        let lines = teller.lines;
+        Self { lines, names: record.nodes.iter().map(|node| node.name.to_string()).collect() }
+    }
+
+    /// Who a line is about: `ana → ben`, or `ana, ben`.
+    pub fn who(&self, line: &Line) -> String {
+        let name = |node: &NodeId| self.names[usize::from(node.0)].as_str();
+        let who: Vec<_> = line.who.iter().map(name).collect();
+        match &line.whom {
+            Some(whom) => format!("{} → {}", who.join(", "), name(whom)),
+            None => who.join(", "),
+        }
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{:>9.3} s  {:<16} {}", line.at.as_secs_f64(), self.who(line), line.what)?;
+        }
+        Ok(())
+    }
+}
+
+struct Teller<'a> {
+    record: &'a Record,
+    cast: &'a Cast,
+    lines: Vec<Line>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, index: usize, event: &Event) {
+        let mut add = |whom: Option<NodeId>, tone: Tone, what: String| {
+            self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
+        };
+        match &event.what {
+            What::Machine(MachineEvent::Ended) => add(None, Tone::Plain, "program ends".to_owned()),
+            What::Machine(_) | What::Packet(_) | What::Census(_) | What::TearDown => {}
+            What::Nat(NatEvent::Rebooted { lost }) => add(None, Tone::Bad, format!("loses {lost} mappings")),
+            What::Nat(_) => {}
+            What::Fault(fault) => {
+                let what = self.fault(fault);
+                self.lines.push(Line {
+                    at: event.at,
+                    who: vec![event.node],
+                    whom: None,
+                    what,
+                    tone: Tone::Fault,
+                    event: index,
+                });
+            }
+            What::Signaling(signaling) => self.tell_signaling(index, event, signaling),
+            What::Peer(peer) => self.tell_peer(index, event, peer),
+        }
+    }
+
+    fn tell_signaling(&mut self, index: usize, event: &Event, signaling: &Signaling) {
+        let (whom, tone, what) = match signaling {
+            Signaling::Connecting { attempt } if *attempt > 0 => {
+                (None, Tone::Plain, format!("dials again, attempt {attempt}"))
+            }
+            Signaling::Closed { code, reason } => {
+                let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                let tone = if code == " 1000" { Tone::Plain } else { Tone::Bad };
+                (None, tone, format!("signaling closed{code}{reason}"))
+            }
+            Signaling::GaveUp { attempts } => (None, Tone::Bad, format!("gives up after {attempts} attempts")),
+            Signaling::Sent(Message::Leave { room }) => (None, Tone::Plain, format!("leaves {room}")),
+            Signaling::Sent(Message::Signal { peer, kind, .. }) if *kind != SignalKind::IceCandidate => {
+                let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
+                (whom, Tone::Plain, word(*kind).to_owned())
+            }
+            Signaling::Received(message) => match message {
+                Message::Joined { room, roster, .. } => {
+                    let others: Vec<_> = roster.iter().map(|member| self.cast.name(self.record, &member.id)).collect();
+                    let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
+                    (None, Tone::Good, format!("joined {room}, finds {others}"))
+                }
+                Message::PeerLeft { id, .. } => {
+                    let gone = self.cast.name(self.record, id);
+                    return self.together(index, event, format!("told that {gone} left"));
+                }
+                Message::Error { text } => (None, Tone::Bad, format!("error from the server: {text}")),
+                Message::Unknown => (None, Tone::Bad, "a message that the dialect does not know".to_owned()),
+                _ => return,
+            },
+            _ => return,
+        };
+        self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
+    }
+
+    fn tell_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
+        let whom = self.cast.owner(&peer.peer);
+        let (tone, what) = match &peer.change {
+            PeerChange::Opened { .. } if peer.attempt > 1 => (Tone::Plain, format!("connection {} begins", peer.attempt)),
+            PeerChange::Mapped { base, mapped } => (Tone::Plain, format!("STUN: {base} is seen as {mapped}")),
+            PeerChange::Candidate { local: true, candidate, .. } => {
+                let what = format!("{} {}", lower(candidate.kind), candidate.address);
+                // What is trickled at once with a description stands in its line.
+                if let Some(last) = self.lines.last_mut()
+                    && (last.at, &last.who[..], last.whom) == (event.at, &[event.node], whom)
+                {
+                    last.what = format!("{}, {what}", last.what);
+                    return;
+                }
+                (Tone::Plain, format!("candidate {what}"))
+            }
+            PeerChange::CandidateQueued => (Tone::Plain, "queues a candidate that came early".to_owned()),
+            PeerChange::Stale { kind } => (Tone::Plain, format!("leaves aside a stale {}", word(*kind))),
+            PeerChange::Ice { state: IceState::Disconnected } => (Tone::Bad, "ICE disconnected".to_owned()),
+            PeerChange::Ice { state: IceState::Failed } => (Tone::Bad, "ICE failed".to_owned()),
+            PeerChange::IceRestart => (Tone::Plain, "restarts ICE".to_owned()),
+            PeerChange::Selected { local, remote } => {
+                let (from, to) = (lower(local.kind), lower(remote.kind));
+                (Tone::Good, format!("ICE connected: {from} {} ↔ {to} {}", local.address, remote.address))
+            }
+            PeerChange::Dtls { state: DtlsState::Connected } => (Tone::Good, "DTLS connected".to_owned()),
+            PeerChange::Dtls { state: DtlsState::Failed } => (Tone::Bad, "DTLS failed".to_owned()),
+            PeerChange::ChannelOpen => (Tone::Good, "data channel open".to_owned()),
+            PeerChange::ChannelReceived { text } => (Tone::Good, format!("hears “{text}”")),
+            PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
+            PeerChange::Closed { why } => match why {
+                Closed::PeerLeft | Closed::Leaving | Closed::Replaced => return,
+                Closed::RemoteHangup => (Tone::Plain, "was hung up on".to_owned()),
+                Closed::Hangup => (Tone::Plain, "hangs up".to_owned()),
+                Closed::Timeout => (Tone::Bad, "not connected in time, hangs up".to_owned()),
+                Closed::Failed => (Tone::Bad, "failed, hangs up".to_owned()),
+            },
+            _ => return,
+        };
+        self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
+    }
+
+    /// Adds a line, or joins one that says the same of somebody else at about the same time.
+    fn together(&mut self, index: usize, event: &Event, what: String) {
+        let recent = self.lines.iter_mut().rev().take(TOGETHER_LINES);
+        for line in recent {
+            if line.what == what && event.at - line.at <= TOGETHER && !line.who.contains(&event.node) {
+                line.who.push(event.node);
+                return;
+            }
+        }
+        let (at, who, tone) = (event.at, vec![event.node], Tone::Plain);
+        self.lines.push(Line { at, who, whom: None, what, tone, event: index });
+    }
+
+    fn fault(&self, fault: &Fault) -> String {
+        let names = |nodes: &[NodeId]| nodes.iter().map(|node| &**self.record.name(*node)).collect::<Vec<_>>().join(", ");
+        match fault {
+            Fault::SignalingDropped => "loses the signaling connection".to_owned(),
+            Fault::PowerLoss => "loses power".to_owned(),
+            Fault::Boot => "boots".to_owned(),
+            Fault::Shutdown => "is told to shut down".to_owned(),
+            Fault::NatReboot => "NAT reboots".to_owned(),
+            Fault::Partition { from, to, one_way } => {
+                let arrow = if *one_way { "↛" } else { "⇎" };
+                format!("partition: {} {arrow} {}", names(from), names(to))
+            }
+            Fault::Heal => "partitions heal".to_owned(),
+            Fault::Link => "link changes".to_owned(),
+            Fault::Told { what } => format!("is told to {what}"),
+        }
+    }
+}
+
+fn word(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Offer => "offer",
+        SignalKind::Answer => "answer",
+        SignalKind::IceCandidate => "candidate",
+        SignalKind::Hangup => "hangup",
+    }
+}
+
+fn lower(kind: crate::event::CandidateKind) -> String {
+    format!("{kind:?}").to_lowercase()
+}
