@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -92,14 +92,17 @@ fn respond<B>(dialect: &impl Dialect, request: &Request<B>) -> Response<Full<Byt
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
     }
-    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
+    let asks_for_upgrade = request.version() == Version::HTTP_11
+        && has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade");
+    if !asks_for_upgrade {
         return refuse(StatusCode::UPGRADE_REQUIRED, Some((header::UPGRADE, "websocket")), "A WebSocket endpoint");
     }
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.4
-    //# If the version number does not match a version understood by the server, the server MUST abort the WebSocket
-    //# handshake described in this section and instead send an appropriate HTTP error code (such as 426 Upgrade
-    //# Required) and a |Sec-WebSocket-Version| header field indicating the version(s) the server is capable of
-    //# understanding.
+    //# If the server doesn't support the requested version, it MUST respond with a
+    //# |Sec-WebSocket-Version| header field (or multiple
+    //# |Sec-WebSocket-Version| header fields) containing all versions it is
+    //# willing to use.
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let version = Some((header::SEC_WEBSOCKET_VERSION, "13"));
         return refuse(StatusCode::UPGRADE_REQUIRED, version, "Only WebSocket version 13");

@@ -1,2 +1,49 @@
-//! The command line.
-fn main() {}
+//! The command line: `cargo xtask …` in a checkout, `glare …` once installed.
+//!
+//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file.
+
+mod scenarios;
+mod serve;
+mod sim;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reproduces the failures of WebRTC signaling, and finds them in servers.
+#[derive(Parser)]
+#[command(name = "glare", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays a scenario in virtual time and judges it
+    Sim(sim::Arguments),
+    /// Lists the scenarios that can be played by name
+    Scenarios,
+    /// Runs the reference signaling and STUN server on real sockets
+    Serve(serve::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Sim(arguments) => sim::run(arguments),
+        Command::Scenarios => scenarios::run(),
+        Command::Serve(arguments) => serve::run(arguments),
+    };
+    done.unwrap_or_else(|error| {
+        anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());
+        ExitCode::from(2)
+    })
+}
+
+const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
+
+/// How this program was called: what a person pastes to call it again.
+fn program() -> String {
+    // Cargo names itself to what it runs.
+    if std::env::var_os("CARGO").is_some() { "cargo xtask".to_owned() } else { "glare".to_owned() }
+}

@@ -240,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if is_complete {
                 //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
-                //# the underlying TCP connection, in most normal cases, SHOULD be closed
+                //# The underlying TCP connection, in most normal cases, SHOULD be closed
                 //# first by the server
                 self.socket.get_mut().shutdown().await?;
             } else {

@@ -1,0 +1,219 @@
+//! Who connects with whom: the real stack behind simulated NATs, cell by cell as [`can_connect`] says.
+
+use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
+use scenarios::FilterState::{self, PerEndpoint, PerMapping};
+use scenarios::{Hairpinning, NatBehavior, PortAllocation};
+use sim::event::Protocol;
+use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
+
+use crate::build::{Build, Played, SERVER, scenario};
+use crate::nat;
+
+/// Long enough for a second offer, which finds all that the first has left in the NATs.
+const SECONDS: u64 = 15;
+
+//= https://www.rfc-editor.org/rfc/rfc3489#section-5
+//# It has been observed that NAT treatment of UDP varies among implementations.
+#[test]
+fn of_the_textbook_classes_only_port_restricted_and_symmetric_fail_with_symmetric() {
+    let full = behavior(EndpointIndependent, EndpointIndependent, PerMapping);
+    let restricted = behavior(EndpointIndependent, AddressDependent, PerMapping);
+    let classes =
+        [("full cone", full), ("restricted", restricted), ("port-restricted", cone()), ("symmetric", symmetric())];
+    let mut table = String::from("\n");
+    for (name, a) in &classes {
+        let row = classes.iter().map(|(_, b)| found(&pair(a, b).play(1)).to_string());
+        table += &format!("        {name:<16} {}\n", row.collect::<Vec<_>>().join("  "));
+    }
+    assert_eq!(
+        table + "        ",
+        "
+        full cone        srflx-srflx  srflx-srflx  srflx-srflx  srflx-prflx
+        restricted       srflx-srflx  srflx-srflx  srflx-srflx  srflx-prflx
+        port-restricted  srflx-srflx  srflx-srflx  srflx-srflx  nothing gets through
+        symmetric        prflx-srflx  prflx-srflx  nothing gets through  nothing gets through
+        "
+    );
+}
+
+/// Every mapping with every filtering and either filter state, on either side: 18 × 18. The offerer is always the first, so both orders
+/// of each pair are there.
+///
+/// The agents of the stack come out exactly as RFC 8445 has it: no deviation is known.
+#[test]
+fn all_324_pairs_are_as_worked_out() {
+    let every: Vec<NatBehavior> = [PerMapping, PerEndpoint]
+        .iter()
+        .flat_map(|&state| DEPENDENCES.iter().flat_map(move |&m| DEPENDENCES.map(|f| behavior(m, f, state))))
+        .collect();
+    let mut differing = Vec::new();
+    let mut tally = [0; 4];
+    for (row, a) in every.iter().enumerate() {
+        for (column, b) in every.iter().enumerate() {
+            let played = pair(a, b).play((row * every.len() + column) as u64);
+            let (found, expected) = (found(&played), expected(&played));
+            tally[match found {
+                Found::Connected(Path { a: CandidateKind::ServerReflexive, b: CandidateKind::ServerReflexive }) => 0,
+                Found::Connected(_) => 1,
+                Found::ChecksArrive => 2,
+                Found::Nothing => 3,
+            }] += 1;
+            if found != expected {
+                let side = |nat: &NatBehavior| format!("{:?}/{:?} {:?}", nat.mapping, nat.filtering, nat.filter_state);
+                differing.push(format!("{} with {}: {found}, but expected {expected}", side(a), side(b)));
+            }
+        }
+    }
+    assert_eq!(differing, Vec::<String>::new());
+    // Server-reflexive, peer-reflexive, checks alone, nothing: a table that were all one letter would prove little.
+    assert_eq!(tally, [36, 152, 80, 56]);
+}
+
+/// Where answers come from another address than the check went to, the stack has to see that and must not take them.
+#[test]
+fn an_answer_from_another_address_is_no_answer() {
+    let open_symmetric = behavior(AddressAndPortDependent, EndpointIndependent, PerMapping);
+    let played = pair(&open_symmetric, &open_symmetric).play(1);
+    assert_eq!(found(&played), Found::ChecksArrive);
+    // Nothing is filtered there: what is a success response reaches its asker, from a mapping that the check did not go to.
+    let answers = between_peers(&played).filter(|packet| !packet.sent).count();
+    assert!(answers > 20, "{answers} packets between the peers");
+    for end in [0, 1] {
+        assert!(played.ice_connected(end, 1 - end).is_none(), "{}", played.story());
+    }
+}
+
+#[test]
+fn in_one_network_the_hosts_reach_each_other() {
+    for nat in [cone(), symmetric(), NatBehavior { udp_blocked: true, ..cone() }] {
+        assert_found(scenario(SECONDS).home(nat).peer(0).peer(0), "host-host");
+    }
+}
+
+#[test]
+fn on_the_internet_any_nat_will_do() {
+    assert_found(scenario(SECONDS).peer(None).peer(None), "host-host");
+    assert_found(scenario(SECONDS).home(cone()).peer(0).peer(None), "srflx-host");
+    assert_found(scenario(SECONDS).home(symmetric()).peer(0).peer(None), "prflx-host");
+    assert_found(scenario(SECONDS).home(symmetric()).peer(None).peer(0), "host-prflx");
+}
+
+#[test]
+fn blocked_udp_connects_nobody_but_signals() {
+    let blocked = NatBehavior { udp_blocked: true, ..cone() };
+    let played = assert_found(scenario(SECONDS).home(blocked).peer(0).peer(None), "nothing gets through");
+    assert!(played.story().contains("\"kind\":\"answer\""), "signaling is TCP:\n{}", played.story());
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4787#section-6
+//# REQ-9:  A NAT MUST support "Hairpinning".
+#[test]
+fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
+    let homes = |hairpinning, home: NatBehavior| {
+        let carrier = NatBehavior { hairpinning, ..cone() };
+        scenario(SECONDS).home(carrier).network(Some(0), home.clone()).network(Some(0), home).peer(1).peer(2)
+    };
+    let open_home = behavior(EndpointIndependent, EndpointIndependent, PerMapping);
+    assert_found(homes(Hairpinning::Off, cone()), "nothing gets through");
+    assert_found(homes(Hairpinning::ExternalSource, cone()), "srflx-srflx");
+    assert_found(homes(Hairpinning::InternalSource, open_home), "prflx-prflx");
+    assert_found(homes(Hairpinning::InternalSource, cone()), "nothing gets through");
+}
+
+#[test]
+fn a_row_of_nats_is_as_bad_as_its_worst() {
+    let row = |home, carrier| scenario(SECONDS).home(carrier).network(Some(0), home).home(cone()).peer(1).peer(2);
+    assert_found(row(cone(), cone()), "srflx-srflx");
+    assert_found(row(symmetric(), cone()), "nothing gets through");
+    assert_found(row(cone(), symmetric()), "nothing gets through");
+    let deep = scenario(SECONDS).home(cone()).network(Some(0), cone()).network(Some(1), cone());
+    assert_found(deep.peer(2).peer(None), "srflx-host");
+}
+
+#[test]
+fn somebody_inside_the_carriers_network_is_a_host_to_those_in_its_homes() {
+    assert_found(scenario(SECONDS).home(cone()).network(Some(0), symmetric()).peer(1).peer(0), "prflx-host");
+}
+
+/// Each one's host candidate leads the other to itself.
+#[test]
+fn two_homes_may_have_the_same_addresses() {
+    let homes = scenario(SECONDS).home(cone()).home(cone());
+    let twins = homes.peer(0).with_address([192, 168, 1, 10]).peer(1).with_address([192, 168, 1, 10]);
+    assert_found(twins, "srflx-srflx");
+}
+
+const DEPENDENCES: [Dependence; 3] = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
+
+/// Random ports, so that nobody can guess one.
+fn behavior(mapping: Dependence, filtering: Dependence, filter_state: FilterState) -> NatBehavior {
+    NatBehavior { port_allocation: PortAllocation::Random, ..nat::behavior(mapping, filtering, filter_state) }
+}
+
+fn cone() -> NatBehavior {
+    behavior(EndpointIndependent, AddressAndPortDependent, PerMapping)
+}
+
+fn symmetric() -> NatBehavior {
+    behavior(AddressAndPortDependent, AddressAndPortDependent, PerMapping)
+}
+
+fn pair(a: &NatBehavior, b: &NatBehavior) -> Build {
+    scenario(SECONDS).home(a.clone()).home(b.clone()).peer(0).peer(1)
+}
+
+/// What came of the first two peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Connected(Path),
+    ChecksArrive,
+    Nothing,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |kind| match kind {
+            CandidateKind::Host => "host",
+            CandidateKind::ServerReflexive => "srflx",
+            CandidateKind::PeerReflexive => "prflx",
+        };
+        match self {
+            Self::Connected(path) => write!(f, "{}-{}", word(path.a), word(path.b)),
+            Self::ChecksArrive => f.write_str("checks get through, answers do not fit"),
+            Self::Nothing => f.write_str("nothing gets through"),
+        }
+    }
+}
+
+fn found(played: &Played) -> Found {
+    if played.connected(0, 1) {
+        let end = |one, other| played.seen_as(one, other).expect("who is connected has selected a pair");
+        return Found::Connected(Path { a: end(0, 1), b: end(1, 0) });
+    }
+    if between_peers(played).any(|packet| !packet.sent) { Found::ChecksArrive } else { Found::Nothing }
+}
+
+fn expected(played: &Played) -> Found {
+    match can_connect(&Place::of(&played.scenario, 0), &Place::of(&played.scenario, 1)) {
+        Verdict::Connects(path) => Found::Connected(path),
+        Verdict::NeedsRelay(Obstacle::NoAnswerFits) => Found::ChecksArrive,
+        Verdict::NeedsRelay(_) => Found::Nothing,
+        Verdict::Chance(path) => panic!("no NAT here leaves {path:?} to chance"),
+    }
+}
+
+#[track_caller]
+fn assert_found(build: Build, text: &str) -> Played {
+    let played = build.play(1);
+    let found = found(&played);
+    assert_eq!((found.to_string().as_str(), found), (text, expected(&played)), "{}", played.story());
+    played
+}
+
+/// Datagrams that are not between a peer and the server.
+fn between_peers(played: &Played) -> impl Iterator<Item = crate::build::Seen> {
+    played.packets().filter(|packet| {
+        let ends = [packet.view.src, packet.view.dst];
+        packet.view.protocol == Protocol::Udp && ends.iter().all(|end| *end.ip() != SERVER)
+    })
+}

@@ -1,0 +1,45 @@
+//! The line that plays a run again.
+
+use std::fmt;
+
+/// How this program was called, so that the line can be pasted as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// `cargo xtask` or `glare`.
+    pub program: String,
+    /// The scenario's name or file, as it was given.
+    pub scenario: String,
+}
+
+impl Replay {
+    /// The line for a seed.
+    pub fn line(&self, seed: u64) -> String {
+        format!("{} sim --scenario {} --seed {seed}", self.program, Quoted(&self.scenario))
+    }
+}
+
+/// A word for a POSIX shell.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+".contains(c);
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "'{}'", self.0.replace('\'', r"'\''"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_spaces_and_quotes_can_be_pasted() {
+        let replay = |scenario: &str| Replay { program: "glare".to_owned(), scenario: scenario.to_owned() }.line(7);
+        assert_eq!(replay("mesh-6"), "glare sim --scenario mesh-6 --seed 7");
+        assert_eq!(replay("my call's.toml"), r"glare sim --scenario 'my call'\''s.toml' --seed 7");
+    }
+}

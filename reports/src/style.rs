@@ -1,0 +1,18 @@
+//! Colours. They are always written; the stream that they go to takes them out where nobody sees them.
+
+use anstyle::{AnsiColor, Style};
+use sim::timeline::Tone;
+
+pub(crate) const PASS: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const FAIL: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const HEADING: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+
+pub(crate) fn of(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Good => AnsiColor::Green.on_default(),
+        Tone::Bad => AnsiColor::Red.on_default(),
+        Tone::Fault => AnsiColor::Yellow.on_default().bold(),
+    }
+}

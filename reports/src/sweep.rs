@@ -1,0 +1,163 @@
+//! Many seeds of one scenario: how many passed, which did not, how long connecting took.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+use sim::pairs::pairs;
+use sim::run::{Crash, Outcome};
+
+use crate::json::VERSION;
+use crate::replay::Replay;
+use crate::style::{FAIL, FAINT, HEADING, PASS};
+use crate::text::thousands;
+
+/// How many failing seeds are named.
+const FAILURES_SHOWN: usize = 10;
+
+/// What is kept of one seed's run.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    seed: u64,
+    /// What is wrong, each by its oracle's slug (or `crash`) and message.
+    wrong: Vec<(String, String)>,
+    /// When each pair had first heard from one another.
+    heard: Vec<Duration>,
+    /// Pairs without a connection in the end.
+    unconnected: usize,
+    probes: BTreeMap<&'static str, usize>,
+}
+
+impl Seed {
+    /// Keeps what counts of an outcome.
+    pub fn of(outcome: &Outcome) -> Self {
+        let pairs = pairs(&outcome.record);
+        Self {
+            seed: outcome.seed,
+            wrong: outcome.violations.iter().map(|v| (v.oracle.to_owned(), v.message.clone())).collect(),
+            heard: pairs.iter().filter_map(|pair| pair.first_heard).collect(),
+            unconnected: pairs.iter().filter(|pair| pair.connection.is_none()).count(),
+            probes: outcome.probes.clone(),
+        }
+    }
+
+    /// A run that did not come to its end.
+    pub fn crashed(crash: &Crash) -> Self {
+        Self::failed(crash.seed, "crash", &crash.message)
+    }
+
+    /// A seed that gave two different runs.
+    pub fn not_deterministic(seed: u64) -> Self {
+        Self::failed(seed, "determinism", "two runs differ")
+    }
+
+    fn failed(seed: u64, what: &str, message: &str) -> Self {
+        let wrong = vec![(what.to_owned(), message.to_owned())];
+        Self { seed, wrong, heard: Vec::new(), unconnected: 0, probes: BTreeMap::new() }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn passed(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// A seed that has no outcome to show, as one line of JSON in the shape of [`result_json`](crate::result_json).
+    pub fn json(&self, scenario: &str, replay: &Replay) -> String {
+        let wrong = self.wrong.iter().map(|(oracle, message)| json!({ "oracle": oracle, "message": message }));
+        json!({
+            "version": VERSION,
+            "scenario": scenario,
+            "seed": self.seed,
+            "verdict": if self.passed() { "pass" } else { "fail" },
+            "violations": wrong.collect::<Vec<_>>(),
+            "replay": replay.line(self.seed),
+        })
+        .to_string()
+    }
+}
+
+/// All seeds of a sweep.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Its seeds, in order.
+    pub seeds: Vec<Seed>,
+    /// Wall time of all.
+    pub wall: Duration,
+    /// Whether each seed was run twice.
+    pub twice: bool,
+}
+
+impl Sweep {
+    /// All seeds have come, in whatever order, in `wall`.
+    pub fn finish(&mut self, wall: Duration) {
+        self.wall = wall;
+        self.seeds.sort_by_key(|seed| seed.seed);
+    }
+
+    /// Whether every seed passed.
+    pub fn passed(&self) -> bool {
+        self.seeds.iter().all(Seed::passed)
+    }
+
+    /// The report that a person reads.
+    pub fn text(&self, replay: &Replay) -> String {
+        let mut out = String::new();
+        let failed: Vec<_> = self.seeds.iter().filter(|seed| !seed.passed()).collect();
+        let (all, name) = (thousands(self.seeds.len()), &self.scenario);
+        if failed.is_empty() {
+            let _ = writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {all} seeds, no violation");
+        } else {
+            let wrong = thousands(failed.len());
+            let _ = writeln!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {wrong} of {all} seeds violate a promise");
+        }
+        let each = self.wall.as_secs_f64() * 1e3 / self.seeds.len().max(1) as f64;
+        let twice = if self.twice { ", each run twice with equal hashes unless it says otherwise" } else { "" };
+        let _ = writeln!(out, "{FAINT}{:.1} s, {each:.0} ms a seed{twice}{FAINT:#}", self.wall.as_secs_f64());
+        self.connecting(&mut out);
+        self.situations(&mut out);
+        for seed in failed.iter().take(FAILURES_SHOWN) {
+            let (what, message) = &seed.wrong[0];
+            let more = if seed.wrong.len() > 1 { format!(" (and {} more)", seed.wrong.len() - 1) } else { String::new() };
+            let _ = writeln!(out, "\n{FAIL}seed {}{FAIL:#}  {what}: {message}{more}\n  {}", seed.seed, replay.line(seed.seed));
+        }
+        if failed.len() > FAILURES_SHOWN {
+            let _ = writeln!(out, "\n… and {} more seeds", failed.len() - FAILURES_SHOWN);
+        }
+        out
+    }
+
+    fn connecting(&self, out: &mut String) {
+        let mut heard: Vec<_> = self.seeds.iter().flat_map(|seed| seed.heard.iter().copied()).collect();
+        if heard.is_empty() {
+            return;
+        }
+        heard.sort();
+        let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize].as_secs_f64();
+        let unconnected: usize = self.seeds.iter().map(|seed| seed.unconnected).sum();
+        let _ = writeln!(
+            out,
+            "{HEADING}Connected{HEADING:#}  {} pairs heard from one another at: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} without a \
+             connection in the end",
+            thousands(heard.len()),
+            at(0.5),
+            at(0.95),
+            at(1.0),
+            thousands(unconnected)
+        );
+    }
+
+    fn situations(&self, out: &mut String) {
+        let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
+        for probe in self.seeds.iter().flat_map(|seed| seed.probes.keys()) {
+            *runs.entry(probe).or_default() += 1;
+        }
+        if runs.is_empty() {
+            return;
+        }
+        let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
+        let _ = writeln!(out, "{HEADING}Rare situations met{HEADING:#}  {} of {} seeds", list.join(", "), self.seeds.len());
+    }
+}

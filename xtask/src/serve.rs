@@ -1,0 +1,68 @@
+//! `glare serve`
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use server::net::Tokio;
+use server::{Config, Server};
+use tracing_subscriber::EnvFilter;
+
+/// The reference server: the mesh dialect over WebSocket, and STUN over UDP.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// TCP port of the mesh dialect; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 8787)]
+    port: u16,
+    /// UDP port of STUN; 0 takes a free one
+    #[arg(long, env = "STUN_PORT", default_value_t = 3478)]
+    stun_port: u16,
+    /// Serves no STUN
+    #[arg(long)]
+    no_stun: bool,
+}
+
+/// Serves until Ctrl-C.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let mut seed = [0; 8];
+    #[allow(clippy::disallowed_methods)] // a real server: ids must not be guessed
+    getrandom::fill(&mut seed).context("no randomness for client ids")?;
+    let config = Config {
+        mesh: Some(SocketAddr::new(arguments.host, arguments.port)),
+        stun: (!arguments.no_stun).then(|| SocketAddr::new(arguments.host, arguments.stun_port)),
+        seed: u64::from_le_bytes(seed),
+        ..Config::default()
+    };
+    let server = Server::bind(Tokio, config).await?;
+    if let Some(address) = server.mesh_addr() {
+        println!("mesh  ws://{address}");
+    }
+    if let Some(address) = server.stun_addr() {
+        println!("stun  stun:{address}");
+    }
+    println!("ready, Ctrl-C ends it");
+    let handle = server.handle();
+    let ended = tokio::spawn(server.run());
+    stop_signal().await?;
+    handle.shutdown();
+    ended.await.context("the server panicked")
+}
+
+/// Waits for Ctrl-C, or for what a supervisor sends.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! { biased;
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

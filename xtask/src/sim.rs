@@ -1,0 +1,195 @@
+//! `glare sim`
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use reports::{Replay, Seed, Sweep};
+use scenarios::Scenario;
+use sim::run::{Crash, Outcome};
+
+/// Play a scenario in virtual time and judge it.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A shipped scenario's name, or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: String,
+    /// Seed of the run: the same seed gives the same run, byte for byte
+    #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+    seed: u64,
+    /// Seeds of many runs, the first and the one after the last
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<Seeds>,
+    /// Runs at the same time [default: one a core]
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Runs each seed twice; on a mismatch shows the first differing event
+    #[arg(long)]
+    check_determinism: bool,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Folder for the result, the report and all events of the run; of many seeds, of those that fail
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON object a run, one a line
+    Json,
+}
+
+/// `A..B`, A being the first and B the one after the last.
+#[derive(Clone, Debug)]
+struct Seeds(Range<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a range of seeds such as `0..1000`");
+        let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+        let (first, end) = (first.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
+        if first < end { Ok(Self(first..end)) } else { Err(format!("`{text}` has no seed in it")) }
+    }
+}
+
+/// What came of one seed.
+enum Verdict {
+    Judged(Box<Outcome>),
+    Crashed(Crash),
+    Mismatch(Box<[Outcome; 2]>),
+}
+
+/// Plays one seed or many.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let scenario = Arc::new(scenarios::load(&arguments.scenario)?);
+    let replay = Replay { program: crate::program(), scenario: arguments.scenario.clone() };
+    // A panic inside a simulation is a finding, and is reported as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let passed = match arguments.seeds.clone() {
+        None => one(&arguments, &scenario, &replay)?,
+        Some(Seeds(seeds)) => many(&arguments, &scenario, seeds, &replay)?,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyhow::Result<bool> {
+    let (verdict, wall) = play(scenario, arguments.seed, arguments.check_determinism);
+    match &verdict {
+        Verdict::Judged(outcome) if arguments.format == Format::Json => {
+            println!("{}", reports::result_json(outcome, wall, replay));
+        }
+        Verdict::Judged(outcome) => anstream::print!("{}", reports::outcome(outcome, wall, replay)),
+        Verdict::Crashed(crash) => anstream::print!("{}", reports::crash(crash, &scenario.name, replay)),
+        Verdict::Mismatch(runs) => anstream::print!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
+    }
+    write(arguments, scenario, &verdict, wall, replay)?;
+    Ok(matches!(verdict, Verdict::Judged(outcome) if outcome.passed()))
+}
+
+fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, replay: &Replay) -> anyhow::Result<bool> {
+    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let bar = ProgressBar::new(seeds.end - seeds.start);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"));
+    let start = now();
+    let next = AtomicU64::new(seeds.start);
+    let (results, rest) = std::sync::mpsc::channel();
+    let mut sweep = Sweep { scenario: scenario.name.clone(), seeds: Vec::new(), wall: Duration::ZERO, twice: arguments.check_determinism };
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        for _ in 0..jobs {
+            let (results, next, end) = (results.clone(), &next, seeds.end);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let (verdict, wall) = play(scenario, seed, arguments.check_determinism);
+                    if results.send((seed, verdict, wall)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        let mut failed = 0;
+        for (seed, verdict, wall) in rest {
+            let kept = match &verdict {
+                Verdict::Judged(outcome) => Seed::of(outcome),
+                Verdict::Crashed(crash) => Seed::crashed(crash),
+                Verdict::Mismatch(_) => Seed::not_deterministic(seed),
+            };
+            if !kept.passed() {
+                failed += 1;
+                bar.set_message(format!(", {failed} failed"));
+                write(arguments, scenario, &verdict, wall, replay)?;
+            }
+            if arguments.format == Format::Json {
+                match &verdict {
+                    Verdict::Judged(outcome) => println!("{}", reports::result_json(outcome, wall, replay)),
+                    _ => println!("{}", kept.json(&scenario.name, replay)),
+                }
+            }
+            sweep.seeds.push(kept);
+            bar.inc(1);
+        }
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    sweep.finish(start.elapsed());
+    if arguments.format == Format::Text {
+        anstream::print!("{}", sweep.text(replay));
+    }
+    Ok(sweep.passed())
+}
+
+/// Plays a seed, twice if asked, and takes the time of the first.
+fn play(scenario: &Arc<Scenario>, seed: u64, twice: bool) -> (Verdict, Duration) {
+    let start = now();
+    let first = sim::run::run(scenario, seed);
+    let wall = start.elapsed();
+    let verdict = match first {
+        Err(crash) => Verdict::Crashed(crash),
+        Ok(first) if !twice => Verdict::Judged(Box::new(first)),
+        Ok(first) => match sim::run::run(scenario, seed) {
+            Err(crash) => Verdict::Crashed(crash),
+            Ok(second) if second.hash == first.hash => Verdict::Judged(Box::new(first)),
+            Ok(second) => Verdict::Mismatch(Box::new([first, second])),
+        },
+    };
+    (verdict, wall)
+}
+
+fn write(
+    arguments: &Arguments,
+    scenario: &Scenario,
+    verdict: &Verdict,
+    wall: Duration,
+    replay: &Replay,
+) -> anyhow::Result<()> {
+    let Some(dir) = &arguments.out else { return Ok(()) };
+    let written = match verdict {
+        Verdict::Judged(outcome) => reports::write_outcome(dir, outcome, wall, replay),
+        Verdict::Mismatch(runs) => reports::write_outcome(dir, &runs[0], wall, replay),
+        Verdict::Crashed(crash) => reports::write_crash(dir, &scenario.name, crash, replay),
+    };
+    let written = written.with_context(|| format!("cannot write to {}", dir.display()))?;
+    if arguments.format == Format::Text && arguments.seeds.is_none() {
+        anstream::println!("Written to {}", written.display());
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods)] // the time that a person waits, outside of every simulation
+fn now() -> Instant {
+    Instant::now()
+}
