@@ -190,12 +190,8 @@ mod tests {
     fn draw(seed: u64) -> (u64, [u8; 16], u64) {
         sealed(seed, || {
             let mut ring = [0u8; 16];
-            rtc::crypto::default_provider()
-                .expect("ring is compiled in")
-                .crypto()
-                .random()
-                .fill(&mut ring)
-                .expect("entropy never fails");
+            let provider = rtc::crypto::default_provider().expect("ring is compiled in");
+            provider.random().fill(&mut ring).expect("entropy never fails");
             set_wall_clock(Duration::from_secs(7));
             #[allow(clippy::disallowed_methods)] // the shim's own test
             let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");

@@ -138,6 +138,10 @@ impl Teller<'_> {
             Signaling::Sent(Message::Leave { room }) => (None, Tone::Plain, format!("leaves {room}")),
             Signaling::Sent(Message::Signal { peer, kind, .. }) if *kind != SignalKind::IceCandidate => {
                 let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
+                let said = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
+                if self.lines.iter().rev().take(TOGETHER_LINES).any(|line| said(line) && line.what.starts_with(word(*kind))) {
+                    return;
+                }
                 (whom, Tone::Plain, word(*kind).to_owned())
             }
             Signaling::Received(message) => match message {
@@ -163,6 +167,7 @@ impl Teller<'_> {
         let whom = self.cast.owner(&peer.peer);
         let (tone, what) = match &peer.change {
             PeerChange::Opened { .. } if peer.attempt > 1 => (Tone::Plain, format!("connection {} begins", peer.attempt)),
+            PeerChange::Described { local: true, kind, .. } => (Tone::Plain, word(*kind).to_owned()),
             PeerChange::Mapped { base, mapped } => (Tone::Plain, format!("STUN: {base} is seen as {mapped}")),
             PeerChange::Candidate { local: true, candidate, .. } => {
                 let what = format!("{} {}", lower(candidate.kind), candidate.address);

@@ -107,13 +107,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next text message.
     pub(crate) async fn next(&mut self) -> String {
-        loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("a message comes") {
-                Some(Ok(Message::Text(text))) => return text.to_string(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("not a text message: {other:?}"),
+        let text = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => return text.to_string(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("not a text message: {other:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, text).await.expect("a message comes")
     }
 
     /// The next text message is exactly this.
@@ -133,16 +136,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The server closes with this code, then ends TCP. Other messages before are skipped.
     pub(crate) async fn is_closed(&mut self, code: u16) {
-        loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("it is closed") {
-                Some(Ok(Message::Close(frame))) => {
-                    assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(code));
-                    break;
+        let close = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(frame))) => return frame.map(|frame| u16::from(frame.code)),
+                    Some(Ok(_)) => {}
+                    other => panic!("ended without a close frame: {other:?}"),
                 }
-                Some(Ok(_)) => {}
-                other => panic!("ended without a close frame: {other:?}"),
             }
-        }
+        };
+        assert_eq!(timeout(PATIENCE, close).await.expect("it is closed"), Some(code));
         let rest = timeout(PATIENCE, self.socket.next()).await.expect("TCP ends");
         assert!(rest.is_none(), "after the close frame: {rest:?}");
     }

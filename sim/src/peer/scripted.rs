@@ -1,4 +1,4 @@
-//! A stand-in for WebRTC where only the signaling is played: an offer is answered, and each side trickles two candidates.
+//! A stand-in for WebRTC where only the signaling is played: an offer is answered, and each side trickles a candidate.
 
 use std::sync::Arc;
 
@@ -11,10 +11,8 @@ const OFFER: &str =
     r#"{"type":"offer","sdp":"v=0\r\no=- 9007199254740993 2 IN IP4 127.0.0.1\r\n","zeta":1,"alpha":1.0}"#;
 const ANSWER: &str =
     r#"{"type":"answer","sdp":"v=0\r\no=- 9007199254740995 2 IN IP4 127.0.0.1\r\n","note":"\u00e9\/"}"#;
-const CANDIDATES: [&str; 2] = [
-    r#"{"candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":0}"#,
-    r#"{"candidate":"","sdpMid":null,"sdpMLineIndex":null}"#,
-];
+const CANDIDATE: &str =
+    r#"{"candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":null}"#;
 
 /// The signals that offer a connection.
 pub(crate) fn offer(to: &Arc<str>) -> Vec<Outgoing> {
@@ -28,6 +26,5 @@ pub(crate) fn answer(from: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
 
 fn describe(to: &Arc<str>, kind: SignalKind, payload: &str) -> Vec<Outgoing> {
     let signal = |kind, payload: &str| Outgoing { to: to.clone(), kind, payload: payload.into() };
-    let candidates = CANDIDATES.iter().map(|candidate| signal(SignalKind::IceCandidate, candidate));
-    std::iter::once(signal(kind, payload)).chain(candidates).collect()
+    vec![signal(kind, payload), signal(SignalKind::IceCandidate, CANDIDATE)]
 }

@@ -25,6 +25,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BUFFER_BYTES: usize = 4096;
 /// Pings without an answer after which the connection counts as dead.
 const MISSED_PONGS_MAX: u32 = 2;
+/// How much longer than the server's heartbeat a client waits before it pings by itself: while the server does, it need not.
+const PATIENCE: f64 = 1.5;
 
 type Dialing<S> = Pin<Box<dyn Future<Output = Result<WebSocketStream<S>, tungstenite::Error>> + Send>>;
 
@@ -50,7 +52,8 @@ enum State<S> {
 struct Open<S> {
     socket: WebSocketStream<S>,
     outbox: VecDeque<Message>,
-    next_ping: Instant,
+    /// When something came last, or a ping was sent.
+    last_sign: Instant,
     missed_pongs: u32,
 }
 
@@ -67,7 +70,7 @@ pub(crate) struct SignalingClient<N: Network> {
 }
 
 impl<N: Network> SignalingClient<N> {
-    /// Dials as soon as [`next`](Self::next) is polled. `heartbeat` is the time between pings.
+    /// Dials as soon as [`next`](Self::next) is polled. `heartbeat` is the time between the server's pings.
     pub(crate) fn new(
         net: N,
         server: SocketAddr,
@@ -134,8 +137,8 @@ impl<N: Network> SignalingClient<N> {
                     Ok(socket) => {
                         self.backoff.reset();
                         self.record(Signaling::Connected);
-                        let (outbox, next_ping) = (VecDeque::new(), Instant::now() + self.heartbeat);
-                        self.state = State::Open(Box::new(Open { socket, outbox, next_ping, missed_pongs: 0 }));
+                        let (outbox, last_sign) = (VecDeque::new(), Instant::now());
+                        self.state = State::Open(Box::new(Open { socket, outbox, last_sign, missed_pongs: 0 }));
                         return Told::Connected;
                     }
                     Err(error) => {
@@ -144,7 +147,7 @@ impl<N: Network> SignalingClient<N> {
                     }
                 },
                 State::Open(open) => {
-                    let next_ping = open.next_ping;
+                    let next_ping = open.last_sign + self.heartbeat.mul_f64(PATIENCE);
                     tokio::select! { biased;
                         message = poll_fn(|cx| open.poll(cx, Instant::now())) => match message {
                             Ok(Message::Text(text)) => {
@@ -172,7 +175,7 @@ impl<N: Network> SignalingClient<N> {
                                 return Told::Lost;
                             }
                             open.missed_pongs += 1;
-                            open.next_ping += self.heartbeat;
+                            open.last_sign = next_ping;
                             open.outbox.push_back(Message::Ping(bytes::Bytes::new()));
                             self.record(Signaling::FrameSent(Frame::Ping));
                         }
@@ -223,7 +226,7 @@ where
         let message = std::task::ready!(socket.poll_next(cx));
         // Any frame is a sign of life.
         self.missed_pongs = 0;
-        self.next_ping = self.next_ping.max(now);
+        self.last_sign = now;
         Poll::Ready(message.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
     }
 }
