@@ -222,9 +222,8 @@ impl MeshSession {
             None => state.rooms.tell_others(room, self.id, &message),
             Some(to) => {
                 let id = json::text(to).unwrap_or(Cow::Borrowed(to.get()));
-                let members = state.rooms.members(room);
-                let target = members.iter().find(|member| member.id.as_str() == id && member.id != self.id);
-                match target {
+                let target = ClientId::parse(&id).filter(|target| *target != self.id);
+                match target.and_then(|target| state.rooms.member(room, target)) {
                     Some(target) => target.queue.push(message),
                     None => return Err(Refusal::TargetNotFound(id)),
                 }

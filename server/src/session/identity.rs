@@ -27,8 +27,13 @@ impl ClientId {
         Self(text)
     }
 
+    /// Reads an id from the wire; `None` for what no id can be.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        text.as_bytes().try_into().ok().map(Self)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).expect("base 36 is ASCII")
+        str::from_utf8(&self.0).expect("an id is made of text")
     }
 }
 

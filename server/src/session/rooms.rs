@@ -39,6 +39,11 @@ impl<M> Rooms<M> {
     }
 
     /// One member.
+    pub(crate) fn member(&self, room: &str, id: ClientId) -> Option<&Member<M>> {
+        self.members(room).iter().find(|member| member.id == id)
+    }
+
+    /// One member, to change what is known about it.
     pub(crate) fn member_mut(&mut self, room: &str, id: ClientId) -> Option<&mut Member<M>> {
         self.rooms.get_mut(room)?.iter_mut().find(|member| member.id == id)
     }
