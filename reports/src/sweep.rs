@@ -111,7 +111,10 @@ impl Sweep {
             let _ = writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {all} seeds, no violation");
         } else {
             let wrong = thousands(failed.len());
-            let _ = writeln!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {wrong} of {all} seeds violate a promise");
+            let _ = writeln!(
+                out,
+                "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {wrong} of {all} seeds violate a promise"
+            );
         }
         let each = self.wall.as_secs_f64() * 1e3 / self.seeds.len().max(1) as f64;
         let twice = if self.twice { ", each run twice with equal hashes unless it says otherwise" } else { "" };
@@ -120,8 +123,14 @@ impl Sweep {
         self.situations(&mut out);
         for seed in failed.iter().take(FAILURES_SHOWN) {
             let (what, message) = &seed.wrong[0];
-            let more = if seed.wrong.len() > 1 { format!(" (and {} more)", seed.wrong.len() - 1) } else { String::new() };
-            let _ = writeln!(out, "\n{FAIL}seed {}{FAIL:#}  {what}: {message}{more}\n  {}", seed.seed, replay.line(seed.seed));
+            let more =
+                if seed.wrong.len() > 1 { format!(" (and {} more)", seed.wrong.len() - 1) } else { String::new() };
+            let _ = writeln!(
+                out,
+                "\n{FAIL}seed {}{FAIL:#}  {what}: {message}{more}\n  {}",
+                seed.seed,
+                replay.line(seed.seed)
+            );
         }
         if failed.len() > FAILURES_SHOWN {
             let _ = writeln!(out, "\n… and {} more seeds", failed.len() - FAILURES_SHOWN);
@@ -158,6 +167,7 @@ impl Sweep {
             return;
         }
         let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
-        let _ = writeln!(out, "{HEADING}Rare situations met{HEADING:#}  {} of {} seeds", list.join(", "), self.seeds.len());
+        let _ =
+            writeln!(out, "{HEADING}Rare situations met{HEADING:#}  {} of {} seeds", list.join(", "), self.seeds.len());
     }
 }

@@ -30,7 +30,8 @@ fn fabric(c: &mut Criterion) {
 async fn through_a_nat_pair(world: World) {
     let home = scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile");
     let latency = Duration::from_millis(5);
-    let link = Link { latency, jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, reorder_ppm: 0, bandwidth_bps: None };
+    let link =
+        Link { latency, jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, reorder_ppm: 0, bandwidth_bps: None };
     let host = |name: &str, external: Ipv4Addr| {
         let realm = world.add_network(name, NodeKind::World, None, &[external], Some(home.clone()), link);
         world.boot(world.add_machine(name, NodeKind::World, Some(realm), Ipv4Addr::new(192, 168, 1, 10), link))

@@ -110,7 +110,9 @@ impl Stage {
                 self.fault(self.actors[*actor].machine.node, Fault::SignalingDropped);
                 self.command(*actor, Command::Drop);
             }
-            Action::Say(actor, text) => self.tell(*actor, Command::Say(text.as_str().into()), "say"),
+            Action::Say(actor, text) => {
+                self.tell(*actor, Command::Say(text.as_str().into()), &format!("say “{text}”"));
+            }
             Action::Hangup(actor, on) => {
                 let name = self.scenario.actors[*on].name.as_str();
                 self.tell(*actor, Command::Hangup(name.into()), &format!("hang up on {name}"));

@@ -136,10 +136,18 @@ impl Teller<'_> {
             }
             Signaling::GaveUp { attempts } => (None, Tone::Bad, format!("gives up after {attempts} attempts")),
             Signaling::Sent(Message::Leave { room }) => (None, Tone::Plain, format!("leaves {room}")),
-            Signaling::Sent(Message::Signal { peer, kind, .. }) if *kind != SignalKind::IceCandidate => {
+            Signaling::Sent(Message::Signal { peer, kind, .. })
+                if matches!(kind, SignalKind::Offer | SignalKind::Answer) =>
+            {
                 let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
                 let said = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
-                if self.lines.iter().rev().take(TOGETHER_LINES).any(|line| said(line) && line.what.starts_with(word(*kind))) {
+                if self
+                    .lines
+                    .iter()
+                    .rev()
+                    .take(TOGETHER_LINES)
+                    .any(|line| said(line) && line.what.starts_with(word(*kind)))
+                {
                     return;
                 }
                 (whom, Tone::Plain, word(*kind).to_owned())
@@ -166,7 +174,9 @@ impl Teller<'_> {
     fn tell_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
         let whom = self.cast.owner(&peer.peer);
         let (tone, what) = match &peer.change {
-            PeerChange::Opened { .. } if peer.attempt > 1 => (Tone::Plain, format!("connection {} begins", peer.attempt)),
+            PeerChange::Opened { .. } if peer.attempt > 1 => {
+                (Tone::Plain, format!("connection {} begins", peer.attempt))
+            }
             PeerChange::Described { local: true, kind, .. } => (Tone::Plain, word(*kind).to_owned()),
             PeerChange::Mapped { base, mapped } => (Tone::Plain, format!("STUN: {base} is seen as {mapped}")),
             PeerChange::Candidate { local: true, candidate, .. } => {
@@ -220,7 +230,8 @@ impl Teller<'_> {
     }
 
     fn fault(&self, fault: &Fault) -> String {
-        let names = |nodes: &[NodeId]| nodes.iter().map(|node| &**self.record.name(*node)).collect::<Vec<_>>().join(", ");
+        let names =
+            |nodes: &[NodeId]| nodes.iter().map(|node| &**self.record.name(*node)).collect::<Vec<_>>().join(", ");
         match fault {
             Fault::SignalingDropped => "loses the signaling connection".to_owned(),
             Fault::PowerLoss => "loses power".to_owned(),

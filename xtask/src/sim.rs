@@ -99,11 +99,18 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
 fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, replay: &Replay) -> anyhow::Result<bool> {
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let bar = ProgressBar::new(seeds.end - seeds.start);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"));
+    bar.set_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"),
+    );
     let start = now();
     let next = AtomicU64::new(seeds.start);
     let (results, rest) = std::sync::mpsc::channel();
-    let mut sweep = Sweep { scenario: scenario.name.clone(), seeds: Vec::new(), wall: Duration::ZERO, twice: arguments.check_determinism };
+    let mut sweep = Sweep {
+        scenario: scenario.name.clone(),
+        seeds: Vec::new(),
+        wall: Duration::ZERO,
+        twice: arguments.check_determinism,
+    };
     std::thread::scope(|scope| -> anyhow::Result<()> {
         for _ in 0..jobs {
             let (results, next, end) = (results.clone(), &next, seeds.end);

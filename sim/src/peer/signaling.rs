@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{Sink, Stream};
 use server::net::Network;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -52,9 +52,21 @@ enum State<S> {
 struct Open<S> {
     socket: WebSocketStream<S>,
     outbox: VecDeque<Message>,
+    /// How long nothing may come before a ping is sent.
+    silence_max: Duration,
     /// When something came last, or a ping was sent.
     last_sign: Instant,
+    /// Runs out when nothing came since it was set, or later.
+    silence: Pin<Box<Sleep>>,
     missed_pongs: u32,
+}
+
+/// What an open connection shows.
+enum Sign {
+    Message(Message),
+    /// Nothing came for too long.
+    Silence,
+    Broken(tungstenite::Error),
 }
 
 /// A signaling connection that reconnects.
@@ -102,13 +114,12 @@ impl<N: Network> SignalingClient<N> {
             open.outbox.push_back(Message::Close(Some(frame)));
             self.record(Signaling::FrameSent(Frame::Close(Some(1000))));
             let farewell = poll_fn(|cx| {
-                loop {
-                    match open.poll(cx, Instant::now()) {
-                        Poll::Ready(Ok(_)) => {}
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
-                        Poll::Pending => return Poll::Pending,
+                while let Poll::Ready(came) = open.poll_socket(cx) {
+                    if came.is_err() {
+                        return Poll::Ready(());
                     }
                 }
+                Poll::Pending
             });
             let _ = timeout(DIAL_TIMEOUT, farewell).await;
             self.record(Signaling::Closed { code: Some(1000), reason: "left".into() });
@@ -137,8 +148,11 @@ impl<N: Network> SignalingClient<N> {
                     Ok(socket) => {
                         self.backoff.reset();
                         self.record(Signaling::Connected);
-                        let (outbox, last_sign) = (VecDeque::new(), Instant::now());
-                        self.state = State::Open(Box::new(Open { socket, outbox, last_sign, missed_pongs: 0 }));
+                        let silence_max = self.heartbeat.mul_f64(PATIENCE);
+                        let (last_sign, silence) = (Instant::now(), Box::pin(sleep(silence_max)));
+                        let (outbox, missed_pongs) = (VecDeque::new(), 0);
+                        let open = Open { socket, outbox, silence_max, last_sign, silence, missed_pongs };
+                        self.state = State::Open(Box::new(open));
                         return Told::Connected;
                     }
                     Err(error) => {
@@ -146,41 +160,35 @@ impl<N: Network> SignalingClient<N> {
                         return Told::Lost;
                     }
                 },
-                State::Open(open) => {
-                    let next_ping = open.last_sign + self.heartbeat.mul_f64(PATIENCE);
-                    tokio::select! { biased;
-                        message = poll_fn(|cx| open.poll(cx, Instant::now())) => match message {
-                            Ok(Message::Text(text)) => {
-                                let text: Arc<str> = text.as_str().into();
-                                self.record(Signaling::FrameReceived(Frame::Text(text.clone())));
-                                return Told::Text(text);
-                            }
-                            Ok(Message::Close(frame)) => {
-                                let (code, reason) = frame.map_or((None, String::new()), |frame| {
-                                    (Some(u16::from(frame.code)), frame.reason.to_string())
-                                });
-                                self.record(Signaling::FrameReceived(Frame::Close(code)));
-                                self.lost(code, &reason);
-                                return Told::Lost;
-                            }
-                            Ok(message) => self.record(Signaling::FrameReceived(frame(&message))),
-                            Err(error) => {
-                                self.lost(None, &error.to_string());
-                                return Told::Lost;
-                            }
-                        },
-                        () = sleep_until(next_ping) => {
-                            if open.missed_pongs == MISSED_PONGS_MAX {
-                                self.lost(None, "no pong");
-                                return Told::Lost;
-                            }
-                            open.missed_pongs += 1;
-                            open.last_sign = next_ping;
-                            open.outbox.push_back(Message::Ping(bytes::Bytes::new()));
-                            self.record(Signaling::FrameSent(Frame::Ping));
-                        }
+                State::Open(open) => match poll_fn(|cx| open.poll(cx)).await {
+                    Sign::Message(Message::Text(text)) => {
+                        let text: Arc<str> = text.as_str().into();
+                        self.record(Signaling::FrameReceived(Frame::Text(text.clone())));
+                        return Told::Text(text);
                     }
-                }
+                    Sign::Message(Message::Close(frame)) => {
+                        let (code, reason) = frame.map_or((None, String::new()), |frame| {
+                            (Some(u16::from(frame.code)), frame.reason.to_string())
+                        });
+                        self.record(Signaling::FrameReceived(Frame::Close(code)));
+                        self.lost(code, &reason);
+                        return Told::Lost;
+                    }
+                    Sign::Message(message) => self.record(Signaling::FrameReceived(frame(&message))),
+                    Sign::Silence if open.missed_pongs == MISSED_PONGS_MAX => {
+                        self.lost(None, "no pong");
+                        return Told::Lost;
+                    }
+                    Sign::Silence => {
+                        open.missed_pongs += 1;
+                        open.outbox.push_back(Message::Ping(bytes::Bytes::new()));
+                        self.record(Signaling::FrameSent(Frame::Ping));
+                    }
+                    Sign::Broken(error) => {
+                        self.lost(None, &error.to_string());
+                        return Told::Lost;
+                    }
+                },
                 State::Ended => std::future::pending().await,
             }
         }
@@ -209,25 +217,38 @@ where
         Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
     /// Sends what is queued, as far as the socket takes it, and yields what has come.
-    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<Message, tungstenite::Error>> {
-        let mut socket = Pin::new(&mut self.socket);
-        while !self.outbox.is_empty() {
-            match socket.as_mut().poll_ready(cx)? {
-                Poll::Ready(()) => match self.outbox.pop_front() {
-                    Some(message) => socket.as_mut().start_send(message)?,
-                    None => break,
-                },
-                Poll::Pending => break,
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sign> {
+        match self.poll_socket(cx) {
+            Poll::Ready(Ok(message)) => {
+                // Any frame is a sign of life.
+                (self.missed_pongs, self.last_sign) = (0, Instant::now());
+                return Poll::Ready(Sign::Message(message));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Sign::Broken(error)),
+            Poll::Pending => {}
+        }
+        while self.silence.as_mut().poll(cx).is_ready() {
+            let due = self.last_sign + self.silence_max;
+            let silent = due <= self.silence.deadline();
+            self.last_sign = if silent { due } else { self.last_sign };
+            self.silence.as_mut().reset(self.last_sign + self.silence_max);
+            if silent {
+                return Poll::Ready(Sign::Silence);
             }
         }
-        if socket.as_mut().poll_flush(cx)?.is_pending() {
-            // The socket is full; it will wake this task, and reading goes on.
+        Poll::Pending
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, tungstenite::Error>> {
+        let mut socket = Pin::new(&mut self.socket);
+        while !self.outbox.is_empty() && socket.as_mut().poll_ready(cx)?.is_ready() {
+            if let Some(message) = self.outbox.pop_front() {
+                socket.as_mut().start_send(message)?;
+            }
         }
-        let message = std::task::ready!(socket.poll_next(cx));
-        // Any frame is a sign of life.
-        self.missed_pongs = 0;
-        self.last_sign = now;
-        Poll::Ready(message.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
+        // Where the socket is full it wakes this task when it has room; reading goes on meanwhile.
+        let _ = socket.as_mut().poll_flush(cx)?;
+        socket.poll_next(cx).map(|message| message.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
     }
 }
 

@@ -3,9 +3,9 @@
 mod mesh;
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,15 +79,15 @@ pub async fn run<N: Network>(
     let signaling = SignalingClient::new(net, config.server, mesh::PATH, config.heartbeat, recorder.clone(), node);
     let mut client = Client { config, recorder, node, signaling, media, id: None, names: BTreeMap::new() };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    let mut timer = pin!(sleep_until(Instant::now()));
     loop {
         client.flush(&udp).await;
         let deadline = client.media.as_ref().and_then(Negotiation::deadline).map(Instant::from_std);
-        let timer = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
+        if let Some(deadline) = deadline
+            && deadline != timer.deadline()
+        {
+            timer.as_mut().reset(deadline);
+        }
         tokio::select! { biased;
             command = commands.recv() => match command {
                 Some(Command::Leave) | None => break,
@@ -97,7 +97,7 @@ pub async fn run<N: Network>(
                 media.on_datagram(&datagram[..length], from, now());
             },
             told = client.signaling.next() => client.on_told(told),
-            () = timer => if let Some(media) = &mut client.media {
+            () = &mut timer, if deadline.is_some() => if let Some(media) = &mut client.media {
                 media.on_time(now());
             },
         }

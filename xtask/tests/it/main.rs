@@ -1,0 +1,32 @@
+//! The command line as a person, or a script, meets it.
+
+mod serve;
+mod sim;
+
+use std::process::{Command, Output};
+
+/// Runs `glare` to its end.
+fn glare(arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_glare"))
+        .args(arguments)
+        .env_remove("CARGO")
+        .output()
+        .expect("the program starts");
+    Run(output)
+}
+
+struct Run(Output);
+
+impl Run {
+    fn code(&self) -> i32 {
+        self.0.status.code().expect("no signal ended it")
+    }
+
+    fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).expect("UTF-8")
+    }
+
+    fn err(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).expect("UTF-8")
+    }
+}
