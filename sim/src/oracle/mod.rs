@@ -2,6 +2,33 @@
 //!
 //! An oracle sees what crosses the wire and what clients experience, never a server's insides, so that it can judge any server.
 
+mod calls;
+mod model;
+mod probes;
+mod signals;
+mod wire;
+
+mod at_most_once;
+mod backoff_as_specified;
+mod best_path_chosen;
+mod everyone_connected;
+mod ghosts_purged;
+mod mapped_address_true;
+mod no_cross_room_leak;
+mod no_delivery_after_leave;
+mod no_echo_to_sender;
+mod no_stale_generation;
+mod nothing_leaked;
+mod one_leave_notice;
+mod packet_conservation;
+mod payload_byte_exact;
+mod per_pair_fifo;
+mod roster_matches_model;
+mod rosters_converge;
+mod sender_identity_stamped;
+mod single_glare_winner;
+mod unique_live_peer_id;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +36,11 @@ use std::time::Duration;
 use scenarios::{ActorIndex, Machine, Scenario};
 use serde::Serialize;
 
-use crate::event::{Event, Message, NodeId, NodeKind, Record, Signaling, What};
+use crate::event::{Event, Message, NodeId, NodeKind, Record, SignalKind, Signaling, What};
+use model::{At, Model, Stay};
+use signals::Origin;
+
+pub use probes::known_probes;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +56,9 @@ pub struct Violation {
     /// Whom it concerns.
     pub nodes: Vec<NodeId>,
 }
+
+/// Violations of one promise that are listed: a server that breaks it at every message would fill the memory.
+const LISTED_MAX: usize = 100;
 
 /// How often each rare situation came about.
 pub type Probes = BTreeMap<&'static str, usize>;
@@ -48,20 +82,41 @@ pub(crate) trait Oracle {
 pub(crate) struct Court<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) record: &'a Record,
-    /// Which client an id was given to, of all ids ever given. Filled as `joined` messages come.
-    pub(crate) owners: BTreeMap<Arc<str>, NodeId>,
+    /// What holds just before the event that is seen.
+    pub(crate) model: Model,
     oracle: &'static str,
     event: Option<usize>,
-    now: Duration,
+    now: At,
     violations: Vec<Violation>,
     probes: Probes,
+}
+
+/// A signal that came.
+pub(crate) struct Arrival<'e> {
+    /// Whom the server says it is from.
+    pub(crate) from: Option<&'e Arc<str>>,
+    pub(crate) kind: SignalKind,
+    pub(crate) payload: &'e Arc<str>,
+    /// Whom it is from by what clients have sent.
+    pub(crate) origin: Origin,
 }
 
 impl Court<'_> {
     /// Says that the promise is broken here.
     pub(crate) fn violated(&mut self, nodes: &[NodeId], message: impl Into<String>) {
-        let (oracle, event, at) = (self.oracle, self.event, self.now);
-        self.violations.push(Violation { oracle, message: message.into(), event, at, nodes: nodes.to_vec() });
+        let (oracle, event, at) = (self.oracle, self.event, self.now.time);
+        let before = self.violations.iter().rev().filter(|violation| violation.oracle == oracle).take(LISTED_MAX + 1);
+        let message = match before.count() {
+            0..LISTED_MAX => message.into(),
+            LISTED_MAX => "and more, which are not listed".to_owned(),
+            _ => return,
+        };
+        self.violations.push(Violation { oracle, message, event, at, nodes: nodes.to_vec() });
+    }
+
+    /// Whether an oracle has said that a promise to these two is broken.
+    pub(crate) fn has_blamed(&self, oracle: &str, nodes: &[NodeId]) -> bool {
+        self.violations.iter().any(|violation| violation.oracle == oracle && violation.nodes == nodes)
     }
 
     /// Says that a rare situation came about.
@@ -82,38 +137,112 @@ impl Court<'_> {
         }
     }
 
-    /// Virtual time of the event that is seen.
-    pub(crate) fn now(&self) -> Duration {
+    /// The place of the event that is seen; in the end, of the scenario's end.
+    pub(crate) fn now(&self) -> At {
         self.now
+    }
+
+    /// The signal that came, if the event is one.
+    pub(crate) fn arrival<'e>(&self, event: &'e Event) -> Option<Arrival<'e>> {
+        let What::Signaling(Signaling::Received(Message::Signal { peer, kind, payload, .. })) = &event.what else {
+            return None;
+        };
+        let origin = self.model.signals.origin(self.now.index);
+        Some(Arrival { from: peer.as_ref(), kind: *kind, payload, origin })
+    }
+
+    /// The newest stay under an id.
+    pub(crate) fn stay_of(&self, id: &str) -> Option<&Stay> {
+        self.model.history.stay_of(id, self.now.index)
+    }
+
+    /// The stay that a client is in, by its own knowledge.
+    pub(crate) fn stay_at(&self, node: NodeId) -> Option<&Stay> {
+        self.model.history.stay_at(node, self.now.index)
+    }
+
+    /// The stays of all actors that are in a room, by their own knowledge.
+    pub(crate) fn stays(&self) -> Vec<&Stay> {
+        self.nodes_of_actors().filter_map(|node| self.stay_at(node)).collect()
+    }
+
+    /// The nodes of the actors' machines.
+    pub(crate) fn nodes_of_actors(&self) -> impl Iterator<Item = NodeId> + '_ {
+        (0..self.record.nodes.len()).map(|node| NodeId(node as u16)).filter(|node| self.actor(*node).is_some())
+    }
+
+    /// The owner of an id for people: `ben (id bch7wvzc69)`.
+    pub(crate) fn who(&self, id: &str) -> String {
+        match self.stay_of(id).or_else(|| self.model.history.stays_under(id).next()) {
+            Some(stay) => format!("{} (id {id})", self.name(stay.node)),
+            None => format!("somebody unknown (id {id})"),
+        }
+    }
+
+    /// Those of nodes that have an id, for a violation.
+    pub(crate) fn with_owner(&self, node: NodeId, id: &str) -> Vec<NodeId> {
+        let owner = self.stay_of(id).map(|stay| stay.node).filter(|owner| *owner != node);
+        [node].into_iter().chain(owner).collect()
     }
 }
 
-/// All oracles, in the order of the catalogue.
+/// A time for people: `12.056 s`.
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+/// What a signal is called.
+pub(crate) fn called(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Offer => "an offer",
+        SignalKind::Answer => "an answer",
+        SignalKind::IceCandidate => "a candidate",
+        SignalKind::Hangup => "a hangup",
+    }
+}
+
+/// All oracles, in the order of the catalogue; the probes come last, for they look at what was hit.
 fn bench() -> Vec<Box<dyn Oracle>> {
-    vec![]
+    vec![
+        Box::new(no_cross_room_leak::NoCrossRoomLeak),
+        Box::new(no_delivery_after_leave::NoDeliveryAfterLeave),
+        Box::new(per_pair_fifo::PerPairFifo::default()),
+        Box::new(at_most_once::AtMostOnce),
+        Box::new(no_echo_to_sender::NoEchoToSender),
+        Box::new(sender_identity_stamped::SenderIdentityStamped),
+        Box::new(unique_live_peer_id::UniqueLivePeerId),
+        Box::new(roster_matches_model::RosterMatchesModel),
+        Box::new(one_leave_notice::OneLeaveNotice),
+        Box::new(single_glare_winner::SingleGlareWinner::default()),
+        Box::new(no_stale_generation::NoStaleGeneration::default()),
+        Box::new(payload_byte_exact::PayloadByteExact),
+        Box::new(mapped_address_true::MappedAddressTrue::default()),
+        Box::new(packet_conservation::PacketConservation::default()),
+        Box::new(everyone_connected::EveryoneConnected),
+        Box::new(best_path_chosen::BestPathChosen::default()),
+        Box::new(ghosts_purged::GhostsPurged),
+        Box::new(backoff_as_specified::BackoffAsSpecified::default()),
+        Box::new(rosters_converge::RostersConverge),
+        Box::new(nothing_leaked::NothingLeaked::default()),
+        Box::new(probes::ProbeWatch::default()),
+    ]
 }
 
 /// Has all oracles judge a record.
-pub(crate) fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
-    judge_by(bench(), scenario, record)
-}
-
-fn judge_by(mut bench: Vec<Box<dyn Oracle>>, scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+pub fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+    let mut bench = bench();
     let mut court = Court {
         scenario,
         record,
-        owners: BTreeMap::new(),
+        model: Model::of(scenario, record),
         oracle: "",
         event: None,
-        now: Duration::ZERO,
+        now: At { index: 0, time: Duration::ZERO },
         violations: Vec::new(),
         probes: Probes::new(),
     };
     for (index, event) in record.events.iter().enumerate() {
-        (court.event, court.now) = (Some(index), event.at);
-        if let What::Signaling(Signaling::Received(Message::Joined { id, .. })) = &event.what {
-            court.owners.entry(id.clone()).or_insert(event.node);
-        }
+        (court.event, court.now) = (Some(index), At { index, time: event.at });
         let settles = event.what == What::TearDown;
         for oracle in &mut bench {
             court.oracle = oracle.slug();
@@ -124,6 +253,7 @@ fn judge_by(mut bench: Vec<Box<dyn Oracle>>, scenario: &Scenario, record: &Recor
             }
             oracle.observe(event, &mut court);
         }
+        court.model.advance(index, event);
     }
     court.event = None;
     for oracle in &mut bench {

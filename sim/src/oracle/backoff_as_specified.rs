@@ -1,0 +1,103 @@
+//! **A client that lost its signaling dials again after 1, 2, 3, 4 and 5 s, then gives up; a success starts this anew.**
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{Event, MachineEvent, NodeId, Signaling, What};
+use crate::oracle::{Court, Oracle, seconds};
+
+/// Attempts after a loss, at most.
+const ATTEMPTS_MAX: u32 = 5;
+/// By how much a client may be late.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
+/// A client's signaling.
+#[derive(Clone, Copy, Default)]
+struct Dialer {
+    /// Connections and attempts that ended since the last success, that one's own end among them.
+    ends: u32,
+    /// When the last one ended, while none is open or being made.
+    ended: Option<Duration>,
+    /// Whether it has given up or left.
+    is_over: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct BackoffAsSpecified(BTreeMap<NodeId, Dialer>);
+
+impl Oracle for BackoffAsSpecified {
+    fn slug(&self) -> &'static str {
+        "backoff-as-specified"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        if let What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) = event.what {
+            self.0.remove(&event.node);
+        }
+        let What::Signaling(signaling) = &event.what else { return };
+        let dialer = self.0.entry(event.node).or_default();
+        let name = court.name(event.node);
+        let wrong = match signaling {
+            Signaling::Connecting { attempt } => dialer.dials(*attempt, event.at),
+            Signaling::Connected => {
+                *dialer = Dialer::default();
+                None
+            }
+            Signaling::Closed { code, reason } => {
+                let is_over = *code == Some(1000) && &**reason == "left";
+                *dialer = Dialer { ends: dialer.ends + 1, ended: Some(event.at), is_over };
+                None
+            }
+            Signaling::GaveUp { attempts } => {
+                dialer.is_over = true;
+                let is_early = dialer.ends != ATTEMPTS_MAX + 1 || *attempts != ATTEMPTS_MAX;
+                is_early.then(|| format!("gave up after {} attempts", dialer.ends.saturating_sub(1)))
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let message = format!("{name} {wrong}");
+            court.violated(&[event.node], message);
+        }
+    }
+
+    fn settle(&mut self, court: &mut Court<'_>) {
+        let now = court.now().time;
+        for (node, dialer) in &self.0 {
+            let Some(ended) = dialer.ended.filter(|_| !dialer.is_over) else { continue };
+            let wrong = if dialer.ends > ATTEMPTS_MAX {
+                "neither dials again nor gives up"
+            } else if ended + dialer.pause() + TOLERANCE < now {
+                "has not dialled again"
+            } else {
+                continue;
+            };
+            let message = format!("{} lost its signaling at {} and {wrong}", court.name(*node), seconds(ended));
+            court.violated(&[*node], message);
+        }
+    }
+}
+
+impl Dialer {
+    fn pause(&self) -> Duration {
+        Duration::from_secs(self.ends.into())
+    }
+
+    /// What is wrong with dialling at `now`.
+    fn dials(&mut self, attempt: u32, now: Duration) -> Option<String> {
+        let ended = self.ended.take();
+        let waited = ended.map_or(Duration::ZERO, |ended| now - ended);
+        if self.is_over {
+            Some("dialled again after it had given up or left".to_owned())
+        } else if self.ends > ATTEMPTS_MAX {
+            Some(format!("dialled again after {ATTEMPTS_MAX} attempts had failed"))
+        } else if attempt != self.ends {
+            Some(format!("dialled as attempt {attempt}, but it was attempt {}", self.ends))
+        } else if waited < self.pause() || waited > self.pause() + TOLERANCE {
+            let (waited, pause) = (seconds(waited), self.pause().as_secs());
+            Some(format!("dialled attempt {attempt} after {waited} rather than {pause} s"))
+        } else {
+            None
+        }
+    }
+}

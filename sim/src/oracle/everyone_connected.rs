@@ -1,0 +1,106 @@
+//! **In the end every two clients in a room are connected and have heard from one another, but for those whose NATs forbid it.**
+//!
+//! The scenario lists those, and the list must agree with what follows from the NATs ([`crate::reachability`]). Where arbitrary pooling
+//! leaves it to chance, either is right.
+
+use std::fmt::Write;
+
+use crate::event::{Event, NodeId};
+use crate::oracle::calls::Call;
+use crate::oracle::model::Stay;
+use crate::oracle::{Court, Oracle};
+use crate::reachability::{Place, Verdict, can_connect};
+
+pub(crate) struct EveryoneConnected;
+
+impl Oracle for EveryoneConnected {
+    fn slug(&self) -> &'static str {
+        "everyone-connected"
+    }
+
+    fn observe(&mut self, _event: &Event, _court: &mut Court<'_>) {}
+
+    fn settle(&mut self, court: &mut Court<'_>) {
+        let found: Vec<_> = pairs(court).into_iter().filter_map(|(a, b)| judge(a, b, court)).collect();
+        for (nodes, message) in found {
+            court.violated(&nodes, message);
+        }
+    }
+}
+
+/// Every two WebRTC clients that are in one room.
+pub(crate) fn pairs<'c>(court: &'c Court<'_>) -> Vec<(&'c Stay, &'c Stay)> {
+    let has_webrtc = |stay: &&Stay| court.actor(stay.node).is_some_and(|actor| court.scenario.actors[actor].webrtc);
+    let stays: Vec<_> = court.stays().into_iter().filter(has_webrtc).collect();
+    let with_later = |(number, a): (usize, &&'c Stay)| {
+        let a: &'c Stay = a;
+        let later: Vec<_> = stays[number + 1..].iter().filter(|b| b.room == a.room).map(|b| (a, *b)).collect();
+        later
+    };
+    stays.iter().enumerate().flat_map(with_later).collect()
+}
+
+/// What follows from the NATs of two clients.
+pub(crate) fn verdict(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<Verdict> {
+    let place = |stay: &Stay| court.actor(stay.node).map(|actor| Place::of(court.scenario, actor));
+    Some(can_connect(&place(a)?, &place(b)?))
+}
+
+/// Both sides of the connection between two clients.
+pub(crate) fn sides<'c>(a: &Stay, b: &Stay, court: &'c Court<'_>) -> [Option<&'c Call>; 2] {
+    [court.model.calls.get(a.node, &b.id), court.model.calls.get(b.node, &a.id)]
+}
+
+fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)> {
+    let (one, other) = (court.name(a.node), court.name(b.node));
+    let actors = (court.actor(a.node)?, court.actor(b.node)?);
+    let is_listed = court.scenario.expect.unconnected.iter().any(|&(a, b)| (a, b) == actors || (b, a) == actors);
+    let [ours, theirs] = sides(a, b, court);
+    let message = match (is_listed, verdict(a, b, court)?) {
+        (_, Verdict::Chance(_)) => return None,
+        (true, Verdict::Connects(_)) => {
+            format!("`expect.unconnected` lists {one} and {other}, but their NATs let them connect")
+        }
+        (false, Verdict::NeedsRelay(why)) => {
+            format!("`expect.unconnected` does not list {one} and {other}, but their NATs keep them apart: {why}")
+        }
+        (true, Verdict::NeedsRelay(_)) if [ours, theirs].into_iter().flatten().any(Call::is_open) => {
+            format!(
+                "{one} and {other} are connected, but `expect.unconnected` lists them and their NATs keep them apart"
+            )
+        }
+        (true, Verdict::NeedsRelay(_)) => return None,
+        (false, Verdict::Connects(_)) => {
+            let are_one = ours.zip(theirs).is_some_and(|(ours, theirs)| {
+                let knows = |a: &Call, b: &Call| a.theirs.iter().any(|ufrag| b.ours.contains(ufrag));
+                knows(ours, theirs) && knows(theirs, ours)
+            });
+            let works =
+                |call: Option<&Call>| call.is_some_and(|call| call.is_open() && call.has_sent && call.has_received);
+            if works(ours) && works(theirs) && are_one {
+                return None;
+            }
+            let mut message = format!("{one} (id {}) and {other} (id {}) are not connected: ", a.id, b.id);
+            let _ = write!(message, "{one} {}, {other} {}", state(ours), state(theirs));
+            if works(ours) && works(theirs) {
+                message.push_str(", but these are two different connections");
+            }
+            message
+        }
+    };
+    Some((vec![a.node, b.node], message))
+}
+
+/// How a side's connection stands, for people.
+fn state(call: Option<&Call>) -> String {
+    let Some(call) = call else { return "has no connection".to_owned() };
+    if !call.is_open() {
+        let channel = if call.has_channel { "a" } else { "no" };
+        return format!("has ICE {:?}, DTLS {:?} and {channel} data channel", call.ice, call.dtls).to_lowercase();
+    }
+    match (call.has_sent, call.has_received) {
+        (true, true) => "has an open data channel".to_owned(),
+        (true, false) => "has an open data channel but got no message".to_owned(),
+        (false, _) => "has an open data channel but sent no message".to_owned(),
+    }
+}

@@ -1,0 +1,77 @@
+//! **The STUN server tells a client the very address by which the internet sees it.**
+//!
+//! That is the external endpoint of the outermost NAT that the client's requests went through, or the client's own where nothing translates.
+//! RFC 8489 §14.2.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use scenarios::{ActorIndex, Scenario};
+
+use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
+use crate::oracle::{Court, Oracle};
+
+/// How long an answer may be under way: the time that a STUN transaction waits at most (RFC 8489 §6.2.1), rounded up.
+const TRANSACTION: Duration = Duration::from_secs(64);
+/// The port of the STUN server. RFC 8489 §14.
+const STUN_PORT: u16 = 3478;
+
+/// With which external endpoints each NAT sent to the STUN server, by the internal endpoint, and when it last did.
+#[derive(Default)]
+pub(crate) struct MappedAddressTrue(BTreeMap<(usize, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
+
+impl Oracle for MappedAddressTrue {
+    fn slug(&self) -> &'static str {
+        "mapped-address-true"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        match (&event.what, court.record.nodes[usize::from(event.node.0)].kind) {
+            (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {
+                let Mapping { protocol, internal, external, remote } = *mapping;
+                let stun = SocketAddrV4::new(court.scenario.server.address, STUN_PORT);
+                if protocol == Protocol::Udp && remote == stun {
+                    self.0.entry((network, internal)).or_default().insert(external, event.at);
+                }
+            }
+            (What::Peer(PeerEvent { change: PeerChange::Mapped { base, mapped }, .. }), _) => {
+                let Some(actor) = court.actor(event.node) else { return };
+                let seen = self.seen(court.scenario, actor, *base, event.at);
+                if !seen.contains(mapped) {
+                    let name = court.name(event.node);
+                    let seen: Vec<_> = seen.iter().map(SocketAddrV4::to_string).collect();
+                    let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join(" or ") };
+                    let message = format!(
+                        "the STUN server told {name} that {base} is seen as {mapped}, but it is seen as {seen}"
+                    );
+                    court.violated(&[event.node], message);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl MappedAddressTrue {
+    /// As what the internet sees a client's socket.
+    fn seen(
+        &self,
+        scenario: &Scenario,
+        actor: ActorIndex,
+        base: SocketAddrV4,
+        now: Duration,
+    ) -> BTreeSet<SocketAddrV4> {
+        let mut seen = BTreeSet::from([base]);
+        let mut at = scenario.actors[actor].network;
+        while let Some(network) = at {
+            if scenario.networks[network].nat.is_some() {
+                let outside = seen.iter().filter_map(|internal| self.0.get(&(network, *internal))).flatten();
+                let recent = outside.filter(|(_, used)| now <= **used + TRANSACTION);
+                seen = recent.map(|(external, _)| *external).collect();
+            }
+            at = scenario.networks[network].behind;
+        }
+        seen
+    }
+}

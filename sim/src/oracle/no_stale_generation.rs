@@ -1,0 +1,65 @@
+//! **Nothing of an older ICE generation is taken.**
+//!
+//! A remote candidate belongs to the remote description that stands, by its username fragment (RFC 8838 §4); no description brings back
+//! credentials that were replaced, or those of an earlier connection with the same peer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::event::{Event, NodeId, PeerChange, PeerEvent, What};
+use crate::oracle::{Court, Oracle};
+
+/// The username fragments of a peer's earlier connections, and those of the current one.
+#[derive(Default)]
+struct Fragments {
+    earlier: BTreeSet<Arc<str>>,
+    current: Vec<Arc<str>>,
+}
+
+#[derive(Default)]
+pub(crate) struct NoStaleGeneration(BTreeMap<(NodeId, Arc<str>), Fragments>);
+
+impl Oracle for NoStaleGeneration {
+    fn slug(&self) -> &'static str {
+        "no-stale-generation"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        let What::Peer(PeerEvent { peer, change, attempt }) = &event.what else { return };
+        let fragments = self.0.entry((event.node, peer.clone())).or_default();
+        let wrong = match change {
+            PeerChange::Opened { .. } => {
+                fragments.earlier.extend(fragments.current.drain(..));
+                return;
+            }
+            PeerChange::Described { local: false, ufrag, .. } => {
+                let is_new = !fragments.current.contains(ufrag);
+                let is_back = fragments.current.last() != Some(ufrag) && !is_new;
+                let is_earlier = fragments.earlier.contains(ufrag);
+                if is_new {
+                    fragments.current.push(ufrag.clone());
+                }
+                if is_earlier {
+                    format!("a description with ICE generation `{ufrag}`, which is of an earlier connection")
+                } else if is_back {
+                    format!("a description with ICE generation `{ufrag}`, which was replaced before")
+                } else {
+                    return;
+                }
+            }
+            PeerChange::Candidate { local: false, ufrag, candidate } if fragments.current.last() != Some(ufrag) => {
+                let address = candidate.address;
+                match fragments.current.last() {
+                    Some(current) => {
+                        format!("the candidate {address} of ICE generation `{ufrag}` while `{current}` stands")
+                    }
+                    None => format!("the candidate {address} of ICE generation `{ufrag}` without any description"),
+                }
+            }
+            _ => return,
+        };
+        let (name, who) = (court.name(event.node), court.who(peer));
+        let message = format!("{name} took {wrong} (connection {attempt} with {who})");
+        court.violated(&court.with_owner(event.node, peer), message);
+    }
+}

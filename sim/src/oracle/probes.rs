@@ -1,0 +1,221 @@
+//! Rare situations that scenarios aim at: a sweep in which a probe is never hit has not tested what it says.
+//!
+//! No promise but one: what a scenario expects to be hit is hit. Only what happens before the end of the scenario counts.
+
+use std::collections::BTreeSet;
+
+use scenarios::{Machine, PortAllocation};
+
+use crate::event::{
+    CandidateKind, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId, NodeKind,
+    PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, SignalKind, Signaling, What,
+};
+use crate::oracle::signals::Origin;
+use crate::oracle::{Court, Oracle};
+
+/// All probes, in alphabetical order.
+const KNOWN: &[&str] = &[
+    "dtls-hung",           // a connection timed out although ICE was connected
+    "early-candidate",     // a candidate came before the description it belongs to
+    "gave-up",             // a client will not dial its signaling again
+    "ghost-listed",        // a roster listed somebody who was gone
+    "glare",               // two offers crossed
+    "hairpin-refused",     // a NAT did not turn a packet round
+    "hairpinned",          // a packet came to a host from the outside of its own NAT
+    "hung-up",             // a client hung up, or was hung up on
+    "ice-disconnected",    // ICE lost its pair
+    "ice-failed",          // ICE gave a connection up
+    "ice-restarted",       // ICE restarted with new credentials
+    "mapping-expired",     // the lifetime of a UDP mapping ran out
+    "missed-pong",         // a client noticed that its signaling was dead
+    "nat-rebooted",        // a NAT lost its mappings
+    "nat-refused",         // a NAT refused a packet
+    "offered-again",       // an offerer opened a further connection to the same peer
+    "packet-congested",    // a link's queue was full
+    "packet-duplicated",   // a link doubled a packet
+    "packet-lost",         // a link lost a packet
+    "packet-reordered",    // a link let later packets overtake one
+    "partitioned",         // a partition stopped a datagram
+    "peer-reflexive",      // a pair with a peer-reflexive candidate was selected
+    "port-collision",      // a NAT that keeps ports found one taken
+    "ports-exhausted",     // a NAT had no port left
+    "power-lost",          // a client's machine lost power
+    "receive-buffer-full", // a socket's buffer was full
+    "reconnected",         // a client's signaling was open again after a loss
+    "server-crashed",      // the server's machine lost power
+    "server-restarted",    // the server started again
+    "signal-refused",      // the server answered with an error
+    "signaling-lost",      // a client's signaling was closed, and not by the client
+    "stale-signal",        // something of an older ICE generation, or connection, came and was left aside
+    "table-full",          // a NAT had as many mappings as it can hold
+    "tcp-mapping-lost",    // a NAT refused a segment of a connection it does not know
+    "udp-blocked",         // a NAT refused a datagram because it passes none
+];
+
+/// The names that `expect.probes` of a scenario may use.
+pub fn known_probes() -> &'static [&'static str] {
+    KNOWN
+}
+
+#[derive(Default)]
+pub(crate) struct ProbeWatch {
+    is_over: bool,
+    /// Clients that have lost their signaling.
+    lost: BTreeSet<NodeId>,
+    server_boots: usize,
+}
+
+impl Oracle for ProbeWatch {
+    fn slug(&self) -> &'static str {
+        "expected-probes"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        self.is_over |= event.what == What::TearDown;
+        if self.is_over {
+            return;
+        }
+        match &event.what {
+            What::Peer(peer) => of_peer(event.node, peer, court),
+            What::Nat(nat) => of_nat(event.node, nat, court),
+            What::Packet(packet) => of_packet(event.node, packet, court),
+            What::Signaling(signaling) => self.of_signaling(event, signaling, court),
+            What::Machine(machine) => self.of_machine(event.node, *machine, court),
+            What::Fault(Fault::PowerLoss) if court.actor(event.node).is_some() => court.probe("power-lost"),
+            What::Fault(Fault::PowerLoss) => court.probe("server-crashed"),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, court: &mut Court<'_>) {
+        for probe in &court.scenario.expect.probes {
+            if !KNOWN.contains(&probe.as_str()) {
+                court.violated(&[], format!("the scenario expects the probe `{probe}`, which does not exist"));
+            } else if !court.probes.contains_key(probe.as_str()) {
+                court.violated(&[], format!("the scenario expects `{probe}`, which never came about"));
+            }
+        }
+    }
+}
+
+impl ProbeWatch {
+    fn of_machine(&mut self, node: NodeId, event: MachineEvent, court: &mut Court<'_>) {
+        let is_server = court.record.nodes[usize::from(node.0)].kind == NodeKind::Machine(Machine::Server);
+        match event {
+            MachineEvent::Booted if is_server => {
+                self.server_boots += 1;
+                if self.server_boots > 1 {
+                    court.probe("server-restarted");
+                }
+            }
+            _ => {}
+        }
+        self.lost.remove(&node);
+    }
+
+    fn of_signaling(&mut self, event: &Event, signaling: &Signaling, court: &mut Court<'_>) {
+        match signaling {
+            Signaling::Connected if self.lost.remove(&event.node) => court.probe("reconnected"),
+            Signaling::Closed { reason, .. } => {
+                let was_open = court.model.history.connection_at(event.node, court.now().index - 1).is_some();
+                if was_open && &**reason != "left" {
+                    self.lost.insert(event.node);
+                    court.probe("signaling-lost");
+                }
+                if &**reason == "no pong" {
+                    court.probe("missed-pong");
+                }
+            }
+            Signaling::GaveUp { .. } => court.probe("gave-up"),
+            Signaling::Received(Message::Error { .. }) => court.probe("signal-refused"),
+            Signaling::Received(Message::Joined { roster, .. }) => {
+                let is_gone =
+                    |id: &str| court.stay_of(id).is_some_and(|stay| stay.ended.is_some_and(|at| at < court.now()));
+                if roster.iter().any(|member| is_gone(&member.id)) {
+                    court.probe("ghost-listed");
+                }
+            }
+            Signaling::Received(Message::Signal { kind: SignalKind::Offer, .. }) => {
+                let Origin::Sent(offer) = court.model.signals.origin(court.now().index) else { return };
+                // It is seen when the second of the two comes.
+                let has_come =
+                    |other: usize| court.model.signals.sent[other].arrived.is_some_and(|at| at < court.now());
+                if court.model.signals.crossing(offer).any(has_come) {
+                    court.probe("glare");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_peer(node: NodeId, PeerEvent { peer, attempt, change }: &PeerEvent, court: &mut Court<'_>) {
+    match change {
+        PeerChange::Opened { offerer: true } if *attempt > 1 => court.probe("offered-again"),
+        PeerChange::CandidateQueued => court.probe("early-candidate"),
+        PeerChange::Stale { .. } => court.probe("stale-signal"),
+        PeerChange::Ice { state: IceState::Disconnected } => court.probe("ice-disconnected"),
+        PeerChange::Ice { state: IceState::Failed } => court.probe("ice-failed"),
+        PeerChange::IceRestart => court.probe("ice-restarted"),
+        PeerChange::Selected { remote, .. } if remote.kind == CandidateKind::Prflx => court.probe("peer-reflexive"),
+        PeerChange::Closed { why: Closed::Timeout }
+            if court.model.calls.get(node, peer).is_some_and(|call| call.is_ice_up() && !call.has_channel) =>
+        {
+            court.probe("dtls-hung");
+        }
+        PeerChange::Closed { why: Closed::Hangup | Closed::RemoteHangup } => court.probe("hung-up"),
+        _ => {}
+    }
+}
+
+fn of_nat(node: NodeId, event: &NatEvent, court: &mut Court<'_>) {
+    match event {
+        NatEvent::Created(mapping) if mapping.external.port() != mapping.internal.port() => {
+            let NodeKind::Nat(network) = court.record.nodes[usize::from(node.0)].kind else { return };
+            let nat = &court.scenario.networks[network].nat;
+            if nat.as_ref().is_some_and(|nat| nat.port_allocation == PortAllocation::Preserve) {
+                court.probe("port-collision");
+            }
+        }
+        NatEvent::Expired(mapping) if mapping.protocol == Protocol::Udp => court.probe("mapping-expired"),
+        NatEvent::Rebooted { .. } => court.probe("nat-rebooted"),
+        NatEvent::Refused { why, .. } => {
+            court.probe("nat-refused");
+            match why {
+                Refusal::HairpinOff => court.probe("hairpin-refused"),
+                Refusal::PortsExhausted => court.probe("ports-exhausted"),
+                Refusal::TableFull => court.probe("table-full"),
+                Refusal::TcpMidStream => court.probe("tcp-mapping-lost"),
+                Refusal::UdpBlocked => court.probe("udp-blocked"),
+                Refusal::NoMapping | Refusal::Filtered => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+fn of_packet(node: NodeId, event: &PacketEvent, court: &mut Court<'_>) {
+    match event {
+        PacketEvent::Duplicated { .. } => court.probe("packet-duplicated"),
+        PacketEvent::Reordered { .. } => court.probe("packet-reordered"),
+        PacketEvent::Dropped { why, .. } => match why {
+            Drop::Loss => court.probe("packet-lost"),
+            Drop::Congestion => court.probe("packet-congested"),
+            Drop::Partition => court.probe("partitioned"),
+            Drop::ReceiveBufferFull => court.probe("receive-buffer-full"),
+            _ => {}
+        },
+        PacketEvent::Delivered(view) if view.protocol == Protocol::Udp => {
+            let Some(actor) = court.actor(node) else { return };
+            let networks = &court.scenario.networks;
+            let mut at = court.scenario.actors[actor].network;
+            while let Some(network) = at {
+                if networks[network].external.contains(view.src.ip()) {
+                    return court.probe("hairpinned");
+                }
+                at = networks[network].behind;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,140 @@
+//! Which signal that came is which that was sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::event::{Message, NodeId, Record, SignalKind, Signaling, What};
+use crate::oracle::model::{At, History};
+
+/// A signal that a client sent while it was in a room.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) at: At,
+    pub(crate) node: NodeId,
+    pub(crate) room: Arc<str>,
+    /// The id it had.
+    pub(crate) from: Arc<str>,
+    /// `None` is everybody in the room.
+    pub(crate) to: Option<Arc<str>>,
+    pub(crate) kind: SignalKind,
+    pub(crate) payload: Arc<str>,
+    /// Where it first came as it should.
+    pub(crate) arrived: Option<At>,
+}
+
+/// Where a signal that came is from; the number is a place in [`Signals::sent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Its sender sent it to its receiver.
+    Sent(usize),
+    /// The same, and it had come already.
+    Again(usize),
+    /// Its sender sent it to somebody else.
+    ForAnother(usize),
+    /// Somebody else sent it.
+    ByAnother(usize),
+    /// Its sender sent this to its receiver at that time, but with another payload.
+    Altered(usize),
+    /// Nobody sent it.
+    Nobody,
+}
+
+/// All signals of a record.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) sent: Vec<Sent>,
+    origins: BTreeMap<usize, Origin>,
+    /// By sender.
+    by_sender: BTreeMap<Arc<str>, Vec<usize>>,
+    /// Which have come over which connection.
+    come: BTreeSet<(usize, usize)>,
+    /// The newest that has come from an id over a connection.
+    newest: BTreeMap<(Arc<str>, usize), usize>,
+}
+
+impl Signals {
+    pub(crate) fn of(record: &Record, history: &History) -> Self {
+        let mut signals = Self::default();
+        for (index, event) in record.events.iter().enumerate() {
+            let at = At { index, time: event.at };
+            match &event.what {
+                What::Signaling(Signaling::Sent(Message::Signal { room, peer, kind, payload })) => {
+                    let Some(stay) = history.stay_at(event.node, index) else { continue };
+                    signals.by_sender.entry(stay.id.clone()).or_default().push(signals.sent.len());
+                    signals.sent.push(Sent {
+                        at,
+                        node: event.node,
+                        room: room.clone(),
+                        from: stay.id.clone(),
+                        to: peer.clone(),
+                        kind: *kind,
+                        payload: payload.clone(),
+                        arrived: None,
+                    });
+                }
+                What::Signaling(Signaling::Received(Message::Signal { peer, kind, payload, .. })) => {
+                    let Some(connection) = history.connection_at(event.node, index) else { continue };
+                    let own = history.stay_at(event.node, index).map(|stay| &*stay.id);
+                    let origin = signals.find(peer.as_ref(), own.unwrap_or_default(), connection, *kind, payload);
+                    if let Origin::Sent(number) | Origin::Altered(number) = origin {
+                        signals.come.insert((number, connection));
+                        if let Some(from) = peer {
+                            signals.newest.insert((from.clone(), connection), number);
+                        }
+                        signals.sent[number].arrived.get_or_insert(at);
+                    }
+                    signals.origins.insert(index, origin);
+                }
+                _ => {}
+            }
+        }
+        signals
+    }
+
+    /// Where the signal of the event at `index` is from.
+    pub(crate) fn origin(&self, index: usize) -> Origin {
+        self.origins.get(&index).copied().unwrap_or(Origin::Nobody)
+    }
+
+    /// The offers that cross this one: each was sent before the other came, and both came.
+    pub(crate) fn crossing(&self, offer: usize) -> impl Iterator<Item = usize> + '_ {
+        let ours = &self.sent[offer];
+        let before = |sent: At, arrived: Option<At>| arrived.is_some_and(|arrived| sent < arrived);
+        let back = ours.to.as_ref().and_then(|to| self.by_sender.get(to)).into_iter().flatten().copied();
+        back.filter(move |theirs| {
+            let theirs = &self.sent[*theirs];
+            let is_back = theirs.kind == SignalKind::Offer && theirs.to.as_ref() == Some(&ours.from);
+            is_back && before(ours.at, theirs.arrived) && before(theirs.at, ours.arrived)
+        })
+    }
+
+    fn find(&self, from: Option<&Arc<str>>, own: &str, connection: usize, kind: SignalKind, payload: &str) -> Origin {
+        let same = |number: &usize| self.sent[*number].kind == kind && *self.sent[*number].payload == *payload;
+        let is_new = |number: &usize| !self.come.contains(&(*number, connection));
+        let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
+            Some(to) => to == own,
+            None => *self.sent[*number].from != *own,
+        };
+        let theirs = from.and_then(|from| self.by_sender.get(from)).map(Vec::as_slice).unwrap_or_default();
+        let newest = from.and_then(|from| self.newest.get(&(from.clone(), connection)));
+        let later = &theirs[newest.map_or(0, |newest| theirs.partition_point(|number| number <= newest))..];
+        // Equal ones are taken in their order, and none is taken for an older one without need.
+        for numbers in [later, theirs] {
+            if let Some(found) = numbers.iter().find(|number| same(number) && for_us(number) && is_new(number)) {
+                return Origin::Sent(*found);
+            }
+        }
+        if let Some(found) = theirs.iter().rfind(|number| same(number) && for_us(number)) {
+            return Origin::Again(*found);
+        }
+        if let Some(found) = theirs.iter().rfind(|number| same(number)) {
+            return Origin::ForAnother(*found);
+        }
+        let others = (0..self.sent.len()).rev();
+        if let Some(found) = others.filter(same).max_by_key(|number| for_us(number) && is_new(number)) {
+            return Origin::ByAnother(found);
+        }
+        let altered = later.iter().find(|number| self.sent[**number].kind == kind && for_us(number) && is_new(number));
+        altered.map_or(Origin::Nobody, |found| Origin::Altered(*found))
+    }
+}

@@ -1,0 +1,100 @@
+//! **Of two offers that cross, exactly one is answered.**
+//!
+//! Perfect negotiation makes one side polite: it drops its own offer and takes the other's. Who hangs up, leaves or loses the signaling
+//! before that need not answer, and a later offer that is answered settles it too.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What};
+use crate::oracle::model::{At, SLACK};
+use crate::oracle::signals::Origin;
+use crate::oracle::{Court, Oracle, seconds};
+
+/// Numbers are places in `signals.sent`.
+#[derive(Default)]
+pub(crate) struct SingleGlareWinner {
+    /// The newest offer that a client has got, by its sender's id.
+    newest: BTreeMap<(NodeId, Arc<str>), usize>,
+    answered: BTreeSet<usize>,
+    /// Offers that have crossed, and since when both have come.
+    crossed: VecDeque<(At, usize, usize)>,
+}
+
+impl Oracle for SingleGlareWinner {
+    fn slug(&self) -> &'static str {
+        "single-glare-winner"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        while let Some((since, ..)) = self.crossed.front()
+            && since.time + SLACK < event.at
+        {
+            let Some((_, a, b)) = self.crossed.pop_front() else { break };
+            if let Some(message) = self.unanswered(a, b, court) {
+                let signals = &court.model.signals;
+                court.violated(&[signals.sent[a].node, signals.sent[b].node], message);
+            }
+        }
+        if let Some(arrival) = court.arrival(event)
+            && let (Some(from), SignalKind::Offer, Origin::Sent(offer)) = (arrival.from, arrival.kind, arrival.origin)
+        {
+            self.newest.insert((event.node, from.clone()), offer);
+            // They are seen to cross when the second of them comes.
+            let has_come = |other: &usize| court.model.signals.sent[*other].arrived.is_some_and(|at| at < court.now());
+            let crossing = court.model.signals.crossing(offer).filter(has_come);
+            self.crossed.extend(crossing.map(|other| (court.now(), other, offer)));
+        }
+        if let What::Signaling(Signaling::Sent(Message::Signal { peer: Some(to), kind, .. })) = &event.what
+            && *kind == SignalKind::Answer
+            && let Some(offer) = self.newest.get(&(event.node, to.clone())).copied()
+            && self.answered.insert(offer)
+            && let Some((nodes, message)) = self.both_answered(offer, court)
+        {
+            court.violated(&nodes, message);
+        }
+    }
+}
+
+impl SingleGlareWinner {
+    /// What is wrong with answering an offer that crossed another.
+    fn both_answered(&self, offer: usize, court: &Court<'_>) -> Option<([NodeId; 2], String)> {
+        let signals = &court.model.signals;
+        let is_wrong = |theirs: &usize| self.answered.contains(theirs) && !is_void(court, offer, *theirs);
+        let theirs = signals.crossing(offer).find(is_wrong)?;
+        let message = format!("{}, and both offers were answered", at_once(court, offer, theirs));
+        Some(([signals.sent[offer].node, signals.sent[theirs].node], message))
+    }
+
+    /// What is wrong with two offers that crossed some time ago.
+    fn unanswered(&self, a: usize, b: usize, court: &Court<'_>) -> Option<String> {
+        let (one, other) = (&court.model.signals.sent[a], &court.model.signals.sent[b]);
+        let is_between = |number: &usize| {
+            let sent = &court.model.signals.sent[*number];
+            let to = sent.to.as_ref();
+            (&sent.from, to) == (&one.from, Some(&other.from)) || (&sent.from, to) == (&other.from, Some(&one.from))
+        };
+        let is_settled = self.answered.range(a.min(b)..).any(is_between);
+        let are_there =
+            [one, other].iter().all(|sent| court.stay_at(sent.node).is_some_and(|stay| stay.id == sent.from));
+        let is_wrong = are_there && !is_settled && !is_void(court, a, b);
+        is_wrong.then(|| format!("{}, and neither offer was answered", at_once(court, a, b)))
+    }
+}
+
+fn at_once(court: &Court<'_>, a: usize, b: usize) -> String {
+    let (one, other) = (&court.model.signals.sent[a], &court.model.signals.sent[b]);
+    let (a, b) = (court.who(&one.from), court.who(&other.from));
+    format!("{a} and {b} offered at once, at {} and {}", seconds(one.at.time), seconds(other.at.time))
+}
+
+/// Whether either has hung up on the other since the first of two offers was sent.
+fn is_void(court: &Court<'_>, a: usize, b: usize) -> bool {
+    let sent = &court.model.signals.sent;
+    let (one, other) = (&*sent[a].from, &*sent[b].from);
+    let since = sent[a.min(b)..].iter().take_while(|sent| sent.at < court.now());
+    since.filter(|sent| sent.kind == SignalKind::Hangup).any(|sent| {
+        let to = sent.to.as_deref().unwrap_or_default();
+        (&*sent.from, to) == (one, other) || (&*sent.from, to) == (other, one)
+    })
+}

@@ -1,0 +1,792 @@
+//! Each oracle turns red when the very thing it guards is broken, alone, and says so in words; on what really happened all are green.
+//!
+//! A record of a real run is tampered with as a faulty server, NAT or client would have written it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use scenarios::Scenario;
+use sim::event::{
+    Candidate, CandidateKind, Event, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange, PeerEvent, Protocol,
+    Record, SignalKind, Signaling, What,
+};
+use sim::oracle::{judge, known_probes};
+
+// ---- signaling
+
+#[test]
+fn what_really_happens_breaks_no_promise() {
+    for case in [mesh_3(), same_lan(), leaving(), dropping(), two_rooms(), alone()] {
+        assert_eq!(judge(&case.scenario, &case.record).0, [], "{}", case.scenario.name);
+    }
+}
+
+#[test]
+fn no_cross_room_leak_sees_a_room_that_was_never_asked_for() {
+    let mut case = mesh_3();
+    let at = case.came("ben", "ana", SignalKind::IceCandidate, 0);
+    let Message::Signal { room, .. } = case.received_mut(at) else { unreachable!() };
+    *room = "attic".into();
+    case.turns_red("no-cross-room-leak", &["ben got a candidate of ana", "room `attic`", "never asked to join"]);
+}
+
+#[test]
+fn no_cross_room_leak_sees_a_signal_from_another_room() {
+    for room in ["kitchen", "attic"] {
+        let mut case = two_rooms();
+        let at = case.came("ben", "ana", SignalKind::Offer, 0);
+        let mut message = case.received(at).clone();
+        let Message::Signal { room: of, .. } = &mut message else { unreachable!() };
+        *of = room.into();
+        let (when, eve) = (Duration::from_secs(8), case.node("eve"));
+        case.insert(when, eve, What::Signaling(Signaling::Received(message)));
+        case.turns_red("no-cross-room-leak", &["eve", "got an offer of ana"]);
+    }
+}
+
+#[test]
+fn no_delivery_after_leave_sees_a_signal_from_somebody_gone() {
+    let mut case = leaving();
+    let last = case.all_came("ana", "ben").pop().expect("ben sent to ana");
+    let signal = case.record.events.remove(last);
+    let left = case.told_left("ana", "ben");
+    case.record.events.insert(left + 1, Event { at: case.record.events[left].at, ..signal });
+    case.turns_red("no-delivery-after-leave", &["ana got", "from ben", "they left"]);
+}
+
+#[test]
+fn no_delivery_after_leave_sees_a_signal_to_somebody_gone() {
+    let mut case = mesh_3();
+    let (ben, sent) = (case.id("ben"), case.sent("ana", "ben", SignalKind::IceCandidate, 0));
+    let at = case.record.events[sent].at;
+    let (cam, room) = (case.node("cam"), case.room());
+    let notice = Event { at, node: cam, what: received(Message::PeerLeft { room, id: ben }) };
+    case.record.events.insert(sent, notice);
+    let found = case.violations();
+    let found = found.iter().find(|(slug, _)| *slug == "no-delivery-after-leave").expect("it is red");
+    assert!(found.1.contains("although cam had been told"), "{}", found.1);
+}
+
+#[test]
+fn no_delivery_after_leave_sees_news_of_a_room_left_behind() {
+    let mut case = two_rooms();
+    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let ben = case.node("ben");
+    let joined = Message::Joined { room: "attic".into(), id: case.id("ben"), roster: Vec::new() };
+    let join = Message::Join { room: "attic".into() };
+    let when = case.record.events[at].at;
+    case.record.events.insert(at, Event { at: when, node: ben, what: received(joined) });
+    case.record.events.insert(at, Event { at: when, node: ben, what: What::Signaling(Signaling::Sent(join)) });
+    let found = case.violations();
+    let found = found.iter().find(|(slug, _)| *slug == "no-delivery-after-leave").expect("it is red");
+    assert!(found.1.contains("it has left it for room `attic`"), "{}", found.1);
+}
+
+#[test]
+fn per_pair_fifo_sees_two_signals_swapped() {
+    let mut case = mesh_3();
+    let [one, other] = case.all_came("ben", "ana")[..2] else { panic!("ana sent two signals to ben") };
+    let first = case.received(one).clone();
+    let second = std::mem::replace(case.received_mut(other), first);
+    *case.received_mut(one) = second;
+    case.turns_red("per-pair-fifo", &["ben got an offer that ana", "after a candidate"]);
+}
+
+#[test]
+fn at_most_once_sees_a_signal_come_twice() {
+    let mut case = mesh_3();
+    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("at-most-once", &["ben got an offer twice", "ana", "sent once"]);
+}
+
+#[test]
+fn at_most_once_sees_a_signal_come_to_a_third() {
+    let mut case = mesh_3();
+    let (at, cam) = (case.came("ben", "ana", SignalKind::Offer, 0), case.node("cam"));
+    let what = case.record.events[at].what.clone();
+    case.insert(Duration::from_secs(8), cam, what);
+    case.turns_red("at-most-once", &["cam got an offer", "ana", "to ben"]);
+}
+
+#[test]
+fn no_echo_to_sender_sees_a_signal_come_back() {
+    let mut case = mesh_3();
+    let (at, ana) = (case.came("ben", "ana", SignalKind::Offer, 0), case.node("ana"));
+    let what = case.record.events[at].what.clone();
+    case.insert(Duration::from_secs(8), ana, what);
+    case.turns_red("no-echo-to-sender", &["ana", "got an offer from itself"]);
+}
+
+#[test]
+fn no_echo_to_sender_sees_a_client_told_of_itself() {
+    let mut case = mesh_3();
+    let (ana, room, id) = (case.node("ana"), case.room(), case.id("ana"));
+    case.insert(Duration::from_secs(8), ana, received(Message::PeerJoined { room, member: Member { id, name: None } }));
+    case.turns_red("no-echo-to-sender", &["ana", "word of its own coming"]);
+}
+
+#[test]
+fn sender_identity_stamped_sees_another_sender() {
+    let mut case = mesh_3();
+    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    case.stamp(at, Some("cam"));
+    case.turns_red("sender-identity-stamped", &["ben got an offer that names cam", "it was ana"]);
+}
+
+#[test]
+fn sender_identity_stamped_sees_no_sender() {
+    let mut case = mesh_3();
+    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    case.stamp(at, None);
+    case.turns_red("sender-identity-stamped", &["ben got an offer that names no sender", "it was ana"]);
+}
+
+#[test]
+fn sender_identity_stamped_sees_a_forgery() {
+    let mut case = mesh_3();
+    let (ben, room, peer) = (case.node("ben"), case.room(), Some(case.id("ana")));
+    let forged = Message::Signal { room, peer, kind: SignalKind::Hangup, payload: "{}".into() };
+    case.insert(Duration::from_secs(8), ben, received(forged));
+    case.turns_red("sender-identity-stamped", &["ben got a hangup that names ana", "nobody sent it"]);
+}
+
+#[test]
+fn unique_live_peer_id_sees_an_id_given_twice() {
+    let mut case = two_rooms();
+    let (at, id) = (case.joined("fay"), case.id("ana"));
+    let Message::Joined { id: theirs, .. } = case.received_mut(at) else { unreachable!() };
+    *theirs = id;
+    case.turns_red("unique-live-peer-id", &["fay was given the id", "which ana has"]);
+}
+
+#[test]
+fn unique_live_peer_id_sees_an_id_by_which_somebody_is_still_known() {
+    let mut case = leaving();
+    let id = case.id("ben");
+    let known = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerLeft { id: of, .. })) if *of == id);
+    case.record.events.retain(|event| !known(event));
+    let eve = case.joined("eve");
+    let Message::Joined { id: theirs, .. } = case.received_mut(eve) else { unreachable!() };
+    *theirs = id;
+    let found = case.violations();
+    let found = found.iter().find(|(slug, _)| *slug == "unique-live-peer-id").expect("it is red");
+    assert!(found.1.contains("still knows ben, who is gone"), "{}", found.1);
+}
+
+#[test]
+fn roster_matches_model_sees_somebody_missing() {
+    let mut case = mesh_3();
+    let (at, ana) = (case.joined("cam"), case.id("ana"));
+    let Message::Joined { roster, .. } = case.received_mut(at) else { unreachable!() };
+    roster.retain(|member| member.id != ana);
+    case.turns_red("roster-matches-model", &["cam", "lacks ana"]);
+}
+
+#[test]
+fn roster_matches_model_sees_somebody_too_many() {
+    type Wrong = fn(&Case) -> Member;
+    let wrong: [(&str, Wrong); 5] = [
+        ("lists itself", |case| Member { id: case.id("cam"), name: Some("cam".into()) }),
+        ("lists ana (id", |case| Member { id: case.id("ana"), name: Some("ana".into()) }),
+        ("nobody was given this id", |_| Member { id: "zzzzzzzzzz".into(), name: None }),
+        ("calls ana", |case| Member { id: case.id("ana"), name: Some("anna".into()) }),
+        ("who is in room `attic`", |case| Member { id: case.id("eve"), name: Some("eve".into()) }),
+    ];
+    for (words, member) in wrong {
+        let mut case = if words.contains("attic") { two_rooms() } else { mesh_3() };
+        let (at, member) = (case.joined("cam"), member(&case));
+        let Message::Joined { roster, .. } = case.received_mut(at) else { unreachable!() };
+        if words.contains("calls") {
+            roster.retain(|listed| listed.id != member.id);
+        }
+        roster.push(member);
+        case.turns_red("roster-matches-model", &["cam", words]);
+    }
+}
+
+#[test]
+fn roster_matches_model_sees_somebody_announced_twice() {
+    let mut case = mesh_3();
+    let at = case.told_joined("ana", "cam");
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("roster-matches-model", &["ana was told", "cam", "of whom it knew already"]);
+}
+
+#[test]
+fn one_leave_notice_sees_a_second_notice() {
+    let mut case = leaving();
+    let at = case.told_left("ana", "ben");
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("one-leave-notice", &["ana was told twice that ben", "left"]);
+}
+
+#[test]
+fn one_leave_notice_sees_somebody_who_was_not_told() {
+    let mut case = leaving();
+    let at = case.told_left("ana", "ben");
+    case.record.events.remove(at);
+    case.turns_red("one-leave-notice", &["ana was never told that ben", "although cam was"]);
+}
+
+#[test]
+fn one_leave_notice_sees_a_notice_for_somebody_still_there() {
+    let mut case = mesh_3();
+    let (ana, room, id) = (case.node("ana"), case.room(), case.id("cam"));
+    case.insert(Duration::from_secs(15), ana, received(Message::PeerLeft { room, id }));
+    case.turns_red("one-leave-notice", &["ana was told", "that cam", "who is still there"]);
+}
+
+#[test]
+fn one_leave_notice_sees_a_notice_for_a_stranger() {
+    let mut case = mesh_3();
+    let (ana, room, id) = (case.node("ana"), case.room(), "zzzzzzzzzz".into());
+    case.insert(Duration::from_secs(15), ana, received(Message::PeerLeft { room, id }));
+    case.turns_red("one-leave-notice", &["ana was told", "never announced"]);
+}
+
+#[test]
+fn ghosts_purged_sees_a_leaving_that_nobody_is_told_of() {
+    let mut case = leaving();
+    for reader in ["ana", "cam"] {
+        let at = case.told_left(reader, "ben");
+        case.record.events.remove(at);
+    }
+    case.turns_red("ghosts-purged", &["nobody was told that ben", "cam still counts on"]);
+}
+
+#[test]
+fn ghosts_purged_sees_a_ghost_on_a_roster() {
+    let mut case = leaving();
+    for reader in ["ana", "cam"] {
+        let at = case.told_left(reader, "ben");
+        case.record.events.remove(at);
+    }
+    let (at, id) = (case.joined("eve"), case.id("ben"));
+    let Message::Joined { roster, .. } = case.received_mut(at) else { unreachable!() };
+    roster.push(Member { id, name: Some("ben".into()) });
+    case.turns_red("ghosts-purged", &["eve was told a roster", "lists ben", "is gone since", "should be struck off"]);
+}
+
+#[test]
+fn ghosts_purged_tells_a_ghost_from_its_owners_next_connection() {
+    let mut case = Case::of(
+        r#"
+        [server]
+        heartbeat = "2s"
+        [[actor]]
+        name = "ana"
+        [[actor]]
+        name = "ben"
+        [[step]]
+        at = "5s"
+        do = "power-loss"
+        machine = "ben"
+        [[step]]
+        at = "16s"
+        do = "boot"
+        machine = "ben"
+        "#,
+    );
+    assert_eq!(case.violations(), []);
+    let at = case.told_left("ana", "ben");
+    case.record.events.remove(at);
+    case.turns_red("ghosts-purged", &["nobody was told that ben", "gone since 5.000 s", "ana still counts on"]);
+}
+
+#[test]
+fn rosters_converge_sees_somebody_who_was_not_announced() {
+    let mut case = mesh_3();
+    let at = case.told_joined("ana", "cam");
+    case.record.events.remove(at);
+    case.turns_red("rosters-converge", &["ana was never told of cam"]);
+}
+
+#[test]
+fn rosters_converge_sees_a_join_that_is_not_answered() {
+    let mut case = alone();
+    let at = case.joined("ana");
+    case.record.events.remove(at);
+    case.turns_red("rosters-converge", &["ana asked", "never answered"]);
+}
+
+#[test]
+fn payload_byte_exact_sees_one_byte() {
+    let mut case = mesh_3();
+    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let Message::Signal { payload, .. } = case.received_mut(at) else { unreachable!() };
+    *payload = payload.replacen("IN IP4", "IN IP5", 1).into();
+    case.turns_red("payload-byte-exact", &["ben got an offer from ana", "altered from byte", "IN IP4", "IN IP5"]);
+}
+
+#[test]
+fn backoff_as_specified_sees_a_wrong_attempt() {
+    let mut case = dropping();
+    let at = case.find(|event| matches!(event.what, What::Signaling(Signaling::Connecting { attempt: 1 })));
+    case.record.events[at].what = What::Signaling(Signaling::Connecting { attempt: 3 });
+    case.turns_red("backoff-as-specified", &["ben dialled as attempt 3", "it was attempt 1"]);
+}
+
+#[test]
+fn backoff_as_specified_sees_a_wrong_pause() {
+    let mut case = dropping();
+    let at = case.find(|event| matches!(event.what, What::Signaling(Signaling::Connecting { attempt: 1 })));
+    case.record.events[at].at += Duration::from_millis(700);
+    case.turns_red("backoff-as-specified", &["ben dialled attempt 1 after 1.700 s rather than 1 s"]);
+}
+
+#[test]
+fn backoff_as_specified_sees_a_client_that_does_not_return() {
+    let mut case = dropping();
+    let at = case.find(|event| matches!(event.what, What::Signaling(Signaling::Connecting { attempt: 1 })));
+    let ben = case.node("ben");
+    let mut index = 0;
+    case.record.events.retain(|event| {
+        index += 1;
+        index <= at || event.node != ben || !matches!(event.what, What::Signaling(_))
+    });
+    let found = case.violations();
+    assert!(
+        found.iter().any(|(slug, words)| *slug == "backoff-as-specified" && words.contains("has not dialled again"))
+    );
+}
+
+// ---- WebRTC
+
+#[test]
+fn single_glare_winner_sees_both_offers_answered() {
+    let mut case = mesh_3();
+    let (ana, ben, room) = (case.node("ana"), case.node("ben"), case.room());
+    let signal = |peer, kind| Message::Signal { room: room.clone(), peer: Some(peer), kind, payload: "{}".into() };
+    let came = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.record.events[came].at;
+    // ben offered just before ana's offer came; ana answers that, and ben hers, as the record has it.
+    let events = [
+        (ben, What::Signaling(Signaling::Sent(signal(case.id("ana"), SignalKind::Offer)))),
+        (ana, received(signal(case.id("ben"), SignalKind::Offer))),
+        (ana, What::Signaling(Signaling::Sent(signal(case.id("ben"), SignalKind::Answer)))),
+    ];
+    for (node, what) in events.into_iter().rev() {
+        case.record.events.insert(came, Event { at, node, what });
+    }
+    case.turns_red("single-glare-winner", &["ana", "ben", "offered at once", "both offers were answered"]);
+}
+
+#[test]
+fn single_glare_winner_sees_neither_offer_answered() {
+    let mut case = mesh_3();
+    let (ana, ben, room) = (case.node("ana"), case.node("ben"), case.room());
+    let signal =
+        |peer| Message::Signal { room: room.clone(), peer: Some(peer), kind: SignalKind::Offer, payload: "{}".into() };
+    let (to_ana, to_ben) = (signal(case.id("ana")), signal(case.id("ben")));
+    let events = [
+        (ana, What::Signaling(Signaling::Sent(to_ben.clone()))),
+        (ben, What::Signaling(Signaling::Sent(to_ana.clone()))),
+        (ana, received(to_ben)),
+        (ben, received(to_ana)),
+    ];
+    for (node, what) in events.into_iter().rev() {
+        case.insert(Duration::from_secs(8), node, what);
+    }
+    case.turns_red("single-glare-winner", &["ana", "ben", "offered at once", "neither offer was answered"]);
+}
+
+#[test]
+fn no_stale_generation_sees_an_old_candidate_and_an_old_description() {
+    let mut case = mesh_3();
+    let at = case.find(|event| {
+        matches!(event.what, What::Peer(PeerEvent { change: PeerChange::Candidate { local: false, .. }, .. }))
+    });
+    let What::Peer(PeerEvent { change: PeerChange::Candidate { ufrag, .. }, .. }) = &mut case.record.events[at].what
+    else {
+        unreachable!()
+    };
+    *ufrag = "yesterdays".into();
+    case.turns_red("no-stale-generation", &["took the candidate", "generation `yesterdays`"]);
+
+    let mut case = mesh_3();
+    let is_remote = |event: &Event| {
+        matches!(event.what, What::Peer(PeerEvent { change: PeerChange::Described { local: false, .. }, .. }))
+    };
+    let at = case.find(is_remote);
+    let mut renewed = case.record.events[at].clone();
+    let What::Peer(PeerEvent { change: PeerChange::Described { ufrag, .. }, .. }) = &mut renewed.what else {
+        unreachable!()
+    };
+    *ufrag = "renewed".into();
+    let old = case.record.events[at].clone();
+    case.record.events.splice(at + 1..at + 1, [renewed, old]);
+    let found = case.violations();
+    assert!(
+        found.iter().any(|(slug, words)| *slug == "no-stale-generation" && words.contains("which was replaced before"))
+    );
+}
+
+#[test]
+fn everyone_connected_sees_a_pair_that_never_heard_from_one_another() {
+    let mut case = mesh_3();
+    let (ben, ana) = (case.node("ben"), case.id("ana"));
+    case.record.events.retain(|event| {
+        let heard = matches!(&event.what, What::Peer(PeerEvent { peer, change: PeerChange::ChannelReceived { .. }, .. }) if *peer == ana);
+        event.node != ben || !heard
+    });
+    case.turns_red("everyone-connected", &["ana", "ben", "are not connected", "open data channel but got no message"]);
+}
+
+#[test]
+fn everyone_connected_sees_a_list_that_the_nats_contradict() {
+    let mut case = mesh_3();
+    case.scenario.expect.unconnected.push((0, 1));
+    case.turns_red("everyone-connected", &["lists ana and ben, but their NATs let them connect"]);
+
+    let mut case = with_symmetric_nats();
+    case.turns_red("everyone-connected", &["does not list ana and ben, but their NATs keep them apart"]);
+    case.scenario.expect.unconnected.push((1, 0));
+    case.turns_red("everyone-connected", &["ana and ben are connected, but `expect.unconnected` lists them"]);
+}
+
+#[test]
+fn best_path_chosen_sees_a_detour() {
+    let mut case = same_lan();
+    let srflx = Candidate { kind: CandidateKind::Srflx, address: "198.51.100.10:50170".parse().expect("an address") };
+    let (ana, ben) = (case.node("ana"), case.id("ben"));
+    case.select(ana, &ben, srflx);
+    case.turns_red("best-path-chosen", &["ana reaches ben at 198.51.100.10:50170", "its own address 192.168.1.11"]);
+
+    let relay = Candidate { kind: CandidateKind::Relay, ..srflx };
+    let cam = case.id("cam");
+    let mut case = same_lan();
+    case.select(ana, &cam, relay);
+    case.turns_red("best-path-chosen", &["ana reaches cam through a relay"]);
+}
+
+#[test]
+fn mapped_address_true_sees_a_wrong_port() {
+    for mut case in [mesh_3(), two_rooms()] {
+        let at =
+            case.find(|event| matches!(event.what, What::Peer(PeerEvent { change: PeerChange::Mapped { .. }, .. })));
+        let What::Peer(PeerEvent { change: PeerChange::Mapped { mapped, .. }, .. }) = &mut case.record.events[at].what
+        else {
+            unreachable!()
+        };
+        let address = *mapped;
+        mapped.set_port(address.port() ^ 1);
+        case.turns_red("mapped-address-true", &["the STUN server told", &format!("it is seen as {address}")]);
+    }
+}
+
+#[test]
+fn mapped_address_true_follows_every_nat_on_the_way() {
+    let mut case = Case::of(
+        r#"
+        [[network]]
+        name = "provider"
+        nat = "cgn-wired"
+        [[actor]]
+        name = "ana"
+        nat = "home-linux"
+        behind = "provider"
+        [[actor]]
+        name = "ben"
+        "#,
+    );
+    assert_eq!(case.violations(), []);
+    let provider = case.node("provider");
+    case.record.events.retain(|event| event.node != provider || !matches!(event.what, What::Nat(NatEvent::Used(_))));
+    case.turns_red("mapped-address-true", &["the STUN server told ana", "it is seen as nothing"]);
+}
+
+// ---- packets and what is left
+
+#[test]
+fn packet_conservation_sees_a_packet_vanish() {
+    let mut case = mesh_3();
+    let at = case.find(
+        |event| matches!(&event.what, What::Packet(PacketEvent::Delivered(view)) if view.protocol == Protocol::Udp),
+    );
+    case.record.events.remove(at);
+    case.turns_red(
+        "packet-conservation",
+        &["1 packets were sent and neither delivered nor dropped", "0 are under way"],
+    );
+}
+
+#[test]
+fn packet_conservation_sees_a_packet_come_from_nowhere() {
+    let mut case = mesh_3();
+    let at = case.find(
+        |event| matches!(&event.what, What::Packet(PacketEvent::Delivered(view)) if view.protocol == Protocol::Udp),
+    );
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("packet-conservation", &["was delivered at", "no copy of it was under way"]);
+}
+
+#[test]
+fn packet_conservation_sees_a_payload_change_on_the_way() {
+    let mut case = mesh_3();
+    let at = case.find(
+        |event| matches!(&event.what, What::Packet(PacketEvent::Delivered(view)) if view.protocol == Protocol::Udp),
+    );
+    let What::Packet(PacketEvent::Delivered(view)) = &mut case.record.events[at].what else { unreachable!() };
+    view.digest ^= 1;
+    case.turns_red("packet-conservation", &["with another payload"]);
+}
+
+#[test]
+fn nothing_leaked_sees_what_is_left() {
+    let mut case = mesh_3();
+    let at = case.find(|event| matches!(event.what, What::Census(_)));
+    let What::Census(census) = &mut case.record.events[at].what else { unreachable!() };
+    (census.tasks, census.rooms) = (2, 1);
+    case.turns_red("nothing-leaked", &["still 2 tasks that run, 1 rooms at the server"]);
+    case.record.events.remove(at);
+    case.turns_red("nothing-leaked", &["the record has no census"]);
+}
+
+#[test]
+fn a_probe_that_a_scenario_expects_must_be_hit_and_must_exist() {
+    let mut case = mesh_3();
+    case.scenario.expect.probes = vec!["nat-refused".into()];
+    assert_eq!(case.violations(), []);
+    case.scenario.expect.probes = vec!["glare".into()];
+    case.turns_red("expected-probes", &["expects `glare`, which never came about"]);
+    case.scenario.expect.probes = vec!["glair".into()];
+    case.turns_red("expected-probes", &["`glair`, which does not exist"]);
+    assert!(known_probes().is_sorted_by(|a, b| a < b));
+}
+
+// ---- helpers
+
+/// A scenario and what came of it, to be tampered with.
+#[derive(Clone)]
+struct Case {
+    scenario: Scenario,
+    record: Record,
+}
+
+fn mesh_3() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    CASE.get_or_init(|| Case::play(scenarios::load("mesh-3").expect("it is shipped"))).clone()
+}
+
+fn same_lan() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    CASE.get_or_init(|| Case::play(scenarios::load("same-lan").expect("it is shipped"))).clone()
+}
+
+/// mesh-3 as if the NATs of ana and ben were such that they cannot connect.
+fn with_symmetric_nats() -> Case {
+    let mut case = mesh_3();
+    let symmetric = scenarios::load("mesh-6-symmetric").expect("it is shipped").networks[0].nat.clone();
+    for actor in [0, 1] {
+        let network = case.scenario.actors[actor].network.expect("it is behind a NAT");
+        case.scenario.networks[network].nat.clone_from(&symmetric);
+    }
+    case
+}
+
+/// ana, ben and cam are in a room; ben leaves, and eve comes to another room long after that.
+fn leaving() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        [[actor]]
+        name = "ben"
+        [[actor]]
+        name = "cam"
+        joins = "100ms"
+        [[actor]]
+        name = "eve"
+        joins = "25s"
+        [[step]]
+        at = "8s"
+        do = "leave"
+        actor = "ben"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+/// ben's signaling breaks once.
+fn dropping() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        [[actor]]
+        name = "ben"
+        [[step]]
+        at = "8s"
+        do = "drop"
+        actor = "ben"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+/// ana, ben and cam are in one room, eve is in another, later fay in a third; nobody has a NAT.
+fn two_rooms() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        room = "kitchen"
+        [[actor]]
+        name = "ben"
+        room = "kitchen"
+        joins = "100ms"
+        [[actor]]
+        name = "cam"
+        room = "kitchen"
+        joins = "6s"
+        [[actor]]
+        name = "eve"
+        room = "attic"
+        joins = "2s"
+        [[actor]]
+        name = "fay"
+        room = "cellar"
+        joins = "9s"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+fn alone() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    CASE.get_or_init(|| Case::of("[[actor]]\nname = \"ana\"\n")).clone()
+}
+
+fn received(message: Message) -> What {
+    What::Signaling(Signaling::Received(message))
+}
+
+impl Case {
+    fn of(actors: &str) -> Self {
+        let text = format!("name = \"case\"\nduration = \"40s\"\n{actors}");
+        Self::play(scenarios::parse("case.toml", &text).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn play(scenario: Scenario) -> Self {
+        let record = sim::run::record(&Arc::new(scenario.clone()), 1).expect("it comes to its end");
+        Self { scenario, record }
+    }
+
+    fn violations(&self) -> Vec<(&'static str, String)> {
+        let (violations, _) = judge(&self.scenario, &self.record);
+        violations.into_iter().map(|violation| (violation.oracle, violation.message)).collect()
+    }
+
+    /// Exactly this oracle reports, and one of its messages has all these words.
+    #[track_caller]
+    fn turns_red(&self, slug: &str, words: &[&str]) {
+        let violations = self.violations();
+        assert!(!violations.is_empty(), "nothing is red");
+        assert!(violations.iter().all(|(oracle, _)| *oracle == slug), "{violations:#?}");
+        let has_all = |message: &str| words.iter().all(|words| message.contains(words));
+        assert!(violations.iter().any(|(_, message)| has_all(message)), "{violations:#?}");
+    }
+
+    fn node(&self, name: &str) -> NodeId {
+        // A NAT of somebody's own has their name too, and comes first.
+        let node = self.record.nodes.iter().rposition(|node| &*node.name == name).expect("somebody is called so");
+        NodeId(node as u16)
+    }
+
+    fn room(&self) -> Arc<str> {
+        self.scenario.actors[0].room.as_str().into()
+    }
+
+    #[track_caller]
+    fn find(&self, what: impl Fn(&Event) -> bool) -> usize {
+        self.record.events.iter().position(what).expect("it happened")
+    }
+
+    /// Where somebody was let in.
+    fn joined(&self, name: &str) -> usize {
+        let node = self.node(name);
+        self.find(|event| {
+            event.node == node && matches!(event.what, What::Signaling(Signaling::Received(Message::Joined { .. })))
+        })
+    }
+
+    fn id(&self, name: &str) -> Arc<str> {
+        match self.received(self.joined(name)) {
+            Message::Joined { id, .. } => id.clone(),
+            _ => unreachable!("found as joined"),
+        }
+    }
+
+    fn received(&self, index: usize) -> &Message {
+        match &self.record.events[index].what {
+            What::Signaling(Signaling::Received(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn received_mut(&mut self, index: usize) -> &mut Message {
+        match &mut self.record.events[index].what {
+            What::Signaling(Signaling::Received(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Where all signals from one to another came.
+    fn all_came(&self, to: &str, from: &str) -> Vec<usize> {
+        let (node, id) = (self.node(to), self.id(from));
+        let came = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::Signal { peer: Some(peer), .. })) if *peer == id);
+        let events = self.record.events.iter().enumerate();
+        events.filter(|(_, event)| event.node == node && came(event)).map(|(index, _)| index).collect()
+    }
+
+    /// Where the `nth` signal of a kind from one to another came.
+    fn came(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
+        let is_kind = |index: &usize| matches!(self.received(*index), Message::Signal { kind: of, .. } if *of == kind);
+        self.all_came(to, from).into_iter().filter(is_kind).nth(nth).expect("it came")
+    }
+
+    /// Where the `nth` signal of a kind from one to another was sent.
+    fn sent(&self, from: &str, to: &str, kind: SignalKind, nth: usize) -> usize {
+        let (node, id) = (self.node(from), self.id(to));
+        let sent = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Sent(Message::Signal { peer: Some(peer), kind: of, .. })) if *peer == id && *of == kind);
+        let events = self.record.events.iter().enumerate();
+        let mut sent = events.filter(|(_, event)| event.node == node && sent(event)).map(|(index, _)| index);
+        sent.nth(nth).expect("it was sent")
+    }
+
+    fn told_left(&self, reader: &str, gone: &str) -> usize {
+        let (node, id) = (self.node(reader), self.id(gone));
+        self.find(|event| {
+            event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerLeft { id: of, .. })) if *of == id)
+        })
+    }
+
+    fn told_joined(&self, reader: &str, new: &str) -> usize {
+        let (node, id) = (self.node(reader), self.id(new));
+        self.find(|event| {
+            event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerJoined { member, .. })) if member.id == id)
+        })
+    }
+
+    /// Names another sender.
+    fn stamp(&mut self, index: usize, from: Option<&str>) {
+        let id = from.map(|from| self.id(from));
+        let Message::Signal { peer, .. } = self.received_mut(index) else { panic!("it is a signal") };
+        *peer = id;
+    }
+
+    /// Has somebody select another remote candidate.
+    fn select(&mut self, node: NodeId, with: &Arc<str>, other: Candidate) {
+        for event in self.record.events.iter_mut().filter(|event| event.node == node) {
+            if let What::Peer(PeerEvent { peer, change: PeerChange::Selected { remote, .. }, .. }) = &mut event.what
+                && peer == with
+            {
+                *remote = other;
+            }
+        }
+    }
+
+    /// Has something happen at a time.
+    fn insert(&mut self, at: Duration, node: NodeId, what: What) {
+        let index = self.find(|event| event.at >= at);
+        self.record.events.insert(index, Event { at, node, what });
+    }
+}

@@ -1,0 +1,15 @@
+//! The story of each shipped scenario, as a person reads it. A change of behaviour shows here first.
+
+use std::sync::Arc;
+
+use sim::timeline::Timeline;
+
+#[test]
+fn every_shipped_scenario_tells_the_story_it_told_before() {
+    for shipped in scenarios::shipped() {
+        let scenario = Arc::new(scenarios::load(shipped.name).expect("a shipped scenario is valid"));
+        let outcome = sim::run::run(&scenario, 1).expect("no crash");
+        assert_eq!(outcome.violations, [], "{}", shipped.name);
+        insta::assert_snapshot!(shipped.name, Timeline::of(&outcome.record));
+    }
+}
