@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::error::{Problems, list, quote};
+use crate::error::{Problems, instead, list, quote};
 use crate::expand::{Cast, SERVER, unknown};
 use crate::file::{File, LinkEntry, Names, Verb};
 use crate::nat::NatReboot;
+use crate::probes::PROBES;
 use crate::scenario::{Action, ActorIndex, Expect, Machine, NetworkIndex, ServerSetup, Step};
 use crate::table::Lined;
 use crate::value::show;
@@ -215,6 +216,13 @@ impl LookUp<'_> {
                 self.problems.report(one.line, format!("`unconnected`: {pair} {wrong}"));
             }
             unconnected.push((first, second));
+        }
+        let known = PROBES.iter().map(|(name, _)| *name);
+        for probe in &file.expect.probes {
+            if !known.clone().any(|name| name == probe.value.0) {
+                let instead = instead(&probe.value.0, "probes", known.clone());
+                self.problems.report(probe.line, format!("unknown probe `{}`{instead}", probe.value.0));
+            }
         }
         let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
         Expect { unconnected, probes }

@@ -13,11 +13,15 @@ use tokio::task::AbortHandle;
 use turmoil_net::HostId;
 
 use crate::event::{MachineEvent, NodeId, What};
-use crate::socket::{SimListener, SimStream, SimUdp};
+use crate::socket::{self, SimListener, SimStream, SimUdp};
 use crate::world::{Machine, Shared};
 
 /// Finished tasks are forgotten when this many have gathered.
 const HANDLES_KEPT: usize = 64;
+
+/// Ephemeral ports with which a machine's TCP may begin. A kernel that always began with the same one would, after a loss of power, dial
+/// from a port that the other side still holds a connection with.
+const FIRST_PORTS: u32 = 256;
 
 /// A machine from one boot to the next loss of power; clones are the same machine.
 #[derive(Clone)]
@@ -38,7 +42,10 @@ impl Host {
     pub(crate) fn new(world: Arc<Shared>, machine: Machine, kernel: HostId, kernel_address: Ipv4Addr) -> Self {
         let address = world.fabric().address(machine.host);
         let (dead, tasks) = (AtomicBool::new(false), Mutex::default());
-        Self(Arc::new(Inner { world, machine, kernel, kernel_address, address, dead, tasks }))
+        let first_port = world.fabric().draw(FIRST_PORTS);
+        let host = Self(Arc::new(Inner { world, machine, kernel, kernel_address, address, dead, tasks }));
+        socket::skip_ports(&host, first_port);
+        host
     }
 
     /// The node whose events this machine's are.
@@ -51,13 +58,20 @@ impl Host {
         self.0.address
     }
 
-    /// Cuts the power: all tasks end, and nothing leaves any more, not even a FIN.
+    /// Loses power: all tasks end, and nothing leaves any more, not even a FIN.
     pub fn lose_power(&self) {
+        if !self.is_dead() {
+            self.0.world.recorder.write(self.node(), What::Machine(MachineEvent::PowerLost));
+            self.switch_off();
+        }
+    }
+
+    /// As a loss of power, but nobody takes note: the machine's program has ended before.
+    pub(crate) fn switch_off(&self) {
         if self.0.dead.swap(true, Relaxed) {
             return;
         }
         self.0.world.fabric().power_off(self.0.machine.host);
-        self.0.world.recorder.write(self.node(), What::Machine(MachineEvent::PowerLost));
         for task in self.0.tasks.lock().expect("no panic while held").drain(..) {
             task.abort();
         }

@@ -7,9 +7,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use server::net::{Listener, Udp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -256,4 +256,14 @@ impl Drop for SimUdp {
 fn own(host: &Host, address: SocketAddr) -> io::Result<()> {
     let ours = address.ip().is_unspecified() || address.ip() == IpAddr::V4(host.address());
     if ours { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
+}
+
+/// Has a machine's kernel give out its next `count` ephemeral ports to nobody. They are one sequence for both protocols.
+pub(crate) fn skip_ports(host: &Host, count: u32) {
+    host.enter();
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for _ in 0..count {
+        // A bind never waits.
+        let _ = pin!(kernel::UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
+    }
 }

@@ -171,7 +171,7 @@ impl Stage {
         }
         if let Some(before) = host.take() {
             // It was shut down: what it may still have to drain ends here.
-            before.lose_power();
+            before.switch_off();
         }
         let host = host.insert(self.world.boot(*machine)).clone();
         let at = |port| Some(SocketAddr::new(host.address().into(), port));

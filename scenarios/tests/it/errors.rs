@@ -28,6 +28,14 @@ fn unknown_keys() {
         "x.toml:9: unknown key `latancy` in `link`; did you mean `latency`? (keys: `latency`, `jitter`, `loss`, `duplicate`, `reorder`, `bandwidth`)",
     );
     says(
+        "[expect]\nprobes = ['glair']",
+        &format!(
+            "x.toml:9: unknown probe `glair`; did you mean `glare`? (probes: {} and {} more)",
+            scenarios::PROBES[..20].iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            scenarios::PROBES.len() - 20
+        ),
+    );
+    says(
         "[expect]\nprobe = []",
         "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `unconnected`, `probes`)",
     );

@@ -549,6 +549,11 @@ impl Fabric {
         self.hosts[host].address
     }
 
+    /// A number below `end`.
+    pub(crate) fn draw(&mut self, end: u32) -> u32 {
+        self.rng.next_u32() % end
+    }
+
     /// A port from Linux' ephemeral range.
     pub(crate) fn ephemeral_port(&mut self) -> u16 {
         32_768 + (self.rng.next_u32() % 28_232) as u16

@@ -117,6 +117,15 @@ impl Connection {
         Ok((description, fresh))
     }
 
+    /// Takes the own offer back, as the polite side of two offers that cross. RFC 9429 §4.1.10.2.
+    pub(crate) fn roll_back(&mut self, now: Instant) -> Result<(), Error> {
+        let mut rollback = Description::default();
+        rollback.sdp_type = RTCSdpType::Rollback;
+        self.stack.set_local_description(now, rollback)?;
+        self.have_local_offer = false;
+        Ok(())
+    }
+
     /// Sets the remote description and, with it, the candidates that came before it.
     pub(crate) fn set_remote(&mut self, description: Description, now: Instant) -> Result<(), Error> {
         let ufrag = ufrag(&description.sdp);

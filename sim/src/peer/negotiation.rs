@@ -18,11 +18,16 @@ use crate::peer::demux::Demux;
 use crate::peer::payload::{Description, Nothing, Payload, Trickled};
 use crate::peer::stun::BindingClient;
 
-/// How long the offerer waits for a connection before it hangs up and offers again. Long enough for three flights of a DTLS handshake
-/// over a slow path; a handshake that lost a flight may hang for ever (a known fault of rtc-dtls).
+/// How long the offerer waits for the next step of a connection (ICE, DTLS, the data channel) before it hangs up and offers again. Long
+/// enough for three flights of a DTLS handshake over a slow path; a handshake that lost a flight may hang for ever (a known fault of
+/// rtc-dtls).
 const OFFERER_PATIENCE: Duration = Duration::from_secs(6);
 /// How long the answerer waits before it hangs up: longer, so that the offerer comes first.
 const ANSWERER_PATIENCE: Duration = Duration::from_secs(10);
+/// How much longer either waits after each failure: a path may be slower than thought.
+const PATIENCE_GROWTH: Duration = Duration::from_secs(2);
+/// Failures after which patience grows no more.
+const PATIENCE_GROWTHS_MAX: u32 = 5;
 /// How long a connection that the other side has closed over DTLS may stay before it is offered anew.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest pause before offering again; it grows by a second with each failure.
@@ -241,12 +246,16 @@ impl Negotiation {
 
     fn on_offer(&mut self, from: &Arc<str>, payload: Payload<Description>, now: Instant) -> Result<(), Error> {
         match self.connection(from) {
-            // The two may not offer at once in this dialect; if they do, the offer that was first sent stands.
-            Some(connection) if connection.have_local_offer => {
+            // Glare. The side that opened the connection is impolite: its offer stands, the other takes its own back.
+            Some(connection) if connection.have_local_offer && connection.offerer => {
                 self.note(from, PeerChange::Stale { kind: SignalKind::Offer });
                 return Ok(());
             }
-            Some(connection) if connection.session == payload.session => {}
+            Some(connection) if connection.session == payload.session => {
+                if connection.have_local_offer {
+                    connection.roll_back(now)?;
+                }
+            }
             _ => {
                 self.close(from, Closed::Replaced, now);
                 self.open(from, false, Some(payload.session), now)?;
@@ -329,9 +338,7 @@ impl Negotiation {
             Some(connection) if connection.session == payload.session => {
                 let offerer = connection.offerer;
                 self.close(from, Closed::RemoteHangup, now);
-                if offerer {
-                    self.offer_again(from, now);
-                }
+                self.failed(from, offerer, now);
             }
             _ => self.note(from, PeerChange::Stale { kind: SignalKind::Hangup }),
         }
@@ -362,7 +369,7 @@ impl Negotiation {
         remote.attempts += 1;
         remote.offer_again = None;
         let mut connection = Connection::new(self.certificate.clone(), offerer, now)?;
-        connection.patience = Some(now + if offerer { OFFERER_PATIENCE } else { ANSWERER_PATIENCE });
+        connection.patience = Some(now + patience(offerer, remote.failures));
         if let Some(session) = session {
             let early = std::mem::take(&mut remote.early);
             connection.early = early.into_iter().filter(|(of, _)| *of == session).map(|(_, early)| early).collect();
@@ -429,16 +436,15 @@ impl Negotiation {
         let (session, offerer) = (connection.session.clone(), connection.offerer);
         self.signal(peer, SignalKind::Hangup, Payload { session, body: Nothing {} }.to_json());
         self.close(peer, why, now);
-        if offerer {
-            self.offer_again(peer, now);
-        }
+        self.failed(peer, offerer, now);
     }
 
-    fn offer_again(&mut self, peer: &Arc<str>, now: Instant) {
+    /// Counts a failure, on both sides so that both wait longer for the next connection, and plans the next offer.
+    fn failed(&mut self, peer: &Arc<str>, offerer: bool, now: Instant) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let pause = Duration::from_secs(u64::from(remote.failures)).min(OFFER_AGAIN_MAX);
         remote.failures += 1;
-        remote.offer_again = Some(now + pause);
+        remote.offer_again = offerer.then(|| now + pause);
     }
 
     fn close(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
@@ -506,13 +512,15 @@ impl Negotiation {
             PeerChange::Ice { state: IceState::Connected | IceState::Completed } if connection.is_open() => {
                 connection.patience = None;
             }
-            PeerChange::Ice { state: IceState::Disconnected } if connection.offerer => {
-                connection.patience = Some(now + OFFERER_PATIENCE);
-                if signaling {
+            PeerChange::Ice { state: IceState::Connected } | PeerChange::Dtls { state: DtlsState::Connected } => {
+                connection.patience = Some(now + patience(connection.offerer, remote.failures));
+            }
+            PeerChange::Ice { state: IceState::Disconnected } => {
+                connection.patience = Some(now + patience(connection.offerer, remote.failures));
+                if connection.offerer && signaling {
                     self.restart_ice(peer, now);
                 }
             }
-            PeerChange::Ice { state: IceState::Disconnected } => connection.patience = Some(now + ANSWERER_PATIENCE),
             PeerChange::Ice { state: IceState::Failed } if signaling => self.give_up(peer, Closed::Failed, now),
             PeerChange::Dtls { state: DtlsState::Closed | DtlsState::Failed } => {
                 connection.patience = Some(now + CLOSED_PATIENCE);
@@ -547,4 +555,10 @@ impl Negotiation {
     fn error(&mut self, peer: &Arc<str>, error: &dyn std::fmt::Display) {
         self.note(peer, PeerChange::Error { text: error.to_string().into() });
     }
+}
+
+/// How long a side waits for the next step of a connection.
+fn patience(offerer: bool, failures: u32) -> Duration {
+    let patience = if offerer { OFFERER_PATIENCE } else { ANSWERER_PATIENCE };
+    patience + PATIENCE_GROWTH * failures.min(PATIENCE_GROWTHS_MAX)
 }
