@@ -9,6 +9,7 @@ mod dialect;
 mod http;
 pub mod net;
 mod session;
+mod stop;
 pub mod stun;
 
 use std::future::Future;
@@ -18,7 +19,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 pub use config::Config;
@@ -69,7 +70,7 @@ struct Shared {
     registry: Arc<Registry>,
     /// One for each dialect, entered by [`Server::bind`]: how many rooms it has, and members in all of them.
     counts: Mutex<Vec<Count>>,
-    stop: watch::Sender<bool>,
+    stop: Arc<stop::Stop>,
 }
 
 type Count = Box<dyn Fn() -> (usize, usize) + Send>;
@@ -82,7 +83,7 @@ impl<N: Network> Server<N> {
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
         let (mesh, stun, seed) = (config.mesh, config.stun, config.seed);
         let registry = Arc::default();
-        let shared = Shared { config, registry, counts: Mutex::default(), stop: watch::Sender::new(false) };
+        let shared = Shared { config, registry, counts: Mutex::default(), stop: Arc::default() };
         let mut server = Self { net, shared: Arc::new(shared), mesh: None, stun: None, services: Vec::new() };
         server.mesh = server.add_dialect(mesh, Mesh::new(seed)).await?;
         server.stun = server.add_stun(stun).await?;
@@ -118,7 +119,7 @@ impl<N: Network> Server<N> {
         }
         drop(alive);
         let Shared { stop, registry, config, .. } = &*self.shared;
-        let _ = stop.subscribe().wait_for(|stop| *stop).await;
+        stop.heard().await;
         registry.shut_down();
         let ended = async {
             services_ended.recv().await;
@@ -149,7 +150,7 @@ impl<N: Network> Server<N> {
     async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
         let (socket, address) = opened("stun", address, self.net.bind_udp(address), Udp::local_addr).await?;
-        self.services.push(Box::pin(stun::serve(socket, self.shared.stop.subscribe())));
+        self.services.push(Box::pin(stun::serve(socket, Arc::clone(&self.shared.stop))));
         Ok(Some(address))
     }
 }
@@ -157,7 +158,7 @@ impl<N: Network> Server<N> {
 impl Handle {
     /// Ends the server gracefully; [`Server::run`] returns when it is done. Again is as good as once.
     pub fn shutdown(&self) {
-        self.0.stop.send_replace(true);
+        self.0.stop.say();
     }
 
     /// Counts what the server holds. Costs a walk over all connections.
@@ -194,11 +195,10 @@ async fn opened<S>(
 
 /// Accepts connections for one dialect, each with a task of its own.
 async fn accept<N: Network, D: Dialect>(net: N, listener: N::Listener, dialect: Arc<D>, shared: Arc<Shared>) {
-    let mut stop = shared.stop.subscribe();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = shared.stop.heard() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -3,13 +3,14 @@
 //! Checks what stun-rs' decoder lets pass (trailing bytes, a wrong FINGERPRINT, unknown attributes) on the bytes
 //! themselves, so that garbage costs no allocation; stun-rs writes the answers.
 
+use std::sync::Arc;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use stun_rs::attributes::stun::{ErrorCode, Fingerprint, Software, UnknownAttributes, XorMappedAddress};
 use stun_rs::methods::BINDING;
 use stun_rs::{MessageClass, MessageEncoderBuilder, StunMessageBuilder, TransactionId};
-use tokio::sync::watch;
+use crate::stop::Stop;
 
 use crate::net::Udp;
 
@@ -134,12 +135,12 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// Answers datagrams until `stop` says true.
-pub(crate) async fn serve<U: Udp>(socket: U, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve<U: Udp>(socket: U, stop: Arc<Stop>) {
     let (mut datagram, mut out) = ([0; REQUEST_BYTES_MAX], [0; ANSWER_BYTES_MAX]);
     loop {
         let received = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stop.heard() => return,
             received = socket.recv_from(&mut datagram) => received,
         };
         // An error here concerns an earlier datagram's destination; it does not end the socket.
