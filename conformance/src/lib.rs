@@ -1,1 +1,27 @@
 //! A conformance suite for signaling servers, whatever their protocol.
+//!
+//! [`run`] asks a server at a [`Target`] the questions of some [`Case`]s, over any network that implements
+//! [`Dial`](dial::Dial), and returns a [`Report`]: what was found, with the transcript over all clients behind each
+//! finding. Nothing here knows the reference server: the suite has its own wire code and judges behaviour, never wording.
+
+pub mod case;
+mod cases;
+mod client;
+pub mod dial;
+mod dialect;
+mod json;
+mod runner;
+mod select;
+mod target;
+mod text;
+pub mod transcript;
+pub mod verdict;
+mod websocket;
+
+pub use case::{Case, Citation, Level};
+pub use dialect::{Dialect, UnknownDialect};
+pub use runner::{Options, run};
+pub use select::{NoSuchCase, select};
+pub use target::{BadUrl, Target, Unreachable};
+pub use transcript::Transcript;
+pub use verdict::{CaseReport, Report, Verdict};

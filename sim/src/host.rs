@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use turmoil_net::HostId;
 
 use crate::event::{MachineEvent, NodeId, What};
 use crate::socket::{self, SimListener, SimStream, SimUdp};
-use crate::world::{Machine, Shared};
+use crate::world::{Machine, Shared, panic_message};
 
 /// Finished tasks are forgotten when this many have gathered.
 const HANDLES_KEPT: usize = 64;
@@ -132,17 +133,18 @@ struct Counted<F> {
 impl<F: Future<Output = ()>> Future for Counted<F> {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.task.as_mut().poll(cx)
+        self.world.count_poll();
+        // The runtime would keep a panic to itself.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| {
+            self.world.panicked(panic_message(&*panic));
+            Poll::Ready(())
+        })
     }
 }
 
 impl<F> Drop for Counted<F> {
     fn drop(&mut self) {
         self.world.tasks.fetch_sub(1, Relaxed);
-        if std::thread::panicking() {
-            // The runtime would keep it to itself.
-            self.world.panicked.store(true, Relaxed);
-            self.world.wake.notify_one();
-        }
     }
 }

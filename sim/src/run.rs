@@ -1,6 +1,5 @@
 //! From a scenario and a seed to an outcome.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::event::Record;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
 use crate::stage;
-use crate::world::World;
+use crate::world::{World, panic_message};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -67,10 +66,5 @@ pub fn record(scenario: &Arc<Scenario>, seed: u64) -> Result<Record, Crash> {
         stage::play(world.clone(), played, seed).await;
         world.recorder().take()
     })
-    .map_err(|panic| Crash { seed, message: message(&*panic) })
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+    .map_err(|panic| Crash { seed, message: panic_message(&*panic) })
 }

@@ -1,9 +1,10 @@
 //! One simulation: a thread, a paused runtime, a network, and the loop that moves time to the next event.
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::host::Host;
 
 /// First address of the kernels. They never show: a packet bears its machine's address as soon as it leaves the kernel.
 const KERNELS: u32 = u32::from_be_bytes([240, 0, 0, 1]);
-/// Polls of the loop at one instant beyond which the simulation counts as hung.
+/// Polls of the loop and of all tasks at one instant beyond which the simulation counts as hung.
 const POLLS_AT_ONE_INSTANT_MAX: u32 = 1_000_000;
 
 /// What all hosts of a simulation share.
@@ -32,8 +33,10 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// Whether a kernel may have something to send.
     pub(crate) tcp_touched: AtomicBool,
-    /// Whether a task has panicked.
-    pub(crate) panicked: AtomicBool,
+    /// The message of a task's panic.
+    panic: Mutex<Option<String>>,
+    /// Polls of the loop and of all tasks since the loop last saw time move.
+    polls: AtomicU32,
     pub(crate) tasks: AtomicUsize,
     pub(crate) streams: AtomicUsize,
 }
@@ -41,6 +44,21 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
         self.fabric.lock().expect("nobody panics while holding the fabric")
+    }
+
+    /// Counts a poll; tasks that wake each other for ever are seen by the loop, which they never let run.
+    pub(crate) fn count_poll(&self) -> u32 {
+        let polls = self.polls.fetch_add(1, Relaxed) + 1;
+        if polls.is_multiple_of(POLLS_AT_ONE_INSTANT_MAX) {
+            self.wake.notify_one();
+        }
+        polls
+    }
+
+    /// A task has panicked: the simulation ends.
+    pub(crate) fn panicked(&self, message: String) {
+        self.panic.lock().expect("no panic while held").get_or_insert(message);
+        self.wake.notify_one();
     }
 
     /// Says that a kernel may have something to send.
@@ -105,7 +123,8 @@ impl World {
                     recorder,
                     wake: Notify::new(),
                     tcp_touched: AtomicBool::new(false),
-                    panicked: AtomicBool::new(false),
+                    panic: Mutex::default(),
+                    polls: AtomicU32::new(0),
                     tasks: AtomicUsize::new(0),
                     streams: AtomicUsize::new(0),
                 }));
@@ -124,14 +143,17 @@ impl World {
         let mut play = FuturesUnordered::from_iter([play]);
         let mut hang = pin!(sleep(limit));
         let mut timer = pin!(sleep(limit));
-        let mut polls = 0u32;
         let mut last = start;
         loop {
             let now = Instant::now();
-            polls = if now == last { polls } else { 0 };
-            last = now;
-            assert!(polls < POLLS_AT_ONE_INSTANT_MAX, "the simulation hangs at {:?}", now - start);
-            assert!(!self.0.panicked.load(Relaxed), "a task panicked at {:?}", now - start);
+            if now != last {
+                self.0.polls.store(0, Relaxed);
+                last = now;
+            }
+            assert!(self.0.polls.load(Relaxed) < POLLS_AT_ONE_INSTANT_MAX, "the simulation hangs at {:?}", now - start);
+            if let Some(message) = self.0.panic.lock().expect("no panic while held").take() {
+                panic!("a task panicked at {:?}: {message}", now - start);
+            }
             entropy::set_wall_clock(now - start);
             let tcp_touched = self.0.tcp_touched.swap(false, Relaxed);
             let next = self.0.fabric().step(now - start, tcp_touched).map(|at| start + at);
@@ -142,8 +164,7 @@ impl World {
             }
             // It counts polls rather than turns, for a `play` that wakes itself makes no turn.
             let spinning = poll_fn(|_| {
-                polls += 1;
-                if polls < POLLS_AT_ONE_INSTANT_MAX { Poll::Pending } else { Poll::Ready(()) }
+                if self.0.count_poll() < POLLS_AT_ONE_INSTANT_MAX { Poll::Pending } else { Poll::Ready(()) }
             });
             tokio::select! { biased;
                 () = spinning => {}
@@ -249,4 +270,10 @@ impl World {
         let now = self.0.recorder.now();
         sleep_until(Instant::now() + at.saturating_sub(now)).await;
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

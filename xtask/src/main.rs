@@ -1,7 +1,8 @@
 //! The command line: `cargo xtask …` in a checkout, `glare …` once installed.
 //!
-//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file.
+//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file; `conformance` adds its own.
 
+mod conformance;
 mod scenarios;
 mod serve;
 mod sim;
@@ -26,6 +27,8 @@ enum Command {
     Scenarios,
     /// Runs the reference signaling and STUN server on real sockets
     Serve(serve::Arguments),
+    /// Asks any signaling server the questions of a dialect
+    Conformance(conformance::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => sim::run(arguments),
         Command::Scenarios => scenarios::run(),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Conformance(arguments) => conformance::run(arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

@@ -88,7 +88,12 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
         Verdict::Judged(outcome) if arguments.format == Format::Json => {
             println!("{}", reports::result_json(outcome, wall, replay));
         }
-        Verdict::Judged(outcome) => anstream::print!("{}", reports::outcome(outcome, wall, replay)),
+        Verdict::Judged(outcome) => {
+            anstream::print!("{}", reports::outcome(outcome, wall, replay));
+            if arguments.check_determinism {
+                anstream::println!("Played twice: both runs have hash {}", outcome.hash);
+            }
+        }
         Verdict::Crashed(crash) => anstream::print!("{}", reports::crash(crash, &scenario.name, replay)),
         Verdict::Mismatch(runs) => anstream::print!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
     }

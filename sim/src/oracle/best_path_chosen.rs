@@ -1,7 +1,9 @@
 //! **A connection takes the best path there is: host before reflexive before relay.**
 //!
 //! What there is follows from the NATs ([`crate::reachability`]): two in one network use their own addresses, one on the internet is reached
-//! at its own, and nobody uses a relay without need. A pair that lost datagrams while it chose may have chosen without the best.
+//! at its own, and nobody uses a relay without need. A pair that lost datagrams while it chose may have chosen without the best. So may one
+//! whose NATs lie one behind the other: the inner one meets the outer one at its own address and at its NAT's, both peer-reflexive
+//! and of one priority (RFC 8445 §7.1.1).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +22,10 @@ pub(crate) struct BestPathChosen(BTreeMap<NodeId, Vec<Duration>>);
 impl Oracle for BestPathChosen {
     fn slug(&self) -> &'static str {
         "best-path-chosen"
+    }
+
+    fn watches_the_network(&self) -> bool {
+        true
     }
 
     fn observe(&mut self, event: &Event, _court: &mut Court<'_>) {
@@ -42,7 +48,7 @@ impl Oracle for BestPathChosen {
                 let Some(call) = call.filter(|call| call.is_open() && !self.has_lost(call, [here, there])) else {
                     continue;
                 };
-                if let Some(wrong) = worse(call, there, best, court) {
+                if let Some(wrong) = worse(call, here, there, best, court) {
                     let (name, other) = (court.name(here.node), court.name(there.node));
                     found.push(([here.node, there.node], format!("{name} reaches {other} {wrong}")));
                 }
@@ -64,13 +70,22 @@ impl BestPathChosen {
 }
 
 /// What is wrong with how one side reaches the other.
-fn worse(call: &Call, there: &Stay, best: reachability::CandidateKind, court: &Court<'_>) -> Option<String> {
+fn worse(
+    call: &Call,
+    here: &Stay,
+    there: &Stay,
+    best: reachability::CandidateKind,
+    court: &Court<'_>,
+) -> Option<String> {
     let (local, remote, _) = call.selected?;
-    let own = court.scenario.actors[court.actor(there.node)?].address;
+    let actor = |stay: &Stay| court.actor(stay.node).map(|actor| &court.scenario.actors[actor]);
+    let (here, there) = (actor(here)?, actor(there)?);
+    let own = there.address;
+    let is_near = there.network.is_none() || there.network == here.network;
     if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
         return Some("through a relay, which it need not".to_owned());
     }
-    if best == reachability::CandidateKind::Host && *remote.address.ip() != own {
+    if best == reachability::CandidateKind::Host && is_near && *remote.address.ip() != own {
         let address = remote.address;
         return Some(format!("at {address}, an address of a NAT, although its own address {own} can be reached"));
     }

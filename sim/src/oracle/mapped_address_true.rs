@@ -26,6 +26,10 @@ impl Oracle for MappedAddressTrue {
         "mapped-address-true"
     }
 
+    fn watches_the_network(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         match (&event.what, court.record.nodes[usize::from(event.node.0)].kind) {
             (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {

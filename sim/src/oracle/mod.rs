@@ -67,6 +67,11 @@ pub(crate) trait Oracle {
     /// Its slug, which never changes meaning.
     fn slug(&self) -> &'static str;
 
+    /// Whether it sees packets and NATs too: they are most of a record, and few oracles look at them.
+    fn watches_the_network(&self) -> bool {
+        false
+    }
+
     /// Sees an event.
     fn observe(&mut self, event: &Event, court: &mut Court<'_>);
 
@@ -201,7 +206,7 @@ pub(crate) fn called(kind: SignalKind) -> &'static str {
     }
 }
 
-/// All oracles, in the order of the catalogue; the probes come last, for they look at what was hit.
+/// All oracles, in the order of the catalogue.
 fn bench() -> Vec<Box<dyn Oracle>> {
     vec![
         Box::new(no_cross_room_leak::NoCrossRoomLeak),
@@ -230,7 +235,10 @@ fn bench() -> Vec<Box<dyn Oracle>> {
 
 /// Has all oracles judge a record.
 pub fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+    // Those who watch the network sit in front.
     let mut bench = bench();
+    bench.sort_by_key(|oracle| !oracle.watches_the_network());
+    let in_front = bench.partition_point(|oracle| oracle.watches_the_network());
     let mut court = Court {
         scenario,
         record,
@@ -244,7 +252,9 @@ pub fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
     for (index, event) in record.events.iter().enumerate() {
         (court.event, court.now) = (Some(index), At { index, time: event.at });
         let settles = event.what == What::TearDown;
-        for oracle in &mut bench {
+        let network = matches!(event.what, What::Packet(_) | What::Nat(_));
+        let seated = if network { in_front } else { bench.len() };
+        for oracle in &mut bench[..seated] {
             court.oracle = oracle.slug();
             if settles {
                 court.event = None;

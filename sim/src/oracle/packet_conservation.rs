@@ -20,6 +20,10 @@ impl Oracle for PacketConservation {
         "packet-conservation"
     }
 
+    fn watches_the_network(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         match &event.what {
             What::Packet(PacketEvent::Sent(view)) => {

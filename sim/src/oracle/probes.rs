@@ -26,6 +26,10 @@ impl Oracle for ProbeWatch {
         "expected-probes"
     }
 
+    fn watches_the_network(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         self.is_over |= event.what == What::TearDown;
         if self.is_over {

@@ -9,8 +9,8 @@ use scenarios::{
     Action, Actor, ActorIndex, Expect, Link, Machine, NatBehavior, Network, NetworkIndex, Scenario, ServerSetup, Step,
 };
 use sim::event::{
-    CandidateKind, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent, Record, Signaling,
-    What,
+    CandidateKind, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent, Record,
+    Signaling, What,
 };
 
 /// The server's address.
@@ -120,7 +120,6 @@ impl Build {
 /// A packet at the place where it was sent, or where it arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    pub(crate) at: Duration,
     pub(crate) sent: bool,
     pub(crate) view: PacketView,
 }
@@ -201,9 +200,9 @@ impl Played {
     /// Whether both ends of a pair have an open channel at the end.
     pub(crate) fn connected(&self, a: ActorIndex, b: ActorIndex) -> bool {
         [(a, b), (b, a)].iter().all(|pair| {
-            self.views.get(pair).is_some_and(|view| {
-                view.open && matches!(view.ice, Some(IceState::Connected | IceState::Completed))
-            })
+            self.views
+                .get(pair)
+                .is_some_and(|view| view.open && matches!(view.ice, Some(IceState::Connected | IceState::Completed)))
         })
     }
 
@@ -226,8 +225,8 @@ impl Played {
     /// All packets that machines sent and that machines received.
     pub(crate) fn packets(&self) -> impl Iterator<Item = Seen> {
         self.record.events.iter().filter_map(|event| match event.what {
-            What::Packet(PacketEvent::Sent(view)) => Some(Seen { at: event.at, sent: true, view }),
-            What::Packet(PacketEvent::Delivered(view)) => Some(Seen { at: event.at, sent: false, view }),
+            What::Packet(PacketEvent::Sent(view)) => Some(Seen { sent: true, view }),
+            What::Packet(PacketEvent::Delivered(view)) => Some(Seen { sent: false, view }),
             _ => None,
         })
     }

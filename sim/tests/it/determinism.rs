@@ -1,0 +1,124 @@
+//! Same seed, same hash: in one process, on many threads, in another process.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
+use scenarios::{Action, FilterState, Link, Machine, NatBehavior, NatReboot, PortAllocation, Scenario};
+use sim::hash::event_hash;
+
+use crate::build::{link, scenario};
+use crate::nat;
+
+/// Set in the process that a test starts of itself: the seed whose hash it prints.
+const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_SEED";
+
+#[test]
+fn one_seed_has_one_hash_and_another_seed_another() {
+    let scenario = eventful();
+    let once = [1, 2, 3, 4].map(|seed| hash(&scenario, seed));
+    let twice = [4, 3, 2, 1].map(|seed| hash(&scenario, seed));
+    assert_eq!(once.iter().collect::<Vec<_>>(), twice.iter().rev().collect::<Vec<_>>());
+    for (place, one) in once.iter().enumerate() {
+        assert!(!once[..place].contains(one), "{once:?}");
+    }
+}
+
+#[test]
+fn a_hash_is_the_same_on_four_threads_at_once() {
+    let scenario = eventful();
+    let alone = hash(&scenario, 7);
+    let together = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| hash(&scenario, 7))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert_eq!(together, vec![alone; 4]);
+}
+
+#[test]
+fn a_hash_is_the_same_in_another_process() {
+    if let Ok(seed) = std::env::var(CHILD) {
+        println!("hash={}", hash(&eventful(), seed.parse().expect("the parent sends a seed")));
+        return;
+    }
+    let here = [8, 9].map(|seed| hash(&eventful(), seed));
+    let there = [8, 9].map(|seed: u64| {
+        let child = Command::new(std::env::current_exe().expect("a test has a binary"))
+            .args(["--exact", "determinism::a_hash_is_the_same_in_another_process", "--nocapture"])
+            .env(CHILD, seed.to_string())
+            .output()
+            .expect("a test binary can be started");
+        let text = String::from_utf8_lossy(&child.stdout).into_owned();
+        let (_, rest) = text.split_once("hash=").unwrap_or_else(|| panic!("no hash in {text}"));
+        rest.split_whitespace().next().unwrap_or_default().to_owned()
+    });
+    assert_eq!(here, there);
+}
+
+/// The server's tasks all wait for the shutdown, and a client starts at the same instant: the order in which they wake shows.
+#[test]
+fn a_graceful_shutdown_wakes_tasks_in_the_same_order_each_time() {
+    let mut build = scenario(12).peer(None).at(8, Action::Shutdown).at(8, Action::Join(0));
+    (build.0.actors[0].joins, build.0.actors[0].webrtc) = (None, false);
+    let scenario = build.done();
+    let first = hash(&scenario, 1);
+    for run in 0..50 {
+        assert_eq!(hash(&scenario, 1), first, "run {run}");
+    }
+}
+
+/// It hashes what is there, all of it.
+#[test]
+fn whatever_differs_in_a_record_differs_in_its_hash() {
+    let record = sim::run::record(&eventful(), 1).expect("no crash");
+    let hash = event_hash(&record);
+    for place in (0..record.events.len()).step_by(97) {
+        let mut other = record.clone();
+        other.events[place].at += Duration::from_nanos(1);
+        assert_ne!(event_hash(&other), hash, "the time of event {place}");
+        let mut other = record.clone();
+        other.events.remove(place);
+        assert_ne!(event_hash(&other), hash, "without event {place}");
+    }
+    let mut other = record.clone();
+    other.nodes[1].name = "somebody else".into();
+    assert_ne!(event_hash(&other), hash, "a name");
+}
+
+fn hash(scenario: &Arc<Scenario>, seed: u64) -> String {
+    event_hash(&sim::run::record(scenario, seed).expect("no crash")).to_string()
+}
+
+/// Everything that draws randomness: loss, jitter, duplication, re-ordering, random ports, DTLS, ids, and all faults.
+fn eventful() -> Arc<Scenario> {
+    let random = |mapping, filtering| NatBehavior {
+        port_allocation: PortAllocation::Random,
+        ..nat::behavior(mapping, filtering, FilterState::PerEndpoint)
+    };
+    let mut build = scenario(30)
+        .home(random(EndpointIndependent, AddressAndPortDependent))
+        .home(random(AddressDependent, AddressDependent))
+        .home(random(AddressAndPortDependent, EndpointIndependent))
+        .peer(0)
+        .peer(1)
+        .peer(2)
+        .peer(None)
+        .at(3, Action::Say(0, "to all".to_owned()))
+        .at(4, Action::NatReboot(0, NatReboot { resets_tcp: true, new_address: Some([198, 51, 100, 77].into()) }))
+        .at(6, Action::Drop(1))
+        .at(8, Action::IceRestart(1, 2))
+        .at(10, Action::PowerLoss(Machine::Actor(2)))
+        .at(12, Action::Boot(Machine::Actor(2)))
+        .at(14, Action::Partition { from: vec![Machine::Actor(3)], to: vec![Machine::Server], one_way: false })
+        .at(17, Action::Heal)
+        .at(18, Action::PowerLoss(Machine::Server))
+        .at(20, Action::Boot(Machine::Server))
+        .at(24, Action::Hangup(0, 3));
+    build.0.server.heartbeat = Duration::from_secs(3);
+    for actor in &mut build.0.actors {
+        let (loss_ppm, duplicate_ppm, reorder_ppm) = (20_000, 20_000, 20_000);
+        actor.link = Link { jitter: Duration::from_millis(9), loss_ppm, duplicate_ppm, reorder_ppm, ..link(9) };
+    }
+    build.done()
+}

@@ -1,0 +1,110 @@
+//! The report for programs: one JSON object.
+
+use serde::Serialize;
+
+use crate::transcript::{Transcript, What};
+use crate::verdict::{CaseReport, Report, Verdict};
+
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    url: &'a str,
+    dialect: &'a str,
+    passed: bool,
+    round_trip_ms: f64,
+    patience_ms: f64,
+    took_ms: f64,
+    cases: Vec<JsonCase<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonCase<'a> {
+    slug: &'a str,
+    level: String,
+    asks: &'a str,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    /// Index into the transcript.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    remarks: &'a [String],
+    citations: Vec<JsonCitation<'a>>,
+    took_ms: f64,
+    /// Of a case that did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript: Option<Vec<JsonLine<'a>>>,
+}
+
+#[derive(Serialize)]
+struct JsonCitation<'a> {
+    section: &'a str,
+    url: &'a str,
+    quote: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    at_ms: f64,
+    client: &'a str,
+    what: &'static str,
+    text: &'a str,
+    /// Of the whole text, which may be cut.
+    bytes: usize,
+}
+
+impl Report {
+    /// The report as one line of JSON; a case that did not pass has its transcript.
+    pub fn json(&self) -> String {
+        let report = JsonReport {
+            url: &self.url,
+            dialect: self.dialect,
+            passed: self.passed(),
+            round_trip_ms: self.round_trip.as_secs_f64() * 1e3,
+            patience_ms: self.patience.as_secs_f64() * 1e3,
+            took_ms: self.took.as_secs_f64() * 1e3,
+            cases: self.cases.iter().map(case).collect(),
+        };
+        serde_json::to_string(&report).expect("keys are strings and no number is infinite")
+    }
+}
+
+fn case(report: &CaseReport) -> JsonCase<'_> {
+    let (verdict, why, line) = match &report.verdict {
+        Verdict::Pass => ("pass", None, None),
+        Verdict::Fail { why, line } => ("fail", Some(why.as_str()), *line),
+        Verdict::NotTested { why } => ("not-tested", Some(why.as_str()), None),
+        Verdict::HarnessError { why } => ("harness-error", Some(why.as_str()), None),
+    };
+    let citations = report.case.citations.iter();
+    JsonCase {
+        slug: report.case.slug,
+        level: report.case.level.to_string(),
+        asks: report.case.asks,
+        verdict,
+        why,
+        line,
+        remarks: &report.remarks,
+        citations: citations
+            .map(|citation| JsonCitation { section: citation.section, url: citation.url, quote: citation.quote })
+            .collect(),
+        took_ms: report.took.as_secs_f64() * 1e3,
+        transcript: (report.verdict != Verdict::Pass).then(|| lines(&report.transcript)),
+    }
+}
+
+fn lines(transcript: &Transcript) -> Vec<JsonLine<'_>> {
+    let lines = transcript.lines.iter();
+    lines
+        .map(|line| JsonLine {
+            at_ms: line.at.as_secs_f64() * 1e3,
+            client: transcript.clients.get(line.client).map_or("?", String::as_str),
+            what: match line.what {
+                What::Sends => "sends",
+                What::Hears => "hears",
+                What::Note => "note",
+            },
+            text: &line.text,
+            bytes: line.bytes,
+        })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Runs cases: first whether the server is there, then what others need, then side by side what can be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::case::{Case, Cx, Env, Stop};
+use crate::client::Peer;
+use crate::dial::Dial;
+use crate::dialect::{Dialect, mesh};
+use crate::target::{Target, Unreachable, human};
+use crate::transcript::{Log, Transcript};
+use crate::verdict::{CaseReport, Report, Verdict};
+
+/// How long the first connection may take, and the first answer.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// Patience is this many round trips …
+const PATIENCE_ROUND_TRIPS: u32 = 20;
+/// … but not less, or a busy machine fails a correct server …
+const PATIENCE_MIN: Duration = Duration::from_secs(3);
+/// … nor more, or a dead one takes for ever.
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// A case in which something arrives all the time ends nevertheless, after this many times the patience.
+const CASE_PATIENCES: u32 = 6;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time for the whole run: 60 s. What it does not reach is not tested.
+    pub deadline: Duration,
+    /// Cases at the same time: 8.
+    pub jobs: usize,
+    /// Makes room names unlike those of other runs: give each run its own.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(60), jobs: 8, seed: 0 }
+    }
+}
+
+/// Asks a server the questions of some cases; they should be complete with what they need, as
+/// [`select`](crate::select()) returns them. Must be called inside a tokio runtime with time and I/O.
+///
+/// # Errors
+/// No WebSocket can be opened.
+pub async fn run(
+    dial: impl Dial,
+    target: &Target,
+    dialect: Dialect,
+    cases: &[&'static Case],
+    options: &Options,
+) -> Result<Report, Unreachable> {
+    let start = Instant::now();
+    let mut env = Env {
+        dial: Arc::new(dial),
+        target: target.clone(),
+        patience: FIRST_PATIENCE,
+        seed: options.seed,
+        fresh: AtomicUsize::new(0),
+    };
+    let (probed, round_trip) = reach(env).await?;
+    env = probed;
+    env.patience = (round_trip * PATIENCE_ROUND_TRIPS).clamp(PATIENCE_MIN, PATIENCE_MAX);
+    let patience = env.patience;
+    let mut run =
+        Run { env: Arc::new(env), deadline: start + options.deadline, reports: BTreeMap::new(), dead_since: None };
+    let mut depths: BTreeMap<usize, Vec<&'static Case>> = BTreeMap::new();
+    for case in cases.iter().filter(|case| !case.alone) {
+        depths.entry(depth(case, cases)).or_default().push(case);
+    }
+    for wave in depths.into_values() {
+        run.side_by_side(&wave, options.jobs).await;
+    }
+    // One at a time: when the server is dead afterwards, we know of what.
+    for case in cases.iter().filter(|case| case.alone) {
+        run.side_by_side(&[case], 1).await;
+    }
+    let reports = cases.iter().filter_map(|case| run.reports.remove(case.slug)).collect();
+    Ok(Report {
+        url: target.url().to_owned(),
+        dialect: dialect.name(),
+        round_trip,
+        patience,
+        took: start.elapsed(),
+        cases: reports,
+    })
+}
+
+/// How many cases must come before this one, one after the other.
+fn depth(case: &Case, cases: &[&'static Case]) -> usize {
+    let needed = cases.iter().filter(|other| case.needs.contains(&other.slug));
+    needed.map(|other| 1 + depth(other, cases)).max().unwrap_or_default()
+}
+
+/// Opens a WebSocket and measures the time to the answer of a join: at most [`FIRST_PATIENCE`], as if it came then.
+async fn reach(env: Env) -> Result<(Env, Duration), Unreachable> {
+    let env = Arc::new(env);
+    let log = Log::new();
+    let start = Instant::now();
+    let connected = Peer::connect(&env, &log, "probe").await;
+    let unreachable = |why| Unreachable { url: env.target.url().to_owned(), tried: vec![why] };
+    let mut probe = connected.map_err(unreachable)?;
+    let handshake = start.elapsed();
+    let start = Instant::now();
+    probe.send(mesh::join(&Cx { env: Arc::clone(&env), log }.room(), None));
+    // Whatever comes counts; what it is, the cases ask.
+    let answer = timeout(FIRST_PATIENCE / 2, probe.until("anything", |_| true)).await;
+    let round_trip = match answer {
+        Ok(Ok(_)) => start.elapsed().max(handshake),
+        _ => handshake,
+    };
+    drop(probe);
+    let Ok(env) = Arc::try_unwrap(env) else { unreachable!("the probe has dropped its share") };
+    Ok((env, round_trip))
+}
+
+struct Run {
+    env: Arc<Env>,
+    deadline: Instant,
+    reports: BTreeMap<&'static str, CaseReport>,
+    /// The case after which the server no longer answered.
+    dead_since: Option<&'static str>,
+}
+
+impl Run {
+    async fn side_by_side(&mut self, wave: &[&'static Case], jobs: usize) {
+        let mut waiting = wave.iter().copied();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < jobs.max(1) {
+                let Some(case) = waiting.next() else { break };
+                match self.not_tested(case).await {
+                    Some(why) => self.enter(case, Verdict::NotTested { why }),
+                    None => {
+                        running.spawn(run_case(Arc::clone(&self.env), case, self.deadline));
+                    }
+                }
+            }
+            match running.join_next().await {
+                None => return,
+                Some(Err(error)) => unreachable!("a case's panic is caught inside: {error}"),
+                Some(Ok((report, alive))) => {
+                    if !alive && self.dead_since.is_none() {
+                        self.dead_since = Some(report.case.slug);
+                    }
+                    self.reports.insert(report.case.slug, report);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, case: &'static Case, verdict: Verdict) {
+        let (remarks, took, transcript) = (Vec::new(), Duration::ZERO, Transcript::default());
+        self.reports.insert(case.slug, CaseReport { case, verdict, remarks, took, transcript });
+    }
+
+    /// Why a case cannot be asked now.
+    async fn not_tested(&mut self, case: &Case) -> Option<String> {
+        let failed = case
+            .needs
+            .iter()
+            .find(|slug| self.reports.get(*slug).is_some_and(|report| report.verdict != Verdict::Pass));
+        if let Some(slug) = failed {
+            return Some(format!("needs {slug}, which did not pass"));
+        }
+        if Instant::now() >= self.deadline {
+            return Some("the time for the whole run was over".to_owned());
+        }
+        if let Some(killer) = self.dead_since {
+            // Somebody may have started it again.
+            let log = Log::new();
+            match is_alive(&Cx { env: Arc::clone(&self.env), log }, self.deadline).await {
+                Ok(()) => self.dead_since = None,
+                Err(_) => return Some(format!("the server does not answer since {killer}")),
+            }
+        }
+        None
+    }
+}
+
+/// Runs one case and looks whether the server is alive afterwards.
+async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (CaseReport, bool) {
+    let start = Instant::now();
+    let log = Log::new();
+    let limit = (start + env.patience * CASE_PATIENCES).min(deadline);
+    // In a task of its own, which catches a panic; in a set, which ends it when its time is over.
+    let mut task = JoinSet::new();
+    let mut cx = Cx { env: Arc::clone(&env), log: log.clone() };
+    task.spawn(async move { (case.run)(&mut cx).await });
+    let verdict = match timeout(limit - start, task.join_next()).await {
+        Ok(Some(Ok(Ok(())))) => Verdict::Pass,
+        Ok(Some(Ok(Err(Stop::Fail { why, line })))) => Verdict::Fail { why, line },
+        Ok(Some(Ok(Err(Stop::Setup(why))))) => Verdict::NotTested { why },
+        Ok(Some(Err(panic))) => Verdict::HarnessError { why: format!("the case panicked: {panic}") },
+        Ok(None) => unreachable!("one task was spawned"),
+        Err(_) if Instant::now() >= deadline => {
+            Verdict::NotTested { why: "the time for the whole run was over".to_owned() }
+        }
+        Err(_) => {
+            let why = format!(
+                "something arrived all the time, and the case did not come to its end within {}",
+                human(limit - start)
+            );
+            Verdict::Fail { why, line: None }
+        }
+    };
+    drop(task);
+    // A case on whose join the server fails says so itself.
+    let alive = match &verdict {
+        Verdict::Fail { .. } | Verdict::NotTested { .. } if case.needs.is_empty() => Ok(()),
+        _ => is_alive(&Cx { env, log: log.clone() }, deadline).await,
+    };
+    let (transcript, mut remarks) = log.snapshot();
+    let verdict = match (verdict, &alive) {
+        (Verdict::Pass, Err(why)) => {
+            Verdict::Fail { why: format!("afterwards the server is dead to a fresh client: {why}"), line: None }
+        }
+        (verdict, Err(why)) => {
+            remarks.push(format!("afterwards the server is dead to a fresh client: {why}"));
+            verdict
+        }
+        (verdict, Ok(())) => verdict,
+    };
+    (CaseReport { case, verdict, remarks, took: start.elapsed(), transcript }, alive.is_ok())
+}
+
+/// A fresh client can join a fresh room.
+async fn is_alive(cx: &Cx, deadline: Instant) -> Result<(), String> {
+    let joins = async {
+        match cx.join("alive?", &cx.room()).await {
+            Ok(_) => Ok(()),
+            Err(Stop::Setup(why) | Stop::Fail { why, .. }) => Err(why),
+        }
+    };
+    // A little past the deadline, so that the last case is judged fairly.
+    let limit = (deadline + Duration::from_secs(1)).saturating_duration_since(Instant::now());
+    timeout(limit, joins).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+}

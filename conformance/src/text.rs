@@ -1,0 +1,146 @@
+//! The report for people. Colours are always written; the stream that it goes to takes them out where nobody sees them.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::target::human;
+use crate::transcript::{Line, Transcript, What, cut};
+use crate::verdict::{CaseReport, Report, Verdict};
+
+const PASS: Style = AnsiColor::Green.on_default().bold();
+const FAIL: Style = AnsiColor::Red.on_default().bold();
+const ODD: Style = AnsiColor::Yellow.on_default().bold();
+const HEADING: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// How much of a message is shown.
+const MESSAGE_CHARS_MAX: usize = 220;
+/// How many lines are shown before the one that shows the failure, and after it.
+const LINES_BEFORE: usize = 24;
+const LINES_AFTER: usize = 3;
+
+impl Report {
+    /// The report: verdict, cases, and each failure with its transcript. `again` is the command that `--case SLUG` is
+    /// added to for asking one case again.
+    pub fn text(&self, again: &str) -> String {
+        let mut out = String::new();
+        self.write(&mut out, again).expect("a string takes all that is written");
+        out
+    }
+
+    fn write(&self, out: &mut String, again: &str) -> fmt::Result {
+        let count = |wanted: fn(&Verdict) -> bool| self.cases.iter().filter(|case| wanted(&case.verdict)).count();
+        let failed = count(|verdict| matches!(verdict, Verdict::Fail { .. }));
+        let not_tested = count(|verdict| matches!(verdict, Verdict::NotTested { .. }));
+        let broken = count(|verdict| matches!(verdict, Verdict::HarnessError { .. }));
+        let all = self.cases.len();
+        let url = &self.url;
+        if self.passed() {
+            writeln!(
+                out,
+                "{PASS}PASS{PASS:#}  {HEADING}{url}{HEADING:#}: {}",
+                plural(all, "case passes", "cases pass")
+            )?;
+        } else {
+            write!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{url}{HEADING:#}: {failed} of {all} cases fail")?;
+            if not_tested > 0 {
+                write!(out, ", {not_tested} not tested")?;
+            }
+            if broken > 0 {
+                write!(out, ", {}", plural(broken, "harness error", "harness errors"))?;
+            }
+            writeln!(out)?;
+        }
+        let (round_trip, patience, took) = (human(self.round_trip), human(self.patience), human(self.took));
+        writeln!(
+            out,
+            "{FAINT}dialect {} · round trip {round_trip}, so each message is waited for {patience} · {took}{FAINT:#}\n",
+            self.dialect
+        )?;
+        let width = self.cases.iter().map(|case| case.case.slug.len()).max().unwrap_or_default();
+        for case in &self.cases {
+            let (style, verdict) = word(&case.verdict);
+            let (slug, level, asks) = (case.case.slug, case.case.level, case.case.asks);
+            writeln!(out, "  {style}{verdict:<10}{style:#}  {slug:<width$}  {FAINT}{level:<8}{FAINT:#}  {asks}")?;
+            if case.verdict == Verdict::Pass {
+                case.remarks.iter().try_for_each(|remark| {
+                    writeln!(out, "  {:<10}  {:<width$}  {FAINT}{:<8}  · {remark}{FAINT:#}", "", "", "")
+                })?;
+            }
+        }
+        for case in self.cases.iter().filter(|case| case.verdict != Verdict::Pass) {
+            failure(out, case, again)?;
+        }
+        Ok(())
+    }
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+fn word(verdict: &Verdict) -> (Style, &'static str) {
+    match verdict {
+        Verdict::Pass => (PASS, "pass"),
+        Verdict::Fail { .. } => (FAIL, "FAIL"),
+        Verdict::NotTested { .. } => (ODD, "not tested"),
+        Verdict::HarnessError { .. } => (ODD, "harness"),
+    }
+}
+
+fn failure(out: &mut String, report: &CaseReport, again: &str) -> fmt::Result {
+    let (why, line) = match &report.verdict {
+        Verdict::Pass => return Ok(()),
+        Verdict::Fail { why, line } => (why, *line),
+        Verdict::NotTested { why } | Verdict::HarnessError { why } => (why, None),
+    };
+    let (style, verdict) = word(&report.verdict);
+    writeln!(out, "\n{style}{verdict}{style:#}  {HEADING}{}{HEADING:#}: {why}", report.case.slug)?;
+    // Not asked at all: the case that it needs says more.
+    if report.transcript.lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {HEADING}asked{HEADING:#}  {}", report.case.asks)?;
+    for citation in report.case.citations {
+        writeln!(out, "  {HEADING}says{HEADING:#}   {}: \"{}\"", citation.section, citation.quote)?;
+        writeln!(out, "         {FAINT}{}{FAINT:#}", citation.url)?;
+    }
+    for remark in &report.remarks {
+        writeln!(out, "  {HEADING}also{HEADING:#}   {remark}")?;
+    }
+    transcript(out, &report.transcript, line)?;
+    writeln!(out, "  {HEADING}again{HEADING:#}  {again} --case {}", report.case.slug)
+}
+
+/// The lines around the one that shows the failure; without one, the last.
+fn transcript(out: &mut String, transcript: &Transcript, shows: Option<usize>) -> fmt::Result {
+    let all = transcript.lines.len();
+    let to = shows.map_or(all, |line| (line + 1 + LINES_AFTER).min(all));
+    let from = to.saturating_sub(LINES_BEFORE + LINES_AFTER);
+    if from > 0 {
+        writeln!(out, "  {FAINT}{:>10}  … {}{FAINT:#}", "", plural(from, "earlier line", "earlier lines"))?;
+    }
+    let width = transcript.clients.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    for (index, Line { at, client, what, text, bytes }) in transcript.lines.iter().enumerate().take(to).skip(from) {
+        let name = transcript.clients.get(*client).map_or("?", String::as_str);
+        let here = shows == Some(index);
+        let (style, mark) = if here { (FAIL, '!') } else { (Style::new(), ' ') };
+        let arrow = match what {
+            What::Sends => '→',
+            What::Hears => '←',
+            What::Note => '·',
+        };
+        let (ms, shown) = (at.as_secs_f64() * 1e3, cut(text, MESSAGE_CHARS_MAX));
+        let more = if shown.len() < *bytes { format!("… ({bytes} bytes)") } else { String::new() };
+        writeln!(
+            out,
+            " {FAIL}{mark}{FAIL:#}{FAINT}{ms:>9.1} ms{FAINT:#}  {name:<width$} {style}{arrow} {shown}{more}{style:#}"
+        )?;
+    }
+    let rest = all - to + transcript.omitted;
+    if rest > 0 {
+        writeln!(out, "  {FAINT}{:>10}  … {}{FAINT:#}", "", plural(rest, "later line", "later lines"))?;
+    }
+    Ok(())
+}

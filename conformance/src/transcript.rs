@@ -1,0 +1,112 @@
+//! Who sent and heard what in a case, over all its clients, with times: the evidence of a finding.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A text longer than this is cut when it is recorded.
+const TEXT_CHARS_MAX: usize = 1_000;
+/// What comes beyond this many lines is only counted: a server that floods must not fill our memory.
+const LINES_MAX: usize = 2_000;
+
+/// What happened in one case, in the order it happened.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    /// The clients' names, in the order they connected.
+    pub clients: Vec<String>,
+    /// What they did and met.
+    pub lines: Vec<Line>,
+    /// Lines that were left out because there were too many.
+    pub omitted: usize,
+}
+
+/// One thing that happened to one client.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Time since the case began.
+    pub at: Duration,
+    /// Index into [`Transcript::clients`].
+    pub client: usize,
+    /// What kind of thing it is.
+    pub what: What,
+    /// A message as it is on the wire, or a description in words; cut after 1,000 characters.
+    pub text: String,
+    /// Length in bytes of the whole text.
+    pub bytes: usize,
+}
+
+/// Kinds of [`Line`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The client sent a text message.
+    Sends,
+    /// The client received a text message.
+    Hears,
+    /// Anything else: opened, closed, control frames, broken frames.
+    Note,
+}
+
+/// A transcript in the making, shared by the clients of a case.
+#[derive(Clone)]
+pub(crate) struct Log {
+    start: Instant,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    transcript: Transcript,
+    remarks: Vec<String>,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), inner: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it holds the log")
+    }
+
+    /// Enters a client and returns its index.
+    pub(crate) fn client(&self, name: &str) -> usize {
+        let clients = &mut self.lock().transcript.clients;
+        clients.push(name.to_owned());
+        clients.len() - 1
+    }
+
+    /// Adds a line and returns its index.
+    pub(crate) fn push(&self, client: usize, what: What, text: &str) -> usize {
+        let at = self.start.elapsed();
+        let transcript = &mut self.lock().transcript;
+        if transcript.lines.len() >= LINES_MAX {
+            transcript.omitted += 1;
+        } else {
+            transcript.lines.push(Line {
+                at,
+                client,
+                what,
+                text: cut(text, TEXT_CHARS_MAX).to_owned(),
+                bytes: text.len(),
+            });
+        }
+        transcript.lines.len() + transcript.omitted - 1
+    }
+
+    /// Something worth telling that is no failure.
+    pub(crate) fn remark(&self, remark: String) {
+        self.lock().remarks.push(remark);
+    }
+
+    /// What is there by now.
+    pub(crate) fn snapshot(&self) -> (Transcript, Vec<String>) {
+        let inner = self.lock();
+        (inner.transcript.clone(), inner.remarks.clone())
+    }
+}
+
+/// The beginning of a text.
+pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
+}

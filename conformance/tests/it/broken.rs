@@ -1,0 +1,126 @@
+//! Each defect is found by the case that should find it, and told so that its author understands.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use conformance::{Report, Verdict};
+
+use crate::mini::{self, Behaviour, Defect};
+use crate::{ask, text};
+
+/// The whole suite against a server with one defect.
+async fn report(defect: Defect) -> Report {
+    let behaviour = Behaviour { defect: Some(defect), latency: Duration::ZERO };
+    ask(mini::start(behaviour).await, &[]).await.expect("it is there")
+}
+
+/// Exactly these cases fail, and the text of the first says this.
+async fn finds(defect: Defect, cases: &[&str], says: &str) -> Report {
+    let report = report(defect).await;
+    let text = text(&report);
+    let failed: BTreeSet<_> =
+        report.cases.iter().filter(|case| case.verdict != Verdict::Pass).map(|case| case.case.slug).collect();
+    assert_eq!(failed, cases.iter().copied().collect(), "{defect:?}\n{text}");
+    assert!(text.contains(&format!("FAIL  {}: {says}", cases[0])), "{defect:?}: {says:?} is not in\n{text}");
+    report
+}
+
+macro_rules! killed {
+    ($($name:ident: $defect:ident => [$($case:literal),+], $says:literal;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            finds(Defect::$defect, &[$($case),+], $says).await;
+        }
+    )+};
+}
+
+killed! {
+    echo_to_sender: EchoToSender => ["mesh/broadcast-minus-self", "mesh/unicast"], "ana heard her own signal";
+    from_taken_from_client: FromTakenFromClient => ["sec/from-spoof"], "cleo hears a signal of eve";
+    foreign_leave_believed: ForeignLeaveBelieved => ["sec/foreign-leave"], "ben heard that ana left, when somebody else said so";
+    targeted_message_to_all: TargetedMessageToAll =>
+        ["mesh/unicast", "sec/cross-room-send", "sec/proto-key", "msg/wrong-type"], "ben heard a signal that was for cleo alone";
+    mute_after_bad_json: MuteAfterBadJson =>
+        ["msg/not-json", "msg/null"], "after ana's message (an empty text): ben did not hear what ana says next within 3.0 s";
+    payload_reserialised: PayloadReserialised =>
+        ["msg/payload-byte-exact"], "order of keys does not survive: ana sent {\"z\":1,\"a\":2,\"10\":3,\"9\":4}, ben heard {";
+    left_told_twice: LeftToldTwice =>
+        ["room/leave-once", "room/abrupt-leave"], "ana heard that cleo left 2 times";
+    ghost_after_abrupt_close: GhostAfterAbruptClose =>
+        ["room/abrupt-leave"], "ana did not hear that cleo, who lost her connection, left within 3.0 s";
+    room_ids_folded: RoomIdsFolded => ["room/id-case"], "a room id spelt otherwise";
+    room_ids_cut: RoomIdsCut => ["room/id-limits"], "eve joined with 65 code points";
+    signals_into_foreign_rooms: SignalsIntoForeignRooms =>
+        ["sec/cross-room-send", "sec/post-leave-send"], "ana heard a signal from outside of the room";
+    candidate_before_offer_dropped: CandidateBeforeOfferDropped =>
+        ["mesh/early-candidate"], "ben heard ana's offer out of turn";
+    reordered_sends: ReorderedSends => ["mesh/fifo"], "ben heard ana's signal 1 where 0 is due";
+    join_twice_is_two_members: JoinTwiceIsTwoMembers => ["room/double-join"], "cleo is told of";
+    binary_obeyed: BinaryObeyed =>
+        ["msg/binary"], "ben hears a signal that ana's message made: a signal in a binary frame";
+    no_limit: NoLimit => ["ws/oversize"], "ben hears a signal of 2 MiB; the dialect's limit is 256 KiB";
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_roster_with_oneself_fails_at_once_and_the_rest_is_not_tested() {
+    let report = report(Defect::RosterWithOneself).await;
+    let ack = report.case("room/join-ack").expect("it ran");
+    assert!(matches!(&ack.verdict, Verdict::Fail { why, line: Some(_) } if why.contains("`peers` is not empty")));
+    let others: Vec<_> = report.cases.iter().filter(|case| case.case.slug != "room/join-ack").collect();
+    assert!(others.iter().all(|case| matches!(&case.verdict, Verdict::NotTested { why } if why.starts_with("needs "))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_delivers_nothing_is_told_so_once() {
+    let report = report(Defect::SignalsNowhere).await;
+    let failed: Vec<_> = report.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. })).collect();
+    assert_eq!(failed.len(), 1, "{}", text(&report));
+    assert_eq!(failed[0].case.slug, "mesh/delivery");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_dies_is_blamed_on_the_case_that_killed_it() {
+    let report = report(Defect::DeadAfterBadJson).await;
+    let text = text(&report);
+    assert!(matches!(report.case("msg/not-json").expect("it ran").verdict, Verdict::Fail { .. }), "{text}");
+    assert!(text.contains("afterwards the server is dead to a fresh client"), "{text}");
+    let after = report.case("ws/rsv").expect("it is listed");
+    assert_eq!(
+        after.verdict,
+        Verdict::NotTested { why: "the server does not answer since msg/not-json".to_owned() },
+        "{text}"
+    );
+    assert!(report.case("room/join-once").is_some_and(|case| case.verdict == Verdict::Pass), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_evidence_is_a_transcript_over_all_clients() {
+    let report = finds(Defect::FromTakenFromClient, &["sec/from-spoof"], "cleo hears").await;
+    let text = text(&report);
+    let evidence = text.split("FAIL  sec/from-spoof").nth(1).expect("it failed");
+    let shown = evidence.lines().find(|line| line.starts_with(" !")).expect("a line is marked");
+    assert!(shown.contains("cleo") && shown.contains("← {\"data\":\"from-ben-"), "{text}");
+    assert!(evidence.contains("eve    → {\"action\":\"signal\""), "{text}");
+    assert!(evidence.contains("again  glare conformance --url URL --case sec/from-spoof"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    let case =
+        json["cases"].as_array().expect("a list").iter().find(|case| case["slug"] == "sec/from-spoof").expect("there");
+    assert_eq!(case["verdict"], "fail");
+    let line = case["line"].as_u64().expect("a number") as usize;
+    assert_eq!(case["transcript"][line]["client"], "cleo");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_and_garbage_are_findings_and_end_in_time() {
+    for (defect, says) in [
+        (Defect::FloodsAfterJoin, "the server flooded it"),
+        (Defect::GarbageForJoined, "ana did not hear an answer to its join within"),
+    ] {
+        let started = tokio::time::Instant::now();
+        let report = report(defect).await;
+        let text = text(&report);
+        assert!(!report.passed());
+        assert!(text.contains(says), "{defect:?}\n{text}");
+        assert!(started.elapsed() < Duration::from_secs(40), "{defect:?} took {:?}", started.elapsed());
+    }
+}

@@ -1,0 +1,321 @@
+//! A small mesh server of its own, correct unless it is told to have a defect. It makes other choices than the reference
+//! wherever the dialect leaves one: other ids, other words, silence for most errors, 1009 for what is too large, rosters
+//! in another order, a repeated join announced.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::value::RawValue;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_tungstenite::accept_async_with_config;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// What is wrong with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    EchoToSender,
+    FromTakenFromClient,
+    ForeignLeaveBelieved,
+    TargetedMessageToAll,
+    MuteAfterBadJson,
+    DeadAfterBadJson,
+    PayloadReserialised,
+    LeftToldTwice,
+    GhostAfterAbruptClose,
+    RoomIdsFolded,
+    RoomIdsCut,
+    SignalsIntoForeignRooms,
+    CandidateBeforeOfferDropped,
+    ReorderedSends,
+    JoinTwiceIsTwoMembers,
+    RosterWithOneself,
+    BinaryObeyed,
+    NoLimit,
+    SignalsNowhere,
+    FloodsAfterJoin,
+    GarbageForJoined,
+}
+
+/// How a server behaves.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Behaviour {
+    pub(crate) defect: Option<Defect>,
+    /// Time that each message takes, in and out.
+    pub(crate) latency: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    rooms: BTreeMap<String, Vec<Member>>,
+    clients: usize,
+    dead: bool,
+}
+
+struct Member {
+    id: String,
+    name: Option<String>,
+    out: UnboundedSender<Message>,
+    offered: bool,
+}
+
+type Shared = Arc<Mutex<State>>;
+
+/// Starts a server; it lives as long as the test's runtime.
+pub(crate) async fn start(behaviour: Behaviour) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
+    let address = listener.local_addr().expect("it listens");
+    let shared = Shared::default();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if shared.lock().expect("no panic").dead {
+                return;
+            }
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(serve(stream, Arc::clone(&shared), behaviour));
+        }
+    });
+    address
+}
+
+struct Session {
+    id: String,
+    room: Option<String>,
+    last_room: Option<String>,
+    out: UnboundedSender<Message>,
+    shared: Shared,
+    defect: Option<Defect>,
+    muted: bool,
+    /// Kept back to be sent after the next one.
+    held: Option<(Vec<UnboundedSender<Message>>, String)>,
+}
+
+async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
+    let limit = if behaviour.defect == Some(Defect::NoLimit) { None } else { Some(300_000) };
+    let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+    let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
+    let (out, mut outbox) = unbounded_channel();
+    let id = {
+        let mut state = shared.lock().expect("no panic");
+        state.clients += 1;
+        format!("Client/{}-with-a-long-id", state.clients)
+    };
+    let defect = behaviour.defect;
+    let mut session = Session { id, room: None, last_room: None, out, shared, defect, muted: false, held: None };
+    let mut clean = false;
+    loop {
+        let message = tokio::select! { biased;
+            message = outbox.recv() => {
+                let message = message.expect("the session holds a sender");
+                if !behaviour.latency.is_zero() {
+                    tokio::time::sleep(behaviour.latency).await;
+                }
+                if socket.send(message).await.is_err() {
+                    break;
+                }
+                continue;
+            }
+            message = socket.next() => message,
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                if !behaviour.latency.is_zero() {
+                    tokio::time::sleep(behaviour.latency).await;
+                }
+                session.hear(&text);
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                if defect != Some(Defect::BinaryObeyed) {
+                    let frame = CloseFrame { code: CloseCode::Unsupported, reason: Utf8Bytes::from_static("") };
+                    let _ = socket.close(Some(frame)).await;
+                    continue;
+                }
+                session.hear(&String::from_utf8_lossy(&bytes));
+            }
+            Some(Ok(Message::Close(_))) => clean = true,
+            Some(Ok(_)) => {}
+            Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                let frame = CloseFrame { code: CloseCode::Size, reason: Utf8Bytes::from_static("") };
+                let _ = socket.close(Some(frame)).await;
+                break;
+            }
+            Some(Err(_)) | None => break,
+        }
+    }
+    if clean || defect != Some(Defect::GhostAfterAbruptClose) {
+        session.leave();
+        if defect == Some(Defect::LeftToldTwice) {
+            session.tell_of_last_leave();
+        }
+    }
+}
+
+impl Session {
+    fn is(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    fn hear(&mut self, text: &str) {
+        if self.muted || self.shared.lock().expect("no panic").dead {
+            return;
+        }
+        let Ok(fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text) else {
+            self.muted = self.is(Defect::MuteAfterBadJson);
+            self.shared.lock().expect("no panic").dead |= self.is(Defect::DeadAfterBadJson);
+            return;
+        };
+        let string = |name: &str| fields.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+        let Some(mut room) = string("roomId").filter(|room| !room.is_empty()) else { return };
+        if self.is(Defect::RoomIdsCut) {
+            room = room.chars().take(63).collect();
+        } else if room.chars().count() > 64 {
+            return self.say(&self.out, r#"{"action":"error","message":"that id is too long"}"#.to_owned());
+        }
+        if self.is(Defect::RoomIdsFolded) {
+            room = room.to_lowercase();
+        }
+        match string("action").as_deref() {
+            Some("join") => self.join(room, string("name")),
+            Some("leave") if self.room.as_ref() == Some(&room) => self.leave(),
+            Some("leave") if self.is(Defect::ForeignLeaveBelieved) => {
+                if let Some(id) = string("clientId") {
+                    self.remove(&room, &id);
+                }
+            }
+            Some("signal") => {
+                let known = ["offer", "answer", "ice-candidate", "hangup"];
+                let Some(kind) = string("type").filter(|kind| known.contains(&kind.as_str())) else { return };
+                let to = match fields.get("to") {
+                    None => None,
+                    Some(to) if to.get() == "null" => None,
+                    Some(_) => Some(string("to").unwrap_or_default()),
+                };
+                let data = fields.get("data").map_or("null", |data| data.get());
+                self.signal(&room, &kind, data, to, string("from"));
+            }
+            _ => self.say(&self.out, r#"{"action":"error","message":"what?"}"#.to_owned()),
+        }
+    }
+
+    fn say(&self, to: &UnboundedSender<Message>, text: String) {
+        let _ = to.send(Message::text(text));
+    }
+
+    fn join(&mut self, room: String, name: Option<String>) {
+        let again = self.room.as_ref() == Some(&room);
+        if !again {
+            self.leave();
+        }
+        let mut state = self.shared.lock().expect("no panic");
+        let members = state.rooms.entry(room.clone()).or_default();
+        if !again || self.is(Defect::JoinTwiceIsTwoMembers) {
+            let member = Member { id: self.id.clone(), name: name.clone(), out: self.out.clone(), offered: false };
+            members.push(member);
+        }
+        let others = members.iter().rev().filter(|member| member.id != self.id || self.is(Defect::RosterWithOneself));
+        let show = |id: &str, name: &Option<String>| serde_json::json!({ "name": name, "clientId": id });
+        let peers: Vec<_> = others.map(|member| show(&member.id, &member.name)).collect();
+        let joined = serde_json::json!({
+            "action": "joined", "roomId": room, "clientId": self.id, "peers": peers, "server": "mini"
+        });
+        match self.defect {
+            Some(Defect::GarbageForJoined) => self.say(&self.out, r#"{"action":"joined","clientId":[],"#.to_owned()),
+            _ => self.say(&self.out, joined.to_string()),
+        }
+        let notice =
+            serde_json::json!({ "action": "peer-joined", "roomId": room, "peer": show(&self.id, &name) }).to_string();
+        for member in members.iter().filter(|member| member.id != self.id) {
+            self.say(&member.out, notice.clone());
+        }
+        if self.is(Defect::FloodsAfterJoin) {
+            for _ in 0..100_000 {
+                self.say(&self.out, notice.clone());
+            }
+        }
+        self.room = Some(room);
+    }
+
+    fn leave(&mut self) {
+        if let Some(room) = self.room.take() {
+            self.remove(&room, &self.id);
+            self.last_room = Some(room);
+        }
+    }
+
+    /// A server that forgets that it has told already.
+    fn tell_of_last_leave(&self) {
+        if let Some(room) = &self.last_room {
+            self.room_left(room, &self.id);
+        }
+    }
+
+    fn remove(&self, room: &str, id: &str) {
+        let was_there = {
+            let mut state = self.shared.lock().expect("no panic");
+            let members = state.rooms.entry(room.to_owned()).or_default();
+            let before = members.len();
+            members.retain(|member| member.id != id);
+            members.len() < before
+        };
+        if was_there {
+            self.room_left(room, id);
+        }
+    }
+
+    fn room_left(&self, room: &str, id: &str) {
+        let state = self.shared.lock().expect("no panic");
+        let notice = serde_json::json!({ "action": "peer-left", "roomId": room, "clientId": id }).to_string();
+        for member in state.rooms.get(room).into_iter().flatten() {
+            self.say(&member.out, notice.clone());
+        }
+    }
+
+    fn signal(&mut self, room: &str, kind: &str, data: &str, to: Option<String>, claimed: Option<String>) {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock().expect("no panic");
+        if self.room.as_deref() != Some(room) && !self.is(Defect::SignalsIntoForeignRooms) {
+            return;
+        }
+        let Some(members) = state.rooms.get_mut(room) else { return };
+        if let Some(me) = members.iter_mut().find(|member| member.id == self.id) {
+            me.offered |= kind == "offer";
+            if kind == "ice-candidate" && !me.offered && self.is(Defect::CandidateBeforeOfferDropped) {
+                return;
+            }
+        }
+        let from = claimed.filter(|_| self.is(Defect::FromTakenFromClient)).unwrap_or(self.id.clone());
+        let reserialised = serde_json::from_str::<serde_json::Value>(data).map(|value| value.to_string());
+        let data = match reserialised {
+            Ok(data) if self.is(Defect::PayloadReserialised) => data,
+            _ => data.to_owned(),
+        };
+        let (room, from, kind) = (quoted(room), quoted(&from), quoted(kind));
+        // Another order of keys than the reference's.
+        let text = format!(r#"{{"data":{data},"type":{kind},"from":{from},"action":"signal","roomId":{room}}}"#);
+        let meant = |member: &&Member| match &to {
+            _ if member.id == self.id => self.is(Defect::EchoToSender),
+            _ if self.is(Defect::SignalsNowhere) => false,
+            Some(to) => member.id == *to || self.is(Defect::TargetedMessageToAll),
+            None => true,
+        };
+        let receivers: Vec<_> = members.iter().filter(meant).map(|member| member.out.clone()).collect();
+        if self.is(Defect::ReorderedSends) && self.held.is_none() && data.contains("number-") {
+            self.held = Some((receivers, text));
+            return;
+        }
+        receivers.iter().for_each(|out| self.say(out, text.clone()));
+        if let Some((receivers, text)) = self.held.take() {
+            receivers.iter().for_each(|out| self.say(out, text.clone()));
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
