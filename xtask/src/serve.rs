@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use server::net::Tokio;
 use server::{Config, Server};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The reference server: the mesh dialect over WebSocket, and STUN over UDP.
 #[derive(clap::Args)]
@@ -27,8 +29,10 @@ pub(crate) struct Arguments {
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let levels = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let levels: Targets = levels.parse().with_context(|| format!("RUST_LOG: `{levels}` is not such as `info,server=debug`"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(levels)).init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)
 }
