@@ -1,5 +1,6 @@
 //! What an embedder chooses: where to listen, the limits, the heartbeat, the seed.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::session::{Heartbeat, Limits};
@@ -7,10 +8,17 @@ use crate::session::{Heartbeat, Limits};
 /// Where a [`Server`](crate::Server) listens and how it behaves. Port 0 lets the host choose, `None` leaves a service out.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// HTTP address of `sender-viewer` (`/ws`), `relay` (`/relay`) and `/api/*`: none unless told otherwise; the documents
+    /// give it port 8080.
+    pub http: Option<SocketAddr>,
     /// WebSocket address of the `mesh` dialect: 127.0.0.1:8787 unless told otherwise.
     pub mesh: Option<SocketAddr>,
+    /// WebSocket address of the `call` dialect: none unless told otherwise; the documents give it port 3000.
+    pub call: Option<SocketAddr>,
     /// UDP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
     pub stun: Option<SocketAddr>,
+    /// How `/api/*` behaves.
+    pub api: ApiSettings,
     /// What one client may cost.
     pub limits: Limits,
     /// How a dead connection is noticed.
@@ -20,11 +28,44 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// What an embedder chooses about the HTTP endpoints under `/api/`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// `Access-Control-Allow-Origin` of every answer, `*` unless told otherwise; `None` leaves CORS out.
+    pub cors_origin: Option<String>,
+    /// The bearer token that `POST /api/kick` asks for, if any.
+    pub admin_token: Option<String>,
+    /// The URLs that `/api/config` hands out. `None`: this server's own STUN service, if there is one, under the name that
+    /// the request calls the server by.
+    pub ice_urls: Option<Vec<String>>,
+}
+
+impl fmt::Debug for ApiSettings {
+    /// Shows whether there is a token, not which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let admin_token = self.admin_token.as_ref().map(|_| "…");
+        f.debug_struct("ApiSettings")
+            .field("cors_origin", &self.cors_origin)
+            .field("admin_token", &admin_token)
+            .field("ice_urls", &self.ice_urls)
+            .finish()
+    }
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { cors_origin: Some("*".to_owned()), admin_token: None, ice_urls: None }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            http: None,
             mesh: Some((Ipv4Addr::LOCALHOST, 8787).into()),
+            call: None,
             stun: Some((Ipv4Addr::LOCALHOST, 3478).into()),
+            api: ApiSettings::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
             seed: 0,

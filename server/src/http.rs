@@ -1,13 +1,13 @@
-//! One TCP connection from its first byte: HTTP/1.1 until a request upgrades it, then the dialect's WebSocket.
+//! One TCP connection from its first byte: HTTP/1.1 until a request upgrades it, then a dialect's WebSocket.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Config;
+use crate::api::{Api, Page};
 use crate::dialect::Dialect;
 use crate::session::close::Close;
 use crate::session::connection;
@@ -27,23 +28,42 @@ use crate::session::registry::{Registration, Registry};
 /// Longest request head, in bytes.
 const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// What one listening address serves.
+pub(crate) struct Site {
+    /// Its name in logs and errors.
+    pub(crate) name: &'static str,
+    /// By path without the query, compared exactly.
+    pub(crate) routes: Vec<(&'static str, Route)>,
+}
+
+impl Site {
+    /// The dialects behind its routes.
+    pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
+        self.routes.iter().filter_map(|(_, route)| match route {
+            Route::WebSocket(dialect) => Some(Arc::clone(dialect)),
+            Route::Api(..) => None,
+        })
+    }
+}
+
+/// What is at a path.
+pub(crate) enum Route {
+    /// A dialect's WebSocket.
+    WebSocket(Arc<dyn Dialect>),
+    /// An endpoint of the API.
+    Api(Arc<Api>, Page),
+}
+
+/// A WebSocket that a request asked for: its dialect, and the query of its URL.
+type Opening = (Arc<dyn Dialect>, Option<String>);
+
 /// Serves one TCP connection to its end.
-pub(crate) async fn serve<S, D>(
-    stream: S,
-    dialect: Arc<D>,
-    registration: Registration,
-    registry: &Registry,
-    config: &Config,
-) where
+pub(crate) async fn serve<S>(stream: S, site: &Site, registration: Registration, registry: &Registry, config: &Config)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    D: Dialect,
 {
-    let is_upgraded = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        let response = respond(&*dialect, &request);
-        is_upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
-        ready(Ok::<_, Infallible>(response))
-    });
+    let opening = Mutex::new(None);
+    let service = service_fn(|request| respond(site, request, &opening));
     let http = http1::Builder::new()
         // It would read the wall clock.
         .auto_date_header(false)
@@ -62,14 +82,14 @@ pub(crate) async fn serve<S, D>(
     let Ok(parts) = parts else { return };
     let http1::Parts { io, read_buf, .. } = parts;
     let mut stream = io.into_inner();
-    if !is_upgraded.load(Ordering::Relaxed) {
+    let Some((dialect, query)) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
         let _ = timeout(config.limits.close_timeout, connection::hang_up(&mut stream)).await;
         return;
-    }
+    };
     if registry.connections() > config.limits.connections_max {
         queue.close(Close::OverCapacity);
     }
-    let session = Arc::clone(&dialect).open(Arc::clone(&queue));
+    let session = dialect.open(query.as_deref(), Arc::clone(&queue));
     connection::run(stream, read_buf, session, queue, &config.limits, &config.heartbeat).await;
 }
 
@@ -83,12 +103,32 @@ async fn closed(queue: &Queue) {
     .await;
 }
 
-/// The answer to a request; 101 when it opens a WebSocket.
-fn respond<B>(dialect: &impl Dialect, request: &Request<B>) -> Response<Full<Bytes>> {
+/// The answer to a request. Leaves in `opening` what is to follow it.
+async fn respond(
+    site: &Site,
+    request: Request<Incoming>,
+    opening: &Mutex<Option<Opening>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut opens = None;
+    let response = match site.routes.iter().find(|(path, _)| *path == request.uri().path()) {
+        None => refuse(StatusCode::NOT_FOUND, None, "No such path"),
+        Some((_, Route::WebSocket(dialect))) => {
+            let response = upgrade(&**dialect, &request);
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                opens = Some((Arc::clone(dialect), request.uri().query().map(str::to_owned)));
+            }
+            response
+        }
+        // In a box, because most connections never need the room.
+        Some((_, Route::Api(api, page))) => Box::pin(api.respond(*page, request)).await,
+    };
+    *opening.lock().unwrap_or_else(PoisonError::into_inner) = opens;
+    Ok(response)
+}
+
+/// The answer to a request at a dialect's path; 101 when it opens a WebSocket.
+fn upgrade<B>(dialect: &dyn Dialect, request: &Request<B>) -> Response<Full<Bytes>> {
     let headers = request.headers();
-    if !dialect.is_at(request.uri().path()) {
-        return refuse(StatusCode::NOT_FOUND, None, "No such path");
-    }
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
     }
@@ -110,6 +150,9 @@ fn respond<B>(dialect: &impl Dialect, request: &Request<B>) -> Response<Full<Byt
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())) else {
         return refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is missing or malformed");
     };
+    if let Err(why) = dialect.admit(request.uri().query()) {
+        return refuse(StatusCode::BAD_REQUEST, None, why);
+    }
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");

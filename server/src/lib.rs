@@ -4,6 +4,7 @@
 //! [`Handle::shutdown`]. Time comes from `tokio::time` and randomness from [`Config::seed`] alone, so a run inside a
 //! paused runtime repeats exactly.
 
+mod api;
 mod config;
 mod dialect;
 mod http;
@@ -22,9 +23,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-pub use config::Config;
+use api::{Api, Page};
+pub use config::{ApiSettings, Config};
 use dialect::Dialect;
+use dialect::call::Call;
 use dialect::mesh::Mesh;
+use dialect::relay::Relay;
+use dialect::sender_viewer::SenderViewer;
+use http::{Route, Site};
 use net::{Listener, Network, Udp};
 use session::registry::Registry;
 pub use session::{Heartbeat, Limits};
@@ -36,7 +42,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub struct Server<N: Network> {
     net: N,
     shared: Arc<Shared>,
+    http: Option<SocketAddr>,
     mesh: Option<SocketAddr>,
+    call: Option<SocketAddr>,
     stun: Option<SocketAddr>,
     /// What serves each open socket until the server stops.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -51,9 +59,9 @@ pub struct Handle(Arc<Shared>);
 pub struct Census {
     /// Open TCP connections, from accept to the end of their shutdown.
     pub connections: usize,
-    /// Rooms with a member.
+    /// Rooms with a member; in `call`, calls that ring or were answered.
     pub rooms: usize,
-    /// Members of all rooms.
+    /// Members of all rooms; in `call`, users.
     pub members: usize,
     /// Messages that wait to be written, over all connections.
     pub queued_messages: usize,
@@ -68,31 +76,58 @@ pub struct Census {
 struct Shared {
     config: Config,
     registry: Arc<Registry>,
-    /// One for each dialect, entered by [`Server::bind`]: how many rooms it has, and members in all of them.
-    counts: Mutex<Vec<Count>>,
+    /// Those that are served, entered by [`Server::bind`], to count what they hold.
+    dialects: Mutex<Vec<Arc<dyn Dialect>>>,
     stop: Arc<stop::Stop>,
 }
-
-type Count = Box<dyn Fn() -> (usize, usize) + Send>;
 
 impl<N: Network> Server<N> {
     /// Opens the sockets that `config` asks for; nothing is served before [`run`](Self::run).
     ///
     /// # Errors
-    /// A socket cannot be opened; the message names the service and the address.
+    /// A socket cannot be opened; the message names the service and the address. Or a setting of the API is none.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
-        let (mesh, stun, seed) = (config.mesh, config.stun, config.seed);
+        let Config { http, mesh, call, stun, seed, .. } = config;
         let registry = Arc::default();
-        let shared = Shared { config, registry, counts: Mutex::default(), stop: Arc::default() };
-        let mut server = Self { net, shared: Arc::new(shared), mesh: None, stun: None, services: Vec::new() };
-        server.mesh = server.add_dialect(mesh, Mesh::new(seed)).await?;
+        let shared = Shared { config, registry, dialects: Mutex::default(), stop: Arc::default() };
+        let shared = Arc::new(shared);
+        let mut server = Self { net, shared, http: None, mesh: None, call: None, stun: None, services: Vec::new() };
+        let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
+        server.mesh = server.add_site(mesh, Site { name: "mesh", routes: mesh_routes }).await?;
         server.stun = server.add_stun(stun).await?;
+        let call_routes = vec![("/", Route::WebSocket(Arc::new(Call::new(seed))))];
+        server.call = server.add_site(call, Site { name: "call", routes: call_routes }).await?;
+        let sender_viewer = Arc::new(SenderViewer::new(seed));
+        let Config { api, limits, .. } = &server.shared.config;
+        let api = Api::new(Arc::clone(&sender_viewer), api, server.stun, limits.request_timeout);
+        let api = Arc::new(api.map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"))
+        })?);
+        let http_routes = vec![
+            ("/ws", Route::WebSocket(sender_viewer)),
+            ("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))),
+            ("/api/config", Route::Api(Arc::clone(&api), Page::Config)),
+            ("/api/health", Route::Api(Arc::clone(&api), Page::Health)),
+            ("/api/status", Route::Api(Arc::clone(&api), Page::Status)),
+            ("/api/kick", Route::Api(api, Page::Kick)),
+        ];
+        server.http = server.add_site(http, Site { name: "http", routes: http_routes }).await?;
         Ok(server)
+    }
+
+    /// Where `sender-viewer`, `relay` and `/api/*` listen, with the port that was chosen.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Where the `mesh` dialect listens, with the port that was chosen.
     pub fn mesh_addr(&self) -> Option<SocketAddr> {
         self.mesh
+    }
+
+    /// Where the `call` dialect listens, with the port that was chosen.
+    pub fn call_addr(&self) -> Option<SocketAddr> {
+        self.call
     }
 
     /// Where STUN listens, with the port that was chosen.
@@ -129,21 +164,11 @@ impl<N: Network> Server<N> {
         tracing::info!("shut down");
     }
 
-    async fn add_dialect<D: Dialect>(
-        &mut self,
-        address: Option<SocketAddr>,
-        dialect: D,
-    ) -> io::Result<Option<SocketAddr>> {
+    async fn add_site(&mut self, address: Option<SocketAddr>, site: Site) -> io::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
-        let (listener, address) = opened(D::NAME, address, self.net.listen(address), Listener::local_addr).await?;
-        let dialect = Arc::new(dialect);
-        let counted = Arc::clone(&dialect);
-        self.shared
-            .counts
-            .lock()
-            .expect("nothing panics while it holds the counts")
-            .push(Box::new(move || counted.count()));
-        self.services.push(Box::pin(accept(self.net.clone(), listener, dialect, Arc::clone(&self.shared))));
+        let (listener, address) = opened(site.name, address, self.net.listen(address), Listener::local_addr).await?;
+        self.shared.dialects.lock().expect("nothing panics while it holds the dialects").extend(site.dialects());
+        self.services.push(Box::pin(accept(self.net.clone(), listener, Arc::new(site), Arc::clone(&self.shared))));
         Ok(Some(address))
     }
 
@@ -165,8 +190,9 @@ impl Handle {
     #[must_use]
     pub fn census(&self) -> Census {
         let totals = self.0.registry.totals();
-        let counts = self.0.counts.lock().expect("nothing panics while it holds the counts");
-        let (rooms, members) = counts.iter().map(|count| count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
+        let dialects = self.0.dialects.lock().expect("nothing panics while it holds the dialects");
+        let (rooms, members) =
+            dialects.iter().map(|dialect| dialect.count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
         Census {
             connections: totals.connections,
             rooms,
@@ -193,8 +219,8 @@ async fn opened<S>(
     Ok((socket, address))
 }
 
-/// Accepts connections for one dialect, each with a task of its own.
-async fn accept<N: Network, D: Dialect>(net: N, listener: N::Listener, dialect: Arc<D>, shared: Arc<Shared>) {
+/// Accepts connections for one site, each with a task of its own.
+async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -203,15 +229,15 @@ async fn accept<N: Network, D: Dialect>(net: N, listener: N::Listener, dialect: 
         };
         match accepted {
             Ok((stream, from)) => {
-                tracing::trace!(dialect = D::NAME, %from, "connection");
+                tracing::trace!(site = site.name, %from, "connection");
                 let registration = shared.registry.open(&shared.config.limits);
-                let (dialect, shared) = (Arc::clone(&dialect), Arc::clone(&shared));
+                let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
                 net.spawn(async move {
-                    http::serve(stream, dialect, registration, &shared.registry, &shared.config).await;
+                    http::serve(stream, &site, registration, &shared.registry, &shared.config).await;
                 });
             }
             Err(error) => {
-                tracing::debug!(dialect = D::NAME, %error, "failed to accept");
+                tracing::debug!(site = site.name, %error, "failed to accept");
                 sleep(ACCEPT_RETRY).await;
             }
         }

@@ -3,16 +3,15 @@
 //! Checks what stun-rs' decoder lets pass (trailing bytes, a wrong FINGERPRINT, unknown attributes) on the bytes
 //! themselves, so that garbage costs no allocation; stun-rs writes the answers.
 
-use std::sync::Arc;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use stun_rs::attributes::stun::{ErrorCode, Fingerprint, Software, UnknownAttributes, XorMappedAddress};
 use stun_rs::methods::BINDING;
 use stun_rs::{MessageClass, MessageEncoderBuilder, StunMessageBuilder, TransactionId};
-use crate::stop::Stop;
 
 use crate::net::Udp;
+use crate::stop::Stop;
 
 /// Room for any answer: header 20, ERROR-CODE 24, UNKNOWN-ATTRIBUTES 4 + 2 × [`UNKNOWN_MAX`], SOFTWARE 12, FINGERPRINT 8.
 pub const ANSWER_BYTES_MAX: usize = 256;

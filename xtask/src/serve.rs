@@ -10,7 +10,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The reference server: the mesh dialect over WebSocket, and STUN over UDP.
+/// The reference server: the mesh dialect over WebSocket and STUN over UDP; the other dialects where a port is given for them.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Address to listen on
@@ -19,6 +19,12 @@ pub(crate) struct Arguments {
     /// TCP port of the mesh dialect; 0 takes a free one
     #[arg(long, env = "PORT", default_value_t = 8787)]
     port: u16,
+    /// TCP port of sender-viewer at /ws, relay at /relay and the HTTP API at /api (the documents say 8080) [default: not served]
+    #[arg(long, env = "HTTP_PORT", value_name = "PORT")]
+    http_port: Option<u16>,
+    /// TCP port of the call dialect (the documents say 3000) [default: not served]
+    #[arg(long, value_name = "PORT")]
+    call_port: Option<u16>,
     /// UDP port of STUN; 0 takes a free one
     #[arg(long, env = "STUN_PORT", default_value_t = 3478)]
     stun_port: u16,
@@ -30,7 +36,8 @@ pub(crate) struct Arguments {
 /// Serves until Ctrl-C.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let levels = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-    let levels: Targets = levels.parse().with_context(|| format!("RUST_LOG: `{levels}` is not such as `info,server=debug`"))?;
+    let levels: Targets =
+        levels.parse().with_context(|| format!("RUST_LOG: `{levels}` is not such as `info,server=debug`"))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(levels)).init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))?;
@@ -43,6 +50,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     getrandom::fill(&mut seed).context("no randomness for client ids")?;
     let config = Config {
         mesh: Some(SocketAddr::new(arguments.host, arguments.port)),
+        http: arguments.http_port.map(|port| SocketAddr::new(arguments.host, port)),
+        call: arguments.call_port.map(|port| SocketAddr::new(arguments.host, port)),
         stun: (!arguments.no_stun).then(|| SocketAddr::new(arguments.host, arguments.stun_port)),
         seed: u64::from_le_bytes(seed),
         ..Config::default()
@@ -50,6 +59,13 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let server = Server::bind(Tokio, config).await?;
     if let Some(address) = server.mesh_addr() {
         println!("mesh  ws://{address}");
+    }
+    if let Some(address) = server.http_addr() {
+        println!("sender-viewer  ws://{address}/ws");
+        println!("relay  ws://{address}/relay");
+    }
+    if let Some(address) = server.call_addr() {
+        println!("call  ws://{address}");
     }
     if let Some(address) = server.stun_addr() {
         println!("stun  stun:{address}");

@@ -87,5 +87,7 @@ fn plain(text: &str) -> String {
     let text = anstream::adapter::strip_str(text).to_string();
     let is_hash = |word: &str| word.len() == 16 && word.chars().all(|c| c.is_ascii_hexdigit());
     let words = text.split_inclusive([' ', '\n', '"']);
-    words.map(|word| if is_hash(&word[..word.len() - 1]) { word.replace(&word[..16], "HASH") } else { word.to_owned() }).collect()
+    words
+        .map(|word| if is_hash(&word[..word.len() - 1]) { word.replace(&word[..16], "HASH") } else { word.to_owned() })
+        .collect()
 }

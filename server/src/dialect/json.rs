@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Why a text is not an envelope.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +49,11 @@ pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 /// The first `code_points` of a text, for echoing it in an error.
 pub(crate) fn cut(text: &str, code_points: usize) -> &str {
     text.char_indices().nth(code_points).map_or(text, |(at, _)| &text[..at])
+}
+
+/// What goes into a queue.
+pub(crate) fn serialise(message: &impl Serialize) -> Utf8Bytes {
+    serde_json::to_string(message).expect("keys are strings and nothing in it fails").into()
 }
 
 struct Fields<'n, const N: usize>(&'n [&'n str; N]);

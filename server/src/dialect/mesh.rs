@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::json::{self, Malformed};
+use super::json::{self, Malformed, serialise};
 use super::{Dialect, Session};
 use crate::session::close::Close;
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
-use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms};
+use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms, is_name};
 
 /// The endpoint: all rooms.
 pub(crate) struct Mesh {
@@ -95,20 +94,12 @@ impl Mesh {
 }
 
 impl Dialect for Mesh {
-    const NAME: &'static str = "mesh";
-    type Session = MeshSession;
-
-    fn is_at(&self, path: &str) -> bool {
-        path == "/"
-    }
-
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
 
-    fn open(self: Arc<Self>, queue: Arc<Queue>) -> MeshSession {
-        let id = self.lock().ids.issue();
-        MeshSession { mesh: self, id, queue, room: None, has_joined: false }
+    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+        Box::new(MeshSession::new(self, queue))
     }
 }
 
@@ -137,6 +128,11 @@ impl Drop for MeshSession {
 }
 
 impl MeshSession {
+    fn new(mesh: Arc<Mesh>, queue: Arc<Queue>) -> Self {
+        let id = mesh.lock().ids.issue();
+        Self { mesh, id, queue, room: None, has_joined: false }
+    }
+
     fn obey<'a>(&mut self, text: &'a str) -> Result<(), Refusal<'a>> {
         let [action, room, name, kind, data, to] =
             json::fields(text, &["action", "roomId", "name", "type", "data", "to"]).map_err(
@@ -252,15 +248,6 @@ impl MeshSession {
 fn room_id<'a>(value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Refusal<'a>> {
     let id = value.and_then(json::text).filter(|id| !id.is_empty()).ok_or(Refusal::InvalidRoomIdType)?;
     if is_name(&id) { Ok(id) } else { Err(Refusal::RoomIdTooLong) }
-}
-
-/// Whether a text has 1–64 code points.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
-}
-
-fn serialise(message: &impl Serialize) -> Utf8Bytes {
-    serde_json::to_string(message).expect("keys are strings and nothing in it fails").into()
 }
 
 #[cfg(test)]

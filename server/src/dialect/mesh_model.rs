@@ -170,7 +170,7 @@ struct System {
 impl System {
     fn connect(mesh: &Arc<Mesh>) -> (MeshSession, Arc<Queue>) {
         let queue = Arc::new(Queue::new(&Limits::default()));
-        (Arc::clone(mesh).open(Arc::clone(&queue)), queue)
+        (MeshSession::new(Arc::clone(mesh), Arc::clone(&queue)), queue)
     }
 
     fn step(&mut self, action: &Action) {

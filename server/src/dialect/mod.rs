@@ -6,24 +6,27 @@ use std::sync::Arc;
 use crate::session::close::Close;
 use crate::session::queue::Queue;
 
+pub(crate) mod call;
 pub(crate) mod json;
 pub(crate) mod mesh;
+pub(crate) mod relay;
+pub(crate) mod sender_viewer;
 
-/// An endpoint, shared by all its connections.
+/// A WebSocket endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
-    /// Its name in logs and errors.
-    const NAME: &'static str;
-    /// One connection's state.
-    type Session: Session;
-
-    /// Whether a WebSocket may be opened at this path of a URL (without the query).
-    fn is_at(&self, path: &str) -> bool;
-
     /// How many rooms there are, and members in all of them.
     fn count(&self) -> (usize, usize);
 
-    /// A WebSocket was opened; what goes into `queue` is sent to it.
-    fn open(self: Arc<Self>, queue: Arc<Queue>) -> Self::Session;
+    /// Whether a WebSocket may be opened with this query of its URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the HTTP 400 that refuses it.
+    fn admit(&self, _query: Option<&str>) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// A WebSocket was opened with a query that was [admitted](Self::admit); what goes into `queue` is sent to it.
+    fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session>;
 }
 
 /// One connection's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.
@@ -39,6 +42,6 @@ pub(crate) trait Session: Send + 'static {
         Err(Close::TooLarge)
     }
 
-    /// Whether it has ever joined anything, which ends the join timeout.
+    /// Whether it has ever joined anything, which ends the join timeout. There is none where it is true from the start.
     fn has_joined(&self) -> bool;
 }

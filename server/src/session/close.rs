@@ -7,6 +7,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 /// A reason to close, with its code of RFC 6455 §7.4.1 and a text for whoever reads the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {
+    /// 1000: an operator asked for it.
+    Kicked,
     /// 1001: the server is going away.
     Shutdown,
     /// 1002: the peer broke the framing rules.
@@ -31,6 +33,7 @@ impl Close {
     /// The frame that goes on the wire.
     pub(crate) fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
+            Self::Kicked => (CloseCode::Normal, "Kicked by admin"),
             Self::Shutdown => (CloseCode::Away, "Server shutting down"),
             Self::Protocol => (CloseCode::Protocol, "Protocol error"),
             Self::Binary => (CloseCode::Unsupported, "Binary frames are not supported"),

@@ -42,16 +42,15 @@ enum End {
 }
 
 /// Serves one WebSocket until it has ended. `read_ahead` is what arrived behind the upgrade request.
-pub(crate) async fn run<S, D>(
+pub(crate) async fn run<S>(
     stream: S,
     read_ahead: Bytes,
-    mut session: D,
+    mut session: Box<dyn Session>,
     queue: Arc<Queue>,
     limits: &Limits,
     heartbeat: &Heartbeat,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
-    D: Session,
 {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -72,10 +71,10 @@ pub(crate) async fn run<S, D>(
         stuck: None,
         write_timeout: limits.write_timeout,
         pulse: Pulse::new(heartbeat.clone(), now),
-        join_due: Some(join_due),
+        join_due: (!session.has_joined()).then_some(join_due),
         alarm: Box::pin(sleep_until(join_due)),
     };
-    let end = connection.drive(&mut session, limits.message_bytes_max).await;
+    let end = connection.drive(&mut *session, limits.message_bytes_max).await;
     // Others learn of it before the closing handshake, which may take its time.
     drop(session);
     tracing::debug!(?end, "connection ends");
@@ -110,7 +109,7 @@ enum Event {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn drive<D: Session>(&mut self, session: &mut D, message_bytes_max: usize) -> End {
+    async fn drive(&mut self, session: &mut dyn Session, message_bytes_max: usize) -> End {
         loop {
             match poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Close(close) => return End::Close(close),

@@ -81,6 +81,11 @@ impl Queue {
         Self::wake(state);
     }
 
+    /// Whether the connection was told to close, though it may still be there.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().close.is_some()
+    }
+
     /// The task's side: gives back what was `written`, fills an empty `batch`, and tells whether to close. When there
     /// is nothing to take, `waker` is woken by the next push or close.
     pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Utf8Bytes>, written: &mut Load) -> Option<Close> {

@@ -11,6 +11,11 @@ use super::queue::Queue;
 /// Longest room id or name, in Unicode code points.
 pub(crate) const NAME_CODE_POINTS_MAX: usize = 64;
 
+/// Whether a text can be a room id or a name: 1–64 code points.
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
+}
+
 /// Rooms by name. A room exists while it has a member; names are compared exactly.
 #[derive(Debug)]
 pub(crate) struct Rooms<M> {
@@ -71,6 +76,11 @@ impl<M> Rooms<M> {
         for member in self.members(room).iter().filter(|member| member.id != except) {
             member.queue.push(message.clone());
         }
+    }
+
+    /// The rooms' names, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rooms.keys()
     }
 
     /// How many rooms there are, and members in all of them.

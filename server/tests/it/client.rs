@@ -18,7 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server with all its services on ports of the host's choice.
 pub(crate) struct Running {
+    pub(crate) http: SocketAddr,
     pub(crate) mesh: SocketAddr,
+    pub(crate) call: SocketAddr,
     pub(crate) stun: SocketAddr,
     pub(crate) handle: Handle,
     pub(crate) task: JoinHandle<()>,
@@ -30,11 +32,12 @@ pub(crate) async fn start() -> Running {
 
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let any_port = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let mut config = Config { mesh: any_port, stun: any_port, ..Config::default() };
+    let mut config = Config { http: any_port, mesh: any_port, call: any_port, stun: any_port, ..Config::default() };
     change(&mut config);
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let (mesh, stun) = (server.mesh_addr().expect("asked for"), server.stun_addr().expect("asked for"));
-    Running { mesh, stun, handle: server.handle(), task: tokio::spawn(server.run()) }
+    let addresses = [server.http_addr(), server.mesh_addr(), server.call_addr(), server.stun_addr()];
+    let [http, mesh, call, stun] = addresses.map(|address| address.expect("asked for"));
+    Running { http, mesh, call, stun, handle: server.handle(), task: tokio::spawn(server.run()) }
 }
 
 impl Running {
@@ -66,9 +69,14 @@ pub(crate) struct Client<S = TcpStream> {
 
 impl Client {
     pub(crate) async fn connect(server: &Running) -> Self {
-        let stream = TcpStream::connect(server.mesh).await.expect("it listens");
+        Self::open(server.mesh, "/").await
+    }
+
+    /// Connects to another endpoint than the mesh's.
+    pub(crate) async fn open(address: SocketAddr, target: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it listens");
         stream.set_nodelay(true).expect("it is connected");
-        Self::over(stream).await
+        Self::upgrade(stream, target).await
     }
 
     /// Connects and joins.
@@ -81,7 +89,11 @@ impl Client {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn over(stream: S) -> Self {
-        let handshake = tokio_tungstenite::client_async("ws://glare.test/", stream);
+        Self::upgrade(stream, "/").await
+    }
+
+    async fn upgrade(stream: S, target: &str) -> Self {
+        let handshake = tokio_tungstenite::client_async(format!("ws://glare.test{target}"), stream);
         let (socket, _) = timeout(PATIENCE, handshake).await.expect("it answers").expect("it upgrades");
         Self { socket, id: String::new() }
     }
@@ -122,6 +134,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The next text message is exactly this.
     pub(crate) async fn hears(&mut self, text: &str) {
         assert_eq!(self.next().await, text);
+    }
+
+    /// It sends a message, and the next that comes is exactly this: nothing else was on its way.
+    pub(crate) async fn is_told(&mut self, message: &str, answer: &str) {
+        self.send(message).await;
+        self.hears(answer).await;
     }
 
     pub(crate) async fn hears_error(&mut self, message: &str) {

@@ -1,20 +1,21 @@
 //! The HTTP side: which requests are upgraded, and what the others are told.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::{PATIENCE, Running, frame, start, start_with};
+use crate::client::{PATIENCE, frame, start, start_with};
 
-const UPGRADE: &str = "Host: glare.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
-const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
-const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+pub(crate) const UPGRADE: &str = "Host: glare.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
+pub(crate) const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+pub(crate) const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Sends a request and returns the response up to the end of its head.
-async fn request(server: &Running, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.mesh).await.expect("it listens");
+pub(crate) async fn request(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(request.as_bytes()).await.expect("it is connected");
     let mut response = Vec::new();
     let head = async {
@@ -30,7 +31,7 @@ async fn request(server: &Running, request: &str) -> String {
 async fn a_request_for_a_websocket_is_upgraded() {
     let server = start().await;
     for target in ["/", "/?token=1"] {
-        let response = request(&server, &format!("GET {target} HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}\r\n")).await;
+        let response = request(server.mesh, &format!("GET {target} HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}\r\n")).await;
         assert_eq!(
             response,
             // The key and its answer are those of RFC 6455 §1.3.
@@ -60,14 +61,15 @@ async fn other_requests_are_told_why_not() {
         (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}Sec-WebSocket-Key: short\r\n"), "400 bad request"),
         ("\u{1}\u{2}\r\n".to_owned(), "400 bad request"),
     ] {
-        let response = request(&server, &format!("{head}\r\n")).await;
+        let response = request(server.mesh, &format!("{head}\r\n")).await;
         assert!(
             response.starts_with("http/1.") && response[8..].starts_with(&format!(" {answer}\r\n")),
             "{head} was answered {response}"
         );
         assert!(!response.contains("\r\ndate:"), "a date differs from run to run: {response}");
     }
-    let response = request(&server, &format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}Sec-WebSocket-Version: 8\r\n\r\n")).await;
+    let response =
+        request(server.mesh, &format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}Sec-WebSocket-Version: 8\r\n\r\n")).await;
     assert!(
         response.contains("426 upgrade required") && response.contains("sec-websocket-version: 13\r\n"),
         "{response}"

@@ -351,7 +351,7 @@ impl Fabric {
                 }
             }
             while let Some((kernel, packet)) = self.orphans.overdue(now) {
-                self.to_kernel(kernel, &packet);
+                self.hand_to_kernel(kernel, &packet);
                 tcp_touched = true;
             }
             if !tcp_touched {
@@ -401,10 +401,10 @@ impl Fabric {
                 if let Some(reset) = self.orphans.refuse(kernel_address, &packet) {
                     // The program has closed this connection: data for it are refused, and the kernel forgets it.
                     let (own, other) = reset;
-                    self.to_kernel(kernel_address, &own);
+                    self.hand_to_kernel(kernel_address, &own);
                     self.send(host, other.src, other.dst, other.body);
                 } else {
-                    self.to_kernel(kernel_address, &packet);
+                    self.hand_to_kernel(kernel_address, &packet);
                 }
                 true
             }
@@ -416,7 +416,7 @@ impl Fabric {
         self.recorder.write_at(now, node, What::Packet(PacketEvent::Delivered(packet.view())));
     }
 
-    fn to_kernel(&mut self, kernel_address: Ipv4Addr, packet: &Packet) {
+    fn hand_to_kernel(&mut self, kernel_address: Ipv4Addr, packet: &Packet) {
         if let Body::Tcp(segment) = &packet.body {
             let segment: Segment = segment.clone();
             self.kernels.deliver(packet::to_kernel(packet.src, packet.dst.port(), kernel_address, segment));

@@ -40,7 +40,6 @@ use crate::event::{Event, Message, NodeId, NodeKind, Record, SignalKind, Signali
 use model::{At, Model, Stay};
 use signals::Origin;
 
-
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -125,7 +124,10 @@ impl Court<'_> {
 
     /// Says that a rare situation came about.
     pub(crate) fn probe(&mut self, probe: &'static str) {
-        debug_assert!(scenarios::PROBES.iter().any(|(name, _)| *name == probe), "`{probe}` has no place in the vocabulary");
+        debug_assert!(
+            scenarios::PROBES.iter().any(|(name, _)| *name == probe),
+            "`{probe}` has no place in the vocabulary"
+        );
         *self.probes.entry(probe).or_default() += 1;
     }
 

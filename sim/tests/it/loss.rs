@@ -11,7 +11,8 @@ fn every_pair_connects_at_two_and_at_ten_percent_loss() {
         for seed in seeds {
             let outcome = sim::run::run(&scenario, seed).expect("no crash");
             assert_eq!(outcome.violations, [], "{loss_ppm} ppm, seed {seed}");
-            let unconnected = sim::pairs::pairs(&outcome.record).iter().filter(|pair| pair.connection.is_none()).count();
+            let unconnected =
+                sim::pairs::pairs(&outcome.record).iter().filter(|pair| pair.connection.is_none()).count();
             assert_eq!(unconnected, 0, "{loss_ppm} ppm, seed {seed}");
         }
     }

@@ -33,6 +33,23 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
 }
 
 #[test]
+fn other_dialects_are_served_where_a_port_is_given() {
+    let mut server = Server::start(&["--port", "0", "--no-stun", "--http-port", "0", "--call-port", "0"]);
+    server.line("mesh  ws://");
+    let site = server.line("sender-viewer  ws://");
+    server.line("relay  ws://");
+    server.line("call  ws://");
+    server.line("ready");
+    let mut http = TcpStream::connect(site.trim_end_matches("/ws")).expect("it listens");
+    http.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    http.write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
+    assert!(server.interrupt(), "it ends by itself, and well");
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();

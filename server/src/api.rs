@@ -1,0 +1,194 @@
+//! The HTTP endpoints beside `sender-viewer`: what clients and operators ask for as JSON.
+//!
+//! `dialects.md` §1 is the reference. What it leaves open, decided here: a refusal looks like a success with
+//! `"success":false`; a body over 4 KiB is 413, one that does not arrive is 408; the admin token guards the kick alone;
+//! HEAD is answered like GET.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::config::ApiSettings;
+use crate::dialect::json;
+use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
+
+/// Longest body of a request, in bytes.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// What the endpoints share.
+pub(crate) struct Api {
+    dialect: Arc<SenderViewer>,
+    admin_token: Option<String>,
+    ice_urls: Option<Vec<String>>,
+    cors_origin: Option<HeaderValue>,
+    stun: Option<SocketAddr>,
+    body_timeout: Duration,
+}
+
+/// An endpoint.
+#[derive(Clone, Copy)]
+pub(crate) enum Page {
+    /// `GET /api/config`
+    Config,
+    /// `GET /api/health`
+    Health,
+    /// `GET /api/status`
+    Status,
+    /// `POST /api/kick`
+    Kick,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigBody {
+    ice_servers: Vec<IceServer>,
+}
+
+/// The W3C's `RTCIceServer`.
+#[derive(Serialize)]
+struct IceServer {
+    urls: String,
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    rooms: Vec<RoomStatus>,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    success: bool,
+    message: &'static str,
+}
+
+impl Api {
+    /// `stun` is where this server's own STUN service listens.
+    ///
+    /// # Errors
+    /// The CORS origin cannot be a header's value.
+    pub(crate) fn new(
+        dialect: Arc<SenderViewer>,
+        settings: &ApiSettings,
+        stun: Option<SocketAddr>,
+        body_timeout: Duration,
+    ) -> Result<Self, header::InvalidHeaderValue> {
+        let cors_origin = settings.cors_origin.as_deref().map(HeaderValue::from_str).transpose()?;
+        let ApiSettings { admin_token, ice_urls, .. } = settings.clone();
+        Ok(Self { dialect, admin_token, ice_urls, cors_origin, stun, body_timeout })
+    }
+
+    /// Answers a request for one of the endpoints.
+    pub(crate) async fn respond(&self, page: Page, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (allowed, allow) = match page {
+            Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
+            Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
+        };
+        let mut response = if request.method() == Method::OPTIONS {
+            no_content()
+        } else if !allowed.contains(request.method()) {
+            outcome(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+        } else {
+            match page {
+                Page::Config => json(StatusCode::OK, &ConfigBody { ice_servers: self.ice_servers(request.headers()) }),
+                Page::Health => json(StatusCode::OK, &HealthBody { status: "ok" }),
+                Page::Status => json(StatusCode::OK, &StatusBody { rooms: self.dialect.status() }),
+                Page::Kick => self.kick(request).await,
+            }
+        };
+        let status = response.status();
+        let headers = response.headers_mut();
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(origin) = &self.cors_origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            if status == StatusCode::NO_CONTENT {
+                let asked_for = HeaderValue::from_static("Authorization, Content-Type");
+                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for);
+            }
+        }
+        response
+    }
+
+    fn ice_servers(&self, headers: &HeaderMap) -> Vec<IceServer> {
+        if let Some(urls) = &self.ice_urls {
+            return urls.iter().map(|urls| IceServer { urls: urls.clone() }).collect();
+        }
+        let Some(stun) = self.stun else { return Vec::new() };
+        // The client reaches the server under this name, so STUN too.
+        let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let urls = match host {
+            Some(host) => format!("stun:{}:{}", host.host(), stun.port()),
+            None => format!("stun:{stun}"),
+        };
+        vec![IceServer { urls }]
+    }
+
+    async fn kick(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(token) = &self.admin_token
+            && !is_authorized(request.headers(), token)
+        {
+            let mut response = outcome(StatusCode::UNAUTHORIZED, "Unauthorized");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        let body = match timeout(self.body_timeout, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return outcome(StatusCode::PAYLOAD_TOO_LARGE, "Body too large");
+            }
+            Ok(Err(_)) => return outcome(StatusCode::BAD_REQUEST, "Incomplete body"),
+            Err(_) => return outcome(StatusCode::REQUEST_TIMEOUT, "No body came"),
+        };
+        let fields = str::from_utf8(&body).ok().and_then(|body| json::fields(body, &["clientId"]).ok());
+        let Some([Some(client_id)]) = fields else {
+            return outcome(StatusCode::BAD_REQUEST, "Not a JSON object with a clientId");
+        };
+        match json::text(client_id) {
+            None => outcome(StatusCode::BAD_REQUEST, "clientId is not a string"),
+            Some(client_id) if self.dialect.kick(&client_id) => outcome(StatusCode::OK, "Client kicked"),
+            Some(_) => outcome(StatusCode::NOT_FOUND, "Client not found"),
+        }
+    }
+}
+
+fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Some((scheme, given)) = given.split_at_checked("Bearer ".len()) else { return false };
+    // As long for a token that is nearly right as for one that is all wrong.
+    let difference = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    scheme.eq_ignore_ascii_case(b"Bearer ") && given.len() == token.len() && difference == 0
+}
+
+fn outcome(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
+    json(status, &Outcome { success: status.is_success(), message })
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(body).expect("keys are strings and nothing in it fails");
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn no_content() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,422 @@
+//! The `call` dialect: named users call each other.
+//!
+//! `dialects.md` §3 and its section on session descriptions by name are the reference. What they leave open, decided here:
+//! - A message's form is checked before its effect: first its fields (`invalid-message`), then whether the client has joined
+//!   (`not-joined`), then whether the target is there (`user-not-found`), then the call (`busy`, `not-in-call`).
+//! - A user has one line, and a call takes it from its first ring: who is ringing, or being rung, is in a call for whoever
+//!   else calls, and for a call of its own (`busy`).
+//! - A `callerId` that is a string must be the ringing caller's: an answer to a call of somebody before it is `not-in-call`.
+//! - `endCall` also cancels or rejects a call that rings. `callEnded` comes before the `userList` of the same change.
+//! - Joining again under the same name changes nothing: the one who asks gets a `userList`. A refused new name leaves the old one.
+//! - `userList` is sorted by code points. A name is free from the moment the server has decided to close its connection.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::json::{self, serialise};
+use super::{Dialect, Session};
+use crate::session::identity::{ClientId, ClientIds};
+use crate::session::queue::Queue;
+use crate::session::rooms::is_name;
+
+/// The endpoint: all users.
+pub(crate) struct Call {
+    state: Mutex<State>,
+}
+
+struct State {
+    users: BTreeMap<Arc<str>, User>,
+    ids: ClientIds,
+}
+
+struct User {
+    id: ClientId,
+    queue: Arc<Queue>,
+    line: Line,
+}
+
+/// What a user's telephone does, and with whom. The other side's always matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Line {
+    Idle,
+    /// It has called.
+    Calling(Arc<str>),
+    /// It was called.
+    Ringing(Arc<str>),
+    InCall(Arc<str>),
+}
+
+impl Line {
+    fn peer(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Idle => None,
+            Self::Calling(peer) | Self::Ringing(peer) | Self::InCall(peer) => Some(peer),
+        }
+    }
+}
+
+/// One client.
+struct CallSession {
+    endpoint: Arc<Call>,
+    id: ClientId,
+    queue: Arc<Queue>,
+    /// The name it was given. Another may have taken it over: the users know.
+    name: Option<Arc<str>>,
+}
+
+/// What is wrong with a message; the code is part of the dialect.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Refusal {
+    UsernameTaken,
+    UserNotFound,
+    Busy,
+    NotJoined,
+    NotInCall,
+    InvalidMessage,
+}
+
+/// What the server says.
+#[derive(Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Notice<'a> {
+    UserList(Vec<&'a str>),
+    IncomingCall {
+        caller: &'a str,
+        caller_id: &'a str,
+    },
+    CallAnswered {
+        accepted: bool,
+        target: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+    },
+    Offer {
+        offer: &'a RawValue,
+        caller: &'a str,
+    },
+    Answer {
+        answer: &'a RawValue,
+        answerer: &'a str,
+    },
+    IceCandidate {
+        candidate: &'a RawValue,
+        sender: &'a str,
+    },
+    MediaStateChange {
+        sender: &'a str,
+        media_type: &'a str,
+        enabled: bool,
+    },
+    CallEnded {
+        caller: &'a str,
+    },
+    Error {
+        code: Refusal,
+        message: &'static str,
+    },
+}
+
+/// A session description by name: flat.
+#[derive(Serialize)]
+struct Description<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    name: &'a str,
+    target: &'a str,
+    sdp: &'a RawValue,
+}
+
+impl Call {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: Mutex::new(State { users: BTreeMap::new(), ids: ClientIds::new(seed) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the users")
+    }
+}
+
+impl Dialect for Call {
+    /// Calls, ringing or answered, and users.
+    fn count(&self) -> (usize, usize) {
+        let state = self.lock();
+        let engaged = state.users.values().filter(|user| user.line != Line::Idle).count();
+        (engaged / 2, state.users.len())
+    }
+
+    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+        Box::new(CallSession::new(self, queue))
+    }
+}
+
+impl State {
+    /// One user, unless its connection is about to end.
+    fn user(&self, name: &str) -> Result<&User, Refusal> {
+        self.users.get(name).filter(|user| !user.queue.is_closing()).ok_or(Refusal::UserNotFound)
+    }
+
+    /// Sets what the telephone of a user who is there does.
+    fn set_line(&mut self, name: &str, line: Line) {
+        self.users.get_mut(name).expect("both sides of a call are users").line = line;
+    }
+
+    /// Ends the call a user has, if any, and tells the other side.
+    fn hang_up(&mut self, name: &str) {
+        let user = self.users.get_mut(name).expect("it is a user");
+        let line = std::mem::replace(&mut user.line, Line::Idle);
+        if let Some(peer) = line.peer() {
+            self.set_line(peer, Line::Idle);
+            self.users[peer].queue.push(serialise(&Notice::CallEnded { caller: name }));
+        }
+    }
+
+    /// Both sides talk.
+    fn connect(&mut self, caller: &Arc<str>, callee: &Arc<str>) {
+        self.set_line(caller, Line::InCall(Arc::clone(callee)));
+        self.set_line(callee, Line::InCall(Arc::clone(caller)));
+        let answered = Notice::CallAnswered { accepted: true, target: callee, reason: None };
+        self.users[caller].queue.push(serialise(&answered));
+    }
+
+    /// Removes a user; the others are told of the end of its call, not yet of the new list.
+    fn remove(&mut self, name: &str) {
+        self.hang_up(name);
+        self.users.remove(name);
+    }
+
+    fn list(&self) -> Notice<'_> {
+        Notice::UserList(self.users.keys().map(|name| &**name).collect())
+    }
+
+    fn tell_all_the_list(&self) {
+        let list = serialise(&self.list());
+        for user in self.users.values() {
+            user.queue.push(list.clone());
+        }
+    }
+}
+
+impl Session for CallSession {
+    fn text(&mut self, text: &str) {
+        if let Err(code) = self.obey(text) {
+            let message = match code {
+                Refusal::UsernameTaken => "Somebody else has this name",
+                Refusal::UserNotFound => "Nobody has this name",
+                Refusal::Busy => "You are in a call already",
+                Refusal::NotJoined => "Join first",
+                Refusal::NotInCall => "There is no such call",
+                Refusal::InvalidMessage => "Not a message of this dialect",
+            };
+            self.queue.push(serialise(&Notice::Error { code, message }));
+        }
+    }
+
+    fn has_joined(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+impl Drop for CallSession {
+    fn drop(&mut self) {
+        let state = &mut *self.endpoint.lock();
+        if let Ok(name) = self.name(state) {
+            state.remove(&name);
+            state.tell_all_the_list();
+        }
+    }
+}
+
+impl CallSession {
+    fn new(endpoint: Arc<Call>, queue: Arc<Queue>) -> Self {
+        let id = endpoint.lock().ids.issue();
+        Self { endpoint, id, queue, name: None }
+    }
+
+    fn obey(&mut self, text: &str) -> Result<(), Refusal> {
+        let invalid = Refusal::InvalidMessage;
+        let fields = json::fields(text, &["type", "data", "target", "sdp"]);
+        let [kind, data, flat_target, sdp] = fields.map_err(|_| invalid)?;
+        let kind = kind.and_then(json::text).ok_or(invalid)?;
+        if let "video-offer" | "video-answer" = &*kind {
+            return self.describe(&kind, &user_name(flat_target)?, sdp.ok_or(invalid)?);
+        }
+        let names = [
+            "username",
+            "target",
+            "accepted",
+            "caller",
+            "callerId",
+            "offer",
+            "answer",
+            "candidate",
+            "mediaType",
+            "enabled",
+        ];
+        let fields = json::fields(data.ok_or(invalid)?.get(), &names).map_err(|_| invalid)?;
+        let [username, target, accepted, caller, caller_id, offer, answer, candidate, media_type, enabled] = fields;
+        match &*kind {
+            "join" => self.join(&user_name(username)?),
+            "call" => self.call(&user_name(target)?),
+            "callResponse" => {
+                let caller_id = caller_id.and_then(json::text);
+                self.respond(flag(accepted)?, &user_name(caller)?, caller_id.as_deref())
+            }
+            "offer" => {
+                let offer = offer.ok_or(invalid)?;
+                self.relay(&user_name(target)?, |caller| serialise(&Notice::Offer { offer, caller }))
+            }
+            "answer" => {
+                let answer = answer.ok_or(invalid)?;
+                self.relay(&user_name(target)?, |answerer| serialise(&Notice::Answer { answer, answerer }))
+            }
+            "iceCandidate" => {
+                let candidate = candidate.ok_or(invalid)?;
+                self.relay(&user_name(target)?, |sender| serialise(&Notice::IceCandidate { candidate, sender }))
+            }
+            "mediaStateChange" => {
+                let media_type = media_type.and_then(json::text);
+                let media_type = media_type.filter(|media| matches!(&**media, "video" | "audio")).ok_or(invalid)?;
+                let enabled = flag(enabled)?;
+                self.relay(&user_name(target)?, |sender| {
+                    serialise(&Notice::MediaStateChange { sender, media_type: &media_type, enabled })
+                })
+            }
+            "endCall" => {
+                let target = user_name(target)?;
+                let state = &mut *self.endpoint.lock();
+                let name = self.name_in_call(state, &target)?;
+                state.hang_up(&name);
+                Ok(())
+            }
+            _ => Err(invalid),
+        }
+    }
+
+    /// The name it has, unless it never had one or somebody has taken it over.
+    fn name(&self, state: &State) -> Result<Arc<str>, Refusal> {
+        let name = self.name.as_ref().filter(|name| state.users.get(&***name).is_some_and(|user| user.id == self.id));
+        name.cloned().ok_or(Refusal::NotJoined)
+    }
+
+    /// The same, if it is in a call with that user, ringing or answered.
+    fn name_in_call(&self, state: &State, target: &str) -> Result<Arc<str>, Refusal> {
+        let name = self.name(state)?;
+        state.user(target)?;
+        let peer = state.users[&name].line.peer();
+        if peer.is_some_and(|peer| **peer == *target) { Ok(name) } else { Err(Refusal::NotInCall) }
+    }
+
+    fn join(&mut self, new: &str) -> Result<(), Refusal> {
+        let endpoint = Arc::clone(&self.endpoint);
+        let state = &mut *endpoint.lock();
+        match state.users.get(new) {
+            Some(user) if user.id == self.id => {
+                self.queue.push(serialise(&state.list()));
+                return Ok(());
+            }
+            Some(user) if !user.queue.is_closing() => return Err(Refusal::UsernameTaken),
+            Some(_) => state.remove(new),
+            None => {}
+        }
+        if let Ok(old) = self.name(state) {
+            state.remove(&old);
+        }
+        let new: Arc<str> = new.into();
+        let user = User { id: self.id, queue: Arc::clone(&self.queue), line: Line::Idle };
+        state.users.insert(Arc::clone(&new), user);
+        tracing::debug!(client = ?self.id, name = %new, "joined");
+        self.name = Some(new);
+        state.tell_all_the_list();
+        Ok(())
+    }
+
+    fn call(&self, target: &str) -> Result<(), Refusal> {
+        let state = &mut *self.endpoint.lock();
+        let name = self.name(state)?;
+        if *name == *target {
+            return Err(Refusal::InvalidMessage);
+        }
+        let callee = state.user(target)?;
+        let target: Arc<str> = target.into();
+        match &state.users[&name].line {
+            Line::Idle => {}
+            Line::Ringing(caller) if *caller == target => {
+                // Both called: the one who was first is answered.
+                state.connect(&target, &name);
+                return Ok(());
+            }
+            _ => return Err(Refusal::Busy),
+        }
+        if callee.line != Line::Idle {
+            let answered = Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") };
+            self.queue.push(serialise(&answered));
+            return Ok(());
+        }
+        callee.queue.push(serialise(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() }));
+        state.set_line(&target, Line::Ringing(Arc::clone(&name)));
+        state.set_line(&name, Line::Calling(target));
+        Ok(())
+    }
+
+    fn respond(&self, accepted: bool, caller: &str, caller_id: Option<&str>) -> Result<(), Refusal> {
+        let state = &mut *self.endpoint.lock();
+        let name = self.name(state)?;
+        let caller = match &state.users[&name].line {
+            Line::Ringing(ringing) if **ringing == *caller => Arc::clone(ringing),
+            _ => return Err(Refusal::NotInCall),
+        };
+        if caller_id.is_some_and(|id| id != state.users[&caller].id.as_str()) {
+            return Err(Refusal::NotInCall);
+        }
+        if accepted {
+            state.connect(&caller, &name);
+        } else {
+            state.set_line(&caller, Line::Idle);
+            state.set_line(&name, Line::Idle);
+            let answered = Notice::CallAnswered { accepted: false, target: &name, reason: None };
+            state.users[&caller].queue.push(serialise(&answered));
+        }
+        Ok(())
+    }
+
+    /// Relays to the other side of a call what `message` makes of this user's name.
+    fn relay(&self, target: &str, message: impl FnOnce(&str) -> Utf8Bytes) -> Result<(), Refusal> {
+        let state = &*self.endpoint.lock();
+        let name = self.name_in_call(state, target)?;
+        state.users[target].queue.push(message(&name));
+        Ok(())
+    }
+
+    /// Relays a session description by name, for which there need be no call.
+    fn describe(&self, kind: &str, target: &str, sdp: &RawValue) -> Result<(), Refusal> {
+        let state = &*self.endpoint.lock();
+        let name = self.name(state)?;
+        if *name == *target {
+            return Err(Refusal::InvalidMessage);
+        }
+        state.user(target)?.queue.push(serialise(&Description { kind, name: &name, target, sdp }));
+        Ok(())
+    }
+}
+
+fn user_name(value: Option<&RawValue>) -> Result<Cow<'_, str>, Refusal> {
+    value.and_then(json::text).filter(|name| is_name(name)).ok_or(Refusal::InvalidMessage)
+}
+
+fn flag(value: Option<&RawValue>) -> Result<bool, Refusal> {
+    match value.map(RawValue::get) {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        _ => Err(Refusal::InvalidMessage),
+    }
+}
+
+#[cfg(test)]
+#[path = "call_model.rs"]
+mod model;

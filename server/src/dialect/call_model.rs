@@ -1,0 +1,262 @@
+//! Users and calls against an independent model: after each random action every client's queue holds exactly what the
+//! model says, byte for byte, and nothing else.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Limits;
+use crate::session::close::Close;
+use crate::session::queue::Load;
+
+const CLIENTS: usize = 4;
+const NAMES: [&str; 5] = ["A", "B", "C", "D", "__proto__"];
+
+#[derive(Clone, Debug)]
+enum Action {
+    Join(usize),
+    Call(usize),
+    Respond(bool, usize),
+    Offer(usize),
+    Describe(usize),
+    End(usize),
+    Garbage,
+    /// The connection is gone; another client comes in its place.
+    Disconnect,
+}
+
+fn action() -> impl Strategy<Value = (usize, Action)> {
+    let name = || 0..NAMES.len();
+    let action = prop_oneof![
+        4 => name().prop_map(Action::Join),
+        6 => name().prop_map(Action::Call),
+        4 => (any::<bool>(), name()).prop_map(|(accepted, caller)| Action::Respond(accepted, caller)),
+        3 => name().prop_map(Action::Offer),
+        1 => name().prop_map(Action::Describe),
+        3 => name().prop_map(Action::End),
+        1 => Just(Action::Garbage),
+        1 => Just(Action::Disconnect),
+    ];
+    (0..CLIENTS, action)
+}
+
+/// What a reader of `dialects.md` would write: who has which name, and a list of calls.
+#[derive(Default)]
+struct Model {
+    ids: Vec<String>,
+    names: [Option<usize>; CLIENTS],
+    /// Caller, callee, and whether it was answered.
+    calls: Vec<(usize, usize, bool)>,
+    outbox: Vec<(usize, String)>,
+}
+
+impl Model {
+    fn say(&mut self, to: usize, kind: &str, data: &str) {
+        self.outbox.push((to, format!(r#"{{"type":"{kind}","data":{data}}}"#)));
+    }
+
+    fn error(&mut self, to: usize, code: &str) {
+        // Only the code is compared.
+        self.outbox.push((to, code.to_owned()));
+    }
+
+    fn list(&mut self, to: usize) {
+        let mut names: Vec<_> = self.names.iter().flatten().map(|name| format!("{:?}", NAMES[*name])).collect();
+        names.sort();
+        self.say(to, "userList", &format!("[{}]", names.join(",")));
+    }
+
+    fn list_to_all(&mut self) {
+        (0..CLIENTS)
+            .filter(|client| self.names[*client].is_some())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|to| self.list(to));
+    }
+
+    fn who(&self, name: usize) -> Option<usize> {
+        self.names.iter().position(|known| *known == Some(name))
+    }
+
+    fn call_of(&self, client: usize) -> Option<(usize, usize, bool)> {
+        self.calls.iter().copied().find(|(caller, callee, _)| *caller == client || *callee == client)
+    }
+
+    /// Forgets a client's call, and tells the other one.
+    fn end(&mut self, client: usize, name: &str) {
+        if let Some(call) = self.call_of(client) {
+            self.calls.retain(|other| *other != call);
+            let peer = if call.0 == client { call.1 } else { call.0 };
+            self.say(peer, "callEnded", &format!(r#"{{"caller":"{name}"}}"#));
+        }
+    }
+
+    fn answered(&mut self, caller: usize, accepted: bool, target: &str) {
+        self.say(caller, "callAnswered", &format!(r#"{{"accepted":{accepted},"target":"{target}"}}"#));
+    }
+
+    fn step(&mut self, me: usize, action: &Action) {
+        let name = match (self.names[me], action) {
+            (_, Action::Garbage) => return self.error(me, "invalid-message"),
+            (Some(name), _) => NAMES[name],
+            (None, Action::Join(_) | Action::Disconnect) => "",
+            (None, _) => return self.error(me, "not-joined"),
+        };
+        let call = self.call_of(me);
+        match *action {
+            Action::Garbage => unreachable!("dealt with"),
+            Action::Join(new) => match self.who(new) {
+                Some(holder) if holder == me => self.list(me),
+                Some(_) => self.error(me, "username-taken"),
+                None => {
+                    self.end(me, name);
+                    self.names[me] = Some(new);
+                    self.list_to_all();
+                }
+            },
+            Action::Disconnect => {
+                self.end(me, name);
+                if self.names[me].take().is_some() {
+                    self.list_to_all();
+                }
+            }
+            Action::Respond(accepted, caller) => match call {
+                Some((from, to, false)) if to == me && self.who(caller) == Some(from) => {
+                    self.calls.retain(|other| Some(*other) != call);
+                    if accepted {
+                        self.calls.push((from, me, true));
+                    }
+                    self.answered(from, accepted, name);
+                }
+                _ => self.error(me, "not-in-call"),
+            },
+            Action::Call(target) | Action::Describe(target) if self.who(target) == Some(me) => {
+                self.error(me, "invalid-message");
+            }
+            Action::Call(target) | Action::Describe(target) | Action::Offer(target) | Action::End(target) => {
+                let Some(other) = self.who(target) else { return self.error(me, "user-not-found") };
+                let both = call.is_some_and(|(from, to, _)| (from, to) == (me, other) || (from, to) == (other, me));
+                match action {
+                    Action::Describe(_) => {
+                        let target = NAMES[target];
+                        let text =
+                            format!(r#"{{"type":"video-offer","name":"{name}","target":"{target}","sdp":[ 1]}}"#);
+                        self.outbox.push((other, text));
+                    }
+                    Action::Offer(_) if both => {
+                        self.say(other, "offer", &format!(r#"{{"offer":{{"b":1, "a":2}},"caller":"{name}"}}"#));
+                    }
+                    Action::End(_) if both => self.end(me, name),
+                    Action::Offer(_) | Action::End(_) => self.error(me, "not-in-call"),
+                    _ if call == Some((other, me, false)) => {
+                        self.calls.retain(|known| Some(*known) != call);
+                        self.calls.push((other, me, true));
+                        self.answered(other, true, name);
+                    }
+                    _ if call.is_some() => self.error(me, "busy"),
+                    _ if self.call_of(other).is_some() => {
+                        let target = NAMES[target];
+                        let data = format!(r#"{{"accepted":false,"target":"{target}","reason":"busy"}}"#);
+                        self.say(me, "callAnswered", &data);
+                    }
+                    _ => {
+                        self.calls.push((me, other, false));
+                        let id = self.ids[me].clone();
+                        self.say(other, "incomingCall", &format!(r#"{{"caller":"{name}","callerId":"{id}"}}"#));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn connect(endpoint: &Arc<Call>) -> CallSession {
+    CallSession::new(Arc::clone(endpoint), Arc::new(Queue::new(&Limits::default())))
+}
+
+fn message(action: &Action) -> String {
+    match *action {
+        Action::Join(name) => format!(r#"{{"type":"join","data":{{"username":"{}"}}}}"#, NAMES[name]),
+        Action::Call(target) => format!(r#"{{"type":"call","data":{{"target":"{}"}}}}"#, NAMES[target]),
+        Action::Respond(accepted, caller) => {
+            let caller = NAMES[caller];
+            format!(r#"{{"type":"callResponse","data":{{"accepted":{accepted},"caller":"{caller}"}}}}"#)
+        }
+        Action::Offer(target) => {
+            let target = NAMES[target];
+            format!(r#"{{"type":"offer","data":{{"caller":"liar","offer":{{"b":1, "a":2}},"target":"{target}"}}}}"#)
+        }
+        Action::Describe(target) => {
+            format!(r#"{{"type":"video-offer","name":"liar","target":"{}","sdp":[ 1]}}"#, NAMES[target])
+        }
+        Action::End(target) => format!(r#"{{"type":"endCall","data":{{"target":"{}"}}}}"#, NAMES[target]),
+        Action::Garbage => "{".to_owned(),
+        Action::Disconnect => unreachable!("no message"),
+    }
+}
+
+/// What was queued since the last call; of an error its code.
+fn received(queue: &Queue) -> Vec<String> {
+    let (mut batch, mut written) = (VecDeque::new(), Load::default());
+    queue.take(Waker::noop(), &mut batch, &mut written);
+    batch.iter().for_each(|message| written.add(message));
+    queue.take(Waker::noop(), &mut VecDeque::new(), &mut written);
+    let code = |text: &str| {
+        let rest = text.strip_prefix(r#"{"type":"error","data":{"code":""#)?;
+        rest.split_once('"').map(|(code, _)| code.to_owned())
+    };
+    batch.iter().map(|text| code(text).unwrap_or_else(|| text.to_string())).collect()
+}
+
+/// Between the decision to close a connection and the end of its task another may take its name.
+#[test]
+fn a_dead_holders_name_is_free_and_its_call_ends_once() {
+    let endpoint = Arc::new(Call::new(1));
+    let [mut dead, mut peer, mut new] = std::array::from_fn(|_| connect(&endpoint));
+    dead.text(&message(&Action::Join(0)));
+    peer.text(&message(&Action::Join(1)));
+    dead.text(&message(&Action::Call(1)));
+    received(&peer.queue);
+    dead.queue.close(Close::HeartbeatMissed);
+    peer.text(&message(&Action::Offer(0)));
+    assert_eq!(received(&peer.queue), ["user-not-found"]);
+    new.text(&message(&Action::Join(0)));
+    dead.text(&message(&Action::Offer(1)));
+    drop(dead);
+    let list = r#"{"type":"userList","data":["A","B"]}"#;
+    assert_eq!(received(&peer.queue), [r#"{"type":"callEnded","data":{"caller":"A"}}"#, list]);
+    assert_eq!(received(&new.queue), [list]);
+    assert_eq!(endpoint.count(), (0, 2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn everyone_receives_exactly_what_the_model_says(actions in vec(action(), 1..80)) {
+        let endpoint = Arc::new(Call::new(1));
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(&endpoint)).collect();
+        let mut model = Model::default();
+        // Everyone has a name at first, so that there is more calling than joining.
+        let joins = (0..CLIENTS).map(|client| (client, Action::Join(client)));
+        for (client, action) in joins.chain(actions) {
+            model.ids = clients.iter().map(|session| session.id.as_str().to_owned()).collect();
+            model.step(client, &action);
+            match action {
+                Action::Disconnect => clients[client] = connect(&endpoint),
+                _ => clients[client].text(&message(&action)),
+            }
+            let outbox = std::mem::take(&mut model.outbox);
+            for (other, session) in clients.iter().enumerate() {
+                let expected: Vec<_> = outbox.iter().filter(|(to, _)| *to == other).map(|(_, m)| m.clone()).collect();
+                prop_assert_eq!(received(&session.queue), expected, "client {} after {} {:?}", other, client, action);
+            }
+            prop_assert_eq!(endpoint.count(), (model.calls.len(), model.names.iter().flatten().count()));
+        }
+        drop(clients);
+        prop_assert_eq!(endpoint.count(), (0, 0));
+    }
+}

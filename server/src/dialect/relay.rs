@@ -1,0 +1,167 @@
+//! The `relay` dialect: offers, answers and candidates between whoever is connected to a room.
+//!
+//! `dialects.md` §5 is the reference. What it leaves open, decided here:
+//! - Of several `room` in a query the first counts. Its name is compared exactly, `+` is a plus sign (percent-decoding, not
+//!   form decoding), and a `%` without two hexadecimal digits behind it stands for itself.
+//! - A room that is not UTF-8 when decoded is refused like one that is too long.
+//! - Only `type` is looked at: an offer without its `offer` is relayed as well.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+
+use super::json::{self, Malformed, serialise};
+use super::{Dialect, Session};
+use crate::session::identity::{ClientId, ClientIds};
+use crate::session::queue::Queue;
+use crate::session::rooms::{Member, Rooms, is_name};
+
+/// The room of those who name none.
+const DEFAULT_ROOM: &str = "default";
+
+/// The endpoint: all rooms.
+pub(crate) struct Relay {
+    state: Mutex<State>,
+}
+
+struct State {
+    rooms: Rooms<()>,
+    /// They never go on the wire: they only tell a sender from the others.
+    ids: ClientIds,
+}
+
+/// One client, in its room from the first moment to the last.
+struct RelaySession {
+    relay: Arc<Relay>,
+    id: ClientId,
+    queue: Arc<Queue>,
+    room: Arc<str>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Notice<'a> {
+    Error { message: &'a str },
+}
+
+impl Relay {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the rooms")
+    }
+}
+
+impl Dialect for Relay {
+    fn count(&self) -> (usize, usize) {
+        self.lock().rooms.count()
+    }
+
+    fn admit(&self, query: Option<&str>) -> Result<(), &'static str> {
+        room(query).map(drop)
+    }
+
+    fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+        let room: Arc<str> = room(query).expect("it was admitted").into();
+        let mut state = self.lock();
+        let id = state.ids.issue();
+        state.rooms.join(&room, Member { id, queue: Arc::clone(&queue), about: () });
+        drop(state);
+        Box::new(RelaySession { relay: self, id, queue, room })
+    }
+}
+
+impl Session for RelaySession {
+    fn text(&mut self, text: &str) {
+        let message = match json::fields(text, &["type"]) {
+            Err(Malformed::NotJson) => "Invalid JSON",
+            Ok([Some(kind)]) if matches!(json::text(kind).as_deref(), Some("offer" | "answer" | "candidate")) => {
+                self.relay.lock().rooms.tell_others(&self.room, self.id, &text.into());
+                return;
+            }
+            Ok(_) | Err(Malformed::NotAnObject) => "Unknown type",
+        };
+        self.queue.push(serialise(&Notice::Error { message }));
+    }
+
+    /// Connecting is joining.
+    fn has_joined(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for RelaySession {
+    fn drop(&mut self) {
+        self.relay.lock().rooms.leave(&self.room, self.id);
+    }
+}
+
+/// The room that a query names.
+fn room(query: Option<&str>) -> Result<String, &'static str> {
+    let named = query.unwrap_or_default().split('&').find_map(|pair| match pair.split_once('=') {
+        Some(("room", room)) => Some(room),
+        _ => None,
+    });
+    let room = percent_decoded(named.unwrap_or_default());
+    let room = String::from_utf8(room.into_owned()).map_err(|_| "The room is not UTF-8")?;
+    match room.as_str() {
+        "" => Ok(DEFAULT_ROOM.to_owned()),
+        _ if is_name(&room) => Ok(room),
+        _ => Err("The room is longer than 64 code points"),
+    }
+}
+
+fn percent_decoded(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut rest = text.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let [first, behind @ ..] = rest {
+        let escape = match (first, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, behind))
+            }
+            _ => None,
+        };
+        let (byte, behind) = escape.unwrap_or((*first, behind));
+        decoded.push(byte);
+        rest = behind;
+    }
+    Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+
+    #[test]
+    fn rooms_are_percent_decoded() {
+        let longest = "é".repeat(64);
+        let cases = [
+            (None, "default"),
+            (Some(""), "default"),
+            (Some("room"), "default"),
+            (Some("room="), "default"),
+            (Some("Room=x&xroom=y"), "default"),
+            (Some("a=1&room=r&room=s"), "r"),
+            (Some("room=a=b"), "a=b"),
+            (Some("room=%61%2F%26%3d+%25"), "a/&=+%"),
+            (Some("room=%C3%a9"), "é"),
+            (Some("room=%"), "%"),
+            (Some("room=%6"), "%6"),
+            (Some("room=%zz%%36"), "%zz%6"),
+            (Some(&format!("room={}", "%C3%A9".repeat(64))), &longest),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(room(query).as_deref(), Ok(expected), "{query:?}");
+        }
+        assert!(room(Some("room=%ff")).is_err());
+        assert!(room(Some(&format!("room={}", "%C3%A9".repeat(65)))).is_err());
+        assert!(room(Some(&format!("room={}", "a".repeat(65)))).is_err());
+    }
+}
