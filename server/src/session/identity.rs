@@ -14,7 +14,7 @@ const HALF_BITS: u32 = 26;
 const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 
 /// A client's name on the wire, given by the server.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientId([u8; LENGTH]);
 
 impl ClientId {
@@ -34,6 +34,17 @@ impl ClientId {
 
     pub(crate) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("an id is made of text")
+    }
+}
+
+/// Two numbers compare in a cycle, ten bytes in a call: a large room is searched by nothing else.
+impl PartialEq for ClientId {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |id: &Self| {
+            let [a, b, c, d, e, f, g, h, i, j] = id.0;
+            (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u16::from_ne_bytes([i, j]))
+        };
+        numbers(self) == numbers(other)
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) fn signal(room: &str, to: &str, kind: SignalKind, payload: &str) -> S
     format!(r#"{{"action":"signal","roomId":{room},"type":"{kind}","data":{payload},"to":{to}}}"#)
 }
 
-/// Reads what the server sends.
-pub(crate) fn read(text: &str) -> Message {
+/// Reads what the server sends. `own_room` is the room that most messages are of: its name is shared, not copied.
+pub(crate) fn read(text: &str, own_room: &Arc<str>) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire<'a> {
@@ -61,7 +61,10 @@ pub(crate) fn read(text: &str) -> Message {
     }
     let member = |wire: WireMember<'_>| Member { id: wire.client_id.into(), name: wire.name.map(Arc::from) };
     let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Message::Unknown };
-    let room = || wire.room_id.clone().map(Arc::<str>::from);
+    let room = || {
+        let room = wire.room_id.as_deref()?;
+        Some(if room == &**own_room { own_room.clone() } else { room.into() })
+    };
     let read = match &*wire.action {
         "joined" => room().zip(wire.client_id.clone()).map(|(room, id)| Message::Joined {
             room,
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn a_payload_is_kept_byte_for_byte() {
         let text = r#"{"action":"signal","roomId":"r","from":"a","type":"offer","data":{"z":1,"a":1.0,"n":12345678901234567890123}}"#;
-        let Message::Signal { payload, .. } = read(text) else { panic!("not a signal") };
+        let Message::Signal { payload, .. } = read(text, &"r".into()) else { panic!("not a signal") };
         assert_eq!(&*payload, r#"{"z":1,"a":1.0,"n":12345678901234567890123}"#);
         assert!(signal("r", "b", SignalKind::Offer, &payload).contains(&*payload));
     }
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_not_of_the_dialect_is_unknown() {
         for text in ["", "null", "[]", "{}", r#"{"action":"zzz"}"#, r#"{"action":"joined"}"#, r#"{"action":1}"#] {
-            assert_eq!(read(text), Message::Unknown, "{text}");
+            assert_eq!(read(text, &"r".into()), Message::Unknown, "{text}");
         }
     }
 }

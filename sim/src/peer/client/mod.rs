@@ -158,7 +158,7 @@ impl<N: Network> Client<N> {
                 }
             }
             Told::Text(text) => {
-                let message = mesh::read(&text);
+                let message = mesh::read(&text, &self.config.room);
                 self.recorder.write(self.node, What::Signaling(Signaling::Received(message.clone())));
                 self.on_message(message);
             }
