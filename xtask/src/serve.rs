@@ -1,5 +1,6 @@
 //! `glare serve`
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -38,7 +39,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let levels = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let levels: Targets =
         levels.parse().with_context(|| format!("RUST_LOG: `{levels}` is not such as `info,server=debug`"))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines.with_filter(levels)).init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(arguments))?;
     Ok(ExitCode::SUCCESS)
