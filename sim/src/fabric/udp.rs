@@ -1,7 +1,7 @@
 //! The UDP ports of a host.
 //!
-//! turmoil-net has UDP too, but without a bound on the receive queue and with one scan over all hosts for each datagram; these
-//! few lines are four times as fast and drop what a full buffer would.
+//! turmoil-net has UDP too, but without a bound on the receive queue and with a scan over all hosts for each batch of datagrams.
+//! These ports drop what a full buffer would, and let the kernels sleep while only media flows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
