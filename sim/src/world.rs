@@ -163,12 +163,10 @@ impl World {
                 timer.as_mut().reset(next);
             }
             // It counts polls rather than turns, for a `play` that wakes itself makes no turn.
-            let spinning =
-                poll_fn(
-                    |_| {
-                        if self.0.count_poll() < POLLS_AT_ONE_INSTANT_MAX { Poll::Pending } else { Poll::Ready(()) }
-                    },
-                );
+            let spinning = poll_fn(|_| match self.0.count_poll() {
+                ..POLLS_AT_ONE_INSTANT_MAX => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
             tokio::select! { biased;
                 () = spinning => {}
                 Some(result) = play.next() => return result,
