@@ -22,6 +22,7 @@ use crate::api::{Api, Page};
 use crate::dialect::Dialect;
 use crate::session::close::Close;
 use crate::session::connection;
+use crate::session::limits::Limits;
 use crate::session::queue::Queue;
 use crate::session::registry::{Registration, Registry};
 
@@ -62,35 +63,56 @@ pub(crate) async fn serve<S>(stream: S, site: &Site, registration: Registration,
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let queue = Arc::clone(&registration.queue);
+    // In a box, so that a WebSocket does not carry HTTP's state through its life.
+    let Some(upgraded) = Box::pin(serve_http(stream, site, &queue, &config.limits)).await else { return };
+    let Upgraded { stream, read_ahead, dialect, query } = upgraded;
+    if registry.connections() > config.limits.connections_max {
+        queue.close(Close::OverCapacity);
+    }
+    let session = dialect.open(query.as_deref(), Arc::clone(&queue));
+    connection::run(stream, read_ahead, session, queue, &config.limits, &config.heartbeat).await;
+}
+
+/// A connection whose WebSocket is open.
+struct Upgraded<S> {
+    stream: S,
+    /// What arrived behind the request.
+    read_ahead: Vec<u8>,
+    dialect: Arc<dyn Dialect>,
+    /// Of the URL.
+    query: Option<String>,
+}
+
+/// Answers requests until one opens a WebSocket, or the connection ends.
+async fn serve_http<S>(stream: S, site: &Site, queue: &Queue, limits: &Limits) -> Option<Upgraded<S>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let opening = Mutex::new(None);
     let service = service_fn(|request| respond(site, request, &opening));
     let http = http1::Builder::new()
         // It would read the wall clock.
         .auto_date_header(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(config.limits.request_timeout)
+        .header_read_timeout(limits.request_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .without_shutdown();
-    let queue = Arc::clone(&registration.queue);
     let parts = tokio::select! {
         biased;
-        () = closed(&queue) => return,
+        () = closed(queue) => return None,
         parts = http => parts,
     };
     // A broken request was answered by hyper; a lost connection is no news.
-    let Ok(parts) = parts else { return };
-    let http1::Parts { io, read_buf, .. } = parts;
+    let http1::Parts { io, read_buf, .. } = parts.ok()?;
     let mut stream = io.into_inner();
     let Some((dialect, query)) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
-        let _ = timeout(config.limits.close_timeout, connection::hang_up(&mut stream)).await;
-        return;
+        let _ = timeout(limits.close_timeout, connection::hang_up(&mut stream)).await;
+        return None;
     };
-    if registry.connections() > config.limits.connections_max {
-        queue.close(Close::OverCapacity);
-    }
-    let session = dialect.open(query.as_deref(), Arc::clone(&queue));
-    connection::run(stream, read_buf, session, queue, &config.limits, &config.heartbeat).await;
+    // Copied, for it is mostly empty, and would else keep hyper's whole buffer for the WebSocket.
+    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), dialect, query })
 }
 
 /// Until the connection is told to close.
