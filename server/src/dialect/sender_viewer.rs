@@ -285,6 +285,10 @@ impl SenderViewerSession {
 }
 
 #[cfg(test)]
+#[path = "sender_viewer_model.rs"]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
     use std::task::Waker;
