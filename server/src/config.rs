@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::session::{Heartbeat, Limits};
+use crate::socketio::SocketIoSettings;
 
 /// Where a [`Server`](crate::Server) listens and how it behaves. Port 0 lets the host choose, `None` leaves a service out.
 #[derive(Clone, Debug)]
@@ -15,20 +16,27 @@ pub struct Config {
     pub mesh: Option<SocketAddr>,
     /// WebSocket address of the `call` dialect: none unless told otherwise; the documents give it port 3000.
     pub call: Option<SocketAddr>,
+    /// Socket.IO address of the `call` dialect: none unless told otherwise; the documents give it port 3001. Its users and
+    /// those of [`call`](Self::call) are the same.
+    pub call_socketio: Option<SocketAddr>,
+    /// Socket.IO address of the `broadcast` dialect: none unless told otherwise; the documents give it port 5001.
+    pub broadcast: Option<SocketAddr>,
     /// UDP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
     pub stun: Option<SocketAddr>,
     /// How `/api/*` behaves.
     pub api: ApiSettings,
+    /// How the Socket.IO endpoints behave.
+    pub socketio: SocketIoSettings,
     /// What one client may cost.
     pub limits: Limits,
-    /// How a dead connection is noticed.
+    /// How a dead connection is noticed, except under Socket.IO.
     pub heartbeat: Heartbeat,
     /// The source of every id the server hands out, and of all its randomness. The same seed and the same arrivals give
     /// the same ids, so give a server on a real network a fresh one at each start.
     pub seed: u64,
 }
 
-/// What an embedder chooses about the HTTP endpoints under `/api/`.
+/// What an embedder chooses about the HTTP endpoints under `/api/`, and the CORS origin of those of Socket.IO.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiSettings {
     /// `Access-Control-Allow-Origin` of every answer, `*` unless told otherwise; `None` leaves CORS out.
@@ -64,8 +72,11 @@ impl Default for Config {
             http: None,
             mesh: Some((Ipv4Addr::LOCALHOST, 8787).into()),
             call: None,
+            call_socketio: None,
+            broadcast: None,
             stun: Some((Ipv4Addr::LOCALHOST, 3478).into()),
             api: ApiSettings::default(),
+            socketio: SocketIoSettings::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
             seed: 0,

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,12 +19,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Config;
 use crate::api::{Api, Page};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, WebSocketDialect};
 use crate::session::close::Close;
 use crate::session::connection;
 use crate::session::limits::Limits;
 use crate::session::queue::Queue;
 use crate::session::registry::{Registration, Registry};
+use crate::socketio::{self, SocketIo};
 
 /// Longest request head, in bytes.
 const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -41,7 +42,8 @@ impl Site {
     /// The dialects behind its routes.
     pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
         self.routes.iter().filter_map(|(_, route)| match route {
-            Route::WebSocket(dialect) => Some(Arc::clone(dialect)),
+            Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),
+            Route::SocketIo(endpoint) => Some(endpoint.dialect()),
             Route::Api(..) => None,
         })
     }
@@ -50,13 +52,19 @@ impl Site {
 /// What is at a path.
 pub(crate) enum Route {
     /// A dialect's WebSocket.
-    WebSocket(Arc<dyn Dialect>),
+    WebSocket(Arc<dyn WebSocketDialect>),
+    /// Socket.IO.
+    SocketIo(Arc<SocketIo>),
     /// An endpoint of the API.
     Api(Arc<Api>, Page),
 }
 
-/// A WebSocket that a request asked for: its dialect, and the query of its URL.
-type Opening = (Arc<dyn Dialect>, Option<String>);
+/// A WebSocket that a request asked for.
+enum Opening {
+    /// A dialect's own, with the query of its URL.
+    Dialect(Arc<dyn WebSocketDialect>, Option<String>),
+    SocketIo(socketio::Opening),
+}
 
 /// Serves one TCP connection to its end.
 pub(crate) async fn serve<S>(stream: S, site: &Site, registration: Registration, registry: &Registry, config: &Config)
@@ -66,12 +74,18 @@ where
     let queue = Arc::clone(&registration.queue);
     // In a box, so that a WebSocket does not carry HTTP's state through its life.
     let Some(upgraded) = Box::pin(serve_http(stream, site, &queue, &config.limits)).await else { return };
-    let Upgraded { stream, read_ahead, dialect, query } = upgraded;
+    let Upgraded { stream, read_ahead, opening } = upgraded;
+    let (dialect, query) = match opening {
+        Opening::Dialect(dialect, query) => (dialect, query),
+        // In a box as well: the others need less.
+        Opening::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, &queue)).await,
+    };
     if registry.connections() > config.limits.connections_max {
         queue.close(Close::OverCapacity);
     }
     let session = dialect.open(query.as_deref(), Arc::clone(&queue));
-    connection::run(stream, read_ahead, session, queue, &config.limits, &config.heartbeat).await;
+    let socket = connection::open(stream, read_ahead, config.limits.frame_bytes_max).await;
+    connection::run(socket, session, queue, &config.limits, Some(&config.heartbeat)).await;
 }
 
 /// A connection whose WebSocket is open.
@@ -79,9 +93,7 @@ struct Upgraded<S> {
     stream: S,
     /// What arrived behind the request.
     read_ahead: Vec<u8>,
-    dialect: Arc<dyn Dialect>,
-    /// Of the URL.
-    query: Option<String>,
+    opening: Opening,
 }
 
 /// Answers requests until one opens a WebSocket, or the connection ends.
@@ -90,39 +102,35 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let opening = Mutex::new(None);
-    let service = service_fn(|request| respond(site, request, &opening));
-    let http = http1::Builder::new()
+    let service = service_fn(|request| Box::pin(respond(site, request, &opening)));
+    let mut http = http1::Builder::new()
         // It would read the wall clock.
         .auto_date_header(false)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.request_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown();
-    let parts = tokio::select! {
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
         biased;
-        () = closed(queue) => return None,
-        parts = http => parts,
+        () = queue.closed() => None,
+        ended = poll_fn(|cx| http.poll_without_shutdown(cx)) => Some(ended),
+    };
+    let Some(ended) = ended else {
+        // A request that waits for news is answered before the end.
+        Pin::new(&mut http).graceful_shutdown();
+        let _ = timeout(limits.close_timeout, http).await;
+        return None;
     };
     // A broken request was answered by hyper; a lost connection is no news.
-    let http1::Parts { io, read_buf, .. } = parts.ok()?;
+    ended.ok()?;
+    let http1::Parts { io, read_buf, .. } = http.into_parts();
     let mut stream = io.into_inner();
-    let Some((dialect, query)) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
+    let Some(opening) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
         let _ = timeout(limits.close_timeout, connection::hang_up(&mut stream)).await;
         return None;
     };
     // Copied, for it is mostly empty, and would else keep hyper's whole buffer for the WebSocket.
-    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), dialect, query })
-}
-
-/// Until the connection is told to close.
-async fn closed(queue: &Queue) {
-    let (mut batch, mut written) = Default::default();
-    poll_fn(|cx| match queue.take(cx.waker(), &mut batch, &mut written) {
-        Some(_) => Poll::Ready(()),
-        None => Poll::Pending,
-    })
-    .await;
+    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opening })
 }
 
 /// The answer to a request. Leaves in `opening` what is to follow it.
@@ -137,8 +145,14 @@ async fn respond(
         Some((_, Route::WebSocket(dialect))) => {
             let response = upgrade(&**dialect, &request);
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                opens = Some((Arc::clone(dialect), request.uri().query().map(str::to_owned)));
+                let query = request.uri().query().map(str::to_owned);
+                opens = Some(Opening::Dialect(Arc::clone(dialect), query));
             }
+            response
+        }
+        Some((_, Route::SocketIo(endpoint))) => {
+            let (response, opening) = Box::pin(endpoint.respond(request)).await;
+            opens = opening.map(Opening::SocketIo);
             response
         }
         // In a box, because most connections never need the room.
@@ -149,7 +163,17 @@ async fn respond(
 }
 
 /// The answer to a request at a dialect's path; 101 when it opens a WebSocket.
-fn upgrade<B>(dialect: &dyn Dialect, request: &Request<B>) -> Response<Full<Bytes>> {
+fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>) -> Response<Full<Bytes>> {
+    match (handshake(request), dialect.admit(request.uri().query())) {
+        (response, Err(why)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            refuse(StatusCode::BAD_REQUEST, None, why)
+        }
+        (response, _) => response,
+    }
+}
+
+/// The 101 that opens a WebSocket, or what tells a request that asks for none, or wrongly.
+pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
@@ -172,9 +196,6 @@ fn upgrade<B>(dialect: &dyn Dialect, request: &Request<B>) -> Response<Full<Byte
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())) else {
         return refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is missing or malformed");
     };
-    if let Err(why) = dialect.admit(request.uri().query()) {
-        return refuse(StatusCode::BAD_REQUEST, None, why);
-    }
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");

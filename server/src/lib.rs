@@ -10,6 +10,7 @@ mod dialect;
 mod http;
 pub mod net;
 mod session;
+pub mod socketio;
 mod stop;
 pub mod stun;
 
@@ -26,6 +27,7 @@ use tokio::time::{sleep, timeout};
 use api::{Api, Page};
 pub use config::{ApiSettings, Config};
 use dialect::Dialect;
+use dialect::broadcast::Broadcast;
 use dialect::call::Call;
 use dialect::mesh::Mesh;
 use dialect::relay::Relay;
@@ -34,6 +36,7 @@ use http::{Route, Site};
 use net::{Listener, Network, Udp};
 use session::registry::Registry;
 pub use session::{Heartbeat, Limits};
+use socketio::{Engine, SocketIo};
 
 /// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -45,6 +48,8 @@ pub struct Server<N: Network> {
     http: Option<SocketAddr>,
     mesh: Option<SocketAddr>,
     call: Option<SocketAddr>,
+    call_socketio: Option<SocketAddr>,
+    broadcast: Option<SocketAddr>,
     stun: Option<SocketAddr>,
     /// What serves each open socket until the server stops.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -59,11 +64,13 @@ pub struct Handle(Arc<Shared>);
 pub struct Census {
     /// Open TCP connections, from accept to the end of their shutdown.
     pub connections: usize,
+    /// Engine.IO sessions; over WebSocket each has a connection, polling it has one at times.
+    pub sessions: usize,
     /// Rooms with a member; in `call`, calls that ring or were answered.
     pub rooms: usize,
     /// Members of all rooms; in `call`, users.
     pub members: usize,
-    /// Messages that wait to be written, over all connections.
+    /// Messages that wait to be written, over all connections and sessions.
     pub queued_messages: usize,
     /// Their size in bytes of text.
     pub queued_bytes: usize,
@@ -87,22 +94,41 @@ impl<N: Network> Server<N> {
     /// # Errors
     /// A socket cannot be opened; the message names the service and the address. Or a setting of the API is none.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
-        let Config { http, mesh, call, stun, seed, .. } = config;
+        let Config { http, mesh, call, call_socketio, broadcast, stun, seed, .. } = config;
         let registry = Arc::default();
         let shared = Shared { config, registry, dialects: Mutex::default(), stop: Arc::default() };
         let shared = Arc::new(shared);
-        let mut server = Self { net, shared, http: None, mesh: None, call: None, stun: None, services: Vec::new() };
+        let bad_origin =
+            |error| io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"));
+        let engine = Engine::new(net.clone(), Arc::clone(&shared.registry), &shared.config).map_err(bad_origin)?;
+        let engine = Arc::new(engine);
+        let mut server = Self {
+            net,
+            shared,
+            http: None,
+            mesh: None,
+            call: None,
+            call_socketio: None,
+            broadcast: None,
+            stun: None,
+            services: Vec::new(),
+        };
         let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
         server.mesh = server.add_site(mesh, Site { name: "mesh", routes: mesh_routes }).await?;
         server.stun = server.add_stun(stun).await?;
-        let call_routes = vec![("/", Route::WebSocket(Arc::new(Call::new(seed))))];
+        let dialect = Arc::new(Call::new(seed));
+        let call_routes = vec![("/", Route::WebSocket(Arc::clone(&dialect) as _))];
         server.call = server.add_site(call, Site { name: "call", routes: call_routes }).await?;
+        let call_routes = vec![("/socket.io/", Route::SocketIo(SocketIo::new(dialect, Arc::clone(&engine))))];
+        server.call_socketio =
+            server.add_site(call_socketio, Site { name: "call-socketio", routes: call_routes }).await?;
+        let broadcast_routes =
+            vec![("/socket.io/", Route::SocketIo(SocketIo::new(Arc::new(Broadcast::new(seed)), engine)))];
+        server.broadcast = server.add_site(broadcast, Site { name: "broadcast", routes: broadcast_routes }).await?;
         let sender_viewer = Arc::new(SenderViewer::new(seed));
         let Config { api, limits, .. } = &server.shared.config;
         let api = Api::new(Arc::clone(&sender_viewer), api, server.stun, limits.request_timeout);
-        let api = Arc::new(api.map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"))
-        })?);
+        let api = Arc::new(api.map_err(bad_origin)?);
         let http_routes = vec![
             ("/ws", Route::WebSocket(sender_viewer)),
             ("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))),
@@ -128,6 +154,16 @@ impl<N: Network> Server<N> {
     /// Where the `call` dialect listens, with the port that was chosen.
     pub fn call_addr(&self) -> Option<SocketAddr> {
         self.call
+    }
+
+    /// Where the `call` dialect listens for Socket.IO, with the port that was chosen.
+    pub fn call_socketio_addr(&self) -> Option<SocketAddr> {
+        self.call_socketio
+    }
+
+    /// Where the `broadcast` dialect listens, with the port that was chosen.
+    pub fn broadcast_addr(&self) -> Option<SocketAddr> {
+        self.broadcast
     }
 
     /// Where STUN listens, with the port that was chosen.
@@ -167,7 +203,14 @@ impl<N: Network> Server<N> {
     async fn add_site(&mut self, address: Option<SocketAddr>, site: Site) -> io::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
         let (listener, address) = opened(site.name, address, self.net.listen(address), Listener::local_addr).await?;
-        self.shared.dialects.lock().expect("nothing panics while it holds the dialects").extend(site.dialects());
+        let mut dialects = self.shared.dialects.lock().expect("nothing panics while it holds the dialects");
+        for dialect in site.dialects() {
+            // One that is served at two addresses is counted once.
+            if !dialects.iter().any(|known| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(&dialect))) {
+                dialects.push(dialect);
+            }
+        }
+        drop(dialects);
         self.services.push(Box::pin(accept(self.net.clone(), listener, Arc::new(site), Arc::clone(&self.shared))));
         Ok(Some(address))
     }
@@ -195,6 +238,7 @@ impl Handle {
             dialects.iter().map(|dialect| dialect.count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
         Census {
             connections: totals.connections,
+            sessions: totals.sessions,
             rooms,
             members,
             queued_messages: totals.load.messages,

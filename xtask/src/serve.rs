@@ -26,6 +26,12 @@ pub(crate) struct Arguments {
     /// TCP port of the call dialect (the documents say 3000) [default: not served]
     #[arg(long, value_name = "PORT")]
     call_port: Option<u16>,
+    /// TCP port of the call dialect over Socket.IO (the documents say 3001) [default: not served]
+    #[arg(long, value_name = "PORT")]
+    call_socketio_port: Option<u16>,
+    /// TCP port of the broadcast dialect over Socket.IO (the documents say 5001) [default: not served]
+    #[arg(long, value_name = "PORT")]
+    broadcast_port: Option<u16>,
     /// UDP port of STUN; 0 takes a free one
     #[arg(long, env = "STUN_PORT", default_value_t = 3478)]
     stun_port: u16,
@@ -54,6 +60,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         mesh: Some(SocketAddr::new(arguments.host, arguments.port)),
         http: arguments.http_port.map(|port| SocketAddr::new(arguments.host, port)),
         call: arguments.call_port.map(|port| SocketAddr::new(arguments.host, port)),
+        call_socketio: arguments.call_socketio_port.map(|port| SocketAddr::new(arguments.host, port)),
+        broadcast: arguments.broadcast_port.map(|port| SocketAddr::new(arguments.host, port)),
         stun: (!arguments.no_stun).then(|| SocketAddr::new(arguments.host, arguments.stun_port)),
         seed: u64::from_le_bytes(seed),
         ..Config::default()
@@ -68,6 +76,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
     if let Some(address) = server.call_addr() {
         println!("call  ws://{address}");
+    }
+    for (name, address) in [("call", server.call_socketio_addr()), ("broadcast", server.broadcast_addr())] {
+        if let Some(address) = address {
+            println!("{name}  http://{address}/socket.io/");
+        }
     }
     if let Some(address) = server.stun_addr() {
         println!("stun  stun:{address}");

@@ -14,15 +14,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::framing::Framing;
 use super::json::{self, serialise};
-use super::{Dialect, Session};
+use super::{Dialect, EventDialect, EventSession, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::is_name;
+use crate::socketio::packet::Event;
 
 /// The endpoint: all users.
 pub(crate) struct Call {
@@ -36,8 +39,21 @@ struct State {
 
 struct User {
     id: ClientId,
-    queue: Arc<Queue>,
+    outlet: Outlet,
     line: Line,
+}
+
+/// The way to a client.
+#[derive(Clone)]
+struct Outlet {
+    queue: Arc<Queue>,
+    framing: Framing,
+}
+
+impl Outlet {
+    fn say(&self, notice: &Notice<'_>) {
+        self.queue.push(notice.framed(self.framing));
+    }
 }
 
 /// What a user's telephone does, and with whom. The other side's always matches.
@@ -64,7 +80,7 @@ impl Line {
 struct CallSession {
     endpoint: Arc<Call>,
     id: ClientId,
-    queue: Arc<Queue>,
+    outlet: Outlet,
     /// The name it was given. Another may have taken it over: the users know.
     name: Option<Arc<str>>,
 }
@@ -83,7 +99,7 @@ enum Refusal {
 
 /// What the server says.
 #[derive(Serialize)]
-#[serde(tag = "type", content = "data", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(untagged, rename_all_fields = "camelCase")]
 enum Notice<'a> {
     UserList(Vec<&'a str>),
     IncomingCall {
@@ -120,16 +136,46 @@ enum Notice<'a> {
         code: Refusal,
         message: &'static str,
     },
+    Description(Description<'a>),
 }
 
-/// A session description by name: flat.
+/// A session description by name. In a WebSocket's envelope it is flat, with its kind in front.
 #[derive(Serialize)]
 struct Description<'a> {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    flat_kind: Option<&'a str>,
+    #[serde(skip)]
     kind: &'a str,
     name: &'a str,
     target: &'a str,
     sdp: &'a RawValue,
+}
+
+impl Notice<'_> {
+    /// The `type` of its envelope, or the name of its event.
+    fn name(&self) -> &str {
+        match self {
+            Self::UserList(_) => "userList",
+            Self::IncomingCall { .. } => "incomingCall",
+            Self::CallAnswered { .. } => "callAnswered",
+            Self::Offer { .. } => "offer",
+            Self::Answer { .. } => "answer",
+            Self::IceCandidate { .. } => "iceCandidate",
+            Self::MediaStateChange { .. } => "mediaStateChange",
+            Self::CallEnded { .. } => "callEnded",
+            Self::Error { .. } => "error",
+            Self::Description(Description { kind, .. }) => kind,
+        }
+    }
+
+    fn framed(&self, framing: Framing) -> Utf8Bytes {
+        match (self, framing) {
+            (Self::Description(flat), Framing::WebSocket) => {
+                serialise(&Description { flat_kind: Some(flat.kind), ..*flat })
+            }
+            _ => framing.event(self.name(), self),
+        }
+    }
 }
 
 impl Call {
@@ -149,16 +195,29 @@ impl Dialect for Call {
         let engaged = state.users.values().filter(|user| user.line != Line::Idle).count();
         (engaged / 2, state.users.len())
     }
+}
 
+impl WebSocketDialect for Call {
     fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
-        Box::new(CallSession::new(self, queue))
+        let id = self.issue_id();
+        Box::new(CallSession::new(self, id, queue, Framing::WebSocket))
+    }
+}
+
+impl EventDialect for Call {
+    fn issue_id(&self) -> ClientId {
+        self.lock().ids.issue()
+    }
+
+    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
+        Box::new(CallSession::new(self, id, queue, Framing::SocketIo))
     }
 }
 
 impl State {
     /// One user, unless its connection is about to end.
     fn user(&self, name: &str) -> Result<&User, Refusal> {
-        self.users.get(name).filter(|user| !user.queue.is_closing()).ok_or(Refusal::UserNotFound)
+        self.users.get(name).filter(|user| !user.outlet.queue.is_closing()).ok_or(Refusal::UserNotFound)
     }
 
     /// Sets what the telephone of a user who is there does.
@@ -172,7 +231,7 @@ impl State {
         let line = std::mem::replace(&mut user.line, Line::Idle);
         if let Some(peer) = line.peer() {
             self.set_line(peer, Line::Idle);
-            self.users[peer].queue.push(serialise(&Notice::CallEnded { caller: name }));
+            self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
         }
     }
 
@@ -181,7 +240,7 @@ impl State {
         self.set_line(caller, Line::InCall(Arc::clone(callee)));
         self.set_line(callee, Line::InCall(Arc::clone(caller)));
         let answered = Notice::CallAnswered { accepted: true, target: callee, reason: None };
-        self.users[caller].queue.push(serialise(&answered));
+        self.users[caller].outlet.say(&answered);
     }
 
     /// Removes a user; the others are told of the end of its call, not yet of the new list.
@@ -195,26 +254,36 @@ impl State {
     }
 
     fn tell_all_the_list(&self) {
-        let list = serialise(&self.list());
-        for user in self.users.values() {
-            user.queue.push(list.clone());
+        let list = self.list();
+        let [mut over_websocket, mut over_socketio] = [None, None];
+        for Outlet { queue, framing } in self.users.values().map(|user| &user.outlet) {
+            let framed = match framing {
+                Framing::WebSocket => &mut over_websocket,
+                Framing::SocketIo => &mut over_socketio,
+            };
+            queue.push(framed.get_or_insert_with(|| list.framed(*framing)).clone());
         }
     }
 }
 
 impl Session for CallSession {
     fn text(&mut self, text: &str) {
-        if let Err(code) = self.obey(text) {
-            let message = match code {
-                Refusal::UsernameTaken => "Somebody else has this name",
-                Refusal::UserNotFound => "Nobody has this name",
-                Refusal::Busy => "You are in a call already",
-                Refusal::NotJoined => "Join first",
-                Refusal::NotInCall => "There is no such call",
-                Refusal::InvalidMessage => "Not a message of this dialect",
-            };
-            self.queue.push(serialise(&Notice::Error { code, message }));
-        }
+        let obeyed = envelope(text).and_then(|(kind, content)| self.obey(&kind, content));
+        self.answer(obeyed);
+    }
+
+    fn has_joined(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+impl EventSession for CallSession {
+    fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
+        let obeyed = match event.argument {
+            Some(content) if attachments.is_empty() => self.obey(&event.name, content.get()),
+            _ => Err(Refusal::InvalidMessage),
+        };
+        self.answer(obeyed);
     }
 
     fn has_joined(&self) -> bool {
@@ -233,19 +302,26 @@ impl Drop for CallSession {
 }
 
 impl CallSession {
-    fn new(endpoint: Arc<Call>, queue: Arc<Queue>) -> Self {
-        let id = endpoint.lock().ids.issue();
-        Self { endpoint, id, queue, name: None }
+    fn new(endpoint: Arc<Call>, id: ClientId, queue: Arc<Queue>, framing: Framing) -> Self {
+        Self { endpoint, id, outlet: Outlet { queue, framing }, name: None }
     }
 
-    fn obey(&mut self, text: &str) -> Result<(), Refusal> {
+    /// Tells the client if it was not obeyed.
+    fn answer(&self, obeyed: Result<(), Refusal>) {
+        let Err(code) = obeyed else { return };
+        let message = match code {
+            Refusal::UsernameTaken => "Somebody else has this name",
+            Refusal::UserNotFound => "Nobody has this name",
+            Refusal::Busy => "You are in a call already",
+            Refusal::NotJoined => "Join first",
+            Refusal::NotInCall => "There is no such call",
+            Refusal::InvalidMessage => "Not a message of this dialect",
+        };
+        self.outlet.say(&Notice::Error { code, message });
+    }
+
+    fn obey(&mut self, kind: &str, content: &str) -> Result<(), Refusal> {
         let invalid = Refusal::InvalidMessage;
-        let fields = json::fields(text, &["type", "data", "target", "sdp"]);
-        let [kind, data, flat_target, sdp] = fields.map_err(|_| invalid)?;
-        let kind = kind.and_then(json::text).ok_or(invalid)?;
-        if let "video-offer" | "video-answer" = &*kind {
-            return self.describe(&kind, &user_name(flat_target)?, sdp.ok_or(invalid)?);
-        }
         let names = [
             "username",
             "target",
@@ -257,10 +333,13 @@ impl CallSession {
             "candidate",
             "mediaType",
             "enabled",
+            "sdp",
         ];
-        let fields = json::fields(data.ok_or(invalid)?.get(), &names).map_err(|_| invalid)?;
-        let [username, target, accepted, caller, caller_id, offer, answer, candidate, media_type, enabled] = fields;
-        match &*kind {
+        let fields = json::fields(content, &names).map_err(|_| invalid)?;
+        let [username, target, accepted, caller, caller_id, offer, answer, candidate, media_type, enabled, sdp] =
+            fields;
+        match kind {
+            "video-offer" | "video-answer" => self.describe(kind, &user_name(target)?, sdp.ok_or(invalid)?),
             "join" => self.join(&user_name(username)?),
             "call" => self.call(&user_name(target)?),
             "callResponse" => {
@@ -269,22 +348,25 @@ impl CallSession {
             }
             "offer" => {
                 let offer = offer.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |caller| serialise(&Notice::Offer { offer, caller }))
+                self.relay(&user_name(target)?, |caller, peer| peer.say(&Notice::Offer { offer, caller }))
             }
             "answer" => {
                 let answer = answer.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |answerer| serialise(&Notice::Answer { answer, answerer }))
+                self.relay(&user_name(target)?, |answerer, peer| peer.say(&Notice::Answer { answer, answerer }))
             }
             "iceCandidate" => {
                 let candidate = candidate.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |sender| serialise(&Notice::IceCandidate { candidate, sender }))
+                self.relay(&user_name(target)?, |sender, peer| {
+                    peer.say(&Notice::IceCandidate { candidate, sender });
+                })
             }
             "mediaStateChange" => {
                 let media_type = media_type.and_then(json::text);
                 let media_type = media_type.filter(|media| matches!(&**media, "video" | "audio")).ok_or(invalid)?;
                 let enabled = flag(enabled)?;
-                self.relay(&user_name(target)?, |sender| {
-                    serialise(&Notice::MediaStateChange { sender, media_type: &media_type, enabled })
+                let media_type = &*media_type;
+                self.relay(&user_name(target)?, |sender, peer| {
+                    peer.say(&Notice::MediaStateChange { sender, media_type, enabled });
                 })
             }
             "endCall" => {
@@ -317,10 +399,10 @@ impl CallSession {
         let state = &mut *endpoint.lock();
         match state.users.get(new) {
             Some(user) if user.id == self.id => {
-                self.queue.push(serialise(&state.list()));
+                self.outlet.say(&state.list());
                 return Ok(());
             }
-            Some(user) if !user.queue.is_closing() => return Err(Refusal::UsernameTaken),
+            Some(user) if !user.outlet.queue.is_closing() => return Err(Refusal::UsernameTaken),
             Some(_) => state.remove(new),
             None => {}
         }
@@ -328,7 +410,7 @@ impl CallSession {
             state.remove(&old);
         }
         let new: Arc<str> = new.into();
-        let user = User { id: self.id, queue: Arc::clone(&self.queue), line: Line::Idle };
+        let user = User { id: self.id, outlet: self.outlet.clone(), line: Line::Idle };
         state.users.insert(Arc::clone(&new), user);
         tracing::debug!(client = ?self.id, name = %new, "joined");
         self.name = Some(new);
@@ -355,10 +437,10 @@ impl CallSession {
         }
         if callee.line != Line::Idle {
             let answered = Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") };
-            self.queue.push(serialise(&answered));
+            self.outlet.say(&answered);
             return Ok(());
         }
-        callee.queue.push(serialise(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() }));
+        callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
         state.set_line(&target, Line::Ringing(Arc::clone(&name)));
         state.set_line(&name, Line::Calling(target));
         Ok(())
@@ -380,16 +462,16 @@ impl CallSession {
             state.set_line(&caller, Line::Idle);
             state.set_line(&name, Line::Idle);
             let answered = Notice::CallAnswered { accepted: false, target: &name, reason: None };
-            state.users[&caller].queue.push(serialise(&answered));
+            state.users[&caller].outlet.say(&answered);
         }
         Ok(())
     }
 
-    /// Relays to the other side of a call what `message` makes of this user's name.
-    fn relay(&self, target: &str, message: impl FnOnce(&str) -> Utf8Bytes) -> Result<(), Refusal> {
+    /// Has the other side of a call told something under this user's name.
+    fn relay(&self, target: &str, tell: impl FnOnce(&str, &Outlet)) -> Result<(), Refusal> {
         let state = &*self.endpoint.lock();
         let name = self.name_in_call(state, target)?;
-        state.users[target].queue.push(message(&name));
+        tell(&name, &state.users[target].outlet);
         Ok(())
     }
 
@@ -400,8 +482,20 @@ impl CallSession {
         if *name == *target {
             return Err(Refusal::InvalidMessage);
         }
-        state.user(target)?.queue.push(serialise(&Description { kind, name: &name, target, sdp }));
+        let description = Description { flat_kind: None, kind, name: &name, target, sdp };
+        state.user(target)?.outlet.say(&Notice::Description(description));
         Ok(())
+    }
+}
+
+/// The `type` of a WebSocket's message, and what is told with it.
+fn envelope(text: &str) -> Result<(Cow<'_, str>, &str), Refusal> {
+    let fields = json::fields(text, &["type", "data"]);
+    let [kind, data] = fields.map_err(|_| Refusal::InvalidMessage)?;
+    let kind = kind.and_then(json::text).ok_or(Refusal::InvalidMessage)?;
+    match &*kind {
+        "video-offer" | "video-answer" => Ok((kind, text)),
+        _ => Ok((kind, data.ok_or(Refusal::InvalidMessage)?.get())),
     }
 }
 

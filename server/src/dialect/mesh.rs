@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Malformed, serialise};
-use super::{Dialect, Session};
+use super::{Dialect, Session, WebSocketDialect};
 use crate::session::close::Close;
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
@@ -97,7 +97,9 @@ impl Dialect for Mesh {
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
+}
 
+impl WebSocketDialect for Mesh {
     fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
         Box::new(MeshSession::new(self, queue))
     }

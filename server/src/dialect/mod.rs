@@ -1,22 +1,31 @@
-//! The signaling dialects. Each is one file that implements [`Dialect`] for its endpoint and [`Session`] for a connection;
-//! the rest of the server knows only these two traits.
+//! The signaling dialects. Each is one file. Over WebSocket it implements [`WebSocketDialect`] for its endpoint and [`Session`]
+//! for a connection, over Socket.IO [`EventDialect`] and [`EventSession`]; the rest of the server knows only these traits.
 
 use std::sync::Arc;
 
-use crate::session::close::Close;
-use crate::session::queue::Queue;
+use bytes::Bytes;
 
+use crate::session::close::Close;
+use crate::session::identity::ClientId;
+use crate::session::queue::Queue;
+use crate::socketio::packet::Event;
+
+pub(crate) mod broadcast;
 pub(crate) mod call;
+pub(crate) mod framing;
 pub(crate) mod json;
 pub(crate) mod mesh;
 pub(crate) mod relay;
 pub(crate) mod sender_viewer;
 
-/// A WebSocket endpoint, shared by all its connections.
+/// An endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
     /// How many rooms there are, and members in all of them.
     fn count(&self) -> (usize, usize);
+}
 
+/// An endpoint whose messages are the texts of a WebSocket.
+pub(crate) trait WebSocketDialect: Dialect {
     /// Whether a WebSocket may be opened with this query of its URL.
     ///
     /// # Errors
@@ -29,10 +38,36 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session>;
 }
 
-/// One connection's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.
+/// An endpoint whose messages are the named events of Socket.IO's main namespace.
+pub(crate) trait EventDialect: Dialect {
+    /// An id for a client that is about to connect.
+    fn issue_id(&self) -> ClientId;
+
+    /// A client has connected, and knows its id; the packets that go into `queue` are sent to it.
+    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession>;
+}
+
+/// One client's side of an [`EventDialect`]. Dropping it is leaving, whatever the cause.
+pub(crate) trait EventSession: Send + 'static {
+    /// An event with its attachments. Answers go into the queue; an acknowledgement is not the dialect's business.
+    fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]);
+
+    /// Whether it has ever joined anything, which ends the join timeout.
+    fn has_joined(&self) -> bool;
+}
+
+/// One WebSocket's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.
 pub(crate) trait Session: Send + 'static {
     /// A text message within the limit. Answers go into the queue.
     fn text(&mut self, text: &str);
+
+    /// A binary message.
+    ///
+    /// # Errors
+    /// The dialect has none, so the connection is to be closed.
+    fn binary(&mut self, _data: Bytes) -> Result<(), Close> {
+        Err(Close::Binary)
+    }
 
     /// A text message over [`Limits::message_bytes_max`](crate::Limits::message_bytes_max) came.
     ///

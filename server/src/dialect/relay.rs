@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::json::{self, Malformed, serialise};
-use super::{Dialect, Session};
+use super::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms, is_name};
@@ -59,7 +59,9 @@ impl Dialect for Relay {
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
+}
 
+impl WebSocketDialect for Relay {
     fn admit(&self, query: Option<&str>) -> Result<(), &'static str> {
         room(query).map(drop)
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, serialise};
-use super::{Dialect, Session};
+use super::{Dialect, Session, WebSocketDialect};
 use crate::session::close::Close;
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
@@ -146,7 +146,9 @@ impl Dialect for SenderViewer {
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
+}
 
+impl WebSocketDialect for SenderViewer {
     fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
         let mut state = self.lock();
         let id = state.ids.issue();
@@ -307,7 +309,7 @@ mod tests {
         let mut batch = VecDeque::new();
         queue.take(Waker::noop(), &mut batch, &mut Load::default());
         let kinds = batch.iter().map(|message| {
-            let message: serde_json::Value = serde_json::from_str(message).expect("JSON");
+            let message: serde_json::Value = serde_json::from_str(message.to_text().expect("a text")).expect("JSON");
             message["type"].as_str().expect("a string").to_owned()
         });
         kinds.collect()

@@ -9,10 +9,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 pub(crate) enum Close {
     /// 1000: an operator asked for it.
     Kicked,
+    /// 1000: the client said so, below the WebSocket's own close.
+    ByClient,
     /// 1001: the server is going away.
     Shutdown,
     /// 1002: the peer broke the framing rules.
     Protocol,
+    /// 1002: not a packet of Engine.IO or Socket.IO, or one out of turn.
+    Packet,
     /// 1003: a binary frame.
     Binary,
     /// 1007: a text that is not UTF-8.
@@ -34,8 +38,10 @@ impl Close {
     pub(crate) fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
             Self::Kicked => (CloseCode::Normal, "Kicked by admin"),
+            Self::ByClient => (CloseCode::Normal, "Closed by the client"),
             Self::Shutdown => (CloseCode::Away, "Server shutting down"),
             Self::Protocol => (CloseCode::Protocol, "Protocol error"),
+            Self::Packet => (CloseCode::Protocol, "Not a packet, or out of turn"),
             Self::Binary => (CloseCode::Unsupported, "Binary frames are not supported"),
             Self::NotUtf8 => (CloseCode::Invalid, "Text is not UTF-8"),
             Self::SlowConsumer => (CloseCode::Policy, "Slow consumer"),

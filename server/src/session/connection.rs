@@ -15,9 +15,9 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::Close;
 use super::heartbeat::{Beat, Heartbeat, Pulse};
@@ -42,28 +42,36 @@ enum End {
     Lost,
 }
 
-/// Serves one WebSocket until it has ended. `read_ahead` is what arrived behind the upgrade request.
-pub(crate) async fn run<S>(
-    stream: S,
-    read_ahead: Vec<u8>,
-    mut session: Box<dyn Session>,
-    queue: Arc<Queue>,
-    limits: &Limits,
-    heartbeat: &Heartbeat,
-) where
+/// The WebSocket on a stream whose upgrade was answered. `read_ahead` is what arrived behind the request; a longer frame or
+/// message than `frame_bytes_max` is an error.
+pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<S>
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         // One message on top of a full buffer; also the bound for pongs to a peer that pings and never reads.
-        .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * limits.frame_bytes_max)
-        .max_frame_size(Some(limits.frame_bytes_max))
-        .max_message_size(Some(limits.frame_bytes_max));
+        .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * frame_bytes_max)
+        .max_frame_size(Some(frame_bytes_max))
+        .max_message_size(Some(frame_bytes_max));
+    WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
+}
+
+/// Serves one WebSocket until it has ended. Without a heartbeat the session itself notices a dead peer.
+pub(crate) async fn run<S>(
+    socket: WebSocketStream<S>,
+    mut session: Box<dyn Session>,
+    queue: Arc<Queue>,
+    limits: &Limits,
+    heartbeat: Option<&Heartbeat>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let now = Instant::now();
     let join_due = now + limits.join_timeout;
     let mut connection = Connection {
-        socket: WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await,
+        socket,
         queue,
         batch: VecDeque::new(),
         written: Load::default(),
@@ -71,7 +79,7 @@ pub(crate) async fn run<S>(
         unflushed: false,
         stuck: None,
         write_timeout: limits.write_timeout,
-        pulse: Pulse::new(heartbeat.clone(), now),
+        pulse: heartbeat.map(|heartbeat| Pulse::new(heartbeat.clone(), now)),
         join_due: (!session.has_joined()).then_some(join_due),
         alarm: Box::pin(sleep_until(join_due)),
     };
@@ -87,7 +95,7 @@ struct Connection<S> {
     socket: WebSocketStream<S>,
     queue: Arc<Queue>,
     /// Taken from the queue, to be written next.
-    batch: VecDeque<Utf8Bytes>,
+    batch: VecDeque<Message>,
     /// Written since the queue was last told.
     written: Load,
     ping_due: bool,
@@ -95,7 +103,7 @@ struct Connection<S> {
     /// When to give up a write that makes no progress.
     stuck: Option<Instant>,
     write_timeout: Duration,
-    pulse: Pulse,
+    pulse: Option<Pulse>,
     /// When to give up waiting for the first join, until it has come.
     join_due: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
@@ -123,14 +131,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::Read(Some(Err(error))) => return end_of(&error),
                 Event::Read(Some(Ok(message))) => {
-                    self.pulse.heard();
+                    if let Some(pulse) = &mut self.pulse {
+                        pulse.heard();
+                    }
                     let verdict = match message {
                         Message::Text(text) if text.len() > message_bytes_max => session.oversized(),
                         Message::Text(text) => {
                             session.text(&text);
                             Ok(())
                         }
-                        Message::Binary(_) => Err(Close::Binary),
+                        Message::Binary(data) => session.binary(data),
                         Message::Close(_) => return End::ByPeer,
                         // tungstenite answers a ping at the next read.
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
@@ -154,13 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.stuck.get_or_insert_with(|| Instant::now() + self.write_timeout);
             }
         }
-        let due = [Some(self.pulse.due()), self.join_due, self.stuck].into_iter().flatten().min();
-        let due = due.expect("the heartbeat is always due");
-        if due != self.alarm.deadline() {
-            self.alarm.as_mut().reset(due);
-        }
-        if self.alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Event::Alarm);
+        let ping_due = self.pulse.as_ref().map(Pulse::due);
+        if let Some(due) = [ping_due, self.join_due, self.stuck].into_iter().flatten().min() {
+            if due != self.alarm.deadline() {
+                self.alarm.as_mut().reset(due);
+            }
+            if self.alarm.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Alarm);
+            }
         }
         self.socket.poll_next_unpin(cx).map(Event::Read)
     }
@@ -184,9 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let message = if std::mem::take(&mut self.ping_due) {
                     Message::Ping(Bytes::new())
                 } else {
-                    let text = self.batch.pop_front().expect("no ping is due, so the batch is not empty");
-                    self.written.add(&text);
-                    Message::Text(text)
+                    let message = self.batch.pop_front().expect("no ping is due, so the batch is not empty");
+                    self.written.add(&message);
+                    message
                 };
                 self.socket.start_send_unpin(message).map_err(|_| Event::WriteFailed)?;
                 self.unflushed = true;
@@ -207,8 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if over(self.join_due) {
             return Some(End::Close(Close::JoinTimeout));
         }
-        if self.pulse.due() <= now {
-            match self.pulse.tick(now) {
+        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.due() <= now) {
+            match pulse.tick(now) {
                 Beat::Ping => self.ping_due = true,
                 Beat::Dead => return Some(End::Close(Close::HeartbeatMissed)),
             }
@@ -228,9 +239,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let End::Close(close) = end {
                 self.queue.close(close);
                 while self.queue.take(Waker::noop(), &mut self.batch, &mut self.written).is_some() {
-                    let Some(text) = self.batch.pop_front() else { break };
-                    self.written.add(&text);
-                    self.socket.feed(Message::Text(text)).await?;
+                    let Some(message) = self.batch.pop_front() else { break };
+                    self.written.add(&message);
+                    self.socket.feed(message).await?;
                 }
                 self.socket.close(Some(close.frame())).await?;
             }

@@ -1,10 +1,11 @@
 //! What waits to be written to one client: pre-serialised messages, bounded in number and bytes, and the order to close.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::Close;
 use super::limits::Limits;
@@ -20,7 +21,7 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Utf8Bytes>,
+    waiting: VecDeque<Message>,
     /// Waiting here or in the task's batch.
     load: Load,
     peak: Load,
@@ -28,7 +29,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// An amount of queued text.
+/// An amount of queued messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) messages: usize,
@@ -36,9 +37,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn add(&mut self, message: &Utf8Bytes) {
+    pub(crate) fn add(&mut self, message: &Message) {
         self.messages += 1;
         self.bytes += message.len();
+    }
+
+    fn subtract(&mut self, written: Load) {
+        self.messages -= written.messages;
+        self.bytes -= written.bytes;
     }
 
     pub(crate) fn max(self, other: Load) -> Load {
@@ -57,17 +63,30 @@ impl Queue {
 
     /// Adds a message, or closes the connection when it is one too many. Once closing, messages are dropped.
     pub(crate) fn push(&self, message: Utf8Bytes) {
+        let message = Message::Text(message);
+        let mut added = Load::default();
+        added.add(&message);
+        self.append(added, |waiting| waiting.push_back(message));
+    }
+
+    /// The same for messages that belong together: no other comes between them, and one too many is all too many.
+    pub(crate) fn push_all(&self, messages: &[Message]) {
+        let mut added = Load::default();
+        messages.iter().for_each(|message| added.add(message));
+        self.append(added, |waiting| waiting.extend(messages.iter().cloned()));
+    }
+
+    fn append(&self, added: Load, append: impl FnOnce(&mut VecDeque<Message>)) {
         let mut state = self.lock();
         if state.close.is_some() {
             return;
         }
-        let mut load = state.load;
-        load.add(&message);
+        let load = Load { messages: state.load.messages + added.messages, bytes: state.load.bytes + added.bytes };
         if load.messages > self.messages_max || load.bytes > self.bytes_max {
             state.waiting.clear();
             state.close = Some(Close::SlowConsumer);
         } else {
-            state.waiting.push_back(message);
+            append(&mut state.waiting);
             state.load = load;
             state.peak = state.peak.max(load);
         }
@@ -88,17 +107,32 @@ impl Queue {
 
     /// The task's side: gives back what was `written`, fills an empty `batch`, and tells whether to close. When there
     /// is nothing to take, `waker` is woken by the next push or close.
-    pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Utf8Bytes>, written: &mut Load) -> Option<Close> {
+    pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Message>, written: &mut Load) -> Option<Close> {
         let mut state = self.lock();
-        let written = std::mem::take(written);
-        state.load.messages -= written.messages;
-        state.load.bytes -= written.bytes;
+        state.load.subtract(std::mem::take(written));
         if batch.is_empty() {
             std::mem::swap(&mut state.waiting, batch);
         }
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
+        state.close
+    }
+
+    /// Gives back what was taken and written.
+    pub(crate) fn give_back(&self, written: Load) {
+        self.lock().load.subtract(written);
+    }
+
+    /// Until it is told to close.
+    pub(crate) async fn closed(&self) {
+        poll_fn(|cx| self.watch(cx.waker()).map_or(Poll::Pending, |_| Poll::Ready(()))).await;
+    }
+
+    /// The same without taking anything: `waker` is woken by the next push or close.
+    pub(crate) fn watch(&self, waker: &Waker) -> Option<Close> {
+        let mut state = self.lock();
+        state.waker = Some(waker.clone());
         state.close
     }
 
@@ -129,7 +163,7 @@ mod tests {
         Queue::new(&Limits { queue_messages_max: messages, queue_bytes_max: bytes, ..Limits::default() })
     }
 
-    fn take(queue: &Queue, batch: &mut VecDeque<Utf8Bytes>, mut written: Load) -> Option<Close> {
+    fn take(queue: &Queue, batch: &mut VecDeque<Message>, mut written: Load) -> Option<Close> {
         queue.take(Waker::noop(), batch, &mut written)
     }
 
@@ -140,7 +174,7 @@ mod tests {
         queue.push("12345".into());
         queue.push("1234".into());
         assert_eq!(take(&queue, &mut batch, Load::default()), None);
-        assert_eq!(batch, ["12345", "1234"]);
+        assert_eq!(batch, [Message::text("12345"), Message::text("1234")]);
         queue.push("1".into());
         assert_eq!(queue.load_and_peak().0, Load { messages: 3, bytes: 10 });
         batch.clear();
@@ -148,6 +182,21 @@ mod tests {
         assert_eq!(queue.load_and_peak(), (Load { messages: 1, bytes: 1 }, Load { messages: 3, bytes: 10 }));
         queue.push("1234567890".into());
         assert_eq!(take(&queue, &mut VecDeque::new(), Load::default()), Some(Close::SlowConsumer));
+    }
+
+    #[test]
+    fn what_belongs_together_is_queued_together_or_not_at_all() {
+        let queue = queue(2, 10);
+        let packet = [Message::text("5"), Message::binary(&b"12345"[..])];
+        queue.push_all(&packet);
+        let mut batch = VecDeque::new();
+        assert_eq!(take(&queue, &mut batch, Load::default()), None);
+        assert_eq!(batch, packet);
+        assert_eq!(queue.load_and_peak().0, Load { messages: 2, bytes: 6 });
+        take(&queue, &mut VecDeque::new(), Load { messages: 1, bytes: 1 });
+        queue.push_all(&packet);
+        assert_eq!(take(&queue, &mut VecDeque::new(), Load::default()), Some(Close::SlowConsumer));
+        assert_eq!(queue.load_and_peak().0, Load { messages: 1, bytes: 5 });
     }
 
     #[test]
@@ -159,6 +208,6 @@ mod tests {
         queue.push("c".into());
         let mut batch = VecDeque::new();
         assert_eq!(take(&queue, &mut batch, Load::default()), Some(Close::Shutdown));
-        assert_eq!(batch, ["a"]);
+        assert_eq!(batch, [Message::text("a")]);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct State {
     opened: u64,
+    /// How many of the open ones are Engine.IO sessions and no connections.
+    sessions: usize,
     open: BTreeMap<u64, Arc<Queue>>,
     /// The largest load any closed connection ever had.
     peak: Load,
@@ -30,6 +32,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Registration {
     number: u64,
+    is_session: bool,
     pub(crate) queue: Arc<Queue>,
     registry: Arc<Registry>,
 }
@@ -38,6 +41,7 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) connections: usize,
+    pub(crate) sessions: usize,
     pub(crate) load: Load,
     pub(crate) peak: Load,
 }
@@ -45,19 +49,34 @@ pub(crate) struct Totals {
 impl Registry {
     /// Enters a connection. After [`shut_down`](Self::shut_down) it is told to close at once.
     pub(crate) fn open(self: &Arc<Self>, limits: &Limits) -> Registration {
+        self.enter(limits, false)
+    }
+
+    /// Enters an Engine.IO session in the same way. It counts apart: connections come and go under it.
+    pub(crate) fn open_session(self: &Arc<Self>, limits: &Limits) -> Registration {
+        self.enter(limits, true)
+    }
+
+    fn enter(self: &Arc<Self>, limits: &Limits, is_session: bool) -> Registration {
         let queue = Arc::new(Queue::new(limits));
         let mut state = self.lock();
         state.opened += 1;
+        state.sessions += usize::from(is_session);
         let number = state.opened;
         state.open.insert(number, Arc::clone(&queue));
         if state.shut_down {
             queue.close(Close::Shutdown);
         }
-        Registration { number, queue, registry: Arc::clone(self) }
+        Registration { number, is_session, queue, registry: Arc::clone(self) }
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.lock().open.len()
+        let state = self.lock();
+        state.open.len() - state.sessions
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.lock().sessions
     }
 
     /// Closes every connection, in the order they came, and every later one.
@@ -69,11 +88,11 @@ impl Registry {
         }
     }
 
-    /// Until no connection is open.
+    /// Until no connection and no session is open.
     pub(crate) async fn drained(&self) {
         loop {
             let empty = self.empty.notified();
-            if self.connections() == 0 {
+            if self.lock().open.is_empty() {
                 return;
             }
             empty.await;
@@ -82,7 +101,12 @@ impl Registry {
 
     pub(crate) fn totals(&self) -> Totals {
         let state = self.lock();
-        let mut totals = Totals { connections: state.open.len(), peak: state.peak, ..Totals::default() };
+        let mut totals = Totals {
+            connections: state.open.len() - state.sessions,
+            sessions: state.sessions,
+            peak: state.peak,
+            ..Totals::default()
+        };
         for queue in state.open.values() {
             let (load, peak) = queue.load_and_peak();
             totals.load.messages += load.messages;
@@ -102,6 +126,7 @@ impl Drop for Registration {
         let (_, peak) = self.queue.load_and_peak();
         let mut state = self.registry.lock();
         state.open.remove(&self.number);
+        state.sessions -= usize::from(self.is_session);
         state.peak = state.peak.max(peak);
         let is_empty = state.open.is_empty();
         drop(state);

@@ -21,6 +21,8 @@ pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     pub(crate) mesh: SocketAddr,
     pub(crate) call: SocketAddr,
+    pub(crate) call_socketio: SocketAddr,
+    pub(crate) broadcast: SocketAddr,
     pub(crate) stun: SocketAddr,
     pub(crate) handle: Handle,
     pub(crate) task: JoinHandle<()>,
@@ -32,12 +34,28 @@ pub(crate) async fn start() -> Running {
 
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let any_port = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let mut config = Config { http: any_port, mesh: any_port, call: any_port, stun: any_port, ..Config::default() };
+    let mut config = Config {
+        http: any_port,
+        mesh: any_port,
+        call: any_port,
+        call_socketio: any_port,
+        broadcast: any_port,
+        stun: any_port,
+        ..Config::default()
+    };
     change(&mut config);
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let addresses = [server.http_addr(), server.mesh_addr(), server.call_addr(), server.stun_addr()];
-    let [http, mesh, call, stun] = addresses.map(|address| address.expect("asked for"));
-    Running { http, mesh, call, stun, handle: server.handle(), task: tokio::spawn(server.run()) }
+    let addresses = [
+        server.http_addr(),
+        server.mesh_addr(),
+        server.call_addr(),
+        server.call_socketio_addr(),
+        server.broadcast_addr(),
+        server.stun_addr(),
+    ];
+    let [http, mesh, call, call_socketio, broadcast, stun] = addresses.map(|address| address.expect("asked for"));
+    let (handle, task) = (server.handle(), tokio::spawn(server.run()));
+    Running { http, mesh, call, call_socketio, broadcast, stun, handle, task }
 }
 
 impl Running {
@@ -54,8 +72,8 @@ impl Running {
     /// Waits until nothing is left of any client.
     pub(crate) async fn empty(&self) {
         self.census(|census| {
-            let Census { connections, rooms, members, queued_messages, queued_bytes, .. } = *census;
-            connections + rooms + members + queued_messages + queued_bytes == 0
+            let Census { connections, sessions, rooms, members, queued_messages, queued_bytes, .. } = *census;
+            connections + sessions + rooms + members + queued_messages + queued_bytes == 0
         })
         .await;
     }
@@ -92,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self::upgrade(stream, "/").await
     }
 
-    async fn upgrade(stream: S, target: &str) -> Self {
+    pub(crate) async fn upgrade(stream: S, target: &str) -> Self {
         let handshake = tokio_tungstenite::client_async(format!("ws://glare.test{target}"), stream);
         let (socket, _) = timeout(PATIENCE, handshake).await.expect("it answers").expect("it upgrades");
         Self { socket, id: String::new() }

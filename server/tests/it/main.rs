@@ -1,14 +1,19 @@
 //! The server over real loopback sockets, and under classic turmoil.
 
 mod api;
+mod broadcast;
 mod call;
+mod call_socketio;
 mod client;
 mod http;
 mod lifecycle;
 mod limits;
 mod malformed;
 mod mesh;
+mod polling;
 mod relay;
 mod sender_viewer;
+mod socketio;
+mod socketio_client;
 mod stun;
 mod turmoil;

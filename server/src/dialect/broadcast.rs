@@ -1,0 +1,94 @@
+//! The `broadcast` dialect: everyone hears every offer and every answer, the sender included.
+//!
+//! `dialects.md` §4 is the reference. What it leaves open, decided here: an event of another name is ignored; one without
+//! arguments is passed on without.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Dialect, EventDialect, EventSession};
+use crate::session::identity::{ClientId, ClientIds};
+use crate::session::queue::Queue;
+use crate::session::rooms::{Member, Rooms};
+use crate::socketio::packet::{self, Event, Kind, Packet};
+
+/// The one room, in which everybody is.
+const ROOM: &str = "";
+
+/// The endpoint.
+pub(crate) struct Broadcast {
+    state: Mutex<State>,
+}
+
+struct State {
+    rooms: Rooms<()>,
+    ids: ClientIds,
+}
+
+/// One client.
+struct BroadcastSession {
+    endpoint: Arc<Broadcast>,
+    id: ClientId,
+}
+
+impl Broadcast {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the room")
+    }
+}
+
+impl Dialect for Broadcast {
+    fn count(&self) -> (usize, usize) {
+        self.lock().rooms.count()
+    }
+}
+
+impl EventDialect for Broadcast {
+    fn issue_id(&self) -> ClientId {
+        self.lock().ids.issue()
+    }
+
+    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
+        self.lock().rooms.join(&ROOM.into(), Member { id, queue, about: () });
+        Box::new(BroadcastSession { endpoint: self, id })
+    }
+}
+
+impl EventSession for BroadcastSession {
+    fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
+        let name = match &*event.name {
+            "send-offer" => "receive-offer",
+            "send-answer" => "receive-answer",
+            _ => return,
+        };
+        let data = Event { name: name.into(), ..event.clone() }.to_string();
+        let packet = Packet { attachments: attachments.len(), ..Packet::new(Kind::Event, &data) };
+        let text = packet::message(&packet);
+        let state = self.endpoint.lock();
+        let everybody = state.rooms.members(ROOM);
+        if attachments.is_empty() {
+            everybody.iter().for_each(|member| member.queue.push(text.clone()));
+        } else {
+            let attachments = attachments.iter().cloned().map(Message::Binary);
+            let messages: Vec<_> = [Message::Text(text)].into_iter().chain(attachments).collect();
+            everybody.iter().for_each(|member| member.queue.push_all(&messages));
+        }
+    }
+
+    /// Connecting is joining.
+    fn has_joined(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for BroadcastSession {
+    fn drop(&mut self) {
+        self.endpoint.lock().rooms.leave(ROOM, self.id);
+    }
+}

@@ -1,0 +1,305 @@
+//! The HTTP side of Engine.IO: handshakes, polls, posts, and requests for a WebSocket.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::engine::{Handshake, Packet, packets};
+use super::session::{Misuse, Session};
+use super::settings::SocketIoSettings;
+use super::socket::Socket;
+use super::websocket::Opening;
+use crate::Config;
+use crate::dialect::{Dialect, EventDialect};
+use crate::http::handshake;
+use crate::net::Network;
+use crate::session::Limits;
+use crate::session::close::Close;
+use crate::session::registry::Registry;
+
+/// Random bytes in a session's id. Who knows it can act for the client, so it must not be guessed.
+const SID_BYTES: usize = 15;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What all Socket.IO endpoints of a server share.
+pub(crate) struct Engine {
+    pub(crate) settings: SocketIoSettings,
+    pub(crate) limits: Limits,
+    pub(crate) registry: Arc<Registry>,
+    cors_origin: Option<HeaderValue>,
+    /// One stream for all endpoints, so that no id of one tells anything about those of another.
+    sids: Mutex<ChaCha8Rng>,
+    spawn: Box<dyn Fn(Task) + Send + Sync>,
+}
+
+/// An endpoint: a dialect, and its sessions.
+pub(crate) struct SocketIo {
+    engine: Arc<Engine>,
+    dialect: Arc<dyn EventDialect>,
+    sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+}
+
+/// What is wrong with a request, in Engine.IO's words.
+#[derive(Clone, Copy)]
+enum Refusal {
+    UnknownTransport,
+    UnknownSid,
+    BadHandshakeMethod,
+    BadRequest,
+    UnsupportedProtocolVersion,
+}
+
+#[derive(Serialize)]
+struct RefusalBody {
+    code: u8,
+    message: &'static str,
+}
+
+/// The query of a request.
+#[derive(Default)]
+struct Query<'a> {
+    version: Option<&'a str>,
+    transport: Option<&'a str>,
+    sid: Option<&'a str>,
+}
+
+impl Engine {
+    /// # Errors
+    /// The CORS origin cannot be a header's value.
+    pub(crate) fn new<N: Network>(
+        net: N,
+        registry: Arc<Registry>,
+        config: &Config,
+    ) -> Result<Self, header::InvalidHeaderValue> {
+        let cors_origin = config.api.cors_origin.as_deref().map(HeaderValue::from_str).transpose()?;
+        let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
+        // Not the stream that client ids are made from.
+        sids.set_stream(1);
+        Ok(Self {
+            settings: config.socketio.clone(),
+            limits: config.limits.clone(),
+            registry,
+            cors_origin,
+            sids: Mutex::new(sids),
+            spawn: Box::new(move |task| net.spawn(task)),
+        })
+    }
+
+    fn sid(&self) -> String {
+        let mut bytes = [0; SID_BYTES];
+        self.sids.lock().expect("nothing panics while it draws").fill_bytes(&mut bytes);
+        BASE64URL_NOPAD.encode(&bytes)
+    }
+}
+
+impl SocketIo {
+    pub(crate) fn new(dialect: Arc<dyn EventDialect>, engine: Arc<Engine>) -> Arc<Self> {
+        Arc::new(Self { engine, dialect, sessions: Mutex::default() })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
+        Arc::clone(&self.dialect) as _
+    }
+
+    /// Answers a request; a WebSocket may follow.
+    pub(crate) async fn respond(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+    ) -> (Response<Full<Bytes>>, Option<Opening>) {
+        if request.method() == Method::OPTIONS {
+            return (self.preflight(request.headers()), None);
+        }
+        let (mut response, opening) = match self.obey(request).await {
+            Ok(answered) => answered,
+            Err(refusal) => (refusal.response(), None),
+        };
+        if let Some(origin) = &self.engine.cors_origin {
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        (response, opening)
+    }
+
+    async fn obey(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<(Response<Full<Bytes>>, Option<Opening>), Refusal> {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let over_websocket = match query.transport {
+            Some("polling") => false,
+            Some("websocket") => true,
+            _ => return Err(Refusal::UnknownTransport),
+        };
+        let session = match query.sid {
+            Some(sid) => {
+                let session = self.lock().get(sid).filter(|session| session.is_open()).cloned();
+                Some(session.ok_or(Refusal::UnknownSid)?)
+            }
+            None if request.method() != Method::GET => return Err(Refusal::BadHandshakeMethod),
+            None => None,
+        };
+        if query.version != Some("4") {
+            return Err(match session {
+                Some(_) => Refusal::BadRequest,
+                None => Refusal::UnsupportedProtocolVersion,
+            });
+        }
+        if over_websocket {
+            let response = handshake(&request);
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Refusal::BadRequest);
+            }
+            let probe = session.map(|session| session.probe()).transpose().map_err(Refusal::from)?;
+            return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe })));
+        }
+        let response = match session {
+            None if self.engine.registry.sessions() >= self.engine.limits.connections_max => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Over capacity")
+            }
+            None => payload(self.open(false).poll().expect("it is new").await),
+            Some(session) if request.method() == Method::GET => payload(session.poll().map_err(Refusal::from)?.await),
+            Some(session) if request.method() == Method::POST => self.post(&session, request.into_body()).await?,
+            Some(_) => return Err(Refusal::BadRequest),
+        };
+        Ok((response, None))
+    }
+
+    /// Reads a payload.
+    async fn post(&self, session: &Arc<Session>, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
+        let post = session.post()?;
+        let Engine { settings, limits, .. } = &*self.engine;
+        let body = match timeout(limits.request_timeout, Limited::new(body, settings.payload_bytes_max).collect()).await
+        {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                post.finish();
+                return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "Payload too large"));
+            }
+            Ok(Err(_)) => return Err(Refusal::BadRequest),
+            Err(_) => return Ok(text(StatusCode::REQUEST_TIMEOUT, "text/plain", "No payload came")),
+        };
+        let Ok(body) = str::from_utf8(&body) else {
+            session.close(Close::Packet);
+            post.finish();
+            return Err(Refusal::BadRequest);
+        };
+        packets(body).for_each(|packet| session.receive(packet));
+        post.finish();
+        Ok(text(StatusCode::OK, "text/html", "ok"))
+    }
+
+    /// A new session, whose first packet waits in its queue.
+    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool) -> Arc<Session> {
+        let Engine { settings, limits, registry, .. } = &*self.engine;
+        let registration = registry.open_session(limits);
+        let queue = Arc::clone(&registration.queue);
+        let sid = self.engine.sid();
+        let handshake = Handshake {
+            sid: sid.clone(),
+            upgrades: if over_websocket { Vec::new() } else { vec!["websocket".to_owned()] },
+            ping_interval: settings.ping_interval.as_millis() as u64,
+            ping_timeout: settings.ping_timeout.as_millis() as u64,
+            max_payload: settings.payload_bytes_max,
+        };
+        let handshake = serde_json::to_string(&handshake).expect("it is made of texts and numbers");
+        queue.push(Packet::Open(&handshake).to_string().into());
+        let socket = Socket::new(Arc::clone(&self.dialect), Arc::clone(&queue), settings.payload_bytes_max);
+        let session = Arc::new(Session::new(sid, socket, queue, over_websocket, settings, limits));
+        self.lock().insert(session.sid.clone(), Arc::clone(&session));
+        let (endpoint, kept) = (Arc::clone(self), Arc::clone(&session));
+        (self.engine.spawn)(Box::pin(async move {
+            kept.keep().await;
+            endpoint.lock().remove(&kept.sid);
+            drop(registration);
+        }));
+        session
+    }
+
+    /// What a browser asks before a request to another origin.
+    fn preflight(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if let Some(origin) = &self.engine.cors_origin {
+            let answer = response.headers_mut();
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+            if let Some(asked_for) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for.clone());
+                let varies = HeaderValue::from_static("Access-Control-Request-Headers");
+                answer.insert(header::VARY, varies);
+            }
+        }
+        response
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
+        self.sessions.lock().expect("nothing panics while it holds the sessions")
+    }
+}
+
+impl<'a> Query<'a> {
+    /// Of a parameter that comes twice the last counts; what they need is never percent-encoded.
+    fn parse(text: &'a str) -> Self {
+        let mut query = Self::default();
+        for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "EIO" => query.version = Some(value),
+                "transport" => query.transport = Some(value),
+                "sid" => query.sid = Some(value).filter(|sid| !sid.is_empty()),
+                _ => {}
+            }
+        }
+        query
+    }
+}
+
+impl Refusal {
+    fn response(self) -> Response<Full<Bytes>> {
+        let (code, message) = match self {
+            Self::UnknownTransport => (0, "Transport unknown"),
+            Self::UnknownSid => (1, "Session ID unknown"),
+            Self::BadHandshakeMethod => (2, "Bad handshake method"),
+            Self::BadRequest => (3, "Bad request"),
+            Self::UnsupportedProtocolVersion => (5, "Unsupported protocol version"),
+        };
+        let body = serde_json::to_string(&RefusalBody { code, message }).expect("it is made of a text and a number");
+        text(StatusCode::BAD_REQUEST, "application/json", body)
+    }
+}
+
+impl From<Misuse> for Refusal {
+    fn from(misuse: Misuse) -> Self {
+        match misuse {
+            Misuse::Over => Self::UnknownSid,
+            Misuse::Transport | Misuse::Overlap => Self::BadRequest,
+        }
+    }
+}
+
+fn payload(payload: String) -> Response<Full<Bytes>> {
+    text(StatusCode::OK, "text/plain; charset=UTF-8", payload)
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

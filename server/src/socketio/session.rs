@@ -1,0 +1,431 @@
+//! One Engine.IO session: its transport, its pings, its end. It outlives the TCP connections that carry it.
+//!
+//! A task, the *keeper*, looks after each session: it sends the pings, keeps the deadlines, and answers the polls. What a
+//! client sends is dealt with at once, in the task of the connection that brought it.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::engine::{DecodeError, Packet, SEPARATOR};
+use super::settings::SocketIoSettings;
+use super::socket::Socket;
+use crate::session::Limits;
+use crate::session::close::Close;
+use crate::session::queue::{Load, Queue};
+
+/// How long a poll waits while the client is changing over to a WebSocket: it must not wait for the next event.
+const RELEASE: Duration = Duration::from_millis(100);
+
+/// A session, shared by its keeper and the connections that carry it.
+pub(crate) struct Session {
+    pub(crate) sid: String,
+    /// Packets for the client.
+    pub(crate) queue: Arc<Queue>,
+    ping_interval: Duration,
+    ping_timeout: Duration,
+    close_timeout: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None when the server is about to close it, and when it is over.
+    socket: Option<Socket>,
+    transport: Transport,
+    /// When the next ping is due, or the answer to the last.
+    ping_due: Option<Instant>,
+    awaits_pong: bool,
+    /// When to give up waiting for the first join.
+    join_due: Option<Instant>,
+    /// How long a closed session waits for a poll that it can tell so.
+    farewell_due: Option<Instant>,
+    is_over: bool,
+    keeper: Option<Waker>,
+}
+
+enum Transport {
+    Polling(Polling),
+    WebSocket,
+}
+
+#[derive(Default)]
+struct Polling {
+    /// The poll that waits for an answer.
+    poll: Option<oneshot::Sender<String>>,
+    is_posting: bool,
+    /// A WebSocket was opened for it, which may take over.
+    is_probed: bool,
+    /// When a waiting poll is to be released.
+    release_due: Option<Instant>,
+}
+
+/// What a request wants that cannot be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Misuse {
+    /// The session is over, or nearly so.
+    Over,
+    /// Its transport is another one.
+    Transport,
+    /// It does this already.
+    Overlap,
+}
+
+impl Session {
+    pub(crate) fn new(
+        sid: String,
+        socket: Socket,
+        queue: Arc<Queue>,
+        over_websocket: bool,
+        settings: &SocketIoSettings,
+        limits: &Limits,
+    ) -> Self {
+        let now = Instant::now();
+        let transport = if over_websocket { Transport::WebSocket } else { Transport::Polling(Polling::default()) };
+        let state = State {
+            socket: Some(socket),
+            transport,
+            ping_due: Some(now + settings.ping_interval),
+            awaits_pong: false,
+            join_due: Some(now + limits.join_timeout),
+            farewell_due: None,
+            is_over: false,
+            keeper: None,
+        };
+        let SocketIoSettings { ping_interval, ping_timeout, .. } = *settings;
+        let close_timeout = limits.close_timeout;
+        Self { sid, queue, ping_interval, ping_timeout, close_timeout, state: Mutex::new(state) }
+    }
+
+    /// A packet of the client, or what was to be one. What must not be closes the session.
+    pub(crate) fn receive(&self, packet: Result<Packet<'_>, DecodeError>) {
+        match packet {
+            Ok(Packet::Message(text)) => self.hand_over(|socket| socket.text(text)),
+            Ok(Packet::Binary(data)) => self.receive_binary(data.into_owned().into()),
+            Ok(Packet::Pong(_)) => self.lock().beat(self.ping_interval),
+            Ok(Packet::Close) => self.lock().leave(&self.queue),
+            Ok(Packet::Noop | Packet::Upgrade) => {}
+            Ok(Packet::Open(_) | Packet::Ping(_)) => self.close(Close::Packet),
+            Err(error) => {
+                tracing::debug!(%error, "not a packet");
+                self.close(Close::Packet);
+            }
+        }
+    }
+
+    /// Binary data of the client.
+    pub(crate) fn receive_binary(&self, data: Bytes) {
+        self.hand_over(|socket| socket.binary(data));
+    }
+
+    fn hand_over(&self, message: impl FnOnce(&mut Socket) -> Result<(), Close>) {
+        let mut state = self.lock();
+        let Some(socket) = &mut state.socket else { return };
+        let verdict = message(socket);
+        if socket.has_joined() {
+            state.join_due = None;
+        }
+        if let Err(close) = verdict {
+            state.close(&self.queue, close);
+        }
+    }
+
+    /// The server closes it.
+    pub(crate) fn close(&self, close: Close) {
+        self.lock().close(&self.queue, close);
+    }
+
+    /// The transport is gone.
+    pub(crate) fn end(&self) {
+        self.lock().end();
+    }
+
+    /// A request to read: its answer comes when there is something to say.
+    ///
+    /// # Errors
+    /// It cannot wait; an overlap ends the session.
+    pub(crate) fn poll(self: &Arc<Self>) -> Result<impl Future<Output = String> + use<>, Misuse> {
+        let mut state = self.lock();
+        let polling = state.polling()?;
+        if polling.poll.is_some() {
+            state.end();
+            return Err(Misuse::Overlap);
+        }
+        let (answer, answered) = oneshot::channel();
+        polling.poll = Some(answer);
+        if polling.is_probed {
+            polling.release_due = Some(Instant::now() + RELEASE);
+        }
+        state.wake_keeper();
+        drop(state);
+        let lost = OnDrop { session: Arc::clone(self), run: Some(Self::end) };
+        Ok(async move {
+            let answer = answered.await;
+            lost.disarm();
+            answer.unwrap_or_else(|_| Packet::Noop.to_string())
+        })
+    }
+
+    /// A request to write begins; the session ends if the guard is dropped before [`Post::finish`].
+    ///
+    /// # Errors
+    /// It cannot begin; an overlap ends the session.
+    pub(crate) fn post(self: &Arc<Self>) -> Result<Post, Misuse> {
+        let mut state = self.lock();
+        let polling = state.polling()?;
+        if polling.is_posting {
+            state.end();
+            return Err(Misuse::Overlap);
+        }
+        polling.is_posting = true;
+        Ok(Post(OnDrop { session: Arc::clone(self), run: Some(Self::end) }))
+    }
+
+    /// A WebSocket was opened that may take over.
+    ///
+    /// # Errors
+    /// There is one already.
+    pub(crate) fn probe(self: &Arc<Self>) -> Result<Probe, Misuse> {
+        let mut state = self.lock();
+        let polling = state.polling()?;
+        if polling.is_probed {
+            return Err(Misuse::Overlap);
+        }
+        polling.is_probed = true;
+        let give_up: fn(&Session) = |session| {
+            if let Ok(polling) = session.lock().polling() {
+                polling.is_probed = false;
+                polling.release_due = None;
+            }
+        };
+        Ok(Probe(OnDrop { session: Arc::clone(self), run: Some(give_up) }))
+    }
+
+    /// Whether a request for this session can find it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().is_over
+    }
+
+    /// The keeper's task: returns when the session is over.
+    pub(crate) async fn keep(&self) {
+        let mut alarm = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            while let Some(due) = self.turn(cx) {
+                if due != alarm.deadline() {
+                    alarm.as_mut().reset(due);
+                }
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Does all that is due; returns when the next is, or None when the session is over.
+    fn turn(&self, cx: &mut Context<'_>) -> Option<Instant> {
+        let now = Instant::now();
+        let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let state = &mut *self.lock();
+        if over(state.join_due) {
+            state.close(&self.queue, Close::JoinTimeout);
+        } else if over(state.ping_due) && state.awaits_pong {
+            state.close(&self.queue, Close::HeartbeatMissed);
+        } else if over(state.ping_due) {
+            self.queue.push(PING);
+            state.awaits_pong = true;
+            state.ping_due = Some(now + self.ping_timeout);
+        }
+        if let Transport::Polling(polling) = &mut state.transport {
+            let (mut batch, mut none) = (VecDeque::new(), Load::default());
+            let close = match polling.poll {
+                Some(_) => self.queue.take(cx.waker(), &mut batch, &mut none),
+                None => self.queue.watch(cx.waker()),
+            };
+            let mut answer = payload(&batch);
+            if close.is_some() {
+                append(&mut answer, &Packet::Close);
+            } else if answer.is_empty() && over(polling.release_due) {
+                append(&mut answer, &Packet::Noop);
+            }
+            let mut written = Load::default();
+            batch.iter().for_each(|message| written.add(message));
+            self.queue.give_back(written);
+            let is_told = !answer.is_empty() && polling.poll.take().is_some_and(|poll| poll.send(answer).is_ok());
+            if let Some(close) = close {
+                state.socket = None;
+                (state.join_due, state.ping_due) = (None, None);
+                // Nobody will poll again who is dead, or whose connections are all about to be closed.
+                let patience = match close {
+                    Close::HeartbeatMissed | Close::Shutdown => Duration::ZERO,
+                    _ => self.close_timeout,
+                };
+                let farewell_due = *state.farewell_due.get_or_insert(now + patience);
+                state.is_over |= is_told || farewell_due <= now;
+            }
+        }
+        if state.is_over {
+            return None;
+        }
+        let release_due = match &state.transport {
+            Transport::Polling(Polling { poll: Some(_), release_due, .. }) => *release_due,
+            _ => None,
+        };
+        state.keeper = Some(cx.waker().clone());
+        let deadlines = [state.ping_due, state.join_due, state.farewell_due, release_due];
+        // A session on a WebSocket that is being closed has none: its end wakes the keeper.
+        Some(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a session")
+    }
+}
+
+impl State {
+    fn polling(&mut self) -> Result<&mut Polling, Misuse> {
+        match &mut self.transport {
+            _ if self.is_over => Err(Misuse::Over),
+            Transport::Polling(polling) => Ok(polling),
+            Transport::WebSocket => Err(Misuse::Transport),
+        }
+    }
+
+    /// The server closes it: others learn of it at once, the client by its transport.
+    fn close(&mut self, queue: &Queue, close: Close) {
+        self.socket = None;
+        (self.join_due, self.ping_due) = (None, None);
+        queue.close(close);
+    }
+
+    /// The client closes it.
+    fn leave(&mut self, queue: &Queue) {
+        match self.transport {
+            Transport::Polling(_) => self.end(),
+            Transport::WebSocket => self.close(queue, Close::ByClient),
+        }
+    }
+
+    /// The client has answered a ping.
+    fn beat(&mut self, ping_interval: Duration) {
+        if self.socket.is_some() {
+            self.ping_due = Some(Instant::now() + ping_interval);
+            self.awaits_pong = false;
+            self.wake_keeper();
+        }
+    }
+
+    fn end(&mut self) {
+        self.socket = None;
+        self.is_over = true;
+        if let Transport::Polling(polling) = &mut self.transport
+            && let Some(poll) = polling.poll.take()
+        {
+            let _ = poll.send(Packet::Noop.to_string());
+        }
+        self.wake_keeper();
+    }
+
+    fn wake_keeper(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.wake();
+        }
+    }
+}
+
+/// Engine.IO's ping.
+const PING: Utf8Bytes = Utf8Bytes::from_static("2");
+
+/// A request that is being read.
+pub(crate) struct Post(OnDrop);
+
+impl Post {
+    /// All of it is here and dealt with.
+    pub(crate) fn finish(mut self) {
+        self.0.run = Some(|session| {
+            if let Ok(polling) = session.lock().polling() {
+                polling.is_posting = false;
+            }
+        });
+    }
+}
+
+/// A WebSocket that may take over.
+pub(crate) struct Probe(OnDrop);
+
+impl Probe {
+    /// The client has heard from us on the WebSocket, and will change over as soon as no poll is waiting.
+    pub(crate) fn release(&self) {
+        let state = &mut *self.0.session.lock();
+        if let Ok(polling) = state.polling() {
+            polling.release_due = Some(Instant::now());
+            state.wake_keeper();
+        }
+    }
+
+    /// The WebSocket is the transport from here on.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) fn upgrade(self) -> Result<Arc<Session>, Misuse> {
+        let session = Arc::clone(&self.0.session);
+        self.0.disarm();
+        let mut state = session.lock();
+        if let Some(poll) = state.polling()?.poll.take() {
+            let _ = poll.send(Packet::Noop.to_string());
+        }
+        state.transport = Transport::WebSocket;
+        state.wake_keeper();
+        drop(state);
+        Ok(session)
+    }
+}
+
+/// Does something to a session when it is dropped.
+struct OnDrop {
+    session: Arc<Session>,
+    run: Option<fn(&Session)>,
+}
+
+impl OnDrop {
+    fn disarm(mut self) {
+        self.run = None;
+    }
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(run) = &self.run {
+            run(&self.session);
+        }
+    }
+}
+
+/// A polling payload; empty when there is nothing to say.
+fn payload(messages: &VecDeque<Message>) -> String {
+    let bytes: usize = messages.iter().map(Message::len).sum();
+    let mut payload = String::with_capacity(bytes + messages.len());
+    for message in messages {
+        match message {
+            Message::Binary(data) => append(&mut payload, &Packet::Binary((&**data).into())),
+            other => append(&mut payload, &other.to_text().expect("the others in a queue are texts")),
+        }
+    }
+    payload
+}
+
+fn append(payload: &mut String, packet: &impl std::fmt::Display) {
+    if !payload.is_empty() {
+        payload.push(SEPARATOR);
+    }
+    write!(payload, "{packet}").expect("a String takes everything");
+}

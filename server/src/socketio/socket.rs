@@ -1,0 +1,127 @@
+//! What Socket.IO says in a session: who is connected to the main namespace, events and their attachments.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::packet::{self, Event, Kind, MAIN_NAMESPACE, Packet};
+use crate::dialect::{EventDialect, EventSession};
+use crate::session::close::Close;
+use crate::session::queue::Queue;
+
+/// The server's side of one client.
+pub(crate) struct Socket {
+    dialect: Arc<dyn EventDialect>,
+    queue: Arc<Queue>,
+    payload_bytes_max: usize,
+    /// There while the client is connected to the main namespace.
+    session: Option<Box<dyn EventSession>>,
+    has_joined: bool,
+    /// A packet of which attachments are still to come.
+    incomplete: Option<Incomplete>,
+}
+
+struct Incomplete {
+    text: String,
+    attachments: Vec<Bytes>,
+    missing: usize,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Connected<'a> {
+    sid: &'a str,
+}
+
+impl Socket {
+    pub(crate) fn new(dialect: Arc<dyn EventDialect>, queue: Arc<Queue>, payload_bytes_max: usize) -> Self {
+        Self { dialect, queue, payload_bytes_max, session: None, has_joined: false, incomplete: None }
+    }
+
+    /// The text of a message.
+    ///
+    /// # Errors
+    /// The client is to be closed.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Close> {
+        if self.incomplete.is_some() {
+            return Err(Close::Packet);
+        }
+        let packet = Packet::parse(text).map_err(|error| {
+            tracing::debug!(%error, "not a packet");
+            Close::Packet
+        })?;
+        if packet.attachments > 0 {
+            self.session_of(&packet)?;
+            let (attachments, missing) = (Vec::with_capacity(packet.attachments), packet.attachments);
+            self.incomplete = Some(Incomplete { text: text.to_owned(), attachments, missing, bytes: text.len() });
+            return Ok(());
+        }
+        self.obey(&packet, &[])
+    }
+
+    /// A binary message, which is an attachment.
+    ///
+    /// # Errors
+    /// The client is to be closed.
+    pub(crate) fn binary(&mut self, data: Bytes) -> Result<(), Close> {
+        let incomplete = self.incomplete.as_mut().ok_or(Close::Packet)?;
+        incomplete.bytes += data.len();
+        if incomplete.bytes > self.payload_bytes_max {
+            return Err(Close::TooLarge);
+        }
+        incomplete.attachments.push(data);
+        incomplete.missing -= 1;
+        if incomplete.missing > 0 {
+            return Ok(());
+        }
+        let Incomplete { text, attachments, .. } = self.incomplete.take().expect("it has just been completed");
+        self.obey(&Packet::parse(&text).expect("it was parsed before"), &attachments)
+    }
+
+    /// Whether it has ever joined anything.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+
+    fn obey(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), Close> {
+        match packet.kind {
+            Kind::Connect if packet.namespace != MAIN_NAMESPACE => {
+                let refusal = r#"{"message":"Invalid namespace"}"#;
+                self.push(&Packet { namespace: packet.namespace, ..Packet::new(Kind::ConnectError, refusal) });
+            }
+            Kind::Connect if self.session.is_some() => return Err(Close::Packet),
+            Kind::Connect => {
+                let id = self.dialect.issue_id();
+                let connected = serde_json::to_string(&Connected { sid: id.as_str() }).expect("an id can be written");
+                self.push(&Packet::new(Kind::Connect, &connected));
+                self.session = Some(Arc::clone(&self.dialect).connect(id, Arc::clone(&self.queue)));
+            }
+            Kind::Disconnect => {
+                self.session_of(packet)?;
+                self.session = None;
+            }
+            Kind::Event => {
+                let event = Event::parse(packet.data).expect("the packet was parsed");
+                self.session_of(packet)?.event(&event, attachments);
+                if packet.id.is_some() {
+                    self.push(&Packet { id: packet.id, ..Packet::new(Kind::Ack, "[]") });
+                }
+            }
+            // Nothing of ours asks for one.
+            Kind::Ack => drop(self.session_of(packet)?),
+            Kind::ConnectError => return Err(Close::Packet),
+        }
+        self.has_joined |= self.session.as_ref().is_some_and(|session| session.has_joined());
+        Ok(())
+    }
+
+    /// The session in a packet's namespace.
+    fn session_of(&mut self, packet: &Packet<'_>) -> Result<&mut Box<dyn EventSession>, Close> {
+        self.session.as_mut().filter(|_| packet.namespace == MAIN_NAMESPACE).ok_or(Close::Packet)
+    }
+
+    fn push(&self, packet: &Packet<'_>) {
+        self.queue.push(packet::message(packet));
+    }
+}
