@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod malformed;
 mod mesh;
+mod node;
 mod polling;
 mod relay;
 mod sender_viewer;
