@@ -16,5 +16,6 @@ mod relay;
 mod sender_viewer;
 mod socketio;
 mod socketio_client;
+mod socketio_fuzz;
 mod stun;
 mod turmoil;
