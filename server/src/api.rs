@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::access::{Guard, Refusal, bearer, is_same};
 use crate::config::ApiSettings;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
@@ -92,7 +93,7 @@ impl Api {
     }
 
     /// Answers a request for one of the endpoints.
-    pub(crate) async fn respond(&self, page: Page, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn respond(&self, page: Page, request: Request<Incoming>, guard: &Guard) -> Response<Full<Bytes>> {
         let (allowed, allow) = match page {
             Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
             Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
@@ -101,6 +102,8 @@ impl Api {
             no_content()
         } else if !allowed.contains(request.method()) {
             outcome(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+        } else if let Err(refusal) = self.check(page, &request, guard) {
+            unauthorized(refusal.message())
         } else {
             match page {
                 Page::Config => json(StatusCode::OK, &ConfigBody { ice_servers: self.ice_servers(request.headers()) }),
@@ -114,15 +117,36 @@ impl Api {
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if let Some(origin) = &self.cors_origin {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            if status == StatusCode::NO_CONTENT {
-                let asked_for = HeaderValue::from_static("Authorization, Content-Type");
-                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for);
-            }
-        }
+        self.allow_origin(headers, (status == StatusCode::NO_CONTENT).then_some(allow));
         response
+    }
+
+    /// The answer to a request below `/api` for what is not there. A page must be able to read it, so it has CORS too, and its
+    /// preflight succeeds.
+    pub(crate) fn no_such_path(&self, method: &Method) -> Response<Full<Bytes>> {
+        let is_preflight = method == Method::OPTIONS;
+        let mut response = if is_preflight { no_content() } else { outcome(StatusCode::NOT_FOUND, "No such path") };
+        self.allow_origin(response.headers_mut(), is_preflight.then_some("GET, POST, OPTIONS"));
+        response
+    }
+
+    /// CORS headers; with `methods` those that answer a preflight.
+    fn allow_origin(&self, headers: &mut HeaderMap, methods: Option<&'static str>) {
+        let Some(origin) = &self.cors_origin else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        if let Some(methods) = methods {
+            let asked_for = HeaderValue::from_static("Authorization, Content-Type");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for);
+        }
+    }
+
+    /// What tells of rooms or hands out servers is for those who may connect. The kick has a token of its own.
+    fn check(&self, page: Page, request: &Request<Incoming>, guard: &Guard) -> Result<(), Refusal> {
+        match page {
+            Page::Health | Page::Kick => Ok(()),
+            Page::Config | Page::Status => guard.check_token(request.headers(), request.uri().query()).map(drop),
+        }
     }
 
     fn ice_servers(&self, headers: &HeaderMap) -> Vec<IceServer> {
@@ -141,11 +165,9 @@ impl Api {
 
     async fn kick(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if let Some(token) = &self.admin_token
-            && !is_authorized(request.headers(), token)
+            && !bearer(request.headers()).is_some_and(|given| is_same(token, given))
         {
-            let mut response = outcome(StatusCode::UNAUTHORIZED, "Unauthorized");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return response;
+            return unauthorized("Unauthorized");
         }
         let body = match timeout(self.body_timeout, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
@@ -167,14 +189,6 @@ impl Api {
     }
 }
 
-fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let Some((scheme, given)) = given.split_at_checked("Bearer ".len()) else { return false };
-    // As long for a token that is nearly right as for one that is all wrong.
-    let difference = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    scheme.eq_ignore_ascii_case(b"Bearer ") && given.len() == token.len() && difference == 0
-}
-
 fn outcome(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     json(status, &Outcome { success: status.is_success(), message })
 }
@@ -184,6 +198,12 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn unauthorized(message: &'static str) -> Response<Full<Bytes>> {
+    let mut response = outcome(StatusCode::UNAUTHORIZED, message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 

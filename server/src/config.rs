@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::access::Access;
 use crate::session::{Heartbeat, Limits};
 use crate::socketio::SocketIoSettings;
+use crate::tls::Tls;
 
 /// Where a [`Server`](crate::Server) listens and how it behaves. Port 0 lets the host choose, `None` leaves a service out.
 #[derive(Clone, Debug)]
@@ -23,6 +25,16 @@ pub struct Config {
     pub broadcast: Option<SocketAddr>,
     /// UDP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
     pub stun: Option<SocketAddr>,
+    /// Whether `http` serves `sender-viewer`, and with it `/api/status` and `/api/kick`: yes unless told otherwise.
+    pub sender_viewer: bool,
+    /// Whether `http` serves `relay`: yes unless told otherwise.
+    pub relay: bool,
+    /// HTTP address of `/metrics` and `/healthz` alone, never with TLS or a token: none unless told otherwise.
+    pub metrics: Option<SocketAddr>,
+    /// The certificate of every TCP address but `metrics`: plain HTTP unless told otherwise.
+    pub tls: Option<Tls>,
+    /// Who may open a WebSocket or an Engine.IO session: everybody unless told otherwise.
+    pub access: Access,
     /// How `/api/*` behaves.
     pub api: ApiSettings,
     /// How the Socket.IO endpoints behave.
@@ -41,7 +53,7 @@ pub struct Config {
 pub struct ApiSettings {
     /// `Access-Control-Allow-Origin` of every answer, `*` unless told otherwise; `None` leaves CORS out.
     pub cors_origin: Option<String>,
-    /// The bearer token that `POST /api/kick` asks for, if any.
+    /// The bearer token that `POST /api/kick` and `/metrics` beside it ask for, if any.
     pub admin_token: Option<String>,
     /// The URLs that `/api/config` hands out. `None`: this server's own STUN service, if there is one, under the name that
     /// the request calls the server by.
@@ -74,6 +86,11 @@ impl Default for Config {
             call: None,
             call_socketio: None,
             broadcast: None,
+            sender_viewer: true,
+            relay: true,
+            metrics: None,
+            tls: None,
+            access: Access::default(),
             stun: Some((Ipv4Addr::LOCALHOST, 3478).into()),
             api: ApiSettings::default(),
             socketio: SocketIoSettings::default(),

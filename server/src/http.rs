@@ -1,4 +1,4 @@
-//! One TCP connection from its first byte: HTTP/1.1 until a request upgrades it, then a dialect's WebSocket.
+//! One TCP connection from its first byte: TLS where there is a certificate, then HTTP/1.1 until a request upgrades it, then a dialect's WebSocket.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -14,17 +14,21 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::Config;
+use crate::Shared;
+use crate::access::addresses::{TooMuch, Visit};
+use crate::access::{Grant, Refusal};
 use crate::api::{Api, Page};
-use crate::dialect::{Dialect, WebSocketDialect};
+use crate::dialect::{Dialect, Session, WebSocketDialect};
+use crate::metrics::Metrics;
+use crate::metrics::page::MetricsPage;
 use crate::session::close::Close;
 use crate::session::connection;
-use crate::session::limits::Limits;
 use crate::session::queue::Queue;
-use crate::session::registry::{Registration, Registry};
+use crate::session::registry::Registration;
 use crate::socketio::{self, SocketIo};
 
 /// Longest request head, in bytes.
@@ -36,15 +40,24 @@ pub(crate) struct Site {
     pub(crate) name: &'static str,
     /// By path without the query, compared exactly.
     pub(crate) routes: Vec<(&'static str, Route)>,
+    /// Answers for the paths below `/api` that are none.
+    pub(crate) api: Option<Arc<Api>>,
+    /// For operators: neither TLS nor limits by address.
+    pub(crate) is_private: bool,
 }
 
 impl Site {
+    pub(crate) fn new(name: &'static str, mut routes: Vec<(&'static str, Route)>) -> Self {
+        routes.push(("/healthz", Route::Health));
+        Self { name, routes, api: None, is_private: false }
+    }
+
     /// The dialects behind its routes.
     pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
         self.routes.iter().filter_map(|(_, route)| match route {
             Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),
             Route::SocketIo(endpoint) => Some(endpoint.dialect()),
-            Route::Api(..) => None,
+            Route::Api(..) | Route::Metrics(_) | Route::Health => None,
         })
     }
 }
@@ -57,35 +70,75 @@ pub(crate) enum Route {
     SocketIo(Arc<SocketIo>),
     /// An endpoint of the API.
     Api(Arc<Api>, Page),
+    /// The counts, for Prometheus.
+    Metrics(MetricsPage),
+    /// Whether the server is there, for load balancers.
+    Health,
 }
 
 /// A WebSocket that a request asked for.
 enum Opening {
-    /// A dialect's own, with the query of its URL.
-    Dialect(Arc<dyn WebSocketDialect>, Option<String>),
+    /// A dialect's own, with the query of its URL and what it may join.
+    Dialect(Arc<dyn WebSocketDialect>, Option<String>, Grant),
     SocketIo(socketio::Opening),
 }
 
-/// Serves one TCP connection to its end.
-pub(crate) async fn serve<S>(stream: S, site: &Site, registration: Registration, registry: &Registry, config: &Config)
+/// Agrees on TLS, then serves the connection to its end.
+pub(crate) async fn serve_tls<S>(
+    stream: S,
+    tls: TlsAcceptor,
+    visit: Visit,
+    site: Arc<Site>,
+    registration: Registration,
+    shared: Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = timeout(shared.config.limits.request_timeout, tls.accept(stream));
+    let handshaken = tokio::select! {
+        biased;
+        () = registration.queue.closed() => return,
+        handshaken = handshake => handshaken,
+    };
+    match handshaken {
+        Ok(Ok(stream)) => serve(stream, visit, site, registration, shared).await,
+        Ok(Err(error)) => {
+            tracing::debug!(site = site.name, from = %visit.from(), %error, "failed to agree on TLS");
+            shared.registry.metrics.refused.count("tls-handshake");
+        }
+        Err(_) => shared.registry.metrics.refused.count("tls-timeout"),
+    }
+}
+
+/// Serves one connection from its first byte of HTTP to its end.
+///
+/// Its future is what an idle connection costs: no more layers, and nothing in it that a WebSocket does not need.
+pub(crate) async fn serve<S>(stream: S, visit: Visit, site: Arc<Site>, registration: Registration, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let queue = Arc::clone(&registration.queue);
+    let queue = &registration.queue;
     // In a box, so that a WebSocket does not carry HTTP's state through its life.
-    let Some(upgraded) = Box::pin(serve_http(stream, site, &queue, &config.limits)).await else { return };
-    let Upgraded { stream, read_ahead, opening } = upgraded;
-    let (dialect, query) = match opening {
-        Opening::Dialect(dialect, query) => (dialect, query),
+    let Some(upgraded) = Box::pin(serve_http(stream, &site, &visit, queue, &shared)).await else { return };
+    let Upgraded { stream, read_ahead, opened } = upgraded;
+    let (metrics, config) = (&shared.registry.metrics, &shared.config);
+    let session = match opened {
+        Opened::Dialect(session) => session,
         // In a box as well: the others need less.
-        Opening::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, &queue)).await,
+        Opened::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, queue)).await,
     };
-    if registry.connections() > config.limits.connections_max {
-        queue.close(Close::OverCapacity);
-    }
-    let session = dialect.open(query.as_deref(), Arc::clone(&queue));
-    let socket = connection::open(stream, read_ahead, config.limits.frame_bytes_max).await;
-    connection::run(socket, session, queue, &config.limits, Some(&config.heartbeat)).await;
+    let (socket, queue) =
+        (connection::open(stream, read_ahead, config.limits.frame_bytes_max).await, Arc::clone(queue));
+    let why = connection::run(socket, session, queue, &config.limits, Some(&config.heartbeat), metrics).await;
+    let queue = &registration.queue;
+    let ((received, _), (sent, _)) = (queue.tally.counts(), queue.sent_and_dropped());
+    tracing::debug!(site = site.name, from = %visit.from(), why, received, sent = sent.messages, "ended");
+}
+
+/// What speaks over an open WebSocket.
+enum Opened {
+    Dialect(Box<dyn Session>),
+    SocketIo(socketio::Opening),
 }
 
 /// A connection whose WebSocket is open.
@@ -93,16 +146,25 @@ struct Upgraded<S> {
     stream: S,
     /// What arrived behind the request.
     read_ahead: Vec<u8>,
-    opening: Opening,
+    opened: Opened,
 }
 
 /// Answers requests until one opens a WebSocket, or the connection ends.
-async fn serve_http<S>(stream: S, site: &Site, queue: &Queue, limits: &Limits) -> Option<Upgraded<S>>
+async fn serve_http<S>(
+    stream: S,
+    site: &Site,
+    visit: &Visit,
+    queue: &Arc<Queue>,
+    shared: &Shared,
+) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let begun = Instant::now();
+    let Shared { registry, config, .. } = shared;
+    let limits = &config.limits;
     let opening = Mutex::new(None);
-    let service = service_fn(|request| Box::pin(respond(site, request, &opening)));
+    let service = service_fn(|request| Box::pin(respond(site, shared, visit, request, &opening)));
     let mut http = http1::Builder::new()
         // It would read the wall clock.
         .auto_date_header(false)
@@ -129,37 +191,108 @@ where
         let _ = timeout(limits.close_timeout, connection::hang_up(&mut stream)).await;
         return None;
     };
+    registry.metrics.handshake.observe(begun.elapsed().as_secs_f64());
+    let opened = match opening {
+        Opening::Dialect(dialect, query, grant) => {
+            if registry.connections() > limits.connections_max {
+                queue.close(Close::OverCapacity);
+            }
+            queue.bind(dialect.name(), grant);
+            Opened::Dialect(dialect.open(query.as_deref(), Arc::clone(queue)))
+        }
+        Opening::SocketIo(opening) => Opened::SocketIo(opening),
+    };
     // Copied, for it is mostly empty, and would else keep hyper's whole buffer for the WebSocket.
-    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opening })
+    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened })
 }
 
 /// The answer to a request. Leaves in `opening` what is to follow it.
 async fn respond(
     site: &Site,
+    shared: &Shared,
+    visit: &Visit,
     request: Request<Incoming>,
     opening: &Mutex<Option<Opening>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path();
+    let route = site.routes.iter().find(|(known, _)| *known == path).map(|(_, route)| route);
     let mut opens = None;
-    let response = match site.routes.iter().find(|(path, _)| *path == request.uri().path()) {
-        None => refuse(StatusCode::NOT_FOUND, None, "No such path"),
-        Some((_, Route::WebSocket(dialect))) => {
-            let response = upgrade(&**dialect, &request);
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let response = match (route, &site.api) {
+        (Some(Route::Health), _) => health(request.method()),
+        (Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
+        (route, api) => match (visit.request(), route, api) {
+            (Err(too_much), ..) => refuse_guest(&shared.registry.metrics, Refusal::TooMuch(too_much)),
+            (Ok(()), Some(Route::WebSocket(dialect)), _) => {
+                let (response, grant) = open(&**dialect, &request, shared);
                 let query = request.uri().query().map(str::to_owned);
-                opens = Some(Opening::Dialect(Arc::clone(dialect), query));
+                opens = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
+                response
             }
-            response
-        }
-        Some((_, Route::SocketIo(endpoint))) => {
-            let (response, opening) = Box::pin(endpoint.respond(request)).await;
-            opens = opening.map(Opening::SocketIo);
-            response
-        }
-        // In a box, because most connections never need the room.
-        Some((_, Route::Api(api, page))) => Box::pin(api.respond(*page, request)).await,
+            (Ok(()), Some(Route::SocketIo(endpoint)), _) => {
+                let (response, opening) = Box::pin(endpoint.respond(request, &shared.guard)).await;
+                opens = opening.map(Opening::SocketIo);
+                response
+            }
+            // In a box, because most connections never need the room.
+            (Ok(()), Some(Route::Api(api, page)), _) => {
+                let response = Box::pin(api.respond(*page, request, &shared.guard)).await;
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    shared.registry.metrics.refused.count("api-unauthorized");
+                }
+                response
+            }
+            (Ok(()), _, Some(api)) if path == "/api" || path.starts_with("/api/") => api.no_such_path(request.method()),
+            (Ok(()), ..) => refuse(StatusCode::NOT_FOUND, None, "No such path"),
+        },
     };
+    if response.status() == StatusCode::NOT_FOUND {
+        shared.registry.metrics.refused.count("not-found");
+    }
     *opening.lock().unwrap_or_else(PoisonError::into_inner) = opens;
     Ok(response)
+}
+
+/// The answer to a request at a dialect's path, and what may be joined when it opens a WebSocket.
+fn open<B>(
+    dialect: &dyn WebSocketDialect,
+    request: &Request<B>,
+    shared: &Shared,
+) -> (Response<Full<Bytes>>, Option<Grant>) {
+    let response = upgrade(dialect, request);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        shared.registry.metrics.refused.count("not-an-upgrade");
+        return (response, None);
+    }
+    let (headers, guard) = (request.headers(), &shared.guard);
+    match guard.check_origin(headers).and_then(|()| guard.check_token(headers, request.uri().query())) {
+        Ok(grant) => (response, Some(grant)),
+        Err(refusal) => (refuse_guest(&shared.registry.metrics, refusal), None),
+    }
+}
+
+/// The answer to those whom the [`Guard`](crate::access::Guard) does not let in.
+pub(crate) fn refuse_guest(metrics: &Metrics, refusal: Refusal) -> Response<Full<Bytes>> {
+    metrics.refused.count(refusal.label());
+    let (status, header) = match refusal {
+        Refusal::Origin => (StatusCode::FORBIDDEN, None),
+        Refusal::NoToken => (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer"))),
+        Refusal::WrongToken | Refusal::ExpiredToken => {
+            (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")))
+        }
+        Refusal::TooMuch(TooMuch::Connections) => (StatusCode::TOO_MANY_REQUESTS, Some((header::CONNECTION, "close"))),
+        Refusal::TooMuch(TooMuch::Requests) => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "1"))),
+    };
+    refuse(status, header, refusal.message())
+}
+
+/// The answer to a load balancer: while connections are served at all, the server is well.
+fn health(method: &Method) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET, HEAD")), "Only GET");
+    }
+    let mut response = Response::new(Full::from(r#"{"status":"ok"}"#));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// The answer to a request at a dialect's path; 101 when it opens a WebSocket.

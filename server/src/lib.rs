@@ -4,15 +4,19 @@
 //! [`Handle::shutdown`]. Time comes from `tokio::time` and randomness from [`Config::seed`] alone, so a run inside a
 //! paused runtime repeats exactly.
 
+mod access;
 mod api;
 mod config;
 mod dialect;
 mod http;
+mod metrics;
 pub mod net;
+mod query;
 mod session;
 pub mod socketio;
 mod stop;
 pub mod stun;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -24,6 +28,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use access::Guard;
+use access::addresses::Visit;
+pub use access::{Access, Rate};
 use api::{Api, Page};
 pub use config::{ApiSettings, Config};
 use dialect::Dialect;
@@ -33,10 +40,12 @@ use dialect::mesh::Mesh;
 use dialect::relay::Relay;
 use dialect::sender_viewer::SenderViewer;
 use http::{Route, Site};
+use metrics::page::MetricsPage;
 use net::{Listener, Network, Udp};
 use session::registry::Registry;
 pub use session::{Heartbeat, Limits};
 use socketio::{Engine, SocketIo};
+pub use tls::Tls;
 
 /// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -51,6 +60,7 @@ pub struct Server<N: Network> {
     call_socketio: Option<SocketAddr>,
     broadcast: Option<SocketAddr>,
     stun: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     /// What serves each open socket until the server stops.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -83,20 +93,29 @@ pub struct Census {
 struct Shared {
     config: Config,
     registry: Arc<Registry>,
+    guard: Guard,
     /// Those that are served, entered by [`Server::bind`], to count what they hold.
     dialects: Mutex<Vec<Arc<dyn Dialect>>>,
     stop: Arc<stop::Stop>,
+}
+
+impl Shared {
+    fn dialects(&self) -> Vec<Arc<dyn Dialect>> {
+        self.dialects.lock().expect("nothing panics while it holds the dialects").clone()
+    }
 }
 
 impl<N: Network> Server<N> {
     /// Opens the sockets that `config` asks for; nothing is served before [`run`](Self::run).
     ///
     /// # Errors
-    /// A socket cannot be opened; the message names the service and the address. Or a setting of the API is none.
+    /// A socket cannot be opened; the message names the service and the address. Or a setting is none; the message names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
-        let Config { http, mesh, call, call_socketio, broadcast, stun, seed, .. } = config;
+        let Config { http, mesh, call, call_socketio, broadcast, stun, metrics, seed, .. } = config;
+        let (sender_viewer, relay) = (config.sender_viewer, config.relay);
         let registry = Arc::default();
-        let shared = Shared { config, registry, dialects: Mutex::default(), stop: Arc::default() };
+        let guard = Guard::new(&config.access, &config.limits)?;
+        let shared = Shared { config, registry, guard, dialects: Mutex::default(), stop: Arc::default() };
         let shared = Arc::new(shared);
         let bad_origin =
             |error| io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"));
@@ -111,33 +130,44 @@ impl<N: Network> Server<N> {
             call_socketio: None,
             broadcast: None,
             stun: None,
+            metrics: None,
             services: Vec::new(),
         };
         let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
-        server.mesh = server.add_site(mesh, Site { name: "mesh", routes: mesh_routes }).await?;
+        server.mesh = server.add_site(mesh, Site::new("mesh", mesh_routes)).await?;
         server.stun = server.add_stun(stun).await?;
         let dialect = Arc::new(Call::new(seed));
         let call_routes = vec![("/", Route::WebSocket(Arc::clone(&dialect) as _))];
-        server.call = server.add_site(call, Site { name: "call", routes: call_routes }).await?;
+        server.call = server.add_site(call, Site::new("call", call_routes)).await?;
         let call_routes = vec![("/socket.io/", Route::SocketIo(SocketIo::new(dialect, Arc::clone(&engine))))];
-        server.call_socketio =
-            server.add_site(call_socketio, Site { name: "call-socketio", routes: call_routes }).await?;
+        server.call_socketio = server.add_site(call_socketio, Site::new("call-socketio", call_routes)).await?;
         let broadcast_routes =
             vec![("/socket.io/", Route::SocketIo(SocketIo::new(Arc::new(Broadcast::new(seed)), engine)))];
-        server.broadcast = server.add_site(broadcast, Site { name: "broadcast", routes: broadcast_routes }).await?;
-        let sender_viewer = Arc::new(SenderViewer::new(seed));
-        let Config { api, limits, .. } = &server.shared.config;
-        let api = Api::new(Arc::clone(&sender_viewer), api, server.stun, limits.request_timeout);
+        server.broadcast = server.add_site(broadcast, Site::new("broadcast", broadcast_routes)).await?;
+        let dialect = Arc::new(SenderViewer::new(seed));
+        let Config { api: settings, limits, .. } = &server.shared.config;
+        let admin_token = settings.admin_token.clone();
+        let api = Api::new(Arc::clone(&dialect), settings, server.stun, limits.request_timeout);
         let api = Arc::new(api.map_err(bad_origin)?);
-        let http_routes = vec![
-            ("/ws", Route::WebSocket(sender_viewer)),
-            ("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))),
-            ("/api/config", Route::Api(Arc::clone(&api), Page::Config)),
-            ("/api/health", Route::Api(Arc::clone(&api), Page::Health)),
-            ("/api/status", Route::Api(Arc::clone(&api), Page::Status)),
-            ("/api/kick", Route::Api(api, Page::Kick)),
+        let page = |page| Route::Api(Arc::clone(&api), page);
+        let mut http_routes = vec![
+            ("/api/config", page(Page::Config)),
+            ("/api/health", page(Page::Health)),
+            ("/metrics", Route::Metrics(MetricsPage::new(&server.shared, admin_token))),
         ];
-        server.http = server.add_site(http, Site { name: "http", routes: http_routes }).await?;
+        if sender_viewer {
+            let kick_and_status = [("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))];
+            http_routes.extend(kick_and_status);
+            http_routes.push(("/ws", Route::WebSocket(dialect)));
+        }
+        if relay {
+            http_routes.push(("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))));
+        }
+        let http_site = Site { api: Some(api), ..Site::new("http", http_routes) };
+        server.http = server.add_site(http, http_site).await?;
+        let metrics_routes = vec![("/metrics", Route::Metrics(MetricsPage::new(&server.shared, None)))];
+        let metrics_site = Site { is_private: true, ..Site::new("metrics", metrics_routes) };
+        server.metrics = server.add_site(metrics, metrics_site).await?;
         Ok(server)
     }
 
@@ -169,6 +199,11 @@ impl<N: Network> Server<N> {
     /// Where STUN listens, with the port that was chosen.
     pub fn stun_addr(&self) -> Option<SocketAddr> {
         self.stun
+    }
+
+    /// Where `/metrics` listens alone, with the port that was chosen.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// A handle for the time while the server runs.
@@ -218,7 +253,11 @@ impl<N: Network> Server<N> {
     async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
         let (socket, address) = opened("stun", address, self.net.bind_udp(address), Udp::local_addr).await?;
-        self.services.push(Box::pin(stun::serve(socket, Arc::clone(&self.shared.stop))));
+        self.services.push(Box::pin(stun::serve(
+            socket,
+            Arc::clone(&self.shared.stop),
+            Arc::clone(&self.shared.registry),
+        )));
         Ok(Some(address))
     }
 }
@@ -233,9 +272,8 @@ impl Handle {
     #[must_use]
     pub fn census(&self) -> Census {
         let totals = self.0.registry.totals();
-        let dialects = self.0.dialects.lock().expect("nothing panics while it holds the dialects");
         let (rooms, members) =
-            dialects.iter().map(|dialect| dialect.count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
+            self.0.dialects().iter().map(|dialect| dialect.count()).fold((0, 0), |sum, (r, m)| (sum.0 + r, sum.1 + m));
         Census {
             connections: totals.connections,
             sessions: totals.sessions,
@@ -273,12 +311,14 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
         };
         match accepted {
             Ok((stream, from)) => {
-                tracing::trace!(site = site.name, %from, "connection");
+                tracing::trace!(site = site.name, %from, "accepted");
                 let registration = shared.registry.open(&shared.config.limits);
                 let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
-                net.spawn(async move {
-                    http::serve(stream, &site, registration, &shared.registry, &shared.config).await;
-                });
+                let visit = if site.is_private { Visit::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
+                match shared.config.tls.clone().filter(|_| !site.is_private) {
+                    None => net.spawn(http::serve(stream, visit, site, registration, shared)),
+                    Some(Tls(tls)) => net.spawn(http::serve_tls(stream, tls, visit, site, registration, shared)),
+                }
             }
             Err(error) => {
                 tracing::debug!(site = site.name, %error, "failed to accept");

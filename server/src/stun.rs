@@ -4,6 +4,7 @@
 //! themselves, so that garbage costs no allocation; stun-rs writes the answers.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock};
 
 use stun_rs::attributes::stun::{ErrorCode, Fingerprint, Software, UnknownAttributes, XorMappedAddress};
@@ -11,6 +12,7 @@ use stun_rs::methods::BINDING;
 use stun_rs::{MessageClass, MessageEncoderBuilder, StunMessageBuilder, TransactionId};
 
 use crate::net::Udp;
+use crate::session::registry::Registry;
 use crate::stop::Stop;
 
 /// Room for any answer: header 20, ERROR-CODE 24, UNKNOWN-ATTRIBUTES 4 + 2 × [`UNKNOWN_MAX`], SOFTWARE 12, FINGERPRINT 8.
@@ -134,7 +136,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// Answers datagrams until `stop` says true.
-pub(crate) async fn serve<U: Udp>(socket: U, stop: Arc<Stop>) {
+pub(crate) async fn serve<U: Udp>(socket: U, stop: Arc<Stop>, registry: Arc<Registry>) {
     let (mut datagram, mut out) = ([0; REQUEST_BYTES_MAX], [0; ANSWER_BYTES_MAX]);
     loop {
         let received = tokio::select! {
@@ -144,9 +146,10 @@ pub(crate) async fn serve<U: Udp>(socket: U, stop: Arc<Stop>) {
         };
         // An error here concerns an earlier datagram's destination; it does not end the socket.
         let Ok((length, from)) = received else { continue };
-        if let Some(length) = answer(&datagram[..length], from, &mut out)
-            && let Err(error) = socket.send_to(&out[..length], from).await
-        {
+        registry.metrics.stun_received.fetch_add(1, Relaxed);
+        let Some(length) = answer(&datagram[..length], from, &mut out) else { continue };
+        registry.metrics.stun_answered.fetch_add(1, Relaxed);
+        if let Err(error) = socket.send_to(&out[..length], from).await {
             tracing::debug!(%from, %error, "failed to answer a Binding request");
         }
     }

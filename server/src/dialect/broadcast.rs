@@ -44,6 +44,10 @@ impl Broadcast {
 }
 
 impl Dialect for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast"
+    }
+
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
@@ -55,7 +59,11 @@ impl EventDialect for Broadcast {
     }
 
     fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
-        self.lock().rooms.join(&ROOM.into(), Member { id, queue, about: () });
+        let mut state = self.lock();
+        if state.rooms.admits(ROOM, &queue) {
+            state.rooms.join(&ROOM.into(), Member { id, queue, about: () });
+        }
+        drop(state);
         Box::new(BroadcastSession { endpoint: self, id })
     }
 }

@@ -189,6 +189,10 @@ impl Call {
 }
 
 impl Dialect for Call {
+    fn name(&self) -> &'static str {
+        "call"
+    }
+
     /// Calls, ringing or answered, and users.
     fn count(&self) -> (usize, usize) {
         let state = self.lock();
@@ -395,6 +399,9 @@ impl CallSession {
     }
 
     fn join(&mut self, new: &str) -> Result<(), Refusal> {
+        if !self.outlet.queue.may_be(new) {
+            return Ok(());
+        }
         let endpoint = Arc::clone(&self.endpoint);
         let state = &mut *endpoint.lock();
         match state.users.get(new) {

@@ -94,6 +94,10 @@ impl Mesh {
 }
 
 impl Dialect for Mesh {
+    fn name(&self) -> &'static str {
+        "mesh"
+    }
+
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
@@ -167,11 +171,17 @@ impl MeshSession {
         let mesh = Arc::clone(&self.mesh);
         let rooms = &mut mesh.lock().rooms;
         self.has_joined = true;
+        if !name.is_none_or(|name| self.queue.may_be(name)) {
+            return;
+        }
         if self.room.as_deref() == Some(room) {
             if let (Some(me), Some(name)) = (rooms.member_mut(room, self.id), name) {
                 me.about = Some(name.into());
             }
             self.say_joined(rooms, room);
+            return;
+        }
+        if !rooms.admits(room, &self.queue) {
             return;
         }
         self.leave_room(rooms);

@@ -20,6 +20,9 @@ pub(crate) mod sender_viewer;
 
 /// An endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
+    /// Its name in the documents and the metrics.
+    fn name(&self) -> &'static str;
+
     /// How many rooms there are, and members in all of them.
     fn count(&self) -> (usize, usize);
 }

@@ -6,13 +6,13 @@
 //! - A room that is not UTF-8 when decoded is refused like one that is too long.
 //! - Only `type` is looked at: an offer without its `offer` is relayed as well.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Serialize;
 
 use super::json::{self, Malformed, serialise};
 use super::{Dialect, Session, WebSocketDialect};
+use crate::query;
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms, is_name};
@@ -56,6 +56,10 @@ impl Relay {
 }
 
 impl Dialect for Relay {
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
@@ -70,7 +74,9 @@ impl WebSocketDialect for Relay {
         let room: Arc<str> = room(query).expect("it was admitted").into();
         let mut state = self.lock();
         let id = state.ids.issue();
-        state.rooms.join(&room, Member { id, queue: Arc::clone(&queue), about: () });
+        if state.rooms.admits(&room, &queue) {
+            state.rooms.join(&room, Member { id, queue: Arc::clone(&queue), about: () });
+        }
         drop(state);
         Box::new(RelaySession { relay: self, id, queue, room })
     }
@@ -103,38 +109,13 @@ impl Drop for RelaySession {
 
 /// The room that a query names.
 fn room(query: Option<&str>) -> Result<String, &'static str> {
-    let named = query.unwrap_or_default().split('&').find_map(|pair| match pair.split_once('=') {
-        Some(("room", room)) => Some(room),
-        _ => None,
-    });
-    let room = percent_decoded(named.unwrap_or_default());
+    let room = query::value(query, "room").unwrap_or_default();
     let room = String::from_utf8(room.into_owned()).map_err(|_| "The room is not UTF-8")?;
     match room.as_str() {
         "" => Ok(DEFAULT_ROOM.to_owned()),
         _ if is_name(&room) => Ok(room),
         _ => Err("The room is longer than 64 code points"),
     }
-}
-
-fn percent_decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [first, behind @ ..] = rest {
-        let escape = match (first, behind) {
-            (b'%', [high, low, behind @ ..]) => {
-                digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, behind))
-            }
-            _ => None,
-        };
-        let (byte, behind) = escape.unwrap_or((*first, behind));
-        decoded.push(byte);
-        rest = behind;
-    }
-    Cow::Owned(decoded)
 }
 
 #[cfg(test)]

@@ -143,6 +143,10 @@ impl SenderViewer {
 }
 
 impl Dialect for SenderViewer {
+    fn name(&self) -> &'static str {
+        "sender-viewer"
+    }
+
     fn count(&self) -> (usize, usize) {
         self.lock().rooms.count()
     }
@@ -241,6 +245,9 @@ impl SenderViewerSession {
             dead => {
                 if let Some(dead) = dead.map(|dead| dead.id) {
                     rooms.vacate(room, role, dead);
+                }
+                if !rooms.admits(room, &self.queue) {
+                    return Ok(());
                 }
                 let room: Arc<str> = room.into();
                 rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.queue), about: role });

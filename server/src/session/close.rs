@@ -27,10 +27,18 @@ pub(crate) enum Close {
     JoinTimeout,
     /// 1008: pings stayed unanswered.
     HeartbeatMissed,
+    /// 1008: more messages than the rate allows.
+    TooFast,
+    /// 1008: a room or a name that the client's token does not open.
+    NotAllowed,
     /// 1009: a frame or message over the hard limit.
     TooLarge,
     /// 1013: too many connections.
     OverCapacity,
+    /// 1013: the room has as many members as it may have.
+    RoomFull,
+    /// 1013: there are as many rooms as there may be.
+    TooManyRooms,
 }
 
 impl Close {
@@ -47,9 +55,35 @@ impl Close {
             Self::SlowConsumer => (CloseCode::Policy, "Slow consumer"),
             Self::JoinTimeout => (CloseCode::Policy, "Join timeout"),
             Self::HeartbeatMissed => (CloseCode::Policy, "Heartbeat missed"),
+            Self::TooFast => (CloseCode::Policy, "Rate limit exceeded"),
+            Self::NotAllowed => (CloseCode::Policy, "Not allowed by the token"),
             Self::TooLarge => (CloseCode::Size, "Message too large"),
             Self::OverCapacity => (CloseCode::Again, "Over capacity"),
+            Self::RoomFull => (CloseCode::Again, "Room is full"),
+            Self::TooManyRooms => (CloseCode::Again, "Too many rooms"),
         };
         CloseFrame { code, reason: Utf8Bytes::from_static(reason) }
+    }
+
+    /// Its name in the metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Kicked => "kicked",
+            Self::ByClient => "by-client",
+            Self::Packet => "packet",
+            Self::Shutdown => "shutdown",
+            Self::Protocol => "protocol",
+            Self::Binary => "binary",
+            Self::NotUtf8 => "not-utf8",
+            Self::SlowConsumer => "slow-consumer",
+            Self::JoinTimeout => "join-timeout",
+            Self::HeartbeatMissed => "heartbeat-missed",
+            Self::TooFast => "too-fast",
+            Self::NotAllowed => "not-allowed",
+            Self::TooLarge => "too-large",
+            Self::OverCapacity => "over-capacity",
+            Self::RoomFull => "room-full",
+            Self::TooManyRooms => "too-many-rooms",
+        }
     }
 }

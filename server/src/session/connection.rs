@@ -23,7 +23,9 @@ use super::close::Close;
 use super::heartbeat::{Beat, Heartbeat, Pulse};
 use super::limits::Limits;
 use super::queue::{Load, Queue};
+use crate::access::rate::Bucket;
 use crate::dialect::Session;
+use crate::metrics::Metrics;
 
 /// tungstenite zero-fills its read buffer at each read and keeps it for life: small is faster, and this small still takes six messages of
 /// 300 bytes at a read.
@@ -42,6 +44,17 @@ enum End {
     Lost,
 }
 
+impl End {
+    /// Its name in the metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Close(close) => close.label(),
+            Self::ByPeer => "by-peer",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// The WebSocket on a stream whose upgrade was answered. `read_ahead` is what arrived behind the request; a longer frame or
 /// message than `frame_bytes_max` is an error.
 pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<S>
@@ -58,14 +71,16 @@ where
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }
 
-/// Serves one WebSocket until it has ended. Without a heartbeat the session itself notices a dead peer.
+/// Serves one WebSocket until it has ended, and tells why it did. Without a heartbeat the session itself notices a dead peer.
 pub(crate) async fn run<S>(
     socket: WebSocketStream<S>,
     mut session: Box<dyn Session>,
     queue: Arc<Queue>,
     limits: &Limits,
     heartbeat: Option<&Heartbeat>,
-) where
+    metrics: &Metrics,
+) -> &'static str
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let now = Instant::now();
@@ -82,13 +97,16 @@ pub(crate) async fn run<S>(
         pulse: heartbeat.map(|heartbeat| Pulse::new(heartbeat.clone(), now)),
         join_due: (!session.has_joined()).then_some(join_due),
         alarm: Box::pin(sleep_until(join_due)),
+        received: Bucket::full(now),
     };
-    let end = connection.drive(&mut *session, limits.message_bytes_max).await;
+    let end = connection.drive(&mut *session, limits).await;
     // Others learn of it before the closing handshake, which may take its time.
     drop(session);
-    tracing::debug!(?end, "connection ends");
     // In a box of its own, so that no connection carries the room for its end through its life.
+    let why = end.label();
+    metrics.closed.count(why);
     Box::pin(connection.finish(end, limits)).await;
+    why
 }
 
 struct Connection<S> {
@@ -107,6 +125,8 @@ struct Connection<S> {
     /// When to give up waiting for the first join, until it has come.
     join_due: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
+    /// What is left of the message rate.
+    received: Bucket,
 }
 
 /// What woke the task.
@@ -119,7 +139,7 @@ enum Event {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn drive(&mut self, session: &mut dyn Session, message_bytes_max: usize) -> End {
+    async fn drive(&mut self, session: &mut dyn Session, limits: &Limits) -> End {
         loop {
             match poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Close(close) => return End::Close(close),
@@ -134,13 +154,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if let Some(pulse) = &mut self.pulse {
                         pulse.heard();
                     }
+                    let is_paid_for = matches!(message, Message::Text(_) | Message::Binary(_) | Message::Ping(_));
+                    if let Some(rate) = limits.message_rate.as_ref().filter(|_| is_paid_for)
+                        && !self.received.take(rate, Instant::now())
+                    {
+                        return End::Close(Close::TooFast);
+                    }
+                    if let Message::Text(text) = &message {
+                        self.queue.tally.received(text.len());
+                    }
                     let verdict = match message {
-                        Message::Text(text) if text.len() > message_bytes_max => session.oversized(),
+                        Message::Text(text) if text.len() > limits.message_bytes_max => session.oversized(),
                         Message::Text(text) => {
                             session.text(&text);
                             Ok(())
                         }
-                        Message::Binary(data) => session.binary(data),
+                        Message::Binary(data) => {
+                            let bytes = data.len();
+                            session.binary(data).inspect(|()| self.queue.tally.received(bytes))
+                        }
                         Message::Close(_) => return End::ByPeer,
                         // tungstenite answers a ping at the next read.
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
@@ -243,6 +275,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.written.add(&message);
                     self.socket.feed(message).await?;
                 }
+                //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+                //# The application MUST NOT send any more data frames after sending a Close frame.
+                // tungstenite holds a pong back until the next flush, and would write it behind the close frame.
+                self.socket.flush().await?;
                 self.socket.close(Some(close.frame())).await?;
             }
             let mut is_complete = matches!(end, End::ByPeer);
@@ -262,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         // Past the deadline, or when the peer is gone, dropping the socket is all that is left to do.
         let _ = timeout(patience, farewell).await;
+        self.queue.take(Waker::noop(), &mut self.batch, &mut self.written);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::access::Rate;
+
 /// The limits of `dialects.md`; each bounds memory or time that a client could otherwise take without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -15,9 +17,19 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Open connections, WebSocket or still HTTP: 16,384. A WebSocket beyond them is closed with 1013.
     pub connections_max: usize,
+    /// Open connections of one address (IPv6: of one /64): any number. A request on one more is answered with 429.
+    pub connections_per_address_max: Option<usize>,
+    /// HTTP requests of one address (IPv6: of one /64), upgrades among them: any number. One more is answered with 429.
+    pub request_rate: Option<Rate>,
+    /// Messages and pings of one connection: any number. One more: close 1008.
+    pub message_rate: Option<Rate>,
+    /// Rooms of one dialect: any number. Whoever would open one more is closed with 1013.
+    pub rooms_max: Option<usize>,
+    /// Members of one room: any number. One more is closed with 1013.
+    pub room_members_max: Option<usize>,
     /// Time to the first join: 30 s, else close 1008.
     pub join_timeout: Duration,
-    /// Time for one HTTP request head to arrive, also the longest idle time between two: 10 s, else the connection ends.
+    /// Time for the TLS handshake, and for one HTTP request head to arrive, also the longest idle time between two: 10 s, else the connection ends.
     pub request_timeout: Duration,
     /// Time a write may make no progress (the peer's window stays shut): 30 s, else the connection is dropped.
     pub write_timeout: Duration,
@@ -33,6 +45,11 @@ impl Default for Limits {
             queue_messages_max: 4096,
             queue_bytes_max: 4 * 1024 * 1024,
             connections_max: 16_384,
+            connections_per_address_max: None,
+            request_rate: None,
+            message_rate: None,
+            rooms_max: None,
+            room_members_max: None,
             join_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),

@@ -2,13 +2,20 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::Close;
 use super::limits::Limits;
+use crate::access::Grant;
+use crate::metrics::Tally;
+
+/// Of so many messages one is timed: two readings of the clock for each would be felt.
+const TIMED_OF: usize = 64;
 
 /// Filled by anyone, emptied by the one task that owns the connection. Pushing never waits: a client that is too slow
 /// is closed instead, so that it holds up nobody.
@@ -16,6 +23,14 @@ use super::limits::Limits;
 pub(crate) struct Queue {
     messages_max: usize,
     bytes_max: usize,
+    room_members_max: u32,
+    rooms_max: u32,
+    /// What came from the client.
+    pub(crate) tally: Tally,
+    /// The dialect that it speaks and what it may join, once its request has told.
+    bound: OnceLock<(&'static str, Grant)>,
+    /// Where the time from push to written goes.
+    latency: Option<Histogram>,
     state: Mutex<State>,
 }
 
@@ -25,6 +40,10 @@ struct State {
     /// Waiting here or in the task's batch.
     load: Load,
     peak: Load,
+    sent: Load,
+    dropped: usize,
+    /// The message that is timed: how many were sent when it is, and since when it waits.
+    timed: Option<(usize, Instant)>,
     close: Option<Close>,
     waker: Option<Waker>,
 }
@@ -57,8 +76,50 @@ impl Queue {
         Self {
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
+            room_members_max: count_max(limits.room_members_max),
+            rooms_max: count_max(limits.rooms_max),
+            tally: Tally::default(),
+            bound: OnceLock::new(),
+            latency: None,
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// Times some of the messages.
+    pub(crate) fn timing(self, latency: Histogram) -> Self {
+        Self { latency: Some(latency), ..self }
+    }
+
+    /// Binds the client to a dialect, and to what its token says. The first stands.
+    pub(crate) fn bind(&self, dialect: &'static str, grant: Grant) {
+        let _ = self.bound.set((dialect, grant));
+    }
+
+    /// The dialect that its client speaks, if any yet.
+    pub(crate) fn dialect(&self) -> Option<&'static str> {
+        self.bound.get().map(|(dialect, _)| *dialect)
+    }
+
+    /// Whether the client may join this room, with so many members already, beside so many rooms. If not, its connection is told to
+    /// close.
+    pub(crate) fn may_join(&self, room: &str, members: usize, rooms: usize) -> bool {
+        let close = match self.bound.get() {
+            Some((_, grant)) if !grant.allows_room(room) => Close::NotAllowed,
+            _ if members >= self.room_members_max as usize => Close::RoomFull,
+            _ if members == 0 && rooms >= self.rooms_max as usize => Close::TooManyRooms,
+            _ => return true,
+        };
+        self.close(close);
+        false
+    }
+
+    /// Whether the client may take this name. If not, its connection is told to close.
+    pub(crate) fn may_be(&self, user: &str) -> bool {
+        let may = self.bound.get().is_none_or(|(_, grant)| grant.allows_user(user));
+        if !may {
+            self.close(Close::NotAllowed);
+        }
+        may
     }
 
     /// Adds a message, or closes the connection when it is one too many. Once closing, messages are dropped.
@@ -79,13 +140,19 @@ impl Queue {
     fn append(&self, added: Load, append: impl FnOnce(&mut VecDeque<Message>)) {
         let mut state = self.lock();
         if state.close.is_some() {
+            state.dropped += added.messages;
             return;
         }
         let load = Load { messages: state.load.messages + added.messages, bytes: state.load.bytes + added.bytes };
         if load.messages > self.messages_max || load.bytes > self.bytes_max {
+            state.dropped += state.waiting.len() + added.messages;
             state.waiting.clear();
             state.close = Some(Close::SlowConsumer);
         } else {
+            let before = state.sent.messages + state.load.messages;
+            if before.is_multiple_of(TIMED_OF) && state.timed.is_none() {
+                state.timed = Some((before + 1, Instant::now()));
+            }
             append(&mut state.waiting);
             state.load = load;
             state.peak = state.peak.max(load);
@@ -108,8 +175,8 @@ impl Queue {
     /// The task's side: gives back what was `written`, fills an empty `batch`, and tells whether to close. When there
     /// is nothing to take, `waker` is woken by the next push or close.
     pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Message>, written: &mut Load) -> Option<Close> {
-        let mut state = self.lock();
-        state.load.subtract(std::mem::take(written));
+        let state = &mut *self.lock();
+        self.write_off(state, std::mem::take(written));
         if batch.is_empty() {
             std::mem::swap(&mut state.waiting, batch);
         }
@@ -121,7 +188,19 @@ impl Queue {
 
     /// Gives back what was taken and written.
     pub(crate) fn give_back(&self, written: Load) {
-        self.lock().load.subtract(written);
+        self.write_off(&mut self.lock(), written);
+    }
+
+    fn write_off(&self, state: &mut State, written: Load) {
+        state.load.subtract(written);
+        state.sent.messages += written.messages;
+        state.sent.bytes += written.bytes;
+        let sent = state.sent.messages;
+        if let Some((_, since)) = state.timed.take_if(|(number, _)| *number <= sent)
+            && let Some(latency) = &self.latency
+        {
+            latency.observe(since.elapsed().as_secs_f64());
+        }
     }
 
     /// Until it is told to close.
@@ -142,6 +221,12 @@ impl Queue {
         (state.load, state.peak)
     }
 
+    /// What was written, and the number of messages that never will be once the connection has ended.
+    pub(crate) fn sent_and_dropped(&self) -> (Load, usize) {
+        let state = self.lock();
+        (state.sent, state.dropped)
+    }
+
     fn wake(mut state: MutexGuard<'_, State>) {
         let waker = state.waker.take();
         drop(state);
@@ -153,6 +238,11 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a queue")
     }
+}
+
+/// A limit in the room that a connection has for it; none is one that nothing reaches.
+fn count_max(limit: Option<usize>) -> u32 {
+    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

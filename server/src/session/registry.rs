@@ -8,11 +8,14 @@ use tokio::sync::Notify;
 use super::close::Close;
 use super::limits::Limits;
 use super::queue::{Load, Queue};
+use crate::metrics::{Metrics, Traffic};
 
 /// All open connections, from accept to the end of their TCP shutdown.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
+    /// What is counted beside the connections themselves.
+    pub(crate) metrics: Metrics,
     /// Woken when the last connection has ended.
     empty: Notify,
 }
@@ -20,12 +23,31 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct State {
     opened: u64,
+    /// How many of those were connections.
+    accepted: u64,
     /// How many of the open ones are Engine.IO sessions and no connections.
     sessions: usize,
     open: BTreeMap<u64, Arc<Queue>>,
+    /// What closed connections received and were sent, by dialect.
+    traffic: BTreeMap<&'static str, Traffic>,
     /// The largest load any closed connection ever had.
     peak: Load,
     shut_down: bool,
+}
+
+/// What a connection received and was sent; `None` while it speaks no dialect.
+fn traffic(queue: &Queue) -> Option<(&'static str, Traffic)> {
+    let dialect = queue.dialect()?;
+    let (messages_received, bytes_received) = queue.tally.counts();
+    let (sent, dropped) = queue.sent_and_dropped();
+    let traffic = Traffic {
+        messages_received,
+        bytes_received,
+        messages_sent: sent.messages as u64,
+        bytes_sent: sent.bytes as u64,
+        messages_dropped: dropped as u64,
+    };
+    Some((dialect, traffic))
 }
 
 /// An entry, as long as the connection's task holds it.
@@ -34,7 +56,7 @@ pub(crate) struct Registration {
     number: u64,
     is_session: bool,
     pub(crate) queue: Arc<Queue>,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 /// Counts over all open connections.
@@ -58,9 +80,10 @@ impl Registry {
     }
 
     fn enter(self: &Arc<Self>, limits: &Limits, is_session: bool) -> Registration {
-        let queue = Arc::new(Queue::new(limits));
+        let queue = Arc::new(Queue::new(limits).timing(self.metrics.delivery.clone()));
         let mut state = self.lock();
         state.opened += 1;
+        state.accepted += u64::from(!is_session);
         state.sessions += usize::from(is_session);
         let number = state.opened;
         state.open.insert(number, Arc::clone(&queue));
@@ -116,6 +139,21 @@ impl Registry {
         totals
     }
 
+    /// How many connections there ever were.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.lock().accepted
+    }
+
+    /// What was received and sent since the start, by dialect.
+    pub(crate) fn traffic(&self) -> BTreeMap<&'static str, Traffic> {
+        let state = self.lock();
+        let mut all = state.traffic.clone();
+        for (dialect, of_one) in state.open.values().filter_map(|queue| traffic(queue)) {
+            *all.entry(dialect).or_default() += of_one;
+        }
+        all
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the registry")
     }
@@ -123,9 +161,12 @@ impl Registry {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let (_, peak) = self.queue.load_and_peak();
+        let (never_written, peak) = self.queue.load_and_peak();
         let mut state = self.registry.lock();
-        state.open.remove(&self.number);
+        if let Some((dialect, mut of_one)) = state.open.remove(&self.number).and_then(|queue| traffic(&queue)) {
+            of_one.messages_dropped += never_written.messages as u64;
+            *state.traffic.entry(dialect).or_default() += of_one;
+        }
         state.sessions -= usize::from(self.is_session);
         state.peak = state.peak.max(peak);
         let is_empty = state.open.is_empty();

@@ -22,8 +22,9 @@ use super::settings::SocketIoSettings;
 use super::socket::Socket;
 use super::websocket::Opening;
 use crate::Config;
+use crate::access::{Grant, Guard};
 use crate::dialect::{Dialect, EventDialect};
-use crate::http::handshake;
+use crate::http::{handshake, refuse_guest};
 use crate::net::Network;
 use crate::session::Limits;
 use crate::session::close::Close;
@@ -122,13 +123,19 @@ impl SocketIo {
     pub(crate) async fn respond(
         self: &Arc<Self>,
         request: Request<Incoming>,
+        guard: &Guard,
     ) -> (Response<Full<Bytes>>, Option<Opening>) {
         if request.method() == Method::OPTIONS {
             return (self.preflight(request.headers()), None);
         }
-        let (mut response, opening) = match self.obey(request).await {
-            Ok(answered) => answered,
-            Err(refusal) => (refusal.response(), None),
+        let (headers, query) = (request.headers(), request.uri().query());
+        let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
+        let (mut response, opening) = match granted {
+            Err(refusal) => (refuse_guest(&self.engine.registry.metrics, refusal), None),
+            Ok(grant) => match self.obey(request, grant).await {
+                Ok(answered) => answered,
+                Err(refusal) => (refusal.response(), None),
+            },
         };
         if let Some(origin) = &self.engine.cors_origin {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -139,6 +146,7 @@ impl SocketIo {
     async fn obey(
         self: &Arc<Self>,
         request: Request<Incoming>,
+        grant: Grant,
     ) -> Result<(Response<Full<Bytes>>, Option<Opening>), Refusal> {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let over_websocket = match query.transport {
@@ -166,13 +174,13 @@ impl SocketIo {
                 return Err(Refusal::BadRequest);
             }
             let probe = session.map(|session| session.probe()).transpose().map_err(Refusal::from)?;
-            return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe })));
+            return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe, grant })));
         }
         let response = match session {
             None if self.engine.registry.sessions() >= self.engine.limits.connections_max => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Over capacity")
             }
-            None => payload(self.open(false).poll().expect("it is new").await),
+            None => payload(self.open(false, grant).poll().expect("it is new").await),
             Some(session) if request.method() == Method::GET => payload(session.poll().map_err(Refusal::from)?.await),
             Some(session) if request.method() == Method::POST => self.post(&session, request.into_body()).await?,
             Some(_) => return Err(Refusal::BadRequest),
@@ -199,16 +207,17 @@ impl SocketIo {
             post.finish();
             return Err(Refusal::BadRequest);
         };
-        packets(body).for_each(|packet| session.receive(packet));
+        packets(body).for_each(|packet| session.receive_posted(packet));
         post.finish();
         Ok(text(StatusCode::OK, "text/html", "ok"))
     }
 
     /// A new session, whose first packet waits in its queue.
-    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool) -> Arc<Session> {
+    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool, grant: Grant) -> Arc<Session> {
         let Engine { settings, limits, registry, .. } = &*self.engine;
         let registration = registry.open_session(limits);
         let queue = Arc::clone(&registration.queue);
+        queue.bind(self.dialect.name(), grant);
         let sid = self.engine.sid();
         let handshake = Handshake {
             sid: sid.clone(),

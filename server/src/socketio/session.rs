@@ -19,6 +19,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::engine::{DecodeError, Packet, SEPARATOR};
 use super::settings::SocketIoSettings;
 use super::socket::Socket;
+use crate::access::Rate;
+use crate::access::rate::Bucket;
 use crate::session::Limits;
 use crate::session::close::Close;
 use crate::session::queue::{Load, Queue};
@@ -34,6 +36,7 @@ pub(crate) struct Session {
     ping_interval: Duration,
     ping_timeout: Duration,
     close_timeout: Duration,
+    message_rate: Option<Rate>,
     state: Mutex<State>,
 }
 
@@ -49,6 +52,8 @@ struct State {
     /// How long a closed session waits for a poll that it can tell so.
     farewell_due: Option<Instant>,
     is_over: bool,
+    /// What is left of the message rate.
+    received: Bucket,
     keeper: Option<Waker>,
 }
 
@@ -98,11 +103,12 @@ impl Session {
             join_due: Some(now + limits.join_timeout),
             farewell_due: None,
             is_over: false,
+            received: Bucket::full(now),
             keeper: None,
         };
         let SocketIoSettings { ping_interval, ping_timeout, .. } = *settings;
-        let close_timeout = limits.close_timeout;
-        Self { sid, queue, ping_interval, ping_timeout, close_timeout, state: Mutex::new(state) }
+        let Limits { close_timeout, message_rate, .. } = *limits;
+        Self { sid, queue, ping_interval, ping_timeout, close_timeout, message_rate, state: Mutex::new(state) }
     }
 
     /// A packet of the client, or what was to be one. What must not be closes the session.
@@ -119,6 +125,20 @@ impl Session {
                 self.close(Close::Packet);
             }
         }
+    }
+
+    /// The same for a packet of a polling client, which counts here: on a WebSocket the connection counts.
+    pub(crate) fn receive_posted(&self, packet: Result<Packet<'_>, DecodeError>) {
+        self.queue.tally.received(match &packet {
+            Ok(Packet::Message(text)) => text.len(),
+            Ok(Packet::Binary(data)) => data.len(),
+            _ => 0,
+        });
+        let is_paid_for = match &self.message_rate {
+            Some(rate) => self.lock().received.take(rate, Instant::now()),
+            None => true,
+        };
+        if is_paid_for { self.receive(packet) } else { self.close(Close::TooFast) }
     }
 
     /// Binary data of the client.

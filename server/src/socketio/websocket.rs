@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::endpoint::SocketIo;
 use super::engine::{PROBE, Packet};
 use super::session::{Probe, Session};
+use crate::access::Grant;
 use crate::dialect;
 use crate::session::Limits;
 use crate::session::close::Close;
@@ -23,6 +24,8 @@ pub(crate) struct Opening {
     pub(crate) endpoint: Arc<SocketIo>,
     /// For a session that is polling so far.
     pub(crate) probe: Option<Probe>,
+    /// What a session that begins here may join.
+    pub(crate) grant: Grant,
 }
 
 impl Opening {
@@ -36,7 +39,7 @@ impl Opening {
         let limits = Limits { message_bytes_max: payload_bytes_max, ..engine.limits.clone() };
         let mut socket = connection::open(stream, read_ahead, payload_bytes_max).await;
         let session = match self.probe {
-            None => self.endpoint.open(true),
+            None => self.endpoint.open(true, self.grant),
             Some(probe) => {
                 let upgraded = tokio::select! {
                     biased;
@@ -60,7 +63,7 @@ impl Opening {
             session.queue.close(Close::OverCapacity);
         }
         let queue = Arc::clone(&session.queue);
-        connection::run(socket, Box::new(Carried(session)), queue, &limits, None).await;
+        connection::run(socket, Box::new(Carried(session)), queue, &limits, None, &engine.registry.metrics).await;
     }
 }
 

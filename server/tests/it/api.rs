@@ -1,5 +1,6 @@
 //! The HTTP endpoints beside sender-viewer: their answers to the byte, their refusals, CORS.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use server::net::Tokio;
@@ -190,30 +191,40 @@ async fn another_method_is_405_and_another_path_404() {
     for path in ["/api", "/api/", "/api/zzz", "/api/health/", "/health", "/ws/"] {
         let head = get(&server, path).await.head;
         assert!(head.starts_with("http/1.1 404 not found\r\n"), "{path}: {head}");
+        // A page that mistook a path below /api must be able to read so.
+        assert_eq!(head.contains("access-control-allow-origin: *\r\n"), path.starts_with("/api"), "{path}: {head}");
     }
+    let preflight = ask(&server, "OPTIONS", "/api/zzz", "Access-Control-Request-Method: POST\r\n", "").await.head;
+    assert!(preflight.starts_with("http/1.1 204 no content\r\n"), "{preflight}");
+    assert!(preflight.contains("access-control-allow-origin: *\r\n"), "{preflight}");
     let head = get(&server, "/ws").await.head;
     assert!(head.starts_with("http/1.1 426 upgrade required\r\n"), "{head}");
     server.empty().await;
 }
 
-struct Response {
+pub(crate) struct Response {
     /// In lower case, to the end of its last line.
-    head: String,
-    body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
-async fn get(server: &Running, target: &str) -> Response {
+pub(crate) async fn get(server: &Running, target: &str) -> Response {
     ask(server, "GET", target, "", "").await
 }
 
-async fn ask(server: &Running, method: &str, target: &str, headers: &str, body: &str) -> Response {
+pub(crate) async fn ask(server: &Running, method: &str, target: &str, headers: &str, body: &str) -> Response {
     let length = body.len();
     let fixed = format!("Host: glare.test\r\nConnection: close\r\nContent-Length: {length}\r\n");
     raw(server, &format!("{method} {target} HTTP/1.1\r\n{fixed}{headers}\r\n{body}")).await
 }
 
 async fn raw(server: &Running, request: &str) -> Response {
-    let mut stream = TcpStream::connect(server.http).await.expect("it listens");
+    raw_at(server.http, request).await
+}
+
+/// Sends a request that ends its connection, and returns the answer.
+pub(crate) async fn raw_at(address: SocketAddr, request: &str) -> Response {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(request.as_bytes()).await.expect("it is connected");
     let mut response = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut response)).await.expect("it ends").expect("without a reset");

@@ -1,5 +1,7 @@
 //! The server over real loopback sockets, and under classic turmoil.
 
+mod access;
+mod access_socketio;
 mod api;
 mod broadcast;
 mod call;
@@ -10,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod malformed;
 mod mesh;
+mod metrics;
 mod node;
 mod polling;
 mod relay;
@@ -18,4 +21,5 @@ mod socketio;
 mod socketio_client;
 mod socketio_fuzz;
 mod stun;
+mod tls;
 mod turmoil;

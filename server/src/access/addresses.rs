@@ -1,0 +1,169 @@
+//! What each address has open, and how often it asks.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::time::Instant;
+
+use super::rate::{Bucket, Rate};
+
+/// How many addresses are known before those without a reason are forgotten.
+const SWEEP_MIN: usize = 1024;
+
+/// Clients by address: an IPv4 address, or the /64 network that an IPv6 client can choose its address from.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    connections_max: Option<usize>,
+    rate: Option<Rate>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    known: BTreeMap<IpAddr, Known>,
+    /// Sweep when this many are known.
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    open: usize,
+    bucket: Bucket,
+}
+
+/// One connection of an address, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    from: IpAddr,
+    /// Where it is counted, if anything about addresses is limited.
+    addresses: Option<Arc<Addresses>>,
+}
+
+/// Why an address is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMuch {
+    Connections,
+    Requests,
+}
+
+impl Addresses {
+    pub(crate) fn new(connections_max: Option<usize>, rate: Option<Rate>) -> Self {
+        let state = State { known: BTreeMap::new(), sweep_at: SWEEP_MIN };
+        Self { connections_max, rate, state: Mutex::new(state) }
+    }
+
+    /// A connection from an address.
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Visit {
+        let is_limited = self.connections_max.is_some() || self.rate.is_some();
+        if is_limited {
+            self.lock().known(group(from), Instant::now()).open += 1;
+        }
+        Visit { from, addresses: is_limited.then(|| Arc::clone(self)) }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.lock().known.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the addresses")
+    }
+}
+
+impl State {
+    fn known(&mut self, from: IpAddr, now: Instant) -> &mut Known {
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, known| known.open > 0 || !known.bucket.is_full(now));
+            self.sweep_at = SWEEP_MIN.max(self.known.len() * 2);
+        }
+        self.known.entry(from).or_insert_with(|| Known { open: 0, bucket: Bucket::full(now) })
+    }
+}
+
+impl Visit {
+    /// One that nothing limits.
+    pub(crate) fn unlimited(from: IpAddr) -> Self {
+        Self { from, addresses: None }
+    }
+
+    pub(crate) fn from(&self) -> IpAddr {
+        self.from
+    }
+
+    /// Whether its address may make a request.
+    ///
+    /// # Errors
+    /// The address has too many connections, or asks too often.
+    pub(crate) fn request(&self) -> Result<(), TooMuch> {
+        let Some(addresses) = &self.addresses else { return Ok(()) };
+        let Addresses { connections_max, rate, .. } = &**addresses;
+        let now = Instant::now();
+        let mut state = addresses.lock();
+        let known = state.known(group(self.from), now);
+        if connections_max.is_some_and(|max| known.open > max) {
+            return Err(TooMuch::Connections);
+        }
+        match rate {
+            Some(rate) if !known.bucket.take(rate, now) => Err(TooMuch::Requests),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let Some(addresses) = &self.addresses else { return };
+        let (mut state, from) = (addresses.lock(), group(self.from));
+        if let Some(known) = state.known.get_mut(&from) {
+            known.open -= 1;
+            if known.open == 0 && known.bucket.is_full(Instant::now()) {
+                state.known.remove(&from);
+            }
+        }
+    }
+}
+
+/// Those who count as one: RFC 4291 §2.5.4 gives a network 64 bits for its hosts, and a host may use any of them.
+fn group(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_ipv6_network_counts_as_one_and_an_ipv4_address_in_any_dress() {
+        let group = |text: &str| group(text.parse().expect("an address"));
+        assert_eq!(group("2001:db8:1:2:3::1"), group("2001:db8:1:2:ffff::9"));
+        assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:1:3::1"));
+        assert_eq!(group("::ffff:192.0.2.1"), group("192.0.2.1"));
+        assert_ne!(group("192.0.2.1"), group("192.0.2.2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_without_a_reason_are_forgotten() {
+        let one = NonZeroU32::new(1).expect("1");
+        let addresses = Arc::new(Addresses::new(None, Some(Rate { per_second: one, burst: one })));
+        for round in 0..3_u32 {
+            for host in 0..5000 {
+                let visit = addresses.enter(IpAddr::V4((round * 5000 + host).into()));
+                assert_eq!(visit.request(), Ok(()));
+                assert_eq!(visit.request(), Err(TooMuch::Requests));
+            }
+            assert!(addresses.len() <= 5000 + SWEEP_MIN, "{} are known", addresses.len());
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        let visits: Vec<_> = (0..3).map(|_| addresses.enter(IpAddr::V4(7.into()))).collect();
+        drop(visits);
+        assert!(!addresses.lock().known.contains_key(&IpAddr::V4(7.into())));
+    }
+}

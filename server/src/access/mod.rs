@@ -1,0 +1,260 @@
+//! Who may come in, and how much one address may ask for. Off unless told otherwise, and no dialect knows of it: a token binds
+//! the connection's [`Grant`], and what all dialects share looks at that.
+
+pub(crate) mod addresses;
+pub(crate) mod rate;
+mod token;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::header::{self, HeaderMap};
+use hyper::http::uri::Uri;
+use ring::hmac;
+use subtle::ConstantTimeEq;
+
+use crate::query;
+use crate::session::limits::Limits;
+use addresses::{Addresses, TooMuch, Visit};
+pub use rate::Rate;
+use token::Claims;
+
+/// Shortest secret that signs room tokens, in bytes: RFC 2104 §3 discourages less than the hash is long, but asks for no more
+/// than that its holder cannot be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// Who may open a WebSocket, and what a token is checked against. Everybody, unless told otherwise.
+#[derive(Clone)]
+pub struct Access {
+    /// Bearer tokens, each of which opens everything (RFC 6750's characters).
+    pub tokens: Vec<String>,
+    /// The secret that room tokens are signed with, at least 16 bytes.
+    pub room_secret: Option<String>,
+    /// The origins (`https://host[:port]`) whose pages a browser may connect from; none means any. A request without
+    /// `Origin` is not from a browser and passes.
+    pub origins: Vec<String>,
+    /// Unix time in seconds, for the expiry of room tokens.
+    pub unix_time: fn() -> u64,
+}
+
+/// What a connection may join. The default is everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grant(Option<Arc<Bound>>);
+
+#[derive(Debug)]
+struct Bound {
+    claims: Claims,
+    unix_time: fn() -> u64,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Origin,
+    NoToken,
+    WrongToken,
+    ExpiredToken,
+    TooMuch(TooMuch),
+}
+
+/// The rules of [`Access`], ready to be asked.
+pub(crate) struct Guard {
+    access: Access,
+    room_key: Option<hmac::Key>,
+    addresses: Arc<Addresses>,
+}
+
+impl Access {
+    /// Whether a WebSocket needs a token.
+    fn wants_token(&self) -> bool {
+        !self.tokens.is_empty() || self.room_secret.is_some()
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        // Only a token's expiry asks for it, and a simulated thread has a wall clock of its own.
+        #[allow(clippy::disallowed_methods)]
+        let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { tokens: Vec::new(), room_secret: None, origins: Vec::new(), unix_time }
+    }
+}
+
+impl fmt::Debug for Access {
+    /// Shows how many secrets there are, not which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let room_secret = self.room_secret.as_ref().map(|_| "…");
+        f.debug_struct("Access")
+            .field("tokens", &self.tokens.len())
+            .field("room_secret", &room_secret)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Grant {
+    /// Whether a room may be joined at this moment.
+    pub(crate) fn allows_room(&self, room: &str) -> bool {
+        self.allows(|claims| claims.room.as_deref(), room)
+    }
+
+    /// Whether a name may be taken at this moment.
+    pub(crate) fn allows_user(&self, user: &str) -> bool {
+        self.allows(|claims| claims.user.as_deref(), user)
+    }
+
+    fn allows(&self, claim: impl FnOnce(&Claims) -> Option<&str>, wanted: &str) -> bool {
+        self.0.as_deref().is_none_or(|Bound { claims, unix_time }| {
+            unix_time() < claims.exp && claim(claims).is_none_or(|allowed| allowed == wanted)
+        })
+    }
+}
+
+impl Refusal {
+    /// Its name in the metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::NoToken => "no-token",
+            Self::WrongToken => "wrong-token",
+            Self::ExpiredToken => "expired-token",
+            Self::TooMuch(TooMuch::Connections) => "connections-per-address",
+            Self::TooMuch(TooMuch::Requests) => "request-rate",
+        }
+    }
+
+    /// What the client is told.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Origin => "Pages of this origin may not connect",
+            Self::NoToken => "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN",
+            Self::WrongToken => "The token is wrong",
+            Self::ExpiredToken => "The token has expired",
+            Self::TooMuch(TooMuch::Connections) => "Too many connections from this address",
+            Self::TooMuch(TooMuch::Requests) => "Too many requests from this address",
+        }
+    }
+}
+
+impl Guard {
+    /// # Errors
+    /// A token, the secret or an origin is none; the message says what would be right, and no secret.
+    pub(crate) fn new(access: &Access, limits: &Limits) -> io::Result<Self> {
+        let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        let is_token = |token: &&String| !token.is_empty() && token.bytes().all(is_token_byte);
+        if access.tokens.iter().any(|token| !is_token(&token)) {
+            return invalid("a bearer token is made of letters, digits and -._~+/=, and is not empty".to_owned());
+        }
+        if access.room_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
+            return invalid(format!("the room secret has at least {SECRET_BYTES_MIN} bytes"));
+        }
+        if let Some(origin) = access.origins.iter().find(|origin| !is_origin(origin)) {
+            return invalid(format!(
+                "`{origin}` is no origin: write it like `https://example.org` or `http://localhost:5173`"
+            ));
+        }
+        let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
+        let addresses = Addresses::new(limits.connections_per_address_max, limits.request_rate);
+        Ok(Self { access: access.clone(), room_key, addresses: Arc::new(addresses) })
+    }
+
+    /// A connection from an address.
+    pub(crate) fn enter(&self, from: IpAddr) -> Visit {
+        self.addresses.enter(from)
+    }
+
+    /// Whether a page of the request's origin may connect.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !self.access.origins.is_empty()) else {
+            return Ok(());
+        };
+        let is_allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
+        if self.access.origins.iter().any(is_allowed) { Ok(()) } else { Err(Refusal::Origin) }
+    }
+
+    /// What the request's token allows: `Authorization: Bearer TOKEN`, or `?token=TOKEN` from where no header can be set.
+    ///
+    /// # Errors
+    /// One is needed, and this is none.
+    pub(crate) fn check_token(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Grant, Refusal> {
+        if !self.access.wants_token() {
+            return Ok(Grant::default());
+        }
+        let in_query = || query::value(query, "token").and_then(|token| String::from_utf8(token.into_owned()).ok());
+        let token = bearer(headers).map(str::to_owned).or_else(in_query).ok_or(Refusal::NoToken)?;
+        // Looks at all of them, so that the time tells nothing.
+        let is_known = self.access.tokens.iter().fold(false, |known, one| known | is_same(one, &token));
+        if is_known {
+            return Ok(Grant::default());
+        }
+        let claims = self.room_key.as_ref().and_then(|key| token::verify(key, &token)).ok_or(Refusal::WrongToken)?;
+        let unix_time = self.access.unix_time;
+        if unix_time() >= claims.exp {
+            return Err(Refusal::ExpiredToken);
+        }
+        Ok(Grant(Some(Arc::new(Bound { claims, unix_time }))))
+    }
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case("Bearer ").then_some(token)
+}
+
+/// Whether two secrets are the same, in a time that depends on nothing but their lengths.
+pub(crate) fn is_same(secret: &str, given: &str) -> bool {
+    secret.as_bytes().ct_eq(given.as_bytes()).into()
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+//# b64token    = 1*( ALPHA / DIGIT /
+//#                   "-" / "." / "_" / "~" / "+" / "/" ) *"="
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
+}
+
+/// Whether it is an origin as browsers send it (RFC 6454 §6.2).
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    // A path of `/` is what the parser adds; what was written ends with the authority.
+    matches!((uri.scheme_str(), uri.authority()), (Some(_), Some(authority)) if text.ends_with(authority.as_str()))
+        && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_told_from_urls() {
+        for right in ["https://example.org", "http://localhost:5173", "https://[::1]:8443", "app://host"] {
+            assert!(is_origin(right), "{right}");
+        }
+        for wrong in
+            ["", "*", "null", "example.org", "https://", "https://a.test/", "https://a.test/x", "https://u@a.test"]
+        {
+            assert!(!is_origin(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut access = Access { tokens: vec!["hush".to_owned()], ..Access::default() };
+        access.room_secret = Some("quiet, sixteen bytes".to_owned());
+        let shown = format!("{access:?}");
+        assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
+        for (tokens, secret) in [(vec!["with space"], None), (vec![""], None), (vec!["fine"], Some("too-short"))] {
+            access.tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
+            access.room_secret = secret.map(str::to_owned);
+            let error = Guard::new(&access, &Limits::default()).err().expect("it is wrong").to_string();
+            assert!(tokens.iter().chain(&secret).all(|s| s.is_empty() || !error.contains(s)), "{error}");
+        }
+    }
+}

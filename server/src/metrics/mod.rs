@@ -1,0 +1,97 @@
+//! What the server counts for its operators. The hot path counts in each connection, without contention; a scrape adds up.
+
+pub(crate) mod page;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::metrics::histogram::Histogram;
+
+/// Upper bounds of the buckets, in seconds: from what a relay takes to what a human notices.
+const BUCKETS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// What is counted for the whole server: events that are rare beside messages.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// WebSockets that ended, by reason.
+    pub(crate) closed: Reasons,
+    /// Requests that were refused, by reason.
+    pub(crate) refused: Reasons,
+    /// From accept, or from the end of the TLS handshake, to the answer that opens a WebSocket.
+    pub(crate) handshake: Histogram,
+    /// From the moment a message is queued for a client until it is written, of some messages.
+    pub(crate) delivery: Histogram,
+    /// STUN datagrams that came.
+    pub(crate) stun_received: AtomicU64,
+    /// Answers to them.
+    pub(crate) stun_answered: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(BUCKETS);
+        Self {
+            closed: Reasons::default(),
+            refused: Reasons::default(),
+            handshake: histogram(),
+            delivery: histogram(),
+            stun_received: AtomicU64::default(),
+            stun_answered: AtomicU64::default(),
+        }
+    }
+}
+
+/// Counts by reason, in the order of their names.
+#[derive(Debug, Default)]
+pub(crate) struct Reasons(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Reasons {
+    pub(crate) fn count(&self, reason: &'static str) {
+        *self.0.lock().expect("nothing panics while it counts").entry(reason).or_default() += 1;
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().expect("nothing panics while it counts").clone()
+    }
+}
+
+/// What one connection received; its task alone writes it.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    /// A text message came. With one writer a load and a store are enough: no locked instruction.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.messages.store(self.messages.load(Relaxed) + 1, Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.messages.load(Relaxed), self.bytes.load(Relaxed))
+    }
+}
+
+/// Messages and bytes of text, both ways, and what was queued but never written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) messages_received: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) messages_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) messages_dropped: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.messages_received += other.messages_received;
+        self.bytes_received += other.bytes_received;
+        self.messages_sent += other.messages_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.messages_dropped += other.messages_dropped;
+    }
+}
