@@ -96,7 +96,7 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// What may have been meant by a wrong word, and what there is: `; did you mean …? (what: …)`.
-pub(crate) fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str> + Clone) -> String {
     /// More would bury the message.
     const SHOWN: usize = 20;
     let near = nearest(wrong, right.clone());

@@ -24,9 +24,10 @@ mod story;
 mod table;
 mod value;
 
-pub use error::{Error, Problem};
+pub use error::{Error, Problem, instead};
 pub use load::{load, parse};
 pub use nat::*;
 pub use probes::PROBES;
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
+pub use value::time;

@@ -63,6 +63,14 @@ impl Parse for Duration {
     }
 }
 
+/// Reads a time as files write it, such as `250ms`, `1.5s` or `2m`: whole milliseconds, at most 720 h.
+///
+/// # Errors
+/// What is wrong with the text, and what would be right.
+pub fn time(text: &str) -> Result<Duration, String> {
+    Duration::parse(text)
+}
+
 /// A time as it is written in a file.
 pub(crate) fn show(time: Duration) -> String {
     let millis = time.as_millis();

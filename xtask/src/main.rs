@@ -26,7 +26,7 @@ enum Command {
     /// Lists the scenarios that can be played by name
     Scenarios,
     /// Runs the reference signaling and STUN server on real sockets
-    Serve(serve::Arguments),
+    Serve(Box<serve::Settings>),
     /// Asks any signaling server the questions of a dialect
     Conformance(conformance::Arguments),
 }
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Sim(arguments) => sim::run(arguments),
         Command::Scenarios => scenarios::run(),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(arguments),
     };
     done.unwrap_or_else(|error| {

@@ -1,14 +1,20 @@
 //! The command line as a person, or a script, meets it.
 
 mod serve;
+mod server;
 mod sim;
 
 use std::process::{Command, Output};
 
 /// Runs `glare` to its end.
 fn glare(arguments: &[&str]) -> Run {
+    glare_with(arguments, &[])
+}
+
+fn glare_with(arguments: &[&str], env: &[(&str, &str)]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_glare"))
         .args(arguments)
+        .envs(env.iter().copied())
         .env_remove("CARGO")
         .output()
         .expect("the program starts");

@@ -1,17 +1,39 @@
-//! `glare serve`: it listens where it says, answers, and ends cleanly.
+//! `glare serve`: it listens where it says, answers, and ends cleanly; its settings, from wherever they come.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::server::{PATIENCE, Server};
+
+/// Every port free, nothing at the documents' ones.
+const FREE: [&str; 12] = [
+    "--port",
+    "0",
+    "--http-port",
+    "0",
+    "--call-port",
+    "0",
+    "--call-socketio-port",
+    "0",
+    "--broadcast-port",
+    "0",
+    "--stun-port",
+    "0",
+];
 
 #[test]
 fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
-    let mut server = Server::start(&["--port", "0", "--stun-port", "0"]);
+    let mut server = Server::start(&FREE);
     let mesh = server.address("mesh  ws://");
+    let site = server.line("sender-viewer  ws://");
+    server.line("relay  ws://");
+    server.line("api  http://");
+    server.line("call  ws://");
+    server.line("call  http://");
+    let broadcast = server.line("broadcast  http://");
     let stun = server.address("stun  stun:");
+    server.line("metrics  http://");
     server.line("ready");
 
     let mut http = TcpStream::connect(&mesh).expect("it listens");
@@ -20,6 +42,7 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
     let mut answer = [0; 12];
     http.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 101");
+    drop(http);
 
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
     udp.set_read_timeout(Some(PATIENCE)).expect("a socket option");
@@ -29,70 +52,233 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
     let length = udp.recv(&mut answer).expect("an answer");
     assert_eq!(answer[..2], [1, 1], "a Binding success response of {length} bytes");
 
+    let health = get(site.trim_end_matches("/ws"), "/api/health");
+    assert!(health.starts_with("HTTP/1.1 200") && health.ends_with(r#"{"status":"ok"}"#), "{health}");
+    let opened = get(broadcast.trim_end_matches("/socket.io/"), "/socket.io/?EIO=4&transport=polling");
+    assert!(opened.starts_with("HTTP/1.1 200") && opened.contains(r#"0{"sid":""#), "{opened}");
     assert!(server.interrupt(), "it ends by itself, and well");
 }
 
 #[test]
-fn other_dialects_are_served_where_a_port_is_given() {
-    let mut server = Server::start(&["--port", "0", "--no-stun", "--http-port", "0", "--call-port", "0"]);
-    server.line("mesh  ws://");
-    let site = server.line("sender-viewer  ws://");
-    server.line("relay  ws://");
+fn dialects_are_chosen_and_a_wrong_name_gets_the_nearest() {
+    let mut server = Server::start(&[&FREE[..], &["--dialects", "relay,call", "--no-stun"]].concat());
+    let relay = server.line("relay  ws://");
+    server.line("api  http://");
     server.line("call  ws://");
+    assert!(server.line("call  http://").ends_with("/socket.io/"));
+    server.line("metrics  http://");
     server.line("ready");
-    let mut http = TcpStream::connect(site.trim_end_matches("/ws")).expect("it listens");
-    http.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-    http.write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    http.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
-    assert!(server.interrupt(), "it ends by itself, and well");
+    let site = relay.trim_end_matches("/relay");
+    assert!(get(site, "/ws").starts_with("HTTP/1.1 404"));
+    assert!(get(site, "/api/status").starts_with("HTTP/1.1 404"), "it is sender-viewer's");
+    assert!(get(site, "/api/config").ends_with(r#"{"iceServers":[]}"#));
+    assert!(server.interrupt());
+
+    let run = crate::glare(&["serve", "--dialects", "mesh,sender-veiwer"]);
+    assert_eq!(run.code(), 2);
+    assert!(
+        run.err().contains("'sender-veiwer'") && run.err().contains("similar value exists: 'sender-viewer'"),
+        "{}",
+        run.err()
+    );
+    let run = crate::glare(&["serve", "--http-prot", "1"]);
+    assert!(run.code() == 2 && run.err().contains("'--http-port'"), "{}", run.err());
+}
+
+#[test]
+fn a_flag_counts_before_the_environment_and_that_before_the_file() {
+    let [in_file, in_env, by_flag] = [(); 3].map(|()| free_port());
+    let text = format!(
+        "http-port = {in_file}\nport = {in_file}\ncall-port = {in_file}\ncall-socketio-port = 0\nno-stun = true\ndialects = [\"call\"]\n"
+    );
+    let file = File::new("order", &text);
+    let env = in_env.to_string();
+    let start = |flags: &[&str]| {
+        let flags = [&["--config", file.path()][..], flags].concat();
+        Server::start_with(&flags, &[("HTTP_PORT", &env), ("PORT", &env), ("HTTP_HOST", "127.0.0.3")])
+    };
+    let mut server = start(&[]);
+    assert_eq!(server.line("call  ws://"), format!("127.0.0.1:{in_file}"), "the file chose the dialects too");
+    server.line("call  http://");
+    server.line("ready");
+    assert!(server.interrupt());
+    let mut server = start(&["--dialects", "mesh"]);
+    assert_eq!(server.line("mesh  ws://"), format!("127.0.0.1:{in_env}"));
+    server.line("ready");
+    drop(server);
+    let mut server = start(&["--dialects", "relay", "--http-port", &by_flag.to_string()]);
+    assert_eq!(server.line("relay  ws://"), format!("127.0.0.3:{by_flag}/relay"));
+    drop(server);
+}
+
+#[test]
+fn a_bad_file_is_told_with_its_line() {
+    for (text, right) in [
+        ("\n\nhttp_prot = 8080\n", ":3: there is no setting `http_prot`; did you mean `http-port`?"),
+        ("port = 1\nport = 2\n", ":2: not TOML: duplicate key"),
+        ("port = \n", ":1: not TOML: "),
+        ("# fine\nport = 70000\n", ":2: invalid value '70000' for 'port <PORT>': 70000 is not in 0..=65535"),
+        ("port = \"x\"\n", ":1: invalid value 'x' for 'port <PORT>'"),
+        ("port = [1]\n", ":1: port must be one value"),
+        ("[port]\nx = 1\n", ":1: port must be one value"),
+        ("no-stun = 1\n", ":1: no-stun must be true or false"),
+        (
+            "join-timeout = 30\n",
+            ":1: invalid value '30' for 'join-timeout <TIME>': `30` is no time: write a number and ms, s, m or h",
+        ),
+        (
+            "ping-interval = \"0s\"\n",
+            ":1: invalid value '0s' for 'ping-interval <TIME>': too short: write at least 1ms",
+        ),
+        ("connections-max = 0\n", ":1: invalid value '0' for 'connections-max <N>': not a whole number from 1 to"),
+        ("message-rate = -1\n", ":1: invalid value '-1' for 'message-rate <N>'"),
+        ("dialects = [\"mesh\", \"cal\"]\n", ":1: invalid value 'cal' for 'dialects <NAME,…>'"),
+        ("dialects = [[]]\n", ":1: dialects must be a list of strings"),
+        ("log-format = \"jsn\"\n", "similar value exists: 'json'"),
+        ("config = \"other.toml\"\n", ":1: there is no setting `config`"),
+    ] {
+        let file = File::new("bad", text);
+        let run = crate::glare(&["serve", "--config", file.path()]);
+        assert_eq!(run.code(), 2, "{text}: {}", run.err());
+        let expected = format!("{}{right}", file.path());
+        let is_right = if right.starts_with(':') { run.err().contains(&expected) } else { run.err().contains(right) };
+        assert!(is_right, "{text} should give {expected}, but was: {}", run.err());
+    }
+    let run = crate::glare(&["serve", "--config", "/nowhere/glare.toml"]);
+    assert!(
+        run.code() == 2 && run.err().contains("/nowhere/glare.toml: cannot be read: No such file"),
+        "{}",
+        run.err()
+    );
+}
+
+#[test]
+fn settings_that_do_not_fit_together_are_told() {
+    let file = File::new("cert.pem", "-----BEGIN NOTHING-----\n");
+    for (flags, right) in [
+        (&["--tls-cert", "a.pem"][..], "--tls-cert needs --tls-key"),
+        (&["--tls-key", "a.pem"], "--tls-key needs --tls-cert"),
+        (&["--tls-cert", "/nowhere.pem", "--tls-key", "a.pem"], "/nowhere.pem cannot be read"),
+        (&["--tls-cert", file.path(), "--tls-key", file.path()], "holds no certificate: PEM text"),
+        (&["--message-burst", "5"], "--message-burst needs --message-rate"),
+        (&["--room-secret", "hush"], "the room secret has at least 16 bytes"),
+        (&["--tokens", "two words"], "a bearer token is made of letters"),
+        (&["--origins", "example.org"], "`example.org` is no origin: write it like `https://example.org`"),
+        (&["--log", "server=loud"], "--log (RUST_LOG): `server=loud` is not such as `info,server=debug`"),
+        (&["--missed-pongs-max=-1"], "'-1' for '--missed-pongs-max <N>'"),
+    ] {
+        let run = crate::glare(&[&["serve"][..], &FREE, flags].concat());
+        assert!(run.code() == 2 && run.err().contains(right), "{flags:?}: {}", run.err());
+        assert!(!run.err().contains("hush") && !run.err().contains("two words"), "{}", run.err());
+    }
 }
 
 #[test]
 fn a_taken_port_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
-    let run = crate::glare(&["serve", "--port", &port, "--no-stun"]);
+    let run = crate::glare(&["serve", "--port", &port, "--dialects", "mesh", "--no-stun"]);
     assert_eq!(run.code(), 2);
     assert!(run.err().contains(&port), "{}", run.err());
 }
 
-struct Server {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
+#[test]
+fn the_log_is_json_and_holds_no_secret() {
+    let secrets = ["token-nobody-sees", "room-secret-nobody-sees", "admin-nobody-sees"];
+    let [token, room_secret, admin] = secrets;
+    let env = [("GLARE_TOKENS", token), ("GLARE_ROOM_SECRET", room_secret), ("GLARE_ADMIN_TOKEN", admin)];
+    let flags = ["--no-stun", "--dialects", "relay", "--log-format", "json", "--log", "trace"];
+    let mut server = Server::start_with(&[&FREE[..], &flags].concat(), &env);
+    let site = server.line("relay  ws://").trim_end_matches("/relay").to_owned();
+    for start in ["api", "metrics", "ready"] {
+        server.line(start);
+    }
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (given, status) in [(token, "101"), ("wrong-nobody-sees", "401")] {
+        let mut stream = TcpStream::connect(&site).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        write!(stream, "GET /relay?token={given} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n").expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+    assert!(get(&site, "/metrics").starts_with("HTTP/1.1 401"));
+    let log = server.interrupt_and_read_log();
+    assert!(log.lines().count() >= 4, "{log}");
+    for line in log.lines() {
+        let is_object = line.starts_with("{\"timestamp\":") && line.ends_with('}');
+        assert!(is_object && line.contains("\"level\":\"") && line.contains("\"target\":\"server"), "{line}");
+    }
+    assert!(log.contains("\"message\":\"listens\",\"service\":\"http\",\"address\":\""), "{log}");
+    assert!(log.contains("\"message\":\"ended\",\"site\":\"http\""), "{log}");
+    assert!(!log.contains("nobody-sees"), "{log}");
+    // Neither does --help tell what the environment holds.
+    let help = crate::glare_with(&["serve", "--help"], &env);
+    assert!(help.out().contains("GLARE_ROOM_SECRET") && !help.out().contains("nobody-sees"), "{}", help.out());
 }
 
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_glare"));
-        let command = command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the program starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, out }
-    }
-
-    fn line(&mut self, start: &str) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        line.trim_end().strip_prefix(start).unwrap_or_else(|| panic!("`{start}…` in {line:?}")).to_owned()
-    }
-
-    fn address(&mut self, start: &str) -> String {
-        self.line(start)
-    }
-
-    /// Sends SIGINT; true if it then ends with success.
-    fn interrupt(&mut self) -> bool {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill is there");
-        sent.success() && self.child.wait().expect("it ends").success()
+#[test]
+fn a_shutdown_says_1001_to_everyone_and_is_bounded() {
+    let mut server =
+        Server::start(&[&FREE[..], &["--no-stun", "--dialects", "mesh", "--close-timeout", "300ms"]].concat());
+    let mesh = server.address("mesh  ws://");
+    server.line("ready");
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut clients: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&mesh).expect("it listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+            stream.write_all(upgrade.as_bytes()).expect("sent");
+            let mut head = [0; 129];
+            stream.read_exact(&mut head).expect("an answer");
+            assert!(
+                head.starts_with(b"HTTP/1.1 101") && head.ends_with(b"\r\n\r\n"),
+                "{}",
+                String::from_utf8_lossy(&head)
+            );
+            stream
+        })
+        .collect();
+    // None of them ever answers the close frame.
+    assert!(server.interrupt(), "it ends nevertheless, and well");
+    for stream in &mut clients {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("it ends");
+        assert_eq!(rest, b"\x88\x16\x03\xe9Server shutting down");
     }
 }
 
-impl Drop for Server {
+fn get(site: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(site).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+}
+
+/// A file that goes away with its test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("glare-serve-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).expect("written");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for File {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.0);
     }
 }

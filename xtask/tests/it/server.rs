@@ -1,0 +1,65 @@
+//! A `glare serve` that a test starts, reads and ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Longer than anything here takes: whoever waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_glare"));
+        let command = command.arg("serve").args(arguments).envs(env.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, out }
+    }
+
+    /// The rest of the next line, which starts like this.
+    pub(crate) fn line(&mut self, start: &str) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("a line");
+        line.trim_end().strip_prefix(start).unwrap_or_else(|| panic!("`{start}…` in {line:?}")).to_owned()
+    }
+
+    pub(crate) fn address(&mut self, start: &str) -> String {
+        self.line(start)
+    }
+
+    /// Sends SIGINT; true if it then ends with success.
+    pub(crate) fn interrupt(&mut self) -> bool {
+        self.signal();
+        self.child.wait().expect("it ends").success()
+    }
+
+    /// Ends it and returns what it logged, which must fit into a pipe.
+    pub(crate) fn interrupt_and_read_log(&mut self) -> String {
+        self.signal();
+        let mut log = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("UTF-8");
+        assert!(self.child.wait().expect("it ends").success());
+        log
+    }
+
+    fn signal(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill is there").success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
