@@ -1,24 +1,29 @@
 //! One client of a case: it speaks the dialect, remembers all that it heard, and never waits without a deadline.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 
 use crate::case::{Env, Stop};
-use crate::dialect::mesh::{self, Member, Message};
+use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
+use crate::dialect::shape::Values;
+use crate::dialect::{Act, Event, EventName, Id, Kind, Member, Operation, What};
+use crate::framing::{self, End, News, Order};
 use crate::target::human;
-use crate::transcript::{Log, What};
-use crate::websocket::{self, Connection, End, News, Order};
+use crate::transcript::{Log, What as Line};
 
 /// A client.
 pub(crate) struct Peer {
     pub(crate) name: String,
-    /// What the server called it at its last join.
-    pub(crate) id: String,
-    /// The room it last joined.
+    /// What the others call it, by its last join.
+    pub(crate) id: Id,
+    pub(crate) role: Option<String>,
+    /// The room it is for, or last joined.
     pub(crate) room: String,
     /// Everything it heard that it has looked at.
     pub(crate) heard: Vec<Heard>,
@@ -28,44 +33,116 @@ pub(crate) struct Peer {
     pongs: Vec<Bytes>,
     orders: UnboundedSender<Order>,
     news: UnboundedReceiver<(usize, News)>,
+    env: Arc<Env>,
     log: Log,
     client: usize,
-    patience: Duration,
+    /// What its messages have in common.
+    values: Values,
+    /// By the other's id, as JSON.
+    sessions: BTreeMap<Id, String>,
+    /// The last roster, where rosters tell who joined and left.
+    roster: Option<BTreeSet<Id>>,
+    /// What it says to just say something.
+    plain: Kind,
 }
 
 /// A message and the line of the log that shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     pub(crate) line: usize,
-    pub(crate) message: Message,
+    pub(crate) event: Event,
+    pub(crate) text: String,
     /// Whether somebody waited for it and got it.
     taken: bool,
 }
 
+/// What notices call a client by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) id: Id,
+    role: Option<String>,
+}
+
+impl Event {
+    /// Whether it is about this client.
+    pub(crate) fn about(&self, who: &Who) -> bool {
+        match &self.id {
+            Some(id) => *id == who.id,
+            None => self.role.is_some() && self.role == who.role,
+        }
+    }
+
+    /// Whether it tells that this client has left.
+    pub(crate) fn is_left(&self, who: &Who) -> bool {
+        self.is(EventName::MemberLeft) && self.about(who)
+    }
+
+    /// Whether it tells that this client has joined.
+    pub(crate) fn is_joined(&self, who: &Who) -> bool {
+        self.is(EventName::MemberJoined) && self.about(who)
+    }
+}
+
 impl Peer {
-    /// Opens a WebSocket.
-    pub(crate) async fn connect(env: &Arc<Env>, log: &Log, name: &str) -> Result<Self, String> {
+    /// Connects, for a room and perhaps a role.
+    pub(crate) async fn connect(
+        env: &Arc<Env>,
+        log: &Log,
+        name: &str,
+        room: &str,
+        role: Option<&str>,
+    ) -> Result<Self, String> {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let fresh = format!("{name}-{:06x}-{}", env.seed & 0xff_ffff, env.fresh.fetch_add(1, Relaxed));
+        let fresh: String = fresh.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let mut values = Values::from([("room".to_owned(), quoted(room)), ("token".to_owned(), quoted(&fresh))]);
+        if let Some(role) = role {
+            values.insert("role".to_owned(), quoted(role));
+        }
+        let assigned = env.dialect.file.identity.assigned_by;
+        if matches!(assigned, AssignedBy::Client | AssignedBy::UserName) {
+            values.insert("self".to_owned(), quoted(&fresh));
+        }
+        Self::connect_with(env, log, name, room, role, values).await
+    }
+
+    /// Connects with values of one's own for the URL and the messages.
+    pub(crate) async fn connect_with(
+        env: &Arc<Env>,
+        log: &Log,
+        name: &str,
+        room: &str,
+        role: Option<&str>,
+        values: Values,
+    ) -> Result<Self, String> {
         let client = log.client(name);
-        let socket = websocket::open(&*env.dial, &env.target, env.patience).await;
-        let socket = socket.inspect_err(|why| {
-            log.push(client, What::Note, &format!("cannot connect: {why}"));
+        let connected = framing::connect(env, log, client, &values).await;
+        let (orders, news) = connected.inspect_err(|why| {
+            log.push(client, Line::Note, &format!("cannot connect: {why}"));
         })?;
-        log.push(client, What::Note, "is connected");
-        let (orders, their_orders) = unbounded_channel();
-        let (their_news, news) = unbounded_channel();
-        let connection = Connection {
-            socket,
-            orders: their_orders,
-            news: their_news,
-            log: log.clone(),
-            client,
-            raw: Bytes::new(),
-            unflushed: false,
-        };
-        tokio::spawn(connection.run());
-        Ok(Self {
+        log.push(client, Line::Note, "is connected");
+        let mut peer = Self::on(env, log, name, client, (orders, news));
+        peer.id = values.get("self").map(|id| Id(id.clone())).unwrap_or_default();
+        (peer.room, peer.role, peer.values) = (room.to_owned(), role.map(str::to_owned), values);
+        Ok(peer)
+    }
+
+    /// A client on a connection that is there.
+    pub(crate) fn on(
+        env: &Arc<Env>,
+        log: &Log,
+        name: &str,
+        client: usize,
+        (orders, news): (UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
+    ) -> Self {
+        let file = &env.dialect.file;
+        let first = if file.roles.is_some() { Kind::Candidate } else { Kind::Offer };
+        let kinds = [first].into_iter().chain(Kind::ALL);
+        let plain = kinds.into_iter().find(|kind| env.dialect.signal_operation(*kind).is_some()).unwrap_or(first);
+        Self {
             name: name.to_owned(),
-            id: String::new(),
+            id: Id::default(),
+            role: None,
             room: String::new(),
             heard: Vec::new(),
             end: None,
@@ -73,10 +150,28 @@ impl Peer {
             pongs: Vec::new(),
             orders,
             news,
+            env: Arc::clone(env),
             log: log.clone(),
             client,
-            patience: env.patience,
-        })
+            values: Values::new(),
+            sessions: BTreeMap::new(),
+            roster: None,
+            plain,
+        }
+    }
+
+    pub(crate) fn who(&self) -> Who {
+        Who { id: self.id.clone(), role: self.role.clone() }
+    }
+
+    /// What its messages have in common, by variable.
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// What it says to just say something.
+    pub(crate) fn plain_kind(&self) -> Kind {
+        self.plain
     }
 
     /// Does something; that the connection has ended shows when one waits for an answer.
@@ -88,69 +183,183 @@ impl Peer {
         self.order(Order::Text(text.into()));
     }
 
+    /// The message that does something.
+    pub(crate) fn message(&self, operation: Operation, act: &Act<'_>) -> Result<String, Stop> {
+        let mut values = self.values.clone();
+        if !self.id.is_empty() {
+            values.insert("self".to_owned(), self.id.0.clone());
+        }
+        if let Some(session) = act.to.and_then(|to| self.sessions.get(to)) {
+            values.insert("session".to_owned(), session.clone());
+        }
+        let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
+        self.env.dialect.render(operation, &act, &values).map_err(Stop::Unsupported)
+    }
+
+    /// Does something of the dialect.
+    pub(crate) fn act(&self, operation: Operation, act: &Act<'_>) -> Result<(), Stop> {
+        self.send(self.message(operation, act)?);
+        Ok(())
+    }
+
+    /// The message that a signal is, for its room unless told otherwise.
+    pub(crate) fn signal_message(&self, kind: Kind, data: &str, to: Option<&Id>, room: &str) -> Result<String, Stop> {
+        self.signal_with(kind, &Act { room, to, data: Some(data), ..Act::default() })
+    }
+
+    pub(crate) fn signal_with(&self, kind: Kind, act: &Act<'_>) -> Result<String, Stop> {
+        let operation = self.env.dialect.signal_operation(kind);
+        let operation = operation.ok_or_else(|| Stop::Unsupported(format!("the dialect has no {kind}")))?;
+        self.message(operation, &Act { kind: Some(kind), ..act.clone() })
+    }
+
+    /// Sends a signal to one or, without `to`, to all in its room.
+    pub(crate) fn signal(&self, kind: Kind, data: &str, to: Option<&Id>) -> Result<(), Stop> {
+        self.send(self.signal_message(kind, data, to, &self.room)?);
+        Ok(())
+    }
+
     /// Says a word to all in its room.
     pub(crate) fn say(&self, word: &str) {
-        self.send(mesh::signal(&self.room, "offer", &mesh::quoted(word), None));
+        self.signal(self.plain, &quoted(word), None).expect("the case requires broadcast");
     }
 
-    /// Says a word to one in its room.
+    /// Says a word to one in its room, or to all where that is the only way.
     pub(crate) fn tell(&self, to: &Self, word: &str) {
-        self.send(mesh::signal(&self.room, "offer", &mesh::quoted(word), Some(&to.id)));
+        self.tell_id(&to.id, word);
     }
 
-    /// Joins a room, takes the id from the answer and returns the members that it lists.
+    pub(crate) fn tell_id(&self, to: &Id, word: &str) {
+        let all = self.env.dialect.file.signals.addressing == Addressing::Broadcast || to.is_empty();
+        self.signal(self.plain, &quoted(word), (!all).then_some(to)).expect("every dialect has a signal");
+    }
+
+    /// Joins, takes the id from the answer and returns the other members, if it is told.
     pub(crate) async fn join(&mut self, room: &str, name: Option<&str>) -> Result<Vec<Member>, Stop> {
-        self.send(mesh::join(room, name));
-        let answer = self
-            .until("an answer to its join", |message| {
-                matches!(message, Message::Joined { .. } | Message::Error | Message::Broken(_))
-            })
-            .await?;
-        match answer.message {
-            Message::Joined { id, peers, .. } => {
-                self.id = id;
-                self.room = room.to_owned();
-                Ok(peers)
-            }
-            Message::Broken(why) => Err(Stop::at(format!("{} is answered {why}", self.name), answer.line)),
-            _ => Err(Stop::at(format!("{}'s join is refused", self.name), answer.line)),
+        let join = self.env.dialect.file.join.by == JoinBy::Message;
+        if join {
+            self.act(Operation::Join, &Act { room, name, ..Act::default() })?;
         }
+        room.clone_into(&mut self.room);
+        let answer = self.env.dialect.file.join.answer;
+        let me = self.id.clone();
+        let is_answer = |event: &Event| match answer {
+            JoinAnswer::Roster => {
+                let listed = |members: &Vec<Member>| members.iter().any(|member| member.id == me);
+                event.is(EventName::Roster) && event.members.as_ref().is_some_and(listed)
+            }
+            JoinAnswer::Pong => event.is(EventName::Pong),
+            _ => event.is(EventName::Joined),
+        };
+        match answer {
+            JoinAnswer::None => return Ok(Vec::new()),
+            JoinAnswer::Pong => self.act(Operation::Ping, &Act::default())?,
+            JoinAnswer::Echo => {
+                let word = format!("here-{}", self.env.fresh.fetch_add(1, Relaxed));
+                self.say(&word);
+                self.until("its own signal, which tells that it is there", |event| event.says(&word)).await?;
+                return Ok(Vec::new());
+            }
+            JoinAnswer::Joined | JoinAnswer::Roster => {}
+        }
+        let refused = |event: &Event| join && event.is_error();
+        let broken = |event: &Event| matches!(event.what, What::Broken(EventName::Joined | EventName::Roster, _));
+        let what = if join { "an answer to its join" } else { "that it is connected" };
+        let heard = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
+        match &heard.event.what {
+            What::Broken(event, why) => {
+                return Err(Stop::at(format!("{} is answered `{}` {why}", self.name, event.name()), heard.line));
+            }
+            _ if refused(&heard.event) => return Err(Stop::at(format!("{}'s join is refused", self.name), heard.line)),
+            _ => {}
+        }
+        if let (AssignedBy::Server, Some(id)) = (self.env.dialect.file.identity.assigned_by, heard.event.id) {
+            self.id = id;
+        }
+        let members = heard.event.members.unwrap_or_default();
+        // A newcomer may be told who is there by a roster that comes by itself.
+        let mine = |member: &Member| answer == JoinAnswer::Roster && member.id == self.id;
+        Ok(members.into_iter().filter(|member| !mine(member)).collect())
     }
 
     /// Joins another room, whatever errors come before: once that is answered, all that it sent before is dealt with.
     pub(crate) async fn moves_to(&mut self, room: &str) -> Result<(), Stop> {
-        self.send(mesh::join(room, None));
-        self.until("an answer to its join", |message| matches!(message, Message::Joined { .. })).await?;
-        self.room = room.to_owned();
+        self.act(Operation::Join, &Act { room, ..Act::default() })?;
+        let joined = self.until("an answer to its join", |event| event.is(EventName::Joined)).await?;
+        room.clone_into(&mut self.room);
+        if let (AssignedBy::Server, Some(id)) = (self.env.dialect.file.identity.assigned_by, joined.event.id) {
+            self.id = id;
+        }
         Ok(())
     }
 
     /// Leaves its room.
     pub(crate) fn leave(&self) {
-        self.send(mesh::leave(&self.room));
+        self.act(Operation::Leave, &Act { room: &self.room, ..Act::default() }).expect("the case requires `leave`");
+    }
+
+    /// Calls somebody, who accepts.
+    pub(crate) async fn calls(&mut self, other: &mut Self) -> Result<(), Stop> {
+        self.act(Operation::Call, &Act { to: Some(&other.id), ..Act::default() })?;
+        let (me, them) = (self.id.clone(), other.id.clone());
+        let rings = format!("that {} calls", self.name);
+        other.until(&rings, |event| event.is(EventName::Ringing) && event.from.as_ref() == Some(&me)).await?;
+        other.act(Operation::Accept, &Act { to: Some(&me), ..Act::default() })?;
+        let accepts = format!("that {} accepts", other.name);
+        let answered = |event: &Event| {
+            event.is(EventName::Answered)
+                && event.accepted == Some(true)
+                && event.from.as_ref().is_none_or(|from| *from == them)
+        };
+        self.until(&accepts, answered).await.map(drop)
     }
 
     /// Closes as the protocol has it and waits for the end, but not for ever.
     pub(crate) async fn close(mut self) {
         self.order(Order::Close(1000));
-        let _ = timeout(self.patience, self.ended()).await;
+        let _ = timeout(self.env.patience, self.ended()).await;
     }
 
     /// Lets TCP end without a close frame.
     pub(crate) fn hang_up(self) {
-        self.log.push(self.client, What::Note, "hangs up: TCP ends without a close frame");
+        self.log.push(self.client, Line::Note, "hangs up: TCP ends without a close frame");
     }
 
     /// Waits for a message that is wanted and was not waited for before, however many others come. Each arrival renews the
     /// patience: a slow server is no failure.
-    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Message) -> bool) -> Result<Heard, Stop> {
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Heard, Stop> {
+        self.until_heard(what, |heard| wanted(&heard.event)).await
+    }
+
+    /// The same, by the message as it is on the wire.
+    pub(crate) async fn until_heard(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
         loop {
-            if let Some(heard) = self.heard.iter_mut().find(|heard| !heard.taken && wanted(&heard.message)) {
+            if let Some(heard) = self.heard.iter_mut().find(|heard| !heard.taken && wanted(heard)) {
                 heard.taken = true;
                 return Ok(heard.clone());
             }
             self.more(what).await?;
         }
+    }
+
+    /// The same, for what may take longer than an answer does.
+    pub(crate) async fn until_within(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<(), Stop> {
+        let waiting = async {
+            while self.count(&wanted) == 0 && self.end.is_none() {
+                let news = self.news.recv().await;
+                self.take_in(news);
+            }
+        };
+        let _ = timeout(limit, waiting).await;
+        if self.count(wanted) > 0 {
+            return Ok(());
+        }
+        Err(self.stop(format!("{} did not hear {what} within {}", self.name, human(limit))))
     }
 
     /// Waits for one more arrival of any kind.
@@ -165,24 +374,58 @@ impl Peer {
             };
             return Err(Stop::at(format!("{} did not hear {what}: {how}", self.name), self.end_line));
         }
-        match timeout(self.patience, self.news.recv()).await {
+        match timeout(self.env.patience, self.news.recv()).await {
             Ok(news) => {
                 self.take_in(news);
                 Ok(())
             }
-            Err(_) => Err(Stop::fail(format!("{} did not hear {what} within {}", self.name, human(self.patience)))),
+            Err(_) => {
+                let why = format!("{} did not hear {what} within {}", self.name, human(self.env.patience));
+                let broken = self.heard.iter().rev().find_map(|heard| match &heard.event.what {
+                    What::Broken(event, lack) => Some((event, lack, heard.line)),
+                    _ => None,
+                });
+                Err(match broken {
+                    Some((event, lack, line)) => Stop::at(format!("{why}; it heard `{}` {lack}", event.name()), line),
+                    None => Stop::fail(why),
+                })
+            }
         }
     }
 
     fn take_in(&mut self, news: Option<(usize, News)>) {
         match news {
             Some((line, News::Text(text))) => {
-                self.heard.push(Heard { line, message: Message::read(&text), taken: false });
+                let event = self.env.dialect.read(&text);
+                if event.is(EventName::Ping) {
+                    let _ = self.act(Operation::Pong, &Act::default());
+                }
+                if let (Some(from), Some(session)) = (&event.from, &event.session) {
+                    self.sessions.insert(from.clone(), session.clone());
+                }
+                let members = event.members.clone().filter(|_| event.is(EventName::Roster));
+                self.heard.push(Heard { line, event, text, taken: false });
+                if let Some(members) = members.filter(|_| self.env.dialect.file.roster.differences) {
+                    self.difference(line, members);
+                }
             }
             Some((_, News::Pong(payload))) => self.pongs.push(payload),
             Some((_, News::Binary)) => {}
             Some((line, News::End(end))) => (self.end, self.end_line) = (Some(end), line),
             None => self.end = Some(End::Lost),
+        }
+    }
+
+    /// Who joined and who left since the last roster, as notices of their own.
+    fn difference(&mut self, line: usize, members: Vec<Member>) {
+        let new: BTreeSet<Id> = members.into_iter().map(|member| member.id).collect();
+        let Some(old) = self.roster.replace(new.clone()) else { return };
+        let joined = new.difference(&old).map(|id| (EventName::MemberJoined, id));
+        let changes = joined.chain(old.difference(&new).map(|id| (EventName::MemberLeft, id)));
+        // A server may list its users to those who have not joined yet.
+        for (name, id) in changes.filter(|(_, id)| **id != self.id) {
+            let event = Event { what: What::Is(name), id: Some(id.clone()), ..Event::default() };
+            self.heard.push(Heard { line, event, text: String::new(), taken: false });
         }
     }
 
@@ -199,7 +442,19 @@ impl Peer {
 
     /// Waits for the end of the connection as long as for a message.
     pub(crate) async fn ended_in_time(&mut self) -> Option<End> {
-        timeout(self.patience, self.ended()).await.ok()
+        timeout(self.env.patience, self.ended()).await.ok()
+    }
+
+    /// Whether the connection ends soon, or an error comes: a refusal after the handshake.
+    pub(crate) async fn ended_soon(&mut self) -> bool {
+        let limit = (self.env.round_trip * 10).max(Duration::from_millis(200)).min(self.env.patience);
+        let refused = async {
+            while self.end.is_none() && self.count(Event::is_error) == 0 {
+                let news = self.news.recv().await;
+                self.take_in(news);
+            }
+        };
+        timeout(limit, refused).await.is_ok()
     }
 
     /// A failure that the end of the connection shows, if it has ended.
@@ -216,6 +471,11 @@ impl Peer {
         Ok(())
     }
 
+    /// Whether a pong with this payload has arrived.
+    pub(crate) fn has_pong(&self, payload: &[u8]) -> bool {
+        self.pongs.iter().any(|pong| pong == payload)
+    }
+
     /// Looks at all that has arrived, without waiting.
     pub(crate) fn catch_up(&mut self) {
         while let Ok(news) = self.news.try_recv() {
@@ -224,12 +484,12 @@ impl Peer {
     }
 
     /// How many messages of a kind it has heard.
-    pub(crate) fn count(&self, wanted: impl Fn(&Message) -> bool) -> usize {
-        self.heard.iter().filter(|heard| wanted(&heard.message)).count()
+    pub(crate) fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.heard.iter().filter(|heard| wanted(&heard.event)).count()
     }
 
     /// It has heard nothing of the kind; ask after a sentinel.
-    pub(crate) fn never_heard(&self, why: &str, unwanted: impl Fn(&Message) -> bool) -> Result<(), Stop> {
+    pub(crate) fn never_heard(&self, why: &str, unwanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
         self.never_heard_since(0, why, unwanted)
     }
 
@@ -238,17 +498,17 @@ impl Peer {
         &self,
         mark: usize,
         why: &str,
-        unwanted: impl Fn(&Message) -> bool,
+        unwanted: impl Fn(&Event) -> bool,
     ) -> Result<(), Stop> {
-        match self.heard[mark..].iter().find(|heard| unwanted(&heard.message)) {
+        match self.heard[mark..].iter().find(|heard| unwanted(&heard.event)) {
             Some(heard) => Err(Stop::at(format!("{} {why}", self.name), heard.line)),
             None => Ok(()),
         }
     }
 
     /// It has heard exactly one message of the kind; ask after a sentinel. `what` names it.
-    pub(crate) fn heard_once(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Result<(), Stop> {
-        let matching: Vec<_> = self.heard.iter().filter(|heard| wanted(&heard.message)).collect();
+    pub(crate) fn heard_once(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
+        let matching: Vec<_> = self.heard.iter().filter(|heard| wanted(&heard.event)).collect();
         match matching[..] {
             [_] => Ok(()),
             [] => Err(Stop::fail(format!("{} did not hear {what}", self.name))),
@@ -258,4 +518,14 @@ impl Peer {
             }
         }
     }
+
+    /// Whether messages go through an adapter or another layer that the suite does not write itself.
+    pub(crate) fn is_framed_by_us(&self) -> bool {
+        matches!(self.env.dialect.file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary)
+    }
+}
+
+/// A string as JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

@@ -17,6 +17,11 @@ pub trait Dial: Clone + Send + Sync + 'static {
     /// # Errors
     /// The name does not resolve, or no address of it accepts. A silent host leaves this pending: the suite sets deadlines.
     fn dial(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Runs a connection's task until it ends, where this network's streams work.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
 }
 
 /// The real network, by tokio.
@@ -43,10 +48,15 @@ pub(crate) type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Str
 /// [`Dial`] whose type is forgotten.
 pub(crate) trait DynDial: Send + Sync {
     fn dial_boxed<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a>;
+    fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 impl<D: Dial> DynDial for D {
     fn dial_boxed<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a> {
         Box::pin(async move { Ok(Box::new(self.dial(host, port).await?) as Box<dyn Stream>) })
+    }
+
+    fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.spawn(task);
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::transcript::{Transcript, What};
-use crate::verdict::{CaseReport, Report, Verdict};
+use crate::verdict::{CaseReport, Report, RequirementReport, Verdict};
 
 #[derive(Serialize)]
 struct JsonReport<'a> {
@@ -14,6 +14,16 @@ struct JsonReport<'a> {
     patience_ms: f64,
     took_ms: f64,
     cases: Vec<JsonCase<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requirements: Vec<JsonRequirement<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonRequirement<'a> {
+    id: &'a str,
+    text: &'a str,
+    met: bool,
+    cases: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -27,7 +37,11 @@ struct JsonCase<'a> {
     /// Index into the transcript.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<&'a str>,
     remarks: &'a [String],
+    /// Declared, and not good.
+    quality: &'a [String],
     citations: Vec<JsonCitation<'a>>,
     took_ms: f64,
     /// Of a case that did not pass.
@@ -57,20 +71,32 @@ impl Report {
     pub fn json(&self) -> String {
         let report = JsonReport {
             url: &self.url,
-            dialect: self.dialect,
+            dialect: &self.dialect,
             passed: self.passed(),
             round_trip_ms: self.round_trip.as_secs_f64() * 1e3,
             patience_ms: self.patience.as_secs_f64() * 1e3,
             took_ms: self.took.as_secs_f64() * 1e3,
             cases: self.cases.iter().map(case).collect(),
+            requirements: self.requirements.iter().map(requirement).collect(),
         };
         serde_json::to_string(&report).expect("keys are strings and no number is infinite")
+    }
+}
+
+fn requirement(report: &RequirementReport) -> JsonRequirement<'_> {
+    JsonRequirement {
+        id: &report.id,
+        text: &report.text,
+        met: report.met(),
+        cases: report.cases.iter().map(|(slug, _)| *slug).collect(),
     }
 }
 
 fn case(report: &CaseReport) -> JsonCase<'_> {
     let (verdict, why, line) = match &report.verdict {
         Verdict::Pass => ("pass", None, None),
+        Verdict::Acceptable { why } => ("acceptable", Some(why.as_str()), None),
+        Verdict::Unsupported { why } => ("unsupported", Some(why.as_str()), None),
         Verdict::Fail { why, line } => ("fail", Some(why.as_str()), *line),
         Verdict::NotTested { why } => ("not-tested", Some(why.as_str()), None),
         Verdict::HarnessError { why } => ("harness-error", Some(why.as_str()), None),
@@ -83,12 +109,18 @@ fn case(report: &CaseReport) -> JsonCase<'_> {
         verdict,
         why,
         line,
-        remarks: &report.remarks,
+        known: report.known.as_deref(),
+        remarks: &report.notes.remarks,
+        quality: &report.notes.quality,
         citations: citations
             .map(|citation| JsonCitation { section: citation.section, url: citation.url, quote: citation.quote })
             .collect(),
         took_ms: report.took.as_secs_f64() * 1e3,
-        transcript: (report.verdict != Verdict::Pass).then(|| lines(&report.transcript)),
+        transcript: matches!(
+            report.verdict,
+            Verdict::Fail { .. } | Verdict::NotTested { .. } | Verdict::HarnessError { .. }
+        )
+        .then(|| lines(&report.transcript)),
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout};
 use crate::case::{Case, Cx, Env, Stop};
 use crate::client::Peer;
 use crate::dial::Dial;
-use crate::dialect::{Dialect, mesh};
+use crate::dialect::Dialect;
+use crate::framing::adapter::Adapter;
 use crate::target::{Target, Unreachable, human};
-use crate::transcript::{Log, Transcript};
+use crate::transcript::{Log, Notes, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
 
 /// How long the first connection may take, and the first answer.
@@ -30,7 +31,7 @@ const CASE_PATIENCES: u32 = 6;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Time for the whole run: 60 s. What it does not reach is not tested.
+    /// Time for the whole run: 120 s. What it does not reach is not tested.
     pub deadline: Duration,
     /// Cases at the same time: 8.
     pub jobs: usize,
@@ -40,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(60), jobs: 8, seed: 0 }
+        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0 }
     }
 }
 
@@ -48,11 +49,11 @@ impl Default for Options {
 /// [`select`](crate::select()) returns them. Must be called inside a tokio runtime with time and I/O.
 ///
 /// # Errors
-/// No WebSocket can be opened.
+/// No connection of the dialect's kind can be opened.
 pub async fn run(
     dial: impl Dial,
     target: &Target,
-    dialect: Dialect,
+    dialect: &Arc<Dialect>,
     cases: &[&'static Case],
     options: &Options,
 ) -> Result<Report, Unreachable> {
@@ -60,13 +61,18 @@ pub async fn run(
     let mut env = Env {
         dial: Arc::new(dial),
         target: target.clone(),
+        dialect: Arc::clone(dialect),
+        adapter: Adapter::default(),
         patience: FIRST_PATIENCE,
+        round_trip: Duration::ZERO,
         seed: options.seed,
         fresh: AtomicUsize::new(0),
     };
     let (probed, round_trip) = reach(env).await?;
     env = probed;
-    env.patience = (round_trip * PATIENCE_ROUND_TRIPS).clamp(PATIENCE_MIN, PATIENCE_MAX);
+    let server = Duration::from_millis(u64::from(dialect.file.connection.slow_by_ms));
+    env.round_trip = round_trip + server;
+    env.patience = (env.round_trip * PATIENCE_ROUND_TRIPS).clamp(PATIENCE_MIN, PATIENCE_MAX);
     let patience = env.patience;
     let mut run =
         Run { env: Arc::new(env), deadline: start + options.deadline, reports: BTreeMap::new(), dead_since: None };
@@ -84,11 +90,12 @@ pub async fn run(
     let reports = cases.iter().filter_map(|case| run.reports.remove(case.slug)).collect();
     Ok(Report {
         url: target.url().to_owned(),
-        dialect: dialect.name(),
+        dialect: dialect.name().to_owned(),
         round_trip,
         patience,
         took: start.elapsed(),
         cases: reports,
+        requirements: Vec::new(),
     })
 }
 
@@ -98,25 +105,37 @@ fn depth(case: &Case, cases: &[&'static Case]) -> usize {
     needed.map(|other| 1 + depth(other, cases)).max().unwrap_or_default()
 }
 
-/// Opens a WebSocket and measures the time to the answer of a join: at most [`FIRST_PATIENCE`], as if it came then.
+/// Connects and measures the time to the answer of a join: at most [`FIRST_PATIENCE`], as if it came then.
 async fn reach(env: Env) -> Result<(Env, Duration), Unreachable> {
     let env = Arc::new(env);
     let log = Log::new();
+    let cx = Cx::new(Arc::clone(&env), log.clone());
+    let room = cx.room();
+    let role = cx.file().roles.as_ref().map(|roles| roles.offers.as_str());
     let start = Instant::now();
-    let connected = Peer::connect(&env, &log, "probe").await;
+    let connected = Peer::connect(&env, &log, "probe", &room, role).await;
     let unreachable = |why| Unreachable { url: env.target.url().to_owned(), tried: vec![why] };
     let mut probe = connected.map_err(unreachable)?;
     let handshake = start.elapsed();
     let start = Instant::now();
-    probe.send(mesh::join(&Cx { env: Arc::clone(&env), log }.room(), None));
-    // Whatever comes counts; what it is, the cases ask.
-    let answer = timeout(FIRST_PATIENCE / 2, probe.until("anything", |_| true)).await;
+    // Whether it is answered rightly, the cases ask.
+    let answer = timeout(FIRST_PATIENCE / 2, probe.join(&room, None)).await;
     let round_trip = match answer {
         Ok(Ok(_)) => start.elapsed().max(handshake),
         _ => handshake,
     };
-    drop(probe);
-    let Ok(env) = Arc::try_unwrap(env) else { unreachable!("the probe has dropped its share") };
+    drop((probe, cx));
+    // An adapter's clients hold their share a moment longer; the rest of the run has its own.
+    let env = Env {
+        dial: Arc::clone(&env.dial),
+        target: env.target.clone(),
+        dialect: Arc::clone(&env.dialect),
+        adapter: Adapter::default(),
+        patience: env.patience,
+        round_trip,
+        seed: env.seed,
+        fresh: AtomicUsize::new(env.fresh.load(std::sync::atomic::Ordering::Relaxed)),
+    };
     Ok((env, round_trip))
 }
 
@@ -135,6 +154,11 @@ impl Run {
         loop {
             while running.len() < jobs.max(1) {
                 let Some(case) = waiting.next() else { break };
+                let lacks = case.requires.iter().find_map(|feature| self.env.dialect.lacks(*feature));
+                if let Some(lacks) = lacks {
+                    self.enter(case, Verdict::Unsupported { why: format!("the dialect {lacks}") });
+                    continue;
+                }
                 match self.not_tested(case).await {
                     Some(why) => self.enter(case, Verdict::NotTested { why }),
                     None => {
@@ -156,16 +180,17 @@ impl Run {
     }
 
     fn enter(&mut self, case: &'static Case, verdict: Verdict) {
-        let (remarks, took, transcript) = (Vec::new(), Duration::ZERO, Transcript::default());
-        self.reports.insert(case.slug, CaseReport { case, verdict, remarks, took, transcript });
+        let (notes, took, transcript) = (Notes::default(), Duration::ZERO, Transcript::default());
+        self.reports.insert(case.slug, CaseReport { case, verdict, notes, known: None, took, transcript });
     }
 
     /// Why a case cannot be asked now.
     async fn not_tested(&mut self, case: &Case) -> Option<String> {
-        let failed = case
-            .needs
-            .iter()
-            .find(|slug| self.reports.get(*slug).is_some_and(|report| report.verdict != Verdict::Pass));
+        let fails = |slug: &&&str| {
+            let verdict = self.reports.get(**slug).map(|report| &report.verdict);
+            matches!(verdict, Some(Verdict::Fail { .. } | Verdict::NotTested { .. } | Verdict::HarnessError { .. }))
+        };
+        let failed = case.needs.iter().find(fails);
         if let Some(slug) = failed {
             return Some(format!("needs {slug}, which did not pass"));
         }
@@ -175,7 +200,7 @@ impl Run {
         if let Some(killer) = self.dead_since {
             // Somebody may have started it again.
             let log = Log::new();
-            match is_alive(&Cx { env: Arc::clone(&self.env), log }, self.deadline).await {
+            match is_alive(&Cx::new(Arc::clone(&self.env), log), self.deadline).await {
                 Ok(()) => self.dead_since = None,
                 Err(_) => return Some(format!("the server does not answer since {killer}")),
             }
@@ -188,15 +213,17 @@ impl Run {
 async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (CaseReport, bool) {
     let start = Instant::now();
     let log = Log::new();
-    let limit = (start + env.patience * CASE_PATIENCES).min(deadline);
+    let lifetime = if case.slow { env.dialect.lifetime() } else { Duration::ZERO };
+    let limit = (start + env.patience * CASE_PATIENCES + lifetime).min(deadline);
     // In a task of its own, which catches a panic; in a set, which ends it when its time is over.
     let mut task = JoinSet::new();
-    let mut cx = Cx { env: Arc::clone(&env), log: log.clone() };
+    let mut cx = Cx::new(Arc::clone(&env), log.clone());
     task.spawn(async move { (case.run)(&mut cx).await });
     let verdict = match timeout(limit - start, task.join_next()).await {
         Ok(Some(Ok(Ok(())))) => Verdict::Pass,
         Ok(Some(Ok(Err(Stop::Fail { why, line })))) => Verdict::Fail { why, line },
         Ok(Some(Ok(Err(Stop::Setup(why))))) => Verdict::NotTested { why },
+        Ok(Some(Ok(Err(Stop::Unsupported(why))))) => Verdict::Unsupported { why },
         Ok(Some(Err(panic))) => Verdict::HarnessError { why: format!("the case panicked: {panic}") },
         Ok(None) => unreachable!("one task was spawned"),
         Err(_) if Instant::now() >= deadline => {
@@ -214,28 +241,29 @@ async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (Cas
     // A case on whose join the server fails says so itself.
     let alive = match &verdict {
         Verdict::Fail { .. } | Verdict::NotTested { .. } if case.needs.is_empty() => Ok(()),
-        _ => is_alive(&Cx { env, log: log.clone() }, deadline).await,
+        _ => is_alive(&Cx::new(env, log.clone()), deadline).await,
     };
-    let (transcript, mut remarks) = log.snapshot();
+    let (transcript, mut notes) = log.snapshot();
     let verdict = match (verdict, &alive) {
         (Verdict::Pass, Err(why)) => {
             Verdict::Fail { why: format!("afterwards the server is dead to a fresh client: {why}"), line: None }
         }
+        (Verdict::Pass, Ok(())) if !notes.choices.is_empty() => Verdict::Acceptable { why: notes.choices.join("; ") },
         (verdict, Err(why)) => {
-            remarks.push(format!("afterwards the server is dead to a fresh client: {why}"));
+            notes.remarks.push(format!("afterwards the server is dead to a fresh client: {why}"));
             verdict
         }
         (verdict, Ok(())) => verdict,
     };
-    (CaseReport { case, verdict, remarks, took: start.elapsed(), transcript }, alive.is_ok())
+    (CaseReport { case, verdict, notes, known: None, took: start.elapsed(), transcript }, alive.is_ok())
 }
 
-/// A fresh client can join a fresh room.
+/// A fresh client can use the server.
 async fn is_alive(cx: &Cx, deadline: Instant) -> Result<(), String> {
     let joins = async {
-        match cx.join("alive?", &cx.room()).await {
-            Ok(_) => Ok(()),
-            Err(Stop::Setup(why) | Stop::Fail { why, .. }) => Err(why),
+        match cx.alive().await {
+            Ok(()) => Ok(()),
+            Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why)) => Err(why),
         }
     };
     // A little past the deadline, so that the last case is judged fairly.

@@ -1,40 +1,76 @@
-//! Which cases to run: globs over slugs.
+//! Which cases to run: globs over slugs, groups, levels.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::Dialect;
-use crate::case::Case;
+use crate::case::{Case, Level};
+use crate::cases;
 
-/// A pattern that matches no case.
+/// Which cases are wanted; all that run by themselves, unless told otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Globs over slugs: `*` stands for any characters, `?` for one. None: all.
+    pub patterns: Vec<String>,
+    /// Groups, the part before the slash. None: all.
+    pub groups: Vec<String>,
+    /// Only what is at least so binding.
+    pub level: Option<Level>,
+    /// Also those that wait out a lifetime. One that is called by its full name runs anyway.
+    pub slow: bool,
+}
+
+/// No case is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSuchCase {
-    /// The pattern.
-    pub pattern: String,
-    /// The slug that looks most like it.
+    /// The pattern or group that matches nothing, if one does.
+    pub pattern: Option<String>,
+    /// The name that looks most like it.
     pub nearest: &'static str,
 }
 
-/// The cases whose slug matches one of the patterns, with all that they need, in the order of the catalogue; all cases for
-/// no pattern. `*` stands for any characters, `?` for one.
+/// Whether a glob matches a slug.
+pub(crate) fn matching(pattern: &str) -> Vec<&'static Case> {
+    cases::all().iter().copied().filter(|case| matches(pattern.as_bytes(), case.slug.as_bytes())).collect()
+}
+
+/// The slug that looks most like a pattern.
+pub(crate) fn nearest(pattern: &str) -> &'static str {
+    let near = |slug: &str| strsim::jaro_winkler(pattern, slug);
+    let slugs = cases::all().iter().map(|case| case.slug);
+    slugs.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default()
+}
+
+/// The wanted cases with all that they need, in the order of the catalogue.
 ///
 /// # Errors
-/// A pattern matches nothing: a misspelt case must not count as passed.
-pub fn select(dialect: Dialect, patterns: &[String]) -> Result<Vec<&'static Case>, NoSuchCase> {
-    let all = dialect.cases();
-    if patterns.is_empty() {
-        return Ok(all.to_vec());
-    }
+/// A pattern or a group matches nothing: a misspelt case must not count as passed. Or nothing is left.
+pub fn select(selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
+    let all = cases::all();
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
-    for pattern in patterns {
-        let matching = all.iter().map(|case| case.slug).filter(|slug| matches(pattern.as_bytes(), slug.as_bytes()));
-        let matching: Vec<_> = matching.collect();
-        wanted.extend(&matching);
+    for pattern in &selection.patterns {
+        let matching = matching(pattern);
         if matching.is_empty() {
-            let near = |slug: &str| strsim::jaro_winkler(pattern, slug);
-            let nearest = all.iter().map(|case| case.slug).max_by(|a, b| near(a).total_cmp(&near(b)));
-            return Err(NoSuchCase { pattern: pattern.clone(), nearest: nearest.unwrap_or_default() });
+            return Err(NoSuchCase { pattern: Some(pattern.clone()), nearest: nearest(pattern) });
         }
+        wanted.extend(matching.iter().map(|case| case.slug));
+    }
+    if selection.patterns.is_empty() {
+        wanted.extend(all.iter().map(|case| case.slug));
+    }
+    for group in &selection.groups {
+        if all.iter().all(|case| case.group() != group) {
+            return Err(NoSuchCase { pattern: Some(group.clone()), nearest: nearest(group) });
+        }
+    }
+    let is_wanted = |case: &&&'static Case| {
+        wanted.contains(case.slug)
+            && (selection.groups.is_empty() || selection.groups.iter().any(|group| group == case.group()))
+            && selection.level.is_none_or(|level| case.level.binds_like(level))
+            && (!case.slow || selection.slow || selection.patterns.iter().any(|pattern| pattern == case.slug))
+    };
+    let mut wanted: BTreeSet<&str> = all.iter().filter(is_wanted).map(|case| case.slug).collect();
+    if wanted.is_empty() {
+        return Err(NoSuchCase { pattern: None, nearest: "" });
     }
     loop {
         let needed = all.iter().filter(|case| wanted.contains(case.slug)).flat_map(|case| case.needs).copied();
@@ -58,7 +94,10 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 
 impl fmt::Display for NoSuchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no case matches `{}`; the nearest is `{}`", self.pattern, self.nearest)
+        match &self.pattern {
+            Some(pattern) => write!(f, "no case matches `{pattern}`; the nearest is `{}`", self.nearest),
+            None => f.write_str("no case is of all that was asked for: --case, --group, --level"),
+        }
     }
 }
 

@@ -4,21 +4,24 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
-/// A WebSocket URL.
+/// A server's URL, and what every connection to it brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     url: String,
     host: String,
     port: u16,
+    tls: bool,
+    insecure: bool,
+    headers: Vec<(String, String)>,
 }
 
-/// A URL that the suite cannot use, and what would be right.
+/// A URL or a header that the suite cannot use, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadUrl(String);
 
-/// No WebSocket could be opened; the cases were not tried.
+/// The server could not be reached; the cases were not tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
     /// The server's URL.
@@ -38,9 +41,68 @@ impl Target {
         &self.host
     }
 
-    /// TCP port: 80 unless the URL says otherwise.
+    /// TCP port: 80, or 443 over TLS, unless the URL says otherwise.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether any certificate will do.
+    pub fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
+    /// What is sent along with every request.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// Takes any certificate, a self-signed one too.
+    #[must_use]
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.insecure = insecure;
+        self
+    }
+
+    /// Sends a header along with every request.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BadUrl> {
+        let (name, value) = (name.trim(), value.trim());
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+            return Err(BadUrl(format!("`{name}: {value}` is no header: write NAME:VALUE")));
+        }
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(self)
+    }
+
+    /// The same without the headers of the user.
+    pub(crate) fn without_headers(&self) -> Self {
+        Self { headers: Vec::new(), ..self.clone() }
+    }
+
+    /// A URL of this server with the scheme of WebSockets.
+    pub(crate) fn websocket_url(&self, url: &str) -> String {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        format!("{}://{rest}", if self.tls { "wss" } else { "ws" })
+    }
+
+    /// The path and the query of a URL of this server, as a request has it.
+    pub(crate) fn path_of(url: &str) -> String {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
+        if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+    }
+
+    /// The host with its port, as the `Host` header has it.
+    pub(crate) fn authority(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        rest.split(['/', '?']).next().unwrap_or(rest)
     }
 }
 
@@ -51,12 +113,12 @@ impl FromStr for Target {
         let wrong = |why: &str| BadUrl(format!("`{text}` {why}"));
         let uri: Uri =
             text.parse().map_err(|error| wrong(&format!("is no URL ({error}): write ws://HOST:PORT/PATH")))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(wrong("asks for TLS, which is not supported yet: use the server's ws:// port")),
+        let tls = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
             Some(other) => return Err(wrong(&format!("has the scheme `{other}`: write ws://HOST:PORT/PATH"))),
             None => return Err(wrong("has no scheme: write ws://HOST:PORT/PATH")),
-        }
+        };
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
             return Err(wrong("has no host: write ws://HOST:PORT/PATH"));
@@ -64,11 +126,14 @@ impl FromStr for Target {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(wrong("has a user name in it, which is not supported"));
         }
-        let port = uri.port_u16().unwrap_or(80);
+        if text.contains('$') {
+            return Err(wrong("has a `$` in it: rooms and ids come from the dialect"));
+        }
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         if port == 0 {
             return Err(wrong("has the port 0, which no server listens on"));
         }
-        Ok(Self { url: text.to_owned(), host, port })
+        Ok(Self { url: text.to_owned(), host, port, tls, insecure: false, headers: Vec::new() })
     }
 }
 
@@ -82,7 +147,7 @@ impl std::error::Error for BadUrl {}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no WebSocket at {}", self.url)?;
+        write!(f, "no server of this dialect at {}", self.url)?;
         self.tried.iter().try_for_each(|step| write!(f, "\n  tried: {step}"))
     }
 }

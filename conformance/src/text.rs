@@ -31,27 +31,49 @@ impl Report {
 
     fn write(&self, out: &mut String, again: &str) -> fmt::Result {
         let count = |wanted: fn(&Verdict) -> bool| self.cases.iter().filter(|case| wanted(&case.verdict)).count();
-        let failed = count(|verdict| matches!(verdict, Verdict::Fail { .. }));
-        let not_tested = count(|verdict| matches!(verdict, Verdict::NotTested { .. }));
+        let failed =
+            self.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. }) && case.known.is_none());
+        let failed = failed.count();
+        let surprises = self.cases.iter().filter(|case| case.known.is_some() && !case.is_well()).count();
+        let unsupported = count(|verdict| matches!(verdict, Verdict::Unsupported { .. }));
+        let known = self.cases.iter().filter(|case| case.known.is_some() && case.is_well()).count();
+        let quality = self.cases.iter().filter(|case| !case.notes.quality.is_empty()).count();
+        let not_tested = self
+            .cases
+            .iter()
+            .filter(|case| matches!(case.verdict, Verdict::NotTested { .. }) && !case.is_well())
+            .count();
         let broken = count(|verdict| matches!(verdict, Verdict::HarnessError { .. }));
-        let all = self.cases.len();
+        let asked = self.cases.len() - unsupported;
         let url = &self.url;
         if self.passed() {
-            writeln!(
+            write!(
                 out,
                 "{PASS}PASS{PASS:#}  {HEADING}{url}{HEADING:#}: {}",
-                plural(all, "case passes", "cases pass")
+                plural(asked - known, "case passes", "cases pass")
             )?;
         } else {
-            write!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{url}{HEADING:#}: {failed} of {all} cases fail")?;
+            write!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{url}{HEADING:#}: {failed} of {asked} cases fail")?;
             if not_tested > 0 {
                 write!(out, ", {not_tested} not tested")?;
+            }
+            if surprises > 0 {
+                write!(out, ", {surprises} known to fail no longer do")?;
             }
             if broken > 0 {
                 write!(out, ", {}", plural(broken, "harness error", "harness errors"))?;
             }
-            writeln!(out)?;
         }
+        if known > 0 {
+            write!(out, ", {known} deviate as known")?;
+        }
+        if unsupported > 0 {
+            write!(out, ", {unsupported} unsupported")?;
+        }
+        if quality > 0 {
+            write!(out, ", {} declared and not good", plural(quality, "behaviour is", "behaviours are"))?;
+        }
+        writeln!(out)?;
         let (round_trip, patience, took) = (human(self.round_trip), human(self.patience), human(self.took));
         writeln!(
             out,
@@ -60,16 +82,37 @@ impl Report {
         )?;
         let width = self.cases.iter().map(|case| case.case.slug.len()).max().unwrap_or_default();
         for case in &self.cases {
-            let (style, verdict) = word(&case.verdict);
+            let (style, verdict) = word(case);
             let (slug, level, asks) = (case.case.slug, case.case.level, case.case.asks);
+            if let Verdict::Unsupported { why } = &case.verdict {
+                writeln!(out, "  {FAINT}{:<10}  {slug:<width$}  {level:<8}  {why}{FAINT:#}", "–")?;
+                continue;
+            }
             writeln!(out, "  {style}{verdict:<10}{style:#}  {slug:<width$}  {FAINT}{level:<8}{FAINT:#}  {asks}")?;
-            if case.verdict == Verdict::Pass {
-                case.remarks.iter().try_for_each(|remark| {
-                    writeln!(out, "  {:<10}  {:<width$}  {FAINT}{:<8}  · {remark}{FAINT:#}", "", "", "")
-                })?;
+            let mut below = |mark: &str, style: Style, text: &str| {
+                writeln!(out, "  {:<10}  {:<width$}  {style}{:<8}  {mark} {text}{style:#}", "", "", "")
+            };
+            if let Some(reason) = &case.known {
+                below("known:", FAINT, reason)?;
+            }
+            case.notes.quality.iter().try_for_each(|finding| below("not good:", ODD, finding))?;
+            if case.is_well() {
+                let notes = case.notes.choices.iter().chain(&case.notes.remarks);
+                notes.into_iter().try_for_each(|remark| below("·", FAINT, remark))?;
             }
         }
-        for case in self.cases.iter().filter(|case| case.verdict != Verdict::Pass) {
+        for requirement in &self.requirements {
+            let (style, word) = if requirement.met() { (PASS, "met") } else { (FAIL, "NOT MET") };
+            writeln!(
+                out,
+                "\n  {style}{word:<10}{style:#}  {HEADING}{}{HEADING:#}  {}",
+                requirement.id, requirement.text
+            )?;
+            for (slug, _) in requirement.cases.iter().filter(|(_, shows)| !shows) {
+                writeln!(out, "  {:<10}  {FAINT}· {slug} does not show it{FAINT:#}", "")?;
+            }
+        }
+        for case in self.cases.iter().filter(|case| !case.is_well()) {
             failure(out, case, again)?;
         }
         Ok(())
@@ -80,10 +123,14 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
-fn word(verdict: &Verdict) -> (Style, &'static str) {
-    match verdict {
+fn word(report: &CaseReport) -> (Style, &'static str) {
+    match &report.verdict {
+        Verdict::Fail { .. } | Verdict::NotTested { .. } if report.known.is_some() => (ODD, "known"),
+        _ if report.known.is_some() && !report.is_well() => (FAIL, "PASSES"),
         Verdict::Pass => (PASS, "pass"),
+        Verdict::Acceptable { .. } => (PASS, "acceptable"),
         Verdict::Fail { .. } => (FAIL, "FAIL"),
+        Verdict::Unsupported { .. } => (FAINT, "–"),
         Verdict::NotTested { .. } => (ODD, "not tested"),
         Verdict::HarnessError { .. } => (ODD, "harness"),
     }
@@ -91,11 +138,18 @@ fn word(verdict: &Verdict) -> (Style, &'static str) {
 
 fn failure(out: &mut String, report: &CaseReport, again: &str) -> fmt::Result {
     let (why, line) = match &report.verdict {
-        Verdict::Pass => return Ok(()),
+        Verdict::Pass | Verdict::Acceptable { .. } | Verdict::Unsupported { .. } => {
+            let reason = report.known.as_deref().unwrap_or_default();
+            return writeln!(
+                out,
+                "\n{FAIL}PASSES{FAIL:#}  {HEADING}{}{HEADING:#}: it is known to fail ({reason}) and no longer does; take it out of the known deviations",
+                report.case.slug
+            );
+        }
         Verdict::Fail { why, line } => (why, *line),
         Verdict::NotTested { why } | Verdict::HarnessError { why } => (why, None),
     };
-    let (style, verdict) = word(&report.verdict);
+    let (style, verdict) = word(report);
     writeln!(out, "\n{style}{verdict}{style:#}  {HEADING}{}{HEADING:#}: {why}", report.case.slug)?;
     // Not asked at all: the case that it needs says more.
     if report.transcript.lines.is_empty() {
@@ -106,7 +160,7 @@ fn failure(out: &mut String, report: &CaseReport, again: &str) -> fmt::Result {
         writeln!(out, "  {HEADING}says{HEADING:#}   {}: \"{}\"", citation.section, citation.quote)?;
         writeln!(out, "         {FAINT}{}{FAINT:#}", citation.url)?;
     }
-    for remark in &report.remarks {
+    for remark in report.notes.choices.iter().chain(&report.notes.remarks) {
         writeln!(out, "  {HEADING}also{HEADING:#}   {remark}")?;
     }
     transcript(out, &report.transcript, line)?;

@@ -57,7 +57,18 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Inner {
     transcript: Transcript,
-    remarks: Vec<String>,
+    notes: Notes,
+}
+
+/// What is worth knowing about a case beside its verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The server chose what the dialect leaves open.
+    pub remarks: Vec<String>,
+    /// It does another thing than it should, which is allowed.
+    pub choices: Vec<String>,
+    /// It does what its dialect declares, and that is not good.
+    pub quality: Vec<String>,
 }
 
 impl Log {
@@ -74,6 +85,12 @@ impl Log {
         let clients = &mut self.lock().transcript.clients;
         clients.push(name.to_owned());
         clients.len() - 1
+    }
+
+    /// The index of the client of this name, which is entered if need be.
+    pub(crate) fn named(&self, name: &str) -> usize {
+        let known = self.lock().transcript.clients.iter().position(|client| client == name);
+        known.unwrap_or_else(|| self.client(name))
     }
 
     /// Adds a line and returns its index.
@@ -96,13 +113,23 @@ impl Log {
 
     /// Something worth telling that is no failure.
     pub(crate) fn remark(&self, remark: String) {
-        self.lock().remarks.push(remark);
+        self.lock().notes.remarks.push(remark);
+    }
+
+    /// Something that is allowed, and not what is asked.
+    pub(crate) fn choice(&self, choice: String) {
+        self.lock().notes.choices.push(choice);
+    }
+
+    /// Something that is declared, and not good.
+    pub(crate) fn quality(&self, finding: String) {
+        self.lock().notes.quality.push(finding);
     }
 
     /// What is there by now.
-    pub(crate) fn snapshot(&self) -> (Transcript, Vec<String>) {
+    pub(crate) fn snapshot(&self) -> (Transcript, Notes) {
         let inner = self.lock();
-        (inner.transcript.clone(), inner.remarks.clone())
+        (inner.transcript.clone(), inner.notes.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file; `conformance` adds its own.
 
 mod conformance;
+mod dialect;
 mod scenarios;
 mod serve;
 mod sim;
@@ -29,6 +30,8 @@ enum Command {
     Serve(Box<serve::Settings>),
     /// Asks any signaling server the questions of a dialect
     Conformance(conformance::Arguments),
+    /// Says what the suite understands of a dialect file
+    Dialect(dialect::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Scenarios => scenarios::run(),
         Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(arguments),
+        Command::Dialect(arguments) => dialect::run(arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

@@ -3,52 +3,114 @@
 use super::DELIVERY;
 use crate::case::Level::Declared;
 use crate::case::{Case, Cx, Stop};
-use crate::dialect::mesh::{self, Message};
+use crate::client::{Peer, quoted};
+use crate::dialect::file::{Addressing, Sender};
+use crate::dialect::{Event, Feature, Id, Kind};
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("mesh/delivery", Declared, "A signal of a member reaches the other one.", |cx| Box::pin(delivery(cx)))
+    &Case::new("mesh/delivery", Declared, "A signal of a member reaches the other one.", run!(delivery))
         .needs(&["room/join-ack"]),
+    &Case::new(
+        "mesh/one-offerer",
+        Declared,
+        "Of two members exactly one is told that the other came, and the other was told who is there: one of them offers.",
+        run!(one_offerer),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Offers, Feature::JoinNotice, Feature::Roster, Feature::Crowd]),
     &Case::new(
         "mesh/broadcast-minus-self",
         Declared,
-        "A signal without `to` reaches everyone in the room exactly once, except its sender.",
-        |cx| Box::pin(broadcast_minus_self(cx)),
+        "A signal without receiver reaches everyone in the room exactly once, except its sender.",
+        run!(broadcast_minus_self),
     )
-    .needs(DELIVERY),
-    &Case::new("mesh/unicast", Declared, "A signal with `to` reaches that member alone, exactly once.", |cx| {
-        Box::pin(unicast(cx))
-    })
-    .needs(DELIVERY),
-    &Case::new("mesh/fifo", Declared, "Signals from one sender to one receiver keep their order.", |cx| {
-        Box::pin(fifo(cx))
-    })
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::Broadcast, Feature::Crowd]),
+    &Case::new(
+        "mesh/unicast",
+        Declared,
+        "A signal with a receiver reaches that member alone, exactly once.",
+        run!(unicast),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Targeted, Feature::Ids, Feature::Crowd]),
+    &Case::new("mesh/fifo", Declared, "Signals from one sender to one receiver keep their order.", run!(fifo))
+        .needs(DELIVERY),
     &Case::new(
         "mesh/early-candidate",
         Declared,
         "A candidate that is sent before any offer is delivered, and first.",
-        |cx| Box::pin(early_candidate(cx)),
+        run!(early_candidate),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::Candidates]),
 ];
 
 async fn delivery(cx: &mut Cx) -> Result<(), Stop> {
     let [ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let word = cx.word("hello");
-    ana.say(&word);
-    let heard = ben.until("ana's signal, sent to the room", |message| message.says(&word)).await?;
-    match &heard.message {
-        Message::Signal { room, from, kind, .. } => {
-            let expected = [("roomId", room, &ana.room), ("from", from, &ana.id), ("type", kind, &"offer".to_owned())];
-            match expected.into_iter().find(|(_, got, want)| got.as_ref() != Some(want)) {
-                None => Ok(()),
-                Some((field, _, want)) => {
-                    Err(Stop::at(format!("ben hears ana's signal, and its `{field}` is not {want:?}"), heard.line))
-                }
+    ana.tell(&ben, &word);
+    let heard = ben.until("ana's signal", |event| event.says(&word)).await?;
+    let event = &heard.event;
+    let wrong = |field: &str, want: &dyn std::fmt::Display| {
+        Err(Stop::at(
+            format!("ben hears ana's signal, and its {field} is not {want:?}", want = want.to_string()),
+            heard.line,
+        ))
+    };
+    if event.room.as_ref().is_some_and(|room| *room != ana.room) {
+        return wrong("room", &ana.room);
+    }
+    if cx.file().signals.sender != Sender::Absent && event.from.as_ref() != Some(&ana.id) {
+        return wrong("sender", &ana.id);
+    }
+    if event.kind != Some(ana.plain_kind()) {
+        return wrong("type", &ana.plain_kind());
+    }
+    Ok(())
+}
+
+async fn one_offerer(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let mut peers = Vec::new();
+    for name in ["ana", "ben", "cleo", "dora"] {
+        peers.push(cx.connect(name, &room).await?);
+    }
+    // All at once: who comes before whom is the server's to say, and it must say the same to both.
+    let joins = peers.iter_mut().map(|peer| peer.join(&room, None));
+    let rosters = futures_util::future::join_all(joins).await;
+    let rosters: Vec<_> = rosters.into_iter().collect::<Result<_, _>>().map_err(Stop::into_setup)?;
+    let listed: Vec<Vec<Id>> =
+        rosters.into_iter().map(|roster| roster.into_iter().map(|member| member.id).collect()).collect();
+    for from in 0..peers.len() {
+        let word = cx.word("sentinel");
+        let ids: Vec<Id> = peers.iter().map(|peer| peer.id.clone()).collect();
+        for (to, id) in ids.iter().enumerate().filter(|(to, _)| *to != from) {
+            peers[from].tell_id(id, &word);
+            let what = format!("{}'s sentinel, a plain signal", peers[from].name);
+            peers[to].until(&what, |event| event.says(&word)).await?;
+        }
+    }
+    for (index, a) in peers.iter().enumerate() {
+        for (other, b) in peers.iter().enumerate().skip(index + 1) {
+            let told = |a: &Peer, b: &Peer| a.count(|event| event.is_joined(&b.who()));
+            let (a_told, b_told) = (told(a, b), told(b, a));
+            if a_told + b_told != 1 {
+                return Err(Stop::fail(format!(
+                    "of {} and {} one should be told that the other came; the notices are {a_told} and {b_told}",
+                    a.name, b.name
+                )));
+            }
+            let (newcomer, existing, list) = if a_told == 1 { (b, a, &listed[other]) } else { (a, b, &listed[index]) };
+            if !list.contains(&existing.id) {
+                return Err(Stop::fail(format!(
+                    "{} came after {}, and was not told that {1} is there",
+                    newcomer.name, existing.name
+                )));
             }
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
@@ -56,22 +118,30 @@ async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let (plain, null) = (cx.word("plain"), cx.word("to-null"));
     ana.say(&plain);
-    ana.send(format!(
-        r#"{{"action":"signal","roomId":{},"type":"answer","to":null,"data":{}}}"#,
-        mesh::quoted(&room),
-        mesh::quoted(&null)
-    ));
+    let with_null = cx.file().signals.addressing == Addressing::Both;
+    if with_null {
+        ana.signal(ana.plain_kind(), &quoted(&null), Some(&Id("null".to_owned())))?;
+    }
     for member in [&mut ben, &mut cleo] {
-        member.until("ana's signal without `to`", |message| message.says(&plain)).await?;
-        member.until("ana's signal with `to` null, which is for everyone", |message| message.says(&null)).await?;
+        member.until("ana's signal without receiver", |event| event.says(&plain)).await?;
+        if with_null {
+            member.until("ana's signal to null, which is for everyone", |event| event.says(&null)).await?;
+        }
     }
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
     for member in [&ben, &cleo] {
-        member.heard_once("ana's signal", |message| message.says(&plain))?;
-        member.heard_once("ana's signal with `to` null", |message| message.says(&null))?;
+        member.heard_once("ana's signal", |event| event.says(&plain))?;
+        if with_null {
+            member.heard_once("ana's signal to null", |event| event.says(&null))?;
+        }
     }
-    ana.never_heard("heard her own signal", |message| message.says(&plain) || message.says(&null))
+    let own = |event: &Event| event.says(&plain) || event.says(&null);
+    if cx.file().signals.echo {
+        cx.quality("a sender hears its own signals: every client must tell them from those of others");
+        return Ok(());
+    }
+    ana.never_heard("heard her own signal", own)
 }
 
 async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
@@ -79,36 +149,42 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let word = cx.word("for-cleo");
     ana.tell(&cleo, &word);
-    cleo.until("ana's signal to her", |message| message.says(&word)).await?;
+    cleo.until("ana's signal to her", |event| event.says(&word)).await?;
     let nobody = cx.word("for-nobody");
-    ana.send(mesh::signal(&room, "offer", &mesh::quoted(&nobody), Some("nobody-here")));
+    ana.tell_id(&Id::of(&cx.word("nobody-here")), &nobody);
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
-    cleo.heard_once("ana's signal to her", |message| message.says(&word))?;
-    ben.never_heard("heard a signal that was for cleo alone", |message| message.says(&word))?;
-    ana.never_heard("heard her own signal to cleo", |message| message.says(&word))?;
+    cleo.heard_once("ana's signal to her", |event| event.says(&word))?;
+    if cx.file().signals.addressing == Addressing::FilteredByReceiver {
+        if ben.count(|event| event.says(&word)) > 0 {
+            cx.quality(
+                "a signal for one member reaches all of the room: candidates tell everybody its sender's addresses",
+            );
+        }
+        return Ok(());
+    }
+    ben.never_heard("heard a signal that was for cleo alone", |event| event.says(&word))?;
+    ana.never_heard("heard her own signal to cleo", |event| event.says(&word))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("heard a signal to somebody who is not there", |message| message.says(&nobody))?;
+        member.never_heard("heard a signal to somebody who is not there", |event| event.says(&nobody))?;
     }
-    if ana.count(|message| matches!(message, Message::Error)) == 0 {
-        cx.remark("a signal to somebody who is not there is dropped without an error");
-    }
+    let errors = ana.count(Event::is_error);
+    cx.reaction("a signal to somebody who is not there", cx.file().declares.absent_target, errors > 0, None);
     Ok(())
 }
 
 async fn fifo(cx: &mut Cx) -> Result<(), Stop> {
     const SIGNALS: usize = 60;
-    let [mut ana, mut ben, mut cleo] = cx.members(&cx.room(), ["ana", "ben", "cleo"]).await?;
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let words: Vec<_> = (0..SIGNALS).map(|n| cx.word(&format!("number-{n}-of"))).collect();
     for (n, word) in words.iter().enumerate() {
         // Two ways to send, one order.
-        if n % 3 == 0 { ana.tell(&ben, word) } else { ana.say(word) }
+        if n % 3 == 0 || !cx.has(Feature::Broadcast) { ana.tell(&ben, word) } else { ana.say(word) }
     }
-    cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
-    cx.fence(&mut cleo, &mut [&mut ben]).await?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
     let mut expected = words.iter().enumerate();
     for heard in &ben.heard {
-        let Some(number) = words.iter().position(|word| heard.message.says(word)) else { continue };
+        let Some(number) = words.iter().position(|word| heard.event.says(word)) else { continue };
         match expected.next() {
             Some((next, _)) if next == number => {}
             Some((next, _)) => {
@@ -124,16 +200,16 @@ async fn fifo(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn early_candidate(cx: &mut Cx) -> Result<(), Stop> {
-    let room = cx.room();
-    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let script = ["ice-candidate", "offer", "ice-candidate"].map(|kind| (kind, cx.word(kind)));
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let to = (cx.has(Feature::Targeted) && !ben.id.is_empty()).then(|| ben.id.clone());
+    let script = [Kind::Candidate, Kind::Offer, Kind::Candidate].map(|kind| (kind, cx.word(&kind.to_string())));
     for (kind, word) in &script {
-        ana.send(mesh::signal(&room, kind, &mesh::quoted(word), Some(&ben.id)));
+        ana.signal(*kind, &quoted(word), to.as_ref())?;
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     let mut due = script.iter();
     for heard in &ben.heard {
-        let Some((kind, word)) = script.iter().find(|(_, word)| heard.message.says(word)) else { continue };
+        let Some((kind, word)) = script.iter().find(|(_, word)| heard.event.says(word)) else { continue };
         if due.next() != Some(&(*kind, word.clone())) {
             return Err(Stop::at(format!("ben heard ana's {kind} out of turn"), heard.line));
         }

@@ -4,18 +4,57 @@ use std::sync::LazyLock;
 
 use crate::case::Case;
 
+/// A case's function, as a [`Case`] holds it.
+macro_rules! run {
+    ($function:ident) => {
+        |cx| Box::pin($function(cx))
+    };
+}
+
+/// A sentence of a specification at the RFC editor.
+macro_rules! rfc {
+    ($number:literal, $section:literal, $quote:literal) => {
+        crate::case::Citation {
+            section: concat!("RFC ", $number, " §", $section),
+            url: concat!("https://www.rfc-editor.org/rfc/rfc", $number, "#section-", $section),
+            quote: $quote,
+        }
+    };
+}
+
+mod bcast;
+mod call;
+mod http;
+mod load;
 mod mesh;
 mod msg;
+mod role;
 mod room;
 mod sec;
+mod sio;
 mod ws;
 
 /// What nearly every case needs: joining works, and a signal arrives.
 const DELIVERY: &[&str] = &["room/join-ack", "mesh/delivery"];
 
-/// All cases of the mesh dialect.
-pub(crate) fn mesh() -> &'static [&'static Case] {
-    static ALL: LazyLock<Vec<&'static Case>> =
-        LazyLock::new(|| [room::CASES, mesh::CASES, sec::CASES, msg::CASES, ws::CASES].concat());
+/// All cases, in the order of the catalogue.
+pub fn all() -> &'static [&'static Case] {
+    static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
+        [
+            room::CASES,
+            role::CASES,
+            mesh::CASES,
+            call::CASES,
+            bcast::CASES,
+            sec::CASES,
+            msg::CASES,
+            sec::LATE,
+            ws::CASES,
+            load::CASES,
+            http::CASES,
+            sio::CASES,
+        ]
+        .concat()
+    });
     &ALL
 }

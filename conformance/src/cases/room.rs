@@ -1,91 +1,131 @@
 //! Who is in a room, and who is told.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use super::DELIVERY;
 use crate::case::Level::Declared;
 use crate::case::{Case, Cx, Stop};
-use crate::client::Peer;
-use crate::dialect::mesh::{self, Member, Message};
-use crate::websocket::Order;
+use crate::client::{Peer, Who};
+use crate::dialect::file::{JoinBy, WrongCase};
+use crate::dialect::{Act, Event, EventName, Feature, Id, Member, Operation};
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/join-ack",
         Declared,
-        "A join is answered `joined` with the room, the client's id and the other members.",
-        |cx| Box::pin(join_ack(cx)),
-    ),
+        "A join is answered as the dialect says: with the client's id, and nobody else in a fresh room.",
+        run!(join_ack),
+    )
+    .requires(&[Feature::JoinAnswer]),
     &Case::new(
         "room/roster-exact",
         Declared,
         "A newcomer is told exactly the members that are there, with their names, in any order, and not itself.",
-        |cx| Box::pin(roster_exact(cx)),
+        run!(roster_exact),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::Roster]),
     &Case::new(
         "room/join-once",
         Declared,
         "Each member is told of a newcomer exactly once, and the newcomer is not told of itself.",
-        |cx| Box::pin(join_once(cx)),
+        run!(join_once),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::JoinNotice]),
     &Case::new(
         "room/leave-once",
         Declared,
         "Whoever leaves, closes or joins elsewhere is announced as left exactly once.",
-        |cx| Box::pin(leave_once(cx)),
+        run!(leave_once),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::LeaveNotice]),
     &Case::new(
         "room/abrupt-leave",
         Declared,
         "Whoever loses its TCP connection is announced as left exactly once, and is off the roster.",
-        |cx| Box::pin(abrupt_leave(cx)),
+        run!(abrupt_leave),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::LeaveNotice]),
     &Case::new(
         "room/double-join",
         Declared,
-        "Joining again is answered `joined`, keeps the id and does not make a member two.",
-        |cx| Box::pin(double_join(cx)),
+        "Joining again is answered, keeps the id and does not make a member two.",
+        run!(double_join),
     )
-    .needs(DELIVERY),
-    &Case::new("room/leave-foreign-room", Declared, "Leaving a room one is not in has no effect on any room.", |cx| {
-        Box::pin(leave_foreign_room(cx))
-    })
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::JoinMessage, Feature::JoinAnswer]),
+    &Case::new(
+        "room/leave-foreign-room",
+        Declared,
+        "Leaving a room one is not in has no effect on any room.",
+        run!(leave_foreign_room),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Rooms, Feature::Leave]),
     &Case::new(
         "room/id-case",
         Declared,
         "Room ids are compared exactly: no case folding, no trimming, no Unicode normalisation.",
-        |cx| Box::pin(id_case(cx)),
+        run!(id_case),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::ExactRooms]),
     &Case::new(
         "room/id-limits",
         Declared,
-        "A room id is a string of 1 to 64 Unicode code points; nobody joins by another, and none is cut.",
-        |cx| Box::pin(id_limits(cx)),
+        "A room id has at least one code point and at most as many as declared; nobody joins by another, and none is cut.",
+        run!(id_limits),
     )
     .needs(DELIVERY)
+    .requires(&[Feature::RoomLimit])
     .alone(),
+    &Case::new(
+        "room/capacity-race",
+        Declared,
+        "Of many who ask for the last seats at once exactly as many get one as there are.",
+        run!(capacity_race),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::MembersMax]),
+    &Case::new(
+        "room/empty-gc",
+        Declared,
+        "A room that everybody has left is as good as new: the next one finds nobody and hears nothing of before.",
+        run!(empty_gc),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Rooms]),
 ];
 
 async fn join_ack(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
-    let mut ana = cx.connect("ana").await?;
+    let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+    let mut ana = cx.connect_as("ana", &room, role.as_deref()).await?;
     let peers = ana.join(&room, None).await?;
-    let joined = ana.heard.iter().rev().find(|heard| matches!(heard.message, Message::Joined { .. }));
-    let Some(joined) = joined else { return Err(Stop::fail("ana was not told that she joined")) };
-    if !matches!(&joined.message, Message::Joined { room: Some(named), .. } if *named == room) {
-        return Err(Stop::at(format!("`joined` does not name the room {room}"), joined.line));
+    let joined = ana.heard.iter().rev().find(|heard| heard.event.is(EventName::Joined));
+    let mut line = None;
+    if let Some(joined) = joined {
+        if joined.event.room.as_ref().is_some_and(|named| *named != room) {
+            return Err(Stop::at(format!("`joined` does not name the room {room}"), joined.line));
+        }
+        if joined.event.role.is_some() && joined.event.role != role {
+            return Err(Stop::at("`joined` does not name the role that was asked for", joined.line));
+        }
+        line = Some(joined.line);
     }
-    if !peers.is_empty() {
-        return Err(Stop::at("ana is alone in a new room, and `peers` is not empty", joined.line));
+    if !peers.is_empty() && !cx.file().roster.of_server {
+        let why = "ana is alone in a new room, and the list of members is not empty".to_owned();
+        return Err(Stop::Fail { why, line });
     }
-    let line = joined.line;
-    let ben = cx.join("ben", &room).await?;
-    if ben.id == ana.id {
-        return Err(Stop::at(format!("ana and ben have the same id {}", ana.id), line));
+    let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+    let ben = cx.join_as("ben", &room, role.as_deref()).await?;
+    if ben.id == ana.id && !ana.id.is_empty() {
+        return Err(Stop::Fail { why: format!("ana and ben have the same id {}", ana.id), line });
     }
     Ok(())
 }
@@ -98,9 +138,16 @@ fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
     members
 }
 
-/// Joins `peer` and compares what it is told with what is so.
-async fn joins_and_sees(peer: &mut Peer, room: &str, expected: Vec<Member>) -> Result<(), Stop> {
+/// Joins `peer` and compares what it is told with what is so. `gone` were there before.
+async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Member>, gone: &[&Id]) -> Result<(), Stop> {
     let mut told = peer.join(room, None).await?;
+    if !cx.has(Feature::Roster) {
+        return Ok(());
+    }
+    if cx.file().roster.of_server {
+        // Others are there too, and it is nobody's business here.
+        told.retain(|member| gone.contains(&&member.id) || expected.iter().any(|other| other.id == member.id));
+    }
     told.sort();
     if told == expected {
         return Ok(());
@@ -110,109 +157,185 @@ async fn joins_and_sees(peer: &mut Peer, room: &str, expected: Vec<Member>) -> R
             .iter()
             .map(|member| match &member.name {
                 Some(name) => format!("{} ({name})", member.id),
-                None => member.id.clone(),
+                None => member.id.to_string(),
             })
             .collect();
         if members.is_empty() { "nobody".to_owned() } else { members.join(", ") }
     };
     let why = format!("{} is told of {}; in the room are {}", peer.name, list(&told), list(&expected));
-    match peer.heard.iter().rev().find(|heard| matches!(heard.message, Message::Joined { .. })) {
+    match peer.heard.iter().rev().find(|heard| heard.event.members.is_some()) {
         Some(joined) => Err(Stop::at(why, joined.line)),
         None => Err(Stop::fail(why)),
     }
 }
 
+/// Leaves by a message where there is one, else by closing.
+async fn goes(cx: &Cx, peer: Peer) {
+    if cx.has(Feature::Leave) {
+        peer.leave();
+        // The connection stays: only the message can have told.
+        cx.keep(peer);
+    } else {
+        peer.close().await;
+    }
+}
+
 async fn roster_exact(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
-    let mut ana = cx.connect("ana").await?;
-    ana.join(&room, Some("Ana \"é\"")).await?;
-    let mut ben = cx.connect("ben").await?;
-    joins_and_sees(&mut ben, &room, roster(&[(&ana, Some("Ana \"é\""))])).await?;
-    let mut cleo = cx.connect("cleo").await?;
-    joins_and_sees(&mut cleo, &room, roster(&[(&ana, Some("Ana \"é\"")), (&ben, None)])).await?;
-    let gone = ben.id.clone();
-    ben.leave();
-    ana.until("that ben left", |message| message.is_left(&gone)).await?;
-    let mut dora = cx.connect("dora").await?;
-    joins_and_sees(&mut dora, &room, roster(&[(&ana, Some("Ana \"é\"")), (&cleo, None)])).await
+    let named = cx.names();
+    let name = named.then_some("Ana \"é\"");
+    let mut ana = cx.connect("ana", &room).await?;
+    ana.join(&room, name).await?;
+    let mut ben = cx.connect("ben", &room).await?;
+    joins_and_sees(cx, &mut ben, &room, roster(&[(&ana, name)]), &[]).await?;
+    let mut cleo = cx.connect("cleo", &room).await?;
+    joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, name), (&ben, None)]), &[]).await?;
+    if !cx.has(Feature::LeaveNotice) {
+        return Ok(());
+    }
+    let gone = ben.who();
+    goes(cx, ben).await;
+    ana.until("that ben left", |event| event.is_left(&gone)).await?;
+    let mut dora = cx.connect("dora", &room).await?;
+    joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, name), (&cleo, None)]), &[&gone.id]).await
 }
 
 async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
+    let elsewhere =
+        |event: &Event| event.is(EventName::MemberJoined) && event.room.as_ref().is_some_and(|named| *named != room);
+    if !cx.has(Feature::Crowd) {
+        let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+        ana.until("that ben joined", |event| event.is_joined(&ben.who())).await?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        ana.heard_once("that ben joined", |event| event.is_joined(&ben.who()))?;
+        ben.never_heard("heard that ana joined, who was there before", |event| event.is_joined(&ana.who()))?;
+        return ben.never_heard("heard that he joined himself", |event| event.is_joined(&ben.who()));
+    }
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     for member in [&mut ana, &mut ben] {
-        member.until("that cleo joined", |message| message.is_joined(&cleo.id)).await?;
+        member.until("that cleo joined", |event| event.is_joined(&cleo.who())).await?;
     }
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
-    ana.heard_once("that ben joined", |message| message.is_joined(&ben.id))?;
-    ana.heard_once("that cleo joined", |message| message.is_joined(&cleo.id))?;
-    ben.heard_once("that cleo joined", |message| message.is_joined(&cleo.id))?;
+    ana.heard_once("that ben joined", |event| event.is_joined(&ben.who()))?;
+    ana.heard_once("that cleo joined", |event| event.is_joined(&cleo.who()))?;
+    ben.heard_once("that cleo joined", |event| event.is_joined(&cleo.who()))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("heard that it joined itself", |message| message.is_joined(&member.id))?;
+        member.never_heard("heard that it joined itself", |event| event.is_joined(&member.who()))?;
     }
-    ben.never_heard("heard that ana joined, who was there before", |message| message.is_joined(&ana.id))?;
-    let elsewhere = |message: &Message| matches!(message, Message::PeerJoined { room: named, .. } if named.as_deref() != Some(&room));
-    ana.never_heard("heard `peer-joined` that does not name the room", elsewhere)
+    ben.never_heard("heard that ana joined, who was there before", |event| event.is_joined(&ana.who()))?;
+    ana.never_heard("heard a notice that does not name the room", elsewhere)
 }
 
 async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
-    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let cleo = cx.join("cleo", &room).await?;
-    let mut dora = cx.join("dora", &room).await?;
-    let eve = cx.join("eve", &room).await?;
-    let ids = [cleo.id.clone(), dora.id.clone(), eve.id.clone()];
-    cleo.leave();
-    for member in [&mut ana, &mut ben] {
-        member.until("that cleo left", |message| message.is_left(&ids[0])).await?;
+    let crowd = cx.has(Feature::Crowd);
+    let mut ana = cx.join("ana", &room).await?;
+    let mut ben = if crowd { Some(cx.join("ben", &room).await?) } else { None };
+    if let Some(ben) = &mut ben {
+        cx.settle(&mut ana, ben).await.map_err(Stop::into_setup)?;
     }
-    // She has left already: her close is nobody's business.
-    cleo.close().await;
-    dora.join(&cx.room(), None).await?;
-    for member in [&mut ana, &mut ben] {
-        member.until("that dora left for another room", |message| message.is_left(&ids[1])).await?;
+    let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+    let mut gone: Vec<(&str, Who)> = Vec::new();
+    for way in ["leaves", "moves", "closes", "closes at last"] {
+        let mut cleo = cx.join_as("cleo", &room, role.as_deref()).await?;
+        if crowd {
+            cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
+        }
+        let who = cleo.who();
+        match way {
+            "leaves" if cx.has(Feature::Leave) => cleo.leave(),
+            "moves" if cx.has(Feature::Moving) => drop(cleo.join(&cx.room(), None).await?),
+            "leaves" | "moves" => {
+                cleo.close().await;
+                continue_after(&mut ana, ben.as_mut(), &who, "closes").await?;
+                gone.push(("closes", who));
+                continue;
+            }
+            _ => {
+                cleo.close().await;
+                continue_after(&mut ana, ben.as_mut(), &who, way).await?;
+                gone.push((way, who));
+                continue;
+            }
+        }
+        continue_after(&mut ana, ben.as_mut(), &who, way).await?;
+        gone.push((way, who));
+        // She has left already: her close is nobody's business.
+        cleo.close().await;
     }
-    dora.close().await;
-    // The last one closes too, and what it causes comes by the same way as what theirs did: it is the sentinel.
-    eve.close().await;
-    for member in [&mut ana, &mut ben] {
-        member.until("that eve, who closed, left", |message| message.is_left(&ids[2])).await?;
+    // What the last of them causes comes by the same way as what the others did: it is the sentinel.
+    match &mut ben {
+        Some(ben) => {
+            cx.fence(&mut ana, &mut [ben]).await?;
+            cx.fence(ben, &mut [&mut ana]).await?;
+        }
+        None => {
+            let mut dora = cx.join_as("dora", &room, role.as_deref()).await?;
+            cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
+            cx.fence(&mut dora, &mut [&mut ana]).await?;
+        }
     }
-    let fred = cx.join("fred", &room).await?;
-    let last = fred.id.clone();
-    fred.close().await;
-    ana.until("that fred, who closed, left", |message| message.is_left(&last)).await?;
-    cx.fence(&mut ana, &mut [&mut ben]).await?;
-    cx.fence(&mut ben, &mut [&mut ana]).await?;
-    for member in [&ana, &ben] {
-        for (who, id) in ["cleo", "dora", "eve"].into_iter().zip(&ids) {
-            member.heard_once(&format!("that {who} left"), |message| message.is_left(id))?;
+    for member in [Some(&ana), ben.as_ref()].into_iter().flatten() {
+        for (way, who) in &gone {
+            if who.id.is_empty() || !cx.tells_ids() {
+                let count = member.count(|event| event.is_left(who));
+                if count != gone.len() {
+                    let name = &member.name;
+                    return Err(Stop::fail(format!("{} left, and {name} was told so {count} times", gone.len())));
+                }
+                continue;
+            }
+            member.heard_once(&format!("that cleo, who {way}, left"), |event| event.is_left(who))?;
         }
     }
     let elsewhere =
-        |message: &Message| matches!(message, Message::PeerLeft { room: named, .. } if named.as_deref() != Some(&room));
-    ana.never_heard("heard `peer-left` that does not name the room", elsewhere)
+        |event: &Event| event.is(EventName::MemberLeft) && event.room.as_ref().is_some_and(|named| *named != room);
+    ana.never_heard("heard a notice that does not name the room", elsewhere)
+}
+
+async fn continue_after(ana: &mut Peer, ben: Option<&mut Peer>, who: &Who, way: &str) -> Result<(), Stop> {
+    let what = format!("that cleo, who {way}, left");
+    ana.until(&what, |event| event.is_left(who)).await?;
+    if let Some(ben) = ben {
+        ben.until(&what, |event| event.is_left(who)).await?;
+    }
+    Ok(())
 }
 
 async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
+    if !cx.has(Feature::Crowd) {
+        let [mut ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
+        let gone = ben.who();
+        ben.hang_up();
+        ana.until("that ben, who lost his connection, left", |event| event.is_left(&gone)).await?;
+        let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+        let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
+        joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None)]), &[&gone.id]).await?;
+        cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
+        cx.fence(&mut cleo, &mut [&mut ana]).await?;
+        return ana.heard_once("that ben left", |event| event.is_left(&gone));
+    }
     let [mut ana, mut ben, cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
-    let gone = cleo.id.clone();
+    let gone = cleo.who();
     cleo.hang_up();
     for member in [&mut ana, &mut ben] {
-        member.until("that cleo, who lost her connection, left", |message| message.is_left(&gone)).await?;
+        member.until("that cleo, who lost her connection, left", |event| event.is_left(&gone)).await?;
     }
-    let mut dora = cx.connect("dora").await?;
-    joins_and_sees(&mut dora, &room, roster(&[(&ana, None), (&ben, None)])).await?;
-    let last = dora.id.clone();
+    let mut dora = cx.connect("dora", &room).await?;
+    joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, None), (&ben, None)]), &[&gone.id]).await?;
+    cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
+    let last = dora.who();
     dora.hang_up();
-    ana.until("that dora, who lost her connection, left", |message| message.is_left(&last)).await?;
+    ana.until("that dora, who lost her connection, left", |event| event.is_left(&last)).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     for member in [&ana, &ben] {
-        member.heard_once("that cleo left", |message| message.is_left(&gone))?;
+        member.heard_once("that cleo left", |event| event.is_left(&gone))?;
     }
     Ok(())
 }
@@ -220,25 +343,39 @@ async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
 async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let id = ben.id.clone();
-    joins_and_sees(&mut ben, &room, roster(&[(&ana, None)])).await?;
+    let (id, who) = (ben.id.clone(), ben.who());
+    joins_and_sees(cx, &mut ben, &room, roster(&[(&ana, None)]), &[]).await?;
     if ben.id != id {
         return Err(Stop::fail(format!("ben joined again and got another id: {id} became {}", ben.id)));
     }
-    let mut cleo = cx.connect("cleo").await?;
-    joins_and_sees(&mut cleo, &room, roster(&[(&ana, None), (&ben, None)])).await?;
     let word = cx.word("once");
-    cleo.say(&word);
+    if !cx.has(Feature::Crowd) {
+        ana.tell(&ben, &word);
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        ana.never_heard("heard that ben left, who only joined again", |event| event.is_left(&who))?;
+        return ben.heard_once("ana's signal", |event| event.says(&word));
+    }
+    let mut cleo = cx.connect("cleo", &room).await?;
+    joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None), (&ben, None)]), &[]).await?;
+    if cx.has(Feature::Broadcast) {
+        cleo.say(&word);
+    } else {
+        cleo.tell(&ben, &word);
+    }
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
-    ben.heard_once("cleo's signal", |message| message.says(&word))?;
-    ana.never_heard("heard that ben left, who only joined again", |message| message.is_left(&id))?;
-    let announced = ana.count(|message| message.is_joined(&id));
+    ben.heard_once("cleo's signal", |event| event.says(&word))?;
+    ana.never_heard("heard that ben left, who only joined again", |event| event.is_left(&who))?;
+    let announced = ana.count(|event| event.is_joined(&who));
     if announced > 1 {
         cx.remark(format!("joining again is announced to the others ({announced} times in all)"));
     }
+    if !cx.has(Feature::Moving) || !cx.has(Feature::LeaveNotice) || !cx.has(Feature::Leave) {
+        return Ok(());
+    }
     // One leave undoes both joins.
     ben.leave();
-    ana.until("that ben left", |message| message.is_left(&id)).await?;
+    ana.until("that ben left", |event| event.is_left(&who)).await?;
     let elsewhere = cx.room();
     ben.join(&elsewhere, None).await?;
     if ben.id != id {
@@ -249,20 +386,21 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut cleo, &mut [&mut ana]).await?;
     let mut dora = cx.join("dora", &elsewhere).await?;
     cx.fence(&mut dora, &mut [&mut ben]).await?;
-    ana.heard_once("that ben left", |message| message.is_left(&id))?;
-    ben.never_heard("heard a signal of the room that he has left", |message| message.says(&word))
+    ana.heard_once("that ben left", |event| event.is_left(&who))?;
+    ben.never_heard("heard a signal of the room that he has left", |event| event.says(&word))
 }
 
 async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     let (room, elsewhere) = (cx.room(), cx.room());
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
-    eve.send(mesh::leave(&room));
     // Also one that does not exist.
-    eve.send(mesh::leave(&cx.room()));
-    let left = |message: &Message| matches!(message, Message::PeerLeft { .. });
+    for foreign in [&room, &cx.room()] {
+        eve.act(Operation::Leave, &Act { room: foreign, ..Act::default() })?;
+    }
+    let left = |event: &Event| event.is(EventName::MemberLeft);
     let is_in = cx.fence(&mut eve, &mut [&mut fred]).await;
-    let gone = |message: &Message| message.is_left(&eve.id);
+    let gone = |event: &Event| event.is_left(&eve.who());
     fred.never_heard("heard that eve left their room, when she asked to leave others", gone)?;
     is_in?;
     cx.fence(&mut fred, &mut [&mut eve]).await?;
@@ -271,10 +409,28 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     for member in [&ana, &ben] {
         member.never_heard("heard that somebody left, when eve, who is in another room, said so", left)?;
     }
-    if eve.count(|message| matches!(message, Message::Error)) == 0 {
-        cx.remark("leaving a room one is not in is ignored without an error");
-    }
+    let told = eve.count(Event::is_error) > 0;
+    cx.reaction("leaving a room one is not in", cx.file().declares.not_a_member, told, None);
     Ok(())
+}
+
+/// Whether two clients have met, one of whom joined when the other was there.
+async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, told: &[Member]) -> Result<bool, Stop> {
+    let listed = told.iter().any(|member| member.id == ana.id) && !cx.file().roster.of_server;
+    if listed || !cx.has(Feature::Broadcast) {
+        return Ok(listed);
+    }
+    let word = cx.word("strangers");
+    eve.say(&word);
+    // Somebody with eve tells when that is dealt with.
+    let answers = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+    if answers.is_none() && cx.has(Feature::Crowd) {
+        let mut gil = cx.join("gil", &eve.room).await?;
+        cx.settle(eve, &mut gil).await.map_err(Stop::into_setup)?;
+        cx.fence(eve, &mut [&mut gil]).await?;
+    }
+    ana.catch_up();
+    Ok(ana.count(|event| event.says(&word)) > 0)
 }
 
 async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
@@ -287,69 +443,153 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
         ("a space behind", format!("{room} ")),
         ("é as two code points", room.replace('\u{e9}', "e\u{301}")),
     ];
+    let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+    let mut strangers = Vec::new();
     for (how, other) in others {
-        let mut eve = cx.connect("eve").await?;
-        let peers = eve.join(&other, None).await?;
-        if !peers.is_empty() {
+        let mut eve = cx.connect_as("eve", &other, role.as_deref()).await?;
+        let told = eve.join(&other, None).await?;
+        if have_met(cx, &mut ana, &mut eve, &told).await? {
             return Err(Stop::fail(format!("a room id spelt otherwise ({how}) led eve into ana's room")));
         }
+        strangers.push(eve);
     }
-    let mut ben = cx.join("ben", &room).await?;
+    let ready = ana.count(|event| event.is(EventName::Ready));
+    if ready > 0 {
+        return Err(Stop::fail("ana is told that the other side is there, which is in a room spelt otherwise"));
+    }
+    let mut ben = cx.join_as("ben", &room, role.as_deref()).await?;
+    cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    let stranger = |message: &Message| matches!(message, Message::PeerJoined { peer, .. } if peer.id != ben.id);
+    let stranger = |event: &Event| strangers.iter().any(|eve| event.id.is_some() && event.is_joined(&eve.who()));
     ana.never_heard("heard of somebody who joined a room of another name", stranger)
 }
 
 async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
-    let bad = [
-        ("no roomId", r#"{"action":"join"}"#.to_owned()),
-        ("roomId null", r#"{"action":"join","roomId":null}"#.to_owned()),
-        ("an empty roomId", mesh::join("", None)),
-        ("a number as roomId", r#"{"action":"join","roomId":7}"#.to_owned()),
-        ("an object as roomId", r#"{"action":"join","roomId":{}}"#.to_owned()),
-        ("a list as roomId", r#"{"action":"join","roomId":["r"]}"#.to_owned()),
-        ("65 code points", mesh::join(&long(&cx.room(), 'x', 65), None)),
-    ];
-    let mut eve = cx.connect("eve").await?;
-    for (what, join) in bad {
+    let max = cx.file().room.code_points_max.expect("the case requires a limit");
+    let env = std::sync::Arc::clone(&cx.env);
+    let mut eve = cx.connect("eve", &cx.room()).await?;
+    let mut bad: Vec<(String, Option<String>)> = Vec::new();
+    for wrong in env.dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::IdLimits) {
+        let act = Act { room: &cx.room(), ..Act::default() };
+        let message = env.dialect.render_shape(&wrong.shape, &act, eve.values()).map_err(Stop::Setup)?;
+        bad.push((wrong.what.clone(), Some(message)));
+    }
+    bad.push((format!("{} code points", max + 1), None));
+    for (what, message) in bad {
+        let too_long = long(&cx.room(), 'x', max + 1);
+        if cx.file().join.by == JoinBy::Connecting {
+            // The URL has the room: there is only one thing to try.
+            if let Ok(mut eve) = cx.connect("eve", &too_long).await
+                && !eve.ended_soon().await
+            {
+                return Err(Stop::fail(format!("eve joined with {what}")));
+            }
+            continue;
+        }
         let (mark, room) = (eve.heard.len(), cx.room());
-        eve.order(Order::Text(join));
-        eve.send(mesh::join(&room, None));
-        let mine = |message: &Message| matches!(message, Message::Joined { room: Some(named), .. } if *named == room);
+        match message {
+            Some(message) => eve.send(message),
+            None => eve.act(Operation::Join, &Act { room: &too_long, ..Act::default() })?,
+        }
+        eve.act(Operation::Join, &Act { room: &room, ..Act::default() })?;
+        let mine =
+            |event: &Event| event.is(EventName::Joined) && event.room.as_ref().is_none_or(|named| *named == room);
         if let Err(stop) = eve.until("the answer to a good join after a bad one", mine).await {
             if eve.end.is_none() {
                 return Err(stop);
             }
             cx.remark(format!("a join with {what} closes the connection"));
-            eve = cx.connect("eve").await?;
+            eve = cx.connect("eve", &cx.room()).await?;
             continue;
         }
         let why = format!("joined with {what}");
-        eve.never_heard_since(mark, &why, |message| matches!(message, Message::Joined { .. }) && !mine(message))?;
+        eve.never_heard_since(mark, &why, |event| event.is(EventName::Joined) && !mine(event))?;
     }
     for fill in ['x', 'é', '😀'] {
-        let room = long(&cx.room(), fill, 64);
-        let mut ana = cx.connect("ana").await?;
-        let refused = |stop| match stop {
-            Stop::Fail { why, line } => {
-                Stop::Fail { why: format!("{why}: a room id of 64 code points ({fill})"), line }
-            }
-            setup => setup,
-        };
-        ana.join(&room, None).await.map_err(refused)?;
+        let room = long(&cx.room(), fill, max);
+        let refused = |stop: Stop| stop.reworded(|why| format!("{why}: a room id of {max} code points ({fill})"));
+        let mut ana = cx.join("ana", &room).await.map_err(as_failure).map_err(refused)?;
         // The last code point counts.
         let end = room.char_indices().next_back().map_or(0, |(end, _)| end);
-        let mut eve = cx.connect("eve").await?;
-        if !eve.join(&format!("{}y", &room[..end]), None).await.map_err(refused)?.is_empty() {
-            return Err(Stop::fail(format!("two room ids that differ in their 64th code point ({fill}) are one room")));
+        let other = format!("{}y", &room[..end]);
+        let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+        let mut eve = cx.connect_as("eve", &other, role.as_deref()).await?;
+        let told = eve.join(&other, None).await.map_err(refused)?;
+        if have_met(cx, &mut ana, &mut eve, &told).await? {
+            let which = format!("code point {max} ({fill})");
+            return Err(Stop::fail(format!("two room ids that differ in their {which} alone are one room")));
         }
-        let mut ben = cx.connect("ben").await?;
-        joins_and_sees(&mut ben, &room, roster(&[(&ana, None)])).await?;
+        let mut ben = cx.connect_as("ben", &room, role.as_deref()).await?;
+        joins_and_sees(cx, &mut ben, &room, roster(&[(&ana, None)]), &[]).await?;
+        cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
     }
     Ok(())
+}
+
+/// Here the join is the question.
+fn as_failure(stop: Stop) -> Stop {
+    match stop {
+        Stop::Setup(why) => Stop::fail(why),
+        other => other,
+    }
 }
 
 /// The room id, filled up to so many code points.
 fn long(room: &str, fill: char, code_points: usize) -> String {
     room.chars().chain(std::iter::repeat(fill)).take(code_points).collect()
+}
+
+async fn capacity_race(cx: &mut Cx) -> Result<(), Stop> {
+    let max = cx.file().room.members_max.expect("the case requires a limit");
+    let room = cx.room();
+    let mut peers = Vec::new();
+    for number in 0..max + 4 {
+        peers.push(cx.connect(&format!("p{number}"), &room).await?);
+    }
+    let joins = peers.iter_mut().map(|peer| peer.join(&room, None));
+    let joined = futures_util::future::join_all(joins).await.iter().filter(|joined| joined.is_ok()).count();
+    if joined == max {
+        return Ok(());
+    }
+    Err(Stop::fail(format!("{} asked at once for a room of {max}, and {joined} got in", max + 4)))
+}
+
+async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let [mut ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let word = cx.word("of-old");
+    ben.tell(&ana, &word);
+    ana.until("ben's signal", |event| event.says(&word)).await?;
+    let gone = [ana.id.clone(), ben.id.clone()];
+    ana.close().await;
+    ben.close().await;
+    // A server may need a moment to notice; nobody is left to tell us when it has.
+    let limit = Instant::now() + cx.env.patience;
+    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    loop {
+        let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+        let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
+        let told = cleo.join(&room, None).await;
+        let ghosts = match &told {
+            Ok(told) => told.iter().any(|member| gone.contains(&member.id) && !member.id.is_empty()),
+            Err(_) => true,
+        };
+        if !ghosts {
+            let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
+            let mut dora = cx.join_as("dora", &room, role.as_deref()).await?;
+            cx.settle(&mut cleo, &mut dora).await.map_err(Stop::into_setup)?;
+            cx.fence(&mut dora, &mut [&mut cleo]).await?;
+            return cleo.never_heard("heard what was said before the room was empty", |event| event.says(&word));
+        }
+        if Instant::now() > limit {
+            return Err(match told {
+                Ok(_) => Stop::fail("everybody has left, and cleo is told of members that are gone"),
+                Err(stop) => stop.reworded(|why| format!("everybody has left the room, and still: {why}")),
+            });
+        }
+        cleo.close().await;
+        sleep(pause).await;
+        pause *= 2;
+    }
 }

@@ -1,64 +1,131 @@
 //! What a client must not be able to do to others.
 
 use super::DELIVERY;
-use crate::case::Level::Declared;
+use crate::case::Level::{Declared, Should};
 use crate::case::{Case, Cx, Stop};
-use crate::dialect::mesh::{self, Message};
+use crate::client::{Peer, quoted};
+use crate::dialect::file::{Duplicate, JoinBy, RoomIn, Sender, WrongCase};
+use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/from-spoof",
         Declared,
         "The server says who sent a signal, whatever the sender writes there.",
-        |cx| Box::pin(from_spoof(cx)),
+        run!(from_spoof),
     )
-    .needs(DELIVERY),
-    &Case::new("sec/cross-room-send", Declared, "Nobody can signal into a room that it is not in.", |cx| {
-        Box::pin(cross_room_send(cx))
-    })
-    .needs(DELIVERY),
-    &Case::new("sec/cross-room-leak", Declared, "Nobody hears of what happens in a room that it is not in.", |cx| {
-        Box::pin(cross_room_leak(cx))
-    })
-    .needs(DELIVERY),
-    &Case::new("sec/foreign-leave", Declared, "Nobody can make somebody else leave.", |cx| Box::pin(foreign_leave(cx)))
-        .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::Sender]),
+    &Case::new(
+        "sec/cross-room-send",
+        Declared,
+        "Nobody can signal into a room that it is not in.",
+        run!(cross_room_send),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Rooms]),
+    &Case::new(
+        "sec/cross-room-leak",
+        Declared,
+        "Nobody hears of what happens in a room that it is not in.",
+        run!(cross_room_leak),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Rooms]),
+    &Case::new("sec/foreign-leave", Declared, "Nobody can make somebody else leave.", run!(foreign_leave))
+        .needs(DELIVERY)
+        .requires(&[Feature::Leave, Feature::LeaveNotice, Feature::Ids, Feature::Crowd, Feature::Moving]),
+    &Case::new(
+        "sec/id-takeover",
+        Declared,
+        "Nobody gets the id of somebody who is there, nor what is sent to it, unless the one who had it is told.",
+        run!(id_takeover),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::ChosenIds]),
+    &Case::new(
+        "sec/id-reuse",
+        Declared,
+        "An id is not given twice while somebody could still mean the first.",
+        run!(id_reuse),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::GivenIds]),
     &Case::new(
         "sec/post-leave-send",
         Declared,
         "Whoever has left can send nothing into the room and hears nothing of it.",
-        |cx| Box::pin(post_leave_send(cx)),
+        run!(post_leave_send),
     )
-    .needs(DELIVERY),
+    .needs(DELIVERY)
+    .requires(&[Feature::Leave, Feature::Rooms, Feature::Crowd]),
+    &Case::new("sec/auth", Declared, "Nobody is let in without what the server asks for.", run!(auth))
+        .requires(&[Feature::Auth]),
     &Case::new(
         "sec/proto-key",
         Declared,
-        "`__proto__` and its kin are ordinary names of rooms, and no actions or clients.",
-        |cx| Box::pin(proto_key(cx)),
+        "`__proto__` and its kin are ordinary names of rooms and users, and no types or clients.",
+        run!(proto_key),
     )
     .needs(DELIVERY)
+    .requires(&[Feature::Messages])
     .alone(),
 ];
 
+/// What sends the same as the cases of `msg` do, and must not be blamed for what those find.
+pub(super) const LATE: &[&Case] = &[&Case::new(
+    "sec/error-leak",
+    Should,
+    "An error does not show the inside of the server: no stack traces, no paths of files.",
+    run!(error_leak),
+)
+.needs(DELIVERY)
+.requires(&[Feature::Messages])
+.alone()];
+
 async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
-    let [eve, mut ben, mut cleo] = cx.members(&room, ["eve", "ben", "cleo"]).await?;
+    let [mut eve, mut cleo] = cx.members(&room, ["eve", "cleo"]).await?;
+    let victim = Id::of(&cx.word("ben"));
+    let mut names = cx.sender_names();
+    names.extend(["from", "clientId", "sender", "src"].map(str::to_owned));
+    names.sort();
+    names.dedup();
+    let extra: Vec<_> = names.iter().map(|name| (name.as_str(), victim.0.clone())).collect();
     let word = cx.word("from-ben");
-    let (id, quoted) = (mesh::quoted(&ben.id), mesh::quoted(&word));
-    for to in [None, Some(cleo.id.clone())] {
-        let to = to.map(|to| format!(r#""to":{},"#, mesh::quoted(&to))).unwrap_or_default();
-        eve.send(format!(
-            r#"{{"action":"signal","roomId":{},{to}"from":{id},"clientId":{id},"sender":{id},"type":"offer","data":{quoted}}}"#,
-            mesh::quoted(&room)
-        ));
-        let heard = cleo.until("eve's signal", |message| message.says(&word)).await?;
-        if !matches!(&heard.message, Message::Signal { from: Some(from), .. } if *from == eve.id) {
-            let why = format!("cleo hears a signal of eve ({}) as from somebody else", eve.id);
-            return Err(Stop::at(why, heard.line));
-        }
+    let mut ways = vec![Some(cleo.id.clone())];
+    if cx.has(Feature::Broadcast) {
+        ways.insert(0, None);
     }
-    // Ben is no less a member for it.
-    cx.fence(&mut ben, &mut [&mut cleo]).await
+    for to in ways.into_iter().filter(|to| to.as_ref().is_none_or(|to| !to.is_empty())) {
+        let to = to.filter(|_| cx.has(Feature::Targeted));
+        let data = quoted(&word);
+        let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
+        eve.send(eve.signal_with(eve.plain_kind(), &act)?);
+    }
+    let passes = cx.fence(&mut eve, &mut [&mut cleo]).await;
+    if passes.is_err() && eve.end.is_some() {
+        cx.acceptable("who claims to be somebody else is disconnected");
+        return Ok(());
+    }
+    passes?;
+    let mut heard = cleo.heard.iter().filter(|heard| heard.event.says(&word)).peekable();
+    if heard.peek().is_none() {
+        cx.acceptable("a signal that claims to be of somebody else is refused");
+        return Ok(());
+    }
+    for heard in heard {
+        if heard.event.from.as_ref() == Some(&eve.id) {
+            continue;
+        }
+        if cx.file().signals.sender == Sender::Claimed {
+            cx.quality("the receiver is told whatever the sender writes: anybody can speak as anybody");
+            return Ok(());
+        }
+        let why = format!("cleo hears a signal of eve ({}) as from somebody else", eve.id);
+        return Err(Stop::at(why, heard.line));
+    }
+    Ok(())
 }
 
 async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
@@ -66,23 +133,36 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
     let word = cx.word("intruder");
-    let quoted = mesh::quoted(&word);
-    eve.send(mesh::signal(&room, "offer", &quoted, None));
-    eve.send(mesh::signal(&room, "offer", &quoted, Some(&ana.id)));
-    eve.send(mesh::signal(&elsewhere, "offer", &quoted, Some(&ana.id)));
-    let mut loner = cx.connect("loner").await?;
-    loner.send(mesh::signal(&room, "offer", &quoted, None));
-    loner.send(mesh::signal(&room, "offer", &quoted, Some(&ana.id)));
-    loner.moves_to(&cx.room()).await?;
+    let data = quoted(&word);
+    let in_message = cx.file().room.r#in == RoomIn::Message;
+    let ids = cx.has(Feature::Targeted) && !ana.id.is_empty();
+    let intrude = |peer: &Peer, own: &str| -> Result<(), Stop> {
+        let kind = peer.plain_kind();
+        if in_message && cx.has(Feature::Broadcast) {
+            peer.send(peer.signal_message(kind, &data, None, &room)?);
+        }
+        if ids {
+            peer.send(peer.signal_message(kind, &data, Some(&ana.id), &room)?);
+            peer.send(peer.signal_message(kind, &data, Some(&ana.id), own)?);
+        }
+        Ok(())
+    };
+    intrude(&eve, &elsewhere)?;
+    if cx.has(Feature::Moving) {
+        let mut loner = cx.connect("loner", &room).await?;
+        intrude(&loner, &room)?;
+        loner.moves_to(&cx.room()).await?;
+    }
     cx.fence(&mut eve, &mut [&mut fred]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("heard a signal from outside of the room", |message| message.says(&word))?;
+        member.never_heard("heard a signal from outside of the room", |event| event.says(&word))?;
     }
-    fred.never_heard("heard eve's signal, which was for another room", |message| message.says(&word))?;
-    if eve.count(|message| matches!(message, Message::Error)) == 0 {
-        cx.remark("a signal into a room one is not in is dropped without an error");
+    fred.never_heard("heard eve's signal, which was for another room", |event| event.says(&word))?;
+    let told = eve.count(Event::is_error) > 0;
+    if in_message || ids {
+        cx.reaction("a signal into a room one is not in", cx.file().declares.not_a_member, told, None);
     }
     Ok(())
 }
@@ -90,23 +170,38 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
 async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     let (room, elsewhere) = (cx.room(), cx.room());
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
-    let mut loner = cx.connect("loner").await?;
-    let [mut ana, mut ben, cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
+    let mut strangers = Vec::new();
+    if cx.has(Feature::Moving) {
+        strangers.push(cx.connect("loner", &room).await?);
+    }
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let (all, one) = (cx.word("for-all"), cx.word("for-ben"));
-    ana.say(&all);
+    if cx.has(Feature::Broadcast) {
+        ana.say(&all);
+    }
     ana.tell(&ben, &one);
-    let gone = cleo.id.clone();
-    cleo.leave();
-    ana.until("that cleo left", |message| message.is_left(&gone)).await?;
+    let mut ids = vec![ana.id.clone(), ben.id.clone()];
+    if cx.has(Feature::Crowd) && cx.has(Feature::LeaveNotice) {
+        let cleo = cx.join("cleo", &room).await?;
+        let gone = cleo.who();
+        ids.push(gone.id.clone());
+        cleo.close().await;
+        ana.until("that cleo left", |event| event.is_left(&gone)).await?;
+    }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut eve, &mut [&mut fred]).await?;
     cx.fence(&mut fred, &mut [&mut eve]).await?;
-    loner.join(&cx.room(), None).await?;
-    let ids = [&ana.id, &ben.id, &gone];
-    for stranger in [&eve, &fred, &loner] {
-        let signal = |message: &Message| message.says(&all) || message.says(&one);
+    for loner in &mut strangers {
+        loner.moves_to(&cx.room()).await?;
+    }
+    strangers.extend([eve, fred]);
+    for stranger in &strangers {
+        let signal = |event: &Event| event.says(&all) || event.says(&one);
         stranger.never_heard("heard a signal of a room that it is not in", signal)?;
-        let notice = |message: &Message| ids.iter().any(|id| message.is_joined(id) || message.is_left(id));
+        let notice = |event: &Event| {
+            let told = event.is(EventName::MemberJoined) || event.is(EventName::MemberLeft);
+            told && event.id.as_ref().is_some_and(|id| ids.contains(id))
+        };
         stranger.never_heard("heard who joins or leaves a room that it is not in", notice)?;
     }
     Ok(())
@@ -117,76 +212,249 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let mut eve = cx.join("eve", &cx.room()).await?;
     let mut mole = cx.join("mole", &room).await?;
-    let id = mesh::quoted(&ana.id);
-    let leave = |who: &str| {
-        let room = mesh::quoted(&room);
-        format!(r#"{{"action":"leave","roomId":{room},{who}:{id}}}"#)
+    let mut fields = cx.sender_names();
+    fields.extend(["clientId", "from", "peerId", "id"].map(str::to_owned));
+    let leave = |peer: &Peer| -> Result<(), Stop> {
+        for field in &fields {
+            let extra = [(field.as_str(), ana.id.0.clone())];
+            peer.act(Operation::Leave, &Act { room: &room, extra: &extra, ..Act::default() })?;
+        }
+        Ok(())
     };
-    let fields = [r#""clientId""#, r#""from""#, r#""peerId""#];
-    for field in fields {
-        eve.send(leave(field));
-    }
+    leave(&eve)?;
     eve.moves_to(&cx.room()).await?;
-    for field in fields {
-        mole.send(leave(field));
-    }
+    leave(&mole)?;
     // To the mole that was its own leave.
     mole.moves_to(&cx.room()).await?;
     let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
     ben.catch_up();
-    let gone = ana.id.clone();
-    ana.never_heard("heard that she left herself, when somebody else said so", |message| message.is_left(&gone))?;
-    ben.never_heard("heard that ana left, when somebody else said so", |message| message.is_left(&gone))?;
+    let gone = ana.who();
+    ana.never_heard("heard that she left herself, when somebody else said so", |event| event.is_left(&gone))?;
+    ben.never_heard("heard that ana left, when somebody else said so", |event| event.is_left(&gone))?;
     hears?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
-    ben.never_heard("heard that ana left, when somebody else said so", |message| message.is_left(&gone))
+    ben.never_heard("heard that ana left, when somebody else said so", |event| event.is_left(&gone))
+}
+
+async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let mut values = ana.values().clone();
+    values.insert("token".to_owned(), quoted(&cx.word("another-token")));
+    let mut eve = Peer::connect_with(&cx.env, &cx.log, "eve", &room, None, values).await;
+    if let Ok(eve) = &mut eve {
+        // Whether she is refused, or lets the first one go, shows in who hears what is sent to the id.
+        let joined = eve.join(&room, None).await.is_ok();
+        let fence = cx.fence(&mut ben, &mut [&mut ana]).await;
+        eve.catch_up();
+        let takes_over = cx.file().declares.duplicate_id == Duplicate::TakesOver;
+        match fence {
+            Err(stop) if !takes_over && ana.end.is_none() => {
+                return Err(stop.reworded(|why| format!("eve asked for ana's id, and from then on {why}")));
+            }
+            Err(_) if !takes_over => return Err(ana.stop("eve asked for ana's id, and ana was closed".to_owned())),
+            Err(_) if ana.end.is_none() && ana.count(Event::is_error) == 0 => {
+                return Err(Stop::fail("eve took ana's id over, and ana was neither told nor closed"));
+            }
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
+        eve.never_heard("asked for ana's id and hears what is sent to her", |event| {
+            event.data.as_ref().is_some_and(|data| data.contains("sentinel-"))
+        })?;
+        if joined && eve.end.is_none() && !takes_over {
+            return Err(Stop::fail("eve asked for ana's id and was let in with it"));
+        }
+    }
+    if !cx.uses_token() {
+        return Ok(());
+    }
+    // With the very same token it may be ana herself, who comes back: then her old connection must end or be told.
+    let again = Peer::connect_with(&cx.env, &cx.log, "ana again", &room, None, ana.values().clone()).await;
+    let Ok(mut again) = again else { return Ok(()) };
+    let word = cx.word("for-ana");
+    let mark = ana.heard.len();
+    let hears = async {
+        loop {
+            ben.tell(&ana, &word);
+            tokio::time::sleep(cx.env.round_trip.max(std::time::Duration::from_millis(5))).await;
+            again.catch_up();
+            if again.count(|event| event.says(&word)) > 0 || again.end.is_some() {
+                return;
+            }
+        }
+    };
+    let came = tokio::time::timeout(cx.env.patience / 2, hears).await.is_ok();
+    ana.catch_up();
+    if came && again.end.is_none() && ana.end.is_none() && ana.heard.len() == mark {
+        return Err(Stop::fail(
+            "somebody with ana's token takes her id over silently: her connection stays open, and nothing tells her that she hears nothing any more",
+        ));
+    }
+    Ok(())
+}
+
+async fn id_reuse(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let mut ids: Vec<Id> = Vec::new();
+    for number in 0..24 {
+        let peer = cx.join(&format!("p{number}"), &room).await?;
+        if ids.contains(&peer.id) {
+            return Err(Stop::fail(format!("the id {} was given again, moments after its holder left", peer.id)));
+        }
+        ids.push(peer.id.clone());
+        peer.close().await;
+    }
+    Ok(())
 }
 
 async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben, mut eve] = cx.members(&room, ["ana", "ben", "eve"]).await?;
-    let gone = eve.id.clone();
+    let gone = eve.who();
     eve.leave();
-    ana.until("that eve left", |message| message.is_left(&gone)).await?;
+    if cx.has(Feature::LeaveNotice) {
+        ana.until("that eve left", |event| event.is_left(&gone)).await?;
+    } else if eve.act(Operation::Ping, &Act::default()).is_ok() {
+        eve.until("a pong", |event| event.is(EventName::Pong)).await?;
+    }
     let (hers, ours) = (cx.word("after-leave"), cx.word("without-eve"));
-    eve.say(&hers);
-    eve.tell(&ana, &hers);
-    ana.say(&ours);
-    ana.tell(&eve, &ours);
+    if cx.has(Feature::Broadcast) {
+        eve.say(&hers);
+        ana.say(&ours);
+    }
+    if cx.has(Feature::Targeted) {
+        eve.tell(&ana, &hers);
+        ana.tell(&eve, &ours);
+    }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
-    eve.moves_to(&cx.room()).await?;
+    if cx.has(Feature::Moving) {
+        eve.moves_to(&cx.room()).await?;
+    } else if eve.act(Operation::Ping, &Act::default()).is_ok() {
+        eve.until("a pong", |event| event.is(EventName::Pong)).await?;
+    }
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("heard a signal of eve, who has left", |message| message.says(&hers))?;
+        member.never_heard("heard a signal of eve, who has left", |event| event.says(&hers))?;
     }
-    eve.never_heard("heard a signal of the room that she has left", |message| message.says(&ours))
+    eve.never_heard("heard a signal of the room that she has left", |event| event.says(&ours))
 }
 
+async fn auth(cx: &mut Cx) -> Result<(), Stop> {
+    let env = cx.without_credentials();
+    let room = cx.room();
+    let Ok(mut eve) = Peer::connect(&env, &cx.log, "eve", &room, None).await else { return Ok(()) };
+    match eve.join(&room, None).await {
+        Err(_) => Ok(()),
+        Ok(_) => Err(Stop::fail("eve, who shows no credentials, is let in")),
+    }
+}
+
+const NAMES: [&str; 5] = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"];
+
 async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
-    let names = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"];
-    for room in names {
-        // Not a fresh room: others may be there, and do no harm.
-        let mut ana = cx.connect("ana").await?;
-        ana.join(room, Some(room)).await?;
-        let mut ben = cx.connect("ben").await?;
-        let peers = ben.join(room, None).await?;
-        if !peers.iter().any(|peer| peer.id == ana.id && peer.name.as_deref() == Some(room)) {
-            return Err(Stop::fail(format!("ana is in the room {room} under the same name, and ben is not told so")));
+    if cx.has(Feature::Rooms) {
+        for room in NAMES {
+            // Not a fresh room: others may be there, and do no harm.
+            let named = cx.names().then_some(room);
+            let roles = cx.file().roles.as_ref().map(|roles| (roles.offers.clone(), roles.answers.clone()));
+            let (offers, answers) = roles.unzip();
+            let mut ana = cx.connect_as("ana", room, offers.as_deref()).await?;
+            ana.join(room, named).await?;
+            let mut ben = cx.connect_as("ben", room, answers.as_deref()).await?;
+            let peers = ben.join(room, None).await?;
+            let seen =
+                |id: &Id| peers.iter().any(|peer| peer.id == *id && (named.is_none() || peer.name.as_deref() == named));
+            if cx.has(Feature::Roster) && !seen(&ana.id) {
+                return Err(Stop::fail(format!(
+                    "ana is in the room {room} under the same name, and ben is not told so"
+                )));
+            }
+            cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+            cx.fence(&mut ana, &mut [&mut ben]).await?;
+            cx.fence(&mut ben, &mut [&mut ana]).await?;
         }
-        cx.fence(&mut ana, &mut [&mut ben]).await?;
-        cx.fence(&mut ben, &mut [&mut ana]).await?;
+    }
+    if cx.has(Feature::ChosenIds) {
+        for name in NAMES {
+            let ana = cx.join("ana", &cx.room()).await?;
+            let mut values = ana.values().clone();
+            values.insert("self".to_owned(), quoted(name));
+            let odd = Peer::connect_with(&cx.env, &cx.log, name, &ana.room, None, values).await;
+            let Ok(mut odd) = odd else { continue };
+            match odd.join(&ana.room, None).await {
+                Ok(_) => {}
+                Err(_) => cx.remark(format!("nobody can be called {name}")),
+            }
+        }
     }
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let word = cx.word("to-proto");
-    for name in names {
-        let quoted = mesh::quoted(name);
-        ana.send(format!(r#"{{"action":{quoted},"roomId":{}}}"#, mesh::quoted(&room)));
-        ana.send(mesh::signal(&room, "offer", &mesh::quoted(&word), Some(name)));
-        ana.send(format!(r#"{{"__proto__":{{"action":"leave"}},"{name}":{quoted}}}"#));
+    let data = quoted(&word);
+    for name in NAMES {
+        let extra = [("__proto__", r#"{"action":"leave","type":"leave"}"#.to_owned())];
+        if cx.has(Feature::Targeted) {
+            ana.tell_id(&Id::of(name), &word);
+        }
+        let to = cx.has(Feature::Targeted).then(|| Id::of(name));
+        let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
+        if to.is_some() {
+            ana.send(ana.signal_with(ana.plain_kind(), &act)?);
+        }
+        if cx.file().join.by == JoinBy::Message && cx.has(Feature::WebSocket) {
+            ana.send(format!(r#"{{"action":{0},"type":{0}}}"#, quoted(name)));
+        }
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.never_heard("heard a signal to a client that is not there", |message| message.says(&word))?;
-    ben.never_heard("heard that ana left, who is there", |message| message.is_left(&ana.id))
+    if cx.file().signals.addressing != crate::dialect::file::Addressing::FilteredByReceiver {
+        ben.never_heard("heard a signal to a client that is not there", |event| event.says(&word))?;
+    }
+    let gone = ana.who();
+    ben.never_heard("heard that ana left, who is there", |event| event.is_left(&gone))
+}
+
+async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let mut eve = cx.join("eve", &room).await?;
+    let dialect = std::sync::Arc::clone(&cx.env.dialect);
+    let mut bad = vec!["{".to_owned(), "null".to_owned(), "[[[[".to_owned()];
+    for wrong in dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::WrongType) {
+        let act =
+            Act { room: &room, data: Some("1"), to: Some(&eve.id), kind: Some(eve.plain_kind()), ..Act::default() };
+        bad.extend(dialect.render_shape(&wrong.shape, &act, eve.values()));
+    }
+    for message in bad {
+        if eve.end.is_some() {
+            eve = cx.join("eve", &room).await?;
+        }
+        eve.send(message);
+        eve.order(crate::framing::Order::Ping(b"error-leak"));
+        // Whatever it is answered with comes before the pong, or soon after, when the next is asked.
+        if eve.is_framed_by_us() {
+            let _ = eve.until_pong(b"error-leak").await;
+        }
+    }
+    let tells = [
+        "node_modules",
+        "    at ",
+        ".js:",
+        ".py\", line",
+        "Traceback (most recent",
+        "panicked at",
+        ".rs:",
+        ".go:",
+        "goroutine ",
+    ];
+    for heard in &eve.heard {
+        if let Some(tell) = tells.into_iter().find(|tell| heard.text.contains(tell)) {
+            let tell = tell.trim();
+            return Err(Stop::at(
+                format!("eve is sent an error that shows the inside of the server (`{tell}`)"),
+                heard.line,
+            ));
+        }
+    }
+    Ok(())
 }

@@ -1,51 +1,251 @@
-//! The protocols that the suite speaks. Each is code for now: what to send, and what arrives, read tolerantly.
+//! The protocols that the suite speaks. Each is data: a TOML file that says what to send, what arrives, and what the server
+//! is declared to do.
 
-use std::fmt;
-use std::str::FromStr;
+mod compile;
+mod error;
+pub(crate) mod event;
+pub(crate) mod explain;
+pub(crate) mod feature;
+pub(crate) mod file;
+pub(crate) mod shape;
+mod shipped;
+mod url;
+mod wrong;
 
-use crate::case::Case;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-pub(crate) mod mesh;
+use serde_json::value::RawValue;
 
-/// A protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// N peers a room, everyone to everyone.
-    Mesh,
+pub use error::{DialectError, Problem};
+pub(crate) use event::{Act, Event, Id, Member, What};
+pub(crate) use feature::Feature;
+pub(crate) use file::{EventName, Kind, Operation};
+use file::{File, KindNames};
+use shape::{Mismatch, Shape, Values, plain};
+pub use shipped::shipped;
+use url::Url;
+
+/// A protocol of signaling.
+#[derive(Debug)]
+pub struct Dialect {
+    pub(crate) file: File,
+    url: Option<Url>,
+    post: Option<Url>,
+    send: BTreeMap<Operation, Shape>,
+    patterns: Vec<Pattern>,
+    pub(crate) wrong: Vec<wrong::WrongMessage>,
+    /// Where an adapter's command is relative to.
+    pub(crate) folder: PathBuf,
 }
 
-/// A name that is no dialect's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownDialect(String);
+/// What arrives, and what it means.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) event: EventName,
+    pub(crate) shape: Shape,
+    kind: Option<Kind>,
+    role: Option<String>,
+    accepted: Option<bool>,
+    /// Line in the file.
+    pub(crate) line: usize,
+}
 
 impl Dialect {
-    /// The name it is called by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mesh => "mesh",
+    /// Loads a dialect: a shipped one by its name, such as `mesh`, or a file by its path, which contains a `/` or ends in
+    /// `.toml`.
+    ///
+    /// # Errors
+    /// All problems of the file, each with its line and what would be right; or the nearest name.
+    pub fn load(name_or_path: &str) -> Result<Self, DialectError> {
+        shipped::load(name_or_path)
+    }
+
+    /// Reads the text of a dialect file. `path_for_messages` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(path_for_messages: &str, text: &str) -> Result<Self, DialectError> {
+        compile::compile(path_for_messages, text)
+    }
+
+    /// The name that reports call it by.
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// What it is, in one sentence.
+    pub fn about(&self) -> &str {
+        &self.file.about
+    }
+
+    /// A server's URL, for examples.
+    pub fn example(&self) -> &str {
+        &self.file.example
+    }
+
+    /// The JSON Schema of dialect files.
+    pub fn schema() -> String {
+        let schema = schemars::schema_for!(File);
+        serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+    }
+
+    /// The operation that sends a signal of this kind, if the dialect has one.
+    pub(crate) fn signal_operation(&self, kind: Kind) -> Option<Operation> {
+        let own = kind.operation();
+        if self.send.contains_key(&own) {
+            return Some(own);
+        }
+        let named = self.file.kinds.as_ref().is_none_or(|kinds| kinds.contains_key(&kind));
+        (named && self.send.contains_key(&Operation::Signal)).then_some(Operation::Signal)
+    }
+
+    /// The shape of what an operation sends.
+    pub(crate) fn shape(&self, operation: Operation) -> Option<&Shape> {
+        self.send.get(&operation)
+    }
+
+    /// The patterns, in order.
+    pub(crate) fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    pub(crate) fn hears(&self, event: EventName) -> bool {
+        self.patterns.iter().any(|pattern| pattern.event == event)
+    }
+
+    fn kind_name(&self, kind: Kind) -> Option<&str> {
+        match self.file.kinds.as_ref()?.get(&kind)? {
+            KindNames::Both(name) | KindNames::Each { kind: name, .. } => Some(name),
         }
     }
 
-    /// Every case that can be asked of it, in the order of the catalogue.
-    pub fn cases(self) -> &'static [&'static Case] {
-        match self {
-            Self::Mesh => crate::cases::mesh(),
+    fn field_name(&self, kind: Kind) -> Option<&str> {
+        match self.file.kinds.as_ref()?.get(&kind)? {
+            KindNames::Both(name) | KindNames::Each { field: name, .. } => Some(name),
+        }
+    }
+
+    /// The kind of this name.
+    fn kind(&self, name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| self.kind_name(*kind) == Some(name))
+    }
+
+    /// The message that does something. `me` holds what does not change from message to message.
+    ///
+    /// # Errors
+    /// What the dialect lacks for it, in words.
+    pub(crate) fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, String> {
+        let shape = self.send.get(&operation).ok_or_else(|| format!("the dialect has no `{}`", operation.name()))?;
+        self.render_shape(shape, act, me)
+    }
+
+    pub(crate) fn render_shape(&self, shape: &Shape, act: &Act<'_>, me: &Values) -> Result<String, String> {
+        let mut values = me.clone();
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut set = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                values.insert(name.to_owned(), value);
+            }
+        };
+        set("room", Some(quoted(act.room)));
+        set("to", act.to.map(|id| id.0.clone()));
+        set("data", act.data.map(str::to_owned));
+        set("name", act.name.map(quoted));
+        set("role", act.role.map(quoted));
+        set("media", act.media.map(|(media, _)| quoted(media)));
+        set("enabled", act.media.map(|(_, enabled)| enabled.to_string()));
+        let kind = act.kind;
+        set("kind", kind.and_then(|kind| self.kind_name(kind)).map(quoted));
+        set("field", kind.and_then(|kind| self.field_name(kind)).map(quoted));
+        shape.render(&values, act.extra).map_err(|variable| format!("nothing is known for `${variable}`"))
+    }
+
+    /// Where a client connects to.
+    pub(crate) fn url(&self, base: &str, values: &Values) -> String {
+        self.url.as_ref().map_or_else(|| base.to_owned(), |url| url.render(base, values))
+    }
+
+    /// Where a client posts to.
+    pub(crate) fn post_url(&self, base: &str, values: &Values) -> Option<String> {
+        self.post.as_ref().map(|url| url.render(base, values))
+    }
+
+    /// Whether a variable stands in the URL.
+    pub(crate) fn url_has(&self, variable: &str) -> bool {
+        self.url.as_ref().is_some_and(|url| url.has(variable))
+    }
+
+    /// How long a case may wait for the end of a silent client.
+    pub(crate) fn lifetime(&self) -> Duration {
+        let dead = self.file.heartbeat.as_ref().and_then(|beat| beat.dead_after_s).unwrap_or_default();
+        Duration::from_secs(u64::from(dead)) * 2
+    }
+
+    /// What a message means.
+    pub(crate) fn read(&self, text: &str) -> Event {
+        let Ok(message) = serde_json::from_str::<&RawValue>(text) else { return Event::default() };
+        let mut broken = None;
+        for pattern in &self.patterns {
+            match pattern.shape.read(message, &|name, value| self.fits(name, value)) {
+                Ok(captures) => return self.event(pattern, captures),
+                Err(Mismatch::Lacks(what)) => broken = broken.or(Some((pattern.event, what))),
+                Err(Mismatch::Other) => {}
+            }
+        }
+        let what = broken.map_or(What::Other, |(event, what)| What::Broken(event, what));
+        Event { what, ..Event::default() }
+    }
+
+    /// Whether a variable can hold a value.
+    fn fits(&self, name: &str, value: &RawValue) -> Result<(), Mismatch> {
+        let json = value.get();
+        let text = || serde_json::from_str::<String>(json).ok().filter(|text| !text.is_empty());
+        let lacks = |right: &str| Mismatch::Lacks(right.to_owned());
+        match name {
+            "kind" => text().and_then(|text| self.kind(&text)).map(drop).ok_or(Mismatch::Other),
+            "id" | "from" | "to" | "session" if text().is_none() && serde_json::from_str::<f64>(json).is_err() => {
+                Err(lacks("an id"))
+            }
+            "room" | "role" | "media" if text().is_none() => Err(lacks("a string")),
+            "accepted" | "enabled" if serde_json::from_str::<bool>(json).is_err() => Err(lacks("true or false")),
+            _ => Ok(()),
+        }
+    }
+
+    fn event(&self, pattern: &Pattern, captures: shape::Captures) -> Event {
+        let text = |values: &Values, name: &str| values.get(name).map(|json| plain(json));
+        let id = |values: &Values, name: &str| {
+            let value: serde_json::Value = serde_json::from_str(values.get(name)?).ok()?;
+            Some(Id(value.to_string()))
+        };
+        let values = &captures.values;
+        let kind = text(values, "kind").and_then(|name| self.kind(&name));
+        let flag = |name: &str| values.get(name).and_then(|json| json.parse().ok());
+        let members = captures.members.as_ref().map(|members| {
+            let member = |values: &Values| {
+                let name = values.get("name").filter(|name| *name != "null").map(|name| plain(name));
+                Some(Member { id: id(values, "id")?, name })
+            };
+            members.iter().filter_map(member).collect()
+        });
+        Event {
+            what: What::Is(pattern.event),
+            room: text(values, "room"),
+            id: id(values, "id"),
+            name: text(values, "name"),
+            role: text(values, "role").or_else(|| pattern.role.clone()),
+            from: id(values, "from"),
+            to: id(values, "to"),
+            kind: kind.or(pattern.kind),
+            data: values.get("data").cloned(),
+            members,
+            accepted: flag("accepted").or(pattern.accepted),
+            reason: text(values, "reason"),
+            session: values.get("session").cloned(),
+            media: text(values, "media"),
+            enabled: flag("enabled"),
         }
     }
 }
-
-impl FromStr for Dialect {
-    type Err = UnknownDialect;
-
-    fn from_str(name: &str) -> Result<Self, UnknownDialect> {
-        if name == "mesh" { Ok(Self::Mesh) } else { Err(UnknownDialect(name.to_owned())) }
-    }
-}
-
-impl fmt::Display for UnknownDialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no dialect `{}` yet, only `mesh`", self.0)
-    }
-}
-
-impl std::error::Error for UnknownDialect {}

@@ -85,7 +85,12 @@ async fn fails_at_once(serve: Serve, says: &str) {
     for case in &report.cases {
         match &case.verdict {
             Verdict::Fail { why, .. } if case.case.slug == "room/join-ack" => assert!(why.contains(says), "{why}"),
-            verdict => assert!(matches!(verdict, Verdict::NotTested { .. }), "{:?}: {verdict:?}", case.case),
+            // Handshakes it can do.
+            _ if case.case.slug.starts_with("ws/") && case.case.needs.is_empty() => {}
+            verdict => {
+                let not_asked = matches!(verdict, Verdict::NotTested { .. } | Verdict::Unsupported { .. });
+                assert!(not_asked, "{:?}: {verdict:?}", case.case);
+            }
         }
     }
 }
@@ -148,8 +153,7 @@ fn urls() {
     assert_eq!((target.host(), target.port()), ("example.org", 80));
     for (url, says) in [
         ("127.0.0.1:8787", "ws://HOST:PORT/PATH"),
-        ("http://127.0.0.1:8787", "has the scheme `http`"),
-        ("wss://example.org", "asks for TLS"),
+        ("ftp://127.0.0.1:8787", "has the scheme `ftp`"),
         ("ws://127.0.0.1:0", "the port 0"),
         ("ws://a b", "ws://HOST:PORT/PATH"),
         ("", "ws://HOST:PORT/PATH"),

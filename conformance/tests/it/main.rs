@@ -1,6 +1,7 @@
 //! The suite against the reference server, against servers with one defect each, and against what is no server at all.
 
 mod broken;
+mod files;
 mod hopeless;
 mod mini;
 mod reference;
@@ -8,16 +9,28 @@ mod reference;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use conformance::dial::Tokio;
-use conformance::{Dialect, Options, Report, Target, Unreachable};
+use std::sync::Arc;
 
-/// Asks the cases that match, all for none.
+use conformance::dial::Tokio;
+use conformance::{Dialect, Options, Report, Selection, Target, Unreachable};
+
+/// A shipped dialect.
+fn dialect(name: &str) -> Arc<Dialect> {
+    Arc::new(Dialect::load(name).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Asks a mesh server the cases that match, all for none.
 async fn ask(address: SocketAddr, cases: &[&str]) -> Result<Report, Unreachable> {
-    let target: Target = format!("ws://{address}/").parse().expect("a good URL");
-    let patterns: Vec<_> = cases.iter().map(|case| (*case).to_owned()).collect();
-    let cases = conformance::select(Dialect::Mesh, &patterns).expect("there are such cases");
-    let options = Options { deadline: Duration::from_secs(60), ..Options::default() };
-    conformance::run(Tokio, &target, Dialect::Mesh, &cases, &options).await
+    ask_as(&dialect("mesh"), &format!("ws://{address}/"), cases).await
+}
+
+/// Asks a server of any dialect.
+async fn ask_as(dialect: &Arc<Dialect>, url: &str, cases: &[&str]) -> Result<Report, Unreachable> {
+    let target: Target = url.parse().expect("a good URL");
+    let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
+    let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
+    let options = Options { deadline: Duration::from_secs(100), ..Options::default() };
+    conformance::run(Tokio, &target, dialect, &cases, &options).await
 }
 
 /// The report as a person without colours sees it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_tungstenite::accept_async_with_config;
@@ -99,6 +100,7 @@ struct Session {
 async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
     let limit = if behaviour.defect == Some(Defect::NoLimit) { None } else { Some(300_000) };
     let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+    let Some(stream) = spoken(stream).await else { return };
     let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
     let (out, mut outbox) = unbounded_channel();
     let id = {
@@ -154,6 +156,19 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
             session.tell_of_last_leave();
         }
     }
+}
+
+/// Answers a handshake of another version, which the WebSocket library would only hang up on.
+async fn spoken(mut stream: TcpStream) -> Option<TcpStream> {
+    let mut head = [0; 2048];
+    let read = stream.peek(&mut head).await.ok()?;
+    if !String::from_utf8_lossy(&head[..read]).contains("Sec-WebSocket-Version: 99") {
+        return Some(stream);
+    }
+    let _ = stream.read(&mut head).await;
+    let answer = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n";
+    let _ = stream.write_all(answer).await;
+    None
 }
 
 impl Session {

@@ -2,7 +2,6 @@
 //! answers pings and notes all that arrives at the moment it arrives.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,73 +10,49 @@ use bytes::{Buf, Bytes};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::timeout;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::socketio::Told;
+use super::stream::{self, io_words};
+use super::{BYTES_MAX, Beat, Codec, End, MESSAGES_MAX, News, Order};
 use crate::dial::{DynDial, Stream};
 use crate::target::Target;
 use crate::transcript::{Log, What};
 
-/// More than any correct server sends a client in a case.
-const MESSAGES_MAX: usize = 20_000;
-/// The same in bytes.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// What a connection is told to do.
-#[derive(Clone, Debug)]
-pub(crate) enum Order {
-    Text(String),
-    Binary(Bytes),
-    Ping(&'static [u8]),
-    Close(u16),
-    /// Bytes past the WebSocket layer, with the words for them.
-    Raw(Bytes, &'static str),
-}
-
-/// What a connection tells, with the line of the log that shows it.
-#[derive(Debug)]
-pub(crate) enum News {
-    Text(String),
-    Binary,
-    Pong(Bytes),
-    /// It is over; nothing follows.
-    End(End),
-}
-
-/// How a connection came to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// A close frame came, perhaps with a code, and then the end of TCP.
-    Closed(Option<u16>),
-    /// TCP ended or broke without one.
-    Lost,
-    /// The server broke the framing rules.
-    Broken(String),
-    /// More came than we want to keep.
-    Flood,
+/// What is asked for.
+pub(crate) struct Request<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) subprotocol: Option<&'a str>,
 }
 
 /// Opens a WebSocket.
 ///
 /// # Errors
-/// What went wrong, in words that fit behind "tried to: ".
+/// What was tried and what came of it, in words.
 pub(crate) async fn open(
     dial: &dyn DynDial,
     target: &Target,
+    request: Request<'_>,
     patience: Duration,
 ) -> Result<WebSocketStream<Box<dyn Stream>>, String> {
-    let (host, port) = (target.host(), target.port());
-    let stream = match timeout(patience, dial.dial_boxed(host, port)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("TCP to {host} port {port}: {}", io_words(&error))),
-        Err(_) => return Err(format!("TCP to {host} port {port}: no answer within {} s", patience.as_secs())),
-    };
-    let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
-    let handshake = client_async_with_config(target.url(), stream, Some(config));
-    let upgrade = "TCP is accepted; to the WebSocket upgrade the server";
+    let stream = stream::open(dial, target, patience).await?;
+    let config = WebSocketConfig::default().read_buffer_size(8 * 1024).max_message_size(Some(BYTES_MAX));
+    let url = target.websocket_url(request.url);
+    let uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
+    let mut builder = ClientRequestBuilder::new(uri);
+    for (name, value) in target.headers() {
+        builder = builder.with_header(name, value);
+    }
+    if let Some(subprotocol) = request.subprotocol {
+        builder = builder.with_sub_protocol(subprotocol);
+    }
+    let handshake = client_async_with_config(builder, stream, Some(config));
+    let upgrade =
+        format!("{} is accepted; to the WebSocket upgrade the server", if target.is_tls() { "TLS" } else { "TCP" });
     match timeout(patience, handshake).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(response))) => Err(format!("{upgrade} answers HTTP {}", response.status())),
@@ -90,24 +65,19 @@ pub(crate) async fn open(
     }
 }
 
-fn io_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// One connection's task.
 pub(crate) struct Connection {
-    pub(crate) socket: WebSocketStream<Box<dyn Stream>>,
-    pub(crate) orders: UnboundedReceiver<Order>,
-    pub(crate) news: UnboundedSender<(usize, News)>,
-    pub(crate) log: Log,
-    pub(crate) client: usize,
+    socket: WebSocketStream<Box<dyn Stream>>,
+    codec: Codec,
+    beat: Option<(Interval, String)>,
+    orders: UnboundedReceiver<Order>,
+    news: UnboundedSender<(usize, News)>,
+    log: Log,
+    client: usize,
     /// To be written past the WebSocket layer.
-    pub(crate) raw: Bytes,
-    pub(crate) unflushed: bool,
+    raw: Bytes,
+    unflushed: bool,
+    deaf: bool,
 }
 
 enum Event {
@@ -117,6 +87,25 @@ enum Event {
 }
 
 impl Connection {
+    pub(crate) fn new(
+        socket: WebSocketStream<Box<dyn Stream>>,
+        codec: Codec,
+        beat: Beat,
+        (orders, news): (UnboundedReceiver<Order>, UnboundedSender<(usize, News)>),
+        log: Log,
+        client: usize,
+    ) -> Self {
+        let beat = beat.map(|(every, ping)| {
+            let mut interval = interval(every);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // The first beat of an interval comes at once.
+            interval.reset();
+            (interval, ping)
+        });
+        let raw = Bytes::new();
+        Self { socket, codec, beat, orders, news, log, client, raw, unflushed: false, deaf: false }
+    }
+
     /// Runs until the connection ends, or its owner drops the sender of orders: then TCP ends without a close frame.
     pub(crate) async fn run(mut self) {
         let (mut messages, mut bytes) = (0, 0);
@@ -175,10 +164,22 @@ impl Connection {
                 }
             }
             match self.orders.poll_recv(cx) {
-                Poll::Ready(Some(order)) => self.obey(order),
+                Poll::Ready(Some(order)) => {
+                    self.obey(order);
+                    continue;
+                }
                 Poll::Ready(None) => return Poll::Ready(Event::Dropped),
-                Poll::Pending => break,
+                Poll::Pending => {}
             }
+            let Some((interval, ping)) = &mut self.beat else { break };
+            if interval.poll_tick(cx).is_pending() {
+                break;
+            }
+            let ping = ping.clone();
+            self.obey(Order::Text(ping));
+        }
+        if self.deaf {
+            return Poll::Pending;
         }
         self.socket.poll_next_unpin(cx).map(Event::Read)
     }
@@ -187,8 +188,18 @@ impl Connection {
         let note = |text: &str| self.log.push(self.client, What::Note, text);
         let message = match order {
             Order::Text(text) => {
-                self.log.push(self.client, What::Sends, &text);
-                Message::text(text)
+                let message = match &self.codec {
+                    Codec::Text => Message::text(text),
+                    Codec::Binary => Message::Binary(text.into_bytes().into()),
+                    Codec::SocketIo(socketio) => Message::text(socketio.encode(&text)),
+                };
+                self.log.push(self.client, What::Sends, message.to_text().unwrap_or("(binary)"));
+                message
+            }
+            Order::Deaf(deaf) => {
+                note(if deaf { "stops reading" } else { "reads again" });
+                self.deaf = deaf;
+                return;
             }
             Order::Binary(bytes) => {
                 note(&format!("sends a binary frame: {}", String::from_utf8_lossy(&bytes)));
@@ -208,6 +219,10 @@ impl Connection {
                 return;
             }
         };
+        self.write(message);
+    }
+
+    fn write(&mut self, message: Message) {
         // A connection that is closing takes nothing more; the reading side tells.
         if self.socket.start_send_unpin(message).is_ok() {
             self.unflushed = true;
@@ -216,7 +231,22 @@ impl Connection {
 
     fn tell(&mut self, message: Message) {
         let (line, news) = match message {
-            Message::Text(text) => (self.log.push(self.client, What::Hears, &text), News::Text(text.to_string())),
+            Message::Text(text) => {
+                let line = self.log.push(self.client, What::Hears, &text);
+                let Codec::SocketIo(socketio) = &mut self.codec else {
+                    let _ = self.news.send((line, News::Text(text.to_string())));
+                    return;
+                };
+                match socketio.decode(&text) {
+                    Told::Message(text) => (line, News::Text(text)),
+                    Told::Reply(reply) => return self.write(Message::text(reply)),
+                    Told::Nothing => return,
+                }
+            }
+            Message::Binary(bytes) if matches!(self.codec, Codec::Binary) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                (self.log.push(self.client, What::Hears, &text), News::Text(text))
+            }
             Message::Binary(bytes) => {
                 (self.note(&format!("is sent a binary frame of {} bytes", bytes.len())), News::Binary)
             }

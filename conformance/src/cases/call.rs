@@ -1,0 +1,255 @@
+//! Calls between named users.
+
+use super::DELIVERY;
+use crate::case::Level::Declared;
+use crate::case::{Case, Cx, Stop};
+use crate::client::Peer;
+use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new(
+        "call/accept",
+        Declared,
+        "A call rings at its target alone, and the caller alone is told that it is accepted.",
+        run!(accept),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/reject",
+        Declared,
+        "A rejected call is told to the caller, connects nobody, and leaves both free.",
+        run!(reject),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/busy",
+        Declared,
+        "Whoever calls somebody in a call is told busy; the two in the call notice nothing.",
+        run!(busy),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls, Feature::Busy]),
+    &Case::new(
+        "call/glare",
+        Declared,
+        "Two who call each other at once are in one call, and neither rings on.",
+        run!(glare),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/cancel-accept-race",
+        Declared,
+        "A call that is taken back while it is accepted ends the same way for both, and leaves both free.",
+        run!(cancel_accept_race),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/callee-dies-ringing",
+        Declared,
+        "A caller whose target disconnects while it rings is told, and is free.",
+        run!(callee_dies_ringing),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/media-state",
+        Declared,
+        "What is said about sound and picture reaches the other side of the call, as it was said.",
+        run!(media_state),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls, Feature::Media]),
+];
+
+fn act(peer: &Peer, operation: Operation, to: &Peer) -> Result<(), Stop> {
+    peer.act(operation, &Act { to: Some(&to.id), ..Act::default() })
+}
+
+/// Whether an event is of this name, and from this user as far as it says.
+fn of(event: &Event, name: EventName, from: &Id) -> bool {
+    event.is(name) && event.from.as_ref().is_none_or(|other| other == from)
+}
+
+async fn users<const N: usize>(cx: &Cx, names: [&str; N]) -> Result<[Peer; N], Stop> {
+    let mut peers = Vec::new();
+    for name in names {
+        peers.push(cx.join(name, &cx.room()).await?);
+    }
+    let Ok(peers) = <[Peer; N]>::try_from(peers) else { unreachable!("there is one for each name") };
+    Ok(peers)
+}
+
+/// Ana and ben are in no call: a new one between them works, and so do signals in it.
+async fn are_free(cx: &Cx, ana: &mut Peer, ben: &mut Peer, after: &str) -> Result<(), Stop> {
+    ana.calls(ben).await.map_err(|stop| stop.reworded(|why| format!("{after}, and in a new call {why}")))?;
+    cx.fence(ana, &mut [ben]).await?;
+    cx.fence(ben, &mut [ana]).await
+}
+
+async fn accept(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
+    ana.calls(&mut ben).await?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ben.heard_once("that ana calls", |event| of(event, EventName::Ringing, &ana.id))?;
+    ana.heard_once("that ben accepts", |event| event.is(EventName::Answered))?;
+    ben.never_heard("is told that a call is answered, which he did himself", |event| event.is(EventName::Answered))?;
+    // Cleo hears all of her own afterwards, and nothing of theirs before it.
+    cx.fence_alone(&mut cleo).await?;
+    let theirs = |event: &Event| {
+        [EventName::Ringing, EventName::Answered, EventName::Signal].into_iter().any(|name| event.is(name))
+    };
+    cleo.never_heard("hears of a call between others", theirs)?;
+    act(&ana, Operation::End, &ben)?;
+    ben.until("that ana ends the call", |event| of(event, EventName::Ended, &ana.id)).await?;
+    are_free(cx, &mut ben, &mut ana, "the call has ended").await?;
+    ben.heard_once("that ana ended the call", |event| event.is(EventName::Ended))
+}
+
+async fn reject(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+    act(&ana, Operation::Call, &ben)?;
+    ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+    act(&ben, Operation::Reject, &ana)?;
+    let answered = ana.until("that ben rejects", |event| event.is(EventName::Answered)).await?;
+    if answered.event.accepted != Some(false) {
+        return Err(Stop::at("ben rejects, and ana is told that he accepts", answered.line));
+    }
+    let word = cx.word("not-in-a-call");
+    if cx.file().calls.needed {
+        ana.tell(&ben, &word);
+    }
+    are_free(cx, &mut ben, &mut ana, "the call was rejected").await?;
+    if ben.count(|event| event.says(&word)) > 0 {
+        cx.quality("signals are relayed without a call: anybody can send anything to anybody");
+    }
+    Ok(())
+}
+
+async fn busy(cx: &mut Cx) -> Result<(), Stop> {
+    let reason = cx.file().calls.busy.clone();
+    let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
+    ana.calls(&mut ben).await?;
+    let mark = (ana.heard.len(), ben.heard.len());
+    for target in [&ben, &ana] {
+        act(&cleo, Operation::Call, target)?;
+        let told =
+            cleo.until("that the line is busy", |event| event.is(EventName::Answered) || event.is_error()).await?;
+        if told.event.is_error() {
+            cx.acceptable("a call of somebody in a call is answered with an error, not with `busy`");
+        } else if told.event.accepted != Some(false) {
+            return Err(Stop::at("cleo calls somebody who is in a call, and is told that it is accepted", told.line));
+        } else if told.event.reason != reason {
+            cx.acceptable("a call of somebody in a call is rejected without the reason that the dialect has");
+        }
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    let notices = |event: &Event| {
+        [EventName::Ringing, EventName::Answered, EventName::Ended].into_iter().any(|name| event.is(name))
+    };
+    ana.never_heard_since(mark.0, "is disturbed in her call by somebody who calls", notices)?;
+    ben.never_heard_since(mark.1, "is disturbed in his call by somebody who calls", notices)
+}
+
+async fn glare(cx: &mut Cx) -> Result<(), Stop> {
+    for _ in 0..4 {
+        let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+        act(&ana, Operation::Call, &ben)?;
+        act(&ben, Operation::Call, &ana)?;
+        // Whoever is rung at, not having been answered, accepts: that is what a user would do.
+        let settled = |event: &Event| event.is(EventName::Ringing) || event.is(EventName::Answered);
+        let of_ana = ana.until("what became of the two calls", settled).await?;
+        let of_ben = ben.until("what became of the two calls", settled).await?;
+        match (of_ana.event.is(EventName::Answered), of_ben.event.is(EventName::Answered)) {
+            // The second call accepted the first.
+            (true, _) | (_, true) => {}
+            (false, false) => {
+                let both =
+                    ana.count(|event| event.is(EventName::Ringing)) + ben.count(|event| event.is(EventName::Ringing));
+                let answered = ana.until("an answer", |event| event.is(EventName::Answered)).await.is_ok()
+                    || ben.count(|event| event.is(EventName::Answered)) > 0;
+                if !answered {
+                    return Err(Stop::fail(format!(
+                        "ana and ben call each other, {both} telephones ring, and no call comes of it"
+                    )));
+                }
+            }
+        }
+        let accepted = |peer: &Peer| peer.count(|event| event.is(EventName::Answered) && event.accepted == Some(true));
+        cx.fence(&mut ana, &mut [&mut ben]).await.map_err(no_call)?;
+        cx.fence(&mut ben, &mut [&mut ana]).await.map_err(no_call)?;
+        let winners = accepted(&ana) + accepted(&ben);
+        if winners != 1 {
+            return Err(Stop::fail(format!(
+                "ana and ben call each other, and {winners} are told that their call is accepted"
+            )));
+        }
+        act(&ana, Operation::End, &ben)?;
+        ben.until("that ana ends the one call", |event| event.is(EventName::Ended)).await?;
+        are_free(cx, &mut ben, &mut ana, "the one call of both has ended").await?;
+    }
+    Ok(())
+}
+
+fn no_call(stop: Stop) -> Stop {
+    stop.reworded(|why| format!("ana and ben call each other, and are in no call: {why}"))
+}
+
+async fn cancel_accept_race(cx: &mut Cx) -> Result<(), Stop> {
+    for _ in 0..4 {
+        let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+        act(&ana, Operation::Call, &ben)?;
+        ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+        act(&ana, Operation::End, &ben)?;
+        act(&ben, Operation::Accept, &ana)?;
+        ben.until("that the call has ended", |event| event.is(EventName::Ended)).await?;
+        are_free(cx, &mut ben, &mut ana, "the call was taken back while it was accepted").await?;
+        ben.heard_once("that the first call has ended", |event| event.is(EventName::Ended))?;
+    }
+    Ok(())
+}
+
+async fn callee_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
+    for abruptly in [false, true] {
+        let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
+        act(&ana, Operation::Call, &ben)?;
+        ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+        if abruptly {
+            ben.hang_up()
+        } else {
+            ben.close().await
+        }
+        let over = |event: &Event| {
+            event.is(EventName::Ended) || (event.is(EventName::Answered) && event.accepted == Some(false))
+        };
+        ana.until("that ben, who disconnected while it rang, is gone", over).await?;
+        are_free(cx, &mut cleo, &mut ana, "the callee died").await?;
+        ana.heard_once("that ben is gone", over)?;
+    }
+    Ok(())
+}
+
+async fn media_state(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+    ana.calls(&mut ben).await?;
+    for (media, enabled) in [("video", false), ("audio", false), ("audio", true), ("video", true)] {
+        ana.act(Operation::Media, &Act { to: Some(&ben.id), media: Some((media, enabled)), ..Act::default() })?;
+        let what = format!("that ana's {media} is {}", if enabled { "on" } else { "off" });
+        let heard = ben.until(&what, |event| event.is(EventName::Media)).await?;
+        let event = &heard.event;
+        if event.media.as_deref() != Some(media) || event.enabled != Some(enabled) {
+            return Err(Stop::at(format!("ben is told something else than {what}"), heard.line));
+        }
+        if event.from.as_ref().is_some_and(|from| *from != ana.id) {
+            return Err(Stop::at(format!("ben is told {what}, as from somebody else"), heard.line));
+        }
+    }
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ana.never_heard("hears what she said about herself", |event| event.is(EventName::Media))?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Endpoints beside the signaling.
+
+use serde_json::Value;
+
+use crate::case::Level::{Declared, Must, Should};
+use crate::case::{Case, Citation, Cx, Stop};
+use crate::dialect::Feature;
+use crate::framing::http::{Request, Response, fetch};
+
+const ICE_SERVER: Citation = Citation {
+    section: "W3C WebRTC §4.2.4",
+    url: "https://www.w3.org/TR/webrtc/#rtciceserver-dictionary",
+    quote: "The RTCIceServer dictionary is used to describe the STUN and TURN servers that can be used by the ICE Agent to establish a connection with a peer.",
+};
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new("http/ice-schema", Must, "The ICE servers are given as a browser takes them: a list of RTCIceServer.", run!(ice_schema))
+        .cites(&[ICE_SERVER])
+        .requires(&[Feature::IceEndpoint]),
+    &Case::new("http/health", Declared, "The server says that it is well.", run!(health))
+        .requires(&[Feature::HealthEndpoint]),
+    &Case::new("http/cors", Declared, "A page of any origin may read the ICE servers.", run!(cors))
+        .requires(&[Feature::IceEndpoint, Feature::Cors]),
+    &Case::new("http/no-store", Should, "An answer with credentials is not to be stored.", run!(no_store))
+        .cites(&[Citation {
+            section: "RFC 9111 §5.2.2.5",
+            url: "https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5",
+            quote: "The no-store response directive indicates that a cache MUST NOT store any part of either the immediate request or the response and MUST NOT use the response to satisfy any other request.",
+        }])
+        .needs(&["http/ice-schema"])
+        .requires(&[Feature::IceEndpoint]),
+    &Case::new("http/credentials-usable", Must, "A TURN server comes with user name and credential, without which no browser takes it.", run!(credentials_usable))
+        .cites(&[Citation {
+            section: "W3C WebRTC §4.4.1.6",
+            url: "https://www.w3.org/TR/webrtc/#set-the-configuration",
+            quote: "If scheme name is turn or turns, and either of server.username or server.credential are omitted, then throw an InvalidAccessError.",
+        }])
+        .needs(&["http/ice-schema"])
+        .requires(&[Feature::IceEndpoint]),
+];
+
+async fn health(cx: &mut Cx) -> Result<(), Stop> {
+    let path = cx.file().http.as_ref().and_then(|http| http.health.clone()).expect("the case requires it");
+    let request = Request { method: "GET", path, headers: Vec::new(), body: None };
+    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
+    match response {
+        Ok(response) if response.status == 200 => Ok(()),
+        Ok(response) => Err(Stop::fail(format!("{} is answered HTTP {}", request.path, response.status))),
+        Err(why) => Err(Stop::fail(format!("{}: {why}", request.path))),
+    }
+}
+
+async fn get(cx: &Cx, method: &str, headers: Vec<(&str, String)>) -> Result<Response, Stop> {
+    let path = cx.file().http.as_ref().and_then(|http| http.ice.clone()).expect("the case requires it");
+    cx.note("ana", &format!("{method} {path}"));
+    let request = Request { method, path, headers, body: None };
+    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
+    let response = response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))?;
+    cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));
+    Ok(response)
+}
+
+async fn servers(cx: &Cx) -> Result<(Response, Vec<Value>), Stop> {
+    let response = get(cx, "GET", Vec::new()).await?;
+    if response.status != 200 {
+        return Err(Stop::fail(format!("the ICE servers are answered HTTP {}", response.status)));
+    }
+    let body: Value = serde_json::from_str(&response.body).map_err(|_| Stop::fail("the ICE servers are no JSON"))?;
+    // A whole configuration, or just the list.
+    let list = body.get("iceServers").unwrap_or(&body).as_array().cloned();
+    let list = list.ok_or_else(|| Stop::fail("there is no list `iceServers`"))?;
+    Ok((response, list))
+}
+
+fn urls(server: &Value) -> Option<Vec<&str>> {
+    match server.get("urls")? {
+        Value::String(url) => Some(vec![url]),
+        Value::Array(urls) => urls.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+async fn ice_schema(cx: &mut Cx) -> Result<(), Stop> {
+    let (response, servers) = servers(cx).await?;
+    for server in &servers {
+        let Some(urls) = urls(server).filter(|urls| !urls.is_empty()) else {
+            let url = if server.get("url").is_some() { "; it has `url`, which browsers took out long ago" } else { "" };
+            return Err(Stop::fail(format!(
+                "an ICE server has no `urls`, a string or a list of strings{url}: {server}"
+            )));
+        };
+        let scheme = |url: &&&str| !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
+        if let Some(url) = urls.iter().find(scheme) {
+            return Err(Stop::fail(format!("`{url}` is no URL of a STUN or TURN server")));
+        }
+        if urls.iter().any(|url| url.contains("//")) {
+            return Err(Stop::fail(format!(
+                "the URL of an ICE server has `//`, which RFC 7064 and RFC 7065 do not have: {server}"
+            )));
+        }
+        for key in ["username", "credential"] {
+            if server.get(key).is_some_and(|value| !value.is_string()) {
+                return Err(Stop::fail(format!("`{key}` of an ICE server is no string: {server}")));
+            }
+        }
+    }
+    match response.header("content-type") {
+        Some(kind) if kind.starts_with("application/json") => Ok(()),
+        Some(kind) => Err(Stop::fail(format!("the ICE servers have the content type {kind}"))),
+        None => Err(Stop::fail("the ICE servers have no content type")),
+    }
+}
+
+async fn cors(cx: &mut Cx) -> Result<(), Stop> {
+    let origin = || ("Origin", "https://page.example".to_owned());
+    let response = get(cx, "GET", vec![origin()]).await?;
+    let allowed = response.header("access-control-allow-origin");
+    match allowed.as_deref() {
+        Some("*" | "https://page.example") => {}
+        Some(other) => return Err(Stop::fail(format!("only pages of {other} may read it"))),
+        None => return Err(Stop::fail("there is no Access-Control-Allow-Origin")),
+    }
+    let ask = vec![origin(), ("Access-Control-Request-Method", "GET".to_owned())];
+    let preflight = get(cx, "OPTIONS", ask).await?;
+    if !(200..300).contains(&preflight.status) {
+        return Err(Stop::fail(format!("a preflight is answered HTTP {}", preflight.status)));
+    }
+    if preflight.header("access-control-allow-origin").is_none() {
+        return Err(Stop::fail("a preflight is answered without Access-Control-Allow-Origin"));
+    }
+    Ok(())
+}
+
+async fn no_store(cx: &mut Cx) -> Result<(), Stop> {
+    let (response, servers) = servers(cx).await?;
+    if servers.iter().all(|server| server.get("credential").is_none()) {
+        return Err(Stop::Unsupported("there are no credentials in the ICE servers".to_owned()));
+    }
+    let control = response.header("cache-control").unwrap_or_default();
+    if control.contains("no-store") {
+        Ok(())
+    } else {
+        Err(Stop::fail("credentials come without Cache-Control: no-store"))
+    }
+}
+
+async fn credentials_usable(cx: &mut Cx) -> Result<(), Stop> {
+    let (_, servers) = servers(cx).await?;
+    let mut turn = servers
+        .iter()
+        .filter(|server| urls(server).is_some_and(|urls| urls.iter().any(|url| url.starts_with("turn"))))
+        .peekable();
+    if turn.peek().is_none() {
+        return Err(Stop::Unsupported("there is no TURN server among the ICE servers".to_owned()));
+    }
+    let empty = |server: &&Value| {
+        ["username", "credential"].iter().any(|key| server.get(key).and_then(Value::as_str).is_none_or(str::is_empty))
+    };
+    match turn.find(empty) {
+        Some(server) => Err(Stop::fail(format!("a TURN server has no user name or no credential: {server}"))),
+        None => Ok(()),
+    }
+}

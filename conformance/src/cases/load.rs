@@ -1,0 +1,185 @@
+//! Many, much, and slow.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::DELIVERY;
+use crate::case::Level::{Declared, May, Should};
+use crate::case::{Case, Cx, Stop};
+use crate::client::quoted;
+use crate::dialect::file::Addressing;
+use crate::dialect::{Event, Feature};
+use crate::framing::{End, Order};
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new(
+        "load/slow-consumer",
+        Should,
+        "A member that does not read holds nobody up, and not everything is kept for it for ever.",
+        run!(slow_consumer),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Frames, Feature::Crowd])
+    .alone(),
+    &Case::new(
+        "load/reconnect-storm",
+        Declared,
+        "After forty members have come and gone at once no ghost is left.",
+        run!(reconnect_storm),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Crowd])
+    .alone(),
+    &Case::new(
+        "load/rate-limit",
+        May,
+        "Of 200 signals at once each arrives, or its sender is told or closed: none is lost in silence.",
+        run!(rate_limit),
+    )
+    .needs(DELIVERY)
+    .alone(),
+    &Case::new(
+        "load/half-open-detected",
+        Declared,
+        "A member whose machine is gone without a word is announced as left in the time that the dialect has for it.",
+        run!(half_open_detected),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Frames, Feature::LeaveNotice, Feature::DeadAfter, Feature::Crowd])
+    .slow(),
+];
+
+async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
+    const SIGNALS: usize = 96;
+    const SIGNAL_BYTES: usize = 120 * 1024;
+    let [mut ana, mut ben, mut cleo] = cx.members(&cx.room(), ["ana", "ben", "cleo"]).await?;
+    ben.order(Order::Deaf(true));
+    let to = (cx.file().signals.addressing != Addressing::Broadcast && !ben.id.is_empty()).then(|| ben.id.clone());
+    let filler = "x".repeat(SIGNAL_BYTES);
+    for number in 0..SIGNALS {
+        ana.signal(ana.plain_kind(), &quoted(&format!("{number}-{filler}")), to.as_ref())?;
+        if number % 24 == 23 {
+            // Who reads is served all the while.
+            cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| {
+                stop.reworded(|why| format!("ben does not read, {number} signals of 120 KiB wait for him, and {why}"))
+            })?;
+        }
+    }
+    ben.order(Order::Deaf(false));
+    let heard = cx.fence(&mut ana, &mut [&mut ben]).await;
+    let numbers: Vec<usize> = ben
+        .heard
+        .iter()
+        .filter_map(|heard| heard.event.data.as_ref()?.trim_start_matches('"').split('-').next()?.parse().ok())
+        .collect();
+    if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(Stop::fail("ben, who read again, heard what was kept for him out of order or twice"));
+    }
+    match (heard, &ben.end) {
+        (_, Some(End::Closed(Some(code)))) => {
+            cx.remark(format!("a member that does not read is closed with {code} after {} signals", numbers.len()));
+            Ok(())
+        }
+        (_, Some(_)) => {
+            cx.remark("a member that does not read is disconnected");
+            Ok(())
+        }
+        (Ok(()), None) if numbers.len() == SIGNALS => {
+            cx.acceptable("11 MiB are kept for a member that does not read; many of them cost the server its memory");
+            Ok(())
+        }
+        (Ok(()), None) => {
+            let lost = SIGNALS - numbers.len();
+            Err(Stop::fail(format!(
+                "ben did not read for a while; {lost} of {SIGNALS} signals were dropped, and he is not told"
+            )))
+        }
+        (Err(stop), None) => Err(stop),
+    }
+}
+
+async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
+    const MEMBERS: usize = 40;
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let storm = join_all((0..MEMBERS).map(|number| {
+        let (cx, room) = (&*cx, &room);
+        async move {
+            let peer = cx.join(&format!("p{number}"), room).await?;
+            if number % 2 == 0 {
+                peer.hang_up()
+            } else {
+                peer.close().await
+            }
+            Ok::<_, Stop>(())
+        }
+    }));
+    for came in storm.await {
+        came.map_err(|stop| match stop {
+            Stop::Setup(why) => Stop::fail(format!("{MEMBERS} come at once, and {why}")),
+            other => other,
+        })?;
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    if !cx.has(Feature::Roster) || cx.file().roster.of_server {
+        return Ok(());
+    }
+    // Nobody is told when the last of them is noticed to be gone: who comes next sees it.
+    let limit = Instant::now() + cx.env.patience;
+    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    loop {
+        let mut late = cx.connect("late", &room).await?;
+        let told = late.join(&room, None).await?;
+        let ghosts = told.iter().filter(|member| member.id != ana.id && member.id != ben.id).count();
+        if ghosts == 0 {
+            return Ok(());
+        }
+        if Instant::now() > limit {
+            return Err(Stop::fail(format!(
+                "{MEMBERS} members have come and gone, and {ghosts} ghosts are still listed"
+            )));
+        }
+        let who = late.who();
+        late.close().await;
+        if cx.has(Feature::LeaveNotice) {
+            ana.until("that the last one left", |event| event.is_left(&who)).await?;
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+async fn rate_limit(cx: &mut Cx) -> Result<(), Stop> {
+    const SIGNALS: usize = 200;
+    let [ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let mut ana = ana;
+    let words: Vec<_> = (0..SIGNALS).map(|_| cx.word("much")).collect();
+    words.iter().for_each(|word| ana.tell(&ben, word));
+    let last = cx.fence(&mut ana, &mut [&mut ben]).await;
+    let heard = words.iter().filter(|word| ben.count(|event| event.says(word)) > 0).count();
+    ana.catch_up();
+    let told = ana.count(Event::is_error) > 0 || ana.end.is_some();
+    if heard == SIGNALS {
+        return Ok(());
+    }
+    if told {
+        cx.remark(format!("{heard} of {SIGNALS} signals at once arrive; their sender is told or closed"));
+        return Ok(());
+    }
+    last?;
+    Err(Stop::fail(format!("{heard} of {SIGNALS} signals at once arrive, and their sender is told nothing")))
+}
+
+async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
+    let seconds = cx.file().heartbeat.as_ref().and_then(|beat| beat.dead_after_s).unwrap_or_default();
+    let limit = Duration::from_secs(u64::from(seconds)) + cx.env.patience;
+    let [mut ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let gone = ben.who();
+    // It reads nothing, so it answers no ping; TCP is fine.
+    ben.order(Order::Deaf(true));
+    ana.until_within("that ben, who answers nothing any more, left", limit, |event| event.is_left(&gone)).await?;
+    Ok(())
+}

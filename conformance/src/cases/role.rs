@@ -1,0 +1,207 @@
+//! Roles that exclude each other.
+
+use futures_util::future::join_all;
+
+use super::DELIVERY;
+use crate::case::Level::Declared;
+use crate::case::{Case, Cx, Stop};
+use crate::client::{Peer, quoted};
+use crate::dialect::{Event, EventName, Feature, Kind};
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new("role/exclusive", Declared, "Of many who ask for a role at once exactly one gets it.", run!(exclusive))
+        .needs(DELIVERY)
+        .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/refused-has-no-power",
+        Declared,
+        "Whoever was refused a role can send nothing, hears nothing, and its going is nobody's business.",
+        run!(refused_has_no_power),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/replace-dead",
+        Declared,
+        "A role whose holder has gone, however it went, is free again, and the other side is told in order.",
+        run!(replace_dead),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/takeover-live-refused",
+        Declared,
+        "A role is refused while its holder is alive, and the holder notices nothing.",
+        run!(takeover_live_refused),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/ready-either-order",
+        Declared,
+        "The offering side is told that the other is there, whichever came first.",
+        run!(ready_either_order),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::Ready]),
+    &Case::new(
+        "role/wrong-direction",
+        Declared,
+        "An offer of the answering side is refused, and an answer of the offering.",
+        run!(wrong_direction),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles]),
+];
+
+/// What the two roles are called: who offers, and who answers.
+fn roles(cx: &Cx) -> (String, String) {
+    let roles = cx.file().roles.as_ref().expect("the case requires roles");
+    (roles.offers.clone(), roles.answers.clone())
+}
+
+async fn exclusive(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    for role in [&offers, &answers] {
+        let room = cx.room();
+        let mut peers = Vec::new();
+        for number in 1..=6 {
+            peers.push(cx.connect_as(&format!("p{number}"), &room, Some(role)).await?);
+        }
+        let joined = join_all(peers.iter_mut().map(|peer| peer.join(&room, None))).await;
+        let winners = joined.iter().filter(|joined| joined.is_ok()).count();
+        if winners != 1 {
+            return Err(Stop::fail(format!("six asked for the role {role} at once, and {winners} got it")));
+        }
+    }
+    Ok(())
+}
+
+/// Asks for a role that is taken. Whoever is let in is a failure.
+async fn is_refused(cx: &Cx, name: &str, room: &str, role: &str) -> Result<Peer, Stop> {
+    let mut peer = cx.connect_as(name, room, Some(role)).await?;
+    match peer.join(room, None).await {
+        Err(_) => Ok(peer),
+        Ok(_) => Err(Stop::fail(format!("{name} gets the role {role}, whose holder is alive"))),
+    }
+}
+
+async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    for (role, kind) in [(&offers, Kind::Offer), (&answers, Kind::Answer)] {
+        let mut eve = is_refused(cx, "eve", &room, role).await?;
+        let mark = (ana.heard.len(), ben.heard.len());
+        let word = cx.word("powerless");
+        for kind in [kind, Kind::Candidate] {
+            eve.signal(kind, &quoted(&word), None)?;
+        }
+        let secret = cx.word("not-for-eve");
+        ana.signal(Kind::Offer, &quoted(&secret), None)?;
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        eve.catch_up();
+        eve.never_heard("was refused, and hears the room", |event| event.says(&secret))?;
+        eve.close().await;
+        // The next one to be refused is answered after eve's close is dealt with, and is told behind it.
+        is_refused(cx, "fred", &room, role).await?.close().await;
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        let told = |event: &Event| event.says(&word);
+        ana.never_heard("hears somebody who was refused", told)?;
+        ben.never_heard("hears somebody who was refused", told)?;
+        let left = |event: &Event| event.is(EventName::MemberLeft);
+        ana.never_heard_since(mark.0, "is told that somebody left, who was refused", left)?;
+        ben.never_heard_since(mark.1, "is told that somebody left, who was refused", left)?;
+    }
+    Ok(())
+}
+
+async fn replace_dead(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    for (stays, goes) in [(&offers, &answers), (&answers, &offers)] {
+        for abruptly in [false, true] {
+            let room = cx.room();
+            let mut ana = cx.join_as("ana", &room, Some(stays)).await?;
+            let ben = cx.join_as("ben", &room, Some(goes)).await?;
+            let gone = ben.who();
+            if abruptly {
+                ben.hang_up()
+            } else {
+                ben.close().await
+            }
+            ana.until("that ben left", |event| event.is_left(&gone)).await?;
+            let mark = ana.heard.len();
+            let mut cleo = cx.connect_as("cleo", &room, Some(goes)).await?;
+            cleo.join(&room, None).await.map_err(|stop| {
+                stop.reworded(|why| format!("ben, who had the role {goes}, has gone, and ana is told so; still {why}"))
+            })?;
+            cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
+            cx.fence(&mut cleo, &mut [&mut ana]).await?;
+            cx.fence(&mut ana, &mut [&mut cleo]).await?;
+            ana.heard_once("that ben left", |event| event.is_left(&gone))?;
+            let stale = |event: &Event| event.is_left(&gone);
+            ana.never_heard_since(mark, "is told that ben left after cleo took his place", stale)?;
+            cleo.never_heard("is told that she left, who has just come", |event| event.is_left(&cleo.who()))?;
+        }
+    }
+    Ok(())
+}
+
+async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let mark = (ana.heard.len(), ben.heard.len());
+    for role in [&offers, &answers] {
+        let mut eve = is_refused(cx, "eve", &room, role).await?;
+        eve.catch_up();
+        if eve.count(Event::is_error) == 0 {
+            cx.acceptable(format!("eve is refused the role {role} by a close, without an error that says why"));
+        }
+    }
+    let word = cx.word("still-me");
+    ana.tell(&ben, &word);
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ben.heard_once("ana's signal", |event| event.says(&word))?;
+    let notices = |event: &Event| event.is(EventName::MemberLeft) || event.is_error();
+    ana.never_heard_since(mark.0, "is told of somebody who was refused", notices)?;
+    ben.never_heard_since(mark.1, "is told of somebody who was refused", notices)
+}
+
+async fn ready_either_order(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    let ready = cx.file().roles.as_ref().and_then(|roles| roles.ready.clone()).unwrap_or_default();
+    for (first, second) in [(&offers, &answers), (&answers, &offers)] {
+        let room = cx.room();
+        let mut ana = cx.join_as("ana", &room, Some(first)).await?;
+        let mut ben = cx.join_as("ben", &room, Some(second)).await?;
+        let (told, other) = if *first == ready { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
+        let what = format!("that the other side is there, when the {first} came first");
+        told.until(&what, |event| event.is(EventName::Ready)).await?;
+        cx.fence(told, &mut [other]).await?;
+        cx.fence(other, &mut [told]).await?;
+        told.heard_once(&what, |event| event.is(EventName::Ready))?;
+        other.never_heard("is told `ready`, which is for the other side", |event| event.is(EventName::Ready))?;
+    }
+    Ok(())
+}
+
+async fn wrong_direction(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let (answer, offer) = (cx.word("wrong-answer"), cx.word("wrong-offer"));
+    ana.signal(Kind::Answer, &quoted(&answer), None)?;
+    ben.signal(Kind::Offer, &quoted(&offer), None)?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ben.never_heard("hears an answer of the side that offers", |event| event.says(&answer))?;
+    ana.never_heard("hears an offer of the side that answers", |event| event.says(&offer))?;
+    for peer in [&ana, &ben] {
+        if peer.count(Event::is_error) == 0 {
+            cx.acceptable(format!("{}'s signal against its direction is dropped without an error", peer.name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! Engine.IO 4 and Socket.IO 5.
+
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::case::Level::{Declared, Must};
+use crate::case::{Case, Citation, Cx, Stop};
+use crate::client::Peer;
+use crate::dialect::Feature;
+use crate::framing::http::{Request, Response, fetch};
+use crate::framing::{Codec, Order, websocket};
+use crate::target::Target;
+
+macro_rules! engine_io {
+    ($section:literal, $quote:literal) => {
+        Citation {
+            section: concat!("Engine.IO protocol 4, ", $section),
+            url: "https://socket.io/docs/v4/engine-io-protocol/",
+            quote: $quote,
+        }
+    };
+}
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new(
+        "sio/open-fields",
+        Must,
+        "The first packet opens the session with all that a client needs to know.",
+        run!(open_fields),
+    )
+    .cites(&[engine_io!("Handshake", "The server MUST respond to the first HTTP request with an open packet")])
+    .requires(&[Feature::SocketIo]),
+    &Case::new("sio/bad-eio", Must, "Another version of the protocol is refused with HTTP 400.", run!(bad_eio))
+        .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/ping-timeout",
+        Must,
+        "A client that answers no ping is closed in the time that the first packet names.",
+        run!(ping_timeout),
+    )
+    .cites(&[engine_io!(
+        "Heartbeat",
+        "If the server does not receive a pong packet back, it SHOULD consider that the connection is closed."
+    )])
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo])
+    .slow(),
+    &Case::new(
+        "sio/upgrade",
+        Must,
+        "A session over HTTP polling goes over to a WebSocket without losing anything.",
+        run!(upgrade),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/sid-reuse",
+        Must,
+        "An unknown session is refused with HTTP 400, and a second poll of one at a time.",
+        run!(sid_reuse),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/unknown-namespace",
+        Must,
+        "A namespace that does not exist is refused with CONNECT_ERROR, and the session stays.",
+        run!(unknown_namespace),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/event-before-connect",
+        Must,
+        "An event before CONNECT is not obeyed, and closes the session.",
+        run!(event_before_connect),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo])
+    .alone(),
+    &Case::new("sio/binary-ack", Declared, "An event that asks for an acknowledgement gets one.", run!(binary_ack))
+        .needs(&["sio/open-fields"])
+        .requires(&[Feature::SocketIo])
+        .alone(),
+    &Case::new(
+        "sio/bad-packet",
+        Must,
+        "A packet that is none closes the session, and harms nobody else.",
+        run!(bad_packet),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo])
+    .alone(),
+    &Case::new("sio/max-payload", Must, "A packet over `maxPayload` closes the session.", run!(max_payload))
+        .needs(&["sio/open-fields"])
+        .requires(&[Feature::SocketIo])
+        .alone(),
+];
+
+/// An HTTP request of the polling transport.
+async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
+    let base = Target::path_of(cx.env.target.url());
+    let path = format!("{}?{query}", base.split('?').next().unwrap_or(&base));
+    cx.note("ana", &format!("{method} {path} {}", body.unwrap_or_default()));
+    let headers = vec![("Content-Type", "text/plain;charset=UTF-8".to_owned())];
+    let request = Request { method, path, headers, body };
+    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
+    let response = response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))?;
+    cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));
+    Ok(response)
+}
+
+/// Opens a session over polling; its first packet.
+async fn open(cx: &Cx) -> Result<Value, Stop> {
+    let response = poll(cx, "GET", "EIO=4&transport=polling", None).await?;
+    if response.status != 200 {
+        return Err(Stop::fail(format!("a handshake over polling is answered HTTP {}", response.status)));
+    }
+    let packet = response.body.split('\u{1e}').next().unwrap_or_default();
+    let open = packet.strip_prefix('0').and_then(|json| serde_json::from_str(json).ok());
+    open.ok_or_else(|| Stop::fail(format!("the first packet does not open a session: {packet}")))
+}
+
+/// A WebSocket whose packets are told as they are.
+async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
+    let base = cx.env.target.url();
+    let url = format!("{}?{query}", base.split('?').next().unwrap_or(base));
+    let client = cx.log.client(name);
+    let ends = websocket(&cx.env, &cx.log, client, &url, Codec::Text, None).await;
+    Ok(Peer::on(&cx.env, &cx.log, name, client, ends.map_err(Stop::fail)?))
+}
+
+/// A WebSocket with a session that is opened.
+async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
+    let mut peer = raw(cx, name, "EIO=4&transport=websocket").await?;
+    let open = peer.until_heard("the packet that opens the session", |heard| heard.text.starts_with('0')).await?;
+    let open =
+        serde_json::from_str(&open.text[1..]).map_err(|_| Stop::at("the first packet has no JSON", open.line))?;
+    Ok((peer, open))
+}
+
+/// A WebSocket that is connected to the default namespace.
+async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
+    let (mut peer, _) = opened(cx, name).await?;
+    peer.send("40");
+    peer.until_heard("that it is connected", |heard| heard.text.starts_with("40")).await?;
+    Ok(peer)
+}
+
+async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
+    match peer.ended_in_time().await {
+        Some(_) => Ok(()),
+        None => Err(Stop::fail(format!("{what} does not close the session"))),
+    }
+}
+
+async fn open_fields(cx: &mut Cx) -> Result<(), Stop> {
+    let (_peer, over_websocket) = opened(cx, "ana").await?;
+    for (open, transport, upgrades) in [(open(cx).await?, "polling", true), (over_websocket, "WebSocket", false)] {
+        let wrong =
+            |field: &str, want: &str| Err(Stop::fail(format!("over {transport} `{field}` is not {want}: {open}")));
+        if open["sid"].as_str().is_none_or(str::is_empty) {
+            return wrong("sid", "a string");
+        }
+        for field in ["pingInterval", "pingTimeout", "maxPayload"] {
+            if open[field].as_u64().is_none_or(|number| number == 0) {
+                return wrong(field, "a number");
+            }
+        }
+        let Some(list) = open["upgrades"].as_array() else { return wrong("upgrades", "a list") };
+        if upgrades && !list.iter().any(|upgrade| upgrade == "websocket") {
+            cx.acceptable("polling offers no upgrade to WebSocket");
+        }
+        if !upgrades && !list.is_empty() {
+            return wrong("upgrades", "empty");
+        }
+    }
+    Ok(())
+}
+
+async fn bad_eio(cx: &mut Cx) -> Result<(), Stop> {
+    for version in ["3", "5", "abc"] {
+        let response = poll(cx, "GET", &format!("EIO={version}&transport=polling"), None).await?;
+        if response.status == 400 {
+            continue;
+        }
+        if version == "3" && response.status == 200 {
+            cx.acceptable("Engine.IO 3 is spoken too");
+            continue;
+        }
+        return Err(Stop::fail(format!("EIO={version} is answered HTTP {}; 400 is due", response.status)));
+    }
+    let response = poll(cx, "GET", "EIO=4&transport=carrier-pigeon", None).await?;
+    if response.status == 400 {
+        Ok(())
+    } else {
+        Err(Stop::fail(format!("an unknown transport is answered HTTP {}", response.status)))
+    }
+}
+
+async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
+    let (mut peer, open) = opened(cx, "ana").await?;
+    peer.send("40");
+    let time = open["pingInterval"].as_u64().unwrap_or_default() + open["pingTimeout"].as_u64().unwrap_or_default();
+    let limit = std::time::Duration::from_millis(time) + cx.env.patience;
+    // The suite's WebSocket tells packets as they are here, and answers none.
+    match timeout(limit, peer.ended()).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Stop::fail(format!("a client that answers no ping is not closed within {time} ms"))),
+    }
+}
+
+async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
+    let open = open(cx).await?;
+    if open["upgrades"].as_array().is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
+        return Err(Stop::Unsupported("polling offers no upgrade to WebSocket".to_owned()));
+    }
+    let sid = open["sid"].as_str().unwrap_or_default().to_owned();
+    let session = format!("EIO=4&transport=polling&sid={sid}");
+    let sent = poll(cx, "POST", &session, Some("40")).await?;
+    if sent.status != 200 {
+        return Err(Stop::fail(format!("CONNECT over polling is answered HTTP {}", sent.status)));
+    }
+    let answer = poll(cx, "GET", &session, None).await?;
+    if !answer.body.starts_with("40") {
+        return Err(Stop::fail(format!("CONNECT over polling is answered {}", answer.body)));
+    }
+    let mut peer = raw(cx, "ana", &format!("EIO=4&transport=websocket&sid={sid}")).await?;
+    peer.send("2probe");
+    peer.until_heard("`3probe`", |heard| heard.text == "3probe").await?;
+    peer.send("5");
+    // An acknowledgement comes back over the new transport, from the same session.
+    let ben = connected(cx, "ben").await?;
+    peer.send("429[\"glare-upgrade\",{}]");
+    ben.send("428[\"glare-upgrade\",{}]");
+    let answered = |heard: &crate::client::Heard| heard.text.starts_with('4');
+    match timeout(cx.env.patience / 4, peer.until_heard("anything over the new transport", answered)).await {
+        Ok(heard) => heard.map(drop),
+        // A server that acknowledges nothing may still be well: it must not have closed.
+        Err(_) if peer.end.is_none() => {
+            cx.acceptable("an event over the new transport is not acknowledged");
+            Ok(())
+        }
+        Err(_) => Err(peer.stop("the session ends with its upgrade".to_owned())),
+    }
+}
+
+async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
+    let unknown = poll(cx, "GET", "EIO=4&transport=polling&sid=glare-nobody", None).await?;
+    if unknown.status != 400 {
+        return Err(Stop::fail(format!("an unknown session is answered HTTP {}; 400 is due", unknown.status)));
+    }
+    let posted = poll(cx, "POST", "EIO=4&transport=polling&sid=glare-nobody", Some("40")).await?;
+    if posted.status != 400 {
+        return Err(Stop::fail(format!(
+            "a packet for an unknown session is answered HTTP {}; 400 is due",
+            posted.status
+        )));
+    }
+    Ok(())
+}
+
+async fn unknown_namespace(cx: &mut Cx) -> Result<(), Stop> {
+    let (mut peer, _) = opened(cx, "ana").await?;
+    peer.send("40/glare-nowhere,");
+    let refused =
+        peer.until_heard("an answer", |heard| heard.text.starts_with("44") || heard.text.starts_with("40")).await?;
+    if refused.text.starts_with("40") {
+        return Err(Stop::at("a namespace that nobody made can be joined", refused.line));
+    }
+    peer.send("40");
+    peer.until_heard("that it is connected to the default namespace", |heard| heard.text.starts_with("40{"))
+        .await
+        .map(drop)
+}
+
+async fn event_before_connect(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ben = connected(cx, "ben").await?;
+    let (mut ana, _) = opened(cx, "ana").await?;
+    let word = cx.word("too-early");
+    for name in cx.event_names() {
+        ana.send(format!(r#"42["{name}","{word}"]"#));
+    }
+    closes(&mut ana, "an event before CONNECT").await?;
+    ben.catch_up();
+    match ben.heard.iter().find(|heard| heard.text.contains(&word)) {
+        Some(heard) => Err(Stop::at("ben hears an event of somebody who has not connected", heard.line)),
+        None => Ok(()),
+    }
+}
+
+async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = connected(cx, "ana").await?;
+    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    ana.send(format!(r#"4217["{name}",{{}}]"#));
+    let ack =
+        timeout(cx.env.patience / 4, ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("4317")))
+            .await;
+    match ack {
+        Ok(ack) => ack.map(drop),
+        Err(_) => {
+            cx.acceptable("an event that asks for an acknowledgement gets none");
+            Ok(())
+        }
+    }
+}
+
+async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
+    for packet in ["9", "x", "4", "49", "42{", "42\"event\"", "42[]", "4\u{0}"] {
+        let mut ana = connected(cx, "ana").await?;
+        ana.send(packet);
+        let what = format!("the packet `{}`", packet.escape_debug());
+        if ana.ended_soon().await && ana.end.is_some() {
+            continue;
+        }
+        // It may also be ignored, if the session goes on.
+        ana.send("40/glare-nowhere,");
+        ana.until_heard("an answer", |heard| heard.text.starts_with("44")).await.map_err(|stop| {
+            stop.reworded(|why| format!("{what} neither closes the session nor leaves it in order: {why}"))
+        })?;
+        cx.acceptable(format!("{what} is ignored"));
+    }
+    Ok(())
+}
+
+async fn max_payload(cx: &mut Cx) -> Result<(), Stop> {
+    let (mut ana, open) = opened(cx, "ana").await?;
+    ana.send("40");
+    let max = open["maxPayload"].as_u64().unwrap_or(1_000_000) as usize;
+    if max > 16 * 1024 * 1024 {
+        return Err(Stop::Unsupported(format!("maxPayload is {max}, more than the suite sends")));
+    }
+    let name = cx.event_names().into_iter().next().unwrap_or_else(|| "event".to_owned());
+    ana.order(Order::Text(format!(r#"42["{name}","{}"]"#, "x".repeat(max + 1))));
+    closes(&mut ana, &format!("a packet of over {max} bytes")).await
+}

@@ -1,0 +1,347 @@
+//! From the text of a dialect file to a [`Dialect`], with all that is wrong with it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use toml::Spanned;
+
+use super::error::{DialectError, Problems};
+use super::file::{
+    Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Operation, RoomIn, Sender,
+};
+use super::shape::Shape;
+use super::url::{self, Url};
+use super::wrong::{WrongMessage, made_of};
+use super::{Dialect, Kind, Pattern};
+use crate::hint::instead;
+
+/// What may stand in a message that is sent.
+const SENT: [&str; 13] =
+    ["room", "self", "name", "role", "token", "to", "kind", "field", "data", "session", "media", "enabled", "secret"];
+/// What may be captured from a message that arrives.
+const HEARD: [&str; 16] = [
+    "room", "id", "name", "role", "from", "to", "kind", "field", "data", "session", "media", "enabled", "members",
+    "accepted", "reason", "_",
+];
+/// What an adapter is told and tells, unless its file says otherwise.
+const ADAPTER: &str = include_str!("../../dialects/adapter-defaults.toml");
+
+pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
+    let mut problems = Problems::new(text);
+    let mut file = match toml::from_str::<File>(text) {
+        Ok(file) => file,
+        Err(error) => {
+            problems.toml(&error);
+            problems.finish(path)?;
+            return Err(DialectError::whole(path, "is no dialect"));
+        }
+    };
+    let adapter = file.connection.framing == Framing::Adapter && file.send.is_empty() && file.matches.is_empty();
+    if adapter {
+        let defaults: File = toml::from_str(ADAPTER).expect("a test reads it");
+        (file.send, file.matches, file.kinds) = (defaults.send, defaults.matches, defaults.kinds.or(file.kinds));
+    }
+    let mut checker = Checker { file: &file, problems };
+    let send = checker.sends();
+    let patterns = checker.patterns();
+    let (url, post) = (checker.url(file.connection.url.as_ref()), checker.url(file.connection.post.as_ref()));
+    let mut wrong = checker.wrong();
+    if !adapter {
+        checker.fits_together(&send, &patterns, url.as_ref());
+    }
+    let mut problems = checker.problems;
+    if let Some(signal) = send.get(&Operation::Signal).or_else(|| send.get(&Operation::Offer)) {
+        wrong.extend(made_of(signal));
+    } else {
+        problems.table("[send]", "there must be a `signal` or an `offer`: nothing can be sent without");
+    }
+    problems.finish(path)?;
+    Ok(Dialect { file, url, post, send, patterns, wrong, folder: PathBuf::new() })
+}
+
+struct Checker<'a> {
+    file: &'a File,
+    problems: Problems<'a>,
+}
+
+impl Checker<'_> {
+    fn shape(&mut self, text: &Spanned<String>, known: &[&str]) -> Option<Shape> {
+        let shape = match Shape::parse(text.get_ref()) {
+            Ok(shape) => shape,
+            Err(wrong) => {
+                let shown: String = text.get_ref().chars().skip(wrong.at).take(20).collect();
+                let place = if shown.is_empty() { "at its end".to_owned() } else { format!("at `{shown}`") };
+                self.problems.inside(&text.span(), wrong.at, format!("message: {} {place}", wrong.why));
+                return None;
+            }
+        };
+        let mut unknown = Vec::new();
+        shape.variables(&mut |name| {
+            if !known.contains(&name) {
+                unknown.push(name.to_owned());
+            }
+        });
+        let all_known = unknown.is_empty();
+        for name in unknown {
+            let at = text.get_ref().find(&format!("${name}")).unwrap_or_default();
+            let instead = instead(&name, "variables", known.iter().copied());
+            self.problems.inside(&text.span(), at, format!("unknown variable `${name}`{instead}"));
+        }
+        let kinds = ["kind", "field"].into_iter().find(|name| shape.has(name)).filter(|_| self.file.kinds.is_none());
+        if let Some(name) = kinds {
+            let message = format!("`${name}` needs a table [kinds] that says what kinds of signals are called");
+            self.problems.at(&text.span(), message);
+        }
+        all_known.then_some(shape)
+    }
+
+    fn sends(&mut self) -> BTreeMap<Operation, Shape> {
+        let mut send = BTreeMap::new();
+        for (operation, text) in &self.file.send {
+            if let Some(shape) = self.shape(text, &SENT) {
+                send.insert(*operation, shape);
+            }
+        }
+        send
+    }
+
+    fn patterns(&mut self) -> Vec<Pattern> {
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for Match { event, message, kind, role, accepted } in &self.file.matches {
+            let Some(shape) = self.shape(message, &HEARD) else { continue };
+            let span = message.span();
+            let line = self.problems.line(&span, 0);
+            let wider = |name: &str, other: &Shape| self.wider(name, other);
+            if let Some(earlier) = patterns.iter().find(|earlier| earlier.shape.covers(&shape, &wider)) {
+                let message = format!(
+                    "never reached: all that matches this `{}` matches the `{}` of line {} before",
+                    event.name(),
+                    earlier.event.name(),
+                    earlier.line
+                );
+                self.problems.at(&span, message);
+            }
+            self.needs(*event, &shape, kind.is_some(), role.is_some(), accepted.is_some(), &span);
+            let (role, accepted) = (role.clone(), *accepted);
+            patterns.push(Pattern { event: *event, shape, kind: *kind, role, accepted, line });
+        }
+        patterns
+    }
+
+    /// What an event says nothing without.
+    fn needs(&mut self, event: EventName, shape: &Shape, kind: bool, role: bool, accepted: bool, span: &Range<usize>) {
+        let mut need = |right: bool, what: &str| {
+            if !right {
+                self.problems.at(span, format!("`{}` needs {what}", event.name()));
+            }
+        };
+        match event {
+            EventName::Signal => {
+                need(shape.has("data"), "`$data`, the payload");
+                need(shape.has("kind") || kind, "`$kind`, or a key `kind` beside the message");
+            }
+            EventName::MemberJoined | EventName::MemberLeft => {
+                need(shape.has("id") || shape.has("role") || role, "`$id` or `$role`: who it is about");
+            }
+            EventName::Roster => need(shape.has("members"), "`$members[…]` or `$members{…}`"),
+            EventName::Answered => need(shape.has("accepted") || accepted, "`$accepted`, or a key `accepted`"),
+            _ => {}
+        }
+    }
+
+    /// Whether a variable takes all that another shape takes.
+    fn wider(&self, name: &str, other: &Shape) -> bool {
+        let id = ["id", "from", "to", "session"];
+        let text = ["room", "role", "media"];
+        match (name, other) {
+            ("data" | "reason" | "name" | "_" | "field", _) => true,
+            ("kind", Shape::Variable(other)) => other == "kind",
+            ("kind", Shape::Literal(value)) => {
+                let names = self.file.kinds.iter().flat_map(|kinds| kinds.values());
+                names.into_iter().any(|names| match names {
+                    KindNames::Both(name) | KindNames::Each { kind: name, .. } => value == name.as_str(),
+                })
+            }
+            (_, Shape::Variable(other)) if id.contains(&name) => {
+                id.contains(&other.as_str()) || text.contains(&other.as_str())
+            }
+            (_, Shape::Variable(other)) if text.contains(&name) => text.contains(&other.as_str()),
+            (_, Shape::Variable(other)) => name == other,
+            (_, Shape::Literal(value)) if id.contains(&name) => value.is_string() || value.is_number(),
+            (_, Shape::Literal(value)) if text.contains(&name) => value.is_string(),
+            ("accepted" | "enabled", Shape::Literal(value)) => value.is_boolean(),
+            _ => false,
+        }
+    }
+
+    fn url(&mut self, text: Option<&Spanned<String>>) -> Option<Url> {
+        let text = text?;
+        let url = Url::new(text.get_ref());
+        for (_, name) in url.variables().into_iter().filter(|(_, name)| !url::VARIABLES.contains(name)) {
+            let instead = instead(name, "variables", url::VARIABLES);
+            self.problems.at(&text.span(), format!("unknown variable `${name}`{instead}"));
+        }
+        if !text.get_ref().starts_with("$url") {
+            self.problems.at(&text.span(), "must begin with `$url`, which the user of the suite gives");
+        }
+        Some(url)
+    }
+
+    fn wrong(&mut self) -> Vec<WrongMessage> {
+        let mut wrong = Vec::new();
+        for entry in &self.file.wrong {
+            let Some(shape) = self.shape(&entry.message, &SENT) else { continue };
+            wrong.push(WrongMessage { case: entry.case, what: entry.what.clone(), shape, joining: entry.joining });
+        }
+        wrong
+    }
+
+    /// What one table says must not contradict another.
+    fn fits_together(&mut self, send: &BTreeMap<Operation, Shape>, patterns: &[Pattern], url: Option<&Url>) {
+        let file = self.file;
+        let hears = |event| patterns.iter().any(|pattern| pattern.event == event);
+        let in_url = |name: &str| url.is_some_and(|url| url.has(name));
+        let join = send.get(&Operation::Join);
+        let mut wrong: Vec<(&str, String)> = Vec::new();
+        let mut check = |right: bool, table: &'static str, message: &str| {
+            if !right {
+                wrong.push((table, message.to_owned()));
+            }
+        };
+        match file.join.by {
+            JoinBy::Message => check(join.is_some(), "[send]", "needs `join`: [join] `by` is \"message\""),
+            JoinBy::Connecting => {
+                check(join.is_none(), "[send]", "`join` is never sent: [join] `by` is \"connecting\"");
+            }
+        }
+        match file.room.r#in {
+            RoomIn::Message => check(
+                join.is_none_or(|join| join.has("room"))
+                    && (join.is_some() || send.values().any(|shape| shape.has("room"))),
+                "[room]",
+                "`in` is \"message\", and `$room` is in no `join`",
+            ),
+            RoomIn::Path | RoomIn::Query => {
+                check(
+                    in_url("room"),
+                    "[room]",
+                    "`in` says that the URL has the room, and [connection] `url` has no `$room`",
+                );
+            }
+            RoomIn::None => {}
+        }
+        match file.identity.assigned_by {
+            AssignedBy::Server => check(
+                patterns.iter().any(|pattern| pattern.event == EventName::Joined && pattern.shape.has("id")),
+                "[identity]",
+                "`assigned-by` is \"server\", and no `joined` has an `$id`",
+            ),
+            AssignedBy::Client | AssignedBy::UserName => check(
+                in_url("self") || send.values().any(|shape| shape.has("self")),
+                "[identity]",
+                "clients choose their ids, and `$self` is neither in the URL nor in a message",
+            ),
+            AssignedBy::Nobody => {}
+        }
+        let (event, sent) = match file.join.answer {
+            JoinAnswer::Joined => (Some(EventName::Joined), None),
+            JoinAnswer::Roster => (Some(EventName::Roster), None),
+            JoinAnswer::Pong => (Some(EventName::Pong), Some(Operation::Ping)),
+            JoinAnswer::Echo | JoinAnswer::None => (None, None),
+        };
+        if let Some(event) = event {
+            let message = format!("`answer` is \"{0}\", and no [[match]] is a `{0}`", event.name());
+            check(hears(event), "[join]", &message);
+        }
+        check(
+            sent.is_none_or(|sent| send.contains_key(&sent)),
+            "[join]",
+            "`answer` is \"pong\", and there is no `ping` to send",
+        );
+        check(
+            file.join.answer != JoinAnswer::Echo || file.signals.echo,
+            "[join]",
+            "`answer` is \"echo\", and [signals] `echo` is not true",
+        );
+        check(hears(EventName::Signal), "[[match]]", "no [[match]] is a `signal`: nothing can be heard");
+        let signals = [Operation::Signal, Operation::Offer, Operation::Answer, Operation::Candidate];
+        for shape in signals.iter().filter_map(|operation| send.get(operation)) {
+            let (has, requires) = (shape.has("to"), shape.requires("to"));
+            match file.signals.addressing {
+                Addressing::Both | Addressing::FilteredByReceiver => check(
+                    has && !requires,
+                    "[signals]",
+                    "`addressing` wants signals with and without receiver: write `\"…\"?: $to` in the messages that send them",
+                ),
+                Addressing::Targeted => {
+                    check(requires, "[signals]", "`addressing` is \"targeted\", and a signal has no `$to`");
+                }
+                Addressing::Broadcast => {
+                    check(!has, "[signals]", "`addressing` is \"broadcast\", and a signal has a `$to`")
+                }
+            }
+            check(shape.has("data"), "[send]", "a signal has no `$data`");
+        }
+        let from = patterns.iter().any(|pattern| pattern.event == EventName::Signal && pattern.shape.has("from"));
+        match file.signals.sender {
+            Sender::Stamped | Sender::Claimed => check(
+                from,
+                "[signals]",
+                "`sender` says that signals tell who sent them, and no `signal` has a `$from`: write \"absent\"",
+            ),
+            Sender::Absent => check(!from, "[signals]", "`sender` is \"absent\", and a `signal` has a `$from`"),
+        }
+        if let Some(roles) = &file.roles {
+            let chosen = in_url("role") || join.is_some_and(|join| join.has("role"));
+            check(chosen, "[roles]", "`$role` is neither in `join` nor in the URL");
+            let ready = roles.ready.as_ref().is_none_or(|role| *role == roles.offers || *role == roles.answers);
+            check(ready, "[roles]", "`ready` names neither of the roles");
+            check(
+                roles.ready.is_none() || hears(EventName::Ready),
+                "[roles]",
+                "`ready` is told, and no [[match]] is a `ready`",
+            );
+        }
+        if send.contains_key(&Operation::Call) {
+            check(hears(EventName::Ringing), "[send]", "there is a `call`, and no [[match]] is a `ringing`");
+            check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, and no `accept`");
+        }
+        check(
+            !file.calls.needed || send.contains_key(&Operation::Call),
+            "[calls]",
+            "calls are needed, and there is no `call` to send",
+        );
+        check(
+            !file.roster.differences || hears(EventName::Roster),
+            "[roster]",
+            "`differences` of what? No [[match]] is a `roster`",
+        );
+        match file.connection.framing {
+            Framing::Sse => {
+                check(file.connection.post.is_some(), "[connection]", "`framing` is \"sse\", and there is no `post`")
+            }
+            Framing::Adapter => {
+                check(
+                    file.connection.command.is_some(),
+                    "[connection]",
+                    "`framing` is \"adapter\", and there is no `command`",
+                );
+            }
+            _ => {
+                let alone = file.connection.post.is_none() && file.connection.command.is_none();
+                check(alone, "[connection]", "`post` is for \"sse\" and `command` for \"adapter\" alone");
+            }
+        }
+        for kind in Kind::ALL {
+            let named = file.kinds.as_ref().is_some_and(|kinds| kinds.contains_key(&kind));
+            let heard = patterns.iter().any(|pattern| {
+                pattern.event == EventName::Signal && (pattern.kind == Some(kind) || pattern.kind.is_none())
+            });
+            check(!named || heard, "[kinds]", &format!("`{kind}` is sent, and no `signal` is matched for it"));
+        }
+        for (table, message) in wrong {
+            self.problems.table(table, message);
+        }
+    }
+}

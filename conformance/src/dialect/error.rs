@@ -1,0 +1,111 @@
+//! What is wrong with a dialect file, and where.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::hint::{instead, quote};
+
+/// Why a dialect could not be loaded: everything that was found wrong with one file, in order of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialectError {
+    /// The file, or the name that was asked for.
+    pub file: String,
+    /// At least one problem.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1; `None` is the file as a whole.
+    pub line: Option<usize>,
+    /// A lowercase fragment, without file and line.
+    pub message: String,
+}
+
+impl DialectError {
+    pub(crate) fn whole(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), problems: vec![Problem { line: None, message: message.into() }] }
+    }
+}
+
+impl fmt::Display for DialectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Problem { line, message }) in self.problems.iter().enumerate() {
+            let gap = if index > 0 { "\n" } else { "" };
+            match line {
+                Some(line) => write!(f, "{gap}{}:{line}: {message}", self.file)?,
+                None => write!(f, "{gap}{}: {message}", self.file)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DialectError {}
+
+/// Collects the problems of one text and knows its lines.
+pub(crate) struct Problems<'a> {
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, found: Vec::new() }
+    }
+
+    /// The line that a span begins on, so many bytes of its content further.
+    pub(crate) fn line(&self, span: &Range<usize>, further: usize) -> usize {
+        let upto = self.text.get(..span.start).unwrap_or_default();
+        let inside = self.text.get(span.start..(span.start + further).min(span.end)).unwrap_or_default();
+        1 + upto.matches('\n').count() + inside.matches('\n').count()
+    }
+
+    pub(crate) fn at(&mut self, span: &Range<usize>, message: impl Into<String>) {
+        let line = Some(self.line(span, 0));
+        self.found.push(Problem { line, message: message.into() });
+    }
+
+    pub(crate) fn inside(&mut self, span: &Range<usize>, further: usize, message: impl Into<String>) {
+        let line = Some(self.line(span, further));
+        self.found.push(Problem { line, message: message.into() });
+    }
+
+    /// A problem of a table: at its heading, or of the whole file if it has none.
+    pub(crate) fn table(&mut self, heading: &str, message: impl Into<String>) {
+        let line = self.text.lines().position(|line| line.trim_start().starts_with(heading)).map(|line| line + 1);
+        self.found.push(Problem { line, message: message.into() });
+    }
+
+    pub(crate) fn toml(&mut self, error: &toml::de::Error) {
+        let message = words(error.message());
+        match error.span() {
+            Some(span) => self.at(&span, message),
+            None => self.found.push(Problem { line: None, message }),
+        }
+    }
+
+    /// All that was found, in order of lines, each once.
+    pub(crate) fn finish(mut self, file: &str) -> Result<(), DialectError> {
+        self.found.sort_by_key(|problem| problem.line);
+        self.found.dedup();
+        if self.found.is_empty() { Ok(()) } else { Err(DialectError { file: file.to_owned(), problems: self.found }) }
+    }
+}
+
+/// What serde says, with the nearest right name.
+fn words(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (kind, what) = if message.starts_with("unknown field") {
+        ("unknown key", "keys")
+    } else if message.starts_with("unknown variant") {
+        ("unknown word", "words")
+    } else {
+        return format!("not a dialect: {message}");
+    };
+    match quoted[..] {
+        [wrong, ref right @ ..] => format!("{kind} {}{}", quote(wrong), instead(wrong, what, right.iter().copied())),
+        [] => message.to_owned(),
+    }
+}

@@ -1,0 +1,173 @@
+//! What a client does and what happens to it, whatever the dialect.
+
+use std::fmt;
+
+use super::file::{EventName, Kind, Operation};
+
+/// The name of a client or a user, as JSON: numbers are ids too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id(pub(crate) String);
+
+impl Id {
+    pub(crate) fn of(name: &str) -> Self {
+        Self(serde_json::Value::from(name).to_string())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::shape::plain(&self.0))
+    }
+}
+
+/// Somebody in a room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Member {
+    pub(crate) id: Id,
+    pub(crate) name: Option<String>,
+}
+
+/// Something that a client does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Act<'a> {
+    pub(crate) room: &'a str,
+    pub(crate) to: Option<&'a Id>,
+    /// JSON, which goes out as it is.
+    pub(crate) data: Option<&'a str>,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) role: Option<&'a str>,
+    pub(crate) media: Option<(&'a str, bool)>,
+    /// Keys that every object of the message also gets, whatever the dialect says.
+    pub(crate) extra: &'a [(&'a str, String)],
+}
+
+/// Something that arrives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) what: What,
+    pub(crate) room: Option<String>,
+    pub(crate) id: Option<Id>,
+    pub(crate) name: Option<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) from: Option<Id>,
+    pub(crate) to: Option<Id>,
+    pub(crate) kind: Option<Kind>,
+    /// As it came, to the byte.
+    pub(crate) data: Option<String>,
+    pub(crate) members: Option<Vec<Member>>,
+    pub(crate) accepted: Option<bool>,
+    pub(crate) reason: Option<String>,
+    /// JSON.
+    pub(crate) session: Option<String>,
+    pub(crate) media: Option<String>,
+    pub(crate) enabled: Option<bool>,
+}
+
+/// What an arriving message is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum What {
+    Is(EventName),
+    /// It is an event of the dialect and is not as it should be, in words.
+    Broken(EventName, String),
+    /// Nothing that the dialect knows; clients skip such messages.
+    #[default]
+    Other,
+}
+
+impl Event {
+    pub(crate) fn is(&self, name: EventName) -> bool {
+        self.what == What::Is(name)
+    }
+
+    /// Whether it is a signal, whoever sent it.
+    pub(crate) fn is_signal(&self) -> bool {
+        self.is(EventName::Signal)
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        self.is(EventName::Error)
+    }
+
+    /// Whether it is a signal whose data is this word.
+    pub(crate) fn says(&self, word: &str) -> bool {
+        self.is_signal()
+            && self
+                .data
+                .as_ref()
+                .is_some_and(|data| serde_json::from_str::<String>(data).is_ok_and(|data| data == word))
+    }
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Hangup];
+
+    /// The operation that sends it, if the dialect has one for it alone.
+    pub(crate) fn operation(self) -> Operation {
+        match self {
+            Self::Offer => Operation::Offer,
+            Self::Answer => Operation::Answer,
+            Self::Candidate => Operation::Candidate,
+            Self::Hangup => Operation::Hangup,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offer => "offer",
+            Self::Answer => "answer",
+            Self::Candidate => "candidate",
+            Self::Hangup => "hangup",
+        })
+    }
+}
+
+impl EventName {
+    /// The name in dialect files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::MemberJoined => "member-joined",
+            Self::MemberLeft => "member-left",
+            Self::Roster => "roster",
+            Self::Ready => "ready",
+            Self::Signal => "signal",
+            Self::Ringing => "ringing",
+            Self::Answered => "answered",
+            Self::Ended => "ended",
+            Self::Media => "media",
+            Self::Error => "error",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+impl Operation {
+    /// The name in dialect files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Signal => "signal",
+            Self::Offer => "offer",
+            Self::Answer => "answer",
+            Self::Candidate => "candidate",
+            Self::Hangup => "hangup",
+            Self::Call => "call",
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::End => "end",
+            Self::Media => "media",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+        }
+    }
+}

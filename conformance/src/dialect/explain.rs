@@ -1,0 +1,82 @@
+//! What the suite understands of a dialect, in words.
+
+use std::fmt::Write as _;
+
+use super::file::{Addressing, AssignedBy, JoinAnswer, JoinBy, RoomIn};
+use super::{Dialect, Kind, Operation};
+use crate::cases;
+
+impl Dialect {
+    /// What the suite understands of it: how clients connect, join and signal, what they hear, and which cases can be asked.
+    pub fn explain(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("a string takes all that is written");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let file = &self.file;
+        writeln!(out, "{}: {}", file.name, file.about)?;
+        let url = file.connection.url.as_ref().map_or("$url", |url| url.get_ref().as_str());
+        writeln!(out, "\n  connects   to {url} by {:?}", file.connection.framing)?;
+        let id = match file.identity.assigned_by {
+            AssignedBy::Server => "the server gives each client its id",
+            AssignedBy::Client => "clients choose their ids",
+            AssignedBy::UserName => "users are known by name",
+            AssignedBy::Nobody => "there are no ids",
+        };
+        let room = match file.room.r#in {
+            RoomIn::Message => "rooms stand in messages",
+            RoomIn::Path => "the room is the path",
+            RoomIn::Query => "the room is in the query",
+            RoomIn::None => "there are no rooms",
+        };
+        writeln!(out, "  identity   {id}; {room}")?;
+        let by = match file.join.by {
+            JoinBy::Message => "by a message",
+            JoinBy::Connecting => "by connecting",
+        };
+        let answer = match file.join.answer {
+            JoinAnswer::Joined => "answered `joined`",
+            JoinAnswer::Roster => "answered by a roster",
+            JoinAnswer::Pong => "proved by a `pong`",
+            JoinAnswer::Echo => "proved by the echo of a signal",
+            JoinAnswer::None => "not answered: clients try whether they are heard",
+        };
+        writeln!(out, "  joins      {by}, {answer}")?;
+        let whom = match file.signals.addressing {
+            Addressing::Both => "to one or to all",
+            Addressing::Targeted => "to one",
+            Addressing::Broadcast => "to all",
+            Addressing::FilteredByReceiver => "to all, and who is not meant ignores them",
+        };
+        let kinds: Vec<_> = Kind::ALL
+            .into_iter()
+            .filter(|kind| self.signal_operation(*kind).is_some())
+            .map(|kind| kind.to_string())
+            .collect();
+        writeln!(out, "  signals    {whom}: {}", kinds.join(", "))?;
+        let sends: Vec<_> = self.send.keys().map(|operation| operation.name()).collect();
+        writeln!(out, "  sends      {}", sends.join(", "))?;
+        let mut hears: Vec<_> = self.patterns.iter().map(|pattern| pattern.event.name()).collect();
+        hears.dedup();
+        writeln!(out, "  hears      {}", hears.join(", "))?;
+        let lacks = |case: &crate::Case| case.requires.iter().find_map(|feature| self.lacks(*feature));
+        let all = cases::all();
+        let asked = all.iter().filter(|case| lacks(case).is_none()).count();
+        writeln!(out, "\n  {asked} of {} cases can be asked. Not asked, because the dialect …", all.len())?;
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for case in all {
+            let Some(reason) = lacks(case) else { continue };
+            match reasons.iter_mut().find(|(other, _)| *other == reason) {
+                Some((_, slugs)) => slugs.push(case.slug),
+                None => reasons.push((reason, vec![case.slug])),
+            }
+        }
+        reasons.iter().try_for_each(|(reason, slugs)| writeln!(out, "  … {reason}: {}", slugs.join(", ")))?;
+        if !self.send.contains_key(&Operation::Leave) {
+            writeln!(out, "  Nobody can leave but by disconnecting.")?;
+        }
+        Ok(())
+    }
+}

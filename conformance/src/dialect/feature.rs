@@ -1,0 +1,140 @@
+//! What a dialect has; a case about something that it has not is *unsupported*, not failed.
+
+use super::Dialect;
+use super::file::{Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Operation, RoomIn, Sender};
+
+/// Something that a case needs of a dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// Rooms that keep clients apart.
+    Rooms,
+    /// Clients join by a message, and may do so again.
+    JoinMessage,
+    /// … into another room.
+    Moving,
+    /// A join is answered.
+    JoinAnswer,
+    /// Clients have ids.
+    Ids,
+    /// Clients choose their ids.
+    ChosenIds,
+    /// Ids that the server gives.
+    GivenIds,
+    /// A newcomer is told who is there.
+    Roster,
+    JoinNotice,
+    LeaveNotice,
+    Leave,
+    /// A signal to one.
+    Targeted,
+    /// A signal to all.
+    Broadcast,
+    /// Room for three.
+    Crowd,
+    /// A signal says who sent it.
+    Sender,
+    Candidates,
+    Roles,
+    Ready,
+    Calls,
+    Busy,
+    Media,
+    MembersMax,
+    RoomLimit,
+    SizeLimit,
+    ExactRooms,
+    /// Messages go over the wire as the suite writes them.
+    Messages,
+    /// The suite can write frames of its own.
+    Frames,
+    WebSocket,
+    SocketIo,
+    IceEndpoint,
+    HealthEndpoint,
+    Cors,
+    Auth,
+    DeadAfter,
+    Offers,
+}
+
+impl Dialect {
+    /// Why a case that needs this cannot be asked, if so.
+    pub(crate) fn lacks(&self, feature: Feature) -> Option<&'static str> {
+        let file = &self.file;
+        let sends = |operation| self.shape(operation).is_some();
+        let diff = file.roster.differences;
+        let websocket = matches!(file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary);
+        let captures = |event, variable| {
+            self.patterns().iter().any(|pattern| pattern.event == event && pattern.shape.has(variable))
+        };
+        let (has, why) = match feature {
+            Feature::Rooms => (file.room.r#in != RoomIn::None, "has no rooms"),
+            Feature::JoinMessage => (file.join.by == JoinBy::Message, "has no message that joins"),
+            Feature::Moving => {
+                let moves = file.join.by == JoinBy::Message && file.room.r#in == RoomIn::Message;
+                (moves && file.join.answer == JoinAnswer::Joined, "has no message that changes rooms and is answered")
+            }
+            Feature::JoinAnswer => {
+                (!matches!(file.join.answer, JoinAnswer::None | JoinAnswer::Echo), "does not answer a join")
+            }
+            Feature::Ids => (file.identity.assigned_by != AssignedBy::Nobody, "has no ids"),
+            Feature::ChosenIds => {
+                let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
+                (chosen, "has no ids that clients choose")
+            }
+            Feature::GivenIds => (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server gives"),
+            Feature::Roster => {
+                let listed = captures(EventName::Joined, "members") || self.hears(EventName::Roster);
+                (listed, "does not tell a newcomer who is there")
+            }
+            Feature::JoinNotice => (self.hears(EventName::MemberJoined) || diff, "has no notices of who joins"),
+            Feature::LeaveNotice => (self.hears(EventName::MemberLeft) || diff, "has no notices of who leaves"),
+            Feature::Leave => (sends(Operation::Leave), "has no message that leaves"),
+            Feature::Targeted => {
+                (file.signals.addressing != Addressing::Broadcast, "has no signals to one member alone")
+            }
+            Feature::Broadcast => (file.signals.addressing != Addressing::Targeted, "has no signals to all members"),
+            Feature::Crowd => {
+                let crowd = file.room.members_max.is_none_or(|max| max >= 3) && !file.calls.needed;
+                (crowd, "is for two")
+            }
+            Feature::Sender => (file.signals.sender != Sender::Absent, "does not say who sent a signal"),
+            Feature::Candidates => (self.signal_operation(Kind::Candidate).is_some(), "has no candidates"),
+            Feature::Roles => (file.roles.is_some(), "has no roles"),
+            Feature::Ready => (
+                file.roles.as_ref().is_some_and(|roles| roles.ready.is_some()),
+                "has no notice that both roles are there",
+            ),
+            Feature::Calls => (sends(Operation::Call), "has no calls"),
+            Feature::Busy => (file.calls.busy.is_some(), "does not say who is busy"),
+            Feature::Media => (sends(Operation::Media), "has no messages about sound and picture"),
+            Feature::MembersMax => {
+                (file.room.members_max.is_some() && file.roles.is_none(), "has no limit of members that is no role")
+            }
+            Feature::RoomLimit => (file.room.code_points_max.is_some(), "has no limit for names of rooms"),
+            Feature::SizeLimit => (file.signals.bytes_max.is_some(), "has no limit for messages"),
+            Feature::ExactRooms => {
+                (file.room.exact && file.room.r#in != RoomIn::None, "does not compare rooms exactly")
+            }
+            Feature::Messages => {
+                (file.connection.framing != Framing::Adapter, "is spoken by an adapter, which writes no wrong messages")
+            }
+            Feature::Frames | Feature::WebSocket => (websocket, "is not spoken in plain WebSocket frames"),
+            Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "is not spoken over Socket.IO"),
+            Feature::IceEndpoint => {
+                (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that gives ICE servers")
+            }
+            Feature::HealthEndpoint => {
+                (file.http.as_ref().is_some_and(|http| http.health.is_some()), "has no endpoint that tells its health")
+            }
+            Feature::Cors => (file.http.as_ref().is_some_and(|http| http.cors), "declares no CORS"),
+            Feature::Auth => (file.auth.as_ref().is_some_and(|auth| auth.required), "lets anybody in"),
+            Feature::DeadAfter => (
+                file.heartbeat.as_ref().is_some_and(|beat| beat.dead_after_s.is_some()),
+                "does not give silent clients up",
+            ),
+            Feature::Offers => (file.signals.offers != super::file::Offers::Anybody, "does not say who offers"),
+        };
+        (!has).then_some(why)
+    }
+}

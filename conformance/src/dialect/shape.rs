@@ -1,0 +1,490 @@
+//! The shape of a message: JSON with variables in it.
+//!
+//! The same text says what is sent and what is understood:
+//!
+//! | in a shape | sending | matching |
+//! |---|---|---|
+//! | `"join"`, `5`, `null` | as it is | only that |
+//! | `$room` | the variable's value | anything fit for the variable, captured |
+//! | `"to"?: $to` | left out without a value | may be absent |
+//! | `$kind: …` as a key | the variable's value as key | the key of that name |
+//! | `$members[{"clientId": $id}]` | | a list, each element of which has that shape |
+//! | `$members{$id: {"name": $name}}` | | an object, each entry of which has that shape |
+//! | `{…}` | in this order | other keys may be there too |
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+/// A message's shape.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Shape {
+    /// A scalar, as JSON.
+    Literal(serde_json::Value),
+    Variable(String),
+    Object(Vec<Entry>),
+    List(Vec<Shape>),
+    /// A list whose elements have a shape.
+    Each(String, Box<Shape>),
+    /// An object whose entries have a shape: the key's variable, and the value.
+    Keyed(String, String, Box<Shape>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) optional: bool,
+    pub(crate) value: Shape,
+}
+
+/// The key of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Literal(String),
+    Variable(String),
+}
+
+/// What is wrong with a shape's text, and at which byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) at: usize,
+    pub(crate) why: String,
+}
+
+/// Values of variables, as JSON texts.
+pub(crate) type Values = BTreeMap<String, String>;
+
+/// What a match yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Captures {
+    pub(crate) values: Values,
+    /// One a member of [`Shape::Each`] or [`Shape::Keyed`].
+    pub(crate) members: Option<Vec<Values>>,
+}
+
+/// Why a message does not have a shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// It is another message.
+    Other,
+    /// It is this one, and something in it is absent or of the wrong type; in words.
+    Lacks(String),
+}
+
+/// What a variable may hold; `Err` says what would be right.
+pub(crate) type Fits<'a> = &'a dyn Fn(&str, &RawValue) -> Result<(), Mismatch>;
+
+const DEPTH_MAX: usize = 16;
+
+impl Shape {
+    /// Reads a shape's text.
+    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+        let mut reader = Reader { text, at: 0 };
+        let shape = reader.shape(0)?;
+        reader.space();
+        if reader.at < text.len() { Err(reader.wrong("nothing may follow")) } else { Ok(shape) }
+    }
+
+    /// Calls `visit` with the name of each variable.
+    pub(crate) fn variables<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Variable(name) => visit(name),
+            Self::Object(entries) => entries.iter().for_each(|entry| {
+                if let Key::Variable(name) = &entry.key {
+                    visit(name);
+                }
+                entry.value.variables(visit);
+            }),
+            Self::List(items) => items.iter().for_each(|item| item.variables(visit)),
+            Self::Each(name, item) => {
+                visit(name);
+                item.variables(visit);
+            }
+            Self::Keyed(name, key, value) => {
+                visit(name);
+                visit(key);
+                value.variables(visit);
+            }
+        }
+    }
+
+    /// Whether a variable occurs.
+    pub(crate) fn has(&self, variable: &str) -> bool {
+        let mut found = false;
+        self.variables(&mut |name| found |= name == variable);
+        found
+    }
+
+    /// The keys whose value is a variable.
+    pub(crate) fn keys_of(&self, variable: &str, keys: &mut Vec<String>) {
+        match self {
+            Self::Object(entries) => entries.iter().for_each(|entry| match (&entry.key, &entry.value) {
+                (Key::Literal(key), Self::Variable(name)) if name == variable => keys.push(key.clone()),
+                (_, value) => value.keys_of(variable, keys),
+            }),
+            Self::List(items) => items.iter().for_each(|item| item.keys_of(variable, keys)),
+            _ => {}
+        }
+    }
+
+    /// Whether a variable occurs where it cannot be left out.
+    pub(crate) fn requires(&self, variable: &str) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Variable(name) => name == variable,
+            Self::Object(entries) => entries.iter().filter(|entry| !entry.optional).any(|entry| {
+                matches!(&entry.key, Key::Variable(name) if name == variable) || entry.value.requires(variable)
+            }),
+            Self::List(items) => items.iter().any(|item| item.requires(variable)),
+            Self::Each(name, _) | Self::Keyed(name, _, _) => name == variable,
+        }
+    }
+
+    /// The message. An object that holds the payload, the receiver or the room also gets the `extra` keys, instead of its own
+    /// of that name.
+    ///
+    /// # Errors
+    /// The variable that is needed and has no value.
+    pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, String> {
+        let mut out = String::new();
+        self.write(values, extra, &mut out)?;
+        Ok(out)
+    }
+
+    fn write(&self, values: &Values, extra: &[(&str, String)], out: &mut String) -> Result<(), String> {
+        match self {
+            Self::Literal(value) => out.push_str(&value.to_string()),
+            Self::Variable(name) => out.push_str(values.get(name).ok_or_else(|| name.clone())?),
+            Self::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    out.push(if index == 0 { '[' } else { ',' });
+                    item.write(values, extra, out)?;
+                }
+                out.push_str(if items.is_empty() { "[]" } else { "]" });
+            }
+            Self::Object(entries) => {
+                let speaks = entries.iter().any(|entry| {
+                    matches!(&entry.value, Self::Variable(name) if ["data", "to", "room"].contains(&name.as_str()))
+                });
+                out.push('{');
+                for Entry { key, optional, value } in entries {
+                    let key = match key {
+                        Key::Literal(key) => key.clone(),
+                        Key::Variable(name) => plain(values.get(name).ok_or_else(|| name.clone())?),
+                    };
+                    let mut text = String::new();
+                    match value.write(values, extra, &mut text) {
+                        Err(_) if *optional => continue,
+                        written => written?,
+                    }
+                    if !speaks || extra.iter().all(|(other, _)| *other != key) {
+                        pair(&key, &text, out);
+                    }
+                }
+                extra.iter().filter(|_| speaks).for_each(|(key, value)| pair(key, value, out));
+                out.push('}');
+            }
+            Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(name.clone()),
+        }
+        Ok(())
+    }
+
+    /// Matches a message against the shape.
+    pub(crate) fn read(&self, message: &RawValue, fits: Fits<'_>) -> Result<Captures, Mismatch> {
+        let mut captures = Captures::default();
+        self.take(message, fits, &mut captures, true)?;
+        Ok(captures)
+    }
+
+    fn take(&self, value: &RawValue, fits: Fits<'_>, into: &mut Captures, top: bool) -> Result<(), Mismatch> {
+        match self {
+            Self::Literal(literal) => {
+                let same = serde_json::from_str::<serde_json::Value>(value.get()).is_ok_and(|value| value == *literal);
+                if same { Ok(()) } else { Err(Mismatch::Other) }
+            }
+            Self::Variable(name) => {
+                fits(name, value)?;
+                into.values.insert(name.clone(), value.get().to_owned());
+                Ok(())
+            }
+            Self::List(shapes) => {
+                let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| different(top, "a list"))?;
+                let lacks = |index: usize| Mismatch::Lacks(format!("element {}", index + 1));
+                let mut wrong = None;
+                for (index, shape) in shapes.iter().enumerate() {
+                    match items
+                        .get(index)
+                        .ok_or_else(|| lacks(index))
+                        .and_then(|item| shape.take(item, fits, into, false))
+                    {
+                        Err(Mismatch::Other) => return Err(Mismatch::Other),
+                        Err(lacks) => wrong = wrong.or(Some(lacks)),
+                        Ok(()) => {}
+                    }
+                }
+                wrong.map_or(Ok(()), Err)
+            }
+            Self::Object(entries) => {
+                let object: BTreeMap<String, &RawValue> =
+                    serde_json::from_str(value.get()).map_err(|_| different(top, "an object"))?;
+                // Literals first: they tell which message it is. A key that is a variable comes when its value is known.
+                let rank = |entry: &Entry| match (&entry.key, &entry.value) {
+                    (Key::Literal(_), Shape::Literal(_)) => 0,
+                    (Key::Literal(_), _) => 1,
+                    (Key::Variable(_), _) => 2,
+                };
+                let mut order: Vec<&Entry> = entries.iter().collect();
+                order.sort_by_key(|entry| rank(entry));
+                let (mut wrong, mut told) = (None, false);
+                for entry in order {
+                    let key = match &entry.key {
+                        Key::Literal(key) => key.clone(),
+                        Key::Variable(name) => match into.values.get(name) {
+                            Some(value) => plain(value),
+                            None => return Err(Mismatch::Other),
+                        },
+                    };
+                    let taken = match object.get(&key) {
+                        Some(value) if entry.optional && value.get() == "null" => Ok(()),
+                        Some(value) => entry.value.take(value, fits, into, false),
+                        None if entry.optional => Ok(()),
+                        None if matches!(entry.value, Self::Literal(_)) => Err(Mismatch::Other),
+                        None if !told && entry.value.tells_messages_apart() => Err(Mismatch::Other),
+                        None => Err(Mismatch::Lacks(format!("without `{key}`"))),
+                    };
+                    match taken {
+                        Err(Mismatch::Other) => return Err(Mismatch::Other),
+                        Err(Mismatch::Lacks(what)) => {
+                            let what =
+                                if what.starts_with("without") { what } else { format!("whose `{key}` is not {what}") };
+                            wrong = wrong.or(Some(Mismatch::Lacks(what)));
+                        }
+                        Ok(()) => told |= matches!(entry.value, Self::Literal(_)),
+                    }
+                }
+                wrong.map_or(Ok(()), Err)
+            }
+            Self::Each(_, item) => {
+                let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| different(top, "a list"))?;
+                let members = items.into_iter().map(|value| Ok(item.member(value, fits)?.values));
+                into.members = Some(members.collect::<Result<_, _>>()?);
+                Ok(())
+            }
+            Self::Keyed(_, key, item) => {
+                let items: BTreeMap<String, &RawValue> =
+                    serde_json::from_str(value.get()).map_err(|_| different(top, "an object"))?;
+                let members = items.into_iter().map(|(name, value)| {
+                    let mut member = item.member(value, fits)?.values;
+                    member.insert(key.clone(), serde_json::Value::from(name).to_string());
+                    Ok(member)
+                });
+                into.members = Some(members.collect::<Result<_, _>>()?);
+                Ok(())
+            }
+        }
+    }
+
+    fn member(&self, value: &RawValue, fits: Fits<'_>) -> Result<Captures, Mismatch> {
+        let mut member = Captures::default();
+        match self.take(value, fits, &mut member, false) {
+            Ok(()) => Ok(member),
+            Err(Mismatch::Lacks(what)) => Err(Mismatch::Lacks(format!("a list of members, one of them {what}"))),
+            Err(Mismatch::Other) => Err(Mismatch::Lacks("a list of members".to_owned())),
+        }
+    }
+
+    /// Whether messages are told apart by it: it is a literal, or has one deep inside.
+    fn tells_messages_apart(&self) -> bool {
+        match self {
+            Self::Literal(_) => true,
+            Self::Object(entries) => entries.iter().any(|entry| !entry.optional),
+            Self::List(items) => items.iter().any(Self::tells_messages_apart),
+            Self::Variable(name) => name == "kind",
+            Self::Each(..) | Self::Keyed(..) => false,
+        }
+    }
+
+    /// Whether every message that has the other shape has this one too. `accepts` says whether a variable takes a literal,
+    /// and `wider` whether it takes all that another takes.
+    pub(crate) fn covers(&self, other: &Self, wider: &dyn Fn(&str, &Shape) -> bool) -> bool {
+        match (self, other) {
+            (Self::Literal(a), Self::Literal(b)) => a == b,
+            (Self::Variable(name), other) => wider(name, other),
+            (Self::List(a), Self::List(b)) => a.len() <= b.len() && a.iter().zip(b).all(|(a, b)| a.covers(b, wider)),
+            (Self::Object(a), Self::Object(b)) => a.iter().filter(|entry| !entry.optional).all(|entry| {
+                let same = |other: &&Entry| other.key == entry.key && !other.optional;
+                b.iter().find(same).is_some_and(|other| entry.value.covers(&other.value, wider))
+            }),
+            (Self::Each(_, a), Self::Each(_, b)) | (Self::Keyed(_, _, a), Self::Keyed(_, _, b)) => a.covers(b, wider),
+            _ => false,
+        }
+    }
+}
+
+fn different(top: bool, right: &str) -> Mismatch {
+    if top { Mismatch::Other } else { Mismatch::Lacks(right.to_owned()) }
+}
+
+fn pair(key: &str, value: &str, out: &mut String) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    out.push_str(&serde_json::Value::from(key).to_string());
+    out.push(':');
+    out.push_str(value);
+}
+
+/// A JSON text as a person writes it: a string without its quotes.
+pub(crate) fn plain(json: &str) -> String {
+    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, why: impl Into<String>) -> Malformed {
+        Malformed { at: self.at, why: why.into() }
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn space(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+    }
+
+    fn next_is(&mut self, wanted: char) -> bool {
+        self.space();
+        let is = self.rest().starts_with(wanted);
+        self.at += if is { wanted.len_utf8() } else { 0 };
+        is
+    }
+
+    fn expect(&mut self, wanted: char, after: &str) -> Result<(), Malformed> {
+        if self.next_is(wanted) { Ok(()) } else { Err(self.wrong(format!("`{wanted}` must follow {after}"))) }
+    }
+
+    fn shape(&mut self, depth: usize) -> Result<Shape, Malformed> {
+        if depth > DEPTH_MAX {
+            return Err(self.wrong(format!("is nested more than {DEPTH_MAX} deep")));
+        }
+        self.space();
+        match self.rest().chars().next() {
+            None => Err(self.wrong("ends where a value is due")),
+            Some('{') => self.object(depth),
+            Some('[') => {
+                self.at += 1;
+                let mut items = Vec::new();
+                if !self.next_is(']') {
+                    loop {
+                        items.push(self.shape(depth + 1)?);
+                        if !self.next_is(',') {
+                            break;
+                        }
+                    }
+                    self.expect(']', "the last element")?;
+                }
+                Ok(Shape::List(items))
+            }
+            Some('$') => {
+                let name = self.variable()?;
+                if self.rest().starts_with('[') {
+                    self.at += 1;
+                    let item = self.shape(depth + 1)?;
+                    self.expect(']', "the shape of a member")?;
+                    return Ok(Shape::Each(name, Box::new(item)));
+                }
+                if self.rest().starts_with('{') {
+                    self.at += 1;
+                    self.space();
+                    let key = self.variable()?;
+                    self.expect(':', "the variable of a member's key")?;
+                    let item = self.shape(depth + 1)?;
+                    self.expect('}', "the shape of a member")?;
+                    return Ok(Shape::Keyed(name, key, Box::new(item)));
+                }
+                Ok(Shape::Variable(name))
+            }
+            Some('"') => Ok(Shape::Literal(self.string()?.into())),
+            Some(_) => {
+                let end = self.rest().find([',', '}', ']', ' ', '\n', ':']).unwrap_or(self.rest().len());
+                match serde_json::from_str(&self.rest()[..end]) {
+                    Ok(value) => {
+                        self.at += end;
+                        Ok(Shape::Literal(value))
+                    }
+                    Err(_) => Err(self.wrong("a value is due: a string in double quotes, a number, true, false, null, { }, [ ] or a $variable")),
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Shape, Malformed> {
+        self.at += 1;
+        let mut entries: Vec<Entry> = Vec::new();
+        if self.next_is('}') {
+            return Ok(Shape::Object(entries));
+        }
+        loop {
+            self.space();
+            let key = match self.rest().chars().next() {
+                Some('"') => Key::Literal(self.string()?),
+                Some('$') => Key::Variable(self.variable()?),
+                _ => return Err(self.wrong("a key is due: a string in double quotes or a $variable")),
+            };
+            if entries.iter().any(|entry| entry.key == key) {
+                return Err(self.wrong(format!("the key {key} is there twice")));
+            }
+            let optional = self.next_is('?');
+            self.expect(':', &format!("the key {key}"))?;
+            let value = self.shape(depth + 1)?;
+            entries.push(Entry { key, optional, value });
+            if !self.next_is(',') {
+                break;
+            }
+        }
+        self.expect('}', "the last entry")?;
+        Ok(Shape::Object(entries))
+    }
+
+    fn variable(&mut self) -> Result<String, Malformed> {
+        if !self.rest().starts_with('$') {
+            return Err(self.wrong("a $variable is due"));
+        }
+        let name: String = self.rest()[1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        if name.is_empty() {
+            return Err(self.wrong("a variable's name must follow `$`"));
+        }
+        self.at += 1 + name.len();
+        Ok(name)
+    }
+
+    fn string(&mut self) -> Result<String, Malformed> {
+        let mut escaped = false;
+        let end = self.rest().char_indices().skip(1).find(|(_, c)| {
+            let ends = *c == '"' && !escaped;
+            escaped = *c == '\\' && !escaped;
+            ends
+        });
+        let Some((end, _)) = end else { return Err(self.wrong("a string is not closed")) };
+        let string = serde_json::from_str(&self.rest()[..=end]).map_err(|_| self.wrong("is no JSON string"))?;
+        self.at += end + 1;
+        Ok(string)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(key) => write!(f, "`{key}`"),
+            Self::Variable(name) => write!(f, "`${name}`"),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The dialects that come with the suite, and from a name or a path to a dialect.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::Dialect;
+use super::error::DialectError;
+use crate::hint::instead;
+
+macro_rules! dialects {
+    ($($name:literal),+ $(,)?) => {
+        const SHIPPED: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../dialects/", $name, ".toml")))),+];
+    };
+}
+
+dialects!["mesh", "sender-viewer", "call", "call-socketio", "broadcast", "relay", "peerjs", "y-webrtc", "matchbox"];
+
+/// The names of the dialects that come with the suite.
+pub fn shipped() -> impl Iterator<Item = &'static str> + Clone {
+    SHIPPED.iter().map(|(name, _)| *name)
+}
+
+pub(super) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
+    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
+        return Dialect::parse(&format!("conformance/dialects/{name}.toml"), text);
+    }
+    let path = Path::new(name_or_path);
+    if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {
+        let instead = instead(name_or_path, "shipped", shipped());
+        let message = format!("no shipped dialect has this name, and a path would end in .toml{instead}");
+        return Err(DialectError::whole(name_or_path, message));
+    }
+    let text = fs::read_to_string(path).map_err(|wrong| {
+        let message = match wrong.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::InvalidData => "is not UTF-8: save the file as UTF-8 text".to_owned(),
+            _ if path.is_dir() => "is a directory: name a .toml file in it".to_owned(),
+            _ => format!("cannot be read: {wrong}"),
+        };
+        DialectError::whole(name_or_path, message)
+    })?;
+    let mut dialect = Dialect::parse(name_or_path, &text)?;
+    dialect.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(dialect)
+}

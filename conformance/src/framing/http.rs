@@ -1,0 +1,173 @@
+//! Our own HTTP/1.1 client: one request a connection, written to the byte, and an answer that is read tolerantly.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::stream;
+use crate::dial::{DynDial, Stream};
+use crate::target::Target;
+
+/// More than any correct server answers.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Response {
+    /// The values of a header, joined as the protocol allows.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let values: Vec<&str> = self
+            .headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| &**value)
+            .collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+}
+
+/// A request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(&'a str, String)>,
+    pub(crate) body: Option<&'a str>,
+}
+
+/// Sends a request and reads the whole answer; of an upgrade only the head.
+pub(crate) async fn fetch(
+    dial: &dyn DynDial,
+    target: &Target,
+    request: &Request<'_>,
+    patience: Duration,
+) -> Result<Response, String> {
+    let mut stream = stream::open(dial, target, patience).await?;
+    let exchange = async {
+        send(&mut *stream, target, request, true).await?;
+        let mut bytes = Vec::new();
+        let response = read_head(&mut *stream, &mut bytes).await?;
+        read_body(&mut *stream, response, bytes).await
+    };
+    timeout(patience, exchange).await.map_err(|_| "no complete answer in time".to_owned())?
+}
+
+pub(crate) async fn send(
+    stream: &mut dyn Stream,
+    target: &Target,
+    request: &Request<'_>,
+    close: bool,
+) -> Result<(), String> {
+    let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, target.authority());
+    let own = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let users = target.headers().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in users.filter(|(name, _)| !own(name)).chain(headers) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if close && !own("connection") {
+        head.push_str("Connection: close\r\n");
+    }
+    if let Some(body) = request.body {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    head.push_str(request.body.unwrap_or_default());
+    stream.write_all(head.as_bytes()).await.map_err(|error| stream::io_words(&error))?;
+    stream.flush().await.map_err(|error| stream::io_words(&error))
+}
+
+/// Reads up to the empty line; what comes behind stays in `bytes`.
+pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<Response, String> {
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            bytes.drain(..end + 4);
+            return parse_head(&head).ok_or_else(|| "the answer is no HTTP".to_owned());
+        }
+        if bytes.len() > RESPONSE_BYTES_MAX {
+            return Err("the head of the answer has no end".to_owned());
+        }
+        more(stream, bytes).await?;
+    }
+}
+
+fn parse_head(head: &str) -> Option<Response> {
+    let mut lines = head.split("\r\n");
+    let mut status = lines.next()?.split(' ');
+    let version = status.next()?;
+    if !version.starts_with("HTTP/1.") {
+        return None;
+    }
+    let status = status.next()?.parse().ok()?;
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers = headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    Some(Response { status, headers, body: String::new() })
+}
+
+async fn more(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<(), String> {
+    let mut chunk = [0; 4096];
+    match stream.read(&mut chunk).await {
+        Ok(0) => Err("the connection ended within the answer".to_owned()),
+        Ok(read) => {
+            bytes.extend(&chunk[..read]);
+            Ok(())
+        }
+        Err(error) => Err(stream::io_words(&error)),
+    }
+}
+
+async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: Vec<u8>) -> Result<Response, String> {
+    let length = response.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let chunked = response.header("transfer-encoding").is_some_and(|coding| coding.to_lowercase().contains("chunked"));
+    if matches!(response.status, 101 | 204 | 304) {
+        return Ok(response);
+    }
+    loop {
+        let whole = match length {
+            _ if chunked => dechunked(&bytes),
+            Some(length) => (bytes.len() >= length).then(|| bytes[..length].to_vec()),
+            None => None,
+        };
+        if let Some(body) = whole {
+            response.body = String::from_utf8_lossy(&body).into_owned();
+            return Ok(response);
+        }
+        if bytes.len() > RESPONSE_BYTES_MAX {
+            return Err("the answer has no end".to_owned());
+        }
+        match more(stream, &mut bytes).await {
+            Ok(()) => {}
+            // Without a length the end of the connection is the end of the body.
+            Err(_) if length.is_none() && !chunked => {
+                response.body = String::from_utf8_lossy(&bytes).into_owned();
+                return Ok(response);
+            }
+            Err(why) => return Err(why),
+        }
+    }
+}
+
+/// The body that complete chunks make.
+fn dechunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|window| window == b"\r\n")?;
+        let size = str::from_utf8(&bytes[..end]).ok()?.split(';').next()?.trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        bytes = &bytes[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend(bytes.get(..size)?);
+        bytes = bytes.get(size + 2..)?;
+    }
+}

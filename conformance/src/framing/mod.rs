@@ -1,0 +1,117 @@
+//! What carries messages: each framing turns orders into bytes and bytes into news.
+
+pub(crate) mod adapter;
+pub(crate) mod http;
+pub(crate) mod socketio;
+pub(crate) mod sse;
+pub(crate) mod stream;
+pub(crate) mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::case::Env;
+use crate::dialect::file::Framing;
+use crate::dialect::shape::Values;
+use crate::dialect::{Act, Operation};
+use crate::transcript::Log;
+use socketio::SocketIo;
+use websocket::{Connection, Request};
+
+/// More than any correct server sends a client in a case.
+pub(crate) const MESSAGES_MAX: usize = 20_000;
+/// The same in bytes.
+pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What a connection is told to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    Text(String),
+    Binary(Bytes),
+    Ping(&'static [u8]),
+    Close(u16),
+    /// Bytes past the framing, with the words for them.
+    Raw(Bytes, &'static str),
+    /// Reads nothing any more, or again.
+    Deaf(bool),
+}
+
+/// What a connection tells, with the line of the log that shows it.
+#[derive(Debug)]
+pub(crate) enum News {
+    Text(String),
+    Binary,
+    Pong(Bytes),
+    /// It is over; nothing follows.
+    End(End),
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A close frame came, perhaps with a code, and then the end of TCP.
+    Closed(Option<u16>),
+    /// TCP ended or broke without one.
+    Lost,
+    /// The server broke the framing rules.
+    Broken(String),
+    /// More came than we want to keep.
+    Flood,
+}
+
+/// How messages stand in frames.
+#[derive(Debug)]
+pub(crate) enum Codec {
+    Text,
+    Binary,
+    SocketIo(SocketIo),
+}
+
+/// Both ends of a connection's task.
+pub(crate) type Ends = (UnboundedSender<Order>, UnboundedReceiver<(usize, News)>);
+
+/// A heartbeat that a client sends by itself.
+pub(crate) type Beat = Option<(Duration, String)>;
+
+/// Connects a client as its dialect says.
+pub(crate) async fn connect(env: &Arc<Env>, log: &Log, client: usize, values: &Values) -> Result<Ends, String> {
+    let dialect = &env.dialect;
+    let url = dialect.url(env.target.url(), values);
+    let codec = match dialect.file.connection.framing {
+        Framing::WebSocket => Codec::Text,
+        Framing::WebSocketBinary => Codec::Binary,
+        Framing::SocketIo => Codec::SocketIo(SocketIo::default()),
+        Framing::Adapter => return env.adapter.connect(env, log, client, &url, values).await,
+        Framing::Sse => {
+            let post = dialect.post_url(env.target.url(), values).unwrap_or_else(|| url.clone());
+            return sse::connect(env, log, client, &url, &post).await;
+        }
+    };
+    let url = if matches!(codec, Codec::SocketIo(_)) { socketio::url(&url) } else { url };
+    let beat = dialect.file.heartbeat.as_ref().and_then(|beat| {
+        let ping = dialect.render(Operation::Ping, &Act::default(), values).ok()?;
+        Some((Duration::from_secs(u64::from(beat.every_s.max(1))), ping))
+    });
+    websocket(env, log, client, &url, codec, beat).await
+}
+
+/// Opens a WebSocket at a URL, whatever the dialect.
+pub(crate) async fn websocket(
+    env: &Arc<Env>,
+    log: &Log,
+    client: usize,
+    url: &str,
+    codec: Codec,
+    beat: Beat,
+) -> Result<Ends, String> {
+    let request = Request { url, subprotocol: env.dialect.file.connection.subprotocol.as_deref() };
+    let socket = websocket::open(&*env.dial, &env.target, request, env.patience).await?;
+    let (orders, their_orders) = unbounded_channel();
+    let (their_news, news) = unbounded_channel();
+    let connection = Connection::new(socket, codec, beat, (their_orders, their_news), log.clone(), client);
+    env.dial.spawn_boxed(Box::pin(connection.run()));
+    Ok((orders, news))
+}

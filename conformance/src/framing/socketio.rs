@@ -1,0 +1,77 @@
+//! Our own Socket.IO 5 over Engine.IO 4, on a WebSocket: the default namespace, text packets.
+//!
+//! A message of the dialect is a list, event name first. What the layer itself tells are the events `connect`,
+//! `connect_error` and `ack`, names that no application may use.
+
+/// One connection's state.
+#[derive(Debug, Default)]
+pub(crate) struct SocketIo {
+    connected: bool,
+}
+
+/// What a packet means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A message for the dialect.
+    Message(String),
+    /// Something to be answered at once.
+    Reply(String),
+    Nothing,
+}
+
+/// The URL of the WebSocket transport.
+pub(crate) fn url(base: &str) -> String {
+    let gap = if base.contains('?') { '&' } else { '?' };
+    format!("{base}{gap}EIO=4&transport=websocket")
+}
+
+impl SocketIo {
+    /// The packet that an event is.
+    pub(crate) fn encode(&self, event: &str) -> String {
+        format!("42{event}")
+    }
+
+    /// Takes in a packet.
+    pub(crate) fn decode(&mut self, packet: &str) -> Told {
+        let (kind, rest) = packet.split_at_checked(1).unwrap_or(("", ""));
+        match kind {
+            "0" => Told::Reply("40".to_owned()),
+            "2" => Told::Reply(format!("3{rest}")),
+            "4" => {
+                let (kind, rest) = rest.split_at_checked(1).unwrap_or(("", ""));
+                match kind {
+                    "0" if !self.connected => {
+                        self.connected = true;
+                        Told::Message(format!(r#"["connect",{}]"#, if rest.is_empty() { "{}" } else { rest }))
+                    }
+                    "2" => Told::Message(rest.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned()),
+                    "3" => {
+                        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+                        Told::Message(format!(r#"["ack",{},{}]"#, &rest[..end], &rest[end..]))
+                    }
+                    "4" => Told::Message(format!(r#"["connect_error",{rest}]"#)),
+                    _ => Told::Nothing,
+                }
+            }
+            _ => Told::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_become_messages() {
+        let mut socket = SocketIo::default();
+        assert_eq!(socket.decode(r#"0{"sid":"a"}"#), Told::Reply("40".to_owned()));
+        assert_eq!(socket.decode(r#"40{"sid":"b"}"#), Told::Message(r#"["connect",{"sid":"b"}]"#.to_owned()));
+        assert_eq!(socket.decode("2"), Told::Reply("3".to_owned()));
+        assert_eq!(socket.decode(r#"42["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
+        assert_eq!(socket.decode(r#"4217["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
+        assert_eq!(socket.decode(r#"437[]"#), Told::Message(r#"["ack",7,[]]"#.to_owned()));
+        assert_eq!(socket.decode("é"), Told::Nothing);
+        assert_eq!(socket.encode(r#"["a"]"#), r#"42["a"]"#);
+    }
+}

@@ -1,0 +1,142 @@
+//! Files beside a run: known deviations, and the user's requirements.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::select::{matching, nearest};
+use crate::verdict::{Report, RequirementReport, Verdict};
+
+/// Deviations of a server that are known: they still run, and one that starts to pass is told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    #[serde(default)]
+    known: Vec<Deviation>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deviation {
+    case: Spanned<String>,
+    reason: Spanned<String>,
+}
+
+/// The user's requirements, each with the cases that show it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requirements {
+    #[serde(default)]
+    requirement: Vec<Requirement>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Requirement {
+    id: String,
+    text: String,
+    cases: Vec<Spanned<String>>,
+}
+
+/// What is wrong with such a file, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadList(String);
+
+impl Known {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, is not of this form, gives no reason, or names no case.
+    pub fn load(path: &Path) -> Result<Self, BadList> {
+        Self::parse(&path.display().to_string(), &read(path)?)
+    }
+
+    /// Reads a file's text. `file` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(file: &str, text: &str) -> Result<Self, BadList> {
+        let known: Self = toml::from_str(text).map_err(|error| not_toml(file, text, &error))?;
+        for Deviation { case, reason } in &known.known {
+            is_there(file, text, case)?;
+            if reason.get_ref().trim().is_empty() {
+                let line = line(text, reason);
+                return Err(BadList(format!("{file}:{line}: a known deviation needs a reason")));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Marks the cases that are known to fail.
+    pub fn mark(&self, report: &mut Report) {
+        for Deviation { case, reason } in &self.known {
+            let matching = matching(case.get_ref());
+            for report in
+                report.cases.iter_mut().filter(|report| matching.iter().any(|case| case.slug == report.case.slug))
+            {
+                report.known = Some(reason.get_ref().trim().to_owned());
+            }
+        }
+    }
+}
+
+impl Requirements {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, is not of this form, or names no case.
+    pub fn load(path: &Path) -> Result<Self, BadList> {
+        let (file, text) = (path.display().to_string(), read(path)?);
+        let requirements: Self = toml::from_str(&text).map_err(|error| not_toml(&file, &text, &error))?;
+        for pattern in requirements.requirement.iter().flat_map(|requirement| &requirement.cases) {
+            is_there(&file, &text, pattern)?;
+        }
+        Ok(requirements)
+    }
+
+    /// Says of each requirement whether the cases show it. One that was not asked shows nothing.
+    pub fn judge(&self, report: &mut Report) {
+        let judge = |requirement: &Requirement| {
+            let slugs = requirement.cases.iter().flat_map(|pattern| matching(pattern.get_ref())).map(|case| case.slug);
+            let shows = |slug| {
+                let verdict = report.case(slug).map(|report| &report.verdict);
+                matches!(verdict, Some(Verdict::Pass | Verdict::Acceptable { .. }))
+            };
+            let cases = slugs.map(|slug| (slug, shows(slug))).collect();
+            RequirementReport { id: requirement.id.clone(), text: requirement.text.clone(), cases }
+        };
+        let judged = self.requirement.iter().map(judge).collect();
+        report.requirements = judged;
+    }
+}
+
+fn read(path: &Path) -> Result<String, BadList> {
+    std::fs::read_to_string(path).map_err(|error| BadList(format!("{}: cannot be read: {error}", path.display())))
+}
+
+fn line<T>(text: &str, at: &Spanned<T>) -> usize {
+    1 + text.get(..at.span().start).unwrap_or_default().matches('\n').count()
+}
+
+fn not_toml(file: &str, text: &str, error: &toml::de::Error) -> BadList {
+    let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+    BadList(format!("{file}:{line}: {}", error.message()))
+}
+
+fn is_there(file: &str, text: &str, pattern: &Spanned<String>) -> Result<(), BadList> {
+    if !matching(pattern.get_ref()).is_empty() {
+        return Ok(());
+    }
+    let (line, nearest) = (line(text, pattern), nearest(pattern.get_ref()));
+    Err(BadList(format!("{file}:{line}: no case matches `{}`; the nearest is `{nearest}`", pattern.get_ref())))
+}
+
+impl fmt::Display for BadList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadList {}

@@ -1,0 +1,105 @@
+//! A live trial of a dialect: two clients meet and signal, and what each message was taken for is shown.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::case::{Cx, Env, Stop};
+use crate::dial::Dial;
+use crate::dialect::{Dialect, What as Meaning};
+use crate::framing::adapter::Adapter;
+use crate::target::{Target, Unreachable};
+use crate::transcript::{Log, Transcript, What};
+
+/// Time that the whole trial may take.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// What came of a trial.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    dialect: Arc<Dialect>,
+    transcript: Transcript,
+    failed: Option<String>,
+}
+
+/// Two clients connect, join and signal to each other, as the dialect says.
+///
+/// # Errors
+/// No connection of the dialect's kind can be opened.
+pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64) -> Result<Trial, Unreachable> {
+    let env = Env {
+        dial: Arc::new(dial),
+        target: target.clone(),
+        dialect: Arc::clone(dialect),
+        adapter: Adapter::default(),
+        patience: Duration::from_secs(3),
+        round_trip: Duration::from_millis(20),
+        seed,
+        fresh: AtomicUsize::new(0),
+    };
+    let log = Log::new();
+    let cx = Cx::new(Arc::new(env), log.clone());
+    let room = cx.room();
+    let unreachable = |why| Unreachable { url: target.url().to_owned(), tried: vec![why] };
+    let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+    match cx.connect_as("probe", &room, role.as_deref()).await {
+        Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why)) => return Err(unreachable(why)),
+        Ok(probe) => probe.close().await,
+    }
+    let meeting = async {
+        let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        cx.fence(&mut ben, &mut [&mut ana]).await
+    };
+    let failed = match timeout(LIMIT, meeting).await {
+        Ok(Ok(())) => None,
+        Ok(Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why))) => Some(why),
+        Err(_) => Some(format!("two clients did not come to signal within {} s", LIMIT.as_secs())),
+    };
+    Ok(Trial { dialect: Arc::clone(dialect), transcript: log.snapshot().0, failed })
+}
+
+impl Trial {
+    /// Whether two clients can signal to each other.
+    pub fn works(&self) -> bool {
+        self.failed.is_none()
+    }
+
+    /// What was sent and heard, and what each message was taken for.
+    pub fn text(&self) -> String {
+        let mut out = "\n  A trial: two clients join and signal to each other.\n\n".to_owned();
+        for line in self.transcript.lines.iter().take(60) {
+            let name = self.transcript.clients.get(line.client).map_or("?", String::as_str);
+            let arrow = match line.what {
+                What::Sends => "→",
+                What::Hears => "←",
+                What::Note => "·",
+            };
+            let text = crate::transcript::cut(&line.text, 160);
+            let _ = writeln!(out, "  {name:<6} {arrow} {text}");
+            if line.what == What::Hears {
+                // Of Socket.IO the list behind the packet's type.
+                let message = line.text.find(['{', '[']).map_or(line.text.as_str(), |at| &line.text[at..]);
+                let event = match self.dialect.read(&line.text) {
+                    event if event.what == Meaning::Other => self.dialect.read(message),
+                    event => event,
+                };
+                let meaning = match &event.what {
+                    Meaning::Is(name) => format!("`{}`", name.name()),
+                    Meaning::Broken(name, why) => format!("`{}` {why}: not what the dialect says", name.name()),
+                    Meaning::Other => "nothing that the dialect knows".to_owned(),
+                };
+                let _ = writeln!(out, "  {:<6}   is {meaning}", "");
+            }
+        }
+        let verdict = match &self.failed {
+            None => "It works: each hears the other.".to_owned(),
+            Some(why) => format!("It does not work: {why}."),
+        };
+        let _ = writeln!(out, "\n  {verdict}");
+        out
+    }
+}
