@@ -14,7 +14,7 @@ use crate::dialect::shape::Values;
 use crate::dialect::{Act, Dialect, EventName, Feature, Kind, Operation};
 use crate::framing::End;
 use crate::framing::adapter::Adapter;
-use crate::target::Target;
+use crate::target::{Target, human};
 use crate::transcript::{Log, What};
 
 /// One question to a server. Its slug never changes meaning once released.
@@ -241,7 +241,7 @@ impl Cx {
             None => "is ignored without an error".to_owned(),
         };
         let as_declared = match declared {
-            Reaction::Any => true,
+            Reaction::Any | Reaction::Obeyed => true,
             Reaction::Error => told && closed.is_none(),
             Reaction::Ignored => !told && closed.is_none(),
             Reaction::Closed => closed.is_some(),
@@ -281,7 +281,8 @@ impl Cx {
     /// What the dialect calls the key that says who sent something.
     pub(crate) fn sender_names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for pattern in self.env.dialect.patterns() {
+        let patterns = self.env.dialect.patterns().iter();
+        for pattern in patterns.filter(|pattern| pattern.event == EventName::Signal) {
             pattern.shape.keys_of("from", &mut names);
         }
         names
@@ -388,8 +389,14 @@ impl Cx {
                 tokio::time::sleep(pause).await;
             }
         };
+        // Whatever else arrives, this must come in time.
+        let never = format!("{} did not hear {what}, within {}", to.name, human(self.env.patience));
+        let limit = self.env.patience;
         tokio::select! { biased;
-            heard = to.until(&what, |event| event.says(&word)) => heard.map(drop),
+            heard = tokio::time::timeout(limit, to.until(&what, |event| event.says(&word))) => match heard {
+                Ok(heard) => heard.map(drop),
+                Err(_) => Err(Stop::fail(never)),
+            },
             () = again => unreachable!("it never ends"),
         }
     }

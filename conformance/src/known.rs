@@ -79,6 +79,15 @@ impl Known {
                 report.known = Some(reason.get_ref().trim().to_owned());
             }
         }
+        // What needs one of them cannot be asked either, and that is known too.
+        let fails = |report: &&crate::CaseReport| report.known.is_some() && report.is_well();
+        let known: Vec<_> = report.cases.iter().filter(fails).map(|report| report.case.slug).collect();
+        for report in &mut report.cases {
+            let needed = report.case.needs.iter().find(|slug| known.contains(slug));
+            if let (Verdict::NotTested { .. }, Some(needed), None) = (&report.verdict, needed, &report.known) {
+                report.known = Some(format!("needs {needed}"));
+            }
+        }
     }
 }
 

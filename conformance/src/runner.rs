@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::case::{Case, Cx, Env, Stop};
 use crate::client::Peer;
@@ -27,6 +27,9 @@ const PATIENCE_MIN: Duration = Duration::from_secs(3);
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 /// A case in which something arrives all the time ends nevertheless, after this many times the patience.
 const CASE_PATIENCES: u32 = 6;
+
+/// How long a server that died is waited for: a supervisor starts it again.
+const RESTART: Duration = Duration::from_secs(2);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -74,8 +77,13 @@ pub async fn run(
     env.round_trip = round_trip + server;
     env.patience = (env.round_trip * PATIENCE_ROUND_TRIPS).clamp(PATIENCE_MIN, PATIENCE_MAX);
     let patience = env.patience;
-    let mut run =
-        Run { env: Arc::new(env), deadline: start + options.deadline, reports: BTreeMap::new(), dead_since: None };
+    let mut run = Run {
+        env: Arc::new(env),
+        deadline: start + options.deadline,
+        reports: BTreeMap::new(),
+        dead_since: None,
+        waited: false,
+    };
     let mut depths: BTreeMap<usize, Vec<&'static Case>> = BTreeMap::new();
     for case in cases.iter().filter(|case| !case.alone) {
         depths.entry(depth(case, cases)).or_default().push(case);
@@ -145,6 +153,8 @@ struct Run {
     reports: BTreeMap<&'static str, CaseReport>,
     /// The case after which the server no longer answered.
     dead_since: Option<&'static str>,
+    /// Whether we have waited for somebody to start it again.
+    waited: bool,
 }
 
 impl Run {
@@ -198,11 +208,18 @@ impl Run {
             return Some("the time for the whole run was over".to_owned());
         }
         if let Some(killer) = self.dead_since {
-            // Somebody may have started it again.
-            let log = Log::new();
-            match is_alive(&Cx::new(Arc::clone(&self.env), log), self.deadline).await {
-                Ok(()) => self.dead_since = None,
-                Err(_) => return Some(format!("the server does not answer since {killer}")),
+            // Somebody may start it again; we wait for that once.
+            let limit = if self.waited { Instant::now() } else { (Instant::now() + RESTART).min(self.deadline) };
+            self.waited = true;
+            loop {
+                if is_alive(&Cx::new(Arc::clone(&self.env), Log::new()), self.deadline).await.is_ok() {
+                    (self.dead_since, self.waited) = (None, false);
+                    break;
+                }
+                if Instant::now() >= limit {
+                    return Some(format!("the server does not answer since {killer}"));
+                }
+                sleep(Duration::from_millis(100)).await;
             }
         }
         None
@@ -249,6 +266,10 @@ async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (Cas
             Verdict::Fail { why: format!("afterwards the server is dead to a fresh client: {why}"), line: None }
         }
         (Verdict::Pass, Ok(())) if !notes.choices.is_empty() => Verdict::Acceptable { why: notes.choices.join("; ") },
+        // It came to an end before the question because the server did.
+        (Verdict::NotTested { why }, Err(_)) if Instant::now() < deadline => {
+            Verdict::Fail { why: format!("the server died within the case: {why}"), line: None }
+        }
         (verdict, Err(why)) => {
             notes.remarks.push(format!("afterwards the server is dead to a fresh client: {why}"));
             verdict

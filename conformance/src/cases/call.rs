@@ -122,6 +122,7 @@ async fn reject(cx: &mut Cx) -> Result<(), Stop> {
     let word = cx.word("not-in-a-call");
     if cx.file().calls.needed {
         ana.tell(&ben, &word);
+        cx.fence_alone(&mut ana).await?;
     }
     are_free(cx, &mut ben, &mut ana, "the call was rejected").await?;
     if ben.count(|event| event.says(&word)) > 0 {

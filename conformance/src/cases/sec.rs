@@ -79,7 +79,7 @@ pub(super) const LATE: &[&Case] = &[&Case::new(
     "An error does not show the inside of the server: no stack traces, no paths of files.",
     run!(error_leak),
 )
-.needs(DELIVERY)
+.needs(&["room/join-ack", "mesh/delivery", "msg/not-json", "msg/null", "msg/wrong-type"])
 .requires(&[Feature::Messages])
 .alone()];
 

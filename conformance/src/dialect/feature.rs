@@ -80,7 +80,11 @@ impl Dialect {
             Feature::Ids => (file.identity.assigned_by != AssignedBy::Nobody, "has no ids"),
             Feature::ChosenIds => {
                 let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
-                (chosen, "has no ids that clients choose")
+                // An id that is only ever claimed is nothing that the server could give to one alone.
+                (
+                    chosen && file.signals.sender != Sender::Claimed,
+                    "has no ids that clients choose and the server knows",
+                )
             }
             Feature::GivenIds => (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server gives"),
             Feature::Roster => {

@@ -486,6 +486,8 @@ pub(crate) enum Reaction {
     Ignored,
     /// Its sender's connection is closed.
     Closed,
+    /// It is taken like any other: of a binary frame, where the server makes no difference.
+    Obeyed,
 }
 
 /// What becomes of somebody who asks for an id that is taken.

@@ -23,7 +23,7 @@ pub(crate) use event::{Act, Event, Id, Member, What};
 pub(crate) use feature::Feature;
 pub(crate) use file::{EventName, Kind, Operation};
 use file::{File, KindNames};
-use shape::{Mismatch, Shape, Values, plain};
+use shape::{Mismatch, Shape, Values, Variables, plain};
 pub use shipped::shipped;
 use url::Url;
 
@@ -188,7 +188,7 @@ impl Dialect {
         let Ok(message) = serde_json::from_str::<&RawValue>(text) else { return Event::default() };
         let mut broken = None;
         for pattern in &self.patterns {
-            match pattern.shape.read(message, &|name, value| self.fits(name, value)) {
+            match pattern.shape.read(message, self) {
                 Ok(captures) => return self.event(pattern, captures),
                 Err(Mismatch::Lacks(what)) => broken = broken.or(Some((pattern.event, what))),
                 Err(Mismatch::Other) => {}
@@ -196,22 +196,6 @@ impl Dialect {
         }
         let what = broken.map_or(What::Other, |(event, what)| What::Broken(event, what));
         Event { what, ..Event::default() }
-    }
-
-    /// Whether a variable can hold a value.
-    fn fits(&self, name: &str, value: &RawValue) -> Result<(), Mismatch> {
-        let json = value.get();
-        let text = || serde_json::from_str::<String>(json).ok().filter(|text| !text.is_empty());
-        let lacks = |right: &str| Mismatch::Lacks(right.to_owned());
-        match name {
-            "kind" => text().and_then(|text| self.kind(&text)).map(drop).ok_or(Mismatch::Other),
-            "id" | "from" | "to" | "session" if text().is_none() && serde_json::from_str::<f64>(json).is_err() => {
-                Err(lacks("an id"))
-            }
-            "room" | "role" | "media" if text().is_none() => Err(lacks("a string")),
-            "accepted" | "enabled" if serde_json::from_str::<bool>(json).is_err() => Err(lacks("true or false")),
-            _ => Ok(()),
-        }
     }
 
     fn event(&self, pattern: &Pattern, captures: shape::Captures) -> Event {
@@ -246,6 +230,31 @@ impl Dialect {
             session: values.get("session").cloned(),
             media: text(values, "media"),
             enabled: flag("enabled"),
+        }
+    }
+}
+
+impl Variables for Dialect {
+    fn fits(&self, name: &str, value: &RawValue) -> Result<(), Mismatch> {
+        let json = value.get();
+        let text = || serde_json::from_str::<String>(json).ok().filter(|text| !text.is_empty());
+        let lacks = |right: &str| Mismatch::Lacks(right.to_owned());
+        match name {
+            "kind" => text().and_then(|text| self.kind(&text)).map(drop).ok_or(Mismatch::Other),
+            "id" | "from" | "to" | "session" if text().is_none() && serde_json::from_str::<f64>(json).is_err() => {
+                Err(lacks("an id"))
+            }
+            "room" | "role" | "media" if text().is_none() => Err(lacks("a string")),
+            "accepted" | "enabled" if serde_json::from_str::<bool>(json).is_err() => Err(lacks("true or false")),
+            _ => Ok(()),
+        }
+    }
+
+    fn follows(&self, variable: &str, captured: &Values) -> Option<String> {
+        match (variable, captured.get(variable)) {
+            (_, Some(value)) => Some(plain(value)),
+            ("field", None) => self.field_name(self.kind(&plain(captured.get("kind")?))?).map(str::to_owned),
+            _ => None,
         }
     }
 }

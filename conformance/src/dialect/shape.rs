@@ -73,8 +73,17 @@ pub(crate) enum Mismatch {
     Lacks(String),
 }
 
-/// What a variable may hold; `Err` says what would be right.
-pub(crate) type Fits<'a> = &'a dyn Fn(&str, &RawValue) -> Result<(), Mismatch>;
+/// What variables mean to whoever reads.
+pub(crate) trait Variables {
+    /// Whether a variable can hold a value; `Err` says what would be right.
+    fn fits(&self, variable: &str, value: &RawValue) -> Result<(), Mismatch>;
+
+    /// The value of a variable that follows from what is captured already.
+    fn follows(&self, variable: &str, captured: &Values) -> Option<String>;
+}
+
+/// What variables mean.
+pub(crate) type Fits<'a> = &'a dyn Variables;
 
 const DEPTH_MAX: usize = 16;
 
@@ -206,7 +215,7 @@ impl Shape {
                 if same { Ok(()) } else { Err(Mismatch::Other) }
             }
             Self::Variable(name) => {
-                fits(name, value)?;
+                fits.fits(name, value)?;
                 into.values.insert(name.clone(), value.get().to_owned());
                 Ok(())
             }
@@ -242,8 +251,8 @@ impl Shape {
                 for entry in order {
                     let key = match &entry.key {
                         Key::Literal(key) => key.clone(),
-                        Key::Variable(name) => match into.values.get(name) {
-                            Some(value) => plain(value),
+                        Key::Variable(name) => match fits.follows(name, &into.values) {
+                            Some(key) => key,
                             None => return Err(Mismatch::Other),
                         },
                     };

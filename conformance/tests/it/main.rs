@@ -4,6 +4,7 @@ mod broken;
 mod files;
 mod hopeless;
 mod mini;
+mod outsiders;
 mod reference;
 
 use std::net::SocketAddr;

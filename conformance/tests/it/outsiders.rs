@@ -1,0 +1,163 @@
+//! The dialects of servers that nobody here wrote, each asked of the real one, installed from its registry. They are found
+//! to deviate just as `known/` says.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use conformance::{Known, Report, Verdict};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::{ask_as, dialect, text};
+
+/// Where packages are kept from one run of the tests to the next.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("outsiders")
+}
+
+/// Installs both npm packages, unless that is done; `None` where npm cannot be had.
+fn packages() -> Option<&'static Path> {
+    static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let install = || {
+        let folder = folder().join("npm");
+        let there = |package: &str| folder.join("node_modules").join(package).join("package.json").exists();
+        if there("peer") && there("y-webrtc") {
+            return Some(folder);
+        }
+        std::fs::create_dir_all(&folder).expect("the target folder is ours");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&folder);
+        let installed = npm.args(["peer@1.0.2", "y-webrtc@10.3.0"]).output();
+        match installed {
+            Ok(output) if output.status.success() => Some(folder),
+            Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
+            Err(error) => skip(&error.to_string()),
+        }
+    };
+    INSTALLED.get_or_init(install).as_deref()
+}
+
+/// Where the tool cannot be had the test says so; CI has it.
+fn skip(why: &str) -> Option<PathBuf> {
+    assert!(std::env::var_os("CI").is_none(), "npm cannot install the servers: {why}");
+    eprintln!("SKIPPED: npm cannot install the servers: {why}");
+    None
+}
+
+/// A port that nobody listens on, a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port()
+}
+
+/// A server process, started again when it dies; it ends with the test.
+struct Server {
+    ended: Arc<AtomicBool>,
+    keeper: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(command: impl Fn() -> Command + Send + 'static) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        #[allow(clippy::disallowed_methods)] // nothing of this is simulated
+        let keeper = std::thread::spawn(move || {
+            let spawn = || command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is installed");
+            let mut child: Child = spawn();
+            while !end.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(50));
+                if matches!(child.try_wait(), Ok(Some(_))) {
+                    // Long enough that whoever kills it notices.
+                    std::thread::sleep(Duration::from_millis(300));
+                    child = spawn();
+                }
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        });
+        Self { ended, keeper: Some(keeper) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ended.store(true, SeqCst);
+        let _ = self.keeper.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// Asks a server all cases, and holds the answers against what is known of it.
+async fn asked(name: &str, port: u16, path: &str) -> Report {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let listens = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), listens).await.expect("the server starts");
+    let mut report = ask_as(&dialect(name), &format!("ws://{address}{path}"), &[]).await.expect("it is there");
+    let known = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("known/{name}.toml"));
+    Known::load(&known).unwrap_or_else(|error| panic!("{error}")).mark(&mut report);
+    report
+}
+
+fn deviates_as_known(report: &Report) {
+    assert!(report.passed(), "{}", text(report));
+    let known = report.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. })).count();
+    assert!(known > 0, "something is known of it\n{}", text(report));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peerjs() {
+    let Some(folder) = packages() else { return };
+    let port = free_port();
+    let program = folder.join("node_modules/peer/dist/bin/peerjs.js");
+    let _server = Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg(&program).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        node
+    });
+    let report = asked("peerjs", port, "/peerjs").await;
+    deviates_as_known(&report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn y_webrtc() {
+    let Some(folder) = packages() else { return };
+    let port = free_port();
+    let program = folder.join("node_modules/y-webrtc/bin/server.js");
+    let _server = Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg(&program).env("PORT", port.to_string());
+        node
+    });
+    let report = asked("y-webrtc", port, "/").await;
+    deviates_as_known(&report);
+    let echo = report.case("bcast/echo-as-declared").expect("it ran");
+    assert_eq!(echo.verdict, Verdict::Pass, "it does what its dialect declares");
+    assert!(!echo.notes.quality.is_empty(), "and that is not good");
+}
+
+/// Builds the server first, which takes minutes: `cargo test -p conformance -- --ignored`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "builds matchbox_server, which takes minutes"]
+async fn matchbox() {
+    let root = folder().join("matchbox");
+    let program = root.join("bin/matchbox_server");
+    if !program.exists() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "matchbox_server", "--version", "0.15.0", "--root"]).arg(&root);
+        let built = cargo.env_remove("CARGO_TARGET_DIR").status().expect("cargo runs this test");
+        assert!(built.success(), "matchbox_server builds");
+    }
+    let port = free_port();
+    let _server = Server::start(move || {
+        let mut server = Command::new(&program);
+        server.arg(format!("127.0.0.1:{port}"));
+        server
+    });
+    deviates_as_known(&asked("matchbox", port, "").await);
+}
