@@ -17,8 +17,8 @@ use super::{Dialect, Kind, Pattern};
 use crate::hint::instead;
 
 /// What may stand in a message that is sent.
-const SENT: [&str; 13] =
-    ["room", "self", "name", "role", "token", "to", "kind", "field", "data", "session", "media", "enabled", "secret"];
+const SENT: [&str; 12] =
+    ["room", "self", "name", "role", "token", "to", "kind", "field", "data", "session", "media", "enabled"];
 /// What may be captured from a message that arrives.
 const HEARD: [&str; 16] = [
     "room", "id", "name", "role", "from", "to", "kind", "field", "data", "session", "media", "enabled", "members",
@@ -40,14 +40,22 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     let adapter = file.connection.framing == Framing::Adapter && file.send.is_empty() && file.matches.is_empty();
     if adapter {
         let defaults: File = toml::from_str(ADAPTER).expect("a test reads it");
-        (file.send, file.matches, file.kinds) = (defaults.send, defaults.matches, defaults.kinds.or(file.kinds));
+        (file.send, file.matches) = (defaults.send, defaults.matches);
+        file.kinds = file.kinds.take().or(defaults.kinds);
+        if let Some(operations) = &file.connection.operations {
+            file.send.retain(|operation, _| operations.contains(operation));
+        }
+        if let Some(events) = &file.connection.events {
+            file.matches.retain(|pattern| events.contains(&pattern.event));
+        }
     }
     let mut checker = Checker { file: &file, problems };
     let send = checker.sends();
     let patterns = checker.patterns();
     let (url, post) = (checker.url(file.connection.url.as_ref()), checker.url(file.connection.post.as_ref()));
     let mut wrong = checker.wrong();
-    if !adapter {
+    // What is missing because it is wrong has been told already.
+    if !adapter && checker.problems.none() {
         checker.fits_together(&send, &patterns, url.as_ref());
     }
     let mut problems = checker.problems;
@@ -58,6 +66,11 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     }
     problems.finish(path)?;
     Ok(Dialect { file, url, post, send, patterns, wrong, folder: PathBuf::new() })
+}
+
+fn instead_of_variable(wrong: &str, known: &[&str]) -> String {
+    let known: Vec<String> = known.iter().map(|name| format!("${name}")).collect();
+    instead(&format!("${wrong}"), "variables", known.iter().map(String::as_str))
 }
 
 struct Checker<'a> {
@@ -85,7 +98,7 @@ impl Checker<'_> {
         let all_known = unknown.is_empty();
         for name in unknown {
             let at = text.get_ref().find(&format!("${name}")).unwrap_or_default();
-            let instead = instead(&name, "variables", known.iter().copied());
+            let instead = instead_of_variable(&name, known);
             self.problems.inside(&text.span(), at, format!("unknown variable `${name}`{instead}"));
         }
         let kinds = ["kind", "field"].into_iter().find(|name| shape.has(name)).filter(|_| self.file.kinds.is_none());
@@ -179,7 +192,7 @@ impl Checker<'_> {
         let text = text?;
         let url = Url::new(text.get_ref());
         for (_, name) in url.variables().into_iter().filter(|(_, name)| !url::VARIABLES.contains(name)) {
-            let instead = instead(name, "variables", url::VARIABLES);
+            let instead = instead_of_variable(name, &url::VARIABLES);
             self.problems.at(&text.span(), format!("unknown variable `${name}`{instead}"));
         }
         if !text.get_ref().starts_with("$url") {

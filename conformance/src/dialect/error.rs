@@ -78,6 +78,10 @@ impl<'a> Problems<'a> {
         self.found.push(Problem { line, message: message.into() });
     }
 
+    pub(crate) fn none(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub(crate) fn toml(&mut self, error: &toml::de::Error) {
         let message = words(error.message());
         match error.span() {

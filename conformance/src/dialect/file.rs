@@ -67,6 +67,10 @@ pub(crate) struct Connection {
     pub(crate) post: Option<Spanned<String>>,
     /// Of `adapter`: the program and its arguments, relative to the dialect file.
     pub(crate) command: Option<Vec<String>>,
+    /// Of `adapter` without `[send]` and `[[match]]`: the operations that the program knows. Default: all.
+    pub(crate) operations: Option<Vec<Operation>>,
+    /// The same of the events that it tells.
+    pub(crate) events: Option<Vec<EventName>>,
     /// Time that the server itself takes for a message, in milliseconds, beyond the measured round trip.
     pub(crate) slow_by_ms: u32,
 }

@@ -18,7 +18,12 @@ async fn report(defect: Defect) -> Report {
 async fn finds(defect: Defect, cases: &[&str], says: &str) -> Report {
     let report = report(defect).await;
     let text = text(&report);
-    let failed: BTreeSet<_> = report.cases.iter().filter(|case| !case.is_well()).map(|case| case.case.slug).collect();
+    let failed: BTreeSet<_> = report
+        .cases
+        .iter()
+        .filter(|case| matches!(case.verdict, Verdict::Fail { .. } | Verdict::HarnessError { .. }))
+        .map(|case| case.case.slug)
+        .collect();
     assert_eq!(failed, cases.iter().copied().collect(), "{defect:?}\n{text}");
     assert!(text.contains(&format!("FAIL  {}: {says}", cases[0])), "{defect:?}: {says:?} is not in\n{text}");
     report

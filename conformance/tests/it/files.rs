@@ -1,6 +1,6 @@
 //! Dialect files: the shipped ones are right, and what is wrong with another is told with its line.
 
-use conformance::{Dialect, shipped};
+use conformance::{Dialect, Known, shipped};
 
 #[test]
 fn every_shipped_dialect_is_right() {
@@ -8,5 +8,94 @@ fn every_shipped_dialect_is_right() {
         let dialect = Dialect::load(name).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(dialect.name(), name);
         assert!(dialect.explain().contains("cases can be asked"), "{name}");
+    }
+}
+
+/// What is wrong with the mesh dialect once a part of it is replaced.
+fn wrong(from: &str, to: &str) -> String {
+    let mesh = include_str!("../../dialects/mesh.toml");
+    assert!(mesh.contains(from), "{from}");
+    Dialect::parse("mine.toml", &mesh.replacen(from, to, 1)).expect_err(to).to_string()
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
+    for (from, to, says) in [
+        ("[identity]", "[idendity]", "mine.toml:6: unknown key `idendity`; did you mean `identity`?"),
+        ("assigned-by = ", "asigned-by = ", "mine.toml:7: unknown key `asigned-by`; did you mean `assigned-by`?"),
+        ("\"server\"", "\"sever\"", "mine.toml:7: unknown word `sever`; did you mean `server`?"),
+        ("bytes-max = 262_144", "bytes-max = \"much\"", "mine.toml:24: not a dialect: invalid type: string \"much\""),
+        ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:27: unknown variable `$nam`; did you mean `$name`?"),
+        ("join = '{", "jion = '{", "mine.toml:27: unknown word `jion`; did you mean `join`?"),
+        ("event = \"member-left\"", "event = \"member-gone\"", "unknown word `member-gone`"),
+        (
+            "leave = '{\"action\"",
+            "leave = '{action",
+            "mine.toml:28: message: a key is due: a string in double quotes or a $variable at `action",
+        ),
+        ("\"data\": $data}'", "\"data\": $data'", "mine.toml:29: message: `}` must follow the last entry at its end"),
+        ("code-points-max = 64", "code-points-max = -1", "mine.toml:11: not a dialect: invalid value"),
+        (
+            "join = '{\"action\": \"join\", \"roomId\": $room",
+            "join = '{\"action\": \"join\", \"roomId\": \"r\"",
+            "[room]",
+        ),
+        ("\"from\": $from, ", "", "`sender` says that signals tell who sent them, and no `signal` has a `$from`"),
+        (
+            "addressing = \"both\"",
+            "addressing = \"targeted\"",
+            "`addressing` is \"targeted\", and a signal has no `$to`",
+        ),
+        ("hangup = \"hangup\"", "hangup = ", "mine.toml:17: "),
+    ] {
+        let error = wrong(from, to);
+        let says = says.replace("[room]", "`in` is \"message\", and `$room` is in no `join`");
+        assert!(error.contains(&says), "{to}\n{error}");
+    }
+}
+
+#[test]
+fn a_pattern_that_is_never_reached_is_told() {
+    let any =
+        "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\"}'\n\n[[match]]\nevent = \"member-left\"";
+    let error = wrong("[[match]]\nevent = \"member-left\"", any);
+    let says = "never reached: all that matches this `member-left` matches the `ignored` of line 41 before";
+    assert!(error.contains(says), "{error}");
+    // The other way round the second still has something to match.
+    let first = "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\", \"clientId\": \"me\"}'\n\n[[match]]\nevent = \"member-left\"";
+    let mesh = include_str!("../../dialects/mesh.toml").replacen("[[match]]\nevent = \"member-left\"", first, 1);
+    assert!(Dialect::parse("mine.toml", &mesh).is_ok());
+}
+
+#[test]
+fn a_name_that_is_not_shipped_is_answered_with_the_nearest() {
+    let error = Dialect::load("mash").expect_err("there is none").to_string();
+    assert!(
+        error.starts_with("mash: no shipped dialect has this name") && error.contains("did you mean `mesh`?"),
+        "{error}"
+    );
+    let error = Dialect::load("./nowhere.toml").expect_err("there is none").to_string();
+    assert_eq!(error, "./nowhere.toml: there is no such file");
+}
+
+/// The published schema is the one that files are read by: `cargo xtask dialect schema > conformance/dialects/schema.json`.
+#[test]
+fn the_schema_is_published() {
+    assert_eq!(Dialect::schema(), include_str!("../../dialects/schema.json"));
+}
+
+#[test]
+fn a_known_deviation_needs_a_case_and_a_reason() {
+    for (text, says) in [
+        (
+            "[[known]]\ncase = \"msg/not-jsn\"\nreason = \"r\"",
+            "k.toml:2: no case matches `msg/not-jsn`; the nearest is `msg/not-json`",
+        ),
+        ("[[known]]\ncase = \"msg/null\"\nreason = \" \"", "k.toml:3: a known deviation needs a reason"),
+        ("[[known]]\ncase = \"msg/null\"", "missing field `reason`"),
+        ("[[knwon]]\ncase = \"msg/null\"\nreason = \"r\"", "unknown field `knwon`"),
+    ] {
+        let error = Known::parse("k.toml", text).expect_err(text).to_string();
+        assert!(error.contains(says), "{error}");
     }
 }

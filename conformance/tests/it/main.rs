@@ -1,5 +1,6 @@
 //! The suite against the reference server, against servers with one defect each, and against what is no server at all.
 
+mod adapters;
 mod broken;
 mod files;
 mod hopeless;

@@ -20,7 +20,7 @@ fn folder() -> PathBuf {
 }
 
 /// Installs both npm packages, unless that is done; `None` where npm cannot be had.
-fn packages() -> Option<&'static Path> {
+pub(crate) fn packages() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     let install = || {
         let folder = folder().join("npm");

@@ -17,7 +17,7 @@ async fn server() -> Server<Tokio> {
     Server::bind(Tokio, config).await.expect("port 0 is free")
 }
 
-async fn reference() -> SocketAddr {
+pub(crate) async fn reference() -> SocketAddr {
     let server = server().await;
     let address = server.mesh_addr().expect("asked for");
     tokio::spawn(server.run());
