@@ -189,8 +189,13 @@ impl Peer {
         if !self.id.is_empty() {
             values.insert("self".to_owned(), self.id.0.clone());
         }
-        if let Some(session) = act.to.and_then(|to| self.sessions.get(to)) {
-            values.insert("session".to_owned(), session.clone());
+        if let Some(to) = act.to {
+            // Where there are sessions an offer opens one, unless the other side's did.
+            let own = || quoted(&format!("{}-{to}", self.id));
+            let own = self.env.dialect.file.signals.sessions.then(own);
+            if let Some(session) = self.sessions.get(to).cloned().or(own) {
+                values.insert("session".to_owned(), session);
+            }
         }
         let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
         self.env.dialect.render(operation, &act, &values).map_err(Stop::Unsupported)

@@ -6,6 +6,7 @@
 
 pub mod case;
 mod cases;
+mod catalogue;
 mod client;
 pub mod dial;
 mod dialect;
@@ -23,6 +24,7 @@ pub mod verdict;
 
 pub use case::{Case, Citation, Level};
 pub use cases::all as cases;
+pub use catalogue::catalogue;
 pub use dialect::{Dialect, DialectError, Problem, shipped};
 pub use known::{BadList, Known, Requirements};
 pub use runner::{Options, run};

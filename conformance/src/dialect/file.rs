@@ -101,8 +101,6 @@ pub(crate) enum Framing {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Identity {
     pub(crate) assigned_by: AssignedBy,
-    /// Of ids that clients choose: the longest name that must be accepted, in code points, if names have a limit.
-    pub(crate) code_points_max: Option<usize>,
 }
 
 /// Who gives a client its id.
@@ -473,8 +471,6 @@ pub(crate) struct Declares {
     pub(crate) not_a_member: Reaction,
     /// Somebody who asks for an id that is taken.
     pub(crate) duplicate_id: Duplicate,
-    /// Whether what waits for a client that is not there is kept for it.
-    pub(crate) stores_for_absent: bool,
 }
 
 /// What becomes of a message that is not right.

@@ -1,0 +1,37 @@
+//! The list of cases, for `docs/conformance/cases.md`.
+
+use std::fmt::Write as _;
+
+use crate::cases;
+
+/// All cases as Markdown, with the sentences that they ask and those of the specifications behind them.
+pub fn catalogue() -> String {
+    let mut out = String::from(
+        "# Conformance cases\n\n\
+         Generated: `UPDATE_DOCS=1 cargo test -p conformance documents` writes it. A slug never changes its meaning.\n\n\
+         Level *declared*: the dialect says so. *must*, *should*, *may*: a specification does. † runs alone, because a server \
+         might die of it; ‡ waits out a lifetime and wants `--slow`. A case that a dialect has nothing for is *unsupported*.\n",
+    );
+    let mut group = "";
+    for case in cases::all() {
+        // `sec/error-leak` runs behind `msg`, and belongs to its own group.
+        if case.group() != group && !out.contains(&format!("\n## {}\n", case.group())) {
+            group = case.group();
+            let _ = write!(out, "\n## {group}\n\n");
+            for case in cases::all().iter().filter(|case| case.group() == group) {
+                let mark = if case.slow {
+                    " ‡"
+                } else if case.alone {
+                    " †"
+                } else {
+                    ""
+                };
+                let _ = writeln!(out, "- **`{}`**{mark} ({}) {}", case.slug, case.level, case.asks);
+                for citation in case.citations {
+                    let _ = writeln!(out, "  > \"{}\" — [{}]({})", citation.quote, citation.section, citation.url);
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,43 @@
+//! What the documents say of the suite is so.
+
+use std::fs;
+use std::path::Path;
+
+use conformance::{Dialect, catalogue, shipped};
+
+fn docs(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance").join(file)
+}
+
+#[test]
+fn the_list_of_cases_is_generated() {
+    let (path, list) = (docs("cases.md"), catalogue());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &list).expect("the folder is there");
+    }
+    let written = fs::read_to_string(&path).expect("it is there");
+    assert!(written == list, "docs/conformance/cases.md is old: UPDATE_DOCS=1 cargo test -p conformance documents");
+}
+
+/// The dialect that *write a dialect* builds up is one, and every key that the schema has is explained there.
+#[test]
+fn the_example_of_a_dialect_works_and_every_key_is_explained() {
+    let text = fs::read_to_string(docs("write-a-dialect.md")).expect("it is there");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("there is one");
+    let dialect = Dialect::parse("write-a-dialect.md", example).unwrap_or_else(|error| panic!("{error}"));
+    assert!(dialect.explain().contains("answered `joined`"), "{}", dialect.explain());
+    let schema: serde_json::Value = serde_json::from_str(&Dialect::schema()).expect("JSON");
+    let tables = schema["$defs"].as_object().expect("an object").values();
+    let keys = tables.chain([&schema]).filter_map(|table| table["properties"].as_object());
+    for key in keys.flat_map(|properties| properties.keys()) {
+        assert!(text.contains(&format!("`{key}`")), "write-a-dialect.md does not explain `{key}`");
+    }
+}
+
+#[test]
+fn every_shipped_dialect_is_listed() {
+    let text = fs::read_to_string(docs("test-your-server.md")).expect("it is there");
+    for name in shipped() {
+        assert!(text.contains(&format!("| `{name}` |")), "test-your-server.md does not list `{name}`");
+    }
+}
