@@ -21,6 +21,7 @@ use crate::access::{Guard, Refusal, bearer, is_same};
 use crate::config::ApiSettings;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
+use crate::turn::credentials::{Credentials, Minted};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -32,6 +33,7 @@ pub(crate) struct Api {
     ice_urls: Option<Vec<String>>,
     cors_origin: Option<HeaderValue>,
     stun: Option<SocketAddr>,
+    turn: Option<Arc<Credentials>>,
     body_timeout: Duration,
 }
 
@@ -58,6 +60,16 @@ struct ConfigBody {
 #[derive(Serialize)]
 struct IceServer {
     urls: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<String>,
+}
+
+impl IceServer {
+    fn open(urls: String) -> Self {
+        Self { urls, username: None, credential: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -77,7 +89,7 @@ struct Outcome {
 }
 
 impl Api {
-    /// `stun` is where this server's own STUN service listens.
+    /// `stun` is where this server's own STUN service listens, `turn` what makes credentials for TURN there.
     ///
     /// # Errors
     /// The CORS origin cannot be a header's value.
@@ -85,11 +97,12 @@ impl Api {
         dialect: Arc<SenderViewer>,
         settings: &ApiSettings,
         stun: Option<SocketAddr>,
+        turn: Option<Arc<Credentials>>,
         body_timeout: Duration,
     ) -> Result<Self, header::InvalidHeaderValue> {
         let cors_origin = settings.cors_origin.as_deref().map(HeaderValue::from_str).transpose()?;
         let ApiSettings { admin_token, ice_urls, .. } = settings.clone();
-        Ok(Self { dialect, admin_token, ice_urls, cors_origin, stun, body_timeout })
+        Ok(Self { dialect, admin_token, ice_urls, cors_origin, stun, turn, body_timeout })
     }
 
     /// Answers a request for one of the endpoints.
@@ -151,16 +164,21 @@ impl Api {
 
     fn ice_servers(&self, headers: &HeaderMap) -> Vec<IceServer> {
         if let Some(urls) = &self.ice_urls {
-            return urls.iter().map(|urls| IceServer { urls: urls.clone() }).collect();
+            return urls.iter().cloned().map(IceServer::open).collect();
         }
         let Some(stun) = self.stun else { return Vec::new() };
         // The client reaches the server under this name, so STUN too.
         let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-        let urls = match host {
-            Some(host) => format!("stun:{}:{}", host.host(), stun.port()),
-            None => format!("stun:{stun}"),
+        let server = match host {
+            Some(host) => format!("{}:{}", host.host(), stun.port()),
+            None => stun.to_string(),
         };
-        vec![IceServer { urls }]
+        let mut servers = vec![IceServer::open(format!("stun:{server}"))];
+        if let Some(Minted { username, password }) = self.turn.as_ref().and_then(|turn| turn.mint()) {
+            let urls = format!("turn:{server}?transport=udp");
+            servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
+        }
+        servers
     }
 
     async fn kick(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

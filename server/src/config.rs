@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::TurnSettings;
 use crate::access::Access;
 use crate::session::{Heartbeat, Limits};
 use crate::socketio::SocketIoSettings;
@@ -23,8 +24,14 @@ pub struct Config {
     pub call_socketio: Option<SocketAddr>,
     /// Socket.IO address of the `broadcast` dialect: none unless told otherwise; the documents give it port 5001.
     pub broadcast: Option<SocketAddr>,
-    /// UDP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
+    /// UDP and TCP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
     pub stun: Option<SocketAddr>,
+    /// A second address of this host for STUN, with another IP address and another port: with it the UDP service helps clients
+    /// discover their NAT's behaviour (RFC 5780). It then also listens on `stun`'s IP address with this port, and on this IP
+    /// address with `stun`'s port, and answers clients of RFC 3489. None unless told otherwise: CHANGE-REQUEST is refused with 420.
+    pub stun_alternate: Option<SocketAddr>,
+    /// TURN on STUN's UDP address: none unless told otherwise.
+    pub turn: Option<TurnSettings>,
     /// Whether `http` serves `sender-viewer`, and with it `/api/status` and `/api/kick`: yes unless told otherwise.
     pub sender_viewer: bool,
     /// Whether `http` serves `relay`: yes unless told otherwise.
@@ -55,8 +62,9 @@ pub struct ApiSettings {
     pub cors_origin: Option<String>,
     /// The bearer token that `POST /api/kick` and `/metrics` beside it ask for, if any.
     pub admin_token: Option<String>,
-    /// The URLs that `/api/config` hands out. `None`: this server's own STUN service, if there is one, under the name that
-    /// the request calls the server by.
+    /// The URLs that `/api/config` hands out. `None`: this server's own STUN service, if there is one, and its TURN service with
+    /// an ephemeral credential, if it has a [shared secret](TurnSettings::secret), under the name that the request calls the
+    /// server by.
     pub ice_urls: Option<Vec<String>>,
 }
 
@@ -92,6 +100,8 @@ impl Default for Config {
             tls: None,
             access: Access::default(),
             stun: Some((Ipv4Addr::LOCALHOST, 3478).into()),
+            stun_alternate: None,
+            turn: None,
             api: ApiSettings::default(),
             socketio: SocketIoSettings::default(),
             limits: Limits::default(),

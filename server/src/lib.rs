@@ -1,4 +1,4 @@
-//! The reference signaling and STUN server, the same code on real sockets and inside a simulation.
+//! The reference signaling, STUN and TURN server, the same code on real sockets and inside a simulation.
 //!
 //! [`Server::bind`] opens the sockets on any [`net::Network`], [`Server::run`] serves them until
 //! [`Handle::shutdown`]. Time comes from `tokio::time` and randomness from [`Config::seed`] alone, so a run inside a
@@ -17,12 +17,13 @@ pub mod socketio;
 mod stop;
 pub mod stun;
 mod tls;
+mod turn;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -41,11 +42,14 @@ use dialect::relay::Relay;
 use dialect::sender_viewer::SenderViewer;
 use http::{Route, Site};
 use metrics::page::MetricsPage;
-use net::{Listener, Network, Udp};
+use net::{Listener, Network};
 use session::registry::Registry;
 pub use session::{Heartbeat, Limits};
 use socketio::{Engine, SocketIo};
 pub use tls::Tls;
+use turn::Turn;
+use turn::credentials::Credentials;
+pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 
 /// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -96,6 +100,8 @@ struct Shared {
     guard: Guard,
     /// Those that are served, entered by [`Server::bind`], to count what they hold.
     dialects: Mutex<Vec<Arc<dyn Dialect>>>,
+    /// Asks the TURN service for its counters, once there is one.
+    turn_counters: OnceLock<Box<dyn Fn() -> TurnCounters + Send + Sync>>,
     stop: Arc<stop::Stop>,
 }
 
@@ -115,7 +121,8 @@ impl<N: Network> Server<N> {
         let (sender_viewer, relay) = (config.sender_viewer, config.relay);
         let registry = Arc::default();
         let guard = Guard::new(&config.access, &config.limits)?;
-        let shared = Shared { config, registry, guard, dialects: Mutex::default(), stop: Arc::default() };
+        let (dialects, turn_counters, stop) = (Mutex::default(), OnceLock::new(), Arc::default());
+        let shared = Shared { config, registry, guard, dialects, turn_counters, stop };
         let shared = Arc::new(shared);
         let bad_origin =
             |error| io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"));
@@ -135,7 +142,7 @@ impl<N: Network> Server<N> {
         };
         let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
         server.mesh = server.add_site(mesh, Site::new("mesh", mesh_routes)).await?;
-        server.stun = server.add_stun(stun).await?;
+        let minter = server.add_stun(stun).await?;
         let dialect = Arc::new(Call::new(seed));
         let call_routes = vec![("/", Route::WebSocket(Arc::clone(&dialect) as _))];
         server.call = server.add_site(call, Site::new("call", call_routes)).await?;
@@ -147,7 +154,7 @@ impl<N: Network> Server<N> {
         let dialect = Arc::new(SenderViewer::new(seed));
         let Config { api: settings, limits, .. } = &server.shared.config;
         let admin_token = settings.admin_token.clone();
-        let api = Api::new(Arc::clone(&dialect), settings, server.stun, limits.request_timeout);
+        let api = Api::new(Arc::clone(&dialect), settings, server.stun, minter, limits.request_timeout);
         let api = Arc::new(api.map_err(bad_origin)?);
         let page = |page| Route::Api(Arc::clone(&api), page);
         let mut http_routes = vec![
@@ -250,15 +257,35 @@ impl<N: Network> Server<N> {
         Ok(Some(address))
     }
 
-    async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+    /// Opens STUN over UDP and TCP, and TURN on the same UDP socket. Returns what hands out TURN credentials.
+    async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<Arc<Credentials>>> {
         let Some(address) = address else { return Ok(None) };
-        let (socket, address) = opened("stun", address, self.net.bind_udp(address), Udp::local_addr).await?;
-        self.services.push(Box::pin(stun::serve(
-            socket,
-            Arc::clone(&self.shared.stop),
-            Arc::clone(&self.shared.registry),
-        )));
-        Ok(Some(address))
+        let shared = Arc::clone(&self.shared);
+        let Config { stun_alternate, seed, .. } = shared.config;
+        let stun::Sockets { udp: sockets, addresses, tcp } = stun::open(&self.net, address, stun_alternate).await?;
+        let address = addresses[0];
+        let turn = shared.config.turn.clone().map(|settings| {
+            let stop = Arc::clone(&shared.stop);
+            Turn::new(self.net.clone(), settings, Arc::clone(&sockets), address, seed, stop).map(Arc::new)
+        });
+        let turn = turn
+            .transpose()
+            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("serve turn on {address}: {why}")))?;
+        let credentials = turn.as_ref().map(|turn| turn.credentials());
+        if let Some(turn) = &turn {
+            let turn = Arc::clone(turn);
+            let counters = shared.turn_counters.set(Box::new(move || turn.counters()));
+            assert!(counters.is_ok(), "there is one TURN service");
+        }
+        for index in 0..sockets.len() {
+            let (sockets, addresses) = (Arc::clone(&sockets), Arc::clone(&addresses));
+            let turn = turn.clone().filter(|_| index == 0);
+            let service = stun::udp::Service::<N> { sockets, addresses, index, turn };
+            self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
+        }
+        self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, shared)));
+        self.stun = Some(address);
+        Ok(credentials)
     }
 }
 
@@ -266,6 +293,12 @@ impl Handle {
     /// Ends the server gracefully; [`Server::run`] returns when it is done. Again is as good as once.
     pub fn shutdown(&self) {
         self.0.stop.say();
+    }
+
+    /// What the TURN service holds and has done; `None` when there is none.
+    #[must_use]
+    pub fn turn(&self) -> Option<TurnCounters> {
+        self.0.turn_counters.get().map(|counters| counters())
     }
 
     /// Counts what the server holds. Costs a walk over all connections.

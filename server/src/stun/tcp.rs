@@ -1,0 +1,135 @@
+//! STUN Binding over TCP: messages follow one another in the stream, each as long as its header says.
+//!
+//! TURN is spoken over UDP alone; here its requests end in silence like all but Binding.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use super::binding::{Origin, answer};
+use super::message::{HEADER_BYTES, MAGIC_COOKIE, u16_at};
+use crate::net::{Listener, Network};
+use crate::{ACCEPT_RETRY, Shared};
+
+/// The longest message that is read; one that claims more ends the connection.
+const MESSAGE_BYTES_MAX: usize = 2048;
+/// How long a connection may stay without a whole message; clients keep theirs open no longer than a call's set-up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Accepts connections until the server stops, each with a task of its own.
+pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.stop.heard() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let registration = shared.registry.open(&shared.config.limits);
+                let visit = shared.guard.enter(from.ip());
+                if shared.registry.connections() > shared.config.limits.connections_max || visit.request().is_err() {
+                    continue;
+                }
+                let Ok(own) = listener.local_addr() else { continue };
+                let shared = Arc::clone(&shared);
+                net.spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = shared.stop.heard() => {}
+                        ended = converse(stream, from, own, shared.config.limits.write_timeout) => {
+                            tracing::trace!(%from, ?ended, "STUN connection ended");
+                        }
+                    }
+                    drop((registration, visit));
+                });
+            }
+            Err(error) => {
+                tracing::debug!(site = "stun", %error, "failed to accept");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Answers the messages of one connection until it ends, is idle, or is no STUN.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    from: SocketAddr,
+    own: SocketAddr,
+    write_timeout: Duration,
+) -> io::Result<()> {
+    let (mut received, mut filled) = ([0; MESSAGE_BYTES_MAX], 0);
+    let (mut answers, mut one) = (Vec::new(), Vec::new());
+    let origin = Origin { addresses: &[own], index: 0 };
+    loop {
+        match timeout(IDLE_TIMEOUT, read_message(&mut stream, &mut received, &mut filled)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) | Err(_) => break,
+            Ok(Err(error)) => return Err(error),
+        }
+        // What came in one segment is answered in one.
+        let mut at = 0;
+        let unframed = loop {
+            let length = match framed(&received[at..filled]) {
+                Ok(Some(length)) => length,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            };
+            if answer(&received[at..at + length], from, origin, &mut one).is_some() {
+                answers.extend_from_slice(&one);
+            }
+            at += length;
+        };
+        received.copy_within(at..filled, 0);
+        filled -= at;
+        if !answers.is_empty() {
+            timeout(write_timeout, stream.write_all(&answers)).await??;
+            answers.clear();
+        }
+        if let Some(error) = unframed {
+            return Err(error);
+        }
+    }
+    timeout(write_timeout, stream.shutdown()).await?
+}
+
+/// Reads until a whole message is there; false at the end of the stream.
+async fn read_message<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    received: &mut [u8],
+    filled: &mut usize,
+) -> io::Result<bool> {
+    while framed(&received[..*filled])?.is_none() {
+        let read = stream.read(&mut received[*filled..]).await?;
+        if read == 0 {
+            return Ok(false);
+        }
+        *filled += read;
+    }
+    Ok(true)
+}
+
+/// The length of the message that `bytes` begin with, once all of it is there.
+///
+/// # Errors
+/// It cannot become a message that fits: there is no way to find the next one, so the connection must end.
+fn framed(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let no_stun = || io::Error::new(io::ErrorKind::InvalidData, "not STUN");
+    if bytes.first().is_some_and(|first| first & 0xc0 != 0) {
+        return Err(no_stun());
+    }
+    if bytes.get(4..8).is_some_and(|cookie| cookie != MAGIC_COOKIE) {
+        return Err(no_stun());
+    }
+    let Some(length) = u16_at(bytes, 2) else { return Ok(None) };
+    let length = HEADER_BYTES + usize::from(length);
+    if length > MESSAGE_BYTES_MAX || !length.is_multiple_of(4) {
+        return Err(no_stun());
+    }
+    Ok((bytes.len() >= length).then_some(length))
+}

@@ -1,0 +1,78 @@
+//! The UDP service: tells STUN from TURN's ChannelData by the first byte, and answers on the socket that RFC 5780 asks for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::binding::{self, Origin};
+use super::message::{Message, method};
+use crate::Shared;
+use crate::metrics::Metrics;
+use crate::net::{Network, Udp};
+use crate::turn::{DATAGRAM_BYTES_MAX, Turn};
+
+/// One of the STUN service's UDP sockets, with what it needs of the others.
+pub(crate) struct Service<N: Network> {
+    pub(crate) sockets: Arc<[N::Udp]>,
+    pub(crate) addresses: Arc<[SocketAddr]>,
+    /// Which of them this is.
+    pub(crate) index: usize,
+    /// On the first socket alone.
+    pub(crate) turn: Option<Arc<Turn<N>>>,
+}
+
+impl<N: Network> Service<N> {
+    /// Answers datagrams until the server stops.
+    pub(crate) async fn serve(self, shared: Arc<Shared>) {
+        // Around the loop, not in it: listening anew for each datagram would cost a tenth of answering it.
+        tokio::select! {
+            biased;
+            () = shared.stop.heard() => {}
+            () = self.answer_all(&shared.registry.metrics) => {}
+        }
+    }
+
+    async fn answer_all(&self, metrics: &Metrics) {
+        let origin = Origin { addresses: &self.addresses, index: self.index };
+        // One byte more than is taken, to see what was cut.
+        let (mut buffer, mut out) = (vec![0; DATAGRAM_BYTES_MAX + 1], Vec::with_capacity(256));
+        loop {
+            // An error here concerns an earlier datagram's destination; it does not end the socket.
+            let Ok((length, from)) = self.sockets[self.index].recv_from(&mut buffer).await else { continue };
+            let datagram = &buffer[..length];
+            //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
+            //# ChannelData messages can be distinguished from other multiplexed
+            //# protocols by examining the first byte of the message
+            if let (Some(0x40..=0x7f), Some(turn)) = (datagram.first(), &self.turn) {
+                turn.on_channel_data(datagram, from).await;
+                continue;
+            }
+            metrics.stun_received.fetch_add(1, Relaxed);
+            if length > DATAGRAM_BYTES_MAX {
+                continue;
+            }
+            let Some(message) = Message::parse(datagram) else {
+                if let Some(route) = binding::respond_classic(datagram, from, origin, &mut out) {
+                    metrics.stun_answered.fetch_add(1, Relaxed);
+                    _ = self.sockets[route.from].send_to(&out, route.to).await;
+                }
+                continue;
+            };
+            let sent = if message.method == method::BINDING {
+                let Some(route) = binding::respond(&message, from, origin, &mut out) else { continue };
+                metrics.stun_answered.fetch_add(1, Relaxed);
+                self.sockets[route.from].send_to(&out, route.to).await
+            } else {
+                let Some(turn) = &self.turn else { continue };
+                if !turn.on_message(&message, from, &mut out).await {
+                    continue;
+                }
+                metrics.stun_answered.fetch_add(1, Relaxed);
+                self.sockets[self.index].send_to(&out, from).await
+            };
+            if let Err(error) = sent {
+                tracing::debug!(%from, %error, "failed to answer a STUN request");
+            }
+        }
+    }
+}

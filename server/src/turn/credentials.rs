@@ -1,0 +1,88 @@
+//! Who may use TURN: users with a password, and whoever shows a credential made with the shared secret.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64;
+use hmac::{Hmac, Mac};
+use md5::{Digest, Md5};
+use rand_chacha::ChaCha8Rng;
+use rand_core::RngCore;
+use sha1::Sha1;
+
+use super::settings::TurnSettings;
+
+/// What MESSAGE-INTEGRITY is made with: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
+pub(crate) type Key = [u8; 16];
+
+/// The credentials that are accepted, and the maker of ephemeral ones.
+pub(crate) struct Credentials {
+    realm: String,
+    //= https://www.rfc-editor.org/rfc/rfc8656#section-6-4
+    //# For security reasons, the server MUST NOT store the
+    //# password explicitly and MUST store the key value
+    users: BTreeMap<Box<str>, Key>,
+    secret: Option<String>,
+    lifetime: Duration,
+    wall_clock: fn() -> SystemTime,
+    /// For the names in ephemeral usernames, which keep one client's allocations apart from another's.
+    rng: Mutex<ChaCha8Rng>,
+}
+
+/// An ephemeral credential.
+pub(crate) struct Minted {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+impl Credentials {
+    pub(crate) fn new(settings: &TurnSettings, rng: ChaCha8Rng) -> Self {
+        let TurnSettings { realm, secret, credential_lifetime, wall_clock, .. } = settings.clone();
+        let users = settings.users.iter().map(|(name, password)| {
+            let key = key(name, &realm, password);
+            (name.as_str().into(), key)
+        });
+        let users = users.collect();
+        Self { realm, users, secret, lifetime: credential_lifetime, wall_clock, rng: Mutex::new(rng) }
+    }
+
+    pub(crate) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The key of a username, `None` for a stranger and for an ephemeral credential that has expired.
+    pub(crate) fn key_of(&self, username: &str) -> Option<Key> {
+        if let Some(key) = self.users.get(username) {
+            return Some(*key);
+        }
+        let secret = self.secret.as_deref()?;
+        let expiry = username.split_once(':').map_or(username, |(expiry, _)| expiry);
+        let expiry: u64 = expiry.parse().ok()?;
+        (self.unix_time().as_secs() < expiry).then(|| key(username, &self.realm, &password(secret, username)))
+    }
+
+    /// A credential that is valid from this moment for the configured lifetime; `None` without a shared secret.
+    pub(crate) fn mint(&self) -> Option<Minted> {
+        let secret = self.secret.as_deref()?;
+        let expiry = (self.unix_time() + self.lifetime).as_secs();
+        let name = self.rng.lock().expect("nothing panics while it holds the generator").next_u64();
+        let username = format!("{expiry}:{name:016x}");
+        let password = password(secret, &username);
+        Some(Minted { username, password })
+    }
+
+    fn unix_time(&self) -> Duration {
+        (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+fn key(username: &str, realm: &str, password: &str) -> Key {
+    Md5::digest([username, ":", realm, ":", password].concat()).into()
+}
+
+fn password(secret: &str, username: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(username.as_bytes());
+    BASE64.encode(&mac.finalize().into_bytes())
+}

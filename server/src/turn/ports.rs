@@ -1,0 +1,114 @@
+//! Relayed transport addresses: which port, and the next one kept for later where the client asked for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::RngCore;
+
+use crate::net::Network;
+
+/// How long a reserved port is kept.
+//= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-5.3
+//# The server MUST hold this reservation for at least 30 seconds
+pub(crate) const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
+/// How many ports are tried before there is no room.
+const TRIES: u32 = 1024;
+
+/// What a client asks of the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Any,
+    Even,
+    /// An even one, and the next one reserved.
+    EvenAndNext,
+}
+
+/// Opens relay sockets and keeps reserved ones.
+pub(crate) struct Ports<N: Network> {
+    net: N,
+    range: RangeInclusive<u16>,
+    rng: Mutex<ChaCha8Rng>,
+    reserved: Mutex<BTreeMap<u64, Opened<N>>>,
+}
+
+/// An open relay socket.
+pub(crate) struct Opened<N: Network> {
+    pub(crate) socket: N::Udp,
+    /// Its relayed transport address, as clients are told it.
+    pub(crate) advertised: SocketAddr,
+}
+
+impl<N: Network> Ports<N> {
+    pub(crate) fn new(net: N, range: RangeInclusive<u16>, rng: ChaCha8Rng) -> Self {
+        Self { net, range, rng: Mutex::new(rng), reserved: Mutex::default() }
+    }
+
+    /// Opens a socket on a random free port; with [`Wish::EvenAndNext`] also the next one, under the token returned.
+    ///
+    /// # Errors
+    /// No port that fits is free, or the host refuses sockets.
+    pub(crate) async fn open(
+        &self,
+        bind: IpAddr,
+        advertised: IpAddr,
+        wish: Wish,
+    ) -> io::Result<(Opened<N>, Option<u64>)> {
+        let (first, last) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
+        let (first, step) = match wish {
+            Wish::Any => (first, 1),
+            Wish::Even | Wish::EvenAndNext => (first.next_multiple_of(2), 2),
+        };
+        let last = last.saturating_sub(u32::from(wish == Wish::EvenAndNext));
+        if first > last {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let count = (last - first) / step + 1;
+        // RFC 6056 §3.3.1: a random start, then the next free one.
+        let start = self.random() as u32 % count;
+        for offset in 0..count.min(TRIES) {
+            let port = (first + (start + offset) % count * step) as u16;
+            let open = async |port| {
+                let socket = self.net.bind_udp((bind, port).into()).await?;
+                io::Result::Ok(Opened { socket, advertised: (advertised, port).into() })
+            };
+            let result = match (open(port).await, wish) {
+                (Ok(opened), Wish::EvenAndNext) => match open(port + 1).await {
+                    Ok(next) => Ok((opened, Some(self.reserve(next)))),
+                    Err(error) => Err(error),
+                },
+                (Ok(opened), _) => Ok((opened, None)),
+                (Err(error), _) => Err(error),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                done => return done,
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    /// Takes a reserved socket; also how a reservation ends.
+    pub(crate) fn take(&self, token: u64) -> Option<Opened<N>> {
+        self.reserved.lock().expect("nothing panics while it holds the reservations").remove(&token)
+    }
+
+    /// How many sockets are reserved.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.lock().expect("nothing panics while it holds the reservations").len()
+    }
+
+    fn reserve(&self, socket: Opened<N>) -> u64 {
+        let token = self.random();
+        self.reserved.lock().expect("nothing panics while it holds the reservations").insert(token, socket);
+        token
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.lock().expect("nothing panics while it holds the generator").next_u64()
+    }
+}

@@ -1,0 +1,367 @@
+//! The four requests: Allocate, Refresh, CreatePermission, ChannelBind (RFC 8656 §7 to §10, §12).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
+use super::credentials::Key;
+use super::ports::{RESERVATION_LIFETIME, Wish};
+use super::refusal::Refusal;
+use super::{Allocation, Turn, peers};
+use crate::net::Network;
+use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
+
+/// REQUESTED-TRANSPORT's only value (RFC 8656 §18.7).
+const UDP: u8 = 17;
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
+
+/// A request that has passed authentication.
+struct Authentic<'a> {
+    request: Message<'a>,
+    client: SocketAddr,
+    user: &'a str,
+    key: Key,
+}
+
+impl Authentic<'_> {
+    /// # Errors
+    /// The attributes that neither authentication nor `known` knows.
+    fn knows(&self, known: &[u16]) -> Result<(), Refusal> {
+        let of_authentication = [
+            attribute::USERNAME,
+            attribute::USERHASH,
+            attribute::REALM,
+            attribute::NONCE,
+            attribute::PASSWORD_ALGORITHM,
+        ];
+        let unknown = self.request.unknown(|kind| of_authentication.contains(&kind) || known.contains(&kind));
+        if unknown.as_slice().is_empty() { Ok(()) } else { Err(Refusal::UnknownAttributes(unknown)) }
+    }
+
+    fn success<'o>(&self, out: &'o mut Vec<u8>) -> Writer<'o> {
+        Writer::answer(out, Class::Success, &self.request)
+    }
+
+    fn lifetime(&self) -> Result<Option<u32>, Refusal> {
+        let Some(value) = self.request.attribute(attribute::LIFETIME) else { return Ok(None) };
+        Ok(Some(u32::from_be_bytes(value.try_into().map_err(|_| Refusal::BadRequest)?)))
+    }
+}
+
+impl<N: Network> Turn<N> {
+    /// Obeys a message from a client. True if the answer is in `out`.
+    pub(crate) async fn on_message(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        client: SocketAddr,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        match (message.class, message.method) {
+            (Class::Indication, method::SEND) => {
+                self.on_send(message, client).await;
+                false
+            }
+            (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
+                self.on_request(message, client, out).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn on_request(self: &Arc<Self>, message: &Message<'_>, client: SocketAddr, out: &mut Vec<u8>) {
+        let authentic = match self.authenticate(message, client) {
+            Ok(authentic) => authentic,
+            Err(refusal) => return self.challenge(message, client, refusal, out),
+        };
+        let done = match message.method {
+            method::ALLOCATE => self.allocate(&authentic, out).await,
+            method::REFRESH => self.refresh(&authentic, out),
+            method::CREATE_PERMISSION => self.create_permission(&authentic, out),
+            _ => self.channel_bind(&authentic, out),
+        };
+        let Err(refusal) = done else { return };
+        self.counters.refuse(refusal);
+        tracing::debug!(%client, user = authentic.user, code = refusal.code(), "refused a TURN request");
+        let answer = Writer::answer(out, Class::Error, message);
+        let answer = match refusal {
+            Refusal::UnknownAttributes(unknown) => answer.unknown_attributes(&unknown),
+            _ => answer.error(refusal.error()),
+        };
+        seal(answer, message, &authentic.key);
+    }
+
+    /// The long-term credential mechanism (RFC 8489 §9.2.4).
+    fn authenticate<'a>(&self, request: &Message<'a>, client: SocketAddr) -> Result<Authentic<'a>, Refusal> {
+        //= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4
+        //# If the message does not contain a MESSAGE-INTEGRITY attribute, the
+        //# server MUST generate an error response with an error code of 401
+        if !request.has_integrity() {
+            return Err(Refusal::Unauthorized);
+        }
+        let text = |kind| request.attribute(kind);
+        let (Some(user), Some(_), Some(nonce)) =
+            (text(attribute::USERNAME), text(attribute::REALM), text(attribute::NONCE))
+        else {
+            return Err(Refusal::BadRequest);
+        };
+        if !self.nonces.is_valid(nonce, client) {
+            return Err(Refusal::StaleNonce);
+        }
+        let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
+        let key = self.credentials.key_of(user);
+        // As long for a stranger as for a wrong password.
+        let is_signed = request.is_signed_with(&key.unwrap_or_default());
+        match key {
+            Some(key) if is_signed => Ok(Authentic { request: *request, client, user, key }),
+            _ => Err(Refusal::Unauthorized),
+        }
+    }
+
+    /// Refuses a request without a valid credential, unsigned: there is no key that both sides know.
+    fn challenge(&self, request: &Message<'_>, client: SocketAddr, refusal: Refusal, out: &mut Vec<u8>) {
+        self.counters.refuse(refusal);
+        let mut answer = Writer::answer(out, Class::Error, request).error(refusal.error());
+        if !matches!(refusal, Refusal::BadRequest) {
+            answer = answer
+                .attribute(attribute::REALM, self.credentials.realm().as_bytes())
+                .attribute(attribute::NONCE, self.nonces.issue(client).as_bytes());
+        }
+        let answer = answer.software();
+        if request.has_fingerprint {
+            answer.fingerprint();
+        }
+    }
+
+    /// RFC 8656 §7.2, in its order.
+    async fn allocate(self: &Arc<Self>, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Authentic { request, client, user, key } = authentic;
+        if let Some(existing) = self.allocation(*client) {
+            //= https://www.rfc-editor.org/rfc/rfc8656#section-5-15
+            //# STUN requires that the server recognize this case and
+            //# treat the request as idempotent
+            if existing.transaction_id == request.transaction_id() && *existing.user == **user {
+                out.clone_from(&existing.response);
+                return Ok(());
+            }
+            return Err(Refusal::AllocationMismatch);
+        }
+        let transport = request.attribute(attribute::REQUESTED_TRANSPORT);
+        let &[transport, _, _, _] = transport.ok_or(Refusal::BadRequest)? else { return Err(Refusal::BadRequest) };
+        if transport != UDP {
+            return Err(Refusal::UnsupportedTransport);
+        }
+        authentic.knows(&[
+            attribute::REQUESTED_TRANSPORT,
+            attribute::LIFETIME,
+            attribute::REQUESTED_ADDRESS_FAMILY,
+            attribute::EVEN_PORT,
+            attribute::RESERVATION_TOKEN,
+        ])?;
+        let requested = request.attribute(attribute::REQUESTED_ADDRESS_FAMILY);
+        let additional = request.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY);
+        let even_port = request.attribute(attribute::EVEN_PORT);
+        let token = request.attribute(attribute::RESERVATION_TOKEN);
+        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some())
+            || requested.is_some() && additional.is_some()
+        {
+            return Err(Refusal::BadRequest);
+        }
+        let is_ipv4 = match requested {
+            None => true,
+            Some(value) => family(value)?.ok_or(Refusal::AddressFamilyNotSupported)? == IPV4,
+        };
+        let wish = match even_port {
+            None => Wish::Any,
+            Some(&[0x00..=0x7f]) => Wish::Even,
+            Some(&[_]) if additional.is_none() => Wish::EvenAndNext,
+            Some(_) => return Err(Refusal::BadRequest),
+        };
+        if let Some(additional) = additional
+            && family(additional)? != Some(IPV6)
+        {
+            return Err(Refusal::BadRequest);
+        }
+        let address = self.settings.relay_addresses.iter().find(|address| address.bind.is_ipv4() == is_ipv4);
+        let address = address.ok_or(Refusal::AddressFamilyNotSupported)?;
+        let lifetime = self.granted(authentic.lifetime()?);
+        {
+            let table = self.table();
+            if table.by_user.get(*user).is_some_and(|held| *held >= self.settings.allocations_per_user_max) {
+                return Err(Refusal::AllocationQuotaReached);
+            }
+            let wanted = 1 + usize::from(wish == Wish::EvenAndNext) - usize::from(token.is_some());
+            if table.by_client.len() + self.ports.reserved() + wanted > self.settings.allocations_max {
+                return Err(Refusal::InsufficientCapacity);
+            }
+        }
+        let (opened, reservation) = match token {
+            Some(token) => {
+                let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
+                (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
+            }
+            None => self.ports.open(address.bind, address.advertised, wish).await.map_err(|error| {
+                tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
+                Refusal::InsufficientCapacity
+            })?,
+        };
+        let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let mut answer = authentic
+            .success(out)
+            .xor_address(attribute::XOR_RELAYED_ADDRESS, opened.advertised)
+            .attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes())
+            .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
+        if additional.is_some() {
+            let error = Refusal::AddressFamilyNotSupported.error();
+            let value = [&[IPV6, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
+            answer = answer.attribute(attribute::ADDRESS_ERROR_CODE, &value);
+        }
+        if let Some(token) = reservation {
+            answer = answer.attribute(attribute::RESERVATION_TOKEN, &token.to_be_bytes());
+            self.end_reservation(token);
+        }
+        seal(answer, request, key);
+        let allocation = Arc::new(Allocation {
+            client: *client,
+            user: (*user).into(),
+            socket: opened.socket,
+            relayed: opened.advertised,
+            transaction_id: request.transaction_id(),
+            response: out.clone(),
+            state: Mutex::new(State::new(Instant::now() + lifetime)),
+            given_up: Notify::new(),
+            has_sent: AtomicBool::new(false),
+        });
+        tracing::debug!(%client, user, relayed = %allocation.relayed, "allocation made");
+        self.counters.allocations_made.fetch_add(1, Relaxed);
+        self.enter(Arc::clone(&allocation));
+        let seed = self.ports.random();
+        self.net.spawn(Arc::clone(self).serve_allocation(allocation, seed));
+        Ok(())
+    }
+
+    /// RFC 8656 §8.2.
+    fn refresh(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let allocation = self.allocation_of(authentic)?;
+        authentic.knows(&[attribute::LIFETIME, attribute::REQUESTED_ADDRESS_FAMILY])?;
+        if let Some(requested) = authentic.request.attribute(attribute::REQUESTED_ADDRESS_FAMILY)
+            && family(requested)? != Some(if allocation.relayed.is_ipv4() { IPV4 } else { IPV6 })
+        {
+            return Err(Refusal::PeerAddressFamilyMismatch);
+        }
+        let lifetime = match authentic.lifetime()? {
+            Some(0) => Duration::ZERO,
+            requested => self.granted(requested),
+        };
+        if lifetime.is_zero() {
+            self.remove(&allocation);
+            allocation.given_up.notify_one();
+        } else {
+            allocation.state().expires = Instant::now() + lifetime;
+        }
+        let answer = authentic.success(out).attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes());
+        seal(answer, &authentic.request, &authentic.key);
+        Ok(())
+    }
+
+    /// RFC 8656 §10.2.
+    fn create_permission(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let allocation = self.allocation_of(authentic)?;
+        authentic.knows(&[attribute::XOR_PEER_ADDRESS])?;
+        let mut peers = Vec::new();
+        for (kind, value) in authentic.request.attributes() {
+            if kind == attribute::XOR_PEER_ADDRESS {
+                peers.push(self.peer(&authentic.request, value, &allocation)?.ip());
+            }
+        }
+        if peers.is_empty() {
+            return Err(Refusal::BadRequest);
+        }
+        allocation.state().permit(&peers, Instant::now())?;
+        seal(authentic.success(out), &authentic.request, &authentic.key);
+        Ok(())
+    }
+
+    /// RFC 8656 §12.2.
+    fn channel_bind(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let allocation = self.allocation_of(authentic)?;
+        authentic.knows(&[attribute::CHANNEL_NUMBER, attribute::XOR_PEER_ADDRESS])?;
+        let channels = if self.settings.allow_rfc5766_channels { CHANNELS_RFC_5766 } else { CHANNELS };
+        let number = authentic.request.attribute(attribute::CHANNEL_NUMBER).filter(|value| value.len() == 4);
+        let number = number.and_then(|value| u16_at(value, 0)).filter(|number| channels.contains(number));
+        let peer = authentic.request.attribute(attribute::XOR_PEER_ADDRESS);
+        let (Some(number), Some(peer)) = (number, peer) else { return Err(Refusal::BadRequest) };
+        let peer = self.peer(&authentic.request, peer, &allocation)?;
+        allocation.state().bind(number, peer, Instant::now())?;
+        seal(authentic.success(out), &authentic.request, &authentic.key);
+        Ok(())
+    }
+
+    /// The client's allocation, if it is its user's.
+    fn allocation_of(&self, authentic: &Authentic<'_>) -> Result<Arc<Allocation<N>>, Refusal> {
+        let allocation = self.allocation(authentic.client).ok_or(Refusal::AllocationMismatch)?;
+        //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
+        //# then the request MUST be rejected with a 441 (Wrong Credentials) error.
+        if *allocation.user != *authentic.user {
+            return Err(Refusal::WrongCredentials);
+        }
+        Ok(allocation)
+    }
+
+    /// The peer in an XOR-PEER-ADDRESS, if the allocation may talk to it.
+    fn peer(&self, request: &Message<'_>, value: &[u8], allocation: &Allocation<N>) -> Result<SocketAddr, Refusal> {
+        let peer = request.xor_address(value).ok_or(Refusal::BadRequest)?;
+        if !peers::is_allowed(peer.ip(), self.settings.allow_private_peers) {
+            return Err(Refusal::Forbidden);
+        }
+        // An IPv4-mapped address is an IPv4 peer in disguise.
+        let is_mapped = matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+        if peer.is_ipv4() != allocation.relayed.is_ipv4() || is_mapped {
+            return Err(Refusal::PeerAddressFamilyMismatch);
+        }
+        Ok(peer)
+    }
+
+    /// RFC 8656 §7.2: at most the maximum, at least the default.
+    fn granted(&self, requested: Option<u32>) -> Duration {
+        let requested = Duration::from_secs(requested.unwrap_or(0).into());
+        requested.min(self.settings.allocation_lifetime_max).max(self.settings.allocation_lifetime)
+    }
+
+    /// Frees a reserved port that nobody came for.
+    fn end_reservation(self: &Arc<Self>, token: u64) {
+        let turn = Arc::clone(self);
+        self.net.spawn(async move {
+            tokio::select! {
+                biased;
+                () = turn.stop.heard() => {}
+                () = sleep(RESERVATION_LIFETIME) => {}
+            }
+            turn.ports.take(token);
+        });
+    }
+}
+
+/// Ends an answer to a request that has passed authentication.
+fn seal(answer: Writer<'_>, request: &Message<'_>, key: &Key) {
+    let answer = answer.software().integrity(key);
+    if request.has_fingerprint {
+        answer.fingerprint();
+    }
+}
+
+/// The family in REQUESTED- or ADDITIONAL-ADDRESS-FAMILY; `None` if there is no such family.
+fn family(value: &[u8]) -> Result<Option<u8>, Refusal> {
+    match value {
+        [family @ (IPV4 | IPV6), _, _, _] => Ok(Some(*family)),
+        [_, _, _, _] => Ok(None),
+        _ => Err(Refusal::BadRequest),
+    }
+}

@@ -1,0 +1,155 @@
+//! What an operator chooses about TURN.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
+
+/// How the TURN service behaves; it shares the UDP socket of STUN ([`Config::stun`](crate::Config::stun)).
+///
+/// Whoever has a credential can send through this host: without [`users`](Self::users) and [`secret`](Self::secret) nobody
+/// has one. Peers that only this host can reach are refused, see [`allow_private_peers`](Self::allow_private_peers).
+#[derive(Clone)]
+pub struct TurnSettings {
+    /// The realm, by which clients tell whose credential is asked for: `glare` unless told otherwise; better your domain.
+    pub realm: String,
+    /// Users with long-term credentials (RFC 8489 §9.2): name and password. Not ASCII: as prepared by OpaqueString
+    /// (RFC 8265).
+    pub users: Vec<(String, String)>,
+    /// The shared secret of ephemeral credentials, if any: the username is `expiry` or `expiry:name` with the expiry in UNIX
+    /// seconds, the password the base64 of the HMAC-SHA1 of the username under this secret. `/api/config` hands such
+    /// credentials out; any program that knows the secret can (it is coturn's `static-auth-secret`).
+    pub secret: Option<String>,
+    /// How long a credential from `/api/config` is valid: 24 h. A client cannot refresh its allocation after that, so longer
+    /// than a call lasts.
+    pub credential_lifetime: Duration,
+    /// How long a nonce is valid: 1 h, the most that RFC 8656 §5 recommends. Then clients are told 438 and go on with a new one.
+    pub nonce_lifetime: Duration,
+    /// Lifetime of an allocation whose client asks for none or for less: 600 s (RFC 8656 §6).
+    pub allocation_lifetime: Duration,
+    /// The longest lifetime that a client gets: 3,600 s (RFC 8656 §7.2).
+    pub allocation_lifetime_max: Duration,
+    /// Allocations that one username may hold at a time: 128. One more: 486.
+    pub allocations_per_user_max: usize,
+    /// Allocations at a time, reserved ports included: 4,096. Each needs a UDP socket and a port. One more: 508.
+    pub allocations_max: usize,
+    /// Where relayed transport addresses are, at most one for IPv4 and one for IPv6. Empty: on the IP address of STUN, which
+    /// must then not be a wildcard.
+    pub relay_addresses: Vec<RelayAddress>,
+    /// The ports of relayed transport addresses: 49,152 to 65,535 (RFC 8656 §7.2). Open them in the firewall, for UDP.
+    pub relay_ports: RangeInclusive<u16>,
+    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local and unique-local addresses: no. With yes,
+    /// clients reach through this server what it reaches itself: use it in closed networks and tests. Multicast, broadcast
+    /// and unspecified addresses are refused in any case.
+    pub allow_private_peers: bool,
+    /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766: no, 400. Some clients, such as coturn's
+    /// `turnutils_uclient`, still draw from that range; browsers begin at 0x4000.
+    pub allow_rfc5766_channels: bool,
+    /// Tells the time for the expiry of ephemeral credentials: the system's clock. A simulation gives its own.
+    pub wall_clock: fn() -> SystemTime,
+}
+
+/// An IP address of this host for relaying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// Where sockets are bound.
+    pub bind: IpAddr,
+    /// What clients are told: another address than `bind` where a 1:1 NAT lies before this host, as in most clouds.
+    pub advertised: IpAddr,
+}
+
+impl From<IpAddr> for RelayAddress {
+    fn from(address: IpAddr) -> Self {
+        Self { bind: address, advertised: address }
+    }
+}
+
+impl Default for TurnSettings {
+    fn default() -> Self {
+        Self {
+            realm: "glare".to_owned(),
+            users: Vec::new(),
+            secret: None,
+            credential_lifetime: Duration::from_secs(24 * 3600),
+            nonce_lifetime: Duration::from_secs(3600),
+            allocation_lifetime: Duration::from_secs(600),
+            allocation_lifetime_max: Duration::from_secs(3600),
+            allocations_per_user_max: 128,
+            allocations_max: 4096,
+            relay_addresses: Vec::new(),
+            relay_ports: 49_152..=65_535,
+            allow_private_peers: false,
+            allow_rfc5766_channels: false,
+            // The time of day decides nothing but whether an ephemeral credential has expired, and a simulated thread's is sealed.
+            #[allow(clippy::disallowed_methods)]
+            wall_clock: SystemTime::now,
+        }
+    }
+}
+
+impl fmt::Debug for TurnSettings {
+    /// Shows who has a credential, not which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let users: Vec<&str> = self.users.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("TurnSettings")
+            .field("realm", &self.realm)
+            .field("users", &users)
+            .field("secret", &self.secret.as_ref().map(|_| "…"))
+            .field("credential_lifetime", &self.credential_lifetime)
+            .field("nonce_lifetime", &self.nonce_lifetime)
+            .field("allocation_lifetime", &self.allocation_lifetime)
+            .field("allocation_lifetime_max", &self.allocation_lifetime_max)
+            .field("allocations_per_user_max", &self.allocations_per_user_max)
+            .field("allocations_max", &self.allocations_max)
+            .field("relay_addresses", &self.relay_addresses)
+            .field("relay_ports", &self.relay_ports)
+            .field("allow_private_peers", &self.allow_private_peers)
+            .field("allow_rfc5766_channels", &self.allow_rfc5766_channels)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TurnSettings {
+    /// The longest realm and username (RFC 8489 §14.3, §14.9), in bytes.
+    const NAME_BYTES_MAX: usize = 508;
+
+    /// Fills in the relay addresses from STUN's and checks all settings; the error says which is wrong.
+    pub(crate) fn checked(mut self, stun: SocketAddr) -> Result<Self, String> {
+        if self.realm.is_empty() || self.realm.len() > Self::NAME_BYTES_MAX {
+            return Err(format!("the realm must have 1 to {} bytes", Self::NAME_BYTES_MAX));
+        }
+        for (name, password) in &self.users {
+            if name.is_empty() || name.len() > Self::NAME_BYTES_MAX || password.is_empty() {
+                return Err(format!("user `{name}` must have a name and a password"));
+            }
+            if name.contains(':') {
+                return Err(format!("the user name `{name}` must not contain `:`, which separates it from the realm"));
+            }
+        }
+        if self.secret.as_deref() == Some("") {
+            return Err("the shared secret must not be empty".to_owned());
+        }
+        if self.relay_ports.is_empty() || *self.relay_ports.start() == 0 {
+            let (start, end) = (self.relay_ports.start(), self.relay_ports.end());
+            return Err(format!("the relay ports {start}-{end} must be a range from 1 or more upwards"));
+        }
+        if self.relay_addresses.is_empty() {
+            self.relay_addresses.push(stun.ip().into());
+        }
+        for (index, address) in self.relay_addresses.iter().enumerate() {
+            if address.advertised.is_unspecified() {
+                return Err(format!(
+                    "name a relay address: clients cannot be told the wildcard {}",
+                    address.advertised
+                ));
+            }
+            if address.bind.is_ipv4() != address.advertised.is_ipv4() {
+                return Err(format!("{} cannot be advertised for {}", address.advertised, address.bind));
+            }
+            if self.relay_addresses[..index].iter().any(|other| other.bind.is_ipv4() == address.bind.is_ipv4()) {
+                return Err(format!("{} is the second relay address of its family", address.bind));
+            }
+        }
+        Ok(self)
+    }
+}
