@@ -79,6 +79,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     say("broadcast", "http", "https", server.broadcast_addr(), "/socket.io/");
     if let Some(address) = server.stun_addr() {
         println!("stun  stun:{address}");
+        if server.handle().turn().is_some() {
+            println!("turn  turn:{address}?transport=udp");
+        }
     }
     say("metrics", "http", "https", http, "/metrics");
     say("metrics", "http", "http", server.metrics_addr(), "/metrics");

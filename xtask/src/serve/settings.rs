@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use server::socketio::SocketIoSettings;
-use server::{Access, ApiSettings, Config, Heartbeat, Limits, Rate, Tls};
+use server::{Access, ApiSettings, Config, Heartbeat, Limits, Rate, RelayAddress, Tls, TurnSettings};
 
 /// More of anything is a slip: the sums stay far from any overflow.
 const COUNT_MAX: usize = 1_000_000_000;
@@ -44,12 +44,36 @@ pub(crate) struct Settings {
     /// TCP port of broadcast
     #[arg(long, env = "BROADCAST_PORT", value_name = "PORT", default_value_t = 5001)]
     broadcast_port: u16,
-    /// UDP port of STUN
+    /// UDP and TCP port of STUN, and UDP port of TURN
     #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = 3478)]
     stun_port: u16,
     /// Serves no STUN
     #[arg(long, env = "GLARE_NO_STUN")]
     no_stun: bool,
+    /// A second address of this host, with another IP and another port, for NAT discovery (RFC 5780); none: 420
+    #[arg(long, env = "GLARE_STUN_ALTERNATE", value_name = "IP:PORT")]
+    stun_alternate: Option<SocketAddr>,
+    /// TURN users; none, and no `turn-secret`: no TURN
+    #[arg(long, env = "GLARE_TURN_USERS", value_name = "USER:PASSWORD,…", value_delimiter = ',', value_parser = user, hide_env_values = true)]
+    turn_users: Vec<(String, String)>,
+    /// Secret of ephemeral TURN credentials, which `/api/config` then hands out
+    #[arg(long, env = "GLARE_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
+    turn_secret: Option<String>,
+    /// TURN's realm, best a domain
+    #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
+    turn_realm: String,
+    /// Address for relaying; none: STUN's, which must then not be a wildcard
+    #[arg(long, env = "GLARE_TURN_RELAY_HOST", value_name = "IP")]
+    turn_relay_host: Option<IpAddr>,
+    /// What clients are told instead of it, where a 1:1 NAT lies before this host
+    #[arg(long, env = "GLARE_TURN_EXTERNAL_IP", value_name = "IP")]
+    turn_external_ip: Option<IpAddr>,
+    /// Lets TURN clients reach loopback and private addresses: what this host reaches, they reach
+    #[arg(long, env = "GLARE_TURN_ALLOW_PRIVATE_PEERS")]
+    turn_allow_private_peers: bool,
+    /// Accepts TURN channel numbers beyond 0x4fff, as RFC 5766 did
+    #[arg(long, env = "GLARE_TURN_ALLOW_RFC5766_CHANNELS")]
+    turn_allow_rfc5766_channels: bool,
     /// TCP port of `/metrics` alone, without TLS and token; none: only on `http-port`
     #[arg(long, env = "METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
@@ -79,7 +103,7 @@ pub(crate) struct Settings {
     /// `Access-Control-Allow-Origin` of the API, or `none`
     #[arg(long, env = "GLARE_CORS_ORIGIN", value_name = "ORIGIN", default_value = "*")]
     cors_origin: String,
-    /// URLs that `/api/config` hands out; none: this server's STUN
+    /// URLs that `/api/config` hands out; none: this server's STUN and TURN
     #[arg(long, env = "GLARE_ICE_URLS", value_name = "URL,…", value_delimiter = ',')]
     ice_urls: Vec<String>,
 
@@ -194,6 +218,8 @@ impl Settings {
             call_socketio: at(serves(Dialect::Call), self.call_socketio_port),
             broadcast: at(serves(Dialect::Broadcast), self.broadcast_port),
             stun: at(!self.no_stun, self.stun_port),
+            stun_alternate: self.stun_alternate,
+            turn: self.turn()?,
             sender_viewer,
             relay,
             metrics: self.metrics_port.map(|port| SocketAddr::new(self.metrics_host, port)),
@@ -221,6 +247,27 @@ impl Settings {
         })
     }
 
+    /// TURN, if anybody could use it.
+    fn turn(&self) -> anyhow::Result<Option<TurnSettings>> {
+        if self.turn_users.is_empty() && self.turn_secret.is_none() {
+            return Ok(None);
+        }
+        let bind = self.turn_relay_host.unwrap_or(self.host);
+        let advertised = self.turn_external_ip.unwrap_or(bind);
+        if self.no_stun {
+            bail!("--no-stun leaves no port for TURN: leave out --turn-users and --turn-secret too");
+        }
+        Ok(Some(TurnSettings {
+            realm: self.turn_realm.clone(),
+            users: self.turn_users.clone(),
+            secret: self.turn_secret.clone(),
+            relay_addresses: vec![RelayAddress { bind, advertised }],
+            allow_private_peers: self.turn_allow_private_peers,
+            allow_rfc5766_channels: self.turn_allow_rfc5766_channels,
+            ..TurnSettings::default()
+        }))
+    }
+
     fn limits(&self) -> anyhow::Result<Limits> {
         let rate = |what: &str, per_second: Option<NonZeroU32>, burst: Option<NonZeroU32>| match (per_second, burst) {
             (None, Some(_)) => bail!("--{what}-burst needs --{what}-rate: say how many a second"),
@@ -243,6 +290,11 @@ impl Settings {
             close_timeout: self.close_timeout,
         })
     }
+}
+
+fn user(text: &str) -> Result<(String, String), &'static str> {
+    let (name, password) = text.split_once(':').ok_or("write it as USER:PASSWORD")?;
+    Ok((name.to_owned(), password.to_owned()))
 }
 
 fn count(text: &str) -> Result<usize, String> {
