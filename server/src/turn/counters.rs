@@ -9,6 +9,8 @@ use super::refusal::Refusal;
 pub struct TurnCounters {
     /// Allocations at this moment.
     pub allocations: u64,
+    /// Usernames that hold them.
+    pub users: u64,
     /// Allocations ever made.
     pub allocations_made: u64,
     /// Datagrams relayed from clients to peers.
@@ -58,11 +60,12 @@ impl Counters {
         self.refusals[index].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn snapshot(&self, allocations: usize) -> TurnCounters {
+    pub(crate) fn snapshot(&self, allocations: usize, users: usize) -> TurnCounters {
         let refusals =
             Refusal::ALL.iter().zip(&self.refusals).map(|(refusal, count)| (refusal.code(), count.load(Relaxed)));
         TurnCounters {
             allocations: allocations as u64,
+            users: users as u64,
             allocations_made: self.allocations_made.load(Relaxed),
             packets_to_peers: self.to_peers.packets.load(Relaxed),
             bytes_to_peers: self.to_peers.bytes.load(Relaxed),

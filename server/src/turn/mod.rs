@@ -135,7 +135,8 @@ impl<N: Network> Turn<N> {
     }
 
     pub(crate) fn counters(&self) -> TurnCounters {
-        self.counters.snapshot(self.table().by_client.len())
+        let table = self.table();
+        self.counters.snapshot(table.by_client.len(), table.by_user.len())
     }
 
     fn table(&self) -> MutexGuard<'_, Table<N>> {

@@ -40,9 +40,9 @@ async fn split_and_coalesced_requests_are_answered_in_order() {
         sleep(Duration::from_millis(1)).await;
     }
     stream.write_all(&requests[1..39].concat()).await.expect("it is open");
-    stream.write_all(&requests[39][..7]).await.expect("it is open");
+    stream.write_all(&requests[39][..15]).await.expect("it is open");
     sleep(Duration::from_millis(20)).await;
-    stream.write_all(&requests[39][7..]).await.expect("it is open");
+    stream.write_all(&requests[39][15..]).await.expect("it is open");
     for n in 0..40 {
         let response = next(&mut stream).await;
         assert_eq!((response.kind, response.id), (0x0101, [n; 12]));
