@@ -122,6 +122,19 @@ impl Collector for Counts {
         )?;
         page.counter("stun_requests", "STUN datagrams received", metrics.stun_received.load(Relaxed))?;
         page.counter("stun_responses", "STUN datagrams answered", metrics.stun_answered.load(Relaxed))?;
+        let turn = Handle(Arc::clone(&shared)).turn().unwrap_or_default();
+        page.gauge("turn_allocations", "TURN allocations at this moment", turn.allocations)?;
+        page.gauge("turn_users", "Usernames that hold them", turn.users)?;
+        page.counter("turn_allocations_made", "TURN allocations since the start", turn.allocations_made)?;
+        let by_way = |to_peers, to_clients| [("peer", to_peers), ("client", to_clients)].into_iter();
+        let packets = by_way(turn.packets_to_peers, turn.packets_to_clients);
+        page.counters("turn_packets", "Datagrams relayed", "to", packets)?;
+        page.counters("turn_bytes", "Their data in bytes", "to", by_way(turn.bytes_to_peers, turn.bytes_to_clients))?;
+        let lost = [("forbidden", turn.packets_forbidden), ("dropped", turn.packets_dropped)].into_iter();
+        page.counters("turn_packets_discarded", "Datagrams not relayed", "reason", lost)?;
+        let refusals: Vec<_> = turn.refusals.iter().map(|(code, count)| (code.to_string(), *count)).collect();
+        let refusals = refusals.iter().map(|(code, count)| (code.as_str(), *count));
+        page.counters("turn_refusals", "TURN requests refused", "code", refusals)?;
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             page.gauge("tasks", "Tasks of the process that are alive", runtime.metrics().num_alive_tasks() as u64)?;
         }

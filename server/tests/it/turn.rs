@@ -300,6 +300,10 @@ async fn data_needs_a_permission_both_ways() {
     // Too long for the client: dropped, not cut.
     peer.send_to(&[1; 10_000], relayed).await.expect("loopback takes it");
     client.hears_nothing().await;
+    let page = crate::api::get(&server, "/metrics").await.body;
+    for line in ["glare_turn_packets_total{to=\"client\"} 8\n", "glare_turn_refusals_total{code=\"401\"} 1\n"] {
+        assert!(page.contains(line), "no {line}in {page}");
+    }
     let counters = server.handle.turn().expect("it is on");
     assert_eq!((counters.packets_to_peers, counters.packets_to_clients), (7, 8));
     assert_eq!((counters.bytes_to_peers, counters.bytes_to_clients), (10_210, 10_216));
