@@ -1,16 +1,24 @@
 //! Results for people and for CI.
 //!
-//! A report reads outcomes and nothing else: it never plays, never judges.
+//! A report reads outcomes and nothing else: it never plays, never judges. [`model`] is what all of them have in common: `sim` and
+//! `conformance` write it, and every form that a result can take is rendered from it.
 
-mod json;
+mod from_conformance;
+mod from_sim;
+pub mod model;
 mod replay;
+mod result;
 mod style;
+mod summary;
 mod sweep;
 mod text;
 mod write;
 
-pub use json::result_json;
-pub use replay::Replay;
+pub use from_conformance::cases_of_report;
+pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome};
+pub use replay::{Replay, command_line};
+pub use result::{Overall, Results, Writer, Wrong};
+pub use summary::summary;
 pub use sweep::{Seed, Sweep};
 pub use text::{crash, mismatch, outcome};
 pub use write::{write_crash, write_outcome};

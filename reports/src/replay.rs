@@ -18,6 +18,11 @@ impl Replay {
     }
 }
 
+/// A command with its arguments, ready for a POSIX shell. `program` may be several words.
+pub fn command_line(program: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    arguments.into_iter().fold(program.to_owned(), |line, argument| format!("{line} {}", Quoted(&argument)))
+}
+
 /// A word for a POSIX shell.
 struct Quoted<'a>(&'a str);
 

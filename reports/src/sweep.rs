@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::json;
 use sim::pairs::pairs;
 use sim::run::{Crash, Outcome};
 
-use crate::json::VERSION;
 use crate::replay::Replay;
 use crate::style::{FAIL, FAINT, HEADING, PASS};
 use crate::text::thousands;
@@ -60,20 +58,6 @@ impl Seed {
     /// Whether nothing is wrong.
     pub fn passed(&self) -> bool {
         self.wrong.is_empty()
-    }
-
-    /// A seed that has no outcome to show, as one line of JSON in the shape of [`result_json`](crate::result_json).
-    pub fn json(&self, scenario: &str, replay: &Replay) -> String {
-        let wrong = self.wrong.iter().map(|(oracle, message)| json!({ "oracle": oracle, "message": message }));
-        json!({
-            "version": VERSION,
-            "scenario": scenario,
-            "seed": self.seed,
-            "verdict": if self.passed() { "pass" } else { "fail" },
-            "violations": wrong.collect::<Vec<_>>(),
-            "replay": replay.line(self.seed),
-        })
-        .to_string()
     }
 }
 

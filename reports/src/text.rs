@@ -195,7 +195,7 @@ pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
 }
 
 /// Cuts what would fill the screen.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,4 +1,4 @@
-//! Files of a run: what a person reads, what a program reads, and every event.
+//! A result's folder: `result.jsonl`, and for each run that is worth it a folder with its report and all its events.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -8,23 +8,23 @@ use std::time::Duration;
 use sim::run::{Crash, Outcome};
 
 use crate::replay::Replay;
-use crate::{json, text};
+use crate::text;
 
-/// Writes `result.json`, `report.txt` and `events.jsonl` into `DIR/SCENARIO-SEED`, which is returned.
+/// Writes `report.txt` and `events.jsonl` of a run into `DIR/SCENARIO-SEED`; the folder's name is returned.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn write_outcome(dir: &Path, outcome: &Outcome, wall: Duration, replay: &Replay) -> io::Result<PathBuf> {
-    let dir = folder(dir, &outcome.scenario.name, outcome.seed)?;
-    fs::write(dir.join("result.json"), json::result_json(outcome, wall, replay) + "\n")?;
-    let report = text::outcome(outcome, wall, replay);
-    fs::write(dir.join("report.txt"), plain(&report))?;
+    let name = PathBuf::from(format!("{}-{}", outcome.scenario.name, outcome.seed));
+    let dir = dir.join(&name);
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, wall, replay)))?;
     let mut events = BufWriter::new(fs::File::create(dir.join("events.jsonl"))?);
     for event in &outcome.record.events {
         writeln!(events, "{}", outcome.record.json_line(event))?;
     }
     events.flush()?;
-    Ok(dir)
+    Ok(name)
 }
 
 /// Writes `report.txt` of a run that did not come to its end.
@@ -32,15 +32,11 @@ pub fn write_outcome(dir: &Path, outcome: &Outcome, wall: Duration, replay: &Rep
 /// # Errors
 /// The file cannot be written.
 pub fn write_crash(dir: &Path, scenario: &str, crash: &Crash, replay: &Replay) -> io::Result<PathBuf> {
-    let dir = folder(dir, scenario, crash.seed)?;
-    fs::write(dir.join("report.txt"), plain(&text::crash(crash, scenario, replay)))?;
-    Ok(dir)
-}
-
-fn folder(dir: &Path, scenario: &str, seed: u64) -> io::Result<PathBuf> {
-    let dir = dir.join(format!("{scenario}-{seed}"));
+    let name = PathBuf::from(format!("{scenario}-{}", crash.seed));
+    let dir = dir.join(&name);
     fs::create_dir_all(&dir)?;
-    Ok(dir)
+    fs::write(dir.join("report.txt"), plain(&text::crash(crash, scenario, replay)))?;
+    Ok(name)
 }
 
 fn plain(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! `glare conformance`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use conformance::dial::Tokio;
 use conformance::{Dialect, Known, Level, Options, Report, Requirements, Selection, Target};
+use reports::model::{self, Opening, Suite};
 
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
@@ -52,7 +53,7 @@ pub(crate) struct Arguments {
     /// Makes names of rooms and users; each run has its own unless told otherwise
     #[arg(long)]
     seed: Option<u64>,
-    /// A folder that takes the report, as text and as JSON
+    /// Folder for the result, which `report` renders, and for the report as text
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to print
@@ -142,13 +143,15 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(requirements) = requirements {
         requirements.judge(&mut report);
     }
-    let text = report.text(&again(&arguments, &target));
+    let again = again(&arguments, &target);
+    let text = report.text(&again);
     match arguments.format {
         Format::Text => anstream::print!("{text}"),
         Format::Json => println!("{}", report.json()),
     }
     if let Some(dir) = &arguments.out {
-        write(dir, &report, &text).with_context(|| format!("cannot write to {}", dir.display()))?;
+        write(dir, &report, &text, &again, &arguments.dialect)
+            .with_context(|| format!("cannot write to {}", dir.display()))?;
     }
     let met = report.requirements.iter().all(conformance::RequirementReport::met);
     Ok(if report.passed() && met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -183,9 +186,23 @@ fn again(arguments: &Arguments, target: &Target) -> String {
     again
 }
 
-fn write(dir: &std::path::Path, report: &Report, text: &str) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    std::fs::write(dir.join("report.json"), report.json() + "\n")?;
+/// Writes the result's folder. `again` asks one case again, `dialect` is the name or the file that was given.
+fn write(dir: &Path, report: &Report, text: &str, again: &str, dialect: &str) -> std::io::Result<()> {
+    let opening = Opening {
+        version: model::VERSION,
+        suite: Suite::Conformance,
+        name: report.dialect.clone(),
+        tool: crate::TOOL.to_owned(),
+        target: report.url.clone(),
+        // Not the arguments as they were given: a header may be a secret.
+        command: again.to_owned(),
+        started_ms: crate::unix_ms().saturating_sub(u64::try_from(report.took.as_millis()).unwrap_or_default()),
+    };
+    let shipped = conformance::shipped().any(|name| name == dialect);
+    let file = if shipped { format!("conformance/dialects/{dialect}.toml") } else { dialect.to_owned() };
+    let mut writer = reports::Writer::create(dir, &opening)?;
+    reports::cases_of_report(report, again, &file).into_iter().try_for_each(|case| writer.case(case))?;
+    writer.close(report.took)?;
     std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(text).to_string())
 }
 

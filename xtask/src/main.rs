@@ -4,6 +4,7 @@
 
 mod conformance;
 mod dialect;
+mod report;
 mod scenarios;
 mod serve;
 mod sim;
@@ -32,6 +33,8 @@ enum Command {
     Conformance(conformance::Arguments),
     /// Says what the suite understands of a dialect file
     Dialect(dialect::Arguments),
+    /// Renders a result for people or for CI
+    Report(report::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(arguments),
         Command::Dialect(arguments) => dialect::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());
@@ -54,4 +58,19 @@ const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 fn program() -> String {
     // Cargo names itself to what it runs.
     if std::env::var_os("CARGO").is_some() { "cargo xtask".to_owned() } else { "glare".to_owned() }
+}
+
+/// This program and its version, as results name it.
+const TOOL: &str = concat!("glare ", env!("CARGO_PKG_VERSION"));
+
+/// This very call, to be pasted.
+fn command() -> String {
+    reports::command_line(&program(), std::env::args().skip(1))
+}
+
+/// The wall clock, milliseconds since 1970.
+#[allow(clippy::disallowed_methods)] // when a person called the program, outside of every simulation
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

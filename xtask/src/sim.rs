@@ -1,5 +1,7 @@
 //! `glare sim`
 
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Replay, Seed, Sweep};
+use reports::model::{self, Opening, Suite};
+use reports::{Detail, Replay, Seed, Sweep, Writer};
 use scenarios::Scenario;
 use sim::run::{Crash, Outcome};
 
@@ -35,7 +38,7 @@ pub(crate) struct Arguments {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Folder for the result, the report and all events of the run; of many seeds, of those that fail
+    /// Folder for the result, which `report` renders, and for report and events of the run; of many seeds, of those that fail
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -44,7 +47,7 @@ pub(crate) struct Arguments {
 enum Format {
     /// For people
     Text,
-    /// For programs: one JSON object a run, one a line
+    /// For programs: the result as JSON Lines, an opening record, one a run, a closing record
     Json,
 }
 
@@ -69,6 +72,12 @@ enum Verdict {
     Mismatch(Box<[Outcome; 2]>),
 }
 
+impl Verdict {
+    fn passed(&self) -> bool {
+        matches!(self, Self::Judged(outcome) if outcome.passed())
+    }
+}
+
 /// Plays one seed or many.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let scenario = Arc::new(scenarios::load(&arguments.scenario)?);
@@ -83,22 +92,27 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyhow::Result<bool> {
+    let mut sink = Sink::open(arguments, scenario)?;
+    let start = now();
     let (verdict, wall) = play(scenario, arguments.seed, arguments.check_determinism);
-    match &verdict {
-        Verdict::Judged(outcome) if arguments.format == Format::Json => {
-            println!("{}", reports::result_json(outcome, wall, replay));
-        }
-        Verdict::Judged(outcome) => {
-            anstream::print!("{}", reports::outcome(outcome, wall, replay));
-            if arguments.check_determinism {
-                anstream::println!("Played twice: both runs have hash {}", outcome.hash);
+    let written = sink.take(scenario, &verdict, wall, replay)?;
+    sink.close(start.elapsed())?;
+    if arguments.format == Format::Text {
+        match &verdict {
+            Verdict::Judged(outcome) => {
+                anstream::print!("{}", reports::outcome(outcome, wall, replay));
+                if arguments.check_determinism {
+                    anstream::println!("Played twice: both runs have hash {}", outcome.hash);
+                }
             }
+            Verdict::Crashed(crash) => anstream::print!("{}", reports::crash(crash, &scenario.name, replay)),
+            Verdict::Mismatch(runs) => anstream::print!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
         }
-        Verdict::Crashed(crash) => anstream::print!("{}", reports::crash(crash, &scenario.name, replay)),
-        Verdict::Mismatch(runs) => anstream::print!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
+        if let Some(written) = written {
+            anstream::println!("Written to {}", written.display());
+        }
     }
-    write(arguments, scenario, &verdict, wall, replay)?;
-    Ok(matches!(verdict, Verdict::Judged(outcome) if outcome.passed()))
+    Ok(verdict.passed())
 }
 
 fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, replay: &Replay) -> anyhow::Result<bool> {
@@ -107,6 +121,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
     bar.set_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"),
     );
+    let mut sink = Sink::open(arguments, scenario)?;
     let start = now();
     let next = AtomicU64::new(seeds.start);
     let (results, rest) = std::sync::mpsc::channel();
@@ -143,14 +158,8 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
             if !kept.passed() {
                 failed += 1;
                 bar.set_message(format!(", {failed} failed"));
-                write(arguments, scenario, &verdict, wall, replay)?;
             }
-            if arguments.format == Format::Json {
-                match &verdict {
-                    Verdict::Judged(outcome) => println!("{}", reports::result_json(outcome, wall, replay)),
-                    _ => println!("{}", kept.json(&scenario.name, replay)),
-                }
-            }
+            sink.take(scenario, &verdict, wall, replay)?;
             sweep.seeds.push(kept);
             bar.inc(1);
         }
@@ -158,6 +167,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
     })?;
     bar.finish_and_clear();
     sweep.finish(start.elapsed());
+    sink.close(sweep.wall)?;
     if arguments.format == Format::Text {
         anstream::print!("{}", sweep.text(replay));
     }
@@ -181,24 +191,80 @@ fn play(scenario: &Arc<Scenario>, seed: u64, twice: bool) -> (Verdict, Duration)
     (verdict, wall)
 }
 
-fn write(
-    arguments: &Arguments,
-    scenario: &Scenario,
-    verdict: &Verdict,
-    wall: Duration,
-    replay: &Replay,
-) -> anyhow::Result<()> {
-    let Some(dir) = &arguments.out else { return Ok(()) };
-    let written = match verdict {
-        Verdict::Judged(outcome) => reports::write_outcome(dir, outcome, wall, replay),
-        Verdict::Mismatch(runs) => reports::write_outcome(dir, &runs[0], wall, replay),
-        Verdict::Crashed(crash) => reports::write_crash(dir, &scenario.name, crash, replay),
-    };
-    let written = written.with_context(|| format!("cannot write to {}", dir.display()))?;
-    if arguments.format == Format::Text && arguments.seeds.is_none() {
-        anstream::println!("Written to {}", written.display());
+/// Where runs are written to: a folder, standard output, both or neither.
+struct Sink {
+    dir: Option<(PathBuf, Writer<BufWriter<File>>)>,
+    stdout: Option<Writer<io::Stdout>>,
+    /// Whether everything is kept of a run that passes.
+    full: bool,
+}
+
+impl Sink {
+    fn open(arguments: &Arguments, scenario: &Scenario) -> anyhow::Result<Self> {
+        let opening = Opening {
+            version: model::VERSION,
+            suite: Suite::Sim,
+            name: scenario.name.clone(),
+            tool: crate::TOOL.to_owned(),
+            target: "reference server".to_owned(),
+            command: crate::command(),
+            started_ms: crate::unix_ms(),
+        };
+        let dir = arguments.out.as_ref().map(|dir| {
+            let writer = Writer::create(dir, &opening).with_context(|| format!("cannot write to {}", dir.display()));
+            writer.map(|writer| (dir.clone(), writer))
+        });
+        let stdout = (arguments.format == Format::Json).then(|| Writer::new(io::stdout(), &opening));
+        Ok(Self { dir: dir.transpose()?, stdout: stdout.transpose()?, full: arguments.seeds.is_none() })
     }
-    Ok(())
+
+    /// Writes a run; returns its own folder, if it has one.
+    fn take(
+        &mut self,
+        scenario: &Scenario,
+        verdict: &Verdict,
+        wall: Duration,
+        replay: &Replay,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        if self.dir.is_none() && self.stdout.is_none() {
+            return Ok(None);
+        }
+        let full = self.full || !verdict.passed();
+        let mut folder = None;
+        if let Some((dir, _)) = self.dir.as_ref().filter(|_| full) {
+            let written = match verdict {
+                Verdict::Judged(outcome) => reports::write_outcome(dir, outcome, wall, replay),
+                Verdict::Mismatch(runs) => reports::write_outcome(dir, &runs[0], wall, replay),
+                Verdict::Crashed(crash) => reports::write_crash(dir, &scenario.name, crash, replay),
+            };
+            folder = Some(written.with_context(|| format!("cannot write to {}", dir.display()))?);
+        }
+        let events = folder.as_ref().map(|folder| format!("{}/events.jsonl", folder.display()));
+        let detail = if full { Detail::Full } else { Detail::Brief };
+        let case = match verdict {
+            Verdict::Judged(outcome) => reports::case_of_outcome(outcome, wall, replay, detail, events),
+            Verdict::Mismatch(runs) => reports::case_of_mismatch(runs, wall, replay),
+            Verdict::Crashed(crash) => reports::case_of_crash(scenario, crash, wall, replay),
+        };
+        let written = self.dir.as_ref().zip(folder).map(|((dir, _), folder)| dir.join(folder));
+        if let Some(stdout) = &mut self.stdout {
+            stdout.case(case.clone())?;
+        }
+        if let Some((dir, writer)) = &mut self.dir {
+            writer.case(case).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        Ok(written)
+    }
+
+    fn close(self, wall: Duration) -> anyhow::Result<()> {
+        if let Some(stdout) = self.stdout {
+            stdout.close(wall)?;
+        }
+        if let Some((dir, writer)) = self.dir {
+            writer.close(wall).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        Ok(())
+    }
 }
 
 #[allow(clippy::disallowed_methods)] // the time that a person waits, outside of every simulation

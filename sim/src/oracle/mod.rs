@@ -5,6 +5,7 @@
 mod calls;
 mod model;
 mod probes;
+mod promise;
 mod signals;
 mod wire;
 
@@ -38,6 +39,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Message, NodeId, NodeKind, Record, SignalKind, Signaling, What};
 use model::{At, Model, Stay};
+pub use promise::promise;
 use signals::Origin;
 
 /// A promise that was broken.

@@ -58,10 +58,21 @@ fn out_writes_result_report_and_events() {
     let dir = scratch("out");
     let run = glare(&["sim", "--scenario", "same-lan", "--seed", "2", "--out", dir.to_str().expect("UTF-8")]);
     assert_eq!(run.code(), 0, "{}", run.err());
-    let read = |name: &str| fs::read_to_string(dir.join("same-lan-2").join(name)).expect("it is written");
-    assert!(read("result.json").contains(r#""verdict":"pass""#));
-    assert!(read("report.txt").starts_with("PASS"));
-    assert!(read("events.jsonl").lines().count() > 100);
+    let read = |name: &str| fs::read_to_string(dir.join(name)).expect("it is written");
+    let result = read("result.jsonl");
+    assert_eq!(result.lines().count(), 3, "opening, one case, closing: {result}");
+    assert!(result.contains(r#""verdict":"pass""#) && result.contains(r#""events_file":"same-lan-2/events.jsonl""#));
+    assert!(read("same-lan-2/report.txt").starts_with("PASS"));
+    assert!(read("same-lan-2/events.jsonl").lines().count() > 100);
+}
+
+#[test]
+fn json_is_the_result_a_program_reads() {
+    let run = glare(&["sim", "--scenario", "mesh-3", "--seeds", "0..3", "--format", "json"]);
+    assert_eq!(run.code(), 0, "{}", run.err());
+    let out = run.out();
+    let kinds: Vec<_> = out.lines().filter_map(|line| line.split('"').nth(3)).collect();
+    assert_eq!(kinds, ["opening", "case", "case", "case", "closing"]);
 }
 
 #[test]

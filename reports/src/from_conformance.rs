@@ -1,0 +1,124 @@
+//! From a conformance run to the cases of a result.
+
+use conformance::transcript::{self, Transcript};
+use conformance::{CaseReport, Report, RequirementReport, Verdict as Found};
+
+use crate::model::{Case, Citation, Finding, Layer, Location, Party, PartyKind, Step, Tone, Verdict};
+
+/// Steps kept before the one that shows a failure, and after it.
+const STEPS_BEFORE: usize = 24;
+const STEPS_AFTER: usize = 3;
+/// The server's place among the parties.
+const SERVER: usize = 0;
+
+/// All cases of a run, and the user's requirements. `again` is the command that `--case SLUG` is added to for asking one case again,
+/// `dialect` the dialect's file.
+pub fn cases_of_report(report: &Report, again: &str, dialect: &str) -> Vec<Case> {
+    let location = Location { file: dialect.to_owned(), line: Some(1) };
+    let cases = report.cases.iter().map(|found| Case { location: Some(location.clone()), ..case(found, again) });
+    cases.chain(report.requirements.iter().map(|judged| requirement(judged, again))).collect()
+}
+
+/// A requirement as a case of its own: the user's name for it, met or not.
+fn requirement(judged: &RequirementReport, again: &str) -> Case {
+    let shows: Vec<_> = judged.cases.iter().map(|(slug, _)| *slug).collect();
+    let open: Vec<_> = judged.cases.iter().filter(|(_, shows)| !shows).map(|(slug, _)| *slug).collect();
+    let id = format!("requirement/{}", judged.id);
+    let finding = (!judged.met()).then(|| Finding {
+        rule: id.clone(),
+        message: format!("not shown by {}", open.join(", ")),
+        promise: Some(judged.text.clone()),
+        ..Finding::default()
+    });
+    Case {
+        verdict: if judged.met() { Verdict::Pass } else { Verdict::Fail },
+        findings: finding.into_iter().collect(),
+        remarks: vec![format!("shown by {}", shows.join(", "))],
+        ..Case::new(id, judged.text.clone(), format!("{again} --case {}", shows.join(" ")))
+    }
+}
+
+fn case(found: &CaseReport, again: &str) -> Case {
+    let asked = found.case;
+    let (verdict, wrong) = match &found.verdict {
+        Found::Pass => (Verdict::Pass, None),
+        Found::Acceptable { why } => (Verdict::Acceptable, Some((why, None))),
+        Found::Unsupported { why } => (Verdict::Unsupported, Some((why, None))),
+        Found::Fail { why, line } => (Verdict::Fail, Some((why, *line))),
+        Found::NotTested { why } => (Verdict::NotTested, Some((why, None))),
+        Found::HarnessError { why } => (Verdict::HarnessError, Some((why, None))),
+    };
+    let told = matches!(verdict, Verdict::Fail | Verdict::NotTested | Verdict::HarnessError);
+    let (story, omitted) = if told { story(&found.transcript) } else { (Vec::new(), 0) };
+    let parties = if story.is_empty() { Vec::new() } else { parties(&found.transcript) };
+    let mut findings: Vec<_> = wrong
+        .map(|(why, line)| Finding {
+            rule: asked.slug.to_owned(),
+            message: why.clone(),
+            promise: Some(asked.asks.to_owned()),
+            at: line.and_then(|line| story.get(line)).map(|step| step.at),
+            steps: around(line, story.len()),
+            step: line.filter(|line| *line < story.len()),
+            ..Finding::default()
+        })
+        .into_iter()
+        .collect();
+    if let (Verdict::Pass | Verdict::Acceptable, Some(reason)) = (verdict, &found.known) {
+        let message = format!("it passes, though it is known to fail ({reason}): take it off the list");
+        findings.push(Finding { rule: asked.slug.to_owned(), message, ..Finding::default() });
+    }
+    let notes = &found.notes;
+    let worse = notes.quality.iter().map(|note| format!("declared, and not good: {note}"));
+    let citations = asked.citations.iter().map(|citation| Citation {
+        section: citation.section.to_owned(),
+        url: Some(citation.url.to_owned()),
+        quote: Some(citation.quote.to_owned()),
+    });
+    Case {
+        verdict,
+        level: Some(asked.level.to_string()),
+        known: found.known.clone(),
+        wall: found.took.as_secs_f64(),
+        findings,
+        remarks: notes.remarks.iter().chain(&notes.choices).cloned().chain(worse).collect(),
+        citations: citations.collect(),
+        parties,
+        story,
+        steps_omitted: omitted,
+        ..Case::new(asked.slug.to_owned(), asked.asks.to_owned(), format!("{again} --case {}", asked.slug))
+    }
+}
+
+/// The steps around the one that shows a failure; without one, the last.
+fn around(shows: Option<usize>, all: usize) -> Vec<usize> {
+    let to = shows.map_or(all, |line| (line + 1 + STEPS_AFTER).min(all));
+    (to.saturating_sub(STEPS_BEFORE + STEPS_AFTER)..to).collect()
+}
+
+fn parties(transcript: &Transcript) -> Vec<Party> {
+    let server = Party { name: "server".to_owned(), kind: PartyKind::Server };
+    let clients = transcript.clients.iter().map(|name| Party { name: name.clone(), kind: PartyKind::Client });
+    std::iter::once(server).chain(clients).collect()
+}
+
+fn story(transcript: &Transcript) -> (Vec<Step>, usize) {
+    let step = |line: &transcript::Line| {
+        let client = line.client + 1;
+        let (who, to) = match line.what {
+            transcript::What::Sends => (client, Some(SERVER)),
+            transcript::What::Hears => (SERVER, Some(client)),
+            transcript::What::Note => (client, None),
+        };
+        Step {
+            at: line.at.as_secs_f64(),
+            layer: Layer::Signaling,
+            who: vec![who],
+            to,
+            text: line.text.clone(),
+            bytes: (line.bytes > line.text.len()).then_some(line.bytes),
+            tone: Tone::Plain,
+            event: None,
+        }
+    };
+    (transcript.lines.iter().map(step).collect(), transcript.omitted)
+}

@@ -1,0 +1,348 @@
+//! From a simulated run to a case of the result.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use scenarios::{NatBehavior, Scenario};
+use sim::cast::Cast;
+use sim::event::{self, CandidateKind, NodeId, NodeKind, PeerChange, Record, What};
+use sim::oracle::Violation;
+use sim::run::{Crash, Outcome};
+use sim::timeline::{self, Timeline};
+
+use crate::model::{
+    Candidate, Case, Citation, Finding, Layer, Location, Machine, Network, Pair, Party, PartyKind, Simulation, Step,
+    Tone, Topology, Verdict,
+};
+use crate::replay::Replay;
+
+/// How many steps of the story stand before a violation, and after it.
+const STEPS_BEFORE: usize = 5;
+const STEPS_AFTER: usize = 2;
+/// A text longer than this is cut: a scenario may send megabytes.
+const TEXT_CHARS_MAX: usize = 1_000;
+
+/// How much is kept of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Story, topology, candidates.
+    Full,
+    /// Verdict and pairs: one of many seeds that pass.
+    Brief,
+}
+
+/// A run as a case. `wall` is the time it took, `events_file` where its events are, from the result's folder.
+pub fn case_of_outcome(
+    outcome: &Outcome,
+    wall: Duration,
+    replay: &Replay,
+    detail: Detail,
+    events_file: Option<String>,
+) -> Case {
+    let record = &outcome.record;
+    let mut case = base(&outcome.scenario, outcome.seed, wall, replay);
+    if !outcome.passed() {
+        case.verdict = Verdict::Fail;
+    }
+    let mut pairs = pairs(record);
+    if detail == Detail::Full {
+        let timeline = Timeline::of(record);
+        case.parties = record.nodes.iter().map(|node| party(node, record)).collect();
+        case.story = timeline.lines.iter().map(|line| step(record, line)).collect();
+        let found = outcome.violations.iter();
+        case.findings = found.map(|violation| finding(record, &timeline, violation)).collect();
+        with_candidates(record, &mut pairs);
+    } else {
+        let found = outcome.violations.iter();
+        case.findings = found
+            .map(|violation| Finding {
+                rule: violation.oracle.to_owned(),
+                message: cut(&violation.message).0,
+                ..Finding::default()
+            })
+            .collect();
+    }
+    case.simulation = Some(Box::new(Simulation {
+        hash: Some(outcome.hash.to_string()),
+        events: record.events.len(),
+        events_file,
+        pairs: pairs.into_iter().map(|(_, pair)| pair).collect(),
+        probes: outcome.probes.iter().map(|(probe, hits)| ((*probe).to_owned(), *hits)).collect(),
+        topology: (detail == Detail::Full).then(|| topology(&outcome.scenario)),
+        ..simulation(&outcome.scenario, outcome.seed)
+    }));
+    case
+}
+
+/// A run that did not come to its end, as a case.
+pub fn case_of_crash(scenario: &Scenario, crash: &Crash, wall: Duration, replay: &Replay) -> Case {
+    let message = cut(&crash.message).0;
+    let finding = Finding { rule: "crash".to_owned(), message, ..Finding::default() };
+    broken(scenario, crash.seed, wall, replay, finding)
+}
+
+/// A seed that gave two different runs, as a case.
+pub fn case_of_mismatch(runs: &[Outcome; 2], wall: Duration, replay: &Replay) -> Case {
+    let [first, second] = runs;
+    let mut message = format!("two runs of seed {} differ: {} and {}", first.seed, first.hash, second.hash);
+    let mut evidence = None;
+    if let Some((index, a, b)) = sim::hash::first_difference(&first.record, &second.record) {
+        message = format!("{message}; event {index} is the first");
+        let line = |record: &Record, event: Option<&event::Event>| {
+            event.map_or_else(|| "nothing".to_owned(), |event| cut(&record.json_line(event)).0)
+        };
+        evidence = Some(format!("{}\n{}", line(&first.record, a), line(&second.record, b)));
+    }
+    let finding = Finding { rule: "determinism".to_owned(), message, evidence, ..Finding::default() };
+    let mut case = broken(&first.scenario, first.seed, wall, replay, finding);
+    case.replay.push_str(" --check-determinism");
+    case
+}
+
+fn base(scenario: &Scenario, seed: u64, wall: Duration, replay: &Replay) -> Case {
+    let citation = |section: &String| Citation { section: section.clone(), url: rfc_url(section), quote: None };
+    Case {
+        wall: wall.as_secs_f64(),
+        citations: scenario.spec.iter().map(citation).collect(),
+        location: Some(Location { file: file_of(&replay.scenario), line: Some(1) }),
+        ..Case::new(format!("{}/{seed}", scenario.name), scenario.about.clone(), replay.line(seed))
+    }
+}
+
+fn broken(scenario: &Scenario, seed: u64, wall: Duration, replay: &Replay, finding: Finding) -> Case {
+    Case {
+        verdict: Verdict::HarnessError,
+        findings: vec![finding],
+        simulation: Some(Box::new(simulation(scenario, seed))),
+        ..base(scenario, seed, wall, replay)
+    }
+}
+
+fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
+    Simulation {
+        scenario: scenario.name.clone(),
+        seed,
+        duration: scenario.duration.as_secs_f64(),
+        hash: None,
+        events: 0,
+        events_file: None,
+        pairs: Vec::new(),
+        probes: BTreeMap::new(),
+        topology: None,
+    }
+}
+
+/// Where a scenario is written down: a shipped one by its path in the repository.
+fn file_of(name_or_path: &str) -> String {
+    scenarios::shipped()
+        .find(|shipped| shipped.name == name_or_path)
+        .map_or_else(|| name_or_path.to_owned(), |shipped| shipped.path())
+}
+
+/// `RFC 4787 §4.1` at its editor's.
+fn rfc_url(section: &str) -> Option<String> {
+    let mut words = section.strip_prefix("RFC ")?.split(' ');
+    let number: u32 = words.next()?.parse().ok()?;
+    let anchor = words.next().and_then(|word| word.strip_prefix('§')).map(|at| format!("#section-{at}"));
+    Some(format!("https://www.rfc-editor.org/rfc/rfc{number}{}", anchor.unwrap_or_default()))
+}
+
+// ---- the story
+
+fn party(node: &event::Node, record: &Record) -> Party {
+    let kind = match node.kind {
+        NodeKind::Machine(scenarios::Machine::Actor(_)) => PartyKind::Client,
+        NodeKind::Machine(_) => PartyKind::Server,
+        NodeKind::Nat(_) => PartyKind::Nat,
+        NodeKind::World => PartyKind::World,
+    };
+    // The NAT of a home bears the name of the one who lives there.
+    let taken = kind == PartyKind::Nat && record.nodes.iter().any(|other| other.name == node.name && other != node);
+    Party { name: if taken { format!("{}’s NAT", node.name) } else { node.name.to_string() }, kind }
+}
+
+fn step(record: &Record, line: &timeline::Line) -> Step {
+    let (text, bytes) = cut(&line.what);
+    Step {
+        at: line.at.as_secs_f64(),
+        layer: record.events.get(line.event).map_or(Layer::Machine, |event| layer(&event.what)),
+        who: line.who.iter().map(|node| index(*node)).collect(),
+        to: line.whom.map(index),
+        text,
+        bytes,
+        tone: match line.tone {
+            timeline::Tone::Plain => Tone::Plain,
+            timeline::Tone::Good => Tone::Good,
+            timeline::Tone::Bad => Tone::Bad,
+            timeline::Tone::Fault => Tone::Fault,
+        },
+        event: Some(line.event),
+    }
+}
+
+fn layer(what: &What) -> Layer {
+    match what {
+        What::Fault(_) => Layer::Fault,
+        What::Nat(_) => Layer::Nat,
+        What::Signaling(_) => Layer::Signaling,
+        What::Peer(peer) => match &peer.change {
+            PeerChange::Mapped { .. } => Layer::Stun,
+            PeerChange::Described { .. } => Layer::Signaling,
+            PeerChange::Dtls { .. } => Layer::Dtls,
+            PeerChange::ChannelOpen | PeerChange::ChannelSent { .. } | PeerChange::ChannelReceived { .. } => {
+                Layer::Data
+            }
+            _ => Layer::Ice,
+        },
+        _ => Layer::Machine,
+    }
+}
+
+fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Finding {
+    let concerned: Vec<usize> = (0..timeline.lines.len())
+        .filter(|&line| {
+            let line = &timeline.lines[line];
+            let concerns = |node: &NodeId| line.who.contains(node) || line.whom == Some(*node);
+            violation.nodes.is_empty() || violation.nodes.iter().any(concerns)
+        })
+        .collect();
+    let here = concerned.partition_point(|&line| match violation.event {
+        Some(event) => timeline.lines[line].event <= event,
+        None => timeline.lines[line].at <= violation.at,
+    });
+    let (from, to) = (here.saturating_sub(STEPS_BEFORE), (here + STEPS_AFTER).min(concerned.len()));
+    let event = violation.event.and_then(|event| record.events.get(event));
+    Finding {
+        rule: violation.oracle.to_owned(),
+        message: cut(&violation.message).0,
+        promise: sim::oracle::promise(violation.oracle).map(str::to_owned),
+        at: Some(violation.at.as_secs_f64()),
+        parties: violation.nodes.iter().map(|node| index(*node)).collect(),
+        steps: concerned[from..to].to_vec(),
+        step: violation.event.and_then(|_| here.checked_sub(1)).and_then(|line| concerned.get(line).copied()),
+        event: violation.event,
+        evidence: event
+            .filter(|event| !matches!(event.what, What::Census(_)))
+            .map(|event| cut(&record.json_line(event)).0),
+    }
+}
+
+fn index(node: NodeId) -> usize {
+    usize::from(node.0)
+}
+
+/// The beginning of a text, and the bytes of the whole if that is not all.
+fn cut(text: &str) -> (String, Option<usize>) {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => (format!("{}…", &text[..end]), Some(text.len())),
+        None => (text.to_owned(), None),
+    }
+}
+
+// ---- pairs
+
+fn pairs(record: &Record) -> Vec<([NodeId; 2], Pair)> {
+    let view = |pair: &sim::pairs::Pair| Pair {
+        between: [record.name(pair.a).to_string(), record.name(pair.b).to_string()],
+        since: pair.connection.as_ref().map(|connection| connection.since.as_secs_f64()),
+        first_heard: pair.first_heard.map(|at| at.as_secs_f64()),
+        attempts: pair.attempts,
+        selected: pair.connection.as_ref().map(|both| [candidate(both.local), candidate(both.remote)]),
+        candidates: None,
+    };
+    sim::pairs::pairs(record).iter().map(|pair| ([pair.a, pair.b], view(pair))).collect()
+}
+
+/// Adds what each side gathered for each other: its last attempt's, and those of its host, which belong to all.
+fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
+    let cast = Cast::of(record);
+    let mut gathered: BTreeMap<(NodeId, NodeId), Vec<Candidate>> = BTreeMap::new();
+    let events = record.events.iter().take_while(|event| event.what != What::TearDown);
+    for event in events {
+        let What::Peer(peer) = &event.what else { continue };
+        let Some(other) = cast.owner(&peer.peer) else { continue };
+        let known = gathered.entry((event.node, other)).or_default();
+        match &peer.change {
+            PeerChange::Opened { .. } => known.clear(),
+            PeerChange::Candidate { local: true, candidate: one, .. } => {
+                let one = candidate(*one);
+                if !known.contains(&one) {
+                    known.push(one);
+                }
+            }
+            // Nobody gathers a peer-reflexive candidate: checks reveal it.
+            PeerChange::Selected { local, .. } if local.kind == CandidateKind::Prflx => known.push(candidate(*local)),
+            _ => {}
+        }
+    }
+    for ([a, b], pair) in pairs {
+        let mut of = |side, other| gathered.remove(&(side, other)).unwrap_or_default();
+        pair.candidates = Some([of(*a, *b), of(*b, *a)]);
+    }
+}
+
+fn candidate(candidate: event::Candidate) -> Candidate {
+    let kind = match candidate.kind {
+        CandidateKind::Host => "host",
+        CandidateKind::Srflx => "srflx",
+        CandidateKind::Prflx => "prflx",
+        CandidateKind::Relay => "relay",
+    };
+    Candidate { kind: kind.to_owned(), address: candidate.address.to_string() }
+}
+
+// ---- topology
+
+fn topology(scenario: &Scenario) -> Topology {
+    Topology {
+        server: scenario.server.address.to_string(),
+        networks: scenario
+            .networks
+            .iter()
+            .map(|network| Network {
+                name: network.name.clone(),
+                behind: network.behind,
+                external: network.external.iter().map(ToString::to_string).collect(),
+                profile: network.profile.clone(),
+                behavior: network.nat.as_ref().map(behavior).unwrap_or_default(),
+            })
+            .collect(),
+        machines: scenario
+            .actors
+            .iter()
+            .map(|actor| Machine {
+                name: actor.name.clone(),
+                network: actor.network,
+                address: actor.address.to_string(),
+                room: actor.room.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// What a NAT does, in the words of its own file; times in seconds.
+fn behavior(nat: &NatBehavior) -> BTreeMap<String, String> {
+    let word = |value: serde_json::Value| match value {
+        serde_json::Value::String(word) => word,
+        other => other.to_string(),
+    };
+    let json = |value| serde_json::to_value(value).map(word).unwrap_or_default();
+    let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    [
+        ("mapping", json(serde_json::json!(nat.mapping))),
+        ("filtering", json(serde_json::json!(nat.filtering))),
+        ("filter-state", json(serde_json::json!(nat.filter_state))),
+        ("port-allocation", json(serde_json::json!(nat.port_allocation))),
+        ("hairpinning", json(serde_json::json!(nat.hairpinning))),
+        ("pooling", json(serde_json::json!(nat.pooling))),
+        ("udp-lifetime-new", seconds(nat.udp_lifetime_new)),
+        ("udp-lifetime", seconds(nat.udp_lifetime)),
+        ("udp-inbound-refresh", yes(nat.udp_inbound_refresh)),
+        ("tcp-lifetime", seconds(nat.tcp_lifetime)),
+        ("max-mappings", nat.max_mappings.to_string()),
+        ("udp-blocked", yes(nat.udp_blocked)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}

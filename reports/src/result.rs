@@ -1,0 +1,248 @@
+//! Result files: written a line at a time, read with an error that names the line.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::{Case, Closing, Counts, FILE, Opening, Record, Suite, VERSION, Verdict};
+
+/// Writes a result: the opening at once, each case as it ends, the closing in the end.
+pub struct Writer<W: Write> {
+    out: W,
+    cases: usize,
+    counts: Counts,
+}
+
+impl Writer<BufWriter<File>> {
+    /// Starts `DIR/result.jsonl`, in place of one that is there.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be made.
+    pub fn create(dir: &Path, opening: &Opening) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        Self::new(BufWriter::new(File::create(dir.join(FILE))?), opening)
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts a result.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn new(out: W, opening: &Opening) -> io::Result<Self> {
+        let mut writer = Self { out, cases: 0, counts: Counts::default() };
+        writer.line(&Record::Opening(opening.clone()))?;
+        Ok(writer)
+    }
+
+    /// Adds a case. What was written before is safe from whatever comes.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn case(&mut self, case: Case) -> io::Result<()> {
+        self.cases += 1;
+        self.counts.add(case.verdict);
+        self.line(&Record::Case(Box::new(case)))
+    }
+
+    /// Ends the result. `wall` is the time that all took.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn close(mut self, wall: Duration) -> io::Result<W> {
+        let (cases, counts) = (self.cases, self.counts);
+        self.line(&Record::Closing(Closing { cases, counts, wall: wall.as_secs_f64() }))?;
+        Ok(self.out)
+    }
+
+    fn line(&mut self, record: &Record) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, record)?;
+        self.out.write_all(b"\n")?;
+        self.out.flush()
+    }
+}
+
+/// A result as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// The folder that its files are in.
+    pub dir: PathBuf,
+    /// What was asked of whom.
+    pub opening: Opening,
+    /// The cases; seeds of a simulation in order, others as they stand in the file.
+    pub cases: Vec<Case>,
+    /// The counts; `None` if the file is cut off.
+    pub closing: Option<Closing>,
+}
+
+/// What is wrong with a result file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: Option<usize>,
+    /// What, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl Results {
+    /// Reads a result: a folder with a `result.jsonl`, or such a file. A file that is cut off is read as far as it goes.
+    ///
+    /// # Errors
+    /// There is none, it is of another kind or newer than this program, or a line in it is not what it should be.
+    pub fn load(path: &Path) -> Result<Self, Wrong> {
+        let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
+        let wrong = |message: String| Wrong { file: file.clone(), line: None, message };
+        let bytes = fs::read(&file).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if path.is_dir() => {
+                wrong("there is no result in this folder: `sim --out DIR` writes one".to_owned())
+            }
+            io::ErrorKind::NotFound => wrong("there is no such file or folder".to_owned()),
+            _ => wrong(format!("cannot be read: {error}")),
+        })?;
+        let dir = file.parent().unwrap_or(Path::new("")).to_owned();
+        Self::parse(&bytes, dir).map_err(|(line, message)| Wrong { file: file.clone(), line: Some(line), message })
+    }
+
+    /// Reads the text of a result file whose other files are in `dir`.
+    ///
+    /// # Errors
+    /// The line, and what is wrong with it.
+    pub fn parse(bytes: &[u8], dir: PathBuf) -> Result<Self, (usize, String)> {
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate();
+        let opening = lines.next().map_or(Err((1, "is empty".to_owned())), |(_, line)| opening(line))?;
+        let (mut cases, mut closing) = (Vec::new(), None);
+        for (index, line) in lines {
+            let number = index + 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if closing.is_some() {
+                return Err((number, "stands behind the closing record, which is the last".to_owned()));
+            }
+            match serde_json::from_slice(line) {
+                Ok(Record::Case(case)) => cases.push(*case),
+                Ok(Record::Closing(end)) => closing = Some((number, end)),
+                Ok(Record::Opening(_)) => return Err((number, "is a second opening record".to_owned())),
+                // Whoever wrote it was killed in the middle of a line.
+                Err(_) if !line.ends_with(b"\n") => break,
+                Err(error) => {
+                    return Err((number, format!("is no record of a result: {error}")));
+                }
+            }
+        }
+        if let Some((number, end)) = closing {
+            let counts: Counts = cases.iter().map(|case| case.verdict).collect();
+            if end.cases != cases.len() || end.counts != counts {
+                let (said, there) = (end.cases, cases.len());
+                return Err((number, format!("counts {said} cases by other verdicts than the {there} that are there")));
+            }
+        }
+        if opening.suite == Suite::Sim {
+            cases.sort_by_cached_key(|case| {
+                let seed = case.simulation.as_ref().map_or(0, |simulation| simulation.seed);
+                (case.group.clone(), seed)
+            });
+        }
+        Ok(Self { dir, opening, cases, closing: closing.map(|(_, closing)| closing) })
+    }
+
+    /// How many cases have each verdict.
+    pub fn counts(&self) -> Counts {
+        self.cases.iter().map(|case| case.verdict).collect()
+    }
+
+    /// The verdict on the whole.
+    pub fn verdict(&self) -> Overall {
+        let counts = self.counts();
+        if self.bad().any(|case| case.verdict != Verdict::HarnessError) {
+            Overall::Fail
+        } else if self.closing.is_none() {
+            Overall::CutOff
+        } else if counts.harness_error > 0 {
+            Overall::Error
+        } else if self.with(Verdict::NotTested).any(|case| case.known.is_none()) {
+            Overall::Untested
+        } else if counts.pass + counts.acceptable + counts.fail == 0 {
+            Overall::Nothing
+        } else {
+            Overall::Pass
+        }
+    }
+
+    /// Cases with a verdict.
+    pub fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(move |case| case.verdict == verdict)
+    }
+
+    /// Cases for which a build should be red: what Glare itself failed at comes last.
+    pub fn bad(&self) -> impl Iterator<Item = &Case> {
+        let of = |harness: bool| {
+            self.cases.iter().filter(move |case| case.is_bad() && (case.verdict == Verdict::HarnessError) == harness)
+        };
+        of(false).chain(of(true))
+    }
+}
+
+/// The verdict on a whole result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overall {
+    /// Nothing is wrong.
+    Pass,
+    /// A promise is broken.
+    Fail,
+    /// Glare itself failed.
+    Error,
+    /// The file is cut off, so nobody knows.
+    CutOff,
+    /// Some cases could not be asked, and nobody knows why.
+    Untested,
+    /// No case was judged.
+    Nothing,
+}
+
+impl Overall {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Error => "ERROR",
+            Self::CutOff => "CUT OFF",
+            Self::Untested => "NOT ALL TESTED",
+            Self::Nothing => "NOTHING TESTED",
+        }
+    }
+}
+
+/// The first line. Its version is looked at before its fields: a newer one may have others.
+fn opening(line: &[u8]) -> Result<Opening, (usize, String)> {
+    let wrong = |message: String| (1, message);
+    let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
+        wrong(format!("is not the opening record of a result, a line of JSON with \"record\": \"opening\": {error}"))
+    })?;
+    if value["record"] != "opening" {
+        let hint = if value["version"] == 1 { "; it is of version 1, so make it anew" } else { "" };
+        return Err(wrong(format!("is not the opening record of a result (no \"record\": \"opening\"){hint}")));
+    }
+    match value["version"].as_u64() {
+        Some(version) if version > u64::from(VERSION) => Err(wrong(format!(
+            "is of version {version}, and this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
+        ))),
+        Some(_) => serde_json::from_value(value).map_err(|error| wrong(format!("is no opening record: {error}"))),
+        None => Err(wrong("has no \"version\"".to_owned())),
+    }
+}

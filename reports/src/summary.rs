@@ -1,0 +1,134 @@
+//! A result on the terminal: the verdict, the counts, and each failure with what shows it.
+
+use std::fmt::{self, Write as _};
+
+use crate::model::{Case, Finding, Suite, Tone, Verdict};
+use crate::result::{Overall, Results};
+use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
+use crate::text::{shortened, thousands};
+
+/// How many cases are shown with all that is known of them.
+const SHOWN_MAX: usize = 10;
+
+/// A result as a person reads it. Colours are written; the stream takes them out where nobody sees them.
+pub fn summary(results: &Results) -> String {
+    let mut out = String::new();
+    write(&mut out, results).expect("a string takes all that is written");
+    out
+}
+
+fn write(out: &mut String, results: &Results) -> fmt::Result {
+    let overall = results.verdict();
+    let style = match overall {
+        Overall::Pass => PASS,
+        Overall::Fail => FAIL,
+        _ => ODD,
+    };
+    let opening = &results.opening;
+    let name = clean(&opening.name);
+    writeln!(out, "{style}{}{style:#}  {HEADING}{name}{HEADING:#}: {}", overall.word(), headline(results))?;
+    let wall = results.closing.map(|closing| format!(" · {:.1} s", closing.wall)).unwrap_or_default();
+    let (suite, target, tool) = (opening.suite.word(), clean(&opening.target), clean(&opening.tool));
+    writeln!(out, "{FAINT}{suite} · {target} · {tool}{wall}{FAINT:#}")?;
+    let bad: Vec<_> = results.bad().collect();
+    for case in bad.iter().take(SHOWN_MAX) {
+        failure(out, case)?;
+    }
+    if bad.len() > SHOWN_MAX {
+        writeln!(out, "\n… and {} more cases", thousands(bad.len() - SHOWN_MAX))?;
+    }
+    writeln!(out, "\n{HEADING}Made by{HEADING:#}  {}", clean(&opening.command))
+}
+
+/// The whole in one line: `7 of 1,000 cases fail, 3 not tested`.
+pub(crate) fn headline(results: &Results) -> String {
+    let (mut counts, all) = (results.counts(), results.cases.len());
+    let known = results.with(Verdict::Fail).filter(|case| case.known.is_some()).count();
+    counts.fail -= known;
+    let noun = if results.opening.suite == Suite::Sim { "run" } else { "case" };
+    let plural = if all == 1 { noun.to_owned() } else { format!("{noun}s") };
+    let mut parts = Vec::new();
+    if results.closing.is_none() {
+        parts.push(format!("the file is cut off after {} {plural}", thousands(all)));
+    }
+    match counts.fail {
+        0 if counts.pass == all && all > 0 && results.bad().next().is_none() && results.closing.is_some() => {
+            let (who, s) = if all == 1 { ("the", "es") } else { ("all", "") };
+            let number = if all == 1 { String::new() } else { format!("{} ", thousands(all)) };
+            return format!("{who} {number}{plural} pass{s}");
+        }
+        0 => parts.push(format!("{} of {} {plural} pass", thousands(counts.pass), thousands(all))),
+        failed => {
+            let s = if failed == 1 { "s" } else { "" };
+            parts.push(format!("{} of {} {plural} fail{s}", thousands(failed), thousands(all)));
+        }
+    }
+    for verdict in [Verdict::Acceptable, Verdict::Unsupported, Verdict::NotTested, Verdict::HarnessError] {
+        match counts.of(verdict) {
+            0 => {}
+            1 => parts.push(format!("1 {verdict}")),
+            many if verdict == Verdict::HarnessError => parts.push(format!("{} harness errors", thousands(many))),
+            many => parts.push(format!("{} {verdict}", thousands(many))),
+        }
+    }
+    if known > 0 {
+        parts.push(format!("{} known to fail", thousands(known)));
+    }
+    match results.cases.iter().filter(|case| case.is_bad() && case.known.is_some()).count() {
+        0 => {}
+        1 => parts.push("1 passes that is known to fail".to_owned()),
+        many => parts.push(format!("{} pass that are known to fail", thousands(many))),
+    }
+    parts.join(", ")
+}
+
+fn failure(out: &mut String, case: &Case) -> fmt::Result {
+    let (id, title, verdict) = (clean(&case.id), clean(&case.title), case.verdict.word().to_uppercase());
+    writeln!(out, "\n{FAIL}{verdict}{FAIL:#}  {HEADING}{id}{HEADING:#}  {FAINT}{title}{FAINT:#}")?;
+    for finding in &case.findings {
+        writeln!(out, "  {}: {}", clean(&finding.rule), clean(&finding.message))?;
+        if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
+            writeln!(out, "  {FAINT}promised: {}{FAINT:#}", clean(promise))?;
+        }
+        steps(out, case, finding)?;
+    }
+    for citation in &case.citations {
+        let quote = citation.quote.as_ref().map(|quote| format!(": “{}”", clean(quote))).unwrap_or_default();
+        writeln!(out, "  {FAINT}{}{quote}{FAINT:#}", clean(&citation.section))?;
+    }
+    writeln!(out, "  {HEADING}again{HEADING:#}  {}", clean(&case.replay))
+}
+
+fn steps(out: &mut String, case: &Case, finding: &Finding) -> fmt::Result {
+    let name = |party: &usize| case.parties.get(*party).map_or("?", |party| party.name.as_str());
+    for index in &finding.steps {
+        let Some(step) = case.story.get(*index) else { continue };
+        let mut who: String = step.who.iter().map(name).collect::<Vec<_>>().join(", ");
+        if let Some(to) = &step.to {
+            let _ = write!(who, " → {}", name(to));
+        }
+        let tone = crate::style::of_step(if finding.step == Some(*index) { Tone::Bad } else { step.tone });
+        let text = clean(&shortened(&step.text));
+        writeln!(out, "{FAINT}{:>12.3} s{FAINT:#}  {:<16} {tone}{text}{tone:#}", step.at, clean(&who))?;
+    }
+    Ok(())
+}
+
+/// A text that does nothing to a terminal: what could move the cursor, colour or turn round the line is shown as its code point.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_control(c) {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Controls, and marks that change the direction of what follows (Unicode Bidirectional Algorithm, UAX #9).
+pub(crate) fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

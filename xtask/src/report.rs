@@ -1,0 +1,52 @@
+//! `glare report`
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use reports::Results;
+
+/// Render a result: the folder that `sim --out` or `conformance --out` has written.
+///
+/// Exit codes: 0 it was rendered (whatever its verdict), 2 it cannot be read, or it is cut off and was rendered as far as it goes.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Folders of results, or result files; `html` and `markdown` take several and compare them side by side
+    #[arg(required = true, value_name = "DIR")]
+    results: Vec<PathBuf>,
+    /// What to make of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// File to write to [default: report.html in the first folder for `html`, else standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people, on a terminal
+    Text,
+}
+
+/// Renders.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
+    let rendered = match arguments.format {
+        Format::Text => results.iter().map(reports::summary).collect::<Vec<_>>().join("\n"),
+    };
+    match &arguments.output {
+        None => anstream::print!("{rendered}"),
+        Some(file) => std::fs::write(file, anstream::adapter::strip_str(&rendered).to_string())
+            .with_context(|| format!("cannot write {}", file.display()))?,
+    }
+    io::stdout().flush()?;
+    match results.iter().find(|result| result.closing.is_none()) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(result) => anyhow::bail!(
+            "{} is cut off after {} cases: the program that wrote it did not come to its end",
+            result.dir.join(reports::model::FILE).display(),
+            result.cases.len()
+        ),
+    }
+}
