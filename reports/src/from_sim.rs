@@ -41,8 +41,13 @@ pub fn case_of_outcome(
 ) -> Case {
     let record = &outcome.record;
     let mut case = base(&outcome.scenario, outcome.seed, wall, replay);
-    if !outcome.passed() {
+    if let Some(first) = outcome.violations.first() {
         case.verdict = Verdict::Fail;
+        // The step after which it went wrong is the nearest to it that the file has.
+        let before = outcome.scenario.steps.iter().rev().find(|step| step.at <= first.at);
+        if let (Some(step), Some(location)) = (before, &mut case.location) {
+            location.line = Some(step.line);
+        }
     }
     let mut pairs = pairs(record);
     if detail == Detail::Full {
@@ -167,7 +172,7 @@ fn step(record: &Record, line: &timeline::Line) -> Step {
         at: line.at.as_secs_f64(),
         layer: record.events.get(line.event).map_or(Layer::Machine, |event| layer(&event.what)),
         who: line.who.iter().map(|node| index(*node)).collect(),
-        to: line.whom.map(index),
+        to: line.whom.map(index).or_else(|| asked_of(record, line)),
         text,
         bytes,
         tone: match line.tone {
@@ -178,6 +183,13 @@ fn step(record: &Record, line: &timeline::Line) -> Step {
         },
         event: Some(line.event),
     }
+}
+
+/// A STUN answer comes from the server.
+fn asked_of(record: &Record, line: &timeline::Line) -> Option<usize> {
+    let What::Peer(peer) = &record.events.get(line.event)?.what else { return None };
+    let is_server = |node: &event::Node| node.kind == NodeKind::Machine(scenarios::Machine::Server);
+    matches!(peer.change, PeerChange::Mapped { .. }).then(|| record.nodes.iter().position(is_server))?
 }
 
 fn layer(what: &What) -> Layer {
@@ -201,9 +213,11 @@ fn layer(what: &What) -> Layer {
 fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Finding {
     let concerned: Vec<usize> = (0..timeline.lines.len())
         .filter(|&line| {
-            let line = &timeline.lines[line];
-            let concerns = |node: &NodeId| line.who.contains(node) || line.whom == Some(*node);
-            violation.nodes.is_empty() || violation.nodes.iter().any(concerns)
+            let (line, nodes) = (&timeline.lines[line], &violation.nodes);
+            let acts = line.who.iter().any(|node| nodes.contains(node));
+            // What concerns two is between them; what concerns one is with anybody.
+            let with = line.whom.map(|whom| nodes.contains(&whom));
+            nodes.is_empty() || if nodes.len() > 1 { acts && with.unwrap_or(true) } else { acts || with == Some(true) }
         })
         .collect();
     let here = concerned.partition_point(|&line| match violation.event {

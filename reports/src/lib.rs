@@ -5,6 +5,7 @@
 
 mod from_conformance;
 mod from_sim;
+mod html;
 pub mod model;
 mod replay;
 mod result;
@@ -16,6 +17,7 @@ mod write;
 
 pub use from_conformance::cases_of_report;
 pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome};
+pub use html::html;
 pub use replay::{Replay, command_line};
 pub use result::{Overall, Results, Writer, Wrong};
 pub use summary::summary;

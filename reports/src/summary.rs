@@ -58,6 +58,7 @@ pub(crate) fn headline(results: &Results) -> String {
             return format!("{who} {number}{plural} pass{s}");
         }
         0 => parts.push(format!("{} of {} {plural} pass", thousands(counts.pass), thousands(all))),
+        1 if all == 1 && results.closing.is_some() => return format!("the {noun} fails"),
         failed => {
             let s = if failed == 1 { "s" } else { "" };
             parts.push(format!("{} of {} {plural} fail{s}", thousands(failed), thousands(all)));

@@ -27,6 +27,8 @@ pub(crate) struct Arguments {
 enum Format {
     /// For people, on a terminal
     Text,
+    /// One self-contained page
+    Html,
 }
 
 /// Renders.
@@ -34,11 +36,20 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
     let rendered = match arguments.format {
         Format::Text => results.iter().map(reports::summary).collect::<Vec<_>>().join("\n"),
+        Format::Html => reports::html(&results),
     };
-    match &arguments.output {
+    let page = arguments.results.first().filter(|_| arguments.format == Format::Html);
+    let beside = page.map(|path| if path.is_dir() { path.join("report.html") } else { path.with_extension("html") });
+    match &arguments.output.or(beside) {
         None => anstream::print!("{rendered}"),
-        Some(file) => std::fs::write(file, anstream::adapter::strip_str(&rendered).to_string())
-            .with_context(|| format!("cannot write {}", file.display()))?,
+        Some(file) => {
+            let plain = match arguments.format {
+                Format::Text => anstream::adapter::strip_str(&rendered).to_string(),
+                _ => rendered,
+            };
+            std::fs::write(file, plain).with_context(|| format!("cannot write {}", file.display()))?;
+            println!("Written to {}", file.display());
+        }
     }
     io::stdout().flush()?;
     match results.iter().find(|result| result.closing.is_none()) {

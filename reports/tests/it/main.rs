@@ -1,7 +1,9 @@
 //! What a person reads, what a program reads, and what becomes of it.
 
+mod html;
 mod model;
 mod text;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;

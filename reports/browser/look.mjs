@@ -1,0 +1,100 @@
+// Opens pages in headless Chromium, as a person would, and says as JSON what is wrong with them.
+//
+//   node look.mjs CHROMIUM FOLDER PAGE.html…
+//
+// FOLDER holds node_modules with puppeteer-core and axe-core; with SCREENSHOTS=DIR in the environment, pictures go there.
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [chromium, folder, ...pages] = process.argv.slice(2);
+const load = createRequire(`${folder}/`);
+const puppeteer = load("puppeteer-core");
+const axe = readFileSync(load.resolve("axe-core"), "utf8");
+const screenshots = process.env.SCREENSHOTS;
+
+const browser = await puppeteer.launch({ executablePath: chromium, headless: true, args: ["--no-sandbox", "--disable-gpu"] });
+const findings = [];
+const looks = [
+  ["desktop", 1280, 900, "light"],
+  ["dark", 1280, 900, "dark"],
+  ["phone", 390, 844, "light"],
+];
+for (const file of pages) {
+  for (const [name, width, height, scheme] of looks) {
+    const page = await browser.newPage();
+    const say = (what) => findings.push(`${basename(file)}, ${name}: ${what}`);
+    page.on("pageerror", (error) => say(`script error: ${error.message}`));
+    page.on("console", (message) => ["error", "warn"].includes(message.type()) && say(`console: ${message.text()}`));
+    page.on("request", (request) => /^(https?|wss?):/.test(request.url()) && say(`asks the network for ${request.url()}`));
+    await page.setViewport({ width, height });
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    const start = Date.now();
+    await page.goto(pathToFileURL(file), { waitUntil: "load" });
+    const opened = Date.now() - start;
+    if (opened > 2000) say(`opens in ${opened} ms`);
+    const seen = await page.evaluate(() => ({
+      overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      rows: document.querySelectorAll(".event").length,
+      explorer: Boolean(document.querySelector("[data-explorer]")),
+      ran: window.pwned === true,
+    }));
+    if (seen.overflow > 0) say(`is ${seen.overflow} px too wide`);
+    if (seen.rows > 200) say(`${seen.rows} events are in the document at once`);
+    if (seen.explorer && seen.rows === 0) say("no event is listed");
+    if (seen.ran) say("a string of the result was executed");
+    if (seen.explorer) await use(page, say);
+    if (screenshots) {
+      await page.evaluate(() => scrollTo(0, 0));
+      const path = `${screenshots}/${basename(file, ".html")}-${name}.png`;
+      await page.screenshot({ path, fullPage: name !== "phone" });
+    }
+    await page.evaluate(axe);
+    const violations = await page.evaluate(async () => (await axe.run()).violations);
+    for (const { id, impact, nodes } of violations.filter(({ impact }) => impact === "serious" || impact === "critical")) {
+      say(`axe ${impact} ${id}: ${nodes[0].html.slice(0, 200)}`);
+    }
+    await page.close();
+  }
+}
+await browser.close();
+console.log(JSON.stringify(findings));
+
+/** Scrolls, filters and follows links, with the clock running. */
+async function use(page, say) {
+  const result = await page.evaluate(async () => {
+    const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    const list = document.querySelector(".list");
+    const first = () => [...list.querySelectorAll(".event")].map((row) => Number(row.dataset.event)).sort((a, b) => a - b)[0];
+    const before = first();
+    const start = performance.now();
+    for (let n = 1; n <= 20; n++) {
+      list.scrollTop = (list.scrollHeight * n) / 21;
+      await frame();
+    }
+    const scrolled = (performance.now() - start) / 20;
+    const moved = first() !== before || list.scrollHeight <= list.clientHeight;
+    list.scrollTop = 0;
+    const boxes = [...document.querySelectorAll(".layers input")];
+    const clicked = performance.now();
+    const counted = () => parseInt(document.querySelector(".window").textContent.replaceAll(",", ""), 10);
+    boxes.forEach((box) => box.checked || box.click());
+    const all = counted();
+    boxes.forEach((box) => box.click());
+    const none = counted();
+    boxes.forEach((box) => box.click());
+    await frame();
+    const filtered = performance.now() - clicked;
+    const link = document.querySelector(".run a[data-event]");
+    link?.click();
+    await frame();
+    const here = document.querySelector(".event.here");
+    return { scrolled, moved, all, none, filtered, linked: !link || here?.dataset.event === link.dataset.event };
+  });
+  if (!result.moved) say("the list does not scroll");
+  if (result.scrolled > 50) say(`a step of scrolling takes ${result.scrolled.toFixed(0)} ms`);
+  if (!(result.all > 0) || result.none !== 0) say(`the filter shows ${result.all} and then ${result.none} events`);
+  if (result.filtered > 5000) say(`filtering takes ${result.filtered.toFixed(0)} ms`);
+  if (!result.linked) say("a step of the story does not lead to its event");
+}

@@ -1,0 +1,194 @@
+//! All cases: a matrix of questions and targets, or a grid of seeds.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use crate::html::{anchor, chart, copyable, duration, link, prose, shown, verdict_chip};
+use crate::model::{Case, Suite, Verdict};
+use crate::result::Results;
+use crate::text::thousands;
+
+pub(super) fn section(results: &[Results]) -> Markup {
+    let all: usize = results.iter().map(|results| results.cases.len()).sum();
+    html! {
+        @if all > 1 || results.len() > 1 {
+            section #cases aria-labelledby="cases-title" {
+                @if results.iter().all(|results| results.opening.suite == Suite::Sim) {
+                    h2 #cases-title { "Seeds" }
+                    @for results in results { (seeds(results)) }
+                } @else {
+                    h2 #cases-title { "Cases" }
+                    (matrix(results))
+                }
+            }
+        }
+    }
+}
+
+fn seeds(results: &Results) -> Markup {
+    let mut groups: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+    for case in &results.cases {
+        groups.entry(&case.group).or_default().push(case);
+    }
+    html! {
+        @for (scenario, cases) in groups {
+            div.card {
+                h3 { (shown(scenario)) }
+                @let bad: Vec<_> = cases.iter().filter(|case| case.verdict.is_bad()).collect();
+                p.sub { (thousands(cases.len())) " seeds, " (thousands(cases.len() - bad.len())) " pass" }
+                div.seeds role="img" aria-label={ (cases.len() - bad.len()) " of " (cases.len()) " seeds pass" } {
+                    @for case in &cases { i.(case.verdict.slug()) title={ (shown(&case.id)) ": " (case.verdict.word()) } {} }
+                }
+                (wrong(&bad))
+                (chart::connecting(&cases))
+                (probes(&cases))
+            }
+        }
+    }
+}
+
+/// The seeds that fail, by what they break.
+fn wrong(bad: &[&&Case]) -> Markup {
+    const SEEDS_MAX: usize = 24;
+    let mut rules: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+    for case in bad {
+        for finding in &case.findings {
+            let cases = rules.entry(&finding.rule).or_default();
+            if cases.last().is_none_or(|last| last.id != case.id) {
+                cases.push(case);
+            }
+        }
+    }
+    html! {
+        @if !rules.is_empty() {
+            ul.rules {
+                @for (rule, cases) in rules {
+                    li {
+                        strong { (shown(rule)) } " in " (thousands(cases.len())) @if cases.len() == 1 { " seed: " } @else { " seeds: " }
+                        @for (index, case) in cases.iter().take(SEEDS_MAX).enumerate() {
+                            @if index > 0 { ", " }
+                            a href={ "#" (anchor(&case.id)) } { (case.simulation.as_ref().map_or(0, |simulation| simulation.seed)) }
+                        }
+                        @if cases.len() > SEEDS_MAX { " …" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn probes(cases: &[&Case]) -> Markup {
+    let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in cases {
+        for probe in case.simulation.iter().flat_map(|simulation| simulation.probes.keys()) {
+            *runs.entry(probe).or_default() += 1;
+        }
+    }
+    html! {
+        @if !runs.is_empty() {
+            p.probes {
+                span.label { "Rare situations met" } " "
+                @for (probe, count) in runs { span.tag { (shown(probe)) " " b { (thousands(count)) } } " " }
+            }
+        }
+    }
+}
+
+/// Rows are cases in the order of the first result that has them, columns are results.
+fn matrix(results: &[Results]) -> Markup {
+    let mut rows: Vec<(&str, &Case)> = Vec::new();
+    let mut columns: Vec<BTreeMap<&str, Vec<&Case>>> = Vec::new();
+    for result in results {
+        let mut column: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+        for case in &result.cases {
+            column.entry(&case.id).or_default().push(case);
+        }
+        columns.push(column);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for case in results.iter().flat_map(|result| &result.cases) {
+        if seen.insert(&case.id) {
+            rows.push((&case.id, case));
+        }
+    }
+    let mut groups: Vec<(&str, Vec<(&str, &Case)>)> = Vec::new();
+    for row in rows {
+        match groups.iter_mut().find(|(group, _)| *group == row.1.group) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((&row.1.group, vec![row])),
+        }
+    }
+    html! {
+        div.tools {
+            label { "Filter " input #filter type="search" placeholder="name or words" autocomplete="off"; }
+            fieldset.verdicts {
+                legend { "Verdicts" }
+                @for verdict in Verdict::ALL {
+                    @let count: usize = results.iter().map(|results| results.counts().of(verdict)).sum();
+                    @if count > 0 {
+                        label { input type="checkbox" checked value=(verdict.slug()); " " (verdict.word()) " " b { (thousands(count)) } }
+                    }
+                }
+            }
+        }
+        div.scroll tabindex="0" role="group" aria-label="All cases" {
+            table.matrix {
+                thead {
+                    tr {
+                        th scope="col" { "Case" }
+                        th scope="col" { "Level" }
+                        @for result in results { th scope="col" { @if results.len() > 1 { (shown(&result.opening.target)) } @else { "Verdict" } } }
+                        @if results.len() == 1 { th.number scope="col" { "Time" } }
+                    }
+                }
+                @for (group, rows) in groups {
+                    tbody {
+                        tr.group { th colspan=(results.len() + 3) scope="colgroup" { (shown(group)) } }
+                        @for (id, case) in rows { (row(id, case, &columns)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup {
+    let verdicts: Vec<_> = columns.iter().flat_map(|column| column.get(id).into_iter().flatten()).collect();
+    let slugs: Vec<_> = verdicts.iter().map(|case| case.verdict.slug()).collect();
+    html! {
+        tr.case data-verdicts=(slugs.join(" ")) {
+            th scope="row" {
+                details {
+                    summary { span.id { (shown(id)) } " " span.title { (prose(&case.title)) } }
+                    @for citation in &case.citations {
+                        p.cite {
+                            @match citation.url.as_deref().and_then(link) {
+                                Some(url) => a href=(url) rel="noreferrer" { (shown(&citation.section)) },
+                                None => (shown(&citation.section)),
+                            }
+                            @if let Some(quote) = &citation.quote { " “" (shown(quote)) "”" }
+                        }
+                    }
+                    @for remark in &case.remarks { p.remark { (shown(remark)) } }
+                    @for finding in &case.findings { p { (prose(&finding.message)) } }
+                    p { (copyable(&case.replay)) }
+                }
+            }
+            td.level { @if let Some(level) = &case.level { (shown(level)) } }
+            @for column in columns {
+                td {
+                    @match column.get(id) {
+                        None => span.chip.absent { "–" },
+                        Some(cases) => @for case in cases {
+                            @if case.verdict.is_bad() { a href={ "#" (anchor(id)) } { (verdict_chip(case.verdict)) } }
+                            @else { (verdict_chip(case.verdict)) }
+                            " "
+                        },
+                    }
+                }
+            }
+            @if columns.len() == 1 { td.number { (duration(case.wall)) } }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One self-contained page: it needs no network, and whatever stands in a result is text in it, never markup.
+
+mod cases;
+mod chart;
+mod events;
+mod failure;
+mod run;
+mod topology;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::model::{Case, Suite, Verdict};
+use crate::result::{Overall, Results};
+use crate::summary::{headline, is_control};
+use crate::text::thousands;
+
+/// Characters of a text that are shown: what is longer is in the result's files.
+const TEXT_CHARS_MAX: usize = 2_000;
+/// Cases that are shown with all that is known of them.
+const FAILURES_MAX: usize = 50;
+
+/// The page of one result, or of several side by side.
+///
+/// # Panics
+/// Without a result.
+pub fn html(results: &[Results]) -> String {
+    let first = results.first().expect("a page is of one result at least");
+    let title = format!("{} · {}", worst(results).word(), shown(&first.opening.name));
+    // Of many seeds the grid says most; of questions, the failures.
+    let seeds = results.iter().all(|results| results.opening.suite == Suite::Sim);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+                title { (title) }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                a.skip href="#main" { "Skip to the findings" }
+                (masthead(results))
+                main #main {
+                    @if seeds { (cases::section(results)) }
+                    (failure::section(results))
+                    @if !seeds { (cases::section(results)) }
+                    @for results in results { (run::section(results)) }
+                }
+                footer {
+                    @for results in results {
+                        p { (shown(&results.opening.tool)) " · " (shown(&results.opening.target)) " · " (copyable(&results.opening.command)) }
+                    }
+                    p.keys { kbd { "n" } " " kbd { "p" } " next and previous failure · " kbd { "/" } " filter · " kbd { "t" } " light or dark" }
+                }
+                script { (PreEscaped(include_str!("script.js"))) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn masthead(results: &[Results]) -> Markup {
+    let overall = worst(results);
+    let first = &results[0];
+    html! {
+        header.masthead.(class_of(overall)) {
+            div.inner {
+                p.brand { "glare " (first.opening.suite.word()) }
+                button #theme type="button" aria-label="Switch between light and dark" { (PreEscaped(HALF_MOON)) }
+                h1 {
+                    span.verdict { (overall_icon(overall)) (overall.word()) }
+                    " "
+                    span.name {
+                        @if results.len() == 1 { (shown(&first.opening.name)) }
+                        @else { (results.len()) " results" }
+                    }
+                }
+                @if let [only] = results {
+                    @if let Some(message) = first_message(only) { p.lead { (message) } }
+                    p.sub { (headline(only)) @if let Some(about) = about(only) { " · " (about) } }
+                }
+                @if overall == Overall::CutOff || results.iter().any(|results| results.closing.is_none()) {
+                    p.warning role="alert" { "The result file is cut off: the program that wrote it did not come to its end. What follows is what it had written." }
+                }
+                dl.facts { @for (name, value) in facts(results) { div { dt { (name) } dd { (value) } } } }
+            }
+        }
+    }
+}
+
+/// What is wrong, if it is one thing alone.
+fn first_message(results: &Results) -> Option<Markup> {
+    let first = results.bad().next()?.findings.first()?;
+    Some(prose(&format!("{}: {}", first.rule, first.message)))
+}
+
+/// What a simulation shows, in one line.
+fn about(results: &Results) -> Option<String> {
+    let case = results.cases.first().filter(|_| results.opening.suite == Suite::Sim)?;
+    Some(shown(&case.title))
+}
+
+fn facts(results: &[Results]) -> Vec<(&'static str, String)> {
+    let cases: Vec<&Case> = results.iter().flat_map(|results| &results.cases).collect();
+    let mut facts = Vec::new();
+    let sim = results.iter().all(|results| results.opening.suite == Suite::Sim);
+    for verdict in Verdict::ALL {
+        let count = cases.iter().filter(|case| case.verdict == verdict).count();
+        if count > 0 && cases.len() > 1 {
+            facts.push((verdict.word(), thousands(count)));
+        }
+    }
+    if let [case] = &cases[..]
+        && let Some(simulation) = &case.simulation
+    {
+        facts.push(("seed", simulation.seed.to_string()));
+        if !simulation.pairs.is_empty() {
+            let connected = simulation.pairs.iter().filter(|pair| pair.since.is_some()).count();
+            facts.push(("pairs connected", format!("{connected} of {}", simulation.pairs.len())));
+        }
+        facts.push(("simulated", format!("{} s", simulation.duration)));
+        facts.push(("events", thousands(simulation.events)));
+        if let Some(hash) = &simulation.hash {
+            facts.push(("event hash", shown(hash)));
+        }
+    }
+    let wall: f64 = results.iter().filter_map(|results| results.closing).map(|closing| closing.wall).sum();
+    if wall > 0.0 {
+        facts.push((if sim { "real time" } else { "took" }, duration(wall)));
+    }
+    if let [only] = results
+        && only.opening.suite != Suite::Sim
+    {
+        facts.push(("target", shown(&only.opening.target)));
+    }
+    facts
+}
+
+fn worst(results: &[Results]) -> Overall {
+    let rank = |overall| match overall {
+        Overall::Fail => 0,
+        Overall::CutOff => 1,
+        Overall::Error => 2,
+        Overall::Nothing => 3,
+        Overall::Pass => 4,
+    };
+    results.iter().map(Results::verdict).min_by_key(|overall| rank(*overall)).unwrap_or(Overall::Nothing)
+}
+
+fn class_of(overall: Overall) -> &'static str {
+    match overall {
+        Overall::Pass => "pass",
+        Overall::Fail => "fail",
+        _ => "odd",
+    }
+}
+
+fn overall_icon(overall: Overall) -> Markup {
+    icon(match overall {
+        Overall::Pass => Verdict::Pass,
+        Overall::Fail => Verdict::Fail,
+        _ => Verdict::HarnessError,
+    })
+}
+
+/// A sentence in which what stands between backticks is code.
+fn prose(text: &str) -> Markup {
+    let text = shown(text);
+    let parts: Vec<_> = text.split('`').collect();
+    // A backtick without its other is a backtick.
+    if parts.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! { @for (index, part) in parts.iter().enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+/// A verdict's mark: a shape of its own, for those who see no colours.
+fn icon(verdict: Verdict) -> Markup {
+    let path = match verdict {
+        Verdict::Pass => "M3.5 8.5l3 3 6-7",
+        Verdict::Acceptable => "M3 9q2.5-4 5-1t5-1",
+        Verdict::Fail => "M4 4l8 8M12 4l-8 8",
+        Verdict::Unsupported => "M4 8h8",
+        Verdict::NotTested => "M8 3.5v5M8 12v.2",
+        Verdict::HarnessError => "M8 3v6M8 12.4v.2",
+    };
+    html! { svg.icon viewBox="0 0 16 16" aria-hidden="true" { path d=(path); } }
+}
+
+fn verdict_chip(verdict: Verdict) -> Markup {
+    html! { span.chip.(verdict.slug()) { (icon(verdict)) (verdict.word()) } }
+}
+
+/// A command with a button that copies it.
+fn copyable(command: &str) -> Markup {
+    let command = shown(command);
+    html! { span.copy { code { (command) } button type="button" data-copy=(command) aria-label="Copy the command" { "Copy" } } }
+}
+
+/// Seconds for people.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+    }
+}
+
+/// A text as it may stand on a page: not endless, and without what turns lines round or moves a cursor. maud escapes the rest.
+pub(crate) fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for (index, c) in text.chars().enumerate() {
+        if index == TEXT_CHARS_MAX {
+            out.push_str(&format!("… ({} bytes)", thousands(text.len())));
+            break;
+        }
+        match c {
+            '\n' => out.push(c),
+            c if is_control(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// An address that may stand in a link: nothing but the web.
+fn link(url: &str) -> Option<&str> {
+    (url.starts_with("https://") || url.starts_with("http://")).then_some(url)
+}
+
+/// A name that may stand in an `id` and after a `#`.
+fn anchor(id: &str) -> String {
+    let fits = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+    format!("case-{}", id.chars().take(120).map(fits).collect::<String>())
+}
+
+/// JSON that may stand in a `script` element: nothing in it ends the element.
+fn json_island(json: &str) -> PreEscaped<String> {
+    PreEscaped(json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029"))
+}
+
+const HALF_MOON: &str = r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5"/><path d="M8 2.5a5.5 5.5 0 0 1 0 11z" class="solid"/></svg>"#;

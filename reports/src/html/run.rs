@@ -1,0 +1,223 @@
+//! What a simulation shows: its network, its connections, its story, and every event on an axis of time.
+
+use maud::{Markup, html};
+
+use crate::html::{events, failure, json_island, shown, topology};
+use crate::model::{Candidate, Case, Network, Pair, Simulation, Step};
+use crate::result::Results;
+use crate::text::thousands;
+
+/// Bytes of packed events that a page takes: more of them would not open quickly.
+const EVENT_BYTES_MAX: usize = 14 << 20;
+/// Runs of one result that are shown in full.
+const RUNS_MAX: usize = 12;
+/// Steps of a story that are shown.
+const STEPS_MAX: usize = 1_500;
+
+pub(super) fn section(results: &Results) -> Markup {
+    let full: Vec<_> = results.cases.iter().filter(|case| topology_of(case).is_some()).collect();
+    let mut room = EVENT_BYTES_MAX;
+    html! {
+        @for (number, case) in full.iter().take(RUNS_MAX).enumerate() {
+            @if let Some(simulation) = &case.simulation { (run(results, case, simulation, number, &mut room)) }
+        }
+        @if full.len() > RUNS_MAX {
+            p.more { "… and " (full.len() - RUNS_MAX) " more runs: " code { "report" } " shows them one by one when each has a folder of its own." }
+        }
+    }
+}
+
+fn topology_of(case: &Case) -> Option<&crate::model::Topology> {
+    case.simulation.as_ref()?.topology.as_ref()
+}
+
+fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, room: &mut usize) -> Markup {
+    let steps: Vec<(usize, &Step)> = case.story.iter().enumerate().take(STEPS_MAX).collect();
+    html! {
+        details.run data-case=(shown(&case.id)) open[number == 0] {
+            summary { h2 { (shown(&simulation.scenario)) " " span.faint { "seed " (simulation.seed) } } }
+            @if let Some(topology) = &simulation.topology {
+                div.card {
+                    h3 { "Network" }
+                    (topology::drawing(topology))
+                    (nats(&topology.networks))
+                }
+            }
+            @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs)) } }
+            @if !simulation.probes.is_empty() {
+                p.probes {
+                    span.label { "Rare situations met" } " "
+                    @for (probe, hits) in &simulation.probes { span.tag { (shown(probe)) " " b { "×" (thousands(*hits)) } } " " }
+                }
+            }
+            @if !steps.is_empty() {
+                div.card {
+                    h3 { "Story" }
+                    (legend())
+                    (failure::sequence(case, &steps, None, "Story of the run"))
+                    @if case.story.len() > STEPS_MAX { p.more { "… and " (thousands(case.story.len() - STEPS_MAX)) " more steps" } }
+                }
+            }
+            @if let Some(file) = &simulation.events_file { (explorer(results, case, file, room)) }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        p.legend aria-hidden="true" {
+            @for layer in failure::LAYERS { span.layer.(layer.word()) { (layer.word()) } " " }
+        }
+    }
+}
+
+// ---- connections
+
+fn pairs(pairs: &[Pair]) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="Connections" {
+            table.pairs {
+                thead { tr { th scope="col" { "Pair" } th.number scope="col" { "Since" } th scope="col" { "Path" } th scope="col" { "Addresses" } th.number scope="col" { "Attempts" } } }
+                tbody { @for pair in pairs { (pair_row(pair)) } }
+            }
+        }
+    }
+}
+
+fn pair_row(pair: &Pair) -> Markup {
+    let [a, b] = &pair.between;
+    html! {
+        tr.unconnected[pair.since.is_none()] {
+            th scope="row" {
+                @match &pair.candidates {
+                    Some(candidates) => details {
+                        summary { (shown(a)) " ⇄ " (shown(b)) }
+                        (candidate_pairs(pair, candidates))
+                    },
+                    None => { (shown(a)) " ⇄ " (shown(b)) },
+                }
+            }
+            td.number { @match pair.since { Some(since) => (format!("{since:.3} s")), None => "–" } }
+            @match &pair.selected {
+                Some([local, remote]) => {
+                    td { span.candidate.(kind_class(local)) { (shown(&local.kind)) } " ↔ " span.candidate.(kind_class(remote)) { (shown(&remote.kind)) } }
+                    td.addresses { (shown(&local.address)) " ↔ " (shown(&remote.address)) }
+                }
+                None => { td.no { "not connected" } td {} }
+            }
+            td.number { (pair.attempts) }
+        }
+    }
+}
+
+/// Every pair that the two sides' candidates form, the chosen one marked. RFC 8445 §6.1.2.2.
+fn candidate_pairs(pair: &Pair, [ours, theirs]: &[Vec<Candidate>; 2]) -> Markup {
+    let chosen = |local: &Candidate, remote: &Candidate| {
+        // A side that sees the other through a NAT may call its reflexive address peer-reflexive.
+        pair.selected.as_ref().is_some_and(|[l, r]| l.address == local.address && r.address == remote.address)
+    };
+    let listed = ours.iter().any(|local| theirs.iter().any(|remote| chosen(local, remote)));
+    html! {
+        table.candidates {
+            caption { "Candidate pairs" }
+            thead { tr { th scope="col" { (shown(&pair.between[0])) } th scope="col" { (shown(&pair.between[1])) } th scope="col" { "Outcome" } } }
+            tbody {
+                @for local in ours { @for remote in theirs { (candidate_row(local, remote, chosen(local, remote))) } }
+                @if let Some([local, remote]) = pair.selected.as_ref().filter(|_| !listed) { (candidate_row(local, remote, true)) }
+            }
+        }
+    }
+}
+
+fn candidate_row(local: &Candidate, remote: &Candidate, chosen: bool) -> Markup {
+    html! {
+        tr.chosen[chosen] {
+            td { span.candidate.(kind_class(local)) { (shown(&local.kind)) } " " (shown(&local.address)) }
+            td { span.candidate.(kind_class(remote)) { (shown(&remote.kind)) } " " (shown(&remote.address)) }
+            td { @if chosen { "selected" } @else { "" } }
+        }
+    }
+}
+
+fn kind_class(candidate: &Candidate) -> &'static str {
+    match candidate.kind.as_str() {
+        "host" => "host",
+        "srflx" => "srflx",
+        "prflx" => "prflx",
+        _ => "relay",
+    }
+}
+
+// ---- NATs
+
+fn nats(networks: &[Network]) -> Markup {
+    html! {
+        @if !networks.is_empty() {
+            details.nats {
+                summary { "What each NAT does" }
+                div.scroll tabindex="0" role="group" aria-label="NAT behaviours" {
+                    table {
+                        thead { tr { th scope="col" { "NAT" } th scope="col" { "Profile" } th scope="col" { "External" } th scope="col" { "Behind" } th scope="col" { "Behaviour" } } }
+                        tbody {
+                            @for network in networks {
+                                tr {
+                                    th scope="row" { (shown(&network.name)) }
+                                    td { (shown(&network.profile)) }
+                                    td { @for address in &network.external { (shown(address)) " " } }
+                                    td { @match network.behind.and_then(|outer| networks.get(outer)) { Some(outer) => (shown(&outer.name)), None => "internet" } }
+                                    td.behavior {
+                                        @for (key, value) in &network.behavior { span.tag { (shown(key)) " " b { (shown(value)) } } " " }
+                                        @if network.behavior.is_empty() { "translates nothing" }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+// ---- events
+
+fn explorer(results: &Results, case: &Case, file: &str, room: &mut usize) -> Markup {
+    let packed = match events::load(&results.dir, case, file) {
+        Ok(packed) => packed,
+        Err(why) => return html! { p.warning { "The events cannot be shown: " (shown(&why)) } },
+    };
+    let json = packed.json();
+    if json.len() > *room {
+        return html! {
+            p.more { (thousands(packed.len())) " events are too many for this page: they are in " code { (shown(file)) } "." }
+        };
+    }
+    *room -= json.len();
+    html! {
+        div.card.explorer data-explorer {
+            h3 { "Events " span.faint { (thousands(packed.len())) } }
+            div.tools {
+                fieldset.layers { legend { "Layers" } }
+                fieldset.parties { legend { "Peers" } }
+                label { "Search " input.search type="search" placeholder="words, #packet" autocomplete="off"; }
+            }
+            div.axis {
+                canvas role="img" aria-label="Events over time, a row a peer" {}
+                div.brush hidden {}
+            }
+            div.cursor {
+                button.zoom-in type="button" aria-label="Zoom in" { "+" }
+                button.zoom-out type="button" aria-label="Zoom out" { "−" }
+                button.zoom-all type="button" { "All" }
+                label { span.at { "0.000 s" } input.position type="range" min="0" max="1000" value="1000" step="1" aria-label="Time"; }
+                output.window {}
+            }
+            div.tables {
+                div.list tabindex="0" role="group" aria-label="Events" { div.spacer {} }
+                div.mappings tabindex="0" role="group" aria-label="NAT tables" { h4 { "NAT tables at " span.at { "0.000 s" } } div.tables-of-nats {} }
+            }
+            p.hint { "Drag over the axis to zoom in. A packet’s number stands in the comment of its frames in a capture made by " code { "--pcap" } "." }
+            script type="application/json" { (json_island(&json)) }
+        }
+    }
+}

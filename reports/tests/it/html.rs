@@ -1,0 +1,251 @@
+//! The page: its words, what hostile strings become, how long it takes, and how a browser sees it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use reports::model::{Opening, Step, Suite, Tone};
+use reports::{Detail, Results};
+
+use crate::model::{conformance_cases, full_case, opening, read, written, written_by};
+use crate::{FRIENDS, WALL, play, replay, tools, wrong};
+
+#[test]
+fn the_words_of_a_failing_run() {
+    let page = reports::html(&[read(&written(vec![full_case()])).expect("a result")]);
+    insta::assert_snapshot!(crate::plain(&words(&page)));
+}
+
+#[test]
+fn the_words_of_a_conformance_run_and_of_two_side_by_side() {
+    let result = |url: &str, keep: usize| {
+        let opening =
+            Opening { suite: Suite::Conformance, name: "mesh".to_owned(), target: url.to_owned(), ..opening() };
+        let cases = conformance_cases().into_iter().take(keep).collect();
+        read(&written_by(&opening, cases)).expect("a result")
+    };
+    let page = words(&reports::html(&[result("ws://a.example/", 4), result("ws://b.example/", 2)]));
+    insta::assert_snapshot!(page);
+}
+
+#[test]
+fn a_page_asks_the_network_for_nothing() {
+    let page = reports::html(&[read(&written(vec![full_case()])).expect("a result")]);
+    for what in ["<link", "src=", "url(", "@import", "fetch(", "XMLHttpRequest"] {
+        assert!(!page.contains(what), "{what}");
+    }
+}
+
+#[test]
+fn hostile_strings_are_text() {
+    let page = reports::html(&[hostile(&scratch("hostile"))]);
+    assert!(!page.contains("<script>window.pwned"), "markup from a result");
+    assert!(!page.contains("</script><script>"), "a result ends the element of its data");
+    assert!(!page.contains("href=\"javascript:"), "a link that runs");
+    assert!(!page.contains("onerror=\""), "an attribute from a result");
+    assert!(page.contains("&lt;script&gt;window.pwned"), "it is shown as text");
+    assert!(page.contains(r"\u{202e}") && !page.contains('\u{202e}'), "no mark turns a line round");
+    assert!(page.contains(r"\u{1b}[31m") && !page.contains('\u{1b}'), "no escape of a terminal");
+    assert!(page.len() < 600_000, "10 MB of payload are cut: {} bytes", page.len());
+}
+
+#[test]
+fn events_outside_of_the_folder_are_not_read() {
+    let mut case = full_case();
+    for file in ["/etc/hostname", "../../secrets.jsonl"] {
+        case.simulation.as_mut().expect("a simulation").events_file = Some(file.to_owned());
+        let page = reports::html(&[read(&written(vec![case.clone()])).expect("a result")]);
+        assert!(page.contains("is outside the result’s folder"), "{file}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_event_is_named() {
+    let dir = scratch("no-event");
+    let mut result = friends(&dir);
+    std::fs::write(dir.join("friends-1/events.jsonl"), "{\"at\":0,\"node\":\"ana\",\"layer\":\"machine\"}\nnonsense\n")
+        .expect("a file");
+    result.dir = dir;
+    assert!(reports::html(&[result]).contains("events.jsonl:2: is no event"));
+}
+
+/// The issue's targets, of which a debug build on a shared machine gets four times the time: they are for release builds.
+#[test]
+fn a_hundred_thousand_events_are_rendered_in_time_and_keep_to_their_size() {
+    let result = big(&scratch("big"));
+    let start = now();
+    let page = reports::html(&[result]);
+    let took = start.elapsed().as_secs_f64();
+    println!("100,000 events: {took:.3} s, {} bytes", page.len());
+    assert!(page.len() < 20_000_000, "{} bytes", page.len());
+    assert!(took < if cfg!(debug_assertions) { 8.0 } else { 2.0 }, "{took} s");
+}
+
+#[test]
+fn a_browser_finds_nothing_wrong() {
+    let Some(browser) = tools::browser() else { return };
+    let dir = scratch("browser");
+    let mut seeds: Vec<_> = (2..40)
+        .map(|seed| reports::case_of_outcome(&play(FRIENDS, seed), WALL, &replay(), Detail::Brief, None))
+        .collect();
+    seeds.push(full_case());
+    let matrix = |url: &str| {
+        let opening = Opening { suite: Suite::Conformance, target: url.to_owned(), ..opening() };
+        read(&written_by(&opening, conformance_cases())).expect("a result")
+    };
+    let pages = [
+        ("run", reports::html(&[friends(&dir)])),
+        ("failure", reports::html(&[read(&written(vec![full_case()])).expect("a result")])),
+        ("seeds", reports::html(&[read(&written(seeds)).expect("a result")])),
+        ("matrix", reports::html(&[matrix("ws://a.example/"), matrix("ws://b.example/")])),
+        ("hostile", reports::html(&[hostile(&scratch("browser-hostile"))])),
+        ("big", reports::html(&[big(&scratch("browser-big"))])),
+    ];
+    let files: Vec<_> = pages
+        .iter()
+        .map(|(name, page)| {
+            let file = dir.join(format!("{name}.html"));
+            std::fs::write(&file, page).expect("a scratch file");
+            file
+        })
+        .collect();
+    let findings = browser.look(&files);
+    assert!(findings.is_empty(), "{findings:#?}");
+}
+
+#[test]
+fn the_browser_does_find_what_is_wrong() {
+    let Some(browser) = tools::browser() else { return };
+    let file = scratch("broken").join("broken.html");
+    let page =
+        "<!doctype html><html><body style='width:3000px'><img src='x.png'><script>window.pwned = true; nope()</script>";
+    std::fs::write(&file, page).expect("a scratch file");
+    let findings = browser.look(&[file]).join("\n");
+    for what in ["px too wide", "script error: nope", "was executed", "axe critical image-alt"] {
+        assert!(findings.contains(what), "{what} in {findings}");
+    }
+}
+
+/// A passing run with its events beside it.
+fn friends(dir: &Path) -> Results {
+    let outcome = play(FRIENDS, 1);
+    let folder = reports::write_outcome(dir, &outcome, WALL, &replay()).expect("a scratch folder");
+    let events = format!("{}/events.jsonl", folder.display());
+    let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, Some(events));
+    Results { dir: dir.to_owned(), ..read(&written(vec![case])).expect("a result") }
+}
+
+/// A run whose events are repeated until there are 100,000.
+fn big(dir: &Path) -> Results {
+    let result = friends(dir);
+    let file = dir.join("friends-1/events.jsonl");
+    let text = std::fs::read_to_string(&file).expect("events");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("tear-down")).collect();
+    // Each round has addresses of its own, so that no table of texts makes it small.
+    let many: String = (0..100_000)
+        .map(|index| lines[index % lines.len()].replace(":8787", &format!(":{}", index / lines.len())) + "\n")
+        .collect();
+    std::fs::write(file, many).expect("a scratch file");
+    result
+}
+
+/// A failing run in which every string is out to do harm.
+fn hostile(dir: &Path) -> Results {
+    let evil = "<script>window.pwned = true</script>\u{1b}[31m\u{202e}gnorw\"onerror=\"window.pwned=true'></script><script>window.pwned=true</script><!--";
+    let mut case = reports::case_of_outcome(&play(&wrong(), 1), WALL, &replay(), Detail::Full, None);
+    case.id = evil.to_owned();
+    case.group = evil.to_owned();
+    case.title = evil.to_owned();
+    case.replay = evil.to_owned();
+    case.level = Some(evil.to_owned());
+    case.remarks = vec![evil.to_owned()];
+    case.citations = vec![reports::model::Citation {
+        section: evil.to_owned(),
+        url: Some("javascript:window.pwned=true".to_owned()),
+        quote: Some(evil.to_owned()),
+    }];
+    // The file of events has two.
+    case.story.iter_mut().for_each(|step| step.event = Some(1));
+    case.story[3].event = Some(usize::MAX);
+    for party in &mut case.parties {
+        party.name = evil.to_owned();
+    }
+    let huge = evil.repeat((10 << 20) / evil.len());
+    case.findings[0].message = huge.clone();
+    case.findings[0].rule = evil.to_owned();
+    case.findings[0].evidence = Some(huge.clone());
+    let step = Step { text: huge.clone(), tone: Tone::Bad, ..case.story[0].clone() };
+    case.story.push(step);
+    case.findings[0].steps = vec![case.story.len() - 1, usize::MAX];
+    case.findings[0].parties = vec![usize::MAX];
+    case.story[1].who = vec![usize::MAX];
+    case.story[2].to = Some(usize::MAX);
+    let simulation = case.simulation.as_mut().expect("a simulation");
+    simulation.scenario = evil.to_owned();
+    simulation.hash = Some(evil.to_owned());
+    simulation.pairs[0].between = [evil.to_owned(), evil.to_owned()];
+    simulation.probes.insert(evil.to_owned(), 1);
+    let topology = simulation.topology.as_mut().expect("a topology");
+    topology.networks[0].profile = evil.to_owned();
+    topology.networks[0].behind = Some(usize::MAX);
+    topology.machines[0].name = evil.to_owned();
+    topology.machines[1].network = Some(usize::MAX);
+    simulation.events_file = Some("events.jsonl".to_owned());
+    let event = serde_json::json!({ "at": 1.0, "node": evil, "layer": "signaling", "event": evil, "payload": huge });
+    let nat = serde_json::json!({ "at": 1.0, "node": evil, "layer": "nat", "event": "created", "protocol": evil, "internal": evil, "external": evil, "remote": evil });
+    std::fs::write(dir.join("events.jsonl"), format!("{event}\n{nat}\n")).expect("a scratch file");
+    let text = written_by(&Opening { name: evil.to_owned(), command: evil.to_owned(), ..opening() }, vec![case]);
+    Results { dir: dir.to_owned(), ..read(&text).expect("a result") }
+}
+
+/// What a page says, without markup: a line for each element that has words.
+fn words(page: &str) -> String {
+    let body = page.split_once("<body>").expect("a body").1;
+    let mut out = String::new();
+    let mut rest = body;
+    while let Some((text, tail)) = rest.split_once('<') {
+        if !text.trim().is_empty() {
+            out.push_str(text);
+        }
+        let (tag, after) = tail.split_once('>').expect("a tag ends");
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        rest = if name == "script" && !tag.starts_with('/') {
+            after.split_once("</script>").expect("a script ends").1
+        } else {
+            after
+        };
+        let block = matches!(
+            name,
+            "p" | "div"
+                | "li"
+                | "tr"
+                | "h1"
+                | "h2"
+                | "h3"
+                | "dt"
+                | "section"
+                | "details"
+                | "summary"
+                | "text"
+                | "footer"
+                | "header"
+        );
+        if block && !out.ends_with('\n') {
+            out.push('\n');
+        } else if matches!(name, "td" | "th" | "dd" | "span") && !out.ends_with([' ', '\n']) {
+            out.push(' ');
+        }
+    }
+    let lines: Vec<_> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).expect("a scratch folder");
+    dir
+}
+
+#[allow(clippy::disallowed_methods)] // how long rendering takes is what is asked
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,75 @@
+//! Programs from outside that look at what is made: from Debian and npm, by name and version. Where one cannot be had, its test says so
+//! aloud and ends.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// What the page is opened with, and what looks at it.
+const NPM: [&str; 2] = ["puppeteer-core@24.43.1", "axe-core@4.14.1"];
+
+/// Headless Chromium.
+pub(crate) struct Browser {
+    chromium: String,
+    modules: PathBuf,
+}
+
+/// The browser, if it can be had.
+pub(crate) fn browser() -> Option<&'static Browser> {
+    static BROWSER: OnceLock<Option<Browser>> = OnceLock::new();
+    BROWSER
+        .get_or_init(|| {
+            let chromium = program("chromium", "chromium")?;
+            let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
+            std::fs::create_dir_all(&modules).ok()?;
+            let install = Command::new("npm")
+                .args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+                .arg(&modules)
+                .args(NPM)
+                .output();
+            match install {
+                Ok(output) if output.status.success() => Some(Browser { chromium, modules }),
+                other => skip("npm packages", &format!("{other:?}")),
+            }
+        })
+        .as_ref()
+}
+
+impl Browser {
+    /// What is wrong with pages, a sentence each.
+    pub(crate) fn look(&self, pages: &[PathBuf]) -> Vec<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/look.mjs");
+        let output = Command::new("node")
+            .arg(script)
+            .arg(&self.chromium)
+            .arg(&self.modules)
+            .args(pages)
+            .output()
+            .expect("node starts where npm does");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a list of findings")
+    }
+}
+
+/// The path of a program, installed from a Debian package if it is missing and we may.
+pub(crate) fn program(name: &str, package: &str) -> Option<String> {
+    let there = || {
+        let output = Command::new("sh").args(["-c", "command -v \"$0\"", name]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    if let Some(path) = there() {
+        return Some(path);
+    }
+    let install = Command::new("sh")
+        .args(["-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends \"$0\"", package])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output();
+    there().or_else(|| skip(name, &format!("{install:?}")))
+}
+
+#[allow(clippy::unnecessary_wraps)] // it ends the chain of whoever calls it
+fn skip<T>(what: &str, why: &str) -> Option<T> {
+    eprintln!("SKIPPED: {what} cannot be had: {why}");
+    None
+}
