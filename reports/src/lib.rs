@@ -3,23 +3,34 @@
 //! A report reads outcomes and nothing else: it never plays, never judges. [`model`] is what all of them have in common: `sim` and
 //! `conformance` write it, and every form that a result can take is rendered from it.
 
+mod ctrf;
 mod from_conformance;
 mod from_sim;
+mod github;
 mod html;
+mod junit;
+mod markdown;
 pub mod model;
 mod replay;
 mod result;
+mod sarif;
 mod style;
 mod summary;
 mod sweep;
 mod text;
+mod words;
 mod write;
 
+pub use ctrf::ctrf;
 pub use from_conformance::cases_of_report;
 pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome};
+pub use github::github;
 pub use html::html;
+pub use junit::junit;
+pub use markdown::markdown;
 pub use replay::{Replay, command_line};
 pub use result::{Overall, Results, Writer, Wrong};
+pub use sarif::sarif;
 pub use summary::summary;
 pub use sweep::{Seed, Sweep};
 pub use text::{crash, mismatch, outcome};

@@ -128,8 +128,9 @@ pub(crate) fn clean(text: &str) -> String {
     out
 }
 
-/// Controls, and marks that change the direction of what follows (Unicode Bidirectional Algorithm, UAX #9).
+/// Controls, marks that change the direction of what follows (Unicode Bidirectional Algorithm, UAX #9), and the two code points below
+/// U+10000 that are no characters and that XML forbids.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }

@@ -29,6 +29,16 @@ enum Format {
     Text,
     /// One self-contained page
     Html,
+    /// JUnit XML, for Jenkins, GitLab and most others
+    Junit,
+    /// Common Test Report Format, JSON
+    Ctrf,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// For a comment on a pull request
+    Markdown,
+    /// Annotations of GitHub Actions, and the step's summary where GITHUB_STEP_SUMMARY names its file
+    Github,
 }
 
 /// Renders.
@@ -37,7 +47,17 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let rendered = match arguments.format {
         Format::Text => results.iter().map(reports::summary).collect::<Vec<_>>().join("\n"),
         Format::Html => reports::html(&results),
+        Format::Junit => reports::junit(&results),
+        Format::Ctrf => reports::ctrf(&results),
+        Format::Sarif => reports::sarif(&results),
+        Format::Markdown => reports::markdown(&results),
+        Format::Github => reports::github(&results),
     };
+    if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|_| arguments.format == Format::Github) {
+        // Other steps write to the same file.
+        let mut summary = std::fs::OpenOptions::new().append(true).create(true).open(&file)?;
+        summary.write_all(reports::markdown(&results).as_bytes())?;
+    }
     let page = arguments.results.first().filter(|_| arguments.format == Format::Html);
     let beside = page.map(|path| if path.is_dir() { path.join("report.html") } else { path.with_extension("html") });
     match &arguments.output.or(beside) {

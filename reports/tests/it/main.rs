@@ -1,5 +1,6 @@
 //! What a person reads, what a program reads, and what becomes of it.
 
+mod ci;
 mod html;
 mod model;
 mod text;

@@ -20,17 +20,7 @@ pub(crate) fn browser() -> Option<&'static Browser> {
     BROWSER
         .get_or_init(|| {
             let chromium = program("chromium", "chromium")?;
-            let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
-            std::fs::create_dir_all(&modules).ok()?;
-            let install = Command::new("npm")
-                .args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
-                .arg(&modules)
-                .args(NPM)
-                .output();
-            match install {
-                Ok(output) if output.status.success() => Some(Browser { chromium, modules }),
-                other => skip("npm packages", &format!("{other:?}")),
-            }
+            Some(Browser { chromium, modules: npm("browser", &NPM)? })
         })
         .as_ref()
 }
@@ -49,6 +39,49 @@ impl Browser {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a list of findings")
+    }
+}
+
+/// A folder whose `node_modules` has these packages, each `name@version`.
+pub(crate) fn npm(folder: &str, packages: &[&str]) -> Option<PathBuf> {
+    let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm").join(folder);
+    std::fs::create_dir_all(&modules).ok()?;
+    let there = |package: &&str| {
+        let (name, _) = package.rsplit_once('@').expect("name@version");
+        modules.join("node_modules").join(name).exists()
+            && modules.join(format!("{}.there", package.replace('/', "-"))).exists()
+    };
+    if packages.iter().all(there) {
+        return Some(modules);
+    }
+    let install = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+        .arg(&modules)
+        .args(packages)
+        .output();
+    match install {
+        Ok(output) if output.status.success() => {
+            for package in packages {
+                std::fs::write(modules.join(format!("{}.there", package.replace('/', "-"))), "").ok()?;
+            }
+            Some(modules)
+        }
+        other => skip(&packages.join(", "), &format!("{other:?}")),
+    }
+}
+
+/// A folder with the unpacked source of a Python package.
+pub(crate) fn pypi_source(name: &str, version: &str) -> Option<PathBuf> {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pypi");
+    std::fs::create_dir_all(&dir).ok()?;
+    if dir.join(format!("{name}-{version}")).exists() {
+        return Some(dir);
+    }
+    let script = "python3 -m pip download -q --no-deps --no-binary :all: -d \"$0\" \"$1==$2\" && tar xzf \"$0/$1-$2.tar.gz\" -C \"$0\"";
+    let output = Command::new("sh").args(["-c", script]).arg(&dir).args([name, version]).output();
+    match output {
+        Ok(output) if output.status.success() => Some(dir),
+        other => skip(name, &format!("{other:?}")),
     }
 }
 

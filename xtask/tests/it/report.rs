@@ -15,6 +15,31 @@ fn a_result_is_rendered_as_text() {
 }
 
 #[test]
+fn every_format_is_written_where_it_is_asked_for() {
+    let dir = result("report-formats", "same-lan");
+    let run = glare(&["report", &dir, "--format", "html"]);
+    assert_eq!((run.code(), run.out()), (0, format!("Written to {dir}/report.html\n")), "{}", run.err());
+    for (format, begin) in [
+        ("html", "<!DOCTYPE html>"),
+        ("junit", "<?xml"),
+        ("ctrf", "{\n  \"generatedBy\""),
+        ("sarif", "{\n  \"$schema\""),
+        ("markdown", "### ✅ same-lan"),
+        ("github", "::notice title=PASS same-lan::the run passes"),
+        ("text", "PASS  same-lan"),
+    ] {
+        let file = format!("{dir}/out.{format}");
+        let run = glare(&["report", &dir, "--format", format, "--output", &file]);
+        assert_eq!(run.code(), 0, "{format}: {}", run.err());
+        let text = fs::read_to_string(&file).expect("it is written");
+        assert!(text.starts_with(begin), "{format}: {text:.200}");
+        if format != "html" {
+            assert_eq!(glare(&["report", &dir, "--format", format]).out(), text, "{format} on standard output");
+        }
+    }
+}
+
+#[test]
 fn a_result_that_is_cut_off_is_rendered_and_exits_with_2() {
     let dir = result("report-cut", "same-lan");
     let file = PathBuf::from(&dir).join("result.jsonl");
