@@ -4,6 +4,7 @@
 //! `conformance` write it, and every form that a result can take is rendered from it.
 
 mod ctrf;
+pub mod diff;
 mod from_conformance;
 mod from_sim;
 mod github;

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod dialect;
+mod diff;
 mod report;
 mod scenarios;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Dialect(dialect::Arguments),
     /// Renders a result for people or for CI
     Report(report::Arguments),
+    /// Compares a result with one before it
+    Diff(diff::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Conformance(arguments) => conformance::run(arguments),
         Command::Dialect(arguments) => dialect::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

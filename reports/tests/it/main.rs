@@ -1,6 +1,7 @@
 //! What a person reads, what a program reads, and what becomes of it.
 
 mod ci;
+mod diff;
 mod html;
 mod model;
 mod text;

@@ -1,6 +1,7 @@
 //! The command line as a person, or a script, meets it.
 
 mod reconnects;
+mod diff;
 mod report;
 mod serve;
 mod server;

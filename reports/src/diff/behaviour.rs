@@ -1,0 +1,108 @@
+//! What happens otherwise: the first event, or step of the story, in which two runs differ.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use crate::model::Case;
+use crate::result::Results;
+
+/// How many equal lines are shown before the first difference.
+const CONTEXT: usize = 3;
+/// Bytes of an event that are kept.
+const LINE_BYTES_MAX: usize = 2_000;
+
+/// Where two runs part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideBySide {
+    /// The number of the event, or of the step, from 0.
+    pub index: usize,
+    /// `event` or `step`.
+    pub of: &'static str,
+    /// What both have before it.
+    pub common: Vec<String>,
+    /// What happened before; `None` if that run had ended.
+    pub before: Option<String>,
+    /// What happens now.
+    pub now: Option<String>,
+}
+
+/// Whether two passing cases did the same, as far as their results say.
+pub(super) fn is_same(before: &Case, now: &Case) -> bool {
+    let hash = |case: &Case| case.simulation.as_ref().and_then(|simulation| simulation.hash.clone());
+    match (hash(before), hash(now)) {
+        (Some(old), Some(new)) => old == new,
+        _ => before.verdict == now.verdict && before.remarks == now.remarks,
+    }
+}
+
+/// The first difference: of the events where both are still there, else of the stories.
+pub(super) fn first_difference(before: (&Results, &Case), now: (&Results, &Case)) -> Option<SideBySide> {
+    in_events(before, now).or_else(|| in_stories(before.1, now.1)).or_else(|| in_remarks(before.1, now.1))
+}
+
+fn in_events(before: (&Results, &Case), now: (&Results, &Case)) -> Option<SideBySide> {
+    let open = |(results, case): (&Results, &Case)| {
+        let file = case.simulation.as_ref()?.events_file.as_ref()?;
+        let inside =
+            std::path::Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let file = inside.then(|| File::open(results.dir.join(file)).ok())??;
+        Some(BufReader::new(file).lines().map_while(Result::ok))
+    };
+    first("event", open(before)?, open(now)?)
+}
+
+fn in_stories(before: &Case, now: &Case) -> Option<SideBySide> {
+    if before.story.is_empty() || now.story.is_empty() {
+        return None;
+    }
+    let lines = |case: &Case| {
+        let name = |party: &usize| case.parties.get(*party).map_or("?", |party| party.name.as_str());
+        let line = |step: &crate::model::Step| {
+            let who: Vec<_> = step.who.iter().map(name).collect();
+            let to = step.to.as_ref().map(|to| format!(" → {}", name(to))).unwrap_or_default();
+            // Conformance is timed by a real clock: only a simulation's times are part of what happens.
+            let at = if case.simulation.is_some() { format!("{:.3} s  ", step.at) } else { String::new() };
+            format!("{at}{}{to}  {}", who.join(", "), step.text)
+        };
+        case.story.iter().map(line).collect::<Vec<_>>()
+    };
+    first("step", lines(before).into_iter(), lines(now).into_iter())
+}
+
+fn in_remarks(before: &Case, now: &Case) -> Option<SideBySide> {
+    // That one passes and the other fails is no news.
+    if before.verdict.is_bad() != now.verdict.is_bad() {
+        return None;
+    }
+    let lines =
+        |case: &Case| std::iter::once(case.verdict.word().to_owned()).chain(case.remarks.clone()).collect::<Vec<_>>();
+    first("remark", lines(before).into_iter(), lines(now).into_iter())
+}
+
+fn first(
+    of: &'static str,
+    mut before: impl Iterator<Item = String>,
+    mut now: impl Iterator<Item = String>,
+) -> Option<SideBySide> {
+    let mut common: Vec<String> = Vec::new();
+    for index in 0.. {
+        match (before.next(), now.next()) {
+            (None, None) => return None,
+            (old, new) if old == new => {
+                if common.len() == CONTEXT {
+                    common.remove(0);
+                }
+                common.extend(old.map(cut));
+            }
+            (old, new) => return Some(SideBySide { index, of, common, before: old.map(cut), now: new.map(cut) }),
+        }
+    }
+    None
+}
+
+fn cut(line: String) -> String {
+    match line.char_indices().nth(LINE_BYTES_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,109 @@
+//! `glare diff`
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::glare;
+use crate::report::result;
+
+#[test]
+fn two_runs_of_one_scenario_are_the_same() {
+    let (before, now) = (result("diff-a", "same-lan"), result("diff-b", "same-lan"));
+    let run = glare(&["diff", &before, &now]);
+    assert_eq!((run.code(), run.out()), (0, "SAME  1 case, nothing changed\n".to_owned()), "{}", run.err());
+}
+
+#[test]
+fn a_regression_exits_with_1_and_tells_the_replay_line() {
+    let (before, now) = (result("diff-good", "same-lan"), scratch("diff-bad"));
+    fs::create_dir_all(&now).expect("a scratch folder");
+    let good = fs::read_to_string(PathBuf::from(&before).join("result.jsonl")).expect("a result");
+    let finding = r#""verdict":"fail","findings":[{"rule":"at-most-once","message":"twice"}]"#;
+    let bad = good
+        .replace(r#""verdict":"pass""#, finding)
+        .replace(r#""pass":1"#, r#""pass":0"#)
+        .replace(r#""fail":0"#, r#""fail":1"#);
+    fs::write(now.join("result.jsonl"), bad).expect("a scratch file");
+    let run = glare(&["diff", &before, now.to_str().expect("UTF-8")]);
+    assert_eq!(run.code(), 1, "{}", run.err());
+    assert!(
+        run.out()
+            .starts_with("REGRESSION  1 of 1 case newly failing\n\nNewly failing  same-lan/1\n  at-most-once: twice\n"),
+        "{}",
+        run.out()
+    );
+    assert!(run.out().contains("again  glare sim --scenario same-lan --seed 1"), "{}", run.out());
+}
+
+#[test]
+fn a_baseline_is_made_compared_with_and_updated() {
+    let now = result("diff-now", "same-lan");
+    let file = scratch("baseline.jsonl");
+    let _ = fs::remove_file(&file);
+    let file = file.to_str().expect("UTF-8");
+    let run = glare(&["diff", "--baseline", file, &now]);
+    assert_eq!(run.code(), 2);
+    assert!(run.err().contains("baseline.jsonl is not there: --update makes it"), "{}", run.err());
+    assert_eq!(glare(&["diff", "--baseline", file, "--update", &now]).out(), format!("Kept as {file}\n"));
+    let (kept, whole) =
+        (fs::metadata(file).expect("kept").len(), fs::metadata(format!("{now}/result.jsonl")).expect("there").len());
+    assert!(kept * 2 < whole, "a baseline leaves out what only people read: {kept} of {whole} bytes");
+    let run = glare(&["diff", "--baseline", file, &now]);
+    assert_eq!((run.code(), run.out()), (0, "SAME  1 case, nothing changed\n".to_owned()), "{}", run.err());
+}
+
+#[test]
+fn a_baseline_of_a_revision_is_read_from_git() {
+    let now = result("diff-git", "same-lan");
+    let repository = scratch("diff-repository");
+    let _ = fs::remove_dir_all(&repository);
+    fs::create_dir_all(&repository).expect("a scratch folder");
+    fs::copy(format!("{now}/result.jsonl"), repository.join("base.jsonl")).expect("a copy");
+    let git = |arguments: &[&str]| {
+        let done = Command::new("git")
+            .current_dir(&repository)
+            .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
+            .args(arguments)
+            .output();
+        assert!(done.expect("git starts").status.success(), "{arguments:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "base.jsonl"]);
+    git(&["commit", "-q", "-m", "base"]);
+    let diff = |base: &str| {
+        Command::new(env!("CARGO_BIN_EXE_glare"))
+            .current_dir(&repository)
+            .args(["diff", base, &now])
+            .output()
+            .expect("it starts")
+    };
+    let same = diff("HEAD:base.jsonl");
+    assert_eq!(
+        String::from_utf8_lossy(&same.stdout),
+        "SAME  1 case, nothing changed\n",
+        "{}",
+        String::from_utf8_lossy(&same.stderr)
+    );
+    let wrong = diff("HEAD:nowhere.jsonl");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("HEAD:nowhere.jsonl is no file, and git says: "));
+}
+
+#[test]
+fn what_cannot_be_compared_exits_with_2() {
+    let one = result("diff-one", "same-lan");
+    for (arguments, hint) in [
+        (vec!["diff", &one], "name two results"),
+        (vec!["diff", &one, "/nowhere"], "there is no such file or folder"),
+        (vec!["diff", "--update", &one], "--baseline"),
+    ] {
+        let run = glare(&arguments);
+        assert_eq!(run.code(), 2, "{arguments:?}: {}", run.out());
+        assert!(run.err().contains(hint), "{arguments:?}: {}", run.err());
+    }
+}
+
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
