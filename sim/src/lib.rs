@@ -3,6 +3,7 @@
 //! The way of the data is one: scenario → [`world`] → [`event`]s → oracles, timeline and hash. Nothing reads the world's insides after
 //! the run, and nothing but the world and its peers writes events.
 
+pub mod capture;
 pub mod cast;
 pub mod entropy;
 pub mod event;

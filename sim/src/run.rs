@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use scenarios::Scenario;
 
+use crate::capture::Capture;
 use crate::event::Record;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
@@ -49,10 +50,25 @@ pub struct Crash {
 /// # Errors
 /// Something panicked or hung.
 pub fn run(scenario: &Arc<Scenario>, seed: u64) -> Result<Outcome, Crash> {
-    let record = record(scenario, seed)?;
+    Ok(judge(scenario, seed, record(scenario, seed)?))
+}
+
+/// Plays a scenario, judges it, and keeps all its packets. What happens is the same.
+///
+/// # Errors
+/// Something panicked or hung.
+pub fn run_captured(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, Capture), Crash> {
+    let (record, sightings) =
+        play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
+    let networks = scenario.networks.iter().map(|network| network.name.clone());
+    let realms = std::iter::once("internet".to_owned()).chain(networks).collect();
+    Ok((judge(scenario, seed, record), Capture { realms, sightings }))
+}
+
+fn judge(scenario: &Arc<Scenario>, seed: u64, record: Record) -> Outcome {
     let hash = event_hash(&record);
     let (violations, probes) = oracle::judge(scenario, &record);
-    Ok(Outcome { scenario: scenario.clone(), seed, record, hash, violations, probes })
+    Outcome { scenario: scenario.clone(), seed, record, hash, violations, probes }
 }
 
 /// Plays a scenario.
@@ -60,11 +76,22 @@ pub fn run(scenario: &Arc<Scenario>, seed: u64) -> Result<Outcome, Crash> {
 /// # Errors
 /// Something panicked or hung.
 pub fn record(scenario: &Arc<Scenario>, seed: u64) -> Result<Record, Crash> {
+    play(scenario, seed, |_| {}, |world| world.recorder().take())
+}
+
+/// Plays a scenario; `before` and `after` see the world before anything has happened and when all is over.
+fn play<T: Send + 'static>(
+    scenario: &Arc<Scenario>,
+    seed: u64,
+    before: fn(&World),
+    after: fn(&World) -> T,
+) -> Result<T, Crash> {
     let limit: Duration = scenario.duration + stage::LIMIT_AFTER_END;
     let played = scenario.clone();
     World::run(seed, stage::boots(scenario), limit, move |world| async move {
+        before(&world);
         stage::play(world.clone(), played, seed).await;
-        world.recorder().take()
+        after(&world)
     })
     .map_err(|panic| Crash { seed, message: panic_message(&*panic) })
 }

@@ -17,7 +17,7 @@ use turmoil_net::{KernelConfig, Net};
 
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
-use crate::fabric::{Fabric, HostIndex, RealmIndex, RouterIndex};
+use crate::fabric::{Fabric, HostIndex, RealmIndex, RouterIndex, Sighting};
 use crate::host::Host;
 
 /// First address of the kernels. They never show: a packet bears its machine's address as soon as it leaves the kernel.
@@ -180,6 +180,16 @@ impl World {
     /// The record of what happens.
     pub fn recorder(&self) -> &Recorder {
         &self.0.recorder
+    }
+
+    /// Keeps every packet from now on, for [`World::captured`].
+    pub fn capture(&self) {
+        self.0.fabric().open_tap();
+    }
+
+    /// The packets that were kept.
+    pub fn captured(&self) -> Vec<Sighting> {
+        self.0.fabric().close_tap()
     }
 
     /// Adds a private network behind a router with the given external addresses; with `nat` absent the router translates nothing.

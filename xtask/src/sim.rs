@@ -1,9 +1,9 @@
 //! `glare sim`
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Folder for the result, which `report` renders, and for report and events of the run; of many seeds, of those that fail
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// File for all packets of the run, pcapng: an interface a network, for Wireshark
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    pcap: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +98,10 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
     let mut sink = Sink::open(arguments, scenario)?;
     let start = now();
     let (verdict, wall) = play(scenario, arguments.seed, arguments.check_determinism);
+    if let Some(file) = &arguments.pcap {
+        // Packets are kept in a run of its own, which is the same: the time of the first is what a person waits for.
+        capture(scenario, arguments.seed, file).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let written = sink.take(scenario, &verdict, wall, replay)?;
     sink.close(start.elapsed())?;
     if arguments.format == Format::Text {
@@ -189,6 +196,16 @@ fn play(scenario: &Arc<Scenario>, seed: u64, twice: bool) -> (Verdict, Duration)
         },
     };
     (verdict, wall)
+}
+
+/// Writes all packets of a run.
+fn capture(scenario: &Arc<Scenario>, seed: u64, file: &Path) -> io::Result<()> {
+    let Ok((outcome, capture)) = sim::run::run_captured(scenario, seed) else {
+        return Err(io::Error::other("the run crashed, and its packets are lost"));
+    };
+    let mut out = BufWriter::new(File::create(file)?);
+    reports::write_pcap(&mut out, &capture, &outcome.record)?;
+    out.flush()
 }
 
 /// Where runs are written to: a folder, standard output, both or neither.

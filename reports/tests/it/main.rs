@@ -4,6 +4,7 @@ mod ci;
 mod diff;
 mod html;
 mod model;
+mod pcap;
 mod text;
 mod tools;
 

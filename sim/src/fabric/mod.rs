@@ -29,6 +29,7 @@ use flow::{Flow, Flows, Orphans};
 use link::{Crossing, Direction, LinkState, Loss};
 use nat::{Change, Nat};
 use packet::{Body, Packet, Segment};
+pub use packet::{Content, Sighting};
 use realm::{Attachment, INTERNET, LinkOwner, Realm};
 pub(crate) use realm::{HostIndex, RealmIndex, RouterIndex};
 use router::Router;
@@ -111,6 +112,8 @@ pub(crate) struct Fabric {
     /// TCP segments that a partition holds back: a sender would go on to retransmit them.
     held: Vec<(HostIndex, Packet)>,
     egress: Vec<turmoil_net::Packet>,
+    /// What passes on the wires, if somebody wants to see it.
+    tap: Option<Vec<Sighting>>,
 }
 
 impl Fabric {
@@ -134,7 +137,18 @@ impl Fabric {
             cuts: Vec::new(),
             held: Vec::new(),
             egress: Vec::new(),
+            tap: None,
         }
+    }
+
+    /// Keeps every packet from now on.
+    pub(crate) fn open_tap(&mut self) {
+        self.tap = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub(crate) fn close_tap(&mut self) -> Vec<Sighting> {
+        self.tap.take().unwrap_or_default()
     }
 
     // ---- topology
@@ -271,6 +285,9 @@ impl Fabric {
 
     /// A packet enters a realm over `from`'s link; from a realm's own gateway it comes without one.
     fn enter(&mut self, realm: RealmIndex, from: Option<LinkOwner>, packet: Packet, now: Duration) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(packet.sighting(now, realm));
+        }
         let (to, last_link) = match self.realms[realm].attached.get(packet.dst.ip()) {
             Some(&Attachment::Host(host)) => (Attachment::Host(host), Some(Attachment::Host(host))),
             // What comes from a router's inside and goes there again has nowhere to go.

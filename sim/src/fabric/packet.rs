@@ -1,6 +1,7 @@
 //! A packet between hosts, IPv4 over UDP or TCP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use bytes::Bytes;
 use turmoil_net::{TcpFlags, TcpSegment, Transport};
@@ -41,7 +42,64 @@ pub(crate) struct Segment {
     pub(crate) payload: Bytes,
 }
 
+/// A packet on the wire of a realm.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Virtual time.
+    pub at: Duration,
+    /// The realm, 0 being the internet.
+    pub realm: usize,
+    /// Which packet.
+    pub packet: PacketId,
+    /// The machine that sent it first, or the router that did.
+    pub origin: NodeId,
+    /// Hops it may still take.
+    pub ttl: u8,
+    /// Source, as seen here.
+    pub src: SocketAddrV4,
+    /// Destination, as seen here.
+    pub dst: SocketAddrV4,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What is in a packet.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A datagram's payload.
+    Udp(Bytes),
+    /// A segment. RFC 9293 §3.1.
+    Tcp {
+        /// Sequence number.
+        seq: u32,
+        /// Acknowledgment number.
+        ack: u32,
+        /// Control bits, FIN being the lowest.
+        flags: u8,
+        /// Window.
+        window: u16,
+        /// Payload.
+        payload: Bytes,
+    },
+}
+
 impl Packet {
+    /// How it looks on the wire of a realm.
+    pub(crate) fn sighting(&self, at: Duration, realm: usize) -> Sighting {
+        let content = match &self.body {
+            Body::Udp(payload) => Content::Udp(payload.clone()),
+            Body::Tcp(Segment { seq, ack, flags, window, payload }) => Content::Tcp {
+                seq: *seq,
+                ack: *ack,
+                flags: control_bits(*flags),
+                window: *window,
+                payload: payload.clone(),
+            },
+        };
+        let Self { id, origin, ttl, src, dst, .. } = *self;
+        Sighting { at, realm, packet: id, origin, ttl, src, dst, content }
+    }
+
     pub(crate) fn protocol(&self) -> Protocol {
         match self.body {
             Body::Udp(_) => Protocol::Udp,

@@ -67,6 +67,18 @@ fn out_writes_result_report_and_events() {
 }
 
 #[test]
+fn pcap_writes_all_packets_and_changes_nothing() {
+    let file = scratch("run.pcapng");
+    let arguments = ["sim", "--scenario", "same-lan", "--pcap", file.to_str().expect("UTF-8")];
+    let run = glare(&arguments);
+    assert_eq!(run.code(), 0, "{}", run.err());
+    assert_eq!(fs::read(&file).expect("it is written")[..4], [0x0A, 0x0D, 0x0D, 0x0A], "a section header of pcapng");
+    let wrong = glare(&["sim", "--scenario", "same-lan", "--pcap", "/nowhere/at/all.pcapng"]);
+    assert_eq!(wrong.code(), 2);
+    assert!(wrong.err().contains("cannot write /nowhere/at/all.pcapng"), "{}", wrong.err());
+}
+
+#[test]
 fn json_is_the_result_a_program_reads() {
     let run = glare(&["sim", "--scenario", "mesh-3", "--seeds", "0..3", "--format", "json"]);
     assert_eq!(run.code(), 0, "{}", run.err());

@@ -1,0 +1,128 @@
+//! A capture that Wireshark opens: pcapng, an interface for each realm, each packet with its IP and UDP or TCP headers.
+//!
+//! Blocks are those of the IETF's draft-ietf-opsawg-pcapng, little-endian. Times are microseconds since 1970 by the clock of the simulation.
+//! Each frame's comment names its packet by the number that it has in the record, so that both can be read side by side.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use etherparse::{IpFragOffset, IpNumber, Ipv4Header, TcpHeader, UdpHeader};
+use sim::capture::{Capture, Content, Sighting};
+use sim::event::Record;
+
+/// Raw IP, no link layer. <https://www.tcpdump.org/linktypes.html>
+const LINKTYPE_RAW: u16 = 101;
+/// Bytes of a frame that are kept: all.
+const SNAP_LENGTH: u32 = 0;
+
+const SECTION_HEADER: u32 = 0x0A0D_0D0A;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const ENHANCED_PACKET: u32 = 6;
+
+const OPTION_END: u16 = 0;
+const OPTION_COMMENT: u16 = 1;
+const OPTION_APPLICATION: u16 = 4;
+const OPTION_INTERFACE_NAME: u16 = 2;
+const OPTION_TIME_RESOLUTION: u16 = 9;
+
+/// Writes all packets of a run.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> io::Result<()> {
+    let mut header = Vec::new();
+    header.extend(0x1A2B_3C4D_u32.to_le_bytes());
+    header.extend(1_u16.to_le_bytes());
+    header.extend(0_u16.to_le_bytes());
+    header.extend((-1_i64).to_le_bytes());
+    option(&mut header, OPTION_APPLICATION, concat!("glare ", env!("CARGO_PKG_VERSION")).as_bytes());
+    block(out, SECTION_HEADER, header)?;
+    for realm in &capture.realms {
+        let mut interface = Vec::new();
+        interface.extend(LINKTYPE_RAW.to_le_bytes());
+        interface.extend(0_u16.to_le_bytes());
+        interface.extend(SNAP_LENGTH.to_le_bytes());
+        option(&mut interface, OPTION_INTERFACE_NAME, realm.as_bytes());
+        // 10^-6 s.
+        option(&mut interface, OPTION_TIME_RESOLUTION, &[6]);
+        block(out, INTERFACE_DESCRIPTION, interface)?;
+    }
+    for seen in &capture.sightings {
+        let frame = frame(seen)?;
+        let at = micros(sim::entropy::EPOCH + seen.at);
+        let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+        let mut packet = Vec::with_capacity(frame.len() + 64);
+        packet.extend(u32::try_from(seen.realm).map_err(io::Error::other)?.to_le_bytes());
+        packet.extend(((at >> 32) as u32).to_le_bytes());
+        packet.extend((at as u32).to_le_bytes());
+        packet.extend(length.to_le_bytes());
+        packet.extend(length.to_le_bytes());
+        packet.extend(&frame);
+        pad(&mut packet);
+        let comment = format!("packet {}, from {}", seen.packet.0, record.name(seen.origin));
+        option(&mut packet, OPTION_COMMENT, comment.as_bytes());
+        block(out, ENHANCED_PACKET, packet)?;
+    }
+    Ok(())
+}
+
+/// A packet with its headers and their checksums. RFC 791, RFC 768, RFC 9293.
+fn frame(seen: &Sighting) -> io::Result<Vec<u8>> {
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a packet is longer than IPv4 can say");
+    let (protocol, payload, transport) = match &seen.content {
+        Content::Udp(payload) => (IpNumber::UDP, payload, 8),
+        Content::Tcp { payload, .. } => (IpNumber::TCP, payload, 20),
+    };
+    let length = u16::try_from(payload.len() + transport).map_err(|_| too_long(()))?;
+    let (src, dst) = (seen.src.ip().octets(), seen.dst.ip().octets());
+    let mut ip = Ipv4Header::new(length, seen.ttl, protocol, src, dst).map_err(|_| too_long(()))?;
+    ip.dont_fragment = true;
+    ip.fragment_offset = IpFragOffset::ZERO;
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut frame = Vec::with_capacity(20 + usize::from(length));
+    ip.write(&mut frame)?;
+    let (src, dst) = (seen.src.port(), seen.dst.port());
+    match &seen.content {
+        Content::Udp(payload) => {
+            UdpHeader::with_ipv4_checksum(src, dst, &ip, payload).map_err(|_| too_long(()))?.write(&mut frame)?;
+        }
+        Content::Tcp { seq, ack, flags, window, payload } => {
+            let mut tcp = TcpHeader::new(src, dst, *seq, *window);
+            tcp.acknowledgment_number = *ack;
+            let bit = |bit: u8| flags & 1 << bit != 0;
+            (tcp.fin, tcp.syn, tcp.rst, tcp.psh, tcp.ack, tcp.urg) = (bit(0), bit(1), bit(2), bit(3), bit(4), bit(5));
+            tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).map_err(|_| too_long(()))?;
+            tcp.write(&mut frame)?;
+        }
+    }
+    frame.extend_from_slice(payload);
+    Ok(frame)
+}
+
+/// A block with its options ended, and its length before and behind.
+fn block(out: &mut impl Write, kind: u32, mut body: Vec<u8>) -> io::Result<()> {
+    option(&mut body, OPTION_END, &[]);
+    let length = u32::try_from(body.len() + 12).map_err(io::Error::other)?.to_le_bytes();
+    out.write_all(&kind.to_le_bytes())?;
+    out.write_all(&length)?;
+    out.write_all(&body)?;
+    out.write_all(&length)
+}
+
+fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    // Names are short: what an option cannot hold is left out.
+    let value = &value[..value.len().min(usize::from(u16::MAX))];
+    body.extend(code.to_le_bytes());
+    body.extend((value.len() as u16).to_le_bytes());
+    body.extend(value);
+    pad(body);
+}
+
+/// To the next multiple of four.
+fn pad(body: &mut Vec<u8>) {
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
