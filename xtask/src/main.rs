@@ -5,9 +5,11 @@
 mod conformance;
 mod dialect;
 mod diff;
+mod history;
 mod report;
 mod scenarios;
 mod serve;
+mod shell;
 mod sim;
 
 use std::process::ExitCode;
@@ -38,6 +40,12 @@ enum Command {
     Report(report::Arguments),
     /// Compares a result with one before it
     Diff(diff::Arguments),
+    /// Keeps results over time and shows how they went
+    History(history::Arguments),
+    /// Prints completions for a shell, to be put where it looks for them
+    Completions(shell::Completions),
+    /// Prints the manual page
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +57,9 @@ fn main() -> ExitCode {
         Command::Dialect(arguments) => dialect::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::History(arguments) => history::run(arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man => shell::man(),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use reports::Results;
+use reports::history::History;
 
 /// Render a result: the folder that `sim --out` or `conformance --out` has written.
 ///
@@ -21,6 +22,9 @@ pub(crate) struct Arguments {
     /// File to write to [default: report.html in the first folder for `html`, else standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// History whose trend lines `html` shows, as `history add` keeps it
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -44,9 +48,10 @@ enum Format {
 /// Renders.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
+    let history = arguments.history.as_deref().map(History::load).transpose()?.unwrap_or_default();
     let rendered = match arguments.format {
         Format::Text => results.iter().map(reports::summary).collect::<Vec<_>>().join("\n"),
-        Format::Html => reports::html(&results),
+        Format::Html => reports::html_with_history(&results, &history),
         Format::Junit => reports::junit(&results),
         Format::Ctrf => reports::ctrf(&results),
         Format::Sarif => reports::sarif(&results),

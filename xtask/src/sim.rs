@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Prints nothing but what is wrong, and no progress
+    #[arg(long, short)]
+    quiet: bool,
     /// Folder for the result, which `report` renders, and for report and events of the run; of many seeds, of those that fail
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -104,7 +107,7 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
     }
     let written = sink.take(scenario, &verdict, wall, replay)?;
     sink.close(start.elapsed())?;
-    if arguments.format == Format::Text {
+    if arguments.format == Format::Text && !(arguments.quiet && verdict.passed()) {
         match &verdict {
             Verdict::Judged(outcome) => {
                 anstream::print!("{}", reports::outcome(outcome, wall, replay));
@@ -124,7 +127,7 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
 
 fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, replay: &Replay) -> anyhow::Result<bool> {
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
-    let bar = ProgressBar::new(seeds.end - seeds.start);
+    let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(seeds.end - seeds.start) };
     bar.set_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"),
     );
@@ -175,7 +178,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
     bar.finish_and_clear();
     sweep.finish(start.elapsed());
     sink.close(sweep.wall)?;
-    if arguments.format == Format::Text {
+    if arguments.format == Format::Text && !(arguments.quiet && sweep.passed()) {
         anstream::print!("{}", sweep.text(replay));
     }
     Ok(sweep.passed())

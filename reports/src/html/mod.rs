@@ -6,9 +6,11 @@ mod events;
 mod failure;
 mod run;
 mod topology;
+mod trend;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::history::History;
 use crate::model::{Case, Suite, Verdict};
 use crate::result::{Overall, Results};
 use crate::summary::{headline, is_control};
@@ -24,6 +26,14 @@ const FAILURES_MAX: usize = 50;
 /// # Panics
 /// Without a result.
 pub fn html(results: &[Results]) -> String {
+    html_with_history(results, &History::default())
+}
+
+/// The same, with how results went over time.
+///
+/// # Panics
+/// Without a result.
+pub fn html_with_history(results: &[Results], history: &History) -> String {
     let first = results.first().expect("a page is of one result at least");
     let title = format!("{} · {}", worst(results).word(), shown(&first.opening.name));
     // Of many seeds the grid says most; of questions, the failures.
@@ -46,6 +56,7 @@ pub fn html(results: &[Results]) -> String {
                     @if seeds { (cases::section(results)) }
                     (failure::section(results))
                     @if !seeds { (cases::section(results)) }
+                    (trend::section(history))
                     @for results in results { (run::section(results)) }
                 }
                 footer {

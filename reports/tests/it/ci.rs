@@ -218,3 +218,22 @@ fn multitool_says(multitool: &Path, file: &Path, sarif: &str) -> String {
     // SARIF2005 wants the tool's page on the web, and Glare has none.
     found.filter(|line| !line.contains("SARIF2005")).collect::<Vec<_>>().join("\n")
 }
+
+#[test]
+fn the_action_keeps_to_what_github_reads() {
+    let Some(modules) = tools::npm("action", &["@action-validator/cli@0.6.0", "@action-validator/core@0.6.0"]) else {
+        return;
+    };
+    let check = |file: &Path| {
+        let program = modules.join("node_modules/.bin/action-validator");
+        Command::new(program).arg(file).output().expect("it starts")
+    };
+    let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("../action.yml");
+    let good = check(&action);
+    let said = String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
+    assert!(good.status.success(), "{said}");
+    let broken = modules.join("action.yml");
+    let text = std::fs::read_to_string(action).expect("it is there").replace("using: composite", "using: magic");
+    std::fs::write(&broken, text).expect("a scratch file");
+    assert!(!check(&broken).status.success(), "it does refuse");
+}

@@ -1,7 +1,9 @@
 //! The command line as a person, or a script, meets it.
 
-mod reconnects;
+mod action;
 mod diff;
+mod history;
+mod reconnects;
 mod report;
 mod serve;
 mod server;
