@@ -16,6 +16,7 @@ mod json;
 mod known;
 mod runner;
 mod select;
+mod stun;
 mod target;
 mod text;
 pub mod transcript;
