@@ -35,7 +35,7 @@ pub struct Case {
     pub slow: bool,
     /// What a dialect must have for it.
     pub(crate) requires: &'static [Feature],
-    pub(crate) run: Run,
+    pub(crate) body: Body,
 }
 
 /// How binding a rule is.
@@ -62,7 +62,15 @@ pub struct Citation {
     pub quote: &'static str,
 }
 
-/// A case's function.
+/// A case's function, by whom it asks.
+pub(crate) enum Body {
+    /// A signaling server.
+    Signaling(Run),
+    /// A STUN or TURN server.
+    Network(crate::stun::Run),
+}
+
+/// A function that asks a signaling server.
 pub(crate) type Run = for<'a> fn(&'a mut Cx) -> Running<'a>;
 /// What it returns.
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send + 'a>>;
@@ -125,7 +133,16 @@ impl Case {
 
     /// A case that needs nothing and may run beside others.
     pub(crate) const fn new(slug: &'static str, level: Level, asks: &'static str, run: Run) -> Self {
-        Self { slug, level, asks, citations: &[], needs: &[], alone: false, slow: false, requires: &[], run }
+        Self::of(slug, level, asks, Body::Signaling(run))
+    }
+
+    /// The same, for a STUN or TURN server.
+    pub(crate) const fn network(slug: &'static str, level: Level, asks: &'static str, run: crate::stun::Run) -> Self {
+        Self::of(slug, level, asks, Body::Network(run))
+    }
+
+    const fn of(slug: &'static str, level: Level, asks: &'static str, body: Body) -> Self {
+        Self { slug, level, asks, citations: &[], needs: &[], alone: false, slow: false, requires: &[], body }
     }
 
     pub(crate) const fn needs(mut self, needs: &'static [&'static str]) -> Self {

@@ -13,12 +13,12 @@ pub fn catalogue() -> String {
          might die of it; ‡ waits out a lifetime and wants `--slow`. A case that a dialect has nothing for is *unsupported*.\n",
     );
     let mut group = "";
-    for case in cases::all() {
+    for case in cases::every() {
         // `sec/error-leak` runs behind `msg`, and belongs to its own group.
         if case.group() != group && !out.contains(&format!("\n## {}\n", case.group())) {
             group = case.group();
             let _ = write!(out, "\n## {group}\n\n");
-            for case in cases::all().iter().filter(|case| case.group() == group) {
+            for case in cases::every().iter().filter(|case| case.group() == group) {
                 let mark = if case.slow {
                     " ‡"
                 } else if case.alone {

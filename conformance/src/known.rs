@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::cases;
 use crate::select::{matching, nearest};
 use crate::verdict::{Report, RequirementReport, Verdict};
 
@@ -72,7 +73,7 @@ impl Known {
     /// Marks the cases that are known to fail.
     pub fn mark(&self, report: &mut Report) {
         for Deviation { case, reason } in &self.known {
-            let matching = matching(case.get_ref());
+            let matching = matching(case.get_ref(), cases::every());
             for report in
                 report.cases.iter_mut().filter(|report| matching.iter().any(|case| case.slug == report.case.slug))
             {
@@ -108,7 +109,11 @@ impl Requirements {
     /// Says of each requirement whether the cases show it. One that was not asked shows nothing.
     pub fn judge(&self, report: &mut Report) {
         let judge = |requirement: &Requirement| {
-            let slugs = requirement.cases.iter().flat_map(|pattern| matching(pattern.get_ref())).map(|case| case.slug);
+            let slugs = requirement
+                .cases
+                .iter()
+                .flat_map(|pattern| matching(pattern.get_ref(), cases::every()))
+                .map(|case| case.slug);
             let shows = |slug| {
                 let verdict = report.case(slug).map(|report| &report.verdict);
                 matches!(verdict, Some(Verdict::Pass | Verdict::Acceptable { .. }))
@@ -135,10 +140,10 @@ fn not_toml(file: &str, text: &str, error: &toml::de::Error) -> BadList {
 }
 
 fn is_there(file: &str, text: &str, pattern: &Spanned<String>) -> Result<(), BadList> {
-    if !matching(pattern.get_ref()).is_empty() {
+    if !matching(pattern.get_ref(), cases::every()).is_empty() {
         return Ok(());
     }
-    let (line, nearest) = (line(text, pattern), nearest(pattern.get_ref()));
+    let (line, nearest) = (line(text, pattern), nearest(pattern.get_ref(), cases::every()));
     Err(BadList(format!("{file}:{line}: no case matches `{}`; the nearest is `{nearest}`", pattern.get_ref())))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::case::{Case, Cx, Env, Stop};
+use crate::case::{Body, Case, Cx, Env, Stop};
 use crate::client::Peer;
 use crate::dial::Dial;
 use crate::dialect::Dialect;
@@ -235,7 +235,8 @@ async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (Cas
     // In a task of its own, which catches a panic; in a set, which ends it when its time is over.
     let mut task = JoinSet::new();
     let mut cx = Cx::new(Arc::clone(&env), log.clone());
-    task.spawn(async move { (case.run)(&mut cx).await });
+    let Body::Signaling(run) = case.body else { unreachable!("{} is for another suite", case.slug) };
+    task.spawn(async move { run(&mut cx).await });
     let verdict = match timeout(limit - start, task.join_next()).await {
         Ok(Some(Ok(Ok(())))) => Verdict::Pass,
         Ok(Some(Ok(Err(Stop::Fail { why, line })))) => Verdict::Fail { why, line },

@@ -29,28 +29,35 @@ pub struct NoSuchCase {
 }
 
 /// Whether a glob matches a slug.
-pub(crate) fn matching(pattern: &str) -> Vec<&'static Case> {
-    cases::all().iter().copied().filter(|case| matches(pattern.as_bytes(), case.slug.as_bytes())).collect()
+pub(crate) fn matching(pattern: &str, all: &[&'static Case]) -> Vec<&'static Case> {
+    all.iter().copied().filter(|case| matches(pattern.as_bytes(), case.slug.as_bytes())).collect()
 }
 
 /// The slug that looks most like a pattern.
-pub(crate) fn nearest(pattern: &str) -> &'static str {
+pub(crate) fn nearest(pattern: &str, all: &[&'static Case]) -> &'static str {
     let near = |slug: &str| strsim::jaro_winkler(pattern, slug);
-    let slugs = cases::all().iter().map(|case| case.slug);
+    let slugs = all.iter().map(|case| case.slug);
     slugs.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default()
 }
 
-/// The wanted cases with all that they need, in the order of the catalogue.
+/// The wanted cases for a signaling server, as [`select_from`] says.
+///
+/// # Errors
+/// As there.
+pub fn select(selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
+    select_from(cases::all(), selection)
+}
+
+/// The wanted ones of these cases with all that they need, in their order.
 ///
 /// # Errors
 /// A pattern or a group matches nothing: a misspelt case must not count as passed. Or nothing is left.
-pub fn select(selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
-    let all = cases::all();
+pub fn select_from(all: &[&'static Case], selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     for pattern in &selection.patterns {
-        let matching = matching(pattern);
+        let matching = matching(pattern, all);
         if matching.is_empty() {
-            return Err(NoSuchCase { pattern: Some(pattern.clone()), nearest: nearest(pattern) });
+            return Err(NoSuchCase { pattern: Some(pattern.clone()), nearest: nearest(pattern, all) });
         }
         wanted.extend(matching.iter().map(|case| case.slug));
     }
@@ -59,7 +66,7 @@ pub fn select(selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
     }
     for group in &selection.groups {
         if all.iter().all(|case| case.group() != group) {
-            return Err(NoSuchCase { pattern: Some(group.clone()), nearest: nearest(group) });
+            return Err(NoSuchCase { pattern: Some(group.clone()), nearest: nearest(group, all) });
         }
     }
     let is_wanted = |case: &&&'static Case| {

@@ -19,7 +19,7 @@ pub struct Target {
 
 /// A URL or a header that the suite cannot use, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadUrl(String);
+pub struct BadUrl(pub(crate) String);
 
 /// The server could not be reached; the cases were not tried.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,10 +12,10 @@ const STEPS_AFTER: usize = 3;
 const SERVER: usize = 0;
 
 /// All cases of a run, and the user's requirements. `again` is the command that `--case SLUG` is added to for asking one case again,
-/// `dialect` the dialect's file.
-pub fn cases_of_report(report: &Report, again: &str, dialect: &str) -> Vec<Case> {
-    let location = Location { file: dialect.to_owned(), line: Some(1) };
-    let cases = report.cases.iter().map(|found| Case { location: Some(location.clone()), ..case(found, again) });
+/// `dialect` the file of the dialect that was spoken, if it was one.
+pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>) -> Vec<Case> {
+    let location = dialect.map(|file| Location { file: file.to_owned(), line: Some(1) });
+    let cases = report.cases.iter().map(|found| Case { location: location.clone(), ..case(found, again) });
     cases.chain(report.requirements.iter().map(|judged| requirement(judged, again))).collect()
 }
 

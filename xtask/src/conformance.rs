@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use conformance::dial::Tokio;
-use conformance::{Dialect, Known, Level, Options, Report, Requirements, Selection, Target};
+use conformance::stun::{self, Service};
+use conformance::{Case, Dialect, Known, Level, Options, Report, Requirements, Selection, Target, select_from};
 use reports::model::{self, Opening, Suite};
+
+use crate::network::Network;
 
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
@@ -17,15 +20,17 @@ const UNREACHABLE: u8 = 3;
 /// Bad usage, or a bad file.
 const USAGE: u8 = 2;
 
-/// Ask any signaling server the questions of a dialect.
+/// Ask any signaling server the questions of a dialect, and any STUN or TURN server those of its RFCs.
 ///
 /// Exit codes: 0 all is well, 1 a case fails that is not known to, 2 bad usage or a bad file, 3 the server cannot be
 /// reached, 4 no such case.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The server: ws://HOST:PORT/PATH, or wss, http, https
-    #[arg(long, required_unless_present = "list")]
+    #[arg(long, required_unless_present_any = ["list", "stun", "turn"])]
     url: Option<Target>,
+    #[command(flatten)]
+    network: Network,
     /// The protocol it speaks: a shipped dialect's name, or a TOML file
     #[arg(long, default_value = "mesh", value_name = "NAME|FILE")]
     dialect: String,
@@ -100,13 +105,26 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     });
     let selection =
         Selection { patterns: arguments.cases.clone(), groups: arguments.groups.clone(), level, slow: arguments.slow };
-    let cases = match conformance::select(&selection) {
+    arguments.network.check()?;
+    let servers = arguments.network.servers();
+    // Without a server the list is of all cases.
+    let signaling = arguments.url.is_some() || servers.is_empty();
+    let mut all = if signaling { conformance::cases().to_vec() } else { Vec::new() };
+    all.extend(servers.iter().flat_map(|(_, cases)| *cases));
+    if arguments.list && servers.is_empty() {
+        all.extend([Service::Stun, Service::Turn].into_iter().flat_map(stun::cases));
+    }
+    let selected = match select_from(&all, &selection) {
         Ok(cases) => cases,
         Err(error) => return Ok(refuse(&error, NO_CASE)),
     };
+    // What remains of it for one server.
+    let of = |cases: &[&'static Case]| -> Vec<&'static Case> {
+        selected.iter().filter(|case| cases.iter().any(|other| other.slug == case.slug)).copied().collect()
+    };
     if arguments.list {
-        let width = cases.iter().map(|case| case.slug.len()).max().unwrap_or_default();
-        cases.iter().for_each(|case| anstream::println!("{:<width$}  {:<8}  {}", case.slug, case.level, case.asks));
+        let width = selected.iter().map(|case| case.slug.len()).max().unwrap_or_default();
+        selected.iter().for_each(|case| anstream::println!("{:<width$}  {:<8}  {}", case.slug, case.level, case.asks));
         return Ok(ExitCode::SUCCESS);
     }
     let dialect = match Dialect::load(&arguments.dialect) {
@@ -120,7 +138,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         (Ok(known), Ok(requirements)) => (known, requirements),
         (Err(error), _) | (_, Err(error)) => return Ok(refuse(&error, USAGE)),
     };
-    let target = match target(&arguments) {
+    let target = match arguments.url.as_ref().map(|url| target(url, &arguments)).transpose() {
         Ok(target) => target,
         Err(error) => return Ok(refuse(&error, USAGE)),
     };
@@ -130,37 +148,57 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         seed: arguments.seed.map_or_else(random, Ok)?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(conformance::run(Tokio, &target, &dialect, &cases, &options));
-    let mut report = match report {
-        Ok(report) => report,
-        Err(error) => return Ok(refuse(&error, UNREACHABLE)),
-    };
+    let mut reports = Vec::new();
+    let cases = of(conformance::cases());
+    if let Some(target) = target.filter(|_| !cases.is_empty()) {
+        match runtime.block_on(conformance::run(Tokio, &target, &dialect, &cases, &options)) {
+            Ok(report) => reports.push((report, again(&arguments, &target), Some(&*arguments.dialect))),
+            Err(error) => return Ok(refuse(&error, UNREACHABLE)),
+        }
+    }
+    for (target, cases) in servers {
+        let cases = of(cases);
+        if cases.is_empty() {
+            continue;
+        }
+        match runtime.block_on(arguments.network.ask(&target, &cases, &options)) {
+            Ok(report) => {
+                let again = format!("{} conformance {}", crate::program(), arguments.network.again(&target));
+                reports.push((report, again, None));
+            }
+            Err(error) => return Ok(refuse(&error, UNREACHABLE)),
+        }
+    }
     // A name that still resolves would hold the exit up.
     runtime.shutdown_background();
-    if let Some(known) = known {
-        known.mark(&mut report);
+    let one = reports.len() == 1;
+    let mut well = true;
+    for (report, again, dialect) in &mut reports {
+        if let Some(known) = &known {
+            known.mark(report);
+        }
+        if let Some(requirements) = &requirements {
+            requirements.judge(report);
+        }
+        let text = report.text(again);
+        match arguments.format {
+            Format::Text => anstream::print!("{text}"),
+            Format::Json => println!("{}", report.json()),
+        }
+        if let Some(dir) = &arguments.out {
+            // One server's report is where it always was; of several each has a folder.
+            let scheme = report.url.split_once(':').map_or("report", |(scheme, _)| scheme);
+            let dir = if one { dir.clone() } else { dir.join(scheme) };
+            write(&dir, report, &text, again, *dialect).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        well &= report.passed() && report.requirements.iter().all(conformance::RequirementReport::met);
     }
-    if let Some(requirements) = requirements {
-        requirements.judge(&mut report);
-    }
-    let again = again(&arguments, &target);
-    let text = report.text(&again);
-    match arguments.format {
-        Format::Text => anstream::print!("{text}"),
-        Format::Json => println!("{}", report.json()),
-    }
-    if let Some(dir) = &arguments.out {
-        write(dir, &report, &text, &again, &arguments.dialect)
-            .with_context(|| format!("cannot write to {}", dir.display()))?;
-    }
-    let met = report.requirements.iter().all(conformance::RequirementReport::met);
-    Ok(if report.passed() && met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The server, with what is sent along.
-fn target(arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
-    let url = arguments.url.clone().expect("clap requires it");
-    let mut target = url.insecure(arguments.insecure);
+fn target(url: &Target, arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
+    let mut target = url.clone().insecure(arguments.insecure);
     for header in &arguments.headers {
         let (name, value) = header.split_once(':').unwrap_or((header, "\n"));
         target = target.with_header(name, value)?;
@@ -187,7 +225,7 @@ fn again(arguments: &Arguments, target: &Target) -> String {
 }
 
 /// Writes the result's folder. `again` asks one case again, `dialect` is the name or the file that was given.
-fn write(dir: &Path, report: &Report, text: &str, again: &str, dialect: &str) -> std::io::Result<()> {
+fn write(dir: &Path, report: &Report, text: &str, again: &str, dialect: Option<&str>) -> std::io::Result<()> {
     let opening = Opening {
         version: model::VERSION,
         suite: Suite::Conformance,
@@ -198,10 +236,12 @@ fn write(dir: &Path, report: &Report, text: &str, again: &str, dialect: &str) ->
         command: again.to_owned(),
         started_ms: crate::unix_ms().saturating_sub(u64::try_from(report.took.as_millis()).unwrap_or_default()),
     };
-    let shipped = conformance::shipped().any(|name| name == dialect);
-    let file = if shipped { format!("conformance/dialects/{dialect}.toml") } else { dialect.to_owned() };
+    let file = dialect.map(|dialect| match conformance::shipped().any(|name| name == dialect) {
+        true => format!("conformance/dialects/{dialect}.toml"),
+        false => dialect.to_owned(),
+    });
     let mut writer = reports::Writer::create(dir, &opening)?;
-    reports::cases_of_report(report, again, &file).into_iter().try_for_each(|case| writer.case(case))?;
+    reports::cases_of_report(report, again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
     writer.close(report.took)?;
     std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(text).to_string())
 }

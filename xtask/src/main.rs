@@ -6,6 +6,7 @@ mod conformance;
 mod dialect;
 mod diff;
 mod history;
+mod network;
 mod report;
 mod scenarios;
 mod serve;
@@ -32,7 +33,7 @@ enum Command {
     Scenarios,
     /// Runs the reference signaling and STUN server on real sockets
     Serve(Box<serve::Settings>),
-    /// Asks any signaling server the questions of a dialect
+    /// Asks any signaling, STUN or TURN server what it should do
     Conformance(conformance::Arguments),
     /// Says what the suite understands of a dialect file
     Dialect(dialect::Arguments),

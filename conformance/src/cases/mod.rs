@@ -28,16 +28,27 @@ mod http;
 mod load;
 mod mesh;
 mod msg;
+pub(crate) mod nat_behaviour;
 mod role;
 mod room;
 mod sec;
 mod sio;
+pub(crate) mod stun;
+pub(crate) mod turn;
 mod ws;
 
 /// What nearly every case needs: joining works, and a signal arrives.
 const DELIVERY: &[&str] = &["room/join-ack", "mesh/delivery"];
 
-/// All cases, in the order of the catalogue.
+/// All cases for whatever server, in the order of the catalogue.
+pub(crate) fn every() -> &'static [&'static Case] {
+    use crate::stun::{Service, cases};
+    static EVERY: LazyLock<Vec<&'static Case>> =
+        LazyLock::new(|| [all(), cases(Service::Stun), cases(Service::Turn)].concat());
+    &EVERY
+}
+
+/// All cases for signaling servers, in the order of the catalogue.
 pub fn all() -> &'static [&'static Case] {
     static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
         [

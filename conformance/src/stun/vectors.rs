@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_sample_responses_are_read() {
-        for (hex, address) in [(RESPONSE_V4, "192.0.2.1:32853"), (RESPONSE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853")]
+        for (hex, address) in
+            [(RESPONSE_V4, "192.0.2.1:32853"), (RESPONSE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853")]
         {
             let message = parse(hex);
             assert_eq!((message.class, message.method), (Class::Success, method::BINDING));

@@ -248,7 +248,8 @@ impl Message {
                     faults.push("FINGERPRINT is wrong".to_owned());
                 }
             }
-            if attribute.kind == attr::SOFTWARE && self.text(attr::SOFTWARE).is_none_or(|text| text.chars().count() > 127)
+            if attribute.kind == attr::SOFTWARE
+                && self.text(attr::SOFTWARE).is_none_or(|text| text.chars().count() > 127)
             {
                 faults.push("SOFTWARE is not UTF-8 of less than 128 characters".to_owned());
             }
@@ -276,10 +277,12 @@ impl fmt::Display for Message {
                         Err(_) => write!(f, "={}", hex(&attribute.value))?,
                     }
                 }
-                attr::MAPPED_ADDRESS | attr::RESPONSE_ORIGIN | attr::OTHER_ADDRESS => match read_address(&attribute.value) {
-                    Ok(address) => write!(f, "={address}")?,
-                    Err(_) => write!(f, "={}", hex(&attribute.value))?,
-                },
+                attr::MAPPED_ADDRESS | attr::RESPONSE_ORIGIN | attr::OTHER_ADDRESS => {
+                    match read_address(&attribute.value) {
+                        Ok(address) => write!(f, "={address}")?,
+                        Err(_) => write!(f, "={}", hex(&attribute.value))?,
+                    }
+                }
                 attr::ERROR_CODE => match self.error() {
                     Ok(Some((code, phrase))) => write!(f, "={code} {phrase:?}")?,
                     _ => write!(f, "={}", hex(&attribute.value))?,
@@ -348,8 +351,7 @@ pub(crate) fn xor(address: SocketAddr, id: TransactionId) -> SocketAddr {
     let ip: IpAddr = match address.ip() {
         IpAddr::V4(ip) => (u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes().into(),
         IpAddr::V6(ip) => {
-            let mask: [u8; 16] =
-                [&MAGIC_COOKIE.to_be_bytes()[..], &id].concat().try_into().expect("4 and 12 make 16");
+            let mask: [u8; 16] = [&MAGIC_COOKIE.to_be_bytes()[..], &id].concat().try_into().expect("4 and 12 make 16");
             (u128::from(ip) ^ u128::from_be_bytes(mask)).to_be_bytes().into()
         }
     };

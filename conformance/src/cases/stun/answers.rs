@@ -1,0 +1,214 @@
+//! What a good request gets.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::case::Stop;
+use crate::stun::client::{Answer, Client};
+use crate::stun::cx::{Cx, Env};
+use crate::stun::names::{attr, attribute_name, method};
+use crate::stun::wire::{Class, Draft};
+
+/// An answer of this many times the request's length helps whoever floods others.
+const AMPLIFICATION_MAX: f64 = 10.0;
+
+pub(super) async fn binding(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let answer = ana.ask(&cx.binding()).await?;
+    let answer = answer.success("a Binding request")?;
+    if answer.message.method != method::BINDING {
+        return Err(answer.stop("the answer is of another method"));
+    }
+    Ok(())
+}
+
+async fn asked(cx: &Cx, client: &mut Client) -> Result<Answer, Stop> {
+    client.ask(&cx.binding()).await?.success("a Binding request")
+}
+
+pub(super) async fn xor_v4(cx: &mut Cx) -> Result<(), Stop> {
+    if cx.env.server.is_ipv6() && !cx.env.addresses.iter().any(SocketAddr::is_ipv4) {
+        return Err(Stop::Unsupported("the server was given by an IPv6 address".to_owned()));
+    }
+    let v4 = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv4).unwrap_or(cx.env.server);
+    let mut ana = at(cx, v4, "ana").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
+    // Of two ports: a constant is not the truth.
+    let answer = asked(cx, &mut ana).await?;
+    cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
+    let mut ben = at(cx, v4, "ben").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
+    let answer = asked(cx, &mut ben).await?;
+    cx.check_mapped(&ben, &answer, attr::XOR_MAPPED_ADDRESS)
+}
+
+pub(super) async fn xor_v6(cx: &mut Cx) -> Result<(), Stop> {
+    let known = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv6);
+    let loopback: SocketAddr = (IpAddr::V6(Ipv6Addr::LOCALHOST), cx.env.server.port()).into();
+    let nothing = || Stop::Unsupported("the server has no IPv6 address that is known here".to_owned());
+    let is_guess = known.is_none();
+    let v6 = known.or(cx.env.server.ip().is_loopback().then_some(loopback)).ok_or_else(nothing)?;
+    let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
+    let answer = match asked(cx, &mut ana).await {
+        Err(_) if is_guess && !ana.heard_anything() => return Err(nothing()),
+        answer => answer?,
+    };
+    cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
+    // With another id: half of the mask.
+    let answer = asked(cx, &mut ana).await?;
+    cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
+}
+
+/// A client of another address of the server; none where this machine has no way there.
+async fn at(cx: &Cx, server: SocketAddr, name: &str) -> Result<Option<Client>, Stop> {
+    let Ok(source) = cx.env.net.source_boxed(server).await else { return Ok(None) };
+    let mut client = Client::open(&cx.env, &cx.log, name, (source, 0).into()).await?;
+    client.server = server;
+    Ok(Some(client))
+}
+
+pub(super) async fn no_mixup(cx: &mut Cx) -> Result<(), Stop> {
+    const CLIENTS: usize = 32;
+    let mut asking = tokio::task::JoinSet::new();
+    for index in 0..CLIENTS {
+        let mut client = cx.client(&format!("client {index}")).await?;
+        let (request, cx) = (cx.binding(), Cx { env: Arc::<Env>::clone(&cx.env), log: cx.log.clone() });
+        asking.spawn(async move {
+            let answer = client.ask(&request).await?.success("a Binding request")?;
+            cx.check_mapped(&client, &answer, attr::XOR_MAPPED_ADDRESS)?;
+            client.fence().await?;
+            let again = client.heard.iter().filter(|heard| heard.is_of(request.id())).count();
+            if again >= answer.sent {
+                let last = client.heard.last().expect("there is one");
+                return Err(Stop::at(format!("one request gets {} answers", again + 1), last.line));
+            }
+            Ok(())
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn transaction_id(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    for id in [[0; 12], [0xff; 12], *b"\x21\x12\xa4\x42\x21\x12\xa4\x42\x21\x12\xa4\x42"] {
+        ana.heard.clear();
+        let request = Draft::new(method::BINDING, Class::Request, id);
+        let answer = ana.ask(&request).await.map_err(|stop| {
+            stop.reworded(|why| format!("{why}; the transaction id was {}", crate::stun::wire::hex(&id)))
+        })?;
+        cx.check_mapped(&ana, &answer.success("it")?, attr::XOR_MAPPED_ADDRESS)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let request = cx.binding();
+    let first = ana.ask(&request).await?.success("a Binding request")?;
+    let second = ana.ask(&request).await?.success("a Binding request, sent again,")?;
+    let mapped = [&first, &second].map(|answer| answer.message.xor_address(attr::XOR_MAPPED_ADDRESS));
+    if mapped[0] != mapped[1] {
+        return Err(second.stop("the retransmission is answered with another address"));
+    }
+    Ok(())
+}
+
+pub(super) async fn source_address(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let requests = [cx.binding(), cx.binding().with(attr::UNKNOWN_REQUIRED[0], [0; 4])];
+    for request in requests {
+        let answer = ana.ask(&request).await?;
+        if answer.from != ana.server {
+            return Err(answer.stop(format!("{} was asked, {} answers: no NAT lets that in", ana.server, answer.from)));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn well_formed(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let requests = [
+        cx.binding(),
+        cx.binding().with_fingerprint(),
+        cx.binding().with(attr::UNKNOWN_REQUIRED[0], [0; 4]),
+        cx.binding().with(attr::SOFTWARE, "x").with(attr::UNKNOWN_OPTIONAL, "odd"),
+    ];
+    for request in requests {
+        let answer = ana.ask(&request).await?;
+        if let Some(fault) = answer.message.faults().first() {
+            return Err(answer.stop(fault.clone()));
+        }
+        let strange = answer.message.attributes.iter().map(|attribute| attribute.kind).find(|kind| {
+            let known = matches!(
+                *kind,
+                attr::MAPPED_ADDRESS
+                    | attr::ERROR_CODE
+                    | attr::UNKNOWN_ATTRIBUTES
+                    | attr::XOR_MAPPED_ADDRESS
+                    | attr::REALM
+                    | attr::NONCE
+                    | attr::MESSAGE_INTEGRITY
+                    | attr::MESSAGE_INTEGRITY_SHA256
+                    // SOURCE-ADDRESS and CHANGED-ADDRESS of RFC 3489.
+                    | 0x0004
+                    | 0x0005
+            );
+            *kind < 0x8000 && !known
+        });
+        if let Some(kind) = strange {
+            let name = attribute_name(kind);
+            return Err(answer.stop(format!("the answer has a {name}, which a client must understand and cannot")));
+        }
+        answer.code()?;
+    }
+    Ok(())
+}
+
+pub(super) async fn software(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let answer = asked(cx, &mut ana).await?;
+    match answer.message.get(attr::SOFTWARE) {
+        // Many hide it on purpose (RFC 8489 §16.1.2 says why).
+        None => cx.acceptable("no SOFTWARE"),
+        Some(name) if std::str::from_utf8(name).is_ok_and(|name| name.chars().count() < 128) => {
+            cx.remark(format!("it is {:?}", String::from_utf8_lossy(name)));
+        }
+        Some(_) => return Err(answer.stop("SOFTWARE is not UTF-8 of less than 128 characters")),
+    }
+    Ok(())
+}
+
+pub(super) async fn fingerprint(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let answer = ana.ask(&cx.binding().with_fingerprint()).await?.success("a request with FINGERPRINT")?;
+    if let Some(fault) = answer.message.faults().iter().find(|fault| fault.contains("FINGERPRINT")) {
+        return Err(answer.stop(fault.clone()));
+    }
+    if !answer.message.has(attr::FINGERPRINT) {
+        cx.acceptable("a request with FINGERPRINT is answered without one");
+    }
+    Ok(())
+}
+
+pub(super) async fn amplification(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let requests = [
+        ("Binding", cx.binding()),
+        ("Binding with CHANGE-REQUEST", cx.binding().with(attr::CHANGE_REQUEST, [0; 4])),
+        ("unknown attribute", cx.binding().with(attr::UNKNOWN_REQUIRED[0], [])),
+    ];
+    let mut worst: f64 = 0.0;
+    let mut told = Vec::new();
+    for (what, request) in requests {
+        let answer = ana.ask(&request).await?;
+        let factor = answer.message.bytes.len() as f64 / answer.asked_bytes as f64;
+        told.push(format!("{what} {factor:.1}"));
+        worst = worst.max(factor);
+    }
+    cx.remark(format!("bytes answered for a byte asked: {}", told.join(", ")));
+    if worst > AMPLIFICATION_MAX {
+        cx.acceptable(format!("an answer has {worst:.1} times the bytes of the request"));
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What a server must not answer. Silence is proved: requests sent afterwards are answered, and nothing else came.
+
+use crate::case::Stop;
+use crate::stun::client::shown;
+use crate::stun::cx::Cx;
+use crate::stun::names::{attr, method};
+use crate::stun::wire::{Class, Draft, write_address};
+
+pub(super) async fn bad_cookie(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let mut request = cx.binding();
+    request.bytes[4..8].copy_from_slice(b"abcd");
+    let answers = ana.answers_to(&request.bytes).await?;
+    let Some(heard) = answers.first() else { return Ok(()) };
+    // RFC 8489 §11 leaves RFC 3489's clients to the server: their id has 16 bytes, their address is not XORed.
+    let mapped = [&[0, 1, 0, 8][..], &write_address(ana.local)].concat();
+    let is_old = heard.bytes.starts_with(&[1, 1])
+        && heard.bytes.get(4..20) == request.bytes.get(4..20)
+        && heard.bytes.windows(mapped.len()).any(|window| window == mapped);
+    if !is_old {
+        return Err(Stop::at("a request without the magic cookie is answered, and not as RFC 3489 says", heard.line));
+    }
+    cx.acceptable("a request without the magic cookie is answered as RFC 3489 says");
+    Ok(())
+}
+
+pub(super) async fn first_bits(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    for bits in [0x80, 0xc0] {
+        let mut request = cx.binding();
+        request.bytes[0] |= bits;
+        ana.is_silent_on(&format!("a message that begins with 0x{:02x}", request.bytes[0]), &request.bytes).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn bad_length(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let with_software = cx.binding().with(attr::SOFTWARE, "four");
+    let cases: [(&str, Draft); 5] = [
+        ("a length field of 4 with nothing behind the header", cx.binding().with_length(4)),
+        ("a length field of 65,532 with nothing behind the header", cx.binding().with_length(65_532)),
+        ("a length field of 0 with an attribute behind the header", with_software.clone().with_length(0)),
+        ("a length field of 7, which is no multiple of four", with_software.with_length(7)),
+        ("a length field of 3 and three bytes", {
+            let mut draft = cx.binding().with_length(3);
+            draft.bytes.extend([0; 3]);
+            draft
+        }),
+    ];
+    for (what, draft) in cases {
+        ana.is_silent_on(what, &draft.bytes).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn short(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let request = cx.binding().bytes;
+    for length in [0, 1, 4, 8, 19] {
+        ana.is_silent_on(&format!("a datagram of {length} bytes"), &request[..length]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn attribute_overrun(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let overrun = |length: u16| {
+        let mut draft = cx.binding().with(attr::UNKNOWN_OPTIONAL, [0; 4]);
+        draft.bytes[22..24].copy_from_slice(&length.to_be_bytes());
+        draft
+    };
+    for draft in [overrun(5), overrun(8), overrun(0xffff)] {
+        for heard in ana.answers_to(&draft.bytes).await? {
+            let message = heard.message();
+            let is_400 = message.is_ok_and(|message| matches!(message.error(), Ok(Some((400, _)))));
+            if !is_400 {
+                let why = format!("an attribute that reaches beyond its message gets `{}`", shown(&heard.bytes));
+                return Err(Stop::at(why, heard.line));
+            }
+            cx.remark("an attribute that reaches beyond its message gets 400");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn unknown_method(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    for method in [method::UNASSIGNED, 0x000, 0xfff] {
+        let draft = cx.request(method);
+        for heard in ana.answers_to(&draft.bytes).await? {
+            let is_error = heard.message().is_ok_and(|message| message.class == Class::Error);
+            if !is_error {
+                let why = format!("method 0x{method:03x} gets `{}`", shown(&heard.bytes));
+                return Err(Stop::at(why, heard.line));
+            }
+            cx.acceptable(format!("method 0x{method:03x} gets an error, not silence: `{}`", shown(&heard.bytes)));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn response_ignored(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    let success = Draft::new(method::BINDING, Class::Success, cx.env.id());
+    let success = success.with_xor_address(attr::XOR_MAPPED_ADDRESS, ana.local);
+    ana.is_silent_on("a success response", &success.bytes).await?;
+    let error = Draft::new(method::BINDING, Class::Error, cx.env.id()).with(attr::ERROR_CODE, [0, 0, 4, 0]);
+    ana.is_silent_on("an error response", &error.bytes).await
+}
+
+pub(super) async fn indication(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    ana.is_silent_on("an indication", &cx.indication(method::BINDING).bytes).await?;
+    let unknown = cx.indication(method::BINDING).with(attr::UNKNOWN_REQUIRED[0], [0; 4]);
+    ana.is_silent_on("an indication with an unknown attribute", &unknown.bytes).await?;
+    let sealed = cx.indication(method::BINDING).with_fingerprint();
+    ana.is_silent_on("an indication with FINGERPRINT", &sealed.bytes).await
+}

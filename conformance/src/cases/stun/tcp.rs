@@ -1,0 +1,60 @@
+//! STUN over TCP: a stream of messages without framing of its own.
+
+use crate::case::Stop;
+use crate::stun::cx::Cx;
+use crate::stun::names::attr;
+use crate::stun::wire::Class;
+
+pub(super) async fn answers(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.tcp("ana").await?;
+    for _ in 0..2 {
+        let answer = ana.ask(&cx.binding()).await?;
+        let mapped = answer.xor_address(attr::XOR_MAPPED_ADDRESS);
+        let Ok(Some(mapped)) = mapped else {
+            return Err(Stop::fail("the answer over TCP has no XOR-MAPPED-ADDRESS that can be read"));
+        };
+        if cx.is_near() && mapped.ip() != cx.env.source {
+            return Err(Stop::fail(format!(
+                "over TCP the address is {mapped}; the connection comes from {}",
+                cx.env.source
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn split(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.tcp("ana").await?;
+    // An attribute, so that there is a body to be split too.
+    let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, "a body of some bytes");
+    let last = request.bytes.len() - 1;
+    for (index, byte) in request.bytes.iter().enumerate() {
+        // Each byte is written by itself; Nagle's delay is off.
+        ana.send(&[*byte], &format!("byte {index} of {last}")).await?;
+        tokio::task::yield_now().await;
+    }
+    let answer = ana.answer(&request).await?;
+    if answer.class != Class::Success {
+        return Err(Stop::fail(format!("a request that comes byte by byte is answered with `{answer}`")));
+    }
+    let [first, second] = [cx.binding(), cx.binding()];
+    let together = [first.bytes.clone(), second.bytes.clone()].concat();
+    ana.send(&together, "two requests at once").await?;
+    let (one, _) = ana.next().await?;
+    let (two, line) = ana.next().await?;
+    // The server is allowed to answer in another order (RFC 8489 §6.3.1.2).
+    let mut ids = [one, two].map(|bytes| bytes.get(8..20).map(<[u8]>::to_vec));
+    let mut asked = [first.id(), second.id()].map(|id| Some(id.to_vec()));
+    ids.sort();
+    asked.sort();
+    if ids != asked {
+        return Err(Stop::at("two requests in one segment do not get an answer each", line));
+    }
+    // And a request in two halves, with an answer between.
+    let (whole, half) = (cx.binding(), cx.binding());
+    let begun = [whole.bytes.as_slice(), &half.bytes[..10]].concat();
+    ana.send(&begun, "a request and half of the next").await?;
+    ana.answer(&whole).await?;
+    ana.send(&half.bytes[10..], "the other half").await?;
+    ana.answer(&half).await.map(drop)
+}

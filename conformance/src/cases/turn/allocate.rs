@@ -1,0 +1,329 @@
+//! Allocate: what is granted and what is refused.
+
+use tokio::time::{Instant, sleep};
+
+use super::ALLOCATE;
+use crate::case::Case;
+use crate::case::Level::{May, Must};
+use crate::case::Stop;
+use crate::cases::stun::lists;
+use crate::stun::client::Answer;
+use crate::stun::cx::Cx;
+use crate::stun::names::{attr, method};
+use crate::stun::turn::{Allocation, DEFAULT_LIFETIME, UDP};
+use crate::stun::wire::Draft;
+
+/// So many allocations of one user are tried in search of a quota.
+const ALLOCATIONS_MAX: usize = 120;
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::network("turn/437", Must, "Requests without an allocation get 437, and so does a second Allocate.", |cx| {
+        Box::pin(mismatch(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[
+        rfc!("8656", "5", "For all TURN messages (including ChannelData) EXCEPT an Allocate request, if the 5-tuple does not identify an existing allocation, then the message MUST either be rejected with a 437 Allocation Mismatch error (if it is a request) or be silently ignored (if it is an indication or a ChannelData message)."),
+        rfc!("8656", "7.2", "If yes, the server rejects the request with a 437 (Allocation Mismatch) error."),
+    ]),
+    &Case::network("turn/allocate-retransmit", Must, "An Allocate that is sent again gets the same relayed address again.", |cx| {
+        Box::pin(retransmit(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "NOTE: When the Allocate request is sent over UDP, [RFC8489] requires that the server handle the possible retransmissions of the request so that retransmissions do not cause multiple allocations to be created.")]),
+    &Case::network("turn/no-transport", Must, "An Allocate without REQUESTED-TRANSPORT, or with a short one, gets 400.", |cx| {
+        Box::pin(no_transport(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "If the REQUESTED-TRANSPORT attribute is not included or is malformed, the server rejects the request with a 400 (Bad Request) error.")]),
+    &Case::network("turn/442", Must, "An Allocate for a transport that nobody has gets 442.", |cx| Box::pin(transport(cx)))
+        .needs(ALLOCATE)
+        .cites(&[rfc!("8656", "7.2", "Otherwise, if the attribute is included but specifies a protocol that is not supported by the server, the server rejects the request with a 442 (Unsupported Transport Protocol) error.")]),
+    &Case::network("turn/420", Must, "An unknown attribute that must be understood gets 420, with the list.", |cx| {
+        Box::pin(unknown(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8489", "6.3.1.1", "For example, for an error code of 420 (Unknown Attribute), the server MUST include an UNKNOWN-ATTRIBUTES attribute.")]),
+    &Case::network("turn/440", Must, "An address family that the server has not gets 440; one that it has gets such an address.", |cx| {
+        Box::pin(family(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "If the server does not support the address family requested by the client in REQUESTED-ADDRESS-FAMILY, or if the allocation of the requested address family is disabled by local policy, it MUST generate an Allocate error response, and it MUST include an ERROR-CODE attribute with the 440 (Address Family not Supported) response code.")]),
+    &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for who asks for less; more is allowed to who asks for more.", |cx| {
+        Box::pin(lifetime(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[
+        rfc!("8656", "7.2", "If this computed value is greater than the default lifetime, then the server uses the computed lifetime as the initial value of the time-to-expiry field. Otherwise, the server uses the default lifetime."),
+        rfc!("8656", "6", "By default, each Allocate or Refresh transaction resets this timer to the default lifetime value of 600 seconds (10 minutes), but the client can request a different value in the Allocate and Refresh request."),
+    ]),
+    &Case::network("turn/unique-address", Must, "No two allocations have the same relayed address.", |cx| Box::pin(unique(cx)))
+        .needs(ALLOCATE)
+        .cites(&[rfc!("8656", "6", "The relayed transport address MUST be unique across all allocations so it can be used to uniquely identify the allocation, and an allocation in this context can be either a single or dual allocation.")]),
+    &Case::network("turn/even-port", May, "EVEN-PORT gets an even port.", |cx| Box::pin(even_port(cx)))
+        .needs(ALLOCATE)
+        .cites(&[rfc!("8656", "7.2", "If the request contains an EVEN-PORT attribute with the R bit set to 0, then the server allocates a relayed transport address with an even port number.")]),
+    &Case::network("turn/reservation-token", May, "EVEN-PORT with R gets a token, which gets the next port, once; another token gets 508.", |cx| {
+        Box::pin(reservation(cx))
+    })
+    .needs(&["turn/allocate", "turn/even-port"])
+    .cites(&[
+        rfc!("8656", "7.2", "Port N is used in the current allocation, while the relayed transport address with port N+1 is assigned a token and reserved for a future allocation."),
+        rfc!("8656", "7.2", "If the token is not valid for some reason, the server rejects the request with a 508 (Insufficient Capacity) error."),
+    ]),
+    &Case::network("turn/reservation-exclusive", Must, "RESERVATION-TOKEN together with EVEN-PORT gets 400.", |cx| {
+        Box::pin(reservation_exclusive(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "If yes, and the request also contains an EVEN-PORT or REQUESTED-ADDRESS-FAMILY or ADDITIONAL-ADDRESS-FAMILY attribute, the server rejects the request with a 400 (Bad Request) error.")]),
+    &Case::network("turn/dont-fragment", Must, "DONT-FRAGMENT is granted, or refused with a 420 that lists it.", |cx| {
+        Box::pin(dont_fragment(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "If it does, but the server does not support sending UDP datagrams with the DF bit set to 1 (see Sections 14 and 15), then the server treats the DONT-FRAGMENT attribute in the Allocate request as an unknown comprehension-required attribute.")]),
+    &Case::network("turn/486", Must, "Where a user's quota is used up, the answer is 486, and what is given back can be had again.", |cx| {
+        Box::pin(quota(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "5", "The server should reject new allocations that would exceed the limit on the allowed number of allocations active at one time with a 486 (Allocation Quota Exceeded) (see Section 7.2), and since UDP does not include a congestion control mechanism, it should discard application data traffic that exceeds the bandwidth quota.")])
+    .alone(),
+];
+
+/// The answer to an Allocate with credentials, whatever it is. What is granted is given back when the guard drops.
+async fn answer(cx: &Cx, name: &str, extend: impl Fn(Draft) -> Draft) -> Result<(Answer, Option<Allocation>), Stop> {
+    let mut client = cx.client(name).await?;
+    let auth = cx.challenge(&mut client, cx.credential()?).await?;
+    let request = auth.seal(extend(cx.request(method::ALLOCATE)));
+    let answer = client.ask(&request).await?;
+    let granted = if answer.code()?.is_none() { cx.granted(client, auth, request, answer.clone()).ok() } else { None };
+    Ok((answer, granted))
+}
+
+async fn mismatch(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    again.error(437, "a second Allocate on the same 5-tuple")?;
+    let peer = (cx.env.source, 9).into();
+    // The same user on another port is another 5-tuple.
+    let mut ben = ana.as_if_allocated(cx, "ben").await?;
+    ben.refresh(cx, None).await?.error(437, "a Refresh without an allocation")?;
+    ben.create_permission(cx, &[peer]).await?.error(437, "a CreatePermission without an allocation")?;
+    ben.bind(cx, 0x4000, peer).await?.error(437, "a ChannelBind without an allocation")?;
+    ana.refresh(cx, None).await?.success("the Refresh of who has an allocation").map(drop)
+}
+
+async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let request = ana.request.clone();
+    let again = ana.ask(&request).await?.success("an Allocate that is sent again")?;
+    let relayed = again.xor_address(attr::XOR_RELAYED_ADDRESS)?;
+    if relayed != ana.relayed {
+        return Err(again.stop(format!("an Allocate that is sent again gets {relayed}, where it got {}", ana.relayed)));
+    }
+    Ok(())
+}
+
+async fn no_transport(cx: &mut Cx) -> Result<(), Stop> {
+    let (missing, _given_back) = answer(cx, "ana", |draft| draft).await?;
+    missing.error(400, "an Allocate without REQUESTED-TRANSPORT")?;
+    let (short, _given_back) = answer(cx, "ben", |draft| draft.with(attr::REQUESTED_TRANSPORT, [17])).await?;
+    short.error(400, "a REQUESTED-TRANSPORT of one byte").map(drop)
+}
+
+async fn transport(cx: &mut Cx) -> Result<(), Stop> {
+    // 253 is for experiments (RFC 3692): nobody relays it.
+    let (refused, _given_back) =
+        answer(cx, "ana", |draft| draft.with(attr::REQUESTED_TRANSPORT, [253, 0, 0, 0])).await?;
+    refused.error(442, "the transport protocol 253").map(drop)
+}
+
+async fn unknown(cx: &mut Cx) -> Result<(), Stop> {
+    let [kind, _] = attr::UNKNOWN_REQUIRED;
+    let (refused, _given_back) =
+        answer(cx, "ana", |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(kind, [0; 4])).await?;
+    lists(refused, &[kind])
+}
+
+async fn family(cx: &mut Cx) -> Result<(), Stop> {
+    let with = |family: u8| {
+        move |draft: Draft| {
+            draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::REQUESTED_ADDRESS_FAMILY, [family, 0, 0, 0])
+        }
+    };
+    for (family, is_v4) in [(1, true), (2, false)] {
+        let (answer, granted) = answer(cx, "ana", with(family)).await?;
+        match granted {
+            Some(granted) if granted.relayed.is_ipv4() == is_v4 => {}
+            Some(granted) => {
+                return Err(answer.stop(format!("family {family} is asked for, {} given", granted.relayed)));
+            }
+            None => {
+                answer.error(440, &format!("REQUESTED-ADDRESS-FAMILY {family}"))?;
+                cx.remark(format!("no relayed addresses of IPv{}", if is_v4 { 4 } else { 6 }));
+            }
+        }
+    }
+    let (answer, _given_back) = answer(cx, "ben", with(9)).await?;
+    match answer.code()? {
+        Some(440) => Ok(()),
+        Some(400) => {
+            cx.acceptable("a family that does not exist gets 400, not 440");
+            Ok(())
+        }
+        _ => Err(answer.stop(format!("a family that does not exist gets {}", answer.in_words()))),
+    }
+}
+
+async fn lifetime(cx: &mut Cx) -> Result<(), Stop> {
+    for (asked, name) in [(None, "ana"), (Some(1_u32), "ben"), (Some(3600), "cleo")] {
+        let extend = |draft: Draft| match asked {
+            Some(asked) => draft.with(attr::LIFETIME, asked.to_be_bytes()),
+            None => draft,
+        };
+        let granted = cx.allocation_with(name, extend).await?;
+        let what = asked.map_or("no LIFETIME".to_owned(), |asked| format!("LIFETIME {asked}"));
+        let lifetime = granted.lifetime;
+        // A retransmitted Allocate is answered with what is left.
+        let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
+        if lifetime > most {
+            return Err(granted.granted.stop(format!("{what} gets {lifetime} s, more than {most}")));
+        }
+        if lifetime + 5 < DEFAULT_LIFETIME {
+            return Err(granted.granted.stop(format!("{what} gets {lifetime} s, less than {DEFAULT_LIFETIME}")));
+        }
+        if asked == Some(3600) {
+            cx.remark(format!("who asks for 3600 s gets {lifetime} s"));
+        }
+    }
+    Ok(())
+}
+
+async fn unique(cx: &mut Cx) -> Result<(), Stop> {
+    let mut all: Vec<Allocation> = Vec::new();
+    for name in ["ana", "ben", "cleo", "dora"] {
+        let next = cx.allocation(name).await?;
+        if all.iter().any(|other| other.relayed == next.relayed) {
+            return Err(next.granted.stop(format!("two allocations have the relayed address {}", next.relayed)));
+        }
+        all.push(next);
+    }
+    Ok(())
+}
+
+/// What who cannot have an even port may be told.
+fn unsupported(answer: &Answer, kind: u16) -> Result<Option<Stop>, Stop> {
+    Ok(match answer.code()? {
+        Some(420) if answer.message.numbers(attr::UNKNOWN_ATTRIBUTES).is_some_and(|list| list.contains(&kind)) => {
+            let name = crate::stun::names::attribute_name(kind);
+            Some(Stop::Unsupported(format!("the server does not know {name}: 420")))
+        }
+        Some(508) => Some(Stop::Setup("the server has no such port free: 508".to_owned())),
+        _ => None,
+    })
+}
+
+async fn even_port(cx: &mut Cx) -> Result<(), Stop> {
+    // One out of two by chance: four times.
+    for name in ["ana", "ben", "cleo", "dora"] {
+        let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]);
+        let (answer, granted) = answer(cx, name, extend).await?;
+        if let Some(stop) = unsupported(&answer, attr::EVEN_PORT)? {
+            return Err(stop);
+        }
+        let answer = answer.success("EVEN-PORT")?;
+        let granted = granted.ok_or_else(|| answer.stop("the answer to EVEN-PORT lacks what an allocation needs"))?;
+        if !granted.relayed.port().is_multiple_of(2) {
+            return Err(answer.stop(format!("EVEN-PORT is asked for, the port {} given", granted.relayed.port())));
+        }
+    }
+    Ok(())
+}
+
+async fn reservation(cx: &mut Cx) -> Result<(), Stop> {
+    let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0x80]);
+    let (reserved, ana) = answer(cx, "ana", extend).await?;
+    if let Some(stop) = unsupported(&reserved, attr::EVEN_PORT)? {
+        return Err(stop);
+    }
+    let reserved = reserved.success("EVEN-PORT with R")?;
+    let ana = ana.ok_or_else(|| reserved.stop("the answer to EVEN-PORT lacks what an allocation needs"))?;
+    let Some(token) = reserved.message.get(attr::RESERVATION_TOKEN).map(<[u8]>::to_vec) else {
+        return Err(reserved.stop("EVEN-PORT with R is granted without a RESERVATION-TOKEN"));
+    };
+    if token.len() != 8 {
+        return Err(reserved.stop(format!("the RESERVATION-TOKEN has {} bytes, not 8", token.len())));
+    }
+    let with = |token: Vec<u8>| {
+        move |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::RESERVATION_TOKEN, &token)
+    };
+    let (redeemed, ben) = answer(cx, "ben", with(token.clone())).await?;
+    let redeemed = redeemed.success("the RESERVATION-TOKEN")?;
+    let ben = ben.ok_or_else(|| redeemed.stop("the answer to the token lacks what an allocation needs"))?;
+    let next = (ana.relayed.ip(), ana.relayed.port() + 1).into();
+    if ana.relayed.port().is_multiple_of(2) && ben.relayed == next {
+        let (twice, _given_back) = answer(cx, "cleo", with(token)).await?;
+        twice.error(508, "a token that is used up")?;
+        let (wrong, _given_back) = answer(cx, "dora", with(vec![0x5a; 8])).await?;
+        return wrong.error(508, "a token that nobody was given").map(drop);
+    }
+    Err(redeemed.stop(format!("{} was reserved with {}; the token gets {}", next, ana.relayed, ben.relayed)))
+}
+
+async fn reservation_exclusive(cx: &mut Cx) -> Result<(), Stop> {
+    let extend = |draft: Draft| {
+        draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]).with(attr::RESERVATION_TOKEN, [1; 8])
+    };
+    let (answer, _given_back) = answer(cx, "ana", extend).await?;
+    if let Some(stop) = unsupported(&answer, attr::RESERVATION_TOKEN)? {
+        return Err(stop);
+    }
+    answer.error(400, "RESERVATION-TOKEN with EVEN-PORT").map(drop)
+}
+
+async fn dont_fragment(cx: &mut Cx) -> Result<(), Stop> {
+    let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::DONT_FRAGMENT, []);
+    let (answer, _given_back) = answer(cx, "ana", extend).await?;
+    if answer.code()?.is_none() {
+        return Ok(());
+    }
+    lists(answer, &[attr::DONT_FRAGMENT])?;
+    cx.acceptable("the server does not set the DF bit, and says so by a 420");
+    Ok(())
+}
+
+async fn quota(cx: &mut Cx) -> Result<(), Stop> {
+    let mut all = Vec::new();
+    let with_udp = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP);
+    loop {
+        let (answer, granted) = answer(cx, &format!("client {}", all.len()), with_udp).await?;
+        match (answer.code()?, granted) {
+            (None, Some(granted)) => all.push(granted),
+            (None, None) => return Err(answer.stop("an allocation lacks what it needs")),
+            (Some(486), _) => break,
+            (Some(508), _) => {
+                cx.acceptable(format!("after {} allocations of one user no port is left: 508", all.len()));
+                return Ok(());
+            }
+            (Some(_), _) => return Err(answer.error(486, "one allocation too many").expect_err("it is another code")),
+        }
+        if all.len() >= ALLOCATIONS_MAX {
+            return Err(Stop::Unsupported(format!("one user has {ALLOCATIONS_MAX} allocations and may have more")));
+        }
+    }
+    cx.remark(format!("a user may have {} allocations", all.len()));
+    let Some(mut last) = all.pop() else {
+        return Err(Stop::Setup("the user has no allocation left: others use its name".to_owned()));
+    };
+    last.refresh(cx, Some(0)).await?.success("a Refresh with LIFETIME 0")?;
+    // At once is what turn/refresh-0 asks; here it may take a moment.
+    let start = Instant::now();
+    loop {
+        let (again, granted) = answer(cx, "again", with_udp).await?;
+        if granted.is_some() {
+            return Ok(());
+        }
+        if start.elapsed() >= cx.env.patience {
+            return again.success("an Allocate after one was given back").map(drop);
+        }
+        sleep(cx.env.rto).await;
+    }
+}

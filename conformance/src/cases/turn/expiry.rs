@@ -1,0 +1,169 @@
+//! What ends by itself. These cases wait for minutes; they are asked with `--slow`.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{DATA, PERMISSION_CHECK};
+use crate::case::Case;
+use crate::case::Level::Must;
+use crate::case::Stop;
+use crate::stun::client::Client;
+use crate::stun::cx::Cx;
+use crate::stun::names::{attr, method};
+use crate::stun::turn::{Allocation, UDP};
+
+/// RFC 8656 §9.
+const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+/// RFC 8656 §12.
+const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+/// Clocks tick by the second, and a server may look at them now and then.
+const LEEWAY: Duration = Duration::from_secs(10);
+/// Between two signs of life.
+const TICK: Duration = Duration::from_secs(20);
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::network("turn/permission-300", Must, "A permission lives 300 s, however much data passes; a CreatePermission renews it.", |cx| {
+        Box::pin(permission(cx))
+    })
+    .needs(DATA)
+    .cites(&[
+        rfc!("8656", "9", "The Permission Lifetime MUST be 300 seconds (= 5 minutes)."),
+        PERMISSION_CHECK,
+        rfc!("8656", "11.2", "Note that a Send indication never causes the server to refresh the permission."),
+    ])
+    .slow(),
+    &Case::network("turn/channel-600", Must, "A channel lives 600 s; then its number can be bound to another peer.", |cx| {
+        Box::pin(channel(cx))
+    })
+    .needs(DATA)
+    .cites(&[
+        rfc!("8656", "12", "A channel binding lasts for 10 minutes unless refreshed."),
+        rfc!("8656", "12", "Once unbound, the channel number can be bound to a different transport address, and the transport address can be bound to a different channel number."),
+    ])
+    .slow(),
+    &Case::network("turn/allocation-expiry", Must, "An allocation ends with its lifetime, not before and not much later; data does not renew it.", |cx| {
+        Box::pin(allocation(cx))
+    })
+    .needs(DATA)
+    .cites(&[rfc!("8656", "6", "Allocations can only be refreshed using the Refresh request; sending data to a peer does not refresh an allocation.")])
+    .slow(),
+];
+
+/// Waits while the server answers, and while data that may pass does.
+async fn until(at: Instant, cx: &Cx, ana: &mut Allocation, ben: Option<&mut Client>) -> Result<(), Stop> {
+    let mut ben = ben;
+    loop {
+        let left = at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        sleep(left.min(TICK)).await;
+        ana.fence().await?;
+        if let Some(ben) = ben.as_deref_mut()
+            && Instant::now() < at
+        {
+            passes(cx, ana, ben).await?;
+        }
+    }
+}
+
+/// Data passes in both directions.
+async fn passes(cx: &Cx, ana: &mut Allocation, ben: &mut Client) -> Result<(), Stop> {
+    let (there, back) = (cx.word("there"), cx.word("back"));
+    ana.say(cx, ben.local, there.as_bytes());
+    ben.hears_plain(there.as_bytes()).await?;
+    ben.send_to(back.as_bytes(), ana.relayed);
+    ana.hears_data(back.as_bytes()).await.map(drop)
+}
+
+async fn permission(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    let start = Instant::now();
+    ana.permit(cx, &ben).await?;
+    until(start + PERMISSION_LIFETIME - LEEWAY, cx, &mut ana, Some(&mut ben)).await?;
+    passes(cx, &mut ana, &mut ben).await.map_err(|stop| {
+        stop.reworded(|why| format!("{} s after a CreatePermission: {why}", start.elapsed().as_secs()))
+    })?;
+    ana.refresh(cx, None).await?.success("a Refresh")?;
+    until(start + PERMISSION_LIFETIME + LEEWAY, cx, &mut ana, None).await?;
+    let (late, late_out) = (cx.word("late"), cx.word("late"));
+    ben.send_to(late.as_bytes(), ana.relayed);
+    ana.say(cx, ben.local, late_out.as_bytes());
+    ben.fence().await?;
+    super::permission::comes_behind(cx, &mut ana, &mut ben).await?;
+    passes(cx, &mut ana, &mut ben).await?;
+    let age = (PERMISSION_LIFETIME + LEEWAY).as_secs();
+    if let Some(heard) = ana.heard_of(late.as_bytes()) {
+        return Err(Stop::at(
+            format!("a peer still reaches the client {age} s after the CreatePermission"),
+            heard.line,
+        ));
+    }
+    match ben.heard.iter().find(|heard| heard.bytes == late_out.as_bytes()) {
+        Some(heard) => {
+            Err(Stop::at(format!("the client still reaches a peer {age} s after the CreatePermission"), heard.line))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn channel(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    let other = (cx.peer_ip()?, 9).into();
+    let start = Instant::now();
+    ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
+    for part in [PERMISSION_LIFETIME, CHANNEL_LIFETIME - LEEWAY] {
+        until(start + part - LEEWAY, cx, &mut ana, None).await?;
+        ana.permit(cx, &ben).await?;
+        ana.refresh(cx, None).await?.success("a Refresh")?;
+    }
+    let word = cx.word("still-bound");
+    ana.say_on(0x4000, word.as_bytes());
+    ben.hears_plain(word.as_bytes()).await?;
+    ana.bind(cx, 0x4000, other).await?.error(400, "a bound channel for another peer")?;
+    until(start + CHANNEL_LIFETIME + LEEWAY, cx, &mut ana, None).await?;
+    let late = cx.word("late");
+    ana.is_silent_on(
+        "ChannelData on a channel that has lapsed",
+        &crate::stun::wire::channel_data(0x4000, late.as_bytes()),
+    )
+    .await?;
+    let there = cx.word("sentinel");
+    ana.say(cx, ben.local, there.as_bytes());
+    ben.hears_plain(there.as_bytes()).await?;
+    if let Some(heard) = ben.heard.iter().find(|heard| heard.bytes == late.as_bytes()) {
+        return Err(Stop::at("a channel is still bound 610 s after its ChannelBind", heard.line));
+    }
+    ana.bind(cx, 0x4000, other).await?.success("a channel that has lapsed, for another peer").map(drop)
+}
+
+async fn allocation(cx: &mut Cx) -> Result<(), Stop> {
+    // The shortest that the server grants.
+    let extend = |draft: crate::stun::wire::Draft| draft.with(attr::LIFETIME, 1_u32.to_be_bytes());
+    let start = Instant::now();
+    let mut ana = cx.allocation_with("ana", extend).await.map_err(Stop::into_setup)?;
+    let mut ben = cx.peer("ben").await?;
+    let lifetime = Duration::from_secs(u64::from(ana.lifetime));
+    ana.permit(cx, &ben).await?;
+    if lifetime > LEEWAY * 2 {
+        until(start + lifetime - LEEWAY, cx, &mut ana, None).await?;
+        ana.permit(cx, &ben).await.map_err(|stop| {
+            stop.reworded(|why| format!("{} s after the Allocate: {why}", start.elapsed().as_secs()))
+        })?;
+        passes(cx, &mut ana, &mut ben).await?;
+    }
+    until(start + lifetime + LEEWAY, cx, &mut ana, None).await?;
+    let late = cx.word("late");
+    ben.send_to(late.as_bytes(), ana.relayed);
+    ben.fence().await?;
+    ana.fence().await?;
+    if let Some(heard) = ana.heard_of(late.as_bytes()) {
+        return Err(Stop::at("data still passes 10 s after the allocation's end", heard.line));
+    }
+    ana.refresh(cx, None).await?.error(437, "a Refresh 10 s after the allocation's end")?;
+    let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    again.success("an Allocate on the port whose allocation has ended").map(drop)
+}

@@ -1,0 +1,200 @@
+//! Permissions: who may send to whom.
+
+use super::{ALLOCATE, DATA, PERMISSION_CHECK};
+use crate::case::Case;
+use crate::case::Level::{May, Must};
+use crate::case::Stop;
+use crate::stun::client::Client;
+use crate::stun::cx::Cx;
+use crate::stun::names::method;
+use crate::stun::turn::Allocation;
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::network("turn/create-permission", Must, "A CreatePermission is answered with a success, sealed.", |cx| {
+        Box::pin(create(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "10.2", "The server then responds with a CreatePermission success response.")]),
+    &Case::network("turn/no-permission", Must, "Without a permission nothing passes, neither from a peer nor to one.", |cx| {
+        Box::pin(no_permission(cx))
+    })
+    .needs(DATA)
+    .cites(&[
+        PERMISSION_CHECK,
+        rfc!("8656", "11.2", "The server also checks that there is a permission installed for the IP address contained in the XOR-PEER-ADDRESS attribute. If no such permission exists, the message is discarded."),
+    ]),
+    &Case::network("turn/permission-any-port", Must, "A permission is for an address: another port of it may send too.", |cx| {
+        Box::pin(any_port(cx))
+    })
+    .needs(DATA)
+    .cites(&[rfc!("8656", "9", "Note that only addresses are compared and port numbers are not considered.")]),
+    &Case::network("turn/permission-many", Must, "One CreatePermission may name several peers; each may send.", |cx| {
+        Box::pin(many(cx))
+    })
+    .needs(DATA)
+    .cites(&[rfc!("8656", "10.2", "The CreatePermission request MUST contain at least one XOR-PEER-ADDRESS attribute and MAY contain multiple such attributes.")]),
+    &Case::network("turn/permission-own", Must, "A permission of one allocation is none of another.", |cx| Box::pin(own(cx)))
+        .needs(DATA)
+        .cites(&[rfc!("8656", "9", "The permissions for one allocation are totally unrelated to the permissions for a different allocation.")]),
+    &Case::network("turn/permission-missing-peer", Must, "A CreatePermission without XOR-PEER-ADDRESS gets 400.", |cx| {
+        Box::pin(missing_peer(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "10.2", "If no such attribute exists, or if any of these attributes are invalid, then a 400 (Bad Request) error is returned.")]),
+    &Case::network("turn/443", Must, "A peer of the other address family gets 443, for permissions and for channels.", |cx| {
+        Box::pin(family(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[
+        rfc!("8656", "10.2", "If an XOR-PEER-ADDRESS attribute contains an address of an address family that is not the same as that of a relayed transport address for the allocation, the server MUST generate an error response with the 443 (Peer Address Family Mismatch) response code."),
+        rfc!("8656", "12.2", "If the XOR-PEER-ADDRESS attribute contains an address of an address family that is not the same as that of a relayed transport address for the allocation, the server MUST generate an error response with the 443 (Peer Address Family Mismatch) response code."),
+    ]),
+    &Case::network("turn/peer-loopback", May, "Peers that are the server's own machine, nobody or everybody get 403.", |cx| {
+        Box::pin(peer_loopback(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "10.2", "The server MAY impose restrictions on the IP address allowed in the XOR-PEER-ADDRESS attribute; if a value is not allowed, the server rejects the request with a 403 (Forbidden) error.")]),
+];
+
+async fn create(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let peer = (cx.peer_ip()?, 9).into();
+    let answer = ana.create_permission(cx, &[peer]).await?.success("CreatePermission")?;
+    if !ana.auth.has_sealed(&answer.message) {
+        return Err(answer.stop("the answer to CreatePermission is not sealed"));
+    }
+    Ok(())
+}
+
+/// `from` may not send to `to` through its allocation, and has. Whatever passed is there afterwards: a datagram of `from`
+/// that may pass has passed behind it.
+pub(super) async fn comes_behind(cx: &Cx, to: &mut Allocation, from: &mut Client) -> Result<(), Stop> {
+    // Two sockets of the server take part; after these answers it has looked at both.
+    to.fence().await?;
+    to.permit(cx, from).await?;
+    let sentinel = cx.word("sentinel");
+    from.send_to(sentinel.as_bytes(), to.relayed);
+    to.hears_data(sentinel.as_bytes()).await.map(drop)
+}
+
+async fn no_permission(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    let (inward, outward) = (cx.word("inward"), cx.word("outward"));
+    let mut mallory = match cx.stranger("mallory").await? {
+        // On the same socket as what may pass, so in order.
+        Some(mut mallory) => {
+            ana.permit(cx, &ben).await?;
+            mallory.send_to(inward.as_bytes(), ana.relayed);
+            ana.say(cx, mallory.local, outward.as_bytes());
+            let there = cx.word("sentinel");
+            ana.say(cx, ben.local, there.as_bytes());
+            ben.hears_plain(there.as_bytes()).await?;
+            let back = cx.word("sentinel");
+            ben.send_to(back.as_bytes(), ana.relayed);
+            ana.hears_data(back.as_bytes()).await?;
+            mallory.fence().await?;
+            mallory
+        }
+        None => {
+            ben.send_to(inward.as_bytes(), ana.relayed);
+            ana.say(cx, ben.local, outward.as_bytes());
+            comes_behind(cx, &mut ana, &mut ben).await?;
+            let there = cx.word("sentinel");
+            ana.say(cx, ben.local, there.as_bytes());
+            ben.hears_plain(there.as_bytes()).await?;
+            ben
+        }
+    };
+    ana.fence().await?;
+    if let Some(heard) = ana.heard_of(inward.as_bytes()) {
+        return Err(Stop::at("a peer without a permission reaches the client", heard.line));
+    }
+    if let Some(heard) = mallory.heard.iter_mut().find(|heard| heard.bytes == outward.as_bytes()) {
+        return Err(Stop::at("the client reaches a peer without a permission", heard.line));
+    }
+    Ok(())
+}
+
+async fn any_port(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let [ben, cleo] = [cx.peer("ben").await?, cx.peer("cleo").await?];
+    ana.permit(cx, &ben).await?;
+    let word = cx.word("another-port");
+    cleo.send_to(word.as_bytes(), ana.relayed);
+    let (heard, from) = ana.hears_data(word.as_bytes()).await?;
+    if from != cleo.local {
+        return Err(Stop::at(format!("{} sent it, XOR-PEER-ADDRESS says {from}", cleo.local), heard.line));
+    }
+    Ok(())
+}
+
+async fn many(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let ben = cx.peer("ben").await?;
+    let Some(cleo) = cx.stranger("cleo").await? else {
+        return Err(Stop::Setup("this machine has one address only that the server relays to".to_owned()));
+    };
+    ana.create_permission(cx, &[ben.local, cleo.local]).await?.success("a CreatePermission with two peers")?;
+    for peer in [&ben, &cleo] {
+        let word = cx.word("permitted");
+        peer.send_to(word.as_bytes(), ana.relayed);
+        ana.hears_data(word.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+async fn own(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut cleo = cx.allocation("cleo").await?;
+    let mut ben = cx.peer("ben").await?;
+    ana.permit(cx, &ben).await?;
+    let word = cx.word("to-another");
+    ben.send_to(word.as_bytes(), cleo.relayed);
+    comes_behind(cx, &mut cleo, &mut ben).await?;
+    match cleo.heard_of(word.as_bytes()) {
+        Some(heard) => Err(Stop::at("a permission of another allocation lets a peer in", heard.line)),
+        None => Ok(()),
+    }
+}
+
+async fn missing_peer(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let answer = ana.request(cx, method::CREATE_PERMISSION, |draft| draft).await?;
+    answer.error(400, "a CreatePermission without XOR-PEER-ADDRESS").map(drop)
+}
+
+async fn family(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    // Addresses for documentation (RFC 3849, RFC 5737).
+    let peer = if ana.relayed.is_ipv4() { "[2001:db8::1]:9" } else { "192.0.2.1:9" };
+    let peer = peer.parse().expect("it is an address");
+    ana.create_permission(cx, &[peer]).await?.error(443, "a permission for the other address family")?;
+    ana.bind(cx, 0x4000, peer).await?.error(443, "a channel for the other address family").map(drop)
+}
+
+async fn peer_loopback(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    if !ana.relayed.is_ipv4() {
+        return Err(Stop::Unsupported("the relayed address is no IPv4 address".to_owned()));
+    }
+    let peers = [
+        ("127.0.0.1", "the server's own machine: whoever may use the relay reaches its private services"),
+        ("0.0.0.0", "nobody, which many systems take for their own machine"),
+        ("224.0.0.1", "a multicast group"),
+        ("255.255.255.255", "everybody on the network"),
+    ];
+    for (address, what) in peers {
+        let peer = format!("{address}:9").parse().expect("it is an address");
+        let answer = ana.create_permission(cx, &[peer]).await?;
+        match answer.code()? {
+            Some(403) => {}
+            Some(400) => cx.remark(format!("{address} gets 400")),
+            None => cx.acceptable(format!("a permission for {address} is granted: {what}")),
+            Some(_) => {
+                return Err(answer.error(403, &format!("a permission for {address}")).expect_err("it is another"));
+            }
+        }
+    }
+    Ok(())
+}

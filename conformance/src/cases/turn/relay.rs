@@ -1,0 +1,143 @@
+//! Send and Data indications.
+
+use super::{ALLOCATE, DATA};
+use crate::case::Case;
+use crate::case::Level::{Must, Should};
+use crate::case::Stop;
+use crate::stun::cx::Cx;
+use crate::stun::names::{attr, method};
+use crate::stun::wire::channel_data;
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::network("turn/data-both-ways", Must, "Data passes byte for byte, to the peer from the relayed address and back with the peer's address.", |cx| {
+        Box::pin(both_ways(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[
+        rfc!("8656", "11.2", "the source transport address is the relayed transport address of the allocation, where the allocation is determined by the 5-tuple on which the Send indication arrived;"),
+        rfc!("8656", "11.3", "The DATA attribute is set to the value of the \"data octets\" field from the datagram, and the XOR-PEER-ADDRESS attribute is set to the source transport address of the received UDP datagram."),
+    ]),
+    &Case::network("turn/data-empty", Should, "A datagram without bytes passes too.", |cx| Box::pin(empty(cx)))
+        .needs(DATA)
+        .cites(&[rfc!("8656", "11.2", "Note that the DATA attribute is allowed to contain zero bytes of data.")]),
+    &Case::network("turn/send-incomplete", Must, "A Send without DATA or XOR-PEER-ADDRESS, or with an unknown attribute that must be understood, is discarded.", |cx| {
+        Box::pin(incomplete(cx))
+    })
+    .needs(DATA)
+    .cites(&[
+        rfc!("8656", "11.2", "If one of these attributes is missing or invalid, then the message is discarded."),
+        rfc!("8489", "6.3.2", "If the indication contains unknown comprehension-required attributes, the indication is discarded and processing ceases."),
+    ]),
+    &Case::network("turn/open-relay", Must, "Who has no allocation relays nothing: Send and ChannelData are silently ignored.", |cx| {
+        Box::pin(open_relay(cx))
+    })
+    .needs(DATA)
+    .cites(&[rfc!("8656", "5", "For all TURN messages (including ChannelData) EXCEPT an Allocate request, if the 5-tuple does not identify an existing allocation, then the message MUST either be rejected with a 437 Allocation Mismatch error (if it is a request) or be silently ignored (if it is an indication or a ChannelData message).")]),
+    &Case::network("turn/indications-silent", Must, "Indications of requests' methods are not answered.", |cx| {
+        Box::pin(indications(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8489", "6.3.2", "No response is generated for an indication.")]),
+];
+
+async fn both_ways(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    ana.permit(cx, &ben).await?;
+    let every: Vec<u8> = (0..=255).cycle().take(1200).collect();
+    let long: Vec<u8> = [cx.word("every-byte").as_bytes(), &every].concat();
+    for data in [cx.word("a").into_bytes(), cx.word("some").into_bytes(), long] {
+        ana.say(cx, ben.local, &data);
+        let heard = ben.hears_plain(&data).await?;
+        if heard.from != ana.relayed {
+            let why = format!("the peer hears it from {}, not from the relayed address {}", heard.from, ana.relayed);
+            return Err(Stop::at(why, heard.line));
+        }
+        let back: Vec<u8> = [b"back-", data.as_slice()].concat();
+        ben.send_to(&back, ana.relayed);
+        let (heard, from) = ana.hears_data(&back).await?;
+        if from != ben.local {
+            return Err(Stop::at(format!("{} sent it, XOR-PEER-ADDRESS says {from}", ben.local), heard.line));
+        }
+    }
+    Ok(())
+}
+
+async fn empty(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    ana.permit(cx, &ben).await?;
+    ana.say(cx, ben.local, b"");
+    let there = cx.word("sentinel");
+    ana.say(cx, ben.local, there.as_bytes());
+    ben.hears_plain(there.as_bytes()).await?;
+    if !ben.heard.iter().any(|heard| heard.bytes.is_empty()) {
+        return Err(Stop::fail("a Send indication with DATA of no bytes does not reach the peer; one behind it does"));
+    }
+    ben.send_to(b"", ana.relayed);
+    let back = cx.word("sentinel");
+    ben.send_to(back.as_bytes(), ana.relayed);
+    ana.hears_data(back.as_bytes()).await?;
+    if ana.heard_of(b"").is_none() {
+        return Err(Stop::fail("a peer's datagram of no bytes does not reach the client; one behind it does"));
+    }
+    Ok(())
+}
+
+async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    ana.permit(cx, &ben).await?;
+    let evil = cx.word("evil");
+    let send = || cx.indication(method::SEND);
+    let peer = ben.local;
+    let messages = [
+        ("a Send without DATA", send().with_xor_address(attr::XOR_PEER_ADDRESS, peer)),
+        ("a Send without XOR-PEER-ADDRESS", send().with(attr::DATA, &evil)),
+        (
+            "a Send with an unknown attribute",
+            send()
+                .with_xor_address(attr::XOR_PEER_ADDRESS, peer)
+                .with(attr::UNKNOWN_REQUIRED[0], [0; 4])
+                .with(attr::DATA, &evil),
+        ),
+    ];
+    for (what, message) in messages {
+        ana.is_silent_on(what, &message.bytes).await?;
+        let there = cx.word("sentinel");
+        ana.say(cx, peer, there.as_bytes());
+        ben.hears_plain(there.as_bytes()).await?;
+        if let Some(heard) = ben.heard.first() {
+            return Err(Stop::at(format!("{what} is relayed"), heard.line));
+        }
+    }
+    Ok(())
+}
+
+async fn open_relay(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.allocation("ana").await?;
+    let mut ben = cx.peer("ben").await?;
+    ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
+    let mut mallory = cx.client("mallory").await?;
+    let evil = cx.word("evil");
+    let send = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, ben.local).with(attr::DATA, &evil);
+    mallory.is_silent_on("a Send of who has no allocation", &send.bytes).await?;
+    let on_channel = channel_data(0x4000, evil.as_bytes());
+    mallory.is_silent_on("ChannelData of who has no allocation", &on_channel).await?;
+    let there = cx.word("sentinel");
+    ana.say_on(0x4000, there.as_bytes());
+    ben.hears_plain(there.as_bytes()).await?;
+    match ben.heard.iter().find(|heard| heard.bytes == evil.as_bytes()) {
+        Some(heard) => Err(Stop::at("who has no allocation reaches a peer", heard.line)),
+        None => Ok(()),
+    }
+}
+
+async fn indications(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    for method in [method::ALLOCATE, method::REFRESH, method::CREATE_PERMISSION, method::CHANNEL_BIND] {
+        let name = crate::stun::names::method_name(method);
+        ana.is_silent_on(&format!("an indication of {name}"), &cx.indication(method).bytes).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! A UDP client of a STUN or TURN server: it asks, hears, and proves silence.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::cx::Env;
+use super::net::DynDatagram;
+use super::wire::{Class, Draft, HEADER_BYTES, Malformed, Message, TransactionId, hex, read_channel_data};
+use crate::case::Stop;
+use crate::target::human;
+use crate::transcript::{Log, What};
+
+/// The longest datagram that is read.
+const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// A client that hears more than this in one case is flooded.
+const HEARD_MAX: usize = 5_000;
+/// A sentinel is sent, and when it is answered another one: what is dealt with in parallel had time enough.
+const SENTINELS: usize = 2;
+
+/// One socket on a fresh port.
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) socket: Arc<dyn DynDatagram>,
+    pub(crate) local: SocketAddr,
+    pub(crate) server: SocketAddr,
+    env: Arc<Env>,
+    log: Log,
+    index: usize,
+    buffer: Vec<u8>,
+    /// How many datagrams arrived, whatever they were.
+    arrived: usize,
+    /// What arrived and was not waited for, in order.
+    pub(crate) heard: Vec<Heard>,
+}
+
+/// A datagram that arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+    /// Its line in the transcript.
+    pub(crate) line: usize,
+}
+
+/// An answer to a request, read.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) message: Message,
+    pub(crate) from: SocketAddr,
+    pub(crate) line: usize,
+    /// How often the request was sent before it came.
+    pub(crate) sent: usize,
+    /// Of the request.
+    pub(crate) asked_bytes: usize,
+}
+
+impl Heard {
+    /// Whether it has the transaction id, however broken it is otherwise.
+    pub(crate) fn is_of(&self, id: TransactionId) -> bool {
+        self.bytes.get(8..HEADER_BYTES) == Some(&id[..])
+    }
+
+    pub(crate) fn message(&self) -> Result<Message, Malformed> {
+        Message::parse(&self.bytes)
+    }
+}
+
+impl Answer {
+    /// A success response, or a failure that shows what came instead.
+    pub(crate) fn success(self, to: &str) -> Result<Self, Stop> {
+        match self.message.class {
+            Class::Success => Ok(self),
+            _ => Err(self.stop(format!("{to} is answered with {}", self.in_words()))),
+        }
+    }
+
+    /// An error response with this code.
+    pub(crate) fn error(self, code: u16, to: &str) -> Result<Self, Stop> {
+        if self.code()? == Some(code) {
+            return Ok(self);
+        }
+        Err(self.stop(format!("{to} is answered with {}, not {code}", self.in_words())))
+    }
+
+    /// The code of an error response; `None` for a success.
+    pub(crate) fn code(&self) -> Result<Option<u16>, Stop> {
+        if self.message.class != Class::Error {
+            return Ok(None);
+        }
+        match self.message.error() {
+            Ok(Some((code, _))) => Ok(Some(code)),
+            Ok(None) => Err(self.stop("the error response has no ERROR-CODE")),
+            Err(Malformed(why)) => Err(self.stop(format!("the error response {why}"))),
+        }
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        match (self.message.class, self.message.error()) {
+            (Class::Success, _) => "a success".to_owned(),
+            (Class::Error, Ok(Some((code, phrase)))) => format!("{code} ({phrase})"),
+            _ => format!("`{}`", self.message),
+        }
+    }
+
+    /// A failure that this answer shows.
+    pub(crate) fn stop(&self, why: impl Into<String>) -> Stop {
+        Stop::at(why, self.line)
+    }
+
+    /// An address that the answer must have, taken back from its XOR.
+    pub(crate) fn xor_address(&self, kind: u16) -> Result<SocketAddr, Stop> {
+        self.need(kind, self.message.xor_address(kind))
+    }
+
+    pub(crate) fn address(&self, kind: u16) -> Result<SocketAddr, Stop> {
+        self.need(kind, self.message.address(kind))
+    }
+
+    fn need(&self, kind: u16, read: Result<Option<SocketAddr>, Malformed>) -> Result<SocketAddr, Stop> {
+        match read {
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => Err(self.stop(format!("the answer has no {}", super::names::attribute_name(kind)))),
+            Err(Malformed(why)) => Err(self.stop(format!("the answer {why}"))),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) async fn open(env: &Arc<Env>, log: &Log, name: &str, local: SocketAddr) -> Result<Self, Stop> {
+        let setup = |error: std::io::Error| Stop::Setup(format!("{name} has no UDP socket on {local}: {error}"));
+        let socket = env.net.bind_boxed(local).await.map_err(setup)?;
+        let local = socket.local().map_err(setup)?;
+        Ok(Self {
+            name: name.to_owned(),
+            socket,
+            local,
+            server: env.server,
+            env: Arc::clone(env),
+            log: log.clone(),
+            index: log.client(name),
+            buffer: vec![0; DATAGRAM_BYTES_MAX],
+            heard: Vec::new(),
+            arrived: 0,
+        })
+    }
+
+    /// Sends to the server.
+    pub(crate) fn send(&self, bytes: &[u8]) -> usize {
+        self.send_to(bytes, self.server)
+    }
+
+    /// Sends anywhere; returns the transcript's line.
+    pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> usize {
+        let address = if to == self.server { String::new() } else { format!(" to {to}") };
+        let line = self.log.push(self.index, What::Sends, &format!("{}{address}", shown(bytes)));
+        if let Err(error) = self.socket.send_now(bytes, to) {
+            self.note(&format!("cannot send to {to}: {error}"));
+        }
+        line
+    }
+
+    pub(crate) fn heard_anything(&self) -> bool {
+        self.arrived > 0
+    }
+
+    pub(crate) fn note(&self, text: &str) {
+        self.log.push(self.index, What::Note, text);
+    }
+
+    /// Sends a request, again and again at growing intervals, until it is answered.
+    pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Answer, Stop> {
+        self.ask_after(request, None).await
+    }
+
+    /// The same; what goes before is sent before each request.
+    async fn ask_after(&mut self, request: &Draft, before: Option<&[u8]>) -> Result<Answer, Stop> {
+        let (id, start) = (request.id(), Instant::now());
+        let (mut wait, mut sent, mut first) = (self.env.rto, 0, None);
+        while start.elapsed() < self.env.patience {
+            if let Some(before) = before {
+                self.send(before);
+            }
+            let line = self.send(&request.bytes);
+            first.get_or_insert(line);
+            sent += 1;
+            let left = self.env.patience.saturating_sub(start.elapsed());
+            // Near the end the rest is waited out, rather than begun with a request nobody waits for.
+            let now = if left < wait * 2 { left } else { wait };
+            if let Ok(heard) = timeout(now, self.until(|heard| heard.is_of(id))).await {
+                let heard = heard?;
+                let message = heard.message();
+                let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), heard.line))?;
+                let asked_bytes = request.bytes.len();
+                return Ok(Answer { message, from: heard.from, line: heard.line, sent, asked_bytes });
+            }
+            wait *= 2;
+        }
+        let (what, patience) = (shown(&request.bytes), human(self.env.patience));
+        // What came instead shows it better than the request.
+        let (others, line) = match self.heard.last() {
+            Some(other) => (format!("; {} other datagrams came", self.heard.len()), Some(other.line)),
+            None => (String::new(), first),
+        };
+        let why = format!("no answer to `{what}` within {patience}, sent {sent} times{others}");
+        Err(Stop::Fail { why, line })
+    }
+
+    /// Hears until one is what is waited for; the others are kept.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
+        loop {
+            let heard = self.hear().await;
+            if wanted(&heard) {
+                return Ok(heard);
+            }
+            if self.heard.len() >= HEARD_MAX {
+                let why = format!("{} is flooded: more than {HEARD_MAX} datagrams that nobody asked for", self.name);
+                return Err(Stop::at(why, heard.line));
+            }
+            self.heard.push(heard);
+        }
+    }
+
+    async fn hear(&mut self) -> Heard {
+        loop {
+            match self.socket.receive_boxed(&mut self.buffer).await {
+                Ok((length, from)) => {
+                    self.arrived += 1;
+                    let bytes = self.buffer[..length].to_vec();
+                    let address = if from == self.server { String::new() } else { format!(" from {from}") };
+                    let line = self.log.push(self.index, What::Hears, &format!("{}{address}", shown(&bytes)));
+                    return Heard { from, bytes, line };
+                }
+                // Of an earlier datagram whose receiver was not there; one that stays must not keep the thread.
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    /// Waits for something that must come by itself: already there, or within the patience.
+    pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
+        if let Some(at) = self.heard.iter().position(&wanted) {
+            return Ok(self.heard.remove(at));
+        }
+        match timeout(self.env.patience, self.until(wanted)).await {
+            Ok(heard) => heard,
+            Err(_) => {
+                Err(Stop::fail(format!("{} does not hear {what} within {}", self.name, human(self.env.patience))))
+            }
+        }
+    }
+
+    /// Everything sent before is dealt with: sentinels sent after it are answered.
+    pub(crate) async fn fence(&mut self) -> Result<(), Stop> {
+        self.fence_after(None).await
+    }
+
+    async fn fence_after(&mut self, before: Option<&[u8]>) -> Result<(), Stop> {
+        for index in 0..SENTINELS {
+            let sentinel = self.env.sentinel();
+            let before = before.filter(|_| index == 0);
+            let answer = self.ask_after(&sentinel, before).await;
+            answer.map_err(|stop| stop.reworded(|why| format!("the sentinel sent after it: {why}")))?;
+            // Duplicates of a sentinel that had to be sent twice say nothing.
+            self.heard.retain(|heard| !heard.is_of(sentinel.id()));
+        }
+        Ok(())
+    }
+
+    /// Sends something that must not be answered, and proves it: sentinels sent after it are answered, and nothing else
+    /// has come.
+    pub(crate) async fn is_silent_on(&mut self, what: &str, bytes: &[u8]) -> Result<(), Stop> {
+        self.heard.clear();
+        self.fence_after(Some(bytes)).await?;
+        match self.heard.first() {
+            None => Ok(()),
+            Some(heard) => Err(Stop::at(format!("{what} is answered: {}", shown(&heard.bytes)), heard.line)),
+        }
+    }
+
+    /// As [`is_silent_on`](Self::is_silent_on), and returns what came instead of silence.
+    pub(crate) async fn answers_to(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, Stop> {
+        self.heard.clear();
+        self.fence_after(Some(bytes)).await?;
+        Ok(std::mem::take(&mut self.heard))
+    }
+}
+
+/// Bytes as a transcript shows them: a message in words, anything else in hexadecimal digits.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    const BYTES_MAX: usize = 32;
+    if let Ok(message) = Message::parse(bytes) {
+        return message.to_string();
+    }
+    if let Some((channel, data)) = read_channel_data(bytes) {
+        return format!("ChannelData 0x{channel:04x} {}", printable(data));
+    }
+    printable(&bytes[..bytes.len().min(BYTES_MAX)])
+        + &if bytes.len() > BYTES_MAX { format!("… ({} bytes)", bytes.len()) } else { String::new() }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok("") => "no bytes".to_owned(),
+        Ok(text) if text.chars().all(|c| !c.is_control()) => format!("{text:?}"),
+        _ => hex(bytes),
+    }
+}

@@ -1,0 +1,139 @@
+//! UDP as the suite sees it: sockets on fresh ports, on the real network or for a host of a simulation.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::net::UdpSocket;
+
+use crate::dial::{Dial, Tokio};
+
+/// A network that also has UDP.
+pub trait Datagrams: Dial {
+    /// A UDP socket.
+    type Socket: Datagram;
+
+    /// The addresses of a host, a name or an address without brackets.
+    ///
+    /// # Errors
+    /// The name does not resolve.
+    fn resolve(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// The address of this machine that packets to `to` come from. Nothing is sent.
+    ///
+    /// # Errors
+    /// There is no route.
+    fn source(&self, to: SocketAddr) -> impl Future<Output = io::Result<IpAddr>> + Send;
+
+    /// A socket on this address; port 0 is a free port.
+    ///
+    /// # Errors
+    /// The address is not this machine's, or the port is taken.
+    fn bind(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+}
+
+/// A UDP socket, not connected: it hears whoever sends to it.
+pub trait Datagram: Send + Sync + 'static {
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Sends one datagram, or drops it where no buffer is free: cases retransmit.
+    ///
+    /// # Errors
+    /// It cannot be sent at all: no route, too long.
+    fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()>;
+
+    /// Receives one datagram, cut to the buffer.
+    ///
+    /// # Errors
+    /// One concerns an earlier datagram's destination, not the socket.
+    fn receive(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
+}
+
+impl Datagrams for Tokio {
+    type Socket = UdpSocket;
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+
+    async fn source(&self, to: SocketAddr) -> io::Result<IpAddr> {
+        let socket = UdpSocket::bind(any(to)).await?;
+        socket.connect(to).await?;
+        Ok(socket.local_addr()?.ip())
+    }
+
+    async fn bind(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(local).await?;
+        // Until the reactor has seen it once, a socket counts as full.
+        socket.writable().await?;
+        Ok(socket)
+    }
+}
+
+impl Datagram for UdpSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        match self.try_send_to(bytes, to) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.recv_from(buffer).await
+    }
+}
+
+fn any(like: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = if like.is_ipv4() { [0, 0, 0, 0].into() } else { [0; 16].into() };
+    (ip, 0).into()
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+
+/// [`Datagrams`] whose type is forgotten.
+pub(crate) trait DynDatagrams: Send + Sync {
+    fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr>;
+    fn bind_boxed(&self, local: SocketAddr) -> Boxed<'_, Arc<dyn DynDatagram>>;
+}
+
+impl<N: Datagrams> DynDatagrams for N {
+    fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr> {
+        Box::pin(self.source(to))
+    }
+
+    fn bind_boxed(&self, local: SocketAddr) -> Boxed<'_, Arc<dyn DynDatagram>> {
+        Box::pin(async move { Ok(Arc::new(self.bind(local).await?) as Arc<dyn DynDatagram>) })
+    }
+}
+
+/// [`Datagram`] whose type is forgotten.
+pub(crate) trait DynDatagram: Send + Sync {
+    fn local(&self) -> io::Result<SocketAddr>;
+    fn send_now(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()>;
+    fn receive_boxed<'a>(&'a self, buffer: &'a mut [u8]) -> Boxed<'a, (usize, SocketAddr)>;
+}
+
+impl<S: Datagram> DynDatagram for S {
+    fn local(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn send_now(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.send(bytes, to)
+    }
+
+    fn receive_boxed<'a>(&'a self, buffer: &'a mut [u8]) -> Boxed<'a, (usize, SocketAddr)> {
+        Box::pin(self.receive(buffer))
+    }
+}

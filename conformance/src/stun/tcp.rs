@@ -1,0 +1,111 @@
+//! A TCP client of a STUN or TURN server: messages follow each other without framing of their own.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::client::shown;
+use super::cx::Cx;
+use super::wire::{Draft, HEADER_BYTES, Malformed, Message, read_channel_data};
+use crate::case::Stop;
+use crate::dial::Stream;
+use crate::target::human;
+use crate::transcript::{Log, What};
+
+pub(crate) struct TcpClient {
+    stream: Box<dyn Stream>,
+    received: Vec<u8>,
+    patience: std::time::Duration,
+    log: Log,
+    index: usize,
+}
+
+impl Cx {
+    /// A TCP connection to the server, if it has TCP at all.
+    pub(crate) async fn tcp(&self, name: &str) -> Result<TcpClient, Stop> {
+        let index = self.log.client(name);
+        let (host, port) = (self.env.server.ip().to_string(), self.env.server.port());
+        let dialing = timeout(self.env.patience, self.env.dial.dial_boxed(&host, port)).await;
+        let why = match dialing {
+            Ok(Ok(stream)) => {
+                let (patience, log) = (self.env.patience, self.log.clone());
+                return Ok(TcpClient { stream, received: Vec::new(), patience, log, index });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "silence".to_owned(),
+        };
+        Err(Stop::Unsupported(format!("the server has no TCP on this port ({why})")))
+    }
+}
+
+impl TcpClient {
+    /// Writes bytes; the transcript says `what`.
+    pub(crate) async fn send(&mut self, bytes: &[u8], what: &str) -> Result<usize, Stop> {
+        let line = self.log.push(self.index, What::Sends, what);
+        match timeout(self.patience, self.stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(line),
+            Ok(Err(error)) => Err(Stop::at(format!("the server ends the connection: {error}"), line)),
+            Err(_) => Err(Stop::at("the server does not read", line)),
+        }
+    }
+
+    /// The next message: STUN, or ChannelData with its padding.
+    pub(crate) async fn next(&mut self) -> Result<(Vec<u8>, usize), Stop> {
+        let patience = self.patience;
+        let read = async {
+            loop {
+                if let Some(length) = self.whole()? {
+                    let bytes: Vec<u8> = self.received.drain(..length).collect();
+                    let line = self.log.push(self.index, What::Hears, &shown(&bytes));
+                    return Ok((bytes, line));
+                }
+                match self.stream.read_buf(&mut self.received).await {
+                    Ok(0) => return Err(Stop::fail("the server ends the connection instead of an answer")),
+                    Ok(_) => {}
+                    Err(error) => return Err(Stop::fail(format!("the server breaks the connection: {error}"))),
+                }
+            }
+        };
+        match timeout(patience, read).await {
+            Ok(read) => read,
+            Err(_) => Err(Stop::fail(format!("no answer over TCP within {}", human(patience)))),
+        }
+    }
+
+    /// Asks and takes the next message for the answer.
+    pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Message, Stop> {
+        self.send(&request.bytes, &shown(&request.bytes)).await?;
+        self.answer(request).await
+    }
+
+    /// The next message, which must be the answer to this request.
+    pub(crate) async fn answer(&mut self, request: &Draft) -> Result<Message, Stop> {
+        let (bytes, line) = self.next().await?;
+        let message = Message::parse(&bytes);
+        let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), line))?;
+        if message.id != request.id() {
+            return Err(Stop::at("the answer has the transaction id of no request", line));
+        }
+        Ok(message)
+    }
+
+    /// Data on a channel.
+    pub(crate) async fn channel_data(&mut self) -> Result<(u16, Vec<u8>, usize), Stop> {
+        let (bytes, line) = self.next().await?;
+        match read_channel_data(&bytes) {
+            Some((channel, data)) => Ok((channel, data.to_vec(), line)),
+            None => Err(Stop::at(format!("ChannelData is awaited; `{}` comes", shown(&bytes)), line)),
+        }
+    }
+
+    /// The length of the message at the front, once all of it is there.
+    fn whole(&self) -> Result<Option<usize>, Stop> {
+        let Some(header) = self.received.get(..4) else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let length = match header[0] {
+            0..=0x3f => HEADER_BYTES + length,
+            0x40..=0x7f => (4 + length).next_multiple_of(4),
+            first => return Err(Stop::fail(format!("a message over TCP begins with the byte 0x{first:02x}"))),
+        };
+        Ok((self.received.len() >= length).then_some(length))
+    }
+}

@@ -1,0 +1,228 @@
+//! A TURN client with its allocation (RFC 8656).
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+
+use tokio::time::{Instant, sleep};
+
+use super::auth::Auth;
+use super::client::{Answer, Client, Heard};
+use super::cx::{Credential, Cx};
+use super::names::{attr, method};
+use super::wire::{Class, Draft, channel_data, read_channel_data};
+use crate::case::Stop;
+
+/// The protocol number of UDP, in REQUESTED-TRANSPORT.
+pub(crate) const UDP: [u8; 4] = [17, 0, 0, 0];
+/// Seconds, RFC 8656 §6.
+pub(crate) const DEFAULT_LIFETIME: u32 = 600;
+
+/// A client that has a relayed transport address. Dropped, it tells the server to delete the allocation.
+pub(crate) struct Allocation {
+    client: Client,
+    pub(crate) auth: Auth,
+    pub(crate) relayed: SocketAddr,
+    /// Seconds.
+    pub(crate) lifetime: u32,
+    /// What the server answered to the Allocate request.
+    pub(crate) granted: Answer,
+    /// The request that was granted.
+    pub(crate) request: Draft,
+    /// A Refresh that deletes it; the id is drawn in advance.
+    last_word: Draft,
+}
+
+impl Deref for Allocation {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Allocation {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        // An allocation left behind counts against the user's quota for ten minutes.
+        let farewell = self.auth.seal(self.last_word.clone());
+        let _ = self.client.socket.send_now(&farewell.bytes, self.client.server);
+    }
+}
+
+impl Cx {
+    /// Whom the cases are.
+    pub(crate) fn credential(&self) -> Result<&Credential, Stop> {
+        self.env.credentials.first().ok_or_else(|| Stop::Setup("no user is given: --user, --credential".to_owned()))
+    }
+
+    pub(crate) fn allocate_request(&self) -> Draft {
+        self.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)
+    }
+
+    /// Asks without credentials, and takes realm and nonce from the answer.
+    pub(crate) async fn challenge(&self, client: &mut Client, credential: &Credential) -> Result<Auth, Stop> {
+        let answer = client.ask(&self.allocate_request()).await?;
+        Auth::challenged(credential, &answer.error(401, "an Allocate without credentials")?)
+    }
+
+    /// As [`challenge`](Self::challenge), for a client that has an allocation: of its Refresh with no credentials.
+    pub(crate) async fn challenge_of(&self, client: &mut Client, credential: &Credential) -> Result<Auth, Stop> {
+        let answer = client.ask(&self.request(method::REFRESH)).await?;
+        Auth::challenged(credential, &answer.error(401, "a Refresh without credentials")?)
+    }
+
+    /// A client with an allocation; where there is none, the case says nothing.
+    pub(crate) async fn allocation(&self, name: &str) -> Result<Allocation, Stop> {
+        self.allocation_with(name, |request| request).await.map_err(Stop::into_setup)
+    }
+
+    pub(crate) async fn allocation_with(
+        &self,
+        name: &str,
+        extend: impl Fn(Draft) -> Draft,
+    ) -> Result<Allocation, Stop> {
+        let mut client = self.client(name).await?;
+        let auth = self.challenge(&mut client, self.credential()?).await?;
+        self.allocate(client, auth, extend).await
+    }
+
+    /// Asks for an allocation. Where others of this run have used up the quota, it waits for them.
+    pub(crate) async fn allocate(
+        &self,
+        mut client: Client,
+        mut auth: Auth,
+        extend: impl Fn(Draft) -> Draft,
+    ) -> Result<Allocation, Stop> {
+        let start = Instant::now();
+        loop {
+            let request = auth.seal(extend(self.allocate_request()));
+            let answer = client.ask(&request).await?;
+            match answer.code()? {
+                None => return self.granted(client, auth, request, answer),
+                Some(438) => auth = auth.renewed(&answer)?,
+                Some(486 | 508) if start.elapsed() < self.env.patience => sleep(self.env.rto).await,
+                Some(_) => return Err(answer.success("an Allocate with credentials").expect_err("it is an error")),
+            }
+            if start.elapsed() >= self.env.patience * 2 {
+                return Err(Stop::fail("the server finds every nonce stale, its newest too"));
+            }
+        }
+    }
+
+    pub(crate) fn granted(
+        &self,
+        client: Client,
+        auth: Auth,
+        request: Draft,
+        granted: Answer,
+    ) -> Result<Allocation, Stop> {
+        let granted = granted.success("an Allocate with credentials")?;
+        let relayed = granted.xor_address(attr::XOR_RELAYED_ADDRESS)?;
+        let lifetime = granted.message.number(attr::LIFETIME);
+        let lifetime = lifetime.ok_or_else(|| granted.stop("the allocation has no LIFETIME of 4 bytes"))?;
+        let last_word = self.request(method::REFRESH).with(attr::LIFETIME, [0; 4]);
+        Ok(Allocation { client, auth, relayed, lifetime, granted, request, last_word })
+    }
+}
+
+impl Allocation {
+    /// A client on another port that believes to have this allocation.
+    pub(crate) async fn as_if_allocated(&self, cx: &Cx, name: &str) -> Result<Self, Stop> {
+        let mut client = cx.client(name).await?;
+        let auth = cx.challenge(&mut client, cx.credential()?).await?;
+        cx.granted(client, auth, self.request.clone(), self.granted.clone())
+    }
+
+    /// Asks with credentials; once more if the nonce went stale.
+    pub(crate) async fn request(
+        &mut self,
+        cx: &Cx,
+        method: u16,
+        extend: impl Fn(Draft) -> Draft,
+    ) -> Result<Answer, Stop> {
+        let request = self.auth.seal(extend(cx.request(method)));
+        let answer = self.client.ask(&request).await?;
+        if answer.code()? != Some(438) {
+            return Ok(answer);
+        }
+        self.auth = self.auth.clone().renewed(&answer)?;
+        let request = self.auth.seal(extend(cx.request(method)));
+        self.client.ask(&request).await
+    }
+
+    pub(crate) async fn refresh(&mut self, cx: &Cx, lifetime: Option<u32>) -> Result<Answer, Stop> {
+        let with = |draft: Draft| match lifetime {
+            Some(lifetime) => draft.with(attr::LIFETIME, lifetime.to_be_bytes()),
+            None => draft,
+        };
+        self.request(cx, method::REFRESH, with).await
+    }
+
+    pub(crate) async fn create_permission(&mut self, cx: &Cx, peers: &[SocketAddr]) -> Result<Answer, Stop> {
+        let with = |draft| {
+            peers.iter().fold(draft, |draft: Draft, peer| draft.with_xor_address(attr::XOR_PEER_ADDRESS, *peer))
+        };
+        self.request(cx, method::CREATE_PERMISSION, with).await
+    }
+
+    /// A permission that other steps need.
+    pub(crate) async fn permit(&mut self, cx: &Cx, peer: &Client) -> Result<(), Stop> {
+        let answer = self.create_permission(cx, &[peer.local]).await?;
+        answer.success("CreatePermission").map(drop)
+    }
+
+    pub(crate) async fn bind(&mut self, cx: &Cx, channel: u16, peer: SocketAddr) -> Result<Answer, Stop> {
+        let number = [&channel.to_be_bytes()[..], &[0, 0]].concat();
+        let with =
+            |draft: Draft| draft.with(attr::CHANNEL_NUMBER, &number).with_xor_address(attr::XOR_PEER_ADDRESS, peer);
+        self.request(cx, method::CHANNEL_BIND, with).await
+    }
+
+    /// A Send indication.
+    pub(crate) fn say(&self, cx: &Cx, peer: SocketAddr, data: &[u8]) {
+        let draft = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data);
+        self.client.send(&draft.bytes);
+    }
+
+    pub(crate) fn say_on(&self, channel: u16, data: &[u8]) {
+        self.client.send(&channel_data(channel, data));
+    }
+
+    /// A peer's data in a Data indication; returns it with the address that it tells.
+    pub(crate) async fn hears_data(&mut self, data: &[u8]) -> Result<(Heard, SocketAddr), Stop> {
+        let what = format!("{:?} of its peer", String::from_utf8_lossy(data));
+        let heard = self.client.hears(&what, |heard| carries(heard, data)).await?;
+        let message = heard.message().expect("it was read to find the data");
+        match message.xor_address(attr::XOR_PEER_ADDRESS) {
+            Ok(Some(peer)) => Ok((heard, peer)),
+            _ => Err(Stop::at("the Data indication has no XOR-PEER-ADDRESS", heard.line)),
+        }
+    }
+
+    /// Whether data of a peer arrived, by whatever means.
+    pub(crate) fn heard_of(&self, data: &[u8]) -> Option<&Heard> {
+        self.client.heard.iter().find(|heard| {
+            carries(heard, data) || read_channel_data(&heard.bytes).is_some_and(|(_, found)| found == data)
+        })
+    }
+}
+
+/// Whether it is a Data indication with this data.
+fn carries(heard: &Heard, data: &[u8]) -> bool {
+    heard.message().is_ok_and(|message| {
+        (message.class, message.method) == (Class::Indication, method::DATA) && message.get(attr::DATA) == Some(data)
+    })
+}
+
+impl Client {
+    /// The plain datagram, relayed.
+    pub(crate) async fn hears_plain(&mut self, data: &[u8]) -> Result<Heard, Stop> {
+        let what = format!("{:?}, relayed", String::from_utf8_lossy(data));
+        self.hears(&what, |heard| heard.bytes == data).await
+    }
+}
