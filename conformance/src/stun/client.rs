@@ -32,6 +32,8 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     /// How many datagrams arrived, whatever they were.
     arrived: usize,
+    /// The requests that were answered.
+    answered: Vec<TransactionId>,
     /// What arrived and was not waited for, in order.
     pub(crate) heard: Vec<Heard>,
 }
@@ -97,6 +99,11 @@ impl Answer {
         }
     }
 
+    /// What a refused Allocate is.
+    pub(crate) fn refused(&self) -> Stop {
+        self.stop(format!("an Allocate with credentials is answered with {}", self.in_words()))
+    }
+
     pub(crate) fn in_words(&self) -> String {
         match (self.message.class, self.message.error()) {
             (Class::Success, _) => "a success".to_owned(),
@@ -144,6 +151,7 @@ impl Client {
             buffer: vec![0; DATAGRAM_BYTES_MAX],
             heard: Vec::new(),
             arrived: 0,
+            answered: Vec::new(),
         })
     }
 
@@ -191,6 +199,7 @@ impl Client {
             let now = if left < wait * 2 { left } else { wait };
             if let Ok(heard) = timeout(now, self.until(|heard| heard.is_of(id))).await {
                 let heard = heard?;
+                self.answered.push(id);
                 let message = heard.message();
                 let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), heard.line))?;
                 let asked_bytes = request.bytes.len();
@@ -263,8 +272,6 @@ impl Client {
             let before = before.filter(|_| index == 0);
             let answer = self.ask_after(&sentinel, before).await;
             answer.map_err(|stop| stop.reworded(|why| format!("the sentinel sent after it: {why}")))?;
-            // Duplicates of a sentinel that had to be sent twice say nothing.
-            self.heard.retain(|heard| !heard.is_of(sentinel.id()));
         }
         Ok(())
     }
@@ -272,9 +279,7 @@ impl Client {
     /// Sends something that must not be answered, and proves it: sentinels sent after it are answered, and nothing else
     /// has come.
     pub(crate) async fn is_silent_on(&mut self, what: &str, bytes: &[u8]) -> Result<(), Stop> {
-        self.heard.clear();
-        self.fence_after(Some(bytes)).await?;
-        match self.heard.first() {
+        match self.answers_to(bytes).await?.first() {
             None => Ok(()),
             Some(heard) => Err(Stop::at(format!("{what} is answered: {}", shown(&heard.bytes)), heard.line)),
         }
@@ -284,7 +289,10 @@ impl Client {
     pub(crate) async fn answers_to(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, Stop> {
         self.heard.clear();
         self.fence_after(Some(bytes)).await?;
-        Ok(std::mem::take(&mut self.heard))
+        let mut heard = std::mem::take(&mut self.heard);
+        // A second answer to what was asked before, or to a sentinel, is none to this.
+        heard.retain(|heard| !self.answered.iter().any(|id| heard.is_of(*id)));
+        Ok(heard)
     }
 }
 

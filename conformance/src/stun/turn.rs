@@ -86,30 +86,47 @@ impl Cx {
         name: &str,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Allocation, Stop> {
+        // A port on which the allocation of a client before is left, whose farewell was lost: RFC 8656 §7.4 says to try
+        // three.
+        for _ in 0..2 {
+            let mut client = self.client(name).await?;
+            let auth = self.challenge(&mut client, self.credential()?).await?;
+            match self.try_allocate(client, auth, &extend).await? {
+                Err(answer) if answer.code()? == Some(437) => {}
+                other => return other.map_err(|answer| answer.refused()),
+            }
+        }
         let mut client = self.client(name).await?;
         let auth = self.challenge(&mut client, self.credential()?).await?;
         self.allocate(client, auth, extend).await
     }
 
-    /// Asks for an allocation. Where others of this run have used up the quota, it waits for them.
+    /// Asks for an allocation on this client's port.
     pub(crate) async fn allocate(
+        &self,
+        client: Client,
+        auth: Auth,
+        extend: impl Fn(Draft) -> Draft,
+    ) -> Result<Allocation, Stop> {
+        self.try_allocate(client, auth, &extend).await?.map_err(|answer| answer.refused())
+    }
+
+    /// The allocation or the refusal. Where others of this run have used up the quota, it waits for them.
+    async fn try_allocate(
         &self,
         mut client: Client,
         mut auth: Auth,
-        extend: impl Fn(Draft) -> Draft,
-    ) -> Result<Allocation, Stop> {
+        extend: &impl Fn(Draft) -> Draft,
+    ) -> Result<Result<Allocation, Answer>, Stop> {
         let start = Instant::now();
         loop {
             let request = auth.seal(extend(self.allocate_request()));
             let answer = client.ask(&request).await?;
             match answer.code()? {
-                None => return self.granted(client, auth, request, answer),
-                Some(438) => auth = auth.renewed(&answer)?,
+                None => return self.granted(client, auth, request, answer).map(Ok),
+                Some(438) if start.elapsed() < self.env.patience => auth = auth.renewed(&answer)?,
                 Some(486 | 508) if start.elapsed() < self.env.patience => sleep(self.env.rto).await,
-                Some(_) => return Err(answer.success("an Allocate with credentials").expect_err("it is an error")),
-            }
-            if start.elapsed() >= self.env.patience * 2 {
-                return Err(Stop::fail("the server finds every nonce stale, its newest too"));
+                Some(_) => return Ok(Err(answer)),
             }
         }
     }

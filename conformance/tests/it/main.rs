@@ -8,6 +8,7 @@ mod hopeless;
 mod mini;
 mod outsiders;
 mod reference;
+mod stun;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -42,9 +42,9 @@ pub(crate) fn packages() -> Option<&'static Path> {
 }
 
 /// Where the tool cannot be had the test says so; CI has it.
-fn skip(why: &str) -> Option<PathBuf> {
-    assert!(std::env::var_os("CI").is_none(), "npm cannot install the servers: {why}");
-    eprintln!("SKIPPED: npm cannot install the servers: {why}");
+pub(crate) fn skip(why: &str) -> Option<PathBuf> {
+    assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
+    eprintln!("SKIPPED: a server of others cannot be installed: {why}");
     None
 }
 
@@ -54,13 +54,13 @@ fn free_port() -> u16 {
 }
 
 /// A server process, started again when it dies; it ends with the test.
-struct Server {
+pub(crate) struct Server {
     ended: Arc<AtomicBool>,
     keeper: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Server {
-    fn start(command: impl Fn() -> Command + Send + 'static) -> Self {
+    pub(crate) fn start(command: impl Fn() -> Command + Send + 'static) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
         #[allow(clippy::disallowed_methods)] // nothing of this is simulated

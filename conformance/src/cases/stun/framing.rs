@@ -10,6 +10,9 @@ use crate::stun::wire::{Class, Draft};
 /// That the answer is a 420 which lists these attributes, no others, and is one that a client can read.
 pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
     let answer = answer.error(420, "an unknown attribute")?;
+    if let Some(fault) = answer.message.faults().first() {
+        return Err(answer.stop(fault.clone()));
+    }
     let Some(mut listed) = answer.message.numbers(attr::UNKNOWN_ATTRIBUTES) else {
         return Err(answer.stop("the 420 has no UNKNOWN-ATTRIBUTES"));
     };

@@ -90,10 +90,19 @@ pub(super) const CASES: &[&Case] = &[
 
 /// The answer to an Allocate with credentials, whatever it is. What is granted is given back when the guard drops.
 async fn answer(cx: &Cx, name: &str, extend: impl Fn(Draft) -> Draft) -> Result<(Answer, Option<Allocation>), Stop> {
-    let mut client = cx.client(name).await?;
-    let auth = cx.challenge(&mut client, cx.credential()?).await?;
-    let request = auth.seal(extend(cx.request(method::ALLOCATE)));
-    let answer = client.ask(&request).await?;
+    // As in `allocation_with`: a port may be left over from another client.
+    let (mut client, mut auth, mut request, mut answer);
+    let mut tries = 0;
+    loop {
+        client = cx.client(name).await?;
+        auth = cx.challenge(&mut client, cx.credential()?).await?;
+        request = auth.seal(extend(cx.request(method::ALLOCATE)));
+        answer = client.ask(&request).await?;
+        tries += 1;
+        if tries == 3 || answer.code()? != Some(437) {
+            break;
+        }
+    }
     let granted = if answer.code()?.is_none() { cx.granted(client, auth, request, answer.clone()).ok() } else { None };
     Ok((answer, granted))
 }
@@ -216,7 +225,7 @@ fn unsupported(answer: &Answer, kind: u16) -> Result<Option<Stop>, Stop> {
             let name = crate::stun::names::attribute_name(kind);
             Some(Stop::Unsupported(format!("the server does not know {name}: 420")))
         }
-        Some(508) => Some(Stop::Setup("the server has no such port free: 508".to_owned())),
+        Some(508) => Some(Stop::Unsupported("the server has no such port: 508".to_owned())),
         _ => None,
     })
 }

@@ -47,7 +47,8 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[
         rfc!("8656", "12.6", "If the ChannelData message is received on a channel that is not bound to any peer, then the message is silently discarded."),
         rfc!("8656", "12.6", "If the ChannelData message is received in a UDP datagram, and if the UDP datagram is too short to contain the claimed length of the ChannelData message (i.e., the UDP header length field value is less than the ChannelData header length field value + 4 + 8), then the message is silently discarded."),
-    ]),
+    ])
+    .alone(),
     &Case::network("turn/channel-padding", Must, "Over UDP ChannelData may be padded; the padding is not relayed.", |cx| {
         Box::pin(padding(cx))
     })

@@ -44,7 +44,8 @@ pub(super) const CASES: &[&Case] = &[
         Box::pin(incomplete(cx))
     })
     .needs(ALLOCATE)
-    .cites(&[rfc!("8489", "9.2.4", "If the message contains a MESSAGE-INTEGRITY or a MESSAGE-INTEGRITY-SHA256 attribute, but is missing either the USERNAME or USERHASH, REALM, or NONCE attribute, the server MUST generate an error response with an error code of 400 (Bad Request).")]),
+    .cites(&[rfc!("8489", "9.2.4", "If the message contains a MESSAGE-INTEGRITY or a MESSAGE-INTEGRITY-SHA256 attribute, but is missing either the USERNAME or USERHASH, REALM, or NONCE attribute, the server MUST generate an error response with an error code of 400 (Bad Request).")])
+    .alone(),
     &Case::network("turn/438", Must, "A nonce that is not the server's gets 438 and a new one, which is good.", |cx| {
         Box::pin(stale_nonce(cx))
     })

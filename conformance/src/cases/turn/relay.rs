@@ -19,7 +19,8 @@ pub(super) const CASES: &[&Case] = &[
     ]),
     &Case::network("turn/data-empty", Should, "A datagram without bytes passes too.", |cx| Box::pin(empty(cx)))
         .needs(DATA)
-        .cites(&[rfc!("8656", "11.2", "Note that the DATA attribute is allowed to contain zero bytes of data.")]),
+        .cites(&[rfc!("8656", "11.2", "Note that the DATA attribute is allowed to contain zero bytes of data.")])
+    .alone(),
     &Case::network("turn/send-incomplete", Must, "A Send without DATA or XOR-PEER-ADDRESS, or with an unknown attribute that must be understood, is discarded.", |cx| {
         Box::pin(incomplete(cx))
     })
@@ -27,7 +28,8 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[
         rfc!("8656", "11.2", "If one of these attributes is missing or invalid, then the message is discarded."),
         rfc!("8489", "6.3.2", "If the indication contains unknown comprehension-required attributes, the indication is discarded and processing ceases."),
-    ]),
+    ])
+    .alone(),
     &Case::network("turn/open-relay", Must, "Who has no allocation relays nothing: Send and ChannelData are silently ignored.", |cx| {
         Box::pin(open_relay(cx))
     })

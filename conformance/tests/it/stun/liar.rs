@@ -1,0 +1,514 @@
+//! A small STUN and TURN server that can be given a defect. It has its own bytes: neither the suite's nor the reference's.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use tokio::net::UdpSocket;
+use tokio::sync::Mutex;
+
+/// What is wrong with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    Nothing,
+    // STUN
+    WrongTransactionId,
+    NoXor,
+    WrongXorPort,
+    ConstantAddress,
+    No420List,
+    Wrong420List,
+    IgnoresUnknown,
+    AnswersFromAnotherPort,
+    NeverAnswers,
+    Garbage,
+    Floods,
+    AnswersTwice,
+    AnswersIndications,
+    AnswersResponses,
+    AnswersBadCookie,
+    AnswersBadLength,
+    AnswersShort,
+    DiesOfShort,
+    BadPadding,
+    WrongFingerprint,
+    // TURN
+    No401,
+    SameNonce,
+    AnyPassword,
+    AnyNonce,
+    UnsealedAnswers,
+    AnyTransport,
+    AllocatesAgain,
+    RelaysInWithoutPermission,
+    RelaysOutWithoutPermission,
+    PermissionForPort,
+    OpenRelay,
+    WrongPeerAddress,
+    TruncatesData,
+    RefreshZeroKeeps,
+    AnyChannel,
+    RebindsChannels,
+    DataOnBoundChannel,
+    AnyUserRules,
+    AnyFamily,
+    ShortLifetime,
+    OddPorts,
+}
+
+struct Allocation {
+    relay: Arc<UdpSocket>,
+    user: String,
+    created_by: [u8; 12],
+    answer: Vec<u8>,
+    permissions: Vec<SocketAddr>,
+    channels: BTreeMap<u16, SocketAddr>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Liar {
+    lie: Lie,
+    socket: UdpSocket,
+    other: UdpSocket,
+    allocations: Mutex<BTreeMap<SocketAddr, Allocation>>,
+}
+
+/// Starts it on a free port.
+pub(super) async fn start(lie: Lie) -> SocketAddr {
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    let (socket, other) = (bind().await.expect("a port"), bind().await.expect("a port"));
+    let address = socket.local_addr().expect("bound");
+    let liar = Arc::new(Liar { lie, socket, other, allocations: Mutex::default() });
+    tokio::spawn(liar.serve());
+    address
+}
+
+struct Request<'a> {
+    kind: u16,
+    id: [u8; 12],
+    bytes: &'a [u8],
+    attributes: Vec<(u16, usize, &'a [u8])>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() < 20 {
+            return None;
+        }
+        let (mut attributes, mut at) = (Vec::new(), 20);
+        while at + 4 <= bytes.len() {
+            let (kind, length) = (u16_at(bytes, at), usize::from(u16_at(bytes, at + 2)));
+            let value = bytes.get(at + 4..at + 4 + length)?;
+            attributes.push((kind, at, value));
+            at += 4 + length.next_multiple_of(4);
+        }
+        Some(Self { kind: u16_at(bytes, 0), id: bytes[8..20].try_into().ok()?, bytes, attributes })
+    }
+
+    fn get(&self, kind: u16) -> Option<&'a [u8]> {
+        self.attributes.iter().find(|(found, ..)| *found == kind).map(|(.., value)| *value)
+    }
+
+    fn peers(&self) -> Option<Vec<SocketAddr>> {
+        let values = self.attributes.iter().filter(|(kind, ..)| *kind == 0x12).map(|(.., value)| *value);
+        values.map(|value| if value[1] == 1 { Some(unxor(value)) } else { None }).collect()
+    }
+
+    fn is_sealed(&self, key: &[u8]) -> bool {
+        let Some((_, at, value)) = self.attributes.iter().find(|(kind, ..)| *kind == 8) else { return false };
+        let mut covered = self.bytes[..*at].to_vec();
+        set_length(&mut covered, at + 24 - 20);
+        hmac(key, &covered) == *value
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn set_length(bytes: &mut [u8], length: usize) {
+    bytes[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("any length");
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn message(kind: u16, id: [u8; 12]) -> Vec<u8> {
+    [&kind.to_be_bytes()[..], &[0, 0, 0x21, 0x12, 0xa4, 0x42], &id].concat()
+}
+
+fn add(message: &mut Vec<u8>, kind: u16, value: &[u8], padding: u8) {
+    message.extend(kind.to_be_bytes());
+    message.extend((value.len() as u16).to_be_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), padding);
+    let length = message.len() - 20;
+    set_length(message, length);
+}
+
+fn xor(address: SocketAddr) -> Vec<u8> {
+    let IpAddr::V4(ip) = address.ip() else { panic!("the liar speaks IPv4") };
+    let port = address.port() ^ 0x2112;
+    [&[0, 1][..], &port.to_be_bytes(), &(u32::from(ip) ^ 0x2112_a442).to_be_bytes()].concat()
+}
+
+fn unxor(value: &[u8]) -> SocketAddr {
+    let ip = u32::from_be_bytes([value[4], value[5], value[6], value[7]]) ^ 0x2112_a442;
+    (Ipv4Addr::from(ip), u16_at(value, 2) ^ 0x2112).into()
+}
+
+fn seal(message: &mut Vec<u8>, key: &[u8]) {
+    let mut covered = message.clone();
+    set_length(&mut covered, message.len() + 24 - 20);
+    add(message, 8, &hmac(key, &covered), 0);
+}
+
+fn error(request: &Request<'_>, code: u16) -> Vec<u8> {
+    let mut answer = message(request.kind | 0x0110, request.id);
+    add(&mut answer, 9, &[0, 0, (code / 100) as u8, (code % 100) as u8], 0);
+    answer
+}
+
+impl Liar {
+    async fn serve(self: Arc<Self>) {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer).await else { continue };
+            let bytes = &buffer[..length];
+            if self.lie == Lie::DiesOfShort && (1..20).contains(&length) {
+                return;
+            }
+            if self.lie == Lie::AnswersShort && length < 20 {
+                self.send(&message(0x0111, [7; 12]), from).await;
+            }
+            if bytes.first().is_some_and(|first| (0x40..0x80).contains(first)) {
+                self.channel_data(bytes, from).await;
+            } else if let Some(request) = Request::parse(bytes) {
+                self.clone().stun(&request, from).await;
+            }
+        }
+    }
+
+    async fn send(&self, bytes: &[u8], to: SocketAddr) {
+        let _ = match self.lie {
+            Lie::AnswersFromAnotherPort => self.other.send_to(bytes, to).await,
+            _ => self.socket.send_to(bytes, to).await,
+        };
+    }
+
+    async fn stun(self: Arc<Self>, request: &Request<'_>, from: SocketAddr) {
+        let length = usize::from(u16_at(request.bytes, 2));
+        if request.bytes[0] >= 0x40 {
+            return;
+        }
+        if request.bytes[4..8] != [0x21, 0x12, 0xa4, 0x42] && self.lie != Lie::AnswersBadCookie {
+            return;
+        }
+        if (length + 20 != request.bytes.len() || !length.is_multiple_of(4)) && self.lie != Lie::AnswersBadLength {
+            return;
+        }
+        match (request.kind, self.lie) {
+            (_, Lie::NeverAnswers) => {}
+            (0x0001, _) => self.binding(request, from).await,
+            (0x0011, Lie::AnswersIndications) | (0x0101, Lie::AnswersResponses) => self.binding(request, from).await,
+            (0x0016, _) => self.relay_out(request, from).await,
+            (0x0003 | 0x0004 | 0x0008 | 0x0009, _) => self.turn(request, from).await,
+            _ => {}
+        }
+    }
+
+    async fn binding(&self, request: &Request<'_>, from: SocketAddr) {
+        let sealed_at = request.attributes.iter().position(|(kind, ..)| *kind == 8).unwrap_or(usize::MAX);
+        let known = [0x0006, 0x0008, 0x0014, 0x0015, 0x001c];
+        let unknown: Vec<u16> = request.attributes.iter().take(sealed_at).map(|(kind, ..)| *kind).collect();
+        let unknown: Vec<u16> = unknown.into_iter().filter(|kind| *kind < 0x8000 && !known.contains(kind)).collect();
+        if let Some((_, at, value)) = request.attributes.iter().find(|(kind, ..)| *kind == 0x8028) {
+            let crc = request.bytes[..*at].iter().fold(!0_u32, |crc, byte| {
+                (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (!(crc & 1)).wrapping_add(1)))
+            });
+            if (!crc ^ 0x5354_554e).to_be_bytes() != **value {
+                return;
+            }
+        }
+        if !unknown.is_empty() && self.lie != Lie::IgnoresUnknown {
+            let mut answer = error(request, 420);
+            let list: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
+            match self.lie {
+                Lie::No420List => {}
+                Lie::Wrong420List => add(&mut answer, 0x000a, &[0x12, 0x34], 0),
+                _ => add(&mut answer, 0x000a, &list, 0),
+            }
+            return self.send(&answer, from).await;
+        }
+        let mut answer = message(0x0101, request.id);
+        if self.lie == Lie::WrongTransactionId {
+            answer[19] ^= 1;
+        }
+        let mut address = xor(from);
+        match self.lie {
+            Lie::NoXor => {
+                address = xor((Ipv4Addr::from(u32::from(ip_of(from)) ^ 0x2112_a442), from.port() ^ 0x2112).into())
+            }
+            Lie::WrongXorPort => address[3] ^= 1,
+            Lie::ConstantAddress => address = xor((Ipv4Addr::LOCALHOST, 1).into()),
+            _ => {}
+        }
+        add(&mut answer, 0x0020, &address, 0);
+        add(&mut answer, 0x8022, b"liar 1.0!", if self.lie == Lie::BadPadding { b' ' } else { 0 });
+        if self.lie == Lie::WrongFingerprint {
+            add(&mut answer, 0x8028, &[1, 2, 3, 4], 0);
+        }
+        match self.lie {
+            Lie::Garbage => self.send(&[0xa5; 37], from).await,
+            Lie::AnswersTwice => {
+                self.send(&answer, from).await;
+                self.send(&answer, from).await;
+            }
+            Lie::Floods => {
+                for _ in 0..2_000 {
+                    self.send(b"flood", from).await;
+                }
+                self.send(&answer, from).await;
+            }
+            _ => self.send(&answer, from).await,
+        }
+    }
+
+    async fn turn(self: Arc<Self>, request: &Request<'_>, from: SocketAddr) {
+        let nonce = if self.lie == Lie::SameNonce { "nonce".to_owned() } else { format!("nonce-{}", from.port()) };
+        let challenge = |code| {
+            let mut answer = error(request, code);
+            if self.lie != Lie::No401 {
+                add(&mut answer, 0x0014, b"liars", 0);
+            }
+            add(&mut answer, 0x0015, nonce.as_bytes(), 0);
+            answer
+        };
+        if request.get(8).is_none() {
+            return self.send(&challenge(401), from).await;
+        }
+        let (Some(user), Some(_), Some(sent_nonce)) = (request.get(6), request.get(0x14), request.get(0x15)) else {
+            return self.send(&error(request, 400), from).await;
+        };
+        let user = String::from_utf8_lossy(user).into_owned();
+        let password = match user.as_str() {
+            "u" => "p",
+            "v" => "q",
+            _ if self.lie == Lie::AnyPassword => "p",
+            _ => return self.send(&challenge(401), from).await,
+        };
+        let key = Md5::digest(format!("{user}:liars:{password}"));
+        if !request.is_sealed(&key) && self.lie != Lie::AnyPassword {
+            return self.send(&challenge(401), from).await;
+        }
+        if sent_nonce != nonce.as_bytes() && self.lie != Lie::AnyNonce {
+            return self.send(&challenge(438), from).await;
+        }
+        let mut answer = self.clone().granted(request, from, &user).await;
+        if self.lie != Lie::UnsealedAnswers {
+            seal(&mut answer, &key);
+        }
+        self.send(&answer, from).await;
+    }
+
+    async fn granted(self: Arc<Self>, request: &Request<'_>, from: SocketAddr, user: &str) -> Vec<u8> {
+        let mut allocations = self.allocations.lock().await;
+        let unknown = request.attributes.iter().find(|(kind, ..)| (0x7000..0x8000).contains(kind));
+        if let Some((kind, ..)) = unknown {
+            let mut answer = error(request, 420);
+            add(&mut answer, 0x000a, &kind.to_be_bytes(), 0);
+            return answer;
+        }
+        let lifetime = request.get(0x0d).map(|value| u32::from_be_bytes(value.try_into().expect("four bytes")));
+        let granted = lifetime.unwrap_or(600).clamp(600, 3600);
+        let granted = if self.lie == Lie::ShortLifetime { lifetime.unwrap_or(10) } else { granted };
+        if request.kind == 0x0003 {
+            if let Some(existing) = allocations.get(&from) {
+                if existing.created_by == request.id {
+                    return existing.answer.clone();
+                }
+                if self.lie != Lie::AllocatesAgain {
+                    return error(request, 437);
+                }
+            }
+            match request.get(0x19) {
+                Some([17, _, _, _]) => {}
+                Some([_, _, _, _]) if self.lie == Lie::AnyTransport => {}
+                Some([_, _, _, _]) => return error(request, 442),
+                _ => return error(request, 400),
+            }
+            for optional in [0x1a, 0x22] {
+                if request.get(optional).is_some() {
+                    let mut answer = error(request, 420);
+                    add(&mut answer, 0x000a, &optional.to_be_bytes(), 0);
+                    return answer;
+                }
+            }
+            if request.get(0x17).is_some_and(|family| family[0] != 1) {
+                return error(request, 440);
+            }
+            if request.get(0x18) == Some(&[0x80]) {
+                return error(request, 508);
+            }
+            let relay = self.relay_socket(request.get(0x18).is_some()).await;
+            let mut answer = message(0x0103, request.id);
+            add(&mut answer, 0x0016, &xor(relay.local_addr().expect("bound")), 0);
+            add(&mut answer, 0x0020, &xor(from), 0);
+            add(&mut answer, 0x000d, &granted.to_be_bytes(), 0);
+            let relay = Arc::new(relay);
+            let task = tokio::spawn(self.clone().relay_in(Arc::clone(&relay), from));
+            let (permissions, channels) = (Vec::new(), BTreeMap::new());
+            let (user, created_by) = (user.to_owned(), request.id);
+            let allocation =
+                Allocation { relay, user, created_by, answer: answer.clone(), permissions, channels, task };
+            allocations.insert(from, allocation);
+            return answer;
+        }
+        let Some(allocation) = allocations.get_mut(&from) else { return error(request, 437) };
+        if allocation.user != user && self.lie != Lie::AnyUserRules {
+            return error(request, 441);
+        }
+        if request.kind == 0x0004 {
+            if request.get(0x17).is_some_and(|family| family[0] != 1) {
+                return error(request, 443);
+            }
+            let mut answer = message(0x0104, request.id);
+            if lifetime == Some(0) {
+                if self.lie != Lie::RefreshZeroKeeps {
+                    allocations.remove(&from);
+                }
+                add(&mut answer, 0x000d, &[0; 4], 0);
+            } else {
+                add(&mut answer, 0x000d, &granted.to_be_bytes(), 0);
+            }
+            return answer;
+        }
+        let any_family = (Ipv4Addr::LOCALHOST, 9).into();
+        let peers = match request.peers() {
+            Some(peers) if peers.is_empty() => return error(request, 400),
+            Some(peers) => peers,
+            None if self.lie == Lie::AnyFamily => vec![any_family],
+            None => return error(request, 443),
+        };
+        if request.kind == 0x0009 {
+            let Some(number) = request.get(0x0c).map(|value| u16_at(value, 0)) else { return error(request, 400) };
+            if !(0x4000..0x5000).contains(&number) && self.lie != Lie::AnyChannel {
+                return error(request, 400);
+            }
+            let clash = allocation.channels.iter().any(|(n, peer)| (*n == number) != (*peer == peers[0]));
+            if clash && self.lie != Lie::RebindsChannels {
+                return error(request, 400);
+            }
+            allocation.channels.insert(number, peers[0]);
+        }
+        allocation.permissions.extend(peers);
+        message(request.kind | 0x0100, request.id)
+    }
+
+    async fn relay_socket(&self, even: bool) -> UdpSocket {
+        loop {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let is_even = socket.local_addr().expect("bound").port().is_multiple_of(2);
+            if !even || is_even != (self.lie == Lie::OddPorts) {
+                return socket;
+            }
+        }
+    }
+
+    async fn relay_in(self: Arc<Self>, relay: Arc<UdpSocket>, client: SocketAddr) {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let Ok((length, peer)) = relay.recv_from(&mut buffer).await else { continue };
+            let mut data = &buffer[..length];
+            let allocations = self.allocations.lock().await;
+            let Some(allocation) = allocations.get(&client) else { continue };
+            let permitted = allocation.permissions.iter().any(|permitted| {
+                permitted.ip() == peer.ip() && (self.lie != Lie::PermissionForPort || permitted.port() == peer.port())
+            });
+            if !permitted && self.lie != Lie::RelaysInWithoutPermission {
+                continue;
+            }
+            if self.lie == Lie::TruncatesData {
+                data = &data[..data.len().min(512)];
+            }
+            let channel = allocation.channels.iter().find(|(_, bound)| **bound == peer).map(|(number, _)| *number);
+            let answer = match channel {
+                Some(number) if self.lie != Lie::DataOnBoundChannel => {
+                    [&number.to_be_bytes()[..], &(data.len() as u16).to_be_bytes(), data].concat()
+                }
+                _ => {
+                    let mut indication = message(0x0017, [9; 12]);
+                    let port = peer.port() ^ u16::from(self.lie == Lie::WrongPeerAddress);
+                    add(&mut indication, 0x0012, &xor((peer.ip(), port).into()), 0);
+                    add(&mut indication, 0x0013, data, 0);
+                    indication
+                }
+            };
+            drop(allocations);
+            let _ = self.socket.send_to(&answer, client).await;
+        }
+    }
+
+    async fn relay_out(&self, request: &Request<'_>, from: SocketAddr) {
+        let (Some(peers), Some(data)) = (request.peers(), request.get(0x13)) else { return };
+        let Some(peer) = peers.first() else { return };
+        if request.attributes.iter().any(|(kind, ..)| (0x7000..0x8000).contains(kind)) {
+            return;
+        }
+        let allocations = self.allocations.lock().await;
+        match allocations.get(&from) {
+            Some(allocation) => {
+                let permitted = allocation.permissions.iter().any(|permitted| permitted.ip() == peer.ip());
+                if permitted || self.lie == Lie::RelaysOutWithoutPermission {
+                    let _ = allocation.relay.send_to(data, peer).await;
+                }
+            }
+            None if self.lie == Lie::OpenRelay => {
+                let _ = self.other.send_to(data, peer).await;
+            }
+            None => {}
+        }
+    }
+
+    async fn channel_data(&self, bytes: &[u8], from: SocketAddr) {
+        let allocations = self.allocations.lock().await;
+        let Some(allocation) = allocations.get(&from) else { return };
+        if bytes.len() < 4 {
+            return;
+        }
+        let (number, length) = (u16_at(bytes, 0), usize::from(u16_at(bytes, 2)));
+        if let (Some(peer), Some(data)) = (allocation.channels.get(&number), bytes.get(4..4 + length)) {
+            let _ = allocation.relay.send_to(data, peer).await;
+        }
+    }
+}
+
+fn ip_of(address: SocketAddr) -> Ipv4Addr {
+    match address.ip() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(_) => panic!("the liar speaks IPv4"),
+    }
+}
+
+/// A port on which nobody answers.
+pub(super) async fn nobody() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = socket.local_addr().expect("bound");
+    (socket, address)
+}
+
+/// No run may take longer, whatever the server does.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);

@@ -1,0 +1,25 @@
+//! The suites for STUN and TURN servers: against the reference server, against liars, and against servers of others.
+
+mod liar;
+mod lies;
+mod outsiders;
+mod reference;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use conformance::dial::Tokio;
+use conformance::stun::{Credential, Options, Service, Target, cases, run};
+use conformance::{Report, Selection, Unreachable, select_from};
+
+/// Asks the quick cases that match, all for none. Users are `u` and `v` with the passwords `p` and `q`.
+async fn ask(service: Service, address: SocketAddr, patterns: &[&str]) -> Result<Report, Unreachable> {
+    let target = Target::new(service, &address.to_string()).expect("a good address");
+    let credential = |user: &str, password: &str| Credential { user: user.to_owned(), password: password.to_owned() };
+    let target = target.with_credentials(vec![credential("u", "p"), credential("v", "q")]);
+    let patterns = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+    let selection = Selection { patterns, ..Selection::default() };
+    let selected = select_from(cases(service), &selection).expect("there are such cases");
+    let options = Options { deadline: Duration::from_secs(60), ..Options::default() };
+    run(Tokio, &target, &selected, &options).await
+}

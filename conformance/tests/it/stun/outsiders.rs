@@ -1,0 +1,177 @@
+//! Servers that others wrote, installed by name and version: the suite finds what is known of each, no more and no less.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
+use conformance::stun::Service;
+use conformance::{Known, Report};
+
+use super::ask;
+use crate::outsiders::{Server, skip};
+use crate::text;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coturn_deviates_as_known() {
+    let Some(turnserver) = debian("turnserver", "coturn") else { return };
+    let address = free_port();
+    // Sixty allocations are more than the cases need side by side, and few enough to be used up by one.
+    let turn =
+        ["--lt-cred-mech", "--user=u:p", "--user=v:q", "--realm=test", "--allow-loopback-peers", "--user-quota=60"];
+    let _coturn = coturn(&turnserver, address, &["-L", "127.0.0.1", "-L", "::1"], &turn);
+    deviates_as_known("coturn", everything(address).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coturn_with_two_addresses_deviates_as_known() {
+    let Some(turnserver) = debian("turnserver", "coturn") else { return };
+    let address = free_port();
+    let alternate = format!("--alt-listening-port={}", free_port().port());
+    let _coturn = coturn(&turnserver, address, &["-L", "127.0.0.1", "-L", "127.0.0.2", &alternate], &["--stun-only"]);
+    ready(address).await;
+    let report = ask(Service::Stun, address, &["nat-behaviour/*"]).await.expect("it is there");
+    deviates_as_known("coturn-two-addresses", vec![report]);
+}
+
+fn coturn(turnserver: &Path, address: SocketAddr, listen: &[&str], more: &[&str]) -> Server {
+    let pid_file = format!("--pidfile={}/coturn-{}.pid", env!("CARGO_TARGET_TMPDIR"), address.port());
+    let port = format!("--listening-port={}", address.port());
+    let fixed = ["-n", "--no-tls", "--no-dtls", "--no-cli", "--log-file=/dev/null", &pid_file, &port];
+    let arguments: Vec<String> = [&fixed[..], listen, more].concat().into_iter().map(str::to_owned).collect();
+    let turnserver = turnserver.to_owned();
+    Server::start(move || {
+        let mut command = Command::new(&turnserver);
+        command.args(&arguments);
+        command
+    })
+}
+
+/// Waits until a server of both suites answers, and asks it everything.
+async fn everything(address: SocketAddr) -> Vec<Report> {
+    ready(address).await;
+    let mut reports = Vec::new();
+    for service in [Service::Stun, Service::Turn] {
+        reports.push(ask(service, address, &[]).await.expect("it is there"));
+    }
+    reports
+}
+
+/// Each try takes some seconds.
+async fn ready(address: SocketAddr) {
+    for _ in 0..8 {
+        if ask(Service::Stun, address, &["stun/binding"]).await.is_ok() {
+            return;
+        }
+    }
+    panic!("nobody answers at {address}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_turn_deviates_as_known() {
+    let Some(folder) = npm("node-turn", "0.0.6") else { return };
+    let address = free_port();
+    let program = format!(
+        "const Turn = require('node-turn');
+         new Turn({{ listeningPort: {}, listeningIps: ['127.0.0.1'], relayIps: ['127.0.0.1'], authMech: 'long-term',
+           credentials: {{ u: 'p', v: 'q' }}, realm: 'test', debugLevel: 'OFF' }}).start();",
+        address.port()
+    );
+    let _node = Server::start(move || {
+        let mut command = Command::new("node");
+        command.args(["-e", &program]).current_dir(&folder);
+        command
+    });
+    deviates_as_known("node-turn", everything(address).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pion_deviates_as_known() {
+    let library = Path::new("/usr/share/gocode/src/github.com/pion/turn/v2");
+    if !library.is_dir() || Command::new("go").arg("version").output().is_err() {
+        eprintln!(
+            "SKIPPED: no Go with pion's turn; Debian's golang-go and golang-github-pion-turn.v2-dev 2.1.0 are it"
+        );
+        return;
+    }
+    // Go without modules finds /v2 only from a folder under GOPATH.
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pion");
+    let source = work.join("src/pion");
+    std::fs::create_dir_all(&source).expect("a folder");
+    std::fs::write(source.join("main.go"), include_str!("pion.go")).expect("written");
+    let program = work.join("pion");
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .current_dir(&source)
+        .envs([("GO111MODULE", "off"), ("GOFLAGS", "")])
+        .env("GOPATH", format!("{}:/usr/share/gocode", work.display()))
+        .status()
+        .expect("go runs");
+    assert!(built.success(), "pion.go does not compile");
+    let address = free_port();
+    let _pion = Server::start(move || {
+        let mut command = Command::new(&program);
+        command.arg(address.to_string());
+        command
+    });
+    deviates_as_known("pion-turn", everything(address).await);
+}
+
+/// Every case that is not well is in the file, and no case of the file is well.
+fn deviates_as_known(name: &str, mut reports: Vec<Report>) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("known").join(format!("{name}.toml"));
+    let known = Known::load(&file).unwrap_or_else(|error| panic!("{error}"));
+    reports.iter_mut().for_each(|report| known.mark(report));
+    let wrong: Vec<_> = reports.iter().flat_map(|report| &report.cases).filter(|case| !case.is_well()).collect();
+    let wrong: String = wrong.iter().map(|case| format!("\n  {}: {:?}", case.case.slug, case.verdict)).collect();
+    assert!(wrong.is_empty(), "{name}:{wrong}\n\n{}", reports.iter().map(text).collect::<String>());
+}
+
+/// A program of a Debian package; installed where it is missing and that is possible.
+fn debian(program: &str, package: &str) -> Option<PathBuf> {
+    let find = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+        folders.extend(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
+        folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+    };
+    find().or_else(|| {
+        let installed = Command::new("apt-get").args(["install", "-y", "-q", package]).stdout(Stdio::null()).status();
+        let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
+        if found.is_none() {
+            return skip(&format!("no {program}, and apt-get cannot install Debian's {package}"));
+        }
+        found
+    })
+}
+
+/// A folder in which a package of npm is installed.
+fn npm(package: &str, version: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{package}-{version}"));
+    if folder.join("node_modules").join(package).is_dir() {
+        return Some(folder);
+    }
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut command = Command::new("npm");
+    command.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
+    let installed = command.arg(format!("{package}@{version}")).stdout(Stdio::null()).status();
+    if installed.is_ok_and(|status| status.success()) {
+        return Some(folder);
+    }
+    skip(&format!("npm cannot install {package}@{version}"))
+}
+
+/// An address on which nobody listens at the moment. Below the ports that systems give away by themselves, so that it
+/// stays free until the server takes it.
+fn free_port() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 20_000 + (std::process::id() as u16 % 1_000) * 10 + NEXT.fetch_add(1, Relaxed) % 2_000;
+        let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
