@@ -25,7 +25,7 @@ pub fn github(results: &[Results]) -> String {
 }
 
 fn annotate(out: &mut String, case: &Case) {
-    let command = if case.verdict == Verdict::Fail { "error" } else { "warning" };
+    let command = if case.verdict == Verdict::HarnessError { "warning" } else { "error" };
     let place = case.location.as_ref().map_or_else(String::new, |location| {
         format!("file={},line={},", property(&text(&location.file)), location.line.unwrap_or(1))
     });

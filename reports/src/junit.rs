@@ -65,8 +65,14 @@ fn test_case(case: &Case, class: &str, time: usize) -> TestCase {
         status
     };
     let status = match case.verdict {
+        Verdict::Pass | Verdict::Acceptable | Verdict::Fail if case.is_bad() => failed(NonSuccessKind::Failure),
         Verdict::Pass | Verdict::Acceptable => TestCaseStatus::success(),
-        Verdict::Fail => failed(NonSuccessKind::Failure),
+        Verdict::Fail => {
+            let mut status = TestCaseStatus::skipped();
+            let reason = text(case.known.as_deref().unwrap_or_default());
+            status.set_message(format!("known to fail ({reason}): {}", headline(case)));
+            status
+        }
         Verdict::HarnessError => failed(NonSuccessKind::Error),
         Verdict::Unsupported | Verdict::NotTested => {
             let mut status = TestCaseStatus::skipped();

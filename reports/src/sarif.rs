@@ -73,7 +73,7 @@ fn one(result: &Results, case: &Case, finding: &Finding, rule: &str, index: usiz
     let mut one = json!({
         "ruleId": rule,
         "ruleIndex": index,
-        "level": if case.verdict == Verdict::Fail { "error" } else { "warning" },
+        "level": if case.verdict == Verdict::HarnessError { "warning" } else { "error" },
         "message": { "text": sentence(&format!("{}: {}", text(&case.id), text(&finding.message))) },
         "partialFingerprints": { "glareCase/v1": format!("{}:{}:{rule}", result.opening.suite.word(), text(&case.id)) },
         "properties": { "replay": text(&case.replay), "account": account(case) },

@@ -71,7 +71,7 @@ fn in_stories(before: &Case, now: &Case) -> Option<SideBySide> {
 
 fn in_remarks(before: &Case, now: &Case) -> Option<SideBySide> {
     // That one passes and the other fails is no news.
-    if before.verdict.is_bad() != now.verdict.is_bad() {
+    if before.verdict.is_failure() != now.verdict.is_failure() {
         return None;
     }
     let lines =

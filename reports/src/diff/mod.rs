@@ -158,7 +158,7 @@ impl Diff {
 
     fn fails(&mut self, (before, old): (&Results, &[&Case]), (now, new): (&Results, &[&Case])) {
         let known = rules(old);
-        let wrong = new.iter().copied().find(|case| case.verdict.is_bad()).unwrap_or(new[0]);
+        let wrong = new.iter().copied().find(|case| case.verdict.is_failure()).unwrap_or(new[0]);
         let first = (self.newly_failing.len() < LOOKED_INTO_MAX)
             .then(|| behaviour::first_difference((before, old[0]), (now, wrong)))
             .flatten();
@@ -218,18 +218,18 @@ impl Standing {
 }
 
 fn failures(cases: &[&Case]) -> usize {
-    cases.iter().filter(|case| case.verdict.is_bad()).count()
+    cases.iter().filter(|case| case.verdict.is_failure()).count()
 }
 
 fn worst(cases: &[&Case]) -> Verdict {
-    let bad = cases.iter().map(|case| case.verdict).find(|verdict| verdict.is_bad());
+    let bad = cases.iter().map(|case| case.verdict).find(|verdict| verdict.is_failure());
     bad.or_else(|| cases.iter().map(|case| case.verdict).max()).unwrap_or(Verdict::NotTested)
 }
 
 /// The rules that cases break, each with what is wrong the first time.
 fn rules(cases: &[&Case]) -> BTreeMap<String, String> {
     let mut rules = BTreeMap::new();
-    for finding in cases.iter().filter(|case| case.verdict.is_bad()).flat_map(|case| &case.findings) {
+    for finding in cases.iter().filter(|case| case.verdict.is_failure()).flat_map(|case| &case.findings) {
         rules.entry(finding.rule.clone()).or_insert_with(|| finding.message.clone());
     }
     rules

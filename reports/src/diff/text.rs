@@ -52,7 +52,7 @@ impl Diff {
         for timing in &self.timing {
             moved(out, timing)?;
         }
-        let failing = |failing: bool| self.added.iter().filter(move |(_, verdict)| verdict.is_bad() == failing);
+        let failing = |failing: bool| self.added.iter().filter(move |(_, verdict)| verdict.is_failure() == failing);
         list(out, "Added", failing(false).map(|(id, _)| id.as_str()))?;
         list(out, "Added, and failing", failing(true).map(|(id, _)| id.as_str()))?;
         list(out, "Removed", self.removed.iter().map(String::as_str))

@@ -35,7 +35,7 @@ fn seeds(results: &Results) -> Markup {
         @for (scenario, cases) in groups {
             div.card {
                 h3 { (shown(scenario)) }
-                @let bad: Vec<_> = cases.iter().filter(|case| case.verdict.is_bad()).collect();
+                @let bad: Vec<_> = cases.iter().filter(|case| case.is_bad()).collect();
                 p.sub { (thousands(cases.len())) " seeds, " (thousands(cases.len() - bad.len())) " pass" }
                 div.seeds role="img" aria-label={ (cases.len() - bad.len()) " of " (cases.len()) " seeds pass" } {
                     @for case in &cases { i.(case.verdict.slug()) title={ (shown(&case.id)) ": " (case.verdict.word()) } {} }
@@ -171,6 +171,7 @@ fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup 
                         }
                     }
                     @for remark in &case.remarks { p.remark { (shown(remark)) } }
+                    @if let Some(known) = &case.known { p.remark { "known to fail: " (shown(known)) } }
                     @for finding in &case.findings { p { (prose(&finding.message)) } }
                     p { (copyable(&case.replay)) }
                 }
@@ -181,8 +182,9 @@ fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup 
                     @match column.get(id) {
                         None => span.chip.absent { "–" },
                         Some(cases) => @for case in cases {
-                            @if case.verdict.is_bad() { a href={ "#" (anchor(id)) } { (verdict_chip(case.verdict)) } }
+                            @if case.is_bad() { a href={ "#" (anchor(id)) } { (verdict_chip(case.verdict)) } }
                             @else { (verdict_chip(case.verdict)) }
+                            @if case.known.is_some() { " " span.tag { "known" } }
                             " "
                         },
                     }

@@ -154,8 +154,9 @@ fn worst(results: &[Results]) -> Overall {
         Overall::Fail => 0,
         Overall::CutOff => 1,
         Overall::Error => 2,
-        Overall::Nothing => 3,
-        Overall::Pass => 4,
+        Overall::Untested => 3,
+        Overall::Nothing => 4,
+        Overall::Pass => 5,
     };
     results.iter().map(Results::verdict).min_by_key(|overall| rank(*overall)).unwrap_or(Overall::Nothing)
 }

@@ -39,6 +39,31 @@ fn junit_says_how_each_case_ended() {
 }
 
 #[test]
+fn a_known_failure_is_no_news_and_one_that_passes_is() {
+    let mut cases = conformance_cases();
+    cases.truncate(2);
+    cases.iter_mut().for_each(|case| case.known = Some("we are at it".to_owned()));
+    let opening = Opening { suite: Suite::Conformance, ..opening() };
+    let only = |case: &Case| [read(&written_by(&opening, vec![case.clone()])).expect("a result")];
+    let (passes, fails) = (only(&cases[0]), only(&cases[1]));
+    assert_eq!((passes[0].verdict(), fails[0].verdict()), (reports::Overall::Fail, reports::Overall::Pass));
+    assert!(
+        reports::junit(&fails).contains(r#"<skipped message="known to fail (we are at it): the roster is empty"/>"#)
+    );
+    assert!(reports::junit(&passes).contains("<failure "));
+    assert!(
+        reports::ctrf(&fails).contains(r#""status": "skipped""#)
+            && reports::ctrf(&passes).contains(r#""status": "failed""#)
+    );
+    assert!(!reports::github(&fails).contains("::error") && reports::github(&passes).contains("::error"));
+    assert!(!reports::sarif(&fails).contains("ruleId"));
+    assert!(reports::markdown(&fails).starts_with("### ✅") && reports::markdown(&passes).starts_with("### ❌"));
+    // A matrix has a row for it; a page of one case alone has none.
+    let both = [only(&cases[1]), only(&cases[1])].concat();
+    assert!(reports::html(&both).contains("known to fail: we are at it"));
+}
+
+#[test]
 fn a_file_that_is_cut_off_is_an_error_in_every_format() {
     let text = written(vec![full_case()]);
     let end = text.trim_end().rfind('\n').expect("three lines") + 1;

@@ -259,21 +259,14 @@ fn result(cases: &[(&str, &[Verdict])]) -> Results {
 fn case(id: &str, verdict: Verdict) -> Case {
     let finding = Finding { rule: id.to_owned(), message: format!("{id} is broken"), ..Finding::default() };
     Case {
-        id: id.to_owned(),
-        group: id.split('/').next().unwrap_or(id).to_owned(),
-        title: format!("What {id} asks."),
         verdict,
-        level: None,
         wall: 0.01,
         findings: if verdict == P { Vec::new() } else { vec![finding] },
-        remarks: Vec::new(),
-        citations: Vec::new(),
-        location: None,
-        replay: format!("glare conformance --url ws://127.0.0.1:8787/ --case {id}"),
-        parties: Vec::new(),
-        story: Vec::new(),
-        steps_omitted: 0,
-        simulation: None,
+        ..Case::new(
+            id.to_owned(),
+            format!("What {id} asks."),
+            format!("glare conformance --url ws://127.0.0.1:8787/ --case {id}"),
+        )
     }
 }
 
