@@ -11,7 +11,7 @@ use crate::client::Peer;
 use crate::dial::DynDial;
 use crate::dialect::file::{File, Framing, JoinAnswer, Reaction};
 use crate::dialect::shape::Values;
-use crate::dialect::{Act, Dialect, EventName, Feature, Kind, Operation};
+use crate::dialect::{Act, Dialect, EventName, Feature, Id, Kind, Operation};
 use crate::framing::End;
 use crate::framing::adapter::Adapter;
 use crate::target::{Target, human};
@@ -308,7 +308,8 @@ impl Cx {
     /// Of Socket.IO: the events that clients send.
     pub(crate) fn event_names(&self) -> Vec<String> {
         let dialect = &self.env.dialect;
-        let act = |kind| Act { kind: Some(kind), data: Some("{}"), ..Act::default() };
+        let nobody = Id::of("nobody-here");
+        let act = |kind| Act { kind: Some(kind), to: Some(&nobody), data: Some("{}"), ..Act::default() };
         let name = |kind| {
             let operation = dialect.signal_operation(kind)?;
             let message = dialect.render(operation, &act(kind), &Values::new()).ok()?;

@@ -30,11 +30,6 @@ pub(super) const CASES: &[&Case] = &[
         .needs(&["http/ice-schema"])
         .requires(&[Feature::IceEndpoint]),
     &Case::new("http/credentials-usable", Must, "A TURN server comes with user name and credential, without which no browser takes it.", run!(credentials_usable))
-        .cites(&[Citation {
-            section: "W3C WebRTC §4.4.1.6",
-            url: "https://www.w3.org/TR/webrtc/#set-the-configuration",
-            quote: "If scheme name is turn or turns, and either of server.username or server.credential are omitted, then throw an InvalidAccessError.",
-        }])
         .needs(&["http/ice-schema"])
         .requires(&[Feature::IceEndpoint]),
 ];

@@ -7,6 +7,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct SocketIo {
     connected: bool,
+    /// Events that wait for the namespace to be connected.
+    waiting: Vec<String>,
 }
 
 /// What a packet means.
@@ -26,9 +28,19 @@ pub(crate) fn url(base: &str) -> String {
 }
 
 impl SocketIo {
-    /// The packet that an event is.
-    pub(crate) fn encode(&self, event: &str) -> String {
-        format!("42{event}")
+    /// The packet that an event is, once it may be sent.
+    pub(crate) fn encode(&mut self, event: &str) -> Option<String> {
+        let packet = format!("42{event}");
+        if self.connected {
+            return Some(packet);
+        }
+        self.waiting.push(packet);
+        None
+    }
+
+    /// What may be sent by now.
+    pub(crate) fn released(&mut self) -> Vec<String> {
+        if self.connected { std::mem::take(&mut self.waiting) } else { Vec::new() }
     }
 
     /// Takes in a packet.
@@ -65,13 +77,15 @@ mod tests {
     #[test]
     fn packets_become_messages() {
         let mut socket = SocketIo::default();
+        assert_eq!(socket.encode(r#"["early"]"#), None);
         assert_eq!(socket.decode(r#"0{"sid":"a"}"#), Told::Reply("40".to_owned()));
         assert_eq!(socket.decode(r#"40{"sid":"b"}"#), Told::Message(r#"["connect",{"sid":"b"}]"#.to_owned()));
+        assert_eq!(socket.released(), [r#"42["early"]"#]);
         assert_eq!(socket.decode("2"), Told::Reply("3".to_owned()));
         assert_eq!(socket.decode(r#"42["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
         assert_eq!(socket.decode(r#"4217["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
         assert_eq!(socket.decode(r#"437[]"#), Told::Message(r#"["ack",7,[]]"#.to_owned()));
         assert_eq!(socket.decode("é"), Told::Nothing);
-        assert_eq!(socket.encode(r#"["a"]"#), r#"42["a"]"#);
+        assert_eq!(socket.encode(r#"["a"]"#).as_deref(), Some(r#"42["a"]"#));
     }
 }

@@ -188,10 +188,13 @@ impl Connection {
         let note = |text: &str| self.log.push(self.client, What::Note, text);
         let message = match order {
             Order::Text(text) => {
-                let message = match &self.codec {
+                let message = match &mut self.codec {
                     Codec::Text => Message::text(text),
                     Codec::Binary => Message::Binary(text.into_bytes().into()),
-                    Codec::SocketIo(socketio) => Message::text(socketio.encode(&text)),
+                    Codec::SocketIo(socketio) => match socketio.encode(&text) {
+                        Some(packet) => Message::text(packet),
+                        None => return,
+                    },
                 };
                 self.log.push(self.client, What::Sends, message.to_text().unwrap_or("(binary)"));
                 message
@@ -237,7 +240,12 @@ impl Connection {
                     let _ = self.news.send((line, News::Text(text.to_string())));
                     return;
                 };
-                match socketio.decode(&text) {
+                let told = socketio.decode(&text);
+                for packet in socketio.released() {
+                    self.log.push(self.client, What::Sends, &packet);
+                    self.write(Message::text(packet));
+                }
+                match told {
                     Told::Message(text) => (line, News::Text(text)),
                     Told::Reply(reply) => return self.write(Message::text(reply)),
                     Told::Nothing => return,

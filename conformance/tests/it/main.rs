@@ -8,6 +8,7 @@ mod hopeless;
 mod mini;
 mod outsiders;
 mod reference;
+mod sse;
 mod stun;
 
 use std::net::SocketAddr;
@@ -30,11 +31,15 @@ async fn ask(address: SocketAddr, cases: &[&str]) -> Result<Report, Unreachable>
 
 /// Asks a server of any dialect.
 async fn ask_as(dialect: &Arc<Dialect>, url: &str, cases: &[&str]) -> Result<Report, Unreachable> {
-    let target: Target = url.parse().expect("a good URL");
+    ask_at(dialect, &url.parse().expect("a good URL"), cases).await
+}
+
+/// Asks a server with what is sent along.
+async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Result<Report, Unreachable> {
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
     let options = Options { deadline: Duration::from_secs(100), ..Options::default() };
-    conformance::run(Tokio, &target, dialect, &cases, &options).await
+    conformance::run(Tokio, target, dialect, &cases, &options).await
 }
 
 /// The report as a person without colours sees it.

@@ -1,19 +1,29 @@
 //! A correct server passes, the reference and another one.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::{Selection, Verdict};
+use conformance::{Dialect, Selection, Target, Verdict};
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Access, Config, Server, Tls};
 
 use crate::mini::{self, Behaviour};
-use crate::{ask, ask_as, dialect, text};
+use crate::{ask, ask_as, ask_at, dialect, text};
 
 /// The reference server, all of it, on free ports; it lives as long as the test's runtime.
 async fn server() -> Server<Tokio> {
     let free = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config { mesh: free, http: free, call: free, stun: free, ..Config::default() };
+    let config = Config {
+        mesh: free,
+        http: free,
+        call: free,
+        call_socketio: free,
+        broadcast: free,
+        stun: free,
+        ..Config::default()
+    };
     Server::bind(Tokio, config).await.expect("port 0 is free")
 }
 
@@ -49,6 +59,49 @@ async fn call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relay() {
     all_pass("relay", |server| format!("ws://{}/relay", server.http_addr().expect("asked for")), 43).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcast() {
+    let url = |server: &Server<Tokio>| format!("http://{}/socket.io/", server.broadcast_addr().expect("asked for"));
+    all_pass("broadcast", url, 26).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_over_socketio() {
+    let url = |server: &Server<Tokio>| format!("http://{}/socket.io/", server.call_socketio_addr().expect("asked for"));
+    all_pass("call-socketio", url, 35).await;
+}
+
+/// Over TLS with a certificate of nobody's, and with a token: both are told to the suite, and asked for by the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_with_a_token() {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key and a certificate");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tls");
+    std::fs::create_dir_all(&folder).expect("the target folder is ours");
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, pair.cert.pem()).expect("written");
+    std::fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
+    let tls = Tls::load(&certificate, &key).unwrap_or_else(|error| panic!("{error}"));
+    let access = Access { tokens: vec!["let-me-in".to_owned()], ..Access::default() };
+    let mesh = Some((Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config { mesh, stun: None, tls: Some(tls), access, ..Config::default() };
+    let server = Server::bind(Tokio, config).await.expect("port 0 is free");
+    let url = format!("wss://localhost:{}/", server.mesh_addr().expect("asked for").port());
+    tokio::spawn(server.run());
+
+    let mesh = include_str!("../../dialects/mesh.toml").replace("[identity]", "[auth]\nrequired = true\n\n[identity]");
+    let mesh = Arc::new(Dialect::parse("mesh.toml", &mesh).unwrap_or_else(|error| panic!("{error}")));
+    let target: Target = url.parse().expect("a good URL");
+    let error = ask_at(&mesh, &target, &[]).await.expect_err("nobody signed it").to_string();
+    assert!(error.contains("the TLS handshake fails") && error.contains("--insecure takes any certificate"), "{error}");
+    let target = target.insecure(true);
+    let error = ask_at(&mesh, &target, &[]).await.expect_err("no token").to_string();
+    assert!(error.contains("TLS is accepted") && error.contains("HTTP 401"), "{error}");
+    let target = target.with_header("Authorization", "Bearer let-me-in").expect("a good header");
+    let report = ask_at(&mesh, &target, &[]).await.expect("it is there");
+    assert!(report.passed(), "{}", text(&report));
+    assert_eq!(report.case("sec/auth").expect("asked").verdict, Verdict::Pass);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! The command line as a person, or a script, meets it.
 
 mod action;
+mod conformance;
 mod diff;
 mod history;
 mod reconnects;
