@@ -68,6 +68,17 @@ impl Target {
         self
     }
 
+    /// Sends a header along with every request, written `NAME:VALUE`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn with_header_line(self, line: &str) -> Result<Self, BadUrl> {
+        match line.split_once(':') {
+            Some((name, value)) => self.with_header(name, value),
+            None => Err(BadUrl(format!("`{line}` is no header: write NAME:VALUE"))),
+        }
+    }
+
     /// Sends a header along with every request.
     ///
     /// # Errors

@@ -200,8 +200,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn target(url: &Target, arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
     let mut target = url.clone().insecure(arguments.insecure);
     for header in &arguments.headers {
-        let (name, value) = header.split_once(':').unwrap_or((header, "\n"));
-        target = target.with_header(name, value)?;
+        target = target.with_header_line(header)?;
     }
     if let Some(token) = &arguments.bearer {
         target = target.with_header("Authorization", &format!("Bearer {token}"))?;
