@@ -319,14 +319,15 @@ impl Cx {
         Kind::ALL.into_iter().filter_map(name).collect()
     }
 
-    /// All that a client without anybody to talk to could have been sent has arrived: it joins once more, or asks for a
-    /// pong.
+    /// All that was sent to a client before has arrived, though nobody can signal to it: it asks for a pong, or is told of
+    /// somebody who comes.
     pub(crate) async fn fence_alone(&self, peer: &mut Peer) -> Result<(), Stop> {
-        if peer.act(Operation::Ping, &Act::default()).is_ok() && self.env.dialect.hears(EventName::Pong) {
+        if self.env.dialect.hears(EventName::Pong) && peer.act(Operation::Ping, &Act::default()).is_ok() {
             return peer.until("a pong", |event| event.is(EventName::Pong)).await.map(drop);
         }
-        let room = peer.room.clone();
-        peer.join(&room, None).await.map(drop)
+        let newcomer = self.join("newcomer", &peer.room).await?;
+        let who = newcomer.who();
+        peer.until("that somebody came", |event| event.is_joined(&who)).await.map(drop)
     }
 
     /// The same server, for somebody who does not show the user's headers.
