@@ -43,6 +43,19 @@ fn what_is_equal_is_told_in_one_line() {
 }
 
 #[test]
+fn what_is_measured_is_another_each_time_and_no_change() {
+    let with = |remark: &str| {
+        let mut result = result(&[("a", &[P])]);
+        result.cases[0].remarks = vec![remark.to_owned()];
+        result
+    };
+    let before = with("a flood of 1000 messages takes 12.5 ms");
+    assert!(Diff::of(&before, &with("a flood of 1000 messages takes 8 ms")).expect("comparable").is_empty());
+    let other = Diff::of(&before, &with("a flood closes the connection")).expect("comparable");
+    assert_eq!((other.behaviour.len(), other.is_regression()), (1, false));
+}
+
+#[test]
 fn repeats_decide_between_a_flake_and_a_regression() {
     let verdict = |before: &[Verdict], now: &[Verdict]| {
         let diff = Diff::of(&result(&[("a", before)]), &result(&[("a", now)])).expect("comparable");
