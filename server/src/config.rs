@@ -36,6 +36,8 @@ pub struct Config {
     pub sender_viewer: bool,
     /// Whether `http` serves `relay`: yes unless told otherwise.
     pub relay: bool,
+    /// Whether `http` serves `echo`, which sends every message back: no unless told otherwise.
+    pub echo: bool,
     /// HTTP address of `/metrics` and `/healthz` alone, never with TLS or a token: none unless told otherwise.
     pub metrics: Option<SocketAddr>,
     /// The certificate of every TCP address but `metrics`: plain HTTP unless told otherwise.
@@ -96,6 +98,7 @@ impl Default for Config {
             broadcast: None,
             sender_viewer: true,
             relay: true,
+            echo: false,
             metrics: None,
             tls: None,
             access: Access::default(),

@@ -37,6 +37,7 @@ pub use config::{ApiSettings, Config};
 use dialect::Dialect;
 use dialect::broadcast::Broadcast;
 use dialect::call::Call;
+use dialect::echo::Echo;
 use dialect::mesh::Mesh;
 use dialect::relay::Relay;
 use dialect::sender_viewer::SenderViewer;
@@ -118,7 +119,7 @@ impl<N: Network> Server<N> {
     /// A socket cannot be opened; the message names the service and the address. Or a setting is none; the message names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
         let Config { http, mesh, call, call_socketio, broadcast, stun, metrics, seed, .. } = config;
-        let (sender_viewer, relay) = (config.sender_viewer, config.relay);
+        let (sender_viewer, relay, echo) = (config.sender_viewer, config.relay, config.echo);
         let registry = Arc::default();
         let guard = Guard::new(&config.access, &config.limits)?;
         let (dialects, turn_counters, stop) = (Mutex::default(), OnceLock::new(), Arc::default());
@@ -169,6 +170,9 @@ impl<N: Network> Server<N> {
         }
         if relay {
             http_routes.push(("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))));
+        }
+        if echo {
+            http_routes.push(("/echo", Route::WebSocket(Arc::new(Echo))));
         }
         let http_site = Site { api: Some(api), ..Site::new("http", http_routes) };
         server.http = server.add_site(http, http_site).await?;

@@ -189,7 +189,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             // One server's report is where it always was; of several each has a folder.
             let scheme = report.url.split_once(':').map_or("report", |(scheme, _)| scheme);
             let dir = if one { dir.clone() } else { dir.join(scheme) };
-            write(&dir, report, &text, again, *dialect).with_context(|| format!("cannot write to {}", dir.display()))?;
+            write(&dir, report, &text, again, *dialect)
+                .with_context(|| format!("cannot write to {}", dir.display()))?;
         }
         well &= report.passed() && report.requirements.iter().all(conformance::RequirementReport::met);
     }

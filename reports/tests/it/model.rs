@@ -191,7 +191,11 @@ pub(crate) fn conformance_cases() -> Vec<Case> {
         cases: cases.collect(),
         requirements: Vec::new(),
     };
-    reports::cases_of_report(&report, "glare conformance --url ws://127.0.0.1:8787/", Some("conformance/dialects/mesh.toml"))
+    reports::cases_of_report(
+        &report,
+        "glare conformance --url ws://127.0.0.1:8787/",
+        Some("conformance/dialects/mesh.toml"),
+    )
 }
 
 /// A run that breaks a promise.

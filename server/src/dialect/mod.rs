@@ -12,6 +12,7 @@ use crate::socketio::packet::Event;
 
 pub(crate) mod broadcast;
 pub(crate) mod call;
+pub(crate) mod echo;
 pub(crate) mod framing;
 pub(crate) mod json;
 pub(crate) mod mesh;

@@ -8,6 +8,7 @@ mod call;
 mod call_socketio;
 mod client;
 mod discovery;
+mod echo;
 mod http;
 mod lifecycle;
 mod limits;

@@ -62,7 +62,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods)] // a real server: ids must not be guessed
     getrandom::fill(&mut seed).context("no randomness for client ids")?;
     let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
-    let (sender_viewer, relay, is_secure) = (config.sender_viewer, config.relay, config.tls.is_some());
+    let Config { sender_viewer, relay, echo, .. } = config;
+    let is_secure = config.tls.is_some();
     let server = Server::bind(Tokio, config).await?;
     let say = |what: &str, plain: &str, secure: &str, address: Option<SocketAddr>, path: &str| {
         if let Some(address) = address {
@@ -73,6 +74,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     say("mesh", "ws", "wss", server.mesh_addr(), "");
     say("sender-viewer", "ws", "wss", http.filter(|_| sender_viewer), "/ws");
     say("relay", "ws", "wss", http.filter(|_| relay), "/relay");
+    say("echo", "ws", "wss", http.filter(|_| echo), "/echo");
     say("api", "http", "https", http, "/api");
     say("call", "ws", "wss", server.call_addr(), "");
     say("call", "http", "https", server.call_socketio_addr(), "/socket.io/");

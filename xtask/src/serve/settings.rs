@@ -190,6 +190,8 @@ enum Dialect {
     Mesh,
     Call,
     Broadcast,
+    /// Sends every message back: to try a WebSocket client out
+    Echo,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -203,7 +205,8 @@ impl Settings {
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let serves = |dialect| self.dialects.contains(&dialect);
         let at = |is_served: bool, port| is_served.then_some(SocketAddr::new(self.host, port));
-        let (sender_viewer, relay) = (serves(Dialect::SenderViewer), serves(Dialect::Relay));
+        let (sender_viewer, relay, echo) =
+            (serves(Dialect::SenderViewer), serves(Dialect::Relay), serves(Dialect::Echo));
         let http_host = self.http_host.unwrap_or(self.host);
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
@@ -212,7 +215,7 @@ impl Settings {
             (None, Some(_)) => bail!("--tls-key needs --tls-cert: name the PEM file of its certificate"),
         };
         Ok(Config {
-            http: (sender_viewer || relay).then_some(SocketAddr::new(http_host, self.http_port)),
+            http: (sender_viewer || relay || echo).then_some(SocketAddr::new(http_host, self.http_port)),
             mesh: at(serves(Dialect::Mesh), self.port),
             call: at(serves(Dialect::Call), self.call_port),
             call_socketio: at(serves(Dialect::Call), self.call_socketio_port),
@@ -222,6 +225,7 @@ impl Settings {
             turn: self.turn()?,
             sender_viewer,
             relay,
+            echo,
             metrics: self.metrics_port.map(|port| SocketAddr::new(self.metrics_host, port)),
             tls,
             access: Access {

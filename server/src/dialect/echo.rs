@@ -1,0 +1,49 @@
+//! The `echo` dialect: every message comes back as it went, text or binary. To try a WebSocket client out, and for
+//! Autobahn's fuzzing client, which asks a server for nothing else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Dialect, Session, WebSocketDialect};
+use crate::session::close::Close;
+use crate::session::queue::Queue;
+
+/// The endpoint; it knows nobody.
+pub(crate) struct Echo;
+
+/// One client.
+struct EchoSession(Arc<Queue>);
+
+impl Dialect for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn count(&self) -> (usize, usize) {
+        (0, 0)
+    }
+}
+
+impl WebSocketDialect for Echo {
+    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+        Box::new(EchoSession(queue))
+    }
+}
+
+impl Session for EchoSession {
+    fn text(&mut self, text: &str) {
+        self.0.push(text.into());
+    }
+
+    fn binary(&mut self, data: Bytes) -> Result<(), Close> {
+        self.0.push_all(&[Message::Binary(data)]);
+        Ok(())
+    }
+
+    /// There is nothing to join.
+    fn has_joined(&self) -> bool {
+        true
+    }
+}
