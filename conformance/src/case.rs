@@ -369,8 +369,15 @@ impl Cx {
 
     /// Several clients in one room, in this order, who can signal to each other.
     pub(crate) async fn members<const N: usize>(&self, room: &str, names: [&str; N]) -> Result<[Peer; N], Stop> {
-        let mut peers: Vec<Peer> = Vec::with_capacity(N);
-        for (index, name) in names.into_iter().enumerate() {
+        let peers = self.gather(room, &names).await?;
+        let Ok(peers) = <[Peer; N]>::try_from(peers) else { unreachable!("there is one for each name") };
+        Ok(peers)
+    }
+
+    /// The same for any number of clients.
+    pub(crate) async fn gather(&self, room: &str, names: &[&str]) -> Result<Vec<Peer>, Stop> {
+        let mut peers: Vec<Peer> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
             let roles = self.file().roles.as_ref();
             let role = roles.map(|roles| if index == 0 { roles.offers.as_str() } else { roles.answers.as_str() });
             let mut newcomer = self.join_as(name, room, role).await?;
@@ -379,7 +386,6 @@ impl Cx {
             }
             peers.push(newcomer);
         }
-        let Ok(peers) = <[Peer; N]>::try_from(peers) else { unreachable!("there is one for each name") };
         Ok(peers)
     }
 

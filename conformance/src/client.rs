@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::case::{Env, Stop};
 use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
 use crate::dialect::shape::Values;
 use crate::dialect::{Act, Event, EventName, Id, Kind, Member, Operation, What};
+use crate::framing::wire::Wire;
 use crate::framing::{self, End, News, Order};
 use crate::target::human;
 use crate::transcript::{Log, What as Line};
@@ -323,6 +325,17 @@ impl Peer {
     pub(crate) async fn close(mut self) {
         self.order(Order::Close(1000));
         let _ = timeout(self.env.patience, self.ended()).await;
+    }
+
+    /// Gives its connection to somebody who measures. What it has not heard yet is nobody's.
+    pub(crate) async fn hand_over(self) -> Wire {
+        let (taker, taken) = oneshot::channel();
+        self.order(Order::HandOver(taker));
+        // A task that is no WebSocket's keeps what it has, and one that has ended says so.
+        match taken.await {
+            Ok(socket) => Wire::of_socket(socket, &self.env.dialect),
+            Err(_) => Wire::of_task((self.orders, self.news), &self.env.dialect),
+        }
     }
 
     /// Lets TCP end without a close frame.

@@ -2,12 +2,13 @@
 //!
 //! [`run`] asks a server at a [`Target`] the questions of some [`Case`]s, over any network that implements
 //! [`Dial`](dial::Dial), and returns a [`Report`]: what was found, with the transcript over all clients behind each
-//! finding. Nothing here knows the reference server: the suite has its own wire code and judges behaviour, never wording.
+//! finding. [`Crowd`] makes clients for whoever measures a server instead. Nothing here knows the reference server: the suite has its own wire code and judges behaviour, never wording.
 
 pub mod case;
 mod cases;
 mod catalogue;
 mod client;
+pub mod crowd;
 pub mod dial;
 mod dialect;
 mod framing;
@@ -26,7 +27,9 @@ pub mod verdict;
 pub use case::{Case, Citation, Level};
 pub use cases::all as cases;
 pub use catalogue::catalogue;
-pub use dialect::{Dialect, DialectError, Problem, shipped};
+pub use crowd::Crowd;
+pub use dialect::{Audience, Dialect, DialectError, Problem, shipped};
+pub use framing::wire::{Arrival, Wire};
 pub use known::{BadList, Known, Requirements};
 pub use runner::{Options, run};
 pub use select::{NoSuchCase, Selection, select, select_from};

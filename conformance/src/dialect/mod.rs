@@ -1,6 +1,7 @@
 //! The protocols that the suite speaks. Each is data: a TOML file that says what to send, what arrives, and what the server
 //! is declared to do.
 
+mod audience;
 mod compile;
 mod error;
 pub(crate) mod event;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+pub use audience::Audience;
 pub use error::{DialectError, Problem};
 pub(crate) use event::{Act, Event, Id, Member, What};
 pub(crate) use feature::Feature;

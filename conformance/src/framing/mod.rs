@@ -6,12 +6,14 @@ pub(crate) mod socketio;
 pub(crate) mod sse;
 pub(crate) mod stream;
 pub(crate) mod websocket;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::case::Env;
 use crate::dialect::file::Framing;
@@ -19,7 +21,7 @@ use crate::dialect::shape::Values;
 use crate::dialect::{Act, Operation};
 use crate::transcript::Log;
 use socketio::SocketIo;
-use websocket::{Connection, Request};
+use websocket::{Connection, Request, Socket};
 
 /// More than any correct server sends a client in a case.
 pub(crate) const MESSAGES_MAX: usize = 20_000;
@@ -27,7 +29,7 @@ pub(crate) const MESSAGES_MAX: usize = 20_000;
 pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What a connection is told to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Order {
     Text(String),
     Binary(Bytes),
@@ -37,6 +39,8 @@ pub(crate) enum Order {
     Raw(Bytes, &'static str),
     /// Reads nothing any more, or again.
     Deaf(bool),
+    /// Gives the socket away, once all is written; the task ends. Of WebSockets alone.
+    HandOver(oneshot::Sender<Socket>),
 }
 
 /// What a connection tells, with the line of the log that shows it.

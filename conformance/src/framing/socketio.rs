@@ -21,6 +21,11 @@ pub(crate) enum Told {
     Nothing,
 }
 
+/// The packet that an event is, on a connection that is connected to the namespace.
+pub(crate) fn packet(event: &str) -> String {
+    format!("42{event}")
+}
+
 /// The URL of the WebSocket transport.
 pub(crate) fn url(base: &str) -> String {
     let gap = if base.contains('?') { '&' } else { '?' };

@@ -1,6 +1,7 @@
 //! Our own WebSocket client: a task per connection that writes what it is told, breaks the rules when it is told to,
 //! answers pings and notes all that arrives at the moment it arrives.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -65,6 +67,19 @@ pub(crate) async fn open(
     }
 }
 
+/// What carries messages, how they stand in it, and what keeps it alive.
+pub(crate) struct Socket {
+    pub(crate) stream: WebSocketStream<Box<dyn Stream>>,
+    pub(crate) codec: Codec,
+    pub(crate) beat: Option<(Interval, String)>,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a WebSocket of {:?}", self.codec)
+    }
+}
+
 /// One connection's task.
 pub(crate) struct Connection {
     socket: WebSocketStream<Box<dyn Stream>>,
@@ -78,11 +93,14 @@ pub(crate) struct Connection {
     raw: Bytes,
     unflushed: bool,
     deaf: bool,
+    taker: Option<oneshot::Sender<Socket>>,
 }
 
 enum Event {
     /// Nobody wants this connection any more.
     Dropped,
+    /// Somebody wants the socket, and all is written.
+    Taken(oneshot::Sender<Socket>),
     Read(Option<Result<Message, Error>>),
 }
 
@@ -103,7 +121,7 @@ impl Connection {
             (interval, ping)
         });
         let raw = Bytes::new();
-        Self { socket, codec, beat, orders, news, log, client, raw, unflushed: false, deaf: false }
+        Self { socket, codec, beat, orders, news, log, client, raw, unflushed: false, deaf: false, taker: None }
     }
 
     /// Runs until the connection ends, or its owner drops the sender of orders: then TCP ends without a close frame.
@@ -113,6 +131,10 @@ impl Connection {
         loop {
             let read = match poll_fn(|cx| self.poll(cx)).await {
                 Event::Dropped => return,
+                Event::Taken(taker) => {
+                    let _ = taker.send(Socket { stream: self.socket, codec: self.codec, beat: self.beat });
+                    return;
+                }
                 Event::Read(read) => read,
             };
             let end = match read {
@@ -163,6 +185,9 @@ impl Connection {
                     Poll::Pending => break,
                 }
             }
+            if let Some(taker) = self.taker.take() {
+                return Poll::Ready(Event::Taken(taker));
+            }
             match self.orders.poll_recv(cx) {
                 Poll::Ready(Some(order)) => {
                     self.obey(order);
@@ -202,6 +227,10 @@ impl Connection {
             Order::Deaf(deaf) => {
                 note(if deaf { "stops reading" } else { "reads again" });
                 self.deaf = deaf;
+                return;
+            }
+            Order::HandOver(taker) => {
+                self.taker = Some(taker);
                 return;
             }
             Order::Binary(bytes) => {

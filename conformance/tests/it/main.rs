@@ -2,6 +2,7 @@
 
 mod adapters;
 mod broken;
+mod crowd;
 mod documents;
 mod files;
 mod hopeless;

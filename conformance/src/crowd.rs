@@ -1,0 +1,152 @@
+//! Clients for somebody who measures a server: they are brought to where they may signal, and then handed over.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use crate::case::{Cx, Env, Stop};
+use crate::client::Peer;
+use crate::dial::Dial;
+use crate::dialect::file::{Addressing, JoinBy};
+use crate::dialect::{Act, Dialect, Operation};
+use crate::framing::adapter::Adapter;
+use crate::framing::wire::Wire;
+use crate::target::{Target, Unreachable};
+use crate::transcript::Log;
+
+/// Makes clients of a dialect on a server.
+pub struct Crowd {
+    env: Arc<Env>,
+}
+
+/// A room whose members can signal to each other.
+pub struct Room {
+    /// What the dialect calls it.
+    pub name: String,
+    /// Its members, in the order they came.
+    pub members: Vec<Member>,
+}
+
+/// A member of a room.
+pub struct Member {
+    /// Its connection.
+    pub wire: Wire,
+    /// What it can say, in the order of the members; one signal where everyone hears it.
+    pub signals: Vec<Signal>,
+}
+
+/// A signal that is ready to be sent, again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The member that it is for, by its place in the room. `None`: everyone.
+    pub to: Option<usize>,
+    /// The message as it is on the wire, for [`Wire::send`].
+    pub frame: String,
+}
+
+impl Crowd {
+    /// Clients of a dialect for a server. `seed` makes their names and rooms unlike those of other runs; `patience` is how long
+    /// one waits for an answer. Must be called, and used, inside a tokio runtime with time and I/O.
+    pub fn new(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64, patience: Duration) -> Self {
+        let env = Env {
+            dial: Arc::new(dial),
+            target: target.clone(),
+            dialect: Arc::clone(dialect),
+            adapter: Adapter::default(),
+            patience,
+            round_trip: Duration::from_millis(5),
+            seed,
+            fresh: AtomicUsize::new(0),
+        };
+        Self { env: Arc::new(env) }
+    }
+
+    /// A room's name that no other room has.
+    pub fn room_name(&self) -> String {
+        self.cx().room()
+    }
+
+    /// A client joins the server and leaves it again.
+    ///
+    /// # Errors
+    /// No connection of the dialect's kind can be opened, or a join is not answered as the dialect says.
+    pub async fn reach(&self) -> Result<(), Unreachable> {
+        let joined = self.join(&self.room_name(), 0).await;
+        let wire = joined.map_err(|why| Unreachable { url: self.env.target.url().to_owned(), tried: vec![why] })?;
+        wire.close(self.env.patience).await;
+        Ok(())
+    }
+
+    /// Fills a room with members who can signal to each other, whatever the dialect asks for that. What they have to say is
+    /// `payload`, JSON, which stands in their signals as it is.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn room(&self, name: &str, members: usize, payload: &str) -> Result<Room, String> {
+        let cx = self.cx();
+        let names: Vec<String> = (0..members).map(|number| format!("m{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let peers = cx.gather(name, &names).await.map_err(words)?;
+        let targeted = self.env.dialect.file.signals.addressing == Addressing::Targeted;
+        let mut signals = Vec::with_capacity(members);
+        for (me, peer) in peers.iter().enumerate() {
+            let to: Vec<Option<usize>> =
+                if targeted { (0..members).filter(|other| *other != me).map(Some).collect() } else { vec![None] };
+            let signal = |to: Option<usize>| {
+                let id = to.map(|to| &peers[to].id);
+                let frame = peer.signal_message(peer.plain_kind(), payload, id, name).map_err(words)?;
+                Ok(Signal { to, frame })
+            };
+            signals.push(to.into_iter().map(signal).collect::<Result<Vec<_>, String>>()?);
+        }
+        let mut room = Room { name: name.to_owned(), members: Vec::with_capacity(members) };
+        for (peer, mut signals) in peers.into_iter().zip(signals) {
+            let wire = peer.hand_over().await;
+            signals.iter_mut().for_each(|signal| signal.frame = wire.framed(std::mem::take(&mut signal.frame)));
+            room.members.push(Member { wire, signals });
+        }
+        Ok(room)
+    }
+
+    /// A client joins a room as its member of this place, and nobody waits until it is heard there.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn join(&self, room: &str, place: usize) -> Result<Wire, String> {
+        Ok(self.joined(room, place).await?.hand_over().await)
+    }
+
+    /// A client joins a room, leaves it if the dialect has a message for that, and closes its connection. Returns the time from
+    /// the start to the answer of the join.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn visit(&self, room: &str, place: usize) -> Result<Duration, String> {
+        let start = tokio::time::Instant::now();
+        let peer = self.joined(room, place).await?;
+        let took = start.elapsed();
+        if self.env.dialect.shape(Operation::Leave).is_some() && self.env.dialect.file.join.by == JoinBy::Message {
+            let _ = peer.act(Operation::Leave, &Act { room, ..Act::default() });
+        }
+        peer.close().await;
+        Ok(took)
+    }
+
+    async fn joined(&self, room: &str, place: usize) -> Result<Peer, String> {
+        let cx = self.cx();
+        let role = self.env.dialect.file.roles.as_ref();
+        let role = role.map(|roles| if place == 0 { roles.offers.as_str() } else { roles.answers.as_str() });
+        cx.join_as(&format!("m{place}"), room, role).await.map_err(words)
+    }
+
+    /// A transcript of its own for each room, which goes when its members are handed over.
+    fn cx(&self) -> Cx {
+        Cx::new(Arc::clone(&self.env), Log::new())
+    }
+}
+
+fn words(stop: Stop) -> String {
+    match stop {
+        Stop::Fail { why, .. } | Stop::Setup(why) | Stop::Unsupported(why) => why,
+    }
+}

@@ -1,0 +1,203 @@
+//! A client's connection in the hands of somebody who measures: messages go in and out as they are on the wire, by polling,
+//! and nothing is kept.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::socketio::{self, Told};
+use super::websocket::Socket;
+use super::{Codec, End, News, Order};
+use crate::dialect::{Act, Dialect, EventName, Operation};
+
+/// A connection of a client that is where it should be: joined, perhaps in a call. Nothing happens on it unless it is polled:
+/// whoever stops polling [`next`](Self::poll_next) is a client that stops reading.
+pub struct Wire {
+    carrier: Carrier,
+    dialect: Arc<Dialect>,
+    unflushed: bool,
+}
+
+enum Carrier {
+    Socket(Box<Socket>),
+    /// What is no WebSocket has a task of its own.
+    Task(UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
+}
+
+/// What comes of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// A message as it is on the wire, with what its framing puts around it.
+    Message(Bytes),
+    /// The connection is over, in words; nothing follows.
+    End(String),
+}
+
+impl Wire {
+    pub(crate) fn of_socket(socket: Socket, dialect: &Arc<Dialect>) -> Self {
+        Self { carrier: Carrier::Socket(Box::new(socket)), dialect: Arc::clone(dialect), unflushed: false }
+    }
+
+    pub(crate) fn of_task(
+        (orders, news): (UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
+        dialect: &Arc<Dialect>,
+    ) -> Self {
+        Self { carrier: Carrier::Task(orders, news), dialect: Arc::clone(dialect), unflushed: false }
+    }
+
+    /// A message of the dialect as it is on the wire.
+    pub(crate) fn framed(&self, message: String) -> String {
+        match &self.carrier {
+            Carrier::Socket(socket) => match &socket.codec {
+                Codec::SocketIo(_) => socketio::packet(&message),
+                Codec::Text | Codec::Binary => message,
+            },
+            Carrier::Task(..) => message,
+        }
+    }
+
+    /// Waits until a message can be taken: not while the server does not read. Also ready when the connection is over.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.stream.poll_ready_unpin(cx).map(drop),
+            Carrier::Task(..) => Poll::Ready(()),
+        }
+    }
+
+    /// Takes a message as it is on the wire; [`poll_flush`](Self::poll_flush) sends it. On a connection that is over it is lost.
+    pub fn send(&mut self, frame: String) {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => {
+                let message = match socket.codec {
+                    Codec::Binary => Message::Binary(frame.into_bytes().into()),
+                    Codec::Text | Codec::SocketIo(_) => Message::text(frame),
+                };
+                // The reading side learns why not.
+                self.unflushed |= socket.stream.start_send_unpin(message).is_ok();
+            }
+            Carrier::Task(orders, _) => {
+                let _ = orders.send(Order::Text(frame));
+            }
+        }
+    }
+
+    /// Writes what was taken. Also ready when the connection is over.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Carrier::Socket(socket) = &mut self.carrier else { return Poll::Ready(()) };
+        if self.unflushed && socket.stream.poll_flush_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.unflushed = false;
+        Poll::Ready(())
+    }
+
+    /// The next message. Shows life as the dialect asks for it.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        loop {
+            let message = match &mut self.carrier {
+                Carrier::Task(_, news) => match std::task::ready!(news.poll_recv(cx)) {
+                    Some((_, News::Text(text))) => return Poll::Ready(Arrival::Message(text.into())),
+                    Some((_, News::End(end))) => return Poll::Ready(Arrival::End(words(&end))),
+                    Some(_) => continue,
+                    None => return Poll::Ready(Arrival::End(words(&End::Lost))),
+                },
+                Carrier::Socket(socket) => {
+                    if let Some((interval, ping)) = &mut socket.beat
+                        && interval.poll_tick(cx).is_ready()
+                    {
+                        let ping = ping.clone();
+                        self.say(ping);
+                        continue;
+                    }
+                    let message = socket.stream.poll_next_unpin(cx);
+                    // Pongs are written along with reading, and go no further.
+                    std::task::ready!(message)
+                }
+            };
+            return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) => Arrival::Message(text.into()),
+                Some(Ok(Message::Binary(bytes))) => Arrival::Message(bytes),
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.as_ref().map(|frame| u16::from(frame.code));
+                    let reason = frame.map(|frame| frame.reason.to_string()).filter(|reason| !reason.is_empty());
+                    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                    Arrival::End(words(&End::Closed(code)) + &reason)
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                    self.unflushed = true;
+                    continue;
+                }
+                Some(Err(_)) | None => Arrival::End(words(&End::Lost)),
+            });
+        }
+    }
+
+    /// Takes in a message that is not one's own: answers what the dialect wants answered. Returns it if it is an error.
+    pub fn take_in(&mut self, message: &[u8]) -> Option<String> {
+        let text = str::from_utf8(message).ok()?;
+        let told = match &mut self.carrier {
+            Carrier::Socket(socket) => match &mut socket.codec {
+                Codec::SocketIo(codec) => match codec.decode(text) {
+                    Told::Message(text) => Some(text),
+                    Told::Reply(reply) => {
+                        self.send(reply);
+                        return None;
+                    }
+                    Told::Nothing => return None,
+                },
+                Codec::Text | Codec::Binary => None,
+            },
+            Carrier::Task(..) => None,
+        };
+        let text = told.as_deref().unwrap_or(text);
+        let event = self.dialect.read(text);
+        if event.is(EventName::Ping)
+            && let Ok(pong) = self.dialect.render(Operation::Pong, &Act::default(), &Default::default())
+        {
+            self.say(pong);
+        }
+        event.is_error().then(|| text.to_owned())
+    }
+
+    /// Ends the connection as the protocol has it, within a time.
+    pub async fn close(self, patience: Duration) {
+        match self.carrier {
+            Carrier::Socket(mut socket) => {
+                let frame = CloseFrame { code: 1000.into(), reason: Utf8Bytes::from_static("") };
+                let closing = async {
+                    if socket.stream.close(Some(frame)).await.is_ok() {
+                        while let Some(Ok(_)) = socket.stream.next().await {}
+                    }
+                };
+                let _ = timeout(patience, closing).await;
+            }
+            Carrier::Task(orders, mut news) => {
+                let _ = orders.send(Order::Close(1000));
+                let ended = async { while !matches!(news.recv().await, None | Some((_, News::End(_)))) {} };
+                let _ = timeout(patience, ended).await;
+            }
+        }
+    }
+
+    fn say(&mut self, message: String) {
+        let frame = self.framed(message);
+        self.send(frame);
+    }
+}
+
+fn words(end: &End) -> String {
+    match end {
+        End::Closed(Some(code)) => format!("closed with {code}"),
+        End::Closed(None) => "closed without a code".to_owned(),
+        End::Lost => "lost".to_owned(),
+        End::Broken(why) => format!("broken: {why}"),
+        End::Flood => "ended for a flood".to_owned(),
+    }
+}
