@@ -199,14 +199,22 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// The server, with what is sent along.
 fn target(url: &Target, arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
-    let mut target = url.clone().insecure(arguments.insecure);
-    for header in &arguments.headers {
+    with_headers(url.clone().insecure(arguments.insecure), &arguments.headers, arguments.bearer.as_deref())
+}
+
+/// Adds `NAME:VALUE` and a bearer token to what every request brings.
+pub(crate) fn with_headers(
+    mut target: Target,
+    headers: &[String],
+    bearer: Option<&str>,
+) -> Result<Target, conformance::BadUrl> {
+    for header in headers {
         target = target.with_header_line(header)?;
     }
-    if let Some(token) = &arguments.bearer {
-        target = target.with_header("Authorization", &format!("Bearer {token}"))?;
+    match bearer {
+        Some(token) => target.with_header("Authorization", &format!("Bearer {token}")),
+        None => Ok(target),
     }
-    Ok(target)
 }
 
 /// The command that asks again, but for the case. Secrets stay out of it.

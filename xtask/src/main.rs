@@ -1,11 +1,12 @@
 //! The command line: `cargo xtask …` in a checkout, `glare …` once installed.
 //!
-//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file; `conformance` adds its own.
+//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file; `conformance` and `load` add their own.
 
 mod conformance;
 mod dialect;
 mod diff;
 mod history;
+mod load;
 mod network;
 mod report;
 mod scenarios;
@@ -47,6 +48,8 @@ enum Command {
     Completions(shell::Completions),
     /// Prints the manual page
     Man,
+    /// Puts load on any signaling server and measures it
+    Load(Box<load::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::History(arguments) => history::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man => shell::man(),
+        Command::Load(arguments) => load::run(*arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

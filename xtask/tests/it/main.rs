@@ -4,6 +4,7 @@ mod action;
 mod conformance;
 mod diff;
 mod history;
+mod load;
 mod reconnects;
 mod report;
 mod serve;

@@ -1,0 +1,168 @@
+//! `glare load`
+
+mod churn;
+mod client;
+mod idle;
+mod pacer;
+mod plan;
+mod process;
+mod receipts;
+mod report;
+mod run;
+mod stop;
+mod token;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use conformance::{Dialect, Target, Unreachable};
+
+use crate::conformance::{random, refuse, with_headers};
+use plan::{Mode, Pace, Plan};
+use report::Report;
+use stop::Stop;
+
+/// The server cannot be reached.
+const UNREACHABLE: u8 = 3;
+/// Bad usage, or a bad file.
+const USAGE: u8 = 2;
+/// Ctrl-C came before anything was measured.
+const INTERRUPTED: u8 = 130;
+
+/// Put load on any signaling server, and measure what comes back.
+///
+/// Without --rate, --idle, --stalled or --churn a closed loop: each sender keeps --window messages in flight.
+///
+/// Exit codes: 0 done, 1 messages were lost, came twice, out of order or to somebody they were not for, 2 bad usage or a bad
+/// file, 3 the server cannot be reached, 130 Ctrl-C before anything was measured.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The server: ws://HOST:PORT/PATH, or wss, http, https
+    #[arg(long)]
+    url: Target,
+    /// The protocol it speaks: a shipped dialect's name, or a TOML file
+    #[arg(long, default_value = "mesh", value_name = "NAME|FILE")]
+    dialect: String,
+    /// Closed loop: messages in flight a sender; the arrival at the next peer lets another go [default: 8]
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    window: Option<NonZeroU32>,
+    /// Open loop: messages a second over all senders; latency counts from when each was due
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
+    rate: Option<f64>,
+    /// So many clients connect and join, and do nothing; with --pid, memory a connection
+    #[arg(long, value_name = "N", group = "mode", conflicts_with_all = ["window", "rate"])]
+    idle: Option<NonZeroUsize>,
+    /// In a second phase so many more clients join and stop reading: what the others feel. An open loop [default rate: 2000]
+    #[arg(long, value_name = "N", group = "mode", conflicts_with = "window")]
+    stalled: Option<NonZeroUsize>,
+    /// So many clients a second connect, join, leave and close
+    #[arg(long, value_name = "N", group = "mode", conflicts_with_all = ["window", "rate"], value_parser = positive, allow_negative_numbers = true)]
+    churn: Option<f64>,
+    /// Rooms [default: 10, or the one that the dialect has]
+    #[arg(long, value_name = "N")]
+    rooms: Option<NonZeroUsize>,
+    /// Members a room [default: 6, or as many as the dialect allows; 60 where a server is one room]
+    #[arg(long, value_name = "N")]
+    members: Option<NonZeroUsize>,
+    /// Payload of a message, as JSON
+    #[arg(long, value_name = "BYTES", default_value_t = 300)]
+    bytes: usize,
+    /// Time that is measured, of each phase
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, allow_negative_numbers = true)]
+    seconds: f64,
+    /// Time before that
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, allow_negative_numbers = true)]
+    warm_up: f64,
+    /// The server's processes, if they are on this machine: CPU a delivery, and memory
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// Threads of this generator
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Sends a header along with every request
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    /// Sends `Authorization: Bearer TOKEN` along with every request
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
+    /// Takes any certificate, a self-signed one too
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON object
+    Json,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0 && *number <= 1e9);
+    number.ok_or_else(|| "is no number greater than 0".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| (0.0..=86_400.0).contains(number));
+    number.ok_or_else(|| "is no number of seconds from 0 to 86400".to_owned())
+}
+
+/// Puts load on a server and prints what was measured.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let dialect = match Dialect::load(&arguments.dialect) {
+        Ok(dialect) => dialect,
+        Err(error) => return Ok(refuse(&error, USAGE)),
+    };
+    let target = arguments.url.clone().insecure(arguments.insecure);
+    let target = match with_headers(target, &arguments.headers, arguments.bearer.as_deref()) {
+        Ok(target) => target,
+        Err(error) => return Ok(refuse(&error, USAGE)),
+    };
+    let plan = Plan::new(&arguments, target, dialect, random()?).map_err(anyhow::Error::msg)?;
+    // Beside the connections: the program's own files, and an adapter's pipes.
+    let files = plan.connections() as u64 + 64;
+    match rlimit::increase_nofile_limit(files) {
+        Ok(limit) if limit < files => {
+            anyhow::bail!("{files} open files are needed and the system allows {limit}: see `ulimit -Hn`")
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(plan.threads).enable_all().build()?;
+    let report = runtime.block_on(async {
+        let stop = Stop::on_ctrl_c();
+        tokio::spawn(async move { (measure(&plan, &stop).await, plan) }).await
+    });
+    let (report, plan) = report?;
+    // A name that still resolves would hold the exit up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match report {
+        Err(error) => Ok(refuse(&error, UNREACHABLE)),
+        Ok(None) => {
+            anstream::eprintln!("stopped before anything was measured");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        Ok(Some(report)) => {
+            match arguments.format {
+                Format::Text => anstream::print!("{}", report.text(&plan)),
+                Format::Json => println!("{}", report.json(&plan)),
+            }
+            Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+async fn measure(plan: &Plan, stop: &Stop) -> Result<Option<Report>, Unreachable> {
+    Ok(match plan.mode {
+        Mode::Talk(pace) => run::run(plan, pace, 0, stop).await?.map(Report::Talk),
+        Mode::Stalled { clients, per_second } => {
+            run::run(plan, Pace::Open { per_second }, clients, stop).await?.map(Report::Talk)
+        }
+        Mode::Idle { clients } => idle::run(plan, clients, stop).await?.map(Report::Idle),
+        Mode::Churn { per_second } => churn::run(plan, per_second, stop).await?.map(Report::Churn),
+    })
+}

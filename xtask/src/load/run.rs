@@ -1,0 +1,353 @@
+//! A measured loop: rooms are filled, everyone talks, and what arrives is counted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use conformance::crowd::Room;
+use conformance::dial::{Dial, Tokio};
+use conformance::{Arrival, Audience, Crowd, Unreachable, Wire};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use hdrhistogram::Histogram;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::client::{Client, Seat, Tally};
+use super::pacer::{Pacer, Schedule};
+use super::plan::{Pace, Plan};
+use super::process::{Use, Watch};
+use super::stop::Stop;
+use super::token::Tokens;
+
+/// Rooms that are filled at the same time.
+const ROOMS_AT_ONCE: usize = 8;
+/// What is on its way may take this long without any arrival …
+const QUIET: Duration = Duration::from_secs(1);
+/// … and this long in all.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Receive buffer of a client that stops reading: small, so that the server feels it soon.
+const STALLED_BUFFER_BYTES: u32 = 4096;
+/// Latencies beyond this count as this: one hour in nanoseconds.
+const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
+
+/// What all clients of a run share.
+pub(super) struct Run {
+    start: Instant,
+    pub(super) tokens: Tokens,
+    pub(super) audience: Audience,
+    sending: AtomicBool,
+    over: AtomicBool,
+    /// Deliveries that all messages so far should come to.
+    expected: AtomicU64,
+    came: AtomicU64,
+    windows: Mutex<Vec<Window>>,
+}
+
+/// Latencies of what was sent, or was to be sent, within a time.
+struct Window {
+    since_ns: u64,
+    until_ns: u64,
+    latencies_ns: Histogram<u64>,
+}
+
+/// What a loop came to.
+pub(super) struct Measured {
+    pub(super) phases: Vec<Phase>,
+    pub(super) tally: Tally,
+    /// How the connections of clients ended that were to stay.
+    pub(super) ended: Vec<String>,
+    /// Of clients that stopped reading: what became of each. `None`: still connected.
+    pub(super) stalled: Vec<Option<String>>,
+}
+
+/// One stretch of time in which was measured.
+pub(super) struct Phase {
+    pub(super) deliveries: u64,
+    pub(super) latencies_ns: Histogram<u64>,
+    pub(super) used: Use,
+}
+
+impl Run {
+    fn new(plan: &Plan) -> Self {
+        Self {
+            start: Instant::now(),
+            tokens: Tokens::new(plan.seed),
+            audience: plan.audience,
+            sending: AtomicBool::new(true),
+            over: AtomicBool::new(false),
+            expected: AtomicU64::new(0),
+            came: AtomicU64::new(0),
+            windows: Mutex::default(),
+        }
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// Whether new messages may be sent without being due.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Relaxed)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// A message is sent that so many should hear.
+    pub(super) fn expect(&self, listeners: u64) {
+        self.expected.fetch_add(listeners, Relaxed);
+    }
+
+    /// Enters arrivals: when they were sent, and how long they took, in nanoseconds.
+    pub(super) fn enter(&self, batch: &mut Vec<(u64, u64)>) {
+        self.came.fetch_add(batch.len() as u64, Relaxed);
+        let mut windows = self.windows();
+        for (at_ns, took_ns) in batch.drain(..) {
+            let window = windows.iter_mut().find(|window| (window.since_ns..window.until_ns).contains(&at_ns));
+            if let Some(window) = window {
+                window.latencies_ns.saturating_record(took_ns.max(1));
+            }
+        }
+    }
+
+    fn windows(&self) -> MutexGuard<'_, Vec<Window>> {
+        self.windows.lock().expect("nothing panics while it holds them")
+    }
+
+    /// Measures for some time; the latencies are complete when all has arrived.
+    async fn measure(&self, plan: &Plan, time: Duration, stop: &Stop) -> (u64, Use) {
+        let latencies_ns = latencies();
+        self.windows().push(Window { since_ns: self.now_ns(), until_ns: u64::MAX, latencies_ns });
+        let watch = Watch::start(plan.processes.clone());
+        let before = self.came.load(Relaxed);
+        stop.pause(time).await;
+        let deliveries = self.came.load(Relaxed) - before;
+        if let Some(window) = self.windows().last_mut() {
+            window.until_ns = self.now_ns();
+        }
+        (deliveries, watch.finish())
+    }
+
+    /// Waits for what is on its way, and for what was due and is not yet sent.
+    async fn drain(&self, due: impl Fn() -> bool) {
+        let deadline = Instant::now() + DRAIN;
+        let (mut came, mut last) = (self.came.load(Relaxed), Instant::now());
+        while (due() || came < self.expected.load(Relaxed)) && last.elapsed() < QUIET && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+            let by_now = self.came.load(Relaxed);
+            if by_now != came {
+                (came, last) = (by_now, Instant::now());
+            }
+        }
+    }
+}
+
+/// An empty histogram of latencies in nanoseconds.
+pub(super) fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("the bounds are in order")
+}
+
+/// Runs a loop. `stalled` clients stop reading in its second phase, if it has one.
+///
+/// # Errors
+/// The server cannot be reached, or its rooms cannot be filled. `None`: it was stopped before anything was measured.
+pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) -> Result<Option<Measured>, Unreachable> {
+    let run = Arc::new(Run::new(plan));
+    let payload = run.tokens.payload(plan.bytes);
+    let crowd = plan.crowd(Tokio, 0);
+    let Some(rooms) = stop.unless(fill(plan, &crowd, &payload)).await else { return Ok(None) };
+    let mut rooms = rooms?;
+    let names: Vec<String> = rooms.iter_mut().map(|room| std::mem::take(&mut room.name)).collect();
+
+    let mut stage = Stage { run: Arc::clone(&run), clients: JoinSet::new(), seats: Vec::new(), pacers: Vec::new() };
+    let everyone = plan.members as u64 - 1 + u64::from(plan.audience.echo);
+    let listeners = if plan.audience.everyone { everyone } else { 1 };
+    let wrong = |why| Unreachable { url: plan.target.url().to_owned(), tried: vec![why] };
+    stage.enter(rooms, 0, pace, listeners).map_err(wrong)?;
+    stop.pause(plan.warm_up).await;
+    if stop.is_set() {
+        return Ok(None);
+    }
+    let mut phases = vec![run.measure(plan, plan.time, stop).await];
+
+    let mut deaf: Vec<Wire> = Vec::new();
+    if stalled > 0 && !stop.is_set() {
+        let narrow = plan.crowd(Narrow, 1);
+        let joining = stage.stall(plan, &narrow, &names, &payload, stalled, pace);
+        if let Some(joined) = stop.unless(joining).await {
+            deaf = joined.map_err(wrong)?;
+            phases.push(run.measure(plan, plan.time, stop).await);
+        }
+    }
+
+    run.sending.store(false, Relaxed);
+    stage.pacers.clear();
+    let open = matches!(pace, Pace::Open { .. });
+    run.drain(|| open && stage.seats.iter().any(|seat| seat.is_due())).await;
+    let stalled = join_all(deaf.into_iter().map(fate)).await;
+    let (tally, ended) = stage.end().await;
+    let windows = std::mem::take(&mut *run.windows());
+    let phases = phases.into_iter().zip(windows);
+    let phases = phases
+        .map(|((deliveries, used), window)| Phase { deliveries, used, latencies_ns: window.latencies_ns })
+        .collect();
+    Ok(Some(Measured { phases, tally, ended, stalled }))
+}
+
+/// Fills the rooms, some at a time.
+async fn fill(plan: &Plan, crowd: &Crowd, payload: &str) -> Result<Vec<Room>, Unreachable> {
+    crowd.reach().await?;
+    let room = |number: usize| async move {
+        let room = crowd.room(&crowd.room_name(), plan.members, payload).await;
+        room.map_err(|why| format!("room {} of {} with {} members: {why}", number + 1, plan.rooms, plan.members))
+    };
+    let mut filling = futures_util::stream::iter((0..plan.rooms).map(room)).buffered(ROOMS_AT_ONCE);
+    let mut rooms = Vec::with_capacity(plan.rooms);
+    while let Some(room) = filling.next().await {
+        let unreachable = |why| Unreachable { url: plan.target.url().to_owned(), tried: vec![why] };
+        rooms.push(room.map_err(unreachable)?);
+    }
+    Ok(rooms)
+}
+
+/// The clients of a run.
+struct Stage {
+    run: Arc<Run>,
+    clients: JoinSet<Tally>,
+    seats: Vec<Arc<Seat>>,
+    pacers: Vec<Pacer>,
+}
+
+impl Stage {
+    /// Lets the members of rooms play, the first room of which has this number.
+    fn enter(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> Result<(), String> {
+        let senders = rooms.iter().map(|room| room.members.len()).sum();
+        // All senders of the run share its rate, whenever they come.
+        let schedule = match pace {
+            Pace::Open { per_second } => {
+                let before = self.seats.len();
+                let share = if before == 0 { 1.0 } else { senders as f64 / before as f64 };
+                Some(Schedule::new(self.run.now_ns() + 5_000_000, per_second * share, senders))
+            }
+            Pace::Closed { .. } => None,
+        };
+        let mut entered: Vec<Arc<Seat>> = Vec::with_capacity(senders);
+        for (number, room) in rooms.into_iter().enumerate() {
+            let seats = room.members.iter().map(|member| Arc::new(Seat::new(member.signals.len()))).collect();
+            let seats: Arc<[Arc<Seat>]> = seats;
+            for (place, member) in room.members.into_iter().enumerate() {
+                let schedule = schedule.map(|schedule| (schedule, entered.len()));
+                let number = (first + number) as u32;
+                let client = Client::new(&self.run, number, place, &seats, member, listeners, schedule)?;
+                self.clients.spawn(client.play());
+                entered.push(Arc::clone(&seats[place]));
+            }
+        }
+        match (pace, schedule) {
+            (Pace::Closed { window }, _) => entered.iter().for_each(|seat| seat.give(window)),
+            (Pace::Open { .. }, Some(schedule)) => {
+                self.pacers.push(Pacer::start(&self.run, schedule, entered.clone()));
+            }
+            (Pace::Open { .. }, None) => unreachable!("an open loop has a schedule"),
+        }
+        self.seats.extend(entered);
+        Ok(())
+    }
+
+    /// Brings clients that stop reading: into the rooms where one more fits and hears everything, else each to a sender of its
+    /// own.
+    async fn stall(
+        &mut self,
+        plan: &Plan,
+        crowd: &Crowd,
+        names: &[String],
+        payload: &str,
+        clients: usize,
+        pace: Pace,
+    ) -> Result<Vec<Wire>, String> {
+        let fits = plan.audience.members_max.is_none_or(|max| plan.members + clients.div_ceil(names.len()) <= max);
+        let mut deaf = Vec::with_capacity(clients);
+        if plan.audience.everyone && fits {
+            for number in 0..clients {
+                let place = plan.members + number / names.len();
+                deaf.push(crowd.join(&names[number % names.len()], place).await?);
+            }
+            return Ok(deaf);
+        }
+        let mut rooms = Vec::with_capacity(clients);
+        for _ in 0..clients {
+            let mut room = crowd.room(&crowd.room_name(), 2, payload).await?;
+            deaf.extend(room.members.pop().map(|member| member.wire));
+            rooms.push(room);
+        }
+        self.enter(rooms, names.len(), pace, 0)?;
+        Ok(deaf)
+    }
+
+    /// Ends all clients, and sums up.
+    async fn end(mut self) -> (Tally, Vec<String>) {
+        self.run.over.store(true, Relaxed);
+        self.seats.iter().for_each(|seat| seat.wake());
+        let (mut sum, mut ended) = (Tally::default(), Vec::new());
+        while let Some(tally) = self.clients.join_next().await {
+            let tally = tally.expect("a client does not panic");
+            sum.lost += tally.lost;
+            sum.twice += tally.twice;
+            sum.out_of_order += tally.out_of_order;
+            sum.to_sender += tally.to_sender;
+            sum.astray += tally.astray;
+            sum.unsent += tally.unsent;
+            sum.errors += tally.errors;
+            sum.first_error = sum.first_error.or(tally.first_error);
+            ended.extend(tally.ended);
+        }
+        (sum, ended)
+    }
+}
+
+/// What became of a client that stopped reading: it reads again, all that was kept for it, and perhaps finds the end.
+async fn fate(mut wire: Wire) -> Option<String> {
+    let reading = async {
+        loop {
+            match timeout(Duration::from_millis(500), std::future::poll_fn(|cx| wire.poll_next(cx))).await {
+                Ok(Arrival::Message(_)) => {}
+                Ok(Arrival::End(how)) => return Some(how),
+                Err(_) => return None,
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), reading).await.unwrap_or_default()
+}
+
+/// The real network, for clients that will stop reading.
+#[derive(Clone, Copy)]
+struct Narrow;
+
+impl Dial for Narrow {
+    type Stream = TcpStream;
+
+    async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in lookup_host((host, port)).await? {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.set_recv_buffer_size(STALLED_BUFFER_BYTES)?;
+            match socket.connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
