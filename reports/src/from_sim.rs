@@ -199,7 +199,7 @@ fn layer(what: &What) -> Layer {
         What::Signaling(_) => Layer::Signaling,
         What::Peer(peer) => match &peer.change {
             PeerChange::Mapped { .. } => Layer::Stun,
-            PeerChange::Described { .. } => Layer::Signaling,
+            PeerChange::Described { .. } | PeerChange::RolledBack => Layer::Signaling,
             PeerChange::Dtls { .. } => Layer::Dtls,
             PeerChange::ChannelOpen | PeerChange::ChannelSent { .. } | PeerChange::ChannelReceived { .. } => {
                 Layer::Data

@@ -11,6 +11,7 @@ use crate::error::{Problems, instead, quote};
 use crate::file::{ActorEntry, External, File, Joins, LinkEntry};
 use crate::nat::NatBehavior;
 use crate::profile::NatKeys;
+use crate::role::Role;
 use crate::scenario::{Actor, Link, Network, Scenario, ServerSetup};
 use crate::shipped::{Profile, profile, profile_names};
 use crate::story;
@@ -32,6 +33,8 @@ const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// The room of who names none.
 const ROOM: &str = "demo";
+/// What stands for the room of users, who have none.
+const USERS: &str = "users";
 /// Actors at most: what the internet of [`address`] has room for.
 const ACTORS_MAX: usize = 50_000;
 /// NATs in a row at most.
@@ -80,6 +83,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         nets.iter().enumerate().map(|(index, net)| (net.name.clone(), index)).collect();
     let cast = Cast { network_names, ..Cast::default() };
     let cast = add_actors(file, link, &profiles, cast, problems);
+    check_relays(&cast, problems);
     if !problems.none() {
         return None;
     }
@@ -310,12 +314,15 @@ fn add_actors(
             let joins = joins(entry, number, file.duration.value, problems);
             cast.actor_names.insert(name.clone(), first + number..first + number + 1);
             cast.actor_lines.push(line);
+            let plays = entry.plays.as_ref().map_or(Role::default(), |plays| plays.value);
+            let room = if plays == Role::User { USERS } else { ROOM };
             cast.actors.push(Actor {
                 name,
                 network,
                 address: Ipv4Addr::UNSPECIFIED,
                 link: entry.link.over(if network.is_some() { lan } else { link }),
-                room: entry.room.as_ref().map_or(ROOM, |room| &room.value).to_owned(),
+                plays,
+                room: entry.room.as_ref().map_or(room, |room| &room.value).to_owned(),
                 joins,
                 webrtc: entry.webrtc,
             });
@@ -325,6 +332,24 @@ fn add_actors(
         }
     }
     cast
+}
+
+/// A relay names nobody, so that more than two could not tell whose offer they hear.
+fn check_relays(cast: &Cast, problems: &Problems) {
+    let mut rooms: BTreeMap<&str, usize> = BTreeMap::new();
+    let relays = cast.actors.iter().zip(&cast.actor_lines);
+    for (actor, line) in relays.filter(|(actor, _)| actor.plays == Role::Relay && actor.webrtc) {
+        let there = rooms.entry(&actor.room).or_default();
+        *there += 1;
+        if *there == 3 {
+            let message = format!(
+                "`{}` is the third in room {}: a relay tells nobody who speaks, so WebRTC is for two; give it another `room`, or `webrtc = false`",
+                actor.name,
+                quote(&actor.room)
+            );
+            problems.report(*line, message);
+        }
+    }
 }
 
 /// When the actor of that number, from 0, joins.

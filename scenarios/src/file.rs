@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
 use crate::profile::NatKeys;
-use crate::scenario::Link;
+use crate::role::Role;
+use crate::scenario::{Link, MediaKind};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{Bandwidth, Name, Parse, Ppm, Subnet};
 
@@ -82,6 +83,7 @@ pub(crate) struct ActorEntry {
     pub(crate) behind: Option<Lined<String>>,
     pub(crate) address: Option<Lined<Ipv4Addr>>,
     pub(crate) link: LinkEntry,
+    pub(crate) plays: Option<Lined<Role>>,
     pub(crate) room: Option<Lined<String>>,
     pub(crate) joins: Option<Lined<Joins>>,
     pub(crate) webrtc: bool,
@@ -116,6 +118,11 @@ pub(crate) enum Verb {
     Say(Names, String),
     Hangup(Lined<String>, Lined<String>),
     IceRestart(Lined<String>, Lined<String>),
+    Offer(Lined<String>, Lined<String>),
+    Call(Lined<String>, Lined<String>),
+    Accept(Names),
+    Reject(Names),
+    Media(Names, MediaKind, bool),
     PowerLoss(Names),
     Boot(Names),
     Shutdown,
@@ -150,6 +157,11 @@ const VERBS: &[(&str, &[&str])] = &[
     ("say", &["actor", "text"]),
     ("hangup", &["actor", "with"]),
     ("ice-restart", &["actor", "with"]),
+    ("offer", &["actor", "with"]),
+    ("call", &["actor", "with"]),
+    ("accept", &["actor"]),
+    ("reject", &["actor"]),
+    ("media", &["actor", "kind", "enabled"]),
     ("power-loss", &["machine"]),
     ("boot", &["machine"]),
     ("shutdown", &[]),
@@ -313,6 +325,7 @@ impl Read for ActorEntry {
         let behind = table.optional("behind");
         let address = table.optional("address");
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
+        let plays = table.optional("plays");
         let room = table.optional::<String>("room");
         let joins = table.optional("joins");
         let webrtc = table.optional("webrtc").is_none_or(|webrtc| webrtc.value);
@@ -322,8 +335,21 @@ impl Read for ActorEntry {
         if let Some(room) = room.as_ref().filter(|room| room.value.is_empty()) {
             problems.report(room.line, "`room` must not be empty");
         }
-        let entry =
-            Self { name: name?, network, nat, overrides, behind, address, link, room, joins, webrtc, count, every };
+        let entry = Self {
+            name: name?,
+            network,
+            nat,
+            overrides,
+            behind,
+            address,
+            link,
+            plays,
+            room,
+            joins,
+            webrtc,
+            count,
+            every,
+        };
         entry.check(problems);
         Some(entry)
     }
@@ -346,6 +372,9 @@ impl ActorEntry {
         if let (Some(address), Some(_)) = (&self.address, &self.count) {
             problems.report(address.line, "`address` is for one actor: leave it or `count` away");
         }
+        if let (Some(Lined { value: Role::User, .. }), Some(room)) = (&self.plays, &self.room) {
+            problems.report(room.line, "`room`: users have no rooms, each can call each: leave it away");
+        }
         if let (Some(every), None) = (&self.every, &self.count) {
             problems.report(every.line, "`every` parts the joins of several actors: give `count` too");
         }
@@ -363,6 +392,18 @@ impl Parse for Joins {
         match text {
             "never" => Ok(Self::Never),
             _ => Duration::parse(text).map(Self::At),
+        }
+    }
+}
+
+impl Parse for MediaKind {
+    const RIGHT: &'static str = "\"video\" or \"audio\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "video" => Ok(Self::Video),
+            "audio" => Ok(Self::Audio),
+            _ => Err(format!("{} must be {}", quote(text), <Self as Parse>::RIGHT)),
         }
     }
 }
@@ -422,10 +463,22 @@ impl Verb {
                 let (who, text) = (names(table, "actor"), table.required::<String>("text"));
                 Some(Self::Say(who?, text?.value))
             }
-            "hangup" | "ice-restart" => {
+            "hangup" | "ice-restart" | "offer" | "call" => {
                 let (actor, with) = (table.required("actor"), table.required("with"));
-                let pair = if verb == "hangup" { Self::Hangup } else { Self::IceRestart };
+                let pair = match verb {
+                    "hangup" => Self::Hangup,
+                    "ice-restart" => Self::IceRestart,
+                    "offer" => Self::Offer,
+                    _ => Self::Call,
+                };
                 Some(pair(actor?, with?))
+            }
+            "accept" => names(table, "actor").map(Self::Accept),
+            "reject" => names(table, "actor").map(Self::Reject),
+            "media" => {
+                let (who, kind) = (names(table, "actor"), table.required::<MediaKind>("kind"));
+                let enabled = table.required::<bool>("enabled");
+                Some(Self::Media(who?, kind?.value, enabled?.value))
             }
             "power-loss" => names(table, "machine").map(Self::PowerLoss),
             "boot" => names(table, "machine").map(Self::Boot),

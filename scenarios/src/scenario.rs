@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::nat::{NatBehavior, NatReboot};
+use crate::role::Role;
 
 /// What happens in one simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,7 +34,7 @@ pub struct Scenario {
 /// The machine that runs the signaling and STUN server, on the internet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSetup {
-    /// Its address. Signaling listens on TCP 8787, STUN on UDP 3478.
+    /// Its address. Each [`Dialect`](crate::Dialect) that somebody plays listens on a TCP port of its own, STUN on UDP 3478.
     pub address: Ipv4Addr,
     /// Its link to the internet.
     pub link: Link,
@@ -88,7 +89,9 @@ pub struct Actor {
     pub address: Ipv4Addr,
     /// Their host's link to that network.
     pub link: Link,
-    /// The room they join.
+    /// What they are to the signaling server.
+    pub plays: Role,
+    /// The room they join; users have none, and share one name for all.
     pub room: String,
     /// When they join; `None` waits for a `join` step.
     pub joins: Option<Duration>,
@@ -134,10 +137,21 @@ pub enum Action {
     Drop(ActorIndex),
     /// An actor sends a text message on each of its open data channels.
     Say(ActorIndex, String),
-    /// An actor hangs up on another, which ends the pair; the offerer offers again.
+    /// An actor hangs up on another. Between users this ends their call, ringing or answered; in a mesh it ends the pair, and the
+    /// offerer offers again.
     Hangup(ActorIndex, ActorIndex),
     /// An actor restarts ICE with another.
     IceRestart(ActorIndex, ActorIndex),
+    /// An actor offers to another: a connection if there is none, else a change of it.
+    Offer(ActorIndex, ActorIndex),
+    /// A user calls another.
+    Call(ActorIndex, ActorIndex),
+    /// A user takes the call that rings.
+    Accept(ActorIndex),
+    /// A user rejects the call that rings.
+    Reject(ActorIndex),
+    /// A user turns its camera or microphone on or off, and tells who it is in a call with.
+    Media(ActorIndex, MediaKind, bool),
     /// A machine dies at once: nothing leaves it, not even a FIN.
     PowerLoss(Machine),
     /// A machine that is down starts again; an actor joins again.
@@ -161,6 +175,26 @@ pub enum Action {
     Link(Machine, Link),
     /// The link of a network's NAT changes.
     NetworkLink(NetworkIndex, Link),
+}
+
+/// What a user can turn on and off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaKind {
+    /// The camera.
+    Video,
+    /// The microphone.
+    Audio,
+}
+
+impl MediaKind {
+    /// What the dialect and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
 }
 
 /// What must come of a scenario, beside what every run must keep to.

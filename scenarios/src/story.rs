@@ -1,16 +1,15 @@
-//! The steps and the expectations of a scenario: names looked up, and checked against who is there when.
-//!
-//! A step that would do nothing, because whom it names is not there or has no power, is a mistake of the author's.
+//! The steps and the expectations of a scenario: names looked up, and whether who is named can do it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use crate::error::{Problems, instead, list, quote};
+use crate::error::{Problems, instead, list};
 use crate::expand::{Cast, SERVER, unknown};
 use crate::file::{File, LinkEntry, Names, Verb};
 use crate::nat::NatReboot;
 use crate::probes::PROBES;
-use crate::scenario::{Action, ActorIndex, Expect, Machine, NetworkIndex, ServerSetup, Step};
+use crate::rehearsal::{State, rehearse};
+use crate::role::Role;
+use crate::scenario::{Action, Actor, ActorIndex, Expect, Machine, NetworkIndex, ServerSetup, Step};
 use crate::table::Lined;
 use crate::value::show;
 
@@ -57,6 +56,14 @@ impl LookUp<'_> {
             }
             Verb::Hangup(actor, with) => self.pair("hang up on", actor, with, Action::Hangup),
             Verb::IceRestart(actor, with) => self.pair("restart ICE with", actor, with, Action::IceRestart),
+            Verb::Offer(actor, with) => self.pair("offer to", actor, with, Action::Offer),
+            Verb::Call(actor, with) => self.pair("call", actor, with, Action::Call),
+            Verb::Accept(names) => self.users("accept a call", names, Action::Accept),
+            Verb::Reject(names) => self.users("reject a call", names, Action::Reject),
+            Verb::Media(names, kind, enabled) => {
+                let (kind, enabled) = (*kind, *enabled);
+                self.users(&format!("turn {} on or off", kind.name()), names, |user| Action::Media(user, kind, enabled))
+            }
             Verb::PowerLoss(names) => machines(names, Action::PowerLoss),
             Verb::Boot(names) => machines(names, Action::Boot),
             Verb::Shutdown => vec![Action::Shutdown],
@@ -162,6 +169,37 @@ impl LookUp<'_> {
         }
     }
 
+    /// Users, for what nobody else can do.
+    fn users(&self, what: &str, names: &Names, action: impl Fn(ActorIndex) -> Action) -> Vec<Action> {
+        let found = self.actors(names);
+        let is_user = |actor: &&ActorIndex| self.cast.actors[**actor].plays == Role::User;
+        if let (Some(other), Some(name)) = (found.iter().find(|actor| !is_user(actor)), names.first()) {
+            let other = &self.cast.actors[*other];
+            let message =
+                format!("`{}` cannot {what}: only users call, and it plays `{}`", other.name, other.plays.name());
+            self.problems.report(name.line, message);
+        }
+        found.into_iter().map(action).collect()
+    }
+
+    /// What is wrong with a verb between two by what they play.
+    fn miscast(&self, verb: &Action, one: ActorIndex, other: ActorIndex) -> Option<String> {
+        let [one, other] = [one, other].map(|actor| &self.cast.actors[actor]);
+        let plays = |actor: &Actor| format!("`{}` plays `{}`", actor.name, actor.plays.name());
+        let is_mixed =
+            one.plays.dialect() != other.plays.dialect() || one.plays == other.plays && one.plays == Role::Sender;
+        match (verb, one.plays) {
+            _ if is_mixed => Some(format!("{} and {}", plays(one), plays(other))),
+            _ if one.room != other.room => Some("they are in different rooms".to_owned()),
+            (Action::Call(..), Role::User) => None,
+            (Action::Call(..), _) => Some(format!("only users call, and {}", plays(one))),
+            (Action::Hangup(..), Role::Mesh | Role::User) => None,
+            (Action::Hangup(..), _) => Some(format!("{}, which has no hangup", plays(one))),
+            (_, Role::Viewer) => Some("a viewer's offer is refused; only its sender offers".to_owned()),
+            _ => None,
+        }
+    }
+
     fn pair(
         &self,
         what: &str,
@@ -173,10 +211,11 @@ impl LookUp<'_> {
         let actors = &self.cast.actors;
         if one == other {
             self.problems.report(with.line, format!("`{}` cannot {what} itself: name another actor", actor.value));
-        } else if actors[one].room != actors[other].room {
-            let message = format!("`{}` cannot {what} `{}`: they are in different rooms", actor.value, with.value);
-            self.problems.report(with.line, message);
-        } else if let Some(mute) = [one, other].into_iter().find(|actor| !actors[*actor].webrtc) {
+        } else if let Some(wrong) = self.miscast(&action(one, other), one, other) {
+            self.problems.report(with.line, format!("`{}` cannot {what} `{}`: {wrong}", actor.value, with.value));
+        } else if let Some(mute) = [one, other].into_iter().find(|actor| !actors[*actor].webrtc)
+            && !matches!(action(one, other), Action::Call(..) | Action::Hangup(..) if actors[one].plays == Role::User)
+        {
             let message = format!(
                 "`{}` cannot {what} `{}`: `{}` has `webrtc = false`",
                 actor.value, with.value, actors[mute].name
@@ -201,6 +240,8 @@ impl LookUp<'_> {
                 Some("is no pair: name two actors")
             } else if !seen.insert((first.min(second), first.max(second))) {
                 Some("is there twice")
+            } else if actors[first].plays.dialect() != actors[second].plays.dialect() {
+                Some("plays two dialects, so it is never connected: leave it away")
             } else if actors[first].room != actors[second].room {
                 Some("is in two rooms, so it is never connected: leave it away")
             } else if !actors[first].webrtc || !actors[second].webrtc {
@@ -226,130 +267,5 @@ impl LookUp<'_> {
         }
         let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
         Expect { unconnected, probes }
-    }
-}
-
-/// How an actor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Away,
-    There,
-    Down,
-}
-
-/// Goes through the steps and reports those that could do nothing. Says how each actor is at the end.
-fn rehearse(cast: &Cast, steps: &[Step], problems: &Problems) -> Vec<State> {
-    let mut stage =
-        Stage { cast, actors: vec![State::Away; cast.actors.len()], server_down: false, partitioned: false, problems };
-    let mut joins: Vec<(Duration, ActorIndex)> =
-        cast.actors.iter().enumerate().filter_map(|(index, actor)| Some((actor.joins?, index))).collect();
-    joins.sort();
-    let mut joins = joins.into_iter().peekable();
-    for step in steps {
-        // Who joins by themselves at the time of a step is there before it.
-        while let Some((at, actor)) = joins.next_if(|(at, _)| *at <= step.at) {
-            stage.join(actor, at, cast.actor_lines[actor]);
-        }
-        stage.play(step);
-    }
-    for (at, actor) in joins {
-        stage.join(actor, at, cast.actor_lines[actor]);
-    }
-    stage.actors
-}
-
-struct Stage<'a> {
-    cast: &'a Cast,
-    actors: Vec<State>,
-    server_down: bool,
-    partitioned: bool,
-    problems: &'a Problems,
-}
-
-impl Stage<'_> {
-    fn wrong(&self, line: usize, actor: ActorIndex, at: Duration, wrong: &str) {
-        self.problems.report(line, format!("{} {wrong} at {}", quote(&self.cast.actors[actor].name), show(at)));
-    }
-
-    fn join(&mut self, actor: ActorIndex, at: Duration, line: usize) {
-        match self.actors[actor] {
-            State::Away => self.actors[actor] = State::There,
-            State::There => self.wrong(line, actor, at, "cannot join: it is there already"),
-            State::Down => self.wrong(line, actor, at, "cannot join: it has no power"),
-        }
-    }
-
-    /// Reports an actor that cannot do what it should, since it is not there.
-    fn need(&self, actor: ActorIndex, what: &str, step: &Step) {
-        match self.actors[actor] {
-            State::There => {}
-            State::Away => self.wrong(step.line, actor, step.at, &format!("{what}: it is not there")),
-            State::Down => self.wrong(step.line, actor, step.at, &format!("{what}: it has no power")),
-        }
-    }
-
-    fn power(&mut self, machine: Machine, on: bool, step: &Step) {
-        let down = match machine {
-            Machine::Server => self.server_down,
-            Machine::Actor(actor) => self.actors[actor] == State::Down,
-        };
-        let wrong = match (on, down) {
-            (true, false) => "cannot boot: it is not down",
-            (false, true) => "cannot lose power: it is down already",
-            _ => "",
-        };
-        match machine {
-            Machine::Server => {
-                if !wrong.is_empty() {
-                    self.problems.report(step.line, format!("`{SERVER}` {wrong} at {}", show(step.at)));
-                }
-                self.server_down = !on;
-            }
-            Machine::Actor(actor) => {
-                if !wrong.is_empty() {
-                    self.wrong(step.line, actor, step.at, wrong);
-                }
-                self.actors[actor] = if on { State::There } else { State::Down };
-            }
-        }
-    }
-
-    fn play(&mut self, step: &Step) {
-        match &step.action {
-            Action::Join(actor) => self.join(*actor, step.at, step.line),
-            Action::Leave(actor) => {
-                self.need(*actor, "cannot leave", step);
-                self.actors[*actor] = State::Away;
-            }
-            Action::Drop(actor) => self.need(*actor, "has no connection to drop", step),
-            Action::Say(actor, _) => self.need(*actor, "cannot say anything", step),
-            Action::Hangup(actor, with) => {
-                self.need(*actor, "cannot hang up", step);
-                self.need(*with, "cannot be hung up on", step);
-            }
-            Action::IceRestart(actor, with) => {
-                self.need(*actor, "cannot restart ICE", step);
-                self.need(*with, "cannot restart ICE", step);
-            }
-            Action::PowerLoss(machine) => self.power(*machine, false, step),
-            Action::Boot(machine) => self.power(*machine, true, step),
-            Action::Shutdown => {
-                if self.server_down {
-                    self.problems.report(
-                        step.line,
-                        format!("`{SERVER}` cannot shut down: it is down already at {}", show(step.at)),
-                    );
-                }
-                self.server_down = true;
-            }
-            Action::Partition { .. } => self.partitioned = true,
-            Action::Heal => {
-                if !self.partitioned {
-                    self.problems.report(step.line, format!("there is no partition to heal at {}", show(step.at)));
-                }
-                self.partitioned = false;
-            }
-            Action::NatReboot(..) | Action::Link(..) | Action::NetworkLink(..) => {}
-        }
     }
 }

@@ -55,6 +55,10 @@ pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 /// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// What the seed of a dialect's ids differs in, so that no id of one is met in another.
+const CALL_SEED: u64 = 1 << 40;
+const SENDER_VIEWER_SEED: u64 = 2 << 40;
+
 /// A server with open sockets.
 pub struct Server<N: Network> {
     net: N,
@@ -144,7 +148,7 @@ impl<N: Network> Server<N> {
         let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
         server.mesh = server.add_site(mesh, Site::new("mesh", mesh_routes)).await?;
         let minter = server.add_stun(stun).await?;
-        let dialect = Arc::new(Call::new(seed));
+        let dialect = Arc::new(Call::new(seed ^ CALL_SEED));
         let call_routes = vec![("/", Route::WebSocket(Arc::clone(&dialect) as _))];
         server.call = server.add_site(call, Site::new("call", call_routes)).await?;
         let call_routes = vec![("/socket.io/", Route::SocketIo(SocketIo::new(dialect, Arc::clone(&engine))))];
@@ -152,7 +156,7 @@ impl<N: Network> Server<N> {
         let broadcast_routes =
             vec![("/socket.io/", Route::SocketIo(SocketIo::new(Arc::new(Broadcast::new(seed)), engine)))];
         server.broadcast = server.add_site(broadcast, Site::new("broadcast", broadcast_routes)).await?;
-        let dialect = Arc::new(SenderViewer::new(seed));
+        let dialect = Arc::new(SenderViewer::new(seed ^ SENDER_VIEWER_SEED));
         let Config { api: settings, limits, .. } = &server.shared.config;
         let admin_token = settings.admin_token.clone();
         let api = Api::new(Arc::clone(&dialect), settings, server.stun, minter, limits.request_timeout);

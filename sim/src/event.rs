@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scenarios::Machine;
+use scenarios::{Machine, MediaKind};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -196,6 +196,11 @@ pub enum Signaling {
     Sent(Message),
     /// A message came, by its meaning.
     Received(Message),
+    /// The client is in another state of its dialect; the first is [`ClientState::Init`], a user's [`ClientState::Idle`].
+    State {
+        /// The state it is in.
+        state: ClientState,
+    },
 }
 
 /// A WebSocket frame.
@@ -212,6 +217,28 @@ pub enum Frame {
     Pong,
     /// Close, with its code.
     Close(Option<u16>),
+}
+
+/// What a client of a dialect with states is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientState {
+    /// A sender or viewer that has not joined, or a viewer that has no sender yet.
+    Init,
+    /// A sender or viewer whose partner is missing, or gone.
+    Waiting,
+    /// A sender that has offered, a viewer that was offered to.
+    Active,
+    /// A sender or viewer that was refused, or has given up.
+    Error,
+    /// A user without a call.
+    Idle,
+    /// A user whose call rings at another.
+    Calling,
+    /// A user who is called.
+    Ringing,
+    /// A user in a call.
+    InCall,
 }
 
 /// A signaling message by its meaning, whatever the dialect.
@@ -255,7 +282,7 @@ pub enum Message {
     Signal {
         /// The room.
         room: Arc<str>,
-        /// To whom (sent; `None` is everybody), or from whom (received).
+        /// To whom (sent; `None` is everybody else), or from whom (received; `None` where the dialect does not say).
         peer: Option<Arc<str>>,
         /// What it is.
         kind: SignalKind,
@@ -269,6 +296,53 @@ pub enum Message {
     },
     /// Something that the dialect does not know.
     Unknown,
+    /// The server lets a client in, and does not say who is there.
+    Admitted {
+        /// The room.
+        room: Arc<str>,
+        /// The client's own id.
+        id: Arc<str>,
+    },
+    /// The other side of a room of two is there.
+    PartnerReady {
+        /// The room.
+        room: Arc<str>,
+    },
+    /// The other side of a room of two is gone.
+    PartnerLeft {
+        /// The room.
+        room: Arc<str>,
+    },
+    /// A step of a call between users.
+    Call {
+        /// To whom (sent), or from whom (received).
+        peer: Arc<str>,
+        /// What becomes of it.
+        step: CallStep,
+    },
+}
+
+/// A step of a call between users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum CallStep {
+    /// It rings.
+    Ring,
+    /// It is taken.
+    Accept,
+    /// It is not taken.
+    Reject,
+    /// The called one is in another call.
+    Busy,
+    /// It is over.
+    End,
+    /// A camera or microphone was turned on or off.
+    Media {
+        /// Which.
+        kind: MediaKind,
+        /// Whether it is on.
+        enabled: bool,
+    },
 }
 
 /// Somebody in a room.
@@ -297,7 +371,7 @@ pub enum SignalKind {
 /// One of a client's WebRTC connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PeerEvent {
-    /// The other side's id in the signaling.
+    /// The other side's id in the signaling. Where the dialect names nobody: `sender` or `viewer`, or `other` in a relay.
     pub peer: Arc<str>,
     /// The how-manieth connection to that peer, from 1. A candidate of the host, which belongs to none, has 0.
     pub attempt: u16,
@@ -388,6 +462,8 @@ pub enum PeerChange {
         /// Why.
         why: Closed,
     },
+    /// The own offer was taken back, for the other side's stands. RFC 9429 §4.1.10.2.
+    RolledBack,
 }
 
 /// Why a WebRTC connection is over.
@@ -408,6 +484,8 @@ pub enum Closed {
     Replaced,
     /// The client leaves.
     Leaving,
+    /// The signaling was lost, and the call with it.
+    SignalingLost,
 }
 
 /// A candidate as an event shows it.

@@ -47,10 +47,11 @@ struct Side {
 pub fn pairs(record: &Record) -> Vec<Pair> {
     let cast = Cast::of(record);
     let mut sides: BTreeMap<(NodeId, NodeId), Side> = BTreeMap::new();
-    for event in record.events.iter().take_while(|event| event.what != What::TearDown) {
+    for (index, event) in record.events.iter().enumerate().take_while(|(_, event)| event.what != What::TearDown) {
         match &event.what {
             What::Peer(PeerEvent { peer, change, .. }) => {
-                let Some(other) = cast.owner(peer).filter(|other| *other != event.node) else { continue };
+                let partner = cast.partner(index, event.node, peer);
+                let Some(other) = partner.filter(|other| *other != event.node) else { continue };
                 read(sides.entry((event.node, other)).or_default(), change, event.at);
             }
             What::Machine(_) => {

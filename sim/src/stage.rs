@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Link, Machine as Which, Scenario};
+use scenarios::{Action, ActorIndex, Dialect, Link, Machine as Which, Scenario};
 use server::net::Network;
 use server::{Heartbeat, Server};
 use tokio::sync::mpsc;
@@ -18,8 +18,6 @@ use crate::host::Host;
 use crate::peer::client::{self, Command};
 use crate::world::{Machine, Realm, World};
 
-/// Where signaling listens.
-const SIGNALING_PORT: u16 = 8787;
 /// Where STUN listens. RFC 8489 §14.
 const STUN_PORT: u16 = 3478;
 /// How often the end of something is looked for.
@@ -121,6 +119,20 @@ impl Stage {
                 let name = self.scenario.actors[*with].name.as_str();
                 self.tell(*actor, Command::IceRestart(name.into()), &format!("restart ICE with {name}"));
             }
+            Action::Offer(actor, with) => {
+                let name = self.scenario.actors[*with].name.as_str();
+                self.tell(*actor, Command::Offer(name.into()), &format!("offer to {name}"));
+            }
+            Action::Call(actor, with) => {
+                let name = self.scenario.actors[*with].name.as_str();
+                self.tell(*actor, Command::Call(name.into()), &format!("call {name}"));
+            }
+            Action::Accept(actor) => self.tell(*actor, Command::Accept, "accept the call"),
+            Action::Reject(actor) => self.tell(*actor, Command::Reject, "reject the call"),
+            Action::Media(actor, kind, enabled) => {
+                let on = if *enabled { "on" } else { "off" };
+                self.tell(*actor, Command::Media(*kind, *enabled), &format!("turn {} {on}", kind.name()));
+            }
             Action::PowerLoss(machine) => self.lose_power(*machine),
             Action::Boot(machine) => {
                 self.fault(self.node(*machine), Fault::Boot);
@@ -175,8 +187,14 @@ impl Stage {
         }
         let host = host.insert(self.world.boot(*machine)).clone();
         let at = |port| Some(SocketAddr::new(host.address().into(), port));
+        let actors = &self.scenario.actors;
+        let is_played = |dialect: &Dialect| actors.iter().any(|actor| actor.plays.dialect() == *dialect);
+        let serve =
+            |dialects: &[Dialect]| dialects.iter().find(|dialect| is_played(dialect)).and_then(|d| at(d.port()));
         let config = server::Config {
-            mesh: at(SIGNALING_PORT),
+            mesh: serve(&[Dialect::Mesh]),
+            http: serve(&[Dialect::SenderViewer, Dialect::Relay]),
+            call: serve(&[Dialect::Call]),
             stun: at(STUN_PORT),
             heartbeat: Heartbeat { interval: self.scenario.server.heartbeat, ..Heartbeat::default() },
             // Each life draws other ids: a client must not mistake a new peer for one it knew before.
@@ -209,8 +227,9 @@ impl Stage {
         let server = self.scenario.server.address;
         let config = client::Config {
             name: who.name.as_str().into(),
+            plays: who.plays,
             room: who.room.as_str().into(),
-            server: SocketAddr::new(server.into(), SIGNALING_PORT),
+            server: SocketAddr::new(server.into(), who.plays.dialect().port()),
             stun: SocketAddr::new(server.into(), STUN_PORT),
             heartbeat: self.scenario.server.heartbeat,
             webrtc: who.webrtc,

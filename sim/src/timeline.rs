@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cast::Cast;
 use crate::event::{
-    Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId, PeerChange, PeerEvent, Record,
-    SignalKind, Signaling, What,
+    CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
+    PeerChange, PeerEvent, Record, SignalKind, Signaling, What,
 };
 
 /// How far apart two equal happenings at different nodes may be to share a line.
@@ -140,7 +140,8 @@ impl Teller<'_> {
                 if matches!(kind, SignalKind::Offer | SignalKind::Answer) =>
             {
                 let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
-                let said = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
+                let is_whom = |line: &Line| line.whom == whom || peer.is_none();
+                let said = |line: &Line| (line.at, &line.who[..]) == (event.at, &[event.node]) && is_whom(line);
                 if self
                     .lines
                     .iter()
@@ -152,7 +153,20 @@ impl Teller<'_> {
                 }
                 (whom, Tone::Plain, word(*kind).to_owned())
             }
+            Signaling::State { state } => {
+                let (tone, what) = match state {
+                    ClientState::Init => (Tone::Plain, "INIT"),
+                    ClientState::Waiting => (Tone::Plain, "WAITING"),
+                    ClientState::Active => (Tone::Good, "ACTIVE"),
+                    ClientState::Error => (Tone::Bad, "ERROR"),
+                    // The steps of the call tell them.
+                    ClientState::Idle | ClientState::Calling | ClientState::Ringing | ClientState::InCall => return,
+                };
+                (None, tone, what.to_owned())
+            }
+            Signaling::Sent(Message::Call { peer, step }) => (self.cast.owner(peer), Tone::Plain, call_word(*step)),
             Signaling::Received(message) => match message {
+                Message::Admitted { room, .. } => (None, Tone::Good, format!("joined {room}")),
                 Message::Joined { room, roster, .. } => {
                     let others: Vec<_> = roster.iter().map(|member| self.cast.name(self.record, &member.id)).collect();
                     let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
@@ -161,6 +175,12 @@ impl Teller<'_> {
                 Message::PeerLeft { id, .. } => {
                     let gone = self.cast.name(self.record, id);
                     return self.together(index, event, format!("told that {gone} left"));
+                }
+                Message::PartnerReady { .. } => (None, Tone::Plain, "told that the other side is ready".to_owned()),
+                Message::PartnerLeft { .. } => (None, Tone::Plain, "told that the other side left".to_owned()),
+                Message::Call { peer, step } => {
+                    let who = self.cast.name(self.record, peer);
+                    (None, Tone::Plain, format!("told that {who} {}", call_word(*step)))
                 }
                 Message::Error { text } => (None, Tone::Bad, format!("error from the server: {text}")),
                 Message::Unknown => (None, Tone::Bad, "a message that the dialect does not know".to_owned()),
@@ -172,7 +192,7 @@ impl Teller<'_> {
     }
 
     fn tell_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
-        let whom = self.cast.owner(&peer.peer);
+        let whom = self.cast.partner(index, event.node, &peer.peer);
         let (tone, what) = match &peer.change {
             PeerChange::Opened { .. } if peer.attempt > 1 => {
                 (Tone::Plain, format!("connection {} begins", peer.attempt))
@@ -194,6 +214,7 @@ impl Teller<'_> {
             PeerChange::Stale { kind } => (Tone::Plain, format!("leaves aside a stale {}", word(*kind))),
             PeerChange::Ice { state: IceState::Disconnected } => (Tone::Bad, "ICE disconnected".to_owned()),
             PeerChange::Ice { state: IceState::Failed } => (Tone::Bad, "ICE failed".to_owned()),
+            PeerChange::RolledBack => (Tone::Plain, "takes its own offer back".to_owned()),
             PeerChange::IceRestart => (Tone::Plain, "restarts ICE".to_owned()),
             PeerChange::Selected { local, remote } => {
                 let (from, to) = (lower(local.kind), lower(remote.kind));
@@ -205,7 +226,7 @@ impl Teller<'_> {
             PeerChange::ChannelReceived { text } => (Tone::Good, format!("hears “{text}”")),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
-                Closed::PeerLeft | Closed::Leaving | Closed::Replaced => return,
+                Closed::PeerLeft | Closed::Leaving | Closed::Replaced | Closed::SignalingLost => return,
                 Closed::RemoteHangup => (Tone::Plain, "was hung up on".to_owned()),
                 Closed::Hangup => (Tone::Plain, "hangs up".to_owned()),
                 Closed::Timeout => (Tone::Bad, "not connected in time, hangs up".to_owned()),
@@ -255,6 +276,19 @@ fn word(kind: SignalKind) -> &'static str {
         SignalKind::Answer => "answer",
         SignalKind::IceCandidate => "candidate",
         SignalKind::Hangup => "hangup",
+    }
+}
+
+fn call_word(step: CallStep) -> String {
+    match step {
+        CallStep::Ring => "calls".to_owned(),
+        CallStep::Accept => "accepts the call".to_owned(),
+        CallStep::Reject => "rejects the call".to_owned(),
+        CallStep::Busy => "is busy".to_owned(),
+        CallStep::End => "hangs up".to_owned(),
+        CallStep::Media { kind, enabled } => {
+            format!("turns {} {}", kind.name(), if enabled { "on" } else { "off" })
+        }
     }
 }
 

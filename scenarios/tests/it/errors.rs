@@ -9,7 +9,7 @@ use scenarios::{load, parse};
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `room`, `joins`, `webrtc`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `room`, `joins`, `webrtc`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -76,12 +76,71 @@ fn unknown_names() {
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'jion'",
-        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `power-loss`, `boot`, `shutdown`, `nat-reboot`, `partition`, `heal`, `link`)",
+        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `nat-reboot`, `partition`, `heal`, `link`)",
     );
     says(
         "[expect]\nunconnected = [['ana', 'bin']]",
         "x.toml:9: unknown actor `bin`; did you mean `ben`? (actors: `ana`, `ben`)",
     );
+}
+
+/// After ana and ben, who play mesh: a sender, a viewer and two users.
+const CAST: &str = "[[actor]]\nname = 'sue'\nplays = 'sender'\n[[actor]]\nname = 'vic'\nplays = 'viewer'\n\
+    [[actor]]\nname = 'uma'\nplays = 'user'\n[[actor]]\nname = 'uwe'\nplays = 'user'\n";
+
+#[test]
+fn roles() {
+    says(
+        "[[actor]]\nname = 'c'\nplays = 'veiwer'",
+        "x.toml:10: `plays`: unknown role `veiwer`; did you mean `viewer`? (roles: `mesh`, `sender`, `viewer`, `user`, `relay`)",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nplays = 'user'\nroom = 'r'",
+        "x.toml:11: `room`: users have no rooms, each can call each: leave it away",
+    );
+    says(
+        "[[actor]]\nname = 'r'\nplays = 'relay'\ncount = 3",
+        "x.toml:9: `r-3` is the third in room `demo`: a relay tells nobody who speaks, so WebRTC is for two; give it another `room`, or `webrtc = false`",
+    );
+    for (step, wrong) in [
+        ("call'\nactor = 'ana'\nwith = 'ben'", "24: `ana` cannot call `ben`: only users call, and `ana` plays `mesh`"),
+        (
+            "call'\nactor = 'uma'\nwith = 'ben'",
+            "24: `uma` cannot call `ben`: `uma` plays `user` and `ben` plays `mesh`",
+        ),
+        ("accept'\nactor = 'sue'", "23: `sue` cannot accept a call: only users call, and it plays `sender`"),
+        (
+            "offer'\nactor = 'vic'\nwith = 'sue'",
+            "24: `vic` cannot offer to `sue`: a viewer's offer is refused; only its sender offers",
+        ),
+        (
+            "hangup'\nactor = 'sue'\nwith = 'vic'",
+            "24: `sue` cannot hang up on `vic`: `sue` plays `sender`, which has no hangup",
+        ),
+        ("media'\nactor = 'uma'\nkind = 'vidoe'\nenabled = true", "24: `kind`: `vidoe` must be \"video\" or \"audio\""),
+    ] {
+        says(&format!("{CAST}[[step]]\nat = '1s'\ndo = '{step}"), &format!("x.toml:{wrong}"));
+    }
+}
+
+#[test]
+fn telephones() {
+    let call = "[[step]]\nat = '1s'\ndo = 'call'\nactor = 'uma'\nwith = 'uwe'\n";
+    for (step, wrong) in [
+        ("accept'\nactor = 'uma'", "`uma` cannot accept a call: nobody calls it at 2s"),
+        ("call'\nactor = 'uma'\nwith = 'uwe'", "`uma` cannot call: it is in a call already at 2s"),
+        ("offer'\nactor = 'uma'\nwith = 'uwe'", "`uma` cannot offer: it is not in a call with `uwe` at 2s"),
+    ] {
+        says(&format!("{CAST}{call}[[step]]\nat = '2s'\ndo = '{step}"), &format!("x.toml:25: {wrong}"));
+    }
+    let end = "[[step]]\nat = '2s'\ndo = 'shutdown'\n";
+    for (step, wrong) in [
+        ("reject'\nactor = 'uwe'", "`uwe` cannot reject a call: nobody calls it at 3s"),
+        ("hangup'\nactor = 'uwe'\nwith = 'uma'", "`uwe` cannot hang up on `uma`: it has no call with it at 3s"),
+        ("media'\nactor = 'uma'\nkind = 'audio'\nenabled = false", "`uma` has nobody to tell: it is in no call at 3s"),
+    ] {
+        says(&format!("{CAST}{call}{end}[[step]]\nat = '3s'\ndo = '{step}"), &format!("x.toml:28: {wrong}"));
+    }
 }
 
 #[test]
@@ -408,7 +467,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `room`, `joins`, `webrtc`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `room`, `joins`, `webrtc`, `count`, `every`)",
             "z".repeat(60)
         ),
     );
@@ -416,8 +475,10 @@ fn text_from_outside_is_shown_on_one_line() {
 
 #[test]
 fn names_that_are_not_shipped() {
-    let shipped =
-        "(shipped: `mesh-3`, `mesh-6`, `mesh-6-churn`, `same-lan`, `mesh-6-symmetric`, `nat-reboot-mid-call`)";
+    let names: Vec<_> = scenarios::shipped().map(|shipped| format!("`{}`", shipped.name)).collect();
+    let more = names.len().saturating_sub(20);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shipped = format!("(shipped: {}{more})", names[..names.len().min(20)].join(", "));
     for (name, near) in [
         ("mesh-4", "; did you mean `mesh-3` or `mesh-6`?"),
         ("nat-reboot", "; did you mean `nat-reboot-mid-call`?"),

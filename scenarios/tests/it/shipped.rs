@@ -23,7 +23,7 @@ fn every_shipped_scenario_loads_by_its_name_and_by_its_path() {
 
 #[test]
 fn every_file_is_shipped() {
-    for group in ["basic", "nat"] {
+    for group in ["basic", "negotiation", "signaling", "nat"] {
         let shipped: BTreeSet<_> =
             shipped().filter(|shipped| shipped.group == group).map(|shipped| shipped.name.to_owned()).collect();
         assert_eq!(toml_files(group), shipped);

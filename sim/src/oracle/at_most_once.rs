@@ -25,7 +25,9 @@ impl Oracle for AtMostOnce {
             }
             Origin::ForAnother(number) => {
                 let sent = &court.model.signals.sent[number];
-                let is_here = court.stay_at(event.node).is_some_and(|stay| stay.room == sent.room);
+                let is_here = court
+                    .stay_at(event.node)
+                    .is_some_and(|stay| (stay.dialect(), &stay.room) == (sent.dialect, &sent.room));
                 // An echo is another promise's, and so is what comes from another room.
                 if sent.node == event.node || !is_here {
                     return;

@@ -1,17 +1,22 @@
-//! **In the end every two clients in a room are connected and have heard from one another, but for those whose NATs forbid it.**
+//! **In the end every two clients that belong together are connected and have heard from one another, but for those whose NATs forbid it.**
 //!
 //! The scenario lists those, and the list must agree with what follows from the NATs ([`crate::reachability`]). Where arbitrary pooling
 //! leaves it to chance, either is right; so is a pair on the list that connected through a port which a rebooted NAT gave out again.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use scenarios::Action;
+use scenarios::{Action, Role};
 
-use crate::event::{Event, NodeId};
+use crate::event::{Event, NodeId, SignalKind};
 use crate::oracle::calls::Call;
 use crate::oracle::model::Stay;
+use crate::oracle::telephones::Line;
 use crate::oracle::{Court, Oracle};
 use crate::reachability::{Place, Verdict, can_connect};
+
+/// Time in which two users in a call, or two relays that have heard an offer, are connected.
+const OFFERED: Duration = Duration::from_secs(15);
 
 pub(crate) struct EveryoneConnected;
 
@@ -30,16 +35,37 @@ impl Oracle for EveryoneConnected {
     }
 }
 
-/// Every two WebRTC clients that are in one room.
+/// Every two WebRTC clients that belong together.
 pub(crate) fn pairs<'c>(court: &'c Court<'_>) -> Vec<(&'c Stay, &'c Stay)> {
     let has_webrtc = |stay: &&Stay| court.actor(stay.node).is_some_and(|actor| court.scenario.actors[actor].webrtc);
     let stays: Vec<_> = court.stays().into_iter().filter(has_webrtc).collect();
     let with_later = |(number, a): (usize, &&'c Stay)| {
         let a: &'c Stay = a;
-        let later: Vec<_> = stays[number + 1..].iter().filter(|b| b.room == a.room).map(|b| (a, *b)).collect();
+        let later: Vec<_> =
+            stays[number + 1..].iter().filter(|b| belong_together(a, b, court)).map(|b| (a, *b)).collect();
         later
     };
     stays.iter().enumerate().flat_map(with_later).collect()
+}
+
+/// Whether two clients are to be connected: everybody in a mesh, a sender and its viewer, users in a call with each other, and relays of
+/// which one has heard the other's offer.
+fn belong_together(a: &Stay, b: &Stay, court: &Court<'_>) -> bool {
+    a.is_with(b)
+        && match (a.role, b.role) {
+            (Role::Mesh, _) => true,
+            (Role::Sender | Role::Viewer, other) => a.role != other,
+            (Role::User, _) => [(a, b), (b, a)].iter().all(|(here, there)| {
+                let (line, since) = court.model.telephones.line(here.node);
+                line == Line::InCall(there.id.clone())
+                    && since.is_some_and(|since| since.time + OFFERED < court.now().time)
+            }),
+            (Role::Relay, _) => court.model.signals.sent.iter().any(|sent| {
+                sent.kind == SignalKind::Offer
+                    && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < court.now().time)
+                    && [&a.id, &b.id].contains(&&sent.from)
+            }),
+        }
 }
 
 /// What follows from the NATs of two clients.
@@ -50,7 +76,7 @@ pub(crate) fn verdict(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<Verdict> 
 
 /// Both sides of the connection between two clients.
 pub(crate) fn sides<'c>(a: &Stay, b: &Stay, court: &'c Court<'_>) -> [Option<&'c Call>; 2] {
-    [court.model.calls.get(a.node, &b.id), court.model.calls.get(b.node, &a.id)]
+    [court.model.calls.get(a.node, &a.calls(b)), court.model.calls.get(b.node, &b.calls(a))]
 }
 
 fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)> {

@@ -7,27 +7,34 @@ mod model;
 mod probes;
 mod promise;
 mod signals;
+mod telephones;
 mod wire;
 
+mod answer_matches_offer;
 mod at_most_once;
 mod backoff_as_specified;
 mod best_path_chosen;
+mod call_end_agreed;
 mod everyone_connected;
 mod ghosts_purged;
+mod legal_signaling_state;
 mod mapped_address_true;
 mod no_cross_room_leak;
 mod no_delivery_after_leave;
 mod no_echo_to_sender;
 mod no_stale_generation;
+mod nobody_left_ringing;
 mod nothing_leaked;
 mod one_leave_notice;
 mod packet_conservation;
 mod payload_byte_exact;
 mod per_pair_fifo;
+mod role_exclusive;
 mod roster_matches_model;
 mod rosters_converge;
 mod sender_identity_stamped;
 mod single_glare_winner;
+mod states_as_specified;
 mod unique_live_peer_id;
 
 use std::collections::BTreeMap;
@@ -221,8 +228,12 @@ fn bench() -> Vec<Box<dyn Oracle>> {
         Box::new(sender_identity_stamped::SenderIdentityStamped),
         Box::new(unique_live_peer_id::UniqueLivePeerId),
         Box::new(roster_matches_model::RosterMatchesModel),
-        Box::new(one_leave_notice::OneLeaveNotice),
+        Box::new(one_leave_notice::OneLeaveNotice::default()),
+        Box::new(role_exclusive::RoleExclusive),
+        Box::new(states_as_specified::StatesAsSpecified::default()),
+        Box::new(legal_signaling_state::LegalSignalingState::default()),
         Box::new(single_glare_winner::SingleGlareWinner::default()),
+        Box::new(answer_matches_offer::AnswerMatchesOffer::default()),
         Box::new(no_stale_generation::NoStaleGeneration::default()),
         Box::new(payload_byte_exact::PayloadByteExact),
         Box::new(mapped_address_true::MappedAddressTrue::default()),
@@ -232,6 +243,8 @@ fn bench() -> Vec<Box<dyn Oracle>> {
         Box::new(ghosts_purged::GhostsPurged),
         Box::new(backoff_as_specified::BackoffAsSpecified::default()),
         Box::new(rosters_converge::RostersConverge),
+        Box::new(nobody_left_ringing::NobodyLeftRinging),
+        Box::new(call_end_agreed::CallEndAgreed),
         Box::new(nothing_leaked::NothingLeaked::default()),
         Box::new(probes::ProbeWatch::default()),
     ]

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{Machine, Scenario};
+use scenarios::{Dialect, Machine, Role, Scenario};
 
 use crate::event::{
-    Event, Fault, Frame, MachineEvent, Message, NodeId, NodeKind, PacketEvent, Record, Signaling, What,
+    Event, Fault, Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, Record, Signaling, What,
 };
 use crate::oracle::calls::Calls;
 use crate::oracle::signals::Signals;
+use crate::oracle::telephones::Telephones;
 use crate::oracle::wire::{Line, Lines, Wire, is_syn};
 
 /// Time in which a message arrives unless a segment of its connection is seen to be late.
@@ -36,6 +37,7 @@ pub(crate) struct At {
 /// A signaling connection, as its client knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
+    pub(crate) node: NodeId,
     pub(crate) opened: At,
     pub(crate) ended: Option<At>,
     /// The how-manieth run of the server it leads to.
@@ -43,16 +45,27 @@ pub(crate) struct Connection {
     pub(crate) line: Option<Line>,
     /// The rooms that were asked for, and when.
     pub(crate) asked: Vec<(At, Arc<str>)>,
+    /// When the newest of them was refused.
+    pub(crate) refused: Option<At>,
     /// Whether the client said that it goes.
     farewell: bool,
+}
+
+impl Connection {
+    /// What was last asked for before `at`.
+    pub(crate) fn asked_before(&self, at: At) -> Option<(At, Arc<str>)> {
+        self.asked.iter().rfind(|(asked, _)| *asked < at).cloned()
+    }
 }
 
 /// A client's time in a room under an id, as that client knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stay {
     pub(crate) node: NodeId,
+    pub(crate) role: Role,
     pub(crate) connection: usize,
     pub(crate) room: Arc<str>,
+    /// The id that the server gave it; a user's name; in a relay, which gives none, one that the oracles make up.
     pub(crate) id: Arc<str>,
     /// When it asked to join; again, if it did so again.
     pub(crate) asked: Vec<At>,
@@ -67,7 +80,26 @@ impl Stay {
         self.asked[0]
     }
 
-    fn is_on(&self, index: usize) -> bool {
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.role.dialect()
+    }
+
+    /// Whether both are in one room.
+    pub(crate) fn is_with(&self, other: &Self) -> bool {
+        self.dialect() == other.dialect() && self.room == other.room
+    }
+
+    /// What the client calls the other side of a WebRTC connection: its id, or where nobody is named, what it is.
+    pub(crate) fn calls(&self, other: &Self) -> Arc<str> {
+        match self.role {
+            Role::Mesh | Role::User => other.id.clone(),
+            Role::Sender => Role::Viewer.name().into(),
+            Role::Viewer => Role::Sender.name().into(),
+            Role::Relay => "other".into(),
+        }
+    }
+
+    pub(crate) fn is_on(&self, index: usize) -> bool {
         self.joined.index <= index && self.ended.is_none_or(|ended| ended.index > index)
     }
 }
@@ -83,6 +115,7 @@ pub(crate) struct Unanswered {
 /// All connections and stays of a record.
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    roles: BTreeMap<NodeId, (Role, Arc<str>)>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) stays: Vec<Stay>,
     pub(crate) unanswered: Vec<Unanswered>,
@@ -101,8 +134,8 @@ struct Hand {
 }
 
 impl History {
-    fn of(record: &Record) -> Self {
-        let mut history = Self::default();
+    fn of(scenario: &Scenario, record: &Record) -> Self {
+        let mut history = Self { roles: roles(scenario, record), ..Self::default() };
         let mut hands: BTreeMap<NodeId, Hand> = BTreeMap::new();
         let server = server_of(record);
         let (mut life, mut lines) = (0, Lines::default());
@@ -134,14 +167,31 @@ impl History {
                 let line = hand.dials_from;
                 *hand = Hand { connection: Some(self.connections.len()), ..Hand::default() };
                 self.connections_of.entry(node).or_default().push(self.connections.len());
-                let asked = Vec::new();
-                self.connections.push(Connection { opened: at, ended: None, life, line, asked, farewell: false });
+                let (asked, refused, farewell) = (Vec::new(), None, false);
+                self.connections.push(Connection {
+                    node,
+                    opened: at,
+                    ended: None,
+                    life,
+                    line,
+                    asked,
+                    refused,
+                    farewell,
+                });
+                if let Some((Role::Relay, room)) = self.roles.get(&node).cloned() {
+                    // Connecting is joining.
+                    let connection = self.connections.len() - 1;
+                    self.connections[connection].asked.push((at, room.clone()));
+                    self.join(hand, node, room, format!("relay {connection}").into(), at);
+                }
             }
             Signaling::Closed { .. } => self.end(hand, at),
             Signaling::FrameSent(Frame::Close(_)) => {
                 if let Some(connection) = hand.connection {
                     self.connections[connection].farewell = true;
                 }
+                // Where there is no word of leaving, this is it.
+                self.leave(hand, at, true);
             }
             Signaling::Sent(Message::Join { room }) => {
                 let Some(connection) = hand.connection else { return };
@@ -157,21 +207,33 @@ impl History {
             {
                 self.leave(hand, at, true);
             }
-            Signaling::Received(Message::Joined { room, id, .. }) => {
-                let asked = hand.pending.take().map_or(at, |(asked, _)| asked);
-                let Some(connection) = hand.connection else { return };
-                if hand.stay.is_some_and(|stay| self.stays[stay].room == *room && self.stays[stay].id == *id) {
-                    return;
+            Signaling::Received(Message::Joined { room, id, .. } | Message::Admitted { room, id }) => {
+                self.join(hand, node, room.clone(), id.clone(), at);
+            }
+            // Refused, and so not waiting any more.
+            Signaling::Received(Message::Error { text }) if is_refusal(text) => {
+                hand.pending = None;
+                if let Some(connection) = hand.connection {
+                    self.connections[connection].refused = Some(at);
                 }
-                self.leave(hand, at, false);
-                hand.stay = Some(self.stays.len());
-                self.by_id.entry(id.clone()).or_default().push(self.stays.len());
-                self.stays_of.entry(node).or_default().push(self.stays.len());
-                let (room, id, asked) = (room.clone(), id.clone(), vec![asked]);
-                self.stays.push(Stay { node, connection, room, id, asked, joined: at, ended: None, farewell: false });
             }
             _ => {}
         }
+    }
+
+    fn join(&mut self, hand: &mut Hand, node: NodeId, room: Arc<str>, id: Arc<str>, at: At) {
+        let asked = hand.pending.take().map_or(at, |(asked, _)| asked);
+        let Some(connection) = hand.connection else { return };
+        if hand.stay.is_some_and(|stay| self.stays[stay].room == room && self.stays[stay].id == id) {
+            return;
+        }
+        self.leave(hand, at, false);
+        hand.stay = Some(self.stays.len());
+        self.by_id.entry(id.clone()).or_default().push(self.stays.len());
+        self.stays_of.entry(node).or_default().push(self.stays.len());
+        let role = self.roles.get(&node).map_or(Role::Mesh, |(role, _)| *role);
+        let asked = vec![asked];
+        self.stays.push(Stay { node, role, connection, room, id, asked, joined: at, ended: None, farewell: false });
     }
 
     fn leave(&mut self, hand: &mut Hand, at: At, farewell: bool) {
@@ -227,7 +289,7 @@ impl History {
 pub(crate) struct Word {
     /// When it first heard of it.
     pub(crate) since: At,
-    /// How often it was announced, by a roster or by itself.
+    /// How often it was announced, by a roster or by itself, since it was last told to have left.
     pub(crate) announced: usize,
     /// When it was told that it left, if nothing came after that.
     pub(crate) gone: Option<At>,
@@ -240,10 +302,11 @@ pub(crate) struct Model {
     pub(crate) signals: Signals,
     pub(crate) wire: Wire,
     pub(crate) calls: Calls,
+    pub(crate) telephones: Telephones,
     /// What each client that is in a room has been told, by id.
     pub(crate) views: BTreeMap<NodeId, BTreeMap<Arc<str>, Word>>,
-    /// Who was first told of whose leaving, and when.
-    pub(crate) told: BTreeMap<Arc<str>, (At, NodeId)>,
+    /// Who was told of whose leaving, and when.
+    pub(crate) told: BTreeMap<Arc<str>, Vec<(At, NodeId)>>,
     /// Clients whose program runs.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,
@@ -255,11 +318,12 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn of(scenario: &Scenario, record: &Record) -> Self {
-        let history = History::of(record);
+        let history = History::of(scenario, record);
         Self {
             signals: Signals::of(record, &history),
             wire: Wire::new(server_of(record), scenario.server.address),
             calls: Calls::default(),
+            telephones: Telephones::default(),
             history,
             views: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -288,6 +352,7 @@ impl Model {
                 }
                 self.views.remove(&event.node);
                 self.calls.end_all(event.node);
+                self.telephones.end(event.node);
             }
             What::Signaling(signaling) => self.advance_signaling(event.node, signaling, at),
             _ => {}
@@ -295,6 +360,7 @@ impl Model {
     }
 
     fn advance_signaling(&mut self, node: NodeId, event: &Signaling, at: At) {
+        self.telephones.advance(node, event, at);
         let heard = || Word { since: at, announced: 0, gone: None };
         match event {
             Signaling::Connecting { .. } => {
@@ -314,9 +380,10 @@ impl Model {
                 }
             }
             Signaling::Received(Message::PeerLeft { id, .. }) => {
-                self.told.entry(id.clone()).or_insert((at, node));
+                self.told.entry(id.clone()).or_default().push((at, node));
                 if let Some(view) = self.views.get_mut(&node) {
-                    view.entry(id.clone()).or_insert_with(heard).gone = Some(at);
+                    let word = view.entry(id.clone()).or_insert_with(heard);
+                    (word.gone, word.announced) = (Some(at), 0);
                 }
             }
             _ => {}
@@ -326,7 +393,13 @@ impl Model {
     /// When somebody was first told that this stay is over, and who.
     pub(crate) fn told_over(&self, stay: &Stay) -> Option<(At, NodeId)> {
         let newest_ask = stay.asked.last().copied().unwrap_or(stay.joined);
-        self.told.get(&stay.id).copied().filter(|(told, _)| *told > newest_ask)
+        // A user's name comes back with the user: who has heard of that counts no more.
+        let still_counts = |witness: &NodeId| {
+            let word = self.views.get(witness).and_then(|view| view.get(&stay.id));
+            stay.role != Role::User || word.is_none_or(|word| word.gone.is_some())
+        };
+        let mut told = self.told.get(&stay.id)?.iter().copied();
+        told.find(|(told, witness)| *told > newest_ask && still_counts(witness))
     }
 
     /// Whether the server that is up is the one that a connection leads to.
@@ -379,6 +452,23 @@ impl Model {
         // One that waits still may come to be known at any time.
         asked.map(|join| join.ended.map(|ended| ended.time + patience)).max_by_key(|by| by.unwrap_or(Duration::MAX))?
     }
+}
+
+/// What everybody plays, and in which room.
+fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<str>)> {
+    let role = |(number, node): (usize, &Node)| match node.kind {
+        NodeKind::Machine(Machine::Actor(actor)) => {
+            let actor = scenario.actors.get(actor)?;
+            Some((NodeId(number as u16), (actor.plays, actor.room.as_str().into())))
+        }
+        _ => None,
+    };
+    record.nodes.iter().enumerate().filter_map(role).collect()
+}
+
+/// Whether an error says that a join is refused.
+pub(crate) fn is_refusal(error: &str) -> bool {
+    error.ends_with("-already-exists") || error == "username-taken"
 }
 
 fn server_of(record: &Record) -> Option<NodeId> {

@@ -4,6 +4,7 @@
 //! by `roster-matches-model`.
 
 use crate::event::{Event, Message, Signaling, What};
+use crate::oracle::signals::Origin;
 use crate::oracle::{Court, Oracle, called};
 
 pub(crate) struct NoCrossRoomLeak;
@@ -28,7 +29,12 @@ impl Oracle for NoCrossRoomLeak {
         let subject = subject.map(|id| (id, court.stay_of(id)));
         let of = subject.map_or_else(|| "somebody unnamed".to_owned(), |(id, _)| court.who(id));
         let name = court.name(node);
-        let message = if !has_asked {
+        let unnamed =
+            court.arrival(event).filter(|_| court.stay_at(node).is_some_and(|stay| !stay.dialect().names_others()));
+        let message = if let Some(Origin::ByAnother(number)) = unnamed.map(|arrival| arrival.origin) {
+            let sent = &court.model.signals.sent[number];
+            format!("{name}, in room `{room}`, got {what} of {}, who is in room `{}`", court.who(&sent.from), sent.room)
+        } else if !has_asked {
             format!("{name} got {what} of {of} from room `{room}`, which {name} never asked to join")
         } else if let Some((id, Some(_))) = subject
             && !history.stays_under(id).any(|stay| stay.room == *room && stay.asked() < court.now())

@@ -4,6 +4,7 @@
 //! by `roster-matches-model`.
 
 use crate::event::{Event, Message, Signaling, What};
+use crate::oracle::signals::Origin;
 use crate::oracle::{Court, Oracle, called};
 
 pub(crate) struct NoEchoToSender;
@@ -15,6 +16,13 @@ impl Oracle for NoEchoToSender {
 
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
+        if let Some(arrival) = court.arrival(event)
+            && let (None, Origin::ForAnother(number)) = (arrival.from, arrival.origin)
+            && court.model.signals.sent[number].node == event.node
+        {
+            let message = format!("{} got {} that it had sent itself", court.name(event.node), called(arrival.kind));
+            court.violated(&[event.node], message);
+        }
         let (id, what) = match message {
             Message::PeerJoined { member, .. } => (&member.id, "word of its own coming"),
             Message::PeerLeft { id, .. } => (id, "word of its own leaving"),

@@ -1,12 +1,23 @@
 //! **Whoever leaves is announced once, to each who knew them, and nobody is announced who is still there.**
 //!
-//! That nobody at all is told is judged by `ghosts-purged`: a server may need time to notice.
+//! That nobody at all is told is judged by `ghosts-purged`: a server may need time to notice. Of a sender or viewer the other is told, without
+//! a name: no more often than one can have left. That it is told at all is the part of `states-as-specified`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scenarios::Role;
 
 use crate::event::{Event, Message, NodeId, Signaling, What};
-use crate::oracle::model::SLACK;
+use crate::oracle::model::{SLACK, Stay};
+use crate::oracle::role_exclusive::holders;
 use crate::oracle::{Court, Oracle, seconds};
 
-pub(crate) struct OneLeaveNotice;
+#[derive(Default)]
+pub(crate) struct OneLeaveNotice {
+    /// By connection, how often its client was told that its partner left.
+    partners_left: BTreeMap<usize, usize>,
+}
 
 impl Oracle for OneLeaveNotice {
     fn slug(&self) -> &'static str {
@@ -14,6 +25,11 @@ impl Oracle for OneLeaveNotice {
     }
 
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        if let What::Signaling(Signaling::Received(Message::PartnerLeft { room })) = &event.what
+            && let Some(message) = self.of_a_partner(event.node, room, court)
+        {
+            court.violated(&[event.node], message);
+        }
         let What::Signaling(Signaling::Received(Message::PeerLeft { room, id })) = &event.what else { return };
         let Some(stay) = court.stay_at(event.node) else { return };
         let is_elsewhere = |room| court.stay_of(id).is_some_and(|theirs| theirs.room != room);
@@ -63,5 +79,26 @@ impl Oracle for OneLeaveNotice {
         for (nodes, message) in found {
             court.violated(&nodes, message);
         }
+    }
+}
+
+impl OneLeaveNotice {
+    /// What is wrong with word that a client's partner left.
+    fn of_a_partner(&mut self, node: NodeId, room: &Arc<str>, court: &Court<'_>) -> Option<String> {
+        let stay = court.stay_at(node)?;
+        let other = if stay.role == Role::Sender { Role::Viewer } else { Role::Sender };
+        let told = self.partners_left.entry(stay.connection).or_default();
+        *told += 1;
+        let now = court.now();
+        let may_have_left = |them: &&Stay| {
+            let had_gone = court.model.noticed_by(them, stay.asked()).is_some_and(|by| by < stay.asked().time);
+            !had_gone && !court.model.is_surely_there(them, now)
+        };
+        let left = holders(court, other, room, stay.connection).filter(may_have_left).count();
+        let unanswered = court.model.history.unanswered.iter().filter(|join| join.room == *room && join.asked < now);
+        let most = left + unanswered.count();
+        let (name, other) = (court.name(node), other.name());
+        (*told > most)
+            .then(|| format!("{name} was told for the {told}. time that its {other} left, but {most} can have"))
     }
 }

@@ -3,14 +3,18 @@
 //! No promise but one: what a scenario expects to be hit is hit. Only what happens before the end of the scenario counts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use scenarios::{Machine, PortAllocation};
+use scenarios::{Machine, PortAllocation, Role};
 
 use crate::event::{
-    CandidateKind, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId, NodeKind,
-    PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, SignalKind, Signaling, What,
+    CallStep, CandidateKind, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent,
+    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, SignalKind, Signaling, What,
 };
+use crate::oracle::model::Stay;
+use crate::oracle::role_exclusive::holders;
 use crate::oracle::signals::Origin;
+use crate::oracle::telephones::Line;
 use crate::oracle::{Court, Oracle};
 
 #[derive(Default)]
@@ -19,6 +23,8 @@ pub(crate) struct ProbeWatch {
     /// Clients that have lost their signaling.
     lost: BTreeSet<NodeId>,
     server_boots: usize,
+    /// Senders and viewers whose partner has left.
+    left: BTreeSet<NodeId>,
 }
 
 impl Oracle for ProbeWatch {
@@ -85,7 +91,20 @@ impl ProbeWatch {
                 }
             }
             Signaling::GaveUp { .. } => court.probe("gave-up"),
-            Signaling::Received(Message::Error { .. }) => court.probe("signal-refused"),
+            Signaling::Received(Message::Error { text }) => {
+                court.probe("signal-refused");
+                if text.ends_with("-already-exists") {
+                    of_refusal(event.node, court);
+                }
+            }
+            Signaling::Received(Message::Admitted { room, .. }) => of_admission(event.node, room, court),
+            Signaling::Received(Message::PartnerLeft { .. }) => {
+                self.left.insert(event.node);
+            }
+            Signaling::State { state: ClientState::Active } if self.left.remove(&event.node) => {
+                court.probe("partner-replaced");
+            }
+            Signaling::Received(Message::Call { peer, step }) => of_call(event.node, peer, *step, court),
             Signaling::Received(Message::Joined { roster, .. }) => {
                 let is_gone =
                     |id: &str| court.stay_of(id).is_some_and(|stay| stay.ended.is_some_and(|at| at < court.now()));
@@ -107,6 +126,41 @@ impl ProbeWatch {
     }
 }
 
+fn of_refusal(node: NodeId, court: &mut Court<'_>) {
+    court.probe("role-refused");
+    let Some(role) = court.actor(node).map(|actor| court.scenario.actors[actor].plays) else { return };
+    let Some(connection) = court.model.history.connection_at(node, court.now().index) else { return };
+    let Some((asked, room)) = court.model.history.connections[connection].asked_before(court.now()) else { return };
+    let is_gone = |stay: &Stay| stay.ended.is_some_and(|ended| ended < asked);
+    if holders(court, role, &room, connection).all(is_gone) {
+        court.probe("ghost-holds-role");
+    }
+}
+
+fn of_admission(node: NodeId, room: &Arc<str>, court: &mut Court<'_>) {
+    let Some(stay) = court.stay_at(node) else { return };
+    let is_viewer = stay.role == Role::Viewer;
+    if is_viewer && holders(court, Role::Sender, room, stay.connection).next().is_none() {
+        court.probe("viewer-first");
+    }
+}
+
+fn of_call(node: NodeId, peer: &Arc<str>, step: CallStep, court: &mut Court<'_>) {
+    let line = court.model.telephones.line(node).0;
+    if line.peer().is_some_and(|with| with != peer) {
+        return;
+    }
+    match (step, line) {
+        (CallStep::Ring, Line::Calling(_)) => court.probe("call-glare"),
+        (CallStep::Accept, Line::Calling(_)) => court.probe("call-taken"),
+        (CallStep::Reject, Line::Calling(_)) => court.probe("call-rejected"),
+        (CallStep::Busy, Line::Calling(_)) => court.probe("call-busy"),
+        (CallStep::End, Line::Ringing(_) | Line::Calling(_)) => court.probe("call-ended-ringing"),
+        (CallStep::Media { .. }, _) => court.probe("media-toggled"),
+        _ => {}
+    }
+}
+
 fn of_peer(node: NodeId, PeerEvent { peer, attempt, change }: &PeerEvent, court: &mut Court<'_>) {
     match change {
         PeerChange::Opened { offerer: true } if *attempt > 1 => court.probe("offered-again"),
@@ -114,6 +168,7 @@ fn of_peer(node: NodeId, PeerEvent { peer, attempt, change }: &PeerEvent, court:
         PeerChange::Stale { .. } => court.probe("stale-signal"),
         PeerChange::Ice { state: IceState::Disconnected } => court.probe("ice-disconnected"),
         PeerChange::Ice { state: IceState::Failed } => court.probe("ice-failed"),
+        PeerChange::RolledBack => court.probe("rolled-back"),
         PeerChange::IceRestart => court.probe("ice-restarted"),
         PeerChange::Selected { remote, .. } if remote.kind == CandidateKind::Prflx => court.probe("peer-reflexive"),
         PeerChange::Closed { why: Closed::Timeout }

@@ -8,25 +8,31 @@ macro_rules! sources {
 
 /// Every oracle's file, by its name: the slug with `_` for `-`.
 const SOURCES: &[(&str, &str)] = sources![
+    answer_matches_offer,
     at_most_once,
     backoff_as_specified,
     best_path_chosen,
+    call_end_agreed,
     everyone_connected,
     ghosts_purged,
+    legal_signaling_state,
     mapped_address_true,
     no_cross_room_leak,
     no_delivery_after_leave,
     no_echo_to_sender,
     no_stale_generation,
+    nobody_left_ringing,
     nothing_leaked,
     one_leave_notice,
     packet_conservation,
     payload_byte_exact,
     per_pair_fifo,
+    role_exclusive,
     roster_matches_model,
     rosters_converge,
     sender_identity_stamped,
     single_glare_winner,
+    states_as_specified,
     unique_live_peer_id,
 ];
 

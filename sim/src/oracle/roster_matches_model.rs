@@ -72,7 +72,7 @@ fn listed(member: &Member, room: &Arc<str>, reader: &Stay, court: &Court<'_>) ->
 fn missing(roster: &[Member], reader: &Stay, court: &Court<'_>) -> Vec<(Vec<NodeId>, String)> {
     let is_due = |stay: &&Stay| {
         stay.node != reader.node
-            && stay.room == reader.room
+            && stay.is_with(reader)
             && stay.joined < reader.asked()
             && court.model.is_surely_there(stay, court.now())
             && court.model.told_over(stay).is_none()

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use scenarios::Dialect;
+
 use crate::event::{Message, NodeId, Record, SignalKind, Signaling, What};
-use crate::oracle::model::{At, History};
+use crate::oracle::model::{At, History, Stay};
 
 /// A signal that a client sent while it was in a room.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at: At,
     pub(crate) node: NodeId,
+    pub(crate) dialect: Dialect,
     pub(crate) room: Arc<str>,
     /// The id it had.
     pub(crate) from: Arc<str>,
@@ -46,6 +49,8 @@ pub(crate) struct Signals {
     origins: BTreeMap<usize, Origin>,
     /// By sender.
     by_sender: BTreeMap<Arc<str>, Vec<usize>>,
+    /// By room, where nobody is told who sends.
+    by_room: BTreeMap<(Dialect, Arc<str>), Vec<usize>>,
     /// Which have come over which connection.
     come: BTreeSet<(usize, usize)>,
     /// The newest that has come from an id over a connection.
@@ -61,9 +66,13 @@ impl Signals {
                 What::Signaling(Signaling::Sent(Message::Signal { room, peer, kind, payload })) => {
                     let Some(stay) = history.stay_at(event.node, index) else { continue };
                     signals.by_sender.entry(stay.id.clone()).or_default().push(signals.sent.len());
+                    if !stay.dialect().names_others() {
+                        signals.by_room.entry((stay.dialect(), room.clone())).or_default().push(signals.sent.len());
+                    }
                     signals.sent.push(Sent {
                         at,
                         node: event.node,
+                        dialect: stay.dialect(),
                         room: room.clone(),
                         from: stay.id.clone(),
                         to: peer.clone(),
@@ -74,8 +83,8 @@ impl Signals {
                 }
                 What::Signaling(Signaling::Received(Message::Signal { peer, kind, payload, .. })) => {
                     let Some(connection) = history.connection_at(event.node, index) else { continue };
-                    let own = history.stay_at(event.node, index).map(|stay| &*stay.id);
-                    let origin = signals.find(peer.as_ref(), own.unwrap_or_default(), connection, *kind, payload);
+                    let own = history.stay_at(event.node, index);
+                    let origin = signals.find(peer.as_ref(), own, connection, *kind, payload);
                     if let Origin::Sent(number) | Origin::Altered(number) = origin {
                         signals.come.insert((number, connection));
                         if let Some(from) = peer {
@@ -100,22 +109,44 @@ impl Signals {
     pub(crate) fn crossing(&self, offer: usize) -> impl Iterator<Item = usize> + '_ {
         let ours = &self.sent[offer];
         let before = |sent: At, arrived: Option<At>| arrived.is_some_and(|arrived| sent < arrived);
-        let back = ours.to.as_ref().and_then(|to| self.by_sender.get(to)).into_iter().flatten().copied();
+        let back = match &ours.to {
+            Some(to) => self.by_sender.get(to),
+            None => self.by_room.get(&(ours.dialect, ours.room.clone())),
+        };
+        let back = back.into_iter().flatten().copied();
         back.filter(move |theirs| {
             let theirs = &self.sent[*theirs];
-            let is_back = theirs.kind == SignalKind::Offer && theirs.to.as_ref() == Some(&ours.from);
+            let is_to_us = match &theirs.to {
+                Some(to) => *to == ours.from,
+                None => theirs.from != ours.from,
+            };
+            let is_back = theirs.kind == SignalKind::Offer && is_to_us;
             is_back && before(ours.at, theirs.arrived) && before(theirs.at, ours.arrived)
         })
     }
 
-    fn find(&self, from: Option<&Arc<str>>, own: &str, connection: usize, kind: SignalKind, payload: &str) -> Origin {
+    /// Whose the signal is that came to a client who is in the stay `own`.
+    fn find(
+        &self,
+        from: Option<&Arc<str>>,
+        own: Option<&Stay>,
+        connection: usize,
+        kind: SignalKind,
+        payload: &str,
+    ) -> Origin {
+        let room = own.filter(|stay| !stay.dialect().names_others()).map(|stay| (stay.dialect(), stay.room.clone()));
+        let own = own.map(|stay| &*stay.id).unwrap_or_default();
         let same = |number: &usize| self.sent[*number].kind == kind && *self.sent[*number].payload == *payload;
         let is_new = |number: &usize| !self.come.contains(&(*number, connection));
         let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
             Some(to) => to == own,
             None => *self.sent[*number].from != *own,
         };
-        let theirs = from.and_then(|from| self.by_sender.get(from)).map(Vec::as_slice).unwrap_or_default();
+        let theirs = match &room {
+            Some(room) => self.by_room.get(room),
+            None => from.and_then(|from| self.by_sender.get(from)),
+        };
+        let theirs = theirs.map(Vec::as_slice).unwrap_or_default();
         let newest = from.and_then(|from| self.newest.get(&(from.clone(), connection)));
         let later = &theirs[newest.map_or(0, |newest| theirs.partition_point(|number| number <= newest))..];
         // Equal ones are taken in their order, and none is taken for an older one without need.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What};
 use crate::oracle::model::{At, SLACK};
-use crate::oracle::signals::Origin;
+use crate::oracle::signals::{Origin, Sent};
 use crate::oracle::{Court, Oracle, seconds};
 
 /// Numbers are places in `signals.sent`.
 #[derive(Default)]
 pub(crate) struct SingleGlareWinner {
-    /// The newest offer that a client has got, by its sender's id.
-    newest: BTreeMap<(NodeId, Arc<str>), usize>,
+    /// The newest offer that a client has got, by its sender's id; `None` where nobody is named.
+    newest: BTreeMap<(NodeId, Option<Arc<str>>), usize>,
     answered: BTreeSet<usize>,
     /// Offers that have crossed, and since when both have come.
     crossed: VecDeque<(At, usize, usize)>,
@@ -37,15 +37,15 @@ impl Oracle for SingleGlareWinner {
             }
         }
         if let Some(arrival) = court.arrival(event)
-            && let (Some(from), SignalKind::Offer, Origin::Sent(offer)) = (arrival.from, arrival.kind, arrival.origin)
+            && let (SignalKind::Offer, Origin::Sent(offer)) = (arrival.kind, arrival.origin)
         {
-            self.newest.insert((event.node, from.clone()), offer);
+            self.newest.insert((event.node, arrival.from.cloned()), offer);
             // They are seen to cross when the second of them comes.
             let has_come = |other: &usize| court.model.signals.sent[*other].arrived.is_some_and(|at| at < court.now());
             let crossing = court.model.signals.crossing(offer).filter(has_come);
             self.crossed.extend(crossing.map(|other| (court.now(), other, offer)));
         }
-        if let What::Signaling(Signaling::Sent(Message::Signal { peer: Some(to), kind, .. })) = &event.what
+        if let What::Signaling(Signaling::Sent(Message::Signal { peer: to, kind, .. })) = &event.what
             && *kind == SignalKind::Answer
             && let Some(offer) = self.newest.get(&(event.node, to.clone())).copied()
             && self.answered.insert(offer)
@@ -71,8 +71,7 @@ impl SingleGlareWinner {
         let (one, other) = (&court.model.signals.sent[a], &court.model.signals.sent[b]);
         let is_between = |number: &usize| {
             let sent = &court.model.signals.sent[*number];
-            let to = sent.to.as_ref();
-            (&sent.from, to) == (&one.from, Some(&other.from)) || (&sent.from, to) == (&other.from, Some(&one.from))
+            is_to(sent, one, other) || is_to(sent, other, one)
         };
         let is_settled = self.answered.range(a.min(b)..).any(is_between);
         let are_there =
@@ -80,6 +79,11 @@ impl SingleGlareWinner {
         let is_wrong = are_there && !is_settled && !is_void(court, a, b);
         is_wrong.then(|| format!("{}, and neither offer was answered", at_once(court, a, b)))
     }
+}
+
+/// Whether a signal is from one to the other of these.
+fn is_to(sent: &Sent, one: &Sent, other: &Sent) -> bool {
+    sent.from == one.from && sent.to.as_ref().is_none_or(|to| *to == other.from)
 }
 
 fn at_once(court: &Court<'_>, a: usize, b: usize) -> String {
@@ -91,10 +95,8 @@ fn at_once(court: &Court<'_>, a: usize, b: usize) -> String {
 /// Whether either has hung up on the other since the first of two offers was sent.
 fn is_void(court: &Court<'_>, a: usize, b: usize) -> bool {
     let sent = &court.model.signals.sent;
-    let (one, other) = (&*sent[a].from, &*sent[b].from);
+    let (one, other) = (&sent[a], &sent[b]);
     let since = sent[a.min(b)..].iter().take_while(|sent| sent.at < court.now());
-    since.filter(|sent| sent.kind == SignalKind::Hangup).any(|sent| {
-        let to = sent.to.as_deref().unwrap_or_default();
-        (&*sent.from, to) == (one, other) || (&*sent.from, to) == (other, one)
-    })
+    let mut hangups = since.filter(|sent| sent.kind == SignalKind::Hangup);
+    hangups.any(|sent| is_to(sent, one, other) || is_to(sent, other, one))
 }

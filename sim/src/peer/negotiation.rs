@@ -141,9 +141,9 @@ impl Negotiation {
         self.drain(from, now);
     }
 
-    /// A peer is gone.
-    pub(crate) fn peer_left(&mut self, peer: &Arc<str>, now: Instant) {
-        self.close(peer, Closed::PeerLeft, now);
+    /// It is over with a peer, and what was counted of it is forgotten.
+    pub(crate) fn end(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
+        self.close(peer, why, now);
         self.remotes.remove(peer);
     }
 
@@ -181,6 +181,20 @@ impl Negotiation {
             self.error(peer, &error);
         }
         self.drain(peer, now);
+    }
+
+    /// Offers anew on a connection that stands; without one, offers a connection. Nothing while an offer waits for its answer.
+    pub(crate) fn renegotiate(&mut self, peer: &Arc<str>, now: Instant) {
+        match self.connection(peer).map(|connection| connection.have_local_offer) {
+            None => self.offer(peer, now),
+            Some(true) => {}
+            Some(false) => {
+                if let Err(error) = self.describe(peer, SignalKind::Offer, now) {
+                    self.error(peer, &error);
+                }
+                self.drain(peer, now);
+            }
+        }
     }
 
     // ---- what the network and the clock tell
@@ -246,17 +260,26 @@ impl Negotiation {
 
     fn on_offer(&mut self, from: &Arc<str>, payload: Payload<Description>, now: Instant) -> Result<(), Error> {
         match self.connection(from) {
-            // Glare. The side that opened the connection is impolite: its offer stands, the other takes its own back.
-            Some(connection) if connection.have_local_offer && connection.offerer => {
+            // Glare. The side that opened the connection is impolite: its offer stands, the other takes its own back. Where both open
+            // one, the greater session stands, which both can tell.
+            Some(connection)
+                if connection.have_local_offer
+                    && connection.offerer
+                    && (connection.session >= payload.session || connection.remote_ufrag().is_some()) =>
+            {
                 self.note(from, PeerChange::Stale { kind: SignalKind::Offer });
                 return Ok(());
             }
             Some(connection) if connection.session == payload.session => {
                 if connection.have_local_offer {
                     connection.roll_back(now)?;
+                    self.note(from, PeerChange::RolledBack);
                 }
             }
-            _ => {
+            connection => {
+                if connection.is_some_and(|connection| connection.have_local_offer) {
+                    self.note(from, PeerChange::RolledBack);
+                }
                 self.close(from, Closed::Replaced, now);
                 self.open(from, false, Some(payload.session), now)?;
             }

@@ -99,6 +99,11 @@ impl<N: Network> SignalingClient<N> {
         matches!(self.state, State::Open(_))
     }
 
+    /// Whether it will not dial again.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
     /// Queues a text frame; it is sent while [`next`](Self::next) is polled. Dropped when the connection is not open.
     pub(crate) fn send(&mut self, text: &str) {
         if let State::Open(open) = &mut self.state {

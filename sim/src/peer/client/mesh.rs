@@ -1,34 +1,128 @@
 //! The `mesh` dialect on a client's side: JSON objects with an `action`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Member, Message, SignalKind};
+use crate::event::{Closed, Member, Message, SignalKind};
+use crate::peer::client::desk::{Desk, quoted};
+use crate::peer::client::{Command, Dialect};
+use crate::peer::negotiation::Outgoing;
+use crate::peer::{now, scripted};
 
-/// The path of the endpoint.
-pub(crate) const PATH: &str = "/";
+/// A client in a room. Who is there offers to whoever comes.
+#[derive(Default)]
+pub(super) struct Mesh {
+    /// Its own id, while it is in the room.
+    id: Option<Arc<str>>,
+    /// Who is who, by id.
+    names: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Dialect for Mesh {
+    fn path(&self, _room: &str) -> String {
+        "/".to_owned()
+    }
+
+    fn on_connected(&mut self, desk: &mut Desk) {
+        let text = join(&desk.config.room, &desk.config.name);
+        desk.say(text, Message::Join { room: desk.room() });
+    }
+
+    fn on_lost(&mut self, _is_over: bool, _desk: &mut Desk) {
+        self.id = None;
+    }
+
+    fn on_text(&mut self, text: &str, desk: &mut Desk) {
+        let message = read(text, &desk.config.room);
+        desk.received(&message);
+        match message {
+            Message::Joined { id, roster, .. } => {
+                self.id = Some(id);
+                self.names.clear();
+                roster.into_iter().for_each(|member| self.learn(member));
+                if let Some(media) = &mut desk.media {
+                    // With a new id this is somebody new to all others: what was before is over.
+                    media.close_all(Closed::Replaced, now());
+                    media.set_signaling(true);
+                }
+            }
+            Message::PeerJoined { member, .. } => {
+                let id = member.id.clone();
+                self.learn(member);
+                match &mut desk.media {
+                    Some(media) => media.offer(&id, now()),
+                    None => self.send_signals(scripted::offer(&id), desk),
+                }
+            }
+            Message::PeerLeft { id, .. } => {
+                self.names.remove(&id);
+                if let Some(media) = &mut desk.media {
+                    media.end(&id, Closed::PeerLeft, now());
+                }
+            }
+            Message::Signal { peer: Some(from), kind, payload, .. } => match &mut desk.media {
+                Some(media) => media.on_signal(&from, kind, &payload, now()),
+                None => self.send_signals(scripted::answer(&from, kind), desk),
+            },
+            _ => {}
+        }
+    }
+
+    fn send_signal(&mut self, Outgoing { to, kind, payload }: Outgoing, desk: &mut Desk) {
+        let text = signal(&desk.config.room, &to, kind, &payload);
+        desk.say(text, Message::Signal { room: desk.room(), peer: Some(to), kind, payload });
+    }
+
+    fn known_as(&self, name: &str) -> Vec<Arc<str>> {
+        self.names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
+        let Some(media) = &mut desk.media else { return };
+        match command {
+            Command::Hangup(name) => self.known_as(name).iter().for_each(|id| media.hangup(id, now())),
+            Command::Offer(name) => self.known_as(name).iter().for_each(|id| media.renegotiate(id, now())),
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, desk: &mut Desk) {
+        if self.id.take().is_some() {
+            desk.say(leave(&desk.config.room), Message::Leave { room: desk.room() });
+        }
+    }
+}
+
+impl Mesh {
+    fn learn(&mut self, member: Member) {
+        if let Some(name) = member.name {
+            self.names.insert(member.id, name);
+        }
+    }
+}
 
 /// Writes `join`.
-pub(crate) fn join(room: &str, name: &str) -> String {
+fn join(room: &str, name: &str) -> String {
     format!(r#"{{"action":"join","roomId":{},"name":{}}}"#, quoted(room), quoted(name))
 }
 
 /// Writes `leave`.
-pub(crate) fn leave(room: &str) -> String {
+fn leave(room: &str) -> String {
     format!(r#"{{"action":"leave","roomId":{}}}"#, quoted(room))
 }
 
 /// Writes `signal` to one peer; the payload stands in it byte for byte.
-pub(crate) fn signal(room: &str, to: &str, kind: SignalKind, payload: &str) -> String {
+fn signal(room: &str, to: &str, kind: SignalKind, payload: &str) -> String {
     let (room, to, kind) = (quoted(room), quoted(to), word(kind));
     format!(r#"{{"action":"signal","roomId":{room},"type":"{kind}","data":{payload},"to":{to}}}"#)
 }
 
 /// Reads what the server sends. `own_room` is the room that most messages are of: its name is shared, not copied.
-pub(crate) fn read(text: &str, own_room: &Arc<str>) -> Message {
+fn read(text: &str, own_room: &Arc<str>) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire<'a> {
@@ -83,10 +177,6 @@ pub(crate) fn read(text: &str, own_room: &Arc<str>) -> Message {
         _ => None,
     };
     read.unwrap_or(Message::Unknown)
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("every string has a JSON form")
 }
 
 fn word(kind: SignalKind) -> &'static str {

@@ -1,35 +1,46 @@
 //! The loop of a client: signaling, socket, clock and the scenario's commands, joined.
+//!
+//! What to make of what comes is a [`Dialect`]'s: one file each, sans-IO, over a [`Desk`].
 
+mod call;
+mod desk;
 mod mesh;
+mod relay;
+mod sender_viewer;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use scenarios::{MediaKind, Role};
 use server::net::{Network, Udp};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-use crate::event::{Closed, Member, Message, NodeId, Recorder, Signaling, What};
+use crate::event::{Closed, NodeId, Recorder, Signaling, What};
 use crate::peer::negotiation::{Negotiation, Outgoing};
+use crate::peer::now;
 use crate::peer::signaling::{SignalingClient, Told};
 use crate::peer::stun::BindingClient;
-use crate::peer::{now, scripted};
+use desk::Desk;
 
 /// Bytes of the largest datagram that is read.
 const DATAGRAM_BYTES_MAX: usize = 2048;
+/// How long a client that was refused waits before it asks again. The documents leave it open; a person would press the button again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who a client is and whom it talks to.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What it calls itself.
     pub name: Arc<str>,
+    /// What it is to the signaling server.
+    pub plays: Role,
     /// The room it joins.
     pub room: Arc<str>,
-    /// The signaling server.
+    /// The signaling server, where it speaks the dialect of the role.
     pub server: SocketAddr,
     /// The STUN server.
     pub stun: SocketAddr,
@@ -54,9 +65,66 @@ pub enum Command {
     Hangup(Arc<str>),
     /// Restart ICE with somebody, by name.
     IceRestart(Arc<str>),
+    /// Offer to somebody, by name: a connection, or a change of it.
+    Offer(Arc<str>),
+    /// Call somebody, by name.
+    Call(Arc<str>),
+    /// Take the call that rings.
+    Accept,
+    /// Reject the call that rings.
+    Reject,
+    /// Turn the camera or the microphone on or off.
+    Media(MediaKind, bool),
 }
 
-/// Runs a `mesh` client until it is told to leave, or everybody who could tell it is gone.
+/// A dialect on a client's side: what it makes of what comes, and what it says.
+trait Dialect: Send {
+    /// The endpoint's path and query.
+    fn path(&self, room: &str) -> String;
+
+    /// The signaling is open.
+    fn on_connected(&mut self, desk: &mut Desk);
+
+    /// The signaling is lost; with `is_over` it will not be dialled again.
+    fn on_lost(&mut self, is_over: bool, desk: &mut Desk);
+
+    /// A text came.
+    fn on_text(&mut self, text: &str, desk: &mut Desk);
+
+    /// Puts a signal of the WebRTC connections, or of their script, on the wire.
+    fn send_signal(&mut self, signal: Outgoing, desk: &mut Desk);
+
+    fn send_signals(&mut self, signals: Vec<Outgoing>, desk: &mut Desk) {
+        for signal in signals {
+            self.send_signal(signal, desk);
+        }
+    }
+
+    /// What the negotiation calls somebody with that name: one who vanished and came back may have two ids.
+    fn known_as(&self, name: &str) -> Vec<Arc<str>>;
+
+    /// What the scenario tells and not every dialect can do.
+    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
+        if let (Command::Offer(name), Some(media)) = (command, &mut desk.media) {
+            for id in self.known_as(name) {
+                media.renegotiate(&id, now());
+            }
+        }
+    }
+
+    /// When to call [`on_time`](Self::on_time) next.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Time has passed.
+    fn on_time(&mut self, _desk: &mut Desk) {}
+
+    /// Its last words, before the signaling is closed.
+    fn leave(&mut self, _desk: &mut Desk) {}
+}
+
+/// Runs a client until it is told to leave, or everybody who could tell it is gone.
 ///
 /// # Errors
 /// The UDP socket cannot be bound, or no certificate can be made.
@@ -76,13 +144,20 @@ pub async fn run<N: Network>(
     } else {
         None
     };
-    let signaling = SignalingClient::new(net, config.server, mesh::PATH, config.heartbeat, recorder.clone(), node);
-    let mut client = Client { config, recorder, node, signaling, media, id: None, names: BTreeMap::new() };
+    let dialect: Box<dyn Dialect> = match config.plays {
+        Role::Mesh => Box::new(mesh::Mesh::default()),
+        Role::Sender | Role::Viewer => Box::new(sender_viewer::SenderViewer::new(config.plays)),
+        Role::User => Box::new(call::User::new()),
+        Role::Relay => Box::new(relay::Relay::default()),
+    };
+    let path = dialect.path(&config.room);
+    let signaling = SignalingClient::new(net, config.server, &path, config.heartbeat, recorder.clone(), node);
+    let mut client = Client { signaling, dialect, desk: Desk::new(config, recorder, node, media) };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
-    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
         client.flush(&udp).await;
-        let deadline = client.media.as_ref().and_then(Negotiation::deadline).map(Instant::from_std);
+        let deadline = client.deadline().map(tokio::time::Instant::from_std);
         if let Some(deadline) = deadline
             && deadline != timer.deadline()
         {
@@ -93,154 +168,101 @@ pub async fn run<N: Network>(
                 Some(Command::Leave) | None => break,
                 Some(command) => client.on_command(&command),
             },
-            received = udp.recv_from(&mut datagram) => if let (Ok((length, from)), Some(media)) = (received, &mut client.media) {
+            received = udp.recv_from(&mut datagram) => if let (Ok((length, from)), Some(media)) = (received, &mut client.desk.media) {
                 media.on_datagram(&datagram[..length], from, now());
             },
             told = client.signaling.next() => client.on_told(told),
-            () = &mut timer, if deadline.is_some() => if let Some(media) = &mut client.media {
-                media.on_time(now());
-            },
+            () = &mut timer, if deadline.is_some() => client.on_time(),
         }
+        client.say();
     }
     client.leave(&udp).await;
     Ok(())
 }
 
 struct Client<N: Network> {
-    config: Config,
-    recorder: Recorder,
-    node: NodeId,
     signaling: SignalingClient<N>,
-    media: Option<Negotiation>,
-    /// Its own id, while it is in the room.
-    id: Option<Arc<str>>,
-    /// Who is who, by id.
-    names: BTreeMap<Arc<str>, Arc<str>>,
+    dialect: Box<dyn Dialect>,
+    desk: Desk,
 }
 
 impl<N: Network> Client<N> {
     /// Sends what the connections have to say.
     async fn flush(&mut self, udp: &N::Udp) {
-        let Some(media) = &mut self.media else { return };
+        let Some(media) = &mut self.desk.media else { return };
         for (datagram, to) in media.datagrams.drain(..) {
             // A full or unreachable network loses datagrams; that is what the stack is made for.
             let _ = udp.send_to(&datagram, to).await;
         }
-        let signals = std::mem::take(&mut media.signals);
-        self.send_signals(signals);
+        for signal in std::mem::take(&mut media.signals) {
+            self.dialect.send_signal(signal, &mut self.desk);
+        }
+        self.say();
     }
 
-    fn send_signals(&mut self, signals: impl IntoIterator<Item = Outgoing>) {
-        for Outgoing { to, kind, payload } in signals {
-            let text = mesh::signal(&self.config.room, &to, kind, &payload);
-            let room = self.config.room.clone();
-            self.send(&text, Message::Signal { room, peer: Some(to), kind, payload });
+    /// Sends what the dialect has to say.
+    fn say(&mut self) {
+        for (text, message) in self.desk.outbox.drain(..) {
+            if self.signaling.is_open() {
+                self.desk.recorder.write(self.desk.node, What::Signaling(Signaling::Sent(message)));
+                self.signaling.send(&text);
+            }
         }
     }
 
-    fn send(&mut self, text: &str, message: Message) {
-        if self.signaling.is_open() {
-            self.recorder.write(self.node, What::Signaling(Signaling::Sent(message)));
-            self.signaling.send(text);
+    fn deadline(&self) -> Option<Instant> {
+        let media = self.desk.media.as_ref().and_then(Negotiation::deadline);
+        media.into_iter().chain(self.dialect.deadline()).min()
+    }
+
+    fn on_time(&mut self) {
+        if let Some(media) = &mut self.desk.media {
+            media.on_time(now());
+        }
+        if self.dialect.deadline().is_some_and(|deadline| deadline <= now()) {
+            self.dialect.on_time(&mut self.desk);
         }
     }
 
     fn on_told(&mut self, told: Told) {
         match told {
-            Told::Connected => {
-                let text = mesh::join(&self.config.room, &self.config.name);
-                self.send(&text, Message::Join { room: self.config.room.clone() });
-            }
-            Told::Lost => {
-                self.id = None;
-                if let Some(media) = &mut self.media {
-                    media.set_signaling(false);
-                }
-            }
-            Told::Text(text) => {
-                let message = mesh::read(&text, &self.config.room);
-                self.recorder.write(self.node, What::Signaling(Signaling::Received(message.clone())));
-                self.on_message(message);
-            }
+            Told::Connected => self.dialect.on_connected(&mut self.desk),
+            Told::Lost => self.on_lost(),
+            Told::Text(text) => self.dialect.on_text(&text, &mut self.desk),
         }
     }
 
-    fn on_message(&mut self, message: Message) {
-        match message {
-            Message::Joined { id, roster, .. } => {
-                self.id = Some(id);
-                self.names.clear();
-                roster.into_iter().for_each(|member| self.learn(member));
-                if let Some(media) = &mut self.media {
-                    // With a new id this is somebody new to all others: what was before is over.
-                    media.close_all(Closed::Replaced, now());
-                    media.set_signaling(true);
-                }
-            }
-            Message::PeerJoined { member, .. } => {
-                let id = member.id.clone();
-                self.learn(member);
-                match &mut self.media {
-                    Some(media) => media.offer(&id, now()),
-                    None => self.send_signals(scripted::offer(&id)),
-                }
-            }
-            Message::PeerLeft { id, .. } => {
-                self.names.remove(&id);
-                if let Some(media) = &mut self.media {
-                    media.peer_left(&id, now());
-                }
-            }
-            Message::Signal { peer: Some(from), kind, payload, .. } => match &mut self.media {
-                Some(media) => media.on_signal(&from, kind, &payload, now()),
-                None => self.send_signals(scripted::answer(&from, kind)),
-            },
-            _ => {}
+    fn on_lost(&mut self) {
+        if let Some(media) = &mut self.desk.media {
+            media.set_signaling(false);
         }
+        self.dialect.on_lost(self.signaling.is_over(), &mut self.desk);
     }
 
     fn on_command(&mut self, command: &Command) {
-        match (command, &mut self.media) {
+        match (command, &mut self.desk.media) {
             (Command::Drop, _) => {
                 if self.signaling.tear() {
-                    self.on_told(Told::Lost);
+                    self.on_lost();
                 }
             }
             (Command::Say(text), Some(media)) => media.say(text, now()),
-            (Command::Hangup(name), Some(media)) => {
-                for id in ids(&self.names, name) {
-                    media.hangup(&id, now());
-                }
-            }
             (Command::IceRestart(name), Some(media)) => {
-                for id in ids(&self.names, name) {
+                for id in self.dialect.known_as(name) {
                     media.restart_ice(&id, now());
                 }
             }
-            (Command::Leave | Command::Say(_) | Command::Hangup(_) | Command::IceRestart(_), _) => {}
-        }
-    }
-
-    fn learn(&mut self, member: Member) {
-        if let Some(name) = member.name {
-            self.names.insert(member.id, name);
+            _ => self.dialect.on_command(command, &mut self.desk),
         }
     }
 
     async fn leave(&mut self, udp: &N::Udp) {
-        if let Some(media) = &mut self.media {
+        if let Some(media) = &mut self.desk.media {
             media.close_all(Closed::Leaving, now());
         }
         self.flush(udp).await;
-        if self.id.take().is_some() {
-            let text = mesh::leave(&self.config.room);
-            self.send(&text, Message::Leave { room: self.config.room.clone() });
-        }
+        self.dialect.leave(&mut self.desk);
+        self.say();
         self.signaling.close().await;
     }
-}
-
-/// All ids under which a name is known: a ghost has one too.
-fn ids(names: &BTreeMap<Arc<str>, Arc<str>>, name: &str) -> Vec<Arc<str>> {
-    names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone()).collect()
 }

@@ -1,0 +1,104 @@
+//! What an actor plays: a dialect, and where it has them, a part in it.
+
+use serde::Serialize;
+
+use crate::error::{instead, quote};
+use crate::value::Parse;
+
+/// What an actor is to the signaling server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// One of many in a room, each connected to each.
+    #[default]
+    Mesh,
+    /// The one of a room who shows something, and so the one who offers.
+    Sender,
+    /// The one of a room who watches, and answers.
+    Viewer,
+    /// A named user who calls others and is called.
+    User,
+    /// One of two in a room without names: what one says the other hears.
+    Relay,
+}
+
+/// A signaling protocol of the server, on a port of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// Rooms of many peers.
+    Mesh,
+    /// Rooms of a sender and a viewer.
+    SenderViewer,
+    /// Users who call each other.
+    Call,
+    /// Rooms without names.
+    Relay,
+}
+
+/// Every role, as files call it.
+const ROLES: &[(&str, Role)] = &[
+    ("mesh", Role::Mesh),
+    ("sender", Role::Sender),
+    ("viewer", Role::Viewer),
+    ("user", Role::User),
+    ("relay", Role::Relay),
+];
+
+impl Role {
+    /// The dialect it is a part of.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Mesh => Dialect::Mesh,
+            Self::Sender | Self::Viewer => Dialect::SenderViewer,
+            Self::User => Dialect::Call,
+            Self::Relay => Dialect::Relay,
+        }
+    }
+
+    /// What files call it.
+    pub fn name(self) -> &'static str {
+        ROLES.iter().find(|(_, role)| *role == self).map(|(name, _)| *name).expect("every role has a name")
+    }
+}
+
+impl Dialect {
+    /// The TCP port it listens on in a simulation.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Mesh => 8787,
+            Self::SenderViewer | Self::Relay => 8080,
+            Self::Call => 3000,
+        }
+    }
+
+    /// Whether clients are told who else is there, and who sent a signal.
+    pub fn names_others(self) -> bool {
+        matches!(self, Self::Mesh | Self::Call)
+    }
+}
+
+impl Parse for Role {
+    const RIGHT: &'static str = "a role such as \"sender\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = ROLES.iter().find(|(name, _)| *name == text).map(|(_, role)| *role);
+        found.ok_or_else(|| {
+            format!("unknown role {}{}", quote(text), instead(text, "roles", ROLES.iter().map(|(name, _)| *name)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_read_as_it_is_called() {
+        for (name, role) in ROLES {
+            assert_eq!((role.name(), Role::parse(name)), (*name, Ok(*role)));
+        }
+        let wrong = Role::parse("veiwer").expect_err("no role");
+        assert!(wrong.starts_with("unknown role `veiwer`; did you mean `viewer`? (roles: `mesh`, "), "{wrong}");
+    }
+}

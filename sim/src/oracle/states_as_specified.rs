@@ -1,0 +1,96 @@
+//! **A sender and a viewer go through the states that the dialect names, and in the end each knows whether the other is there.**
+//!
+//! A sender is INIT, WAITING while it has no viewer, ACTIVE while it has one; a viewer is INIT until it is first offered to, ACTIVE while its
+//! sender is there, WAITING when that has left; either is in ERROR when refused or when it has given up. Without signaling it begins anew.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use scenarios::Role;
+
+use crate::event::{ClientState, Event, MachineEvent, NodeId, Signaling, What};
+use crate::oracle::model::{SLACK, Stay};
+use crate::oracle::{Court, Oracle, seconds};
+
+/// Time in which word of a newcomer, and the offer that follows it, arrive.
+const SETTLED: Duration = Duration::from_secs(3 * SLACK.as_secs());
+
+#[derive(Default)]
+pub(crate) struct StatesAsSpecified(BTreeMap<NodeId, ClientState>);
+
+impl Oracle for StatesAsSpecified {
+    fn slug(&self) -> &'static str {
+        "states-as-specified"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        match &event.what {
+            What::Machine(MachineEvent::Booted | MachineEvent::PowerLost | MachineEvent::Ended) => {
+                self.0.remove(&event.node);
+            }
+            What::Signaling(Signaling::State { state }) => {
+                let Some(role) = court.actor(event.node).map(|actor| court.scenario.actors[actor].plays) else {
+                    return;
+                };
+                let before = self.0.insert(event.node, *state).unwrap_or(ClientState::Init);
+                if matches!(role, Role::Sender | Role::Viewer) && !may_follow(role, before, *state) {
+                    let (name, role) = (court.name(event.node), role.name());
+                    let message = format!("{name}, a {role}, went from {before:?} to {state:?}");
+                    court.violated(&[event.node], message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, court: &mut Court<'_>) {
+        let found: Vec<_> = court.stays().into_iter().filter_map(|stay| self.judge(stay, court)).collect();
+        for (nodes, message) in found {
+            court.violated(&nodes, message);
+        }
+    }
+}
+
+fn may_follow(role: Role, before: ClientState, after: ClientState) -> bool {
+    use ClientState::{Active, Error, Init, Waiting};
+    match (before, after) {
+        (_, Init | Error) => true,
+        (Init, Waiting) => role == Role::Sender,
+        (Init, Active) => role == Role::Viewer,
+        (Error, Waiting) => role == Role::Sender,
+        (Waiting, Active) | (Active, Waiting) => true,
+        _ => false,
+    }
+}
+
+impl StatesAsSpecified {
+    /// What is wrong with the state in which somebody is in the end.
+    fn judge(&self, stay: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)> {
+        let other = match stay.role {
+            Role::Sender => Role::Viewer,
+            Role::Viewer => Role::Sender,
+            _ => return None,
+        };
+        let (now, state) = (court.now(), self.0.get(&stay.node).copied().unwrap_or(ClientState::Init));
+        if !court.model.is_surely_there(stay, now) || stay.joined.time + SETTLED >= now.time {
+            return None;
+        }
+        let partners: Vec<_> =
+            court.model.history.stays.iter().filter(|them| them.role == other && them.is_with(stay)).collect();
+        let is_there = |them: &&&Stay| court.model.is_surely_there(them, now) && them.joined.time + SETTLED < now.time;
+        let is_gone = |them: &&Stay| court.model.noticed_by(them, now).is_some_and(|by| by + SLACK < now.time);
+        let (name, other) = (court.name(stay.node), other.name());
+        if let Some(them) = partners.iter().find(is_there) {
+            let (who, since) = (court.name(them.node), seconds(them.joined.time));
+            let message = format!("{name} is {state:?}, although its {other} {who} is there since {since}");
+            return (state != ClientState::Active).then(|| (vec![stay.node, them.node], message));
+        }
+        let may_be_there = court.model.history.may_be_unanswered(&stay.room, now.index);
+        if state == ClientState::Active && partners.iter().all(is_gone) && !may_be_there {
+            let message = format!("{name} is Active, but its {other} is gone and it was never told");
+            let last = partners.last().map(|them| them.node);
+            return Some(([stay.node].into_iter().chain(last).collect(), message));
+        }
+        None
+    }
+}

@@ -1,0 +1,222 @@
+//! The messages of the `call` dialect: `{"type":T,"data":D}`, and flat session descriptions by name.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use scenarios::MediaKind;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::event::{CallStep, Message, SignalKind};
+use crate::peer::client::desk::quoted;
+
+pub(super) fn join(name: &str) -> String {
+    format!(r#"{{"type":"join","data":{{"username":{}}}}}"#, quoted(name))
+}
+
+pub(super) fn call(target: &str) -> String {
+    format!(r#"{{"type":"call","data":{{"target":{}}}}}"#, quoted(target))
+}
+
+/// The answer to a call; `caller_id` is the caller's connection.
+pub(super) fn call_response(accepted: bool, caller: &str, caller_id: &str) -> String {
+    let (caller, id) = (quoted(caller), quoted(caller_id));
+    format!(r#"{{"type":"callResponse","data":{{"accepted":{accepted},"caller":{caller},"callerId":{id}}}}}"#)
+}
+
+pub(super) fn end_call(target: &str) -> String {
+    format!(r#"{{"type":"endCall","data":{{"target":{}}}}}"#, quoted(target))
+}
+
+pub(super) fn media_state_change(target: &str, kind: MediaKind, enabled: bool) -> String {
+    let (target, kind) = (quoted(target), kind.name());
+    format!(r#"{{"type":"mediaStateChange","data":{{"target":{target},"mediaType":"{kind}","enabled":{enabled}}}}}"#)
+}
+
+/// A signal to the other side of a call; the payload stands in it byte for byte.
+pub(super) fn signal(kind: SignalKind, target: &str, payload: &str) -> String {
+    let (kind, key) = match kind {
+        SignalKind::Offer => ("offer", "offer"),
+        SignalKind::Answer => ("answer", "answer"),
+        SignalKind::IceCandidate | SignalKind::Hangup => ("iceCandidate", "candidate"),
+    };
+    format!(r#"{{"type":"{kind}","data":{{"target":{},"{key}":{payload}}}}}"#, quoted(target))
+}
+
+/// A session description by name, for which there need be no call.
+pub(super) fn description(kind: SignalKind, name: &str, target: &str, payload: &str) -> String {
+    let kind = if kind == SignalKind::Offer { "video-offer" } else { "video-answer" };
+    format!(r#"{{"type":"{kind}","name":{},"target":{},"sdp":{payload}}}"#, quoted(name), quoted(target))
+}
+
+/// What the server sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// All users.
+    List(Vec<Arc<str>>),
+    /// A step of a call; `caller_id` is empty unless it rings.
+    Step { peer: Arc<str>, step: CallStep, caller_id: Arc<str> },
+    /// From the other side of a call; `is_video` is by name.
+    Signal { message: Message, is_video: bool },
+    /// An error, or what the dialect does not know.
+    Other(Message),
+}
+
+/// Reads what the server sends. `room` stands for the room that users do not have.
+pub(super) fn read(text: &str, room: &Arc<str>) -> Came {
+    read_known(text, room).unwrap_or(Came::Other(Message::Unknown))
+}
+
+fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+        #[serde(borrow)]
+        name: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        sdp: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data<'a> {
+        #[serde(borrow)]
+        caller: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        caller_id: Option<Cow<'a, str>>,
+        accepted: Option<bool>,
+        #[serde(borrow)]
+        target: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        reason: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        offer: Option<&'a RawValue>,
+        #[serde(borrow)]
+        answer: Option<&'a RawValue>,
+        #[serde(borrow)]
+        answerer: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        candidate: Option<&'a RawValue>,
+        #[serde(borrow)]
+        sender: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        media_type: Option<Cow<'a, str>>,
+        enabled: Option<bool>,
+        #[serde(borrow)]
+        code: Option<Cow<'a, str>>,
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let signal = |from: Cow<'_, str>, kind, payload: Option<&RawValue>, is_video| {
+        let (peer, payload) = (Some(from.into()), payload.map_or("null", RawValue::get).into());
+        Came::Signal { message: Message::Signal { room: room.clone(), peer, kind, payload }, is_video }
+    };
+    match &*envelope.r#type {
+        "video-offer" => return Some(signal(envelope.name?, SignalKind::Offer, envelope.sdp, true)),
+        "video-answer" => return Some(signal(envelope.name?, SignalKind::Answer, envelope.sdp, true)),
+        "userList" => {
+            let names: Vec<Cow<'_, str>> = serde_json::from_str(envelope.data?.get()).ok()?;
+            return Some(Came::List(names.into_iter().map(Arc::from).collect()));
+        }
+        _ => {}
+    }
+    let data: Data<'_> = serde_json::from_str(envelope.data?.get()).ok()?;
+    let step = |peer: Cow<'_, str>, step| Came::Step { peer: peer.into(), step, caller_id: Arc::default() };
+    Some(match &*envelope.r#type {
+        "incomingCall" => {
+            let (peer, caller_id) = (data.caller?.into(), data.caller_id.unwrap_or_default().into());
+            Came::Step { peer, step: CallStep::Ring, caller_id }
+        }
+        "callAnswered" => step(
+            data.target?,
+            match (data.accepted?, data.reason.as_deref()) {
+                (true, _) => CallStep::Accept,
+                (false, Some("busy")) => CallStep::Busy,
+                (false, _) => CallStep::Reject,
+            },
+        ),
+        "callEnded" => step(data.caller?, CallStep::End),
+        "mediaStateChange" => {
+            let kind = [MediaKind::Video, MediaKind::Audio];
+            let kind = kind.into_iter().find(|kind| data.media_type.as_deref() == Some(kind.name()))?;
+            step(data.sender?, CallStep::Media { kind, enabled: data.enabled? })
+        }
+        "offer" => signal(data.caller?, SignalKind::Offer, data.offer, false),
+        "answer" => signal(data.answerer?, SignalKind::Answer, data.answer, false),
+        "iceCandidate" => signal(data.sender?, SignalKind::IceCandidate, data.candidate, false),
+        "error" => Came::Other(Message::Error { text: data.code?.into() }),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_is_read_by_its_meaning() {
+        let step = |step, caller_id: &str| Came::Step { peer: "ana".into(), step, caller_id: caller_id.into() };
+        let signal = |kind, is_video| {
+            let (peer, payload) = (Some("ana".into()), r#"{"z":1,"a":1.0}"#.into());
+            Came::Signal { message: Message::Signal { room: "users".into(), peer, kind, payload }, is_video }
+        };
+        let muted = CallStep::Media { kind: MediaKind::Audio, enabled: false };
+        for (text, meant) in [
+            (r#"{"type":"userList","data":["ana","ben"]}"#, Came::List(vec!["ana".into(), "ben".into()])),
+            (r#"{"type":"incomingCall","data":{"caller":"ana","callerId":"x7"}}"#, step(CallStep::Ring, "x7")),
+            (r#"{"type":"callAnswered","data":{"accepted":true,"target":"ana"}}"#, step(CallStep::Accept, "")),
+            (r#"{"type":"callAnswered","data":{"accepted":false,"target":"ana"}}"#, step(CallStep::Reject, "")),
+            (
+                r#"{"type":"callAnswered","data":{"accepted":false,"target":"ana","reason":"busy"}}"#,
+                step(CallStep::Busy, ""),
+            ),
+            (r#"{"type":"callEnded","data":{"caller":"ana"}}"#, step(CallStep::End, "")),
+            (
+                r#"{"type":"mediaStateChange","data":{"sender":"ana","mediaType":"audio","enabled":false}}"#,
+                step(muted, ""),
+            ),
+            (r#"{"type":"offer","data":{"offer":{"z":1,"a":1.0},"caller":"ana"}}"#, signal(SignalKind::Offer, false)),
+            (
+                r#"{"type":"answer","data":{"answer":{"z":1,"a":1.0},"answerer":"ana"}}"#,
+                signal(SignalKind::Answer, false),
+            ),
+            (
+                r#"{"type":"iceCandidate","data":{"candidate":{"z":1,"a":1.0},"sender":"ana"}}"#,
+                signal(SignalKind::IceCandidate, false),
+            ),
+            (
+                r#"{"type":"video-offer","name":"ana","target":"ben","sdp":{"z":1,"a":1.0}}"#,
+                signal(SignalKind::Offer, true),
+            ),
+            (
+                r#"{"type":"error","data":{"code":"busy","message":"…"}}"#,
+                Came::Other(Message::Error { text: "busy".into() }),
+            ),
+        ] {
+            assert_eq!(read(text, &"users".into()), meant, "{text}");
+        }
+        for text in
+            ["", "null", "{}", r#"{"type":"offer"}"#, r#"{"type":"offer","data":{}}"#, r#"{"type":"zzz","data":{}}"#]
+        {
+            assert_eq!(read(text, &"users".into()), Came::Other(Message::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_as_the_documents_write_it() {
+        assert_eq!(join("a\"b"), r#"{"type":"join","data":{"username":"a\"b"}}"#);
+        assert_eq!(
+            call_response(true, "ana", "x7"),
+            r#"{"type":"callResponse","data":{"accepted":true,"caller":"ana","callerId":"x7"}}"#
+        );
+        assert_eq!(
+            signal(SignalKind::IceCandidate, "ben", "{}"),
+            r#"{"type":"iceCandidate","data":{"target":"ben","candidate":{}}}"#
+        );
+        assert_eq!(
+            description(SignalKind::Answer, "ana", "ben", "{}"),
+            r#"{"type":"video-answer","name":"ana","target":"ben","sdp":{}}"#
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! The `sender-viewer` dialect on a client's side: a sender that offers as soon as a viewer is there, and the viewer that answers.
+//!
+//! A sender is INIT → WAITING (joined) → ACTIVE (a viewer is ready) → WAITING (it left); a viewer INIT → ACTIVE (an offer came) → WAITING
+//! (the sender left). Either is in ERROR while somebody else has its role, and when it has given the signaling up; without signaling
+//! it is in INIT again.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use scenarios::Role;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::event::{ClientState, Closed, Message, SignalKind};
+use crate::peer::client::desk::{Desk, quoted};
+use crate::peer::client::{ASK_AGAIN, Dialect};
+use crate::peer::negotiation::Outgoing;
+use crate::peer::{now, scripted};
+
+/// A client that sends or views.
+pub(super) struct SenderViewer {
+    role: Role,
+    /// What the negotiation calls the other side: the dialect names nobody.
+    partner: Arc<str>,
+    /// When to ask to join again, after a refusal.
+    ask_again: Option<Instant>,
+}
+
+impl SenderViewer {
+    pub(super) fn new(role: Role) -> Self {
+        let partner = if role == Role::Sender { Role::Viewer } else { Role::Sender };
+        Self { role, partner: partner.name().into(), ask_again: None }
+    }
+
+    fn join(&self, desk: &mut Desk) {
+        let text = format!(r#"{{"type":"join","role":"{}","room":{}}}"#, self.role.name(), quoted(&desk.config.room));
+        desk.say(text, Message::Join { room: desk.room() });
+    }
+
+    /// Begins anew with the other side.
+    fn end(&self, why: Closed, desk: &mut Desk) {
+        if let Some(media) = &mut desk.media {
+            media.end(&self.partner, why, now());
+        }
+    }
+}
+
+impl Dialect for SenderViewer {
+    fn path(&self, _room: &str) -> String {
+        "/ws".to_owned()
+    }
+
+    fn on_connected(&mut self, desk: &mut Desk) {
+        self.join(desk);
+    }
+
+    fn on_lost(&mut self, is_over: bool, desk: &mut Desk) {
+        self.ask_again = None;
+        desk.enter(if is_over { ClientState::Error } else { ClientState::Init });
+    }
+
+    fn on_text(&mut self, text: &str, desk: &mut Desk) {
+        let message = read(text, &desk.config.room);
+        desk.received(&message);
+        match message {
+            Message::Admitted { .. } => {
+                self.ask_again = None;
+                self.end(Closed::Replaced, desk);
+                if let Some(media) = &mut desk.media {
+                    media.set_signaling(true);
+                }
+                desk.enter(if self.role == Role::Sender { ClientState::Waiting } else { ClientState::Init });
+            }
+            Message::PartnerReady { .. } if self.role == Role::Sender => {
+                desk.enter(ClientState::Active);
+                // One that is ready again knows nothing of before.
+                self.end(Closed::Replaced, desk);
+                match &mut desk.media {
+                    Some(media) => media.offer(&self.partner, now()),
+                    None => self.send_signals(scripted::offer(&self.partner), desk),
+                }
+            }
+            Message::PartnerLeft { .. } => {
+                desk.enter(ClientState::Waiting);
+                self.end(Closed::PeerLeft, desk);
+            }
+            Message::Signal { kind, payload, .. } => {
+                if (self.role, kind) == (Role::Viewer, SignalKind::Offer) {
+                    desk.enter(ClientState::Active);
+                }
+                match &mut desk.media {
+                    Some(media) => media.on_signal(&self.partner, kind, &payload, now()),
+                    None => self.send_signals(scripted::answer(&self.partner, kind), desk),
+                }
+            }
+            Message::Error { text } if text.ends_with("-already-exists") => {
+                desk.enter(ClientState::Error);
+                self.ask_again = Some(now() + ASK_AGAIN);
+            }
+            _ => {}
+        }
+    }
+
+    fn send_signal(&mut self, Outgoing { kind, payload, .. }: Outgoing, desk: &mut Desk) {
+        let text = match kind {
+            SignalKind::Offer => format!(r#"{{"type":"offer","sdp":{payload}}}"#),
+            SignalKind::Answer => format!(r#"{{"type":"answer","sdp":{payload}}}"#),
+            SignalKind::IceCandidate => format!(r#"{{"type":"ice-candidate","candidate":{payload}}}"#),
+            // The dialect has none: the other side loses patience by itself.
+            SignalKind::Hangup => return,
+        };
+        desk.say(text, Message::Signal { room: desk.room(), peer: None, kind, payload });
+    }
+
+    fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
+        vec![self.partner.clone()]
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ask_again
+    }
+
+    fn on_time(&mut self, desk: &mut Desk) {
+        self.ask_again = None;
+        self.join(desk);
+    }
+}
+
+/// Reads what the server sends to somebody in `room`.
+fn read(text: &str, room: &Arc<str>) -> Message {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        room: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        client_id: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        sdp: Option<&'a RawValue>,
+        // `null` is a candidate too: the end of them.
+        #[serde(borrow, default)]
+        candidate: Option<&'a RawValue>,
+        #[serde(borrow)]
+        reason: Option<Cow<'a, str>>,
+    }
+    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Message::Unknown };
+    let signal = |kind, payload: Option<&RawValue>| Message::Signal {
+        room: room.clone(),
+        peer: None,
+        kind,
+        payload: payload.map_or("null", RawValue::get).into(),
+    };
+    match &*wire.r#type {
+        "joined" => match (wire.room, wire.client_id) {
+            (Some(room), Some(id)) => Message::Admitted { room: room.into(), id: id.into() },
+            _ => Message::Unknown,
+        },
+        "viewer-ready" => Message::PartnerReady { room: room.clone() },
+        "viewer-left" | "sender-left" => Message::PartnerLeft { room: room.clone() },
+        "offer" => signal(SignalKind::Offer, wire.sdp),
+        "answer" => signal(SignalKind::Answer, wire.sdp),
+        "ice-candidate" => signal(SignalKind::IceCandidate, wire.candidate),
+        "error" => wire.reason.map_or(Message::Unknown, |reason| Message::Error { text: reason.into() }),
+        _ => Message::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_is_read_by_its_meaning() {
+        let read = |text| read(text, &"r".into());
+        let signal =
+            |kind, payload: &str| Message::Signal { room: "r".into(), peer: None, kind, payload: payload.into() };
+        assert_eq!(
+            read(r#"{"type":"joined","role":"viewer","room":"r","clientId":"pj5ksv0o"}"#),
+            Message::Admitted { room: "r".into(), id: "pj5ksv0o".into() }
+        );
+        assert_eq!(read(r#"{"type":"viewer-ready"}"#), Message::PartnerReady { room: "r".into() });
+        assert_eq!(read(r#"{"type":"sender-left"}"#), Message::PartnerLeft { room: "r".into() });
+        assert_eq!(read(r#"{"type":"offer","sdp":{"z":1,"a":1.0}}"#), signal(SignalKind::Offer, r#"{"z":1,"a":1.0}"#));
+        assert_eq!(read(r#"{"type":"ice-candidate","candidate":null}"#), signal(SignalKind::IceCandidate, "null"));
+        assert_eq!(read(r#"{"type":"error","reason":"no-peer"}"#), Message::Error { text: "no-peer".into() });
+        for text in ["", "null", "{}", r#"{"type":"zzz"}"#, r#"{"type":"joined"}"#, r#"{"type":1}"#] {
+            assert_eq!(read(text), Message::Unknown, "{text}");
+        }
+    }
+}
