@@ -35,7 +35,7 @@ enum Command {
     /// Runs the reference signaling and STUN server on real sockets
     Serve(Box<serve::Settings>),
     /// Asks any signaling, STUN or TURN server what it should do
-    Conformance(conformance::Arguments),
+    Conformance(Box<conformance::Arguments>),
     /// Says what the suite understands of a dialect file
     Dialect(dialect::Arguments),
     /// Renders a result for people or for CI
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => sim::run(arguments),
         Command::Scenarios => scenarios::run(),
         Command::Serve(settings) => serve::run(*settings),
-        Command::Conformance(arguments) => conformance::run(arguments),
+        Command::Conformance(arguments) => conformance::run(*arguments),
         Command::Dialect(arguments) => dialect::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
