@@ -195,6 +195,8 @@ impl Stage {
             mesh: serve(&[Dialect::Mesh]),
             http: serve(&[Dialect::SenderViewer, Dialect::Relay]),
             call: serve(&[Dialect::Call]),
+            sender_viewer: is_played(&Dialect::SenderViewer),
+            relay: is_played(&Dialect::Relay),
             stun: at(STUN_PORT),
             heartbeat: Heartbeat { interval: self.scenario.server.heartbeat, ..Heartbeat::default() },
             // Each life draws other ids: a client must not mistake a new peer for one it knew before.

@@ -36,6 +36,19 @@ fn a_hash_is_the_same_on_four_threads_at_once() {
     assert_eq!(together, vec![alone; 4]);
 }
 
+/// Alone and beside one another: threads must not share what is drawn at random.
+#[test]
+fn every_shipped_scenario_has_one_hash_on_any_thread() {
+    let scenarios: Vec<_> = scenarios::shipped().map(|shipped| shipped.name).collect();
+    let play = |name: &&str| hash(&Arc::new(scenarios::load(name).expect("it is shipped")), 5);
+    let alone: Vec<_> = scenarios.iter().map(play).collect();
+    let together = std::thread::scope(|scope| {
+        let threads: Vec<_> = scenarios.iter().map(|name| scope.spawn(move || play(name))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert_eq!(alone, together, "{scenarios:?}");
+}
+
 #[test]
 fn a_hash_is_the_same_in_another_process() {
     if let Ok(seed) = std::env::var(CHILD) {

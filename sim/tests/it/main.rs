@@ -9,6 +9,7 @@ mod nat;
 mod nat_model;
 mod negotiation;
 mod oracle;
+mod oracle_roles;
 mod properties;
 mod reachability;
 mod sources;

@@ -556,12 +556,12 @@ fn a_probe_that_a_scenario_expects_must_be_hit() {
 
 /// A scenario and what came of it, to be tampered with.
 #[derive(Clone)]
-struct Case {
-    scenario: Scenario,
-    record: Record,
+pub(crate) struct Case {
+    pub(crate) scenario: Scenario,
+    pub(crate) record: Record,
 }
 
-fn mesh_3() -> Case {
+pub(crate) fn mesh_3() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     CASE.get_or_init(|| Case::play(scenarios::load("mesh-3").expect("it is shipped"))).clone()
 }
@@ -652,29 +652,29 @@ fn alone() -> Case {
     CASE.get_or_init(|| Case::of("[[actor]]\nname = \"ana\"\n")).clone()
 }
 
-fn received(message: Message) -> What {
+pub(crate) fn received(message: Message) -> What {
     What::Signaling(Signaling::Received(message))
 }
 
 impl Case {
-    fn of(actors: &str) -> Self {
+    pub(crate) fn of(actors: &str) -> Self {
         let text = format!("name = \"case\"\nduration = \"40s\"\n{actors}");
         Self::play(scenarios::parse("case.toml", &text).unwrap_or_else(|error| panic!("{error}")))
     }
 
-    fn play(scenario: Scenario) -> Self {
+    pub(crate) fn play(scenario: Scenario) -> Self {
         let record = sim::run::record(&Arc::new(scenario.clone()), 1).expect("it comes to its end");
         Self { scenario, record }
     }
 
-    fn violations(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn violations(&self) -> Vec<(&'static str, String)> {
         let (violations, _) = judge(&self.scenario, &self.record);
         violations.into_iter().map(|violation| (violation.oracle, violation.message)).collect()
     }
 
     /// Exactly this oracle reports, and one of its messages has all these words.
     #[track_caller]
-    fn turns_red(&self, slug: &str, words: &[&str]) {
+    pub(crate) fn turns_red(&self, slug: &str, words: &[&str]) {
         let violations = self.violations();
         assert!(!violations.is_empty(), "nothing is red");
         assert!(violations.iter().all(|(oracle, _)| *oracle == slug), "{violations:#?}");
@@ -682,44 +682,44 @@ impl Case {
         assert!(violations.iter().any(|(_, message)| has_all(message)), "{violations:#?}");
     }
 
-    fn node(&self, name: &str) -> NodeId {
+    pub(crate) fn node(&self, name: &str) -> NodeId {
         // A NAT of somebody's own has their name too, and comes first.
         let node = self.record.nodes.iter().rposition(|node| &*node.name == name).expect("somebody is called so");
         NodeId(node as u16)
     }
 
-    fn room(&self) -> Arc<str> {
+    pub(crate) fn room(&self) -> Arc<str> {
         self.scenario.actors[0].room.as_str().into()
     }
 
     #[track_caller]
-    fn find(&self, what: impl Fn(&Event) -> bool) -> usize {
+    pub(crate) fn find(&self, what: impl Fn(&Event) -> bool) -> usize {
         self.record.events.iter().position(what).expect("it happened")
     }
 
     /// Where somebody was let in.
-    fn joined(&self, name: &str) -> usize {
+    pub(crate) fn joined(&self, name: &str) -> usize {
         let node = self.node(name);
         self.find(|event| {
             event.node == node && matches!(event.what, What::Signaling(Signaling::Received(Message::Joined { .. })))
         })
     }
 
-    fn id(&self, name: &str) -> Arc<str> {
+    pub(crate) fn id(&self, name: &str) -> Arc<str> {
         match self.received(self.joined(name)) {
             Message::Joined { id, .. } => id.clone(),
             _ => unreachable!("found as joined"),
         }
     }
 
-    fn received(&self, index: usize) -> &Message {
+    pub(crate) fn received(&self, index: usize) -> &Message {
         match &self.record.events[index].what {
             What::Signaling(Signaling::Received(message)) => message,
             other => panic!("{other:?}"),
         }
     }
 
-    fn received_mut(&mut self, index: usize) -> &mut Message {
+    pub(crate) fn received_mut(&mut self, index: usize) -> &mut Message {
         match &mut self.record.events[index].what {
             What::Signaling(Signaling::Received(message)) => message,
             other => panic!("{other:?}"),
@@ -727,7 +727,7 @@ impl Case {
     }
 
     /// Where all signals from one to another came.
-    fn all_came(&self, to: &str, from: &str) -> Vec<usize> {
+    pub(crate) fn all_came(&self, to: &str, from: &str) -> Vec<usize> {
         let (node, id) = (self.node(to), self.id(from));
         let came = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::Signal { peer: Some(peer), .. })) if *peer == id);
         let events = self.record.events.iter().enumerate();
@@ -735,13 +735,13 @@ impl Case {
     }
 
     /// Where the `nth` signal of a kind from one to another came.
-    fn came(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
+    pub(crate) fn came(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
         let is_kind = |index: &usize| matches!(self.received(*index), Message::Signal { kind: of, .. } if *of == kind);
         self.all_came(to, from).into_iter().filter(is_kind).nth(nth).expect("it came")
     }
 
     /// Where the `nth` signal of a kind from one to another was sent.
-    fn sent(&self, from: &str, to: &str, kind: SignalKind, nth: usize) -> usize {
+    pub(crate) fn sent(&self, from: &str, to: &str, kind: SignalKind, nth: usize) -> usize {
         let (node, id) = (self.node(from), self.id(to));
         let sent = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Sent(Message::Signal { peer: Some(peer), kind: of, .. })) if *peer == id && *of == kind);
         let events = self.record.events.iter().enumerate();
@@ -749,14 +749,14 @@ impl Case {
         sent.nth(nth).expect("it was sent")
     }
 
-    fn told_left(&self, reader: &str, gone: &str) -> usize {
+    pub(crate) fn told_left(&self, reader: &str, gone: &str) -> usize {
         let (node, id) = (self.node(reader), self.id(gone));
         self.find(|event| {
             event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerLeft { id: of, .. })) if *of == id)
         })
     }
 
-    fn told_joined(&self, reader: &str, new: &str) -> usize {
+    pub(crate) fn told_joined(&self, reader: &str, new: &str) -> usize {
         let (node, id) = (self.node(reader), self.id(new));
         self.find(|event| {
             event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerJoined { member, .. })) if member.id == id)
@@ -764,14 +764,14 @@ impl Case {
     }
 
     /// Names another sender.
-    fn stamp(&mut self, index: usize, from: Option<&str>) {
+    pub(crate) fn stamp(&mut self, index: usize, from: Option<&str>) {
         let id = from.map(|from| self.id(from));
         let Message::Signal { peer, .. } = self.received_mut(index) else { panic!("it is a signal") };
         *peer = id;
     }
 
     /// Has somebody select another remote candidate.
-    fn select(&mut self, node: NodeId, with: &Arc<str>, other: Candidate) {
+    pub(crate) fn select(&mut self, node: NodeId, with: &Arc<str>, other: Candidate) {
         for event in self.record.events.iter_mut().filter(|event| event.node == node) {
             if let What::Peer(PeerEvent { peer, change: PeerChange::Selected { remote, .. }, .. }) = &mut event.what
                 && peer == with
@@ -782,7 +782,7 @@ impl Case {
     }
 
     /// Has something happen at a time.
-    fn insert(&mut self, at: Duration, node: NodeId, what: What) {
+    pub(crate) fn insert(&mut self, at: Duration, node: NodeId, what: What) {
         let index = self.find(|event| event.at >= at);
         self.record.events.insert(index, Event { at, node, what });
     }

@@ -1,0 +1,397 @@
+//! The oracles on senders and viewers, users and relays: as `oracle.rs`, for dialects that name nobody, and for calls.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sim::event::{CallStep, ClientState, Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What};
+
+use crate::oracle::{Case, mesh_3, received};
+
+#[test]
+fn what_really_happens_breaks_no_promise() {
+    for case in [two_shows(), calls(), relays(), glare()] {
+        assert_eq!(case.violations(), [], "{}", case.scenario.name);
+    }
+}
+
+// ---- roles and their states
+
+#[test]
+fn role_exclusive_sees_a_second_sender_let_in() {
+    let mut case = shipped("sender-replaced");
+    let (cam, refusal) = (case.node("cam"), case.message("cam", |m| matches!(m, Message::Error { .. })));
+    case.record.events[refusal] = Event {
+        at: case.record.events[refusal].at,
+        node: cam,
+        what: received(Message::Admitted { room: "show".into(), id: "zzzzzzzzzz".into() }),
+    };
+    case.turns_red("role-exclusive", &["cam was let in as sender of room `show`, which ana is since"]);
+}
+
+#[test]
+fn role_exclusive_sees_a_refusal_for_nobody() {
+    let mut case = shipped("viewer-first");
+    let (ana, admitted) = (case.node("ana"), case.message("ana", |m| matches!(m, Message::Admitted { .. })));
+    let (at, text) = (case.record.events[admitted].at, "sender-already-exists".into());
+    case.record.events.insert(admitted, Event { at, node: ana, what: received(Message::Error { text }) });
+    case.turns_red("role-exclusive", &["ana was refused as sender of room `show`, of which nobody is sender"]);
+}
+
+#[test]
+fn states_as_specified_sees_a_sender_that_does_not_know_its_viewer() {
+    let mut case = two_shows();
+    let at = case.state("ana", ClientState::Active);
+    case.record.events.remove(at);
+    case.turns_red("states-as-specified", &["ana is Waiting, although its viewer ben is there since"]);
+}
+
+#[test]
+fn states_as_specified_sees_a_partner_that_was_never_told() {
+    let mut case = two_shows();
+    let told = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
+    case.record.events.remove(told);
+    let cam = case.node("cam");
+    let is_waiting = |event: &Event| {
+        event.node == cam && event.what == What::Signaling(Signaling::State { state: ClientState::Waiting })
+    };
+    let last = case.record.events.iter().rposition(is_waiting).expect("it waits in the end");
+    case.record.events.remove(last);
+    case.turns_red("states-as-specified", &["cam is Active, but its viewer is gone and it was never told"]);
+}
+
+#[test]
+fn states_as_specified_sees_a_step_that_is_none() {
+    let mut case = two_shows();
+    let (ben, at) = (case.node("ben"), case.state("ben", ClientState::Active));
+    let event = Event {
+        at: case.record.events[at].at,
+        node: ben,
+        what: What::Signaling(Signaling::State { state: ClientState::Waiting }),
+    };
+    case.record.events.insert(at, event);
+    case.turns_red("states-as-specified", &["ben, a viewer, went from Init to Waiting"]);
+}
+
+#[test]
+fn one_leave_notice_sees_a_second_notice_of_a_partner() {
+    let mut case = two_shows();
+    let told = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
+    case.record.events.insert(told, case.record.events[told].clone());
+    case.turns_red("one-leave-notice", &["cam was told for the 2. time that its viewer left, but 1 can have"]);
+}
+
+// ---- where nobody is named
+
+#[test]
+fn no_cross_room_leak_sees_a_signal_that_names_nobody() {
+    let mut case = two_shows();
+    let mut message = case.record.events[case.offer_to("ben")].what.clone();
+    let What::Signaling(Signaling::Received(Message::Signal { room, .. })) = &mut message else { unreachable!() };
+    *room = "attic".into();
+    let cam = case.node("cam");
+    case.insert(Duration::from_secs(6), cam, message);
+    case.turns_red("no-cross-room-leak", &["cam, in room `attic`, got an offer of ana", "who is in room `kitchen`"]);
+}
+
+#[test]
+fn no_echo_to_sender_sees_an_echo_that_names_nobody() {
+    for (mut case, to, from) in [(two_shows(), "ben", "ana"), (relays(), "ben", "ana")] {
+        let (what, from_node) = (case.record.events[case.offer_to(to)].what.clone(), case.node(from));
+        case.insert(Duration::from_secs(10), from_node, what);
+        case.turns_red("no-echo-to-sender", &["ana got an offer that it had sent itself"]);
+    }
+}
+
+#[test]
+fn at_most_once_sees_a_signal_that_names_nobody_come_twice() {
+    for mut case in [two_shows(), relays()] {
+        let at = case.offer_to("ben");
+        case.record.events.insert(at + 1, case.record.events[at].clone());
+        let found = case.violations();
+        assert!(found.iter().any(|(slug, words)| *slug == "at-most-once" && words.contains("ben got an offer twice")));
+    }
+}
+
+#[test]
+fn payload_byte_exact_sees_one_byte_of_whomever() {
+    for mut case in [two_shows(), relays(), calls()] {
+        let at = case.offer_to("ben");
+        let Message::Signal { payload, .. } = case.received_mut(at) else { unreachable!() };
+        *payload = payload.replacen("IN IP4", "IN IP5", 1).into();
+        case.turns_red("payload-byte-exact", &["ben got an offer from ana", "IN IP4", "IN IP5"]);
+    }
+}
+
+#[test]
+fn sender_identity_stamped_sees_what_nobody_sent() {
+    let mut case = two_shows();
+    let (ana, room) = (case.node("ana"), "kitchen".into());
+    let forged = Message::Signal { room, peer: None, kind: SignalKind::Answer, payload: "{}".into() };
+    case.insert(Duration::from_secs(6), ana, received(forged));
+    case.turns_red("sender-identity-stamped", &["ana got an answer", "nobody sent it"]);
+}
+
+#[test]
+fn sender_identity_stamped_sees_another_users_name() {
+    let mut case = calls();
+    let at = case.offer_to("ben");
+    case.stamp(at, Some("cam"));
+    case.turns_red("sender-identity-stamped", &["ben got an offer that names cam", "it was ana"]);
+}
+
+#[test]
+fn single_glare_winner_sees_offers_of_relays_that_nobody_answers() {
+    let mut case = relays();
+    let (ana, ben, room) = (case.node("ana"), case.node("ben"), Arc::<str>::from("kitchen"));
+    let offer = |payload: &str| Message::Signal {
+        room: room.clone(),
+        peer: None,
+        kind: SignalKind::Offer,
+        payload: payload.into(),
+    };
+    let events = [
+        (ana, What::Signaling(Signaling::Sent(offer("1")))),
+        (ben, What::Signaling(Signaling::Sent(offer("2")))),
+        (ana, received(offer("2"))),
+        (ben, received(offer("1"))),
+    ];
+    for (node, what) in events.into_iter().rev() {
+        case.insert(Duration::from_secs(12), node, what);
+    }
+    case.turns_red("single-glare-winner", &["offered at once", "neither offer was answered"]);
+}
+
+// ---- users
+
+#[test]
+fn roster_matches_model_sees_a_user_missing() {
+    let mut case = calls();
+    let at = case.joined("cam");
+    let Message::Joined { roster, .. } = case.received_mut(at) else { unreachable!() };
+    roster.retain(|member| *member.id != *"ana");
+    case.turns_red("roster-matches-model", &["cam", "lacks ana"]);
+}
+
+#[test]
+fn nobody_left_ringing_sees_a_caller_who_hung_up() {
+    let mut case = calls();
+    let told = case.step("cam", CallStep::End);
+    case.record.events.remove(told);
+    case.turns_red("nobody-left-ringing", &["cam rings with a call of ana", "but ana is in a call with ben"]);
+}
+
+#[test]
+fn call_end_agreed_sees_one_side_that_was_not_told() {
+    let mut case = shipped("call-accept");
+    let told = case.step("ana", CallStep::End);
+    case.record.events.remove(told);
+    case.turns_red("call-end-agreed", &["ana is in a call with ben since", "but ben is free"]);
+}
+
+#[test]
+fn call_end_agreed_sees_a_call_end_twice() {
+    let mut case = shipped("call-accept");
+    let told = case.step("ana", CallStep::End);
+    case.record.events.insert(told + 1, case.record.events[told].clone());
+    case.turns_red("call-end-agreed", &["ana was told of the end of a call with ben", "with whom it has none"]);
+}
+
+#[test]
+fn everyone_connected_sees_a_call_without_a_connection() {
+    let mut case = calls();
+    let ben = case.node("ben");
+    case.record.events.retain(|event| {
+        let heard = matches!(&event.what, What::Peer(PeerEvent { change: PeerChange::ChannelReceived { .. }, .. }));
+        event.node != ben || !heard
+    });
+    case.turns_red("everyone-connected", &["ana", "ben", "are not connected", "got no message"]);
+}
+
+// ---- descriptions
+
+#[test]
+fn legal_signaling_state_sees_an_answer_without_an_offer() {
+    let mut case = mesh_3();
+    let answered = |event: &Event| {
+        let What::Peer(PeerEvent { change: PeerChange::Described { local, kind, .. }, .. }) = &event.what else {
+            return false;
+        };
+        *local && *kind == SignalKind::Answer
+    };
+    let at = case.find(answered);
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("legal-signaling-state", &["answered in state Stable"]);
+}
+
+#[test]
+fn legal_signaling_state_sees_an_offer_taken_over_an_own_one() {
+    let mut case = glare();
+    let at = case.find(|event| {
+        matches!(&event.what, What::Peer(PeerEvent { attempt: 1, change: PeerChange::RolledBack, peer }) if **peer != *"other")
+    });
+    case.record.events.remove(at);
+    let found = case.violations();
+    let is_seen = |(slug, words): &(&str, String)| {
+        *slug == "legal-signaling-state" && words.contains("took an offer in state HaveLocalOffer")
+    };
+    assert!(found.iter().any(is_seen), "{found:#?}");
+    assert!(found.iter().all(|(slug, _)| ["legal-signaling-state", "expected-probes"].contains(slug)), "{found:#?}");
+}
+
+#[test]
+fn answer_matches_offer_sees_one_answer_too_many() {
+    let mut case = mesh_3();
+    let at = case.sent("ben", "ana", SignalKind::Answer, 0);
+    case.record.events.insert(at + 1, case.record.events[at].clone());
+    case.turns_red("answer-matches-offer", &["ben sent 2 answers to ana", "from where 1 offers came"]);
+}
+
+#[test]
+fn answer_matches_offer_sees_an_answer_to_an_older_offer() {
+    let mut case = mesh_3();
+    let ana = case.node("ana");
+    let own_offer = |event: &Event| {
+        matches!(
+            &event.what,
+            What::Peer(PeerEvent { change: PeerChange::Described { local: true, kind: SignalKind::Offer, .. }, .. })
+        )
+    };
+    let at = case.find(|event| event.node == ana && own_offer(event));
+    let mut newer = case.record.events[at].clone();
+    let What::Peer(PeerEvent { change: PeerChange::Described { ufrag, .. }, .. }) = &mut newer.what else {
+        unreachable!()
+    };
+    let older = std::mem::replace(ufrag, "newer".into());
+    case.record.events.insert(at + 1, newer);
+    let words = format!("to its offer `newer` that was made for offer `{older}`");
+    case.turns_red("answer-matches-offer", &["ana took an answer of ben", &words]);
+}
+
+// ---- helpers
+
+fn shipped(name: &str) -> Case {
+    Case::play(scenarios::load(name).expect("it is shipped"))
+}
+
+/// ana shows ben something in the kitchen, cam shows dia something in the attic, whom she loses.
+fn two_shows() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        plays = "sender"
+        room = "kitchen"
+        [[actor]]
+        name = "ben"
+        plays = "viewer"
+        room = "kitchen"
+        joins = "100ms"
+        [[actor]]
+        name = "cam"
+        plays = "sender"
+        room = "attic"
+        [[actor]]
+        name = "dia"
+        plays = "viewer"
+        room = "attic"
+        joins = "1s"
+        [[step]]
+        at = "8s"
+        do = "leave"
+        actor = "dia"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+/// ana calls cam in vain, and then talks with ben.
+fn calls() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        plays = "user"
+        [[actor]]
+        name = "ben"
+        plays = "user"
+        [[actor]]
+        name = "cam"
+        plays = "user"
+        joins = "500ms"
+        [[step]]
+        at = "1s"
+        do = "call"
+        actor = "ana"
+        with = "cam"
+        [[step]]
+        at = "2s"
+        do = "hangup"
+        actor = "ana"
+        with = "cam"
+        [[step]]
+        at = "3s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+        [[step]]
+        at = "4s"
+        do = "accept"
+        actor = "ben"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+/// ana and ben meet in a room without names.
+fn relays() -> Case {
+    static CASE: OnceLock<Case> = OnceLock::new();
+    let text = r#"
+        [[actor]]
+        name = "ana"
+        plays = "relay"
+        room = "kitchen"
+        [[actor]]
+        name = "ben"
+        plays = "relay"
+        room = "kitchen"
+        [[step]]
+        at = "1s"
+        do = "offer"
+        actor = "ana"
+        with = "ben"
+    "#;
+    CASE.get_or_init(|| Case::of(text)).clone()
+}
+
+fn glare() -> Case {
+    shipped("glare-offer")
+}
+
+impl Case {
+    /// Where the first message that is so came to somebody.
+    #[track_caller]
+    fn message(&self, name: &str, is_so: impl Fn(&Message) -> bool) -> usize {
+        let node: NodeId = self.node(name);
+        self.find(|event| {
+            let What::Signaling(Signaling::Received(message)) = &event.what else { return false };
+            event.node == node && is_so(message)
+        })
+    }
+
+    /// Where the first offer came to somebody.
+    #[track_caller]
+    fn offer_to(&self, name: &str) -> usize {
+        self.message(name, |message| matches!(message, Message::Signal { kind: SignalKind::Offer, .. }))
+    }
+
+    /// Where somebody was first told of a step of a call.
+    #[track_caller]
+    fn step(&self, name: &str, step: CallStep) -> usize {
+        self.message(name, |message| matches!(message, Message::Call { step: of, .. } if *of == step))
+    }
+
+    /// Where somebody first was in a state.
+    #[track_caller]
+    fn state(&self, name: &str, state: ClientState) -> usize {
+        let node = self.node(name);
+        self.find(|event| event.node == node && event.what == What::Signaling(Signaling::State { state }))
+    }
+}
