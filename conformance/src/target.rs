@@ -158,7 +158,11 @@ impl std::error::Error for BadUrl {}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no server of this dialect at {}", self.url)?;
+        let what = match self.url.split_once(':') {
+            Some(("stun" | "turn", _)) => "nobody answers",
+            _ => "no server of this dialect",
+        };
+        write!(f, "{what} at {}", self.url)?;
         self.tried.iter().try_for_each(|step| write!(f, "\n  tried: {step}"))
     }
 }

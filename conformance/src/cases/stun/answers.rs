@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use crate::case::Stop;
 use crate::stun::client::{Answer, Client};
 use crate::stun::cx::{Cx, Env};
@@ -47,9 +49,14 @@ pub(super) async fn xor_v6(cx: &mut Cx) -> Result<(), Stop> {
     let is_guess = known.is_none();
     let v6 = known.or(cx.env.server.ip().is_loopback().then_some(loopback)).ok_or_else(nothing)?;
     let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
-    let answer = match asked(cx, &mut ana).await {
-        Err(_) if is_guess && !ana.heard_anything() => return Err(nothing()),
-        answer => answer?,
+    let answer = if is_guess {
+        // Nobody promised it: the patience for what must come would be a waste.
+        match timeout(cx.env.rto * 2, asked(cx, &mut ana)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(nothing()),
+        }
+    } else {
+        asked(cx, &mut ana).await?
     };
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
     // With another id: half of the mask.
