@@ -28,7 +28,11 @@ fn what_is_wrong_has_an_exit_code_of_its_own() {
         (with(&["--header", "nonsense"]), 2, "write NAME:VALUE"),
         (said(&["conformance", "--url", "gopher://h/"]), 2, "ws://HOST:PORT/PATH"),
         (said(&["conformance"]), 2, "--url"),
-        (said(&["conformance", "--stun", "127.0.0.1:9"]), 3, "nobody answers at stun:127.0.0.1:9\n  tried: UDP to 127.0.0.1:9: no answer"),
+        (
+            said(&["conformance", "--stun", "127.0.0.1:9"]),
+            3,
+            "nobody answers at stun:127.0.0.1:9\n  tried: UDP to 127.0.0.1:9: no answer",
+        ),
         (said(&["conformance", "--stun", "::1"]), 2, "write HOST:PORT"),
         (said(&["conformance", "--stun", "127.0.0.1:9", "--case", "stun/xor-v5"]), 4, "the nearest is `stun/xor-v"),
         (said(&["conformance", "--stun", "127.0.0.1:9", "--case", "room/*"]), 4, "no case matches `room/*`"),
