@@ -35,6 +35,8 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 const ROOM: &str = "demo";
 /// What stands for the room of users, who have none.
 const USERS: &str = "users";
+/// The one room of those who broadcast.
+const EVERYBODY: &str = "everybody";
 /// Actors at most: what the internet of [`address`] has room for.
 const ACTORS_MAX: usize = 50_000;
 /// NATs in a row at most.
@@ -83,7 +85,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         nets.iter().enumerate().map(|(index, net)| (net.name.clone(), index)).collect();
     let cast = Cast { network_names, ..Cast::default() };
     let cast = add_actors(file, link, &profiles, cast, problems);
-    check_relays(&cast, problems);
+    check_unnamed(&cast, problems);
     if !problems.none() {
         return None;
     }
@@ -315,13 +317,18 @@ fn add_actors(
             cast.actor_names.insert(name.clone(), first + number..first + number + 1);
             cast.actor_lines.push(line);
             let plays = entry.plays.as_ref().map_or(Role::default(), |plays| plays.value);
-            let room = if plays == Role::User { USERS } else { ROOM };
+            let room = match plays {
+                Role::User => USERS,
+                Role::Broadcast => EVERYBODY,
+                _ => ROOM,
+            };
             cast.actors.push(Actor {
                 name,
                 network,
                 address: Ipv4Addr::UNSPECIFIED,
                 link: entry.link.over(if network.is_some() { lan } else { link }),
                 plays,
+                over: entry.over.as_ref().map_or(plays.framing(), |over| over.value),
                 room: entry.room.as_ref().map_or(room, |room| &room.value).to_owned(),
                 joins,
                 webrtc: entry.webrtc,
@@ -334,17 +341,19 @@ fn add_actors(
     cast
 }
 
-/// A relay names nobody, so that more than two could not tell whose offer they hear.
-fn check_relays(cast: &Cast, problems: &Problems) {
-    let mut rooms: BTreeMap<&str, usize> = BTreeMap::new();
+/// Where nobody is named, more than two could not tell whose offer they hear.
+fn check_unnamed(cast: &Cast, problems: &Problems) {
+    let mut rooms: BTreeMap<(Role, &str), usize> = BTreeMap::new();
     let relays = cast.actors.iter().zip(&cast.actor_lines);
-    for (actor, line) in relays.filter(|(actor, _)| actor.plays == Role::Relay && actor.webrtc) {
-        let there = rooms.entry(&actor.room).or_default();
+    let is_unnamed = |actor: &Actor| matches!(actor.plays, Role::Relay | Role::Broadcast) && actor.webrtc;
+    for (actor, line) in relays.filter(|(actor, _)| is_unnamed(actor)) {
+        let there = rooms.entry((actor.plays, &actor.room)).or_default();
         *there += 1;
         if *there == 3 {
             let message = format!(
-                "`{}` is the third in room {}: a relay tells nobody who speaks, so WebRTC is for two; give it another `room`, or `webrtc = false`",
+                "`{}` is the third {} in room {}: nobody is told who speaks, so WebRTC is for two; leave it away, or say `webrtc = false`",
                 actor.name,
+                actor.plays.name(),
                 quote(&actor.room)
             );
             problems.report(*line, message);

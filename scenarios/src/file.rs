@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
 use crate::profile::NatKeys;
-use crate::role::Role;
+use crate::role::{Framing, Role};
 use crate::scenario::{Link, MediaKind};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{Bandwidth, Name, Parse, Ppm, Subnet};
@@ -84,6 +84,7 @@ pub(crate) struct ActorEntry {
     pub(crate) address: Option<Lined<Ipv4Addr>>,
     pub(crate) link: LinkEntry,
     pub(crate) plays: Option<Lined<Role>>,
+    pub(crate) over: Option<Lined<Framing>>,
     pub(crate) room: Option<Lined<String>>,
     pub(crate) joins: Option<Lined<Joins>>,
     pub(crate) webrtc: bool,
@@ -326,6 +327,7 @@ impl Read for ActorEntry {
         let address = table.optional("address");
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
         let plays = table.optional("plays");
+        let over = table.optional("over");
         let room = table.optional::<String>("room");
         let joins = table.optional("joins");
         let webrtc = table.optional("webrtc").is_none_or(|webrtc| webrtc.value);
@@ -344,6 +346,7 @@ impl Read for ActorEntry {
             address,
             link,
             plays,
+            over,
             room,
             joins,
             webrtc,
@@ -374,6 +377,13 @@ impl ActorEntry {
         }
         if let (Some(Lined { value: Role::User, .. }), Some(room)) = (&self.plays, &self.room) {
             problems.report(room.line, "`room`: users have no rooms, each can call each: leave it away");
+        }
+        if let (Some(Lined { value: Role::Broadcast, .. }), Some(room)) = (&self.plays, &self.room) {
+            problems.report(room.line, "`room`: all who broadcast are in one room: leave it away");
+        }
+        let role = self.plays.as_ref().map_or(Role::default(), |plays| plays.value);
+        if let Some(over) = self.over.as_ref().filter(|over| role != Role::User && over.value != role.framing()) {
+            problems.report(over.line, format!("`over`: only users have a choice, and `{}` has none", role.name()));
         }
         if let (Some(every), None) = (&self.every, &self.count) {
             problems.report(every.line, "`every` parts the joins of several actors: give `count` too");

@@ -30,7 +30,7 @@ pub use error::{Error, Problem, instead};
 pub use load::{load, parse};
 pub use nat::*;
 pub use probes::PROBES;
-pub use role::{Dialect, Role};
+pub use role::{Dialect, Framing, Role};
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
 pub use value::time;

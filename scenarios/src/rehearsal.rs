@@ -194,8 +194,8 @@ impl Stage<'_> {
             }
             Action::Offer(actor, with) => {
                 self.need(*actor, "cannot offer", step);
-                // A relay cannot know who is there.
-                if self.cast.actors[*actor].plays != Role::Relay {
+                // Where nobody is named, nobody knows who is there.
+                if !matches!(self.cast.actors[*actor].plays, Role::Relay | Role::Broadcast) {
                     self.need(*with, "cannot be offered to", step);
                 }
                 self.need_call(*actor, *with, "cannot offer", step);

@@ -20,6 +20,8 @@ pub enum Role {
     User,
     /// One of two in a room without names: what one says the other hears.
     Relay,
+    /// One of two among whom everybody hears every offer and every answer, their own too.
+    Broadcast,
 }
 
 /// A signaling protocol of the server, on a port of its own.
@@ -34,6 +36,19 @@ pub enum Dialect {
     Call,
     /// Rooms without names.
     Relay,
+    /// One room, in which everybody hears all.
+    Broadcast,
+}
+
+/// What the messages of a dialect go in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// A WebSocket's text messages.
+    #[default]
+    WebSocket,
+    /// Events of Socket.IO 5, over a WebSocket.
+    SocketIo,
 }
 
 /// Every role, as files call it.
@@ -43,6 +58,7 @@ const ROLES: &[(&str, Role)] = &[
     ("viewer", Role::Viewer),
     ("user", Role::User),
     ("relay", Role::Relay),
+    ("broadcast", Role::Broadcast),
 ];
 
 impl Role {
@@ -53,7 +69,13 @@ impl Role {
             Self::Sender | Self::Viewer => Dialect::SenderViewer,
             Self::User => Dialect::Call,
             Self::Relay => Dialect::Relay,
+            Self::Broadcast => Dialect::Broadcast,
         }
+    }
+
+    /// What its messages go in, where a file does not choose.
+    pub fn framing(self) -> Framing {
+        if self == Self::Broadcast { Framing::SocketIo } else { Framing::WebSocket }
     }
 
     /// What files call it.
@@ -63,12 +85,14 @@ impl Role {
 }
 
 impl Dialect {
-    /// The TCP port it listens on in a simulation.
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Mesh => 8787,
-            Self::SenderViewer | Self::Relay => 8080,
-            Self::Call => 3000,
+    /// The TCP port it listens on in a simulation, with that framing.
+    pub fn port(self, framing: Framing) -> u16 {
+        match (self, framing) {
+            (Self::Mesh, _) => 8787,
+            (Self::SenderViewer | Self::Relay, _) => 8080,
+            (Self::Call, Framing::WebSocket) => 3000,
+            (Self::Call, Framing::SocketIo) => 3001,
+            (Self::Broadcast, _) => 5001,
         }
     }
 
@@ -86,6 +110,18 @@ impl Parse for Role {
         found.ok_or_else(|| {
             format!("unknown role {}{}", quote(text), instead(text, "roles", ROLES.iter().map(|(name, _)| *name)))
         })
+    }
+}
+
+impl Parse for Framing {
+    const RIGHT: &'static str = "\"websocket\" or \"socket.io\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "websocket" => Ok(Self::WebSocket),
+            "socket.io" => Ok(Self::SocketIo),
+            _ => Err(format!("{} must be {}", quote(text), <Self as Parse>::RIGHT)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::nat::{NatBehavior, NatReboot};
-use crate::role::Role;
+use crate::role::{Framing, Role};
 
 /// What happens in one simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,6 +91,8 @@ pub struct Actor {
     pub link: Link,
     /// What they are to the signaling server.
     pub plays: Role,
+    /// What their messages to it go in.
+    pub over: Framing,
     /// The room they join; users have none, and share one name for all.
     pub room: String,
     /// When they join; `None` waits for a `join` step.

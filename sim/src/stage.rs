@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Dialect, Link, Machine as Which, Scenario};
+use scenarios::{Action, ActorIndex, Dialect, Framing, Link, Machine as Which, Scenario};
 use server::net::Network;
+use server::socketio::SocketIoSettings;
 use server::{Heartbeat, Server};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -187,18 +188,27 @@ impl Stage {
         }
         let host = host.insert(self.world.boot(*machine)).clone();
         let at = |port| Some(SocketAddr::new(host.address().into(), port));
-        let actors = &self.scenario.actors;
-        let is_played = |dialect: &Dialect| actors.iter().any(|actor| actor.plays.dialect() == *dialect);
-        let serve =
-            |dialects: &[Dialect]| dialects.iter().find(|dialect| is_played(dialect)).and_then(|d| at(d.port()));
+        let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
+        let is_played = |dialect| actors.iter().any(|actor| actor.plays.dialect() == dialect);
+        let serve = |dialect: Dialect, framing: Framing| {
+            let is_theirs = |actor: &scenarios::Actor| (actor.plays.dialect(), actor.over) == (dialect, framing);
+            actors.iter().any(is_theirs).then(|| at(dialect.port(framing))).flatten()
+        };
         let config = server::Config {
-            mesh: serve(&[Dialect::Mesh]),
-            http: serve(&[Dialect::SenderViewer, Dialect::Relay]),
-            call: serve(&[Dialect::Call]),
-            sender_viewer: is_played(&Dialect::SenderViewer),
-            relay: is_played(&Dialect::Relay),
+            mesh: serve(Dialect::Mesh, Framing::WebSocket),
+            http: serve(Dialect::SenderViewer, Framing::WebSocket).or(serve(Dialect::Relay, Framing::WebSocket)),
+            call: serve(Dialect::Call, Framing::WebSocket),
+            call_socketio: serve(Dialect::Call, Framing::SocketIo),
+            broadcast: serve(Dialect::Broadcast, Framing::SocketIo),
+            sender_viewer: is_played(Dialect::SenderViewer),
+            relay: is_played(Dialect::Relay),
+            socketio: SocketIoSettings {
+                ping_interval: heartbeat,
+                ping_timeout: heartbeat,
+                ..SocketIoSettings::default()
+            },
             stun: at(STUN_PORT),
-            heartbeat: Heartbeat { interval: self.scenario.server.heartbeat, ..Heartbeat::default() },
+            heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
             // Each life draws other ids: a client must not mistake a new peer for one it knew before.
             seed: self.seed.wrapping_add(*starts),
             ..server::Config::default()
@@ -230,8 +240,9 @@ impl Stage {
         let config = client::Config {
             name: who.name.as_str().into(),
             plays: who.plays,
+            over: who.over,
             room: who.room.as_str().into(),
-            server: SocketAddr::new(server.into(), who.plays.dialect().port()),
+            server: SocketAddr::new(server.into(), who.plays.dialect().port(who.over)),
             stun: SocketAddr::new(server.into(), STUN_PORT),
             heartbeat: self.scenario.server.heartbeat,
             webrtc: who.webrtc,

@@ -164,6 +164,12 @@ impl Teller<'_> {
                 };
                 (None, tone, what.to_owned())
             }
+            // The end of the connection has told it, if there was one.
+            Signaling::Sent(Message::Call { peer, step: CallStep::End })
+                if self.has_told(event, self.cast.owner(peer), &call_word(CallStep::End)) =>
+            {
+                return;
+            }
             Signaling::Sent(Message::Call { peer, step }) => (self.cast.owner(peer), Tone::Plain, call_word(*step)),
             Signaling::Received(message) => match message {
                 Message::Admitted { room, .. } => (None, Tone::Good, format!("joined {room}")),
@@ -235,6 +241,12 @@ impl Teller<'_> {
             _ => return,
         };
         self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
+    }
+
+    /// Whether a line says just this of the same instant.
+    fn has_told(&self, event: &Event, whom: Option<NodeId>, what: &str) -> bool {
+        let is_it = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
+        self.lines.iter().rev().take(TOGETHER_LINES).any(|line| is_it(line) && line.what == what)
     }
 
     /// Adds a line, or joins one that says the same of somebody else at about the same time.

@@ -9,7 +9,7 @@ use scenarios::{load, parse};
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `room`, `joins`, `webrtc`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -92,15 +92,25 @@ const CAST: &str = "[[actor]]\nname = 'sue'\nplays = 'sender'\n[[actor]]\nname =
 fn roles() {
     says(
         "[[actor]]\nname = 'c'\nplays = 'veiwer'",
-        "x.toml:10: `plays`: unknown role `veiwer`; did you mean `viewer`? (roles: `mesh`, `sender`, `viewer`, `user`, `relay`)",
+        "x.toml:10: `plays`: unknown role `veiwer`; did you mean `viewer`? (roles: `mesh`, `sender`, `viewer`, `user`, `relay`, `broadcast`)",
     );
     says(
         "[[actor]]\nname = 'c'\nplays = 'user'\nroom = 'r'",
         "x.toml:11: `room`: users have no rooms, each can call each: leave it away",
     );
     says(
+        "[[actor]]\nname = 'c'\nplays = 'broadcast'\nroom = 'r'\nover = 'websocket'",
+        "\
+x.toml:11: `room`: all who broadcast are in one room: leave it away
+x.toml:12: `over`: only users have a choice, and `broadcast` has none",
+    );
+    says(
+        "[[actor]]\nname = 'c'\nplays = 'user'\nover = 'socketio'",
+        "x.toml:11: `over`: `socketio` must be \"websocket\" or \"socket.io\"",
+    );
+    says(
         "[[actor]]\nname = 'r'\nplays = 'relay'\ncount = 3",
-        "x.toml:9: `r-3` is the third in room `demo`: a relay tells nobody who speaks, so WebRTC is for two; give it another `room`, or `webrtc = false`",
+        "x.toml:9: `r-3` is the third relay in room `demo`: nobody is told who speaks, so WebRTC is for two; leave it away, or say `webrtc = false`",
     );
     for (step, wrong) in [
         ("call'\nactor = 'ana'\nwith = 'ben'", "24: `ana` cannot call `ben`: only users call, and `ana` plays `mesh`"),
@@ -467,7 +477,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `room`, `joins`, `webrtc`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `count`, `every`)",
             "z".repeat(60)
         ),
     );

@@ -36,8 +36,13 @@ impl Oracle for AnswerMatchesOffer {
         match &event.what {
             What::Signaling(Signaling::Received(Message::Signal { peer, kind: SignalKind::Offer, .. })) => {
                 let Some(connection) = history.connection_at(event.node, court.now().index) else { return };
+                let origin = court.model.signals.origin(court.now().index);
+                if matches!(origin, Origin::Sent(number) if sent[number].node == event.node) {
+                    // Who broadcasts hears itself.
+                    return;
+                }
                 // Whose it is, whatever the server says: that is another promise's.
-                let from = match court.model.signals.origin(court.now().index) {
+                let from = match origin {
                     Origin::ByAnother(number) if sent[number].dialect.names_others() => Some(&sent[number].from),
                     _ => peer.as_ref(),
                 };

@@ -60,7 +60,7 @@ fn belong_together(a: &Stay, b: &Stay, court: &Court<'_>) -> bool {
                 line == Line::InCall(there.id.clone())
                     && since.is_some_and(|since| since.time + OFFERED < court.now().time)
             }),
-            (Role::Relay, _) => court.model.signals.sent.iter().any(|sent| {
+            (Role::Relay | Role::Broadcast, _) => court.model.signals.sent.iter().any(|sent| {
                 sent.kind == SignalKind::Offer
                     && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < court.now().time)
                     && [&a.id, &b.id].contains(&&sent.from)

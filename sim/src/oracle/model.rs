@@ -65,7 +65,7 @@ pub(crate) struct Stay {
     pub(crate) role: Role,
     pub(crate) connection: usize,
     pub(crate) room: Arc<str>,
-    /// The id that the server gave it; a user's name; in a relay, which gives none, one that the oracles make up.
+    /// The id that the server gave it; a user's name; where none is given, one that the oracles make up.
     pub(crate) id: Arc<str>,
     /// When it asked to join; again, if it did so again.
     pub(crate) asked: Vec<At>,
@@ -95,7 +95,7 @@ impl Stay {
             Role::Mesh | Role::User => other.id.clone(),
             Role::Sender => Role::Viewer.name().into(),
             Role::Viewer => Role::Sender.name().into(),
-            Role::Relay => "other".into(),
+            Role::Relay | Role::Broadcast => "other".into(),
         }
     }
 
@@ -178,11 +178,11 @@ impl History {
                     refused,
                     farewell,
                 });
-                if let Some((Role::Relay, room)) = self.roles.get(&node).cloned() {
+                if let Some((Role::Relay | Role::Broadcast, room)) = self.roles.get(&node).cloned() {
                     // Connecting is joining.
                     let connection = self.connections.len() - 1;
                     self.connections[connection].asked.push((at, room.clone()));
-                    self.join(hand, node, room, format!("relay {connection}").into(), at);
+                    self.join(hand, node, room, format!("connection {connection}").into(), at);
                 }
             }
             Signaling::Closed { .. } => self.end(hand, at),

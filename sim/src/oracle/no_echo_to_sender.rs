@@ -1,4 +1,4 @@
-//! **Nobody is told what they themselves said or did.**
+//! **Nobody is told what they themselves said or did, but where the dialect echoes.**
 //!
 //! A signal does not come back to its sender, and nobody is told of their own coming or leaving. Whether a roster lists its reader is judged
 //! by `roster-matches-model`.

@@ -114,6 +114,10 @@ impl ProbeWatch {
             }
             Signaling::Received(Message::Signal { kind: SignalKind::Offer, .. }) => {
                 let Origin::Sent(offer) = court.model.signals.origin(court.now().index) else { return };
+                if court.model.signals.sent[offer].node == event.node {
+                    // Who broadcasts hears itself.
+                    return;
+                }
                 // It is seen when the second of the two comes.
                 let has_come =
                     |other: usize| court.model.signals.sent[other].arrived.is_some_and(|at| at < court.now());

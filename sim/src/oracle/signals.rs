@@ -90,7 +90,9 @@ impl Signals {
                         if let Some(from) = peer {
                             signals.newest.insert((from.clone(), connection), number);
                         }
-                        signals.sent[number].arrived.get_or_insert(at);
+                        if signals.sent[number].node != event.node {
+                            signals.sent[number].arrived.get_or_insert(at);
+                        }
                     }
                     signals.origins.insert(index, origin);
                 }
@@ -140,7 +142,8 @@ impl Signals {
         let is_new = |number: &usize| !self.come.contains(&(*number, connection));
         let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
             Some(to) => to == own,
-            None => *self.sent[*number].from != *own,
+            // Who broadcasts hears it too.
+            None => *self.sent[*number].from != *own || self.sent[*number].dialect == Dialect::Broadcast,
         };
         let theirs = match &room {
             Some(room) => self.by_room.get(room),

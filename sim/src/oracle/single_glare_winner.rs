@@ -38,6 +38,7 @@ impl Oracle for SingleGlareWinner {
         }
         if let Some(arrival) = court.arrival(event)
             && let (SignalKind::Offer, Origin::Sent(offer)) = (arrival.kind, arrival.origin)
+            && court.model.signals.sent[offer].node != event.node
         {
             self.newest.insert((event.node, arrival.from.cloned()), offer);
             // They are seen to cross when the second of them comes.

@@ -85,6 +85,7 @@ impl Build {
                 .map_or(Ipv4Addr::new(203, 0, 113, last), |network| Ipv4Addr::new(192, 168, network as u8 + 1, last)),
             link: network.map_or(LINK, |_| link(1)),
             plays: scenarios::Role::Mesh,
+            over: scenarios::Framing::WebSocket,
             room: "room".to_owned(),
             joins: Some(Duration::from_millis(50 * index as u64)),
             webrtc: true,

@@ -9,7 +9,7 @@ use crate::oracle::{Case, mesh_3, received};
 
 #[test]
 fn what_really_happens_breaks_no_promise() {
-    for case in [two_shows(), calls(), relays(), glare()] {
+    for case in [two_shows(), calls(), relays(), glare(), shipped("call-across-framings")] {
         assert_eq!(case.violations(), [], "{}", case.scenario.name);
     }
 }
@@ -159,6 +159,15 @@ fn single_glare_winner_sees_offers_of_relays_that_nobody_answers() {
         case.insert(Duration::from_secs(12), node, what);
     }
     case.turns_red("single-glare-winner", &["offered at once", "neither offer was answered"]);
+}
+
+#[test]
+fn an_echo_is_no_fault_where_the_dialect_has_it_but_a_second_one_is() {
+    let mut case = shipped("broadcast-two");
+    assert_eq!(case.violations(), []);
+    let echo = case.offer_to("ana");
+    case.record.events.insert(echo + 1, case.record.events[echo].clone());
+    case.turns_red("at-most-once", &["ana got an offer twice", "sent once"]);
 }
 
 // ---- users

@@ -12,8 +12,8 @@ pub(super) struct Desk {
     pub(super) node: NodeId,
     /// Its WebRTC connections; `None` where only the signaling is played.
     pub(super) media: Option<Negotiation>,
-    /// Texts to send, each with its meaning. Dropped where the signaling is not open.
-    pub(super) outbox: Vec<(String, Message)>,
+    /// Texts to send, each with its meaning if it is the dialect's. Dropped where the signaling is not open.
+    pub(super) outbox: Vec<(String, Option<Message>)>,
     state: ClientState,
 }
 
@@ -29,7 +29,12 @@ impl Desk {
     }
 
     pub(super) fn say(&mut self, text: String, message: Message) {
-        self.outbox.push((text, message));
+        self.outbox.push((text, Some(message)));
+    }
+
+    /// Says what belongs to the framing alone.
+    pub(super) fn say_framing(&mut self, text: String) {
+        self.outbox.push((text, None));
     }
 
     /// Records what a text that came means.

@@ -2,11 +2,13 @@
 //!
 //! What to make of what comes is a [`Dialect`]'s: one file each, sans-IO, over a [`Desk`].
 
+mod broadcast;
 mod call;
 mod desk;
 mod mesh;
 mod relay;
 mod sender_viewer;
+mod socketio;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scenarios::{MediaKind, Role};
+use scenarios::{Framing, MediaKind, Role};
 use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -38,6 +40,8 @@ pub struct Config {
     pub name: Arc<str>,
     /// What it is to the signaling server.
     pub plays: Role,
+    /// What its messages go in.
+    pub over: Framing,
     /// The room it joins.
     pub room: Arc<str>,
     /// The signaling server, where it speaks the dialect of the role.
@@ -149,6 +153,11 @@ pub async fn run<N: Network>(
         Role::Sender | Role::Viewer => Box::new(sender_viewer::SenderViewer::new(config.plays)),
         Role::User => Box::new(call::User::new()),
         Role::Relay => Box::new(relay::Relay::default()),
+        Role::Broadcast => Box::new(broadcast::Broadcast::default()),
+    };
+    let dialect: Box<dyn Dialect> = match config.over {
+        Framing::WebSocket => dialect,
+        Framing::SocketIo => Box::new(socketio::SocketIo::new(dialect)),
     };
     let path = dialect.path(&config.room);
     let signaling = SignalingClient::new(net, config.server, &path, config.heartbeat, recorder.clone(), node);
@@ -204,7 +213,9 @@ impl<N: Network> Client<N> {
     fn say(&mut self) {
         for (text, message) in self.desk.outbox.drain(..) {
             if self.signaling.is_open() {
-                self.desk.recorder.write(self.desk.node, What::Signaling(Signaling::Sent(message)));
+                if let Some(message) = message {
+                    self.desk.recorder.write(self.desk.node, What::Signaling(Signaling::Sent(message)));
+                }
                 self.signaling.send(&text);
             }
         }

@@ -80,6 +80,13 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
         sdp: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(borrow)]
+        sdp: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Data<'a> {
         #[serde(borrow)]
@@ -107,7 +114,12 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
         #[serde(borrow)]
         code: Option<Cow<'a, str>>,
     }
-    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let mut envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    if let (Some(data), "video-offer" | "video-answer") = (envelope.data, &*envelope.r#type) {
+        // As an event of Socket.IO it is not flat.
+        let Named { name, sdp } = serde_json::from_str(data.get()).ok()?;
+        (envelope.name, envelope.sdp) = (Some(name), sdp);
+    }
     let signal = |from: Cow<'_, str>, kind, payload: Option<&RawValue>, is_video| {
         let (peer, payload) = (Some(from.into()), payload.map_or("null", RawValue::get).into());
         Came::Signal { message: Message::Signal { room: room.clone(), peer, kind, payload }, is_video }
@@ -188,6 +200,10 @@ mod tests {
             (
                 r#"{"type":"video-offer","name":"ana","target":"ben","sdp":{"z":1,"a":1.0}}"#,
                 signal(SignalKind::Offer, true),
+            ),
+            (
+                r#"{"type":"video-answer","data":{"name":"ana","target":"ben","sdp":{"z":1,"a":1.0}}}"#,
+                signal(SignalKind::Answer, true),
             ),
             (
                 r#"{"type":"error","data":{"code":"busy","message":"…"}}"#,
