@@ -72,14 +72,16 @@ where
 }
 
 /// Serves one WebSocket until it has ended, and tells why it did. Without a heartbeat the session itself notices a dead peer.
-pub(crate) async fn run<S>(
+///
+/// An `async fn` would keep its arguments beside what it makes of them, for life; this block has only the connection.
+pub(crate) fn run<S>(
     socket: WebSocketStream<S>,
     mut session: Box<dyn Session>,
     queue: Arc<Queue>,
     limits: &Limits,
     heartbeat: Option<&Heartbeat>,
     metrics: &Metrics,
-) -> &'static str
+) -> impl Future<Output = &'static str>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -99,14 +101,16 @@ where
         alarm: Box::pin(sleep_until(join_due)),
         received: Bucket::full(now),
     };
-    let end = connection.drive(&mut *session, limits).await;
-    // Others learn of it before the closing handshake, which may take its time.
-    drop(session);
-    // In a box of its own, so that no connection carries the room for its end through its life.
-    let why = end.label();
-    metrics.closed.count(why);
-    Box::pin(connection.finish(end, limits)).await;
-    why
+    async move {
+        let end = connection.drive(&mut *session, limits).await;
+        // Others learn of it before the closing handshake, which may take its time.
+        drop(session);
+        // In a box of its own, so that no connection carries the room for its end through its life.
+        let why = end.label();
+        metrics.closed.count(why);
+        Box::pin(connection.finish(end, limits)).await;
+        why
+    }
 }
 
 struct Connection<S> {
