@@ -23,6 +23,9 @@ pub struct Known {
 struct Deviation {
     case: Spanned<String>,
     reason: Spanned<String>,
+    /// It may pass as well, for the server decides by chance: a race, say.
+    #[serde(default)]
+    sometimes: bool,
 }
 
 /// The user's requirements, each with the cases that show it.
@@ -60,7 +63,7 @@ impl Known {
     /// As [`load`](Self::load).
     pub fn parse(file: &str, text: &str) -> Result<Self, BadList> {
         let known: Self = toml::from_str(text).map_err(|error| not_toml(file, text, &error))?;
-        for Deviation { case, reason } in &known.known {
+        for Deviation { case, reason, .. } in &known.known {
             is_there(file, text, case)?;
             if reason.get_ref().trim().is_empty() {
                 let line = line(text, reason);
@@ -72,12 +75,14 @@ impl Known {
 
     /// Marks the cases that are known to fail.
     pub fn mark(&self, report: &mut Report) {
-        for Deviation { case, reason } in &self.known {
+        for Deviation { case, reason, sometimes } in &self.known {
             let matching = matching(case.get_ref(), cases::every());
             for report in
                 report.cases.iter_mut().filter(|report| matching.iter().any(|case| case.slug == report.case.slug))
             {
-                report.known = Some(reason.get_ref().trim().to_owned());
+                if !(*sometimes && matches!(report.verdict, Verdict::Pass | Verdict::Acceptable { .. })) {
+                    report.known = Some(reason.get_ref().trim().to_owned());
+                }
             }
         }
         // What needs one of them cannot be asked either, and that is known too.

@@ -138,7 +138,7 @@ impl Answer {
 impl Client {
     pub(crate) async fn open(env: &Arc<Env>, log: &Log, name: &str, local: SocketAddr) -> Result<Self, Stop> {
         let setup = |error: std::io::Error| Stop::Setup(format!("{name} has no UDP socket on {local}: {error}"));
-        let socket = env.net.bind_boxed(local).await.map_err(setup)?;
+        let socket = env.bind(local).await.map_err(setup)?;
         let local = socket.local().map_err(setup)?;
         Ok(Self {
             name: name.to_owned(),

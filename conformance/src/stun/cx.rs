@@ -1,17 +1,22 @@
 //! What a case about STUN or TURN has to work with.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::{Answer, Client};
 use super::names::{attr, method};
-use super::net::DynDatagrams;
+use super::net::{DynDatagram, DynDatagrams};
 use super::wire::{Class, Draft, TransactionId};
 use crate::case::Stop;
 use crate::dial::DynDial;
 use crate::transcript::Log;
+
+/// Sockets that are opened at most for one whose port is new.
+const PORTS_TRIED_MAX: usize = 64;
 
 /// A user of a TURN server and the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(crate) struct Env {
     pub(crate) patience: Duration,
     pub(crate) seed: u64,
     pub(crate) fresh: AtomicU64,
+    /// The local addresses of this run's sockets, the closed ones' too.
+    pub(crate) taken: Mutex<BTreeSet<SocketAddr>>,
 }
 
 /// The request that proves that a server is there and has dealt with what came before.
@@ -61,6 +68,20 @@ pub(crate) enum Sentinel {
 }
 
 impl Env {
+    /// A socket on an address that no other of this run had: the server may remember an allocation of who was there before.
+    pub(crate) async fn bind(&self, local: SocketAddr) -> io::Result<Arc<dyn DynDatagram>> {
+        // Kept open meanwhile, so that the system gives another port.
+        let mut remembered = Vec::new();
+        loop {
+            let socket = self.net.bind_boxed(local).await?;
+            let is_new = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(socket.local()?);
+            if is_new || local.port() != 0 || remembered.len() >= PORTS_TRIED_MAX {
+                return Ok(socket);
+            }
+            remembered.push(socket);
+        }
+    }
+
     /// An id that no other request of this run has, and hardly one of another run.
     pub(crate) fn id(&self) -> TransactionId {
         let count = self.fresh.fetch_add(1, Relaxed);

@@ -1,8 +1,8 @@
 //! Runs cases against a STUN or TURN server: first whether it is there, then side by side what can be.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -131,6 +131,7 @@ async fn reach(net: impl Datagrams, target: &Target, options: &Options) -> Resul
             patience: FIRST_PATIENCE / 2,
             seed: options.seed,
             fresh: AtomicU64::new(0),
+            taken: Mutex::default(),
         };
         let sentinels = match target.service {
             Service::Stun => &[Sentinel::Binding][..],

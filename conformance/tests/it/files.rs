@@ -1,6 +1,9 @@
 //! Dialect files: the shipped ones are right, and what is wrong with another is told with its line.
 
-use conformance::{Dialect, Known, shipped};
+use std::time::Duration;
+
+use conformance::transcript::{Notes, Transcript};
+use conformance::{CaseReport, Dialect, Known, Report, Verdict, cases, shipped};
 
 #[test]
 fn every_shipped_dialect_is_right() {
@@ -97,5 +100,39 @@ fn a_known_deviation_needs_a_case_and_a_reason() {
     ] {
         let error = Known::parse("k.toml", text).expect_err(text).to_string();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_is_known_fails_and_what_is_known_at_times_may_do_both() {
+    let known = |sometimes| {
+        let text = format!("[[known]]\ncase = \"msg/null\"\nreason = \"a race\"\nsometimes = {sometimes}");
+        Known::parse("k.toml", &text).expect("a good file")
+    };
+    let passed = |known: &Known, verdict: &Verdict| {
+        let mut report = report("msg/null", verdict.clone());
+        known.mark(&mut report);
+        report.passed()
+    };
+    let fails = Verdict::Fail { why: "it is mute".to_owned(), line: None };
+    let acceptable = Verdict::Acceptable { why: "it closes".to_owned() };
+    for (verdict, always, sometimes) in [(fails, true, true), (Verdict::Pass, false, true), (acceptable, false, true)] {
+        assert_eq!(passed(&known(false), &verdict), always, "{verdict:?}");
+        assert_eq!(passed(&known(true), &verdict), sometimes, "{verdict:?}");
+    }
+}
+
+/// The report of a run of one case.
+fn report(slug: &str, verdict: Verdict) -> Report {
+    let case = cases().iter().find(|case| case.slug == slug).expect("there is such a case");
+    let (notes, known, took, transcript) = (Notes::default(), None, Duration::ZERO, Transcript::default());
+    Report {
+        url: "ws://127.0.0.1:1".to_owned(),
+        dialect: "mesh".to_owned(),
+        round_trip: Duration::ZERO,
+        patience: Duration::ZERO,
+        took,
+        cases: vec![CaseReport { case, verdict, notes, known, took, transcript }],
+        requirements: Vec::new(),
     }
 }

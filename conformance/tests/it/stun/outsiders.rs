@@ -163,14 +163,15 @@ fn npm(package: &str, version: &str) -> Option<PathBuf> {
     skip(&format!("npm cannot install {package}@{version}"))
 }
 
-/// An address on which nobody listens at the moment. Below the ports that systems give away by themselves, so that it
-/// stays free until the server takes it.
+/// An address on which nobody listens at the moment, nor on the next port, which coturn takes as well. Below the ports that
+/// systems give away by themselves, so that it stays free until the server takes it.
 fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    let is_free = |address: SocketAddr| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
     loop {
-        let port = 20_000 + (std::process::id() as u16 % 1_000) * 10 + NEXT.fetch_add(1, Relaxed) % 2_000;
-        let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+        let port = 20_000 + (std::process::id() as u16 % 1_000) * 10 + NEXT.fetch_add(2, Relaxed) % 2_000;
+        let [address, next] = [port, port + 1].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        if is_free(address) && is_free(next) {
             return address;
         }
     }
