@@ -55,7 +55,8 @@ fn may_follow(role: Role, before: ClientState, after: ClientState) -> bool {
     use ClientState::{Active, Error, Init, Waiting};
     match (before, after) {
         (_, Init | Error) => true,
-        (Init, Waiting) => role == Role::Sender,
+        // A viewer may be told that its sender left before an offer of it came.
+        (Init, Waiting) => true,
         (Init, Active) => role == Role::Viewer,
         (Error, Waiting) => role == Role::Sender,
         (Waiting, Active) | (Active, Waiting) => true,

@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{PerEndpoint, PerMapping};
-use scenarios::{Action, Hairpinning, Link, Machine, NatBehavior, NatReboot, PortAllocation, Scenario, Step};
+use scenarios::{
+    Action, Framing, Hairpinning, Link, Machine, MediaKind, NatBehavior, NatReboot, PortAllocation, Role, Scenario,
+    Step,
+};
 use sim::hash::first_difference;
 use sim::reachability::{Place, Verdict, can_connect};
 
@@ -38,6 +41,15 @@ proptest! {
 
     #[test]
     fn signaling_settles_after_any_trouble(story in any_crowd()) {
+        settles(&story)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn every_role_settles_after_any_trouble(story in any_company()) {
         settles(&story)?;
     }
 }
@@ -82,6 +94,9 @@ struct Peer {
     link: Link,
     room: u8,
     joins_ms: u64,
+    role: Role,
+    /// Of a user.
+    over: Framing,
 }
 
 /// Something that goes wrong, and how long for: whatever can be mended is.
@@ -97,6 +112,10 @@ enum Trouble {
     IceRestart { who: usize, with: usize },
     Hangup { who: usize, with: usize },
     Say { who: usize },
+    Call { who: usize, with: usize },
+    Accept { who: usize },
+    Reject { who: usize },
+    Mute { who: usize },
     ServerPower { ms: u64 },
     ServerShutdown { ms: u64 },
 }
@@ -108,9 +127,9 @@ impl fmt::Debug for Story {
         for (index, nat) in self.nats.iter().enumerate() {
             writeln!(f, "nat {index}: {nat:?}")?;
         }
-        for (index, Peer { nat, link, room, joins_ms }) in self.peers.iter().enumerate() {
+        for (index, Peer { nat, link, room, joins_ms, role, over }) in self.peers.iter().enumerate() {
             let Link { latency, jitter, loss_ppm, duplicate_ppm, reorder_ppm, .. } = link;
-            write!(f, "peer {index} joins room {room} at {joins_ms} ms, behind nat {nat}, ")?;
+            write!(f, "peer {index}, {role:?} over {over:?}, joins room {room} at {joins_ms} ms, behind nat {nat}, ")?;
             write!(f, "link {latency:?} + {jitter:?}, ppm lost {loss_ppm}, ")?;
             writeln!(f, "duplicated {duplicate_ppm}, re-ordered {reorder_ppm}")?;
         }
@@ -131,6 +150,11 @@ impl Story {
             actor.room = format!("room-{}", peer.room);
             actor.joins = Some(Duration::from_millis(peer.joins_ms));
             actor.webrtc = self.webrtc;
+            actor.plays = peer.role;
+            actor.over = if peer.role == Role::User { peer.over } else { peer.role.framing() };
+            if matches!(peer.role, Role::User | Role::Broadcast) {
+                actor.room = format!("{:?}", peer.role);
+            }
         }
         let mut scenario = build.0;
         scenario.server.heartbeat = HEARTBEAT;
@@ -186,6 +210,11 @@ impl Story {
             }
             Trouble::Hangup { who: a, with } if who(a) != who(with) => then(0, Action::Hangup(who(a), who(with))),
             Trouble::IceRestart { .. } | Trouble::Hangup { .. } => {}
+            Trouble::Call { who: a, with } if who(a) != who(with) => then(0, Action::Call(who(a), who(with))),
+            Trouble::Call { .. } => {}
+            Trouble::Accept { who: a } => then(0, Action::Accept(who(a))),
+            Trouble::Reject { who: a } => then(0, Action::Reject(who(a))),
+            Trouble::Mute { who: a } => then(0, Action::Media(who(a), MediaKind::Audio, false)),
             Trouble::Say { who: a } => then(0, Action::Say(who(a), format!("said at {at} ms"))),
             Trouble::ServerPower { ms } => {
                 then(0, Action::PowerLoss(Machine::Server));
@@ -238,8 +267,48 @@ fn any_crowd() -> impl Strategy<Value = Story> {
     })
 }
 
+/// Two to ten of any role that only signal, in up to two rooms, and a server that comes and goes. Users call a lot.
+fn any_company() -> impl Strategy<Value = Story> {
+    let who = || 0..10usize;
+    let calling = prop_oneof![
+        4 => (who(), who()).prop_map(|(who, with)| Trouble::Call { who, with }),
+        2 => who().prop_map(|who| Trouble::Accept { who }),
+        1 => who().prop_map(|who| Trouble::Reject { who }),
+        1 => who().prop_map(|who| Trouble::Mute { who }),
+        1 => (who(), who()).prop_map(|(who, with)| Trouble::Hangup { who, with }),
+    ];
+    let server = prop_oneof![
+        (500..9_000u64).prop_map(|ms| Trouble::ServerPower { ms }),
+        (500..9_000u64).prop_map(|ms| Trouble::ServerShutdown { ms }),
+    ];
+    let trouble = prop_oneof![8 => calling, 6 => any_trouble(10, 9_000), 1 => server];
+    let troubles = prop::collection::vec((0..TROUBLE_MS, trouble), 0..40);
+    let nats = prop::collection::vec(any_nat(), 0..2);
+    let role =
+        select(&[Role::Mesh, Role::Sender, Role::Viewer, Role::User, Role::User, Role::Relay, Role::Broadcast][..]);
+    let over = select(&[Framing::WebSocket, Framing::SocketIo][..]);
+    let peer = (any_peer(any_link(), 2), role, over).prop_map(|(peer, role, over)| Peer { role, over, ..peer });
+    let peers = prop::collection::vec(peer, 2..=10);
+    (any::<u64>(), nats, peers, troubles).prop_map(|(seed, nats, peers, troubles)| Story {
+        seed,
+        webrtc: false,
+        cascade: false,
+        nats,
+        peers,
+        troubles,
+    })
+}
+
 fn any_peer(link: impl Strategy<Value = Link>, rooms: u8) -> impl Strategy<Value = Peer> {
-    (0..4usize, link, 0..rooms, 0..20_000u64).prop_map(|(nat, link, room, joins_ms)| Peer { nat, link, room, joins_ms })
+    let (role, over) = (Role::Mesh, Framing::WebSocket);
+    (0..4usize, link, 0..rooms, 0..20_000u64).prop_map(move |(nat, link, room, joins_ms)| Peer {
+        nat,
+        link,
+        room,
+        joins_ms,
+        role,
+        over,
+    })
 }
 
 fn any_link() -> impl Strategy<Value = Link> {
