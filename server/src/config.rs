@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::TurnSettings;
 use crate::access::Access;
@@ -32,12 +33,9 @@ pub struct Config {
     pub stun_alternate: Option<SocketAddr>,
     /// TURN on STUN's UDP address: none unless told otherwise.
     pub turn: Option<TurnSettings>,
-    /// Whether `http` serves `sender-viewer`, and with it `/api/status` and `/api/kick`: yes unless told otherwise.
-    pub sender_viewer: bool,
-    /// Whether `http` serves `relay`: yes unless told otherwise.
-    pub relay: bool,
-    /// Whether `http` serves `echo`, which sends every message back: no unless told otherwise.
-    pub echo: bool,
+    /// Names of the [`HTTP_DIALECTS`](crate::HTTP_DIALECTS) that `http` serves: `sender-viewer`, and with it `/api/status` and
+    /// `/api/kick`, and `relay` unless told otherwise.
+    pub http_dialects: Vec<&'static str>,
     /// HTTP address of `/metrics` and `/healthz` alone, never with TLS or a token: none unless told otherwise.
     pub metrics: Option<SocketAddr>,
     /// The certificate of every TCP address but `metrics`: plain HTTP unless told otherwise.
@@ -52,6 +50,9 @@ pub struct Config {
     pub limits: Limits,
     /// How a dead connection is noticed, except under Socket.IO.
     pub heartbeat: Heartbeat,
+    /// Tells UNIX time in seconds, for the expiry of room tokens and of ephemeral TURN credentials, and for nothing else: the
+    /// system's clock unless told otherwise. A simulation gives its own.
+    pub unix_time: fn() -> u64,
     /// The source of every id the server hands out, and of all its randomness. The same seed and the same arrivals give
     /// the same ids, so give a server on a real network a fresh one at each start.
     pub seed: u64,
@@ -96,9 +97,7 @@ impl Default for Config {
             call: None,
             call_socketio: None,
             broadcast: None,
-            sender_viewer: true,
-            relay: true,
-            echo: false,
+            http_dialects: vec!["sender-viewer", "relay"],
             metrics: None,
             tls: None,
             access: Access::default(),
@@ -109,7 +108,14 @@ impl Default for Config {
             socketio: SocketIoSettings::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
+            unix_time: system_time,
             seed: 0,
         }
     }
+}
+
+/// The time of day decides nothing but whether a token has expired, and a simulated thread has a clock of its own.
+#[allow(clippy::disallowed_methods)]
+fn system_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

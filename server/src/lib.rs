@@ -34,13 +34,12 @@ use access::addresses::Visit;
 pub use access::{Access, Rate};
 use api::{Api, Page};
 pub use config::{ApiSettings, Config};
-use dialect::Dialect;
 use dialect::broadcast::Broadcast;
 use dialect::call::Call;
-use dialect::echo::Echo;
 use dialect::mesh::Mesh;
-use dialect::relay::Relay;
 use dialect::sender_viewer::SenderViewer;
+use dialect::{Dialect, Parts, SENDER_VIEWER};
+pub use dialect::{HTTP_DIALECTS, HttpDialect};
 use http::{Route, Site};
 use metrics::page::MetricsPage;
 use net::{Listener, Network};
@@ -123,9 +122,9 @@ impl<N: Network> Server<N> {
     /// A socket cannot be opened; the message names the service and the address. Or a setting is none; the message names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
         let Config { http, mesh, call, call_socketio, broadcast, stun, metrics, seed, .. } = config;
-        let (sender_viewer, relay, echo) = (config.sender_viewer, config.relay, config.echo);
+        let at_http = http_dialects(&config.http_dialects)?;
         let registry = Arc::default();
-        let guard = Guard::new(&config.access, &config.limits)?;
+        let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
         let (dialects, turn_counters, stop) = (Mutex::default(), OnceLock::new(), Arc::default());
         let shared = Shared { config, registry, guard, dialects, turn_counters, stop };
         let shared = Arc::new(shared);
@@ -167,16 +166,12 @@ impl<N: Network> Server<N> {
             ("/api/health", page(Page::Health)),
             ("/metrics", Route::Metrics(MetricsPage::new(&server.shared, admin_token))),
         ];
-        if sender_viewer {
-            let kick_and_status = [("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))];
-            http_routes.extend(kick_and_status);
-            http_routes.push(("/ws", Route::WebSocket(dialect)));
-        }
-        if relay {
-            http_routes.push(("/relay", Route::WebSocket(Arc::new(Relay::new(seed)))));
-        }
-        if echo {
-            http_routes.push(("/echo", Route::WebSocket(Arc::new(Echo))));
+        let parts = Parts { seed, sender_viewer: dialect };
+        for HttpDialect { name, path, make } in at_http {
+            http_routes.push((*path, Route::WebSocket(make(&parts))));
+            if *name == SENDER_VIEWER {
+                http_routes.extend([("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))]);
+            }
         }
         let http_site = Site { api: Some(api), ..Site::new("http", http_routes) };
         server.http = server.add_site(http, http_site).await?;
@@ -269,12 +264,12 @@ impl<N: Network> Server<N> {
     async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<Arc<Credentials>>> {
         let Some(address) = address else { return Ok(None) };
         let shared = Arc::clone(&self.shared);
-        let Config { stun_alternate, seed, .. } = shared.config;
+        let Config { stun_alternate, seed, unix_time, .. } = shared.config;
         let stun::Sockets { udp: sockets, addresses, tcp } = stun::open(&self.net, address, stun_alternate).await?;
         let address = addresses[0];
         let turn = shared.config.turn.clone().map(|settings| {
             let stop = Arc::clone(&shared.stop);
-            Turn::new(self.net.clone(), settings, Arc::clone(&sockets), address, seed, stop).map(Arc::new)
+            Turn::new(self.net.clone(), settings, Arc::clone(&sockets), address, seed, unix_time, stop).map(Arc::new)
         });
         let turn = turn
             .transpose()
@@ -326,6 +321,18 @@ impl Handle {
             queued_bytes_peak: totals.peak.bytes,
         }
     }
+}
+
+/// The lines of the table that are asked for.
+fn http_dialects(names: &[&'static str]) -> io::Result<Vec<&'static HttpDialect>> {
+    let line = |name: &&str| {
+        HTTP_DIALECTS.iter().find(|line| line.name == *name).ok_or_else(|| {
+            let names: Vec<_> = HTTP_DIALECTS.iter().map(|line| line.name).collect();
+            let why = format!("serve `{name}` over HTTP: there are {}", names.join(", "));
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })
+    };
+    names.iter().map(line).collect()
 }
 
 /// Awaits a socket and asks for its address; an error names both.

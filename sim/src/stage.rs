@@ -189,7 +189,6 @@ impl Stage {
         let host = host.insert(self.world.boot(*machine)).clone();
         let at = |port| Some(SocketAddr::new(host.address().into(), port));
         let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
-        let is_played = |dialect| actors.iter().any(|actor| actor.plays.dialect() == dialect);
         let serve = |dialect: Dialect, framing: Framing| {
             let is_theirs = |actor: &scenarios::Actor| (actor.plays.dialect(), actor.over) == (dialect, framing);
             actors.iter().any(is_theirs).then(|| at(dialect.port(framing))).flatten()
@@ -200,8 +199,6 @@ impl Stage {
             call: serve(Dialect::Call, Framing::WebSocket),
             call_socketio: serve(Dialect::Call, Framing::SocketIo),
             broadcast: serve(Dialect::Broadcast, Framing::SocketIo),
-            sender_viewer: is_played(Dialect::SenderViewer),
-            relay: is_played(Dialect::Relay),
             socketio: SocketIoSettings {
                 ping_interval: heartbeat,
                 ping_timeout: heartbeat,

@@ -9,7 +9,6 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{self, HeaderMap};
 use hyper::http::uri::Uri;
@@ -27,7 +26,7 @@ use token::Claims;
 const SECRET_BYTES_MIN: usize = 16;
 
 /// Who may open a WebSocket, and what a token is checked against. Everybody, unless told otherwise.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Access {
     /// Bearer tokens, each of which opens everything (RFC 6750's characters).
     pub tokens: Vec<String>,
@@ -36,8 +35,6 @@ pub struct Access {
     /// The origins (`https://host[:port]`) whose pages a browser may connect from; none means any. A request without
     /// `Origin` is not from a browser and passes.
     pub origins: Vec<String>,
-    /// Unix time in seconds, for the expiry of room tokens.
-    pub unix_time: fn() -> u64,
 }
 
 /// What a connection may join. The default is everything.
@@ -63,6 +60,8 @@ pub(crate) enum Refusal {
 /// The rules of [`Access`], ready to be asked.
 pub(crate) struct Guard {
     access: Access,
+    /// For the expiry of room tokens.
+    unix_time: fn() -> u64,
     room_key: Option<hmac::Key>,
     addresses: Arc<Addresses>,
 }
@@ -74,15 +73,6 @@ impl Access {
     }
 }
 
-impl Default for Access {
-    fn default() -> Self {
-        // Only a token's expiry asks for it, and a simulated thread has a wall clock of its own.
-        #[allow(clippy::disallowed_methods)]
-        let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { tokens: Vec::new(), room_secret: None, origins: Vec::new(), unix_time }
-    }
-}
-
 impl fmt::Debug for Access {
     /// Shows how many secrets there are, not which.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +81,7 @@ impl fmt::Debug for Access {
             .field("tokens", &self.tokens.len())
             .field("room_secret", &room_secret)
             .field("origins", &self.origins)
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
@@ -142,7 +132,7 @@ impl Refusal {
 impl Guard {
     /// # Errors
     /// A token, the secret or an origin is none; the message says what would be right, and no secret.
-    pub(crate) fn new(access: &Access, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn new(access: &Access, limits: &Limits, unix_time: fn() -> u64) -> io::Result<Self> {
         let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         let is_token = |token: &&String| !token.is_empty() && token.bytes().all(is_token_byte);
         if access.tokens.iter().any(|token| !is_token(&token)) {
@@ -158,7 +148,7 @@ impl Guard {
         }
         let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
         let addresses = Addresses::new(limits.connections_per_address_max, limits.request_rate);
-        Ok(Self { access: access.clone(), room_key, addresses: Arc::new(addresses) })
+        Ok(Self { access: access.clone(), unix_time, room_key, addresses: Arc::new(addresses) })
     }
 
     /// A connection from an address.
@@ -194,7 +184,7 @@ impl Guard {
             return Ok(Grant::default());
         }
         let claims = self.room_key.as_ref().and_then(|key| token::verify(key, &token)).ok_or(Refusal::WrongToken)?;
-        let unix_time = self.access.unix_time;
+        let unix_time = self.unix_time;
         if unix_time() >= claims.exp {
             return Err(Refusal::ExpiredToken);
         }
@@ -253,7 +243,7 @@ mod tests {
         for (tokens, secret) in [(vec!["with space"], None), (vec![""], None), (vec!["fine"], Some("too-short"))] {
             access.tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
             access.room_secret = secret.map(str::to_owned);
-            let error = Guard::new(&access, &Limits::default()).err().expect("it is wrong").to_string();
+            let error = Guard::new(&access, &Limits::default(), || 0).err().expect("it is wrong").to_string();
             assert!(tokens.iter().chain(&secret).all(|s| s.is_empty() || !error.contains(s)), "{error}");
         }
     }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::echo::Echo;
+use self::relay::Relay;
+use self::sender_viewer::SenderViewer;
 use crate::session::close::Close;
 use crate::session::identity::ClientId;
 use crate::session::queue::Queue;
@@ -18,6 +21,32 @@ pub(crate) mod json;
 pub(crate) mod mesh;
 pub(crate) mod relay;
 pub(crate) mod sender_viewer;
+
+/// A dialect over WebSocket at a path of the HTTP address ([`Config::http`](crate::Config::http)).
+#[derive(Debug)]
+pub struct HttpDialect {
+    /// Its name in the documents and the metrics.
+    pub name: &'static str,
+    /// Where its WebSockets are opened.
+    pub path: &'static str,
+    pub(crate) make: fn(&Parts) -> Arc<dyn WebSocketDialect>,
+}
+
+/// What dialects are made of.
+pub(crate) struct Parts {
+    pub(crate) seed: u64,
+    /// Also known to the API.
+    pub(crate) sender_viewer: Arc<SenderViewer>,
+}
+
+pub(crate) const SENDER_VIEWER: &str = "sender-viewer";
+
+/// The dialects that share the HTTP address. Another one is its file and a line here.
+pub const HTTP_DIALECTS: &[HttpDialect] = &[
+    HttpDialect { name: SENDER_VIEWER, path: "/ws", make: |parts| Arc::clone(&parts.sender_viewer) as _ },
+    HttpDialect { name: "relay", path: "/relay", make: |parts| Arc::new(Relay::new(parts.seed)) },
+    HttpDialect { name: "echo", path: "/echo", make: |_| Arc::new(Echo) },
+];
 
 /// An endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
@@ -83,4 +112,17 @@ pub(crate) trait Session: Send + 'static {
 
     /// Whether it has ever joined anything, which ends the join timeout. There is none where it is true from the start.
     fn has_joined(&self) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_calls_every_dialect_by_its_own_name() {
+        let parts = Parts { seed: 0, sender_viewer: Arc::new(SenderViewer::new(0)) };
+        for line in HTTP_DIALECTS {
+            assert_eq!((line.make)(&parts).name(), line.name);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
@@ -25,7 +25,7 @@ pub(crate) struct Credentials {
     users: BTreeMap<Box<str>, Key>,
     secret: Option<String>,
     lifetime: Duration,
-    wall_clock: fn() -> SystemTime,
+    unix_time: fn() -> u64,
     /// For the names in ephemeral usernames, which keep one client's allocations apart from another's.
     rng: Mutex<ChaCha8Rng>,
 }
@@ -37,14 +37,14 @@ pub(crate) struct Minted {
 }
 
 impl Credentials {
-    pub(crate) fn new(settings: &TurnSettings, rng: ChaCha8Rng) -> Self {
-        let TurnSettings { realm, secret, credential_lifetime, wall_clock, .. } = settings.clone();
+    pub(crate) fn new(settings: &TurnSettings, rng: ChaCha8Rng, unix_time: fn() -> u64) -> Self {
+        let TurnSettings { realm, secret, credential_lifetime, .. } = settings.clone();
         let users = settings.users.iter().map(|(name, password)| {
             let key = key(name, &realm, password);
             (name.as_str().into(), key)
         });
         let users = users.collect();
-        Self { realm, users, secret, lifetime: credential_lifetime, wall_clock, rng: Mutex::new(rng) }
+        Self { realm, users, secret, lifetime: credential_lifetime, unix_time, rng: Mutex::new(rng) }
     }
 
     pub(crate) fn realm(&self) -> &str {
@@ -59,21 +59,17 @@ impl Credentials {
         let secret = self.secret.as_deref()?;
         let expiry = username.split_once(':').map_or(username, |(expiry, _)| expiry);
         let expiry: u64 = expiry.parse().ok()?;
-        (self.unix_time().as_secs() < expiry).then(|| key(username, &self.realm, &password(secret, username)))
+        ((self.unix_time)() < expiry).then(|| key(username, &self.realm, &password(secret, username)))
     }
 
     /// A credential that is valid from this moment for the configured lifetime; `None` without a shared secret.
     pub(crate) fn mint(&self) -> Option<Minted> {
         let secret = self.secret.as_deref()?;
-        let expiry = (self.unix_time() + self.lifetime).as_secs();
+        let expiry = (self.unix_time)() + self.lifetime.as_secs();
         let name = self.rng.lock().expect("nothing panics while it holds the generator").next_u64();
         let username = format!("{expiry}:{name:016x}");
         let password = password(secret, &username);
         Some(Minted { username, password })
-    }
-
-    fn unix_time(&self) -> Duration {
-        (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 

@@ -109,6 +109,7 @@ impl<N: Network> Turn<N> {
         sockets: Arc<[N::Udp]>,
         address: SocketAddr,
         seed: u64,
+        unix_time: fn() -> u64,
         stop: Arc<Stop>,
     ) -> Result<Self, String> {
         let settings = settings.checked(address)?;
@@ -118,7 +119,7 @@ impl<N: Network> Turn<N> {
             rng
         };
         Ok(Self {
-            credentials: Arc::new(Credentials::new(&settings, stream(0))),
+            credentials: Arc::new(Credentials::new(&settings, stream(0), unix_time)),
             nonces: Nonces::new(&mut stream(1), settings.nonce_lifetime),
             ports: Ports::new(net.clone(), settings.relay_ports.clone(), stream(2)),
             net,

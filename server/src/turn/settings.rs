@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How the TURN service behaves; it shares the UDP socket of STUN ([`Config::stun`](crate::Config::stun)).
 ///
@@ -45,8 +45,6 @@ pub struct TurnSettings {
     /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766: no, 400. Some clients, such as coturn's
     /// `turnutils_uclient`, still draw from that range; browsers begin at 0x4000.
     pub allow_rfc5766_channels: bool,
-    /// Tells the time for the expiry of ephemeral credentials: the system's clock. A simulation gives its own.
-    pub wall_clock: fn() -> SystemTime,
 }
 
 /// An IP address of this host for relaying.
@@ -80,9 +78,6 @@ impl Default for TurnSettings {
             relay_ports: 49_152..=65_535,
             allow_private_peers: false,
             allow_rfc5766_channels: false,
-            // The time of day decides nothing but whether an ephemeral credential has expired, and a simulated thread's is sealed.
-            #[allow(clippy::disallowed_methods)]
-            wall_clock: SystemTime::now,
         }
     }
 }

@@ -66,7 +66,7 @@ async fn the_room_token_of_the_readme_opens_its_room() {
     assert_eq!(token, signed(&secret, &claims));
     let server = start_with(|config| {
         config.access.room_secret = Some(secret);
-        config.access.unix_time = || 1_899_999_999;
+        config.unix_time = || 1_899_999_999;
     })
     .await;
     let mut client = Client::open(server.mesh, &format!("/?token={token}")).await;
@@ -120,7 +120,7 @@ async fn a_room_token_ends_with_its_time() {
     static NOW: AtomicU64 = AtomicU64::new(100);
     let server = start_with(|config| {
         config.access.room_secret = Some(SECRET.to_owned());
-        config.access.unix_time = || NOW.load(Relaxed);
+        config.unix_time = || NOW.load(Relaxed);
     })
     .await;
     let target = format!("/?token={}", signed(SECRET, r#"{"exp":200}"#));

@@ -9,7 +9,7 @@ use crate::client::{Client, PATIENCE, Running, frame, start, start_with};
 use crate::http::request;
 
 async fn serve() -> Running {
-    start_with(|config: &mut Config| config.echo = true).await
+    start_with(|config: &mut Config| config.http_dialects.push("echo")).await
 }
 
 impl Client {

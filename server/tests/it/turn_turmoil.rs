@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use server::net::{Network, Udp};
-use server::{Config, RelayAddress, Server, TurnSettings};
+use server::{Config, RelayAddress, Server};
 use tokio::time::sleep;
 
 use crate::turmoil::Turmoil;
@@ -17,27 +17,21 @@ const PORT: u16 = 3478;
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Runs a client beside a TURN server and an echoing peer on port 9.
-fn play<F: Future<Output = turmoil::Result> + 'static>(
-    change: impl Fn(&mut TurnSettings) + Clone + 'static,
-    client: impl FnOnce() -> F,
-) {
+fn play<F: Future<Output = turmoil::Result> + 'static>(client: impl FnOnce() -> F) {
     let mut sim = turmoil::Builder::new()
         .rng_seed(1)
         .simulation_duration(Duration::from_secs(8000))
         .tick_duration(Duration::from_millis(10))
         .build();
-    sim.host("server", move || {
-        let change = change.clone();
-        async move {
-            let mut turn = settings();
-            turn.relay_addresses = vec![RelayAddress { bind: ANY, advertised: turmoil::lookup("server") }];
-            turn.wall_clock = || SystemTime::UNIX_EPOCH;
-            change(&mut turn);
-            let stun = Some(SocketAddr::new(ANY, PORT));
-            let config = Config { mesh: None, stun, turn: Some(turn), seed: 7, ..Config::default() };
-            Server::bind(Turmoil, config).await?.run().await;
-            Ok(())
-        }
+    sim.host("server", || async {
+        let mut turn = settings();
+        turn.relay_addresses = vec![RelayAddress { bind: ANY, advertised: turmoil::lookup("server") }];
+        let stun = Some(SocketAddr::new(ANY, PORT));
+        // Virtual time; the world begins in 1970.
+        let unix_time = || turmoil::elapsed().as_secs();
+        let config = Config { mesh: None, stun, turn: Some(turn), seed: 7, unix_time, ..Config::default() };
+        Server::bind(Turmoil, config).await?.run().await;
+        Ok(())
     });
     sim.host("peer", || async {
         let socket = Turmoil.bind_udp((ANY, 9).into()).await?;
@@ -65,63 +59,56 @@ fn peer() -> SocketAddr {
 //= https://www.rfc-editor.org/rfc/rfc8656#section-9-4
 #[test]
 fn a_permission_ends_after_five_minutes_and_a_channel_after_ten() {
-    play(
-        |_| {},
-        || async {
-            let mut client = client().await;
-            client.allocate().await;
-            assert_eq!((client.refresh(3600).await.lifetime(), client.bind(0x4000, peer()).await), (3600, 0));
-            sleep(Duration::from_secs(299)).await;
-            client.send_on(0x4000, b"in time").await;
-            assert_eq!(client.next().await, channel_data(0x4000, b"in time"));
-            sleep(Duration::from_secs(2)).await;
-            client.send_on(0x4000, b"late").await;
-            client.send(peer(), b"late").await;
-            assert!(is_silent(&client.socket, Duration::from_secs(5)).await);
-            // A permission of its own wakes the channel, which is still bound, to its own end.
-            assert_eq!(client.permit(peer()).await, 0);
-            client.send_on(0x4000, b"again").await;
-            assert_eq!(client.next().await, channel_data(0x4000, b"again"));
-            sleep(Duration::from_secs(296)).await;
-            assert_eq!(client.permit(peer()).await, 0);
-            client.send_on(0x4000, b"unbound").await;
-            client.send(peer(), b"permitted").await;
-            assert_eq!(Response::read(&client.next().await).get(0x0013), Some(&b"permitted"[..]));
-            assert_eq!(client.bind(0x4001, peer()).await, 0, "the peer is free for another channel");
-            Ok(())
-        },
-    );
+    play(|| async {
+        let mut client = client().await;
+        client.allocate().await;
+        assert_eq!((client.refresh(3600).await.lifetime(), client.bind(0x4000, peer()).await), (3600, 0));
+        sleep(Duration::from_secs(299)).await;
+        client.send_on(0x4000, b"in time").await;
+        assert_eq!(client.next().await, channel_data(0x4000, b"in time"));
+        sleep(Duration::from_secs(2)).await;
+        client.send_on(0x4000, b"late").await;
+        client.send(peer(), b"late").await;
+        assert!(is_silent(&client.socket, Duration::from_secs(5)).await);
+        // A permission of its own wakes the channel, which is still bound, to its own end.
+        assert_eq!(client.permit(peer()).await, 0);
+        client.send_on(0x4000, b"again").await;
+        assert_eq!(client.next().await, channel_data(0x4000, b"again"));
+        sleep(Duration::from_secs(296)).await;
+        assert_eq!(client.permit(peer()).await, 0);
+        client.send_on(0x4000, b"unbound").await;
+        client.send(peer(), b"permitted").await;
+        assert_eq!(Response::read(&client.next().await).get(0x0013), Some(&b"permitted"[..]));
+        assert_eq!(client.bind(0x4001, peer()).await, 0, "the peer is free for another channel");
+        Ok(())
+    });
 }
 
 #[test]
 fn an_allocation_ends_after_ten_minutes_a_nonce_after_an_hour_and_a_credential_at_its_expiry() {
-    play(
-        // A clock that tells virtual time; the world begins in 1970.
-        |settings| settings.wall_clock = || SystemTime::UNIX_EPOCH + turmoil::elapsed(),
-        || async {
-            let mut client = client().await;
-            client.allocate().await;
-            sleep(Duration::from_secs(599)).await;
-            assert_eq!(client.refresh(600).await.lifetime(), 600);
-            sleep(Duration::from_secs(601)).await;
-            assert_eq!(client.refresh(600).await.code(), 437);
-            client.allocate().await;
-            assert_eq!(client.refresh(3600).await.lifetime(), 3600);
-            sleep(Duration::from_secs(2401)).await;
-            let response = client.refresh(3600).await;
-            assert_eq!(response.code(), 438);
-            client.nonce = response.text(0x0015);
-            assert_eq!(client.refresh(0).await.code(), 0);
-            // base64(HMAC-SHA1("shared", "5000:eve"))
-            (client.user, client.password) = ("5000:eve".to_owned(), EVE.to_owned());
-            client.allocate().await;
-            sleep(Duration::from_secs(500)).await;
-            assert_eq!(client.refresh(3600).await.lifetime(), 3600);
-            sleep(Duration::from_secs(1000)).await;
-            assert_eq!(client.refresh(3600).await.code(), 401, "5,000 s are over");
-            Ok(())
-        },
-    );
+    play(|| async {
+        let mut client = client().await;
+        client.allocate().await;
+        sleep(Duration::from_secs(599)).await;
+        assert_eq!(client.refresh(600).await.lifetime(), 600);
+        sleep(Duration::from_secs(601)).await;
+        assert_eq!(client.refresh(600).await.code(), 437);
+        client.allocate().await;
+        assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+        sleep(Duration::from_secs(2401)).await;
+        let response = client.refresh(3600).await;
+        assert_eq!(response.code(), 438);
+        client.nonce = response.text(0x0015);
+        assert_eq!(client.refresh(0).await.code(), 0);
+        // base64(HMAC-SHA1("shared", "5000:eve"))
+        (client.user, client.password) = ("5000:eve".to_owned(), EVE.to_owned());
+        client.allocate().await;
+        sleep(Duration::from_secs(500)).await;
+        assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+        sleep(Duration::from_secs(1000)).await;
+        assert_eq!(client.refresh(3600).await.code(), 401, "5,000 s are over");
+        Ok(())
+    });
 }
 
 /// The password of `5000:eve`, from `printf 5000:eve | openssl dgst -sha1 -hmac shared -binary | base64`.
@@ -132,18 +119,15 @@ fn the_same_seed_gives_the_same_ports_nonces_and_transaction_ids() {
     let story = || {
         let story = Arc::new(Mutex::new(Vec::new()));
         let telling = Arc::clone(&story);
-        play(
-            |_| {},
-            || async move {
-                let mut client = client().await;
-                let relayed = client.allocate().await;
-                client.permit(peer()).await;
-                client.send(peer(), b"x").await;
-                let indication = Response::read(&client.next().await);
-                telling.lock().expect("no panic").push((relayed, client.nonce.clone(), indication.id));
-                Ok(())
-            },
-        );
+        play(|| async move {
+            let mut client = client().await;
+            let relayed = client.allocate().await;
+            client.permit(peer()).await;
+            client.send(peer(), b"x").await;
+            let indication = Response::read(&client.next().await);
+            telling.lock().expect("no panic").push((relayed, client.nonce.clone(), indication.id));
+            Ok(())
+        });
         Arc::into_inner(story).expect("the world is gone").into_inner().expect("no panic")
     };
     let (one, two) = (story(), story());

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Config, HTTP_DIALECTS, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -62,7 +62,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods)] // a real server: ids must not be guessed
     getrandom::fill(&mut seed).context("no randomness for client ids")?;
     let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
-    let Config { sender_viewer, relay, echo, .. } = config;
+    let http_dialects = config.http_dialects.clone();
     let is_secure = config.tls.is_some();
     let server = Server::bind(Tokio, config).await?;
     let say = |what: &str, plain: &str, secure: &str, address: Option<SocketAddr>, path: &str| {
@@ -72,9 +72,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     };
     let http = server.http_addr();
     say("mesh", "ws", "wss", server.mesh_addr(), "");
-    say("sender-viewer", "ws", "wss", http.filter(|_| sender_viewer), "/ws");
-    say("relay", "ws", "wss", http.filter(|_| relay), "/relay");
-    say("echo", "ws", "wss", http.filter(|_| echo), "/echo");
+    for line in HTTP_DIALECTS.iter().filter(|line| http_dialects.contains(&line.name)) {
+        say(line.name, "ws", "wss", http, line.path);
+    }
     say("api", "http", "https", http, "/api");
     say("call", "ws", "wss", server.call_addr(), "");
     say("call", "http", "https", server.call_socketio_addr(), "/socket.io/");

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
-use server::{Access, ApiSettings, Config, Heartbeat, Limits, Rate, RelayAddress, Tls, TurnSettings};
+use server::{Access, ApiSettings, Config, HTTP_DIALECTS, Heartbeat, Limits, Rate, RelayAddress, Tls, TurnSettings};
 
 /// More of anything is a slip: the sums stay far from any overflow.
 const COUNT_MAX: usize = 1_000_000_000;
@@ -19,9 +20,9 @@ pub(crate) struct Settings {
     /// TOML file with settings, such as `http-port = 8080`
     #[arg(long, env = "GLARE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Dialects to serve
-    #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_enum, value_delimiter = ',', default_values_t = [Dialect::SenderViewer, Dialect::Relay, Dialect::Mesh, Dialect::Call, Dialect::Broadcast])]
-    dialects: Vec<Dialect>,
+    /// Dialects to serve; `echo` sends every message back, to try a WebSocket client out
+    #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_parser = dialects(), value_delimiter = ',', default_values = ["sender-viewer", "relay", MESH, CALL, BROADCAST])]
+    dialects: Vec<String>,
 
     /// Address to listen on
     #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -183,15 +184,13 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Dialect {
-    SenderViewer,
-    Relay,
-    Mesh,
-    Call,
-    Broadcast,
-    /// Sends every message back: to try a WebSocket client out
-    Echo,
+/// The dialects with ports of their own.
+const MESH: &str = "mesh";
+const CALL: &str = "call";
+const BROADCAST: &str = "broadcast";
+
+fn dialects() -> PossibleValuesParser {
+    PossibleValuesParser::new(HTTP_DIALECTS.iter().map(|line| line.name).chain([MESH, CALL, BROADCAST]))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -203,10 +202,9 @@ pub(crate) enum LogFormat {
 impl Settings {
     /// What they mean for the server; the seed is left as it is.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let serves = |dialect| self.dialects.contains(&dialect);
+        let serves = |name: &str| self.dialects.iter().any(|dialect| dialect == name);
         let at = |is_served: bool, port| is_served.then_some(SocketAddr::new(self.host, port));
-        let (sender_viewer, relay, echo) =
-            (serves(Dialect::SenderViewer), serves(Dialect::Relay), serves(Dialect::Echo));
+        let http_dialects: Vec<_> = HTTP_DIALECTS.iter().map(|line| line.name).filter(|name| serves(name)).collect();
         let http_host = self.http_host.unwrap_or(self.host);
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
@@ -215,24 +213,21 @@ impl Settings {
             (None, Some(_)) => bail!("--tls-key needs --tls-cert: name the PEM file of its certificate"),
         };
         Ok(Config {
-            http: (sender_viewer || relay || echo).then_some(SocketAddr::new(http_host, self.http_port)),
-            mesh: at(serves(Dialect::Mesh), self.port),
-            call: at(serves(Dialect::Call), self.call_port),
-            call_socketio: at(serves(Dialect::Call), self.call_socketio_port),
-            broadcast: at(serves(Dialect::Broadcast), self.broadcast_port),
+            http: (!http_dialects.is_empty()).then_some(SocketAddr::new(http_host, self.http_port)),
+            mesh: at(serves(MESH), self.port),
+            call: at(serves(CALL), self.call_port),
+            call_socketio: at(serves(CALL), self.call_socketio_port),
+            broadcast: at(serves(BROADCAST), self.broadcast_port),
             stun: at(!self.no_stun, self.stun_port),
             stun_alternate: self.stun_alternate,
             turn: self.turn()?,
-            sender_viewer,
-            relay,
-            echo,
+            http_dialects,
             metrics: self.metrics_port.map(|port| SocketAddr::new(self.metrics_host, port)),
             tls,
             access: Access {
                 tokens: self.tokens.clone(),
                 room_secret: self.room_secret.clone(),
                 origins: self.origins.clone(),
-                ..Access::default()
             },
             api: ApiSettings {
                 cors_origin: Some(self.cors_origin.clone()).filter(|origin| origin != "none"),
