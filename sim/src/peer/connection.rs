@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) remote_ufrags: Vec<Arc<str>>,
     /// Whether an offer of ours waits for its answer.
     pub(crate) have_local_offer: bool,
+    /// Whether ICE is to restart once that offer is out of the way.
+    pub(crate) restart_due: bool,
     /// Whether a server-reflexive candidate is still to come.
     pub(crate) wants_srflx: bool,
     /// Remote candidates that came before their description.
@@ -92,6 +94,7 @@ impl Connection {
             local_ufrag: Arc::default(),
             remote_ufrags: Vec::new(),
             have_local_offer: false,
+            restart_due: false,
             wants_srflx: false,
             early: Vec::new(),
             ice: IceState::New,

@@ -172,9 +172,14 @@ impl Negotiation {
         self.give_up(peer, Closed::Hangup, now);
     }
 
-    /// Gives a connection new ICE credentials and new candidates.
+    /// Gives a connection new ICE credentials and new candidates. While an offer waits for its answer, that comes first: an answer
+    /// does not tell which of two offers it was made for.
     pub(crate) fn restart_ice(&mut self, peer: &Arc<str>, now: Instant) {
         let Some(connection) = self.connection(peer) else { return };
+        connection.restart_due = connection.have_local_offer;
+        if connection.restart_due {
+            return;
+        }
         connection.restart_ice();
         self.note(peer, PeerChange::IceRestart);
         if let Err(error) = self.describe(peer, SignalKind::Offer, now) {
@@ -285,18 +290,26 @@ impl Negotiation {
             }
         }
         self.take_description(from, SignalKind::Offer, payload.body, now)?;
-        self.describe(from, SignalKind::Answer, now)
+        self.describe(from, SignalKind::Answer, now)?;
+        self.on_stable(from, now);
+        Ok(())
     }
 
     fn on_answer(&mut self, from: &Arc<str>, payload: Payload<Description>, now: Instant) -> Result<(), Error> {
         match self.connection(from) {
             Some(connection) if connection.have_local_offer && connection.session == payload.session => {
-                self.take_description(from, SignalKind::Answer, payload.body, now)
+                self.take_description(from, SignalKind::Answer, payload.body, now)?;
+                self.on_stable(from, now);
             }
-            _ => {
-                self.note(from, PeerChange::Stale { kind: SignalKind::Answer });
-                Ok(())
-            }
+            _ => self.note(from, PeerChange::Stale { kind: SignalKind::Answer }),
+        }
+        Ok(())
+    }
+
+    /// No offer waits for its answer any more: what had to wait for that is done.
+    fn on_stable(&mut self, peer: &Arc<str>, now: Instant) {
+        if self.connection(peer).is_some_and(|connection| connection.restart_due) {
+            self.restart_ice(peer, now);
         }
     }
 
