@@ -120,7 +120,8 @@ impl Signals {
             let theirs = &self.sent[*theirs];
             let is_to_us = match &theirs.to {
                 Some(to) => *to == ours.from,
-                None => theirs.from != ours.from,
+                // Not of another stay of the same client either.
+                None => theirs.node != ours.node,
             };
             let is_back = theirs.kind == SignalKind::Offer && is_to_us;
             is_back && before(ours.at, theirs.arrived) && before(theirs.at, ours.arrived)

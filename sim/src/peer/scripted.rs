@@ -1,30 +1,53 @@
 //! A stand-in for WebRTC where only the signaling is played: an offer is answered, and each side trickles a candidate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::event::SignalKind;
+use crate::event::{NodeId, SignalKind};
 use crate::peer::negotiation::Outgoing;
 
-/// Payloads of the size and shape that real ones have, with what a careless server would spoil: the order of keys, a big
-/// number, escapes.
-const OFFER: &str =
-    r#"{"type":"offer","sdp":"v=0\r\no=- 9007199254740993 2 IN IP4 127.0.0.1\r\n","zeta":1,"alpha":1.0}"#;
-const ANSWER: &str =
-    r#"{"type":"answer","sdp":"v=0\r\no=- 9007199254740995 2 IN IP4 127.0.0.1\r\n","note":"\u00e9\/"}"#;
-const CANDIDATE: &str =
-    r#"{"candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":null}"#;
-
-/// The signals that offer a connection.
-pub(crate) fn offer(to: &Arc<str>) -> Vec<Outgoing> {
-    describe(to, SignalKind::Offer, OFFER)
+/// What one client says. No two of its payloads are equal, so that the oracles can tell them apart.
+pub(crate) struct Script {
+    /// Makes it differ from other clients' and, with the time at which it began, from what the same client said in another life.
+    client: String,
+    said: u64,
 }
 
-/// The signals that answer what came.
-pub(crate) fn answer(from: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
-    if kind == SignalKind::Offer { describe(from, SignalKind::Answer, ANSWER) } else { Vec::new() }
+impl Script {
+    pub(crate) fn new(node: NodeId, begun: Duration) -> Self {
+        Self { client: format!("{}{:010}", node.0, begun.as_micros()), said: 0 }
+    }
+
+    /// The signals that offer a connection.
+    pub(crate) fn offer(&mut self, to: &Arc<str>) -> Vec<Outgoing> {
+        self.describe(to, SignalKind::Offer)
+    }
+
+    /// The signals that answer what came.
+    pub(crate) fn answer(&mut self, from: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
+        if kind == SignalKind::Offer { self.describe(from, SignalKind::Answer) } else { Vec::new() }
+    }
+
+    fn describe(&mut self, to: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
+        self.said += 1;
+        let number = format!("{}{:03}", self.client, self.said);
+        let signal = |kind, payload: String| Outgoing { to: to.clone(), kind, payload: payload.into() };
+        vec![signal(kind, description(kind, &number)), signal(SignalKind::IceCandidate, candidate(&number))]
+    }
 }
 
-fn describe(to: &Arc<str>, kind: SignalKind, payload: &str) -> Vec<Outgoing> {
-    let signal = |kind, payload: &str| Outgoing { to: to.clone(), kind, payload: payload.into() };
-    vec![signal(kind, payload), signal(SignalKind::IceCandidate, CANDIDATE)]
+/// Of the size and shape that real ones have, with what a careless server would spoil: the order of keys, a big number, escapes.
+fn description(kind: SignalKind, number: &str) -> String {
+    let sdp = format!(r"v=0\r\no=- 9007199254740993 {number} IN IP4 127.0.0.1\r\n");
+    if kind == SignalKind::Offer {
+        format!(r#"{{"type":"offer","sdp":"{sdp}","zeta":1,"alpha":1.0}}"#)
+    } else {
+        format!(r#"{{"type":"answer","sdp":"{sdp}","note":"\u00e9\/"}}"#)
+    }
+}
+
+fn candidate(number: &str) -> String {
+    format!(
+        r#"{{"candidate":"candidate:{number} 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":null}}"#
+    )
 }

@@ -15,7 +15,7 @@ use crate::event::{Message, SignalKind};
 use crate::peer::client::desk::Desk;
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::Outgoing;
-use crate::peer::{now, scripted};
+use crate::peer::now;
 
 /// How long a description waits for its candidates: an answer of the STUN server over a slow path.
 const GATHERING: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ impl Broadcast {
                     media.on_signal(&self.other, SignalKind::IceCandidate, candidate.get(), now());
                 }
             }
-            None => self.send_signals(scripted::answer(&self.other, kind), desk),
+            None => self.send_signals(desk.script.answer(&self.other, kind), desk),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::event::{ClientState, Message, NodeId, Recorder, Signaling, What};
 use crate::peer::client::Config;
 use crate::peer::negotiation::Negotiation;
+use crate::peer::scripted::Script;
 
 pub(super) struct Desk {
     pub(super) config: Config,
@@ -12,6 +13,8 @@ pub(super) struct Desk {
     pub(super) node: NodeId,
     /// Its WebRTC connections; `None` where only the signaling is played.
     pub(super) media: Option<Negotiation>,
+    /// What it says in their stead.
+    pub(super) script: Script,
     /// Texts to send, each with its meaning if it is the dialect's. Dropped where the signaling is not open.
     pub(super) outbox: Vec<(String, Option<Message>)>,
     state: ClientState,
@@ -20,7 +23,8 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(config: Config, recorder: Recorder, node: NodeId, media: Option<Negotiation>) -> Self {
         let state = if config.plays == scenarios::Role::User { ClientState::Idle } else { ClientState::Init };
-        Self { config, recorder, node, media, outbox: Vec::new(), state }
+        let script = Script::new(node, recorder.now());
+        Self { config, recorder, node, media, script, outbox: Vec::new(), state }
     }
 
     /// The room it is in, or wants to be in.

@@ -11,7 +11,7 @@ use crate::event::{Closed, Member, Message, SignalKind};
 use crate::peer::client::desk::{Desk, quoted};
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::Outgoing;
-use crate::peer::{now, scripted};
+use crate::peer::now;
 
 /// A client in a room. Who is there offers to whoever comes.
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl Dialect for Mesh {
                 self.learn(member);
                 match &mut desk.media {
                     Some(media) => media.offer(&id, now()),
-                    None => self.send_signals(scripted::offer(&id), desk),
+                    None => self.send_signals(desk.script.offer(&id), desk),
                 }
             }
             Message::PeerLeft { id, .. } => {
@@ -66,7 +66,7 @@ impl Dialect for Mesh {
             }
             Message::Signal { peer: Some(from), kind, payload, .. } => match &mut desk.media {
                 Some(media) => media.on_signal(&from, kind, &payload, now()),
-                None => self.send_signals(scripted::answer(&from, kind), desk),
+                None => self.send_signals(desk.script.answer(&from, kind), desk),
             },
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::event::{Message, SignalKind};
 use crate::peer::client::desk::Desk;
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::Outgoing;
-use crate::peer::{now, scripted};
+use crate::peer::now;
 
 /// A client that talks to whoever else is there.
 pub(super) struct Relay {
@@ -51,7 +51,7 @@ impl Dialect for Relay {
         let Message::Signal { kind, payload, .. } = message else { return };
         match &mut desk.media {
             Some(media) => media.on_signal(&self.other, kind, &payload, now()),
-            None => self.send_signals(scripted::answer(&self.other, kind), desk),
+            None => self.send_signals(desk.script.answer(&self.other, kind), desk),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::event::{ClientState, Closed, Message, SignalKind};
 use crate::peer::client::desk::{Desk, quoted};
 use crate::peer::client::{ASK_AGAIN, Dialect};
 use crate::peer::negotiation::Outgoing;
-use crate::peer::{now, scripted};
+use crate::peer::now;
 
 /// A client that sends or views.
 pub(super) struct SenderViewer {
@@ -78,7 +78,7 @@ impl Dialect for SenderViewer {
                 self.end(Closed::Replaced, desk);
                 match &mut desk.media {
                     Some(media) => media.offer(&self.partner, now()),
-                    None => self.send_signals(scripted::offer(&self.partner), desk),
+                    None => self.send_signals(desk.script.offer(&self.partner), desk),
                 }
             }
             Message::PartnerLeft { .. } => {
@@ -91,7 +91,7 @@ impl Dialect for SenderViewer {
                 }
                 match &mut desk.media {
                     Some(media) => media.on_signal(&self.partner, kind, &payload, now()),
-                    None => self.send_signals(scripted::answer(&self.partner, kind), desk),
+                    None => self.send_signals(desk.script.answer(&self.partner, kind), desk),
                 }
             }
             Message::Error { text } if text.ends_with("-already-exists") => {

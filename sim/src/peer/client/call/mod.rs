@@ -13,7 +13,7 @@ use crate::event::{CallStep, ClientState, Closed, Member, Message, SignalKind};
 use crate::peer::client::desk::Desk;
 use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::Outgoing;
-use crate::peer::{now, scripted};
+use crate::peer::now;
 use wire::Came;
 
 /// What the telephone does, and with whom.
@@ -149,7 +149,7 @@ impl User {
                 self.set(Line::InCall(peer.clone()), desk);
                 match &mut desk.media {
                     Some(media) => media.offer(&peer, now()),
-                    None => self.send_signals(scripted::offer(&peer), desk),
+                    None => self.send_signals(desk.script.offer(&peer), desk),
                 }
             }
             (CallStep::Reject | CallStep::Busy, Line::Calling(called)) if called == peer => {
@@ -176,7 +176,7 @@ impl User {
         }
         match &mut desk.media {
             Some(media) => media.on_signal(from, kind, payload, now()),
-            None => self.send_signals(scripted::answer(from, kind), desk),
+            None => self.send_signals(desk.script.answer(from, kind), desk),
         }
     }
 }
@@ -250,6 +250,8 @@ impl Dialect for User {
     fn on_command(&mut self, command: &Command, desk: &mut Desk) {
         match command {
             Command::Call(name) => match &self.line {
+                // Nobody is known to be there before the own join is answered.
+                Line::Idle if self.others.is_none() => {}
                 Line::Idle => {
                     Self::step(desk, name, CallStep::Ring, wire::call(name));
                     self.set(Line::Calling(name.clone()), desk);
