@@ -11,6 +11,7 @@ pub mod fabric;
 pub mod hash;
 pub mod host;
 pub mod oracle;
+mod orders;
 pub mod pairs;
 pub mod peer;
 pub mod reachability;

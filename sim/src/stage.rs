@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::event::{Census, Fault, MachineEvent, NodeId, NodeKind, What};
 use crate::host::Host;
+use crate::orders::{Order, order, programme};
 use crate::peer::client::{self, Command};
 use crate::world::{Machine, Realm, World};
 
@@ -44,14 +45,6 @@ pub(crate) async fn play(world: World, scenario: Arc<Scenario>, seed: u64) {
     }
     stage.world.until(stage.scenario.duration).await;
     stage.tear_down().await;
-}
-
-/// Joins and steps in order of time, joins first.
-fn programme(scenario: &Scenario) -> Vec<(Duration, Action)> {
-    let joins = scenario.actors.iter().enumerate().filter_map(|(index, a)| Some((a.joins?, Action::Join(index))));
-    let mut all: Vec<_> = joins.chain(scenario.steps.iter().map(|step| (step.at, step.action.clone()))).collect();
-    all.sort_by_key(|(at, _)| *at);
-    all
 }
 
 struct Stage {
@@ -102,37 +95,15 @@ impl Stage {
     }
 
     async fn act(&mut self, action: &Action) {
+        if let Some(Order { actor, command, what }) = order(&self.scenario, action) {
+            self.fault(self.actors[actor].machine.node, Fault::Told { what: what.into() });
+            return self.command(actor, command);
+        }
         match action {
             Action::Join(actor) => self.start_client(*actor),
-            Action::Leave(actor) => self.tell(*actor, Command::Leave, "leave"),
             Action::Drop(actor) => {
                 self.fault(self.actors[*actor].machine.node, Fault::SignalingDropped);
                 self.command(*actor, Command::Drop);
-            }
-            Action::Say(actor, text) => {
-                self.tell(*actor, Command::Say(text.as_str().into()), &format!("say “{text}”"));
-            }
-            Action::Hangup(actor, on) => {
-                let name = self.scenario.actors[*on].name.as_str();
-                self.tell(*actor, Command::Hangup(name.into()), &format!("hang up on {name}"));
-            }
-            Action::IceRestart(actor, with) => {
-                let name = self.scenario.actors[*with].name.as_str();
-                self.tell(*actor, Command::IceRestart(name.into()), &format!("restart ICE with {name}"));
-            }
-            Action::Offer(actor, with) => {
-                let name = self.scenario.actors[*with].name.as_str();
-                self.tell(*actor, Command::Offer(name.into()), &format!("offer to {name}"));
-            }
-            Action::Call(actor, with) => {
-                let name = self.scenario.actors[*with].name.as_str();
-                self.tell(*actor, Command::Call(name.into()), &format!("call {name}"));
-            }
-            Action::Accept(actor) => self.tell(*actor, Command::Accept, "accept the call"),
-            Action::Reject(actor) => self.tell(*actor, Command::Reject, "reject the call"),
-            Action::Media(actor, kind, enabled) => {
-                let on = if *enabled { "on" } else { "off" };
-                self.tell(*actor, Command::Media(*kind, *enabled), &format!("turn {} {on}", kind.name()));
             }
             Action::PowerLoss(machine) => self.lose_power(*machine),
             Action::Boot(machine) => {
@@ -171,6 +142,15 @@ impl Stage {
                 self.fault(self.world.router_node(realm), Fault::Link);
                 self.world.set_network_link(realm, *link);
             }
+            Action::Leave(_)
+            | Action::Say(..)
+            | Action::Hangup(..)
+            | Action::IceRestart(..)
+            | Action::Offer(..)
+            | Action::Call(..)
+            | Action::Accept(_)
+            | Action::Reject(_)
+            | Action::Media(..) => unreachable!("an order to an actor"),
         }
     }
 
@@ -283,11 +263,6 @@ impl Stage {
     }
 
     // ---- clients
-
-    fn tell(&self, actor: ActorIndex, command: Command, what: &str) {
-        self.fault(self.actors[actor].machine.node, Fault::Told { what: what.into() });
-        self.command(actor, command);
-    }
 
     fn command(&self, actor: ActorIndex, command: Command) {
         if let Some(commands) = &self.actors[actor].commands {
