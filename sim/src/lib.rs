@@ -10,6 +10,7 @@ pub mod event;
 pub mod fabric;
 pub mod hash;
 pub mod host;
+pub mod live;
 pub mod oracle;
 mod orders;
 pub mod pairs;

@@ -30,6 +30,10 @@ impl Oracle for BackoffAsSpecified {
         "backoff-as-specified"
     }
 
+    fn needs_a_simulation(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         if let What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) = event.what {
             self.0.remove(&event.node);

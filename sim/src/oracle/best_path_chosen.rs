@@ -28,6 +28,10 @@ impl Oracle for BestPathChosen {
         true
     }
 
+    fn needs_a_simulation(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, _court: &mut Court<'_>) {
         if let What::Packet(PacketEvent::Dropped { why: Drop::Loss | Drop::Congestion | Drop::Partition, .. }) =
             event.what

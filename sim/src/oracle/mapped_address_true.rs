@@ -30,6 +30,10 @@ impl Oracle for MappedAddressTrue {
         true
     }
 
+    fn needs_a_simulation(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         match (&event.what, court.record.nodes[usize::from(event.node.0)].kind) {
             (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {

@@ -33,6 +33,7 @@ mod role_exclusive;
 mod roster_matches_model;
 mod rosters_converge;
 mod sender_identity_stamped;
+mod signaling_kept;
 mod single_glare_winner;
 mod states_as_specified;
 mod unique_live_peer_id;
@@ -77,6 +78,12 @@ pub(crate) trait Oracle {
 
     /// Whether it sees packets and NATs too: they are most of a record, and few oracles look at them.
     fn watches_the_network(&self) -> bool {
+        false
+    }
+
+    /// Whether it needs what only the server or a simulated network knows, or judges our own clients by the millisecond: then it judges
+    /// simulations alone.
+    fn needs_a_simulation(&self) -> bool {
         false
     }
 
@@ -250,10 +257,21 @@ fn bench() -> Vec<Box<dyn Oracle>> {
     ]
 }
 
-/// Has all oracles judge a record.
+/// Has all oracles judge the record of a simulation.
 pub fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
-    // Those who watch the network sit in front.
+    judge_by(bench(), scenario, record)
+}
+
+/// Has those oracles judge a record of real sockets that can, and one that only they need.
+pub fn judge_live(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
     let mut bench = bench();
+    bench.retain(|oracle| !oracle.needs_a_simulation());
+    bench.insert(0, Box::new(signaling_kept::SignalingKept::default()));
+    judge_by(bench, scenario, record)
+}
+
+fn judge_by(mut bench: Vec<Box<dyn Oracle>>, scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+    // Those who watch the network sit in front.
     bench.sort_by_key(|oracle| !oracle.watches_the_network());
     let in_front = bench.partition_point(|oracle| oracle.watches_the_network());
     let mut court = Court {

@@ -13,6 +13,10 @@ impl Oracle for NothingLeaked {
         "nothing-leaked"
     }
 
+    fn needs_a_simulation(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         let What::Census(census) = &event.what else { return };
         self.was_counted = true;

@@ -24,6 +24,10 @@ impl Oracle for PacketConservation {
         true
     }
 
+    fn needs_a_simulation(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
         match &event.what {
             What::Packet(PacketEvent::Sent(view)) => {

@@ -7,6 +7,7 @@ mod backoff;
 pub mod client;
 mod connection;
 mod demux;
+pub mod endpoint;
 mod negotiation;
 mod payload;
 mod scripted;

@@ -61,7 +61,7 @@ pub(crate) struct Negotiation {
     node: NodeId,
     recorder: Recorder,
     local: SocketAddrV4,
-    stun: BindingClient,
+    stun: Option<BindingClient>,
     certificate: RTCCertificate,
     demux: Demux,
     remotes: BTreeMap<Arc<str>, Remote>,
@@ -73,7 +73,7 @@ pub(crate) struct Negotiation {
 }
 
 impl Negotiation {
-    /// `local` is the socket's address.
+    /// `local` is the socket's address; without a STUN server there are host candidates only.
     ///
     /// # Errors
     /// No certificate can be made.
@@ -82,7 +82,7 @@ impl Negotiation {
         node: NodeId,
         recorder: Recorder,
         local: SocketAddrV4,
-        stun: BindingClient,
+        stun: Option<BindingClient>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
         let params = CertificateParams::new(vec![name.to_string()])?;
@@ -206,8 +206,8 @@ impl Negotiation {
 
     /// A datagram came.
     pub(crate) fn on_datagram(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
-        if from == self.stun.server {
-            if let Some(mapped) = self.stun.on_datagram(datagram, now) {
+        if let Some(stun) = self.stun.as_mut().filter(|stun| stun.server == from) {
+            if let Some(mapped) = stun.on_datagram(datagram, now) {
                 self.on_mapped(mapped, now);
             }
             return;
@@ -229,13 +229,15 @@ impl Negotiation {
             let patience = connection.and_then(|c| c.patience).filter(|_| self.signaling);
             [connection.and_then(|c| c.deadline), patience, remote.offer_again.filter(|_| self.signaling)]
         });
-        remotes.chain([self.stun.deadline()]).flatten().min()
+        remotes.chain([self.stun.as_ref().and_then(BindingClient::deadline)]).flatten().min()
     }
 
     /// Time has passed.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        if let Some(request) = self.stun.poll(now) {
-            self.datagrams.push((BytesMut::from(request), self.stun.server));
+        if let Some(stun) = &mut self.stun
+            && let Some(request) = stun.poll(now).map(BytesMut::from)
+        {
+            self.datagrams.push((request, stun.server));
         }
         let peers: Vec<_> = self.remotes.keys().cloned().collect();
         for peer in peers {
@@ -437,7 +439,7 @@ impl Negotiation {
             connection.wants_srflx = true;
             self.trickle(peer, host);
         }
-        if let Some(mapped) = self.stun.mapped(now) {
+        if let Some(mapped) = self.stun.as_mut().and_then(|stun| stun.mapped(now)) {
             self.add_srflx(peer, mapped)?;
         }
         Ok(())

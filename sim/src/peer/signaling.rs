@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message};
 
 use crate::event::{Frame, NodeId, Recorder, Signaling, What};
 use crate::peer::Backoff;
@@ -73,7 +73,7 @@ enum Sign {
 pub(crate) struct SignalingClient<N: Network> {
     net: N,
     server: SocketAddr,
-    path: String,
+    request: ClientRequestBuilder,
     heartbeat: Duration,
     recorder: Recorder,
     node: NodeId,
@@ -86,13 +86,13 @@ impl<N: Network> SignalingClient<N> {
     pub(crate) fn new(
         net: N,
         server: SocketAddr,
-        path: &str,
+        request: ClientRequestBuilder,
         heartbeat: Duration,
         recorder: Recorder,
         node: NodeId,
     ) -> Self {
-        let (path, backoff, state) = (path.to_owned(), Backoff::default(), State::Waiting(Instant::now()));
-        Self { net, server, path, heartbeat, recorder, node, backoff, state }
+        let (backoff, state) = (Backoff::default(), State::Waiting(Instant::now()));
+        Self { net, server, request, heartbeat, recorder, node, backoff, state }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -147,7 +147,7 @@ impl<N: Network> SignalingClient<N> {
                 State::Waiting(until) => {
                     sleep_until(*until).await;
                     self.record(Signaling::Connecting { attempt: self.backoff.failed() });
-                    self.state = State::Dialing(Box::pin(dial(self.net.clone(), self.server, self.path.clone())));
+                    self.state = State::Dialing(Box::pin(dial(self.net.clone(), self.server, self.request.clone())));
                 }
                 State::Dialing(dialing) => match dialing.await {
                     Ok(socket) => {
@@ -260,13 +260,12 @@ where
 async fn dial<N: Network>(
     net: N,
     server: SocketAddr,
-    path: String,
+    request: ClientRequestBuilder,
 ) -> Result<WebSocketStream<N::Stream>, tungstenite::Error> {
     let dialing = async {
         let stream = net.connect(server).await?;
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
-        let url = format!("ws://{server}{path}");
-        let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
         Ok(socket)
     };
     timeout(DIAL_TIMEOUT, dialing)

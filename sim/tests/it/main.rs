@@ -3,8 +3,12 @@
 mod build;
 mod determinism;
 mod faults;
+mod live;
 mod loss;
 mod matrix;
+#[allow(dead_code)] // some of its defects show in cases alone
+#[path = "../../../conformance/tests/it/mini.rs"]
+mod mini;
 mod nat;
 mod nat_model;
 mod negotiation;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use crate::event::{Closed, NodeId, Recorder, Signaling, What};
+use crate::peer::endpoint::Endpoint;
 use crate::peer::negotiation::{Negotiation, Outgoing};
 use crate::peer::now;
 use crate::peer::signaling::{SignalingClient, Told};
@@ -46,8 +47,10 @@ pub struct Config {
     pub room: Arc<str>,
     /// The signaling server, where it speaks the dialect of the role.
     pub server: SocketAddr,
-    /// The STUN server.
-    pub stun: SocketAddr,
+    /// What its requests name, where that is not `server` with the dialect's own path.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// The STUN server; without one there are host candidates only.
+    pub stun: Option<SocketAddr>,
     /// Time between WebSocket pings.
     pub heartbeat: Duration,
     /// Whether it makes WebRTC connections, or only plays their signaling.
@@ -142,25 +145,17 @@ pub async fn run<N: Network>(
     let udp = net.bind_udp("0.0.0.0:0".parse().expect("an address")).await?;
     let media = if config.webrtc {
         let SocketAddr::V4(local) = udp.local_addr()? else { return Err(io::ErrorKind::Unsupported.into()) };
-        let stun = BindingClient::new(config.stun, config.seed);
+        let stun = config.stun.map(|server| BindingClient::new(server, config.seed));
         let negotiation = Negotiation::new(config.name.clone(), node, recorder.clone(), local, stun);
         Some(negotiation.map_err(io::Error::other)?)
     } else {
         None
     };
-    let dialect: Box<dyn Dialect> = match config.plays {
-        Role::Mesh => Box::new(mesh::Mesh::default()),
-        Role::Sender | Role::Viewer => Box::new(sender_viewer::SenderViewer::new(config.plays)),
-        Role::User => Box::new(call::User::new()),
-        Role::Relay => Box::new(relay::Relay::default()),
-        Role::Broadcast => Box::new(broadcast::Broadcast::default()),
-    };
-    let dialect: Box<dyn Dialect> = match config.over {
-        Framing::WebSocket => dialect,
-        Framing::SocketIo => Box::new(socketio::SocketIo::new(dialect)),
-    };
+    let dialect = dialect(config.plays, config.over);
     let path = dialect.path(&config.room);
-    let signaling = SignalingClient::new(net, config.server, &path, config.heartbeat, recorder.clone(), node);
+    let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::at(config.server, &path).into());
+    let request = endpoint.request(&path);
+    let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
     let mut client = Client { signaling, dialect, desk: Desk::new(config, recorder, node, media) };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
@@ -187,6 +182,26 @@ pub async fn run<N: Network>(
     }
     client.leave(&udp).await;
     Ok(())
+}
+
+/// What a role says in a framing.
+fn dialect(plays: Role, over: Framing) -> Box<dyn Dialect> {
+    let dialect: Box<dyn Dialect> = match plays {
+        Role::Mesh => Box::new(mesh::Mesh::default()),
+        Role::Sender | Role::Viewer => Box::new(sender_viewer::SenderViewer::new(plays)),
+        Role::User => Box::new(call::User::new()),
+        Role::Relay => Box::new(relay::Relay::default()),
+        Role::Broadcast => Box::new(broadcast::Broadcast::default()),
+    };
+    match over {
+        Framing::WebSocket => dialect,
+        Framing::SocketIo => Box::new(socketio::SocketIo::new(dialect)),
+    }
+}
+
+/// The path and query by which a role enters a room, as the dialect's documents have it.
+pub(crate) fn path(plays: Role, over: Framing, room: &str) -> String {
+    dialect(plays, over).path(room)
 }
 
 struct Client<N: Network> {

@@ -1,0 +1,316 @@
+//! What of a scenario can be played against a server at a URL: its actors who speak that server's dialect, and every step that needs
+//! neither the server's machine nor a simulated network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenarios::{
+    Action, Actor, ActorIndex, Dialect, Expect, Framing, Link, Machine, Role, Scenario, ServerSetup, Step,
+};
+
+use super::Loopback;
+use crate::hash::digest;
+
+/// Room ids have at most this many code points, in every dialect.
+const ROOM_CHARS_MAX: usize = 64;
+
+/// What a server at a URL speaks: one of the dialects that our clients know, in one framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speech {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// What its messages go in.
+    pub over: Framing,
+}
+
+/// Every speech, as the command line calls it.
+const SPEECHES: &[(&str, Speech)] = &[
+    ("mesh", Speech { dialect: Dialect::Mesh, over: Framing::WebSocket }),
+    ("sender-viewer", Speech { dialect: Dialect::SenderViewer, over: Framing::WebSocket }),
+    ("call", Speech { dialect: Dialect::Call, over: Framing::WebSocket }),
+    ("call-socketio", Speech { dialect: Dialect::Call, over: Framing::SocketIo }),
+    ("broadcast", Speech { dialect: Dialect::Broadcast, over: Framing::SocketIo }),
+    ("relay", Speech { dialect: Dialect::Relay, over: Framing::WebSocket }),
+];
+
+impl Speech {
+    /// The speech of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        SPEECHES.iter().find(|(known, _)| *known == name).map(|(_, speech)| *speech)
+    }
+
+    /// The names that [`named`](Self::named) knows.
+    pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+        SPEECHES.iter().map(|(name, _)| *name)
+    }
+
+    /// A role of the dialect.
+    pub(super) fn role(self) -> Role {
+        match self.dialect {
+            Dialect::Mesh => Role::Mesh,
+            Dialect::SenderViewer => Role::Sender,
+            Dialect::Call => Role::User,
+            Dialect::Relay => Role::Relay,
+            Dialect::Broadcast => Role::Broadcast,
+        }
+    }
+
+    /// Whether everybody on the server meets everybody: then it must be left to one scenario at a time.
+    pub fn is_one_room(self) -> bool {
+        matches!(self.dialect, Dialect::Call | Dialect::Broadcast)
+    }
+}
+
+/// A scenario as it is played on real sockets: no NATs, everybody on this machine, each link the whole way to the server.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// What is played, and judged.
+    pub scenario: Arc<Scenario>,
+    /// Actors who speak something else and stay away.
+    pub absent: Vec<String>,
+    /// Probes that the scenario expects and only a simulated network can bring about.
+    pub unasked: Vec<String>,
+}
+
+/// Why a scenario cannot be played on real sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplayable {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The step that stands in the way: its line in the scenario's file, and its time.
+    pub step: Option<(usize, Duration)>,
+    /// What stands in the way.
+    pub why: String,
+}
+
+impl fmt::Display for Unplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` cannot be played on the wire: ", self.scenario)?;
+        if let Some((line, at)) = self.step {
+            write!(f, "line {line}, the step at {} s: ", at.as_secs_f64())?;
+        }
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Unplayable {}
+
+impl Script {
+    /// What of a scenario a server can be asked that speaks so. Rooms get names that no other `seed` gives them.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn of(scenario: &Scenario, speech: Speech, seed: u64) -> Result<Self, Unplayable> {
+        let refuse = |why: String| Unplayable { scenario: scenario.name.clone(), step: None, why };
+        let speaks = |actor: &&Actor| actor.plays.dialect() == speech.dialect;
+        let present: Vec<ActorIndex> =
+            (0..scenario.actors.len()).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
+        let cast = Cast { scenario, index: present.iter().enumerate().map(|(new, old)| (*old, new)).collect() };
+        let actors = || present.iter().map(|actor| &scenario.actors[*actor]);
+        if present.len() < 2 {
+            let others = SPEECHES.iter().filter(|(_, other)| {
+                other.dialect != speech.dialect
+                    && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
+            });
+            let others: Vec<_> = others.map(|(name, _)| format!("--dialect {name}")).collect();
+            let others = if others.is_empty() { "nobody".to_owned() } else { others.join(" or ") };
+            return Err(refuse(format!("no two of its actors speak this dialect; it is for {others}")));
+        }
+        if actors().any(|one| actors().any(|other| one.over != other.over)) {
+            return Err(refuse("its users speak over two framings, and one URL has one".to_owned()));
+        }
+        if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| cast.has(*a) && cast.has(*b)) {
+            let (a, b) = (&scenario.actors[*a].name, &scenario.actors[*b].name);
+            return Err(refuse(format!("`expect.unconnected`: only NATs keep {a} and {b} apart, and here are none")));
+        }
+        let steps = cast.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
+        let tag = tag(seed);
+        let actor = |index: &ActorIndex| -> Result<Actor, Unplayable> {
+            let actor = &scenario.actors[*index];
+            let link =
+                cast.way(*index, &Links::of(scenario)).map_err(|why| refuse(format!("{}: {why}", actor.name)))?;
+            let room = if speech.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
+            Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: speech.over, room, ..actor.clone() })
+        };
+        let (unasked, probes) =
+            scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
+        let played = Scenario {
+            server: ServerSetup { address: Loopback::ADDRESS, link: LINK, ..scenario.server.clone() },
+            networks: Vec::new(),
+            actors: present.iter().map(actor).collect::<Result<_, _>>()?,
+            steps,
+            expect: Expect { unconnected: Vec::new(), probes },
+            ..scenario.clone()
+        };
+        let absent = scenario.actors.iter().filter(|actor| !speaks(actor)).map(|actor| actor.name.clone()).collect();
+        Ok(Self { scenario: played.into(), absent, unasked })
+    }
+}
+
+/// Probes that need a NAT, a lossy link or the server's own machine.
+const SIMULATED: &[&str] = &[
+    "hairpin-refused",
+    "hairpinned",
+    "mapping-expired",
+    "nat-rebooted",
+    "nat-refused",
+    "packet-congested",
+    "packet-duplicated",
+    "packet-lost",
+    "packet-reordered",
+    "partitioned",
+    "peer-reflexive",
+    "port-collision",
+    "ports-exhausted",
+    "receive-buffer-full",
+    "server-crashed",
+    "server-restarted",
+    "table-full",
+    "tcp-mapping-lost",
+    "udp-blocked",
+];
+
+/// A link that takes no time.
+const LINK: Link = Link {
+    latency: Duration::ZERO,
+    jitter: Duration::ZERO,
+    loss_ppm: 0,
+    duplicate_ppm: 0,
+    reorder_ppm: 0,
+    bandwidth_bps: None,
+};
+
+/// What stands in the way of a step.
+type Refused = ((usize, Duration), String);
+
+/// Who is there.
+struct Cast<'a> {
+    scenario: &'a Scenario,
+    /// The place of each who is there among those who are there.
+    index: BTreeMap<ActorIndex, ActorIndex>,
+}
+
+/// All links, as they are at one time of a scenario.
+struct Links {
+    server: Link,
+    networks: Vec<Link>,
+    actors: Vec<Link>,
+}
+
+impl Links {
+    fn of(scenario: &Scenario) -> Self {
+        let networks = scenario.networks.iter().map(|network| network.link).collect();
+        let actors = scenario.actors.iter().map(|actor| actor.link).collect();
+        Self { server: scenario.server.link, networks, actors }
+    }
+}
+
+impl Cast<'_> {
+    fn has(&self, actor: ActorIndex) -> bool {
+        self.index.contains_key(&actor)
+    }
+
+    /// The whole way of an actor to the server.
+    fn way(&self, actor: ActorIndex, links: &Links) -> Result<Link, String> {
+        let mut way = vec![links.server, links.actors[actor]];
+        let mut at = self.scenario.actors[actor].network;
+        while let Some(network) = at {
+            way.push(links.networks[network]);
+            at = self.scenario.networks[network].behind;
+        }
+        if way.iter().any(|link| link.loss_ppm + link.duplicate_ppm + link.reorder_ppm > 0) {
+            return Err("a link that loses, doubles or re-orders packets is only simulated".to_owned());
+        }
+        if way.iter().any(|link| link.bandwidth_bps.is_some()) {
+            return Err("a link with a bandwidth is only simulated".to_owned());
+        }
+        let sum = |of: fn(&Link) -> Duration| way.iter().map(of).sum();
+        Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
+    }
+
+    /// The steps of those who are there. A change of a link becomes one of each way that it is a part of.
+    fn steps(&self) -> Result<Vec<Step>, Refused> {
+        let mut links = Links::of(self.scenario);
+        let mut steps = Vec::new();
+        for step in &self.scenario.steps {
+            let refuse = |why: String| ((step.line, step.at), why);
+            match &step.action {
+                Action::Link(Machine::Server, link) => links.server = *link,
+                Action::Link(Machine::Actor(actor), link) => links.actors[*actor] = *link,
+                Action::NetworkLink(network, link) => links.networks[*network] = *link,
+                other => {
+                    let action = self.action(other).map_err(refuse)?;
+                    steps.extend(action.map(|action| Step { action, ..step.clone() }));
+                    continue;
+                }
+            }
+            for (old, new) in &self.index {
+                let link = self.way(*old, &links).map_err(refuse)?;
+                steps.push(Step { action: Action::Link(Machine::Actor(*new), link), ..step.clone() });
+            }
+        }
+        Ok(steps)
+    }
+
+    /// What a step is among those who are there; `None` where it is the business of others.
+    fn action(&self, action: &Action) -> Result<Option<Action>, String> {
+        let one = |actor: &ActorIndex| self.index.get(actor).copied();
+        let two = |a: &ActorIndex, b: &ActorIndex| one(a).zip(one(b));
+        let there = |machine: &Machine| match machine {
+            Machine::Server => Some(Machine::Server),
+            Machine::Actor(actor) => one(actor).map(Machine::Actor),
+        };
+        let not_ours = |what: &str| Err(format!("{what}: the server at the URL is not ours to switch off"));
+        Ok(match action {
+            Action::Join(a) => one(a).map(Action::Join),
+            Action::Leave(a) => one(a).map(Action::Leave),
+            Action::Drop(a) => one(a).map(Action::Drop),
+            Action::Say(a, text) => one(a).map(|a| Action::Say(a, text.clone())),
+            Action::Hangup(a, b) => two(a, b).map(|(a, b)| Action::Hangup(a, b)),
+            Action::IceRestart(a, b) => two(a, b).map(|(a, b)| Action::IceRestart(a, b)),
+            Action::Offer(a, b) => two(a, b).map(|(a, b)| Action::Offer(a, b)),
+            Action::Call(a, b) => two(a, b).map(|(a, b)| Action::Call(a, b)),
+            Action::Accept(a) => one(a).map(Action::Accept),
+            Action::Reject(a) => one(a).map(Action::Reject),
+            Action::Media(a, kind, on) => one(a).map(|a| Action::Media(a, *kind, *on)),
+            Action::PowerLoss(Machine::Server) => return not_ours("`power-loss` of the server"),
+            Action::Boot(Machine::Server) => return not_ours("`boot` of the server"),
+            Action::Shutdown => return not_ours("`shutdown`"),
+            Action::PowerLoss(machine) => there(machine).map(Action::PowerLoss),
+            Action::Boot(machine) => there(machine).map(Action::Boot),
+            Action::NatReboot(network, _) => {
+                let network = &self.scenario.networks[*network].name;
+                return Err(format!("`nat-reboot` of `{network}`: NATs are only simulated"));
+            }
+            Action::Partition { from, to, one_way } => {
+                let side = |machines: &[Machine]| machines.iter().filter_map(there).collect::<Vec<_>>();
+                let (from, to) = (side(from), side(to));
+                let is_actor = |machine: &&Machine| **machine != Machine::Server;
+                if from.iter().any(|machine| is_actor(&machine)) && to.iter().any(|machine| is_actor(&machine)) {
+                    return Err(
+                        "`partition` of two actors: what passes between them does not pass through the proxy, \
+                                which stands before the server"
+                            .to_owned(),
+                    );
+                }
+                let is_felt = !from.is_empty() && !to.is_empty();
+                is_felt.then_some(Action::Partition { from, to, one_way: *one_way })
+            }
+            Action::Heal => Some(Action::Heal),
+            Action::Link(..) | Action::NetworkLink(..) => unreachable!("changes of links are read before"),
+        })
+    }
+}
+
+/// A room's name that is this run's own.
+fn room(room: &str, tag: &str) -> String {
+    let own = format!("{room}-{tag}");
+    if own.chars().count() <= ROOM_CHARS_MAX { own } else { format!("{:016x}-{tag}", digest(room.as_bytes())) }
+}
+
+/// Eight hexadecimal digits of a seed.
+fn tag(seed: u64) -> String {
+    format!("{:08x}", digest(&seed.to_le_bytes()) >> 32)
+}

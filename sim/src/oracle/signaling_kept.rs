@@ -1,0 +1,58 @@
+//! **Who dials is let in and stays connected, but for what the scenario does to the connection.**
+//!
+//! Not for simulations, which crash servers and lose mappings. On real sockets the server is to be there all the time; a client that
+//! reconnects hides from every other promise that it was not. A connection on whose way something was held back may break.
+
+use std::collections::BTreeSet;
+
+use scenarios::Machine;
+
+use crate::event::{Event, Fault, NodeId, NodeKind, Signaling, What};
+use crate::oracle::{Court, Oracle};
+
+#[derive(Default)]
+pub(crate) struct SignalingKept {
+    is_over: bool,
+    /// Clients that are cut off.
+    cut: BTreeSet<NodeId>,
+    /// Clients that were cut off since they dialled.
+    hurt: BTreeSet<NodeId>,
+}
+
+impl Oracle for SignalingKept {
+    fn slug(&self) -> &'static str {
+        "signaling-kept"
+    }
+
+    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+        match &event.what {
+            What::TearDown => self.is_over = true,
+            What::Fault(Fault::Partition { from, to, .. }) => {
+                let is_client =
+                    |node: &&NodeId| court.record.nodes[usize::from(node.0)].kind != NodeKind::Machine(Machine::Server);
+                self.cut.extend(from.iter().chain(to).filter(is_client));
+                self.hurt.extend(&self.cut);
+            }
+            What::Fault(Fault::Heal) => self.cut.clear(),
+            What::Signaling(Signaling::Connecting { .. }) if !self.cut.contains(&event.node) => {
+                self.hurt.remove(&event.node);
+            }
+            What::Signaling(Signaling::Closed { code, reason }) if !self.is_over => {
+                let by_itself = matches!((code, &**reason), (Some(1000), "left") | (None, "torn by the scenario"));
+                if by_itself || self.hurt.contains(&event.node) {
+                    return;
+                }
+                let was_open = court.model.history.connection_at(event.node, court.now().index - 1).is_some();
+                let what = if was_open { "lost its signaling" } else { "could not open its signaling" };
+                let why = match (code, reason.is_empty()) {
+                    (Some(code), true) => format!("the server closed with {code}"),
+                    (Some(code), false) => format!("the server closed with {code}: {reason}"),
+                    (None, _) => reason.to_string(),
+                };
+                let message = format!("{} {what}: {why}", court.name(event.node));
+                court.violated(&[event.node], message);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Scenarios on real sockets: the reference server keeps every promise, and one that is broken on purpose is found out.
+//!
+//! Time is real here, so all that is played is played at once, within one test.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use server::net::Tokio;
+use server::socketio::SocketIoSettings;
+use server::{Config, Heartbeat, Server};
+use sim::live::{Endpoint, Script, Speech, Target, Upstream, run};
+use sim::run::Outcome;
+use sim::timeline::Timeline;
+use tokio::sync::oneshot;
+
+use crate::mini::{self, Behaviour, Defect};
+
+/// What takes no longer than this is played with every test run.
+const SHORT: Duration = Duration::from_secs(30);
+
+#[test]
+fn scenarios_on_the_wire() {
+    let parts: [(&str, fn()); 4] = [
+        ("short scenarios pass on the reference server", short_scenarios_pass_on_the_reference_server),
+        ("what befalls connections is survived", what_befalls_connections_is_played_and_survived),
+        ("a dead machine is noticed", a_server_that_never_notices_a_dead_machine_keeps_a_ghost),
+        ("broken servers are found out", broken_servers_are_found_out),
+    ];
+    std::thread::scope(|scope| {
+        for (name, part) in parts {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.spawn_scoped(scope, part).expect("the system has room for a thread");
+        }
+    });
+}
+
+fn short_scenarios_pass_on_the_reference_server() {
+    let parts = shipped(|duration| duration <= SHORT);
+    assert!(parts.len() >= 9, "only {} scenarios are short", parts.len());
+    passes(&parts);
+}
+
+/// `cargo test -p sim --test it -- --ignored long_scenarios`
+#[test]
+#[ignore = "takes 80 seconds of real time"]
+fn long_scenarios_pass_on_the_reference_server() {
+    passes(&shipped(|duration| duration > SHORT));
+}
+
+fn what_befalls_connections_is_played_and_survived() {
+    let faulty = [
+        (
+            "mesh",
+            r#"
+            duration = "16s"
+            [server]
+            heartbeat = "1s"
+            [[actor]]
+            name = "ana"
+            [[actor]]
+            name = "ben"
+            joins = "100ms"
+            [[actor]]
+            name = "cam"
+            joins = "200ms"
+            [[step]]
+            at = "3s"
+            do = "drop"
+            actor = "ana"
+            [[step]]
+            at = "5s"
+            do = "partition"
+            from = "ben"
+            to = "server"
+            [[step]]
+            at = "6s"
+            do = "heal"
+            [[step]]
+            at = "7s"
+            do = "link"
+            machine = "cam"
+            link = { latency = "80ms", jitter = "20ms" }
+            [expect]
+            probes = ["reconnected"]
+            "#,
+        ),
+        (
+            "sender-viewer",
+            r#"
+            duration = "18s"
+            [server]
+            heartbeat = "1s"
+            [[actor]]
+            name = "ana"
+            plays = "sender"
+            [[actor]]
+            name = "ben"
+            plays = "viewer"
+            joins = "500ms"
+            [[step]]
+            at = "3s"
+            do = "power-loss"
+            machine = "ana"
+            [[step]]
+            at = "3500ms"
+            do = "boot"
+            machine = "ana"
+            [expect]
+            probes = ["power-lost", "ghost-holds-role"]
+            "#,
+        ),
+        (
+            "broadcast",
+            r#"
+            duration = "20s"
+            [server]
+            heartbeat = "1s"
+            [[actor]]
+            name = "ana"
+            plays = "broadcast"
+            [[actor]]
+            name = "ben"
+            plays = "broadcast"
+            joins = "200ms"
+            [[step]]
+            at = "1s"
+            do = "offer"
+            actor = "ana"
+            with = "ben"
+            "#,
+        ),
+    ];
+    let parts = faulty.map(|(speech, text)| (speech, scenario(text)));
+    passes(&parts);
+}
+
+/// A machine that dies keeps its connection; when the server notices, the others are told.
+fn a_server_that_never_notices_a_dead_machine_keeps_a_ghost() {
+    let scenario = scenario(
+        r#"
+        duration = "16s"
+        [server]
+        heartbeat = "1s"
+        [[actor]]
+        name = "ana"
+        webrtc = false
+        [[actor]]
+        name = "ben"
+        webrtc = false
+        joins = "100ms"
+        [[step]]
+        at = "2s"
+        do = "power-loss"
+        machine = "ben"
+        "#,
+    );
+    let noticing = Background::reference(scenario.server.heartbeat);
+    let outcome = play(&scenario, "mesh", &noticing.url("mesh"));
+    assert!(outcome.passed(), "{}", told(&outcome));
+    // The small server has no heartbeat.
+    let sleeping = Background::mini(None);
+    let outcome = play(&scenario, "mesh", &sleeping.url("mesh"));
+    assert_eq!(broken(&outcome), ["ghosts-purged"].into(), "{}", told(&outcome));
+    assert!(outcome.violations[0].message.contains("nobody was told that ben"), "{}", told(&outcome));
+}
+
+fn broken_servers_are_found_out() {
+    let scenario = &scenario(
+        r#"
+        duration = "14s"
+        [server]
+        heartbeat = "1s"
+        [[actor]]
+        name = "ana"
+        [[actor]]
+        name = "ben"
+        joins = "100ms"
+        [[actor]]
+        name = "cam"
+        joins = "200ms"
+        [[step]]
+        at = "3s"
+        do = "drop"
+        actor = "cam"
+        "#,
+    );
+    // The promise that is broken first: others may break for it.
+    let defects = [
+        (None, None),
+        (Some(Defect::EchoToSender), Some("no-echo-to-sender")),
+        (Some(Defect::TargetedMessageToAll), Some("at-most-once")),
+        (Some(Defect::PayloadReserialised), Some("payload-byte-exact")),
+        (Some(Defect::LeftToldTwice), Some("one-leave-notice")),
+        (Some(Defect::RosterWithOneself), Some("roster-matches-model")),
+        (Some(Defect::GhostAfterAbruptClose), Some("ghosts-purged")),
+        (Some(Defect::SignalsNowhere), Some("everyone-connected")),
+        (Some(Defect::GarbageForJoined), Some("rosters-converge")),
+    ];
+    std::thread::scope(|scope| {
+        for (defect, oracle) in defects {
+            scope.spawn(move || {
+                let server = Background::mini(defect);
+                let outcome = play(scenario, "mesh", &server.url("mesh"));
+                let first = outcome.violations.first().map(|violation| violation.oracle);
+                assert_eq!(first, oracle, "{defect:?}\n{}", told(&outcome));
+            });
+        }
+    });
+}
+
+#[test]
+fn what_only_a_simulator_can_do_is_refused_with_its_place() {
+    let refused = |name: &str, speech: &str| {
+        let scenario = scenarios::load(name).expect("it is shipped");
+        Script::of(&scenario, Speech::named(speech).expect("a speech"), 1).expect_err("it cannot be played").to_string()
+    };
+    for (name, speech, why) in [
+        (
+            "reconnect-backoff",
+            "sender-viewer",
+            "`reconnect-backoff` cannot be played on the wire: line 21, the step at 8 s: `shutdown`: the server at the URL is not ours",
+        ),
+        ("server-crash-restart", "mesh", "the step at 15 s: `power-loss` of the server"),
+        ("nat-reboot-mid-call", "mesh", "the step at 20 s: `nat-reboot` of `ana`: NATs are only simulated"),
+        ("mesh-6-symmetric", "mesh", "only NATs keep ana and ben apart"),
+        ("mesh-3", "call", "no two of its actors speak this dialect; it is for --dialect mesh"),
+        ("call-across-framings", "call", "over two framings"),
+    ] {
+        let said = refused(name, speech);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_before_anything_is_played() {
+    let nobody = target("mesh", "ws://127.0.0.1:9/", Duration::ZERO).reach().expect_err("nobody listens there");
+    assert!(nobody.contains("TCP: Connection refused"), "{nobody}");
+    let server = Background::reference(Duration::from_secs(20));
+    let elsewhere = server.url("sender-viewer").replace("/ws", "/nowhere");
+    let elsewhere = target("sender-viewer", &elsewhere, Duration::ZERO).reach().expect_err("nothing is there");
+    assert!(elsewhere.contains("404"), "{elsewhere}");
+}
+
+/// Every shipped scenario of such a length, for each speech that can play it.
+fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scenario)> {
+    let all = scenarios::shipped().map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
+    let meant: Vec<_> = all.filter(|scenario| is_meant(scenario.duration)).collect();
+    let with = |speech: &'static str| {
+        let plays = move |scenario: &&scenarios::Scenario| {
+            Script::of(scenario, Speech::named(speech).expect("a speech"), 0).is_ok()
+        };
+        meant.iter().filter(plays).cloned().map(move |scenario| (speech, scenario)).collect::<Vec<_>>()
+    };
+    Speech::names().flat_map(with).collect()
+}
+
+/// All pass, played at the same time, each on a server of its own.
+fn passes(parts: &[(&'static str, scenarios::Scenario)]) {
+    std::thread::scope(|scope| {
+        for (speech, scenario) in parts {
+            scope.spawn(move || {
+                let server = Background::reference(scenario.server.heartbeat);
+                let outcome = play(scenario, speech, &server.url(speech));
+                assert!(outcome.passed(), "{speech}\n{}", told(&outcome));
+            });
+        }
+    });
+}
+
+fn play(scenario: &scenarios::Scenario, speech: &str, url: &str) -> Outcome {
+    let target = target(speech, url, scenario.server.heartbeat);
+    target.reach().expect("it listens");
+    let script = Script::of(scenario, target.speech, 7).expect("it can be played");
+    run(&script, &target, 7).expect("no crash")
+}
+
+fn target(speech: &str, url: &str, heartbeat: Duration) -> Target {
+    let address: SocketAddr = url.split('/').nth(2).and_then(|at| at.parse().ok()).expect("an address");
+    Target {
+        upstream: Upstream::new(&address.ip().to_string(), address.port()),
+        endpoint: Arc::new(Endpoint::of_url(url, Vec::new()).expect("a URL")),
+        speech: Speech::named(speech).expect("a speech"),
+        heartbeat,
+    }
+}
+
+fn scenario(text: &str) -> scenarios::Scenario {
+    let named = format!("name = \"built\"\nabout = \"built by a test\"\n{text}");
+    scenarios::parse("built.toml", &named).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn broken(outcome: &Outcome) -> BTreeSet<&'static str> {
+    outcome.violations.iter().map(|violation| violation.oracle).collect()
+}
+
+fn told(outcome: &Outcome) -> String {
+    format!("{}\n{:#?}\n{}", outcome.scenario.name, outcome.violations, Timeline::of(&outcome.record))
+}
+
+/// A server that runs on a thread of its own until it is dropped.
+struct Background {
+    /// By speech.
+    urls: Vec<(&'static str, String)>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Background {
+    /// The reference server, all dialects. With a short heartbeat it notices ghosts in seconds.
+    fn reference(interval: Duration) -> Self {
+        Self::start(async move {
+            let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
+            let socketio =
+                SocketIoSettings { ping_interval: interval, ping_timeout: interval, ..SocketIoSettings::default() };
+            let (http, mesh, call, call_socketio, broadcast) = (any, any, any, any, any);
+            let config = Config {
+                http,
+                mesh,
+                call,
+                call_socketio,
+                broadcast,
+                stun: None,
+                heartbeat,
+                socketio,
+                ..Config::default()
+            };
+            let server = Server::bind(Tokio, config).await.expect("port 0 is free");
+            let url = |address: Option<SocketAddr>, scheme: &str, path: &str| {
+                format!("{scheme}://{}{path}", address.expect("it listens"))
+            };
+            let urls = vec![
+                ("mesh", url(server.mesh_addr(), "ws", "/")),
+                ("sender-viewer", url(server.http_addr(), "ws", "/ws")),
+                ("relay", url(server.http_addr(), "ws", "/relay")),
+                ("call", url(server.call_addr(), "ws", "/")),
+                ("call-socketio", url(server.call_socketio_addr(), "http", "/socket.io/")),
+                ("broadcast", url(server.broadcast_addr(), "http", "/socket.io/")),
+            ];
+            tokio::spawn(server.run());
+            urls
+        })
+    }
+
+    /// The small mesh server.
+    fn mini(defect: Option<Defect>) -> Self {
+        Self::start(async move {
+            let address = mini::start(Behaviour { defect, latency: Duration::ZERO }).await;
+            vec![("mesh", format!("ws://{address}/"))]
+        })
+    }
+
+    fn start(server: impl Future<Output = Vec<(&'static str, String)>> + Send + 'static) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (started, urls) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    started.send(server.await).expect("the test waits for it");
+                    let _ = stopped.await;
+                });
+            })
+            .expect("the system has room for a thread");
+        Self { urls: urls.recv().expect("it starts"), _stop: stop }
+    }
+
+    fn url(&self, speech: &str) -> String {
+        self.urls.iter().find(|(known, _)| *known == speech).expect("it is served").1.clone()
+    }
+}
