@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+
+use crate::framing::stream;
 
 /// A server's URL, and what every connection to it brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,14 @@ impl Target {
     /// What is sent along with every request.
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers
+    }
+
+    /// Which certificates will do, for whoever opens its own connections; `None` over bare TCP.
+    ///
+    /// # Errors
+    /// This system trusts nobody.
+    pub fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, String> {
+        self.tls.then(|| stream::config(self)).transpose()
     }
 
     /// Takes any certificate, a self-signed one too.

@@ -48,18 +48,28 @@ fn write_outcome(
     for line in &timeline.lines {
         story_line(out, timeline, line)?;
     }
+    violations(out, outcome, timeline)?;
+    probes(out, outcome)?;
+    writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", replay.line(outcome.seed))
+}
+
+pub(crate) fn violations(out: &mut String, outcome: &Outcome, timeline: &Timeline) -> fmt::Result {
     for (number, violation) in outcome.violations.iter().enumerate() {
         writeln!(out, "\n{FAIL}Violation {}: {}{FAIL:#}", number + 1, violation.oracle)?;
         write_violation(out, &outcome.record, timeline, violation)?;
     }
-    if !outcome.probes.is_empty() {
-        let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
-        writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))?;
-    }
-    writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", replay.line(outcome.seed))
+    Ok(())
 }
 
-fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
+pub(crate) fn probes(out: &mut String, outcome: &Outcome) -> fmt::Result {
+    if outcome.probes.is_empty() {
+        return Ok(());
+    }
+    let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
+    writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))
+}
+
+pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
     let name = &outcome.scenario.name;
     match outcome.violations.len() {
         0 => {
@@ -81,7 +91,7 @@ fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
 }
 
-fn connections(out: &mut String, outcome: &Outcome) -> fmt::Result {
+pub(crate) fn connections(out: &mut String, outcome: &Outcome) -> fmt::Result {
     let pairs = pairs(&outcome.record);
     if pairs.is_empty() {
         return Ok(());
@@ -129,7 +139,7 @@ fn nat(outcome: &Outcome, node: sim::event::NodeId) -> &str {
     outcome.scenario.actors[actor].network.map_or("no NAT", |network| &outcome.scenario.networks[network].profile)
 }
 
-fn story_line(out: &mut String, timeline: &Timeline, line: &Line) -> fmt::Result {
+pub(crate) fn story_line(out: &mut String, timeline: &Timeline, line: &Line) -> fmt::Result {
     let tone = style::of(line.tone);
     let who = timeline.who(line);
     writeln!(out, "{FAINT}{:>10.3} s{FAINT:#}  {who:<14} {tone}{}{tone:#}", line.at.as_secs_f64(), line.what)

@@ -19,12 +19,17 @@ pub fn write_outcome(dir: &Path, outcome: &Outcome, wall: Duration, replay: &Rep
     let dir = dir.join(&name);
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, wall, replay)))?;
+    write_events(&dir, outcome)?;
+    Ok(name)
+}
+
+/// Writes `events.jsonl` of a run into a folder.
+pub(crate) fn write_events(dir: &Path, outcome: &Outcome) -> io::Result<()> {
     let mut events = BufWriter::new(fs::File::create(dir.join("events.jsonl"))?);
     for event in &outcome.record.events {
         writeln!(events, "{}", outcome.record.json_line(event))?;
     }
-    events.flush()?;
-    Ok(name)
+    events.flush()
 }
 
 /// Writes `report.txt` of a run that did not come to its end.
@@ -39,6 +44,6 @@ pub fn write_crash(dir: &Path, scenario: &str, crash: &Crash, replay: &Replay) -
     Ok(name)
 }
 
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }

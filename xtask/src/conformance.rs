@@ -11,6 +11,7 @@ use conformance::stun::{self, Service};
 use conformance::{Case, Dialect, Known, Level, Options, Report, Requirements, Selection, Target, select_from};
 use reports::model::{self, Opening, Suite};
 
+use crate::live::Setting;
 use crate::network::Network;
 
 /// A pattern matched no case.
@@ -79,6 +80,8 @@ pub(crate) struct Arguments {
     /// Lists the cases and asks nothing
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    live: crate::live::Scenarios,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -98,6 +101,19 @@ enum AtLeast {
 
 /// Asks the cases and prints what was found.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.asks()) {
+        return match target(url, &arguments) {
+            Ok(target) => arguments.live.run(&Setting {
+                target,
+                dialect: &arguments.dialect,
+                seed: arguments.seed.map_or_else(random, Ok)?,
+                jobs: arguments.jobs.get(),
+                out: arguments.out.as_deref(),
+                json: arguments.format == Format::Json,
+            }),
+            Err(error) => Ok(refuse(&error, USAGE)),
+        };
+    }
     let level = arguments.level.map(|level| match level {
         AtLeast::Must => Level::Must,
         AtLeast::Should => Level::Should,

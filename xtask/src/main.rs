@@ -6,6 +6,7 @@ mod conformance;
 mod dialect;
 mod diff;
 mod history;
+mod live;
 mod load;
 mod network;
 mod report;

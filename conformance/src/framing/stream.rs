@@ -28,10 +28,9 @@ pub(crate) async fn open(dial: &dyn DynDial, target: &Target, patience: Duration
     if !target.is_tls() {
         return Ok(stream);
     }
-    let config = if target.is_insecure() { &*ANY_CERTIFICATE } else { &*TRUSTED };
-    let config = config.as_ref().map_err(Clone::clone)?;
+    let config = config(target)?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("TLS: `{host}` is no name of a server"))?;
-    match timeout(patience, TlsConnector::from(Arc::clone(config)).connect(name, stream)).await {
+    match timeout(patience, TlsConnector::from(config).connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => {
             let hint =
@@ -42,6 +41,12 @@ pub(crate) async fn open(dial: &dyn DynDial, target: &Target, patience: Duration
     }
 }
 
+/// Which certificates of a server will do.
+pub(crate) fn config(target: &Target) -> Config {
+    let config = if target.is_insecure() { &*ANY_CERTIFICATE } else { &*TRUSTED };
+    config.clone()
+}
+
 pub(crate) fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
@@ -50,7 +55,7 @@ pub(crate) fn io_words(error: &io::Error) -> String {
     }
 }
 
-type Config = Result<Arc<ClientConfig>, String>;
+pub(crate) type Config = Result<Arc<ClientConfig>, String>;
 
 /// Trusts what the system trusts.
 static TRUSTED: LazyLock<Config> = LazyLock::new(|| {

@@ -33,6 +33,10 @@ pub use upstream::Upstream;
 
 /// How long clients may take to leave.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
+/// Two events further apart do not happen in one go …
+const PAUSE: Duration = Duration::from_millis(1);
+/// … nor does anything so long after the first.
+const GO_MAX: Duration = Duration::from_millis(5);
 /// How long the first handshake may take.
 const REACH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -64,7 +68,7 @@ impl Target {
     }
 
     async fn open(&self) -> Result<(), String> {
-        let stream = self.upstream.connect().await.map_err(|error| format!("TCP: {error}"))?;
+        let stream = self.upstream.connect().await?;
         let request = self.endpoint.request(&client::path(self.speech.role(), self.speech.over, "reach"));
         let opened = tokio_tungstenite::client_async(request, stream).await;
         let (mut socket, _) = opened.map_err(|error| format!("TCP is accepted; the WebSocket handshake: {error}"))?;
@@ -83,16 +87,25 @@ pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash
         .map_err(|error| error.to_string())
         .and_then(|runtime| runtime.block_on(play(script.scenario.clone(), target.clone(), seed)));
     let mut record = played.map_err(|message| Crash { seed, message })?;
-    for event in &mut record.events {
-        // As in a simulation: what happens in one go happens at one time.
-        event.at = Duration::from_millis(u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX));
-    }
+    in_one_go(&mut record);
     // What the oracles know of the server is what was said of it.
     let mut scenario = Scenario::clone(&script.scenario);
     scenario.server.heartbeat = target.heartbeat;
     let (violations, probes) = oracle::judge_live(&scenario, &record);
     let hash = event_hash(&record);
     Ok(Outcome { scenario: scenario.into(), seed, record, hash, violations, probes })
+}
+
+/// Gives what happens in one go one time, a whole millisecond, as it has in a simulation: the story reads so, too.
+fn in_one_go(record: &mut Record) {
+    let (mut go, mut last) = (Duration::ZERO, Duration::ZERO);
+    for event in &mut record.events {
+        if event.at - last > PAUSE || event.at - go > GO_MAX {
+            go = Duration::from_millis(u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX));
+        }
+        last = event.at;
+        event.at = go;
+    }
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

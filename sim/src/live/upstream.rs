@@ -37,13 +37,25 @@ impl Upstream {
         Ok(self)
     }
 
-    pub(super) async fn connect(&self) -> io::Result<Stream> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        tcp.set_nodelay(true)?;
-        Ok(match &self.tls {
-            None => Stream::Plain(tcp),
-            Some((connector, name)) => Stream::Tls(Box::new(connector.connect(name.clone(), tcp).await?)),
-        })
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// What was tried, and what came of it, in words.
+    pub(super) async fn connect(&self) -> Result<Stream, String> {
+        let (host, port) = (self.host.as_str(), self.port);
+        let tcp = TcpStream::connect((host, port)).await.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => format!("TCP to {host} port {port}: connection refused"),
+            _ => format!("TCP to {host} port {port}: {error}"),
+        })?;
+        // Without it the server gets a client's messages later, and all the same.
+        let _ = tcp.set_nodelay(true);
+        let Some((connector, name)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let tls = connector.connect(name.clone(), tcp).await.map_err(|error| {
+            let hint =
+                if error.to_string().contains("certificate") { "; --insecure takes any certificate" } else { "" };
+            format!("TCP is accepted; the TLS handshake fails: {error}{hint}")
+        })?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 

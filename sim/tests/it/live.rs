@@ -2,7 +2,7 @@
 //!
 //! Time is real here, so all that is played is played at once, within one test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,14 @@ use std::time::Duration;
 use server::net::Tokio;
 use server::socketio::SocketIoSettings;
 use server::{Config, Heartbeat, Server};
+use sim::event::{Message, PacketEvent, Signaling, What};
 use sim::live::{Endpoint, Script, Speech, Target, Upstream, run};
 use sim::run::Outcome;
 use sim::timeline::Timeline;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::mini::{self, Behaviour, Defect};
 
@@ -22,11 +26,12 @@ const SHORT: Duration = Duration::from_secs(30);
 
 #[test]
 fn scenarios_on_the_wire() {
-    let parts: [(&str, fn()); 4] = [
+    let parts: [(&str, fn()); 5] = [
         ("short scenarios pass on the reference server", short_scenarios_pass_on_the_reference_server),
         ("what befalls connections is survived", what_befalls_connections_is_played_and_survived),
         ("a dead machine is noticed", a_server_that_never_notices_a_dead_machine_keeps_a_ghost),
         ("broken servers are found out", broken_servers_are_found_out),
+        ("a server that closes is told so", a_server_that_closes_is_told_so),
     ];
     std::thread::scope(|scope| {
         for (name, part) in parts {
@@ -91,7 +96,7 @@ fn what_befalls_connections_is_played_and_survived() {
             r#"
             duration = "18s"
             [server]
-            heartbeat = "1s"
+            heartbeat = "4s"
             [[actor]]
             name = "ana"
             plays = "sender"
@@ -133,7 +138,66 @@ fn what_befalls_connections_is_played_and_survived() {
         ),
     ];
     let parts = faulty.map(|(speech, text)| (speech, scenario(text)));
-    passes(&parts);
+    let [mesh, sender_viewer, _] = &passes(&parts)[..] else { unreachable!("as many as there are parts") };
+    let seconds = Duration::from_secs;
+    // The partition held back what went either way, and no longer than it lasted.
+    let passed = packets(mesh, "ben");
+    let held: Vec<_> = passed.iter().filter(|(sent, _)| (seconds(5)..seconds(6)).contains(sent)).collect();
+    assert!(!held.is_empty() && held.iter().all(|(_, came)| (seconds(6)..seconds(7)).contains(came)), "{held:?}");
+    // The link got slower: 80 ms to the internet, and from there to the server.
+    let slow = |(sent, came): &(Duration, Duration)| *came - *sent >= Duration::from_millis(80);
+    let passed = packets(mesh, "cam");
+    let (before, after): (Vec<_>, Vec<_>) = passed.iter().partition(|(sent, _)| *sent < seconds(7));
+    assert!(!before.iter().any(|packet| slow(packet)), "{before:?}");
+    assert!(!after.is_empty() && after.iter().all(|packet| slow(packet)), "{after:?}");
+    // The machine that is back answers the first ping with a reset; missed pongs would take 12 s.
+    let told = sender_viewer
+        .record
+        .events
+        .iter()
+        .find(|event| matches!(event.what, What::Signaling(Signaling::Received(Message::PartnerLeft { .. }))));
+    assert!(told.is_some_and(|event| event.at < seconds(5)), "{}", self::told(sender_viewer));
+}
+
+/// When each piece of bytes set out to a client or from it, and when it came.
+fn packets(outcome: &Outcome, client: &str) -> Vec<(Duration, Duration)> {
+    let record = &outcome.record;
+    let of_client = |node| &**record.name(node) == client;
+    let mut sent = BTreeMap::new();
+    let mut passed = Vec::new();
+    for event in &record.events {
+        match event.what {
+            What::Packet(PacketEvent::Sent(view)) => {
+                sent.insert(view.packet, (event.at, of_client(event.node)));
+            }
+            What::Packet(PacketEvent::Delivered(view)) => {
+                let (at, from_client) = sent[&view.packet];
+                passed.extend((from_client || of_client(event.node)).then_some((at, event.at)));
+            }
+            _ => {}
+        }
+    }
+    passed
+}
+
+fn a_server_that_closes_is_told_so() {
+    let two = "duration = \"4s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"";
+    let server = Background::start(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("port 0 is free");
+        let address = listener.local_addr().expect("it listens");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut socket = tokio_tungstenite::accept_async(stream).await.expect("our clients shake hands");
+                let frame = CloseFrame { code: CloseCode::Again, reason: "full".into() };
+                let _ = socket.close(Some(frame)).await;
+            }
+        });
+        vec![("mesh", format!("ws://{address}/"))]
+    });
+    let outcome = play(&scenario(two), "mesh", &server.url("mesh"));
+    assert_eq!(broken(&outcome), ["signaling-kept"].into(), "{}", told(&outcome));
+    let first = &outcome.violations[0].message;
+    assert_eq!(first, "ana lost its signaling: the server closed with 1013: full");
 }
 
 /// A machine that dies keeps its connection; when the server notices, the others are told.
@@ -236,7 +300,7 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
 #[test]
 fn a_server_that_is_not_there_is_told_before_anything_is_played() {
     let nobody = target("mesh", "ws://127.0.0.1:9/", Duration::ZERO).reach().expect_err("nobody listens there");
-    assert!(nobody.contains("TCP: Connection refused"), "{nobody}");
+    assert!(nobody.contains("TCP to 127.0.0.1 port 9: connection refused"), "{nobody}");
     let server = Background::reference(Duration::from_secs(20));
     let elsewhere = server.url("sender-viewer").replace("/ws", "/nowhere");
     let elsewhere = target("sender-viewer", &elsewhere, Duration::ZERO).reach().expect_err("nothing is there");
@@ -257,16 +321,21 @@ fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scen
 }
 
 /// All pass, played at the same time, each on a server of its own.
-fn passes(parts: &[(&'static str, scenarios::Scenario)]) {
+fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
-        for (speech, scenario) in parts {
-            scope.spawn(move || {
-                let server = Background::reference(scenario.server.heartbeat);
-                let outcome = play(scenario, speech, &server.url(speech));
-                assert!(outcome.passed(), "{speech}\n{}", told(&outcome));
-            });
-        }
-    });
+        let played: Vec<_> = parts
+            .iter()
+            .map(|(speech, scenario)| {
+                scope.spawn(move || {
+                    let server = Background::reference(scenario.server.heartbeat);
+                    let outcome = play(scenario, speech, &server.url(speech));
+                    assert!(outcome.passed(), "{speech}\n{}", told(&outcome));
+                    outcome
+                })
+            })
+            .collect();
+        played.into_iter().map(|thread| thread.join().expect("it passed")).collect()
+    })
 }
 
 fn play(scenario: &scenarios::Scenario, speech: &str, url: &str) -> Outcome {

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use crate::server::Server;
+
 fn glare(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_glare")).args(arguments).output().expect("it is built")
 }
@@ -52,4 +54,49 @@ fn what_is_wrong_has_an_exit_code_of_its_own() {
         assert_eq!(code, Some(expected), "{text}");
         assert!(text.contains(says), "{says:?} is not in\n{text}");
     }
+}
+
+#[test]
+fn a_scenario_that_cannot_be_played_is_refused_before_it_starts() {
+    let play = |more: &[&'static str]| said(&[&["conformance", "--url", "ws://127.0.0.1:9/"], more].concat());
+    for ((code, text), expected, says) in [
+        (play(&["--scenario", "mesh-3"]), 3, "tried: TCP to 127.0.0.1 port 9: connection refused"),
+        (play(&["--scenario", "mesh-33"]), 2, "did you mean `mesh-3`"),
+        (play(&["--scenario", "mesh-3", "--dialect", "peerjs"]), 2, "the clients of scenarios speak mesh, "),
+        (play(&["--scenario", "mesh-3", "--dialect", "relay"]), 2, "it is for --dialect mesh"),
+        (play(&["--scenario", "mesh-3", "--case", "room/*"]), 2, "cannot be used with"),
+        (
+            play(&["--scenario", "mesh-3", "nat-reboot-mid-call", "mesh-6-symmetric"]),
+            2,
+            "line 26, the step at 20 s: `nat-reboot` of `ana`: NATs are only simulated\n`mesh-6-symmetric` cannot be played",
+        ),
+        (said(&["conformance", "--scenario", "mesh-3"]), 2, "--url"),
+    ] {
+        assert_eq!(code, Some(expected), "{text}");
+        assert!(text.contains(says), "{says:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_scenario_is_played_on_the_wire_and_written_down() {
+    let mut server = Server::start(&["--dialects", "mesh", "--port", "0", "--no-stun", "--log", "error"]);
+    let url = server.line("mesh  ");
+    server.line("ready");
+    let folder = std::env::temp_dir().join(format!("glare-live-{}", std::process::id()));
+    let dir = folder.to_str().expect("UTF-8");
+    let file = folder.join("two.toml");
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let scenario = "name = \"two\"\nabout = \"two meet\"\nduration = \"4s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"\n";
+    std::fs::write(&file, scenario).expect("a temporary file");
+    let (code, text) = said(&["conformance", "--url", &url, "--scenario", file.to_str().expect("UTF-8"), "--out", dir]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("plays in real time, 4 s: two (4 s)"), "{text}");
+    assert!(text.contains("PASS  two: all 1 pairs connected"), "{text}");
+    assert!(text.contains(&format!("two meet · against {url} · 4 s in real time")), "{text}");
+    assert!(text.contains("host ↔ host"), "{text}");
+    let (code, html) = said(&["report", dir, "--format", "markdown"]);
+    assert_eq!(code, Some(0), "{html}");
+    let events = std::fs::read_to_string(folder.join("two/events.jsonl")).expect("it is written");
+    assert!(events.lines().count() > 50 && events.contains("channel-open"), "{events}");
+    let _ = std::fs::remove_dir_all(folder);
 }

@@ -1,0 +1,116 @@
+//! What a scenario on real sockets leaves: its report for people, its case of a result, its files.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use scenarios::Scenario;
+use sim::run::{Crash, Outcome};
+use sim::timeline::Timeline;
+
+use crate::from_sim::{Detail, case_of_crash, case_of_outcome};
+use crate::model::{Case, Verdict};
+use crate::replay::Replay;
+use crate::style::{FAIL, FAINT, HEADING, ODD};
+use crate::text::{connections, headline, probes, story_line, violations};
+use crate::words::text as words;
+use crate::write::{plain, write_events};
+
+/// The oracle that says what a scenario aimed at and missed.
+const MISSED: &str = "expected-probes";
+
+/// A scenario that was played against a server at a URL.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// What was played.
+    pub scenario: &'a Scenario,
+    /// The name or the path by which it was called.
+    pub called: &'a str,
+    /// What came of it.
+    pub played: Result<&'a Outcome, &'a Crash>,
+    /// The server's URL.
+    pub url: &'a str,
+    /// What was left out of the scenario, and why.
+    pub remarks: &'a [String],
+    /// The line that plays it again.
+    pub again: &'a str,
+}
+
+impl Live<'_> {
+    /// Whether it tested what it is for, or found something else wrong. A real server may be too quick for the situation that a scenario
+    /// aims at, and is no worse for that.
+    fn is_tested(&self) -> bool {
+        let aims = |outcome: &&Outcome| outcome.violations.iter().any(|violation| violation.oracle != MISSED);
+        self.played.as_ref().map_or(true, |outcome| outcome.passed() || aims(outcome))
+    }
+
+    /// The report: verdict, connections, story, violations, and the line that plays it again.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write_text(&mut out).expect("a string takes all that is written");
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> fmt::Result {
+        let Scenario { name, about, duration, .. } = self.scenario;
+        match self.played {
+            Ok(outcome) => {
+                let timeline = Timeline::of(&outcome.record);
+                if self.is_tested() {
+                    headline(out, outcome)?;
+                } else {
+                    let missed = &outcome.violations[0].message;
+                    writeln!(out, "{ODD}NOT TESTED{ODD:#}  {HEADING}{name}{HEADING:#}: {missed}")?;
+                }
+                let (url, seconds) = (words(self.url), duration.as_secs_f64());
+                writeln!(out, "{FAINT}{about} · against {url} · {seconds} s in real time{FAINT:#}")?;
+                self.remarks.iter().try_for_each(|remark| writeln!(out, "{FAINT}{remark}{FAINT:#}"))?;
+                connections(out, outcome)?;
+                writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
+                timeline.lines.iter().try_for_each(|line| story_line(out, &timeline, line))?;
+                violations(out, outcome, &timeline)?;
+                probes(out, outcome)?;
+            }
+            Err(Crash { message, .. }) => {
+                writeln!(out, "{FAIL}CRASH{FAIL:#}  {HEADING}{name}{HEADING:#}: {message}")?;
+                writeln!(out, "That is a fault of Glare, of a library or of this machine, not of the server.")?;
+            }
+        }
+        writeln!(out, "\n{HEADING}Again{HEADING:#}  {}", self.again)
+    }
+
+    /// The case of a result, `live/SCENARIO`. `wall` is the time it took, `events_file` where its events are.
+    pub fn case(&self, wall: Duration, events_file: Option<String>) -> Case {
+        let replay = Replay { program: String::new(), scenario: self.called.to_owned() };
+        let mut case = match self.played {
+            Ok(outcome) => case_of_outcome(outcome, wall, &replay, Detail::Full, events_file),
+            Err(crash) => case_of_crash(self.scenario, crash, wall, &replay),
+        };
+        if !self.is_tested() {
+            case.verdict = Verdict::NotTested;
+        }
+        (case.id, case.group) = (format!("live/{}", self.scenario.name), "live".to_owned());
+        case.replay = self.again.to_owned();
+        case.remarks = self.remarks.to_vec();
+        if let Some(simulation) = &mut case.simulation {
+            // Two real runs are never equal, and the network is this machine's.
+            (simulation.hash, simulation.topology) = (None, None);
+        }
+        case
+    }
+
+    /// Writes `report.txt`, and `events.jsonl` unless it crashed, into `DIR/SCENARIO`; the folder's name is returned.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, dir: &Path) -> io::Result<PathBuf> {
+        let name = PathBuf::from(&self.scenario.name);
+        let dir = dir.join(&name);
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("report.txt"), plain(&self.text()))?;
+        self.played.map_or(Ok(()), |outcome| write_events(&dir, outcome))?;
+        Ok(name)
+    }
+}
