@@ -23,7 +23,7 @@ pub struct PacketId(pub u32);
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Event {
-    /// Virtual time since the start of the run.
+    /// Time since the start of the run: virtual in a simulation, else real.
     pub at: Duration,
     /// Where.
     pub node: NodeId,

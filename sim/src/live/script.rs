@@ -314,3 +314,40 @@ fn room(room: &str, tag: &str) -> String {
 fn tag(seed: u64) -> String {
     format!("{:08x}", digest(&seed.to_le_bytes()) >> 32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_is_in_the_vocabulary() {
+        let unknown: Vec<_> =
+            SIMULATED.iter().filter(|probe| !scenarios::PROBES.iter().any(|(name, _)| name == *probe)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_script_has_its_own_rooms_and_the_whole_way_of_each_actor() {
+        let scenario = scenarios::load("mesh-6").expect("it is shipped");
+        let script = |seed| Script::of(&scenario, SPEECHES[0].1, seed).expect("it can be played");
+        let (one, other) = (script(1), script(2));
+        assert_ne!(one.scenario.actors[0].room, other.scenario.actors[0].room);
+        assert_eq!(one.unasked, ["hairpinned"]);
+        // eve is behind a home's NAT and her provider's.
+        let [ana, eve] = [0, 4].map(|actor: usize| one.scenario.actors[actor].link);
+        let networks: Duration =
+            scenario.networks.iter().filter(|n| n.name == "provider").map(|n| n.link.latency).sum();
+        assert_eq!(eve.latency - ana.latency, networks);
+        assert!(room(&"x".repeat(64), "1234abcd").chars().count() <= ROOM_CHARS_MAX);
+    }
+
+    #[test]
+    fn who_speaks_something_else_stays_away_with_their_steps() {
+        let scenario = scenarios::load("glare-offer").expect("it is shipped");
+        let script = Script::of(&scenario, Speech::named("relay").expect("a speech"), 1).expect("it can be played");
+        assert_eq!(script.absent, ["ana", "ben"]);
+        let expected = [Action::Offer(0, 1), Action::Offer(1, 0)];
+        assert_eq!(script.scenario.steps.iter().map(|step| step.action.clone()).collect::<Vec<_>>()[..2], expected);
+        assert_eq!(script.scenario.steps.len(), 4, "two offers, and two say something");
+    }
+}

@@ -26,12 +26,13 @@ const SHORT: Duration = Duration::from_secs(30);
 
 #[test]
 fn scenarios_on_the_wire() {
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("short scenarios pass on the reference server", short_scenarios_pass_on_the_reference_server),
         ("what befalls connections is survived", what_befalls_connections_is_played_and_survived),
         ("a dead machine is noticed", a_server_that_never_notices_a_dead_machine_keeps_a_ghost),
         ("broken servers are found out", broken_servers_are_found_out),
         ("a server that closes is told so", a_server_that_closes_is_told_so),
+        ("a flood is a finding and ends in time", a_flood_is_a_finding_and_ends_in_time),
     ];
     std::thread::scope(|scope| {
         for (name, part) in parts {
@@ -158,6 +159,17 @@ fn what_befalls_connections_is_played_and_survived() {
         .iter()
         .find(|event| matches!(event.what, What::Signaling(Signaling::Received(Message::PartnerLeft { .. }))));
     assert!(told.is_some_and(|event| event.at < seconds(8)), "{}", self::told(sender_viewer));
+}
+
+fn a_flood_is_a_finding_and_ends_in_time() {
+    let two = "duration = \"4s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"\njoins = \"1s\"";
+    let server = Background::mini(Some(Defect::FloodsAfterJoin));
+    let start = tokio::time::Instant::now();
+    let outcome = play(&scenario(two), "mesh", &server.url("mesh"));
+    let took = start.elapsed();
+    println!("{took:?}, {} events", outcome.record.events.len());
+    assert!(!outcome.passed());
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 /// When each piece of bytes set out to a client or from it, and when it came.
