@@ -1,7 +1,7 @@
 //! From a conformance run to the cases of a result.
 
 use conformance::transcript::{self, Transcript};
-use conformance::{CaseReport, Report, RequirementReport, Verdict as Found};
+use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Found};
 
 use crate::model::{Case, Citation, Finding, Layer, Location, Party, PartyKind, Step, Tone, Verdict};
 
@@ -14,9 +14,27 @@ const SERVER: usize = 0;
 /// All cases of a run, and the user's requirements. `again` is the command that `--case SLUG` is added to for asking one case again,
 /// `dialect` the file of the dialect that was spoken, if it was one.
 pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>) -> Vec<Case> {
-    let location = dialect.map(|file| Location { file: file.to_owned(), line: Some(1) });
-    let cases = report.cases.iter().map(|found| Case { location: location.clone(), ..case(found, again) });
+    let spoken = dialect.and_then(spoken);
+    let cases = report.cases.iter().map(|found| {
+        let mut case = case(found, again);
+        let line = spoken.as_ref().map_or(1, |spoken| spoken.line_of(found.case, shows(found)));
+        case.location = dialect.map(|file| Location { file: file.to_owned(), line: Some(line) });
+        case
+    });
     cases.chain(report.requirements.iter().map(|judged| requirement(judged, again))).collect()
+}
+
+/// The dialect of a file, or of a shipped one's path in the repository.
+fn spoken(file: &str) -> Option<Dialect> {
+    let shipped = file.strip_prefix("conformance/dialects/").and_then(|name| name.strip_suffix(".toml"));
+    Dialect::load(shipped.unwrap_or(file)).ok()
+}
+
+/// The message of the server that shows a failure.
+fn shows(found: &CaseReport) -> Option<&str> {
+    let Found::Fail { line: Some(line), .. } = &found.verdict else { return None };
+    let line = found.transcript.lines.get(*line)?;
+    (line.what == transcript::What::Hears).then_some(line.text.as_str())
 }
 
 /// A requirement as a case of its own: the user's name for it, met or not.
@@ -118,6 +136,7 @@ fn story(transcript: &Transcript) -> (Vec<Step>, usize) {
             bytes: (line.bytes > line.text.len()).then_some(line.bytes),
             tone: Tone::Plain,
             event: None,
+            frame: None,
         }
     };
     (transcript.lines.iter().map(step).collect(), transcript.omitted)

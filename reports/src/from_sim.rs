@@ -14,6 +14,7 @@ use crate::model::{
     Candidate, Case, Citation, Finding, Layer, Location, Machine, Network, Pair, Party, PartyKind, Simulation, Step,
     Tone, Topology, Verdict,
 };
+use crate::place::line_of;
 use crate::replay::Replay;
 
 /// How many steps of the story stand before a violation, and after it.
@@ -43,10 +44,8 @@ pub fn case_of_outcome(
     let mut case = base(&outcome.scenario, outcome.seed, wall, replay);
     if let Some(first) = outcome.violations.first() {
         case.verdict = Verdict::Fail;
-        // The step after which it went wrong is the nearest to it that the file has.
-        let before = outcome.scenario.steps.iter().rev().find(|step| step.at <= first.at);
-        if let (Some(step), Some(location)) = (before, &mut case.location) {
-            location.line = Some(step.line);
+        if let Some(location) = &mut case.location {
+            location.line = Some(line_of(&outcome.scenario, record, first));
         }
     }
     let mut pairs = pairs(record);
@@ -55,7 +54,10 @@ pub fn case_of_outcome(
         case.parties = record.nodes.iter().map(|node| party(node, record)).collect();
         case.story = timeline.lines.iter().map(|line| step(record, line)).collect();
         let found = outcome.violations.iter();
-        case.findings = found.map(|violation| finding(record, &timeline, violation)).collect();
+        let place = |violation| Some(line_of(&outcome.scenario, record, violation));
+        case.findings = found
+            .map(|violation| Finding { line: place(violation), ..finding(record, &timeline, violation) })
+            .collect();
         with_candidates(record, &mut pairs);
     } else {
         let found = outcome.violations.iter();
@@ -131,6 +133,7 @@ fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
         hash: None,
         events: 0,
         events_file: None,
+        capture: None,
         pairs: Vec::new(),
         probes: BTreeMap::new(),
         topology: None,
@@ -182,6 +185,7 @@ fn step(record: &Record, line: &timeline::Line) -> Step {
             timeline::Tone::Fault => Tone::Fault,
         },
         event: Some(line.event),
+        frame: None,
     }
 }
 
@@ -235,6 +239,7 @@ fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Findi
         steps: concerned[from..to].to_vec(),
         step: violation.event.and_then(|_| here.checked_sub(1)).and_then(|line| concerned.get(line).copied()),
         event: violation.event,
+        line: None,
         evidence: event
             .filter(|event| !matches!(event.what, What::Census(_)))
             .map(|event| cut(&record.json_line(event)).0),

@@ -5,6 +5,7 @@
 
 mod ctrf;
 pub mod diff;
+mod frames;
 mod from_conformance;
 mod from_sim;
 mod github;
@@ -15,17 +16,20 @@ mod live;
 mod markdown;
 pub mod model;
 mod pcap;
+mod place;
 mod replay;
 mod result;
 mod sarif;
 mod style;
 mod summary;
 mod sweep;
+mod table;
 mod text;
 mod words;
 mod write;
 
 pub use ctrf::ctrf;
+pub use frames::Frames;
 pub use from_conformance::cases_of_report;
 pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome};
 pub use github::github;
@@ -39,5 +43,6 @@ pub use result::{Overall, Results, Writer, Wrong};
 pub use sarif::sarif;
 pub use summary::summary;
 pub use sweep::{Seed, Sweep};
+pub use table::{Width, list, terminal_width};
 pub use text::{crash, mismatch, outcome};
 pub use write::{write_crash, write_outcome};

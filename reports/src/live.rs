@@ -14,7 +14,8 @@ use crate::from_sim::{Detail, case_of_crash, case_of_outcome};
 use crate::model::{Case, Verdict};
 use crate::replay::Replay;
 use crate::style::{FAIL, FAINT, HEADING, ODD};
-use crate::text::{connections, headline, probes, story_line, violations};
+use crate::table::Width;
+use crate::text::{body, headline};
 use crate::words::text as words;
 use crate::write::{plain, write_events};
 
@@ -47,13 +48,13 @@ impl Live<'_> {
     }
 
     /// The report: verdict, connections, story, violations, and the line that plays it again.
-    pub fn text(&self) -> String {
+    pub fn text(&self, width: Width) -> String {
         let mut out = String::new();
-        self.write_text(&mut out).expect("a string takes all that is written");
+        self.write_text(&mut out, width).expect("a string takes all that is written");
         out
     }
 
-    fn write_text(&self, out: &mut String) -> fmt::Result {
+    fn write_text(&self, out: &mut String, width: Width) -> fmt::Result {
         let Scenario { name, about, duration, .. } = self.scenario;
         match self.played {
             Ok(outcome) => {
@@ -67,11 +68,7 @@ impl Live<'_> {
                 let (url, seconds) = (words(self.url), duration.as_secs_f64());
                 writeln!(out, "{FAINT}{about} · against {url} · {seconds} s in real time{FAINT:#}")?;
                 self.remarks.iter().try_for_each(|remark| writeln!(out, "{FAINT}{remark}{FAINT:#}"))?;
-                connections(out, outcome)?;
-                writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
-                timeline.lines.iter().try_for_each(|line| story_line(out, &timeline, line))?;
-                violations(out, outcome, &timeline)?;
-                probes(out, outcome)?;
+                body(out, outcome, &timeline, width)?;
             }
             Err(Crash { message, .. }) => {
                 writeln!(out, "{FAIL}CRASH{FAIL:#}  {HEADING}{name}{HEADING:#}: {message}")?;
@@ -109,7 +106,7 @@ impl Live<'_> {
         let name = PathBuf::from(&self.scenario.name);
         let dir = dir.join(&name);
         fs::create_dir_all(&dir)?;
-        fs::write(dir.join("report.txt"), plain(&self.text()))?;
+        fs::write(dir.join("report.txt"), plain(&self.text(None)))?;
         self.played.map_or(Ok(()), |outcome| write_events(&dir, outcome))?;
         Ok(name)
     }

@@ -172,6 +172,9 @@ pub struct Finding {
     /// The event at which it was seen, an index into the file of events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
+    /// The line of the case's file that it is about, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// That event, or other raw evidence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
@@ -242,6 +245,18 @@ pub struct Step {
     /// The event that it tells of, an index into the file of events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
+    /// The frame of the capture that it is, where one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Frame>,
+}
+
+/// A frame of a capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Its number, from 1, as Wireshark counts.
+    pub number: usize,
+    /// The interface that it was seen on: a network's name, or `internet`.
+    pub interface: String,
 }
 
 /// What a step is about.
@@ -290,6 +305,9 @@ pub struct Simulation {
     /// The file of all events, from the result's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_file: Option<String>,
+    /// The capture of its packets, where one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Captured>,
     /// Clients that had, or tried to have, a connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
@@ -299,6 +317,16 @@ pub struct Simulation {
     /// The network it was played in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,
+}
+
+/// A capture of a run's packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The file, as it was named.
+    pub file: String,
+    /// The file that says which event is which frame, from the result's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames_file: Option<String>,
 }
 
 /// Two clients that had, or tried to have, a WebRTC connection.

@@ -1,4 +1,5 @@
-//! A capture that Wireshark opens: pcapng, an interface for each realm, each packet with its IP and UDP or TCP headers.
+//! A capture that Wireshark opens: pcapng, an interface for each realm, each packet with its IP and UDP or TCP headers, and the secrets
+//! that decrypt its DTLS.
 //!
 //! Blocks are those of the IETF's draft-ietf-opsawg-pcapng, little-endian. Times are microseconds since 1970 by the clock of the simulation.
 //! Each frame's comment names its packet by the number that it has in the record, so that both can be read side by side.
@@ -18,6 +19,9 @@ const SNAP_LENGTH: u32 = 0;
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
+const DECRYPTION_SECRETS: u32 = 10;
+/// Secrets of TLS and DTLS, as a key log: `TLSK`.
+const TLS_KEY_LOG: u32 = 0x544C_534B;
 
 const OPTION_END: u16 = 0;
 const OPTION_COMMENT: u16 = 1;
@@ -46,6 +50,16 @@ pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> i
         // 10^-6 s.
         option(&mut interface, OPTION_TIME_RESOLUTION, &[6]);
         block(out, INTERFACE_DESCRIPTION, interface)?;
+    }
+    // Before the first packet, so that a reader has them when it needs them.
+    let keys = capture.keys.text();
+    if !keys.is_empty() {
+        let mut secrets = Vec::with_capacity(keys.len() + 16);
+        secrets.extend(TLS_KEY_LOG.to_le_bytes());
+        secrets.extend(u32::try_from(keys.len()).map_err(io::Error::other)?.to_le_bytes());
+        secrets.extend(keys.as_bytes());
+        pad(&mut secrets);
+        block(out, DECRYPTION_SECRETS, secrets)?;
     }
     for seen in &capture.sightings {
         let frame = frame(seen)?;

@@ -81,7 +81,7 @@ fn one(result: &Results, case: &Case, finding: &Finding, rule: &str, index: usiz
     if let Some(location) = &case.location {
         one["locations"] = json!([{ "physicalLocation": {
             "artifactLocation": { "uri": uri(&location.file) },
-            "region": { "startLine": location.line.unwrap_or(1).max(1) },
+            "region": { "startLine": finding.line.or(location.line).unwrap_or(1).max(1) },
         } }]);
     }
     one

@@ -5,19 +5,20 @@ use std::fmt::{self, Write as _};
 use crate::model::{Case, Finding, Suite, Tone, Verdict};
 use crate::result::{Overall, Results};
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
+use crate::table::{Table, Width};
 use crate::text::{shortened, thousands};
 
 /// How many cases are shown with all that is known of them.
 const SHOWN_MAX: usize = 10;
 
 /// A result as a person reads it. Colours are written; the stream takes them out where nobody sees them.
-pub fn summary(results: &Results) -> String {
+pub fn summary(results: &Results, width: Width) -> String {
     let mut out = String::new();
-    write(&mut out, results).expect("a string takes all that is written");
+    write(&mut out, results, width).expect("a string takes all that is written");
     out
 }
 
-fn write(out: &mut String, results: &Results) -> fmt::Result {
+fn write(out: &mut String, results: &Results, width: Width) -> fmt::Result {
     let overall = results.verdict();
     let style = match overall {
         Overall::Pass => PASS,
@@ -32,7 +33,7 @@ fn write(out: &mut String, results: &Results) -> fmt::Result {
     writeln!(out, "{FAINT}{suite} · {target} · {tool}{wall}{FAINT:#}")?;
     let bad: Vec<_> = results.bad().collect();
     for case in bad.iter().take(SHOWN_MAX) {
-        failure(out, case)?;
+        failure(out, case, width)?;
     }
     if bad.len() > SHOWN_MAX {
         writeln!(out, "\n… and {} more cases", thousands(bad.len() - SHOWN_MAX))?;
@@ -83,7 +84,7 @@ pub(crate) fn headline(results: &Results) -> String {
     parts.join(", ")
 }
 
-fn failure(out: &mut String, case: &Case) -> fmt::Result {
+fn failure(out: &mut String, case: &Case, width: Width) -> fmt::Result {
     let (id, title, verdict) = (clean(&case.id), clean(&case.title), case.verdict.word().to_uppercase());
     writeln!(out, "\n{FAIL}{verdict}{FAIL:#}  {HEADING}{id}{HEADING:#}  {FAINT}{title}{FAINT:#}")?;
     for finding in &case.findings {
@@ -91,7 +92,7 @@ fn failure(out: &mut String, case: &Case) -> fmt::Result {
         if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
             writeln!(out, "  {FAINT}promised: {}{FAINT:#}", clean(promise))?;
         }
-        steps(out, case, finding)?;
+        out.push_str(&steps(case, finding, width));
     }
     for citation in &case.citations {
         let quote = citation.quote.as_ref().map(|quote| format!(": “{}”", clean(quote))).unwrap_or_default();
@@ -100,8 +101,9 @@ fn failure(out: &mut String, case: &Case) -> fmt::Result {
     writeln!(out, "  {HEADING}again{HEADING:#}  {}", clean(&case.replay))
 }
 
-fn steps(out: &mut String, case: &Case, finding: &Finding) -> fmt::Result {
+fn steps(case: &Case, finding: &Finding, width: Width) -> String {
     let name = |party: &usize| case.parties.get(*party).map_or("?", |party| party.name.as_str());
+    let mut table = Table::indented(4).right(0);
     for index in &finding.steps {
         let Some(step) = case.story.get(*index) else { continue };
         let mut who: String = step.who.iter().map(name).collect::<Vec<_>>().join(", ");
@@ -110,9 +112,10 @@ fn steps(out: &mut String, case: &Case, finding: &Finding) -> fmt::Result {
         }
         let tone = crate::style::of_step(if finding.step == Some(*index) { Tone::Bad } else { step.tone });
         let text = clean(&shortened(&step.text));
-        writeln!(out, "{FAINT}{:>12.3} s{FAINT:#}  {:<16} {tone}{text}{tone:#}", step.at, clean(&who))?;
+        let at = format!("{FAINT}{:.3} s{FAINT:#}", step.at);
+        table.row([at, clean(&who), format!("{tone}{text}{tone:#}")]);
     }
-    Ok(())
+    table.text(width)
 }
 
 /// A text that does nothing to a terminal: what could move the cursor, colour or turn round the line is shown as its code point.

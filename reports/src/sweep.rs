@@ -9,6 +9,7 @@ use sim::run::{Crash, Outcome};
 
 use crate::replay::Replay;
 use crate::style::{FAIL, FAINT, HEADING, PASS};
+use crate::table::{Table, Width};
 use crate::text::thousands;
 
 /// How many failing seeds are named.
@@ -87,7 +88,7 @@ impl Sweep {
     }
 
     /// The report that a person reads.
-    pub fn text(&self, replay: &Replay) -> String {
+    pub fn text(&self, replay: &Replay, width: Width) -> String {
         let mut out = String::new();
         let failed: Vec<_> = self.seeds.iter().filter(|seed| !seed.passed()).collect();
         let (all, name) = (thousands(self.seeds.len()), &self.scenario);
@@ -103,8 +104,10 @@ impl Sweep {
         let each = self.wall.as_secs_f64() * 1e3 / self.seeds.len().max(1) as f64;
         let twice = if self.twice { ", each run twice with equal hashes unless it says otherwise" } else { "" };
         let _ = writeln!(out, "{FAINT}{:.1} s, {each:.0} ms a seed{twice}{FAINT:#}", self.wall.as_secs_f64());
-        self.connecting(&mut out);
-        self.situations(&mut out);
+        let mut table = Table::indented(0);
+        self.connecting(&mut table);
+        self.situations(&mut table);
+        out.push_str(&table.text(width));
         for seed in failed.iter().take(FAILURES_SHOWN) {
             let (what, message) = &seed.wrong[0];
             let more =
@@ -122,7 +125,7 @@ impl Sweep {
         out
     }
 
-    fn connecting(&self, out: &mut String) {
+    fn connecting(&self, table: &mut Table) {
         let mut heard: Vec<_> = self.seeds.iter().flat_map(|seed| seed.heard.iter().copied()).collect();
         if heard.is_empty() {
             return;
@@ -130,19 +133,18 @@ impl Sweep {
         heard.sort();
         let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize].as_secs_f64();
         let unconnected: usize = self.seeds.iter().map(|seed| seed.unconnected).sum();
-        let _ = writeln!(
-            out,
-            "{HEADING}Connected{HEADING:#}  {} pairs heard from one another at: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} without a \
-             connection in the end",
+        let said = format!(
+            "{} pairs heard from one another at: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} without a connection in the end",
             thousands(heard.len()),
             at(0.5),
             at(0.95),
             at(1.0),
             thousands(unconnected)
         );
+        table.row([format!("{HEADING}Connected{HEADING:#}"), said]);
     }
 
-    fn situations(&self, out: &mut String) {
+    fn situations(&self, table: &mut Table) {
         let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
         for probe in self.seeds.iter().flat_map(|seed| seed.probes.keys()) {
             *runs.entry(probe).or_default() += 1;
@@ -151,7 +153,7 @@ impl Sweep {
             return;
         }
         let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
-        let _ =
-            writeln!(out, "{HEADING}Rare situations met{HEADING:#}  {} of {} seeds", list.join(", "), self.seeds.len());
+        let said = format!("{} of {} seeds", list.join(", "), self.seeds.len());
+        table.row([format!("{HEADING}Rare situations met{HEADING:#}"), said]);
     }
 }

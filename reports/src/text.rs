@@ -11,15 +11,18 @@ use sim::timeline::{Line, Timeline};
 
 use crate::replay::Replay;
 use crate::style::{self, FAIL, FAINT, HEADING, PASS};
+use crate::table::{Table, Width};
 
 /// How many lines of the story stand around a violation.
 const LINES_AROUND: usize = 5;
+/// Blanks before the story.
+const STORY_INDENT: usize = 2;
 
 /// The report of one run: verdict, connections, story, violations, and the line that plays it again. `wall` is the time it took.
-pub fn outcome(outcome: &Outcome, wall: Duration, replay: &Replay) -> String {
+pub fn outcome(outcome: &Outcome, wall: Duration, replay: &Replay, width: Width) -> String {
     let mut out = String::new();
     let timeline = Timeline::of(&outcome.record);
-    write_outcome(&mut out, outcome, &timeline, wall, replay).expect("a string takes all that is written");
+    write_outcome(&mut out, outcome, &timeline, wall, replay, width).expect("a string takes all that is written");
     out
 }
 
@@ -29,6 +32,7 @@ fn write_outcome(
     timeline: &Timeline,
     wall: Duration,
     replay: &Replay,
+    width: Width,
 ) -> fmt::Result {
     headline(out, outcome)?;
     let seconds = outcome.scenario.duration.as_secs_f64();
@@ -43,30 +47,24 @@ fn write_outcome(
         thousands(outcome.record.events.len()),
         outcome.hash
     )?;
-    connections(out, outcome)?;
-    writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
-    for line in &timeline.lines {
-        story_line(out, timeline, line)?;
-    }
-    violations(out, outcome, timeline)?;
-    probes(out, outcome)?;
+    body(out, outcome, timeline, width)?;
     writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", replay.line(outcome.seed))
 }
 
-pub(crate) fn violations(out: &mut String, outcome: &Outcome, timeline: &Timeline) -> fmt::Result {
+/// Connections, story, violations and probes.
+pub(crate) fn body(out: &mut String, outcome: &Outcome, timeline: &Timeline, width: Width) -> fmt::Result {
+    connections(out, outcome, width)?;
+    writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
+    out.push_str(&story(timeline, timeline.lines.iter(), STORY_INDENT, width));
     for (number, violation) in outcome.violations.iter().enumerate() {
         writeln!(out, "\n{FAIL}Violation {}: {}{FAIL:#}", number + 1, violation.oracle)?;
-        write_violation(out, &outcome.record, timeline, violation)?;
+        write_violation(out, &outcome.record, timeline, violation, width)?;
+    }
+    if !outcome.probes.is_empty() {
+        let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
+        writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))?;
     }
     Ok(())
-}
-
-pub(crate) fn probes(out: &mut String, outcome: &Outcome) -> fmt::Result {
-    if outcome.probes.is_empty() {
-        return Ok(());
-    }
-    let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
-    writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))
 }
 
 pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
@@ -91,14 +89,14 @@ pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
     }
 }
 
-pub(crate) fn connections(out: &mut String, outcome: &Outcome) -> fmt::Result {
+fn connections(out: &mut String, outcome: &Outcome, width: Width) -> fmt::Result {
     let pairs = pairs(&outcome.record);
     if pairs.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{HEADING}Connections{HEADING:#}")?;
     let record = &outcome.record;
-    let width = pairs.iter().map(|pair| pair_name(record, pair).chars().count()).max().unwrap_or_default();
+    let mut table = Table::indented(2).right(1);
     for pair in &pairs {
         let name = pair_name(record, pair);
         let tries = if pair.attempts > 1 { format!(", attempt {}", pair.attempts) } else { String::new() };
@@ -106,15 +104,17 @@ pub(crate) fn connections(out: &mut String, outcome: &Outcome) -> fmt::Result {
             Some(connection) => {
                 let path = format!("{} ↔ {}", kind(connection.local.kind), kind(connection.remote.kind));
                 let addresses = format!("{} ↔ {}", connection.local.address, connection.remote.address);
-                let since = connection.since.as_secs_f64();
-                writeln!(out, "  {name:<width$}  {since:>8.3} s  {path:<14} {addresses}{FAINT}{tries}{FAINT:#}")?;
+                let since = format!("{:.3} s", connection.since.as_secs_f64());
+                table.row([name, since, path, format!("{addresses}{FAINT}{tries}{FAINT:#}")]);
             }
             None => {
                 let nats = format!("{} and {}", nat(outcome, pair.a), nat(outcome, pair.b));
-                writeln!(out, "  {name:<width$}  {FAIL}not connected{FAIL:#}  {FAINT}behind {nats}{tries}{FAINT:#}")?;
+                let no = format!("{FAIL}not connected{FAIL:#}");
+                table.row([name, no, String::new(), format!("{FAINT}behind {nats}{tries}{FAINT:#}")]);
             }
         }
     }
+    out.push_str(&table.text(width));
     Ok(())
 }
 
@@ -139,13 +139,23 @@ fn nat(outcome: &Outcome, node: sim::event::NodeId) -> &str {
     outcome.scenario.actors[actor].network.map_or("no NAT", |network| &outcome.scenario.networks[network].profile)
 }
 
-pub(crate) fn story_line(out: &mut String, timeline: &Timeline, line: &Line) -> fmt::Result {
-    let tone = style::of(line.tone);
-    let who = timeline.who(line);
-    writeln!(out, "{FAINT}{:>10.3} s{FAINT:#}  {who:<14} {tone}{}{tone:#}", line.at.as_secs_f64(), line.what)
+fn story<'a>(timeline: &Timeline, lines: impl Iterator<Item = &'a Line>, indent: usize, width: Width) -> String {
+    let mut table = Table::indented(indent).right(0);
+    for line in lines {
+        let tone = style::of(line.tone);
+        let at = format!("{FAINT}{:.3} s{FAINT:#}", line.at.as_secs_f64());
+        table.row([at, timeline.who(line), format!("{tone}{}{tone:#}", line.what)]);
+    }
+    table.text(width)
 }
 
-fn write_violation(out: &mut String, record: &Record, timeline: &Timeline, violation: &Violation) -> fmt::Result {
+fn write_violation(
+    out: &mut String,
+    record: &Record,
+    timeline: &Timeline,
+    violation: &Violation,
+    width: Width,
+) -> fmt::Result {
     let who: Vec<_> = violation.nodes.iter().map(|node| &**record.name(*node)).collect();
     let when = violation.at.as_secs_f64();
     writeln!(out, "  {}", violation.message)?;
@@ -164,10 +174,7 @@ fn write_violation(out: &mut String, record: &Record, timeline: &Timeline, viola
         None => line.at <= violation.at,
     });
     let (from, to) = (here.saturating_sub(LINES_AROUND), (here + 2).min(concerned.len()));
-    for line in &concerned[from..to] {
-        out.push_str("  ");
-        story_line(out, timeline, line)?;
-    }
+    out.push_str(&story(timeline, concerned[from..to].iter().copied(), STORY_INDENT + 2, width));
     if let Some(event) = violation.event.and_then(|event| record.events.get(event))
         && !matches!(event.what, What::Census(_))
     {

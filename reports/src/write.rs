@@ -18,7 +18,7 @@ pub fn write_outcome(dir: &Path, outcome: &Outcome, wall: Duration, replay: &Rep
     let name = PathBuf::from(format!("{}-{}", outcome.scenario.name, outcome.seed));
     let dir = dir.join(&name);
     fs::create_dir_all(&dir)?;
-    fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, wall, replay)))?;
+    fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, wall, replay, None)))?;
     write_events(&dir, outcome)?;
     Ok(name)
 }

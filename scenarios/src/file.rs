@@ -148,6 +148,8 @@ pub(crate) enum NewAddress {
 pub(crate) struct ExpectEntry {
     pub(crate) unconnected: Vec<Lined<Vec<Lined<String>>>>,
     pub(crate) probes: Vec<Lined<Name>>,
+    /// Where the table begins; 0 if there is none.
+    pub(crate) line: usize,
 }
 
 /// Every verb with the keys it takes beside `at` and `do`.
@@ -208,7 +210,7 @@ impl File {
             networks: networks.map(|networks| networks.value).unwrap_or_default(),
             actors: actors?.value,
             steps: steps.map(|steps| steps.value).unwrap_or_default(),
-            expect: expect.map(|expect| expect.value).unwrap_or_default(),
+            expect: expect.map(|expect| ExpectEntry { line: expect.line, ..expect.value }).unwrap_or_default(),
         })
     }
 }
@@ -540,6 +542,7 @@ impl Read for ExpectEntry {
         let entry = Self {
             unconnected: table.optional("unconnected").map(|pairs| pairs.value).unwrap_or_default(),
             probes: table.optional("probes").map(|probes| probes.value).unwrap_or_default(),
+            line: 0,
         };
         table.finish();
         Some(entry)

@@ -99,6 +99,8 @@ pub struct Actor {
     pub joins: Option<Duration>,
     /// Real WebRTC connections if true; with false only the signaling is played.
     pub webrtc: bool,
+    /// The line of the scenario file that describes them, from 1.
+    pub line: usize,
 }
 
 /// Something that is done at a given time.
@@ -207,4 +209,6 @@ pub struct Expect {
     pub unconnected: Vec<(ActorIndex, ActorIndex)>,
     /// Names of the probes that must have been hit, such as `mapping-expired`.
     pub probes: Vec<String>,
+    /// The line of the scenario file that says so, from 1; 0 if nothing is expected.
+    pub line: usize,
 }

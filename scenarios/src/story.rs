@@ -266,6 +266,6 @@ impl LookUp<'_> {
             }
         }
         let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
-        Expect { unconnected, probes }
+        Expect { unconnected, probes, line: file.expect.line }
     }
 }

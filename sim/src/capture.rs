@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use crate::event::PacketId;
+use crate::event::{NodeId, PacketId};
 
 pub use crate::fabric::{Content, Sighting};
+pub use crate::peer::keys::KeyLog;
 
 /// All that was seen in a run.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,23 @@ pub struct Capture {
     pub realms: Vec<String>,
     /// What passed, in order of time.
     pub sightings: Vec<Sighting>,
+    /// Datagrams that programs took from their sockets, in order: what a program does next, it does because of them.
+    pub taken: Vec<Taken>,
+    /// The secrets of all DTLS sessions.
+    pub keys: KeyLog,
+}
+
+/// A datagram that a program took from its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Which packet it came in.
+    pub packet: PacketId,
+    /// Whose program.
+    pub node: NodeId,
+    /// Virtual time.
+    pub at: Duration,
+    /// How many events there were before.
+    pub events: usize,
 }
 
 impl Capture {

@@ -685,6 +685,11 @@ impl Recorder {
         std::mem::take(&mut *self.lock())
     }
 
+    /// How many events there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().events.len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Record> {
         self.record.lock().expect("no writer panics while it holds the record")
     }

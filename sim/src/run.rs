@@ -7,6 +7,7 @@ use scenarios::Scenario;
 
 use crate::capture::Capture;
 use crate::event::Record;
+use crate::fabric::Tap;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
 use crate::stage;
@@ -58,11 +59,11 @@ pub fn run(scenario: &Arc<Scenario>, seed: u64) -> Result<Outcome, Crash> {
 /// # Errors
 /// Something panicked or hung.
 pub fn run_captured(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, Capture), Crash> {
-    let (record, sightings) =
-        play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
+    let (record, tap) = play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
     let networks = scenario.networks.iter().map(|network| network.name.clone());
     let realms = std::iter::once("internet".to_owned()).chain(networks).collect();
-    Ok((judge(scenario, seed, record), Capture { realms, sightings }))
+    let Tap { sightings, taken, keys } = tap;
+    Ok((judge(scenario, seed, record), Capture { realms, sightings, taken, keys }))
 }
 
 fn judge(scenario: &Arc<Scenario>, seed: u64, record: Record) -> Outcome {

@@ -229,7 +229,7 @@ impl Udp for SimUdp {
             if self.host.is_dead() {
                 return Poll::Pending;
             }
-            inner.world.fabric().udp(inner.machine.host).poll_receive(self.port, cx)
+            inner.world.fabric().receive_udp(inner.machine.host, self.port, cx)
         })
         .await;
         let n = datagram.len().min(buffer.len());

@@ -224,6 +224,7 @@ impl Stage {
             stun: Some(SocketAddr::new(server.into(), STUN_PORT)),
             heartbeat: self.scenario.server.heartbeat,
             webrtc: who.webrtc,
+            keys: self.world.key_log(),
             seed: self.seed.rotate_left(32) ^ actor as u64,
         };
         let (commands, orders) = mpsc::unbounded_channel();

@@ -15,9 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use turmoil_net::{KernelConfig, Net};
 
+use crate::capture::KeyLog;
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
-use crate::fabric::{Fabric, HostIndex, RealmIndex, RouterIndex, Sighting};
+use crate::fabric::{Fabric, HostIndex, RealmIndex, RouterIndex, Tap};
 use crate::host::Host;
 
 /// First address of the kernels. They never show: a packet bears its machine's address as soon as it leaves the kernel.
@@ -182,14 +183,19 @@ impl World {
         &self.0.recorder
     }
 
-    /// Keeps every packet from now on, for [`World::captured`].
+    /// Keeps every packet from now on, for `captured`.
     pub fn capture(&self) {
         self.0.fabric().open_tap();
     }
 
-    /// The packets that were kept.
-    pub fn captured(&self) -> Vec<Sighting> {
+    /// What was kept.
+    pub(crate) fn captured(&self) -> Tap {
         self.0.fabric().close_tap()
+    }
+
+    /// Where secrets are noted, while packets are kept.
+    pub(crate) fn key_log(&self) -> Option<KeyLog> {
+        self.0.fabric().key_log()
     }
 
     /// Adds a private network behind a router with the given external addresses; with `nat` absent the router translates nothing.

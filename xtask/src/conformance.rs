@@ -139,8 +139,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         selected.iter().filter(|case| cases.iter().any(|other| other.slug == case.slug)).copied().collect()
     };
     if arguments.list {
-        let width = selected.iter().map(|case| case.slug.len()).max().unwrap_or_default();
-        selected.iter().for_each(|case| anstream::println!("{:<width$}  {:<8}  {}", case.slug, case.level, case.asks));
+        let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.asks.to_owned()]);
+        anstream::print!("{}", reports::list(rows, reports::terminal_width()));
         return Ok(ExitCode::SUCCESS);
     }
     let dialect = match Dialect::load(&arguments.dialect) {

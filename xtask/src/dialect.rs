@@ -40,10 +40,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
         What::Check { dialect, url, insecure } => check(&dialect, url.map(|url| url.insecure(insecure))),
         What::List => {
-            for name in conformance::shipped() {
-                let dialect = Dialect::load(name)?;
-                anstream::println!("{name:<14}  {}", dialect.about());
-            }
+            let row = |name: &str| Dialect::load(name).map(|dialect| [name.to_owned(), dialect.about().to_owned()]);
+            let rows: Vec<_> = conformance::shipped().map(row).collect::<Result<_, _>>()?;
+            anstream::print!("{}", reports::list(rows, reports::terminal_width()));
             Ok(ExitCode::SUCCESS)
         }
         What::Schema => {

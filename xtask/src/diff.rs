@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match (&before, &arguments.baseline) {
         (Some(before), _) => {
             let diff = Diff::of(before, &now)?;
-            anstream::print!("{}", diff.text());
+            anstream::print!("{}", diff.text(reports::terminal_width()));
             regression = diff.is_regression();
         }
         (None, Some(file)) if !arguments.update => {

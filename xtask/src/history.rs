@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Appends results to the history
+    /// Adds results to the history
     Add {
         /// Folders of results, or result files
         #[arg(required = true, value_name = "DIR")]
@@ -36,12 +36,14 @@ enum Command {
 #[derive(clap::Args)]
 struct Store {
     /// The file that keeps the history
-    #[arg(long, value_name = "FILE", default_value = ".glare/history.jsonl")]
+    #[arg(long, value_name = "FILE", default_value = ".glare/history.redb")]
     file: PathBuf,
 }
 
 /// Adds or shows.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // What a damaged store makes of its database is told as an error.
+    std::panic::set_hook(Box::new(|_| {}));
     match arguments.command {
         Command::Add { results, revision, store } => {
             // All are read before the first is added.
@@ -53,7 +55,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 println!("{word}: {} {}", entry.suite.word(), entry.name);
             }
         }
-        Command::Show { store } => anstream::print!("{}", History::load(&store.file)?.text()),
+        Command::Show { store } => anstream::print!("{}", History::load(&store.file)?.text(reports::terminal_width())),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -272,7 +272,7 @@ impl Sink {
         let (url, remarks) = (setting.target.url(), &part.remarks[..]);
         let live = Live { scenario, called: &part.called, played: played.as_ref(), url, remarks, again };
         if !setting.json {
-            anstream::print!("{}", live.text());
+            anstream::print!("{}", live.text(reports::terminal_width()));
         }
         let mut events = None;
         if let Some((dir, _)) = &self.dir {

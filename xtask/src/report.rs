@@ -50,7 +50,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
     let history = arguments.history.as_deref().map(History::load).transpose()?.unwrap_or_default();
     let rendered = match arguments.format {
-        Format::Text => results.iter().map(reports::summary).collect::<Vec<_>>().join("\n"),
+        Format::Text => {
+            // A file is as wide as its lines are.
+            let width = arguments.output.is_none().then(reports::terminal_width).flatten();
+            results.iter().map(|result| reports::summary(result, width)).collect::<Vec<_>>().join("\n")
+        }
         Format::Html => reports::html_with_history(&results, &history),
         Format::Junit => reports::junit(&results),
         Format::Ctrf => reports::ctrf(&results),

@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::{self, Opening, Suite};
-use reports::{Detail, Replay, Seed, Sweep, Writer};
+use reports::{Detail, Frames, Replay, Seed, Sweep, Writer};
 use scenarios::Scenario;
 use sim::run::{Crash, Outcome};
+
+/// In a run's folder, which event is which frame of its capture.
+const FRAMES_FILE: &str = "frames.jsonl";
 
 /// Play a scenario in virtual time and judge it.
 #[derive(clap::Args)]
@@ -44,7 +47,7 @@ pub(crate) struct Arguments {
     /// Folder for the result, which `report` renders, and for report and events of the run; of many seeds, of those that fail
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// File for all packets of the run, pcapng: an interface a network, for Wireshark
+    /// File for all packets of the run, pcapng: an interface a network, for Wireshark; the keys of its DTLS are in it and beside it
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     pcap: Option<PathBuf>,
 }
@@ -101,16 +104,21 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
     let mut sink = Sink::open(arguments, scenario)?;
     let start = now();
     let (verdict, wall) = play(scenario, arguments.seed, arguments.check_determinism);
-    if let Some(file) = &arguments.pcap {
-        // Packets are kept in a run of its own, which is the same: the time of the first is what a person waits for.
-        capture(scenario, arguments.seed, file).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let written = sink.take(scenario, &verdict, wall, replay)?;
+    // Packets are kept in a run of its own, which is the same: the time of the first is what a person waits for.
+    let wanted = arguments.pcap.as_deref().filter(|_| !matches!(verdict, Verdict::Crashed(_)));
+    let captured = wanted.map(|file| {
+        let frames =
+            capture(scenario, arguments.seed, file).with_context(|| format!("cannot write {}", file.display()));
+        frames.map(|frames| (file, frames))
+    });
+    let captured = captured.transpose()?;
+    let written =
+        sink.take(scenario, &verdict, wall, replay, captured.as_ref().map(|(file, frames)| (*file, frames)))?;
     sink.close(start.elapsed())?;
     if arguments.format == Format::Text && !(arguments.quiet && verdict.passed()) {
         match &verdict {
             Verdict::Judged(outcome) => {
-                anstream::print!("{}", reports::outcome(outcome, wall, replay));
+                anstream::print!("{}", reports::outcome(outcome, wall, replay, reports::terminal_width()));
                 if arguments.check_determinism {
                     anstream::println!("Played twice: both runs have hash {}", outcome.hash);
                 }
@@ -120,6 +128,13 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
         }
         if let Some(written) = written {
             anstream::println!("Written to {}", written.display());
+        }
+        if let Some((file, _)) = captured {
+            anstream::println!(
+                "Packets written to {}, the keys of DTLS in it and in {}",
+                file.display(),
+                keys(file).display()
+            );
         }
     }
     Ok(verdict.passed())
@@ -169,7 +184,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
                 failed += 1;
                 bar.set_message(format!(", {failed} failed"));
             }
-            sink.take(scenario, &verdict, wall, replay)?;
+            sink.take(scenario, &verdict, wall, replay, None)?;
             sweep.seeds.push(kept);
             bar.inc(1);
         }
@@ -179,7 +194,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
     sweep.finish(start.elapsed());
     sink.close(sweep.wall)?;
     if arguments.format == Format::Text && !(arguments.quiet && sweep.passed()) {
-        anstream::print!("{}", sweep.text(replay));
+        anstream::print!("{}", sweep.text(replay, reports::terminal_width()));
     }
     Ok(sweep.passed())
 }
@@ -201,14 +216,21 @@ fn play(scenario: &Arc<Scenario>, seed: u64, twice: bool) -> (Verdict, Duration)
     (verdict, wall)
 }
 
-/// Writes all packets of a run.
-fn capture(scenario: &Arc<Scenario>, seed: u64, file: &Path) -> io::Result<()> {
+/// Where the keys of a capture are written to.
+fn keys(capture: &Path) -> PathBuf {
+    capture.with_extension("keys")
+}
+
+/// Writes all packets of a run, and says which event is which.
+fn capture(scenario: &Arc<Scenario>, seed: u64, file: &Path) -> io::Result<Frames> {
     let Ok((outcome, capture)) = sim::run::run_captured(scenario, seed) else {
-        return Err(io::Error::other("the run crashed, and its packets are lost"));
+        return Err(io::Error::other("the run that keeps its packets crashed, and the one before did not"));
     };
     let mut out = BufWriter::new(File::create(file)?);
     reports::write_pcap(&mut out, &capture, &outcome.record)?;
-    out.flush()
+    out.flush()?;
+    std::fs::write(keys(file), capture.keys.text())?;
+    Ok(Frames::of(&outcome.record, &capture))
 }
 
 /// Where runs are written to: a folder, standard output, both or neither.
@@ -238,13 +260,14 @@ impl Sink {
         Ok(Self { dir: dir.transpose()?, stdout: stdout.transpose()?, full: arguments.seeds.is_none() })
     }
 
-    /// Writes a run; returns its own folder, if it has one.
+    /// Writes a run, and of which frames of a capture its events are; returns its own folder, if it has one.
     fn take(
         &mut self,
         scenario: &Scenario,
         verdict: &Verdict,
         wall: Duration,
         replay: &Replay,
+        captured: Option<(&Path, &Frames)>,
     ) -> anyhow::Result<Option<PathBuf>> {
         if self.dir.is_none() && self.stdout.is_none() {
             return Ok(None);
@@ -261,12 +284,19 @@ impl Sink {
         }
         let events = folder.as_ref().map(|folder| format!("{}/events.jsonl", folder.display()));
         let detail = if full { Detail::Full } else { Detail::Brief };
-        let case = match verdict {
+        let mut case = match verdict {
             Verdict::Judged(outcome) => reports::case_of_outcome(outcome, wall, replay, detail, events),
             Verdict::Mismatch(runs) => reports::case_of_mismatch(runs, wall, replay),
             Verdict::Crashed(crash) => reports::case_of_crash(scenario, crash, wall, replay),
         };
-        let written = self.dir.as_ref().zip(folder).map(|((dir, _), folder)| dir.join(folder));
+        let written = self.dir.as_ref().zip(folder.as_ref()).map(|((dir, _), folder)| dir.join(folder));
+        if let Some((file, frames)) = captured {
+            if let Some(dir) = &written {
+                write_frames(dir, frames).with_context(|| format!("cannot write to {}", dir.display()))?;
+            }
+            let frames_file = folder.map(|folder| format!("{}/{FRAMES_FILE}", folder.display()));
+            frames.tell(&mut case, &file.display().to_string(), frames_file);
+        }
         if let Some(stdout) = &mut self.stdout {
             stdout.case(case.clone())?;
         }
@@ -285,6 +315,12 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+fn write_frames(dir: &Path, frames: &Frames) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(dir.join(FRAMES_FILE))?);
+    frames.write(&mut out)?;
+    out.flush()
 }
 
 #[allow(clippy::disallowed_methods)] // the time that a person waits, outside of every simulation

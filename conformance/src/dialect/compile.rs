@@ -10,6 +10,7 @@ use super::error::{DialectError, Problems};
 use super::file::{
     Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Operation, RoomIn, Sender,
 };
+use super::place::Places;
 use super::shape::Shape;
 use super::url::{self, Url};
 use super::wrong::{WrongMessage, made_of};
@@ -65,7 +66,8 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
         problems.table("[send]", "there must be a `signal` or an `offer`: nothing can be sent without");
     }
     problems.finish(path)?;
-    Ok(Dialect { file, url, post, send, patterns, wrong, folder: PathBuf::new() })
+    let places = Places::of(text);
+    Ok(Dialect { file, url, post, send, patterns, wrong, places, folder: PathBuf::new() })
 }
 
 fn instead_of_variable(wrong: &str, known: &[&str]) -> String {

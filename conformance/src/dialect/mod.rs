@@ -8,6 +8,7 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod feature;
 pub(crate) mod file;
+mod place;
 pub(crate) mod shape;
 mod shipped;
 mod url;
@@ -38,6 +39,8 @@ pub struct Dialect {
     send: BTreeMap<Operation, Shape>,
     patterns: Vec<Pattern>,
     pub(crate) wrong: Vec<wrong::WrongMessage>,
+    /// Where everything stands in the file.
+    places: place::Places,
     /// Where an adapter's command is relative to.
     pub(crate) folder: PathBuf,
 }

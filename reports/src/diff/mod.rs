@@ -251,7 +251,7 @@ pub fn brief(mut case: Case) -> Case {
         (finding.steps, finding.step, finding.parties, finding.evidence) = (Vec::new(), None, Vec::new(), None);
     }
     if let Some(simulation) = &mut case.simulation {
-        (simulation.topology, simulation.events_file) = (None, None);
+        (simulation.topology, simulation.events_file, simulation.capture) = (None, None, None);
         simulation.pairs.iter_mut().for_each(|pair| pair.candidates = None);
     }
     case

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Diff, Failing, SideBySide, Timing, grouped};
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
+use crate::table::{Table, Width};
 use crate::text::thousands;
 use crate::words;
 
@@ -14,13 +15,13 @@ const BEHAVIOURS_MAX: usize = 3;
 
 impl Diff {
     /// The differences on a terminal. Colours are written; the stream takes them out where nobody sees them.
-    pub fn text(&self) -> String {
+    pub fn text(&self, width: Width) -> String {
         let mut out = String::new();
-        self.write(&mut out).expect("a string takes all that is written");
+        self.write(&mut out, width).expect("a string takes all that is written");
         out
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
+    fn write(&self, out: &mut String, width: Width) -> fmt::Result {
         let compared = thousands(self.compared);
         let cases = if self.compared == 1 { "case" } else { "cases" };
         if self.is_regression() {
@@ -49,8 +50,11 @@ impl Diff {
             writeln!(out, "\n{ODD}No longer tested{ODD:#}  {}: {verdict}", words::text(id))?;
         }
         self.changed(out)?;
-        for timing in &self.timing {
-            moved(out, timing)?;
+        if !self.timing.is_empty() {
+            writeln!(out, "\n{ODD}Timing{ODD:#}  medians that moved by more than their noise")?;
+            let mut table = Table::indented(2);
+            self.timing.iter().for_each(|timing| moved(&mut table, timing));
+            out.push_str(&table.text(width));
         }
         let failing = |failing: bool| self.added.iter().filter(move |(_, verdict)| verdict.is_failure() == failing);
         list(out, "Added", failing(false).map(|(id, _)| id.as_str()))?;
@@ -91,16 +95,17 @@ fn side_by_side(out: &mut String, first: &SideBySide) -> fmt::Result {
     writeln!(out, "    {PASS}+ {}{PASS:#}", shown(now))
 }
 
-fn moved(out: &mut String, timing: &Timing) -> fmt::Result {
+fn moved(table: &mut Table, timing: &Timing) {
     let slower = timing.now > timing.before;
-    let word = if slower { "Slower" } else { "Quicker" };
+    let word = if slower { format!("{FAIL}slower{FAIL:#}") } else { format!("{PASS}quicker{PASS:#}") };
     let clock = if timing.is_virtual { "virtual" } else { "real" };
     let Timing { before, now, band, samples: (old, new), .. } = timing;
-    writeln!(
-        out,
-        "\n{ODD}{word}{ODD:#}  {}: median {before:.3} s → {now:.3} s {clock}, its noise is ±{band:.3} s {FAINT}({old} and {new} samples){FAINT:#}",
-        words::text(&timing.what)
-    )
+    table.row([
+        words::text(&timing.what),
+        word,
+        format!("{before:.3} s → {now:.3} s"),
+        format!("{clock}, noise ±{band:.3} s {FAINT}({old} and {new} samples){FAINT:#}"),
+    ]);
 }
 
 fn list<'a>(out: &mut String, heading: &str, ids: impl Iterator<Item = &'a str> + Clone) -> fmt::Result {

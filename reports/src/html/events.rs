@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::frames;
 use crate::html::shown;
 use crate::model::{Case, PartyKind};
 use crate::summary::is_control;
@@ -38,6 +39,11 @@ pub(super) struct Packed {
     l: Vec<u8>,
     /// Packet number, 0 for none.
     p: Vec<u32>,
+    /// Frame of the capture, 0 for none; empty without a capture.
+    f: Vec<u32>,
+    /// The interface of that frame.
+    i: Vec<u16>,
+    interfaces: Vec<String>,
     /// Text, an index into `texts`.
     x: Vec<u32>,
     texts: Vec<String>,
@@ -82,11 +88,20 @@ struct Detail<'a> {
     why: Option<&'a RawValue>,
 }
 
-/// Reads and packs the events of a run. `dir` is the result's folder.
+/// Reads and packs the events of a run, and what the file of frames says of them. `dir` is the result's folder.
 ///
 /// # Errors
-/// The file cannot be read, or the line that is no event.
-pub(super) fn load(dir: &Path, case: &Case, file: &str) -> Result<Packed, String> {
+/// A file cannot be read, or the line that is no event or no frame.
+pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) -> Result<Packed, String> {
+    let mut packed = read(dir, file, |text| pack(text, case))?;
+    if let Some(file) = frames {
+        read(dir, file, |text| packed.add_frames(text))?;
+    }
+    Ok(packed)
+}
+
+/// Reads a file of the result's folder.
+fn read<T>(dir: &Path, file: &str, take: impl FnOnce(&str) -> Result<T, (usize, String)>) -> Result<T, String> {
     // A result may come from anywhere: it names no file but its own.
     let inside = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !inside {
@@ -94,7 +109,7 @@ pub(super) fn load(dir: &Path, case: &Case, file: &str) -> Result<Packed, String
     }
     let path = dir.join(file);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    pack(&text, case).map_err(|(line, error)| format!("{}:{line}: {error}", path.display()))
+    take(&text).map_err(|(line, error)| format!("{}:{line}: {error}", path.display()))
 }
 
 fn pack(text: &str, case: &Case) -> Result<Packed, (usize, String)> {
@@ -167,6 +182,28 @@ fn pack(text: &str, case: &Case) -> Result<Packed, (usize, String)> {
 }
 
 impl Packed {
+    fn add_frames(&mut self, text: &str) -> Result<(), (usize, String)> {
+        (self.f, self.i) = (vec![0; self.t.len()], vec![0; self.t.len()]);
+        for (index, raw) in text.lines().enumerate() {
+            let wrong = |error: serde_json::Error| (index + 1, format!("is no frame: {error}"));
+            let frames::Line { event, frame } = serde_json::from_str(raw).map_err(wrong)?;
+            let interface = match self.interfaces.iter().position(|known| *known == frame.interface) {
+                Some(interface) => interface,
+                None => {
+                    self.interfaces.push(frame.interface);
+                    self.interfaces.len() - 1
+                }
+            };
+            // A number that the page cannot count to is left out, and so is one of an event that is not there.
+            let (Ok(number), Ok(interface)) = (u32::try_from(frame.number), u16::try_from(interface)) else { continue };
+            if let (Some(f), Some(i)) = (self.f.get_mut(event), self.i.get_mut(event)) {
+                (*f, *i) = (number, interface);
+            }
+        }
+        self.interfaces.iter_mut().for_each(|name| *name = shown(name));
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.t.len()
     }

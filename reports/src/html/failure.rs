@@ -118,6 +118,9 @@ fn row(case: &Case, lanes: &Lanes, index: usize, step: &Step, marked: bool) -> M
                     None => span.what { (shown(&step.text)) },
                 }
                 @if let Some(bytes) = step.bytes { span.cut { " … " (bytes) " bytes" } }
+                @if let Some(frame) = &step.frame {
+                    " " span.frame title={ "Frame " (frame.number) " of the capture" } { "#" (frame.number) " " (shown(&frame.interface)) }
+                }
             }
         }
     }

@@ -58,7 +58,7 @@ fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, r
                     @if case.story.len() > STEPS_MAX { p.more { "… and " (thousands(case.story.len() - STEPS_MAX)) " more steps" } }
                 }
             }
-            @if let Some(file) = &simulation.events_file { (explorer(results, case, file, room)) }
+            @if let Some(file) = &simulation.events_file { (explorer(results, case, simulation, file, room)) }
         }
     }
 }
@@ -181,8 +181,10 @@ fn nats(networks: &[Network]) -> Markup {
 
 // ---- events
 
-fn explorer(results: &Results, case: &Case, file: &str, room: &mut usize) -> Markup {
-    let packed = match events::load(&results.dir, case, file) {
+fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str, room: &mut usize) -> Markup {
+    let capture = simulation.capture.as_ref();
+    let frames = capture.and_then(|capture| capture.frames_file.as_deref());
+    let packed = match events::load(&results.dir, case, file, frames) {
         Ok(packed) => packed,
         Err(why) => return html! { p.warning { "The events cannot be shown: " (shown(&why)) } },
     };
@@ -216,7 +218,13 @@ fn explorer(results: &Results, case: &Case, file: &str, room: &mut usize) -> Mar
                 div.list tabindex="0" role="group" aria-label="Events" { div.spacer {} }
                 div.mappings tabindex="0" role="group" aria-label="NAT tables" { h4 { "NAT tables at " span.at { "0.000 s" } } div.tables-of-nats {} }
             }
-            p.hint { "Drag over the axis to zoom in. A packet’s number stands in the comment of its frames in a capture made by " code { "--pcap" } "." }
+            p.hint {
+                "Drag over the axis to zoom in. "
+                @match capture {
+                    Some(capture) => { "#7 is frame 7 of " code { (shown(&capture.file)) } ", with the network it was seen in; as a search it finds all that happened to its packet." }
+                    None => { "A packet’s number stands in the comment of its frames in a capture made by " code { "--pcap" } "." }
+                }
+            }
             script type="application/json" { (json_island(&json)) }
         }
     }

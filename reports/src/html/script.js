@@ -132,10 +132,19 @@
       return low;
     };
     let hits = null;
+    // With a capture a number is its frame's: the packet of that frame, in all frames that it was seen in.
+    const captured = data.f.length > 0;
+    const sameFrame = (number) => {
+      const packet = data.p[data.f.findIndex((frame, i) => frame === number && data.p[i])];
+      const frames = new Set([number]);
+      if (packet) data.p.forEach((other, i) => other === packet && frames.add(data.f[i]));
+      frames.delete(0);
+      return (i) => frames.has(data.f[i]) || (packet && data.p[i] === packet);
+    };
     const search = () => {
-      const packet = /^#(\d+)$/.exec(query);
+      const number = Number(/^#(\d+)$/.exec(query)?.[1]);
       if (!query) hits = null;
-      else if (packet) hits = (i) => data.p[i] === Number(packet[1]);
+      else if (number) hits = captured ? sameFrame(number) : (i) => data.p[i] === number;
       else {
         const found = data.texts.map((text) => text.toLowerCase().includes(query));
         hits = (i) => found[data.x[i]];
@@ -182,13 +191,15 @@
       const what = cell("what", data.texts[data.x[i]]);
       what.title = what.textContent;
       div.append(cell("t", time[i].toFixed(3)), cell("layer", layer), cell("who", data.parties[data.n[i]]), what);
-      if (data.p[i]) {
+      const number = captured ? data.f[i] : data.p[i];
+      if (number) {
         const packet = document.createElement("button");
         packet.type = "button";
         packet.tabIndex = -1;
-        packet.textContent = "#" + data.p[i];
-        packet.title = "All that happened to this packet; in Wireshark: frame.comment contains \"packet " + data.p[i] + ",\"";
-        packet.dataset.packet = data.p[i];
+        packet.textContent = "#" + number + (captured ? " " + data.interfaces[data.i[i]] : "");
+        const inWireshark = captured ? `frame.number == ${number}` : `frame.comment contains "packet ${number},"`;
+        packet.title = "All that happened to this packet; in Wireshark: " + inWireshark;
+        packet.dataset.packet = number;
         div.append(packet);
       }
       return div;

@@ -104,14 +104,14 @@ fn sarif_is_what_its_own_validator_and_code_scanning_want() {
 }
 
 #[test]
-fn sarif_points_at_the_step_of_the_scenario_after_which_it_went_wrong() {
+fn sarif_points_at_the_line_of_the_scenario_that_says_what_did_not_come() {
     let scenario = "name = \"told\"\nabout = \"a step\"\nduration = \"10s\"\n[[actor]]\nname = \"ana\"\nnat = \"full-cone\"\n[[actor]]\n\
                     name = \"ben\"\nnat = \"full-cone\"\n\n[[step]]\nat = \"4s\"\ndo = \"say\"\nactor = \"ana\"\ntext = \"hi\"\n\
                     [expect]\nunconnected = [[\"ana\", \"ben\"]]\n";
     let Ok(parsed) = scenarios::parse("told.toml", scenario) else {
         panic!("{:?}", scenarios::parse("told.toml", scenario));
     };
-    let line = parsed.steps[0].line;
+    let line = scenario.lines().position(|line| line == "[expect]").expect("a table") + 1;
     let outcome = sim::run::run(&std::sync::Arc::new(parsed), 1).expect("no crash");
     let case = reports::case_of_outcome(&outcome, crate::WALL, &crate::replay(), reports::Detail::Full, None);
     let sarif: serde_json::Value =
@@ -119,6 +119,19 @@ fn sarif_points_at_the_step_of_the_scenario_after_which_it_went_wrong() {
     let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
     assert_eq!(place["region"]["startLine"], line);
     assert_eq!(place["artifactLocation"]["uri"], "friends.toml");
+}
+
+#[test]
+fn sarif_points_at_what_the_dialect_says_of_a_case() {
+    let sarif: serde_json::Value = serde_json::from_str(&reports::sarif(&[asked()])).expect("JSON");
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let file = place["artifactLocation"]["uri"].as_str().expect("a file");
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).expect("it is there");
+    let line = place["region"]["startLine"].as_u64().expect("a line") as usize;
+    // The message that shows the failure is the server's answer to a join.
+    let shown = text.lines().nth(line - 1).expect("as many lines");
+    assert!(shown.starts_with(r#"message = '{"action": "joined""#), "{file}:{line}: {shown}");
 }
 
 #[test]
@@ -169,6 +182,11 @@ fn all() -> Vec<(&'static str, Vec<Results>)> {
         ("hostile", vec![hostile()]),
         ("empty", vec![read(&written(vec![])).expect("a result")]),
     ]
+}
+
+/// The same with the places that the suite gives them.
+fn asked() -> Results {
+    read(&written_by(&Opening { suite: Suite::Conformance, ..opening() }, conformance_cases())).expect("a result")
 }
 
 fn conformance() -> Results {

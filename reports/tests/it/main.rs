@@ -2,6 +2,8 @@
 
 mod ci;
 mod diff;
+mod frames;
+mod history;
 mod html;
 mod model;
 mod pcap;

@@ -15,6 +15,9 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
     let mut different = play(FRIENDS, 1);
     different.record.events.remove(5);
     let passing = play(FRIENDS, 1);
+    let (outcome, capture) = crate::pcap::captured("same-lan");
+    let mut followed = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, None);
+    reports::Frames::of(&outcome.record, &capture).tell(&mut followed, "run.pcapng", Some("frames.jsonl".to_owned()));
     let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned() };
     let cases = vec![
         reports::case_of_outcome(&passing, WALL, &replay(), Detail::Full, Some("friends-1/events.jsonl".to_owned())),
@@ -22,6 +25,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_outcome(&play(&wrong(), 3), WALL, &replay(), Detail::Full, None),
         reports::case_of_crash(&passing.scenario, &crash, WALL, &replay()),
         reports::case_of_mismatch(&[passing, different], WALL, &replay()),
+        followed,
     ];
     let text = written(cases);
     for line in text.lines() {
@@ -43,7 +47,7 @@ fn whatever_the_conformance_suite_writes_keeps_to_the_schema() {
     let results = read(&text).expect("a result");
     assert_eq!(results.verdict(), Overall::Fail);
     let failed = results.with(Verdict::Fail).next().expect("one failed");
-    assert_eq!(failed.story[failed.findings[0].step.expect("a line shows it")].text, "{\"type\":\"joined\"}");
+    assert_eq!(failed.story[failed.findings[0].step.expect("a line shows it")].text, JOINED);
     assert!(failed.replay.ends_with(&format!("--case {}", failed.id)));
 }
 
@@ -133,7 +137,7 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn a_failing_result_on_the_terminal() {
     let results = read(&written(vec![full_case()])).expect("a result");
-    insta::assert_snapshot!(crate::plain(&reports::summary(&results)));
+    insta::assert_snapshot!(crate::plain(&reports::summary(&results, None)));
 }
 
 #[test]
@@ -142,10 +146,13 @@ fn nothing_in_a_result_moves_the_cursor_or_turns_a_line_round() {
     case.title = "\u{1b}[2Jgone\u{202e}back".to_owned();
     case.findings[0].message = "bell\u{7} and \r return".to_owned();
     let results = read(&written(vec![case])).expect("a result");
-    let text = crate::plain(&reports::summary(&results));
+    let text = crate::plain(&reports::summary(&results, None));
     assert!(text.contains(r"\u{1b}[2Jgone\u{202e}back"), "{text}");
     assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{text:?}");
 }
+
+/// What the server answers to a join.
+const JOINED: &str = r#"{"action":"joined","roomId":"r","clientId":"a","peers":[]}"#;
 
 /// A case of each verdict.
 pub(crate) fn conformance_cases() -> Vec<Case> {
@@ -166,10 +173,7 @@ pub(crate) fn conformance_cases() -> Vec<Case> {
     };
     let transcript = Transcript {
         clients: vec!["ana".to_owned()],
-        lines: vec![
-            line(transcript::What::Sends, "{\"type\":\"join\"}"),
-            line(transcript::What::Hears, "{\"type\":\"joined\"}"),
-        ],
+        lines: vec![line(transcript::What::Sends, "{\"type\":\"join\"}"), line(transcript::What::Hears, JOINED)],
         omitted: 0,
     };
     let asked = conformance::select(&conformance::Selection::default()).expect("cases");

@@ -75,12 +75,12 @@ fn a_nat_is_seen_at_work_between_two_interfaces() {
     assert!(request[1].starts_with("192.168.") && !outside[1].starts_with("192.168."), "{request:?} {outside:?}");
 }
 
-fn captured(scenario: &str) -> (Outcome, Capture) {
+pub(crate) fn captured(scenario: &str) -> (Outcome, Capture) {
     let scenario = Arc::new(scenarios::load(scenario).expect("it is shipped"));
     sim::run::run_captured(&scenario, 1).expect("no crash")
 }
 
-fn written(name: &str, outcome: &Outcome, capture: &Capture) -> PathBuf {
+pub(crate) fn written(name: &str, outcome: &Outcome, capture: &Capture) -> PathBuf {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut out = std::io::BufWriter::new(std::fs::File::create(&file).expect("a scratch file"));
     reports::write_pcap(&mut out, capture, &outcome.record).expect("a scratch file");
@@ -88,7 +88,7 @@ fn written(name: &str, outcome: &Outcome, capture: &Capture) -> PathBuf {
 }
 
 /// The fields of each frame, checksums being looked at.
-fn read(tshark: &str, file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
+pub(crate) fn read(tshark: &str, file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
     let checks = ["ip.check_checksum:TRUE", "tcp.check_checksum:TRUE", "udp.check_checksum:TRUE"];
     let output = Command::new(tshark)
         .args(["-T", "fields", "-E", "occurrence=f", "-E", "separator=|", "-r"])

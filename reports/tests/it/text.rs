@@ -7,12 +7,12 @@ use crate::{FRIENDS, WALL, plain, play, replay, wrong};
 
 #[test]
 fn a_passing_run() {
-    insta::assert_snapshot!(plain(&reports::outcome(&play(FRIENDS, 1), WALL, &replay())));
+    insta::assert_snapshot!(plain(&reports::outcome(&play(FRIENDS, 1), WALL, &replay(), None)));
 }
 
 #[test]
 fn a_broken_promise() {
-    insta::assert_snapshot!(plain(&reports::outcome(&play(&wrong(), 1), WALL, &replay())));
+    insta::assert_snapshot!(plain(&reports::outcome(&play(&wrong(), 1), WALL, &replay(), None)));
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn many_seeds() {
     let seeds = vec![Seed::of(&play(FRIENDS, 1)), Seed::of(&play(&wrong(), 2)), Seed::crashed(&crash)];
     let sweep = Sweep { scenario: "friends".to_owned(), seeds, wall: WALL, twice: false };
     assert!(!sweep.passed());
-    insta::assert_snapshot!(plain(&sweep.text(&replay())));
+    insta::assert_snapshot!(plain(&sweep.text(&replay(), None)));
 }
 
 #[test]
 fn colours_mark_the_verdict() {
-    let report = reports::outcome(&play(FRIENDS, 1), WALL, &replay());
+    let report = reports::outcome(&play(FRIENDS, 1), WALL, &replay(), None);
     assert!(report.starts_with("\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m"), "{report:.40?}");
 }

@@ -14,6 +14,7 @@ mod udp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use rand_core::{RngCore, SeedableRng};
 use scenarios::{Link, NatBehavior, NatReboot};
 use turmoil_net::{EnterGuard, HostId};
 
+use crate::capture::{KeyLog, Taken};
 use crate::event::{
     Drop, MachineEvent, Mapping, NatEvent, NodeId, PacketEvent, PacketId, Protocol, Recorder, Refusal, What,
 };
@@ -33,7 +35,7 @@ pub use packet::{Content, Sighting};
 use realm::{Attachment, INTERNET, LinkOwner, Realm};
 pub(crate) use realm::{HostIndex, RealmIndex, RouterIndex};
 use router::Router;
-use udp::UdpPorts;
+use udp::{Datagram, UdpPorts};
 
 /// Hops a packet may take, as Linux sets it.
 const TTL: u8 = 64;
@@ -90,6 +92,14 @@ struct Cut {
     to: Vec<NodeId>,
 }
 
+/// What is seen of a run from outside of its record.
+#[derive(Default)]
+pub(crate) struct Tap {
+    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) keys: KeyLog,
+}
+
 /// The network between the hosts.
 pub(crate) struct Fabric {
     recorder: Recorder,
@@ -113,7 +123,7 @@ pub(crate) struct Fabric {
     held: Vec<(HostIndex, Packet)>,
     egress: Vec<turmoil_net::Packet>,
     /// What passes on the wires, if somebody wants to see it.
-    tap: Option<Vec<Sighting>>,
+    tap: Option<Tap>,
 }
 
 impl Fabric {
@@ -143,12 +153,17 @@ impl Fabric {
 
     /// Keeps every packet from now on.
     pub(crate) fn open_tap(&mut self) {
-        self.tap = Some(Vec::new());
+        self.tap = Some(Tap::default());
     }
 
     /// What was kept.
-    pub(crate) fn close_tap(&mut self) -> Vec<Sighting> {
+    pub(crate) fn close_tap(&mut self) -> Tap {
         self.tap.take().unwrap_or_default()
+    }
+
+    /// Where secrets are noted, if somebody wants to see them.
+    pub(crate) fn key_log(&self) -> Option<KeyLog> {
+        self.tap.as_ref().map(|tap| tap.keys.clone())
     }
 
     // ---- topology
@@ -286,7 +301,7 @@ impl Fabric {
     /// A packet enters a realm over `from`'s link; from a realm's own gateway it comes without one.
     fn enter(&mut self, realm: RealmIndex, from: Option<LinkOwner>, packet: Packet, now: Duration) {
         if let Some(tap) = &mut self.tap {
-            tap.push(packet.sighting(now, realm));
+            tap.sightings.push(packet.sighting(now, realm));
         }
         let (to, last_link) = match self.realms[realm].attached.get(packet.dst.ip()) {
             Some(&Attachment::Host(host)) => (Attachment::Host(host), Some(Attachment::Host(host))),
@@ -407,7 +422,8 @@ impl Fabric {
         }
         match &packet.body {
             Body::Udp(payload) => {
-                match self.hosts[host].udp.deliver(packet.dst.port(), packet.src, payload.clone()) {
+                let datagram = Datagram { packet: packet.id, from: packet.src, payload: payload.clone() };
+                match self.hosts[host].udp.deliver(packet.dst.port(), datagram) {
                     Ok(()) => self.delivered(node, &packet, now),
                     Err(why) => self.drop_packet(&packet, why, now),
                 }
@@ -557,6 +573,22 @@ impl Fabric {
     }
 
     // ---- what sockets need
+
+    /// Takes a datagram from a socket of a host.
+    pub(crate) fn receive_udp(
+        &mut self,
+        host: HostIndex,
+        port: u16,
+        cx: &mut Context<'_>,
+    ) -> Poll<(SocketAddrV4, Bytes)> {
+        let host = &mut self.hosts[host];
+        let Datagram { packet, from, payload } = ready!(host.udp.poll_receive(port, cx));
+        if let Some(tap) = &mut self.tap {
+            let (at, events) = (self.recorder.now(), self.recorder.count());
+            tap.taken.push(Taken { packet, node: host.node, at, events });
+        }
+        Poll::Ready((from, payload))
+    }
 
     pub(crate) fn udp(&mut self, host: HostIndex) -> &mut UdpPorts {
         &mut self.hosts[host].udp

@@ -9,16 +9,24 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::event::Drop;
+use crate::event::{Drop, PacketId};
 
 /// Bytes of payload that a socket holds until they are read: Linux' `net.core.rmem_default`.
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
 /// What a datagram costs of the buffer beside its payload.
 const DATAGRAM_OVERHEAD: usize = 256;
 
+/// A datagram in a socket's buffer.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) packet: PacketId,
+    pub(crate) from: SocketAddrV4,
+    pub(crate) payload: Bytes,
+}
+
 #[derive(Debug, Default)]
 struct Port {
-    queue: VecDeque<(SocketAddrV4, Bytes)>,
+    queue: VecDeque<Datagram>,
     queued_bytes: usize,
     reader: Option<Waker>,
 }
@@ -50,26 +58,26 @@ impl UdpPorts {
         self.0.len()
     }
 
-    pub(crate) fn deliver(&mut self, port: u16, from: SocketAddrV4, payload: Bytes) -> Result<(), Drop> {
+    pub(crate) fn deliver(&mut self, port: u16, datagram: Datagram) -> Result<(), Drop> {
         let port = self.0.get_mut(&port).ok_or(Drop::PortUnreachable)?;
-        let cost = payload.len() + DATAGRAM_OVERHEAD;
+        let cost = datagram.payload.len() + DATAGRAM_OVERHEAD;
         if port.queued_bytes + cost > RECEIVE_BUFFER_BYTES {
             return Err(Drop::ReceiveBufferFull);
         }
         port.queued_bytes += cost;
-        port.queue.push_back((from, payload));
+        port.queue.push_back(datagram);
         if let Some(reader) = port.reader.take() {
             reader.wake();
         }
         Ok(())
     }
 
-    pub(crate) fn poll_receive(&mut self, port: u16, cx: &mut Context<'_>) -> Poll<(SocketAddrV4, Bytes)> {
+    pub(crate) fn poll_receive(&mut self, port: u16, cx: &mut Context<'_>) -> Poll<Datagram> {
         let Some(port) = self.0.get_mut(&port) else { return Poll::Pending };
         match port.queue.pop_front() {
-            Some((from, payload)) => {
-                port.queued_bytes -= payload.len() + DATAGRAM_OVERHEAD;
-                Poll::Ready((from, payload))
+            Some(datagram) => {
+                port.queued_bytes -= datagram.payload.len() + DATAGRAM_OVERHEAD;
+                Poll::Ready(datagram)
             }
             None => {
                 if !port.reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {

@@ -224,6 +224,7 @@ impl Stage {
             stun: None,
             heartbeat: self.target.heartbeat,
             webrtc: who.webrtc,
+            keys: None,
             seed: self.seed.rotate_left(32) ^ actor as u64,
         };
         let (commands, orders) = mpsc::unbounded_channel();

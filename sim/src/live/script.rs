@@ -141,7 +141,7 @@ impl Script {
             networks: Vec::new(),
             actors: present.iter().map(actor).collect::<Result<_, _>>()?,
             steps,
-            expect: Expect { unconnected: Vec::new(), probes },
+            expect: Expect { unconnected: Vec::new(), probes, line: scenario.expect.line },
             ..scenario.clone()
         };
         let absent = scenario.actors.iter().filter(|actor| !speaks(actor)).map(|actor| actor.name.clone()).collect();

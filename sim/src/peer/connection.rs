@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use rtc::crypto::RTCCryptoProvider;
 use rtc::data_channel::RTCDataChannelId;
 use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
 use rtc::peer_connection::certificate::RTCCertificate;
@@ -75,8 +76,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection without descriptions. The offerer's has the data channel.
-    pub(crate) fn new(certificate: RTCCertificate, offerer: bool, now: Instant) -> Result<Self, Error> {
+    pub(crate) fn new(
+        certificate: RTCCertificate,
+        provider: Arc<dyn RTCCryptoProvider>,
+        offerer: bool,
+        now: Instant,
+    ) -> Result<Self, Error> {
         let settings = SettingEngineBuilder::new()
+            .with_crypto_provider(provider)
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO));
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![certificate]);

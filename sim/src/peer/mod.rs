@@ -8,6 +8,7 @@ pub mod client;
 mod connection;
 mod demux;
 pub mod endpoint;
+pub(crate) mod keys;
 mod negotiation;
 mod payload;
 mod scripted;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::crypto::SignatureScheme;
+use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use rtc::shared::error::Error;
 
 use crate::event::{Closed, DtlsState, IceState, NodeId, PeerChange, PeerEvent, Recorder, SignalKind, What};
 use crate::peer::connection::{Connection, Output, parse_trickled, ufrag};
 use crate::peer::demux::Demux;
+use crate::peer::keys::KeyLog;
 use crate::peer::payload::{Description, Nothing, Payload, Trickled};
 use crate::peer::stun::BindingClient;
 
@@ -63,6 +64,8 @@ pub(crate) struct Negotiation {
     local: SocketAddrV4,
     stun: Option<BindingClient>,
     certificate: RTCCertificate,
+    /// What all connections take their cryptography from.
+    provider: Arc<dyn RTCCryptoProvider>,
     demux: Demux,
     remotes: BTreeMap<Arc<str>, Remote>,
     /// Whether signals can be sent; without that nobody is hung up on.
@@ -73,7 +76,8 @@ pub(crate) struct Negotiation {
 }
 
 impl Negotiation {
-    /// `local` is the socket's address; without a STUN server there are host candidates only.
+    /// `local` is the socket's address; without a STUN server there are host candidates only. The secrets of DTLS go to `keys`, if that is
+    /// there.
     ///
     /// # Errors
     /// No certificate can be made.
@@ -83,8 +87,10 @@ impl Negotiation {
         recorder: Recorder,
         local: SocketAddrV4,
         stun: Option<BindingClient>,
+        keys: Option<&KeyLog>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
+        let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
         let params = CertificateParams::new(vec![name.to_string()])?;
         let certificate = RTCCertificate::generate(provider.crypto(), SignatureScheme::EcdsaP256Sha256, params)?;
         Ok(Self {
@@ -94,6 +100,7 @@ impl Negotiation {
             local,
             stun,
             certificate,
+            provider,
             demux: Demux::default(),
             remotes: BTreeMap::new(),
             signaling: false,
@@ -406,7 +413,7 @@ impl Negotiation {
         let remote = self.remotes.entry(peer.clone()).or_default();
         remote.attempts += 1;
         remote.offer_again = None;
-        let mut connection = Connection::new(self.certificate.clone(), offerer, now)?;
+        let mut connection = Connection::new(self.certificate.clone(), self.provider.clone(), offerer, now)?;
         connection.patience = Some(now + patience(offerer, remote.failures));
         if let Some(session) = session {
             let early = std::mem::take(&mut remote.early);

@@ -89,6 +89,7 @@ impl Build {
             room: "room".to_owned(),
             joins: Some(Duration::from_millis(50 * index as u64)),
             webrtc: true,
+            line: 1,
         });
         self
     }

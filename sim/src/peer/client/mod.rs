@@ -21,6 +21,7 @@ use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
+use crate::capture::KeyLog;
 use crate::event::{Closed, NodeId, Recorder, Signaling, What};
 use crate::peer::endpoint::Endpoint;
 use crate::peer::negotiation::{Negotiation, Outgoing};
@@ -55,6 +56,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Whether it makes WebRTC connections, or only plays their signaling.
     pub webrtc: bool,
+    /// Where the secrets of its DTLS sessions are noted, if they are.
+    pub keys: Option<KeyLog>,
     /// Decides STUN transaction ids.
     pub seed: u64,
 }
@@ -146,7 +149,8 @@ pub async fn run<N: Network>(
     let media = if config.webrtc {
         let SocketAddr::V4(local) = udp.local_addr()? else { return Err(io::ErrorKind::Unsupported.into()) };
         let stun = config.stun.map(|server| BindingClient::new(server, config.seed));
-        let negotiation = Negotiation::new(config.name.clone(), node, recorder.clone(), local, stun);
+        let keys = config.keys.as_ref();
+        let negotiation = Negotiation::new(config.name.clone(), node, recorder.clone(), local, stun, keys);
         Some(negotiation.map_err(io::Error::other)?)
     } else {
         None

@@ -1,20 +1,22 @@
-//! Results over time: a line of JSON for each, appended to one file that can be kept with the project.
+//! Results over time: what is kept of each, in one file that any number of programs may add to.
+
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Counts, Suite};
-use crate::result::{Overall, Results, Wrong};
+use crate::result::{Overall, Results};
 use crate::style::{FAIL, FAINT, HEADING, PASS};
+use crate::table::{Table, Width};
 use crate::words::text;
 
-/// Entries of one series that are shown.
-const SHOWN_MAX: usize = 60;
+pub use store::add;
+
+/// Entries of one series that are drawn, on a terminal that has room for them.
+const BARS_MAX: usize = 60;
 
 /// What is kept of a result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,85 +73,61 @@ impl Entry {
         if judged == 0 { 0.0 } else { good as f64 / judged as f64 }
     }
 
+    /// `7 of 8 pass`.
+    fn passed(&self) -> String {
+        let good = self.counts.pass + self.counts.acceptable;
+        format!("{good} of {} pass", good + self.counts.fail + self.counts.harness_error)
+    }
+
+    /// How long connecting took, now and at first, and what it is of.
+    fn said(&self, first: &Self, results: &str) -> String {
+        let connected = first.connected.zip(self.connected);
+        let connected =
+            connected.map(|(first, now)| format!("pairs connected at {now:.2} s ({first:.2} s at first), "));
+        let revision = self.revision.as_deref().map(|revision| format!(", newest of {}", text(revision)));
+        format!("{}{FAINT}{results}{}{FAINT:#}", connected.unwrap_or_default(), revision.unwrap_or_default())
+    }
+
     fn overall(&self) -> Overall {
         if self.counts.fail + self.counts.harness_error > 0 { Overall::Fail } else { Overall::Pass }
     }
 }
 
-/// All entries of a file, by what they are of and in order of time.
+/// All entries of a store, by what they are of and in order of time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// The entries of each suite, name and target.
     pub series: BTreeMap<(Suite, String, String), Vec<Entry>>,
 }
 
-/// Appends an entry. One that is there already is not added again; false then.
-///
-/// # Errors
-/// The file cannot be read or written, or has a line that is no entry.
-pub fn add(file: &Path, entry: &Entry) -> Result<bool, Wrong> {
-    let wrong =
-        |error: io::Error| Wrong { file: file.to_owned(), line: None, message: format!("cannot be written: {error}") };
-    if file.exists() && History::load(file)?.series.values().flatten().any(|known| known == entry) {
-        return Ok(false);
-    }
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(wrong)?;
-    }
-    let line = serde_json::to_string(entry).expect("an entry has a JSON form") + "\n";
-    let mut out = OpenOptions::new().append(true).create(true).open(file).map_err(wrong)?;
-    // In one write: two at once do not mix.
-    out.write_all(line.as_bytes()).map_err(wrong)?;
-    Ok(true)
-}
-
 impl History {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// It cannot be read, or the line that is no entry.
-    pub fn load(file: &Path) -> Result<Self, Wrong> {
-        let wrong = |line, message| Wrong { file: file.to_owned(), line, message };
-        let content = fs::read_to_string(file).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => wrong(None, "there is no such file: `history add DIR` makes it".to_owned()),
-            _ => wrong(None, format!("cannot be read: {error}")),
-        })?;
+    /// A history of entries in whatever order.
+    fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut series: BTreeMap<(Suite, String, String), Vec<Entry>> = BTreeMap::new();
-        for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let entry: Entry = serde_json::from_str(line)
-                .map_err(|error| wrong(Some(index + 1), format!("is no entry of a history: {error}")))?;
+        for entry in entries {
             series.entry((entry.suite, entry.name.clone(), entry.target.clone())).or_default().push(entry);
         }
         series.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.started_ms));
-        Ok(Self { series })
+        Self { series }
     }
 
-    /// A paragraph for each series: a bar for each result, the newest last.
-    pub fn text(&self) -> String {
+    /// A paragraph for each series: what it is of, a bar for each result with the newest last, and what the newest says.
+    pub fn text(&self, width: Width) -> String {
+        let bars = width.map_or(BARS_MAX, |width| usize::from(width).saturating_sub(4).clamp(8, BARS_MAX));
         let mut out = String::new();
         for ((suite, name, target), entries) in &self.series {
             let newest = entries.last().expect("a series has an entry");
             let style = if newest.overall() == Overall::Pass { PASS } else { FAIL };
-            let shown = &entries[entries.len().saturating_sub(SHOWN_MAX)..];
-            let bars: String = shown.iter().map(|entry| bar(entry.passing())).collect();
-            let judged =
-                newest.counts.pass + newest.counts.acceptable + newest.counts.fail + newest.counts.harness_error;
-            let good = newest.counts.pass + newest.counts.acceptable;
+            let shown = &entries[entries.len().saturating_sub(bars)..];
             // Writing to a string never fails.
-            let _ = writeln!(
-                out,
-                "{HEADING}{}{HEADING:#}  {FAINT}{} · {}{FAINT:#}",
-                text(name),
-                suite.word(),
-                text(target)
-            );
-            let _ = write!(out, "  {style}{bars}{style:#}  {good} of {judged} pass");
-            if let (Some(first), Some(now)) = (shown[0].connected, newest.connected) {
-                let _ = write!(out, ", pairs connected at {now:.2} s ({first:.2} s at first)");
-            }
-            let revision = newest.revision.as_deref().map(|revision| format!(", newest of {}", text(revision)));
+            let (name, target) = (text(name), text(target));
+            let _ = writeln!(out, "{HEADING}{name}{HEADING:#}  {FAINT}{} · {target}{FAINT:#}", suite.word());
+            let drawn: String = shown.iter().map(|entry| bar(entry.passing())).collect();
+            let _ = writeln!(out, "  {style}{drawn}{style:#}");
+            let mut table = Table::indented(2);
             let results = if entries.len() == 1 { "1 result".to_owned() } else { format!("{} results", entries.len()) };
-            let _ = writeln!(out, "  {FAINT}{results}{}{FAINT:#}", revision.unwrap_or_default());
+            table.row([format!("{style}{}{style:#}", newest.passed()), newest.said(&shown[0], &results)]);
+            out.push_str(&table.text(width));
         }
         out
     }

@@ -1,0 +1,140 @@
+//! Where a dialect file says what a case asks about: the line that whoever reads of a failure looks at first.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::file::EventName;
+use super::{Dialect, Feature, What};
+use crate::case::Case;
+
+/// The lines of all tables and keys of a file, by path: `signals`, `signals.bytes-max`.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<String, usize>);
+
+impl Places {
+    pub(super) fn of(text: &str) -> Self {
+        let mut places = BTreeMap::new();
+        let Ok(file) = DeTable::parse(text) else { return Self::default() };
+        let line = |at: usize| 1 + text.get(..at).unwrap_or_default().matches('\n').count();
+        for (key, value) in file.get_ref() {
+            let table = key.get_ref();
+            places.insert(table.to_string(), line(key.span().start));
+            if let DeValue::Table(inner) = value.get_ref() {
+                places.extend(inner.keys().map(|key| (format!("{table}.{}", key.get_ref()), line(key.span().start))));
+            }
+        }
+        Self(places)
+    }
+
+    fn first(&self, paths: &[&str]) -> Option<usize> {
+        paths.iter().find_map(|path| self.0.get(*path).copied())
+    }
+}
+
+impl Dialect {
+    /// The line of the file that a failure of a case is about; `heard` is the message of the server that shows it, if one does. What the
+    /// file declares of just that comes first, then what it says of that message, then what it says of what the case needs.
+    pub fn line_of(&self, case: &Case, heard: Option<&str>) -> usize {
+        let (group, name) = case.slug.split_once('/').unwrap_or((case.slug, ""));
+        let event = heard.and_then(|message| match self.read(message).what {
+            What::Is(event) | What::Broken(event, _) => self.line_of_event(event),
+            What::Other => None,
+        });
+        let needed = || case.requires.iter().find_map(|feature| self.line_of_feature(*feature));
+        let of_group = || {
+            self.places.first(match group {
+                "role" => &["roles"],
+                "call" => &["send.call", "calls"],
+                "http" => &["http"],
+                "ws" | "sio" | "load" => &["connection.framing", "connection"],
+                "sec" => &["identity.assigned-by"],
+                "msg" | "mesh" => &["send.signal", "send"],
+                _ => &["send.join", "join"],
+            })
+        };
+        let declared = self.places.first(&[&format!("declares.{name}")]);
+        declared.or(event).or_else(needed).or_else(of_group).or(self.places.first(&["name"])).unwrap_or(1)
+    }
+
+    fn line_of_event(&self, event: EventName) -> Option<usize> {
+        self.patterns().iter().find(|pattern| pattern.event == event).map(|pattern| pattern.line)
+    }
+
+    fn line_of_feature(&self, feature: Feature) -> Option<usize> {
+        let event = match feature {
+            Feature::Roster => self.line_of_event(EventName::Roster).or(self.line_of_event(EventName::Joined)),
+            Feature::JoinNotice => self.line_of_event(EventName::MemberJoined),
+            Feature::LeaveNotice => self.line_of_event(EventName::MemberLeft),
+            _ => None,
+        };
+        event.or_else(|| self.places.first(keys(feature)))
+    }
+}
+
+/// The keys that say whether a dialect has it, the nearest first.
+fn keys(feature: Feature) -> &'static [&'static str] {
+    match feature {
+        Feature::Rooms => &["room.in", "room"],
+        Feature::ExactRooms => &["room.exact", "room.in", "room"],
+        Feature::MembersMax => &["room.members-max"],
+        Feature::RoomLimit => &["room.code-points-max"],
+        Feature::JoinMessage | Feature::Moving => &["send.join", "join"],
+        Feature::JoinAnswer => &["join.answer", "join", "send.join"],
+        Feature::Ids | Feature::GivenIds | Feature::ChosenIds => &["identity.assigned-by", "identity"],
+        Feature::Roster | Feature::JoinNotice | Feature::LeaveNotice => &["roster"],
+        Feature::Leave => &["send.leave"],
+        Feature::Targeted | Feature::Broadcast => &["signals.addressing"],
+        Feature::Sender => &["signals.sender"],
+        Feature::SizeLimit => &["signals.bytes-max"],
+        Feature::Offers => &["signals.offers"],
+        Feature::Candidates => &["send.candidate", "kinds.candidate"],
+        Feature::Roles => &["roles"],
+        Feature::Ready => &["roles.ready"],
+        Feature::Calls => &["send.call", "calls"],
+        Feature::Busy => &["calls.busy"],
+        Feature::Media => &["send.media"],
+        Feature::SocketIo => &["connection.framing"],
+        Feature::IceEndpoint => &["http.ice"],
+        Feature::HealthEndpoint => &["http.health"],
+        Feature::Cors => &["http.cors"],
+        Feature::Auth => &["auth.required"],
+        Feature::DeadAfter => &["heartbeat.dead-after-s"],
+        // They are of the way the suite asks, and not of what the dialect says.
+        Feature::Crowd | Feature::Messages | Feature::Frames | Feature::WebSocket => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_where_the_dialect_speaks_of_it() {
+        let text = include_str!("../../dialects/mesh.toml");
+        let mesh = Dialect::load("mesh").expect("it is shipped");
+        let joined = r#"{"action":"joined","roomId":"r","clientId":"a","peers":[]}"#;
+        for (slug, heard, line) in [
+            ("msg/not-json", Some(joined), r#"not-json = "error""#),
+            ("room/join-ack", Some(joined), r#"message = '{"action": "joined""#),
+            ("room/leave-once", None, r#"message = '{"action": "peer-left""#),
+            ("msg/large-payload", Some("nonsense"), "bytes-max"),
+            ("room/join-ack", None, "join ="),
+        ] {
+            let case = crate::cases().iter().copied().find(|case| case.slug == slug);
+            let Some(case) = case else { panic!("no case {slug}") };
+            let found = text.lines().nth(mesh.line_of(case, heard) - 1).unwrap_or_default();
+            assert!(found.starts_with(line), "{slug}: {found}");
+        }
+    }
+
+    #[test]
+    fn every_case_has_a_line_in_every_dialect() {
+        for name in crate::shipped() {
+            let dialect = Dialect::load(name).expect("it is shipped");
+            for case in crate::cases() {
+                assert!(dialect.line_of(case, None) >= 1, "{name} {}", case.slug);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where a scenario file speaks of what went wrong in it: the line that a reader looks at first.
+
+use std::time::Duration;
+
+use scenarios::{Action, ActorIndex, Machine, Scenario};
+use sim::event::{NodeId, NodeKind, Record};
+use sim::oracle::Violation;
+
+/// The line that a violation is about, from 1: what the scenario expects, if that is what is broken; else the last step before it that
+/// befell those concerned; else where the first of them is described.
+pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violation) -> usize {
+    let actors: Vec<ActorIndex> = violation.nodes.iter().filter_map(|node| actor(record, *node)).collect();
+    let step = || before(scenario, violation.at).find(|step| befalls(scenario, &step.action, &actors));
+    let described = || actors.first().map(|actor| scenario.actors[*actor].line);
+    if is_expected(scenario, violation, &actors) {
+        return scenario.expect.line;
+    }
+    let any = || before(scenario, violation.at).next();
+    step().map(|step| step.line).or_else(described).or_else(|| any().map(|step| step.line)).unwrap_or(1)
+}
+
+fn actor(record: &Record, node: NodeId) -> Option<ActorIndex> {
+    match record.nodes.get(usize::from(node.0))?.kind {
+        NodeKind::Machine(Machine::Actor(actor)) => Some(actor),
+        _ => None,
+    }
+}
+
+/// Steps up to a time, the last first.
+fn before(scenario: &Scenario, at: Duration) -> impl Iterator<Item = &scenarios::Step> {
+    scenario.steps.iter().rev().filter(move |step| step.at <= at)
+}
+
+/// Whether it is the scenario's own expectation that is not met.
+fn is_expected(scenario: &Scenario, violation: &Violation, actors: &[ActorIndex]) -> bool {
+    let listed = |(a, b): &(ActorIndex, ActorIndex)| actors.contains(a) && actors.contains(b);
+    scenario.expect.line > 0
+        && match violation.oracle {
+            "expected-probes" => true,
+            "everyone-connected" => scenario.expect.unconnected.iter().any(listed),
+            _ => false,
+        }
+}
+
+/// Whether a step does something to one of these actors, or to all.
+fn befalls(scenario: &Scenario, action: &Action, actors: &[ActorIndex]) -> bool {
+    let one = |actor: &ActorIndex| actors.contains(actor);
+    let machine = |machine: &Machine| match machine {
+        Machine::Server => true,
+        Machine::Actor(actor) => one(actor),
+    };
+    let behind = |network: &usize| {
+        actors.iter().any(|actor| {
+            let outer = |inner: &usize| scenario.networks.get(*inner).and_then(|inner| inner.behind);
+            std::iter::successors(scenario.actors[*actor].network, outer).any(|inside| inside == *network)
+        })
+    };
+    match action {
+        Action::Join(actor) | Action::Leave(actor) | Action::Drop(actor) | Action::Say(actor, _) => one(actor),
+        Action::Accept(actor) | Action::Reject(actor) | Action::Media(actor, ..) => one(actor),
+        Action::Hangup(a, b) | Action::IceRestart(a, b) | Action::Offer(a, b) | Action::Call(a, b) => one(a) || one(b),
+        Action::PowerLoss(which) | Action::Boot(which) | Action::Link(which, _) => machine(which),
+        Action::NatReboot(network, _) | Action::NetworkLink(network, _) => behind(network),
+        Action::Shutdown | Action::Heal => true,
+        Action::Partition { from, to, .. } => from.iter().chain(to).any(machine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const SCENARIO: &str = r#"name = "story"
+about = "who is concerned by which line"
+duration = "10s"
+[[actor]]
+name = "ana"
+nat = "full-cone"
+[[actor]]
+name = "ben"
+nat = "full-cone"
+[[step]]
+at = "2s"
+do = "say"
+actor = "ana"
+text = "hi"
+[[step]]
+at = "4s"
+do = "nat-reboot"
+network = "ben"
+[expect]
+probes = ["glare"]
+"#;
+
+    #[test]
+    fn a_violation_is_about_the_last_line_that_befell_whom_it_concerns() {
+        let scenario = Arc::new(scenarios::parse("story.toml", SCENARIO).expect("a valid scenario"));
+        let record = sim::run::record(&scenario, 1).expect("no crash");
+        let node = |name: &str| {
+            let is_it = |node: &sim::event::Node| &*node.name == name && matches!(node.kind, NodeKind::Machine(_));
+            NodeId(record.nodes.iter().position(is_it).expect("somebody") as u16)
+        };
+        let line = |oracle, who: &[&str], seconds| {
+            let (nodes, at) = (who.iter().map(|name| node(name)).collect(), Duration::from_secs(seconds));
+            line_of(&scenario, &record, &Violation { oracle, message: String::new(), event: None, at, nodes })
+        };
+        let heading = |nth: usize, what: &str| {
+            let lines = SCENARIO.lines().enumerate().filter(|(_, line)| *line == what);
+            lines.map(|(index, _)| index + 1).nth(nth).expect("it is there")
+        };
+        let name = |who: &str| heading(0, &format!("name = \"{who}\""));
+        assert_eq!(line("at-most-once", &["ana"], 3), heading(0, "[[step]]"));
+        assert_eq!(line("at-most-once", &["ana"], 9), heading(0, "[[step]]"), "another's NAT is not hers");
+        assert_eq!(line("at-most-once", &["ben"], 9), heading(1, "[[step]]"));
+        assert_eq!(line("at-most-once", &["ben"], 3), name("ben"), "nothing has befallen him");
+        assert_eq!(line("expected-probes", &[], 10), heading(0, "[expect]"));
+        assert_eq!(line("nothing-leaked", &["server"], 9), heading(1, "[[step]]"), "the last there is");
+        assert_eq!(line("nothing-leaked", &[], 1), 1);
+    }
+}
