@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
+
 use crate::server::Server;
+use crate::tools;
 
 #[test]
 fn a_server_that_passes_leaves_every_report_and_no_annotation_of_an_error() {
@@ -49,6 +52,65 @@ fn the_action_runs_that_script_and_every_input_of_it_is_declared() {
             assert!(action.contains(&format!("\n  {input}:\n")), "{input} is declared");
         }
     }
+}
+
+#[test]
+fn its_steps_run_as_a_runner_runs_them_and_give_the_declared_outputs() {
+    let mut server = Server::start(&["--dialects", "mesh", "--port", "0", "--no-stun"]);
+    let url = format!("ws://{}", server.address("mesh  ws://"));
+    let dir = scratch("action-good");
+    install(&dir);
+    let inputs = [("INPUT_url", url.as_str()), ("INPUT_arguments", "--case room/join-ack")];
+    let Some((code, said)) = act(&dir, &inputs, &["Build"]) else { return };
+    let page = format!("{}/result/report.html", dir.display());
+    assert_eq!((code, said), (0, json!({ "status": 0, "outputs": { "html": page } })));
+    assert!(fs::read_to_string(page).expect("the page").starts_with("<!DOCTYPE html>"));
+    assert!(fs::read_to_string(dir.join("summary")).expect("a step's summary").starts_with("### ✅ mesh"));
+}
+
+#[test]
+fn its_failure_is_the_jobs_failure() {
+    let dir = scratch("action-nobody");
+    install(&dir);
+    let Some((code, said)) = act(&dir, &[("INPUT_url", "ws://127.0.0.1:9/")], &["Build"]) else { return };
+    assert_eq!((code, &said["status"]), (3, &json!(3)));
+    let Some((code, _)) = act(&dir, &[], &["Build"]) else { return };
+    assert_ne!(code, 0, "the URL is required");
+}
+
+#[test]
+#[ignore = "builds everything for release, which takes minutes"]
+fn its_first_step_builds_the_program_that_the_others_run() {
+    let mut server = Server::start(&["--dialects", "mesh", "--port", "0", "--no-stun"]);
+    let url = format!("ws://{}", server.address("mesh  ws://"));
+    let dir = scratch("action-build");
+    let Some((code, said)) = act(&dir, &[("INPUT_url", &url), ("INPUT_arguments", "--group room")], &[]) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert!(dir.join("glare/bin/glare").exists());
+}
+
+/// Puts the program where the first step would have built it.
+fn install(temp: &Path) {
+    fs::create_dir_all(temp.join("glare/bin")).expect("a scratch folder");
+    let _ = fs::remove_file(temp.join("glare/bin/glare"));
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_glare"), temp.join("glare/bin/glare")).expect("a scratch folder");
+}
+
+/// Runs the Action's steps, but for some; its exit code and what it says of its outputs.
+fn act(dir: &Path, inputs: &[(&str, &str)], but: &[&str]) -> Option<(i32, Value)> {
+    let modules = tools::npm("action", &["yaml@2.9.1"])?;
+    let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("../action.yml");
+    let (out, temp, summary) = (dir.join("result"), dir.to_path_buf(), dir.join("summary"));
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (out, temp, summary) = (text(&out), text(&temp), text(&summary));
+    let own = [("INPUT_out", out.as_str()), ("RUNNER_TEMP", &temp), ("GITHUB_STEP_SUMMARY", &summary)];
+    let arguments: Vec<_> = [action.to_str().expect("UTF-8")].into_iter().chain(but.iter().copied()).collect();
+    let output = tools::node("action.mjs", &modules, &arguments, &[&own, inputs].concat());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
+    Some((output.status.code().expect("no signal ended it"), last))
 }
 
 fn ask(dir: &Path, url: &str, arguments: &str) -> Output {

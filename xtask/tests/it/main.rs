@@ -2,6 +2,7 @@
 
 mod action;
 mod conformance;
+mod container;
 mod diff;
 mod history;
 mod load;
@@ -10,6 +11,8 @@ mod report;
 mod serve;
 mod server;
 mod sim;
+mod terminal;
+mod tools;
 
 use std::process::{Command, Output};
 
