@@ -86,15 +86,20 @@ async function use(page, say) {
     boxes.forEach((box) => box.click());
     await frame();
     const filtered = performance.now() - clicked;
+    const packet = list.querySelector("[data-packet]");
+    packet?.click();
+    await frame();
+    const followed = counted();
     const link = document.querySelector(".run a[data-event]");
     link?.click();
     await frame();
     const here = document.querySelector(".event.here");
-    return { scrolled, moved, all, none, filtered, linked: !link || here?.dataset.event === link.dataset.event };
+    return { scrolled, moved, all, none, filtered, followed: !packet || (followed > 0 && followed < all), linked: !link || here?.dataset.event === link.dataset.event };
   });
   if (!result.moved) say("the list does not scroll");
   if (result.scrolled > 50) say(`a step of scrolling takes ${result.scrolled.toFixed(0)} ms`);
   if (!(result.all > 0) || result.none !== 0) say(`the filter shows ${result.all} and then ${result.none} events`);
   if (result.filtered > 5000) say(`filtering takes ${result.filtered.toFixed(0)} ms`);
+  if (!result.followed) say("a packet’s number does not lead to what happened to it");
   if (!result.linked) say("a step of the story does not lead to its event");
 }

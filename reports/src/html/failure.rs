@@ -51,8 +51,9 @@ fn found(case: &Case, finding: &Finding) -> Markup {
     html! {
         div.finding {
             p.message {
-                strong.rule { (shown(&finding.rule)) }
-                " " (prose(&finding.message))
+                // A question is a rule of its own, and its name stands above.
+                @if finding.rule != case.id { strong.rule { (shown(&finding.rule)) } " " }
+                (prose(&finding.message))
                 @if let Some(at) = finding.at { " " span.at { "at " (format!("{at:.3} s")) } }
             }
             @if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
@@ -83,6 +84,8 @@ pub(super) fn cited(citation: &Citation) -> Markup {
 /// A sequence diagram: time, a lane for each party with what goes from whom to whom, and the words.
 pub(super) fn sequence(case: &Case, steps: &[(usize, &Step)], marked: Option<usize>, name: &str) -> Markup {
     let lanes = Lanes::of(case, steps);
+    // What is the same in every row says nothing.
+    let layers = steps.windows(2).any(|pair| pair[0].1.layer != pair[1].1.layer);
     html! {
         div.sequence role="group" aria-label=(name) tabindex="0" style={ "--lanes:" (lanes.0.len()) } {
             div.row.head aria-hidden="true" {
@@ -95,13 +98,13 @@ pub(super) fn sequence(case: &Case, steps: &[(usize, &Step)], marked: Option<usi
                 span.text {}
             }
             ol {
-                @for &(index, step) in steps { (row(case, &lanes, index, step, marked == Some(index))) }
+                @for &(index, step) in steps { (row(case, &lanes, (index, step), layers, marked == Some(index))) }
             }
         }
     }
 }
 
-fn row(case: &Case, lanes: &Lanes, index: usize, step: &Step, marked: bool) -> Markup {
+fn row(case: &Case, lanes: &Lanes, (index, step): (usize, &Step), layers: bool, marked: bool) -> Markup {
     let layer = step.layer.word();
     let who: Vec<_> = step.who.iter().map(|&party| party_name(case, party)).collect();
     html! {
@@ -111,8 +114,7 @@ fn row(case: &Case, lanes: &Lanes, index: usize, step: &Step, marked: bool) -> M
             span.text {
                 span.who { (who.join(", ")) @if let Some(to) = step.to { " → " (party_name(case, to)) } }
                 " "
-                span.layer { (layer) }
-                " "
+                @if layers { span.layer { (layer) } " " }
                 @match step.event {
                     Some(event) => a.what href={ "#event-" (event) } data-event=(event) { (shown(&step.text)) },
                     None => span.what { (shown(&step.text)) },

@@ -91,6 +91,7 @@ fn masthead(results: &[Results]) -> Markup {
                 @if let [only] = results {
                     @if let Some(message) = first_message(only) { p.lead { (message) } }
                     p.sub { (headline(only)) @if let Some(about) = about(only) { " · " (about) } }
+                    @if let Some(replay) = again(only) { p.again { span.label { "Again" } " " (copyable(replay)) } }
                 }
                 @if overall == Overall::CutOff || results.iter().any(|results| results.closing.is_none()) {
                     p.warning role="alert" { "The result file is cut off: the program that wrote it did not come to its end. What follows is what it had written." }
@@ -105,6 +106,12 @@ fn masthead(results: &[Results]) -> Markup {
 fn first_message(results: &Results) -> Option<Markup> {
     let first = results.bad().next()?.findings.first()?;
     Some(prose(&format!("{}: {}", first.rule, first.message)))
+}
+
+/// The command that plays again what is wrong first, or the only run that there is.
+fn again(results: &Results) -> Option<&str> {
+    let only = || Some(&results.cases).filter(|cases| cases.len() == 1)?.first();
+    results.bad().next().or_else(only).map(|case| case.replay.as_str())
 }
 
 /// What a simulation shows, in one line.

@@ -69,7 +69,7 @@ pub(super) fn drawing(topology: &Topology) -> Markup {
         div.scroll tabindex="0" role="group" aria-label="Topology" {
             svg.topology viewBox=(format!("0 0 {width} {height}")) width=(width) role="img" aria-label=(words) {
                 rect.internet x="4" y="4" width=(width - 8.0) height="42" rx="21" {}
-                text.title x=(width / 2.0) y="30" text-anchor="middle" { "internet · server " (shown(&topology.server)) }
+                text.title x="24" y="30" { "internet · server " (shown(&topology.server)) }
                 @for (network, place) in topology.networks.iter().zip(&networks) {
                     @let outer = network.behind.and_then(|outer| networks.get(outer)).map_or((place.x, 46.0), |outer| (outer.x, outer.y + NAT_HEIGHT));
                     (wire(outer, (place.x, place.y)))

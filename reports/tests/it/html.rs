@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use reports::model::{Opening, Step, Suite, Tone};
 use reports::{Detail, Results};
+use sim::capture::Capture;
+use sim::run::Outcome;
 
 use crate::model::{conformance_cases, full_case, opening, read, written, written_by};
 use crate::{FRIENDS, WALL, play, replay, tools, wrong};
@@ -59,6 +61,38 @@ fn events_outside_of_the_folder_are_not_read() {
 }
 
 #[test]
+fn a_step_shows_its_frame_and_the_network_it_was_seen_in() {
+    let result = followed(&scratch("followed"));
+    let steps: Vec<_> = result.cases[0].story.iter().filter_map(|step| step.frame.as_ref()).collect();
+    assert!(steps.len() > 10, "{} steps have a frame", steps.len());
+    let page = reports::html(&[result.clone()]);
+    for frame in steps {
+        let shown = format!(">#{} {}</span>", frame.number, frame.interface);
+        assert!(page.contains(&shown), "{shown}");
+    }
+    assert!(page.contains("frame 7 of <code>run.pcapng</code>"));
+}
+
+#[test]
+fn a_file_of_frames_is_read_with_care() {
+    let dir = scratch("frames");
+    let result = followed(&dir);
+    let page = |text: &str| {
+        std::fs::write(dir.join("frames.jsonl"), text).expect("a scratch file");
+        reports::html(&[result.clone()])
+    };
+    assert!(page("{}\n").contains("frames.jsonl:1: is no frame"));
+    let elsewhere = "{\"event\":99999999,\"number\":1,\"interface\":\"a\"}\n{\"event\":1,\"number\":9999999999,\"interface\":\"</script>\"}\n";
+    let page = page(elsewhere);
+    assert!(!page.contains("</script>\""), "nothing in a name ends the element of the data");
+    assert!(page.contains("data-explorer"), "what is elsewhere is left out");
+    let mut outside = result.clone();
+    let capture = outside.cases[0].simulation.as_mut().and_then(|simulation| simulation.capture.as_mut());
+    capture.expect("a capture").frames_file = Some("../../secrets.jsonl".to_owned());
+    assert!(reports::html(&[outside]).contains("is outside the result’s folder"));
+}
+
+#[test]
 fn a_line_that_is_no_event_is_named() {
     let dir = scratch("no-event");
     let mut result = friends(&dir);
@@ -81,6 +115,17 @@ fn a_hundred_thousand_events_are_rendered_in_time_and_keep_to_their_size() {
 }
 
 #[test]
+fn the_page_of_mesh_6_is_rendered_in_time() {
+    let (outcome, capture) = crate::pcap::captured("mesh-6");
+    let result = followed_run(&scratch("mesh-6"), &outcome, &capture);
+    let start = now();
+    let page = reports::html(&[result]);
+    let took = start.elapsed().as_secs_f64();
+    println!("mesh-6 with {} events and their frames: {took:.3} s, {} bytes", outcome.record.events.len(), page.len());
+    assert!(took < if cfg!(debug_assertions) { 0.8 } else { 0.2 }, "{took} s");
+}
+
+#[test]
 fn a_browser_finds_nothing_wrong() {
     let Some(browser) = tools::browser() else { return };
     let dir = scratch("browser");
@@ -94,6 +139,7 @@ fn a_browser_finds_nothing_wrong() {
     };
     let pages = [
         ("run", reports::html(&[friends(&dir)])),
+        ("followed", reports::html(&[followed(&dir)])),
         ("failure", reports::html(&[read(&written(vec![full_case()])).expect("a result")])),
         ("seeds", reports::html(&[read(&written(seeds)).expect("a result")])),
         ("matrix", reports::html(&[matrix("ws://a.example/"), matrix("ws://b.example/")])),
@@ -131,6 +177,24 @@ fn friends(dir: &Path) -> Results {
     let folder = reports::write_outcome(dir, &outcome, WALL, &replay()).expect("a scratch folder");
     let events = format!("{}/events.jsonl", folder.display());
     let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, Some(events));
+    Results { dir: dir.to_owned(), ..read(&written(vec![case])).expect("a result") }
+}
+
+/// A passing run with its events and the frames that they are.
+fn followed(dir: &Path) -> Results {
+    let (outcome, capture) = crate::pcap::captured("mesh-3");
+    followed_run(dir, &outcome, &capture)
+}
+
+fn followed_run(dir: &Path, outcome: &Outcome, capture: &Capture) -> Results {
+    let folder = reports::write_outcome(dir, outcome, WALL, &replay()).expect("a scratch folder");
+    let frames = reports::Frames::of(&outcome.record, capture);
+    frames
+        .write(&mut std::fs::File::create(dir.join("frames.jsonl")).expect("a scratch file"))
+        .expect("a scratch file");
+    let events = format!("{}/events.jsonl", folder.display());
+    let mut case = reports::case_of_outcome(outcome, WALL, &replay(), Detail::Full, Some(events));
+    frames.tell(&mut case, "run.pcapng", Some("frames.jsonl".to_owned()));
     Results { dir: dir.to_owned(), ..read(&written(vec![case])).expect("a result") }
 }
 
