@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::glare;
 use crate::report::result;
+use crate::server::Server;
 
 #[test]
 fn two_runs_of_one_scenario_are_the_same() {
@@ -102,6 +103,43 @@ fn what_cannot_be_compared_exits_with_2() {
         assert_eq!(run.code(), 2, "{arguments:?}: {}", run.out());
         assert!(run.err().contains(hint), "{arguments:?}: {}", run.err());
     }
+}
+
+#[test]
+fn repeated_runs_of_the_correct_server_raise_no_alarm() {
+    repeat("repeat-few", 3, &["--group", "room", "role"]);
+    let base = result("repeat-sim", "mesh-3");
+    for _ in 0..10 {
+        let run = glare(&["diff", &base, &result("repeat-sim-now", "mesh-3")]);
+        assert_eq!((run.code(), run.out()), (0, "SAME  1 case, nothing changed\n".to_owned()), "{}", run.err());
+    }
+}
+
+#[test]
+#[ignore = "asks the whole suite 51 times, which takes minutes"]
+fn fifty_runs_of_the_whole_suite_raise_no_alarm() {
+    repeat("repeat-fifty", 50, &[]);
+}
+
+/// Asks the reference server again and again, over real sockets, and compares each answer with the first.
+fn repeat(name: &str, runs: usize, what: &[&str]) {
+    let mut server = Server::start(&["--dialects", "mesh", "--port", "0", "--no-stun"]);
+    let url = format!("ws://{}", server.address("mesh  ws://"));
+    let ask = |out: &str| {
+        let run = glare(&[&["conformance", "--url", &url, "--out", out], what].concat());
+        assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+    };
+    let (base, now) = (scratch(&format!("{name}-base")), scratch(&format!("{name}-now")));
+    let (base, now) = (base.to_str().expect("UTF-8"), now.to_str().expect("UTF-8"));
+    ask(base);
+    let mut said = std::collections::BTreeMap::<String, usize>::new();
+    for _ in 0..runs {
+        ask(now);
+        let run = glare(&["diff", base, now]);
+        assert_eq!(run.code(), 0, "a false regression: {}{}", run.out(), run.err());
+        *said.entry(run.out().lines().next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    println!("{said:#?}");
 }
 
 fn scratch(name: &str) -> PathBuf {
