@@ -280,3 +280,34 @@ fn the_action_keeps_to_what_github_reads() {
     std::fs::write(&broken, text).expect("a scratch file");
     assert!(!check(&broken).status.success(), "it does refuse");
 }
+
+#[test]
+fn the_recipe_for_github_is_a_workflow_and_gives_the_action_inputs_that_it_has() {
+    let Some(modules) = tools::npm("action", &["@action-validator/cli@0.6.0", "@action-validator/core@0.6.0"]) else {
+        return;
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let recipes = std::fs::read_to_string(root.join("CI.md")).expect("it is there");
+    let (_, rest) = recipes.split_once("## GitHub\n\n```yaml\n").expect("a recipe");
+    let (steps, _) = rest.split_once("```").expect("it ends");
+    let indented: String = steps.lines().map(|line| format!("      {line}\n")).collect();
+    let workflow = format!("on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n{indented}");
+    let folder = modules.join(".github/workflows");
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
+    let check = |workflow: &str| {
+        std::fs::write(folder.join("test.yml"), workflow).expect("a scratch file");
+        let program = modules.join("node_modules/.bin/action-validator");
+        let done = Command::new(program).arg(".github/workflows/test.yml").current_dir(&modules).output();
+        let done = done.expect("it starts");
+        (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    assert_eq!(check(&workflow), (true, String::new()), "{workflow}");
+    assert!(!check(&workflow.replace("uses:", "using:")).0, "it does refuse");
+    let action = std::fs::read_to_string(root.join("../action.yml")).expect("it is there");
+    let (_, with) = steps.split_once("  with:\n").expect("inputs");
+    let inputs =
+        with.lines().take_while(|line| line.starts_with("    ")).filter_map(|line| line.trim().split(':').next());
+    for input in inputs {
+        assert!(action.contains(&format!("\n  {input}:\n")), "{input} is an input of the Action");
+    }
+}
