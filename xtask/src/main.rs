@@ -8,7 +8,6 @@ mod diff;
 mod history;
 mod live;
 mod load;
-mod network;
 mod report;
 mod scenarios;
 mod serve;

@@ -1,5 +1,7 @@
 //! `glare conformance`
 
+mod network;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,8 +13,7 @@ use conformance::stun::{self, Service};
 use conformance::{Case, Dialect, Known, Level, Options, Report, Requirements, Selection, Target, select_from};
 use reports::model::{self, Opening, Suite};
 
-use crate::live::Setting;
-use crate::network::Network;
+use network::Network;
 
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
@@ -80,8 +81,6 @@ pub(crate) struct Arguments {
     /// Lists the cases and asks nothing
     #[arg(long)]
     list: bool,
-    #[command(flatten)]
-    live: crate::live::Scenarios,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -101,19 +100,6 @@ enum AtLeast {
 
 /// Asks the cases and prints what was found.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.asks()) {
-        return match target(url, &arguments) {
-            Ok(target) => arguments.live.run(&Setting {
-                target,
-                dialect: &arguments.dialect,
-                seed: arguments.seed.map_or_else(random, Ok)?,
-                jobs: arguments.jobs.get(),
-                out: arguments.out.as_deref(),
-                json: arguments.format == Format::Json,
-            }),
-            Err(error) => Ok(refuse(&error, USAGE)),
-        };
-    }
     let level = arguments.level.map(|level| match level {
         AtLeast::Must => Level::Must,
         AtLeast::Should => Level::Should,
@@ -139,8 +125,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         selected.iter().filter(|case| cases.iter().any(|other| other.slug == case.slug)).copied().collect()
     };
     if arguments.list {
-        let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.asks.to_owned()]);
-        anstream::print!("{}", reports::list(rows, reports::terminal_width()));
+        let width = selected.iter().map(|case| case.slug.len()).max().unwrap_or_default();
+        selected.iter().for_each(|case| anstream::println!("{:<width$}  {:<8}  {}", case.slug, case.level, case.asks));
         return Ok(ExitCode::SUCCESS);
     }
     let dialect = match Dialect::load(&arguments.dialect) {
