@@ -14,6 +14,7 @@ use crate::dialect::shape::Values;
 use crate::dialect::{Act, Dialect, EventName, Feature, Id, Kind, Operation};
 use crate::framing::End;
 use crate::framing::adapter::Adapter;
+use crate::recording::Did;
 use crate::target::{Target, human};
 use crate::transcript::{Log, What};
 
@@ -200,6 +201,8 @@ pub(crate) struct Env {
     pub(crate) round_trip: Duration,
     /// Makes names unlike those of other runs on the same server.
     pub(crate) seed: u64,
+    /// Whether what goes over the wire is kept.
+    pub(crate) keep: bool,
     pub(crate) fresh: AtomicUsize,
 }
 
@@ -272,6 +275,7 @@ impl Cx {
     pub(crate) fn note(&self, who: &str, text: &str) {
         let client = self.log.named(who);
         self.log.push(client, What::Note, text);
+        self.log.keep(client, || Did::Note(text.to_owned()));
     }
 
     /// Keeps a client's connection open to the end of the case.

@@ -181,6 +181,14 @@ impl Peer {
         let _ = self.orders.send(order);
     }
 
+    /// Waits until TCP has taken all that it was told to send; whether that came about in time.
+    pub(crate) async fn written(&self) -> bool {
+        let (teller, told) = oneshot::channel();
+        self.order(Order::Written(teller));
+        // Without a WebSocket nobody tells.
+        timeout(self.env.patience, told).await.is_ok()
+    }
+
     pub(crate) fn send(&self, text: impl Into<String>) {
         self.order(Order::Text(text.into()));
     }

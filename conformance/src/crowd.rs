@@ -56,6 +56,7 @@ impl Crowd {
             patience,
             round_trip: Duration::from_millis(5),
             seed,
+            keep: false,
             fresh: AtomicUsize::new(0),
         };
         Self { env: Arc::new(env) }
@@ -72,7 +73,7 @@ impl Crowd {
     /// No connection of the dialect's kind can be opened, or a join is not answered as the dialect says.
     pub async fn reach(&self) -> Result<(), Unreachable> {
         let joined = self.join(&self.room_name(), 0).await;
-        let wire = joined.map_err(|why| Unreachable { url: self.env.target.url().to_owned(), tried: vec![why] })?;
+        let wire = joined.map_err(|why| Unreachable { url: self.env.target.shown(), tried: vec![why] })?;
         wire.close(self.env.patience).await;
         Ok(())
     }

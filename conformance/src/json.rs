@@ -93,14 +93,8 @@ fn requirement(report: &RequirementReport) -> JsonRequirement<'_> {
 }
 
 fn case(report: &CaseReport) -> JsonCase<'_> {
-    let (verdict, why, line) = match &report.verdict {
-        Verdict::Pass => ("pass", None, None),
-        Verdict::Acceptable { why } => ("acceptable", Some(why.as_str()), None),
-        Verdict::Unsupported { why } => ("unsupported", Some(why.as_str()), None),
-        Verdict::Fail { why, line } => ("fail", Some(why.as_str()), *line),
-        Verdict::NotTested { why } => ("not-tested", Some(why.as_str()), None),
-        Verdict::HarnessError { why } => ("harness-error", Some(why.as_str()), None),
-    };
+    let (verdict, why) = report.verdict.words();
+    let line = if let Verdict::Fail { line, .. } = &report.verdict { *line } else { None };
     let citations = report.case.citations.iter();
     JsonCase {
         slug: report.case.slug,

@@ -12,7 +12,9 @@ use crate::case::{Body, Case, Cx, Env, Stop};
 use crate::client::Peer;
 use crate::dial::Dial;
 use crate::dialect::Dialect;
+use crate::dialect::file::RoomIn;
 use crate::framing::adapter::Adapter;
+use crate::secrets::Secrets;
 use crate::target::{Target, Unreachable, human};
 use crate::transcript::{Log, Notes, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
@@ -40,11 +42,13 @@ pub struct Options {
     pub jobs: usize,
     /// Makes room names unlike those of other runs: give each run its own.
     pub seed: u64,
+    /// Whether what goes over the wire is kept whole, for a [`Recording`](crate::Recording): no.
+    pub record: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0 }
+        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0, record: false }
     }
 }
 
@@ -69,6 +73,7 @@ pub async fn run(
         patience: FIRST_PATIENCE,
         round_trip: Duration::ZERO,
         seed: options.seed,
+        keep: options.record,
         fresh: AtomicUsize::new(0),
     };
     let (probed, round_trip) = reach(env).await?;
@@ -84,12 +89,14 @@ pub async fn run(
         dead_since: None,
         waited: false,
     };
+    // Where all clients of a server hear of each other, a recording of one case must not hold another.
+    let jobs = if options.record && dialect.file.room.r#in == RoomIn::None { 1 } else { options.jobs };
     let mut depths: BTreeMap<usize, Vec<&'static Case>> = BTreeMap::new();
     for case in cases.iter().filter(|case| !case.alone) {
         depths.entry(depth(case, cases)).or_default().push(case);
     }
     for wave in depths.into_values() {
-        run.side_by_side(&wave, options.jobs).await;
+        run.side_by_side(&wave, jobs).await;
     }
     // One at a time: when the server is dead afterwards, we know of what.
     for case in cases.iter().filter(|case| case.alone) {
@@ -97,7 +104,7 @@ pub async fn run(
     }
     let reports = cases.iter().filter_map(|case| run.reports.remove(case.slug)).collect();
     Ok(Report {
-        url: target.url().to_owned(),
+        url: target.shown(),
         dialect: dialect.name().to_owned(),
         round_trip,
         patience,
@@ -122,7 +129,8 @@ async fn reach(env: Env) -> Result<(Env, Duration), Unreachable> {
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.as_str());
     let start = Instant::now();
     let connected = Peer::connect(&env, &log, "probe", &room, role).await;
-    let unreachable = |why| Unreachable { url: env.target.url().to_owned(), tried: vec![why] };
+    let secrets = Secrets::of(&env.target);
+    let unreachable = |why: String| Unreachable { url: env.target.shown(), tried: vec![secrets.hide(&why)] };
     let mut probe = connected.map_err(unreachable)?;
     let handshake = start.elapsed();
     let start = Instant::now();
@@ -142,6 +150,7 @@ async fn reach(env: Env) -> Result<(Env, Duration), Unreachable> {
         patience: env.patience,
         round_trip,
         seed: env.seed,
+        keep: env.keep,
         fresh: AtomicUsize::new(env.fresh.load(std::sync::atomic::Ordering::Relaxed)),
     };
     Ok((env, round_trip))
@@ -196,10 +205,7 @@ impl Run {
 
     /// Why a case cannot be asked now.
     async fn not_tested(&mut self, case: &Case) -> Option<String> {
-        let fails = |slug: &&&str| {
-            let verdict = self.reports.get(**slug).map(|report| &report.verdict);
-            matches!(verdict, Some(Verdict::Fail { .. } | Verdict::NotTested { .. } | Verdict::HarnessError { .. }))
-        };
+        let fails = |slug: &&&str| self.reports.get(**slug).is_some_and(|report| report.verdict.blocks());
         let failed = case.needs.iter().find(fails);
         if let Some(slug) = failed {
             return Some(format!("needs {slug}, which did not pass"));
@@ -229,9 +235,10 @@ impl Run {
 /// Runs one case and looks whether the server is alive afterwards.
 async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (CaseReport, bool) {
     let start = Instant::now();
-    let log = Log::new();
-    let lifetime = if case.slow { env.dialect.lifetime() } else { Duration::ZERO };
-    let limit = (start + env.patience * CASE_PATIENCES + lifetime).min(deadline);
+    let log = Log::keeping(env.keep);
+    let secrets = Secrets::of(&env.target);
+    // How long a lifetime is, the server may tell.
+    let limit = if case.slow { deadline } else { (start + env.patience * CASE_PATIENCES).min(deadline) };
     // In a task of its own, which catches a panic; in a set, which ends it when its time is over.
     let mut task = JoinSet::new();
     let mut cx = Cx::new(Arc::clone(&env), log.clone());
@@ -261,7 +268,8 @@ async fn run_case(env: Arc<Env>, case: &'static Case, deadline: Instant) -> (Cas
         Verdict::Fail { .. } | Verdict::NotTested { .. } if case.needs.is_empty() => Ok(()),
         _ => is_alive(&Cx::new(env, log.clone()), deadline).await,
     };
-    let (transcript, mut notes) = log.snapshot();
+    let (mut transcript, mut notes) = log.snapshot();
+    secrets.hide_in(&mut transcript);
     let verdict = match (verdict, &alive) {
         (Verdict::Pass, Err(why)) => {
             Verdict::Fail { why: format!("afterwards the server is dead to a fresh client: {why}"), line: None }

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
 use crate::framing::stream;
+use crate::secrets::without_values;
 
 /// A server's URL, and what every connection to it brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Target {
     tls: bool,
     insecure: bool,
     headers: Vec<(String, String)>,
+    /// Whether the user's headers were left out.
+    anonymous: bool,
 }
 
 /// A URL or a header that the suite cannot use, and what would be right.
@@ -38,6 +41,11 @@ impl Target {
     /// The whole URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL without the values of its query, which may be secrets.
+    pub fn shown(&self) -> String {
+        without_values(&self.url)
     }
 
     /// Name or address of the host, without brackets.
@@ -106,7 +114,18 @@ impl Target {
 
     /// The same without the headers of the user.
     pub(crate) fn without_headers(&self) -> Self {
-        Self { headers: Vec::new(), ..self.clone() }
+        Self { headers: Vec::new(), anonymous: true, ..self.clone() }
+    }
+
+    /// Whether the user's headers were left out.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
+    /// The URL of another path, with its query, on this server.
+    pub(crate) fn with_path(&self, path: &str) -> String {
+        let scheme = self.url.split_once("://").map_or("ws", |(scheme, _)| scheme);
+        format!("{scheme}://{}{path}", self.authority())
     }
 
     /// A URL of this server with the scheme of WebSockets.
@@ -156,7 +175,7 @@ impl FromStr for Target {
         if port == 0 {
             return Err(wrong("has the port 0, which no server listens on"));
         }
-        Ok(Self { url: text.to_owned(), host, port, tls, insecure: false, headers: Vec::new() })
+        Ok(Self { url: text.to_owned(), host, port, tls, insecure: false, headers: Vec::new(), anonymous: false })
     }
 }
 

@@ -1,18 +1,16 @@
-//! The report for people. Colours are always written; the stream that it goes to takes them out where nobody sees them.
+//! The report for people.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
+use crate::diagram::diagram;
+use crate::recording::Recording;
+use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
 use crate::target::human;
 use crate::transcript::{Line, Transcript, What, cut};
 use crate::verdict::{CaseReport, Report, Verdict};
-
-const PASS: Style = AnsiColor::Green.on_default().bold();
-const FAIL: Style = AnsiColor::Red.on_default().bold();
-const ODD: Style = AnsiColor::Yellow.on_default().bold();
-const HEADING: Style = Style::new().bold();
-const FAINT: Style = Style::new().dimmed();
 
 /// How much of a message is shown.
 const MESSAGE_CHARS_MAX: usize = 220;
@@ -20,16 +18,35 @@ const MESSAGE_CHARS_MAX: usize = 220;
 const LINES_BEFORE: usize = 24;
 const LINES_AFTER: usize = 3;
 
+/// How a report is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Show<'a> {
+    /// The command that `--case SLUG` is added to for asking one case again.
+    pub again: &'a str,
+    /// The command that plays a recording again, with `FILE` where the name of its file goes; if there are recordings.
+    pub replay: Option<&'a str>,
+    /// How wide the screen is: a diagram that has no room on it is left out.
+    pub columns: usize,
+    /// Whether signs and frames are ASCII.
+    pub ascii: bool,
+}
+
+impl<'a> Show<'a> {
+    /// On a screen of 120 columns, without recordings.
+    pub fn new(again: &'a str) -> Self {
+        Self { again, replay: None, columns: 120, ascii: false }
+    }
+}
+
 impl Report {
-    /// The report: verdict, cases, and each failure with its transcript. `again` is the command that `--case SLUG` is
-    /// added to for asking one case again.
-    pub fn text(&self, again: &str) -> String {
+    /// The report: verdict, cases, and each failure with its transcript, as a list and as a diagram.
+    pub fn text(&self, show: Show<'_>) -> String {
         let mut out = String::new();
-        self.write(&mut out, again).expect("a string takes all that is written");
-        out
+        self.write(&mut out, show).expect("a string takes all that is written");
+        if show.ascii { ascii(&out) } else { out }
     }
 
-    fn write(&self, out: &mut String, again: &str) -> fmt::Result {
+    fn write(&self, out: &mut String, show: Show<'_>) -> fmt::Result {
         let count = |wanted: fn(&Verdict) -> bool| self.cases.iter().filter(|case| wanted(&case.verdict)).count();
         let failed =
             self.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. }) && case.known.is_none());
@@ -113,7 +130,7 @@ impl Report {
             }
         }
         for case in self.cases.iter().filter(|case| !case.is_well()) {
-            failure(out, case, again)?;
+            failure(out, self, case, show)?;
         }
         Ok(())
     }
@@ -136,7 +153,7 @@ fn word(report: &CaseReport) -> (Style, &'static str) {
     }
 }
 
-fn failure(out: &mut String, report: &CaseReport, again: &str) -> fmt::Result {
+fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) -> fmt::Result {
     let (why, line) = match &report.verdict {
         Verdict::Pass | Verdict::Acceptable { .. } | Verdict::Unsupported { .. } => {
             let reason = report.known.as_deref().unwrap_or_default();
@@ -164,14 +181,56 @@ fn failure(out: &mut String, report: &CaseReport, again: &str) -> fmt::Result {
         writeln!(out, "  {HEADING}also{HEADING:#}   {remark}")?;
     }
     transcript(out, &report.transcript, line)?;
-    writeln!(out, "  {HEADING}again{HEADING:#}  {again} --case {}", report.case.slug)
+    draw(out, &report.transcript, line, show.columns)?;
+    writeln!(out, "  {HEADING}again{HEADING:#}  {} --case {}", show.again, report.case.slug)?;
+    match (show.replay, Recording::of(run, report)) {
+        (Some(replay), Some(recording)) => {
+            writeln!(out, "  {HEADING}replay{HEADING:#} {}", replay.replace("FILE", &recording.file_name()))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// The lines around the one that shows the failure; without one, the last.
-fn transcript(out: &mut String, transcript: &Transcript, shows: Option<usize>) -> fmt::Result {
+/// The lines that are shown: those around the one that shows the failure; without one, the last.
+fn window(transcript: &Transcript, shows: Option<usize>) -> Range<usize> {
     let all = transcript.lines.len();
     let to = shows.map_or(all, |line| (line + 1 + LINES_AFTER).min(all));
-    let from = to.saturating_sub(LINES_BEFORE + LINES_AFTER);
+    to.saturating_sub(LINES_BEFORE + LINES_AFTER)..to
+}
+
+/// The same lines as a diagram, where there is room.
+fn draw(out: &mut String, transcript: &Transcript, shows: Option<usize>, columns: usize) -> fmt::Result {
+    let Some(lines) = diagram(transcript, window(transcript, shows), shows, columns) else { return Ok(()) };
+    writeln!(out)?;
+    for (here, line) in lines {
+        let (style, mark) = if here { (FAIL, '!') } else { (Style::new(), ' ') };
+        writeln!(out, " {FAIL}{mark}{FAIL:#}{style}{line}{style:#}")?;
+    }
+    writeln!(out)
+}
+
+/// A text without signs that an old terminal lacks.
+fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            _ if c.is_ascii() => out.push(c),
+            '→' | '▶' => out.push('>'),
+            '←' | '◀' => out.push('<'),
+            '·' => out.push('*'),
+            '–' | '─' => out.push('-'),
+            '│' => out.push('|'),
+            '┼' => out.push('+'),
+            '…' => out.push_str("..."),
+            '§' => out.push_str("section "),
+            _ => out.push('?'),
+        }
+    }
+    out
+}
+
+fn transcript(out: &mut String, transcript: &Transcript, shows: Option<usize>) -> fmt::Result {
+    let (all, Range { start: from, end: to }) = (transcript.lines.len(), window(transcript, shows));
     if from > 0 {
         writeln!(out, "  {FAINT}{:>10}  … {}{FAINT:#}", "", plural(from, "earlier line", "earlier lines"))?;
     }

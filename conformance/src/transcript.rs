@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::recording::{BYTES_MAX, Did, Entry};
+
 /// A text longer than this is cut when it is recorded.
 const TEXT_CHARS_MAX: usize = 1_000;
 /// What comes beyond this many lines is only counted: a server that floods must not fill our memory.
@@ -19,6 +21,10 @@ pub struct Transcript {
     pub lines: Vec<Line>,
     /// Lines that were left out because there were too many.
     pub omitted: usize,
+    /// The same whole, as it went over the wire; empty unless it was asked for.
+    pub wire: Vec<Entry>,
+    /// Whether the rest of that was left out because it was too much.
+    pub cut: bool,
 }
 
 /// One thing that happened to one client.
@@ -57,6 +63,8 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Inner {
     transcript: Transcript,
+    /// Bytes that may still be kept of what goes over the wire.
+    room: usize,
     notes: Notes,
 }
 
@@ -74,6 +82,13 @@ pub struct Notes {
 impl Log {
     pub(crate) fn new() -> Self {
         Self { start: Instant::now(), inner: Arc::default() }
+    }
+
+    /// The same; if `wire`, what goes over the wire is kept too.
+    pub(crate) fn keeping(wire: bool) -> Self {
+        let log = Self::new();
+        log.lock().room = if wire { BYTES_MAX } else { 0 };
+        log
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -109,6 +124,23 @@ impl Log {
             });
         }
         transcript.lines.len() + transcript.omitted - 1
+    }
+
+    /// Keeps what went over the wire, if that is asked for.
+    pub(crate) fn keep(&self, client: usize, did: impl FnOnce() -> Did) {
+        let at = self.start.elapsed();
+        let inner = &mut *self.lock();
+        if inner.room == 0 {
+            return;
+        }
+        let did = did();
+        inner.room = inner.room.saturating_sub(did.bytes());
+        if inner.room == 0 {
+            inner.transcript.cut = true;
+            return;
+        }
+        let at_ms = at.as_micros() as f64 / 1e3;
+        inner.transcript.wire.push(Entry { at_ms, client, did });
     }
 
     /// Something worth telling that is no failure.

@@ -38,12 +38,13 @@ pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, see
         patience: Duration::from_secs(3),
         round_trip: Duration::from_millis(20),
         seed,
+        keep: false,
         fresh: AtomicUsize::new(0),
     };
     let log = Log::new();
     let cx = Cx::new(Arc::new(env), log.clone());
     let room = cx.room();
-    let unreachable = |why| Unreachable { url: target.url().to_owned(), tried: vec![why] };
+    let unreachable = |why| Unreachable { url: target.shown(), tried: vec![why] };
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
     match cx.connect_as("probe", &room, role.as_deref()).await {
         Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why)) => return Err(unreachable(why)),

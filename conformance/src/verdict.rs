@@ -86,6 +86,25 @@ pub struct Report {
     pub requirements: Vec<RequirementReport>,
 }
 
+impl Verdict {
+    /// Its name, and why, if there is something to say.
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Pass => ("pass", None),
+            Self::Acceptable { why } => ("acceptable", Some(why)),
+            Self::Unsupported { why } => ("unsupported", Some(why)),
+            Self::Fail { why, .. } => ("fail", Some(why)),
+            Self::NotTested { why } => ("not-tested", Some(why)),
+            Self::HarnessError { why } => ("harness-error", Some(why)),
+        }
+    }
+
+    /// Whether cases that need this one cannot be asked.
+    pub fn blocks(&self) -> bool {
+        matches!(self, Self::Fail { .. } | Self::NotTested { .. } | Self::HarnessError { .. })
+    }
+}
+
 impl CaseReport {
     /// Whether nothing is wrong: it passes, fails as is known, or has nothing to ask.
     pub fn is_well(&self) -> bool {

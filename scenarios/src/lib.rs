@@ -33,4 +33,4 @@ pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
-pub use value::time;
+pub use value::{share, time};

@@ -71,6 +71,14 @@ pub fn time(text: &str) -> Result<Duration, String> {
     Duration::parse(text)
 }
 
+/// Reads a share as files write it, such as `2%` or `0.5%`: millionths.
+///
+/// # Errors
+/// What is wrong with the text, and what would be right.
+pub fn share(text: &str) -> Result<u32, String> {
+    Ppm::parse(text).map(|Ppm(ppm)| ppm)
+}
+
 /// A time as it is written in a file.
 pub(crate) fn show(time: Duration) -> String {
     let millis = time.as_millis();

@@ -38,7 +38,7 @@ pub(crate) struct Api {
 }
 
 /// An endpoint.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Page {
     /// `GET /api/config`
     Config,
@@ -127,6 +127,10 @@ impl Api {
         };
         let status = response.status();
         let headers = response.headers_mut();
+        if page == Page::Config {
+            // There may be a credential in it, which no cache should keep. RFC 9111 §5.2.2.5.
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }

@@ -26,7 +26,7 @@ const ALL: &str = "all";
 pub(crate) struct Scenarios {
     /// Plays scenarios in real time instead of asking cases: names, TOML files, or `all` that can be played
     #[arg(long = "scenario", value_name = "NAME|FILE", num_args = 1.., requires = "url",
-        conflicts_with_all = ["cases", "groups", "level", "slow", "known", "requirements", "list", "stun", "turn", "deadline"])]
+        conflicts_with_all = ["cases", "groups", "level", "slow", "known", "requirements", "list", "stun", "turn", "deadline", "sim", "record", "repeat"])]
     scenarios: Vec<String>,
     /// Seconds between the server's pings: whoever is gone without a word is to be noticed within four of them and five seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "scenarios",

@@ -58,13 +58,19 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     ben.order(Order::Deaf(true));
     let to = (cx.file().signals.addressing != Addressing::Broadcast && !ben.id.is_empty()).then(|| ben.id.clone());
     let filler = "x".repeat(SIGNAL_BYTES);
-    for number in 0..SIGNALS {
-        ana.signal(ana.plain_kind(), &quoted(&format!("{number}-{filler}")), to.as_ref())?;
-        if number % 24 == 23 {
+    // Over a slow line fewer must do.
+    let enough = Instant::now() + cx.env.patience * 2;
+    let mut sent = 0;
+    while sent < SIGNALS && Instant::now() < enough {
+        ana.signal(ana.plain_kind(), &quoted(&format!("{sent}-{filler}")), to.as_ref())?;
+        sent += 1;
+        let wait = |why| format!("ben does not read, {sent} signals of 120 KiB wait for him, and {why}");
+        if !ana.written().await {
+            return Err(ana.stop(wait("the server takes no more from ana".to_owned())));
+        }
+        if sent % 8 == 0 {
             // Who reads is served all the while.
-            cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| {
-                stop.reworded(|why| format!("ben does not read, {number} signals of 120 KiB wait for him, and {why}"))
-            })?;
+            cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| stop.reworded(wait))?;
         }
     }
     ben.order(Order::Deaf(false));
@@ -86,14 +92,20 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
             cx.remark("a member that does not read is disconnected");
             Ok(())
         }
-        (Ok(()), None) if numbers.len() == SIGNALS => {
-            cx.acceptable("11 MiB are kept for a member that does not read; many of them cost the server its memory");
+        (Ok(()), None) if numbers.len() == sent => {
+            let mebibytes = sent * SIGNAL_BYTES / (1024 * 1024);
+            let kept = format!("{mebibytes} MiB are kept for a member that does not read");
+            if sent == SIGNALS {
+                cx.acceptable(format!("{kept}; many of them cost the server its memory"));
+            } else {
+                cx.remark(format!("{kept}; more do not come over the line in time"));
+            }
             Ok(())
         }
         (Ok(()), None) => {
-            let lost = SIGNALS - numbers.len();
+            let lost = sent - numbers.len();
             Err(Stop::fail(format!(
-                "ben did not read for a while; {lost} of {SIGNALS} signals were dropped, and he is not told"
+                "ben did not read for a while; {lost} of {sent} signals were dropped, and he is not told"
             )))
         }
         (Err(stop), None) => Err(stop),

@@ -154,6 +154,8 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
         loner.moves_to(&cx.room()).await?;
     }
     cx.fence(&mut eve, &mut [&mut fred]).await?;
+    // Whatever eve is told has arrived then.
+    cx.fence(&mut fred, &mut [&mut eve]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {

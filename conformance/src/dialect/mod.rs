@@ -16,7 +16,6 @@ mod wrong;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -180,12 +179,6 @@ impl Dialect {
     /// Whether a variable stands in the URL.
     pub(crate) fn url_has(&self, variable: &str) -> bool {
         self.url.as_ref().is_some_and(|url| url.has(variable))
-    }
-
-    /// How long a case may wait for the end of a silent client.
-    pub(crate) fn lifetime(&self) -> Duration {
-        let dead = self.file.heartbeat.as_ref().and_then(|beat| beat.dead_after_s).unwrap_or_default();
-        Duration::from_secs(u64::from(dead)) * 2
     }
 
     /// What a message means.

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::{End, Ends, News, Order};
 use crate::case::Env;
 use crate::dialect::shape::Values;
+use crate::recording::Did;
 use crate::transcript::{Log, What};
 
 /// The process, once it is needed.
@@ -121,6 +122,7 @@ impl Adapter {
             let mut known = known.lock().expect("no panic");
             for client in std::mem::take(&mut *known).into_values() {
                 let line = client.log.push(client.client, What::Note, "the adapter ends");
+                client.log.keep(client.client, || End::Lost.kept());
                 let _ = client.news.send((line, News::End(End::Lost)));
             }
             let _ = child.start_kill();
@@ -155,12 +157,14 @@ fn take_in(clients: &Mutex<BTreeMap<u64, Client>>, line: &str) {
             } else {
                 let line = client.log.push(client.client, What::Note, &format!("is closed: {why}"));
                 let end = head.code.map_or(End::Lost, |code| End::Closed(Some(code)));
+                client.log.keep(client.client, || end.kept());
                 let _ = client.news.send((line, News::End(end)));
             }
             clients.remove(&head.client);
         }
         _ => {
             let shown = client.log.push(client.client, What::Hears, line);
+            client.log.keep(client.client, || Did::Hears(line.to_owned()));
             let _ = client.news.send((shown, News::Text(line.to_owned())));
         }
     }
@@ -179,18 +183,21 @@ async fn obey(
         match order {
             Order::Text(text) => {
                 log.push(client, What::Sends, &text);
+                log.keep(client, || Did::Sends(text.clone()));
                 let rest = text.trim_start_matches('{');
                 let gap = if rest.starts_with('}') { "" } else { "," };
                 let _ = lines.send(format!(r#"{{"client":{number}{gap}{rest}"#));
             }
             Order::Close(code) => {
                 closed = true;
+                log.keep(client, || Did::Closes(code));
                 let _ = lines.send(format!(r#"{{"client":{number},"op":"close","code":{code}}}"#));
             }
             _ => {}
         }
     }
     if !closed {
+        log.keep(client, || Did::HangsUp);
         let _ = lines.send(format!(r#"{{"client":{number},"op":"abort"}}"#));
     }
 }

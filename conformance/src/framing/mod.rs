@@ -19,6 +19,8 @@ use crate::case::Env;
 use crate::dialect::file::Framing;
 use crate::dialect::shape::Values;
 use crate::dialect::{Act, Operation};
+use crate::recording::{Connects, Did, Ended, Framed};
+use crate::target::Target;
 use crate::transcript::Log;
 use socketio::SocketIo;
 use websocket::{Connection, Request, Socket};
@@ -39,6 +41,8 @@ pub(crate) enum Order {
     Raw(Bytes, &'static str),
     /// Reads nothing any more, or again.
     Deaf(bool),
+    /// Tells when all that came before is written.
+    Written(oneshot::Sender<()>),
     /// Gives the socket away, once all is written; the task ends. Of WebSockets alone.
     HandOver(oneshot::Sender<Socket>),
 }
@@ -84,26 +88,66 @@ pub(crate) type Beat = Option<(Duration, String)>;
 pub(crate) async fn connect(env: &Arc<Env>, log: &Log, client: usize, values: &Values) -> Result<Ends, String> {
     let dialect = &env.dialect;
     let url = dialect.url(env.target.url(), values);
-    let codec = match dialect.file.connection.framing {
-        Framing::WebSocket => Codec::Text,
-        Framing::WebSocketBinary => Codec::Binary,
-        Framing::SocketIo => Codec::SocketIo(SocketIo::default()),
-        Framing::Adapter => return env.adapter.connect(env, log, client, &url, values).await,
-        Framing::Sse => {
-            let post = dialect.post_url(env.target.url(), values).unwrap_or_else(|| url.clone());
-            return sse::connect(env, log, client, &url, &post).await;
-        }
+    let framing = match dialect.file.connection.framing {
+        Framing::WebSocket => Framed::Text,
+        Framing::WebSocketBinary => Framed::Binary,
+        Framing::SocketIo => Framed::SocketIo,
+        Framing::Adapter => Framed::Adapter,
+        Framing::Sse => Framed::Sse,
     };
-    let url = if matches!(codec, Codec::SocketIo(_)) { socketio::url(&url) } else { url };
+    let url = if framing == Framed::SocketIo { socketio::url(&url) } else { url };
+    let post = dialect.post_url(env.target.url(), values).filter(|_| framing == Framed::Sse);
+    let told = |name: &&str| values.get(*name).map(|value| ((*name).to_owned(), value.clone()));
+    let values_of_client = ["room", "self", "role"].iter().filter_map(told);
+    let connects = Connects {
+        framing,
+        path: Target::path_of(&url),
+        post: post.map(|post| Target::path_of(&post)),
+        anonymous: env.target.is_anonymous(),
+        values: if framing == Framed::Adapter { values_of_client.collect() } else { Vec::new() },
+    };
     let beat = dialect.file.heartbeat.as_ref().and_then(|beat| {
         let ping = dialect.render(Operation::Ping, &Act::default(), values).ok()?;
         Some((Duration::from_secs(u64::from(beat.every_s.max(1))), ping))
     });
-    websocket(env, log, client, &url, codec, beat).await
+    open(env, log, client, &connects, beat).await
 }
 
-/// Opens a WebSocket at a URL, whatever the dialect.
-pub(crate) async fn websocket(
+/// Opens a connection, whatever the dialect.
+pub(crate) async fn open(
+    env: &Arc<Env>,
+    log: &Log,
+    client: usize,
+    connects: &Connects,
+    beat: Beat,
+) -> Result<Ends, String> {
+    log.keep(client, || Did::Connects(connects.clone()));
+    let url = env.target.with_path(&connects.path);
+    let codec = match connects.framing {
+        Framed::Text => Some(Codec::Text),
+        Framed::Binary => Some(Codec::Binary),
+        Framed::SocketIo => Some(Codec::SocketIo(SocketIo::default())),
+        Framed::Sse | Framed::Adapter => None,
+    };
+    let opened = match codec {
+        Some(codec) => websocket(env, log, client, &url, codec, beat).await,
+        None if connects.framing == Framed::Sse => {
+            let post = connects.post.as_ref().map_or_else(|| url.clone(), |post| env.target.with_path(post));
+            sse::connect(env, log, client, &url, &post).await
+        }
+        None => {
+            let values = connects.values.iter().cloned().collect();
+            env.adapter.connect(env, log, client, &url, &values).await
+        }
+    };
+    log.keep(client, || match &opened {
+        Ok(_) => Did::Connected,
+        Err(why) => Did::Fails(why.clone()),
+    });
+    opened
+}
+
+async fn websocket(
     env: &Arc<Env>,
     log: &Log,
     client: usize,
@@ -118,4 +162,17 @@ pub(crate) async fn websocket(
     let connection = Connection::new(socket, codec, beat, (their_orders, their_news), log.clone(), client);
     env.dial.spawn_boxed(Box::pin(connection.run()));
     Ok((orders, news))
+}
+
+impl End {
+    /// As a recording has it.
+    pub(crate) fn kept(&self) -> Did {
+        let (code, how) = match self {
+            Self::Closed(code) => (*code, "closed".to_owned()),
+            Self::Lost => (None, "lost".to_owned()),
+            Self::Broken(why) => (None, why.clone()),
+            Self::Flood => (None, "a flood".to_owned()),
+        };
+        Did::Ended(Ended { code, how })
+    }
 }

@@ -9,6 +9,7 @@ use super::http::{Request, fetch, read_head, send};
 use super::{BYTES_MAX, End, Ends, MESSAGES_MAX, News, Order, stream};
 use crate::case::Env;
 use crate::dial::Stream;
+use crate::recording::Did;
 use crate::target::Target;
 use crate::transcript::{Log, What};
 use tokio::io::AsyncReadExt;
@@ -70,6 +71,7 @@ async fn posts(
         match order {
             Order::Text(text) => {
                 log.push(client, What::Sends, &text);
+                log.keep(client, || Did::Sends(text.clone()));
                 let headers = vec![("Content-Type", "application/json".to_owned())];
                 let request = Request { method: "POST", path: path.clone(), headers, body: Some(&text) };
                 match fetch(&*env.dial, &env.target, &request, env.patience).await {
@@ -82,7 +84,10 @@ async fn posts(
                     }
                 }
             }
-            Order::Close(_) => return,
+            Order::Close(code) => {
+                log.keep(client, || Did::Closes(code));
+                return;
+            }
             Order::HandOver(_) => measured.store(true, Relaxed),
             _ => {}
         }
@@ -123,6 +128,7 @@ impl Events {
             }
         };
         let line = self.log.push(self.client, What::Note, "the stream of events ends");
+        self.log.keep(self.client, || end.kept());
         let _ = self.news.send((line, News::End(end)));
     }
 
@@ -160,6 +166,7 @@ impl Events {
         let complete = if line.is_empty() { self.data.take() } else { None };
         let Some(text) = complete else { return false };
         let line = self.log.push(self.client, What::Hears, &text);
+        self.log.keep(self.client, || Did::Hears(text.clone()));
         let _ = self.news.send((line, News::Text(text)));
         true
     }

@@ -22,6 +22,7 @@ use super::socketio::Told;
 use super::stream::{self, io_words};
 use super::{BYTES_MAX, Beat, Codec, End, MESSAGES_MAX, News, Order};
 use crate::dial::{DynDial, Stream};
+use crate::recording::{Did, Octets};
 use crate::target::Target;
 use crate::transcript::{Log, What};
 
@@ -130,7 +131,10 @@ impl Connection {
         let mut close = None;
         loop {
             let read = match poll_fn(|cx| self.poll(cx)).await {
-                Event::Dropped => return,
+                Event::Dropped => {
+                    self.log.keep(self.client, || Did::HangsUp);
+                    return;
+                }
                 Event::Taken(taker) => {
                     let _ = taker.send(Socket { stream: self.socket, codec: self.codec, beat: self.beat });
                     return;
@@ -162,6 +166,7 @@ impl Connection {
                 End::Flood => format!("the server floods: {messages} messages, {bytes} bytes; hung up"),
             };
             let line = self.log.push(self.client, What::Note, &words);
+            self.log.keep(self.client, || end.kept());
             let _ = self.news.send((line, News::End(end)));
             return;
         }
@@ -211,8 +216,10 @@ impl Connection {
 
     fn obey(&mut self, order: Order) {
         let note = |text: &str| self.log.push(self.client, What::Note, text);
+        let keep = |did: &dyn Fn() -> Did| self.log.keep(self.client, did);
         let message = match order {
             Order::Text(text) => {
+                keep(&|| Did::Sends(text.clone()));
                 let message = match &mut self.codec {
                     Codec::Text => Message::text(text),
                     Codec::Binary => Message::Binary(text.into_bytes().into()),
@@ -226,7 +233,13 @@ impl Connection {
             }
             Order::Deaf(deaf) => {
                 note(if deaf { "stops reading" } else { "reads again" });
+                keep(&|| Did::Deaf(deaf));
                 self.deaf = deaf;
+                return;
+            }
+            // Nothing is obeyed before what came before is flushed.
+            Order::Written(teller) => {
+                let _ = teller.send(());
                 return;
             }
             Order::HandOver(taker) => {
@@ -235,18 +248,22 @@ impl Connection {
             }
             Order::Binary(bytes) => {
                 note(&format!("sends a binary frame: {}", String::from_utf8_lossy(&bytes)));
+                keep(&|| Did::SendsBytes(Octets::new(&frame(0x82, &bytes), "a binary frame")));
                 Message::Binary(bytes)
             }
             Order::Ping(payload) => {
                 note(&format!("pings: {}", String::from_utf8_lossy(payload)));
+                keep(&|| Did::Pings(String::from_utf8_lossy(payload).into_owned()));
                 Message::Ping(Bytes::from_static(payload))
             }
             Order::Close(code) => {
                 note(&format!("closes with {code}"));
+                keep(&|| Did::Closes(code));
                 Message::Close(Some(CloseFrame { code: code.into(), reason: Utf8Bytes::from_static("") }))
             }
             Order::Raw(bytes, words) => {
                 note(&format!("sends {words}"));
+                keep(&|| Did::SendsBytes(Octets::new(&bytes, words)));
                 self.raw = bytes;
                 return;
             }
@@ -266,6 +283,7 @@ impl Connection {
             Message::Text(text) => {
                 let line = self.log.push(self.client, What::Hears, &text);
                 let Codec::SocketIo(socketio) = &mut self.codec else {
+                    self.log.keep(self.client, || Did::Hears(text.to_string()));
                     let _ = self.news.send((line, News::Text(text.to_string())));
                     return;
                 };
@@ -275,19 +293,28 @@ impl Connection {
                     self.write(Message::text(packet));
                 }
                 match told {
-                    Told::Message(text) => (line, News::Text(text)),
-                    Told::Reply(reply) => return self.write(Message::text(reply)),
+                    Told::Message(text) => {
+                        self.log.keep(self.client, || Did::Hears(text.clone()));
+                        (line, News::Text(text))
+                    }
+                    Told::Reply(reply) => {
+                        self.log.keep(self.client, || Did::Note(format!("{text} is answered {reply}")));
+                        return self.write(Message::text(reply));
+                    }
                     Told::Nothing => return,
                 }
             }
             Message::Binary(bytes) if matches!(self.codec, Codec::Binary) => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
+                self.log.keep(self.client, || Did::Hears(text.clone()));
                 (self.log.push(self.client, What::Hears, &text), News::Text(text))
             }
             Message::Binary(bytes) => {
+                self.log.keep(self.client, || Did::HearsBytes(Octets::new(&bytes, "a binary frame")));
                 (self.note(&format!("is sent a binary frame of {} bytes", bytes.len())), News::Binary)
             }
             Message::Pong(bytes) => {
+                self.log.keep(self.client, || Did::Pong(String::from_utf8_lossy(&bytes).into_owned()));
                 (self.note(&format!("is sent a pong: {}", String::from_utf8_lossy(&bytes))), News::Pong(bytes))
             }
             Message::Close(frame) => {

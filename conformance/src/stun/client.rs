@@ -10,6 +10,7 @@ use super::cx::Env;
 use super::net::DynDatagram;
 use super::wire::{Class, Draft, HEADER_BYTES, Malformed, Message, TransactionId, hex, read_channel_data};
 use crate::case::Stop;
+use crate::recording::{Did, Octets};
 use crate::target::human;
 use crate::transcript::{Log, What};
 
@@ -163,7 +164,9 @@ impl Client {
     /// Sends anywhere; returns the transcript's line.
     pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> usize {
         let address = if to == self.server { String::new() } else { format!(" to {to}") };
-        let line = self.log.push(self.index, What::Sends, &format!("{}{address}", shown(bytes)));
+        let words = format!("{}{address}", shown(bytes));
+        let line = self.log.push(self.index, What::Sends, &words);
+        self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, words)));
         if let Err(error) = self.socket.send_now(bytes, to) {
             self.note(&format!("cannot send to {to}: {error}"));
         }
@@ -239,7 +242,9 @@ impl Client {
                     self.arrived += 1;
                     let bytes = self.buffer[..length].to_vec();
                     let address = if from == self.server { String::new() } else { format!(" from {from}") };
-                    let line = self.log.push(self.index, What::Hears, &format!("{}{address}", shown(&bytes)));
+                    let words = format!("{}{address}", shown(&bytes));
+                    let line = self.log.push(self.index, What::Hears, &words);
+                    self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, words)));
                     return Heard { from, bytes, line };
                 }
                 // Of an earlier datagram whose receiver was not there; one that stays must not keep the thread.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(crate) struct Env {
     /// How long an answer is waited for.
     pub(crate) patience: Duration,
     pub(crate) seed: u64,
+    /// Whether what goes over the wire is kept.
+    pub(crate) keep: bool,
     pub(crate) fresh: AtomicU64,
     /// The local addresses of this run's sockets, the closed ones' too.
     pub(crate) taken: Mutex<BTreeSet<SocketAddr>>,
@@ -191,14 +193,11 @@ impl Cx {
         })
     }
 
-    /// A peer on another address than [`peer`](Self::peer): there is one where peers are on the loopback network.
+    /// A peer on another address than [`peer`](Self::peer), if this machine has one.
     pub(crate) async fn stranger(&self, name: &str) -> Result<Option<Client>, Stop> {
-        match self.peer_ip()? {
-            IpAddr::V4(ip) if ip.is_loopback() => {
-                let other = Ipv4Addr::new(127, 0, 0, if ip.octets()[3] == 3 { 4 } else { 3 });
-                Ok(Client::open(&self.env, &self.log, name, (other, 0).into()).await.ok())
-            }
-            _ => Ok(None),
+        match self.env.net.another(self.peer_ip()?) {
+            Some(other) => Ok(Client::open(&self.env, &self.log, name, (other, 0).into()).await.ok()),
+            None => Ok(None),
         }
     }
 }

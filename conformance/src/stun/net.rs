@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -32,6 +32,16 @@ pub trait Datagrams: Dial {
     /// # Errors
     /// The address is not this machine's, or the port is taken.
     fn bind(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+
+    /// An address of this machine other than this one, if it is known to have one: the loopback network has many.
+    fn another(&self, than: IpAddr) -> Option<IpAddr> {
+        match than {
+            IpAddr::V4(ip) if ip.is_loopback() => {
+                Some(Ipv4Addr::new(127, 0, 0, if ip.octets()[3] == 3 { 4 } else { 3 }).into())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A UDP socket, not connected: it hears whoever sends to it.
@@ -105,6 +115,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 pub(crate) trait DynDatagrams: Send + Sync {
     fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr>;
     fn bind_boxed(&self, local: SocketAddr) -> Boxed<'_, Arc<dyn DynDatagram>>;
+    fn another(&self, than: IpAddr) -> Option<IpAddr>;
 }
 
 impl<N: Datagrams> DynDatagrams for N {
@@ -114,6 +125,10 @@ impl<N: Datagrams> DynDatagrams for N {
 
     fn bind_boxed(&self, local: SocketAddr) -> Boxed<'_, Arc<dyn DynDatagram>> {
         Box::pin(async move { Ok(Arc::new(self.bind(local).await?) as Arc<dyn DynDatagram>) })
+    }
+
+    fn another(&self, than: IpAddr) -> Option<IpAddr> {
+        Datagrams::another(self, than)
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Service {
 
 impl Service {
     /// As reports call it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Stun => "STUN (RFC 8489, RFC 5780)",
             Self::Turn => "TURN (RFC 8656)",
@@ -74,6 +74,11 @@ impl Target {
         let port = port.map_or(Ok(3478), u16::from_str).ok().filter(|port| *port > 0);
         let port = port.ok_or_else(|| wrong("has a port that is none"))?;
         Ok(Self { host: host.to_owned(), port, service, credentials: Vec::new() })
+    }
+
+    /// What it is asked about.
+    pub fn service(&self) -> Service {
+        self.service
     }
 
     /// The users of a TURN server: the first is whom the cases are, a second one is somebody else.

@@ -8,6 +8,7 @@ use super::cx::Cx;
 use super::wire::{Draft, HEADER_BYTES, Malformed, Message, read_channel_data};
 use crate::case::Stop;
 use crate::dial::Stream;
+use crate::recording::{Did, Octets};
 use crate::target::human;
 use crate::transcript::{Log, What};
 
@@ -41,6 +42,7 @@ impl TcpClient {
     /// Writes bytes; the transcript says `what`.
     pub(crate) async fn send(&mut self, bytes: &[u8], what: &str) -> Result<usize, Stop> {
         let line = self.log.push(self.index, What::Sends, what);
+        self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, what)));
         match timeout(self.patience, self.stream.write_all(bytes)).await {
             Ok(Ok(())) => Ok(line),
             Ok(Err(error)) => Err(Stop::at(format!("the server ends the connection: {error}"), line)),
@@ -56,6 +58,7 @@ impl TcpClient {
                 if let Some(length) = self.whole()? {
                     let bytes: Vec<u8> = self.received.drain(..length).collect();
                     let line = self.log.push(self.index, What::Hears, &shown(&bytes));
+                    self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, shown(&bytes))));
                     return Ok((bytes, line));
                 }
                 match self.stream.read_buf(&mut self.received).await {

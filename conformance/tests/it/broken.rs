@@ -10,7 +10,7 @@ use crate::{ask, text};
 
 /// The whole suite against a server with one defect.
 async fn report(defect: Defect) -> Report {
-    let behaviour = Behaviour { defect: Some(defect), latency: Duration::ZERO };
+    let behaviour = Behaviour { defect: Some(defect), ..Behaviour::default() };
     ask(mini::start(behaviour).await, &[]).await.expect("it is there")
 }
 

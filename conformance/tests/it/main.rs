@@ -8,9 +8,11 @@ mod files;
 mod hopeless;
 mod mini;
 mod outsiders;
+mod recordings;
 mod reference;
 mod sse;
 mod stun;
+mod tolerance;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,7 +47,7 @@ async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Resu
 
 /// The report as a person without colours sees it.
 fn text(report: &Report) -> String {
-    let coloured = report.text("glare conformance --url URL");
+    let coloured = report.text(conformance::Show::new("glare conformance --url URL"));
     let mut plain = String::new();
     let mut rest = coloured.as_str();
     while let Some((before, after)) = rest.split_once('\u{1b}') {

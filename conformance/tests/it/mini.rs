@@ -1,6 +1,5 @@
-//! A small mesh server of its own, correct unless it is told to have a defect. It makes other choices than the reference
-//! wherever the dialect leaves one: other ids, other words, silence for most errors, 1009 for what is too large, rosters
-//! in another order, a repeated join announced.
+//! A small mesh server of its own, correct unless it is told to have a defect. Whatever the dialect leaves open is a switch; unless
+//! told otherwise it chooses otherwise than the reference.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,10 +43,66 @@ pub(crate) enum Defect {
     GarbageForJoined,
 }
 
+/// What a mesh server may do in this way or in that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choices {
+    pub(crate) ids: Ids,
+    pub(crate) rosters: Rosters,
+    pub(crate) errors: Errors,
+    pub(crate) oversize: Oversize,
+    /// A repeated join is not told to the others.
+    pub(crate) rejoin_untold: bool,
+    /// A member without a name has none, rather than the name null.
+    pub(crate) absent_names: bool,
+    /// Clients also hear what no dialect knows: a greeting, and a note behind every signal.
+    pub(crate) chatty: bool,
+    /// A signal without data has none, rather than the data null.
+    pub(crate) absent_data: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Ids {
+    #[default]
+    Words,
+    OneLetter,
+    Long,
+    Uuid,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Rosters {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+    Shuffled,
+}
+
+/// What comes of a message that is not right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Errors {
+    /// Silence, mostly.
+    #[default]
+    Few,
+    Silence,
+    Always,
+    /// Errors without a word of why.
+    Mute,
+}
+
+/// What comes of a message over the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Oversize {
+    #[default]
+    Closed,
+    Error,
+    Silence,
+}
+
 /// How a server behaves.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Behaviour {
     pub(crate) defect: Option<Defect>,
+    pub(crate) choices: Choices,
     /// Time that each message takes, in and out.
     pub(crate) latency: Duration,
 }
@@ -92,13 +147,18 @@ struct Session {
     out: UnboundedSender<Message>,
     shared: Shared,
     defect: Option<Defect>,
+    choices: Choices,
     muted: bool,
     /// Kept back to be sent after the next one.
     held: Option<(Vec<UnboundedSender<Message>>, String)>,
 }
 
 async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
-    let limit = if behaviour.defect == Some(Defect::NoLimit) { None } else { Some(300_000) };
+    let limit = match behaviour.choices.oversize {
+        _ if behaviour.defect == Some(Defect::NoLimit) => None,
+        Oversize::Closed => Some(300_000),
+        Oversize::Error | Oversize::Silence => Some(4 << 20),
+    };
     let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
     let Some(stream) = spoken(stream).await else { return };
     let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
@@ -106,10 +166,14 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
     let id = {
         let mut state = shared.lock().expect("no panic");
         state.clients += 1;
-        format!("Client/{}-with-a-long-id", state.clients)
+        behaviour.choices.ids.of(state.clients)
     };
-    let defect = behaviour.defect;
-    let mut session = Session { id, room: None, last_room: None, out, shared, defect, muted: false, held: None };
+    let Behaviour { defect, choices, .. } = behaviour;
+    let mut session =
+        Session { id, room: None, last_room: None, out, shared, defect, choices, muted: false, held: None };
+    if choices.chatty {
+        session.say(&session.out, r#"{"action":"welcome","motd":["be","kind"]}"#.to_owned());
+    }
     let mut clean = false;
     loop {
         let message = tokio::select! { biased;
@@ -176,21 +240,41 @@ impl Session {
         self.defect == Some(defect)
     }
 
+    /// Says that something is not right, where that is this server's way. `few`: even one that seldom does.
+    fn refuse(&self, few: bool) {
+        match self.choices.errors {
+            Errors::Few if !few => {}
+            Errors::Silence => {}
+            Errors::Mute => self.say(&self.out, r#"{"action":"error"}"#.to_owned()),
+            Errors::Few | Errors::Always => {
+                self.say(&self.out, r#"{"message":"what?","action":"error","status":[400]}"#.to_owned());
+            }
+        }
+    }
+
     fn hear(&mut self, text: &str) {
         if self.muted || self.shared.lock().expect("no panic").dead {
+            return;
+        }
+        if text.len() > 262_144 && self.choices.oversize != Oversize::Closed {
+            if self.choices.oversize == Oversize::Error {
+                self.say(&self.out, r#"{"action":"error","message":"too long"}"#.to_owned());
+            }
             return;
         }
         let Ok(fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text) else {
             self.muted = self.is(Defect::MuteAfterBadJson);
             self.shared.lock().expect("no panic").dead |= self.is(Defect::DeadAfterBadJson);
-            return;
+            return self.refuse(false);
         };
         let string = |name: &str| fields.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-        let Some(mut room) = string("roomId").filter(|room| !room.is_empty()) else { return };
+        let Some(mut room) = string("roomId").filter(|room| !room.is_empty()) else {
+            return self.refuse(false);
+        };
         if self.is(Defect::RoomIdsCut) {
             room = room.chars().take(63).collect();
         } else if room.chars().count() > 64 {
-            return self.say(&self.out, r#"{"action":"error","message":"that id is too long"}"#.to_owned());
+            return self.refuse(true);
         }
         if self.is(Defect::RoomIdsFolded) {
             room = room.to_lowercase();
@@ -203,18 +287,22 @@ impl Session {
                     self.remove(&room, &id);
                 }
             }
+            Some("leave") => self.refuse(false),
             Some("signal") => {
                 let known = ["offer", "answer", "ice-candidate", "hangup"];
-                let Some(kind) = string("type").filter(|kind| known.contains(&kind.as_str())) else { return };
+                let Some(kind) = string("type").filter(|kind| known.contains(&kind.as_str())) else {
+                    return self.refuse(false);
+                };
                 let to = match fields.get("to") {
                     None => None,
                     Some(to) if to.get() == "null" => None,
                     Some(_) => Some(string("to").unwrap_or_default()),
                 };
-                let data = fields.get("data").map_or("null", |data| data.get());
+                let data = fields.get("data").map(|data| data.get());
+                let data = if self.choices.absent_data { data } else { data.or(Some("null")) };
                 self.signal(&room, &kind, data, to, string("from"));
             }
-            _ => self.say(&self.out, r#"{"action":"error","message":"what?"}"#.to_owned()),
+            _ => self.refuse(true),
         }
     }
 
@@ -234,8 +322,19 @@ impl Session {
             members.push(member);
         }
         let others = members.iter().rev().filter(|member| member.id != self.id || self.is(Defect::RosterWithOneself));
-        let show = |id: &str, name: &Option<String>| serde_json::json!({ "name": name, "clientId": id });
-        let peers: Vec<_> = others.map(|member| show(&member.id, &member.name)).collect();
+        let show = |id: &str, name: &Option<String>| match name {
+            None if self.choices.absent_names => serde_json::json!({ "clientId": id }),
+            name => serde_json::json!({ "name": name, "clientId": id }),
+        };
+        let mut peers: Vec<_> = others.map(|member| show(&member.id, &member.name)).collect();
+        match self.choices.rosters {
+            Rosters::NewestFirst => {}
+            Rosters::OldestFirst => peers.reverse(),
+            Rosters::Shuffled => {
+                let middle = peers.len() / 2;
+                peers.rotate_left(middle);
+            }
+        }
         let joined = serde_json::json!({
             "action": "joined", "roomId": room, "clientId": self.id, "peers": peers, "server": "mini"
         });
@@ -245,7 +344,8 @@ impl Session {
         }
         let notice =
             serde_json::json!({ "action": "peer-joined", "roomId": room, "peer": show(&self.id, &name) }).to_string();
-        for member in members.iter().filter(|member| member.id != self.id) {
+        let told = !(again && self.choices.rejoin_untold);
+        for member in members.iter().filter(|member| told && member.id != self.id) {
             self.say(&member.out, notice.clone());
         }
         if self.is(Defect::FloodsAfterJoin) {
@@ -291,11 +391,11 @@ impl Session {
         }
     }
 
-    fn signal(&mut self, room: &str, kind: &str, data: &str, to: Option<String>, claimed: Option<String>) {
+    fn signal(&mut self, room: &str, kind: &str, data: Option<&str>, to: Option<String>, claimed: Option<String>) {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock().expect("no panic");
         if self.room.as_deref() != Some(room) && !self.is(Defect::SignalsIntoForeignRooms) {
-            return;
+            return self.refuse(false);
         }
         let Some(members) = state.rooms.get_mut(room) else { return };
         if let Some(me) = members.iter_mut().find(|member| member.id == self.id) {
@@ -305,14 +405,16 @@ impl Session {
             }
         }
         let from = claimed.filter(|_| self.is(Defect::FromTakenFromClient)).unwrap_or(self.id.clone());
-        let reserialised = serde_json::from_str::<serde_json::Value>(data).map(|value| value.to_string());
+        let reserialised =
+            data.and_then(|data| Some(serde_json::from_str::<serde_json::Value>(data).ok()?.to_string()));
         let data = match reserialised {
-            Ok(data) if self.is(Defect::PayloadReserialised) => data,
-            _ => data.to_owned(),
+            Some(data) if self.is(Defect::PayloadReserialised) => Some(data),
+            _ => data.map(str::to_owned),
         };
+        let data = data.map(|data| format!(r#""data":{data},"#)).unwrap_or_default();
         let (room, from, kind) = (quoted(room), quoted(&from), quoted(kind));
         // Another order of keys than the reference's.
-        let text = format!(r#"{{"data":{data},"type":{kind},"from":{from},"action":"signal","roomId":{room}}}"#);
+        let text = format!(r#"{{{data}"type":{kind},"from":{from},"action":"signal","roomId":{room}}}"#);
         let meant = |member: &&Member| match &to {
             _ if member.id == self.id => self.is(Defect::EchoToSender),
             _ if self.is(Defect::SignalsNowhere) => false,
@@ -320,13 +422,31 @@ impl Session {
             None => true,
         };
         let receivers: Vec<_> = members.iter().filter(meant).map(|member| member.out.clone()).collect();
+        if to.is_some() && receivers.is_empty() {
+            return self.refuse(false);
+        }
         if self.is(Defect::ReorderedSends) && self.held.is_none() && data.contains("number-") {
             self.held = Some((receivers, text));
             return;
         }
         receivers.iter().for_each(|out| self.say(out, text.clone()));
+        if self.choices.chatty {
+            receivers.iter().for_each(|out| self.say(out, r#"{"action":"delivered","count":1}"#.to_owned()));
+        }
         if let Some((receivers, text)) = self.held.take() {
             receivers.iter().for_each(|out| self.say(out, text.clone()));
+        }
+    }
+}
+
+impl Ids {
+    /// The id of a server's so-manieth client.
+    fn of(self, client: usize) -> String {
+        match self {
+            Self::Words => format!("Client/{client}-with-a-long-id"),
+            Self::OneLetter => char::from_u32(0x4e00 + u32::try_from(client).expect("few")).expect("CJK").to_string(),
+            Self::Long => format!("{client}-{}", "x".repeat(200)),
+            Self::Uuid => format!("{client:08x}-9c0b-4ef8-bb6d-6bb9bd380a11"),
         }
     }
 }

@@ -428,7 +428,7 @@ impl Background {
     /// The small mesh server.
     fn mini(defect: Option<Defect>) -> Self {
         Self::start(async move {
-            let address = mini::start(Behaviour { defect, latency: Duration::ZERO }).await;
+            let address = mini::start(Behaviour { defect, ..Behaviour::default() }).await;
             vec![("mesh", format!("ws://{address}/"))]
         })
     }

@@ -1,19 +1,25 @@
 //! `glare conformance`
 
+mod evidence;
 mod network;
+mod question;
+mod repeat;
+mod replay;
+mod simulated;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use conformance::dial::Tokio;
 use conformance::stun::{self, Service};
-use conformance::{Case, Dialect, Known, Level, Options, Report, Requirements, Selection, Target, select_from};
-use reports::model::{self, Opening, Suite};
+use conformance::{Case, Known, Level, RequirementReport, Requirements, Selection, Show, Target, select_from};
 
+use crate::live::Setting;
 use network::Network;
+use question::{Question, questions};
+use repeat::Series;
+use simulated::Conditions;
 
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
@@ -27,13 +33,25 @@ const USAGE: u8 = 2;
 /// Exit codes: 0 all is well, 1 a case fails that is not known to, 2 bad usage or a bad file, 3 the server cannot be
 /// reached, 4 no such case.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The server: ws://HOST:PORT/PATH, or wss, http, https
-    #[arg(long, required_unless_present_any = ["list", "stun", "turn"])]
+    #[arg(long, required_unless_present_any = ["list", "stun", "turn", "sim"])]
     url: Option<Target>,
     #[command(flatten)]
     network: Network,
-    /// The protocol it speaks: a shipped dialect's name, or a TOML file
+    /// Asks the reference server inside the simulator, in virtual time: the same seed gives the same report, byte for byte
+    #[arg(long, conflicts_with_all = ["url", "stun", "turn", "headers", "bearer", "insecure"])]
+    sim: bool,
+    /// Time that each message takes in the simulator [default: 1ms]
+    #[arg(long, requires = "sim", value_name = "TIME", value_parser = scenarios::time)]
+    delay: Option<Duration>,
+    /// Share of the packets that are lost in the simulator: `1%`
+    #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
+    loss: Option<u32>,
+    /// The protocol it speaks: a shipped dialect's name, or a TOML file; with --sim also stun and turn
     #[arg(long, default_value = "mesh", value_name = "NAME|FILE")]
     dialect: String,
     /// Only cases whose name matches, and what they need: `room/join-once`, `sec/*`
@@ -57,7 +75,8 @@ pub(crate) struct Arguments {
     /// Cases at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     jobs: std::num::NonZeroUsize,
-    /// Makes names of rooms and users; each run has its own unless told otherwise
+    /// Makes names of rooms and users; each run has its own unless told otherwise. In the simulator all that is drawn follows
+    /// from it [default there: 1]
     #[arg(long)]
     seed: Option<u64>,
     /// Folder for the result, which `report` renders, and for the report as text
@@ -78,9 +97,26 @@ pub(crate) struct Arguments {
     /// Seconds that the whole run may take; what it does not reach is not tested
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     deadline: u32,
+    /// Folder for what goes over the wire, a file a case, which `conformance replay` plays again; secrets are left out
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Runs so many times, and tells which cases are flaky; of the reports shows the first that is not well
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeat: std::num::NonZeroU64,
+    /// Signs and frames of the report are ASCII
+    #[arg(long)]
+    ascii: bool,
     /// Lists the cases and asks nothing
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    live: crate::live::Scenarios,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Plays a case that `--record` kept once more, and shows what comes now beside what came then
+    Replay(replay::Arguments),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -99,40 +135,38 @@ enum AtLeast {
 }
 
 /// Asks the cases and prints what was found.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let level = arguments.level.map(|level| match level {
-        AtLeast::Must => Level::Must,
-        AtLeast::Should => Level::Should,
-        AtLeast::May => Level::May,
-    });
-    let selection =
-        Selection { patterns: arguments.cases.clone(), groups: arguments.groups.clone(), level, slow: arguments.slow };
-    arguments.network.check()?;
-    let servers = arguments.network.servers();
-    // Without a server the list is of all cases.
-    let signaling = arguments.url.is_some() || servers.is_empty();
-    let mut all = if signaling { conformance::cases().to_vec() } else { Vec::new() };
-    all.extend(servers.iter().flat_map(|(_, cases)| *cases));
-    if arguments.list && servers.is_empty() {
-        all.extend([Service::Stun, Service::Turn].into_iter().flat_map(stun::cases));
+pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Replay(arguments)) = arguments.command.take() {
+        return replay::run(arguments);
     }
-    let selected = match select_from(&all, &selection) {
+    if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.asks()) {
+        return match question::target(url, &arguments) {
+            Ok(target) => arguments.live.run(&Setting {
+                target,
+                dialect: &arguments.dialect,
+                seed: arguments.seed.map_or_else(random, Ok)?,
+                jobs: arguments.jobs.get(),
+                out: arguments.out.as_deref(),
+                json: arguments.format == Format::Json,
+            }),
+            Err(error) => Ok(refuse(&error, USAGE)),
+        };
+    }
+    arguments.network.check()?;
+    let asked = match questions(&arguments) {
+        Ok(asked) => asked,
+        Err(error) => return Ok(refuse(&*error, USAGE)),
+    };
+    let all = every_case(&arguments, &asked);
+    let selected = match select_from(&all, &arguments.selection()) {
         Ok(cases) => cases,
         Err(error) => return Ok(refuse(&error, NO_CASE)),
     };
-    // What remains of it for one server.
-    let of = |cases: &[&'static Case]| -> Vec<&'static Case> {
-        selected.iter().filter(|case| cases.iter().any(|other| other.slug == case.slug)).copied().collect()
-    };
     if arguments.list {
-        let width = selected.iter().map(|case| case.slug.len()).max().unwrap_or_default();
-        selected.iter().for_each(|case| anstream::println!("{:<width$}  {:<8}  {}", case.slug, case.level, case.asks));
+        let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.asks.to_owned()]);
+        anstream::print!("{}", reports::list(rows, reports::terminal_width()));
         return Ok(ExitCode::SUCCESS);
     }
-    let dialect = match Dialect::load(&arguments.dialect) {
-        Ok(dialect) => Arc::new(dialect),
-        Err(error) => return Ok(refuse(&error, USAGE)),
-    };
     let (known, requirements) = match (
         arguments.known.as_deref().map(Known::load).transpose(),
         arguments.requirements.as_deref().map(Requirements::load).transpose(),
@@ -140,68 +174,105 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         (Ok(known), Ok(requirements)) => (known, requirements),
         (Err(error), _) | (_, Err(error)) => return Ok(refuse(&error, USAGE)),
     };
-    let target = match arguments.url.as_ref().map(|url| target(url, &arguments)).transpose() {
-        Ok(target) => target,
-        Err(error) => return Ok(refuse(&error, USAGE)),
-    };
-    let options = Options {
-        deadline: Duration::from_secs(arguments.deadline.into()),
-        jobs: arguments.jobs.get(),
-        seed: arguments.seed.map_or_else(random, Ok)?,
-    };
+    let options = arguments.options()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut reports = Vec::new();
-    let cases = of(conformance::cases());
-    if let Some(target) = target.filter(|_| !cases.is_empty()) {
-        match runtime.block_on(conformance::run(Tokio, &target, &dialect, &cases, &options)) {
-            Ok(report) => reports.push((report, again(&arguments, &target), Some(&*arguments.dialect))),
-            Err(error) => return Ok(refuse(&error, UNREACHABLE)),
-        }
-    }
-    for (target, cases) in servers {
-        let cases = of(cases);
-        if cases.is_empty() {
-            continue;
-        }
-        match runtime.block_on(arguments.network.ask(&target, &cases, &options)) {
-            Ok(report) => {
-                let again = format!("{} conformance {}", crate::program(), arguments.network.again(&target));
-                reports.push((report, again, None));
+    let mut found: Vec<(Question, Series)> = Vec::new();
+    for question in asked {
+        let cases = question.of(&selected);
+        let mut series: Option<Series> = None;
+        for run in 0..if cases.is_empty() { 0 } else { arguments.repeat.get() } {
+            let mut report = match question.ask(run, &runtime, &cases, &options) {
+                Ok(report) => report,
+                Err(error) => return Ok(refuse(&error, UNREACHABLE)),
+            };
+            if let Some(known) = &known {
+                known.mark(&mut report);
             }
-            Err(error) => return Ok(refuse(&error, UNREACHABLE)),
+            if let Some(requirements) = &requirements {
+                requirements.judge(&mut report);
+            }
+            if arguments.format == Format::Json {
+                println!("{}", report.json());
+            }
+            let is_well = report.passed() && report.requirements.iter().all(RequirementReport::met);
+            match &mut series {
+                Some(series) => series.add(report, is_well),
+                None => series = Some(Series::of(report, is_well)),
+            }
         }
+        found.extend(series.map(|series| (question, series)));
     }
     // A name that still resolves would hold the exit up.
     runtime.shutdown_background();
-    let one = reports.len() == 1;
-    let mut well = true;
-    for (report, again, dialect) in &mut reports {
-        if let Some(known) = &known {
-            known.mark(report);
-        }
-        if let Some(requirements) = &requirements {
-            requirements.judge(report);
-        }
-        let text = report.text(again);
-        match arguments.format {
-            Format::Text => anstream::print!("{text}"),
-            Format::Json => println!("{}", report.json()),
-        }
-        if let Some(dir) = &arguments.out {
-            // One server's report is where it always was; of several each has a folder.
-            let scheme = report.url.split_once(':').map_or("report", |(scheme, _)| scheme);
-            let dir = if one { dir.clone() } else { dir.join(scheme) };
-            write(&dir, report, &text, again, *dialect)
-                .with_context(|| format!("cannot write to {}", dir.display()))?;
-        }
-        well &= report.passed() && report.requirements.iter().all(conformance::RequirementReport::met);
+    for (question, series) in &found {
+        // One server's report is where it always was; of several each has a folder.
+        let scheme = series.kept.url.split_once(':').map_or("report", |(scheme, _)| scheme);
+        let folder = |dir: &PathBuf| if found.len() == 1 { dir.clone() } else { dir.join(scheme) };
+        arguments.tell(question, series, folder)?;
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found.iter().all(|(_, series)| series.is_well()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The server, with what is sent along.
-fn target(url: &Target, arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
-    with_headers(url.clone().insecure(arguments.insecure), &arguments.headers, arguments.bearer.as_deref())
+/// What can be selected from: every case that one of the servers can be asked; without a server, all there are.
+fn every_case(arguments: &Arguments, asked: &[Question]) -> Vec<&'static Case> {
+    let mut all: Vec<_> = asked.iter().flat_map(|question| question.cases).copied().collect();
+    if asked.is_empty() && arguments.list {
+        all.extend(conformance::cases());
+        all.extend([Service::Stun, Service::Turn].into_iter().flat_map(stun::cases));
+    }
+    all
+}
+
+impl Arguments {
+    /// Prints and writes what was found on one server.
+    fn tell(&self, question: &Question, series: &Series, folder: impl Fn(&PathBuf) -> PathBuf) -> anyhow::Result<()> {
+        let (report, run) = (&series.kept, series.kept_run);
+        let record = self.record.as_ref().map(&folder);
+        let (again, replay) = (question.again(run), record.as_ref().and_then(|dir| question.replay(run, dir)));
+        let show = Show { again: &again, replay: replay.as_deref(), columns: columns(), ascii: self.ascii };
+        if self.format == Format::Text {
+            // Of many runs the first that is not well says all.
+            if self.repeat.get() == 1 || !series.is_well() {
+                anstream::print!("{}", report.text(show));
+            }
+            if self.repeat.get() > 1 {
+                anstream::print!("{}", series.text());
+            }
+        }
+        if let Some(dir) = &record {
+            evidence::record(dir, report)?;
+        }
+        if let Some(dir) = self.out.as_ref().map(folder) {
+            evidence::write(&dir, report, show, question)
+                .with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    fn selection(&self) -> Selection {
+        let level = self.level.map(|level| match level {
+            AtLeast::Must => Level::Must,
+            AtLeast::Should => Level::Should,
+            AtLeast::May => Level::May,
+        });
+        Selection { patterns: self.cases.clone(), groups: self.groups.clone(), level, slow: self.slow }
+    }
+
+    fn options(&self) -> anyhow::Result<conformance::Options> {
+        let seed = if self.sim { Ok(self.conditions().seed) } else { self.seed.map_or_else(random, Ok) };
+        Ok(conformance::Options {
+            deadline: Duration::from_secs(self.deadline.into()),
+            jobs: self.jobs.get(),
+            seed: seed?,
+            record: self.record.is_some(),
+        })
+    }
+
+    /// What the simulator is told.
+    fn conditions(&self) -> Conditions {
+        let delay = self.delay.unwrap_or(simulated::DELAY);
+        Conditions { seed: self.seed.unwrap_or(1), delay, loss_ppm: self.loss.unwrap_or_default() }
+    }
 }
 
 /// Adds `NAME:VALUE` and a bearer token to what every request brings.
@@ -219,41 +290,11 @@ pub(crate) fn with_headers(
     }
 }
 
-/// The command that asks again, but for the case. Secrets stay out of it.
-fn again(arguments: &Arguments, target: &Target) -> String {
-    let mut again = format!("{} conformance --url {}", crate::program(), target.url());
-    if arguments.dialect != "mesh" {
-        again.push_str(&format!(" --dialect {}", arguments.dialect));
-    }
-    if arguments.insecure {
-        again.push_str(" --insecure");
-    }
-    if !target.headers().is_empty() {
-        again.push_str(" --header …");
-    }
-    again
-}
-
-/// Writes the result's folder. `again` asks one case again, `dialect` is the name or the file that was given.
-fn write(dir: &Path, report: &Report, text: &str, again: &str, dialect: Option<&str>) -> std::io::Result<()> {
-    let opening = Opening {
-        version: model::VERSION,
-        suite: Suite::Conformance,
-        name: report.dialect.clone(),
-        tool: crate::TOOL.to_owned(),
-        target: report.url.clone(),
-        // Not the arguments as they were given: a header may be a secret.
-        command: again.to_owned(),
-        started_ms: crate::unix_ms().saturating_sub(u64::try_from(report.took.as_millis()).unwrap_or_default()),
-    };
-    let file = dialect.map(|dialect| match conformance::shipped().any(|name| name == dialect) {
-        true => format!("conformance/dialects/{dialect}.toml"),
-        false => dialect.to_owned(),
-    });
-    let mut writer = reports::Writer::create(dir, &opening)?;
-    reports::cases_of_report(report, again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
-    writer.close(report.took)?;
-    std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(text).to_string())
+/// How wide the screen is; 120 where there is none.
+fn columns() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || reports::terminal_width().map(usize::from);
+    told.or_else(seen).unwrap_or(120)
 }
 
 /// A seed that no other run has.

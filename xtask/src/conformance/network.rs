@@ -1,7 +1,5 @@
 //! `glare conformance --stun … --turn …`
 
-use std::time::Duration;
-
 use conformance::dial::Tokio;
 use conformance::stun::{self, Credential, Service, Target};
 use conformance::{Case, Options, Report, Unreachable};
@@ -22,9 +20,6 @@ pub(crate) struct Network {
     #[arg(long = "credential", id = "credentials", value_name = "PASSWORD", requires = "users")]
     credentials: Vec<String>,
 }
-
-/// Cases that wait out a lifetime need so much more.
-const SLOW: Duration = Duration::from_secs(1200);
 
 impl Network {
     /// What is wrong with the flags together.
@@ -49,13 +44,12 @@ impl Network {
 
     /// Asks one server.
     pub(crate) async fn ask(
-        &self,
         target: &Target,
         cases: &[&'static Case],
         options: &Options,
     ) -> Result<Report, Unreachable> {
-        let slow = if cases.iter().any(|case| case.slow) { SLOW } else { Duration::ZERO };
-        let options = stun::Options { deadline: options.deadline + slow, jobs: options.jobs, seed: options.seed };
+        let Options { deadline, jobs, seed, record } = *options;
+        let options = stun::Options { deadline, jobs, seed, record };
         stun::run(Tokio, target, cases, &options).await
     }
 

@@ -2,11 +2,14 @@
 
 mod action;
 mod conformance;
+mod conformance_sim;
 mod container;
 mod diff;
 mod history;
+mod hopeless;
 mod load;
 mod reconnects;
+mod recordings;
 mod report;
 mod serve;
 mod server;

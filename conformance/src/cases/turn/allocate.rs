@@ -1,5 +1,6 @@
 //! Allocate: what is granted and what is refused.
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::ALLOCATE;
@@ -15,6 +16,8 @@ use crate::stun::wire::Draft;
 
 /// So many allocations of one user are tried in search of a quota.
 const ALLOCATIONS_MAX: usize = 120;
+/// How many a client asks for side by side: one after the other would take as many round trips.
+const AT_ONCE: usize = 16;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::network("turn/437", Must, "Requests without an allocation get 437, and so does a second Allocate.", |cx| {
@@ -302,20 +305,27 @@ async fn dont_fragment(cx: &mut Cx) -> Result<(), Stop> {
 async fn quota(cx: &mut Cx) -> Result<(), Stop> {
     let mut all = Vec::new();
     let with_udp = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP);
-    loop {
-        let (answer, granted) = answer(cx, &format!("client {}", all.len()), with_udp).await?;
-        match (answer.code()?, granted) {
-            (None, Some(granted)) => all.push(granted),
-            (None, None) => return Err(answer.stop("an allocation lacks what it needs")),
-            (Some(486), _) => break,
-            (Some(508), _) => {
-                cx.acceptable(format!("after {} allocations of one user no port is left: 508", all.len()));
-                return Ok(());
-            }
-            (Some(_), _) => return Err(answer.error(486, "one allocation too many").expect_err("it is another code")),
-        }
+    let mut refused = false;
+    while !refused {
         if all.len() >= ALLOCATIONS_MAX {
             return Err(Stop::Unsupported(format!("one user has {ALLOCATIONS_MAX} allocations and may have more")));
+        }
+        let names: Vec<_> = (0..AT_ONCE).map(|number| format!("client {}", all.len() + number)).collect();
+        let asking = names.iter().map(|name| answer(cx, name, with_udp));
+        for came in join_all(asking).await {
+            let (answer, granted) = came?;
+            match (answer.code()?, granted) {
+                (None, Some(granted)) => all.push(granted),
+                (None, None) => return Err(answer.stop("an allocation lacks what it needs")),
+                (Some(486), _) => refused = true,
+                (Some(508), _) => {
+                    cx.acceptable(format!("after {} allocations of one user no port is left: 508", all.len()));
+                    return Ok(());
+                }
+                (Some(_), _) => {
+                    return Err(answer.error(486, "one allocation too many").expect_err("it is another code"));
+                }
+            }
         }
     }
     cx.remark(format!("a user may have {} allocations", all.len()));

@@ -1,0 +1,484 @@
+//! Plays a recording again: the same clients send the same messages in the same order, each once all has come that had come before
+//! it then, and what comes is laid beside what came.
+//!
+//! The ids that a server gives out are others this time: the dialect knows which they are, and they are put in place of the old ones.
+
+mod show;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use crate::case::Env;
+use crate::dial::Dial;
+use crate::dialect::file::{AssignedBy, Framing};
+use crate::dialect::{Dialect, Event, EventName, What};
+use crate::framing::adapter::Adapter;
+use crate::framing::websocket::frame;
+use crate::framing::{self, Ends, News, Order};
+use crate::recording::{BadRecording, Did, Entry, Head, Octets, Recording};
+use crate::secrets::{Secrets, with_values};
+use crate::target::{Target, Unreachable};
+use crate::transcript::Log;
+
+/// How much longer than then something is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The same once something has not come.
+const PATIENCE_THEN: Duration = Duration::from_millis(300);
+/// How long one looks, at the end, for what had not come then.
+const AFTERWARDS: Duration = Duration::from_millis(100);
+/// Time for all of it, beyond what it took then.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What came of playing a recording.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// What was played.
+    pub head: Head,
+    /// The server's URL.
+    pub url: String,
+    /// What clients did and met, beside what they met then.
+    pub steps: Vec<Step>,
+    /// What came after all that had come then, by client.
+    pub further: Vec<(usize, String)>,
+    /// Requests over plain HTTP, which are not made again.
+    pub skipped: usize,
+    /// The first step from which on clients raced each other: they sent while nothing told in which order the server takes that. What
+    /// differs behind it may be another outcome of the race.
+    pub raced: Option<usize>,
+}
+
+/// One entry of a recording, and what it was this time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which client, a place in [`Head::clients`].
+    pub client: usize,
+    /// Whether the client did it; otherwise it came from the server.
+    pub does: bool,
+    /// What it was then.
+    pub then: String,
+    /// What it is now; `None`: nothing came.
+    pub now: Option<String>,
+    /// Whether both are the same but for ids.
+    pub same: bool,
+}
+
+/// Why a recording is not played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unplayable {
+    /// It holds nothing that can be.
+    Bad(BadRecording),
+    /// No connection can be opened.
+    Unreachable(Unreachable),
+}
+
+/// Plays a recording. Must be called inside a tokio runtime with time and I/O.
+///
+/// # Errors
+/// The recording is of another dialect, or holds no connection; or no connection of the dialect's kind can be opened.
+pub async fn replay(
+    dial: impl Dial,
+    target: &Target,
+    dialect: &Arc<Dialect>,
+    recording: &Recording,
+) -> Result<Played, Unplayable> {
+    let bad = |why: String| Err(Unplayable::Bad(BadRecording(why)));
+    if recording.head.dialect != dialect.name() {
+        return bad(format!("it is a recording of `{}`, not of `{}`", recording.head.dialect, dialect.name()));
+    }
+    let slug = &recording.head.case;
+    let continues = |entry: &Entry| matches!(&entry.did, Did::Connects(connects) if connects.path.contains("&sid="));
+    if recording.entries.iter().any(continues) {
+        return bad(format!("it continues a session that was opened over plain HTTP: ask it with --case {slug}"));
+    }
+    if !recording.entries.iter().any(|entry| matches!(entry.did, Did::Connects(_))) {
+        return bad(format!(
+            "no client of {slug} opened a connection that could be opened again: ask it with --case {slug}"
+        ));
+    }
+    let env = |target: Target| {
+        Arc::new(Env {
+            dial: Arc::new(dial.clone()),
+            target,
+            dialect: Arc::clone(dialect),
+            adapter: Adapter::default(),
+            patience: PATIENCE,
+            round_trip: Duration::ZERO,
+            seed: 0,
+            keep: false,
+            fresh: AtomicUsize::new(0),
+        })
+    };
+    let mut player = Player {
+        env: env(target.clone()),
+        anonymous: env(target.without_headers()),
+        log: Log::new(),
+        seats: recording.head.clients.iter().map(|_| Seat::default()).collect(),
+        entries: &recording.entries,
+        awaited: Vec::new(),
+        ids: BTreeMap::new(),
+        steps: Vec::new(),
+        sender: None,
+        raced: None,
+        patience: PATIENCE,
+        until: Instant::now() + LIMIT + length(&recording.entries),
+    };
+    let played = player.play().await;
+    played.map_err(|why| {
+        let why = Secrets::of(target).hide(&why);
+        Unplayable::Unreachable(Unreachable { url: target.shown(), tried: vec![why] })
+    })?;
+    let further = player.further().await;
+    let is_request = |entry: &&Entry| matches!(&entry.did, Did::Note(text) if text.contains(" HTTP "));
+    let skipped = recording.entries.iter().filter(is_request).count();
+    let (head, url, raced) = (recording.head.clone(), target.shown(), player.raced);
+    Ok(Played { head, url, steps: player.steps, further, skipped, raced })
+}
+
+/// Where the payload is of masked frames that follow each other, control frames left out; `None` if they are none.
+fn payload(bytes: &[u8]) -> Option<Vec<usize>> {
+    let mut places = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let [first, second] = bytes.get(at..at + 2)?.try_into().ok()?;
+        let header = match second {
+            0x80..0xfe => 2,
+            0xfe => 4,
+            0xff => 10,
+            _ => return None,
+        };
+        let length = match bytes.get(at + 2..at + header)? {
+            [] => usize::from(second & 0x7f),
+            long => long.iter().fold(0usize, |length, byte| length.wrapping_shl(8) | usize::from(*byte)),
+        };
+        let begin = at + header + 4;
+        let end = begin.checked_add(length).filter(|end| *end <= bytes.len())?;
+        if first & 0x08 == 0 {
+            places.extend(begin..end);
+        }
+        at = end;
+    }
+    Some(places)
+}
+
+/// How long it took then.
+fn length(entries: &[Entry]) -> Duration {
+    let last = entries.last().map_or(0.0, |entry| entry.at_ms);
+    Duration::try_from_secs_f64(last / 1e3).unwrap_or_default()
+}
+
+#[derive(Default)]
+struct Seat {
+    ends: Option<Ends>,
+    /// A connection that was asked for.
+    connecting: Option<oneshot::Receiver<Result<Ends, String>>>,
+}
+
+struct Player<'a> {
+    env: Arc<Env>,
+    /// The same server for who does not show the user's headers.
+    anonymous: Arc<Env>,
+    log: Log,
+    seats: Vec<Seat>,
+    entries: &'a [Entry],
+    /// Entries that came before what is done next, and have not come yet.
+    awaited: Vec<usize>,
+    /// Ids of then and of now, as JSON.
+    ids: BTreeMap<String, String>,
+    steps: Vec<Step>,
+    /// Who has sent since the last arrival.
+    sender: Option<usize>,
+    raced: Option<usize>,
+    patience: Duration,
+    until: Instant,
+}
+
+impl Player<'_> {
+    /// # Errors
+    /// Why the first connection cannot be opened.
+    async fn play(&mut self) -> Result<(), String> {
+        let entries = self.entries;
+        for (index, entry) in entries.iter().enumerate() {
+            match &entry.did {
+                Did::Note(_) => {}
+                Did::Connects(_) => self.connect(entry).await,
+                Did::Connected | Did::Fails(_) => {
+                    self.settle().await;
+                    let outcome = self.opened(entry.client).await;
+                    if let (Did::Connected, Err(why), true) = (&entry.did, &outcome, self.is_first_connection(index)) {
+                        return Err(why.clone());
+                    }
+                    self.connected(entry, outcome);
+                }
+                did if did.is_arrival() => self.awaited.push(index),
+                _ => self.send(entry).await,
+            }
+        }
+        self.settle().await;
+        Ok(())
+    }
+
+    fn is_first_connection(&self, index: usize) -> bool {
+        !self.entries[..index].iter().any(|entry| matches!(entry.did, Did::Connected))
+    }
+
+    async fn connect(&mut self, entry: &Entry) {
+        self.settle().await;
+        self.sender = None;
+        let Did::Connects(connects) = &entry.did else { return };
+        let env = if connects.anonymous { &self.anonymous } else { &self.env };
+        let mut connects = connects.clone();
+        connects.path = self.with_new_ids(&with_values(&connects.path, env.target.url()));
+        // Others go on meanwhile, as they did.
+        let (opened, connecting) = oneshot::channel();
+        let (env, log) = (Arc::clone(env), self.log.clone());
+        let dial = Arc::clone(&env.dial);
+        dial.spawn_boxed(Box::pin(async move {
+            let client = log.client("");
+            let _ = opened.send(framing::open(&env, &log, client, &connects, None).await);
+        }));
+        self.seats[entry.client].connecting = Some(connecting);
+    }
+
+    /// What comes of asking for a connection.
+    async fn opened(&mut self, client: usize) -> Result<(), String> {
+        let seat = &mut self.seats[client];
+        let Some(connecting) = seat.connecting.take() else { return Ok(()) };
+        let opened = connecting.await.unwrap_or_else(|_| Err("the connection's task ended".to_owned()));
+        seat.ends = Some(opened?);
+        Ok(())
+    }
+
+    fn connected(&mut self, entry: &Entry, outcome: Result<(), String>) {
+        let then = match &entry.did {
+            Did::Fails(why) => format!("cannot connect: {why}"),
+            _ => "is connected".to_owned(),
+        };
+        let same = outcome.is_ok() == matches!(entry.did, Did::Connected);
+        let now = match outcome {
+            Ok(()) => "is connected".to_owned(),
+            Err(why) => format!("cannot connect: {why}"),
+        };
+        self.steps.push(Step { client: entry.client, does: false, then, now: Some(now), same });
+    }
+
+    /// Does what a client did, once all has come that had come before.
+    async fn send(&mut self, entry: &Entry) {
+        if !self.awaited.is_empty() {
+            self.sender = None;
+        }
+        self.settle().await;
+        // Who only goes away races nobody.
+        let speaks = !matches!(entry.did, Did::HangsUp | Did::Deaf(_));
+        if speaks && self.sender.replace(entry.client).is_some_and(|other| other != entry.client) {
+            self.raced.get_or_insert(self.steps.len());
+        }
+        let (order, then, now) = match &entry.did {
+            Did::Sends(text) => {
+                let now = self.with_new_ids(text);
+                (Some(Order::Text(now.clone())), text.clone(), now)
+            }
+            Did::SendsBytes(octets) => {
+                let words = format!("({})", octets.words);
+                (Some(Order::Raw(self.bytes(octets).into(), "the same bytes")), words.clone(), words)
+            }
+            Did::Pings(text) => {
+                let words = format!("pings: {text}");
+                (Some(Order::Raw(frame(0x89, text.as_bytes()), "a ping")), words.clone(), words)
+            }
+            Did::Closes(code) => {
+                let words = format!("closes with {code}");
+                (Some(Order::Close(*code)), words.clone(), words)
+            }
+            Did::Deaf(deaf) => {
+                let words = if *deaf { "stops reading" } else { "reads again" };
+                (Some(Order::Deaf(*deaf)), words.to_owned(), words.to_owned())
+            }
+            _ => (None, "hangs up".to_owned(), "hangs up".to_owned()),
+        };
+        let seat = &mut self.seats[entry.client];
+        match (order, &seat.ends) {
+            // It may be closed already, as it may have been then.
+            (Some(order), Some((orders, _))) => drop(orders.send(order)),
+            (Some(_), None) => {}
+            (None, _) => seat.ends = None,
+        }
+        self.steps.push(Step { client: entry.client, does: true, then, now: Some(now), same: true });
+    }
+
+    /// Bytes of frames, with the ids of now where they are as long as those of then. An id may be spread over fragments.
+    fn bytes(&self, octets: &Octets) -> Vec<u8> {
+        let mut bytes = octets.bytes().expect("checked when it was read");
+        let places = payload(&bytes).unwrap_or_else(|| (0..bytes.len()).collect());
+        let then: Vec<u8> = places.iter().map(|place| bytes[*place]).collect();
+        for (old, new) in self.ids.iter().filter(|(old, new)| old.len() == new.len()) {
+            for (at, _) in then.windows(old.len()).enumerate().filter(|(_, window)| *window == old.as_bytes()) {
+                places[at..].iter().zip(new.bytes()).for_each(|(place, byte)| bytes[*place] = byte);
+            }
+        }
+        bytes
+    }
+
+    /// Waits for all that had come.
+    async fn settle(&mut self) {
+        for index in std::mem::take(&mut self.awaited) {
+            let entries = self.entries;
+            let entry = &entries[index];
+            let before = entries[..index].last().map_or(0.0, |before| before.at_ms);
+            let gap = Duration::try_from_secs_f64((entry.at_ms - before) / 1e3).unwrap_or_default();
+            let left = self.until.saturating_duration_since(Instant::now());
+            let limit = (self.patience + gap * 2).min(left);
+            let news = match &mut self.seats[entry.client].ends {
+                Some((_, news)) => timeout(limit, news.recv()).await.ok().flatten(),
+                None => None,
+            };
+            if news.is_none() {
+                self.patience = PATIENCE_THEN;
+            }
+            self.arrived(entry, news.map(|(_, news)| news));
+        }
+    }
+
+    fn arrived(&mut self, entry: &Entry, news: Option<News>) {
+        let then = shown(&entry.did);
+        let came = news.map(|news| match news {
+            News::Text(text) => Did::Hears(text),
+            News::Binary => Did::HearsBytes(Octets::new(&[], "a binary frame")),
+            News::Pong(payload) => Did::Pong(String::from_utf8_lossy(&payload).into_owned()),
+            News::End(end) => end.kept(),
+        });
+        let same = match (&entry.did, &came) {
+            (Did::Hears(then), Some(Did::Hears(now))) => {
+                self.learn(then, now);
+                self.is_same(then, now)
+            }
+            (Did::HearsBytes(_), Some(Did::HearsBytes(_))) => true,
+            (then, Some(now)) => then == now,
+            (_, None) => false,
+        };
+        let now = came.as_ref().map(shown);
+        self.steps.push(Step { client: entry.client, does: false, then, now, same });
+    }
+
+    /// What has come beyond all that had.
+    async fn further(&mut self) -> Vec<(usize, String)> {
+        let until = Instant::now() + AFTERWARDS;
+        let mut further = Vec::new();
+        for (client, seat) in self.seats.iter_mut().enumerate() {
+            let Some((_, news)) = &mut seat.ends else { continue };
+            while let Ok(Some((_, news))) = tokio::time::timeout_at(until, news.recv()).await {
+                if let News::Text(text) = news {
+                    further.push((client, text));
+                }
+            }
+        }
+        further
+    }
+
+    // ---- ids
+
+    /// Takes in which id of now is which of then.
+    fn learn(&mut self, then: &str, now: &str) {
+        let dialect = Arc::clone(&self.env.dialect);
+        let (a, b) = (dialect.read(then), dialect.read(now));
+        let mut pairs: Vec<(Option<String>, Option<String>)> = Vec::new();
+        if a.what == b.what && a.what != What::Other {
+            if dialect.file.identity.assigned_by == AssignedBy::Server {
+                let ids = |event: &Event| {
+                    let own = [&event.id, &event.from, &event.to].map(|id| id.as_ref().map(|id| id.0.clone()));
+                    let members = event.members.iter().flatten().map(|member| Some(member.id.0.clone()));
+                    own.into_iter().chain(members).collect::<Vec<_>>()
+                };
+                pairs.extend(ids(&a).into_iter().zip(ids(&b)));
+            }
+            pairs.push((a.session, b.session));
+        }
+        if dialect.file.connection.framing == Framing::SocketIo {
+            pairs.push((socket_id(then), socket_id(now)));
+        }
+        for (old, new) in pairs.into_iter().filter_map(|(old, new)| Some((old?, new?))) {
+            let is_new = !self.ids.contains_key(&old) && !self.ids.values().any(|known| *known == new);
+            if old.starts_with('"') && is_new {
+                self.ids.insert(old, new);
+            }
+        }
+    }
+
+    /// A message of then with the ids of now.
+    fn with_new_ids(&self, text: &str) -> String {
+        // One pass, or a new id that is equal to an old one would be changed again.
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(open) = rest.find('"') {
+            let after = &rest[open..];
+            let close = after[1..].find('"').map(|close| close + 2);
+            match close.and_then(|close| Some((close, self.ids.get(&after[..close])?))) {
+                Some((close, new)) => {
+                    out.push_str(&rest[..open]);
+                    out.push_str(new);
+                    rest = &after[close..];
+                }
+                None => {
+                    out.push_str(&rest[..=open]);
+                    rest = &rest[open + 1..];
+                }
+            }
+        }
+        out + rest
+    }
+
+    /// Whether two messages mean the same, with the ids of now, whatever the words of a reason and the order of keys and members.
+    fn is_same(&self, then: &str, now: &str) -> bool {
+        let then = self.with_new_ids(then);
+        if then == now {
+            return true;
+        }
+        let (a, b) = (meaning(&self.env.dialect, &then), meaning(&self.env.dialect, now));
+        match &a.what {
+            What::Is(EventName::Ignored) => a.what == b.what,
+            What::Is(_) => a == b,
+            _ if a.what != b.what => false,
+            _ => {
+                let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+                json(&then).is_some_and(|then| json(now) == Some(then))
+            }
+        }
+    }
+}
+
+/// What a message means, but for what may differ.
+fn meaning(dialect: &Dialect, text: &str) -> Event {
+    let mut event = dialect.read(text);
+    event.reason = None;
+    if let Some(members) = &mut event.members {
+        members.sort();
+    }
+    event
+}
+
+/// Of Socket.IO: the id in a packet that opens a session, or in what tells of it, as JSON.
+fn socket_id(text: &str) -> Option<String> {
+    let json = &text[text.find('{')?..];
+    let value: serde_json::Value = serde_json::from_str(json.trim_end_matches(']')).ok()?;
+    value.get("sid").map(serde_json::Value::to_string)
+}
+
+/// An arrival as it is shown.
+fn shown(did: &Did) -> String {
+    match did {
+        Did::Hears(text) => text.clone(),
+        Did::HearsBytes(octets) => format!("({})", octets.words),
+        Did::Pong(text) => format!("a pong: {text}"),
+        Did::Ended(ended) => match (ended.how.as_str(), ended.code) {
+            ("closed", Some(code)) => format!("the connection is closed with {code}"),
+            ("closed", None) => "the connection is closed without a code".to_owned(),
+            ("lost", _) => "the connection ends without a close frame".to_owned(),
+            (how, _) => format!("the connection ends: {how}"),
+        },
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,171 @@
+//! Keeps secrets out of whatever is shown or kept: the user's headers, the values of the URL's query, and what JSON calls by a
+//! telling name.
+
+use crate::recording::SECRET;
+use crate::target::Target;
+use crate::transcript::Transcript;
+
+/// Keys whose values nobody else should see, in lower case and without `-` and `_`.
+const TELLING: [&str; 9] =
+    ["accesstoken", "apikey", "authorization", "bearer", "credential", "jwt", "password", "secret", "token"];
+/// A shorter text is no secret: it would be found everywhere.
+const CHARS_MIN: usize = 4;
+
+/// What must not be shown.
+pub(crate) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Those that the user has given along with a server.
+    pub(crate) fn of(target: &Target) -> Self {
+        let headers = target.headers().iter().flat_map(|(_, value)| {
+            // Of `Bearer TOKEN` the token too.
+            let last = value.rsplit(' ').next().unwrap_or_default();
+            [value.clone(), last.to_owned()]
+        });
+        let query = pairs(target.url()).into_iter().flat_map(|(_, value)| [decoded(value), value.to_owned()]);
+        let mut secrets: Vec<String> =
+            headers.chain(query).filter(|secret| secret.chars().count() >= CHARS_MIN).collect();
+        // One may be part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self(secrets)
+    }
+
+    /// A text without them.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let hidden = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET));
+        hide_telling(&hidden)
+    }
+
+    /// A transcript without them.
+    pub(crate) fn hide_in(&self, transcript: &mut Transcript) {
+        for line in &mut transcript.lines {
+            line.text = self.hide(&line.text);
+        }
+        for entry in &mut transcript.wire {
+            entry.did.reword(&|text| self.hide(text));
+        }
+    }
+}
+
+/// A URL whose query has no values.
+pub(crate) fn without_values(url: &str) -> String {
+    let Some((base, _)) = url.split_once('?') else { return url.to_owned() };
+    let pairs: Vec<_> = pairs(url).into_iter().map(|(key, _)| format!("{key}={SECRET}")).collect();
+    format!("{base}?{}", pairs.join("&"))
+}
+
+/// A recorded path with the values that were left out of its query taken from a URL's; without one there the key goes.
+pub(crate) fn with_values(path: &str, url: &str) -> String {
+    let Some((base, _)) = path.split_once('?') else { return path.to_owned() };
+    let known = pairs(url);
+    let own = pairs(path).into_iter().filter_map(|(key, value)| {
+        let value = if value == SECRET { known.iter().find(|(other, _)| *other == key)?.1 } else { value };
+        Some(format!("{key}={value}"))
+    });
+    let query: Vec<_> = own.collect();
+    if query.is_empty() { base.to_owned() } else { format!("{base}?{}", query.join("&")) }
+}
+
+/// Keys and values of a URL's query.
+fn pairs(url: &str) -> Vec<(&str, &str)> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect()
+}
+
+/// Without percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// JSON, or a text with JSON in it, without the strings that stand behind a telling key.
+fn hide_telling(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('"') {
+        let Some(length) = string_end(&rest[open + 1..]) else { break };
+        let (key, after) = (&rest[open + 1..open + 1 + length], &rest[open + 2 + length..]);
+        let colon = after.trim_start().strip_prefix(':').map(str::trim_start);
+        let value = colon.and_then(|value| value.strip_prefix('"')).filter(|_| is_telling(key));
+        match value.and_then(|value| Some((value, string_end(value)?))) {
+            Some((value, length)) => {
+                out.push_str(&rest[..rest.len() - value.len()]);
+                out.push_str(SECRET);
+                rest = &value[length..];
+                out.push('"');
+                rest = &rest[1..];
+            }
+            None => {
+                out.push_str(&rest[..rest.len() - after.len()]);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_telling(key: &str) -> bool {
+    let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
+    TELLING.contains(&plain.as_str())
+}
+
+/// Where a JSON string, whose opening quote is gone, has its closing one.
+fn string_end(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> Secrets {
+        let target: Target = "ws://h/p?token=s%C3%A9same&v=1".parse().expect("good");
+        Secrets::of(&target.with_header("Authorization", "Bearer let-me-in").expect("good"))
+    }
+
+    #[test]
+    fn what_the_user_gave_along_is_hidden_wherever_it_stands() {
+        let secrets = secrets();
+        assert_eq!(secrets.hide("Bearer let-me-in, or let-me-in"), "…, or …");
+        assert_eq!(secrets.hide("GET /p?token=s%C3%A9same&v=1 and sésame"), "GET /p?token=…&v=1 and …");
+    }
+
+    #[test]
+    fn what_stands_behind_a_telling_key_is_hidden_and_nothing_else() {
+        let hidden =
+            hide_telling(r#"200: {"urls":"turn:h","credential":"a\"b","Access-Token" : "x","n":{"password":"y"}}"#);
+        assert_eq!(hidden, r#"200: {"urls":"turn:h","credential":"…","Access-Token" : "…","n":{"password":"…"}}"#);
+        for same in [r#"{"token":5,"data":"password"}"#, r#"{"token"}"#, "\"", r#"{"password":"open"#, "é\""] {
+            assert_eq!(hide_telling(same), same);
+        }
+    }
+
+    #[test]
+    fn a_url_keeps_the_keys_of_its_query() {
+        assert_eq!(without_values("ws://h/p?token=secret&v=1"), "ws://h/p?token=…&v=…");
+        assert_eq!(without_values("ws://h/p"), "ws://h/p");
+        assert_eq!(with_values("/p?room=r&token=…&gone=…", "ws://h/q?token=mine"), "/p?room=r&token=mine");
+        assert_eq!(with_values("/p?token=…", "ws://h/q"), "/p");
+    }
+}

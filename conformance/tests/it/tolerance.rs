@@ -1,0 +1,141 @@
+//! Correct servers that make other choices, or are far away: no case may fail on them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use conformance::Verdict;
+use server::net::Tokio;
+use server::{Config, Server};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep_until};
+
+use crate::mini::{self, Behaviour, Choices, Errors, Ids, Oversize, Rosters};
+use crate::{ask, ask_as, dialect, text};
+
+/// What each direction of a connection takes through the proxy.
+const DELAY: Duration = Duration::from_millis(40);
+
+/// Every case of the mesh dialect is asked of a server that chooses like this, and none fails.
+async fn passes(choices: Choices) -> conformance::Report {
+    let report = ask(mini::start(Behaviour { choices, ..Behaviour::default() }).await, &[]).await.expect("it is there");
+    assert!(report.passed(), "{choices:?}\n{}", text(&report));
+    let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. })).count();
+    assert!(asked > 50, "{choices:?}: only {asked} cases asked");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_another_length() {
+    for ids in [Ids::OneLetter, Ids::Long, Ids::Uuid] {
+        passes(Choices { ids, ..Choices::default() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_in_another_order() {
+    for rosters in [Rosters::NewestFirst, Rosters::OldestFirst, Rosters::Shuffled] {
+        passes(Choices { rosters, ..Choices::default() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_instead_of_silence_and_silence_instead_of_an_error() {
+    for errors in [Errors::Always, Errors::Silence, Errors::Mute] {
+        let report = passes(Choices { errors, ..Choices::default() }).await;
+        let silent = report.cases.iter().flat_map(|case| &case.notes.choices);
+        let silent = silent.filter(|choice| choice.contains("ignored without an error")).count();
+        assert_eq!(silent > 0, errors == Errors::Silence, "{errors:?}\n{}", text(&report));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_instead_of_1009_and_silence_instead_of_both() {
+    for oversize in [Oversize::Error, Oversize::Silence] {
+        passes(Choices { oversize, ..Choices::default() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_and_what_is_left_out() {
+    for choices in [
+        Choices { rejoin_untold: true, ..Choices::default() },
+        Choices { absent_names: true, absent_data: true, ..Choices::default() },
+        Choices { chatty: true, ..Choices::default() },
+    ] {
+        passes(choices).await;
+    }
+}
+
+/// Passes every byte on, 40 ms later, to an address; it lives as long as the test's runtime.
+async fn far(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
+    let address = listener.local_addr().expect("it listens");
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect(server).await else { continue };
+            let _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+            tokio::spawn(pass(from_near, to_far));
+            tokio::spawn(pass(from_far, to_near));
+        }
+    });
+    address
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send + Unpin + 'static) {
+    let (under_way, mut arriving) = unbounded_channel::<(Instant, Vec<u8>)>();
+    let writer = tokio::spawn(async move {
+        while let Some((at, bytes)) = arriving.recv().await {
+            sleep_until(at).await;
+            // No bytes: the sender is done.
+            if bytes.is_empty() || to.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown().await;
+    });
+    let mut chunk = vec![0; 64 * 1024];
+    while let Ok(read) = from.read(&mut chunk).await {
+        if under_way.send((Instant::now() + DELAY, chunk[..read].to_vec())).is_err() || read == 0 {
+            break;
+        }
+    }
+    let _ = writer.await;
+}
+
+/// Every case that can be asked of the reference server in a dialect passes from far away.
+async fn passes_from_far(name: &str) {
+    let free = Some((Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config {
+        mesh: free,
+        http: free,
+        call: free,
+        call_socketio: free,
+        broadcast: free,
+        stun: None,
+        ..Config::default()
+    };
+    let server = Server::bind(Tokio, config).await.expect("port 0 is free");
+    let (address, url) = match name {
+        "mesh" => (server.mesh_addr(), "ws://$/"),
+        "sender-viewer" => (server.http_addr(), "ws://$/ws"),
+        "relay" => (server.http_addr(), "ws://$/relay"),
+        "call" => (server.call_addr(), "ws://$/"),
+        "call-socketio" => (server.call_socketio_addr(), "http://$/socket.io/"),
+        _ => (server.broadcast_addr(), "http://$/socket.io/"),
+    };
+    tokio::spawn(server.run());
+    let far = far(address.expect("asked for")).await;
+    let report = ask_as(&dialect(name), &url.replace('$', &far.to_string()), &[]).await.expect("it is there");
+    assert!(report.passed(), "{}", text(&report));
+    assert!(report.round_trip >= DELAY * 2, "{:?}", report.round_trip);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forty_milliseconds_each_way() {
+    for name in ["mesh", "sender-viewer", "call", "call-socketio", "broadcast", "relay"] {
+        passes_from_far(name).await;
+    }
+}

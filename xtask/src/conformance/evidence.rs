@@ -1,0 +1,43 @@
+//! What a run leaves behind: the result's folder, and the recordings.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use conformance::{Recording, Report, Show};
+use reports::model::{self, Opening, Suite};
+
+use super::question::Question;
+
+/// Writes the result's folder. `again` asks one case again.
+pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, question: &Question) -> std::io::Result<()> {
+    let opening = Opening {
+        version: model::VERSION,
+        suite: Suite::Conformance,
+        name: report.dialect.clone(),
+        tool: crate::TOOL.to_owned(),
+        target: report.url.clone(),
+        // Not the arguments as they were given: a header may be a secret.
+        command: show.again.to_owned(),
+        started_ms: crate::unix_ms().saturating_sub(u64::try_from(report.took.as_millis()).unwrap_or_default()),
+    };
+    let file = question.dialect.as_deref().map(|dialect| match conformance::shipped().any(|name| name == dialect) {
+        true => format!("conformance/dialects/{dialect}.toml"),
+        false => dialect.to_owned(),
+    });
+    let mut writer = reports::Writer::create(dir, &opening)?;
+    reports::cases_of_report(report, show.again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
+    writer.close(report.took)?;
+    // As wide as everywhere, whatever screen it was made on.
+    let text = report.text(Show { columns: Show::new("").columns, ..show });
+    std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(&text).to_string())
+}
+
+/// Writes a file for each case of which something was kept.
+pub(super) fn record(dir: &Path, report: &Report) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write to {}", dir.display());
+    std::fs::create_dir_all(dir).with_context(cannot)?;
+    for recording in report.cases.iter().filter_map(|case| Recording::of(report, case)) {
+        std::fs::write(dir.join(recording.file_name()), recording.lines()).with_context(cannot)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `glare conformance --repeat N`: what differs between runs that should be alike.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use conformance::{Report, Verdict};
+
+const PASS: Style = AnsiColor::Green.on_default().bold();
+const FAIL: Style = AnsiColor::Red.on_default().bold();
+const ODD: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Runs of the same cases on one server.
+pub(super) struct Series {
+    /// The first run that was not well, or else the last.
+    pub(super) kept: Report,
+    /// Which that was, from 0.
+    pub(super) kept_run: u64,
+    kept_is_well: bool,
+    runs: u64,
+    runs_well: u64,
+    tallies: BTreeMap<&'static str, Tally>,
+    took: Vec<Duration>,
+}
+
+/// How a case went.
+#[derive(Default)]
+struct Tally {
+    failed: u64,
+    /// The first run in which it did, and why.
+    first: Option<(u64, String)>,
+}
+
+impl Series {
+    pub(super) fn of(first: Report, is_well: bool) -> Self {
+        let mut series = Self {
+            kept: first.clone(),
+            kept_run: 0,
+            kept_is_well: is_well,
+            runs: 0,
+            runs_well: 0,
+            tallies: BTreeMap::new(),
+            took: Vec::new(),
+        };
+        series.add(first, is_well);
+        series
+    }
+
+    pub(super) fn add(&mut self, report: Report, is_well: bool) {
+        for case in report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. })) {
+            let tally = self.tallies.entry(case.case.slug).or_default();
+            if !case.is_well() {
+                tally.failed += 1;
+                let (verdict, why) = case.verdict.words();
+                tally.first.get_or_insert((self.runs, format!("{verdict}: {}", why.unwrap_or("it is known to fail"))));
+            }
+        }
+        self.took.push(report.took);
+        if self.kept_is_well {
+            (self.kept, self.kept_run, self.kept_is_well) = (report, self.runs, is_well);
+        }
+        self.runs += 1;
+        self.runs_well += u64::from(is_well);
+    }
+
+    /// Whether every run was well.
+    pub(super) fn is_well(&self) -> bool {
+        self.runs == self.runs_well
+    }
+
+    /// The runs in a few lines.
+    pub(super) fn text(&self) -> String {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        let seconds = |at: usize| took[at.min(took.len() - 1)].as_secs_f64();
+        let url = &self.kept.url;
+        let mut out = if self.is_well() {
+            format!("{PASS}PASS{PASS:#}  {} runs of {} cases on {url}: none fails", self.runs, self.tallies.len())
+        } else {
+            format!("{FAIL}FAIL{FAIL:#}  {} of {} runs on {url} fail", self.runs - self.runs_well, self.runs)
+        };
+        let (least, middle, most) = (seconds(0), seconds(took.len() / 2), seconds(took.len() - 1));
+        let _ = writeln!(out, "; a run takes {middle:.2} s ({least:.2} to {most:.2} s)");
+        for (slug, tally) in self.tallies.iter().filter(|(_, tally)| tally.failed > 0) {
+            let (style, word) = if tally.failed == self.runs { (FAIL, "fails") } else { (ODD, "flaky") };
+            let (run, why) = tally.first.clone().unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "  {style}{word}{style:#}  {slug}: in {} of {} runs, first in run {}: {why}",
+                tally.failed,
+                self.runs,
+                run + 1
+            );
+        }
+        out
+    }
+}

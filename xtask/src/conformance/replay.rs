@@ -1,0 +1,98 @@
+//! `glare conformance replay`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::dial::Tokio;
+use conformance::{BadRecording, Dialect, Played, Recording, Target, Unplayable};
+
+use super::simulated::{self, Conditions, Reference};
+use super::{UNREACHABLE, USAGE, refuse, with_headers};
+
+/// Plays a case that `--record` kept once more, and shows what comes now beside what came then.
+///
+/// Exit codes: 0 all came as it came then, 1 something else came, 2 bad usage or a bad file, 3 the server cannot be reached.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The recording
+    file: PathBuf,
+    /// The server to play it to [default: the one it is of]
+    #[arg(long)]
+    url: Option<Target>,
+    /// Plays it to the reference server inside the simulator
+    #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
+    sim: bool,
+    /// Seed of the simulation
+    #[arg(long, requires = "sim", default_value_t = 1)]
+    seed: u64,
+    /// Time that each message takes in the simulator [default: 1ms]
+    #[arg(long, requires = "sim", value_name = "TIME", value_parser = scenarios::time)]
+    delay: Option<Duration>,
+    /// Share of the packets that are lost in the simulator: `1%`
+    #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
+    loss: Option<u32>,
+    /// The dialect it is of: a name, or a TOML file [default: the shipped one of the recorded name]
+    #[arg(long, value_name = "NAME|FILE")]
+    dialect: Option<String>,
+    /// Sends a header along with every request
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    /// Sends `Authorization: Bearer TOKEN` along with every request
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
+    /// Takes any certificate, a self-signed one too
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Plays a recording.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let recording = match Recording::load(&arguments.file) {
+        Ok(recording) => recording,
+        Err(error) => return Ok(refuse(&error, USAGE)),
+    };
+    let played = match play(&arguments, recording) {
+        Ok(played) => played,
+        Err(error) => return Ok(refuse(&*error, USAGE)),
+    };
+    match played {
+        Ok(played) => {
+            anstream::print!("{}", played.text());
+            Ok(if played.differs().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(Unplayable::Bad(error)) => {
+            Ok(refuse(&BadRecording::of(&arguments.file.display().to_string(), &error), USAGE))
+        }
+        Err(error) => Ok(refuse(&error, UNREACHABLE)),
+    }
+}
+
+/// # Errors
+/// A dialect, URL or header that is none.
+fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Unplayable>, Box<dyn std::error::Error>> {
+    let name = arguments.dialect.clone().unwrap_or_else(|| recording.head.dialect.clone());
+    if arguments.dialect.is_none() && !conformance::shipped().any(|shipped| shipped == name) {
+        let hint = "only signaling can be played again; if it is a dialect of your own, name its file: --dialect FILE";
+        return Err(anyhow::anyhow!(
+            "{}: it is a recording of `{name}`, which is not shipped: {hint}",
+            arguments.file.display()
+        )
+        .into());
+    }
+    let recorded = || recording.head.url.split('?').next().unwrap_or_default().parse::<Target>();
+    if arguments.sim || (arguments.url.is_none() && recorded()?.host() == simulated::NAME) {
+        let reference = Reference::speaking(&name)?;
+        let delay = arguments.delay.unwrap_or(simulated::DELAY);
+        let conditions = Conditions { seed: arguments.seed, delay, loss_ppm: arguments.loss.unwrap_or_default() };
+        return Ok(simulated::replay(&reference, recording, conditions)?);
+    }
+    let dialect = Arc::new(Dialect::load(&name)?);
+    let url = arguments.url.clone().map_or_else(recorded, Ok)?;
+    let target = with_headers(url.insecure(arguments.insecure), &arguments.headers, arguments.bearer.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let played = runtime.block_on(conformance::replay(Tokio, &target, &dialect, &recording));
+    runtime.shutdown_background();
+    Ok(played)
+}

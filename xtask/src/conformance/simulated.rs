@@ -1,0 +1,373 @@
+//! `glare conformance --sim`: the reference server is asked inside the simulator, in virtual time.
+//!
+//! Each case has a world of its own, so what comes of it follows from the seed and the case alone: asked by itself or with all the
+//! others, on one core or on eight, it is the same to the byte.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use conformance::dial::Dial;
+use conformance::stun::{self, Credential, Datagram, Datagrams, Service};
+use conformance::transcript::{Notes, Transcript};
+use conformance::{
+    Case, CaseReport, Dialect, Options, Played, Recording, Report, Target, Unplayable, Unreachable, Verdict,
+};
+use futures_util::FutureExt as _;
+use scenarios::{Link, Machine};
+use server::net::{Network as _, Udp as _};
+use server::{Config, Server, TurnSettings};
+use sim::event::NodeKind;
+use sim::host::Host;
+use sim::socket::{SimStream, SimUdp};
+use sim::world::World;
+
+/// What clients call the server by, and where it is (RFC 5737).
+pub(super) const NAME: &str = "reference";
+const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// Where clients are, and where somebody else is.
+const CLIENTS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Where the server is reached in each dialect that it speaks.
+const SPOKEN: [(&str, u16, &str); 6] = [
+    ("mesh", 8787, "ws://reference:8787/"),
+    ("sender-viewer", 8080, "ws://reference:8080/ws"),
+    ("call", 3000, "ws://reference:3000/"),
+    ("call-socketio", 3001, "http://reference:3001/socket.io/"),
+    ("broadcast", 5001, "http://reference:5001/socket.io/"),
+    ("relay", 8080, "ws://reference:8080/relay"),
+];
+const STUN_PORT: u16 = 3478;
+/// Time that each message takes unless told otherwise.
+pub(super) const DELAY: Duration = Duration::from_millis(1);
+/// Virtual time for one case: more than any waits, and waiting costs nothing here.
+const CASE_TIME: Duration = Duration::from_secs(2 * 3600);
+/// Beyond that a world counts as hung.
+const LIMIT: Duration = Duration::from_secs(3 * 3600);
+
+/// What lies between the clients and the server, and the seed of all that is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conditions {
+    pub(super) seed: u64,
+    /// Time that each message takes, whole milliseconds.
+    pub(super) delay: Duration,
+    /// Lost packets in a million.
+    pub(super) loss_ppm: u32,
+}
+
+/// The reference server, in one of its protocols.
+#[derive(Clone)]
+pub(super) enum Reference {
+    Signaling(Target, Arc<Dialect>),
+    Network(stun::Target),
+}
+
+impl Reference {
+    /// The server as it is asked in a dialect, or, by the names `stun` and `turn`, as such a server.
+    ///
+    /// # Errors
+    /// It does not speak that.
+    pub(super) fn speaking(dialect: &str) -> anyhow::Result<Self> {
+        if let Some(service) = service(dialect) {
+            let user = |user: &str, password: &str| Credential { user: user.to_owned(), password: password.to_owned() };
+            let users = users().into_iter().map(|(name, password)| user(&name, &password)).collect();
+            return Ok(Self::Network(stun::Target::new(service, NAME)?.with_credentials(users)));
+        }
+        let dialect = Dialect::load(dialect)?;
+        let spoken = SPOKEN.iter().find(|(name, ..)| *name == dialect.name());
+        let Some((_, _, url)) = spoken else {
+            let names: Vec<_> = SPOKEN.iter().map(|(name, ..)| *name).collect();
+            anyhow::bail!(
+                "the reference server does not speak `{}`; it speaks {}, stun and turn",
+                dialect.name(),
+                names.join(", ")
+            );
+        };
+        Ok(Self::Signaling(url.parse()?, Arc::new(dialect)))
+    }
+
+    /// Every case that it can be asked.
+    pub(super) fn cases(&self) -> &'static [&'static Case] {
+        match self {
+            Self::Signaling(..) => conformance::cases(),
+            Self::Network(target) => stun::cases(target.service()),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Signaling(target, _) => target.url().to_owned(),
+            Self::Network(target) => target.to_string(),
+        }
+    }
+
+    fn protocol(&self) -> String {
+        match self {
+            Self::Signaling(_, dialect) => dialect.name().to_owned(),
+            Self::Network(target) => target.service().name().to_owned(),
+        }
+    }
+}
+
+/// Which service a name stands for where a dialect is asked for.
+pub(super) fn service(name: &str) -> Option<Service> {
+    match name {
+        "stun" => Some(Service::Stun),
+        "turn" => Some(Service::Turn),
+        _ => None,
+    }
+}
+
+/// Asks cases, `jobs` worlds at a time; they should be complete with what they need.
+///
+/// # Errors
+/// No case reached the server: so much is lost that nothing comes through.
+pub(super) fn ask(
+    reference: &Reference,
+    cases: &[&'static Case],
+    options: &Options,
+    conditions: Conditions,
+) -> Result<Report, Unreachable> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(BTreeMap::new());
+    let jobs = options.jobs.clamp(1, std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
+                    let came = one(reference, case, options, conditions);
+                    found.lock().expect("no panic while held").insert(case.slug, came);
+                }
+            });
+        }
+    });
+    gather(reference, cases, found.into_inner().expect("no panic while held"))
+}
+
+/// What came of one case in its world: a report of that case alone, or the message of a panic.
+type Came = Result<Result<Report, Unreachable>, String>;
+
+/// Asks one case in a world of its own.
+fn one(reference: &Reference, case: &'static Case, options: &Options, conditions: Conditions) -> Came {
+    let (reference, options) = (reference.clone(), Options { deadline: CASE_TIME, jobs: 1, ..options.clone() });
+    in_a_world(case.slug, conditions, async move |clients| match reference {
+        Reference::Signaling(target, dialect) => conformance::run(clients, &target, &dialect, &[case], &options).await,
+        Reference::Network(target) => {
+            let Options { deadline, jobs, seed, record } = options;
+            let options = stun::Options { deadline, jobs, seed, record };
+            stun::run(clients, &target, &[case], &options).await
+        }
+    })
+}
+
+/// Plays a recording of a case in a world like the one the case is asked in.
+///
+/// # Errors
+/// The reference server's part in it is no signaling, or something panicked.
+pub(super) fn replay(
+    reference: &Reference,
+    recording: Recording,
+    conditions: Conditions,
+) -> anyhow::Result<Result<Played, Unplayable>> {
+    let Reference::Signaling(target, dialect) = reference.clone() else {
+        anyhow::bail!("only signaling can be played again; ask {0} with --case {0}", recording.head.case);
+    };
+    let slug = recording.head.case.clone();
+    let played = in_a_world(&slug, conditions, async move |clients| {
+        conformance::replay(clients, &target, &dialect, &recording).await
+    });
+    played.map_err(|panic| anyhow::anyhow!("the world ended: {panic}"))
+}
+
+/// Does something beside the server, in a world of its own.
+///
+/// # Errors
+/// The message of a panic.
+fn in_a_world<T: Send + 'static>(
+    case: &str,
+    conditions: Conditions,
+    play: impl AsyncFnOnce(Simulated) -> T + Send + 'static,
+) -> Result<T, String> {
+    // Worlds that draw alike would all lose their first packet, or none.
+    let seed = conditions.seed ^ hash(case);
+    let played = World::run(seed, 3, LIMIT, move |world| async move {
+        let clients = set_up(&world, conditions).await;
+        play(clients).await
+    });
+    played.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
+}
+
+/// FNV-1a: the same in every process.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Starts the server; the machines that clients are on.
+async fn set_up(world: &World, conditions: Conditions) -> Simulated {
+    let near = Link {
+        latency: Duration::ZERO,
+        jitter: Duration::ZERO,
+        loss_ppm: 0,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+        bandwidth_bps: None,
+    };
+    let far = Link { latency: conditions.delay, loss_ppm: conditions.loss_ppm, ..near };
+    let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, near);
+    let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(0)), None, CLIENTS, far);
+    let elsewhere = world.add_machine("elsewhere", NodeKind::Machine(Machine::Actor(1)), None, ELSEWHERE, far);
+    let machine = world.boot(machine);
+    let server = Server::bind(machine.clone(), config(conditions.seed)).await;
+    machine.spawn(server.expect("the server's machine has these ports to itself").run());
+    Simulated { clients: world.boot(clients), elsewhere: world.boot(elsewhere) }
+}
+
+fn config(seed: u64) -> Config {
+    let at = |port| Some(SocketAddr::from((SERVER, port)));
+    let port = |dialect| SPOKEN.iter().find(|(name, ..)| *name == dialect).and_then(|(_, port, _)| at(*port));
+    let turn = TurnSettings { users: users(), allow_private_peers: true, ..TurnSettings::default() };
+    Config {
+        mesh: port("mesh"),
+        http: port("sender-viewer"),
+        call: port("call"),
+        call_socketio: port("call-socketio"),
+        broadcast: port("broadcast"),
+        stun: at(STUN_PORT),
+        turn: Some(turn),
+        seed,
+        ..Config::default()
+    }
+}
+
+/// Of TURN: name and password.
+fn users() -> Vec<(String, String)> {
+    [("ana", "simulated-1"), ("ben", "simulated-2")].map(|(name, word)| (name.to_owned(), word.to_owned())).to_vec()
+}
+
+/// One report of all that was found. A case whose need is not met counts as on a real server: not tested.
+fn gather(
+    reference: &Reference,
+    cases: &[&'static Case],
+    mut found: BTreeMap<&'static str, Came>,
+) -> Result<Report, Unreachable> {
+    let mut all = Report {
+        url: reference.url(),
+        dialect: reference.protocol(),
+        round_trip: Duration::ZERO,
+        patience: Duration::ZERO,
+        took: Duration::ZERO,
+        cases: Vec::new(),
+        requirements: Vec::new(),
+    };
+    let mut unreachable = None;
+    for &case in cases {
+        let came = found.remove(case.slug).expect("every case was asked");
+        all.cases.push(match came {
+            Ok(Ok(report)) => {
+                all.round_trip = all.round_trip.max(report.round_trip);
+                all.patience = all.patience.max(report.patience);
+                all.took += report.took;
+                report.cases.into_iter().next().expect("one case was asked")
+            }
+            Ok(Err(error)) => {
+                let why = error.tried.join("; ");
+                unreachable.get_or_insert(error);
+                without_exchange(case, Verdict::NotTested { why })
+            }
+            Err(panic) => without_exchange(case, Verdict::HarnessError { why: format!("the world ended: {panic}") }),
+        });
+    }
+    while let Some((index, needed)) = blocked(&all) {
+        let why = format!("needs {needed}, which did not pass");
+        all.cases[index] = without_exchange(all.cases[index].case, Verdict::NotTested { why });
+    }
+    match unreachable {
+        Some(error) if all.took.is_zero() => Err(error),
+        _ => Ok(all),
+    }
+}
+
+/// A case that was asked and would not have been on a real server, and the case that it needs.
+fn blocked(report: &Report) -> Option<(usize, &'static str)> {
+    let blocks = |slug: &&&str| report.case(slug).is_some_and(|needed| needed.verdict.blocks());
+    report.cases.iter().enumerate().find_map(|(index, case)| match &case.verdict {
+        Verdict::NotTested { .. } | Verdict::Unsupported { .. } => None,
+        _ => case.case.needs.iter().find(blocks).map(|slug| (index, *slug)),
+    })
+}
+
+fn without_exchange(case: &'static Case, verdict: Verdict) -> CaseReport {
+    let (notes, took, transcript) = (Notes::default(), Duration::ZERO, Transcript::default());
+    CaseReport { case, verdict, notes, known: None, took, transcript }
+}
+
+/// Simulated machines as the suite's network.
+#[derive(Clone)]
+struct Simulated {
+    clients: Host,
+    /// For who must have another address.
+    elsewhere: Host,
+}
+
+impl Dial for Simulated {
+    type Stream = SimStream;
+
+    async fn dial(&self, host: &str, port: u16) -> io::Result<SimStream> {
+        self.clients.connect(SocketAddr::new(address(host)?, port)).await
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.clients.spawn(task);
+    }
+}
+
+impl Datagrams for Simulated {
+    type Socket = Socket;
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec![SocketAddr::new(address(host)?, port)])
+    }
+
+    async fn source(&self, _: SocketAddr) -> io::Result<IpAddr> {
+        Ok(self.clients.address().into())
+    }
+
+    async fn bind(&self, local: SocketAddr) -> io::Result<Socket> {
+        let machine = if local.ip() == ELSEWHERE { &self.elsewhere } else { &self.clients };
+        Ok(Socket(machine.bind_udp(local).await?))
+    }
+
+    fn another(&self, than: IpAddr) -> Option<IpAddr> {
+        Some(if than == CLIENTS { ELSEWHERE } else { CLIENTS }.into())
+    }
+}
+
+/// The world has one name.
+fn address(host: &str) -> io::Result<IpAddr> {
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("nobody is called `{host}` in this world"));
+    if host == NAME { Ok(SERVER.into()) } else { host.parse().map_err(|_| unknown()) }
+}
+
+struct Socket(SimUdp);
+
+impl Datagram for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.0.send_to(bytes, to).now_or_never().expect("a simulated send is immediate").map(drop)
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.recv_from(buffer).await
+    }
+}

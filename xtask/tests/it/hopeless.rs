@@ -1,0 +1,147 @@
+//! `glare conformance` and servers that are none, or of another kind: an exit code in bounded time, whatever they do.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tokio_tungstenite::tungstenite::{Message, accept};
+
+use crate::server::Server;
+use crate::{Run, glare};
+
+/// More than any of these may take.
+const BOUND: Duration = Duration::from_secs(40);
+
+/// Serves each connection on a thread of its own, for as long as the tests run; the URL.
+#[allow(clippy::disallowed_methods)] // a real server, outside of every simulation
+fn serve(connection: fn(TcpStream)) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("port 0 is free");
+    let address = listener.local_addr().expect("it listens");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || connection(stream));
+        }
+    });
+    format!("ws://{address}/")
+}
+
+/// Asks with a short time for the whole run.
+#[allow(clippy::disallowed_methods)] // how long a person would wait
+fn ask(url: &str, more: &[&str]) -> Run {
+    let start = Instant::now();
+    let run = glare(&[&["conformance", "--url", url, "--deadline", "8"], more].concat());
+    assert!(start.elapsed() < BOUND, "{:?}\n{}", start.elapsed(), run.out());
+    assert!(!run.err().contains("panicked"), "{}", run.err());
+    run
+}
+
+fn is_unreachable(connection: fn(TcpStream), says: &str) {
+    let run = ask(&serve(connection), &[]);
+    assert_eq!(run.code(), 3, "{}{}", run.out(), run.err());
+    assert!(run.err().contains("tried:") && run.err().contains(says), "{}", run.err());
+}
+
+fn fails(url: &str, more: &[&str], says: &str) {
+    let run = ask(url, more);
+    assert_eq!(run.code(), 1, "{}{}", run.out(), run.err());
+    assert!(run.out().contains("room/join-ack") && run.out().contains(says), "{}", run.out());
+}
+
+fn read_head(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 4096]);
+}
+
+fn upgraded(stream: TcpStream, then: impl FnOnce(tokio_tungstenite::tungstenite::WebSocket<TcpStream>)) {
+    if let Ok(socket) = accept(stream) {
+        then(socket);
+    }
+}
+
+#[test]
+fn a_server_of_pages_is_no_signaling_server() {
+    is_unreachable(
+        |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+        },
+        "HTTP 404",
+    );
+}
+
+#[test]
+fn a_server_that_closes_at_once() {
+    is_unreachable(drop, "answers nothing");
+}
+
+#[test]
+fn a_server_that_says_nothing() {
+    is_unreachable(|_stream| sleep(BOUND), "answers nothing within 5 s");
+}
+
+#[test]
+fn garbage() {
+    is_unreachable(
+        |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(b"\x00\x01SSH-2.0-garbage\r\n\r\n");
+        },
+        "something else than a WebSocket handshake",
+    );
+}
+
+#[test]
+fn an_answer_that_drips() {
+    is_unreachable(
+        |mut stream| {
+            read_head(&mut stream);
+            for byte in b"HTTP/1.1 101 Switching Protocols\r\n".iter().cycle() {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                sleep(Duration::from_millis(200));
+            }
+        },
+        "answers nothing within 5 s",
+    );
+}
+
+#[test]
+fn a_server_of_another_dialect() {
+    let ports = ["--call-port", "0", "--call-socketio-port", "0"];
+    let mut server = Server::start(&[&["--dialects", "call", "--no-stun"], &ports[..]].concat());
+    let address = server.address("call  ws://");
+    fails(&format!("ws://{address}"), &[], "did not hear an answer to its join");
+}
+
+#[test]
+fn garbage_behind_the_handshake() {
+    let url = serve(|stream| {
+        upgraded(stream, |mut socket| {
+            let _ = socket.get_mut().write_all(&[0xff; 64]);
+            let _ = socket.get_mut().read_to_end(&mut Vec::new());
+        });
+    });
+    fails(&url, &[], "the server broke the framing rules");
+}
+
+#[test]
+fn a_flood() {
+    let url = serve(|stream| {
+        upgraded(stream, |mut socket| while socket.send(Message::text("{\"action\":\"noise\"}")).is_ok() {});
+    });
+    fails(&url, &[], "the server flood");
+}
+
+/// Every message that arrives renews the patience; the time for the whole run does not.
+#[test]
+fn a_message_now_and_then_for_ever() {
+    let url = serve(|stream| {
+        upgraded(stream, |mut socket| {
+            while socket.send(Message::text("{\"action\":\"noise\"}")).is_ok() {
+                sleep(Duration::from_millis(100));
+            }
+        });
+    });
+    fails(&url, &["--case", "room/join-ack"], "the time for the whole run was over");
+}
