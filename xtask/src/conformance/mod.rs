@@ -153,6 +153,9 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         };
     }
     arguments.network.check()?;
+    // `requires` gives way to the conflict of --sim with --url.
+    let simulated = arguments.delay.is_some() || arguments.loss.is_some();
+    anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss are of no use without --sim");
     let asked = match questions(&arguments) {
         Ok(asked) => asked,
         Err(error) => return Ok(refuse(&*error, USAGE)),

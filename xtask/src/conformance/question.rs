@@ -78,7 +78,7 @@ fn of_reference(arguments: &Arguments) -> anyhow::Result<Question> {
 }
 
 fn again(arguments: &Arguments, target: &Target) -> String {
-    let mut again = format!("{} conformance --url {}{}", crate::program(), target.url(), dialect(arguments));
+    let mut again = format!("{} conformance --url {}{}", crate::program(), target.shown(), dialect(arguments));
     if arguments.insecure {
         again.push_str(" --insecure");
     }

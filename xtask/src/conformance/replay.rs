@@ -81,6 +81,10 @@ fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Un
         )
         .into());
     }
+    let simulated = arguments.delay.is_some() || arguments.loss.is_some();
+    if simulated && !arguments.sim {
+        return Err(anyhow::anyhow!("--delay and --loss are of no use without --sim").into());
+    }
     let recorded = || recording.head.url.split('?').next().unwrap_or_default().parse::<Target>();
     if arguments.sim || (arguments.url.is_none() && recorded()?.host() == simulated::NAME) {
         let reference = Reference::speaking(&name)?;

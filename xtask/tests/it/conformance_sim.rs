@@ -57,7 +57,12 @@ fn the_same_seed_gives_the_same_bytes_under_delay_and_loss() {
 
 #[test]
 fn another_seed_gives_another_run() {
-    let of = |seed: &str| ask("mesh", &["--seed", seed, "--format", "json"]).out();
+    let of = |seed: &str| {
+        let folder = folder(&format!("seed-{seed}"));
+        let record = folder.to_str().expect("UTF-8");
+        assert_eq!(ask("mesh", &["--seed", seed, "--case", "mesh/unicast", "--record", record]).code(), 0);
+        recordings(&folder)
+    };
     assert_ne!(of("1"), of("2"));
 }
 
