@@ -48,6 +48,10 @@ enum Format {
 /// Renders.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
+    if arguments.history.is_some() {
+        // What a damaged store makes of its database is told as an error.
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let history = arguments.history.as_deref().map(History::load).transpose()?.unwrap_or_default();
     let rendered = match arguments.format {
         Format::Text => {

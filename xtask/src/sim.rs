@@ -107,8 +107,8 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
     // Packets are kept in a run of its own, which is the same: the time of the first is what a person waits for.
     let wanted = arguments.pcap.as_deref().filter(|_| !matches!(verdict, Verdict::Crashed(_)));
     let captured = wanted.map(|file| {
-        let frames =
-            capture(scenario, arguments.seed, file).with_context(|| format!("cannot write {}", file.display()));
+        let frames = capture(scenario, &verdict, arguments.seed, file)
+            .with_context(|| format!("cannot write {}", file.display()));
         frames.map(|frames| (file, frames))
     });
     let captured = captured.transpose()?;
@@ -221,8 +221,8 @@ fn keys(capture: &Path) -> PathBuf {
     capture.with_extension("keys")
 }
 
-/// Writes all packets of a run, and says which event is which.
-fn capture(scenario: &Arc<Scenario>, seed: u64, file: &Path) -> io::Result<Frames> {
+/// Writes all packets of a run, and says which event of it is which.
+fn capture(scenario: &Arc<Scenario>, verdict: &Verdict, seed: u64, file: &Path) -> io::Result<Frames> {
     let Ok((outcome, capture)) = sim::run::run_captured(scenario, seed) else {
         return Err(io::Error::other("the run that keeps its packets crashed, and the one before did not"));
     };
@@ -230,7 +230,14 @@ fn capture(scenario: &Arc<Scenario>, seed: u64, file: &Path) -> io::Result<Frame
     reports::write_pcap(&mut out, &capture, &outcome.record)?;
     out.flush()?;
     std::fs::write(keys(file), capture.keys.text())?;
-    Ok(Frames::of(&outcome.record, &capture))
+    match verdict {
+        Verdict::Judged(run) if run.hash == outcome.hash => Ok(Frames::of(&outcome.record, &capture)),
+        Verdict::Judged(_) => {
+            Err(io::Error::other("these are the packets of another run: --check-determinism shows where the two part"))
+        }
+        // Of two runs that differ nobody knows whose packets these are.
+        Verdict::Mismatch(_) | Verdict::Crashed(_) => Ok(Frames::default()),
+    }
 }
 
 /// Where runs are written to: a folder, standard output, both or neither.

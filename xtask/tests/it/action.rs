@@ -100,7 +100,7 @@ fn install(temp: &Path) {
 
 /// Runs the Action's steps, but for some; its exit code and what it says of its outputs.
 fn act(dir: &Path, inputs: &[(&str, &str)], but: &[&str]) -> Option<(i32, Value)> {
-    let modules = tools::npm("action", &["yaml@2.9.1"])?;
+    let modules = tools::npm("action-runner", &["yaml@2.9.1"])?;
     let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("../action.yml");
     let (out, temp, summary) = (dir.join("result"), dir.to_path_buf(), dir.join("summary"));
     let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();

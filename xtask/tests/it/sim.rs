@@ -73,6 +73,15 @@ fn pcap_writes_all_packets_and_changes_nothing() {
     let run = glare(&arguments);
     assert_eq!(run.code(), 0, "{}", run.err());
     assert_eq!(fs::read(&file).expect("it is written")[..4], [0x0A, 0x0D, 0x0D, 0x0A], "a section header of pcapng");
+    let keys = fs::read_to_string(scratch("run.keys")).expect("they are beside it");
+    assert!(keys.lines().all(|line| line.starts_with("CLIENT_RANDOM ")) && !keys.is_empty(), "{keys}");
+    let dir = scratch("pcap-out");
+    let arguments = [&arguments[..], &["--out", dir.to_str().expect("UTF-8")]].concat();
+    assert_eq!(glare(&arguments).code(), 0);
+    let result = fs::read_to_string(dir.join("result.jsonl")).expect("a result");
+    assert!(result.contains(r#""frames_file":"same-lan-1/frames.jsonl""#) && result.contains(r#""frame":{"number":"#));
+    let frames = fs::read_to_string(dir.join("same-lan-1/frames.jsonl")).expect("frames");
+    assert!(frames.starts_with(r#"{"event":"#) && frames.contains(r#""interface":"internet""#), "{frames}");
     let wrong = glare(&["sim", "--scenario", "same-lan", "--pcap", "/nowhere/at/all.pcapng"]);
     assert_eq!(wrong.code(), 2);
     assert!(wrong.err().contains("cannot write /nowhere/at/all.pcapng"), "{}", wrong.err());
