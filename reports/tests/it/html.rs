@@ -65,7 +65,7 @@ fn a_step_shows_its_frame_and_the_network_it_was_seen_in() {
     let result = followed(&scratch("followed"));
     let steps: Vec<_> = result.cases[0].story.iter().filter_map(|step| step.frame.as_ref()).collect();
     assert!(steps.len() > 10, "{} steps have a frame", steps.len());
-    let page = reports::html(&[result.clone()]);
+    let page = reports::html(std::slice::from_ref(&result));
     for frame in steps {
         let shown = format!(">#{} {}</span>", frame.number, frame.interface);
         assert!(page.contains(&shown), "{shown}");
@@ -79,7 +79,7 @@ fn a_file_of_frames_is_read_with_care() {
     let result = followed(&dir);
     let page = |text: &str| {
         std::fs::write(dir.join("frames.jsonl"), text).expect("a scratch file");
-        reports::html(&[result.clone()])
+        reports::html(std::slice::from_ref(&result))
     };
     assert!(page("{}\n").contains("frames.jsonl:1: is no frame"));
     let elsewhere = "{\"event\":99999999,\"number\":1,\"interface\":\"a\"}\n{\"event\":1,\"number\":9999999999,\"interface\":\"</script>\"}\n";
