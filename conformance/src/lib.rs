@@ -39,7 +39,7 @@ pub use known::{BadList, Known, Requirements};
 pub use recording::{BadRecording, Recording};
 pub use replay::{Played, Step, Unplayable, replay};
 pub use runner::{Options, run};
-pub use select::{NoSuchCase, Selection, select, select_from};
+pub use select::{NoSuchCase, Selection, glob, select, select_from};
 pub use target::{BadUrl, Target, Unreachable};
 pub use text::Show;
 pub use transcript::Transcript;

@@ -30,7 +30,7 @@ pub struct NoSuchCase {
 
 /// Whether a glob matches a slug.
 pub(crate) fn matching(pattern: &str, all: &[&'static Case]) -> Vec<&'static Case> {
-    all.iter().copied().filter(|case| matches(pattern.as_bytes(), case.slug.as_bytes())).collect()
+    all.iter().copied().filter(|case| glob(pattern, case.slug)).collect()
 }
 
 /// The slug that looks most like a pattern.
@@ -87,6 +87,11 @@ pub fn select_from(all: &[&'static Case], selection: &Selection) -> Result<Vec<&
         }
         wanted.extend(needed);
     }
+}
+
+/// Whether a glob matches a text: `*` stands for any characters, `?` for one.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    matches(pattern.as_bytes(), text.as_bytes())
 }
 
 fn matches(pattern: &[u8], text: &[u8]) -> bool {

@@ -4,12 +4,17 @@
 //! [`Handle::shutdown`]. Time comes from `tokio::time` and randomness from [`Config::seed`] alone, so a run inside a
 //! paused runtime repeats exactly.
 
+#[macro_use]
+mod planted;
+
 mod access;
 mod api;
 mod config;
 mod dialect;
 mod http;
 mod metrics;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod net;
 mod query;
 mod session;

@@ -8,6 +8,7 @@ mod diff;
 mod history;
 mod live;
 mod load;
+mod mutants;
 mod report;
 mod scenarios;
 mod serve;
@@ -50,6 +51,8 @@ enum Command {
     Man,
     /// Puts load on any signaling server and measures it
     Load(Box<load::Arguments>),
+    /// Tests the conformance suite itself, with servers that are broken on purpose
+    Mutants(mutants::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man => shell::man(),
         Command::Load(arguments) => load::run(*arguments),
+        Command::Mutants(arguments) => mutants::run(arguments),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());

@@ -216,13 +216,9 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     let mut mole = cx.join("mole", &room).await?;
     let mut fields = cx.sender_names();
     fields.extend(["clientId", "from", "peerId", "id"].map(str::to_owned));
-    let leave = |peer: &Peer| -> Result<(), Stop> {
-        for field in &fields {
-            let extra = [(field.as_str(), ana.id.0.clone())];
-            peer.act(Operation::Leave, &Act { room: &room, extra: &extra, ..Act::default() })?;
-        }
-        Ok(())
-    };
+    // All in one message: whoever is a member leaves with the first that is obeyed, and is none for a second.
+    let extra: Vec<_> = fields.iter().map(|field| (field.as_str(), ana.id.0.clone())).collect();
+    let leave = |peer: &Peer| peer.act(Operation::Leave, &Act { room: &room, extra: &extra, ..Act::default() });
     leave(&eve)?;
     eve.moves_to(&cx.room()).await?;
     leave(&mole)?;

@@ -336,8 +336,8 @@ pub(crate) struct Calls {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Heartbeat {
-    /// How often `send.ping` is sent, in seconds.
-    pub(crate) every_s: u32,
+    /// How often `send.ping` is sent, in seconds; never, unless told.
+    pub(crate) every_s: Option<u32>,
     /// After how much silence the server gives a client up, in seconds.
     pub(crate) dead_after_s: Option<u32>,
 }

@@ -108,7 +108,7 @@ pub(crate) async fn connect(env: &Arc<Env>, log: &Log, client: usize, values: &V
     };
     let beat = dialect.file.heartbeat.as_ref().and_then(|beat| {
         let ping = dialect.render(Operation::Ping, &Act::default(), values).ok()?;
-        Some((Duration::from_secs(u64::from(beat.every_s.max(1))), ping))
+        Some((Duration::from_secs(u64::from(beat.every_s?.max(1))), ping))
     });
     open(env, log, client, &connects, beat).await
 }

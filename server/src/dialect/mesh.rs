@@ -149,13 +149,15 @@ impl MeshSession {
             )?;
         let action = action.and_then(json::text).ok_or(Refusal::InvalidAction)?;
         match &*action {
-            "signal" => self.signal(&room_id(room)?, kind, data, to),
+            "signal" => self.signal(&room_id(room)?, kind, data, to, text),
             "join" => {
                 self.join(&room_id(room)?, name.and_then(json::text).filter(|name| is_name(name)).as_deref());
                 Ok(())
             }
             "leave" => {
                 let room = room_id(room)?;
+                let named = planted!(ForeignLeaveBelieved: "clientId" in text).and_then(|id| ClientId::parse(&id));
+                self.id = named.unwrap_or(self.id);
                 if self.room.as_deref() != Some(&*room) {
                     return Err(Refusal::NotInThisRoom);
                 }
@@ -217,6 +219,7 @@ impl MeshSession {
         kind: Option<&RawValue>,
         data: Option<&RawValue>,
         to: Option<&'a RawValue>,
+        text: &str,
     ) -> Result<(), Refusal<'a>> {
         let kind = kind.and_then(json::text).ok_or(Refusal::InvalidSignalType)?;
         let kinds = ["offer", "answer", "ice-candidate", "hangup"];
@@ -224,9 +227,11 @@ impl MeshSession {
         if self.room.as_deref() != Some(room) {
             return Err(Refusal::NotInThisRoom);
         }
-        let message = serialise(&Signal { action: "signal", room_id: room, from: self.id.as_str(), kind, data });
+        let claimed = planted!(FromTrusted: "from" in text);
+        let from = claimed.as_deref().unwrap_or(self.id.as_str());
+        let message = serialise(&Signal { action: "signal", room_id: room, from, kind, data });
         let state = self.mesh.lock();
-        match to.filter(|to| to.get() != "null") {
+        match to.filter(|to| to.get() != "null" && !planted!(TargetedToAll)) {
             None => state.rooms.tell_others(room, self.id, &message),
             Some(to) => {
                 let id = json::text(to).unwrap_or(Cow::Borrowed(to.get()));

@@ -103,8 +103,12 @@ where
     };
     async move {
         let end = connection.drive(&mut *session, limits).await;
-        // Others learn of it before the closing handshake, which may take its time.
-        drop(session);
+        if planted!(GhostAfterAbruptClose) && matches!(end, End::Lost) {
+            std::mem::forget(session);
+        } else {
+            // Others learn of it before the closing handshake, which may take its time.
+            drop(session);
+        }
         // In a box of its own, so that no connection carries the room for its end through its life.
         let why = end.label();
         metrics.closed.count(why);

@@ -127,7 +127,10 @@ impl Queue {
         let message = Message::Text(message);
         let mut added = Load::default();
         added.add(&message);
-        self.append(added, |waiting| waiting.push_back(message));
+        self.append(added, |waiting| match planted!(Reordered) {
+            false => waiting.push_back(message),
+            true => waiting.push_front(message),
+        });
     }
 
     /// The same for messages that belong together: no other comes between them, and one too many is all too many.

@@ -78,7 +78,11 @@ impl<M> Rooms<M> {
 
     /// Queues one message, serialised once, for everyone in the room but `except`.
     pub(crate) fn tell_others(&self, room: &str, except: ClientId, message: &Utf8Bytes) {
-        for member in self.members(room).iter().filter(|member| member.id != except) {
+        if planted!(ToldEverywhere) {
+            let everybody = self.rooms.values().flatten().filter(|member| member.id != except);
+            return everybody.for_each(|member| member.queue.push(message.clone()));
+        }
+        for member in self.members(room).iter().filter(|member| member.id != except || planted!(EchoToSender)) {
             member.queue.push(message.clone());
         }
     }

@@ -1,0 +1,26 @@
+//! Where a defect is planted. Only a build with the feature `mutants` has any: in every other the switch is the constant `false`.
+
+/// Whether the server of this thread has a defect, by its name in [`Mutant`](crate::mutant::Mutant).
+///
+/// `planted!(Name: "field" in text)` is the string in a field of a JSON message, if it has the defect: what nobody may believe.
+#[cfg(feature = "mutants")]
+macro_rules! planted {
+    ($mutant:ident) => {
+        $crate::mutant::is_planted($crate::mutant::Mutant::$mutant)
+    };
+    ($mutant:ident: $field:literal in $text:expr) => {
+        $crate::mutant::claimed($crate::mutant::Mutant::$mutant, $field, $text)
+    };
+}
+
+/// No.
+#[cfg(not(feature = "mutants"))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        false
+    };
+    ($mutant:ident: $field:literal in $text:expr) => {{
+        let _: &str = $text;
+        None::<String>
+    }};
+}

@@ -1,0 +1,266 @@
+//! Which cases find which mutants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use conformance::{Report, Verdict};
+use reports::model::{self, Finding};
+use serde_json::json;
+use server::mutant::{Mutant, Surface};
+
+use super::stage::Answers;
+
+/// What came of a whole run.
+#[derive(Default)]
+pub(super) struct Matrix {
+    /// What was asked of the unbroken server.
+    asked: BTreeMap<Surface, BTreeSet<&'static str>>,
+    played: BTreeMap<Mutant, BTreeMap<Surface, Played>>,
+    /// Whether a case that finds nothing says something: every mutant was played everywhere.
+    whole: bool,
+    pub(super) took: Duration,
+}
+
+/// One mutant on one surface.
+struct Played {
+    /// The cases that fail, with what they say.
+    killers: BTreeMap<&'static str, String>,
+    /// How the server died, if it did.
+    died: Option<String>,
+    took: Duration,
+}
+
+impl Matrix {
+    /// An empty one.
+    pub(super) fn new(whole: bool) -> Self {
+        Self { whole, ..Self::default() }
+    }
+
+    /// Enters what the unbroken server was asked.
+    ///
+    /// # Errors
+    /// It fails a case, or cannot be reached: then nothing said about mutants would mean anything.
+    pub(super) fn unbroken(&mut self, surface: Surface, answers: &Answers) -> Result<(), String> {
+        let name = surface.name();
+        let report = answers.report.as_ref().map_err(|why| format!("{name}: {why}"))?;
+        if let Some(panic) = &answers.panic {
+            return Err(format!("{name}: the server panicked: {panic}"));
+        }
+        let wrong = report.cases.iter().filter_map(|case| match &case.verdict {
+            Verdict::Fail { why, .. } | Verdict::HarnessError { why } | Verdict::NotTested { why } => {
+                Some(format!("{name}: {}: {why}", case.case.slug))
+            }
+            Verdict::Pass | Verdict::Acceptable { .. } | Verdict::Unsupported { .. } => None,
+        });
+        let wrong: Vec<_> = wrong.collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+        let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. }));
+        self.asked.insert(surface, asked.map(|case| case.case.slug).collect());
+        Ok(())
+    }
+
+    /// Enters what became of a mutant.
+    ///
+    /// # Errors
+    /// The suite itself failed.
+    pub(super) fn enter(
+        &mut self,
+        mutant: Mutant,
+        surface: Surface,
+        answers: Answers,
+        took: Duration,
+    ) -> Result<(), String> {
+        let Answers { report, panic } = answers;
+        let panic = panic.map(|panic| format!("the server panicked: {panic}"));
+        let (killers, died) = match &report {
+            Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.clone()))),
+            Ok(report) => {
+                (killers(report).map_err(|why| format!("{} in {}: {why}", mutant.name(), surface.name()))?, panic)
+            }
+        };
+        self.played.entry(mutant).or_default().insert(surface, Played { killers, died, took });
+        Ok(())
+    }
+
+    /// Mutants that nothing has found, each with the dialect.
+    pub(super) fn survivors(&self) -> Vec<(Mutant, Surface)> {
+        let all = self
+            .played
+            .iter()
+            .flat_map(|(mutant, on)| on.iter().map(move |(surface, played)| (*mutant, *surface, played)));
+        all.filter(|(.., played)| played.survived()).map(|(mutant, surface, _)| (mutant, surface)).collect()
+    }
+
+    /// The mutants that a case has found.
+    fn found_by(&self, case: &str) -> Vec<Mutant> {
+        let finds = |on: &BTreeMap<Surface, Played>| on.values().any(|played| played.killers.contains_key(case));
+        self.played.iter().filter(|(_, on)| finds(on)).map(|(mutant, _)| *mutant).collect()
+    }
+
+    /// Cases that were asked and found nothing, anywhere.
+    pub(super) fn idle(&self) -> Vec<&'static str> {
+        let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
+        asked.into_iter().filter(|case| self.found_by(case).is_empty()).collect()
+    }
+
+    /// Whether every mutant is found and, in a whole run, every case finds one.
+    pub(super) fn passed(&self) -> bool {
+        self.survivors().is_empty() && (!self.whole || self.idle().is_empty())
+    }
+
+    /// The matrix for people.
+    pub(super) fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut out = String::new();
+        let (survivors, idle) = (self.survivors(), self.idle());
+        let alive: BTreeSet<_> = survivors.iter().map(|(mutant, _)| *mutant).collect();
+        let servers: usize = self.played.values().map(BTreeMap::len).sum();
+        let word = if self.passed() { "PASS" } else { "FAIL" };
+        let (found, all) = (self.played.len() - alive.len(), self.played.len());
+        let _ = writeln!(
+            out,
+            "{word}  {found} of {all} mutants found everywhere · {servers} broken servers in {:.0} s",
+            self.took.as_secs_f64()
+        );
+        let width = self.played.keys().map(|mutant| mutant.name().len()).max().unwrap_or_default();
+        for surface in self.asked.keys() {
+            let _ = writeln!(out, "\n{}", surface.name());
+            for (mutant, played) in self.played.iter().filter_map(|(mutant, on)| Some((mutant, on.get(surface)?))) {
+                let _ = writeln!(out, "  {:<width$}  {}", mutant.name(), played.words());
+            }
+            let here = |case: &&&str| {
+                let on = |on: &BTreeMap<Surface, Played>| {
+                    on.get(surface).is_some_and(|played| played.killers.contains_key(**case))
+                };
+                !self.played.values().any(on)
+            };
+            let idle: Vec<_> = self.asked[surface].iter().filter(here).copied().collect();
+            if self.whole && !idle.is_empty() {
+                let _ = writeln!(out, "  find nothing here: {}", idle.join(", "));
+            }
+        }
+        if !survivors.is_empty() {
+            let _ = writeln!(out, "\nNo case finds");
+            for (mutant, surface) in survivors {
+                let (name, defect, file) = (mutant.name(), mutant.defect(), mutant.file());
+                let _ = writeln!(out, "  {name:<width$}  in {}: {defect} (server/src/{file})", surface.name());
+            }
+        }
+        if self.whole && !idle.is_empty() {
+            let _ = writeln!(out, "\nNo mutant is found by\n  {}", idle.join(", "));
+        }
+        out
+    }
+
+    /// The matrix for programs.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let mutants: Vec<_> = self
+            .played
+            .iter()
+            .map(|(mutant, on)| {
+                let dialects: serde_json::Map<_, _> = on
+                    .iter()
+                    .map(|(surface, played)| {
+                        let cases: Vec<_> = played.killers.keys().collect();
+                        (surface.name().to_owned(), json!({ "killed_by": cases, "died": played.died }))
+                    })
+                    .collect();
+                json!({ "name": mutant.name(), "defect": mutant.defect(), "file": mutant.file(), "dialects": dialects })
+            })
+            .collect();
+        let survivors: Vec<_> = self
+            .survivors()
+            .iter()
+            .map(|(mutant, surface)| json!({ "mutant": mutant.name(), "dialect": surface.name() }))
+            .collect();
+        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.idle()) })
+    }
+
+    /// The cases of a result: each mutant, and in a whole run each case of the suite.
+    pub(super) fn cases(&self, program: &str) -> Vec<model::Case> {
+        let mutants = self.played.iter().map(|(mutant, on)| {
+            let findings = on.iter().filter(|(_, played)| played.survived()).map(|(surface, _)| Finding {
+                rule: mutant.name().to_owned(),
+                message: format!("no case finds it in {}", surface.name()),
+                promise: Some("The suite finds every planted defect.".to_owned()),
+                ..Finding::default()
+            });
+            let findings: Vec<_> = findings.collect();
+            let told = on.iter().flat_map(|(surface, played)| {
+                let killers = played.killers.iter().map(|(case, why)| format!("{case} in {}: {why}", surface.name()));
+                killers.chain(played.died.iter().map(|why| format!("in {}: {why}", surface.name())))
+            });
+            model::Case {
+                verdict: verdict(findings.is_empty()),
+                wall: on.values().map(|played| played.took.as_secs_f64()).sum(),
+                remarks: told.collect(),
+                findings,
+                location: Some(model::Location { file: format!("server/src/{}", mutant.file()), line: None }),
+                ..model::Case::new(
+                    mutant.name().to_owned(),
+                    mutant.defect().to_owned(),
+                    format!("{program} mutants --mutant {}", mutant.name()),
+                )
+            }
+        });
+        let asked: BTreeSet<_> = self.asked.values().flatten().copied().filter(|_| self.whole).collect();
+        let cases = asked.into_iter().map(|case| {
+            let found: Vec<_> = self.found_by(case).into_iter().map(Mutant::name).collect();
+            let id = format!("case/{case}");
+            let idle = found.is_empty().then(|| Finding {
+                rule: id.clone(),
+                message: "no mutant is found by it".to_owned(),
+                promise: Some("Every case finds a planted defect.".to_owned()),
+                ..Finding::default()
+            });
+            model::Case {
+                verdict: verdict(idle.is_none()),
+                findings: idle.into_iter().collect(),
+                remarks: found.iter().map(|mutant| format!("finds {mutant}")).collect(),
+                ..model::Case::new(
+                    id,
+                    format!("The case `{case}` finds a planted defect."),
+                    format!("{program} mutants"),
+                )
+            }
+        });
+        mutants.chain(cases).collect()
+    }
+}
+
+fn verdict(passes: bool) -> model::Verdict {
+    if passes { model::Verdict::Pass } else { model::Verdict::Fail }
+}
+
+impl Played {
+    fn survived(&self) -> bool {
+        self.killers.is_empty() && self.died.is_none()
+    }
+
+    fn words(&self) -> String {
+        let cases: Vec<_> = self.killers.keys().copied().collect();
+        match &self.died {
+            None if cases.is_empty() => "SURVIVES".to_owned(),
+            None => cases.join(", "),
+            Some(why) => {
+                let why = why.lines().next().unwrap_or_default();
+                [cases, vec![why]].concat().join(", ")
+            }
+        }
+    }
+}
+
+/// The cases that a server fails.
+fn killers(report: &Report) -> Result<BTreeMap<&'static str, String>, String> {
+    let mut killers = BTreeMap::new();
+    for case in &report.cases {
+        match &case.verdict {
+            Verdict::Fail { why, .. } => drop(killers.insert(case.case.slug, why.clone())),
+            Verdict::HarnessError { why } => return Err(format!("{}: {why}", case.case.slug)),
+            _ => {}
+        }
+    }
+    Ok(killers)
+}
