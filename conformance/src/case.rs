@@ -30,7 +30,7 @@ pub struct Case {
     pub citations: &'static [Citation],
     /// Slugs of cases without which this one says nothing.
     pub needs: &'static [&'static str],
-    /// Whether it could hurt other cases that run at the same time: it sends what a server might die of.
+    /// Whether others may not run at the same time: it sends what a server might die of, or they would hide what it looks for.
     pub alone: bool,
     /// Whether it has to wait out a lifetime: asked only with `--slow`.
     pub slow: bool,

@@ -497,11 +497,6 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether a pong with this payload has arrived.
-    pub(crate) fn has_pong(&self, payload: &[u8]) -> bool {
-        self.pongs.iter().any(|pong| pong == payload)
-    }
-
     /// Looks at all that has arrived, without waiting.
     pub(crate) fn catch_up(&mut self) {
         while let Ok(news) = self.news.try_recv() {

@@ -31,6 +31,20 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Calls, Feature::Busy]),
+    &Case::new("call/needed", Declared, "Where signals need a call nobody is reached without one.", run!(needed))
+        .needs(DELIVERY)
+        .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/foreign-answer",
+        Declared,
+        "Nobody can accept or reject a call that rings at somebody else.",
+        run!(foreign_answer),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new("call/foreign-end", Declared, "Nobody can end a call of others.", run!(foreign_end))
+        .needs(DELIVERY)
+        .requires(&[Feature::Calls]),
     &Case::new(
         "call/glare",
         Declared,
@@ -119,16 +133,61 @@ async fn reject(cx: &mut Cx) -> Result<(), Stop> {
     if answered.event.accepted != Some(false) {
         return Err(Stop::at("ben rejects, and ana is told that he accepts", answered.line));
     }
-    let word = cx.word("not-in-a-call");
-    if cx.file().calls.needed {
-        ana.tell(&ben, &word);
+    are_free(cx, &mut ana, &mut ben, "the call was rejected").await
+}
+
+async fn needed(cx: &mut Cx) -> Result<(), Stop> {
+    if !cx.file().calls.needed {
+        return Err(Stop::Unsupported("the dialect has signals without a call".to_owned()));
     }
-    // She calls herself: the server has dealt with her signal by then.
-    are_free(cx, &mut ana, &mut ben, "the call was rejected").await?;
-    if ben.count(|event| event.says(&word)) > 0 {
-        cx.quality("signals are relayed without a call: anybody can send anything to anybody");
+    let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+    let (before, after) = (cx.word("before-the-call"), cx.word("after-the-call"));
+    ana.tell(&ben, &before);
+    // The server has dealt with that when it obeys her next message.
+    ana.calls(&mut ben).await?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    act(&ana, Operation::End, &ben)?;
+    ana.tell(&ben, &after);
+    ben.until("that ana ends the call", |event| of(event, EventName::Ended, &ana.id)).await?;
+    are_free(cx, &mut ana, &mut ben, "the call has ended").await?;
+    ben.never_heard("hears a signal of somebody who is in no call with him", |event| {
+        event.says(&before) || event.says(&after)
+    })
+}
+
+async fn foreign_answer(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben, mut eve] = users(cx, ["ana", "ben", "eve"]).await?;
+    act(&ana, Operation::Call, &ben)?;
+    ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+    for answer in [Operation::Accept, Operation::Reject] {
+        act(&eve, answer, &ana)?;
+        act(&eve, answer, &ben)?;
     }
-    Ok(())
+    cx.fence_alone(&mut eve).await?;
+    act(&ben, Operation::Accept, &ana)?;
+    let answered = |event: &Event| event.is(EventName::Answered);
+    ana.until("that ben accepts", answered).await?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ana.heard_once("that her call to ben is answered, which eve tried, too", answered)?;
+    ben.never_heard("is told that a call of his is answered, who has made none", answered)
+}
+
+async fn foreign_end(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben, mut eve] = users(cx, ["ana", "ben", "eve"]).await?;
+    ana.calls(&mut ben).await?;
+    act(&eve, Operation::End, &ana)?;
+    act(&eve, Operation::End, &ben)?;
+    cx.fence_alone(&mut eve).await?;
+    let ended = |event: &Event| event.is(EventName::Ended);
+    ana.catch_up();
+    ben.catch_up();
+    ana.never_heard("is told that her call with ben has ended, when eve said so", ended)?;
+    ben.never_heard("is told that his call with ana has ended, when eve said so", ended)?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    ana.never_heard("is told that her call with ben has ended, when eve said so", ended)?;
+    ben.never_heard("is told that his call with ana has ended, when eve said so", ended)
 }
 
 async fn busy(cx: &mut Cx) -> Result<(), Stop> {

@@ -34,6 +34,7 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Targeted, Feature::Ids, Feature::Crowd]),
+    &Case::new("mesh/kinds", Declared, "A signal of each type arrives as what it was sent.", run!(kinds)).needs(DELIVERY),
     &Case::new("mesh/fifo", Declared, "Signals from one sender to one receiver keep their order.", run!(fifo))
         .needs(DELIVERY),
     &Case::new(
@@ -170,6 +171,26 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     }
     let errors = ana.count(Event::is_error);
     cx.reaction("a signal to somebody who is not there", cx.file().declares.absent_target, errors > 0, None);
+    Ok(())
+}
+
+async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    for kind in Kind::ALL {
+        if cx.env.dialect.signal_operation(kind).is_none() {
+            continue;
+        }
+        // Where that matters ana is the one who offers.
+        let (from, to) = if kind == Kind::Answer { (&ben, &mut ana) } else { (&ana, &mut ben) };
+        let target = (cx.file().signals.addressing != Addressing::Broadcast && !to.id.is_empty()).then_some(&to.id);
+        let word = cx.word(&kind.to_string());
+        from.signal(kind, &quoted(&word), target)?;
+        let what = format!("{}'s {kind}", from.name);
+        let heard = to.until(&what, |event| event.says(&word)).await?;
+        if let Some(other) = heard.event.kind.filter(|other| *other != kind) {
+            return Err(Stop::at(format!("{} hears {what} as {other}", to.name), heard.line));
+        }
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::DELIVERY;
 use crate::case::Level::Declared;
 use crate::case::{Case, Cx, Stop};
-use crate::client::Peer;
+use crate::client::{Heard, Peer};
 use crate::dialect::file::{Addressing, Framing, Payload, Reaction, WrongCase};
 use crate::dialect::{Act, Event, Feature};
 use crate::framing::websocket::frame;
@@ -107,6 +107,11 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         let (what, order) = bad(&ana, &ben)?.swap_remove(index);
         let (at_ana, at_ben) = (ana.heard.len(), ben.heard.len());
         let word = cx.word("next");
+        let sent = match &order {
+            Order::Text(text) => text.clone(),
+            Order::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
         ana.order(order);
         ana.tell(&ben, &word);
         let mut ended = tokio::select! { biased;
@@ -133,6 +138,10 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         let obeyed = |event: &Event| declared != Reaction::Obeyed && obeyed(event);
         ben.never_heard_since(at_ben, &format!("hears a signal that ana's message made: {what}"), obeyed)?;
         ben.never_heard_since(at_ben, &format!("is sent an error for ana's message: {what}"), Event::is_error)?;
+        let passed_on = |heard: &&Heard| declared != Reaction::Obeyed && !sent.is_empty() && heard.text == sent;
+        if let Some(heard) = ben.heard[at_ben..].iter().find(passed_on) {
+            return Err(Stop::at(format!("ben is sent ana's message as it is: {what}"), heard.line));
+        }
         if ended.is_some() {
             // A call, or a role, ends with its holder.
             [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(&what, stop))?;

@@ -50,7 +50,9 @@ pub(super) const CASES: &[&Case] = &[
         run!(abrupt_leave),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::LeaveNotice]),
+    .requires(&[Feature::LeaveNotice])
+    // Where a list of all users is told at every change, other cases would have it told.
+    .alone(),
     &Case::new(
         "room/double-join",
         Declared,
@@ -467,7 +469,8 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
 async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     let max = cx.file().room.code_points_max.expect("the case requires a limit");
     let env = std::sync::Arc::clone(&cx.env);
-    let mut eve = cx.connect("eve", &cx.room()).await?;
+    let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+    let mut eve = cx.connect_as("eve", &cx.room(), role.as_deref()).await?;
     let mut bad: Vec<(String, Option<String>)> = Vec::new();
     for wrong in env.dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::IdLimits) {
         let act = Act { room: &cx.room(), ..Act::default() };
@@ -499,7 +502,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
                 return Err(stop);
             }
             cx.remark(format!("a join with {what} closes the connection"));
-            eve = cx.connect("eve", &cx.room()).await?;
+            eve = cx.connect_as("eve", &cx.room(), role.as_deref()).await?;
             continue;
         }
         let why = format!("joined with {what}");

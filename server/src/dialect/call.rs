@@ -235,7 +235,9 @@ impl State {
         let line = std::mem::replace(&mut user.line, Line::Idle);
         if let Some(peer) = line.peer() {
             self.set_line(peer, Line::Idle);
-            self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
+            if !planted!(RingingEndsUntold) || matches!(line, Line::InCall(_)) {
+                self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
+            }
         }
     }
 
@@ -245,6 +247,9 @@ impl State {
         self.set_line(callee, Line::InCall(Arc::clone(caller)));
         let answered = Notice::CallAnswered { accepted: true, target: callee, reason: None };
         self.users[caller].outlet.say(&answered);
+        if planted!(BothToldAccepted) {
+            self.users[callee].outlet.say(&Notice::CallAnswered { accepted: true, target: caller, reason: None });
+        }
     }
 
     /// Removes a user; the others are told of the end of its call, not yet of the new list.
@@ -300,7 +305,9 @@ impl Drop for CallSession {
         let state = &mut *self.endpoint.lock();
         if let Ok(name) = self.name(state) {
             state.remove(&name);
-            state.tell_all_the_list();
+            if !planted!(ListNotTold) {
+                state.tell_all_the_list();
+            }
         }
     }
 }
@@ -352,7 +359,10 @@ impl CallSession {
             }
             "offer" => {
                 let offer = offer.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |caller, peer| peer.say(&Notice::Offer { offer, caller }))
+                let claimed = planted!(CallerTrusted: "caller" in content);
+                self.relay(&user_name(target)?, |caller, peer| {
+                    peer.say(&Notice::Offer { offer, caller: claimed.as_deref().unwrap_or(caller) });
+                })
             }
             "answer" => {
                 let answer = answer.ok_or(invalid)?;
@@ -367,7 +377,7 @@ impl CallSession {
             "mediaStateChange" => {
                 let media_type = media_type.and_then(json::text);
                 let media_type = media_type.filter(|media| matches!(&**media, "video" | "audio")).ok_or(invalid)?;
-                let enabled = flag(enabled)?;
+                let enabled = flag(enabled)? || planted!(MediaAlwaysOn);
                 let media_type = &*media_type;
                 self.relay(&user_name(target)?, |sender, peer| {
                     peer.say(&Notice::MediaStateChange { sender, media_type, enabled });
@@ -376,7 +386,16 @@ impl CallSession {
             "endCall" => {
                 let target = user_name(target)?;
                 let state = &mut *self.endpoint.lock();
+                if planted!(OutsiderEndsCall) {
+                    state.user(&target)?;
+                    state.hang_up(&target);
+                    return Ok(());
+                }
                 let name = self.name_in_call(state, &target)?;
+                if planted!(EndedCallLivesOn) {
+                    state.users[&*target].outlet.say(&Notice::CallEnded { caller: &name });
+                    return Ok(());
+                }
                 state.hang_up(&name);
                 Ok(())
             }
@@ -395,7 +414,8 @@ impl CallSession {
         let name = self.name(state)?;
         state.user(target)?;
         let peer = state.users[&name].line.peer();
-        if peer.is_some_and(|peer| **peer == *target) { Ok(name) } else { Err(Refusal::NotInCall) }
+        let is_peer = peer.is_some_and(|peer| **peer == *target) || planted!(CallNotNeeded);
+        if is_peer { Ok(name) } else { Err(Refusal::NotInCall) }
     }
 
     fn join(&mut self, new: &str) -> Result<(), Refusal> {
@@ -409,7 +429,9 @@ impl CallSession {
                 self.outlet.say(&state.list());
                 return Ok(());
             }
-            Some(user) if !user.outlet.queue.is_closing() => return Err(Refusal::UsernameTaken),
+            Some(user) if !user.outlet.queue.is_closing() && !planted!(SilentTakeover) => {
+                return Err(Refusal::UsernameTaken);
+            }
             Some(_) => state.remove(new),
             None => {}
         }
@@ -435,6 +457,10 @@ impl CallSession {
         let target: Arc<str> = target.into();
         match &state.users[&name].line {
             Line::Idle => {}
+            Line::Ringing(caller) if *caller == target && planted!(BothLeftRinging) => {
+                callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
+                return Ok(());
+            }
             Line::Ringing(caller) if *caller == target => {
                 // Both called: the one who was first is answered.
                 state.connect(&target, &name);
@@ -444,7 +470,12 @@ impl CallSession {
         }
         if callee.line != Line::Idle {
             let answered = Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") };
-            self.outlet.say(&answered);
+            if !planted!(BusyUntold) {
+                self.outlet.say(&answered);
+            }
+            if planted!(BusyLineRings) {
+                callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
+            }
             return Ok(());
         }
         callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
@@ -456,6 +487,9 @@ impl CallSession {
     fn respond(&self, accepted: bool, caller: &str, caller_id: Option<&str>) -> Result<(), Refusal> {
         let state = &mut *self.endpoint.lock();
         let name = self.name(state)?;
+        if planted!(UncalledAnswered) && state.users[&name].line == Line::Idle {
+            state.user(caller)?.outlet.say(&Notice::CallAnswered { accepted, target: &name, reason: None });
+        }
         let caller = match &state.users[&name].line {
             Line::Ringing(ringing) if **ringing == *caller => Arc::clone(ringing),
             _ => return Err(Refusal::NotInCall),
@@ -463,13 +497,15 @@ impl CallSession {
         if caller_id.is_some_and(|id| id != state.users[&caller].id.as_str()) {
             return Err(Refusal::NotInCall);
         }
-        if accepted {
+        if accepted || planted!(RejectConnects) {
             state.connect(&caller, &name);
         } else {
             state.set_line(&caller, Line::Idle);
             state.set_line(&name, Line::Idle);
             let answered = Notice::CallAnswered { accepted: false, target: &name, reason: None };
-            state.users[&caller].outlet.say(&answered);
+            if !planted!(RejectUntold) {
+                state.users[&caller].outlet.say(&answered);
+            }
         }
         Ok(())
     }

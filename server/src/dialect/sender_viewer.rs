@@ -175,12 +175,15 @@ impl Rooms<Role> {
 
     /// Frees a seat, if this client has it, and tells the other side.
     fn vacate(&mut self, room: &str, role: Role, id: ClientId) {
-        if self.leave(room, id) {
+        let held = if planted!(SeatNeverFreed) { self.member(room, id).is_some() } else { self.leave(room, id) };
+        if held || planted!(RefusedIsSaidToLeave) {
             let notice = match role {
                 Role::Sender => Notice::SenderLeft,
                 Role::Viewer => Notice::ViewerLeft,
             };
-            self.tell_others(room, id, &serialise(&notice));
+            if !planted!(PartnerNotTold) {
+                self.tell_others(room, id, &serialise(&notice));
+            }
             tracing::debug!(client = ?id, room, ?role, "left");
         }
     }
@@ -236,14 +239,17 @@ impl SenderViewerSession {
         }
         match rooms.holder(room, role) {
             Some(holder) if holder.id == self.id => {}
-            Some(holder) if !holder.queue.is_closing() => {
+            Some(holder) if !holder.queue.is_closing() && !planted!(HolderReplaced) && !planted!(RoleNotExclusive) => {
+                if planted!(RefusedStillRelays) || planted!(RefusedIsSaidToLeave) {
+                    self.seat = Some((room.into(), role));
+                }
                 return Err(match role {
                     Role::Sender => Refusal::SenderAlreadyExists,
                     Role::Viewer => Refusal::ViewerAlreadyExists,
                 });
             }
             dead => {
-                if let Some(dead) = dead.map(|dead| dead.id) {
+                if let Some(dead) = dead.map(|dead| dead.id).filter(|_| !planted!(RoleNotExclusive)) {
                     rooms.vacate(room, role, dead);
                 }
                 if !rooms.admits(room, &self.queue) {
@@ -257,9 +263,14 @@ impl SenderViewerSession {
         }
         tracing::debug!(client = ?self.id, room, ?role, "joined");
         self.queue.push(serialise(&Notice::Joined { role, room, client_id: self.id.as_str() }));
-        if let (Some(sender), Some(_)) = (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
+        if let (Some(sender), Some(viewer)) =
+            (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
+            && !(planted!(ReadyOnlyForViewers) && role == Role::Sender)
         {
             sender.queue.push(serialise(&Notice::ViewerReady));
+            if planted!(ReadyToBoth) {
+                viewer.queue.push(serialise(&Notice::ViewerReady));
+            }
         }
         Ok(())
     }
@@ -272,16 +283,22 @@ impl SenderViewerSession {
         candidate: Option<&RawValue>,
         from: Option<Role>,
     ) -> Result<(), Refusal> {
-        if sdp.or(candidate).is_none() {
+        if sdp.or(candidate).is_none() && !planted!(EmptySignalRelayed) {
             return Err(Refusal::InvalidMessage);
         }
         let rooms = &self.endpoint.lock().rooms;
-        let seat = self.seat.as_ref().filter(|(room, _)| rooms.member(room, self.id).is_some());
+        let seat = self
+            .seat
+            .as_ref()
+            .filter(|(room, _)| rooms.member(room, self.id).is_some() || planted!(RefusedStillRelays));
         let (room, role) = seat.ok_or(Refusal::NotJoined)?;
-        if from.is_some_and(|from| from != *role) {
+        if from.is_some_and(|from| from != *role) && !planted!(DirectionIgnored) {
             return Err(Refusal::NotAllowed);
         }
         let peer = rooms.live_holder(room, role.other()).ok_or(Refusal::NoPeer)?;
+        if planted!(NullDropped) && candidate.is_some_and(|candidate| candidate.get() == "null") {
+            return Ok(());
+        }
         peer.queue.push(serialise(&Signal { kind, sdp, candidate }));
         Ok(())
     }

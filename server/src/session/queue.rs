@@ -146,6 +146,9 @@ impl Queue {
             state.dropped += added.messages;
             return;
         }
+        if planted!(LostInSilence) && state.load.messages >= 16 {
+            return;
+        }
         let load = Load { messages: state.load.messages + added.messages, bytes: state.load.bytes + added.bytes };
         if load.messages > self.messages_max || load.bytes > self.bytes_max {
             state.dropped += state.waiting.len() + added.messages;

@@ -13,7 +13,9 @@ pub(crate) const NAME_CODE_POINTS_MAX: usize = 64;
 
 /// Whether a text can be a room id or a name: 1–64 code points.
 pub(crate) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
+    let bytes_count = planted!(NamesCountedInBytes) && text.len() > NAME_CODE_POINTS_MAX;
+    let is_short = text.chars().nth(NAME_CODE_POINTS_MAX).is_none() || planted!(NamesUnlimited);
+    !text.is_empty() && is_short && !bytes_count
 }
 
 /// Rooms by name. A room exists while it has a member; names are compared exactly.
@@ -55,7 +57,10 @@ impl<M> Rooms<M> {
 
     /// Whether a client that is not in the room may join it. If not, its connection is told to close.
     pub(crate) fn admits(&self, room: &str, queue: &Queue) -> bool {
-        queue.may_join(room, self.members(room).len(), self.rooms.len())
+        let members = self.members(room).len();
+        #[cfg(feature = "mutants")]
+        let members = if planted!(SeatsCountedLate) { crate::mutant::stale(room, members) } else { members };
+        queue.may_join(room, members, self.rooms.len())
     }
 
     /// Adds a client that is not in the room yet.
@@ -83,6 +88,9 @@ impl<M> Rooms<M> {
             return everybody.for_each(|member| member.queue.push(message.clone()));
         }
         for member in self.members(room).iter().filter(|member| member.id != except || planted!(EchoToSender)) {
+            if planted!(SlowMemberHoldsUpAll) && member.queue.load_and_peak().0.messages > 8 {
+                break;
+            }
             member.queue.push(message.clone());
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Only mutants whose name matches: `mesh/*`
     #[arg(long = "mutant", value_name = "GLOB", num_args = 1..)]
     mutants: Vec<String>,
-    /// Servers at the same time: each mostly waits [default: four a core]
+    /// Servers at the same time: each mostly waits [default: eight a core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Folder for the result, which `report` renders

@@ -15,7 +15,7 @@ use super::stage::{self, Answers};
 use super::{Arguments, Format};
 
 /// Servers at the same time for each core, as they mostly wait.
-const JOBS_PER_CORE: usize = 4;
+const JOBS_PER_CORE: usize = 8;
 
 /// Plays the mutants and prints what was found.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -101,25 +101,22 @@ pub(super) fn play(
 ) -> Result<Matrix, String> {
     let start = now();
     let jobs = jobs.unwrap_or_else(|| available_parallelism().map_or(1, usize::from) * JOBS_PER_CORE);
-    let mut rest = Vec::new();
+    // The unbroken ones first: if they fail, the rest is spared.
+    let mut servers: Vec<_> = surfaces.iter().map(|surface| (*surface, None)).collect();
     for mutant in mutants {
-        rest.extend(mutant.surfaces().iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
+        servers.extend(mutant.surfaces().iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
     }
-    let bar = if show { ProgressBar::new((surfaces.len() + rest.len()) as u64) } else { ProgressBar::hidden() };
+    let bar = if show { ProgressBar::new(servers.len() as u64) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} servers, {elapsed}{msg}");
     bar.set_style(style.expect("a valid template"));
     let whole = mutants.len() == Mutant::ALL.len() && surfaces.len() == Surface::ALL.len();
     let mut matrix = Matrix::new(whole);
-    let unbroken = surfaces.iter().map(|surface| (*surface, None)).collect();
-    for_each(unbroken, jobs, |surface, _, answers, _| {
+    for_each(servers, jobs, |surface, mutant, answers, took| {
         bar.inc(1);
-        matrix
-            .unbroken(surface, &answers)
-            .map_err(|why| format!("the unbroken server fails, so mutants say nothing\n{why}"))
-    })?;
-    for_each(rest, jobs, |surface, mutant, answers, took| {
-        bar.inc(1);
-        let mutant = mutant.expect("all of these are broken");
+        let Some(mutant) = mutant else {
+            let fails = |why| format!("the unbroken server fails, so mutants say nothing\n{why}");
+            return matrix.unbroken(surface, &answers).map_err(fails);
+        };
         matrix.enter(mutant, surface, answers, took)?;
         let survivors = matrix.survivors().len();
         if survivors > 0 {

@@ -83,6 +83,8 @@ fn sit(surface: Surface, exam: Exam) -> Result<Report, String> {
     runtime.block_on(async {
         let server = Server::bind(Tokio, exam.config).await.map_err(|error| error.to_string())?;
         let address = address(surface, &server);
+        let handle = server.handle();
+        mutant::on_crash(move || handle.shutdown());
         tokio::spawn(server.run());
         let report = match exam.dialect {
             Some(dialect) => question(&address, dialect, exam.only).await,
