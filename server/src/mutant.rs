@@ -116,7 +116,7 @@ catalogue! {
     NamesUnlimited: "room/names-unlimited", "session/rooms.rs", [Mesh, SenderViewer, Relay],
         "Room ids may be of any length.";
     SeatsCountedLate: "room/seats-counted-late", "session/rooms.rs", [Mesh],
-        "Who asks for a seat is let in by the count of members that was true 50 ms ago.";
+        "Who asks for a seat is let in by the count of members that was true a second ago.";
     IdsReused: "room/ids-reused", "session/identity.rs", [Mesh],
         "The id of somebody who has left is soon given to somebody else.";
 
@@ -269,6 +269,8 @@ catalogue! {
         "Whoever closes its WebSocket stays a member for ever.";
     HalfOpenNeverNoticed: "session/half-open-never-noticed", "session/heartbeat.rs", [Mesh],
         "Pings that stay unanswered have no consequence.";
+    PongsIgnored: "session/pongs-ignored", "session/connection.rs", [Mesh],
+        "Whoever only answers pings is given up like a dead client.";
     Reordered: "session/reordered", "session/queue.rs", [Mesh, Relay],
         "What waits to be written goes out in the wrong order.";
     LostInSilence: "session/lost-in-silence", "session/queue.rs", [Mesh, Relay],
@@ -352,12 +354,12 @@ pub(crate) fn remember(key: &str, text: &str) {
     }
 }
 
-/// A count as a cache has it, which lives for 50 ms.
+/// A count as a cache has it, which lives for a second.
 pub(crate) fn stale(key: &str, count: usize) -> usize {
     let now = Instant::now();
     COUNTS.with_borrow_mut(|counts| {
         let (since, known) = counts.entry(key.to_owned()).or_insert((now, count));
-        if now - *since > Duration::from_millis(50) {
+        if now - *since > Duration::from_secs(1) {
             (*since, *known) = (now, count);
         }
         *known

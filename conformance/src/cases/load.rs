@@ -49,6 +49,15 @@ pub(super) const CASES: &[&Case] = &[
     .needs(DELIVERY)
     .requires(&[Feature::Frames, Feature::LeaveNotice, Feature::DeadAfter, Feature::Crowd])
     .slow(),
+    &Case::new(
+        "load/idle-stays",
+        Declared,
+        "A member that says nothing, and answers pings, is still there when a silent one would have been given up.",
+        run!(idle_stays),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Frames, Feature::DeadAfter])
+    .slow(),
 ];
 
 async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
@@ -185,9 +194,26 @@ async fn rate_limit(cx: &mut Cx) -> Result<(), Stop> {
     Err(Stop::fail(format!("{heard} of {SIGNALS} signals at once arrive, and their sender is told nothing")))
 }
 
-async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
+/// After how much silence the server gives a client up.
+fn dead_after(cx: &Cx) -> Duration {
     let seconds = cx.file().heartbeat.as_ref().and_then(|beat| beat.dead_after_s).unwrap_or_default();
-    let limit = Duration::from_secs(u64::from(seconds)) + cx.env.patience;
+    Duration::from_secs(u64::from(seconds))
+}
+
+async fn idle_stays(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let limit = dead_after(cx) * 5 / 4;
+    tokio::select! { biased;
+        _ = ana.ended() => return Err(ana.stop("ana says nothing, and answers pings, and her connection ends".to_owned())),
+        _ = ben.ended() => return Err(ben.stop("ben says nothing, and answers pings, and his connection ends".to_owned())),
+        () = sleep(limit) => {}
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await
+}
+
+async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
+    let limit = dead_after(cx) + cx.env.patience;
     let [mut ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let gone = ben.who();
     // It reads nothing, so it answers no ping; TCP is fine.

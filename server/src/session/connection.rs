@@ -167,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 #[cfg(feature = "mutants")]
                 Event::Read(Some(Ok(message))) if hangs(&message) => std::future::pending().await,
                 Event::Read(Some(Ok(message))) => {
-                    if let Some(pulse) = &mut self.pulse {
+                    let is_ignored = planted!(PongsIgnored) && message.is_pong();
+                    if let Some(pulse) = self.pulse.as_mut().filter(|_| !is_ignored) {
                         pulse.heard();
                     }
                     let is_paid_for = matches!(message, Message::Text(_) | Message::Binary(_) | Message::Ping(_));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use conformance::stun::{self, Service};
 use conformance::{Report, Verdict};
 use reports::model::{self, Finding};
 use serde_json::json;
@@ -105,7 +106,14 @@ impl Matrix {
         asked.into_iter().filter(|case| self.found_by(case).is_empty()).collect()
     }
 
-    /// Whether every mutant is found and, in a whole run, every case finds one.
+    /// Cases that no server was asked: of dialects that the reference server does not speak, or of features that it lacks here.
+    fn unasked(&self) -> Vec<&'static str> {
+        let all = [conformance::cases(), stun::cases(Service::Stun), stun::cases(Service::Turn)].concat();
+        let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
+        all.into_iter().map(|case| case.slug).filter(|case| !asked.contains(case)).collect()
+    }
+
+    /// Whether every mutant is found and, in a whole run, every case that was asked finds one.
     pub(super) fn passed(&self) -> bool {
         self.survivors().is_empty() && (!self.whole || self.idle().is_empty())
     }
@@ -148,8 +156,11 @@ impl Matrix {
                 let _ = writeln!(out, "  {name:<width$}  in {}: {defect} (server/src/{file})", surface.name());
             }
         }
-        if self.whole && !idle.is_empty() {
-            let _ = writeln!(out, "\nNo mutant is found by\n  {}", idle.join(", "));
+        let unasked = self.unasked();
+        for (words, cases) in [("No mutant is found by", &idle), ("No server was asked", &unasked)] {
+            if self.whole && !cases.is_empty() {
+                let _ = writeln!(out, "\n{words}\n  {}", cases.join(", "));
+            }
         }
         out
     }
@@ -175,7 +186,7 @@ impl Matrix {
             .iter()
             .map(|(mutant, surface)| json!({ "mutant": mutant.name(), "dialect": surface.name() }))
             .collect();
-        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.idle()) })
+        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.idle()), "unasked_cases": self.whole.then(|| self.unasked()) })
     }
 
     /// The cases of a result: each mutant, and in a whole run each case of the suite.
@@ -263,4 +274,83 @@ fn killers(report: &Report) -> Result<BTreeMap<&'static str, String>, String> {
         }
     }
     Ok(killers)
+}
+
+#[cfg(test)]
+mod tests {
+    use conformance::CaseReport;
+    use conformance::transcript::{Notes, Transcript};
+
+    use super::*;
+
+    /// A server of which the first two cases say this.
+    fn answers(verdicts: [Verdict; 2]) -> Answers {
+        let reports = conformance::cases().iter().zip(verdicts).map(|(case, verdict)| CaseReport {
+            case,
+            verdict,
+            notes: Notes::default(),
+            known: None,
+            took: Duration::ZERO,
+            transcript: Transcript::default(),
+        });
+        let report = Report {
+            url: String::new(),
+            dialect: String::new(),
+            round_trip: Duration::ZERO,
+            patience: Duration::ZERO,
+            took: Duration::ZERO,
+            cases: reports.collect(),
+            requirements: Vec::new(),
+        };
+        Answers { report: Ok(report), panic: None }
+    }
+
+    fn fail() -> Verdict {
+        Verdict::Fail { why: "ana heard nothing".to_owned(), line: None }
+    }
+
+    #[test]
+    fn a_mutant_that_nothing_finds_and_a_case_that_finds_nothing_fail_the_run() {
+        let (first, second) = (conformance::cases()[0].slug, conformance::cases()[1].slug);
+        let [a, b, ..] = Mutant::ALL else { panic!("there are two") };
+        let mut matrix = Matrix::new(true);
+        matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, Verdict::Pass])).expect("it is well");
+        let mut enter = |mutant, verdicts| {
+            matrix.enter(mutant, Surface::Mesh, answers(verdicts), Duration::ZERO).expect("the suite is well");
+            (matrix.survivors(), matrix.idle(), matrix.passed())
+        };
+        let none = || Verdict::NotTested { why: "needs another".to_owned() };
+        assert_eq!(enter(*a, [Verdict::Pass, none()]), (vec![(*a, Surface::Mesh)], vec![first, second], false));
+        assert_eq!(enter(*a, [fail(), none()]), (vec![], vec![second], false));
+        assert_eq!(enter(*b, [Verdict::Pass, fail()]), (vec![], vec![], true));
+        let text = matrix.text();
+        assert!(text.contains(&format!("{}  ", a.name())) && text.contains("2 of 2 mutants"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_panics_or_cannot_be_reached_is_found_and_says_why() {
+        let mut matrix = Matrix::new(false);
+        let pass = || [Verdict::Pass, Verdict::Pass];
+        matrix.unbroken(Surface::Mesh, &answers(pass())).expect("it is well");
+        let [a, b, ..] = Mutant::ALL else { panic!("there are two") };
+        let panicked = Answers { panic: Some("at line 1".to_owned()), ..answers(pass()) };
+        matrix.enter(*a, Surface::Mesh, panicked, Duration::ZERO).expect("the suite is well");
+        let unreachable = Answers { report: Err("connection refused".to_owned()), panic: None };
+        matrix.enter(*b, Surface::Mesh, unreachable, Duration::ZERO).expect("the suite is well");
+        let text = matrix.text();
+        assert!(matrix.passed() && text.contains("the server panicked: at line 1"), "{text}");
+        assert!(text.contains("connection refused"), "{text}");
+    }
+
+    #[test]
+    fn what_the_unbroken_server_fails_and_what_the_suite_itself_fails_are_errors() {
+        let mut matrix = Matrix::new(false);
+        let harness = || Verdict::HarnessError { why: "the case panicked".to_owned() };
+        for wrong in [fail(), harness(), Verdict::NotTested { why: "time".to_owned() }] {
+            let why = matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, wrong])).expect_err("it fails");
+            assert!(why.starts_with(&format!("mesh: {}: ", conformance::cases()[1].slug)), "{why}");
+        }
+        let why = matrix.enter(Mutant::ALL[0], Surface::Mesh, answers([Verdict::Pass, harness()]), Duration::ZERO);
+        assert!(why.expect_err("it fails").ends_with("the case panicked"));
+    }
 }

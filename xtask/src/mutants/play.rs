@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The surfaces and mutants that are asked for; all for none.
-fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result<(Vec<Surface>, Vec<Mutant>)> {
+pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result<(Vec<Surface>, Vec<Mutant>)> {
     let near = |name: &str, all: &mut dyn Iterator<Item = &'static str>| {
         all.max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))).unwrap_or_default()
     };

@@ -7,13 +7,33 @@ use std::process::Command;
 
 use server::mutant::{Mutant, Surface};
 
-use super::play::play;
+use super::play::{play, wanted};
+
+/// What no mutant shows in yet: every other case finds one.
+const WITHOUT_MUTANTS: [&str; 5] = ["http/", "sio/", "stun/", "nat-behaviour/", "turn/"];
 
 #[test]
-fn every_mutant_is_found() {
+fn every_mutant_is_found_and_every_case_finds_one() {
     let matrix = play(&Surface::ALL, Mutant::ALL, None, false).unwrap_or_else(|why| panic!("{why}"));
     assert!(matrix.survivors().is_empty(), "{}", matrix.text());
-    eprintln!("{}", matrix.text());
+    let mut idle = matrix.idle();
+    idle.retain(|case| !WITHOUT_MUTANTS.iter().any(|group| case.starts_with(group)));
+    assert!(idle.is_empty(), "{idle:?} find nothing\n{}", matrix.text());
+}
+
+#[test]
+fn what_is_asked_for_is_known_or_the_nearest_name_is_told() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (surfaces, mutants) = wanted(&names(&["relay"]), &names(&["room/echo-*"])).expect("there is one");
+    assert_eq!((surfaces, mutants), (vec![Surface::Relay], vec![Mutant::EchoToSender]));
+    for (dialects, patterns, says) in [
+        (names(&["mash"]), names(&[]), "did you mean `mesh`?"),
+        (names(&[]), names(&["room/echo"]), "the nearest is `room/echo-to-sender`"),
+        (names(&["call"]), names(&["room/echo-*"]), "no mutant that matches shows in call"),
+    ] {
+        let error = wanted(&dialects, &patterns).expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]
