@@ -217,6 +217,8 @@ catalogue! {
         "The other side is not told that its partner left.";
     ReadyOnlyForViewers: "role/ready-only-for-viewers", "dialect/sender_viewer.rs", [SenderViewer],
         "The sender is told that both are there only when the viewer comes last.";
+    ReadyOnlyOnce: "role/ready-only-once", "dialect/sender_viewer.rs", [SenderViewer],
+        "The sender is told that both are there for the first viewer alone.";
     ReadyToBoth: "role/ready-to-both", "dialect/sender_viewer.rs", [SenderViewer],
         "Both sides are told that both are there.";
     DirectionIgnored: "role/direction-ignored", "dialect/sender_viewer.rs", [SenderViewer],
@@ -235,6 +237,10 @@ catalogue! {
         "An offer's `caller` is what its sender writes there.";
     CallNotNeeded: "call/call-not-needed", "dialect/call.rs", [Call],
         "Users can signal to each other without a call.";
+    AnyTargetInCall: "call/any-target-in-call", "dialect/call.rs", [Call],
+        "Whoever is in a call can signal to anybody.";
+    DeathInCallUntold: "call/death-in-call-untold", "dialect/call.rs", [Call],
+        "Whoever is in a call with somebody who disconnects is not told.";
     BothLeftRinging: "call/both-left-ringing", "dialect/call.rs", [Call],
         "When two call each other at once both telephones ring.";
     BothToldAccepted: "call/both-told-accepted", "dialect/call.rs", [Call],
@@ -271,6 +277,10 @@ catalogue! {
         "Pings that stay unanswered have no consequence.";
     PongsIgnored: "session/pongs-ignored", "session/connection.rs", [Mesh],
         "Whoever only answers pings is given up like a dead client.";
+    PongCloses: "session/pong-closes", "session/connection.rs", [Relay],
+        "A pong that nobody asked for closes the connection.";
+    WrittenTwice: "session/written-twice", "session/queue.rs", [Mesh, Relay, SenderViewer, Call],
+        "Every message is written twice.";
     Reordered: "session/reordered", "session/queue.rs", [Mesh, Relay],
         "What waits to be written goes out in the wrong order.";
     LostInSilence: "session/lost-in-silence", "session/queue.rs", [Mesh, Relay],
@@ -364,6 +374,11 @@ pub(crate) fn stale(key: &str, count: usize) -> usize {
         }
         *known
     })
+}
+
+/// Whether this was asked for a key before.
+pub(crate) fn is_again(key: &str) -> bool {
+    MEMORY.with_borrow_mut(|memory| memory.insert(key.to_owned(), String::new()).is_some())
 }
 
 /// What was kept last.

@@ -70,6 +70,22 @@ pub(super) const CASES: &[&Case] = &[
     .needs(DELIVERY)
     .requires(&[Feature::Calls]),
     &Case::new(
+        "call/caller-dies-ringing",
+        Declared,
+        "Whoever is called by somebody who disconnects while it rings is told, and is free.",
+        run!(caller_dies_ringing),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
+        "call/partner-dies",
+        Declared,
+        "Whoever is in a call with somebody who disconnects is told, and is free.",
+        run!(partner_dies),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Calls]),
+    &Case::new(
         "call/media-state",
         Declared,
         "What is said about sound and picture reaches the other side of the call, as it was said.",
@@ -140,12 +156,16 @@ async fn needed(cx: &mut Cx) -> Result<(), Stop> {
     if !cx.file().calls.needed {
         return Err(Stop::Unsupported("the dialect has signals without a call".to_owned()));
     }
-    let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
+    let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
     let (before, after) = (cx.word("before-the-call"), cx.word("after-the-call"));
+    let besides = cx.word("besides-the-call");
     ana.tell(&ben, &before);
     // The server has dealt with that when it obeys her next message.
     ana.calls(&mut ben).await?;
+    ana.tell(&cleo, &besides);
     cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence_alone(&mut cleo).await?;
+    cleo.never_heard("hears a signal of somebody who is in a call with another", |event| event.says(&besides))?;
     act(&ana, Operation::End, &ben)?;
     ana.tell(&ben, &after);
     ben.until("that ana ends the call", |event| of(event, EventName::Ended, &ana.id)).await?;
@@ -279,11 +299,7 @@ async fn callee_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
         let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
         act(&ana, Operation::Call, &ben)?;
         ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
-        if abruptly {
-            ben.hang_up()
-        } else {
-            ben.close().await
-        }
+        disconnects(ben, abruptly).await;
         let over = |event: &Event| {
             event.is(EventName::Ended) || (event.is(EventName::Answered) && event.accepted == Some(false))
         };
@@ -292,6 +308,41 @@ async fn callee_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
         ana.heard_once("that ben is gone", over)?;
     }
     Ok(())
+}
+
+async fn caller_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
+    for abruptly in [false, true] {
+        let [mut ana, ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
+        act(&ben, Operation::Call, &ana)?;
+        ana.until("that ben calls", |event| of(event, EventName::Ringing, &ben.id)).await?;
+        disconnects(ben, abruptly).await;
+        let ended = |event: &Event| event.is(EventName::Ended);
+        ana.until("that ben, who disconnected while he called, is gone", ended).await?;
+        are_free(cx, &mut cleo, &mut ana, "the caller died").await?;
+        ana.heard_once("that ben is gone", ended)?;
+    }
+    Ok(())
+}
+
+async fn partner_dies(cx: &mut Cx) -> Result<(), Stop> {
+    for (caller, abruptly) in [(true, false), (false, true)] {
+        let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
+        if caller {
+            ben.calls(&mut ana).await?;
+        } else {
+            ana.calls(&mut ben).await?;
+        }
+        disconnects(ben, abruptly).await;
+        let ended = |event: &Event| event.is(EventName::Ended);
+        ana.until("that ben, who disconnected in the call, is gone", ended).await?;
+        are_free(cx, &mut cleo, &mut ana, "the other side died").await?;
+        ana.heard_once("that ben is gone", ended)?;
+    }
+    Ok(())
+}
+
+async fn disconnects(peer: Peer, abruptly: bool) {
+    if abruptly { peer.hang_up() } else { peer.close().await }
 }
 
 async fn media_state(cx: &mut Cx) -> Result<(), Stop> {

@@ -131,12 +131,17 @@ async fn replace_dead(cx: &mut Cx) -> Result<(), Stop> {
             } else {
                 ben.close().await
             }
-            ana.until("that ben left", |event| event.is_left(&gone)).await?;
+            let left = ana.until("that ben left", |event| event.is_left(&gone)).await?;
             let mark = ana.heard.len();
             let mut cleo = cx.connect_as("cleo", &room, Some(goes)).await?;
             cleo.join(&room, None).await.map_err(|stop| {
                 stop.reworded(|why| format!("ben, who had the role {goes}, has gone, and ana is told so; still {why}"))
             })?;
+            if let Some(ready) = cx.file().roles.as_ref().and_then(|roles| roles.ready.as_ref()) {
+                let told = if stays == ready { &mut ana } else { &mut cleo };
+                let what = format!("that the other side is there again, when a new {goes} came");
+                told.until_heard(&what, |heard| heard.line > left.line && heard.event.is(EventName::Ready)).await?;
+            }
             cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
             cx.fence(&mut cleo, &mut [&mut ana]).await?;
             cx.fence(&mut ana, &mut [&mut cleo]).await?;

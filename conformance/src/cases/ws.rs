@@ -62,6 +62,11 @@ pub(super) const CASES: &[&Case] = &[
         ])
         .requires(&[Feature::Frames])
         .alone(),
+    &Case::new("ws/pong-unsolicited", Must, "A pong that nobody asked for is ignored.", run!(pong_unsolicited))
+        .needs(DELIVERY)
+        .cites(&[rfc!(6455, "5.5.3", "A Pong frame MAY be sent unsolicited.")])
+        .requires(&[Feature::Frames])
+        .alone(),
     &Case::new("ws/close-echo", Must, "A close is answered with a close.", run!(close_echo))
         .needs(DELIVERY)
         .cites(&[rfc!(
@@ -285,6 +290,13 @@ async fn ping_pong(cx: &mut Cx) -> Result<(), Stop> {
         ana.until_pong(payload).await?;
     }
     Ok(())
+}
+
+async fn pong_unsolicited(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    ana.order(Order::Raw(frame(0x8a, b"nobody asked"), "a pong that nobody asked for"));
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await
 }
 
 async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {

@@ -254,6 +254,12 @@ impl State {
 
     /// Removes a user; the others are told of the end of its call, not yet of the new list.
     fn remove(&mut self, name: &str) {
+        if let Line::InCall(peer) = self.users[name].line.clone()
+            && planted!(DeathInCallUntold)
+        {
+            self.set_line(name, Line::Idle);
+            self.set_line(&peer, Line::Idle);
+        }
         self.hang_up(name);
         self.users.remove(name);
     }
@@ -414,7 +420,8 @@ impl CallSession {
         let name = self.name(state)?;
         state.user(target)?;
         let peer = state.users[&name].line.peer();
-        let is_peer = peer.is_some_and(|peer| **peer == *target) || planted!(CallNotNeeded);
+        let overlooked = planted!(CallNotNeeded) || planted!(AnyTargetInCall) && peer.is_some();
+        let is_peer = peer.is_some_and(|peer| **peer == *target) || overlooked;
         if is_peer { Ok(name) } else { Err(Refusal::NotInCall) }
     }
 

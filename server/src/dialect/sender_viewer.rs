@@ -266,6 +266,7 @@ impl SenderViewerSession {
         if let (Some(sender), Some(viewer)) =
             (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
             && !(planted!(ReadyOnlyForViewers) && role == Role::Sender)
+            && !planted!(ReadyOnlyOnce: again room)
         {
             sender.queue.push(serialise(&Notice::ViewerReady));
             if planted!(ReadyToBoth) {

@@ -199,6 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             let bytes = data.len();
                             session.binary(data).inspect(|()| self.queue.tally.received(bytes))
                         }
+                        Message::Pong(payload) if planted!(PongCloses) && !payload.is_empty() => Err(Close::Protocol),
                         Message::Close(_) if planted!(CloseUnanswered) => return End::Lost,
                         Message::Close(_) => return End::ByPeer,
                         // What is sent now goes instead of tungstenite's answer.

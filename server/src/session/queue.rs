@@ -127,6 +127,9 @@ impl Queue {
         let message = Message::Text(message);
         let mut added = Load::default();
         added.add(&message);
+        if planted!(WrittenTwice) {
+            self.append(added, |waiting| waiting.push_back(message.clone()));
+        }
         self.append(added, |waiting| match planted!(Reordered) {
             false => waiting.push_back(message),
             true => waiting.push_front(message),
