@@ -12,6 +12,11 @@ use tokio::time::Instant;
 
 use crate::dialect::json;
 
+#[macro_use]
+mod network;
+#[macro_use]
+mod web;
+
 /// What clients meet of a server, and what the suite has questions for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)] // the dialects' names say it
@@ -24,10 +29,12 @@ pub enum Surface {
     Broadcast,
     Stun,
     Turn,
+    /// What of TURN ends by itself: cases that wait for ten minutes, asked when it is named.
+    TurnLifetimes,
 }
 
 impl Surface {
-    /// All of them.
+    /// All that take seconds.
     pub const ALL: [Self; 8] = [
         Self::Mesh,
         Self::SenderViewer,
@@ -51,12 +58,13 @@ impl Surface {
             Self::Broadcast => "broadcast",
             Self::Stun => "stun",
             Self::Turn => "turn",
+            Self::TurnLifetimes => "turn-lifetimes",
         }
     }
 }
 
 macro_rules! catalogue {
-    ($($mutant:ident: $name:literal, $file:literal, [$($surface:ident),+], $defect:literal;)+) => {
+    ([] $($mutant:ident: $name:literal, $file:literal, [$($surface:ident),+], $defect:literal;)+) => {
         /// A defect.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Mutant {
@@ -102,8 +110,8 @@ macro_rules! catalogue {
     };
 }
 
-// Name: "area/name", file, where it shows, the defect in a sentence.
-catalogue! {
+// Name: "area/name", file, where it shows, the defect in a sentence. The other files of this module add theirs.
+web! { [network catalogue]
     // Rooms and their members.
     EchoToSender: "room/echo-to-sender", "session/rooms.rs", [Mesh, Relay],
         "A signal for everybody comes back to its sender.";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::binding::{self, Origin};
-use super::message::{Message, method};
+use super::message::{HEADER_BYTES, Message, method};
 use crate::Shared;
 use crate::metrics::Metrics;
 use crate::net::{Network, Udp};
@@ -48,6 +48,10 @@ impl<N: Network> Service<N> {
                 continue;
             }
             metrics.stun_received.fetch_add(1, Relaxed);
+            if planted!(StubReturned) && length < HEADER_BYTES {
+                _ = self.sockets[self.index].send_to(datagram, from).await;
+                continue;
+            }
             if length > DATAGRAM_BYTES_MAX {
                 continue;
             }
@@ -58,7 +62,7 @@ impl<N: Network> Service<N> {
                 }
                 continue;
             };
-            let sent = if message.method == method::BINDING {
+            let sent = if message.method == method::BINDING || planted!(MethodOverlooked) {
                 let Some(route) = binding::respond(&message, from, origin, &mut out) else { continue };
                 metrics.stun_answered.fetch_add(1, Relaxed);
                 self.sockets[route.from].send_to(&out, route.to).await

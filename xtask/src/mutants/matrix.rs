@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use conformance::stun::{self, Service};
-use conformance::{Report, Verdict};
+use conformance::{Level, Report, Verdict};
 use reports::model::{self, Finding};
 use serde_json::json;
 use server::mutant::{Mutant, Surface};
@@ -16,6 +16,8 @@ use super::stage::Answers;
 pub(super) struct Matrix {
     /// What was asked of the unbroken server.
     asked: BTreeMap<Surface, BTreeSet<&'static str>>,
+    /// What the unbroken server may do otherwise, and does best.
+    best: BTreeMap<Surface, BTreeSet<&'static str>>,
     played: BTreeMap<Mutant, BTreeMap<Surface, Played>>,
     /// Whether a case that finds nothing says something: every mutant was played everywhere.
     whole: bool,
@@ -24,7 +26,7 @@ pub(super) struct Matrix {
 
 /// One mutant on one surface.
 struct Played {
-    /// The cases that fail, with what they say.
+    /// The cases that fail, with what they say, and those that find a permitted choice where the unbroken server needs no leave.
     killers: BTreeMap<&'static str, String>,
     /// How the server died, if it did.
     died: Option<String>,
@@ -59,6 +61,8 @@ impl Matrix {
         }
         let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. }));
         self.asked.insert(surface, asked.map(|case| case.case.slug).collect());
+        let best = report.cases.iter().filter(|case| case.case.level == Level::May && case.verdict == Verdict::Pass);
+        self.best.insert(surface, best.map(|case| case.case.slug).collect());
         Ok(())
     }
 
@@ -78,7 +82,8 @@ impl Matrix {
         let (killers, died) = match &report {
             Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.clone()))),
             Ok(report) => {
-                (killers(report).map_err(|why| format!("{} in {}: {why}", mutant.name(), surface.name()))?, panic)
+                let best = self.best.get(&surface);
+                (killers(report, best).map_err(|why| format!("{} in {}: {why}", mutant.name(), surface.name()))?, panic)
             }
         };
         self.played.entry(mutant).or_default().insert(surface, Played { killers, died, took });
@@ -263,12 +268,15 @@ impl Played {
     }
 }
 
-/// The cases that a server fails.
-fn killers(report: &Report) -> Result<BTreeMap<&'static str, String>, String> {
+/// The cases that a server fails, and those of what it may that it did `best` when it was unbroken.
+fn killers(report: &Report, best: Option<&BTreeSet<&'static str>>) -> Result<BTreeMap<&'static str, String>, String> {
     let mut killers = BTreeMap::new();
     for case in &report.cases {
         match &case.verdict {
             Verdict::Fail { why, .. } => drop(killers.insert(case.case.slug, why.clone())),
+            Verdict::Acceptable { why } if best.is_some_and(|best| best.contains(case.case.slug)) => {
+                killers.insert(case.case.slug, why.clone());
+            }
             Verdict::HarnessError { why } => return Err(format!("{}: {why}", case.case.slug)),
             _ => {}
         }

@@ -61,7 +61,7 @@ pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result
         all.max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))).unwrap_or_default()
     };
     for name in dialects {
-        let mut names = Surface::ALL.into_iter().map(Surface::name);
+        let mut names = Surface::ALL.into_iter().chain([Surface::TurnLifetimes]).map(Surface::name);
         anyhow::ensure!(
             names.clone().any(|known| known == name),
             "mutants show in no dialect `{name}`; did you mean `{}`?",
@@ -79,8 +79,13 @@ pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result
     let is_wanted =
         |mutant: &&Mutant| patterns.is_empty() || patterns.iter().any(|glob| conformance::glob(glob, mutant.name()));
     let mutants: Vec<_> = Mutant::ALL.iter().filter(is_wanted).copied().collect();
-    let surfaces = Surface::ALL.into_iter().filter(|surface| {
-        let named = dialects.is_empty() || dialects.iter().any(|name| name == surface.name());
+    let surfaces = Surface::ALL.into_iter().chain([Surface::TurnLifetimes]).filter(|surface| {
+        // Who waits for eleven minutes says so.
+        let named = if dialects.is_empty() {
+            *surface != Surface::TurnLifetimes
+        } else {
+            dialects.iter().any(|name| name == surface.name())
+        };
         // Without a pattern also those without a mutant: their cases find nothing.
         named && (patterns.is_empty() || mutants.iter().any(|mutant| mutant.surfaces().contains(surface)))
     });

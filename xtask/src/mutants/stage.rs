@@ -1,12 +1,12 @@
 //! One server, broken or not, and the suite that asks it.
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::stun::{self, Credential, Service};
-use conformance::{Dialect, Options, Report, Selection, Unreachable};
+use conformance::{Dialect, Options, Report, Selection, Unreachable, Verdict};
 use server::mutant::{self, Mutant, Surface};
 use server::net::Tokio;
 use server::socketio::SocketIoSettings;
@@ -14,6 +14,8 @@ use server::{Config, Heartbeat, Limits, Server, TurnSettings};
 
 /// Time for all cases on one server: a mutant that fails many of them makes each wait.
 const DEADLINE: Duration = Duration::from_secs(180);
+/// The same where cases wait for ten minutes.
+const LIFETIMES_DEADLINE: Duration = Duration::from_secs(720);
 /// What silent clients get, so that nobody waits for a minute: they are given up after 1.8 s.
 const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), missed_max: 2 };
 /// The same under Socket.IO.
@@ -21,6 +23,8 @@ const PING_INTERVAL: Duration = Duration::from_millis(600);
 const PING_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Members of a room where there is a limit.
 const MEMBERS_MAX: usize = 4;
+/// Allocations of a user where there are few.
+const ALLOCATIONS_MAX: usize = 8;
 /// Users of TURN, with their passwords.
 const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
 
@@ -70,6 +74,9 @@ pub(super) fn ask(surface: Surface, planted: Option<Mutant>) -> Answers {
 fn merged(mut all: Report, more: Report, only: Option<&str>) -> Report {
     for case in more.cases.into_iter().filter(|case| only.is_none_or(|glob| conformance::glob(glob, case.case.slug))) {
         match all.cases.iter_mut().find(|known| known.case.slug == case.case.slug) {
+            // What fails on one server fails, and what one can be asked is asked.
+            Some(known) if matches!(known.verdict, Verdict::Fail { .. } | Verdict::HarnessError { .. }) => {}
+            Some(_) if matches!(case.verdict, Verdict::Unsupported { .. }) => {}
             Some(known) => *known = case,
             None => all.cases.push(case),
         }
@@ -88,7 +95,7 @@ fn sit(surface: Surface, exam: Exam) -> Result<Report, String> {
         tokio::spawn(server.run());
         let report = match exam.dialect {
             Some(dialect) => question(&address, dialect, exam.only).await,
-            None => question_network(surface, &address).await,
+            None => question_network(surface, &address, exam.only).await,
         };
         report.map_err(|unreachable| unreachable.to_string())
     })
@@ -103,13 +110,16 @@ async fn question(address: &str, dialect: Dialect, only: Option<&str>) -> Result
     conformance::run(conformance::dial::Tokio, &target, &Arc::new(dialect), &cases, &options).await
 }
 
-/// Without the cases that wait out a lifetime of TURN, which is minutes.
-async fn question_network(surface: Surface, address: &str) -> Result<Report, Unreachable> {
-    let service = if surface == Surface::Turn { Service::Turn } else { Service::Stun };
+/// The cases that wait out a lifetime of TURN, which is minutes, are asked by themselves.
+async fn question_network(surface: Surface, address: &str, only: Option<&str>) -> Result<Report, Unreachable> {
+    let service = if surface == Surface::Stun { Service::Stun } else { Service::Turn };
+    let slow = surface == Surface::TurnLifetimes;
     let users = USERS.map(|(user, password)| Credential { user: user.to_owned(), password: password.to_owned() });
     let target = stun::Target::new(service, address).expect("a good address").with_credentials(users.to_vec());
-    let cases = conformance::select_from(stun::cases(service), &Selection::default()).expect("there are cases");
-    let options = stun::Options { deadline: DEADLINE, ..stun::Options::default() };
+    let selection = Selection { patterns: only.map(str::to_owned).into_iter().collect(), slow, ..Selection::default() };
+    let cases = conformance::select_from(stun::cases(service), &selection).expect("there are cases");
+    let options =
+        stun::Options { deadline: if slow { LIFETIMES_DEADLINE } else { DEADLINE }, ..stun::Options::default() };
     stun::run(conformance::dial::Tokio, &target, &cases, &options).await
 }
 
@@ -121,13 +131,16 @@ fn exams(surface: Surface) -> Vec<Exam> {
     let nothing = Config { mesh: None, stun: None, heartbeat: HEARTBEAT, socketio, seed: 1, ..Config::default() };
     let config = match surface {
         Surface::Mesh => Config { mesh: free, ..nothing },
-        Surface::SenderViewer => Config { http: free, stun: free, ..nothing },
+        Surface::SenderViewer => {
+            let turn = TurnSettings { secret: Some("secret".to_owned()), ..TurnSettings::default() };
+            Config { http: free, stun: free, turn: Some(turn), ..nothing }
+        }
         Surface::Relay => Config { http: free, ..nothing },
         Surface::Call => Config { call: free, ..nothing },
         Surface::CallSocketIo => Config { call_socketio: free, ..nothing },
         Surface::Broadcast => Config { broadcast: free, ..nothing },
         Surface::Stun => Config { stun: free, ..nothing },
-        Surface::Turn => {
+        Surface::Turn | Surface::TurnLifetimes => {
             let users = USERS.map(|(user, password)| (user.to_owned(), password.to_owned())).to_vec();
             let turn = TurnSettings { users, allow_private_peers: true, ..TurnSettings::default() };
             Config { stun: free, turn: Some(turn), ..nothing }
@@ -145,7 +158,32 @@ fn exams(surface: Surface) -> Vec<Exam> {
                 Exam { config: limited, dialect: Some(few), only: Some("room/capacity-race") },
             ]
         }
-        Surface::Stun | Surface::Turn => vec![Exam { config, dialect: None, only: None }],
+        Surface::Stun => {
+            let [v6, alternate] = [(Ipv6Addr::LOCALHOST, 0).into(), (Ipv4Addr::new(127, 0, 0, 2), 0).into()];
+            let four = Config { stun_alternate: Some(alternate), ..config.clone() };
+            let over_v6 = Config { stun: Some(v6), ..config.clone() };
+            let mut exams = vec![
+                Exam { config, dialect: None, only: None },
+                Exam { config: four, dialect: None, only: Some("*/*") },
+            ];
+            // Not every machine has IPv6.
+            if std::net::UdpSocket::bind(v6).is_ok() {
+                exams.push(Exam { config: over_v6, dialect: None, only: Some("stun/xor-v6") });
+            }
+            exams
+        }
+        Surface::Turn => {
+            let turn = config.turn.clone().expect("it was set");
+            let with = |turn| Config { turn: Some(turn), ..config.clone() };
+            let few = with(TurnSettings { allocations_per_user_max: ALLOCATIONS_MAX, ..turn.clone() });
+            let public = with(TurnSettings { allow_private_peers: false, ..turn });
+            vec![
+                Exam { config, dialect: None, only: None },
+                Exam { config: few, dialect: None, only: Some("turn/486") },
+                Exam { config: public, dialect: None, only: Some("turn/peer-loopback") },
+            ]
+        }
+        Surface::TurnLifetimes => vec![Exam { config, dialect: None, only: None }],
         _ => {
             let dialect = Dialect::load(surface.name()).unwrap_or_else(|error| panic!("{error}"));
             vec![Exam { config, dialect: Some(dialect), only: None }]
@@ -168,6 +206,6 @@ fn address(surface: Surface, server: &Server<Tokio>) -> String {
         Surface::Call => format!("ws://{}/", server.call_addr().expect("asked for")),
         Surface::CallSocketIo => format!("http://{}/socket.io/", server.call_socketio_addr().expect("asked for")),
         Surface::Broadcast => format!("http://{}/socket.io/", server.broadcast_addr().expect("asked for")),
-        Surface::Stun | Surface::Turn => server.stun_addr().expect("asked for").to_string(),
+        Surface::Stun | Surface::Turn | Surface::TurnLifetimes => server.stun_addr().expect("asked for").to_string(),
     }
 }

@@ -281,14 +281,21 @@ async fn reservation(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn reservation_exclusive(cx: &mut Cx) -> Result<(), Stop> {
-    let extend = |draft: Draft| {
-        draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]).with(attr::RESERVATION_TOKEN, [1; 8])
-    };
-    let (answer, _given_back) = answer(cx, "ana", extend).await?;
-    if let Some(stop) = unsupported(&answer, attr::RESERVATION_TOKEN)? {
+    let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0x80]);
+    let (reserved, _ana) = answer(cx, "ana", extend).await?;
+    if let Some(stop) = unsupported(&reserved, attr::EVEN_PORT)? {
         return Err(stop);
     }
-    answer.error(400, "RESERVATION-TOKEN with EVEN-PORT").map(drop)
+    let reserved = reserved.success("EVEN-PORT with R")?;
+    // A token that is good, or a server that looks at nothing else could refuse it for that.
+    let Some(token) = reserved.message.get(attr::RESERVATION_TOKEN).map(<[u8]>::to_vec) else {
+        return Err(reserved.stop("EVEN-PORT with R is granted without a RESERVATION-TOKEN"));
+    };
+    let extend = |draft: Draft| {
+        draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]).with(attr::RESERVATION_TOKEN, &token)
+    };
+    let (both, _given_back) = answer(cx, "ben", extend).await?;
+    both.error(400, "RESERVATION-TOKEN with EVEN-PORT").map(drop)
 }
 
 async fn dont_fragment(cx: &mut Cx) -> Result<(), Stop> {
