@@ -111,7 +111,7 @@ impl Api {
             Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
             Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
         };
-        let mut response = if request.method() == Method::OPTIONS {
+        let mut response = if request.method() == Method::OPTIONS && !planted!(PreflightRefused) {
             no_content()
         } else if !allowed.contains(request.method()) {
             outcome(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -119,7 +119,9 @@ impl Api {
             unauthorized(refusal.message())
         } else {
             match page {
-                Page::Config => json(StatusCode::OK, &ConfigBody { ice_servers: self.ice_servers(request.headers()) }),
+                Page::Config => self.config(request.headers()),
+                Page::Health if planted!(HealthUnwell) => outcome(StatusCode::SERVICE_UNAVAILABLE, "Unwell"),
+                Page::Status if planted!(StatusEmpty) => json(StatusCode::OK, &StatusBody { rooms: Vec::new() }),
                 Page::Health => json(StatusCode::OK, &HealthBody { status: "ok" }),
                 Page::Status => json(StatusCode::OK, &StatusBody { rooms: self.dialect.status() }),
                 Page::Kick => self.kick(request).await,
@@ -131,7 +133,8 @@ impl Api {
             // There may be a credential in it, which no cache should keep. RFC 9111 §5.2.2.5.
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
+        let is_told = matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED);
+        if is_told && !planted!(AllowMissing) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         self.allow_origin(headers, (status == StatusCode::NO_CONTENT).then_some(allow));
@@ -142,14 +145,15 @@ impl Api {
     /// preflight succeeds.
     pub(crate) fn no_such_path(&self, method: &Method) -> Response<Full<Bytes>> {
         let is_preflight = method == Method::OPTIONS;
-        let mut response = if is_preflight { no_content() } else { outcome(StatusCode::NOT_FOUND, "No such path") };
+        let status = if planted!(AnyPathFound) { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        let mut response = if is_preflight { no_content() } else { outcome(status, "No such path") };
         self.allow_origin(response.headers_mut(), is_preflight.then_some("GET, POST, OPTIONS"));
         response
     }
 
     /// CORS headers; with `methods` those that answer a preflight.
     fn allow_origin(&self, headers: &mut HeaderMap, methods: Option<&'static str>) {
-        let Some(origin) = &self.cors_origin else { return };
+        let Some(origin) = self.cors_origin.as_ref().filter(|_| !planted!(CorsMissing)) else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if let Some(methods) = methods {
             let asked_for = HeaderValue::from_static("Authorization, Content-Type");
@@ -166,6 +170,21 @@ impl Api {
         }
     }
 
+    fn config(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let mut response = json(StatusCode::OK, &ConfigBody { ice_servers: self.ice_servers(headers) });
+        let headers = response.headers_mut();
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5
+        //# a cache MUST NOT store any part of either the immediate
+        //# request or the response
+        if !planted!(CredentialsCached) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if planted!(ServersAsText) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        response
+    }
+
     fn ice_servers(&self, headers: &HeaderMap) -> Vec<IceServer> {
         if let Some(urls) = &self.ice_urls {
             return urls.iter().cloned().map(IceServer::open).collect();
@@ -177,10 +196,13 @@ impl Api {
             Some(host) => format!("{}:{}", host.host(), stun.port()),
             None => stun.to_string(),
         };
-        let mut servers = vec![IceServer::open(format!("stun:{server}"))];
+        let scheme = if planted!(SlashesInUrls) { "stun://" } else { "stun:" };
+        let scheme = if planted!(SchemeMissing) { "" } else { scheme };
+        let mut servers = vec![IceServer::open(format!("{scheme}{server}"))];
         if let Some(Minted { username, password }) = self.turn.as_ref().and_then(|turn| turn.mint()) {
             let urls = format!("turn:{server}?transport=udp");
-            servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
+            let username = Some(username).filter(|_| !planted!(UserMissing));
+            servers.push(IceServer { urls, username, credential: Some(password) });
         }
         servers
     }
@@ -201,11 +223,16 @@ impl Api {
         };
         let fields = str::from_utf8(&body).ok().and_then(|body| json::fields(body, &["clientId"]).ok());
         let Some([Some(client_id)]) = fields else {
-            return outcome(StatusCode::BAD_REQUEST, "Not a JSON object with a clientId");
+            let status =
+                if planted!(BadKickCrashes) { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
+            return outcome(status, "Not a JSON object with a clientId");
         };
         match json::text(client_id) {
             None => outcome(StatusCode::BAD_REQUEST, "clientId is not a string"),
-            Some(client_id) if self.dialect.kick(&client_id) => outcome(StatusCode::OK, "Client kicked"),
+            Some(_) if planted!(KickInWords) => outcome(StatusCode::OK, "Client kicked"),
+            Some(client_id) if self.dialect.kick(&client_id) || planted!(NobodyKicked) => {
+                outcome(StatusCode::OK, "Client kicked")
+            }
             Some(_) => outcome(StatusCode::NOT_FOUND, "Client not found"),
         }
     }

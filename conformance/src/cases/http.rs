@@ -1,6 +1,9 @@
 //! Endpoints beside the signaling.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::case::Level::{Declared, Must, Should};
 use crate::case::{Case, Citation, Cx, Stop};
@@ -19,6 +22,21 @@ pub(super) const CASES: &[&Case] = &[
         .requires(&[Feature::IceEndpoint]),
     &Case::new("http/health", Declared, "The server says that it is well.", run!(health))
         .requires(&[Feature::HealthEndpoint]),
+    &Case::new("http/status", Declared, "The status tells of a room while somebody is in it, and not any more afterwards.", run!(status))
+        .needs(&["room/join-ack"])
+        .requires(&[Feature::StatusEndpoint, Feature::Rooms]),
+    &Case::new("http/kick", Declared, "Who is kicked is closed; kicking nobody, or nothing that can be read, is refused.", run!(kick))
+        .needs(&["room/join-ack"])
+        .requires(&[Feature::KickEndpoint, Feature::Ids]),
+    &Case::new("http/not-found", Declared, "A path that is not there gets no success.", run!(not_found))
+        .requires(&[Feature::IceEndpoint]),
+    &Case::new("http/method", Must, "A method that is not allowed gets a 405 that says which are.", run!(method))
+        .cites(&[Citation {
+            section: "RFC 9110 §15.5.6",
+            url: "https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6",
+            quote: "The origin server MUST generate an Allow header field in a 405 response containing a list of the target resource's currently supported methods.",
+        }])
+        .requires(&[Feature::IceEndpoint]),
     &Case::new("http/cors", Declared, "A page of any origin may read the ICE servers.", run!(cors))
         .requires(&[Feature::IceEndpoint, Feature::Cors]),
     &Case::new("http/no-store", Should, "An answer with credentials is not to be stored.", run!(no_store))
@@ -45,10 +63,99 @@ async fn health(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
+async fn status(cx: &mut Cx) -> Result<(), Stop> {
+    let path = cx.file().http.as_ref().and_then(|http| http.status.clone()).expect("the case requires it");
+    let room = cx.room();
+    let [ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let told = send(cx, "GET", &path, Vec::new(), None).await?;
+    if told.status == 401 {
+        return Err(Stop::Unsupported(format!("{path} is for who has a token: give --bearer")));
+    }
+    if !told.body.contains(&room) {
+        return Err(Stop::fail(format!("{path} does not tell of a room with two members: {}", told.body)));
+    }
+    ana.close().await;
+    ben.close().await;
+    let start = Instant::now();
+    while send(cx, "GET", &path, Vec::new(), None).await?.body.contains(&room) {
+        if start.elapsed() >= cx.env.patience {
+            return Err(Stop::fail(format!("{path} tells of a room that everybody has left")));
+        }
+        tokio::time::sleep(cx.env.round_trip.max(Duration::from_millis(5))).await;
+    }
+    Ok(())
+}
+
+async fn kick(cx: &mut Cx) -> Result<(), Stop> {
+    let http = cx.file().http.as_ref().and_then(|http| http.kick.as_ref()).expect("the case requires it");
+    let (path, field) = (http.path.clone(), http.field.clone());
+    let room = cx.room();
+    let [mut ana, _ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let body = |id: &str| format!("{{{}:{id}}}", Value::from(&*field));
+    let json = || vec![("Content-Type", "application/json".to_owned())];
+    let nobody = send(cx, "POST", &path, json(), Some(&body("\"glare-nobody\""))).await?;
+    if nobody.status == 401 {
+        return Err(Stop::Unsupported(format!("{path} is for who has a token: give --bearer")));
+    }
+    if !(400..500).contains(&nobody.status) {
+        return Err(Stop::fail(format!("kicking somebody who is not there is answered HTTP {}", nobody.status)));
+    }
+    let broken = send(cx, "POST", &path, json(), Some("{")).await?;
+    if !(400..500).contains(&broken.status) {
+        return Err(Stop::fail(format!("a kick whose body is no JSON is answered HTTP {}", broken.status)));
+    }
+    let kicked = send(cx, "POST", &path, json(), Some(&body(&ana.id.0))).await?;
+    if !(200..300).contains(&kicked.status) {
+        return Err(Stop::fail(format!("kicking ana is answered HTTP {}: {}", kicked.status, kicked.body)));
+    }
+    match ana.ended_in_time().await {
+        Some(_) => Ok(()),
+        None => Err(Stop::fail("who was kicked is not closed")),
+    }
+}
+
+async fn not_found(cx: &mut Cx) -> Result<(), Stop> {
+    let path = cx.file().http.as_ref().and_then(|http| http.ice.clone()).expect("the case requires it");
+    let path = format!("{path}-glare-nowhere");
+    let answer = send(cx, "GET", &path, Vec::new(), None).await?;
+    if !(200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    if answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+        cx.acceptable("a path that is not there gets a page");
+        return Ok(());
+    }
+    Err(Stop::fail(format!("{path} is answered HTTP {}", answer.status)))
+}
+
+async fn method(cx: &mut Cx) -> Result<(), Stop> {
+    let answer = get(cx, "DELETE", Vec::new()).await?;
+    match answer.status {
+        405 if answer.header("allow").is_some() => Ok(()),
+        405 => Err(Stop::fail("a 405 has no Allow")),
+        status @ 400..600 => {
+            cx.acceptable(format!("DELETE gets {status}, not 405"));
+            Ok(())
+        }
+        status => Err(Stop::fail(format!("DELETE of the ICE servers is answered HTTP {status}"))),
+    }
+}
+
+/// A request for the ICE servers.
 async fn get(cx: &Cx, method: &str, headers: Vec<(&str, String)>) -> Result<Response, Stop> {
     let path = cx.file().http.as_ref().and_then(|http| http.ice.clone()).expect("the case requires it");
-    cx.note("ana", &format!("{method} {path}"));
-    let request = Request { method, path, headers, body: None };
+    send(cx, method, &path, headers, None).await
+}
+
+async fn send(
+    cx: &Cx,
+    method: &str,
+    path: &str,
+    headers: Vec<(&str, String)>,
+    body: Option<&str>,
+) -> Result<Response, Stop> {
+    cx.note("ana", &format!("{method} {path} {}", body.unwrap_or_default()));
+    let request = Request { method, path: path.to_owned(), headers, body };
     let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
     let response = response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))?;
     cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));

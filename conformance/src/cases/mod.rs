@@ -29,6 +29,7 @@ mod load;
 mod mesh;
 mod msg;
 pub(crate) mod nat_behaviour;
+mod polling;
 mod role;
 mod room;
 mod sec;
@@ -64,6 +65,7 @@ pub fn all() -> &'static [&'static Case] {
             load::CASES,
             http::CASES,
             sio::CASES,
+            polling::CASES,
         ]
         .concat()
     });

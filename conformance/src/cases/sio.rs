@@ -52,6 +52,26 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(&["sio/open-fields"])
     .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/ping",
+        Must,
+        "The server pings in the interval that the first packet names, and who answers stays.",
+        run!(ping),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo])
+    .slow(),
+    &Case::new("sio/connect", Must, "CONNECT is answered with an id that nobody else has.", run!(connect))
+        .needs(&["sio/open-fields"])
+        .requires(&[Feature::SocketIo]),
+    &Case::new(
+        "sio/disconnect",
+        Must,
+        "Who disconnects from the namespace hears no more of its events.",
+        run!(disconnect),
+    )
+    .needs(&["sio/open-fields"])
+    .requires(&[Feature::SocketIo, Feature::Broadcast]),
     &Case::new("sio/sid-reuse", Must, "An unknown session is refused with HTTP 400.", run!(sid_reuse))
         .needs(&["sio/open-fields"])
         .requires(&[Feature::SocketIo]),
@@ -91,21 +111,26 @@ pub(super) const CASES: &[&Case] = &[
         .alone(),
 ];
 
-/// An HTTP request of the polling transport.
-async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
+/// An HTTP request of the polling transport, and why it is not answered.
+pub(super) async fn raw_poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, String> {
     let base = Target::path_of(cx.env.target.url());
     let path = format!("{}?{query}", base.split('?').next().unwrap_or(&base));
     cx.note("ana", &format!("{method} {path} {}", body.unwrap_or_default()));
     let headers = vec![("Content-Type", "text/plain;charset=UTF-8".to_owned())];
     let request = Request { method, path, headers, body };
     let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
-    let response = response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))?;
+    let response = response.map_err(|why| format!("{method} {}: {why}", request.path))?;
     cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));
     Ok(response)
 }
 
+/// The same, where it must be answered.
+pub(super) async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
+    raw_poll(cx, method, query, body).await.map_err(Stop::fail)
+}
+
 /// Opens a session over polling; its first packet.
-async fn open(cx: &Cx) -> Result<Value, Stop> {
+pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
     let response = poll(cx, "GET", "EIO=4&transport=polling", None).await?;
     if response.status != 200 {
         return Err(Stop::fail(format!("a handshake over polling is answered HTTP {}", response.status)));
@@ -125,7 +150,7 @@ async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
 }
 
 /// A WebSocket with a session that is opened.
-async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
+pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
     let mut peer = raw(cx, name, "EIO=4&transport=websocket").await?;
     let open = peer.until_heard("the packet that opens the session", |heard| heard.text.starts_with('0')).await?;
     let open =
@@ -134,14 +159,14 @@ async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
 }
 
 /// A WebSocket that is connected to the default namespace.
-async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
+pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     let (mut peer, _) = opened(cx, name).await?;
     peer.send("40");
     peer.until_heard("that it is connected", |heard| heard.text.starts_with("40")).await?;
     Ok(peer)
 }
 
-async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
+pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
     match peer.ended_in_time().await {
         Some(_) => Ok(()),
         None => Err(Stop::fail(format!("{what} does not close the session"))),
@@ -208,6 +233,69 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
+async fn ping(cx: &mut Cx) -> Result<(), Stop> {
+    let (mut ana, open) = opened(cx, "ana").await?;
+    ana.send("40");
+    let interval = std::time::Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
+    // Beyond the first pong, for who does not count is closed then.
+    for _ in 0..2 {
+        let limit = tokio::time::Instant::now() + interval + cx.env.patience;
+        loop {
+            match ana.until_heard("a ping", |heard| heard.text == "2").await {
+                Ok(_) => break,
+                Err(stop) if ana.end.is_some() || tokio::time::Instant::now() >= limit => return Err(stop),
+                Err(_) => {}
+            }
+        }
+        ana.send("3");
+    }
+    ana.send("40/glare-nowhere,");
+    ana.until_heard("an answer after two pongs", |heard| heard.text.starts_with("44")).await.map(drop)
+}
+
+async fn connect(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ids = Vec::new();
+    for name in ["ana", "ben"] {
+        let (mut peer, _) = opened(cx, name).await?;
+        peer.send("40");
+        let told = peer.until_heard("that it is connected", |heard| heard.text.starts_with("40")).await?;
+        let told_sid = serde_json::from_str::<Value>(&told.text[2..]).ok();
+        let Some(sid) = told_sid.and_then(|told| told["sid"].as_str().map(str::to_owned)).filter(|sid| !sid.is_empty())
+        else {
+            return Err(Stop::at("CONNECT is answered without a `sid`", told.line));
+        };
+        if ids.contains(&sid) {
+            return Err(Stop::at("two clients are given the same `sid`", told.line));
+        }
+        ids.push(sid);
+        cx.keep(peer);
+    }
+    Ok(())
+}
+
+async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = connected(cx, "ana").await?;
+    let ben = connected(cx, "ben").await?;
+    let mut cleo = connected(cx, "cleo").await?;
+    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    ana.send("41");
+    // A server may close the connection of who is in no namespace.
+    let is_there = |heard: &crate::client::Heard| heard.text.starts_with("44");
+    ana.send("40/glare-nowhere,");
+    let stays = ana.until_heard("an answer", is_there).await.is_ok();
+    let word = cx.word("after-disconnect");
+    ben.send(format!(r#"42["{name}","{word}"]"#));
+    cleo.until_heard("what ben sends", |heard| heard.text.contains(&word)).await?;
+    if stays {
+        ana.send("40/glare-nowhere,");
+        ana.until_heard("an answer", is_there).await?;
+    }
+    match ana.heard.iter().find(|heard| heard.text.contains(&word)) {
+        Some(heard) => Err(Stop::at("ana has disconnected from the namespace, and hears its events", heard.line)),
+        None => Ok(()),
+    }
+}
+
 async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     let open = open(cx).await?;
     if open["upgrades"].as_array().is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
@@ -223,12 +311,26 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     if !answer.body.starts_with("40") {
         return Err(Stop::fail(format!("CONNECT over polling is answered {}", answer.body)));
     }
+    let mut ben = connected(cx, "ben").await?;
+    let mut cleo = connected(cx, "cleo").await?;
+    let (polled, waiting, word) = (cx.word("polled"), cx.word("waiting"), cx.word("upgraded"));
+    let event = |word: &str| cx.event_names().first().map(|name| format!(r#"42["{name}","{word}"]"#));
+    if let Some(event) = event(&polled).filter(|_| cx.has(Feature::Broadcast)) {
+        ben.send(event);
+        let answer = poll(cx, "GET", &session, None).await?;
+        if !answer.body.contains(&polled) {
+            return Err(Stop::fail(format!("a poll for what ben sends is answered {}", answer.body)));
+        }
+    }
     let mut peer = raw(cx, "ana", &format!("EIO=4&transport=websocket&sid={sid}")).await?;
     peer.send("2probe");
     peer.until_heard("`3probe`", |heard| heard.text == "3probe").await?;
+    if let Some(event) = event(&waiting).filter(|_| cx.has(Feature::Broadcast)) {
+        // Heard elsewhere, so it waits for a poll, and none comes.
+        ben.send(event);
+        cleo.until_heard("what ben sends", |heard| heard.text.contains(&waiting)).await?;
+    }
     peer.send("5");
-    let mut ben = connected(cx, "ben").await?;
-    let word = cx.word("upgraded");
     if !cx.has(Feature::Broadcast) {
         // Whom it could reach is the dialect's business; that the session lives shows in its own answer.
         peer.send("40/glare-nowhere,");
@@ -238,11 +340,18 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
             .map(drop);
     }
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    peer.until_heard("what was sent when it changed over", |heard| heard.text.contains(&waiting)).await?;
     peer.send(format!(r#"42["{name}","{word}"]"#));
     ben.until_heard("what ana sends over the new transport", |heard| heard.text.contains(&word)).await?;
     let back = cx.word("to-the-upgraded");
     ben.send(format!(r#"42["{name}","{back}"]"#));
-    peer.until_heard("what ben sends, over the new transport", |heard| heard.text.contains(&back)).await.map(drop)
+    peer.until_heard("what ben sends, over the new transport", |heard| heard.text.contains(&back)).await?;
+    for (word, most) in [(polled, 0), (waiting, 1)] {
+        if let Some(again) = peer.heard.iter().filter(|heard| heard.text.contains(&word)).nth(most) {
+            return Err(Stop::at("an event comes twice to a client that changes over", again.line));
+        }
+    }
+    Ok(())
 }
 
 async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
@@ -293,10 +402,11 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = connected(cx, "ana").await?;
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
     ana.send(format!(r#"4217["{name}",{{}}]"#));
-    let ack =
-        timeout(cx.env.patience / 4, ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("4317")))
-            .await;
-    match ack {
+    let ack = ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("43"));
+    match timeout(cx.env.patience / 4, ack).await {
+        Ok(Ok(ack)) if !ack.text.starts_with("4317[") => {
+            Err(Stop::at("the acknowledgement of event 17 says that it is of another", ack.line))
+        }
         Ok(ack) => ack.map(drop),
         Err(_) => {
             cx.acceptable("an event that asks for an acknowledgement gets none");

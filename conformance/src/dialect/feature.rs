@@ -51,6 +51,8 @@ pub(crate) enum Feature {
     SocketIo,
     IceEndpoint,
     HealthEndpoint,
+    StatusEndpoint,
+    KickEndpoint,
     Cors,
     Auth,
     DeadAfter,
@@ -130,6 +132,12 @@ impl Dialect {
             }
             Feature::HealthEndpoint => {
                 (file.http.as_ref().is_some_and(|http| http.health.is_some()), "has no endpoint that tells its health")
+            }
+            Feature::StatusEndpoint => {
+                (file.http.as_ref().is_some_and(|http| http.status.is_some()), "has no endpoint that tells of rooms")
+            }
+            Feature::KickEndpoint => {
+                (file.http.as_ref().is_some_and(|http| http.kick.is_some()), "has no endpoint that kicks a client")
             }
             Feature::Cors => (file.http.as_ref().is_some_and(|http| http.cors), "declares no CORS"),
             Feature::Auth => (file.auth.as_ref().is_some_and(|auth| auth.required), "lets anybody in"),

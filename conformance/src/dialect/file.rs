@@ -350,9 +350,22 @@ pub(crate) struct Http {
     pub(crate) ice: Option<String>,
     /// Path that answers 200 while the server is well.
     pub(crate) health: Option<String>,
+    /// Path that tells of rooms as JSON.
+    pub(crate) status: Option<String>,
+    /// What closes a client's connection.
+    pub(crate) kick: Option<Kick>,
     /// Whether pages of any origin may read them.
     #[serde(default)]
     pub(crate) cors: bool,
+}
+
+/// A POST that closes a client's connection: a JSON object that names the client.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Kick {
+    pub(crate) path: String,
+    /// The field that has the client's id.
+    pub(crate) field: String,
 }
 
 /// Who may connect.

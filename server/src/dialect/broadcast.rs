@@ -61,9 +61,13 @@ impl EventDialect for Broadcast {
     fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
         let mut state = self.lock();
         if state.rooms.admits(ROOM, &queue) {
-            state.rooms.join(&ROOM.into(), Member { id, queue, about: () });
+            state.rooms.join(&ROOM.into(), Member { id, queue: Arc::clone(&queue), about: () });
         }
         drop(state);
+        #[cfg(feature = "mutants")]
+        if let Some(said) = crate::mutant::recall("signals").filter(|_| planted!(LateListenerTold)) {
+            said.lines().for_each(|signal| queue.push(signal.into()));
+        }
         Box::new(BroadcastSession { endpoint: self, id })
     }
 }
@@ -72,6 +76,7 @@ impl EventSession for BroadcastSession {
     fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
         let name = match &*event.name {
             "send-offer" => "receive-offer",
+            "send-answer" if planted!(AnswerIsOffer) => "receive-offer",
             "send-answer" => "receive-answer",
             _ => return,
         };
@@ -79,13 +84,29 @@ impl EventSession for BroadcastSession {
         let packet = Packet { attachments: attachments.len(), ..Packet::new(Kind::Event, &data) };
         let text = packet::message(&packet);
         let state = self.endpoint.lock();
+        #[cfg(feature = "mutants")]
+        if text.len() < 200 {
+            let said = crate::mutant::recall("signals").unwrap_or_default();
+            crate::mutant::remember("signals", &format!("{said}{text}\n"));
+        }
         let everybody = state.rooms.members(ROOM);
+        if let Some(member) = everybody.iter().find(|member| member.id == self.id && planted!(EchoTwice)) {
+            member.queue.push(text.clone());
+        }
+        let everybody = everybody.iter().filter(|member| member.id != self.id || !planted!(SenderNotTold));
         if attachments.is_empty() {
-            everybody.iter().for_each(|member| member.queue.push(text.clone()));
+            everybody.for_each(|member| member.queue.push(text.clone()));
         } else {
-            let attachments = attachments.iter().cloned().map(Message::Binary);
+            let mut attachments = attachments.to_vec();
+            if planted!(AttachmentsReordered) {
+                attachments.reverse();
+            }
+            if planted!(AttachmentLost) {
+                attachments.pop();
+            }
+            let attachments = attachments.into_iter().map(Message::Binary);
             let messages: Vec<_> = [Message::Text(text)].into_iter().chain(attachments).collect();
-            everybody.iter().for_each(|member| member.queue.push_all(&messages));
+            everybody.for_each(|member| member.queue.push_all(&messages));
         }
     }
 

@@ -377,6 +377,9 @@ impl CallSession {
             "iceCandidate" => {
                 let candidate = candidate.ok_or(invalid)?;
                 self.relay(&user_name(target)?, |sender, peer| {
+                    if planted!(CandidateLostInTwin) && peer.framing == Framing::SocketIo {
+                        return;
+                    }
                     peer.say(&Notice::IceCandidate { candidate, sender });
                 })
             }

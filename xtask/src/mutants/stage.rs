@@ -20,7 +20,7 @@ const LIFETIMES_DEADLINE: Duration = Duration::from_secs(720);
 const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), missed_max: 2 };
 /// The same under Socket.IO.
 const PING_INTERVAL: Duration = Duration::from_millis(600);
-const PING_TIMEOUT: Duration = Duration::from_millis(1200);
+const PING_TIMEOUT: Duration = Duration::from_millis(2400);
 /// Members of a room where there is a limit.
 const MEMBERS_MAX: usize = 4;
 /// Allocations of a user where there are few.

@@ -1,0 +1,186 @@
+//! Engine.IO over HTTP long-polling.
+
+use crate::case::Level::{Declared, Must};
+use crate::case::{Case, Cx, Stop};
+use crate::cases::sio::{closes, connected, open, opened, poll, raw_poll};
+use crate::dialect::Feature;
+use crate::framing::Order;
+
+const OPEN: &[&str] = &["sio/open-fields"];
+/// Between the packets of a payload.
+const SEPARATOR: &str = "\u{1e}";
+/// So many answers without what is waited for are enough.
+const POLLS_MAX: usize = 50;
+
+pub(super) const CASES: &[&Case] = &[
+    &Case::new(
+        "sio/polling",
+        Must,
+        "Over polling each packet of a payload is obeyed, and what is for a client comes once, in order, to it alone.",
+        run!(polling),
+    )
+    .needs(OPEN)
+    .requires(&[Feature::SocketIo])
+    .alone(),
+    &Case::new("sio/poll-overlap", Must, "Two polls of a session at the same time are refused.", run!(overlap))
+        .needs(OPEN)
+        .requires(&[Feature::SocketIo])
+        .alone(),
+    &Case::new("sio/close", Must, "A session that its client closes is over, on either transport.", run!(close))
+        .needs(OPEN)
+        .requires(&[Feature::SocketIo])
+        .alone(),
+    &Case::new(
+        "sio/attachments",
+        Declared,
+        "The attachments of an event arrive behind it, whole and in order; over polling as base64.",
+        run!(attachments),
+    )
+    .needs(&["sio/polling"])
+    .requires(&[Feature::SocketIo, Feature::Broadcast])
+    .alone(),
+];
+
+/// A session over polling, connected to the default namespace.
+pub(super) struct Session {
+    /// What each request's query says.
+    query: String,
+    /// Every packet that came.
+    pub(super) heard: Vec<String>,
+}
+
+impl Session {
+    pub(super) async fn connect(cx: &Cx) -> Result<Self, Stop> {
+        let open = open(cx).await?;
+        let sid = open["sid"].as_str().unwrap_or_default();
+        let mut session = Self { query: format!("EIO=4&transport=polling&sid={sid}"), heard: Vec::new() };
+        session.send(cx, &["40"]).await?;
+        session.until(cx, "that it is connected", |packet| packet.starts_with("40")).await?;
+        Ok(session)
+    }
+
+    /// One POST.
+    pub(super) async fn send(&self, cx: &Cx, packets: &[&str]) -> Result<(), Stop> {
+        let sent = poll(cx, "POST", &self.query, Some(&packets.join(SEPARATOR))).await?;
+        if sent.status == 200 {
+            return Ok(());
+        }
+        Err(Stop::fail(format!("a POST of {} packets is answered HTTP {}", packets.len(), sent.status)))
+    }
+
+    /// Polls until a packet is there, and answers pings.
+    pub(super) async fn until(&mut self, cx: &Cx, what: &str, wanted: impl Fn(&str) -> bool) -> Result<(), Stop> {
+        for _ in 0..POLLS_MAX {
+            let answer = poll(cx, "GET", &self.query, None).await?;
+            if answer.status != 200 {
+                return Err(Stop::fail(format!("a poll for {what} is answered HTTP {}", answer.status)));
+            }
+            let packets: Vec<_> = answer.body.split(SEPARATOR).map(str::to_owned).collect();
+            if packets.iter().any(|packet| packet == "2") {
+                self.send(cx, &["3"]).await?;
+            }
+            let found = packets.iter().any(|packet| wanted(packet));
+            self.heard.extend(packets);
+            if found {
+                return Ok(());
+            }
+        }
+        Err(Stop::fail(format!("{POLLS_MAX} polls do not bring {what}")))
+    }
+
+    /// Where the packets with these words are among all that came.
+    fn places(&self, words: &[String]) -> Vec<usize> {
+        let with = |word: &str| -> Vec<usize> {
+            let heard = self.heard.iter().enumerate();
+            heard.filter(|(_, packet)| packet.contains(word)).map(|(at, _)| at).collect()
+        };
+        words.iter().flat_map(|word| with(word)).collect()
+    }
+}
+
+async fn polling(cx: &mut Cx) -> Result<(), Stop> {
+    let mut ana = Session::connect(cx).await?;
+    ana.send(cx, &["40/glare-nowhere,", "40/glare-neither,"]).await?;
+    ana.until(cx, "the answer to the second packet of a payload", |packet| packet.starts_with("44/glare-neither"))
+        .await?;
+    if !ana.heard.iter().any(|packet| packet.starts_with("44/glare-nowhere")) {
+        return Err(Stop::fail("the first packet of a payload is not answered, the second is"));
+    }
+    let Some(name) = cx.event_names().into_iter().next().filter(|_| cx.has(Feature::Broadcast)) else { return Ok(()) };
+    let mut ben = Session::connect(cx).await?;
+    let mut cleo = connected(cx, "cleo").await?;
+    let words = ["one", "two", "three", "sentinel"].map(|about| cx.word(about));
+    let events = words.clone().map(|word| format!(r#"42["{name}","{word}"]"#));
+    ana.send(cx, &[&events[0], &events[1]]).await?;
+    // Heard elsewhere, so it waits for ben's poll.
+    cleo.until_heard("what ana posts", |heard| heard.text.contains(&words[1])).await?;
+    ben.until(cx, "what ana posts", |packet| packet.contains(&words[1])).await?;
+    ana.send(cx, &[&events[2]]).await?;
+    ben.until(cx, "what ana posts next", |packet| packet.contains(&words[2])).await?;
+    ana.send(cx, &[&events[3]]).await?;
+    ben.until(cx, "ana's sentinel", |packet| packet.contains(&words[3])).await?;
+    let places = ben.places(&words);
+    if places.len() != words.len() {
+        let why = format!("of {} events {} come to who polls: {:?}", words.len(), places.len(), ben.heard);
+        return Err(Stop::fail(why));
+    }
+    if !places.is_sorted() {
+        return Err(Stop::fail(format!("what one client posts comes out of order to who polls: {:?}", ben.heard)));
+    }
+    Ok(())
+}
+
+async fn overlap(cx: &mut Cx) -> Result<(), Stop> {
+    let ana = Session::connect(cx).await?;
+    let (one, other) = tokio::join!(raw_poll(cx, "GET", &ana.query, None), raw_poll(cx, "GET", &ana.query, None));
+    // A connection that ends without an answer is a refusal, too.
+    let refused = [&one, &other].iter().any(|answer| match answer {
+        Ok(answer) => answer.status >= 400,
+        Err(why) => why.contains("ended"),
+    });
+    if refused {
+        Ok(())
+    } else {
+        Err(Stop::fail("two polls of a session wait at the same time, and neither is refused"))
+    }
+}
+
+async fn close(cx: &mut Cx) -> Result<(), Stop> {
+    let (mut ana, _) = opened(cx, "ana").await?;
+    ana.send("1");
+    closes(&mut ana, "the packet `1`, close,").await?;
+    let ben = Session::connect(cx).await?;
+    ben.send(cx, &["1"]).await?;
+    let answer = poll(cx, "GET", &ben.query, None).await?;
+    // One that was under way may still be answered.
+    if answer.status >= 400 || answer.body.split(SEPARATOR).all(|packet| matches!(packet, "1" | "6")) {
+        return Ok(());
+    }
+    Err(Stop::fail(format!("a poll of a session that was closed is answered {}", answer.body)))
+}
+
+async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
+    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    let mut ben = Session::connect(cx).await?;
+    let ana = connected(cx, "ana").await?;
+    let (word, after) = (cx.word("attached"), cx.word("sentinel"));
+    let placeholder = |number: usize| format!(r#"{{"_placeholder":true,"num":{number}}}"#);
+    ana.send(format!(r#"452-["{name}",["{word}",{},{}]]"#, placeholder(0), placeholder(1)));
+    for attachment in [&b"\xff\x00first"[..], b"second"] {
+        ana.order(Order::Binary(attachment.to_vec().into()));
+    }
+    ana.send(format!(r#"42["{name}","{after}"]"#));
+    ben.until(cx, "what ana says behind an event with attachments", |packet| packet.contains(&after)).await?;
+    let at = ben.heard.iter().position(|packet| packet.contains(&word));
+    let at = at.ok_or_else(|| Stop::fail("an event with attachments does not arrive; one behind it does"))?;
+    if !ben.heard[at].starts_with("452-") {
+        return Err(Stop::fail(format!("an event with two attachments arrives as {}", ben.heard[at])));
+    }
+    // 0xff, 0 and "first" in base64, and "second".
+    let wanted = ["b/wBmaXJzdA==", "bc2Vjb25k"];
+    let found = ben.heard.get(at + 1..at + 3).unwrap_or_default();
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Stop::fail(format!("behind an event with two attachments come {found:?}; {wanted:?} are due")))
+}
