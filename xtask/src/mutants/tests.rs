@@ -9,16 +9,12 @@ use server::mutant::{Mutant, Surface};
 
 use super::play::{play, wanted};
 
-/// What no mutant shows in yet: every other case finds one.
-const WITHOUT_MUTANTS: [&str; 5] = ["http/", "sio/", "stun/", "nat-behaviour/", "turn/"];
-
 #[test]
 fn every_mutant_is_found_and_every_case_finds_one() {
     let matrix = play(&Surface::ALL, Mutant::ALL, None, false).unwrap_or_else(|why| panic!("{why}"));
     assert!(matrix.survivors().is_empty(), "{}", matrix.text());
-    let mut idle = matrix.idle();
-    idle.retain(|case| !WITHOUT_MUTANTS.iter().any(|group| case.starts_with(group)));
-    assert!(idle.is_empty(), "{idle:?} find nothing\n{}", matrix.text());
+    assert!(matrix.idle().is_empty(), "{}", matrix.text());
+    eprintln!("{}", matrix.text());
 }
 
 #[test]
