@@ -58,8 +58,9 @@ async fn comes_again(name: &str, url: impl Fn(&Server<Net>) -> String, at_least:
     let (report, recordings) = recorded(&dialect, &targets[0], &[]).await;
     assert!(report.passed(), "{}", text(&report));
     let mut played = 0;
-    // Clients that all come at once come in another order each time.
-    let races = |recording: &&Recording| ["load/reconnect-storm", "mesh/one-offerer"].contains(&&*recording.head.case);
+    // Clients that all come at once come in another order each time, and what buffers of the system hold differs too.
+    let by_chance = ["load/reconnect-storm", "mesh/one-offerer", "load/slow-consumer"];
+    let races = |recording: &&Recording| by_chance.contains(&&*recording.head.case);
     for recording in recordings.iter().filter(|recording| !races(recording)) {
         match conformance::replay(Tokio, &targets[1], &dialect, recording).await {
             Ok(again) => {
