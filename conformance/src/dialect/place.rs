@@ -97,6 +97,8 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::SocketIo => &["connection.framing"],
         Feature::IceEndpoint => &["http.ice"],
         Feature::HealthEndpoint => &["http.health"],
+        Feature::StatusEndpoint => &["http.status"],
+        Feature::KickEndpoint => &["http.kick"],
         Feature::Cors => &["http.cors"],
         Feature::Auth => &["auth.required"],
         Feature::DeadAfter => &["heartbeat.dead-after-s"],
