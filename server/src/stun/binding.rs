@@ -87,7 +87,7 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
     // A dual-stack socket shows IPv4 sources as ::ffff:a.b.c.d; the client wants to know its IPv4 address.
     let mapped = SocketAddr::new(from.ip().to_canonical(), from.port());
     #[cfg(feature = "mutants")]
-    let Some(mapped) = mistaken(request, mapped) else { return None };
+    let mapped = mistaken(request, mapped)?;
     let mut route = Route { from: origin.index, to: from };
     if planted!(AnsweredFromElsewhere) && origin.addresses.len() == 4 {
         route.from ^= 3;
