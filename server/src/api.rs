@@ -129,10 +129,6 @@ impl Api {
         };
         let status = response.status();
         let headers = response.headers_mut();
-        if page == Page::Config {
-            // There may be a credential in it, which no cache should keep. RFC 9111 §5.2.2.5.
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
         let is_told = matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED);
         if is_told && !planted!(AllowMissing) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

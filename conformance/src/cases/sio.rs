@@ -5,8 +5,8 @@ use tokio::time::timeout;
 
 use crate::case::Level::{Declared, Must};
 use crate::case::{Case, Citation, Cx, Stop};
-use crate::client::Peer;
-use crate::dialect::Feature;
+use crate::client::{Peer, quoted};
+use crate::dialect::{Act, Feature, Id, Operation};
 use crate::framing::http::{Request, Response, fetch};
 use crate::framing::{self, Order};
 use crate::recording::Connects;
@@ -166,10 +166,13 @@ pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     Ok(peer)
 }
 
+/// What was sent closes the session: what is sent behind it is not answered any more. A mere end would be that of who answers no ping.
 pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
-    match peer.ended_in_time().await {
-        Some(_) => Ok(()),
-        None => Err(Stop::fail(format!("{what} does not close the session"))),
+    peer.send("40/glare-nowhere,");
+    match peer.until_heard("an answer", |heard| heard.text.starts_with("44")).await {
+        Ok(heard) => Err(Stop::at(format!("{what} does not close the session"), heard.line)),
+        Err(_) if peer.end.is_some() => Ok(()),
+        Err(_) => Err(Stop::fail(format!("{what} neither closes the session nor leaves it in order"))),
     }
 }
 
@@ -236,6 +239,12 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
 async fn ping(cx: &mut Cx) -> Result<(), Stop> {
     let (mut ana, open) = opened(cx, "ana").await?;
     ana.send("40");
+    // Who has not joined may be sent away before the second ping.
+    let (room, name) = (cx.room(), cx.word("ana"));
+    ana.id = Id(quoted(&name));
+    if let Ok(join) = ana.message(Operation::Join, &Act { room: &room, name: Some(&name), ..Act::default() }) {
+        ana.send(format!("42{join}"));
+    }
     let interval = std::time::Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
     // Beyond the first pong, for who does not count is closed then.
     for _ in 0..2 {
@@ -418,6 +427,7 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
 async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
     for packet in ["9", "x", "4", "49", "42{", "42\"event\"", "42[]", "4\u{0}"] {
         let mut ana = connected(cx, "ana").await?;
+        let before = ana.heard.len();
         ana.send(packet);
         let what = format!("the packet `{}`", packet.escape_debug());
         if ana.ended_soon().await && ana.end.is_some() {
@@ -426,8 +436,8 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
         // It may also be ignored, if the session goes on.
         ana.send("40/glare-nowhere,");
         let answered = ana.until_heard("an answer", |heard| heard.text.starts_with("44")).await;
-        if ana.end.is_some() {
-            // It was closed, only later.
+        // It was closed, only later; but who pings first closes because nobody answers that.
+        if ana.end.is_some() && ana.heard[before..].iter().all(|heard| heard.text != "2") {
             continue;
         }
         answered.map_err(|stop| {

@@ -59,7 +59,8 @@ async fn comes_again(name: &str, url: impl Fn(&Server<Net>) -> String, at_least:
     assert!(report.passed(), "{}", text(&report));
     let mut played = 0;
     // Clients that all come at once come in another order each time, and what buffers of the system hold differs too.
-    let by_chance = ["load/reconnect-storm", "mesh/one-offerer", "load/slow-consumer"];
+    // And a kick is a request over plain HTTP, which is not made again.
+    let by_chance = ["load/reconnect-storm", "mesh/one-offerer", "load/slow-consumer", "http/kick"];
     let races = |recording: &&Recording| by_chance.contains(&&*recording.head.case);
     for recording in recordings.iter().filter(|recording| !races(recording)) {
         match conformance::replay(Tokio, &targets[1], &dialect, recording).await {
@@ -78,7 +79,7 @@ async fn comes_again(name: &str, url: impl Fn(&Server<Net>) -> String, at_least:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_comes_again_on_another_server_of_its_kind() {
-    comes_again("mesh", |server| format!("ws://{}/", server.mesh_addr().expect("asked for")), 50).await;
+    comes_again("mesh", |server| format!("ws://{}/", server.mesh_addr().expect("asked for")), 40).await;
     comes_again("sender-viewer", |server| format!("ws://{}/ws", server.http_addr().expect("asked for")), 40).await;
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
         Class::Indication => planted!(IndicationAnswered),
         Class::Success | Class::Error => planted!(ResponseAnswered),
     };
-    if !asks || request.method != method::BINDING && !planted!(MethodOverlooked) {
+    if !asks || !is_binding(request) {
         return None;
     }
     // A dual-stack socket shows IPv4 sources as ::ffff:a.b.c.d; the client wants to know its IPv4 address.
@@ -138,6 +138,11 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
         answer.fingerprint();
     }
     Some(route)
+}
+
+/// Whether a message is of STUN's own method.
+pub(crate) fn is_binding(message: &Message<'_>) -> bool {
+    message.method == method::BINDING || planted!(MethodOverlooked)
 }
 
 /// What RFC 5780 lets a client ask for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::binding::{self, Origin};
-use super::message::{HEADER_BYTES, Message, method};
+use super::message::{HEADER_BYTES, Message};
 use crate::Shared;
 use crate::metrics::Metrics;
 use crate::net::{Network, Udp};
@@ -62,7 +62,7 @@ impl<N: Network> Service<N> {
                 }
                 continue;
             };
-            let sent = if message.method == method::BINDING || planted!(MethodOverlooked) {
+            let sent = if binding::is_binding(&message) {
                 let Some(route) = binding::respond(&message, from, origin, &mut out) else { continue };
                 metrics.stun_answered.fetch_add(1, Relaxed);
                 self.sockets[route.from].send_to(&out, route.to).await

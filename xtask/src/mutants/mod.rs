@@ -8,6 +8,8 @@ mod again;
 mod matrix;
 #[cfg(any(test, feature = "mutants"))]
 mod play;
+#[cfg(test)]
+mod regressions;
 #[cfg(any(test, feature = "mutants"))]
 mod stage;
 #[cfg(test)]

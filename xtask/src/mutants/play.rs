@@ -135,7 +135,7 @@ pub(super) fn play(
 }
 
 /// Plays servers, so many at the same time, and hands each on as it ends.
-fn for_each(
+pub(super) fn for_each(
     servers: Vec<(Surface, Option<Mutant>)>,
     jobs: usize,
     mut done: impl FnMut(Surface, Option<Mutant>, Answers, Duration) -> Result<(), String>,

@@ -116,7 +116,10 @@ fn recordings_come_again() {
             match run.code() {
                 0 => played += 1,
                 // Of a race another outcome may come; plain HTTP is not played.
-                1 => assert!(run.out().contains("clients raced each other"), "{dialect} {file}\n{}", run.out()),
+                1 => {
+                    let excused = ["clients raced each other", "requests over plain HTTP were not made again"];
+                    assert!(excused.iter().any(|why| run.out().contains(why)), "{dialect} {file}\n{}", run.out());
+                }
                 _ => assert!(run.err().contains("ask it with --case"), "{dialect} {file}\n{}", run.err()),
             }
         }
