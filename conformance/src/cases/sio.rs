@@ -424,10 +424,20 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
+/// A session ended after something followed a bad packet: by that packet, only late, or by what followed? Nothing follows here.
+async fn closes_unasked(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
+    let mut ben = connected(cx, "ben").await?;
+    let before = ben.heard.len();
+    ben.send(packet);
+    // Who pings goes on, and closes later because nobody answers that.
+    let is_prompt = ben.ended_in_time().await.is_some() && ben.heard[before..].iter().all(|heard| heard.text != "2");
+    let late = || Stop::fail(format!("{what} closes the session only when something follows"));
+    if is_prompt { Ok(()) } else { Err(late()) }
+}
+
 async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
     for packet in ["9", "x", "4", "49", "42{", "42\"event\"", "42[]", "4\u{0}"] {
         let mut ana = connected(cx, "ana").await?;
-        let before = ana.heard.len();
         ana.send(packet);
         let what = format!("the packet `{}`", packet.escape_debug());
         if ana.ended_soon().await && ana.end.is_some() {
@@ -436,8 +446,8 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
         // It may also be ignored, if the session goes on.
         ana.send("40/glare-nowhere,");
         let answered = ana.until_heard("an answer", |heard| heard.text.starts_with("44")).await;
-        // It was closed, only later; but who pings first closes because nobody answers that.
-        if ana.end.is_some() && ana.heard[before..].iter().all(|heard| heard.text != "2") {
+        if ana.end.is_some() {
+            closes_unasked(cx, packet, &what).await?;
             continue;
         }
         answered.map_err(|stop| {
