@@ -107,6 +107,7 @@ impl Stay {
 /// A join whose answer did not come: the client may have been announced to others under an id that it never learned.
 #[derive(Clone, Debug)]
 pub(crate) struct Unanswered {
+    pub(crate) node: NodeId,
     pub(crate) room: Arc<str>,
     pub(crate) asked: At,
     pub(crate) ended: Option<At>,
@@ -129,7 +130,7 @@ pub(crate) struct History {
 struct Hand {
     dials_from: Option<Line>,
     connection: Option<usize>,
-    pending: Option<(At, Arc<str>)>,
+    pending: Option<(At, NodeId, Arc<str>)>,
     stay: Option<usize>,
 }
 
@@ -196,7 +197,7 @@ impl History {
             Signaling::Sent(Message::Join { room }) => {
                 let Some(connection) = hand.connection else { return };
                 self.connections[connection].asked.push((at, room.clone()));
-                hand.pending = Some((at, room.clone()));
+                hand.pending = Some((at, node, room.clone()));
                 match hand.stay {
                     Some(stay) if self.stays[stay].room == *room => self.stays[stay].asked.push(at),
                     _ => self.leave(hand, at, true),
@@ -222,7 +223,7 @@ impl History {
     }
 
     fn join(&mut self, hand: &mut Hand, node: NodeId, room: Arc<str>, id: Arc<str>, at: At) {
-        let asked = hand.pending.take().map_or(at, |(asked, _)| asked);
+        let asked = hand.pending.take().map_or(at, |(asked, ..)| asked);
         let Some(connection) = hand.connection else { return };
         if hand.stay.is_some_and(|stay| self.stays[stay].room == room && self.stays[stay].id == id) {
             return;
@@ -251,13 +252,18 @@ impl History {
     }
 
     fn give_up_waiting(&mut self, hand: &mut Hand, ended: Option<At>) {
-        self.unanswered.extend(hand.pending.take().map(|(asked, room)| Unanswered { room, asked, ended }));
+        self.unanswered.extend(hand.pending.take().map(|(asked, node, room)| Unanswered { node, room, asked, ended }));
     }
 
-    /// The newest stay under an id, of those that were asked for before `index`.
+    /// The newest stay under an id, of those that were asked for before `index`. None for a user who has asked again since and was
+    /// not answered: to others a newer one may have begun, under the same name.
     pub(crate) fn stay_of(&self, id: &str, index: usize) -> Option<&Stay> {
         let mut stays = self.by_id.get(id)?.iter().map(|stay| &self.stays[*stay]);
-        stays.rfind(|stay| stay.asked().index < index)
+        let stay = stays.rfind(|stay| stay.asked().index < index)?;
+        let is_since = |asked: At| stay.ended.is_some_and(|ended| ended <= asked) && asked.index < index;
+        let mut unanswered = self.unanswered.iter().filter(|join| join.node == stay.node);
+        let has_asked_again = stay.role == Role::User && unanswered.any(|join| is_since(join.asked));
+        (!has_asked_again).then_some(stay)
     }
 
     /// All stays under an id.

@@ -333,7 +333,11 @@ fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scen
     Speech::names().flat_map(with).collect()
 }
 
-/// All pass, played at the same time, each on a server of its own.
+/// Plays of one scenario at most, until what it aims at comes about.
+const TRIES_MAX: usize = 3;
+
+/// All pass, played at the same time, each on a server of its own. On a busy machine two that should cross may not: that is no finding,
+/// and they play once more.
 fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
         let played: Vec<_> = parts
@@ -341,7 +345,11 @@ fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
             .map(|(speech, scenario)| {
                 scope.spawn(move || {
                     let server = Background::reference(scenario.server.heartbeat);
-                    let outcome = play(scenario, speech, &server.url(speech));
+                    let mut tries = (0..TRIES_MAX).map(|_| play(scenario, speech, &server.url(speech)));
+                    let missed =
+                        |outcome: &Outcome| outcome.violations.iter().all(|one| one.oracle == "expected-probes");
+                    let tested = tries.find(|outcome| outcome.passed() || !missed(outcome));
+                    let outcome = tested.unwrap_or_else(|| panic!("{speech}: what it aims at never came about"));
                     assert!(outcome.passed(), "{speech}\n{}", told(&outcome));
                     outcome
                 })
