@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What the page is opened with, and what looks at it.
 const NPM: [&str; 2] = ["puppeteer-core@24.43.1", "axe-core@4.14.1"];
@@ -44,6 +44,9 @@ impl Browser {
 
 /// A folder whose `node_modules` has these packages, each `name@version`.
 pub(crate) fn npm(folder: &str, packages: &[&str]) -> Option<PathBuf> {
+    // Two tests at once would install into one folder, and one find it while the other takes it apart.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm").join(folder);
     std::fs::create_dir_all(&modules).ok()?;
     let there = |package: &&str| {

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 /// A folder whose `node_modules` has these packages, each `name@version`.
 pub(crate) fn npm(folder: &str, packages: &[&str]) -> Option<PathBuf> {
+    // Two tests at once would install into one folder, and one find it while the other takes it apart.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm").join(folder);
     let done = modules.join(format!("{}.there", packages.join("+")));
     if done.exists() {
