@@ -87,7 +87,7 @@ impl Scenarios {
         // Where everybody meets everybody, two scenarios would.
         let jobs = if speech.is_one_room() { 1 } else { setting.jobs };
         announce(&parts, jobs);
-        let mut sink = Sink::open(setting, &parts)?;
+        let mut sink = Sink::open(setting, &parts, self.again(setting, &parts))?;
         let start = now();
         let mut passed = 0;
         let mut is_first = true;
@@ -96,7 +96,7 @@ impl Scenarios {
                 anstream::println!();
             }
             passed += usize::from(played.as_ref().is_ok_and(Outcome::passed));
-            sink.take(&self.again(setting, part), part, setting, (played, wall))
+            sink.take(&self.again(setting, [part]), part, setting, (played, wall))
         })?;
         sink.close(start.elapsed())?;
         if parts.len() > 1 && !setting.json {
@@ -143,8 +143,8 @@ impl Scenarios {
         Ok(sim::live::Target { upstream, endpoint, speech, heartbeat })
     }
 
-    /// The command that plays a scenario again. Secrets stay out of it.
-    fn again(&self, setting: &Setting<'_>, part: &Part) -> String {
+    /// The command that plays scenarios again. Secrets stay out of it.
+    fn again<'p>(&self, setting: &Setting<'_>, parts: impl IntoIterator<Item = &'p Part>) -> String {
         let target = &setting.target;
         let mut words: Vec<String> = ["conformance", "--url", target.url()].map(str::to_owned).to_vec();
         if setting.dialect != "mesh" {
@@ -159,7 +159,8 @@ impl Scenarios {
         if self.heartbeat != 20 {
             words.extend(["--heartbeat".to_owned(), self.heartbeat.to_string()]);
         }
-        words.extend(["--scenario".to_owned(), part.called.clone()]);
+        words.push("--scenario".to_owned());
+        words.extend(parts.into_iter().map(|part| part.called.clone()));
         reports::command_line(&crate::program(), words)
     }
 }
@@ -247,7 +248,8 @@ struct Sink {
 }
 
 impl Sink {
-    fn open(setting: &Setting<'_>, parts: &[Part]) -> anyhow::Result<Self> {
+    /// `command` is not the arguments as they were given: a header may be a secret.
+    fn open(setting: &Setting<'_>, parts: &[Part], command: String) -> anyhow::Result<Self> {
         let names: Vec<_> = parts.iter().map(|part| part.script.scenario.name.as_str()).collect();
         let opening = Opening {
             version: model::VERSION,
@@ -255,8 +257,7 @@ impl Sink {
             name: format!("{}: {}", setting.dialect, names.join(", ")),
             tool: crate::TOOL.to_owned(),
             target: setting.target.url().to_owned(),
-            // Not the arguments as they were given: a header may be a secret.
-            command: format!("{} conformance --url {}", crate::program(), setting.target.url()),
+            command,
             started_ms: crate::unix_ms(),
         };
         let dir = setting.out.map(|dir| {

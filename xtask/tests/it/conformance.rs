@@ -94,8 +94,9 @@ fn a_scenario_is_played_on_the_wire_and_written_down() {
     assert!(text.contains("PASS  two: all 1 pairs connected"), "{text}");
     assert!(text.contains(&format!("two meet · against {url} · 4 s in real time")), "{text}");
     assert!(text.contains("host ↔ host"), "{text}");
-    let (code, html) = said(&["report", dir, "--format", "markdown"]);
-    assert_eq!(code, Some(0), "{html}");
+    let (code, report) = said(&["report", dir, "--format", "text"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains(&format!("conformance --url {url} --scenario {}", file.display())), "{report}");
     let events = std::fs::read_to_string(folder.join("two/events.jsonl")).expect("it is written");
     assert!(events.lines().count() > 50 && events.contains("channel-open"), "{events}");
     let _ = std::fs::remove_dir_all(folder);
