@@ -81,7 +81,7 @@ impl Scenarios {
             Err(error) => return Ok(refuse(&error)),
         };
         if let Err(tried) = target.reach() {
-            let unreachable = conformance::Unreachable { url: setting.target.url().to_owned(), tried: vec![tried] };
+            let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![tried] };
             return Ok(crate::conformance::refuse(&unreachable, UNREACHABLE));
         }
         // Where everybody meets everybody, two scenarios would.
@@ -146,7 +146,7 @@ impl Scenarios {
     /// The command that plays scenarios again. Secrets stay out of it.
     fn again<'p>(&self, setting: &Setting<'_>, parts: impl IntoIterator<Item = &'p Part>) -> String {
         let target = &setting.target;
-        let mut words: Vec<String> = ["conformance", "--url", target.url()].map(str::to_owned).to_vec();
+        let mut words = vec!["conformance".to_owned(), "--url".to_owned(), target.shown()];
         if setting.dialect != "mesh" {
             words.extend(["--dialect".to_owned(), setting.dialect.to_owned()]);
         }
@@ -256,7 +256,7 @@ impl Sink {
             suite: Suite::Conformance,
             name: format!("{}: {}", setting.dialect, names.join(", ")),
             tool: crate::TOOL.to_owned(),
-            target: setting.target.url().to_owned(),
+            target: setting.target.shown(),
             command,
             started_ms: crate::unix_ms(),
         };
@@ -270,7 +270,7 @@ impl Sink {
 
     fn take(&mut self, again: &str, part: &Part, setting: &Setting<'_>, (played, wall): Played) -> anyhow::Result<()> {
         let scenario = &part.script.scenario;
-        let (url, remarks) = (setting.target.url(), &part.remarks[..]);
+        let (url, remarks) = (&*setting.target.shown(), &part.remarks[..]);
         let live = Live { scenario, called: &part.called, played: played.as_ref(), url, remarks, again };
         if !setting.json {
             anstream::print!("{}", live.text(reports::terminal_width()));
