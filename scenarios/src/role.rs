@@ -24,7 +24,7 @@ pub enum Role {
     Broadcast,
 }
 
-/// A signaling protocol of the server, on a port of its own.
+/// A signaling protocol of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
@@ -85,14 +85,14 @@ impl Role {
 }
 
 impl Dialect {
-    /// The TCP port it listens on in a simulation, with that framing.
-    pub fn port(self, framing: Framing) -> u16 {
-        match (self, framing) {
-            (Self::Mesh, _) => 8787,
-            (Self::SenderViewer | Self::Relay, _) => 8080,
-            (Self::Call, Framing::WebSocket) => 3000,
-            (Self::Call, Framing::SocketIo) => 3001,
-            (Self::Broadcast, _) => 5001,
+    /// Its name, which the server's table of dialects has too.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::SenderViewer => "sender-viewer",
+            Self::Call => "call",
+            Self::Relay => "relay",
+            Self::Broadcast => "broadcast",
         }
     }
 

@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use server::net::Tokio;
 use server::socketio::engine;
 use server::socketio::packet::{Event, Packet};
-use server::{Config, Server};
+use server::{Config, Listen, Server};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -67,10 +67,10 @@ fn socketio(c: &mut Criterion) {
 
 /// A server that lives as long as the runtime; where its broadcast listens.
 async fn serve() -> SocketAddr {
-    let any_port = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config { mesh: None, stun: None, broadcast: any_port, ..Config::default() };
+    let listen = Listen::each(["broadcast"], |_| (Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config { listen, stun: None, ..Config::default() };
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let address = server.broadcast_addr().expect("asked for");
+    let address = server.address("broadcast").expect("asked for");
     tokio::spawn(server.run());
     address
 }

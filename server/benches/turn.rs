@@ -81,10 +81,14 @@ fn channel(c: &mut Criterion) {
         allow_private_peers: true,
         ..TurnSettings::default()
     };
-    let config =
-        Config { mesh: None, stun: Some(([127, 0, 0, 1], 0).into()), turn: Some(settings), ..Config::default() };
+    let config = Config {
+        listen: Vec::new(),
+        stun: Some(([127, 0, 0, 1], 0).into()),
+        turn: Some(settings),
+        ..Config::default()
+    };
     let server = runtime.block_on(Server::bind(Tokio, config)).expect("port 0 is free");
-    let address = server.stun_addr().expect("asked for");
+    let address = server.address("stun").expect("asked for");
     runtime.spawn(server.run());
     let peer = UdpSocket::bind("127.0.0.1:0").expect("port 0 is free");
     peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a duration");

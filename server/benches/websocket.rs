@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::{SinkExt, StreamExt};
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Config, Listen, Server};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_tungstenite::WebSocketStream;
@@ -71,10 +71,10 @@ fn websocket(c: &mut Criterion) {
 
 /// A server that lives as long as the runtime; where its mesh and its HTTP listen.
 async fn serve() -> (SocketAddr, SocketAddr) {
-    let any_port = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config { mesh: any_port, http: any_port, ..Config::default() };
+    let listen = Listen::each(["mesh", "sender-viewer", "relay"], |_| (Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config { listen, ..Config::default() };
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let addresses = (server.mesh_addr().expect("asked for"), server.http_addr().expect("asked for"));
+    let addresses = (server.address("mesh").expect("asked for"), server.address("api").expect("asked for"));
     tokio::spawn(server.run());
     addresses
 }

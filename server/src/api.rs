@@ -32,9 +32,16 @@ pub(crate) struct Api {
     admin_token: Option<String>,
     ice_urls: Option<Vec<String>>,
     cors_origin: Option<HeaderValue>,
-    stun: Option<SocketAddr>,
-    turn: Option<Arc<Credentials>>,
+    ice: Option<IceService>,
     body_timeout: Duration,
+}
+
+/// This server's own STUN and TURN, for clients that ask which to use.
+pub(crate) struct IceService {
+    /// Where STUN listens, and TURN if there is one.
+    pub(crate) stun: SocketAddr,
+    /// What makes credentials for TURN.
+    pub(crate) turn: Option<Arc<Credentials>>,
 }
 
 /// An endpoint.
@@ -89,20 +96,15 @@ struct Outcome {
 }
 
 impl Api {
-    /// `stun` is where this server's own STUN service listens, `turn` what makes credentials for TURN there.
-    ///
-    /// # Errors
-    /// The CORS origin cannot be a header's value.
     pub(crate) fn new(
         dialect: Arc<SenderViewer>,
         settings: &ApiSettings,
-        stun: Option<SocketAddr>,
-        turn: Option<Arc<Credentials>>,
+        cors_origin: Option<HeaderValue>,
+        ice: Option<IceService>,
         body_timeout: Duration,
-    ) -> Result<Self, header::InvalidHeaderValue> {
-        let cors_origin = settings.cors_origin.as_deref().map(HeaderValue::from_str).transpose()?;
+    ) -> Self {
         let ApiSettings { admin_token, ice_urls, .. } = settings.clone();
-        Ok(Self { dialect, admin_token, ice_urls, cors_origin, stun, turn, body_timeout })
+        Self { dialect, admin_token, ice_urls, cors_origin, ice, body_timeout }
     }
 
     /// Answers a request for one of the endpoints.
@@ -185,7 +187,7 @@ impl Api {
         if let Some(urls) = &self.ice_urls {
             return urls.iter().cloned().map(IceServer::open).collect();
         }
-        let Some(stun) = self.stun else { return Vec::new() };
+        let Some(IceService { stun, turn }) = &self.ice else { return Vec::new() };
         // The client reaches the server under this name, so STUN too.
         let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let server = match host {
@@ -195,7 +197,7 @@ impl Api {
         let scheme = if planted!(SlashesInUrls) { "stun://" } else { "stun:" };
         let scheme = if planted!(SchemeMissing) { "" } else { scheme };
         let mut servers = vec![IceServer::open(format!("{scheme}{server}"))];
-        if let Some(Minted { username, password }) = self.turn.as_ref().and_then(|turn| turn.mint()) {
+        if let Some(Minted { username, password }) = turn.as_ref().and_then(|turn| turn.mint()) {
             let urls = format!("turn:{server}?transport=udp");
             let username = Some(username).filter(|_| !planted!(UserMissing));
             servers.push(IceServer { urls, username, credential: Some(password) });

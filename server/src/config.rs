@@ -6,25 +6,52 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::TurnSettings;
 use crate::access::Access;
+use crate::dialect::{DialectEntry, HTTP_PORT, STUN_PORT};
 use crate::session::{Heartbeat, Limits};
 use crate::socketio::SocketIoSettings;
 use crate::tls::Tls;
 
+/// A TCP address, and what is served there besides `/healthz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address. Port 0 lets the host choose; [`Server::address`](crate::Server::address) tells what it chose.
+    pub at: SocketAddr,
+    /// Names in [`DIALECTS`](crate::DIALECTS), no two with the same path.
+    pub dialects: Vec<&'static str>,
+    /// Whether `/api/*` and `/metrics` are there too. `/api/status` and `/api/kick` need the dialect `sender-viewer`.
+    pub pages: bool,
+}
+
+impl Listen {
+    /// Addresses for dialects as the documents group them: those with the same [`port`](DialectEntry::port) share one, and the one
+    /// that stands for [`HTTP_PORT`] has the pages. `at` says where, and is asked once for each address.
+    ///
+    /// # Panics
+    /// A name is not in the table.
+    pub fn each(
+        names: impl IntoIterator<Item = &'static str>,
+        at: impl Fn(&'static DialectEntry) -> SocketAddr,
+    ) -> Vec<Self> {
+        let mut by_port: Vec<(u16, Self)> = Vec::new();
+        for name in names {
+            let entry = DialectEntry::named(name).unwrap_or_else(|| panic!("there is no dialect `{name}`"));
+            match by_port.iter_mut().find(|(port, _)| *port == entry.port) {
+                Some((_, listen)) => listen.dialects.push(name),
+                None => {
+                    let pages = entry.port == HTTP_PORT;
+                    by_port.push((entry.port, Self { at: at(entry), dialects: vec![name], pages }));
+                }
+            }
+        }
+        by_port.into_iter().map(|(_, listen)| listen).collect()
+    }
+}
+
 /// Where a [`Server`](crate::Server) listens and how it behaves. Port 0 lets the host choose, `None` leaves a service out.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// HTTP address of `sender-viewer` (`/ws`), `relay` (`/relay`) and `/api/*`: none unless told otherwise; the documents
-    /// give it port 8080.
-    pub http: Option<SocketAddr>,
-    /// WebSocket address of the `mesh` dialect: 127.0.0.1:8787 unless told otherwise.
-    pub mesh: Option<SocketAddr>,
-    /// WebSocket address of the `call` dialect: none unless told otherwise; the documents give it port 3000.
-    pub call: Option<SocketAddr>,
-    /// Socket.IO address of the `call` dialect: none unless told otherwise; the documents give it port 3001. Its users and
-    /// those of [`call`](Self::call) are the same.
-    pub call_socketio: Option<SocketAddr>,
-    /// Socket.IO address of the `broadcast` dialect: none unless told otherwise; the documents give it port 5001.
-    pub broadcast: Option<SocketAddr>,
+    /// TCP addresses of the dialects: `mesh` at 127.0.0.1:8787 unless told otherwise.
+    pub listen: Vec<Listen>,
     /// UDP and TCP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
     pub stun: Option<SocketAddr>,
     /// A second address of this host for STUN, with another IP address and another port: with it the UDP service helps clients
@@ -33,9 +60,6 @@ pub struct Config {
     pub stun_alternate: Option<SocketAddr>,
     /// TURN on STUN's UDP address: none unless told otherwise.
     pub turn: Option<TurnSettings>,
-    /// Names of the [`HTTP_DIALECTS`](crate::HTTP_DIALECTS) that `http` serves: `sender-viewer`, and with it `/api/status` and
-    /// `/api/kick`, and `relay` unless told otherwise.
-    pub http_dialects: Vec<&'static str>,
     /// HTTP address of `/metrics` and `/healthz` alone, never with TLS or a token: none unless told otherwise.
     pub metrics: Option<SocketAddr>,
     /// The certificate of every TCP address but `metrics`: plain HTTP unless told otherwise.
@@ -92,16 +116,11 @@ impl Default for ApiSettings {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: None,
-            mesh: Some((Ipv4Addr::LOCALHOST, 8787).into()),
-            call: None,
-            call_socketio: None,
-            broadcast: None,
-            http_dialects: vec!["sender-viewer", "relay"],
+            listen: Listen::each(["mesh"], |mesh| (Ipv4Addr::LOCALHOST, mesh.port).into()),
             metrics: None,
             tls: None,
             access: Access::default(),
-            stun: Some((Ipv4Addr::LOCALHOST, 3478).into()),
+            stun: Some((Ipv4Addr::LOCALHOST, STUN_PORT).into()),
             stun_alternate: None,
             turn: None,
             api: ApiSettings::default(),

@@ -21,60 +21,17 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::Shared;
 use crate::access::addresses::{TooMuch, Visit};
 use crate::access::{Grant, Refusal};
-use crate::api::{Api, Page};
-use crate::dialect::{Dialect, Session, WebSocketDialect};
+use crate::dialect::{Session, WebSocketDialect};
 use crate::metrics::Metrics;
-use crate::metrics::page::MetricsPage;
 use crate::session::close::Close;
 use crate::session::connection;
 use crate::session::queue::Queue;
 use crate::session::registry::Registration;
-use crate::socketio::{self, SocketIo};
+use crate::site::{Route, Site};
+use crate::socketio;
 
 /// Longest request head, in bytes.
 const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// What one listening address serves.
-pub(crate) struct Site {
-    /// Its name in logs and errors.
-    pub(crate) name: &'static str,
-    /// By path without the query, compared exactly.
-    pub(crate) routes: Vec<(&'static str, Route)>,
-    /// Answers for the paths below `/api` that are none.
-    pub(crate) api: Option<Arc<Api>>,
-    /// For operators: neither TLS nor limits by address.
-    pub(crate) is_private: bool,
-}
-
-impl Site {
-    pub(crate) fn new(name: &'static str, mut routes: Vec<(&'static str, Route)>) -> Self {
-        routes.push(("/healthz", Route::Health));
-        Self { name, routes, api: None, is_private: false }
-    }
-
-    /// The dialects behind its routes.
-    pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
-        self.routes.iter().filter_map(|(_, route)| match route {
-            Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),
-            Route::SocketIo(endpoint) => Some(endpoint.dialect()),
-            Route::Api(..) | Route::Metrics(_) | Route::Health => None,
-        })
-    }
-}
-
-/// What is at a path.
-pub(crate) enum Route {
-    /// A dialect's WebSocket.
-    WebSocket(Arc<dyn WebSocketDialect>),
-    /// Socket.IO.
-    SocketIo(Arc<SocketIo>),
-    /// An endpoint of the API.
-    Api(Arc<Api>, Page),
-    /// The counts, for Prometheus.
-    Metrics(MetricsPage),
-    /// Whether the server is there, for load balancers.
-    Health,
-}
 
 /// A WebSocket that a request asked for.
 enum Opening {

@@ -18,12 +18,14 @@ pub mod mutant;
 pub mod net;
 mod query;
 mod session;
+mod site;
 pub mod socketio;
 mod stop;
 pub mod stun;
 mod tls;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -37,43 +39,27 @@ use tokio::time::{sleep, timeout};
 use access::Guard;
 use access::addresses::Visit;
 pub use access::{Access, Rate};
-use api::{Api, Page};
-pub use config::{ApiSettings, Config};
-use dialect::broadcast::Broadcast;
-use dialect::call::Call;
-use dialect::mesh::Mesh;
-use dialect::sender_viewer::SenderViewer;
-use dialect::{Dialect, Parts, SENDER_VIEWER};
-pub use dialect::{HTTP_DIALECTS, HttpDialect};
-use http::{Route, Site};
-use metrics::page::MetricsPage;
+use api::IceService;
+pub use config::{ApiSettings, Config, Listen};
+use dialect::Dialect;
+pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
 use net::{Listener, Network};
 use session::registry::Registry;
 pub use session::{Heartbeat, Limits};
-use socketio::{Engine, SocketIo};
+use site::{Site, Sites};
 pub use tls::Tls;
 use turn::Turn;
-use turn::credentials::Credentials;
 pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 
 /// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// What the seed of a dialect's ids differs in, so that no id of one is met in another.
-const CALL_SEED: u64 = 1 << 40;
-const SENDER_VIEWER_SEED: u64 = 2 << 40;
-
 /// A server with open sockets.
 pub struct Server<N: Network> {
     net: N,
     shared: Arc<Shared>,
-    http: Option<SocketAddr>,
-    mesh: Option<SocketAddr>,
-    call: Option<SocketAddr>,
-    call_socketio: Option<SocketAddr>,
-    broadcast: Option<SocketAddr>,
-    stun: Option<SocketAddr>,
-    metrics: Option<SocketAddr>,
+    /// Where each service listens, by its name.
+    addresses: BTreeMap<&'static str, SocketAddr>,
     /// What serves each open socket until the server stops.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -124,101 +110,46 @@ impl<N: Network> Server<N> {
     /// Opens the sockets that `config` asks for; nothing is served before [`run`](Self::run).
     ///
     /// # Errors
-    /// A socket cannot be opened; the message names the service and the address. Or a setting is none; the message names it.
+    /// A socket cannot be opened; the message names the service and the address. Or a setting is invalid; the message names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
-        let Config { http, mesh, call, call_socketio, broadcast, stun, metrics, seed, .. } = config;
-        let at_http = http_dialects(&config.http_dialects)?;
-        let registry = Arc::default();
         let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
-        let (dialects, turn_counters, stop) = (Mutex::default(), OnceLock::new(), Arc::default());
-        let shared = Shared { config, registry, guard, dialects, turn_counters, stop };
-        let shared = Arc::new(shared);
-        let bad_origin =
-            |error| io::Error::new(io::ErrorKind::InvalidInput, format!("use the configured CORS origin: {error}"));
-        let engine = Engine::new(net.clone(), Arc::clone(&shared.registry), &shared.config).map_err(bad_origin)?;
-        let engine = Arc::new(engine);
-        let mut server = Self {
-            net,
-            shared,
-            http: None,
-            mesh: None,
-            call: None,
-            call_socketio: None,
-            broadcast: None,
-            stun: None,
-            metrics: None,
-            services: Vec::new(),
-        };
-        let mesh_routes = vec![("/", Route::WebSocket(Arc::new(Mesh::new(seed))))];
-        server.mesh = server.add_site(mesh, Site::new("mesh", mesh_routes)).await?;
-        let minter = server.add_stun(stun).await?;
-        let dialect = Arc::new(Call::new(seed ^ CALL_SEED));
-        let call_routes = vec![("/", Route::WebSocket(Arc::clone(&dialect) as _))];
-        server.call = server.add_site(call, Site::new("call", call_routes)).await?;
-        let call_routes = vec![("/socket.io/", Route::SocketIo(SocketIo::new(dialect, Arc::clone(&engine))))];
-        server.call_socketio = server.add_site(call_socketio, Site::new("call-socketio", call_routes)).await?;
-        let broadcast_routes =
-            vec![("/socket.io/", Route::SocketIo(SocketIo::new(Arc::new(Broadcast::new(seed)), engine)))];
-        server.broadcast = server.add_site(broadcast, Site::new("broadcast", broadcast_routes)).await?;
-        let dialect = Arc::new(SenderViewer::new(seed ^ SENDER_VIEWER_SEED));
-        let Config { api: settings, limits, .. } = &server.shared.config;
-        let admin_token = settings.admin_token.clone();
-        let api = Api::new(Arc::clone(&dialect), settings, server.stun, minter, limits.request_timeout);
-        let api = Arc::new(api.map_err(bad_origin)?);
-        let page = |page| Route::Api(Arc::clone(&api), page);
-        let mut http_routes = vec![
-            ("/api/config", page(Page::Config)),
-            ("/api/health", page(Page::Health)),
-            ("/metrics", Route::Metrics(MetricsPage::new(&server.shared, admin_token))),
-        ];
-        let parts = Parts { seed, sender_viewer: dialect };
-        for HttpDialect { name, path, make } in at_http {
-            http_routes.push((*path, Route::WebSocket(make(&parts))));
-            if *name == SENDER_VIEWER {
-                http_routes.extend([("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))]);
-            }
+        let shared = Arc::new(Shared {
+            config,
+            registry: Arc::default(),
+            guard,
+            dialects: Mutex::default(),
+            turn_counters: OnceLock::new(),
+            stop: Arc::default(),
+        });
+        let mut server = Self { net, shared, addresses: BTreeMap::new(), services: Vec::new() };
+        // The API tells clients where it is.
+        let stun = server.add_stun().await?;
+        let shared = Arc::clone(&server.shared);
+        let sites = Sites::new(server.net.clone(), &shared, stun)?;
+        for listen in &shared.config.listen {
+            let address = server.add_site(listen.at, sites.site(listen)?).await?;
+            let names = listen.dialects.iter().copied().chain(listen.pages.then_some("api"));
+            server.addresses.extend(names.map(|name| (name, address)));
         }
-        let http_site = Site { api: Some(api), ..Site::new("http", http_routes) };
-        server.http = server.add_site(http, http_site).await?;
-        let metrics_routes = vec![("/metrics", Route::Metrics(MetricsPage::new(&server.shared, None)))];
-        let metrics_site = Site { is_private: true, ..Site::new("metrics", metrics_routes) };
-        server.metrics = server.add_site(metrics, metrics_site).await?;
+        if let Some(at) = shared.config.metrics {
+            let address = server.add_site(at, sites.metrics()).await?;
+            server.addresses.insert("metrics", address);
+        }
         Ok(server)
     }
 
-    /// Where `sender-viewer`, `relay` and `/api/*` listen, with the port that was chosen.
-    pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http
+    /// Where a service listens, with the port that was chosen: a dialect by its name in [`DIALECTS`], `api`, `stun`, `turn`, or
+    /// `metrics` for [`Config::metrics`]. `None` if it is not served.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.addresses.get(name).copied()
     }
 
-    /// Where the `mesh` dialect listens, with the port that was chosen.
-    pub fn mesh_addr(&self) -> Option<SocketAddr> {
-        self.mesh
-    }
-
-    /// Where the `call` dialect listens, with the port that was chosen.
-    pub fn call_addr(&self) -> Option<SocketAddr> {
-        self.call
-    }
-
-    /// Where the `call` dialect listens for Socket.IO, with the port that was chosen.
-    pub fn call_socketio_addr(&self) -> Option<SocketAddr> {
-        self.call_socketio
-    }
-
-    /// Where the `broadcast` dialect listens, with the port that was chosen.
-    pub fn broadcast_addr(&self) -> Option<SocketAddr> {
-        self.broadcast
-    }
-
-    /// Where STUN listens, with the port that was chosen.
-    pub fn stun_addr(&self) -> Option<SocketAddr> {
-        self.stun
-    }
-
-    /// Where `/metrics` listens alone, with the port that was chosen.
-    pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.metrics
+    /// The URL of a dialect by its name in [`DIALECTS`], with the address where it listens. `None` if it is not served.
+    #[must_use]
+    pub fn url(&self, name: &str) -> Option<String> {
+        let (entry, address) = (DialectEntry::named(name)?, self.address(name)?);
+        Some(entry.url(address, self.shared.config.tls.is_some()))
     }
 
     /// A handle for the time while the server runs.
@@ -240,7 +171,7 @@ impl<N: Network> Server<N> {
         }
         drop(alive);
         let Shared { stop, registry, config, .. } = &*self.shared;
-        stop.heard().await;
+        stop.stopped().await;
         registry.shut_down();
         let ended = async {
             services_ended.recv().await;
@@ -250,9 +181,8 @@ impl<N: Network> Server<N> {
         tracing::info!("shut down");
     }
 
-    async fn add_site(&mut self, address: Option<SocketAddr>, site: Site) -> io::Result<Option<SocketAddr>> {
-        let Some(address) = address else { return Ok(None) };
-        let (listener, address) = opened(site.name, address, self.net.listen(address), Listener::local_addr).await?;
+    async fn add_site(&mut self, at: SocketAddr, site: Site) -> io::Result<SocketAddr> {
+        let (listener, address) = opened(site.name, at, self.net.listen(at), Listener::local_addr).await?;
         let mut dialects = self.shared.dialects.lock().expect("nothing panics while it holds the dialects");
         for dialect in site.dialects() {
             // One that is served at two addresses is counted once.
@@ -262,25 +192,28 @@ impl<N: Network> Server<N> {
         }
         drop(dialects);
         self.services.push(Box::pin(accept(self.net.clone(), listener, Arc::new(site), Arc::clone(&self.shared))));
-        Ok(Some(address))
+        Ok(address)
     }
 
-    /// Opens STUN over UDP and TCP, and TURN on the same UDP socket. Returns what hands out TURN credentials.
-    async fn add_stun(&mut self, address: Option<SocketAddr>) -> io::Result<Option<Arc<Credentials>>> {
-        let Some(address) = address else { return Ok(None) };
+    /// Opens STUN over UDP and TCP, and TURN on the same UDP socket.
+    async fn add_stun(&mut self) -> io::Result<Option<IceService>> {
         let shared = Arc::clone(&self.shared);
-        let Config { stun_alternate, seed, unix_time, .. } = shared.config;
+        let Config { stun, stun_alternate, seed, unix_time, .. } = shared.config;
+        let Some(address) = stun else { return Ok(None) };
         let stun::Sockets { udp: sockets, addresses, tcp } = stun::open(&self.net, address, stun_alternate).await?;
         let address = addresses[0];
-        let turn = shared.config.turn.clone().map(|settings| {
-            let stop = Arc::clone(&shared.stop);
-            Turn::new(self.net.clone(), settings, Arc::clone(&sockets), address, seed, unix_time, stop).map(Arc::new)
-        });
-        let turn = turn
-            .transpose()
-            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, format!("serve turn on {address}: {why}")))?;
-        let credentials = turn.as_ref().map(|turn| turn.credentials());
+        self.addresses.insert("stun", address);
+        let turn = match shared.config.turn.clone() {
+            Some(settings) => {
+                let (net, sockets, stop) = (self.net.clone(), Arc::clone(&sockets), Arc::clone(&shared.stop));
+                let host = turn::Host { net, sockets, address, seed, unix_time, stop };
+                let turn = Turn::new(settings, host);
+                Some(Arc::new(turn.map_err(|why| invalid(format!("serve turn on {address}: {why}")))?))
+            }
+            None => None,
+        };
         if let Some(turn) = &turn {
+            self.addresses.insert("turn", address);
             let turn = Arc::clone(turn);
             let counters = shared.turn_counters.set(Box::new(move || turn.counters()));
             assert!(counters.is_ok(), "there is one TURN service");
@@ -292,15 +225,14 @@ impl<N: Network> Server<N> {
             self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
         }
         self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, shared)));
-        self.stun = Some(address);
-        Ok(credentials)
+        Ok(Some(IceService { stun: address, turn: turn.map(|turn| turn.credentials()) }))
     }
 }
 
 impl Handle {
-    /// Ends the server gracefully; [`Server::run`] returns when it is done. Again is as good as once.
+    /// Ends the server gracefully; [`Server::run`] returns when it is done. Calling it again has no effect.
     pub fn shutdown(&self) {
-        self.0.stop.say();
+        self.0.stop.stop();
     }
 
     /// What the TURN service holds and has done; `None` when there is none.
@@ -328,16 +260,8 @@ impl Handle {
     }
 }
 
-/// The lines of the table that are asked for.
-fn http_dialects(names: &[&'static str]) -> io::Result<Vec<&'static HttpDialect>> {
-    let line = |name: &&str| {
-        HTTP_DIALECTS.iter().find(|line| line.name == *name).ok_or_else(|| {
-            let names: Vec<_> = HTTP_DIALECTS.iter().map(|line| line.name).collect();
-            let why = format!("serve `{name}` over HTTP: there are {}", names.join(", "));
-            io::Error::new(io::ErrorKind::InvalidInput, why)
-        })
-    };
-    names.iter().map(line).collect()
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// Awaits a socket and asks for its address; an error names both.
@@ -359,7 +283,7 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.stop.heard() => return,
+            () = shared.stop.stopped() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

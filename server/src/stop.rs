@@ -1,30 +1,30 @@
-//! The word to stop, for all tasks.
+//! The request to stop, for all tasks.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-/// Said once, heard by everybody in the order in which they began to listen.
+/// Requested once; tasks wake in the order in which they began to wait.
 ///
-/// Not `tokio::sync::watch`: that keeps its listeners in eight lists, each in one drawn at random, which a simulation could not repeat.
+/// Not `tokio::sync::watch`: it spreads its receivers over eight lists at random, which a simulation could not repeat.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
-    said: AtomicBool,
-    listeners: Notify,
+    requested: AtomicBool,
+    waiting: Notify,
 }
 
 impl Stop {
-    pub(crate) fn say(&self) {
-        self.said.store(true, SeqCst);
-        self.listeners.notify_waiters();
+    pub(crate) fn stop(&self) {
+        self.requested.store(true, SeqCst);
+        self.waiting.notify_waiters();
     }
 
-    /// Returns as soon as it is said, at once if it was.
-    pub(crate) async fn heard(&self) {
-        let mut notified = pin!(self.listeners.notified());
+    /// Returns once [`stop`](Self::stop) was called.
+    pub(crate) async fn stopped(&self) {
+        let mut notified = pin!(self.waiting.notified());
         notified.as_mut().enable();
-        if !self.said.load(SeqCst) {
+        if !self.requested.load(SeqCst) {
             notified.await;
         }
     }

@@ -15,6 +15,7 @@ pub mod oracle;
 mod orders;
 pub mod pairs;
 pub mod peer;
+mod protocol;
 pub mod reachability;
 pub mod run;
 pub mod socket;

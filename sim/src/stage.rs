@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Dialect, Framing, Link, Machine as Which, Scenario};
+use scenarios::{Action, ActorIndex, Link, Machine as Which, Scenario};
 use server::net::Network;
 use server::socketio::SocketIoSettings;
-use server::{Heartbeat, Server};
+use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -18,10 +18,9 @@ use crate::event::{Census, Fault, MachineEvent, NodeId, NodeKind, What};
 use crate::host::Host;
 use crate::orders::{Order, order, programme};
 use crate::peer::client::{self, Command};
+use crate::protocol;
 use crate::world::{Machine, Realm, World};
 
-/// Where STUN listens. RFC 8489 §14.
-const STUN_PORT: u16 = 3478;
 /// How often the end of something is looked for.
 const POLL: Duration = Duration::from_millis(250);
 /// How long clients may take to leave, tasks to end and packets to arrive.
@@ -167,24 +166,21 @@ impl Stage {
             before.switch_off();
         }
         let host = host.insert(self.world.boot(*machine)).clone();
-        let at = |port| Some(SocketAddr::new(host.address().into(), port));
+        let at = |port| SocketAddr::new(host.address().into(), port);
         let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
-        let serve = |dialect: Dialect, framing: Framing| {
-            let is_theirs = |actor: &scenarios::Actor| (actor.plays.dialect(), actor.over) == (dialect, framing);
-            actors.iter().any(is_theirs).then(|| at(dialect.port(framing))).flatten()
+        let is_spoken = |entry: &&DialectEntry| {
+            let spoken = protocol::spoken(entry);
+            actors.iter().any(|actor| spoken == Some((actor.plays.dialect(), actor.over)))
         };
+        let names = DIALECTS.iter().filter(is_spoken).map(|entry| entry.name);
         let config = server::Config {
-            mesh: serve(Dialect::Mesh, Framing::WebSocket),
-            http: serve(Dialect::SenderViewer, Framing::WebSocket).or(serve(Dialect::Relay, Framing::WebSocket)),
-            call: serve(Dialect::Call, Framing::WebSocket),
-            call_socketio: serve(Dialect::Call, Framing::SocketIo),
-            broadcast: serve(Dialect::Broadcast, Framing::SocketIo),
+            listen: Listen::each(names, |entry| at(entry.port)),
             socketio: SocketIoSettings {
                 ping_interval: heartbeat,
                 ping_timeout: heartbeat,
                 ..SocketIoSettings::default()
             },
-            stun: at(STUN_PORT),
+            stun: Some(at(STUN_PORT)),
             heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
             // Each life draws other ids: a client must not mistake a new peer for one it knew before.
             seed: self.seed.wrapping_add(*starts),
@@ -219,7 +215,7 @@ impl Stage {
             plays: who.plays,
             over: who.over,
             room: who.room.as_str().into(),
-            server: SocketAddr::new(server.into(), who.plays.dialect().port(who.over)),
+            server: SocketAddr::new(server.into(), protocol::entry(who.plays.dialect(), who.over).port),
             endpoint: None,
             stun: Some(SocketAddr::new(server.into(), STUN_PORT)),
             heartbeat: self.scenario.server.heartbeat,

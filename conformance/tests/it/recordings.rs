@@ -7,14 +7,15 @@ use std::time::Duration;
 use conformance::dial::Tokio;
 use conformance::{Dialect, Options, Played, Recording, Report, Selection, Show, Target, Unplayable};
 use server::net::Tokio as Net;
-use server::{Access, Config, Server, TurnSettings};
+use server::{Access, Config, DIALECTS, Listen, Server, TurnSettings};
 
 use crate::mini::{self, Behaviour, Choices, Defect, Ids};
 use crate::{dialect, text};
 
 async fn reference(config: Config) -> Server<Net> {
-    let free = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let all = Config { mesh: free, http: free, call: free, call_socketio: free, broadcast: free, stun: free, ..config };
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = Listen::each(DIALECTS.iter().map(|entry| entry.name), |_| free);
+    let all = Config { listen, stun: Some(free), ..config };
     Server::bind(Net, all).await.expect("port 0 is free")
 }
 
@@ -48,11 +49,12 @@ fn at(address: SocketAddr) -> Target {
 }
 
 /// Each case that was recorded on the reference server comes again on another one, whose ids are others.
-async fn comes_again(name: &str, url: impl Fn(&Server<Net>) -> String, at_least: usize) {
+async fn comes_again(name: &str, at_least: usize) {
     let dialect = dialect(name);
     let (first, second) =
         (reference(Config::default()).await, reference(Config { seed: 99, ..Config::default() }).await);
-    let targets: [Target; 2] = [&first, &second].map(|server| url(server).parse().expect("a good URL"));
+    let targets: [Target; 2] =
+        [&first, &second].map(|server| server.url(name).expect("asked for").parse().expect("a good URL"));
     tokio::spawn(first.run());
     tokio::spawn(second.run());
     let (report, recordings) = recorded(&dialect, &targets[0], &[]).await;
@@ -79,8 +81,8 @@ async fn comes_again(name: &str, url: impl Fn(&Server<Net>) -> String, at_least:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_comes_again_on_another_server_of_its_kind() {
-    comes_again("mesh", |server| format!("ws://{}/", server.mesh_addr().expect("asked for")), 40).await;
-    comes_again("sender-viewer", |server| format!("ws://{}/ws", server.http_addr().expect("asked for")), 40).await;
+    comes_again("mesh", 40).await;
+    comes_again("sender-viewer", 40).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,7 +120,7 @@ async fn no_secret_is_kept_or_shown() {
     let access = Access { tokens: vec![BEARER.to_owned(), QUERY.to_owned()], ..Access::default() };
     let turn = TurnSettings { secret: Some(SHARED.to_owned()), ..TurnSettings::default() };
     let server = reference(Config { access, turn: Some(turn), ..Config::default() }).await;
-    let address = server.http_addr().expect("asked for");
+    let address = server.address("api").expect("asked for");
     tokio::spawn(server.run());
     let url = format!("ws://{address}/ws?token={QUERY}");
     let target: Target = url.parse().expect("a good URL");

@@ -7,37 +7,30 @@ use std::time::Duration;
 
 use conformance::{Dialect, Selection, Target, Verdict};
 use server::net::Tokio;
-use server::{Access, Config, Server, Tls};
+use server::{Access, Config, DIALECTS, Listen, Server, Tls};
 
 use crate::mini::{self, Behaviour};
 use crate::{ask, ask_as, ask_at, dialect, text};
 
 /// The reference server, all of it, on free ports; it lives as long as the test's runtime.
 async fn server() -> Server<Tokio> {
-    let free = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config {
-        mesh: free,
-        http: free,
-        call: free,
-        call_socketio: free,
-        broadcast: free,
-        stun: free,
-        ..Config::default()
-    };
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = Listen::each(DIALECTS.iter().map(|entry| entry.name), |_| free);
+    let config = Config { listen, stun: Some(free), ..Config::default() };
     Server::bind(Tokio, config).await.expect("port 0 is free")
 }
 
 pub(crate) async fn reference() -> SocketAddr {
     let server = server().await;
-    let address = server.mesh_addr().expect("asked for");
+    let address = server.address("mesh").expect("asked for");
     tokio::spawn(server.run());
     address
 }
 
 /// Every case that can be asked of the reference server in a dialect passes, at least so many.
-async fn all_pass(name: &str, url: impl FnOnce(&Server<Tokio>) -> String, at_least: usize) {
+async fn all_pass(name: &str, at_least: usize) {
     let server = server().await;
-    let url = url(&server);
+    let url = server.url(name).expect("asked for");
     tokio::spawn(server.run());
     let report = ask_as(&dialect(name), &url, &[]).await.expect("it is there");
     assert!(report.passed(), "{}", text(&report));
@@ -48,29 +41,27 @@ async fn all_pass(name: &str, url: impl FnOnce(&Server<Tokio>) -> String, at_lea
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sender_viewer() {
-    all_pass("sender-viewer", |server| format!("ws://{}/ws", server.http_addr().expect("asked for")), 50).await;
+    all_pass("sender-viewer", 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn call() {
-    all_pass("call", |server| format!("ws://{}/", server.call_addr().expect("asked for")), 49).await;
+    all_pass("call", 49).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relay() {
-    all_pass("relay", |server| format!("ws://{}/relay", server.http_addr().expect("asked for")), 43).await;
+    all_pass("relay", 43).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broadcast() {
-    let url = |server: &Server<Tokio>| format!("http://{}/socket.io/", server.broadcast_addr().expect("asked for"));
-    all_pass("broadcast", url, 26).await;
+    all_pass("broadcast", 26).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn call_over_socketio() {
-    let url = |server: &Server<Tokio>| format!("http://{}/socket.io/", server.call_socketio_addr().expect("asked for"));
-    all_pass("call-socketio", url, 35).await;
+    all_pass("call-socketio", 35).await;
 }
 
 /// Over TLS with a certificate of nobody's, and with a token: both are told to the suite, and asked for by the server.
@@ -84,10 +75,10 @@ async fn over_tls_with_a_token() {
     std::fs::write(&key, pair.signing_key.serialize_pem()).expect("written");
     let tls = Tls::load(&certificate, &key).unwrap_or_else(|error| panic!("{error}"));
     let access = Access { tokens: vec!["let-me-in".to_owned()], ..Access::default() };
-    let mesh = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config { mesh, stun: None, tls: Some(tls), access, ..Config::default() };
+    let listen = Listen::each(["mesh"], |_| (Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config { listen, stun: None, tls: Some(tls), access, ..Config::default() };
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let url = format!("wss://localhost:{}/", server.mesh_addr().expect("asked for").port());
+    let url = format!("wss://localhost:{}/", server.address("mesh").expect("asked for").port());
     tokio::spawn(server.run());
 
     let mesh = include_str!("../../dialects/mesh.toml").replace("[identity]", "[auth]\nrequired = true\n\n[identity]");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use conformance::Verdict;
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Config, DialectEntry, Listen, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
@@ -109,28 +109,14 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send +
 
 /// Every case that can be asked of the reference server in a dialect passes from far away.
 async fn passes_from_far(name: &str) {
-    let free = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let config = Config {
-        mesh: free,
-        http: free,
-        call: free,
-        call_socketio: free,
-        broadcast: free,
-        stun: None,
-        ..Config::default()
-    };
+    let entry = DialectEntry::named(name).expect("it is in the table");
+    let listen = Listen::each([entry.name], |_| (Ipv4Addr::LOCALHOST, 0).into());
+    let config = Config { listen, stun: None, ..Config::default() };
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let (address, url) = match name {
-        "mesh" => (server.mesh_addr(), "ws://$/"),
-        "sender-viewer" => (server.http_addr(), "ws://$/ws"),
-        "relay" => (server.http_addr(), "ws://$/relay"),
-        "call" => (server.call_addr(), "ws://$/"),
-        "call-socketio" => (server.call_socketio_addr(), "http://$/socket.io/"),
-        _ => (server.broadcast_addr(), "http://$/socket.io/"),
-    };
+    let address = server.address(name);
     tokio::spawn(server.run());
     let far = far(address.expect("asked for")).await;
-    let report = ask_as(&dialect(name), &url.replace('$', &far.to_string()), &[]).await.expect("it is there");
+    let report = ask_as(&dialect(name), &entry.url(far, false), &[]).await.expect("it is there");
     assert!(report.passed(), "{}", text(&report));
     assert!(report.round_trip >= DELAY * 2, "{:?}", report.round_trip);
 }

@@ -6,12 +6,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::json::serialise;
 use crate::socketio::packet::{self, Packet};
 
-/// What one client's events are framed in.
+/// What the messages of a dialect go in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// `{"type":name,"data":data}`
+pub enum Framing {
+    /// Messages of a WebSocket. A named event is the text `{"type":name,"data":data}`.
     WebSocket,
-    /// `42[name,data]`
+    /// Events of Socket.IO 5: `42[name,data]`, over a WebSocket or long-polling.
     SocketIo,
 }
 

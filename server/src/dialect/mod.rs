@@ -1,11 +1,16 @@
 //! The signaling dialects. Each is one file. Over WebSocket it implements [`WebSocketDialect`] for its endpoint and [`Session`]
 //! for a connection, over Socket.IO [`EventDialect`] and [`EventSession`]; the rest of the server knows only these traits.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::broadcast::Broadcast;
+use self::call::Call;
 use self::echo::Echo;
+pub use self::framing::Framing;
+use self::mesh::Mesh;
 use self::relay::Relay;
 use self::sender_viewer::SenderViewer;
 use crate::session::close::Close;
@@ -22,31 +27,147 @@ pub(crate) mod mesh;
 pub(crate) mod relay;
 pub(crate) mod sender_viewer;
 
-/// A dialect over WebSocket at a path of the HTTP address ([`Config::http`](crate::Config::http)).
+/// A line of [`DIALECTS`]: a dialect in one framing.
 #[derive(Debug)]
-pub struct HttpDialect {
-    /// Its name in the documents and the metrics.
+pub struct DialectEntry {
+    /// Its name in [`Listen::dialects`](crate::Listen::dialects), as the conformance suite calls it too.
     pub name: &'static str,
-    /// Where its WebSockets are opened.
+    /// The dialect that it speaks, as the metrics call it: another name where a dialect has two framings.
+    pub dialect: &'static str,
+    /// What its messages go in.
+    pub framing: Framing,
+    /// Where its WebSockets, or its Engine.IO sessions, are opened.
     pub path: &'static str,
-    pub(crate) make: fn(&Parts) -> Arc<dyn WebSocketDialect>,
+    /// The TCP port that the documents give it. Those with the same port share an address.
+    pub port: u16,
+    pub(crate) make: fn(&Parts) -> Served,
 }
 
 /// What dialects are made of.
 pub(crate) struct Parts {
-    pub(crate) seed: u64,
+    seed: u64,
+    /// Served in two framings.
+    call: Arc<Call>,
     /// Also known to the API.
     pub(crate) sender_viewer: Arc<SenderViewer>,
 }
 
+/// A dialect as an address serves it.
+#[derive(Clone)]
+pub(crate) enum Served {
+    WebSocket(Arc<dyn WebSocketDialect>),
+    SocketIo(Arc<dyn EventDialect>),
+}
+
+/// The TCP port that dialects share, each at a path of its own, with `/api/*` and `/metrics`.
+pub const HTTP_PORT: u16 = 8080;
+/// The UDP and TCP port of STUN, and the UDP port of TURN.
+pub const STUN_PORT: u16 = 3478;
+
+/// Every protocol of signaling that the server speaks. Another one is its file and a line here.
+pub const DIALECTS: &[DialectEntry] = &[
+    DialectEntry {
+        name: "mesh",
+        dialect: "mesh",
+        framing: Framing::WebSocket,
+        path: "/",
+        port: 8787,
+        make: |parts| Served::WebSocket(Arc::new(Mesh::new(parts.seed))),
+    },
+    DialectEntry {
+        name: SENDER_VIEWER,
+        dialect: SENDER_VIEWER,
+        framing: Framing::WebSocket,
+        path: "/ws",
+        port: HTTP_PORT,
+        make: |parts| Served::WebSocket(Arc::clone(&parts.sender_viewer) as _),
+    },
+    DialectEntry {
+        name: "call",
+        dialect: "call",
+        framing: Framing::WebSocket,
+        path: "/",
+        port: 3000,
+        make: |parts| Served::WebSocket(Arc::clone(&parts.call) as _),
+    },
+    DialectEntry {
+        name: "call-socketio",
+        dialect: "call",
+        framing: Framing::SocketIo,
+        path: "/socket.io/",
+        port: 3001,
+        make: |parts| Served::SocketIo(Arc::clone(&parts.call) as _),
+    },
+    DialectEntry {
+        name: "broadcast",
+        dialect: "broadcast",
+        framing: Framing::SocketIo,
+        path: "/socket.io/",
+        port: 5001,
+        make: |parts| Served::SocketIo(Arc::new(Broadcast::new(parts.seed))),
+    },
+    DialectEntry {
+        name: "relay",
+        dialect: "relay",
+        framing: Framing::WebSocket,
+        path: "/relay",
+        port: HTTP_PORT,
+        make: |parts| Served::WebSocket(Arc::new(Relay::new(parts.seed))),
+    },
+    DialectEntry {
+        name: "echo",
+        dialect: "echo",
+        framing: Framing::WebSocket,
+        path: "/echo",
+        port: HTTP_PORT,
+        make: |_| Served::WebSocket(Arc::new(Echo)),
+    },
+];
+
 pub(crate) const SENDER_VIEWER: &str = "sender-viewer";
 
-/// The dialects that share the HTTP address. Another one is its file and a line here.
-pub const HTTP_DIALECTS: &[HttpDialect] = &[
-    HttpDialect { name: SENDER_VIEWER, path: "/ws", make: |parts| Arc::clone(&parts.sender_viewer) as _ },
-    HttpDialect { name: "relay", path: "/relay", make: |parts| Arc::new(Relay::new(parts.seed)) },
-    HttpDialect { name: "echo", path: "/echo", make: |_| Arc::new(Echo) },
-];
+/// What the seed of a dialect's ids differs in, so that no id of one is met in another.
+const CALL_SEED: u64 = 1 << 40;
+const SENDER_VIEWER_SEED: u64 = 2 << 40;
+
+impl DialectEntry {
+    /// The line of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        DIALECTS.iter().find(|entry| entry.name == name)
+    }
+
+    /// The URL of a server that serves it at `authority`, a host and a port; with TLS if it `is_secure`.
+    #[must_use]
+    pub fn url(&self, authority: impl fmt::Display, is_secure: bool) -> String {
+        let scheme = match (self.framing, is_secure) {
+            (Framing::WebSocket, false) => "ws",
+            (Framing::WebSocket, true) => "wss",
+            (Framing::SocketIo, false) => "http",
+            (Framing::SocketIo, true) => "https",
+        };
+        format!("{scheme}://{authority}{}", self.path)
+    }
+}
+
+impl Parts {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            call: Arc::new(Call::new(seed ^ CALL_SEED)),
+            sender_viewer: Arc::new(SenderViewer::new(seed ^ SENDER_VIEWER_SEED)),
+        }
+    }
+}
+
+impl Served {
+    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
+        match self {
+            Self::WebSocket(dialect) => Arc::clone(dialect) as _,
+            Self::SocketIo(dialect) => Arc::clone(dialect) as _,
+        }
+    }
+}
 
 /// An endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
@@ -119,10 +240,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_calls_every_dialect_by_its_own_name() {
-        let parts = Parts { seed: 0, sender_viewer: Arc::new(SenderViewer::new(0)) };
-        for line in HTTP_DIALECTS {
-            assert_eq!((line.make)(&parts).name(), line.name);
+    fn the_table_is_right_about_every_dialect() {
+        let parts = Parts::new(0);
+        for entry in DIALECTS {
+            let served = (entry.make)(&parts);
+            let framing = match served {
+                Served::WebSocket(_) => Framing::WebSocket,
+                Served::SocketIo(_) => Framing::SocketIo,
+            };
+            assert_eq!((served.dialect().name(), framing), (entry.dialect, entry.framing), "{}", entry.name);
+            assert_eq!(DialectEntry::named(entry.name).map(|known| known.path), Some(entry.path), "{}", entry.name);
         }
     }
 }

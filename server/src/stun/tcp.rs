@@ -25,7 +25,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.stop.heard() => return,
+            () = shared.stop.stopped() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -40,7 +40,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
                 net.spawn(async move {
                     tokio::select! {
                         biased;
-                        () = shared.stop.heard() => {}
+                        () = shared.stop.stopped() => {}
                         ended = converse(stream, from, own, shared.config.limits.write_timeout) => {
                             tracing::trace!(%from, ?ended, "STUN connection ended");
                         }

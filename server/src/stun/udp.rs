@@ -27,7 +27,7 @@ impl<N: Network> Service<N> {
         // Around the loop, not in it: listening anew for each datagram would cost a tenth of answering it.
         tokio::select! {
             biased;
-            () = shared.stop.heard() => {}
+            () = shared.stop.stopped() => {}
             () = self.answer_all(&shared.registry.metrics) => {}
         }
     }

@@ -56,6 +56,17 @@ pub(crate) struct Turn<N: Network> {
     stop: Arc<Stop>,
 }
 
+/// What TURN needs of the server that it is a part of.
+pub(crate) struct Host<N: Network> {
+    pub(crate) net: N,
+    /// STUN's, the first of them bound to `address`.
+    pub(crate) sockets: Arc<[N::Udp]>,
+    pub(crate) address: SocketAddr,
+    pub(crate) seed: u64,
+    pub(crate) unix_time: fn() -> u64,
+    pub(crate) stop: Arc<Stop>,
+}
+
 /// The allocations at this moment.
 struct Table<N: Network> {
     /// By the client's address: all else of the 5-tuple is the same for all.
@@ -99,19 +110,10 @@ impl<N: Network> Allocation<N> {
 }
 
 impl<N: Network> Turn<N> {
-    /// `sockets` are STUN's, the first of them bound to `address`.
-    ///
     /// # Errors
     /// A setting is wrong; the message says which.
-    pub(crate) fn new(
-        net: N,
-        settings: TurnSettings,
-        sockets: Arc<[N::Udp]>,
-        address: SocketAddr,
-        seed: u64,
-        unix_time: fn() -> u64,
-        stop: Arc<Stop>,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, String> {
+        let Host { net, sockets, address, seed, unix_time, stop } = host;
         let settings = settings.checked(address)?;
         let stream = |number| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);

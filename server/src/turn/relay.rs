@@ -102,7 +102,7 @@ impl<N: Network> Turn<N> {
     pub(super) async fn serve_allocation(self: Arc<Self>, allocation: Arc<Allocation<N>>, seed: u64) {
         tokio::select! {
             biased;
-            () = self.stop.heard() => {}
+            () = self.stop.stopped() => {}
             () = allocation.given_up.notified() => {}
             () = allocation.expired() => {}
             () = self.relay_to_client(&allocation, ChaCha8Rng::seed_from_u64(seed)) => {}

@@ -399,7 +399,7 @@ impl<N: Network> Turn<N> {
         self.net.spawn(async move {
             tokio::select! {
                 biased;
-                () = turn.stop.heard() => {}
+                () = turn.stop.stopped() => {}
                 () = sleep(RESERVATION_LIFETIME) => {}
             }
             turn.ports.take(token);

@@ -272,7 +272,7 @@ async fn a_full_room_and_one_room_too_many_are_1013() {
 #[tokio::test]
 async fn a_setting_that_is_none_is_named() {
     let wrong = async |change: &dyn Fn(&mut Config)| {
-        let mut config = Config { mesh: None, stun: None, ..Config::default() };
+        let mut config = Config { listen: Vec::new(), stun: None, ..Config::default() };
         change(&mut config);
         let error = Server::bind(Tokio, config).await.err().expect("it is wrong");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);

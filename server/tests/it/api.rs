@@ -169,7 +169,7 @@ async fn the_cors_origin_is_configurable() {
             assert!(head.contains(line) && head.contains("access-control-") == origin.is_some(), "{head}");
         }
     }
-    let mut config = Config { http: Some(([127, 0, 0, 1], 0).into()), mesh: None, stun: None, ..Config::default() };
+    let mut config = Config { stun: None, ..Config::default() };
     config.api.cors_origin = Some("a\nb".to_owned());
     let error = Server::bind(Tokio, config).await.err().expect("no header can hold it");
     assert!(error.to_string().starts_with("use the configured CORS origin: "), "{error}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use server::net::Tokio;
-use server::{Census, Config, Handle, Server};
+use server::{Census, Config, DIALECTS, Handle, Listen, Server};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -33,27 +33,14 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
-    let any_port = Some((Ipv4Addr::LOCALHOST, 0).into());
-    let mut config = Config {
-        http: any_port,
-        mesh: any_port,
-        call: any_port,
-        call_socketio: any_port,
-        broadcast: any_port,
-        stun: any_port,
-        ..Config::default()
-    };
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let names = DIALECTS.iter().map(|entry| entry.name).filter(|name| *name != "echo");
+    let mut config = Config { listen: Listen::each(names, |_| any_port), stun: Some(any_port), ..Config::default() };
     change(&mut config);
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let addresses = [
-        server.http_addr(),
-        server.mesh_addr(),
-        server.call_addr(),
-        server.call_socketio_addr(),
-        server.broadcast_addr(),
-        server.stun_addr(),
-    ];
-    let [http, mesh, call, call_socketio, broadcast, stun] = addresses.map(|address| address.expect("asked for"));
+    let [http, mesh, call, call_socketio, broadcast, stun] =
+        ["api", "mesh", "call", "call-socketio", "broadcast", "stun"]
+            .map(|name| server.address(name).expect("asked for"));
     let (handle, task) = (server.handle(), tokio::spawn(server.run()));
     Running { http, mesh, call, call_socketio, broadcast, stun, handle, task }
 }

@@ -98,7 +98,8 @@ async fn an_alternate_that_cannot_serve_is_refused_by_name() {
     ] {
         let (first, alternate): (SocketAddr, SocketAddr) =
             (first.parse().expect("one"), alternate.parse().expect("one"));
-        let config = Config { mesh: None, stun: Some(first), stun_alternate: Some(alternate), ..Config::default() };
+        let config =
+            Config { listen: Vec::new(), stun: Some(first), stun_alternate: Some(alternate), ..Config::default() };
         let error = Server::bind(Tokio, config).await.err().expect("it cannot serve").to_string();
         assert!(error.contains(&alternate.to_string()) && error.contains(why), "{error}");
     }

@@ -9,7 +9,11 @@ use crate::client::{Client, PATIENCE, Running, frame, start, start_with};
 use crate::http::request;
 
 async fn serve() -> Running {
-    start_with(|config: &mut Config| config.http_dialects.push("echo")).await
+    start_with(|config: &mut Config| {
+        let http = config.listen.iter_mut().find(|listen| listen.pages).expect("it serves HTTP");
+        http.dialects.push("echo");
+    })
+    .await
 }
 
 impl Client {

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Config, Listen, Server};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -62,8 +62,12 @@ async fn what_waits_is_delivered_before_the_close() {
 async fn an_address_in_use_is_named() {
     let server = start().await;
     for (config, service, address) in [
-        (Config { mesh: Some(server.mesh), stun: None, ..Config::default() }, "mesh", server.mesh),
-        (Config { mesh: None, stun: Some(server.stun), ..Config::default() }, "stun", server.stun),
+        (
+            Config { listen: Listen::each(["mesh"], |_| server.mesh), stun: None, ..Config::default() },
+            "mesh",
+            server.mesh,
+        ),
+        (Config { listen: Vec::new(), stun: Some(server.stun), ..Config::default() }, "stun", server.stun),
     ] {
         let error = Server::bind(Tokio, config).await.err().expect("it is in use");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

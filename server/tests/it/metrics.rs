@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use server::net::Tokio;
-use server::{Config, Server};
+use server::{Config, Listen, Server};
 use tokio::net::TcpStream;
 
 use crate::api::{Response, ask, get, raw_at};
@@ -145,13 +145,13 @@ async fn stun_requests_are_counted() {
 
 #[tokio::test]
 async fn the_admin_token_guards_the_page_and_a_private_port_does_not_ask() {
-    let mut config = Config { mesh: None, stun: None, ..Config::default() };
-    config.http = Some(([127, 0, 0, 1], 0).into());
-    config.metrics = Some(([127, 0, 0, 1], 0).into());
+    let any_port = ([127, 0, 0, 1], 0).into();
+    let listen = Listen::each(["sender-viewer"], |_| any_port);
+    let mut config = Config { listen, stun: None, metrics: Some(any_port), ..Config::default() };
     config.api.admin_token = Some("secret".to_owned());
     config.limits.connections_per_address_max = Some(0);
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let (http, metrics) = (server.http_addr().expect("asked for"), server.metrics_addr().expect("asked for"));
+    let (http, metrics) = (server.address("api").expect("asked for"), server.address("metrics").expect("asked for"));
     let handle = server.handle();
     let task = tokio::spawn(server.run());
     for (authorization, status) in [

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use server::{Config, Server};
+use server::{Config, Listen, Server};
 
 use crate::client::Client;
 use crate::socketio_client::{Poller, WEBSOCKET};
@@ -26,7 +26,7 @@ fn three_peers_join_signal_and_leave() {
     sim.host("server", || async {
         let mesh = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
         let stun = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3478));
-        let config = Config { mesh: Some(mesh), stun: Some(stun), ..Config::default() };
+        let config = Config { listen: Listen::each(["mesh"], |_| mesh), stun: Some(stun), ..Config::default() };
         Server::bind(Turmoil, config).await?.run().await;
         Ok(())
     });
@@ -76,7 +76,7 @@ fn two_speak_socketio_over_both_transports() {
     let mut sim = turmoil::Builder::new().simulation_duration(Duration::from_secs(120)).build();
     sim.host("server", || async {
         let broadcast = SocketAddr::from((Ipv4Addr::UNSPECIFIED, BROADCAST_PORT));
-        let config = Config { mesh: None, stun: None, broadcast: Some(broadcast), ..Config::default() };
+        let config = Config { listen: Listen::each(["broadcast"], |_| broadcast), stun: None, ..Config::default() };
         Server::bind(Turmoil, config).await?.run().await;
         Ok(())
     });

@@ -535,7 +535,7 @@ async fn settings_that_cannot_work_are_refused_by_name() {
         let mut settings = settings();
         change(&mut settings);
         let stun = Some(([127, 0, 0, 1], 0).into());
-        let config = Config { mesh: None, stun, turn: Some(settings), ..Config::default() };
+        let config = Config { listen: Vec::new(), stun, turn: Some(settings), ..Config::default() };
         let error = Server::bind(Tokio, config).await.err().expect("it cannot work").to_string();
         assert!(error.starts_with("serve turn on ") && error.contains(why), "{error}");
     }

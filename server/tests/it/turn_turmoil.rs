@@ -29,7 +29,7 @@ fn play<F: Future<Output = turmoil::Result> + 'static>(client: impl FnOnce() -> 
         let stun = Some(SocketAddr::new(ANY, PORT));
         // Virtual time; the world begins in 1970.
         let unix_time = || turmoil::elapsed().as_secs();
-        let config = Config { mesh: None, stun, turn: Some(turn), seed: 7, unix_time, ..Config::default() };
+        let config = Config { listen: Vec::new(), stun, turn: Some(turn), seed: 7, unix_time, ..Config::default() };
         Server::bind(Turmoil, config).await?.run().await;
         Ok(())
     });

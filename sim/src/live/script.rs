@@ -9,9 +9,11 @@ use std::time::Duration;
 use scenarios::{
     Action, Actor, ActorIndex, Dialect, Expect, Framing, Link, Machine, Role, Scenario, ServerSetup, Step,
 };
+use server::DIALECTS;
 
 use super::Loopback;
 use crate::hash::digest;
+use crate::protocol;
 
 /// Room ids have at most this many code points, in every dialect.
 const ROOM_CHARS_MAX: usize = 64;
@@ -25,25 +27,22 @@ pub struct Speech {
     pub over: Framing,
 }
 
-/// Every speech, as the command line calls it.
-const SPEECHES: &[(&str, Speech)] = &[
-    ("mesh", Speech { dialect: Dialect::Mesh, over: Framing::WebSocket }),
-    ("sender-viewer", Speech { dialect: Dialect::SenderViewer, over: Framing::WebSocket }),
-    ("call", Speech { dialect: Dialect::Call, over: Framing::WebSocket }),
-    ("call-socketio", Speech { dialect: Dialect::Call, over: Framing::SocketIo }),
-    ("broadcast", Speech { dialect: Dialect::Broadcast, over: Framing::SocketIo }),
-    ("relay", Speech { dialect: Dialect::Relay, over: Framing::WebSocket }),
-];
-
 impl Speech {
+    /// Every speech, as the command line calls it.
+    fn all() -> impl Iterator<Item = (&'static str, Self)> + Clone {
+        DIALECTS
+            .iter()
+            .filter_map(|entry| protocol::spoken(entry).map(|(dialect, over)| (entry.name, Self { dialect, over })))
+    }
+
     /// The speech of that name.
     pub fn named(name: &str) -> Option<Self> {
-        SPEECHES.iter().find(|(known, _)| *known == name).map(|(_, speech)| *speech)
+        Self::all().find(|(known, _)| *known == name).map(|(_, speech)| speech)
     }
 
     /// The names that [`named`](Self::named) knows.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-        SPEECHES.iter().map(|(name, _)| *name)
+        Self::all().map(|(name, _)| name)
     }
 
     /// A role of the dialect.
@@ -110,7 +109,7 @@ impl Script {
         let cast = Cast { scenario, index: present.iter().enumerate().map(|(new, old)| (*old, new)).collect() };
         let actors = || present.iter().map(|actor| &scenario.actors[*actor]);
         if present.len() < 2 {
-            let others = SPEECHES.iter().filter(|(_, other)| {
+            let others = Speech::all().filter(|(_, other)| {
                 other.dialect != speech.dialect
                     && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
             });
@@ -329,7 +328,8 @@ mod tests {
     #[test]
     fn a_script_has_its_own_rooms_and_the_whole_way_of_each_actor() {
         let scenario = scenarios::load("mesh-6").expect("it is shipped");
-        let script = |seed| Script::of(&scenario, SPEECHES[0].1, seed).expect("it can be played");
+        let script =
+            |seed| Script::of(&scenario, Speech::named("mesh").expect("a speech"), seed).expect("it can be played");
         let (one, other) = (script(1), script(2));
         assert_ne!(one.scenario.actors[0].room, other.scenario.actors[0].room);
         assert_eq!(one.unasked, ["hairpinned"]);

@@ -8,14 +8,13 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, Scenario};
+use server::STUN_PORT;
 
 use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
 use crate::oracle::{Court, Oracle};
 
 /// How long an answer may be under way: the time that a STUN transaction waits at most (RFC 8489 §6.2.1), rounded up.
 const TRANSACTION: Duration = Duration::from_secs(64);
-/// The port of the STUN server. RFC 8489 §14.
-const STUN_PORT: u16 = 3478;
 
 /// With which external endpoints each NAT sent to the STUN server, by the internal endpoint, and when it last did.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use server::net::Tokio;
 use server::socketio::SocketIoSettings;
-use server::{Config, Heartbeat, Server};
+use server::{Config, Heartbeat, Listen, Server};
 use sim::event::{Message, PacketEvent, Signaling, What};
 use sim::live::{Endpoint, Script, Speech, Target, Upstream, run};
 use sim::run::Outcome;
@@ -400,34 +400,13 @@ impl Background {
     /// The reference server, all dialects. With a short heartbeat it notices ghosts in seconds.
     fn reference(interval: Duration) -> Self {
         Self::start(async move {
-            let any = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
             let socketio =
                 SocketIoSettings { ping_interval: interval, ping_timeout: interval, ..SocketIoSettings::default() };
-            let (http, mesh, call, call_socketio, broadcast) = (any, any, any, any, any);
-            let config = Config {
-                http,
-                mesh,
-                call,
-                call_socketio,
-                broadcast,
-                stun: None,
-                heartbeat,
-                socketio,
-                ..Config::default()
-            };
+            let listen = Listen::each(Speech::names(), |_| (Ipv4Addr::LOCALHOST, 0).into());
+            let config = Config { listen, stun: None, heartbeat, socketio, ..Config::default() };
             let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-            let url = |address: Option<SocketAddr>, scheme: &str, path: &str| {
-                format!("{scheme}://{}{path}", address.expect("it listens"))
-            };
-            let urls = vec![
-                ("mesh", url(server.mesh_addr(), "ws", "/")),
-                ("sender-viewer", url(server.http_addr(), "ws", "/ws")),
-                ("relay", url(server.http_addr(), "ws", "/relay")),
-                ("call", url(server.call_addr(), "ws", "/")),
-                ("call-socketio", url(server.call_socketio_addr(), "http", "/socket.io/")),
-                ("broadcast", url(server.broadcast_addr(), "http", "/socket.io/")),
-            ];
+            let urls = Speech::names().map(|name| (name, server.url(name).expect("it listens"))).collect();
             tokio::spawn(server.run());
             urls
         })

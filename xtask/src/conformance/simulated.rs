@@ -21,7 +21,7 @@ use conformance::{
 use futures_util::FutureExt as _;
 use scenarios::{Link, Machine};
 use server::net::{Network as _, Udp as _};
-use server::{Config, Server, TurnSettings};
+use server::{Config, DIALECTS, DialectEntry, Listen, STUN_PORT, Server, TurnSettings};
 use sim::event::NodeKind;
 use sim::host::Host;
 use sim::socket::{SimStream, SimUdp};
@@ -33,16 +33,6 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// Where clients are, and where somebody else is.
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// Where the server is reached in each dialect that it speaks.
-const SPOKEN: [(&str, u16, &str); 6] = [
-    ("mesh", 8787, "ws://reference:8787/"),
-    ("sender-viewer", 8080, "ws://reference:8080/ws"),
-    ("call", 3000, "ws://reference:3000/"),
-    ("call-socketio", 3001, "http://reference:3001/socket.io/"),
-    ("broadcast", 5001, "http://reference:5001/socket.io/"),
-    ("relay", 8080, "ws://reference:8080/relay"),
-];
-const STUN_PORT: u16 = 3478;
 /// Time that each message takes unless told otherwise.
 pub(super) const DELAY: Duration = Duration::from_millis(1);
 /// Virtual time for one case: more than any waits, and waiting costs nothing here.
@@ -79,15 +69,15 @@ impl Reference {
             return Ok(Self::Network(stun::Target::new(service, NAME)?.with_credentials(users)));
         }
         let dialect = Dialect::load(dialect)?;
-        let spoken = SPOKEN.iter().find(|(name, ..)| *name == dialect.name());
-        let Some((_, _, url)) = spoken else {
-            let names: Vec<_> = SPOKEN.iter().map(|(name, ..)| *name).collect();
+        let Some(entry) = DialectEntry::named(dialect.name()) else {
+            let names: Vec<_> = DIALECTS.iter().map(|entry| entry.name).collect();
             anyhow::bail!(
                 "the reference server does not speak `{}`; it speaks {}, stun and turn",
                 dialect.name(),
                 names.join(", ")
             );
         };
+        let url = entry.url(format_args!("{NAME}:{}", entry.port), false);
         Ok(Self::Signaling(url.parse()?, Arc::new(dialect)))
     }
 
@@ -231,16 +221,11 @@ async fn set_up(world: &World, conditions: Conditions) -> Simulated {
 }
 
 fn config(seed: u64) -> Config {
-    let at = |port| Some(SocketAddr::from((SERVER, port)));
-    let port = |dialect| SPOKEN.iter().find(|(name, ..)| *name == dialect).and_then(|(_, port, _)| at(*port));
+    let at = |port| SocketAddr::from((SERVER, port));
     let turn = TurnSettings { users: users(), allow_private_peers: true, ..TurnSettings::default() };
     Config {
-        mesh: port("mesh"),
-        http: port("sender-viewer"),
-        call: port("call"),
-        call_socketio: port("call-socketio"),
-        broadcast: port("broadcast"),
-        stun: at(STUN_PORT),
+        listen: Listen::each(DIALECTS.iter().map(|entry| entry.name), |entry| at(entry.port)),
+        stun: Some(at(STUN_PORT)),
         turn: Some(turn),
         seed,
         ..Config::default()

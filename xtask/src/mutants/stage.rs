@@ -1,7 +1,7 @@
 //! One server, broken or not, and the suite that asks it.
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use conformance::{Dialect, Options, Report, Selection, Unreachable, Verdict};
 use server::mutant::{self, Mutant, Surface};
 use server::net::Tokio;
 use server::socketio::SocketIoSettings;
-use server::{Config, Heartbeat, Limits, Server, TurnSettings};
+use server::{Config, DialectEntry, Heartbeat, Limits, Listen, Server, TurnSettings};
 
 /// Time for all cases on one server: a mutant that fails many of them makes each wait.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -89,7 +89,8 @@ fn sit(surface: Surface, exam: Exam) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let server = Server::bind(Tokio, exam.config).await.map_err(|error| error.to_string())?;
-        let address = address(surface, &server);
+        let stun = || server.address("stun").map(|address| address.to_string());
+        let address = server.url(surface.name()).or_else(stun).expect("asked for");
         let handle = server.handle();
         mutant::on_crash(move || handle.shutdown());
         tokio::spawn(server.run());
@@ -125,26 +126,30 @@ async fn question_network(surface: Surface, address: &str, only: Option<&str>) -
 
 /// Servers that serve what the surface needs and nothing else. The first exam is of everything.
 fn exams(surface: Surface) -> Vec<Exam> {
-    let free = Some((Ipv4Addr::LOCALHOST, 0).into());
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let name = DialectEntry::named(surface.name()).map(|entry| entry.name);
     let socketio =
         SocketIoSettings { ping_interval: PING_INTERVAL, ping_timeout: PING_TIMEOUT, ..SocketIoSettings::default() };
-    let nothing = Config { mesh: None, stun: None, heartbeat: HEARTBEAT, socketio, seed: 1, ..Config::default() };
+    let config = Config {
+        listen: Listen::each(name, |_| free),
+        stun: None,
+        heartbeat: HEARTBEAT,
+        socketio,
+        seed: 1,
+        ..Config::default()
+    };
     let config = match surface {
-        Surface::Mesh => Config { mesh: free, ..nothing },
         Surface::SenderViewer => {
             let turn = TurnSettings { secret: Some("secret".to_owned()), ..TurnSettings::default() };
-            Config { http: free, stun: free, turn: Some(turn), ..nothing }
+            Config { stun: Some(free), turn: Some(turn), ..config }
         }
-        Surface::Relay => Config { http: free, ..nothing },
-        Surface::Call => Config { call: free, ..nothing },
-        Surface::CallSocketIo => Config { call_socketio: free, ..nothing },
-        Surface::Broadcast => Config { broadcast: free, ..nothing },
-        Surface::Stun => Config { stun: free, ..nothing },
+        Surface::Stun => Config { stun: Some(free), ..config },
         Surface::Turn | Surface::TurnLifetimes => {
             let users = USERS.map(|(user, password)| (user.to_owned(), password.to_owned())).to_vec();
             let turn = TurnSettings { users, allow_private_peers: true, ..TurnSettings::default() };
-            Config { stun: free, turn: Some(turn), ..nothing }
+            Config { stun: Some(free), turn: Some(turn), ..config }
         }
+        Surface::Mesh | Surface::Relay | Surface::Call | Surface::CallSocketIo | Surface::Broadcast => config,
     };
     match surface {
         Surface::Mesh => {
@@ -196,16 +201,4 @@ fn mesh(declared: &str, instead: &str) -> Dialect {
     let text = include_str!("../../../conformance/dialects/mesh.toml");
     assert!(text.contains(declared), "the dialect does not say `{declared}`");
     Dialect::parse("mesh.toml", &text.replace(declared, instead)).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn address(surface: Surface, server: &Server<Tokio>) -> String {
-    match surface {
-        Surface::Mesh => format!("ws://{}/", server.mesh_addr().expect("asked for")),
-        Surface::SenderViewer => format!("ws://{}/ws", server.http_addr().expect("asked for")),
-        Surface::Relay => format!("ws://{}/relay", server.http_addr().expect("asked for")),
-        Surface::Call => format!("ws://{}/", server.call_addr().expect("asked for")),
-        Surface::CallSocketIo => format!("http://{}/socket.io/", server.call_socketio_addr().expect("asked for")),
-        Surface::Broadcast => format!("http://{}/socket.io/", server.broadcast_addr().expect("asked for")),
-        Surface::Stun | Surface::Turn | Surface::TurnLifetimes => server.stun_addr().expect("asked for").to_string(),
-    }
 }

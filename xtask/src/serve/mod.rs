@@ -5,13 +5,12 @@ mod settings;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use server::net::Tokio;
-use server::{Config, HTTP_DIALECTS, Server};
+use server::{Config, DIALECTS, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -62,31 +61,31 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods)] // a real server: ids must not be guessed
     getrandom::fill(&mut seed).context("no randomness for client ids")?;
     let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
-    let http_dialects = config.http_dialects.clone();
-    let is_secure = config.tls.is_some();
+    let (listens, is_secure) = (config.listen.clone(), config.tls.is_some());
     let server = Server::bind(Tokio, config).await?;
-    let say = |what: &str, plain: &str, secure: &str, address: Option<SocketAddr>, path: &str| {
-        if let Some(address) = address {
-            println!("{what}  {}://{address}{path}", if is_secure { secure } else { plain });
+    let api = server.address("api");
+    let http = if is_secure { "https" } else { "http" };
+    for listen in &listens {
+        for entry in DIALECTS.iter().filter(|entry| listen.dialects.contains(&entry.name)) {
+            let url = server.url(entry.name).expect("it is served");
+            println!("{}  {}", entry.dialect, if entry.path == "/" { url.trim_end_matches('/') } else { &url });
         }
-    };
-    let http = server.http_addr();
-    say("mesh", "ws", "wss", server.mesh_addr(), "");
-    for line in HTTP_DIALECTS.iter().filter(|line| http_dialects.contains(&line.name)) {
-        say(line.name, "ws", "wss", http, line.path);
+        if let Some(address) = api.filter(|_| listen.pages) {
+            println!("api  {http}://{address}/api");
+        }
     }
-    say("api", "http", "https", http, "/api");
-    say("call", "ws", "wss", server.call_addr(), "");
-    say("call", "http", "https", server.call_socketio_addr(), "/socket.io/");
-    say("broadcast", "http", "https", server.broadcast_addr(), "/socket.io/");
-    if let Some(address) = server.stun_addr() {
+    if let Some(address) = server.address("stun") {
         println!("stun  stun:{address}");
-        if server.handle().turn().is_some() {
-            println!("turn  turn:{address}?transport=udp");
-        }
     }
-    say("metrics", "http", "https", http, "/metrics");
-    say("metrics", "http", "http", server.metrics_addr(), "/metrics");
+    if let Some(address) = server.address("turn") {
+        println!("turn  turn:{address}?transport=udp");
+    }
+    if let Some(address) = api {
+        println!("metrics  {http}://{address}/metrics");
+    }
+    if let Some(address) = server.address("metrics") {
+        println!("metrics  http://{address}/metrics");
+    }
     // From here on it can be ended well: whoever waits for the next line may do so at once.
     let stop = stop_signal()?;
     println!("ready, Ctrl-C ends it");

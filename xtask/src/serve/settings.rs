@@ -8,7 +8,10 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
-use server::{Access, ApiSettings, Config, HTTP_DIALECTS, Heartbeat, Limits, Rate, RelayAddress, Tls, TurnSettings};
+use server::{
+    Access, ApiSettings, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, Rate, RelayAddress,
+    STUN_PORT, Tls, TurnSettings,
+};
 
 /// More of anything is a slip: the sums stay far from any overflow.
 const COUNT_MAX: usize = 1_000_000_000;
@@ -21,7 +24,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "GLARE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Dialects to serve; `echo` sends every message back, to try a WebSocket client out
-    #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_parser = dialects(), value_delimiter = ',', default_values = ["sender-viewer", "relay", MESH, CALL, BROADCAST])]
+    #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_parser = PossibleValuesParser::new(dialects()), value_delimiter = ',', default_values = dialects().filter(|name| *name != ECHO))]
     dialects: Vec<String>,
 
     /// Address to listen on
@@ -31,22 +34,22 @@ pub(crate) struct Settings {
     #[arg(long, env = "HTTP_HOST", value_name = "ADDRESS")]
     http_host: Option<IpAddr>,
     /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api` and `/metrics`; 0 takes a free one, here and below
-    #[arg(long, env = "HTTP_PORT", value_name = "PORT", default_value_t = 8080)]
+    #[arg(long, env = "HTTP_PORT", value_name = "PORT", default_value_t = HTTP_PORT)]
     http_port: u16,
     /// TCP port of mesh
-    #[arg(long, env = "PORT", default_value_t = 8787)]
+    #[arg(long, env = "PORT", default_value_t = port_of(MESH))]
     port: u16,
     /// TCP port of call over WebSocket
-    #[arg(long, env = "CALL_PORT", value_name = "PORT", default_value_t = 3000)]
+    #[arg(long, env = "CALL_PORT", value_name = "PORT", default_value_t = port_of(CALL))]
     call_port: u16,
     /// TCP port of call over Socket.IO
-    #[arg(long, env = "CALL_SOCKETIO_PORT", value_name = "PORT", default_value_t = 3001)]
+    #[arg(long, env = "CALL_SOCKETIO_PORT", value_name = "PORT", default_value_t = port_of(CALL_SOCKETIO))]
     call_socketio_port: u16,
     /// TCP port of broadcast
-    #[arg(long, env = "BROADCAST_PORT", value_name = "PORT", default_value_t = 5001)]
+    #[arg(long, env = "BROADCAST_PORT", value_name = "PORT", default_value_t = port_of(BROADCAST))]
     broadcast_port: u16,
     /// UDP and TCP port of STUN, and UDP port of TURN
-    #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = 3478)]
+    #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = STUN_PORT)]
     stun_port: u16,
     /// Serves no STUN
     #[arg(long, env = "GLARE_NO_STUN")]
@@ -184,13 +187,24 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 }
 
-/// The dialects with ports of their own.
+/// The lines of the table whose ports have flags of their own.
 const MESH: &str = "mesh";
 const CALL: &str = "call";
+const CALL_SOCKETIO: &str = "call-socketio";
 const BROADCAST: &str = "broadcast";
+/// Served when it is named.
+const ECHO: &str = "echo";
 
-fn dialects() -> PossibleValuesParser {
-    PossibleValuesParser::new(HTTP_DIALECTS.iter().map(|line| line.name).chain([MESH, CALL, BROADCAST]))
+/// Every dialect once, whatever its framings.
+fn dialects() -> impl Iterator<Item = &'static str> {
+    let is_first = |entry: &&DialectEntry| {
+        DIALECTS.iter().find(|other| other.dialect == entry.dialect).is_some_and(|first| first.name == entry.name)
+    };
+    DIALECTS.iter().filter(is_first).map(|entry| entry.dialect)
+}
+
+fn port_of(name: &str) -> u16 {
+    DialectEntry::named(name).expect("it is in the table").port
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -202,10 +216,15 @@ pub(crate) enum LogFormat {
 impl Settings {
     /// What they mean for the server; the seed is left as it is.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let serves = |name: &str| self.dialects.iter().any(|dialect| dialect == name);
-        let at = |is_served: bool, port| is_served.then_some(SocketAddr::new(self.host, port));
-        let http_dialects: Vec<_> = HTTP_DIALECTS.iter().map(|line| line.name).filter(|name| serves(name)).collect();
-        let http_host = self.http_host.unwrap_or(self.host);
+        let is_served = |entry: &&DialectEntry| self.dialects.iter().any(|dialect| dialect == entry.dialect);
+        let names = DIALECTS.iter().filter(is_served).map(|entry| entry.name);
+        let listen = Listen::each(names, |entry| match entry.name {
+            MESH => SocketAddr::new(self.host, self.port),
+            CALL => SocketAddr::new(self.host, self.call_port),
+            CALL_SOCKETIO => SocketAddr::new(self.host, self.call_socketio_port),
+            BROADCAST => SocketAddr::new(self.host, self.broadcast_port),
+            _ => SocketAddr::new(self.http_host.unwrap_or(self.host), self.http_port),
+        });
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(|why| anyhow!(why))?),
@@ -213,15 +232,10 @@ impl Settings {
             (None, Some(_)) => bail!("--tls-key needs --tls-cert: name the PEM file of its certificate"),
         };
         Ok(Config {
-            http: (!http_dialects.is_empty()).then_some(SocketAddr::new(http_host, self.http_port)),
-            mesh: at(serves(MESH), self.port),
-            call: at(serves(CALL), self.call_port),
-            call_socketio: at(serves(CALL), self.call_socketio_port),
-            broadcast: at(serves(BROADCAST), self.broadcast_port),
-            stun: at(!self.no_stun, self.stun_port),
+            listen,
+            stun: (!self.no_stun).then_some(SocketAddr::new(self.host, self.stun_port)),
             stun_alternate: self.stun_alternate,
             turn: self.turn()?,
-            http_dialects,
             metrics: self.metrics_port.map(|port| SocketAddr::new(self.metrics_host, port)),
             tls,
             access: Access {

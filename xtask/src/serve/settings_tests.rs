@@ -35,10 +35,17 @@ fn the_defaults_of_the_settings_are_those_of_the_server() {
     assert_eq!(config.heartbeat, default.heartbeat);
     assert_eq!(config.api, default.api);
     assert_eq!(config.socketio, default.socketio);
-    assert_eq!((config.mesh, config.stun, config.metrics), (default.mesh, default.stun, default.metrics));
-    let others = [config.http, config.call, config.call_socketio, config.broadcast];
-    let ports = others.map(|address| address.expect("all are served").port());
-    assert_eq!(ports, [8080, 3000, 3001, 5001], "the documents say so");
+    assert_eq!((config.stun, config.metrics), (default.stun, default.metrics));
+    let (mesh, others) = config.listen.split_first().expect("it is the first of the table");
+    assert_eq!([mesh.clone()], default.listen[..]);
+    let others: Vec<_> = others.iter().map(|listen| (listen.at.port(), &listen.dialects[..], listen.pages)).collect();
+    let documents = [
+        (8080, &["sender-viewer", "relay"][..], true),
+        (3000, &["call"], false),
+        (3001, &["call-socketio"], false),
+        (5001, &["broadcast"], false),
+    ];
+    assert_eq!(others, documents, "the documents say so");
 }
 
 /// A row for each: the file's key is the flag without its dashes.

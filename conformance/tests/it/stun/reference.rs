@@ -19,9 +19,9 @@ async fn reference(address: SocketAddr) -> SocketAddr {
         allocations_per_user_max: 60,
         ..TurnSettings::default()
     };
-    let config = Config { mesh: None, stun: Some(address), turn: Some(turn), ..Config::default() };
+    let config = Config { listen: Vec::new(), stun: Some(address), turn: Some(turn), ..Config::default() };
     let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-    let address = server.stun_addr().expect("asked for");
+    let address = server.address("stun").expect("asked for");
     tokio::spawn(server.run());
     address
 }

@@ -1,0 +1,132 @@
+//! What is at each path of a TCP address.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+
+use crate::api::{Api, IceService, Page};
+use crate::config::{Config, Listen};
+use crate::dialect::{DIALECTS, Dialect, DialectEntry, Parts, SENDER_VIEWER, Served, WebSocketDialect};
+use crate::metrics::page::MetricsPage;
+use crate::net::Network;
+use crate::socketio::{Engine, SocketIo};
+use crate::{Shared, invalid};
+
+/// What one listening address serves.
+pub(crate) struct Site {
+    /// Its name in logs and errors.
+    pub(crate) name: &'static str,
+    /// By path without the query, compared exactly.
+    pub(crate) routes: Vec<(&'static str, Route)>,
+    /// Answers for the paths below `/api` that do not exist.
+    pub(crate) api: Option<Arc<Api>>,
+    /// For operators: neither TLS nor limits by address.
+    pub(crate) is_private: bool,
+}
+
+/// What is at a path.
+pub(crate) enum Route {
+    /// A dialect's WebSocket.
+    WebSocket(Arc<dyn WebSocketDialect>),
+    /// Socket.IO.
+    SocketIo(Arc<SocketIo>),
+    /// An endpoint of the API.
+    Api(Arc<Api>, Page),
+    /// The counts, for Prometheus.
+    Metrics(MetricsPage),
+    /// Whether the server is there, for load balancers.
+    Health,
+}
+
+/// What the sites of a server are made of.
+pub(crate) struct Sites {
+    shared: Arc<Shared>,
+    /// By the names of [`DIALECTS`].
+    dialects: BTreeMap<&'static str, Served>,
+    engine: Arc<Engine>,
+    api: Arc<Api>,
+}
+
+impl Sites {
+    /// `stun` is this server's own STUN service, which the API tells clients of.
+    ///
+    /// # Errors
+    /// The CORS origin cannot be a header's value.
+    pub(crate) fn new<N: Network>(net: N, shared: &Arc<Shared>, stun: Option<IceService>) -> io::Result<Self> {
+        let Config { api, limits, seed, .. } = &shared.config;
+        let cors_origin = api.cors_origin.as_deref().map(HeaderValue::from_str).transpose();
+        let cors_origin = cors_origin.map_err(|error| invalid(format!("use the configured CORS origin: {error}")))?;
+        let parts = Parts::new(*seed);
+        let sender_viewer = Arc::clone(&parts.sender_viewer);
+        let engine = Engine::new(net, Arc::clone(&shared.registry), &shared.config, cors_origin.clone());
+        Ok(Self {
+            shared: Arc::clone(shared),
+            dialects: DIALECTS.iter().map(|entry| (entry.name, (entry.make)(&parts))).collect(),
+            engine: Arc::new(engine),
+            api: Arc::new(Api::new(sender_viewer, api, cors_origin, stun, limits.request_timeout)),
+        })
+    }
+
+    /// # Errors
+    /// There is no such dialect, or two have the same path.
+    pub(crate) fn site(&self, listen: &Listen) -> io::Result<Site> {
+        let mut routes = vec![("/healthz", Route::Health)];
+        for name in &listen.dialects {
+            let entry = DialectEntry::named(name).ok_or_else(|| {
+                let names: Vec<_> = DIALECTS.iter().map(|entry| entry.name).collect();
+                invalid(format!("serve `{name}`: no such dialect, there are {}", names.join(", ")))
+            })?;
+            if routes.iter().any(|(path, _)| *path == entry.path) {
+                let (path, at) = (entry.path, listen.at);
+                return Err(invalid(format!("serve `{name}` at {path} of {at}: another dialect is there")));
+            }
+            routes.push((entry.path, self.route(entry)));
+        }
+        if listen.pages {
+            self.add_pages(&mut routes, listen);
+        }
+        let name = match &listen.dialects[..] {
+            [name] if !listen.pages => *name,
+            _ => "http",
+        };
+        let api = listen.pages.then(|| Arc::clone(&self.api));
+        Ok(Site { name, routes, api, is_private: false })
+    }
+
+    /// `/metrics` alone, for operators.
+    pub(crate) fn metrics(&self) -> Site {
+        let page = MetricsPage::new(&self.shared, None);
+        let routes = vec![("/healthz", Route::Health), ("/metrics", Route::Metrics(page))];
+        Site { name: "metrics", routes, api: None, is_private: true }
+    }
+
+    fn route(&self, entry: &DialectEntry) -> Route {
+        match self.dialects[entry.name].clone() {
+            Served::WebSocket(dialect) => Route::WebSocket(dialect),
+            Served::SocketIo(dialect) => Route::SocketIo(SocketIo::new(dialect, Arc::clone(&self.engine))),
+        }
+    }
+
+    fn add_pages(&self, routes: &mut Vec<(&'static str, Route)>, listen: &Listen) {
+        let page = |page| Route::Api(Arc::clone(&self.api), page);
+        routes.extend([("/api/config", page(Page::Config)), ("/api/health", page(Page::Health))]);
+        if listen.dialects.contains(&SENDER_VIEWER) {
+            routes.extend([("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))]);
+        }
+        let admin_token = self.shared.config.api.admin_token.clone();
+        routes.push(("/metrics", Route::Metrics(MetricsPage::new(&self.shared, admin_token))));
+    }
+}
+
+impl Site {
+    /// The dialects behind its routes.
+    pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
+        self.routes.iter().filter_map(|(_, route)| match route {
+            Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),
+            Route::SocketIo(endpoint) => Some(endpoint.dialect()),
+            Route::Api(..) | Route::Metrics(_) | Route::Health => None,
+        })
+    }
+}
