@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::TurnSettings;
 use crate::access::Access;
 use crate::dialect::{DialectEntry, HTTP_PORT, STUN_PORT};
-use crate::session::{Heartbeat, Limits};
+use crate::limits::Limits;
+use crate::session::Heartbeat;
 use crate::socketio::SocketIoSettings;
 use crate::tls::Tls;
 

@@ -8,9 +8,10 @@ use hyper::header::HeaderValue;
 
 use crate::api::{Api, IceService, Page};
 use crate::config::{Config, Listen};
-use crate::dialect::{DIALECTS, Dialect, DialectEntry, Parts, SENDER_VIEWER, Served, WebSocketDialect};
+use crate::dialect::{DIALECTS, DialectEntry, Parts, SENDER_VIEWER, Served};
 use crate::metrics::page::MetricsPage;
 use crate::net::Network;
+use crate::session::dialect::{Dialect, WebSocketDialect};
 use crate::socketio::{Engine, SocketIo};
 use crate::{Shared, invalid};
 

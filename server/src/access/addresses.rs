@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
-use super::rate::{Bucket, Rate};
+use crate::rate::{Bucket, Rate};
 
 /// How many addresses are known before those without a reason are forgotten.
 const SWEEP_MIN: usize = 1024;

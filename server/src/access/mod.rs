@@ -2,7 +2,6 @@
 //! the connection's [`Grant`], and what all dialects share looks at that.
 
 pub(crate) mod addresses;
-pub(crate) mod rate;
 mod token;
 
 use std::fmt;
@@ -15,10 +14,9 @@ use hyper::http::uri::Uri;
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
+use crate::limits::Limits;
 use crate::query;
-use crate::session::limits::Limits;
 use addresses::{Addresses, TooMuch, Visit};
-pub use rate::Rate;
 use token::Claims;
 
 /// Shortest secret that signs room tokens, in bytes: RFC 2104 §3 discourages less than the hash is long, but asks for no more

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Dialect, EventDialect, EventSession};
+use crate::session::dialect::Dialect;
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms};
+use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::{self, Event, Kind, Packet};
 
 /// The one room, in which everybody is.

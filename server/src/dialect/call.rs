@@ -21,10 +21,11 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::framing::Framing;
 use super::json::{self, serialise};
-use super::{Dialect, EventDialect, EventSession, Session, WebSocketDialect};
+use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::is_name;
+use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::Event;
 
 /// The endpoint: all users.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Dialect, Session, WebSocketDialect};
 use crate::session::close::Close;
+use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::queue::Queue;
 
 /// The endpoint; it knows nobody.

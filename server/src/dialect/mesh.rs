@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Malformed, serialise};
-use super::{Dialect, Session, WebSocketDialect};
 use crate::session::close::Close;
+use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms, is_name};

@@ -1,10 +1,9 @@
-//! The signaling dialects. Each is one file. Over WebSocket it implements [`WebSocketDialect`] for its endpoint and [`Session`]
-//! for a connection, over Socket.IO [`EventDialect`] and [`EventSession`]; the rest of the server knows only these traits.
+//! The signaling dialects. Each is one file. Over WebSocket it implements [`WebSocketDialect`] for its endpoint and
+//! [`Session`](crate::session::dialect::Session) for a connection, over Socket.IO [`EventDialect`] and
+//! [`EventSession`](crate::socketio::dialect::EventSession); the rest of the server knows only these traits.
 
 use std::fmt;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use self::broadcast::Broadcast;
 use self::call::Call;
@@ -13,10 +12,8 @@ pub use self::framing::Framing;
 use self::mesh::Mesh;
 use self::relay::Relay;
 use self::sender_viewer::SenderViewer;
-use crate::session::close::Close;
-use crate::session::identity::ClientId;
-use crate::session::queue::Queue;
-use crate::socketio::packet::Event;
+use crate::session::dialect::WebSocketDialect;
+use crate::socketio::dialect::EventDialect;
 
 pub(crate) mod broadcast;
 pub(crate) mod call;
@@ -160,81 +157,6 @@ impl Parts {
     }
 }
 
-impl Served {
-    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
-        match self {
-            Self::WebSocket(dialect) => Arc::clone(dialect) as _,
-            Self::SocketIo(dialect) => Arc::clone(dialect) as _,
-        }
-    }
-}
-
-/// An endpoint, shared by all its connections.
-pub(crate) trait Dialect: Send + Sync + 'static {
-    /// Its name in the documents and the metrics.
-    fn name(&self) -> &'static str;
-
-    /// How many rooms there are, and members in all of them.
-    fn count(&self) -> (usize, usize);
-}
-
-/// An endpoint whose messages are the texts of a WebSocket.
-pub(crate) trait WebSocketDialect: Dialect {
-    /// Whether a WebSocket may be opened with this query of its URL.
-    ///
-    /// # Errors
-    /// What is wrong with it, for the HTTP 400 that refuses it.
-    fn admit(&self, _query: Option<&str>) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    /// A WebSocket was opened with a query that was [admitted](Self::admit); what goes into `queue` is sent to it.
-    fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session>;
-}
-
-/// An endpoint whose messages are the named events of Socket.IO's main namespace.
-pub(crate) trait EventDialect: Dialect {
-    /// An id for a client that is about to connect.
-    fn issue_id(&self) -> ClientId;
-
-    /// A client has connected, and knows its id; the packets that go into `queue` are sent to it.
-    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession>;
-}
-
-/// One client's side of an [`EventDialect`]. Dropping it is leaving, whatever the cause.
-pub(crate) trait EventSession: Send + 'static {
-    /// An event with its attachments. Answers go into the queue; an acknowledgement is not the dialect's business.
-    fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]);
-
-    /// Whether it has ever joined anything, which ends the join timeout.
-    fn has_joined(&self) -> bool;
-}
-
-/// One WebSocket's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.
-pub(crate) trait Session: Send + 'static {
-    /// A text message within the limit. Answers go into the queue.
-    fn text(&mut self, text: &str);
-
-    /// A binary message.
-    ///
-    /// # Errors
-    /// The dialect has none, so the connection is to be closed.
-    fn binary(&mut self, _data: Bytes) -> Result<(), Close> {
-        Err(Close::Binary)
-    }
-
-    /// A text message over [`Limits::message_bytes_max`](crate::Limits::message_bytes_max) came.
-    ///
-    /// # Errors
-    /// The dialect has no answer for that, so the connection is to be closed.
-    fn oversized(&mut self) -> Result<(), Close> {
-        Err(Close::TooLarge)
-    }
-
-    /// Whether it has ever joined anything, which ends the join timeout. There is none where it is true from the start.
-    fn has_joined(&self) -> bool;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,12 +165,11 @@ mod tests {
     fn the_table_is_right_about_every_dialect() {
         let parts = Parts::new(0);
         for entry in DIALECTS {
-            let served = (entry.make)(&parts);
-            let framing = match served {
-                Served::WebSocket(_) => Framing::WebSocket,
-                Served::SocketIo(_) => Framing::SocketIo,
+            let (dialect, framing) = match (entry.make)(&parts) {
+                Served::WebSocket(dialect) => (dialect.name(), Framing::WebSocket),
+                Served::SocketIo(dialect) => (dialect.name(), Framing::SocketIo),
             };
-            assert_eq!((served.dialect().name(), framing), (entry.dialect, entry.framing), "{}", entry.name);
+            assert_eq!((dialect, framing), (entry.dialect, entry.framing), "{}", entry.name);
             assert_eq!(DialectEntry::named(entry.name).map(|known| known.path), Some(entry.path), "{}", entry.name);
         }
     }

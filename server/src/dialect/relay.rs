@@ -12,8 +12,8 @@ use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::{self, Malformed, serialise};
-use super::{Dialect, Session, WebSocketDialect};
 use crate::query;
+use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms, is_name};

@@ -20,12 +20,12 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::close::Close;
+use super::dialect::Session;
 use super::heartbeat::{Beat, Heartbeat, Pulse};
-use super::limits::Limits;
 use super::queue::{Load, Queue};
-use crate::access::rate::Bucket;
-use crate::dialect::Session;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::rate::Bucket;
 
 /// tungstenite zero-fills its read buffer at each read and keeps it for life: small is faster, and this small still takes six messages of
 /// 300 bytes at a read.

@@ -2,12 +2,11 @@
 
 pub(crate) mod close;
 pub(crate) mod connection;
+pub(crate) mod dialect;
 pub(crate) mod heartbeat;
 pub(crate) mod identity;
-pub(crate) mod limits;
 pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod rooms;
 
 pub use heartbeat::Heartbeat;
-pub use limits::Limits;

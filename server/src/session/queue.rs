@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::Close;
-use super::limits::Limits;
 use crate::access::Grant;
+use crate::limits::Limits;
 use crate::metrics::Tally;
 
 /// Of so many messages one is timed: two readings of the clock for each would be felt.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::close::Close;
-use super::limits::Limits;
 use super::queue::{Load, Queue};
+use crate::limits::Limits;
 use crate::metrics::{Metrics, Traffic};
 
 /// All open connections, from accept to the end of their TCP shutdown.

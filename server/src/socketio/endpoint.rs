@@ -16,18 +16,19 @@ use rand_core::{RngCore, SeedableRng};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::dialect::EventDialect;
 use super::engine::{Handshake, Packet, packets};
 use super::session::{Misuse, Session};
 use super::settings::SocketIoSettings;
 use super::socket::Socket;
 use super::websocket::Opening;
-use crate::Config;
 use crate::access::{Grant, Guard};
-use crate::dialect::{Dialect, EventDialect};
+use crate::config::Config;
 use crate::http::{handshake, refuse_guest};
+use crate::limits::Limits;
 use crate::net::Network;
-use crate::session::Limits;
 use crate::session::close::Close;
+use crate::session::dialect::Dialect;
 use crate::session::registry::Registry;
 
 /// Random bytes in a session's id. Who knows it can act for the client, so it must not be guessed.

@@ -12,6 +12,7 @@
 //! - A session whose poll or post is cut off in the middle is over, as is one that polls, or posts, twice at a time.
 //! - Only a pong answers a ping.
 
+pub(crate) mod dialect;
 mod endpoint;
 pub mod engine;
 pub mod packet;

@@ -19,9 +19,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::engine::{DecodeError, Packet, SEPARATOR};
 use super::settings::SocketIoSettings;
 use super::socket::Socket;
-use crate::access::Rate;
-use crate::access::rate::Bucket;
-use crate::session::Limits;
+use crate::limits::Limits;
+use crate::rate::{Bucket, Rate};
 use crate::session::close::Close;
 use crate::session::queue::{Load, Queue};
 

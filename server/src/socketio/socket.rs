@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::dialect::{EventDialect, EventSession};
 use super::packet::{self, Event, Kind, MAIN_NAMESPACE, Packet};
-use crate::dialect::{EventDialect, EventSession};
 use crate::session::close::Close;
 use crate::session::queue::Queue;
 

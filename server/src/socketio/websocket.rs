@@ -13,10 +13,10 @@ use super::endpoint::SocketIo;
 use super::engine::{PROBE, Packet};
 use super::session::{Probe, Session};
 use crate::access::Grant;
-use crate::dialect;
-use crate::session::Limits;
+use crate::limits::Limits;
 use crate::session::close::Close;
 use crate::session::connection;
+use crate::session::dialect;
 use crate::session::queue::Queue;
 
 /// A WebSocket that a request asked for.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::access::Rate;
+use crate::rate::Rate;
 
 /// The limits of `dialects.md`; each bounds memory or time that a client could otherwise take without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
