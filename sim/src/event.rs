@@ -135,7 +135,7 @@ pub enum Drop {
     Refused(Refusal),
 }
 
-pub use crate::fabric::nat::{Mapping, Protocol, Refusal};
+pub use crate::mapping::{Mapping, Protocol, Refusal};
 
 /// What a NAT did to its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -11,6 +11,7 @@ pub mod fabric;
 pub mod hash;
 pub mod host;
 pub mod live;
+mod mapping;
 pub mod oracle;
 mod orders;
 pub mod pairs;

@@ -29,7 +29,7 @@ use crate::event::{
 };
 use flow::{Flow, Flows, Orphans};
 use link::{Crossing, Direction, LinkState, Loss};
-use nat::{Change, Nat};
+use nat::{Change, FiveTuple, Nat, NatCx};
 use packet::{Body, Packet, Segment};
 pub use packet::{Content, Sighting};
 use realm::{Attachment, INTERNET, LinkOwner, Realm};
@@ -465,12 +465,14 @@ impl Fabric {
         let Some(nat) = &mut self.routers[router].nat else {
             return self.enter(outer, Some(Attachment::Router(router)), packet, now);
         };
-        let (protocol, opens, internal, remote) = (packet.protocol(), packet.opens(), packet.src, packet.dst);
+        let five_tuple = FiveTuple { protocol: packet.protocol(), internal: packet.src, remote: packet.dst };
+        let FiveTuple { protocol, internal, remote } = five_tuple;
+        let mut cx = NatCx { now, rng: &mut self.rng };
         let hairpin = nat.owns(*remote.ip());
         let translated = if hairpin {
-            nat.hairpin(now, &mut self.rng, protocol, internal, remote, opens)
+            nat.hairpin(five_tuple, packet.opens(), &mut cx)
         } else {
-            nat.outbound(now, &mut self.rng, protocol, internal, remote, opens).map(|external| (external, remote))
+            nat.outbound(five_tuple, packet.opens(), &mut cx).map(|external| (external, remote))
         };
         self.note_nat(router, now);
         match translated {

@@ -8,8 +8,9 @@ use rand_core::SeedableRng;
 use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{self, PerEndpoint, PerMapping};
 use scenarios::{Hairpinning, NatBehavior, Pooling, PortAllocation};
-use sim::fabric::nat::Protocol::{Tcp, Udp};
-use sim::fabric::nat::{Change, Mapping, Nat, Protocol, Refusal};
+use sim::event::Protocol::{Tcp, Udp};
+use sim::event::{Mapping, Protocol, Refusal};
+use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx};
 
 const X: &str = "10.0.0.2:5000";
 const Y: &str = "198.51.100.7:3478";
@@ -479,11 +480,12 @@ impl Bench {
     fn out(
         &mut self,
         protocol: Protocol,
-        from: SocketAddrV4,
-        to: SocketAddrV4,
+        internal: SocketAddrV4,
+        remote: SocketAddrV4,
         opens: bool,
     ) -> Result<SocketAddrV4, Refusal> {
-        self.nat.outbound(self.now, &mut self.rng, protocol, from, to, opens)
+        let mut cx = NatCx { now: self.now, rng: &mut self.rng };
+        self.nat.outbound(FiveTuple { protocol, internal, remote }, opens, &mut cx)
     }
 
     fn send(&mut self, from: &str, to: &str) -> Result<SocketAddrV4, Refusal> {
@@ -503,6 +505,7 @@ impl Bench {
     }
 
     fn turn(&mut self, from: &str, external: &str) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
-        self.nat.hairpin(self.now, &mut self.rng, Udp, at(from), at(external), true)
+        let packet = FiveTuple { protocol: Udp, internal: at(from), remote: at(external) };
+        self.nat.hairpin(packet, true, &mut NatCx { now: self.now, rng: &mut self.rng })
     }
 }

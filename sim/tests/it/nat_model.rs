@@ -10,8 +10,9 @@ use rand_core::SeedableRng;
 use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{Hairpinning, NatBehavior, Pooling, PortAllocation};
-use sim::fabric::nat::Protocol::{Tcp, Udp};
-use sim::fabric::nat::{Change, Mapping, Nat, Protocol, Refusal};
+use sim::event::Protocol::{Tcp, Udp};
+use sim::event::{Mapping, Protocol, Refusal};
+use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx};
 
 use crate::nat::at;
 
@@ -45,7 +46,8 @@ proptest! {
                     model.reboot(new_address);
                 }
                 Step::Outbound { protocol, internal, remote, opens } => {
-                    let answer = nat.outbound(now, &mut rng, protocol, internal, remote, opens);
+                    let packet = FiveTuple { protocol, internal, remote };
+                    let answer = nat.outbound(packet, opens, &mut NatCx { now, rng: &mut rng });
                     told = nat.drain_changes().collect();
                     prop_assert_eq!(answer, model.outbound(protocol, internal, remote, opens, &told));
                 }
@@ -57,7 +59,8 @@ proptest! {
                 }
                 Step::Hairpin { protocol, internal, external, opens } => {
                     let external = model.some_external(external);
-                    let answer = nat.hairpin(now, &mut rng, protocol, internal, external, opens);
+                    let packet = FiveTuple { protocol, internal, remote: external };
+                    let answer = nat.hairpin(packet, opens, &mut NatCx { now, rng: &mut rng });
                     told = nat.drain_changes().collect();
                     prop_assert_eq!(answer, model.hairpin(protocol, internal, external, opens, &told));
                 }

@@ -8,7 +8,8 @@ use rand_core::SeedableRng;
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling};
-use sim::fabric::nat::{Nat, Protocol};
+use sim::event::Protocol::Udp;
+use sim::fabric::nat::{FiveTuple, Nat, NatCx};
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
 
 use crate::nat::{at, behavior};
@@ -270,13 +271,14 @@ impl Simulated {
 
     /// The source a packet from `agent` has outside.
     fn leave(&mut self, agent: usize, to: SocketAddrV4) -> SocketAddrV4 {
-        let sent = self.nats[agent].outbound(Duration::ZERO, &mut self.rng, Protocol::Udp, Self::BASE, to, true);
+        let packet = FiveTuple { protocol: Udp, internal: Self::BASE, remote: to };
+        let sent = self.nats[agent].outbound(packet, true, &mut NatCx { now: Duration::ZERO, rng: &mut self.rng });
         sent.expect("these NATs let everything out")
     }
 
     /// Whether a packet gets to `agent`.
     fn arrives(&mut self, agent: usize, to: SocketAddrV4, source: SocketAddrV4) -> bool {
-        self.nats[agent].owns(*to.ip()) && self.nats[agent].inbound(Duration::ZERO, Protocol::Udp, to, source).is_ok()
+        self.nats[agent].owns(*to.ip()) && self.nats[agent].inbound(Duration::ZERO, Udp, to, source).is_ok()
     }
 
     fn connects(&mut self) -> bool {

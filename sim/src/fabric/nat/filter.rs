@@ -1,9 +1,9 @@
-//! To whom an internal endpoint has sent, which decides who may send to it; and the timer that mappings and filter entries share.
+//! The remotes an internal endpoint has sent to, which decide who may send to it; and the timer of mappings and filter entries.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-/// How long a mapping, or a filter entry, of one protocol lives without traffic.
+/// How long a mapping or filter entry of one protocol lives without traffic.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetimes {
     pub(super) unanswered: Duration,
@@ -37,7 +37,7 @@ impl Timer {
         }
     }
 
-    /// The first instant at which it is gone. It only ever moves to later.
+    /// The first instant at which it is gone. It only ever moves later.
     pub(super) fn end(&self, lifetimes: &Lifetimes) -> Duration {
         self.last.saturating_add(if self.answered { lifetimes.answered } else { lifetimes.unanswered })
     }
@@ -45,16 +45,16 @@ impl Timer {
 
 /// The remotes that may send in: those the inside has sent to.
 ///
-/// Each entry ages as a mapping does, by the same timer and lifetimes, as the sessions of real NATs do: a mapping that is kept alive
-/// towards one remote does not stay open for another that was last heard of long ago. So the number of entries stays below twice
-/// the number of remotes in use.
+/// Each entry ages like a mapping, with the same timer and lifetimes, as the sessions of real NATs do: a mapping that one remote keeps
+/// alive does not stay open for another remote that has long been silent. So the number of entries stays below twice the number of
+/// remotes in use.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// By remote. A remote is what the filtering behaviour looks at: the port is 0 where only the address counts.
+    /// Sorted by remote, reduced to what the filtering behaviour looks at: the port is 0 where only the address counts.
     entries: Vec<(SocketAddrV4, Timer)>,
-    /// Where the last look-up ended: most packets come from where the one before came from.
+    /// Index of the last hit: most packets come from the same remote as the one before.
     hit: usize,
-    /// Entries at which those that have ended are swept out.
+    /// Number of entries at which those that have ended are removed.
     sweep_at: usize,
 }
 

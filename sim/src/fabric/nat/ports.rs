@@ -8,31 +8,31 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 use scenarios::PortAllocation;
 
-use super::Protocol;
+use crate::mapping::Protocol;
 
-/// Where sequential allocation begins: away from the ports hosts like to use, so that a port in a timeline tells whose it is.
+/// The first port of sequential allocation: away from the ports that hosts like to use, so that a port in a timeline shows whose it is.
 const SEQUENTIAL_FIRST: u16 = 20_000;
 const BLOCK_PORTS: u16 = 64;
 const BLOCKS: u16 = (u16::MAX - 1023) / BLOCK_PORTS;
 
-/// The ports of one external address. UDP and TCP have 65 535 each; blocks are of both alike.
+/// The ports of one external address. UDP and TCP have 65,535 each; a block has the ports of both.
 #[derive(Debug)]
 pub(super) struct Ports {
     used: [BTreeSet<u16>; 2],
-    /// For each protocol where sequential allocation goes on. It never goes back, not even at a reboot: a port that has just been
-    /// lost is the last to be handed out again, so stale traffic is not mistaken for a new mapping's.
+    /// For each protocol, the next port of sequential allocation. It never goes back, not even at a reboot: a port that has just been
+    /// lost is the last to be assigned again, so stale traffic is not mistaken for that of a new mapping.
     next: [u16; 2],
     blocks: Vec<Block>,
     next_block: u16,
 }
 
-/// Ports that only one internal address gets mappings from.
+/// Ports reserved for one internal address.
 #[derive(Debug)]
 struct Block {
     number: u16,
     owner: Ipv4Addr,
     next: u16,
-    /// Mappings out of it; with the last one the block is free again.
+    /// Mappings that use it. When the last one ends, the block is free again.
     mappings: usize,
 }
 
@@ -41,7 +41,7 @@ impl Ports {
         Self { used: Default::default(), next: [SEQUENTIAL_FIRST; 2], blocks: Vec::new(), next_block: 0 }
     }
 
-    /// A port for a new mapping, or `None` if there is none left. No port is ever given to two mappings.
+    /// A port for a new mapping, or `None` if none is left. No port is ever used by two mappings.
     //= https://www.rfc-editor.org/rfc/rfc4787#section-4.2.1
     //# REQ-3:  A NAT MUST NOT have a "Port assignment" behavior of "Port
     //# overloading".
@@ -60,7 +60,7 @@ impl Ports {
                 self.next[protocol as usize] = port.checked_add(1).unwrap_or(1024);
                 port
             }
-            // One draw, then on to the next free port: as good as uniform while most ports are free, and it always ends.
+            // One draw, then the next free port: as good as uniform while most ports are free, and it always ends.
             PortAllocation::Random => first_free(used, 1024..=u16::MAX, 1024 + below(rng, u16::MAX - 1023))?,
             PortAllocation::Block => self.take_from_block(protocol, *internal.ip())?,
         };
@@ -104,7 +104,7 @@ impl Ports {
     }
 }
 
-/// The ports that may stand in for an internal port.
+/// The external ports allowed for an internal port.
 //= https://www.rfc-editor.org/rfc/rfc4787#section-4.2.1
 //# a)  If the host's source port was in the range 0-1023, it is
 //#     RECOMMENDED the NAT's source port be in the same range.  If the
@@ -119,7 +119,7 @@ fn ports_of(block: u16) -> RangeInclusive<u16> {
     first..=first + (BLOCK_PORTS - 1)
 }
 
-/// The first number of `range` from `from` on, wrapping round, that is not used.
+/// The first unused number of `range`, starting at `from` and wrapping around.
 fn first_free(used: &BTreeSet<u16>, range: RangeInclusive<u16>, from: u16) -> Option<u16> {
     let (first, last) = (u32::from(*range.start()), u32::from(*range.end()));
     let from = u32::from(from).clamp(first, last);

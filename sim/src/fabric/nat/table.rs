@@ -1,4 +1,4 @@
-//! The live mappings, found from either side and by the time they end.
+//! The live mappings, by internal endpoint, by external endpoint and by the time they end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use scenarios::{Dependence, FilterState, NatBehavior};
 
+use super::FiveTuple;
 use super::filter::{Filter, Lifetimes, Timer};
-use super::{Mapping, Protocol};
+use crate::mapping::{Mapping, Protocol};
 
-/// Where a mapping lies in the table while it lives.
+/// A mapping's place in the table while it lives.
 pub(super) type Slot = usize;
 
 #[derive(Debug)]
@@ -20,11 +21,12 @@ pub(super) struct Table {
     lifetimes: [Lifetimes; 2],
     entries: Vec<Option<Entry>>,
     vacant: Vec<Slot>,
-    by_internal: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Slot>,
+    /// The remote is what the mapping behaviour looks at: see [`scope`].
+    by_internal: BTreeMap<FiveTuple, Slot>,
     by_external: BTreeMap<(Protocol, SocketAddrV4), Slot>,
-    /// Every mapping once, with a time at which it may end but before which it does not: a refresh does not touch it.
+    /// Every mapping once, with a time before which it does not end. A refresh leaves it as it is, so it may be too early.
     ends: BTreeSet<(Duration, Slot)>,
-    /// With [`FilterState::PerEndpoint`] the internal endpoints that have a mapping.
+    /// With [`FilterState::PerEndpoint`], the internal endpoints that have a mapping.
     endpoints: BTreeMap<(Protocol, SocketAddrV4), Endpoint>,
 }
 
@@ -32,11 +34,11 @@ pub(super) struct Table {
 struct Entry {
     mapping: Mapping,
     timer: Timer,
-    /// Its own with [`FilterState::PerMapping`], else empty.
+    /// Its own filter with [`FilterState::PerMapping`], else empty.
     filter: Filter,
 }
 
-/// What all mappings of an internal endpoint share. It dies with the last of them.
+/// What all mappings of an internal endpoint share. It ends with the last of them.
 #[derive(Debug, Default)]
 struct Endpoint {
     filter: Filter,
@@ -76,13 +78,8 @@ impl Table {
         self.by_external.values().map(|&slot| &self.entry(slot).mapping)
     }
 
-    pub(super) fn find_internal(
-        &self,
-        protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: SocketAddrV4,
-    ) -> Option<Slot> {
-        self.by_internal.get(&(protocol, internal, scope(self.mapping, remote))).copied()
+    pub(super) fn find_internal(&self, packet: FiveTuple) -> Option<Slot> {
+        self.by_internal.get(&FiveTuple { remote: scope(self.mapping, packet.remote), ..packet }).copied()
     }
 
     pub(super) fn find_external(&self, protocol: Protocol, external: SocketAddrV4) -> Option<Slot> {
@@ -103,7 +100,7 @@ impl Table {
                 self.entries.len() - 1
             }
         };
-        self.by_internal.insert((protocol, internal, scope(self.mapping, remote)), slot);
+        self.by_internal.insert(FiveTuple { protocol, internal, remote: scope(self.mapping, remote) }, slot);
         self.by_external.insert((protocol, external), slot);
         self.ends.insert((end, slot));
         if self.filter_state == FilterState::PerEndpoint {
@@ -112,7 +109,7 @@ impl Table {
         slot
     }
 
-    /// A packet leaves for `remote`: refreshes the mapping, lets `remote` answer and tells the external endpoint.
+    /// A packet leaves for `remote`: refreshes the mapping, lets `remote` answer, and returns the external endpoint.
     pub(super) fn sent(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> SocketAddrV4 {
         let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
         let Mapping { protocol, internal, external, .. } = entry.mapping;
@@ -129,7 +126,7 @@ impl Table {
         external
     }
 
-    /// A packet comes from `remote`: tells the internal endpoint, or `None` if it is filtered. Only one that passes refreshes.
+    /// A packet comes from `remote`: returns the internal endpoint, or `None` if the packet is filtered. Only one that passes refreshes.
     pub(super) fn received(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> Option<SocketAddrV4> {
         let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
         let Mapping { protocol, internal, .. } = entry.mapping;
@@ -149,7 +146,7 @@ impl Table {
         Some(internal)
     }
 
-    /// When the next mapping ends if nothing more is sent.
+    /// When the next mapping ends, if nothing more is sent.
     pub(super) fn next_end(&mut self) -> Option<Duration> {
         loop {
             let &(at, slot) = self.ends.first()?;
@@ -162,18 +159,18 @@ impl Table {
         }
     }
 
-    /// Removes the mapping that ended first, if one has by `now`; tells when.
+    /// Removes the mapping that ended first, if one has ended by `now`; returns when it ended.
     pub(super) fn pop_ended(&mut self, now: Duration) -> Option<(Duration, Mapping)> {
-        // The time in `ends` is never too late, so nearly every packet gets away with this look.
+        // A time in `ends` is never too late, so for nearly every packet this check is all there is to do.
         if self.ends.first()?.0 > now {
             return None;
         }
         let at = self.next_end().filter(|&end| end <= now)?;
         let (_, slot) = self.ends.pop_first().expect("the next end is the first");
-        let mapping = self.entries[slot].take().expect("whatever ends is in use").mapping;
+        let mapping = self.entries[slot].take().expect("a mapping that ends is in use").mapping;
         self.vacant.push(slot);
         let Mapping { protocol, internal, external, remote } = mapping;
-        self.by_internal.remove(&(protocol, internal, scope(self.mapping, remote)));
+        self.by_internal.remove(&FiveTuple { protocol, internal, remote: scope(self.mapping, remote) });
         self.by_external.remove(&(protocol, external));
         if self.filter_state == FilterState::PerEndpoint {
             let endpoint = self.endpoints.get_mut(&(protocol, internal)).expect("its mapping lived");
@@ -204,7 +201,7 @@ impl Table {
     }
 }
 
-/// What of a remote a mapping, or a filter, depends on; the rest is zero.
+/// The part of a remote that a mapping or a filter depends on; the rest is zero.
 fn scope(dependence: Dependence, remote: SocketAddrV4) -> SocketAddrV4 {
     match dependence {
         Dependence::EndpointIndependent => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
