@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scenarios::{Link, Scenario};
 use server::net::{Network, Udp};
 use sim::event::NodeKind;
-use sim::world::World;
+use sim::world::{NetworkConfig, World};
 
 /// Datagrams of one measurement.
 const DATAGRAMS: u64 = 100_000;
@@ -33,7 +33,14 @@ async fn through_a_nat_pair(world: World) {
     let link =
         Link { latency, jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, reorder_ppm: 0, bandwidth_bps: None };
     let host = |name: &str, external: Ipv4Addr| {
-        let realm = world.add_network(name, NodeKind::World, None, &[external], Some(home.clone()), link);
+        let realm = world.add_network(NetworkConfig {
+            name,
+            kind: NodeKind::World,
+            behind: None,
+            external: &[external],
+            nat: Some(home.clone()),
+            link,
+        });
         world.boot(world.add_machine(name, NodeKind::World, Some(realm), Ipv4Addr::new(192, 168, 1, 10), link))
     };
     let (a, b) = (Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2));

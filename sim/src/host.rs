@@ -1,30 +1,36 @@
-//! A machine with power: it runs tasks and has sockets, until its power is lost.
+//! A machine with power: it runs tasks and has a kernel, until its power is lost.
 
 use std::future::Future;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use server::net::Network;
 use tokio::task::AbortHandle;
 use turmoil_net::HostId;
+use turmoil_net::shim::tokio::net as kernel;
 
 use crate::event::{MachineEvent, NodeId, What};
-use crate::socket::{self, SimListener, SimStream, SimUdp};
-use crate::world::{Machine, Shared, panic_message};
+use crate::fabric::HostIndex;
+use crate::shared::Shared;
 
-/// Finished tasks are forgotten when this many have gathered.
+/// The number of task handles at which those of finished tasks are removed for the first time.
 const HANDLES_KEPT: usize = 64;
 
-/// Ephemeral ports with which a machine's TCP may begin. A kernel that always began with the same one would, after a loss of power, dial
-/// from a port that the other side still holds a connection with.
+/// Ephemeral ports with which a machine's TCP may begin. If every kernel began with the same one, a machine that lost power would dial
+/// from a port with which the other side still holds a connection.
 const FIRST_PORTS: u32 = 256;
 
-/// A machine from one boot to the next loss of power; clones are the same machine.
+/// A machine's place in the network, with or without power.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub(crate) host: HostIndex,
+    pub(crate) node: NodeId,
+}
+
+/// A machine from one boot to the next loss of power. Clones are the same machine.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
 
@@ -40,16 +46,35 @@ pub(crate) struct Inner {
 }
 
 impl Host {
-    pub(crate) fn new(world: Arc<Shared>, machine: Machine, kernel: HostId, kernel_address: Ipv4Addr) -> Self {
+    /// Gives a machine power, with a kernel that knows nothing of a life before.
+    pub(crate) fn boot(world: Arc<Shared>, machine: Machine) -> Self {
+        let (kernel, kernel_address) = world.fabric().power_on(machine.host);
         let address = world.fabric().address(machine.host);
-        let (dead, tasks) = (AtomicBool::new(false), Mutex::default());
         let first_port = world.fabric().draw(FIRST_PORTS);
-        let host = Self(Arc::new(Inner { world, machine, kernel, kernel_address, address, dead, tasks }));
-        socket::skip_ports(&host, first_port);
+        let host = Self(Arc::new(Inner {
+            world,
+            machine,
+            kernel,
+            kernel_address,
+            address,
+            dead: AtomicBool::new(false),
+            tasks: Mutex::default(),
+        }));
+        host.skip_ports(first_port);
         host
     }
 
-    /// The node whose events this machine's are.
+    /// Makes the kernel assign its next `count` ephemeral ports to nobody. UDP and TCP share one sequence of them.
+    fn skip_ports(&self, count: u32) {
+        self.enter();
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        for _ in 0..count {
+            // A bind never waits.
+            let _ = pin!(kernel::UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// Its node in the record.
     pub fn node(&self) -> NodeId {
         self.0.machine.node
     }
@@ -59,7 +84,7 @@ impl Host {
         self.0.address
     }
 
-    /// Loses power: all tasks end, and nothing leaves any more, not even a FIN.
+    /// Loses power: all tasks end at once, and nothing leaves the machine any more, not even a FIN.
     pub fn lose_power(&self) {
         if !self.is_dead() {
             self.0.world.recorder.write(self.node(), What::Machine(MachineEvent::PowerLost));
@@ -67,7 +92,7 @@ impl Host {
         }
     }
 
-    /// As a loss of power, but nobody takes note: the machine's program has ended before.
+    /// As a loss of power, without an event in the record: the machine's program has ended before.
     pub(crate) fn switch_off(&self) {
         if self.0.dead.swap(true, Relaxed) {
             return;
@@ -82,7 +107,7 @@ impl Host {
         &self.0
     }
 
-    /// Makes this machine's kernel the one that turmoil-net's next call is for.
+    /// Makes this machine's kernel the one that the next calls of turmoil-net use.
     pub(crate) fn enter(&self) {
         turmoil_net::set_current(self.0.kernel);
     }
@@ -90,26 +115,9 @@ impl Host {
     pub(crate) fn is_dead(&self) -> bool {
         self.0.dead.load(Relaxed)
     }
-}
 
-impl Network for Host {
-    type Stream = SimStream;
-    type Listener = SimListener;
-    type Udp = SimUdp;
-
-    async fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
-        SimListener::bind(self.clone(), address).await
-    }
-
-    async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
-        SimStream::connect(self.clone(), address).await
-    }
-
-    async fn bind_udp(&self, address: SocketAddr) -> io::Result<SimUdp> {
-        SimUdp::bind(self.clone(), address)
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task until it ends or the machine loses power.
+    pub(crate) fn run_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         if self.is_dead() {
             return;
         }
@@ -134,10 +142,10 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.world.count_poll();
-        // The runtime would keep a panic to itself.
+        // The runtime would catch a panic and tell nobody.
         let polled = catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(cx)));
         polled.unwrap_or_else(|panic| {
-            self.world.panicked(panic_message(&*panic));
+            self.world.panicked(&*panic);
             Poll::Ready(())
         })
     }

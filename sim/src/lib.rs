@@ -19,6 +19,7 @@ pub mod peer;
 mod protocol;
 pub mod reachability;
 pub mod run;
+mod shared;
 pub mod socket;
 mod stage;
 pub mod timeline;

@@ -10,8 +10,9 @@ use crate::event::Record;
 use crate::fabric::Tap;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
+use crate::shared::panic_message;
 use crate::stage;
-use crate::world::{World, panic_message};
+use crate::world::World;
 
 /// What came of a run.
 #[derive(Clone, Debug)]

@@ -1,34 +1,56 @@
-//! The sockets of a simulated machine.
+//! The sockets of a simulated machine, and with them the machine as a [`Network`].
 //!
-//! TCP is turmoil-net's. Its kernels are chosen by a thread-local, so every call, destructors included, first enters the machine;
-//! and they send nothing until the world's loop asks, so every call that may send wakes the loop.
+//! TCP is turmoil-net's. A thread-local says which kernel a call is for, so every call, destructors included, first enters the machine;
+//! and kernels send nothing until the world's loop asks, so every call that may send wakes the loop.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use server::net::{Listener, Udp};
+use server::net::{Listener, Network, Udp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net as kernel;
 
 use crate::host::Host;
 
-/// What a read asks of the kernel. It opens the window again only when half its buffer has been read at once: small reads would end in
-/// a window of zero for ever.
+/// Bytes that a read asks of the kernel. The kernel opens the window again only when half its buffer has been read at once: with small
+/// reads the window would stay at zero for ever.
 const READ_BYTES: usize = 64 * 1024;
 /// The largest datagram that fits an Ethernet frame; there is no fragmentation.
 const DATAGRAM_BYTES_MAX: usize = 1500 - 20 - 8;
+
+impl Network for Host {
+    type Stream = SimStream;
+    type Listener = SimListener;
+    type Udp = SimUdp;
+
+    async fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
+        SimListener::bind(self.clone(), address).await
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
+        SimStream::connect(self.clone(), address).await
+    }
+
+    async fn bind_udp(&self, address: SocketAddr) -> io::Result<SimUdp> {
+        SimUdp::bind(self.clone(), address)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.run_task(task);
+    }
+}
 
 /// A TCP connection.
 pub struct SimStream {
     host: Host,
     /// `None` only while being dropped.
     stream: Option<kernel::TcpStream>,
-    /// Bytes read from the kernel; those of `unread` not yet by the program.
+    /// Bytes read from the kernel. The program has not read those in `unread` yet.
     buffer: Box<[u8]>,
     unread: Range<usize>,
 }
@@ -44,7 +66,7 @@ impl SimStream {
         Ok(Self::new(host, entered.await?))
     }
 
-    /// Runs an operation of the kernel's stream; a dead machine's never end.
+    /// Runs an operation on the kernel's stream. On a dead machine it never ends.
     fn with_kernel<T>(&mut self, operation: impl FnOnce(Pin<&mut kernel::TcpStream>) -> Poll<T>) -> Poll<T> {
         if self.host.is_dead() {
             return Poll::Pending;
@@ -144,8 +166,8 @@ pub struct SimListener {
 impl SimListener {
     pub(crate) async fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
         host.enter();
-        // The kernel knows its machine by another address; to listen on that one is to listen on all.
-        own(&host, address)?;
+        check_is_ours(&host, address)?;
+        // The kernel knows its machine by another address, so it listens on all of them.
         let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
         let listener = kernel::TcpListener::bind(all).await?;
         Ok(Self { host, listener: Some(listener) })
@@ -190,7 +212,7 @@ pub struct SimUdp {
 
 impl SimUdp {
     pub(crate) fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
-        own(&host, address)?;
+        check_is_ours(&host, address)?;
         let inner = host.inner();
         let mut fabric = inner.world.fabric();
         let mut port = address.port();
@@ -244,7 +266,7 @@ impl Udp for SimUdp {
 
 impl Drop for SimUdp {
     fn drop(&mut self) {
-        // After a loss of power the port belongs to the machine's next life.
+        // After a loss of power the port may belong to the machine's next life.
         if !self.host.is_dead() {
             let inner = self.host.inner();
             inner.world.fabric().udp(inner.machine.host).close(self.port);
@@ -252,18 +274,8 @@ impl Drop for SimUdp {
     }
 }
 
-/// Checks that an address to bind is this machine's, or none in particular.
-fn own(host: &Host, address: SocketAddr) -> io::Result<()> {
+/// Checks that an address to bind is this machine's, or unspecified.
+fn check_is_ours(host: &Host, address: SocketAddr) -> io::Result<()> {
     let ours = address.ip().is_unspecified() || address.ip() == IpAddr::V4(host.address());
     if ours { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
-}
-
-/// Has a machine's kernel give out its next `count` ephemeral ports to nobody. They are one sequence for both protocols.
-pub(crate) fn skip_ports(host: &Host, count: u32) {
-    host.enter();
-    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    for _ in 0..count {
-        // A bind never waits.
-        let _ = pin!(kernel::UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
-    }
 }

@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::orders::{Order, order, programme};
 use crate::peer::client::{self, Command};
 use crate::protocol;
-use crate::world::{Machine, Realm, World};
+use crate::world::{Machine, NetworkConfig, Realm, World};
 
 /// How often the end of something is looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -76,9 +76,14 @@ impl Stage {
         let everything = world.recorder().node("world", NodeKind::World);
         let mut networks: Vec<Realm> = Vec::new();
         for (index, network) in scenario.networks.iter().enumerate() {
-            let behind = network.behind.map(|outer| networks[outer]);
-            let (kind, nat) = (NodeKind::Nat(index), network.nat.clone());
-            networks.push(world.add_network(&network.name, kind, behind, &network.external, nat, network.link));
+            networks.push(world.add_network(NetworkConfig {
+                name: &network.name,
+                kind: NodeKind::Nat(index),
+                behind: network.behind.map(|outer| networks[outer]),
+                external: &network.external,
+                nat: network.nat.clone(),
+                link: network.link,
+            }));
         }
         let setup = &scenario.server;
         let machine = world.add_machine("server", NodeKind::Machine(Which::Server), None, setup.address, setup.link);

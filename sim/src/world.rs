@@ -1,100 +1,75 @@
 //! One simulation: a thread, a paused runtime, a network, and the loop that moves time to the next event.
+//!
+//! What every simulation guarantees:
+//!
+//! - **One seed, one run.** The same seed and the same program give the same events, in every process, thread and build profile.
+//! - **Time jumps.** The clock is virtual. It stands still while anything can run, then moves to the next arrival or timer.
+//! - **Whole milliseconds.** Every packet arrives at a whole millisecond, because tokio's timers have no finer grain.
+//! - **Ties are broken by age.** Of two packets that arrive at the same instant, the one that was sent first arrives first.
+//! - **TCP segments are never lost, duplicated or reordered.** Loss is the delay of a retransmission, a partition holds segments until
+//!   it heals, and a NAT that has lost a mapping answers with silence or RST. Datagrams have no such protection.
+//! - **Power loss is total.** All tasks of the machine end at once, and nothing leaves it any more, not even a FIN.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use scenarios::{Link, NatBehavior, NatReboot};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use turmoil_net::{KernelConfig, Net};
 
 use crate::capture::KeyLog;
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
-use crate::fabric::{Fabric, HostIndex, RealmIndex, RouterIndex, Tap};
+use crate::fabric::{Fabric, RealmIndex, RouterIndex, Tap};
 use crate::host::Host;
+pub use crate::host::Machine;
+use crate::shared::{POLLS_AT_ONE_INSTANT_MAX, Shared};
 
-/// First address of the kernels. They never show: a packet bears its machine's address as soon as it leaves the kernel.
+/// First address of the kernels. They never show: a packet gets its machine's address as soon as it leaves the kernel.
 const KERNELS: u32 = u32::from_be_bytes([240, 0, 0, 1]);
-/// Polls of the loop and of all tasks at one instant beyond which the simulation counts as hung.
-const POLLS_AT_ONE_INSTANT_MAX: u32 = 1_000_000;
-
-/// What all hosts of a simulation share.
-pub(crate) struct Shared {
-    fabric: Mutex<Fabric>,
-    pub(crate) recorder: Recorder,
-    /// Wakes the loop when something was sent.
-    pub(crate) wake: Notify,
-    /// Whether a kernel may have something to send.
-    pub(crate) tcp_touched: AtomicBool,
-    /// The message of a task's panic.
-    panic: Mutex<Option<String>>,
-    /// Polls of the loop and of all tasks since the loop last saw time move.
-    polls: AtomicU32,
-    pub(crate) tasks: AtomicUsize,
-    pub(crate) streams: AtomicUsize,
-}
-
-impl Shared {
-    pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
-        self.fabric.lock().expect("nobody panics while holding the fabric")
-    }
-
-    /// Counts a poll; tasks that wake each other for ever are seen by the loop, which they never let run.
-    pub(crate) fn count_poll(&self) -> u32 {
-        let polls = self.polls.fetch_add(1, Relaxed) + 1;
-        if polls.is_multiple_of(POLLS_AT_ONE_INSTANT_MAX) {
-            self.wake.notify_one();
-        }
-        polls
-    }
-
-    /// A task has panicked: the simulation ends.
-    pub(crate) fn panicked(&self, message: String) {
-        self.panic.lock().expect("no panic while held").get_or_insert(message);
-        self.wake.notify_one();
-    }
-
-    /// Says that a kernel may have something to send.
-    pub(crate) fn touch_tcp(&self) {
-        self.tcp_touched.store(true, Relaxed);
-        self.wake.notify_one();
-    }
-}
 
 /// The network of a simulation and the machines in it.
 #[derive(Clone)]
-pub struct World(pub(crate) Arc<Shared>);
+pub struct World(Arc<Shared>);
 
 /// A private network behind a router.
 #[derive(Clone, Copy, Debug)]
 pub struct Realm {
-    pub(crate) realm: RealmIndex,
-    pub(crate) router: RouterIndex,
+    realm: RealmIndex,
+    router: RouterIndex,
 }
 
-/// A machine: its place in the network, with or without power.
-#[derive(Clone, Copy, Debug)]
-pub struct Machine {
-    pub(crate) host: HostIndex,
-    pub(crate) node: NodeId,
+/// What [`World::add_network`] adds: a private network behind a router.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig<'a> {
+    /// The router's name in the record.
+    pub name: &'a str,
+    /// What the router's node is in the record.
+    pub kind: NodeKind,
+    /// The network that the router is attached to; `None` is the internet.
+    pub behind: Option<Realm>,
+    /// The router's external addresses.
+    pub external: &'a [Ipv4Addr],
+    /// Its NAT; `None` is a router that translates nothing.
+    pub nat: Option<NatBehavior>,
+    /// Its link to the outer network.
+    pub link: Link,
 }
 
 impl World {
     /// Runs one simulation on a thread of its own and returns what `play` returns.
     ///
-    /// `boots` is how many times a machine is given power, over all machines; `limit` is a virtual time that `play` does not reach
-    /// unless it hangs.
+    /// `boots` is how often [`World::boot`] will be called, over all machines; `limit` is a virtual time that `play` reaches only if it
+    /// hangs.
     ///
     /// # Errors
-    /// The panic of `play`, of a library, or of the loop when the simulation hangs.
+    /// The panic of `play`, of a task, or of the loop when the simulation hangs.
     pub fn run<T, F>(
         seed: u64,
         boots: usize,
@@ -106,7 +81,7 @@ impl World {
         F: Future<Output = T>,
     {
         entropy::sealed(seed, move || {
-            // The kernels count passes, not time, until they retransmit: we keep every segment in order and lose none instead.
+            // The kernels count calls, not time, until they retransmit. So they never do: the fabric keeps every segment, in order.
             let mut net = Net::with_config(KernelConfig::default().retx_threshold(u32::MAX).default_backlog(4096));
             let kernels =
                 (0..boots as u32).map(|n| Ipv4Addr::from(KERNELS + n)).map(|a| (net.add_host(a), a)).collect();
@@ -119,16 +94,8 @@ impl World {
             // The kernels go with the fabric, which the world holds; sockets need them in their destructors.
             let (result, world) = runtime.block_on(async move {
                 let recorder = Recorder::new(Instant::now());
-                let world = World(Arc::new(Shared {
-                    fabric: Mutex::new(Fabric::new(seed, recorder.clone(), guard, kernels)),
-                    recorder,
-                    wake: Notify::new(),
-                    tcp_touched: AtomicBool::new(false),
-                    panic: Mutex::default(),
-                    polls: AtomicU32::new(0),
-                    tasks: AtomicUsize::new(0),
-                    streams: AtomicUsize::new(0),
-                }));
+                let fabric = Fabric::new(seed, recorder.clone(), guard, kernels);
+                let world = World(Arc::new(Shared::new(fabric, recorder)));
                 (world.drive(limit, play(world.clone())).await, world)
             });
             drop(runtime);
@@ -148,22 +115,22 @@ impl World {
         loop {
             let now = Instant::now();
             if now != last {
-                self.0.polls.store(0, Relaxed);
+                self.0.time_moved();
                 last = now;
             }
-            assert!(self.0.polls.load(Relaxed) < POLLS_AT_ONE_INSTANT_MAX, "the simulation hangs at {:?}", now - start);
-            if let Some(message) = self.0.panic.lock().expect("no panic while held").take() {
+            assert!(!self.0.hangs(), "the simulation hangs at {:?}", now - start);
+            if let Some(message) = self.0.take_panic() {
                 panic!("a task panicked at {:?}: {message}", now - start);
             }
             entropy::set_wall_clock(now - start);
-            let tcp_touched = self.0.tcp_touched.swap(false, Relaxed);
+            let tcp_touched = self.0.take_tcp_touched();
             let next = self.0.fabric().step(now - start, tcp_touched).map(|at| start + at);
             if let Some(next) = next
                 && timer.deadline() != next
             {
                 timer.as_mut().reset(next);
             }
-            // It counts polls rather than turns, for a `play` that wakes itself makes no turn.
+            // It counts polls rather than turns of this loop, because a `play` that wakes itself makes no turn.
             let spinning = poll_fn(|_| match self.0.count_poll() {
                 ..POLLS_AT_ONE_INSTANT_MAX => Poll::Pending,
                 _ => Poll::Ready(()),
@@ -183,31 +150,24 @@ impl World {
         &self.0.recorder
     }
 
-    /// Keeps every packet from now on, for `captured`.
+    /// Keeps every packet from now on.
     pub fn capture(&self) {
         self.0.fabric().open_tap();
     }
 
-    /// What was kept.
+    /// What was kept since [`World::capture`].
     pub(crate) fn captured(&self) -> Tap {
         self.0.fabric().close_tap()
     }
 
-    /// Where secrets are noted, while packets are kept.
+    /// The log for the secrets of DTLS sessions, while packets are kept.
     pub(crate) fn key_log(&self) -> Option<KeyLog> {
         self.0.fabric().key_log()
     }
 
-    /// Adds a private network behind a router with the given external addresses; with `nat` absent the router translates nothing.
-    pub fn add_network(
-        &self,
-        name: &str,
-        kind: NodeKind,
-        behind: Option<Realm>,
-        external: &[Ipv4Addr],
-        nat: Option<NatBehavior>,
-        link: Link,
-    ) -> Realm {
+    /// Adds a private network behind a router.
+    pub fn add_network(&self, network: NetworkConfig<'_>) -> Realm {
+        let NetworkConfig { name, kind, behind, external, nat, link } = network;
         let node = self.0.recorder.node(name, kind);
         let (realm, router) = self.0.fabric().add_router(node, behind.map(|outer| outer.realm), external, nat, link);
         Realm { realm, router }
@@ -230,13 +190,12 @@ impl World {
     /// Gives a machine power.
     ///
     /// # Panics
-    /// If machines boot more often than [`World::run`] was told.
+    /// Machines boot more often than [`World::run`] was told.
     pub fn boot(&self, machine: Machine) -> Host {
-        let (kernel, kernel_address) = self.0.fabric().power_on(machine.host);
-        Host::new(self.0.clone(), machine, kernel, kernel_address)
+        Host::boot(self.0.clone(), machine)
     }
 
-    /// Loses a NAT's mappings.
+    /// Reboots a NAT, which loses its mappings.
     pub fn reboot_nat(&self, network: Realm, reboot: NatReboot) {
         self.0.fabric().reboot_nat(network.router, reboot);
     }
@@ -287,10 +246,4 @@ impl World {
         let now = self.0.recorder.now();
         sleep_until(Instant::now() + at.saturating_sub(now)).await;
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -12,7 +12,7 @@ use scenarios::{Link, Machine as Which, NatBehavior};
 use server::net::{Listener, Network, Udp};
 use sim::event::{Drop, NodeKind, PacketEvent, Record, Refusal, What};
 use sim::host::Host;
-use sim::world::{Machine, Realm, World};
+use sim::world::{Machine, NetworkConfig, Realm, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -619,8 +619,14 @@ impl Net {
     }
 
     fn nat(&self, behavior: NatBehavior) -> Realm {
-        let external = [Ipv4Addr::new(198, 51, 100, 1)];
-        self.world.add_network("home", NodeKind::Nat(0), None, &external, Some(behavior), LINK)
+        self.world.add_network(NetworkConfig {
+            name: "home",
+            kind: NodeKind::Nat(0),
+            behind: None,
+            external: &[Ipv4Addr::new(198, 51, 100, 1)],
+            nat: Some(behavior),
+            link: LINK,
+        })
     }
 
     fn address(&self, machine: usize) -> Ipv4Addr {

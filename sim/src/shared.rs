@@ -1,0 +1,97 @@
+//! What the loop of a simulation, its machines and their sockets share.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use crate::event::Recorder;
+use crate::fabric::Fabric;
+
+/// Polls of the loop and of all tasks at one instant beyond which the simulation counts as hung.
+pub(crate) const POLLS_AT_ONE_INSTANT_MAX: u32 = 1_000_000;
+
+/// One per simulation.
+pub(crate) struct Shared {
+    fabric: Mutex<Fabric>,
+    pub(crate) recorder: Recorder,
+    /// Wakes the loop when something was sent.
+    pub(crate) wake: Notify,
+    /// Whether a kernel may have something to send.
+    tcp_touched: AtomicBool,
+    /// The message of the first task that panicked.
+    panic: Mutex<Option<String>>,
+    /// Polls of the loop and of all tasks since the loop last saw time move.
+    polls: AtomicU32,
+    /// Tasks that run, on all machines.
+    pub(crate) tasks: AtomicUsize,
+    /// TCP connections that are open, on all machines.
+    pub(crate) streams: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(fabric: Fabric, recorder: Recorder) -> Self {
+        Self {
+            fabric: Mutex::new(fabric),
+            recorder,
+            wake: Notify::new(),
+            tcp_touched: AtomicBool::new(false),
+            panic: Mutex::default(),
+            polls: AtomicU32::new(0),
+            tasks: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
+        self.fabric.lock().expect("nobody panics while holding the fabric")
+    }
+
+    /// Counts a poll. Tasks that wake each other for ever never let the loop run; at the limit this wakes it.
+    pub(crate) fn count_poll(&self) -> u32 {
+        let polls = self.polls.fetch_add(1, Relaxed) + 1;
+        if polls.is_multiple_of(POLLS_AT_ONE_INSTANT_MAX) {
+            self.wake.notify_one();
+        }
+        polls
+    }
+
+    /// Whether more polls have happened at this instant than any simulation that makes progress needs.
+    pub(crate) fn hangs(&self) -> bool {
+        self.polls.load(Relaxed) >= POLLS_AT_ONE_INSTANT_MAX
+    }
+
+    /// Time has moved: polls count from zero again.
+    pub(crate) fn time_moved(&self) {
+        self.polls.store(0, Relaxed);
+    }
+
+    /// Reports the panic of a task, which ends the simulation.
+    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
+        self.panic.lock().expect("no panic while held").get_or_insert_with(|| panic_message(panic));
+        self.wake.notify_one();
+    }
+
+    /// The message of a task that has panicked.
+    pub(crate) fn take_panic(&self) -> Option<String> {
+        self.panic.lock().expect("no panic while held").take()
+    }
+
+    /// A kernel may have something to send.
+    pub(crate) fn touch_tcp(&self) {
+        self.tcp_touched.store(true, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Whether a kernel may have something to send since the last call.
+    pub(crate) fn take_tcp_touched(&self) -> bool {
+        self.tcp_touched.swap(false, Relaxed)
+    }
+}
+
+/// A panic's message.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
