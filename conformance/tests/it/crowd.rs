@@ -8,7 +8,7 @@ use conformance::{Arrival, Audience, Crowd, Dialect, Wire};
 
 use crate::{dialect, reference};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn crowd(address: std::net::SocketAddr, dialect: &std::sync::Arc<Dialect>) -> Crowd {
     let target = format!("ws://{address}").parse().expect("a URL");

@@ -41,7 +41,7 @@ async fn ask_as(dialect: &Arc<Dialect>, url: &str, cases: &[&str]) -> Result<Rep
 async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Result<Report, Unreachable> {
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
-    let options = Options { deadline: Duration::from_secs(100), ..Options::default() };
+    let options = Options { deadline: Duration::from_secs(300), ..Options::default() };
     conformance::run(Tokio, target, dialect, &cases, &options).await
 }
 

@@ -1,7 +1,7 @@
 //! The dialects of servers that nobody here wrote, each asked of the real one, installed from its registry. They are found
 //! to deviate just as `known/` says.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -12,6 +12,7 @@ use conformance::{Known, Report, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::stun::outsiders::free_port;
 use crate::{ask_as, dialect, text};
 
 /// Where packages are kept from one run of the tests to the next.
@@ -46,11 +47,6 @@ pub(crate) fn skip(why: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
     eprintln!("SKIPPED: a server of others cannot be installed: {why}");
     None
-}
-
-/// A port that nobody listens on, a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port()
 }
 
 /// A server process, started again when it dies; it ends with the test.
@@ -97,7 +93,7 @@ async fn asked(name: &str, port: u16, path: &str) -> Report {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_secs(30), listens).await.expect("the server starts");
+    timeout(Duration::from_secs(300), listens).await.expect("the server starts");
     let mut report = ask_as(&dialect(name), &format!("ws://{address}{path}"), &[]).await.expect("it is there");
     let known = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("known/{name}.toml"));
     Known::load(&known).unwrap_or_else(|error| panic!("{error}")).mark(&mut report);
@@ -113,7 +109,7 @@ fn deviates_as_known(report: &Report) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peerjs() {
     let Some(folder) = packages() else { return };
-    let port = free_port();
+    let port = free_port().port();
     let program = folder.join("node_modules/peer/dist/bin/peerjs.js");
     let _server = Server::start(move || {
         let mut node = Command::new("node");
@@ -127,7 +123,7 @@ async fn peerjs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn y_webrtc() {
     let Some(folder) = packages() else { return };
-    let port = free_port();
+    let port = free_port().port();
     let program = folder.join("node_modules/y-webrtc/bin/server.js");
     let _server = Server::start(move || {
         let mut node = Command::new("node");
@@ -153,7 +149,7 @@ async fn matchbox() {
         let built = cargo.env_remove("CARGO_TARGET_DIR").status().expect("cargo runs this test");
         assert!(built.success(), "matchbox_server builds");
     }
-    let port = free_port();
+    let port = free_port().port();
     let _server = Server::start(move || {
         let mut server = Command::new(&program);
         server.arg(format!("127.0.0.1:{port}"));

@@ -23,7 +23,7 @@ async fn reference(config: Config) -> Server<Net> {
 async fn recorded(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> (Report, Vec<Recording>) {
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
-    let options = Options { deadline: Duration::from_secs(100), record: true, ..Options::default() };
+    let options = Options { deadline: Duration::from_secs(300), record: true, ..Options::default() };
     let report = conformance::run(Tokio, target, dialect, &cases, &options).await.expect("it is there");
     let recordings = report.cases.iter().filter_map(|case| Recording::of(&report, case));
     // As a file has them.

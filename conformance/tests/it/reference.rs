@@ -36,7 +36,6 @@ async fn all_pass(name: &str, at_least: usize) {
     assert!(report.passed(), "{}", text(&report));
     let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. })).count();
     assert!(asked >= at_least, "{asked} cases asked\n{}", text(&report));
-    assert!(report.took < Duration::from_secs(10), "{:?}", report.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,10 @@
 //! Programs from outside that look at what is made: from Debian and npm, by name and version. Where one cannot be had, its test says so
 //! aloud and ends.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// What the page is opened with, and what looks at it.
 const NPM: [&str; 2] = ["puppeteer-core@24.43.1", "axe-core@4.14.1"];
@@ -44,10 +45,12 @@ impl Browser {
 
 /// A folder whose `node_modules` has these packages, each `name@version`.
 pub(crate) fn npm(folder: &str, packages: &[&str]) -> Option<PathBuf> {
-    // Two tests at once would install into one folder, and one find it while the other takes it apart.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm").join(folder);
+    let npm = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
+    std::fs::create_dir_all(&npm).ok()?;
+    // Two installations at once, in threads or in processes, would take apart what the other finds.
+    let installing = File::create(npm.join("lock")).ok()?;
+    installing.lock().ok()?;
+    let modules = npm.join(folder);
     std::fs::create_dir_all(&modules).ok()?;
     let there = |package: &&str| {
         let (name, _) = package.rsplit_once('@').expect("name@version");
@@ -98,7 +101,11 @@ pub(crate) fn program(name: &str, package: &str) -> Option<String> {
         return Some(path);
     }
     let install = Command::new("sh")
-        .args(["-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends \"$0\"", package])
+        .args([
+            "-c",
+            "apt-get update -qq && apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \"$0\"",
+            package,
+        ])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .output();
     there().or_else(|| skip(name, &format!("{install:?}")))

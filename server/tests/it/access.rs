@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::api::get;
 use crate::client::{Client, start, start_with};
+use crate::clock::{hold, settle};
 use crate::http::{KEY, UPGRADE, VERSION, request};
 
 const SECRET: &str = "sixteen bytes or more";
@@ -166,8 +167,9 @@ async fn only_listed_origins_connect() {
     assert!(upgrade(open.mesh, "/", "Origin: https://any.test\r\n").await.starts_with("http/1.1 101 "));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn more_messages_than_the_rate_are_1008() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.message_rate = Some(rate(1, 5))).await;
     let mut quiet = Client::join(&server, "r").await;
     let mut loud = Client::join(&server, "r").await;
@@ -186,7 +188,7 @@ async fn more_messages_than_the_rate_are_1008() {
     for _ in 0..20 {
         pinger.send_raw(&[0x8a, 0x80, 0, 0, 0, 0]).await;
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    settle().await;
     assert_eq!(server.handle.census().members, 2);
     for _ in 0..5 {
         pinger.send_raw(&[0x89, 0x80, 0, 0, 0, 0]).await;
@@ -196,8 +198,9 @@ async fn more_messages_than_the_rate_are_1008() {
     assert!(page.contains("glare_websockets_closed_total{reason=\"too-fast\"} 2\n"), "{page}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn more_requests_of_an_address_than_the_rate_are_429() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.request_rate = Some(rate(2, 3))).await;
     let ask = async || upgrade(server.mesh, "/", "").await;
     for _ in 0..3 {
@@ -211,7 +214,7 @@ async fn more_requests_of_an_address_than_the_rate_are_429() {
     assert!(get(&server, "/healthz").await.head.starts_with("http/1.1 200 "));
     let other = from("127.0.0.2", server.mesh).await;
     drop(Client::upgrade(other, "/").await);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::advance(Duration::from_millis(600)).await;
     assert!(ask().await.starts_with("http/1.1 101 "), "one has come back");
 }
 

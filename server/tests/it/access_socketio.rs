@@ -8,6 +8,7 @@ use server::Rate;
 use crate::access::signed;
 use crate::api::get;
 use crate::client::{Client, start_with};
+use crate::clock::hold;
 use crate::socketio_client::{POLLING, WEBSOCKET, exchange, request};
 
 const SECRET: &str = "sixteen bytes or more";
@@ -57,8 +58,9 @@ async fn a_page_of_another_origin_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_message_rate_and_the_counts_hold_for_each_transport() {
+    let _clock = hold();
     let two = NonZeroU32::new(2).expect("2");
     let server = start_with(|config| {
         config.limits.message_rate = Some(Rate { per_second: two, burst: two });

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{PATIENCE, Running, start, start_with};
+use crate::clock::{hold, passing};
 use crate::sender_viewer::{connect, is_quiet, pair};
 
 #[tokio::test]
@@ -90,8 +91,9 @@ async fn a_kicked_client_is_closed_with_1000_and_the_other_side_hears_it() {
     assert_eq!(response.body, r#"{"success":false,"message":"Client not found"}"#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_kick_that_is_none_is_told_why() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
     let (mut sender, mut viewer) = pair(&server).await;
     let large = format!(r#"{{"clientId":"{}"}}"#, "x".repeat(5000));
@@ -111,7 +113,7 @@ async fn a_kick_that_is_none_is_told_why() {
         assert!(response.body.starts_with(r#"{"success":false,"message":""#), "{}", response.body);
     }
     let never = "POST /api/kick HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{";
-    let response = raw(&server, never).await;
+    let (response, _) = passing(raw(&server, never)).await;
     assert!(response.head.starts_with("http/1.1 408 request timeout\r\n"), "{}", response.head);
     is_quiet(&mut sender).await;
     is_quiet(&mut viewer).await;

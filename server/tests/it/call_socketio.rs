@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::{Client, Running, start, start_with};
+use crate::clock::{hold, passing};
 
 #[tokio::test]
 async fn a_call_goes_through_with_everything_in_it() {
@@ -81,12 +82,13 @@ async fn what_is_no_message_is_told_so_and_the_connection_stays() {
     b.is_told(r#"42["endCall",{"target":"A"}]"#, &error("not-in-call", "There is no such call")).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_connects_but_does_not_join_in_time_is_closed() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.join_timeout = Duration::from_millis(150)).await;
     let mut a = join(&server, "A").await;
     a.next().await;
-    Client::socketio(server.call_socketio).await.is_closed(1008).await;
+    passing(Client::socketio(server.call_socketio).await.is_closed(1008)).await;
     a.is_told(r#"42["join",{"username":"A"}]"#, r#"42["userList",["A"]]"#).await;
 }
 

@@ -4,27 +4,34 @@ use std::time::Duration;
 
 use server::Heartbeat;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{advance, timeout};
 
 use crate::client::{Client, PATIENCE, Running, start_with};
+use crate::clock::{hold, passing, settle};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_join_in_time_is_1008() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.join_timeout = Duration::from_millis(100)).await;
     let mut joined = Client::join(&server, "r").await;
     let mut idle = Client::connect(&server).await;
     // Anything but a join does not count.
     idle.send(r#"{"action":"leave","roomId":"r"}"#).await;
+    idle.hears_nothing().await;
+    advance(Duration::from_millis(99)).await;
+    idle.hears_nothing().await;
+    advance(Duration::from_millis(1)).await;
     idle.is_closed(1008).await;
     joined.hears_nothing().await;
     joined.send(r#"{"action":"leave","roomId":"r"}"#).await;
     // Only the first join has a deadline: the next idler goes, this one stays.
-    Client::connect(&server).await.is_closed(1008).await;
+    passing(Client::connect(&server).await.is_closed(1008)).await;
     joined.hears_nothing().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_client_is_dropped_after_two_missed_pongs() {
+    let _clock = hold();
     let heartbeat = Heartbeat { interval: Duration::from_millis(100), missed_max: 2 };
     let server = start_with(|config| config.heartbeat = heartbeat).await;
     let mut a = Client::join(&server, "r").await;
@@ -33,9 +40,8 @@ async fn a_silent_client_is_dropped_after_two_missed_pongs() {
     let left = format!(r#"{{"action":"peer-left","roomId":"r","clientId":"{}"}}"#, silent.id);
     // It never answers a ping, because nobody polls it: its bytes are read past the WebSocket.
     let mut raw = silent.socket.into_inner();
-    let started = tokio::time::Instant::now();
-    a.hears(&left).await;
-    assert!(started.elapsed() >= Duration::from_millis(250), "dropped after {:?}", started.elapsed());
+    let ((), dropped_after) = passing(a.hears(&left)).await;
+    assert_eq!(dropped_after, Duration::from_millis(300));
     let mut bytes = Vec::new();
     timeout(PATIENCE, raw.read_to_end(&mut bytes)).await.expect("TCP ends").expect("without a reset");
     assert_eq!(bytes, b"\x89\x00\x89\x00\x88\x12\x03\xf0Heartbeat missed");
@@ -43,15 +49,17 @@ async fn a_silent_client_is_dropped_after_two_missed_pongs() {
     a.hears_nothing().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn any_frame_counts_as_life() {
+    let _clock = hold();
     let heartbeat = Heartbeat { interval: Duration::from_millis(60), missed_max: 1 };
     let server = start_with(|config| config.heartbeat = heartbeat).await;
     let mut talker = Client::join(&server, "r").await;
     // Sends without ever reading, thus without a pong.
     for _ in 0..12 {
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        advance(Duration::from_millis(25)).await;
         talker.send(r#"{"action":"sentinel"}"#).await;
+        settle().await;
     }
     assert_eq!(server.handle.census().members, 1);
 }
@@ -82,7 +90,11 @@ async fn flood(server: &Running, payload: usize) -> (Client, Client) {
 
 #[tokio::test]
 async fn a_slow_consumer_is_1008_and_holds_up_nobody() {
-    let server = start_with(|config| config.limits.queue_bytes_max = 1024 * 1024).await;
+    let server = start_with(|config| {
+        config.limits.queue_bytes_max = 1024 * 1024;
+        config.limits.close_timeout = PATIENCE;
+    })
+    .await;
     let (mut sender, mut slow) = flood(&server, 100_000).await;
     let census = server.handle.census();
     assert!((900_000..=1024 * 1024).contains(&census.queued_bytes_peak), "{census:?}");

@@ -7,6 +7,7 @@ mod broadcast;
 mod call;
 mod call_socketio;
 mod client;
+mod clock;
 mod discovery;
 mod echo;
 mod http;

@@ -23,7 +23,7 @@ async fn socketio_client_of_npm_works_in_all_three_modes() {
     let Some(folder) = installed() else { return };
     let server = start_with(|config| {
         config.socketio.ping_interval = Duration::from_millis(200);
-        config.socketio.ping_timeout = Duration::from_secs(5);
+        config.socketio.ping_timeout = Duration::from_secs(60);
     })
     .await;
     let (broadcast, call) = (format!("http://{}", server.broadcast), format!("http://{}", server.call_socketio));

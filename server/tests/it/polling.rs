@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, PATIENCE, start, start_with};
+use crate::clock::{hold, passing};
 use crate::socketio_client::{POLLING, Poller, WEBSOCKET, answer, exchange, request};
 
 #[tokio::test]
@@ -219,8 +220,9 @@ async fn a_payload_may_have_a_million_bytes() {
     a.hears("430[]").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pings_wait_for_a_poll_and_want_a_pong() {
+    let _clock = hold();
     let server = start_with(|config| {
         config.socketio.ping_interval = Duration::from_millis(100);
         config.socketio.ping_timeout = Duration::from_millis(300);
@@ -228,31 +230,31 @@ async fn pings_wait_for_a_poll_and_want_a_pong() {
     .await;
     let mut a = Poller::connect(server.broadcast).await;
     for _ in 0..3 {
-        a.hears("2").await;
+        passing(a.hears("2")).await;
         a.say("3").await;
     }
-    a.hears("2").await;
-    let pinged = Instant::now();
+    passing(a.hears("2")).await;
     // Anything else is no pong.
     a.say("420[\"sentinel\"]").await;
     a.hears("430[]").await;
-    a.hears("1").await;
-    assert!(pinged.elapsed() >= Duration::from_millis(250), "{:?}", pinged.elapsed());
+    let ((), waited) = passing(a.hears("1")).await;
+    assert!((250..=300).contains(&waited.as_millis()), "{waited:?}");
     a.poll().await.is_refused(1);
     // One that never polls again is dropped as well.
     let _gone = Poller::connect(server.broadcast).await;
     server.census(|census| census.members == 1).await;
-    server.census(|census| census.members == 0 && census.sessions == 0).await;
+    passing(server.census(|census| census.members == 0 && census.sessions == 0)).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_does_not_connect_in_time_is_closed() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.join_timeout = Duration::from_millis(150)).await;
     let mut a = Poller::connect(server.broadcast).await;
     let mut b = Poller::open(server.broadcast).await;
     b.say("40/other,").await;
     b.hears("44/other,{\"message\":\"Invalid namespace\"}").await;
-    b.hears("1").await;
+    passing(b.hears("1")).await;
     a.say("420[\"sentinel\"]").await;
     a.hears("430[]").await;
 }
@@ -334,8 +336,9 @@ async fn a_session_changes_over_to_a_websocket() {
     polling.poll().await.is_refused(1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_comes_during_the_change_is_not_lost() {
+    let _clock = hold();
     let server = start().await;
     let mut polling = Poller::connect(server.broadcast).await;
     let mut b = Client::socketio(server.broadcast).await;
@@ -344,16 +347,16 @@ async fn what_comes_during_the_change_is_not_lost() {
     b.is_told("42[\"send-offer\",1]", "42[\"receive-offer\",1]").await;
     polling.hears("42[\"receive-offer\",1]").await;
     // A poll that comes while the probe stands is released soon.
-    let polled = Instant::now();
-    polling.hears("6").await;
-    assert!((90..1000).contains(&polled.elapsed().as_millis()), "{:?}", polled.elapsed());
+    let ((), waited) = passing(polling.hears("6")).await;
+    assert!((90..=110).contains(&waited.as_millis()), "{waited:?}");
     b.is_told("42[\"send-offer\",2]", "42[\"receive-offer\",2]").await;
     socket.send("5").await;
     socket.hears("42[\"receive-offer\",2]").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_fails_leaves_the_session_polling() {
+    let _clock = hold();
     let server = start_with(|config| config.socketio.upgrade_timeout = Duration::from_millis(300)).await;
     let mut polling = Poller::connect(server.broadcast).await;
     let target = format!("{WEBSOCKET}&sid={}", polling.sid);
@@ -371,7 +374,7 @@ async fn a_probe_that_fails_leaves_the_session_polling() {
     request(server.broadcast, "GET", &target, b"").await.is_refused(3);
     half.send("42[\"send-offer\"]").await;
     half.is_closed(1002).await;
-    Client::open(server.broadcast, &target).await.is_closed(1002).await;
+    passing(Client::open(server.broadcast, &target).await.is_closed(1002)).await;
     drop(Client::open(server.broadcast, &target).await);
     polling.say("420[\"sentinel\"]").await;
     polling.hears("430[]").await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use server::Heartbeat;
 
 use crate::client::{Client, Running, frame, start, start_with};
+use crate::clock::{hold, passing};
 
 const READY: &str = r#"{"type":"viewer-ready"}"#;
 
@@ -188,15 +189,16 @@ async fn every_way_to_leave_is_announced_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_ghost_holds_its_role_until_the_heartbeat_finds_it_dead() {
+    let _clock = hold();
     let heartbeat = Heartbeat { interval: Duration::from_millis(100), missed_max: 2 };
     let server = start_with(|config| config.heartbeat = heartbeat).await;
     let (ghost, mut viewer) = pair(&server).await;
     let _unread = ghost.socket.into_inner(); // nobody answers its pings
     let mut early = connect(&server).await;
     early.is_told(&asks("sender", "r"), &error("sender-already-exists")).await;
-    viewer.hears(r#"{"type":"sender-left"}"#).await;
+    passing(viewer.hears(r#"{"type":"sender-left"}"#)).await;
     let mut heir = connect(&server).await;
     join(&mut heir, "sender", "r").await;
     heir.hears(READY).await;
@@ -216,14 +218,15 @@ async fn names_of_rooms_are_exact_and_may_be_odd() {
     assert_eq!(server.handle.census().rooms, senders.len());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_role_in_time_is_1008_and_a_refusal_is_none() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.join_timeout = Duration::from_millis(150)).await;
     let mut sender = connect(&server).await;
     join(&mut sender, "sender", "r").await;
     let mut refused = connect(&server).await;
     refused.is_told(&asks("sender", "r"), &error("sender-already-exists")).await;
-    refused.is_closed(1008).await;
+    passing(refused.is_closed(1008)).await;
     is_quiet(&mut sender).await;
 }
 

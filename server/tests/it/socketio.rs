@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, PATIENCE, frame, start, start_with};
+use crate::clock::{hold, passing};
 use crate::socketio_client::WEBSOCKET;
 
 #[tokio::test]
@@ -154,8 +155,9 @@ async fn a_million_bytes_are_allowed_with_all_attachments() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_client_is_dropped_when_a_pong_does_not_come() {
+    let _clock = hold();
     let server = start_with(|config| {
         config.socketio.ping_interval = Duration::from_millis(100);
         config.socketio.ping_timeout = Duration::from_millis(300);
@@ -163,34 +165,40 @@ async fn a_silent_client_is_dropped_when_a_pong_does_not_come() {
     .await;
     let mut a = Client::socketio(server.broadcast).await;
     for _ in 0..3 {
-        a.is_told("6", "2").await;
+        passing(a.is_told("6", "2")).await;
         a.send("3").await;
     }
-    a.hears("2").await;
+    passing(a.hears("2")).await;
     // Another packet is no pong, and there are no WebSocket pings.
     a.is_told("420[\"sentinel\"]", "430[]").await;
-    a.is_closed(1008).await;
+    passing(a.is_closed(1008)).await;
     let silent = Client::socketio(server.broadcast).await;
     let mut raw = silent.socket.into_inner();
     let mut bytes = Vec::new();
-    timeout(PATIENCE, raw.read_to_end(&mut bytes)).await.expect("TCP ends").expect("without a reset");
+    let (ended, _) = passing(timeout(PATIENCE, raw.read_to_end(&mut bytes))).await;
+    ended.expect("TCP ends").expect("without a reset");
     assert_eq!(bytes, b"\x81\x012\x88\x12\x03\xf0Heartbeat missed");
     drop((a, raw));
     server.empty().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_connect_in_time_is_1008() {
+    let _clock = hold();
     let server = start_with(|config| config.limits.join_timeout = Duration::from_millis(100)).await;
     let mut connected = Client::socketio(server.broadcast).await;
     let mut idle = Client::open(server.broadcast, WEBSOCKET).await;
-    idle.is_closed(1008).await;
+    passing(idle.is_closed(1008)).await;
     connected.is_told("420[\"sentinel\"]", "430[]").await;
 }
 
 #[tokio::test]
 async fn a_slow_consumer_is_1008_and_holds_up_nobody() {
-    let server = start_with(|config| config.limits.queue_bytes_max = 1024 * 1024).await;
+    let server = start_with(|config| {
+        config.limits.queue_bytes_max = 1024 * 1024;
+        config.limits.close_timeout = PATIENCE;
+    })
+    .await;
     let (mut a, mut slow) = (Client::socketio(server.broadcast).await, Client::socketio(server.broadcast).await);
     let event = |name: &str| format!("42[\"{name}-offer\",\"{}\"]", "x".repeat(100_000));
     let flood = async {

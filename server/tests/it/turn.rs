@@ -8,9 +8,10 @@ use hmac::{Hmac, Mac};
 use server::net::{Network, Tokio, Udp};
 use server::{Config, Server, TurnSettings};
 use sha1::Sha1;
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
 use crate::client::{PATIENCE, Running, start_with};
+use crate::clock::{hold, passing};
 use crate::turn_client::{
     ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, TurnClient, UDP, channel_data, is_silent, receive,
 };
@@ -108,11 +109,12 @@ async fn a_request_must_carry_a_valid_credential() {
     assert_eq!(counters.refusals, [(400, 3), (401, 8), (438, 4)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_nonce_expires() {
+    let _clock = hold();
     let server = turn_with(|settings| settings.nonce_lifetime = Duration::from_millis(50)).await;
     let (mut client, _) = TurnClient::allocated(server.stun).await;
-    sleep(Duration::from_millis(60)).await;
+    advance(Duration::from_millis(60)).await;
     let response = client.refresh(600).await;
     assert_eq!(response.code(), 438);
     client.nonce = response.text(0x0015);
@@ -409,8 +411,9 @@ async fn private_peers_are_refused_unless_allowed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_allocation_ends_with_its_lifetime() {
+    let _clock = hold();
     let server = turn_with(|settings| {
         settings.allocation_lifetime = Duration::from_secs(1);
         settings.allocation_lifetime_max = Duration::from_secs(1);
@@ -419,16 +422,16 @@ async fn an_allocation_ends_with_its_lifetime() {
     let (mut client, relayed) = TurnClient::allocated(server.stun).await;
     let (peer, address) = peer().await;
     assert_eq!(client.bind(0x4000, address).await, 0);
-    sleep(Duration::from_millis(600)).await;
+    advance(Duration::from_millis(600)).await;
     assert_eq!(client.refresh(3600).await.lifetime(), 1);
-    sleep(Duration::from_millis(600)).await;
+    advance(Duration::from_millis(600)).await;
     client.send_on(0x4000, b"still there").await;
     assert!(receive(&peer).await.is_some());
-    sleep(Duration::from_millis(600)).await;
+    advance(Duration::from_millis(600)).await;
     peer.send_to(b"too late", relayed).await.expect("loopback takes it");
     client.send_on(0x4000, b"too late").await;
     client.hears_nothing().await;
-    assert!(is_silent(&peer, Duration::from_millis(20)).await);
+    assert!(passing(is_silent(&peer, Duration::from_millis(20))).await.0);
     assert_eq!((client.refresh(600).await.code(), client.permit(address).await), (437, 437));
     assert_eq!(server.handle.turn().expect("it is on").allocations, 0);
     // Its port is free again.

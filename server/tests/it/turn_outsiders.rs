@@ -16,7 +16,8 @@ async fn program(name: &str, package: &str) -> Option<()> {
     let run = async |program: &str, arguments: &[&str]| Command::new(program).args(arguments).output().await.ok();
     let is_there = async || run("which", &[name]).await.is_some_and(|output| output.status.success());
     if !is_there().await {
-        run("apt-get", &["install", "-y", "--no-install-recommends", package]).await;
+        let wait = "DPkg::Lock::Timeout=300";
+        run("apt-get", &["install", "-y", "-o", wait, "--no-install-recommends", package]).await;
         if !is_there().await {
             eprintln!("SKIPPED: {name} is not installed and `apt-get install {package}` did not help");
             return None;
@@ -30,7 +31,7 @@ async fn program(name: &str, package: &str) -> Option<()> {
 async fn output(program: &str, arguments: &[String]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), command.output());
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(300), command.output());
     let output = ended.await.unwrap_or_else(|_| panic!("{program} does not end")).expect("it runs");
     [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
 }

@@ -8,9 +8,9 @@ const [broadcast, call] = process.argv.slice(2);
 const MODES = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
 
 setTimeout(() => {
-  console.error("not done after 40 s");
+  console.error("not done after 300 s");
   process.exit(1);
-}, 40_000).unref();
+}, 300_000).unref();
 
 /** A socket that keeps what it hears, so that it can be asked for the next. */
 function open(url, transports, options = {}) {
@@ -54,7 +54,7 @@ async function plays(mode, transports) {
   const large = "é".repeat(300_000);
   a.emit("send-offer", large);
   for (const socket of everyone) await socket.hears("receive-offer", large);
-  assert.deepEqual(await a.timeout(5000).emitWithAck("send-answer", 1), undefined);
+  assert.deepEqual(await a.timeout(60_000).emitWithAck("send-answer", 1), undefined);
   for (const socket of everyone) await socket.hears("receive-answer", 1);
   // Several pings long.
   await new Promise((resolve) => setTimeout(resolve, 1000));

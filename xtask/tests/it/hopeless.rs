@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::{Message, accept};
 use crate::server::Server;
 use crate::{Run, glare};
 
-/// More than any of these may take.
-const BOUND: Duration = Duration::from_secs(40);
+/// Longer than any of these takes, on the slowest machine.
+const HANG: Duration = Duration::from_secs(300);
 
 /// Serves each connection on a thread of its own, for as long as the tests run; the URL.
 fn serve(connection: fn(TcpStream)) -> String {
@@ -32,7 +32,7 @@ fn serve(connection: fn(TcpStream)) -> String {
 fn ask(url: &str, more: &[&str]) -> Run {
     let start = Instant::now();
     let run = glare(&[&["conformance", "--url", url], more].concat());
-    assert!(start.elapsed() < BOUND, "{:?}\n{}", start.elapsed(), run.out());
+    assert!(start.elapsed() < HANG, "{:?}\n{}", start.elapsed(), run.out());
     assert!(!run.err().contains("panicked"), "{}", run.err());
     run
 }
@@ -77,7 +77,7 @@ fn a_server_that_closes_at_once() {
 
 #[test]
 fn a_server_that_says_nothing() {
-    is_unreachable(|_stream| sleep(BOUND), "answers nothing within 5 s");
+    is_unreachable(|_stream| sleep(HANG), "answers nothing within 5 s");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn held(metrics: &str, id: u32) -> Held {
     }
 }
 
-fn scrape(metrics: &str) -> BTreeMap<String, u64> {
+pub(crate) fn scrape(metrics: &str) -> BTreeMap<String, u64> {
     let mut stream = TcpStream::connect(metrics).expect("it listens");
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
     let mut page = String::new();

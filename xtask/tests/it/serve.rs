@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use crate::server::{PATIENCE, Server};
 
@@ -257,9 +258,15 @@ fn get(site: &str, target: &str) -> String {
     answer
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. It is below those that systems give away by themselves, so that it stays free.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 10_000 + (std::process::id() as u16 % 1_000) * 10 + NEXT.fetch_add(1, Relaxed) % 1_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A file that goes away with its test.

@@ -1,15 +1,17 @@
 //! Packages from npm that look at what is made, by name and version. Where they cannot be had, a test says so aloud and ends.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
 
 /// A folder whose `node_modules` has these packages, each `name@version`.
 pub(crate) fn npm(folder: &str, packages: &[&str]) -> Option<PathBuf> {
-    // Two tests at once would install into one folder, and one find it while the other takes it apart.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let modules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm").join(folder);
+    let npm = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
+    std::fs::create_dir_all(&npm).ok()?;
+    // Two installations at once, in threads or in processes, would take apart what the other finds.
+    let installing = File::create(npm.join("lock")).ok()?;
+    installing.lock().ok()?;
+    let modules = npm.join(folder);
     let done = modules.join(format!("{}.there", packages.join("+")));
     if done.exists() {
         return Some(modules);

@@ -2,7 +2,7 @@
 
 mod liar;
 mod lies;
-mod outsiders;
+pub(crate) mod outsiders;
 mod reference;
 
 use std::net::SocketAddr;
@@ -20,6 +20,6 @@ async fn ask(service: Service, address: SocketAddr, patterns: &[&str]) -> Result
     let patterns = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
     let selection = Selection { patterns, ..Selection::default() };
     let selected = select_from(cases(service), &selection).expect("there are such cases");
-    let options = Options { deadline: Duration::from_secs(60), ..Options::default() };
+    let options = Options { deadline: Duration::from_secs(300), ..Options::default() };
     run(Tokio, &target, &selected, &options).await
 }

@@ -59,7 +59,7 @@ async fn everything(address: SocketAddr) -> Vec<Report> {
 
 /// Each try takes some seconds.
 async fn ready(address: SocketAddr) {
-    for _ in 0..8 {
+    for _ in 0..60 {
         if ask(Service::Stun, address, &["stun/binding"]).await.is_ok() {
             return;
         }
@@ -138,7 +138,9 @@ fn debian(program: &str, package: &str) -> Option<PathBuf> {
         folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
     };
     find().or_else(|| {
-        let installed = Command::new("apt-get").args(["install", "-y", "-q", package]).stdout(Stdio::null()).status();
+        // Another test, or another program, may be installing something.
+        let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
+        let installed = Command::new("apt-get").args(install).stdout(Stdio::null()).status();
         let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
         if found.is_none() {
             return skip(&format!("no {program}, and apt-get cannot install Debian's {package}"));
@@ -165,7 +167,7 @@ fn npm(package: &str, version: &str) -> Option<PathBuf> {
 
 /// An address on which nobody listens at the moment, nor on the next port, which coturn takes as well. Below the ports that
 /// systems give away by themselves, so that it stays free until the server takes it.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let is_free = |address: SocketAddr| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
     loop {
