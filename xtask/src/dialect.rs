@@ -6,9 +6,10 @@ use std::sync::Arc;
 use conformance::dial::Tokio;
 use conformance::{Dialect, Target};
 
-use crate::conformance::{random, refuse};
+use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::random;
 
-/// Look into a dialect file: what the suite understands of it.
+/// Check a dialect file and explain how the suite reads it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -17,25 +18,25 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Says what the suite understands of a dialect, and tries it on a server if there is one
+    /// Explain how the suite reads a dialect; with --url, try it on a server
     Check {
         /// A shipped dialect's name, or a TOML file
         #[arg(value_name = "NAME|FILE")]
         dialect: String,
-        /// A server to try it on
+        /// URL of a server to try it on
         #[arg(long)]
         url: Option<Target>,
-        /// Takes any certificate, a self-signed one too
+        /// Accept any certificate, including self-signed ones
         #[arg(long)]
         insecure: bool,
     },
-    /// Lists the dialects that come with the suite
+    /// List the shipped dialects
     List,
-    /// Prints the JSON Schema of dialect files, for editors
+    /// Print the JSON Schema of dialect files, for editors
     Schema,
 }
 
-/// Explains.
+/// Runs the subcommand.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
         What::Check { dialect, url, insecure } => check(&dialect, url.map(|url| url.insecure(insecure))),
@@ -55,18 +56,18 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
     let dialect = match Dialect::load(dialect) {
         Ok(dialect) => Arc::new(dialect),
-        Err(error) => return Ok(refuse(&error, 2)),
+        Err(error) => return Ok(refuse(&error, USAGE)),
     };
     anstream::print!("{}", dialect.explain());
     let Some(url) = url else {
-        anstream::println!("\n  With --url {} two clients try it on a server.", dialect.example());
+        anstream::println!("\n  To try it on a server with two clients, add --url {}", dialect.example());
         return Ok(ExitCode::SUCCESS);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let trial = runtime.block_on(conformance::trial(Tokio, &url, &dialect, random()?));
     runtime.shutdown_background();
     match trial {
-        Err(error) => Ok(refuse(&error, 3)),
+        Err(error) => Ok(refuse(&error, UNREACHABLE)),
         Ok(trial) => {
             anstream::print!("{}", trial.text());
             Ok(if trial.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use reports::Results;
 use reports::history::{self, Entry, History};
 
-/// Keep results over time and show how they went.
+/// Keep results over time and show the trend.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -15,18 +15,18 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Adds results to the history
+    /// Add results to the history
     Add {
-        /// Folders of results, or result files
+        /// Result folders or files
         #[arg(required = true, value_name = "DIR")]
         results: Vec<PathBuf>,
-        /// What the results are of, such as a commit
+        /// Revision that was tested, such as a commit
         #[arg(long)]
         revision: Option<String>,
         #[command(flatten)]
         store: Store,
     },
-    /// Shows how results went
+    /// Show the trend of each series of results
     Show {
         #[command(flatten)]
         store: Store,
@@ -35,23 +35,23 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Store {
-    /// The file that keeps the history
+    /// History file
     #[arg(long, value_name = "FILE", default_value = ".glare/history.redb")]
     file: PathBuf,
 }
 
-/// Adds or shows.
+/// Adds results to the history, or prints it.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // What a damaged store makes of its database is told as an error.
+    // A damaged store makes its database panic; that is reported as an error.
     std::panic::set_hook(Box::new(|_| {}));
     match arguments.command {
         Command::Add { results, revision, store } => {
-            // All are read before the first is added.
+            // Read all before adding the first, so that a bad one changes nothing.
             let results: Vec<_> = results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
             for result in &results {
                 let entry = Entry::of(result, revision.clone())
                     .map_err(|wrong| anyhow::anyhow!("{}: {wrong}", result.dir.join(reports::model::FILE).display()))?;
-                let word = if history::add(&store.file, &entry)? { "Added" } else { "Already there" };
+                let word = if history::add(&store.file, &entry)? { "Added" } else { "Already present" };
                 println!("{word}: {} {}", entry.suite.word(), entry.name);
             }
         }

@@ -1,25 +1,31 @@
 //! The command line: `cargo xtask …` in a checkout, `glare …` once installed.
 //!
-//! Exit codes: 0 all is well, 1 a promise is broken, 2 bad usage or a bad file; `conformance` and `load` add their own.
+//! Exit codes: 0 everything passed, 1 a check failed, 2 bad usage or a bad file; `conformance` and `load` add their own.
 
+mod arguments;
 mod conformance;
 mod dialect;
 mod diff;
+mod exit;
 mod history;
 mod live;
 mod load;
 mod mutants;
+mod pool;
 mod report;
 mod scenarios;
 mod serve;
 mod shell;
 mod sim;
+mod sink;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-/// Reproduces the failures of WebRTC signaling, and finds them in servers.
+/// Reproduce WebRTC signaling failures, and find them in servers.
 #[derive(Parser)]
 #[command(name = "glare", version, max_term_width = 100)]
 struct Arguments {
@@ -29,29 +35,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Plays a scenario in virtual time and judges it
+    /// Play a scenario in virtual time and judge it
     Sim(sim::Arguments),
-    /// Lists the scenarios that can be played by name
+    /// List the shipped scenarios
     Scenarios,
-    /// Runs the reference signaling and STUN server on real sockets
+    /// Run the reference signaling, STUN and TURN server on real sockets
     Serve(Box<serve::Settings>),
-    /// Asks any signaling, STUN or TURN server what it should do
+    /// Test a signaling, STUN or TURN server against its specification
     Conformance(Box<conformance::Arguments>),
-    /// Says what the suite understands of a dialect file
+    /// Check a dialect file and explain how the suite reads it
     Dialect(dialect::Arguments),
-    /// Renders a result for people or for CI
+    /// Render a result for people or for CI
     Report(report::Arguments),
-    /// Compares a result with one before it
+    /// Compare a result with an earlier one
     Diff(diff::Arguments),
-    /// Keeps results over time and shows how they went
+    /// Keep results over time and show the trend
     History(history::Arguments),
-    /// Prints completions for a shell, to be put where it looks for them
+    /// Print a completion script for a shell
     Completions(shell::Completions),
-    /// Prints the manual page
+    /// Print the manual page
     Man,
-    /// Puts load on any signaling server and measures it
+    /// Put load on a signaling server and measure it
     Load(Box<load::Arguments>),
-    /// Tests the conformance suite itself, with servers that are broken on purpose
+    /// Test the conformance suite itself, with servers that are broken on purpose
     Mutants(mutants::Arguments),
 }
 
@@ -70,24 +76,16 @@ fn main() -> ExitCode {
         Command::Load(arguments) => load::run(*arguments),
         Command::Mutants(arguments) => mutants::run(arguments),
     };
-    done.unwrap_or_else(|error| {
-        anstream::eprintln!("{}error{}: {error:#}", RED.render(), RED.render_reset());
-        ExitCode::from(2)
-    })
+    done.unwrap_or_else(|error| exit::refuse(&error, exit::USAGE))
 }
 
-const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
-
-/// How this program was called: what a person pastes to call it again.
+/// How this program was called, so that the command can be pasted.
 fn program() -> String {
     // Cargo names itself to what it runs.
     if std::env::var_os("CARGO").is_some() { "cargo xtask".to_owned() } else { "glare".to_owned() }
 }
 
-/// This program and its version, as results name it.
-const TOOL: &str = concat!("glare ", env!("CARGO_PKG_VERSION"));
-
-/// This very call, to be pasted.
+/// The command line of this call, so that it can be pasted.
 fn command() -> String {
     reports::command_line(&program(), std::env::args().skip(1))
 }
@@ -95,6 +93,26 @@ fn command() -> String {
 /// The wall clock, milliseconds since 1970.
 #[allow(clippy::disallowed_methods)] // when a person called the program, outside of every simulation
 fn unix_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The real clock.
+#[allow(clippy::disallowed_methods)] // it never reaches a simulation
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Runs a function and measures how long it takes.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = now();
+    (work(), start.elapsed())
+}
+
+/// A random seed.
+fn random() -> anyhow::Result<u64> {
+    let mut seed = [0; 8];
+    #[allow(clippy::disallowed_methods)] // a real server: its rooms must not be those of another run
+    getrandom::fill(&mut seed).context("the system gives no randomness for the names of rooms")?;
+    Ok(u64::from_le_bytes(seed))
 }

@@ -8,54 +8,54 @@ use anyhow::Context;
 use reports::Results;
 use reports::history::History;
 
-/// Render a result: the folder that `sim --out` or `conformance --out` has written.
+/// Render a result for people or for CI: the folder that `sim --out` or `conformance --out` wrote.
 ///
-/// Exit codes: 0 it was rendered (whatever its verdict), 2 it cannot be read, or it is cut off and was rendered as far as it goes.
+/// Exit codes: 0 rendered, whatever the verdict; 2 the result cannot be read, or it is truncated and was rendered up to that point.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Folders of results, or result files; `html` and `markdown` take several and compare them side by side
+    /// Result folders or files; `html` and `markdown` show several side by side
     #[arg(required = true, value_name = "DIR")]
     results: Vec<PathBuf>,
-    /// What to make of it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// File to write to [default: report.html in the first folder for `html`, else standard output]
+    /// Output file [default: report.html in the first folder for `html`, otherwise standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// History whose trend lines `html` shows, as `history add` keeps it
+    /// History file of `history add`; `html` shows its trend lines
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people, on a terminal
+    /// Text for a terminal
     Text,
-    /// One self-contained page
+    /// One self-contained HTML page
     Html,
-    /// JUnit XML, for Jenkins, GitLab and most others
+    /// JUnit XML, for Jenkins, GitLab and most other CI systems
     Junit,
     /// Common Test Report Format, JSON
     Ctrf,
     /// SARIF 2.1.0, for code scanning
     Sarif,
-    /// For a comment on a pull request
+    /// Markdown for a comment on a pull request
     Markdown,
-    /// Annotations of GitHub Actions, and the step's summary where GITHUB_STEP_SUMMARY names its file
+    /// GitHub Actions annotations; also writes the step summary if GITHUB_STEP_SUMMARY is set
     Github,
 }
 
-/// Renders.
+/// Renders results in the wanted format and prints or writes them.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let results: Vec<_> = arguments.results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
     if arguments.history.is_some() {
-        // What a damaged store makes of its database is told as an error.
+        // A damaged store makes its database panic; that is reported as an error.
         std::panic::set_hook(Box::new(|_| {}));
     }
     let history = arguments.history.as_deref().map(History::load).transpose()?.unwrap_or_default();
     let rendered = match arguments.format {
         Format::Text => {
-            // A file is as wide as its lines are.
+            // A file has no width limit.
             let width = arguments.output.is_none().then(reports::terminal_width).flatten();
             results.iter().map(|result| reports::summary(result, width)).collect::<Vec<_>>().join("\n")
         }
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match results.iter().find(|result| result.closing.is_none()) {
         None => Ok(ExitCode::SUCCESS),
         Some(result) => anyhow::bail!(
-            "{} is cut off after {} cases: the program that wrote it did not come to its end",
+            "{} is truncated after {} cases: the program that wrote it did not finish",
             result.dir.join(reports::model::FILE).display(),
             result.cases.len()
         ),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Lists the shipped scenarios, a line each.
+/// Prints the shipped scenarios, one per line.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let rows = scenarios::shipped().map(|scenario| [scenario.name.to_owned(), scenario.about.to_owned()]);
     anstream::print!("{}", reports::list(rows, reports::terminal_width()));

@@ -1,26 +1,26 @@
-//! `glare completions` and `glare man`: both are made of the command line itself, so they are never behind it.
+//! `glare completions` and `glare man`: both are generated from the command line's definition, so they are never out of date.
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
-/// Print completions for a shell.
+/// Print a completion script for a shell.
 #[derive(clap::Args)]
 pub(crate) struct Completions {
-    /// Which shell
+    /// Shell to print it for
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }
 
-/// Prints completions.
+/// Prints a completion script.
 pub(crate) fn completions(arguments: &Completions) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "glare", &mut text);
     print(&text)
 }
 
-/// Prints the manual page, the commands' own behind it.
+/// Prints the manual page, followed by those of the commands.
 pub(crate) fn man() -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     let mut command = crate::Arguments::command();
@@ -36,7 +36,7 @@ pub(crate) fn man() -> anyhow::Result<ExitCode> {
     print(&text)
 }
 
-/// A reader that has read enough is no error.
+/// Prints bytes. A closed pipe is not an error: the reader has read enough.
 fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
     match io::Write::write_all(&mut io::stdout(), text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

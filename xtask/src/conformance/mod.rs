@@ -15,7 +15,10 @@ use anyhow::Context;
 use conformance::stun::{self, Service};
 use conformance::{Case, Known, Level, RequirementReport, Requirements, Selection, Show, Target, select_from};
 
+use crate::arguments::{Format, Requests};
+use crate::exit::{UNREACHABLE, USAGE, refuse};
 use crate::live::Setting;
+use crate::random;
 use network::Network;
 use question::{Question, questions};
 use repeat::Series;
@@ -23,10 +26,6 @@ use simulated::Conditions;
 
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
-/// The server cannot be reached.
-const UNREACHABLE: u8 = 3;
-/// Bad usage, or a bad file.
-const USAGE: u8 = 2;
 
 /// Ask any signaling server the questions of a dialect, and any STUN or TURN server those of its RFCs.
 ///
@@ -85,15 +84,8 @@ pub(crate) struct Arguments {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Sends a header along with every request
-    #[arg(long = "header", value_name = "NAME:VALUE")]
-    headers: Vec<String>,
-    /// Sends `Authorization: Bearer TOKEN` along with every request
-    #[arg(long, value_name = "TOKEN")]
-    bearer: Option<String>,
-    /// Takes any certificate, a self-signed one too
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    requests: Requests,
     /// Seconds that the whole run may take; what it does not reach is not tested
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     deadline: u32,
@@ -120,14 +112,6 @@ enum Command {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one JSON object
-    Json,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum AtLeast {
     Must,
     Should,
@@ -140,7 +124,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         return replay::run(arguments);
     }
     if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.asks()) {
-        return match question::target(url, &arguments) {
+        return match arguments.requests.to(url) {
             Ok(target) => arguments.live.run(&Setting {
                 target,
                 dialect: &arguments.dialect,
@@ -278,37 +262,9 @@ impl Arguments {
     }
 }
 
-/// Adds `NAME:VALUE` and a bearer token to what every request brings.
-pub(crate) fn with_headers(
-    mut target: Target,
-    headers: &[String],
-    bearer: Option<&str>,
-) -> Result<Target, conformance::BadUrl> {
-    for header in headers {
-        target = target.with_header_line(header)?;
-    }
-    match bearer {
-        Some(token) => target.with_header("Authorization", &format!("Bearer {token}")),
-        None => Ok(target),
-    }
-}
-
 /// How wide the screen is; 120 where there is none.
 fn columns() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let seen = || reports::terminal_width().map(usize::from);
     told.or_else(seen).unwrap_or(120)
-}
-
-/// A seed that no other run has.
-pub(crate) fn random() -> anyhow::Result<u64> {
-    let mut seed = [0; 8];
-    #[allow(clippy::disallowed_methods)] // a real server: its rooms must not be those of another run
-    getrandom::fill(&mut seed).context("no randomness for room names")?;
-    Ok(u64::from_le_bytes(seed))
-}
-
-pub(crate) fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    anstream::eprintln!("{}error{}: {error}", crate::RED.render(), crate::RED.render_reset());
-    ExitCode::from(code)
 }

@@ -9,9 +9,9 @@ use conformance::stun;
 use conformance::{Case, Dialect, Options, Report, Target, Unreachable};
 use tokio::runtime::Runtime;
 
+use super::Arguments;
 use super::network::Network;
 use super::simulated::{self, Conditions, Reference};
-use super::{Arguments, with_headers};
 
 /// Cases that wait out a lifetime need so much more.
 const SLOW: Duration = Duration::from_secs(1200);
@@ -43,7 +43,7 @@ pub(super) fn questions(arguments: &Arguments) -> Result<Vec<Question>, Box<dyn 
     }
     if let Some(url) = &arguments.url {
         let dialect = Arc::new(Dialect::load(&arguments.dialect)?);
-        let target = target(url, arguments)?;
+        let target = arguments.requests.to(url)?;
         asked.push(Question {
             again: again(arguments, &target),
             whom: Whom::Signaling(target, dialect),
@@ -56,11 +56,6 @@ pub(super) fn questions(arguments: &Arguments) -> Result<Vec<Question>, Box<dyn 
         asked.push(Question { whom: Whom::Network(target), cases, again, dialect: None });
     }
     Ok(asked)
-}
-
-/// The server at a URL, with what every connection to it brings along.
-pub(super) fn target(url: &Target, arguments: &Arguments) -> Result<Target, conformance::BadUrl> {
-    with_headers(url.clone().insecure(arguments.insecure), &arguments.headers, arguments.bearer.as_deref())
 }
 
 fn of_reference(arguments: &Arguments) -> anyhow::Result<Question> {
@@ -79,7 +74,7 @@ fn of_reference(arguments: &Arguments) -> anyhow::Result<Question> {
 
 fn again(arguments: &Arguments, target: &Target) -> String {
     let mut again = format!("{} conformance --url {}{}", crate::program(), target.shown(), dialect(arguments));
-    if arguments.insecure {
+    if target.is_insecure() {
         again.push_str(" --insecure");
     }
     if !target.headers().is_empty() {

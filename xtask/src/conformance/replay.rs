@@ -9,7 +9,8 @@ use conformance::dial::Tokio;
 use conformance::{BadRecording, Dialect, Played, Recording, Target, Unplayable};
 
 use super::simulated::{self, Conditions, Reference};
-use super::{UNREACHABLE, USAGE, refuse, with_headers};
+use crate::arguments::Requests;
+use crate::exit::{UNREACHABLE, USAGE, refuse};
 
 /// Plays a case that `--record` kept once more, and shows what comes now beside what came then.
 ///
@@ -36,15 +37,8 @@ pub(super) struct Arguments {
     /// The dialect it is of: a name, or a TOML file [default: the shipped one of the recorded name]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
-    /// Sends a header along with every request
-    #[arg(long = "header", value_name = "NAME:VALUE")]
-    headers: Vec<String>,
-    /// Sends `Authorization: Bearer TOKEN` along with every request
-    #[arg(long, value_name = "TOKEN")]
-    bearer: Option<String>,
-    /// Takes any certificate, a self-signed one too
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    requests: Requests,
 }
 
 /// Plays a recording.
@@ -94,7 +88,7 @@ fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Un
     }
     let dialect = Arc::new(Dialect::load(&name)?);
     let url = arguments.url.clone().map_or_else(recorded, Ok)?;
-    let target = with_headers(url.insecure(arguments.insecure), &arguments.headers, arguments.bearer.as_deref())?;
+    let target = arguments.requests.to(&url)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let played = runtime.block_on(conformance::replay(Tokio, &target, &dialect, &recording));
     runtime.shutdown_background();

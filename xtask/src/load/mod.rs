@@ -18,98 +18,81 @@ use std::time::Duration;
 
 use conformance::{Dialect, Target, Unreachable};
 
-use crate::conformance::{random, refuse, with_headers};
+use crate::arguments::{Format, Requests};
+use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::random;
 use plan::{Mode, Pace, Plan};
 use report::Report;
 use stop::Stop;
 
-/// The server cannot be reached.
-const UNREACHABLE: u8 = 3;
-/// Bad usage, or a bad file.
-const USAGE: u8 = 2;
-/// Ctrl-C came before anything was measured.
+/// Ctrl-C before anything was measured.
 const INTERRUPTED: u8 = 130;
 
-/// Put load on any signaling server, and measure what comes back.
+/// Put load on a signaling server and measure it.
 ///
-/// Without --rate, --idle, --stalled or --churn a closed loop: each sender keeps --window messages in flight.
+/// Without --rate, --idle, --stalled or --churn this is a closed loop: each sender keeps --window messages in flight.
 ///
-/// Exit codes: 0 done, 1 messages were lost, came twice, out of order or to somebody they were not for, 2 bad usage or a bad
-/// file, 3 the server cannot be reached, 130 Ctrl-C before anything was measured.
+/// Exit codes: 0 done, 1 messages were lost, duplicated, reordered or misdelivered, 2 bad usage or a bad file, 3 the server cannot be
+/// reached, 130 Ctrl-C before anything was measured.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The server: ws://HOST:PORT/PATH, or wss, http, https
+    /// URL of the server: ws://HOST:PORT/PATH, or wss, http, https
     #[arg(long)]
     url: Target,
-    /// The protocol it speaks: a shipped dialect's name, or a TOML file
+    /// Protocol of the server: a shipped dialect's name, or a TOML file
     #[arg(long, default_value = "mesh", value_name = "NAME|FILE")]
     dialect: String,
-    /// Closed loop: messages in flight a sender; the arrival at the next peer lets another go [default: 8]
+    /// Closed loop: messages in flight per sender; each delivery to the next peer releases one more [default: 8]
     #[arg(long, value_name = "N", conflicts_with = "rate")]
     window: Option<NonZeroU32>,
-    /// Open loop: messages a second over all senders; latency counts from when each was due
+    /// Open loop: messages per second over all senders; latency is measured from when each was due
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// So many clients connect and join, and do nothing; with --pid, memory a connection
+    /// Connect and join N idle clients; with --pid, report memory per connection
     #[arg(long, value_name = "N", group = "mode", conflicts_with_all = ["window", "rate"])]
     idle: Option<NonZeroUsize>,
-    /// In a second phase so many more clients join and stop reading: what the others feel. An open loop [default rate: 2000]
+    /// Second phase: N more clients join and stop reading, to measure the impact on the others; an open loop [default rate: 2000]
     #[arg(long, value_name = "N", group = "mode", conflicts_with = "window")]
     stalled: Option<NonZeroUsize>,
-    /// So many clients a second connect, join, leave and close
+    /// Connect, join, leave and close N clients per second
     #[arg(long, value_name = "N", group = "mode", conflicts_with_all = ["window", "rate"], value_parser = positive, allow_negative_numbers = true)]
     churn: Option<f64>,
-    /// Rooms [default: 10, or the one that the dialect has]
+    /// Number of rooms [default: 10, or 1 if the dialect has no rooms]
     #[arg(long, value_name = "N")]
     rooms: Option<NonZeroUsize>,
-    /// Members a room [default: 6, or as many as the dialect allows; 60 where a server is one room]
+    /// Members per room [default: 6, or as many as the dialect allows; 60 if the dialect has no rooms]
     #[arg(long, value_name = "N")]
     members: Option<NonZeroUsize>,
-    /// Payload of a message, as JSON
+    /// Size of a message's payload, as JSON
     #[arg(long, value_name = "BYTES", default_value_t = 300)]
     bytes: usize,
-    /// Time that is measured, of each phase
+    /// Length of each measured phase
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
-    /// Time before that
+    /// Warm-up before the first phase
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, allow_negative_numbers = true)]
     warm_up: f64,
-    /// The server's processes, if they are on this machine: CPU a delivery, and memory
+    /// Process IDs of the server, if it runs on this machine; report CPU per delivery, and memory
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
     pids: Vec<u32>,
-    /// Threads of this generator
+    /// Number of threads of the load generator
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
-    /// What to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Sends a header along with every request
-    #[arg(long = "header", value_name = "NAME:VALUE")]
-    headers: Vec<String>,
-    /// Sends `Authorization: Bearer TOKEN` along with every request
-    #[arg(long, value_name = "TOKEN")]
-    bearer: Option<String>,
-    /// Takes any certificate, a self-signed one too
-    #[arg(long)]
-    insecure: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one JSON object
-    Json,
+    #[command(flatten)]
+    requests: Requests,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0 && *number <= 1e9);
-    number.ok_or_else(|| "is no number greater than 0".to_owned())
+    number.ok_or_else(|| "is not a number greater than 0".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| (0.0..=86_400.0).contains(number));
-    number.ok_or_else(|| "is no number of seconds from 0 to 86400".to_owned())
+    number.ok_or_else(|| "is not a number of seconds from 0 to 86400".to_owned())
 }
 
 /// Puts load on a server and prints what was measured.
@@ -118,8 +101,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Ok(dialect) => dialect,
         Err(error) => return Ok(refuse(&error, USAGE)),
     };
-    let target = arguments.url.clone().insecure(arguments.insecure);
-    let target = match with_headers(target, &arguments.headers, arguments.bearer.as_deref()) {
+    let target = match arguments.requests.to(&arguments.url) {
         Ok(target) => target,
         Err(error) => return Ok(refuse(&error, USAGE)),
     };

@@ -13,6 +13,7 @@ use server::mutant::{Mutant, Surface};
 use super::matrix::Matrix;
 use super::stage::{self, Answers};
 use super::{Arguments, Format};
+use crate::exit::refuse;
 
 /// Servers at the same time for each core, as they mostly wait.
 const JOBS_PER_CORE: usize = 8;
@@ -26,9 +27,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let matrix = match played {
         Ok(matrix) => matrix,
         Err(why) => {
-            let (red, reset) = (crate::RED.render(), crate::RED.render_reset());
-            anstream::eprintln!("{red}error{reset}: {why}");
-            return Ok(ExitCode::FAILURE);
+            return Ok(refuse(&why, 1));
         }
     };
     match arguments.format {
@@ -40,7 +39,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             version: model::VERSION,
             suite: Suite::Mutants,
             name: "mutants".to_owned(),
-            tool: crate::TOOL.to_owned(),
+            tool: crate::sink::TOOL.to_owned(),
             target: "reference server".to_owned(),
             command: crate::command(),
             started_ms,

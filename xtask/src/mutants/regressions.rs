@@ -61,7 +61,7 @@ fn results(report: &Report) -> Results {
         version: model::VERSION,
         suite: Suite::Conformance,
         name: "mesh".to_owned(),
-        tool: crate::TOOL.to_owned(),
+        tool: crate::sink::TOOL.to_owned(),
         target: "ws://127.0.0.1:8787/".to_owned(),
         command: AGAIN.to_owned(),
         started_ms: 0,

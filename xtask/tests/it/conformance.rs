@@ -90,7 +90,7 @@ fn a_scenario_is_played_on_the_wire_and_written_down() {
     std::fs::write(&file, scenario).expect("a temporary file");
     let (code, text) = said(&["conformance", "--url", &url, "--scenario", file.to_str().expect("UTF-8"), "--out", dir]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("plays in real time, 4 s: two (4 s)"), "{text}");
+    assert!(text.contains("playing in real time, 4 s: two (4 s)"), "{text}");
     assert!(text.contains("PASS  two: all 1 pairs connected"), "{text}");
     assert!(text.contains(&format!("two meet · against {url} · 4 s in real time")), "{text}");
     assert!(text.contains("host ↔ host"), "{text}");

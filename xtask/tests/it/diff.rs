@@ -45,8 +45,8 @@ fn a_baseline_is_made_compared_with_and_updated() {
     let file = file.to_str().expect("UTF-8");
     let run = glare(&["diff", "--baseline", file, &now]);
     assert_eq!(run.code(), 2);
-    assert!(run.err().contains("baseline.jsonl is not there: --update makes it"), "{}", run.err());
-    assert_eq!(glare(&["diff", "--baseline", file, "--update", &now]).out(), format!("Kept as {file}\n"));
+    assert!(run.err().contains("baseline.jsonl does not exist: create it with --update"), "{}", run.err());
+    assert_eq!(glare(&["diff", "--baseline", file, "--update", &now]).out(), format!("Saved as {file}\n"));
     let (kept, whole) =
         (fs::metadata(file).expect("kept").len(), fs::metadata(format!("{now}/result.jsonl")).expect("there").len());
     assert!(kept * 2 < whole, "a baseline leaves out what only people read: {kept} of {whole} bytes");

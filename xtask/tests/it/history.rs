@@ -21,7 +21,7 @@ fn results_are_added_once_and_shown_over_time() {
     let again = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("history-b");
     let again = again.to_str().expect("UTF-8");
     let run = glare(&["history", "add", again, "--file", file, "--revision", "history-b"]);
-    assert_eq!(run.out(), "Already there: sim same-lan\n");
+    assert_eq!(run.out(), "Already present: sim same-lan\n");
     let shown = glare(&["history", "show", "--file", file]).out();
     assert!(shown.starts_with("same-lan  sim · reference server\n  ██\n  1 of 1 pass  pairs connected at "), "{shown}");
     assert!(shown.ends_with("2 results, newest of history-b\n"), "{shown}");
@@ -63,7 +63,7 @@ fn a_program_that_is_killed_while_it_adds_spoils_nothing() {
     let added = glare(&["history", "add", &result, "--file", &file, "--revision", "last"]);
     assert_eq!((added.code(), added.out()), (0, "Added: sim same-lan\n".to_owned()), "{}", added.err());
     let again = glare(&["history", "add", &result, "--file", &file, "--revision", "last"]);
-    assert_eq!(again.out(), "Already there: sim same-lan\n", "{}", again.err());
+    assert_eq!(again.out(), "Already present: sim same-lan\n", "{}", again.err());
     assert_eq!(glare(&["history", "show", "--file", &file]).code(), 0);
 }
 

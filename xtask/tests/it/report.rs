@@ -48,7 +48,7 @@ fn a_result_that_is_cut_off_is_rendered_and_exits_with_2() {
     let run = glare(&["report", &dir]);
     assert_eq!(run.code(), 2, "{}", run.out());
     assert!(run.out().starts_with("CUT OFF  same-lan"), "{}", run.out());
-    assert!(run.err().contains("result.jsonl is cut off after 1 cases"), "{}", run.err());
+    assert!(run.err().contains("result.jsonl is truncated after 1 cases"), "{}", run.err());
 }
 
 #[test]
