@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::case::{Env, Stop};
 use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
 use crate::dialect::shape::Values;
-use crate::dialect::{Act, Event, EventName, Id, Kind, Member, Operation, What};
+use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation};
+use crate::env::Env;
+use crate::framing::error::TransportError;
+use crate::framing::link::{Command, End, Link, LinkEvent, Logged};
 use crate::framing::wire::Wire;
-use crate::framing::{self, End, News, Order};
-use crate::target::human;
-use crate::transcript::{Log, What as Line};
+use crate::stop::Stop;
+use crate::transcript::{LineKind, Log};
+use crate::words::human;
 
 /// A client.
 pub(crate) struct Peer {
@@ -33,8 +33,7 @@ pub(crate) struct Peer {
     /// Where the log shows the end.
     end_line: usize,
     pongs: Vec<Bytes>,
-    orders: UnboundedSender<Order>,
-    news: UnboundedReceiver<(usize, News)>,
+    link: Link,
     env: Arc<Env>,
     log: Log,
     client: usize,
@@ -93,9 +92,9 @@ impl Peer {
         name: &str,
         room: &str,
         role: Option<&str>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, TransportError> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let fresh = format!("{name}-{:06x}-{}", env.seed & 0xff_ffff, env.fresh.fetch_add(1, Relaxed));
+        let fresh = format!("{name}-{:06x}-{}", env.seed & 0xff_ffff, env.fresh());
         let fresh: String = fresh.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let mut values = Values::from([("room".to_owned(), quoted(room)), ("token".to_owned(), quoted(&fresh))]);
         if let Some(role) = role {
@@ -116,27 +115,21 @@ impl Peer {
         room: &str,
         role: Option<&str>,
         values: Values,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, TransportError> {
         let client = log.client(name);
-        let connected = framing::connect(env, log, client, &values).await;
-        let (orders, news) = connected.inspect_err(|why| {
-            log.push(client, Line::Note, &format!("cannot connect: {why}"));
+        let connected = env.connector.connect(log, client, &values).await;
+        let link = connected.inspect_err(|why| {
+            log.push(client, LineKind::Note, &format!("cannot connect: {why}"));
         })?;
-        log.push(client, Line::Note, "is connected");
-        let mut peer = Self::on(env, log, name, client, (orders, news));
+        log.push(client, LineKind::Note, "is connected");
+        let mut peer = Self::on(link, env, log, name, client);
         peer.id = values.get("self").map(|id| Id(id.clone())).unwrap_or_default();
         (peer.room, peer.role, peer.values) = (room.to_owned(), role.map(str::to_owned), values);
         Ok(peer)
     }
 
     /// A client on a connection that is there.
-    pub(crate) fn on(
-        env: &Arc<Env>,
-        log: &Log,
-        name: &str,
-        client: usize,
-        (orders, news): (UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
-    ) -> Self {
+    pub(crate) fn on(link: Link, env: &Arc<Env>, log: &Log, name: &str, client: usize) -> Self {
         let file = &env.dialect.file;
         let first = if file.roles.is_some() { Kind::Candidate } else { Kind::Offer };
         let kinds = [first].into_iter().chain(Kind::ALL);
@@ -150,8 +143,7 @@ impl Peer {
             end: None,
             end_line: 0,
             pongs: Vec::new(),
-            orders,
-            news,
+            link,
             env: Arc::clone(env),
             log: log.clone(),
             client,
@@ -176,21 +168,21 @@ impl Peer {
         self.plain
     }
 
-    /// Does something; that the connection has ended shows when one waits for an answer.
-    pub(crate) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    /// Gives the connection a command; that it has ended shows when one waits for an answer.
+    pub(crate) fn command(&self, command: Command) {
+        let _ = self.link.commands.send(command);
     }
 
     /// Waits until TCP has taken all that it was told to send; whether that came about in time.
     pub(crate) async fn written(&self) -> bool {
         let (teller, told) = oneshot::channel();
-        self.order(Order::Written(teller));
+        self.command(Command::Written(teller));
         // Without a WebSocket nobody tells.
-        timeout(self.env.patience, told).await.is_ok()
+        timeout(self.env.net.patience, told).await.is_ok()
     }
 
     pub(crate) fn send(&self, text: impl Into<String>) {
-        self.order(Order::Text(text.into()));
+        self.command(Command::Text(text.into()));
     }
 
     /// The message that does something.
@@ -270,7 +262,7 @@ impl Peer {
             JoinAnswer::None => return Ok(Vec::new()),
             JoinAnswer::Pong => self.act(Operation::Ping, &Act::default())?,
             JoinAnswer::Echo => {
-                let word = format!("here-{}", self.env.fresh.fetch_add(1, Relaxed));
+                let word = format!("here-{}", self.env.fresh());
                 self.say(&word);
                 self.until("its own signal, which tells that it is there", |event| event.says(&word)).await?;
                 return Ok(Vec::new());
@@ -278,11 +270,11 @@ impl Peer {
             JoinAnswer::Joined | JoinAnswer::Roster => {}
         }
         let refused = |event: &Event| join && event.is_error();
-        let broken = |event: &Event| matches!(event.what, What::Broken(EventName::Joined | EventName::Roster, _));
+        let broken = |event: &Event| matches!(event.what, Meaning::Broken(EventName::Joined | EventName::Roster, _));
         let what = if join { "an answer to its join" } else { "that it is connected" };
         let heard = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
         match &heard.event.what {
-            What::Broken(event, why) => {
+            Meaning::Broken(event, why) => {
                 return Err(Stop::at(format!("{} is answered `{}` {why}", self.name, event.name()), heard.line));
             }
             _ if refused(&heard.event) => return Err(Stop::at(format!("{}'s join is refused", self.name), heard.line)),
@@ -331,24 +323,24 @@ impl Peer {
 
     /// Closes as the protocol has it and waits for the end, but not for ever.
     pub(crate) async fn close(mut self) {
-        self.order(Order::Close(1000));
-        let _ = timeout(self.env.patience, self.ended()).await;
+        self.command(Command::Close(1000));
+        let _ = timeout(self.env.net.patience, self.ended()).await;
     }
 
     /// Gives its connection to somebody who measures. What it has not heard yet is nobody's.
     pub(crate) async fn hand_over(self) -> Wire {
         let (taker, taken) = oneshot::channel();
-        self.order(Order::HandOver(taker));
+        self.command(Command::HandOver(taker));
         // A task that is no WebSocket's keeps what it has, and one that has ended says so.
         match taken.await {
             Ok(socket) => Wire::of_socket(socket, &self.env.dialect),
-            Err(_) => Wire::of_task((self.orders, self.news), &self.env.dialect),
+            Err(_) => Wire::of_task(self.link, &self.env.dialect),
         }
     }
 
     /// Lets TCP end without a close frame.
     pub(crate) fn hang_up(self) {
-        self.log.push(self.client, Line::Note, "hangs up: TCP ends without a close frame");
+        self.log.push(self.client, LineKind::Note, "hangs up: TCP ends without a close frame");
     }
 
     /// Waits for a message that is wanted and was not waited for before, however many others come. Each arrival renews the
@@ -377,8 +369,8 @@ impl Peer {
     ) -> Result<(), Stop> {
         let waiting = async {
             while self.count(&wanted) == 0 && self.end.is_none() {
-                let news = self.news.recv().await;
-                self.take_in(news);
+                let event = self.link.events.recv().await;
+                self.take_in(event);
             }
         };
         let _ = timeout(limit, waiting).await;
@@ -400,15 +392,15 @@ impl Peer {
             };
             return Err(Stop::at(format!("{} did not hear {what}: {how}", self.name), self.end_line));
         }
-        match timeout(self.env.patience, self.news.recv()).await {
-            Ok(news) => {
-                self.take_in(news);
+        match timeout(self.env.net.patience, self.link.events.recv()).await {
+            Ok(event) => {
+                self.take_in(event);
                 Ok(())
             }
             Err(_) => {
-                let why = format!("{} did not hear {what} within {}", self.name, human(self.env.patience));
+                let why = format!("{} did not hear {what} within {}", self.name, human(self.env.net.patience));
                 let broken = self.heard.iter().rev().find_map(|heard| match &heard.event.what {
-                    What::Broken(event, lack) => Some((event, lack, heard.line)),
+                    Meaning::Broken(event, lack) => Some((event, lack, heard.line)),
                     _ => None,
                 });
                 Err(match broken {
@@ -419,9 +411,13 @@ impl Peer {
         }
     }
 
-    fn take_in(&mut self, news: Option<(usize, News)>) {
-        match news {
-            Some((line, News::Text(text))) => {
+    fn take_in(&mut self, event: Option<Logged>) {
+        let Some(Logged { line, event }) = event else {
+            self.end = Some(End::Lost);
+            return;
+        };
+        match event {
+            LinkEvent::Text(text) => {
                 let event = self.env.dialect.read(&text);
                 if event.is(EventName::Ping) {
                     let _ = self.act(Operation::Pong, &Act::default());
@@ -435,10 +431,12 @@ impl Peer {
                     self.difference(line, members);
                 }
             }
-            Some((_, News::Pong(payload))) => self.pongs.push(payload),
-            Some((_, News::Binary)) => {}
-            Some((line, News::End(end))) => (self.end, self.end_line) = (Some(end), line),
-            None => self.end = Some(End::Lost),
+            LinkEvent::Pong(payload) => self.pongs.push(payload),
+            LinkEvent::Binary => {}
+            LinkEvent::End(end) => {
+                self.end = Some(end);
+                self.end_line = line;
+            }
         }
     }
 
@@ -450,7 +448,7 @@ impl Peer {
         let changes = joined.chain(old.difference(&new).map(|id| (EventName::MemberLeft, id)));
         // A server may list its users to those who have not joined yet.
         for (name, id) in changes.filter(|(_, id)| **id != self.id) {
-            let event = Event { what: What::Is(name), id: Some(id.clone()), ..Event::default() };
+            let event = Event { what: Meaning::Is(name), id: Some(id.clone()), ..Event::default() };
             self.heard.push(Heard { line, event, text: String::new(), taken: false });
         }
     }
@@ -461,23 +459,23 @@ impl Peer {
             if let Some(end) = &self.end {
                 return end.clone();
             }
-            let news = self.news.recv().await;
-            self.take_in(news);
+            let event = self.link.events.recv().await;
+            self.take_in(event);
         }
     }
 
     /// Waits for the end of the connection as long as for a message.
     pub(crate) async fn ended_in_time(&mut self) -> Option<End> {
-        timeout(self.env.patience, self.ended()).await.ok()
+        timeout(self.env.net.patience, self.ended()).await.ok()
     }
 
     /// Whether the connection ends soon, or an error comes: a refusal after the handshake.
     pub(crate) async fn ended_soon(&mut self) -> bool {
-        let limit = (self.env.round_trip * 10).max(Duration::from_millis(200)).min(self.env.patience);
+        let limit = (self.env.round_trip * 10).max(Duration::from_millis(200)).min(self.env.net.patience);
         let refused = async {
             while self.end.is_none() && self.count(Event::is_error) == 0 {
-                let news = self.news.recv().await;
-                self.take_in(news);
+                let event = self.link.events.recv().await;
+                self.take_in(event);
             }
         };
         timeout(limit, refused).await.is_ok()
@@ -499,8 +497,8 @@ impl Peer {
 
     /// Looks at all that has arrived, without waiting.
     pub(crate) fn catch_up(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            self.take_in(Some(news));
+        while let Ok(event) = self.link.events.try_recv() {
+            self.take_in(Some(event));
         }
     }
 

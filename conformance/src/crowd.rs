@@ -1,16 +1,17 @@
 //! Clients for somebody who measures a server: they are brought to where they may signal, and then handed over.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::case::{Cx, Env, Stop};
 use crate::client::Peer;
+use crate::cx::Cx;
 use crate::dial::Dial;
 use crate::dialect::file::{Addressing, JoinBy};
 use crate::dialect::{Act, Dialect, Operation};
-use crate::framing::adapter::Adapter;
+use crate::env::Env;
+use crate::framing::net::Net;
 use crate::framing::wire::Wire;
+use crate::stop::Stop;
 use crate::target::{Target, Unreachable};
 use crate::transcript::Log;
 
@@ -48,18 +49,8 @@ impl Crowd {
     /// Clients of a dialect for a server. `seed` makes their names and rooms unlike those of other runs; `patience` is how long
     /// one waits for an answer. Must be called, and used, inside a tokio runtime with time and I/O.
     pub fn new(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64, patience: Duration) -> Self {
-        let env = Env {
-            dial: Arc::new(dial),
-            target: target.clone(),
-            dialect: Arc::clone(dialect),
-            adapter: Adapter::default(),
-            patience,
-            round_trip: Duration::from_millis(5),
-            seed,
-            keep: false,
-            fresh: AtomicUsize::new(0),
-        };
-        Self { env: Arc::new(env) }
+        let net = Net { dial: Arc::new(dial), target: target.clone(), patience };
+        Self { env: Arc::new(Env::new(net, dialect, Duration::from_millis(5), seed)) }
     }
 
     /// A room's name that no other room has.
@@ -73,8 +64,8 @@ impl Crowd {
     /// No connection of the dialect's kind can be opened, or a join is not answered as the dialect says.
     pub async fn reach(&self) -> Result<(), Unreachable> {
         let joined = self.join(&self.room_name(), 0).await;
-        let wire = joined.map_err(|why| Unreachable { url: self.env.target.shown(), tried: vec![why] })?;
-        wire.close(self.env.patience).await;
+        let wire = joined.map_err(|why| Unreachable { url: self.env.net.target.shown(), tried: vec![why] })?;
+        wire.close(self.env.net.patience).await;
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use crate::transcript::{Line, Transcript, What, cut};
+use crate::transcript::{Line, LineKind, Transcript};
+use crate::words::cut;
 
 /// The columns of the times.
 const TIMES: usize = 13;
@@ -81,7 +82,7 @@ impl Sheet {
         row.put(0, &time.chars().collect::<Vec<_>>());
         (0..self.lifelines).for_each(|place| row.put(self.at(place), &['│']));
         let (from, to) = (self.at(SERVER) + 1, self.at(place));
-        if line.what == What::Note {
+        if line.kind == LineKind::Note {
             let room = self.columns.saturating_sub(to);
             let words: Vec<char> = format!("· {}", line.text).chars().collect();
             if words.len() <= room || words.len() > to - TIMES {
@@ -92,7 +93,7 @@ impl Sheet {
             }
             return row.text();
         }
-        let sends = line.what == What::Sends;
+        let sends = line.kind == LineKind::Sends;
         for at in from..to {
             let crosses = (at - from + 1).is_multiple_of(self.gap);
             row.put(at, &[if crosses { '┼' } else { '─' }]);
@@ -187,22 +188,22 @@ mod tests {
     use super::*;
 
     fn transcript() -> Transcript {
-        let line = |ms: f64, client, what, text: &str| Line {
+        let line = |ms: f64, client, kind, text: &str| Line {
             at: Duration::from_secs_f64(ms / 1e3),
             client,
-            what,
+            kind,
             text: text.to_owned(),
             bytes: text.len(),
         };
         Transcript {
             clients: vec!["ana".to_owned(), "cleo".to_owned(), "ben".to_owned()],
             lines: vec![
-                line(0.2, 0, What::Note, "is connected"),
-                line(0.9, 0, What::Sends, r#"{"action":"join","roomId":"r"}"#),
-                line(1.4, 0, What::Hears, r#"{"action":"joined","clientId":"x","peers":[{"name":"type"}]}"#),
-                line(3.0, 2, What::Sends, r#"{"action":"signal","type":"offer","data":{"type":"offer","sdp":"v=0"#),
-                line(3.5, 2, What::Hears, r#"{"action":"error","message":"Not in this room, and never was"}"#),
-                line(12.0, 2, What::Note, "is sent close 1008"),
+                line(0.2, 0, LineKind::Note, "is connected"),
+                line(0.9, 0, LineKind::Sends, r#"{"action":"join","roomId":"r"}"#),
+                line(1.4, 0, LineKind::Hears, r#"{"action":"joined","clientId":"x","peers":[{"name":"type"}]}"#),
+                line(3.0, 2, LineKind::Sends, r#"{"action":"signal","type":"offer","data":{"type":"offer","sdp":"v=0"#),
+                line(3.5, 2, LineKind::Hears, r#"{"action":"error","message":"Not in this room, and never was"}"#),
+                line(12.0, 2, LineKind::Note, "is sent close 1008"),
             ],
             ..Transcript::default()
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::transcript::{Transcript, What};
+use crate::transcript::{LineKind, Transcript};
 use crate::verdict::{CaseReport, Report, RequirementReport, Verdict};
 
 #[derive(Serialize)]
@@ -124,10 +124,10 @@ fn lines(transcript: &Transcript) -> Vec<JsonLine<'_>> {
         .map(|line| JsonLine {
             at_ms: line.at.as_secs_f64() * 1e3,
             client: transcript.clients.get(line.client).map_or("?", String::as_str),
-            what: match line.what {
-                What::Sends => "sends",
-                What::Hears => "hears",
-                What::Note => "note",
+            what: match line.kind {
+                LineKind::Sends => "sends",
+                LineKind::Hears => "hears",
+                LineKind::Note => "note",
             },
             text: &line.text,
             bytes: line.bytes,

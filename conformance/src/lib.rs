@@ -1,26 +1,32 @@
-//! A conformance suite for signaling servers, whatever their protocol.
+//! A conformance suite for signaling, STUN and TURN servers, whatever their implementation.
 //!
-//! [`run`] asks a server at a [`Target`] the questions of some [`Case`]s, over any network that implements
+//! [`run`] tests a signaling server at a [`Target`] with some [`Case`]s, over any network that implements
 //! [`Dial`](dial::Dial), and returns a [`Report`]: what was found, with the transcript over all clients behind each
-//! finding. [`Crowd`] makes clients for whoever measures a server instead. Nothing here knows the reference server: the suite has its own wire code and judges behaviour, never wording.
+//! finding. [`stun::run`] does the same for STUN and TURN. [`Crowd`] makes clients for load tests instead. Nothing here knows the
+//! reference server: the suite has its own wire code and judges behaviour, never wording.
 
 pub mod case;
 mod cases;
 mod catalogue;
 mod client;
 pub mod crowd;
+mod cx;
 mod diagram;
 pub mod dial;
 mod dialect;
+mod entry;
+mod env;
 mod framing;
-mod hint;
 mod json;
 mod known;
 pub mod recording;
+mod redact;
 mod replay;
 mod runner;
-mod secrets;
+mod schedule;
 mod select;
+mod signaling;
+mod stop;
 pub mod stun;
 mod style;
 mod target;
@@ -28,18 +34,23 @@ mod text;
 pub mod transcript;
 mod trial;
 pub mod verdict;
+mod words;
 
 pub use case::{Case, Citation, Level};
-pub use cases::all as cases;
+pub use cases::{all as cases, of_service as service_cases};
 pub use catalogue::catalogue;
 pub use crowd::Crowd;
 pub use dialect::{Audience, Dialect, DialectError, Problem, shipped};
+pub use framing::error::TlsError;
+pub use framing::stream::tls_config;
 pub use framing::wire::{Arrival, Wire};
 pub use known::{BadList, Known, Requirements};
 pub use recording::{BadRecording, Recording};
 pub use replay::{Played, Step, Unplayable, replay};
-pub use runner::{Options, run};
+pub use runner::Options;
+pub use schedule::settle;
 pub use select::{NoSuchCase, Selection, glob, select, select_from};
+pub use signaling::run;
 pub use target::{BadUrl, Target, Unreachable};
 pub use text::Show;
 pub use transcript::Transcript;

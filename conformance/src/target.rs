@@ -2,14 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
-use crate::framing::stream;
-use crate::secrets::without_values;
+use crate::redact::{Secrets, without_values};
 
 /// A server's URL, and what every connection to it brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,14 +69,6 @@ impl Target {
         &self.headers
     }
 
-    /// Which certificates will do, for whoever opens its own connections; `None` over bare TCP.
-    ///
-    /// # Errors
-    /// This system trusts nobody.
-    pub fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, String> {
-        self.tls.then(|| stream::config(self)).transpose()
-    }
-
     /// Takes any certificate, a self-signed one too.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
@@ -91,22 +79,22 @@ impl Target {
     /// Sends a header along with every request, written `NAME:VALUE`.
     ///
     /// # Errors
-    /// It is none.
+    /// The line is not `NAME:VALUE`.
     pub fn with_header_line(self, line: &str) -> Result<Self, BadUrl> {
         match line.split_once(':') {
             Some((name, value)) => self.with_header(name, value),
-            None => Err(BadUrl(format!("`{line}` is no header: write NAME:VALUE"))),
+            None => Err(BadUrl(format!("`{line}` is not a header: write NAME:VALUE"))),
         }
     }
 
     /// Sends a header along with every request.
     ///
     /// # Errors
-    /// It is none.
+    /// Name or value has characters that HTTP does not allow.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BadUrl> {
         let (name, value) = (name.trim(), value.trim());
         if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
-            return Err(BadUrl(format!("`{name}: {value}` is no header: write NAME:VALUE")));
+            return Err(BadUrl(format!("`{name}: {value}` is not a header: write NAME:VALUE")));
         }
         self.headers.push((name.to_owned(), value.to_owned()));
         Ok(self)
@@ -120,6 +108,11 @@ impl Target {
     /// Whether the user's headers were left out.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.anonymous
+    }
+
+    /// What the user has given along that nobody else should see.
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::new(self.headers.iter().map(|(_, value)| value.as_str()), &self.url)
     }
 
     /// The URL of another path, with its query, on this server.
@@ -199,9 +192,3 @@ impl fmt::Display for Unreachable {
 }
 
 impl std::error::Error for Unreachable {}
-
-/// A duration as a person reads it.
-pub(crate) fn human(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
-}

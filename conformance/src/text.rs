@@ -8,9 +8,9 @@ use anstyle::Style;
 use crate::diagram::diagram;
 use crate::recording::Recording;
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
-use crate::target::human;
-use crate::transcript::{Line, Transcript, What, cut};
+use crate::transcript::{Line, LineKind, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
+use crate::words::{cut, human};
 
 /// How much of a message is shown.
 const MESSAGE_CHARS_MAX: usize = 220;
@@ -235,14 +235,14 @@ fn transcript(out: &mut String, transcript: &Transcript, shows: Option<usize>) -
         writeln!(out, "  {FAINT}{:>10}  … {}{FAINT:#}", "", plural(from, "earlier line", "earlier lines"))?;
     }
     let width = transcript.clients.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-    for (index, Line { at, client, what, text, bytes }) in transcript.lines.iter().enumerate().take(to).skip(from) {
+    for (index, Line { at, client, kind, text, bytes }) in transcript.lines.iter().enumerate().take(to).skip(from) {
         let name = transcript.clients.get(*client).map_or("?", String::as_str);
         let here = shows == Some(index);
         let (style, mark) = if here { (FAIL, '!') } else { (Style::new(), ' ') };
-        let arrow = match what {
-            What::Sends => '→',
-            What::Hears => '←',
-            What::Note => '·',
+        let arrow = match kind {
+            LineKind::Sends => '→',
+            LineKind::Hears => '←',
+            LineKind::Note => '·',
         };
         let (ms, shown) = (at.as_secs_f64() * 1e3, cut(text, MESSAGE_CHARS_MAX));
         let more = if shown.len() < *bytes { format!("… ({bytes} bytes)") } else { String::new() };

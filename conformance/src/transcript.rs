@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::recording::{BYTES_MAX, Did, Entry};
+use crate::entry::{Did, Entry};
+use crate::redact::Secrets;
+use crate::words::cut;
 
 /// A text longer than this is cut when it is recorded.
 const TEXT_CHARS_MAX: usize = 1_000;
+/// A case that carries more than this is recorded up to here: 32 MiB.
+const WIRE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What comes beyond this many lines is only counted: a server that floods must not fill our memory.
 const LINES_MAX: usize = 2_000;
 
@@ -35,7 +39,7 @@ pub struct Line {
     /// Index into [`Transcript::clients`].
     pub client: usize,
     /// What kind of thing it is.
-    pub what: What,
+    pub kind: LineKind,
     /// A message as it is on the wire, or a description in words; cut after 1,000 characters.
     pub text: String,
     /// Length in bytes of the whole text.
@@ -44,7 +48,7 @@ pub struct Line {
 
 /// Kinds of [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum LineKind {
     /// The client sent a text message.
     Sends,
     /// The client received a text message.
@@ -79,6 +83,18 @@ pub struct Notes {
     pub quality: Vec<String>,
 }
 
+impl Transcript {
+    /// Takes secrets out of every text.
+    pub(crate) fn redact(&mut self, secrets: &Secrets) {
+        for line in &mut self.lines {
+            line.text = secrets.hide(&line.text);
+        }
+        for entry in &mut self.wire {
+            entry.did.reword(&|text| secrets.hide(text));
+        }
+    }
+}
+
 impl Log {
     pub(crate) fn new() -> Self {
         Self { start: Instant::now(), inner: Arc::default() }
@@ -87,7 +103,7 @@ impl Log {
     /// The same; if `wire`, what goes over the wire is kept too.
     pub(crate) fn keeping(wire: bool) -> Self {
         let log = Self::new();
-        log.lock().room = if wire { BYTES_MAX } else { 0 };
+        log.lock().room = if wire { WIRE_BYTES_MAX } else { 0 };
         log
     }
 
@@ -109,7 +125,7 @@ impl Log {
     }
 
     /// Adds a line and returns its index.
-    pub(crate) fn push(&self, client: usize, what: What, text: &str) -> usize {
+    pub(crate) fn push(&self, client: usize, kind: LineKind, text: &str) -> usize {
         let at = self.start.elapsed();
         let transcript = &mut self.lock().transcript;
         if transcript.lines.len() >= LINES_MAX {
@@ -118,7 +134,7 @@ impl Log {
             transcript.lines.push(Line {
                 at,
                 client,
-                what,
+                kind,
                 text: cut(text, TEXT_CHARS_MAX).to_owned(),
                 bytes: text.len(),
             });
@@ -163,9 +179,4 @@ impl Log {
         let inner = self.lock();
         (inner.transcript.clone(), inner.notes.clone())
     }
-}
-
-/// The beginning of a text.
-pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
-    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::case::{Cx, Env, Stop};
+use crate::cx::Cx;
 use crate::dial::Dial;
-use crate::dialect::{Dialect, What as Meaning};
-use crate::framing::adapter::Adapter;
+use crate::dialect::{Dialect, Meaning};
+use crate::env::Env;
+use crate::framing::net::Net;
 use crate::target::{Target, Unreachable};
-use crate::transcript::{Log, Transcript, What};
+use crate::transcript::{LineKind, Log, Transcript};
+use crate::words::cut;
 
 /// Time that the whole trial may take.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -30,24 +31,15 @@ pub struct Trial {
 /// # Errors
 /// No connection of the dialect's kind can be opened.
 pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64) -> Result<Trial, Unreachable> {
-    let env = Env {
-        dial: Arc::new(dial),
-        target: target.clone(),
-        dialect: Arc::clone(dialect),
-        adapter: Adapter::default(),
-        patience: Duration::from_secs(3),
-        round_trip: Duration::from_millis(20),
-        seed,
-        keep: false,
-        fresh: AtomicUsize::new(0),
-    };
+    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: Duration::from_secs(3) };
+    let env = Env::new(net, dialect, Duration::from_millis(20), seed);
     let log = Log::new();
     let cx = Cx::new(Arc::new(env), log.clone());
     let room = cx.room();
     let unreachable = |why| Unreachable { url: target.shown(), tried: vec![why] };
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
     match cx.connect_as("probe", &room, role.as_deref()).await {
-        Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why)) => return Err(unreachable(why)),
+        Err(stop) => return Err(unreachable(stop.into_why())),
         Ok(probe) => probe.close().await,
     }
     let meeting = async {
@@ -57,7 +49,7 @@ pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, see
     };
     let failed = match timeout(LIMIT, meeting).await {
         Ok(Ok(())) => None,
-        Ok(Err(Stop::Setup(why) | Stop::Fail { why, .. } | Stop::Unsupported(why))) => Some(why),
+        Ok(Err(stop)) => Some(stop.into_why()),
         Err(_) => Some(format!("two clients did not come to signal within {} s", LIMIT.as_secs())),
     };
     Ok(Trial { dialect: Arc::clone(dialect), transcript: log.snapshot().0, failed })
@@ -74,14 +66,14 @@ impl Trial {
         let mut out = "\n  A trial: two clients join and signal to each other.\n\n".to_owned();
         for line in self.transcript.lines.iter().take(60) {
             let name = self.transcript.clients.get(line.client).map_or("?", String::as_str);
-            let arrow = match line.what {
-                What::Sends => "→",
-                What::Hears => "←",
-                What::Note => "·",
+            let arrow = match line.kind {
+                LineKind::Sends => "→",
+                LineKind::Hears => "←",
+                LineKind::Note => "·",
             };
-            let text = crate::transcript::cut(&line.text, 160);
+            let text = cut(&line.text, 160);
             let _ = writeln!(out, "  {name:<6} {arrow} {text}");
-            if line.what == What::Hears {
+            if line.kind == LineKind::Hears {
                 // Of Socket.IO the list behind the packet's type.
                 let message = line.text.find(['{', '[']).map_or(line.text.as_str(), |at| &line.text[at..]);
                 let event = match self.dialect.read(&line.text) {

@@ -106,6 +106,12 @@ impl Verdict {
 }
 
 impl CaseReport {
+    /// The report of a case that did not run.
+    pub fn without_exchange(case: &'static Case, verdict: Verdict) -> Self {
+        let (notes, transcript) = (Notes::default(), Transcript::default());
+        Self { case, verdict, notes, known: None, took: Duration::ZERO, transcript }
+    }
+
     /// Whether nothing is wrong: it passes, fails as is known, or has nothing to ask.
     pub fn is_well(&self) -> bool {
         match &self.verdict {

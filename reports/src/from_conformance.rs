@@ -17,7 +17,7 @@ pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>) -> V
     let spoken = dialect.and_then(spoken);
     let cases = report.cases.iter().map(|found| {
         let mut case = case(found, again);
-        let line = spoken.as_ref().map_or(1, |spoken| spoken.line_of(found.case, shows(found)));
+        let line = spoken.as_ref().map_or(1, |spoken| found.case.line_in(spoken, shows(found)));
         case.location = dialect.map(|file| Location { file: file.to_owned(), line: Some(line) });
         case
     });
@@ -34,7 +34,7 @@ fn spoken(file: &str) -> Option<Dialect> {
 fn shows(found: &CaseReport) -> Option<&str> {
     let Found::Fail { line: Some(line), .. } = &found.verdict else { return None };
     let line = found.transcript.lines.get(*line)?;
-    (line.what == transcript::What::Hears).then_some(line.text.as_str())
+    (line.kind == transcript::LineKind::Hears).then_some(line.text.as_str())
 }
 
 /// A requirement as a case of its own: the user's name for it, met or not.
@@ -122,10 +122,10 @@ fn parties(transcript: &Transcript) -> Vec<Party> {
 fn story(transcript: &Transcript) -> (Vec<Step>, usize) {
     let step = |line: &transcript::Line| {
         let client = line.client + 1;
-        let (who, to) = match line.what {
-            transcript::What::Sends => (client, Some(SERVER)),
-            transcript::What::Hears => (SERVER, Some(client)),
-            transcript::What::Note => (client, None),
+        let (who, to) = match line.kind {
+            transcript::LineKind::Sends => (client, Some(SERVER)),
+            transcript::LineKind::Hears => (SERVER, Some(client)),
+            transcript::LineKind::Note => (client, None),
         };
         Step {
             at: line.at.as_secs_f64(),

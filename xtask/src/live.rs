@@ -133,7 +133,7 @@ impl Scenarios {
     fn target(&self, setting: &Setting<'_>, speech: Speech) -> Result<sim::live::Target, String> {
         let target = &setting.target;
         let mut upstream = Upstream::new(target.host(), target.port());
-        if let Some(config) = target.tls_config()? {
+        if let Some(config) = conformance::tls_config(target).map_err(|error| error.to_string())? {
             upstream = upstream.with_tls(config)?;
         }
         let endpoint = Endpoint::of_url(target.url(), target.headers().to_vec());

@@ -1,9 +1,11 @@
 //! What comes back, and what comes late.
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
+use crate::cx::Cx;
 use crate::dialect::Feature;
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(

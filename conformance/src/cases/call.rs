@@ -1,10 +1,12 @@
 //! Calls between named users.
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
 use crate::client::Peer;
+use crate::cx::Cx;
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(

@@ -6,9 +6,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::case::Level::{Declared, Must, Should};
-use crate::case::{Case, Citation, Cx, Stop};
+use crate::case::{Case, Citation};
+use crate::cx::Cx;
 use crate::dialect::Feature;
 use crate::framing::http::{Request, Response, fetch};
+use crate::stop::Stop;
 
 const ICE_SERVER: Citation = Citation {
     section: "W3C WebRTC §4.2.4",
@@ -55,7 +57,7 @@ pub(super) const CASES: &[&Case] = &[
 async fn health(cx: &mut Cx) -> Result<(), Stop> {
     let path = cx.file().http.as_ref().and_then(|http| http.health.clone()).expect("the case requires it");
     let request = Request { method: "GET", path, headers: Vec::new(), body: None };
-    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
+    let response = fetch(&cx.env.net, &request).await;
     match response {
         Ok(response) if response.status == 200 => Ok(()),
         Ok(response) => Err(Stop::fail(format!("{} is answered HTTP {}", request.path, response.status))),
@@ -78,7 +80,7 @@ async fn status(cx: &mut Cx) -> Result<(), Stop> {
     ben.close().await;
     let start = Instant::now();
     while send(cx, "GET", &path, Vec::new(), None).await?.body.contains(&room) {
-        if start.elapsed() >= cx.env.patience {
+        if start.elapsed() >= cx.env.net.patience {
             return Err(Stop::fail(format!("{path} tells of a room that everybody has left")));
         }
         tokio::time::sleep(cx.env.round_trip.max(Duration::from_millis(5))).await;
@@ -154,12 +156,9 @@ async fn send(
     headers: Vec<(&str, String)>,
     body: Option<&str>,
 ) -> Result<Response, Stop> {
-    cx.note("ana", &format!("{method} {path} {}", body.unwrap_or_default()));
     let request = Request { method, path: path.to_owned(), headers, body };
-    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
-    let response = response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))?;
-    cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));
-    Ok(response)
+    let response = cx.fetch("ana", &request).await;
+    response.map_err(|why| Stop::fail(format!("{method} {}: {why}", request.path)))
 }
 
 async fn servers(cx: &Cx) -> Result<(Response, Vec<Value>), Stop> {

@@ -6,12 +6,14 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::{Declared, May, Should};
-use crate::case::{Case, Cx, Stop};
 use crate::client::quoted;
+use crate::cx::Cx;
 use crate::dialect::file::Addressing;
 use crate::dialect::{Event, Feature};
-use crate::framing::{End, Order};
+use crate::framing::link::{Command, End};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
@@ -64,11 +66,11 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     const SIGNALS: usize = 96;
     const SIGNAL_BYTES: usize = 120 * 1024;
     let [mut ana, mut ben, mut cleo] = cx.members(&cx.room(), ["ana", "ben", "cleo"]).await?;
-    ben.order(Order::Deaf(true));
+    ben.command(Command::Deaf(true));
     let to = (cx.file().signals.addressing != Addressing::Broadcast && !ben.id.is_empty()).then(|| ben.id.clone());
     let filler = "x".repeat(SIGNAL_BYTES);
     // Over a slow line fewer must do.
-    let enough = Instant::now() + cx.env.patience * 2;
+    let enough = Instant::now() + cx.env.net.patience * 2;
     let mut sent = 0;
     while sent < SIGNALS && Instant::now() < enough {
         ana.signal(ana.plain_kind(), &quoted(&format!("{sent}-{filler}")), to.as_ref())?;
@@ -82,7 +84,7 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
             cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| stop.reworded(wait))?;
         }
     }
-    ben.order(Order::Deaf(false));
+    ben.command(Command::Deaf(false));
     let heard = cx.fence(&mut ana, &mut [&mut ben]).await;
     let numbers: Vec<usize> = ben
         .heard
@@ -149,7 +151,7 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
         return Ok(());
     }
     // Nobody is told when the last of them is noticed to be gone: who comes next sees it.
-    let limit = Instant::now() + cx.env.patience;
+    let limit = Instant::now() + cx.env.net.patience;
     let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
     loop {
         let mut late = cx.connect("late", &room).await?;
@@ -213,11 +215,11 @@ async fn idle_stays(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
-    let limit = dead_after(cx) + cx.env.patience;
+    let limit = dead_after(cx) + cx.env.net.patience;
     let [mut ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let gone = ben.who();
     // It reads nothing, so it answers no ping; TCP is fine.
-    ben.order(Order::Deaf(true));
+    ben.command(Command::Deaf(true));
     ana.until_within("that ben, who answers nothing any more, left", limit, |event| event.is_left(&gone)).await?;
     Ok(())
 }

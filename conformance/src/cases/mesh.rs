@@ -1,11 +1,13 @@
 //! How signals travel.
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
 use crate::client::{Peer, quoted};
+use crate::cx::Cx;
 use crate::dialect::file::{Addressing, Sender};
 use crate::dialect::{Event, Feature, Id, Kind};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new("mesh/delivery", Declared, "A signal of a member reaches the other one.", run!(delivery))

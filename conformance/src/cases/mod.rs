@@ -1,8 +1,9 @@
-//! The questions, one file a group. A case is a function that reads like the sentence it asks.
+//! The cases, one file per group. A case is a function that reads like the sentence it tests.
 
 use std::sync::LazyLock;
 
 use crate::case::Case;
+use crate::stun::Service;
 
 /// A case's function, as a [`Case`] holds it.
 macro_rules! run {
@@ -28,25 +29,34 @@ mod http;
 mod load;
 mod mesh;
 mod msg;
-pub(crate) mod nat_behaviour;
+mod nat_behaviour;
 mod polling;
 mod role;
 mod room;
 mod sec;
 mod sio;
-pub(crate) mod stun;
-pub(crate) mod turn;
+mod stun;
+mod turn;
 mod ws;
 
 /// What nearly every case needs: joining works, and a signal arrives.
 const DELIVERY: &[&str] = &["room/join-ack", "mesh/delivery"];
 
-/// All cases for whatever server, in the order of the catalogue.
+/// All cases for any server, in the order of the catalogue.
 pub(crate) fn every() -> &'static [&'static Case] {
-    use crate::stun::{Service, cases};
     static EVERY: LazyLock<Vec<&'static Case>> =
-        LazyLock::new(|| [all(), cases(Service::Stun), cases(Service::Turn)].concat());
+        LazyLock::new(|| [all(), of_service(Service::Stun), of_service(Service::Turn)].concat());
     &EVERY
+}
+
+/// All cases for a STUN or TURN server, in the order of the catalogue.
+pub fn of_service(service: Service) -> &'static [&'static Case] {
+    static STUN: LazyLock<Vec<&'static Case>> = LazyLock::new(|| [stun::CASES, nat_behaviour::CASES].concat());
+    static TURN: LazyLock<Vec<&'static Case>> = LazyLock::new(turn::all);
+    match service {
+        Service::Stun => &STUN,
+        Service::Turn => &TURN,
+    }
 }
 
 /// All cases for signaling servers, in the order of the catalogue.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
 use crate::client::{Heard, Peer};
+use crate::cx::Cx;
 use crate::dialect::file::{Addressing, Framing, Payload, Reaction, WrongCase};
 use crate::dialect::{Act, Event, Feature};
+use crate::framing::link::{Command, End};
 use crate::framing::websocket::frame;
-use crate::framing::{End, Order};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
@@ -96,7 +98,7 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 /// What ana sends, once she and ben are members.
-type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Order)>, Stop> + Send + Sync + 'a;
+type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Command)>, Stop> + Send + Sync + 'a;
 
 /// Ana sends each bad thing in a room with ben. Allowed are an error, silence and a close. Not allowed: that ben hears of
 /// it, or that ana is not heard or hears nothing any more while her connection stays open.
@@ -108,11 +110,11 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         let (at_ana, at_ben) = (ana.heard.len(), ben.heard.len());
         let word = cx.word("next");
         let sent = match &order {
-            Order::Text(text) => text.clone(),
-            Order::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Command::Text(text) => text.clone(),
+            Command::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
         };
-        ana.order(order);
+        ana.command(order);
         ana.tell(&ben, &word);
         let mut ended = tokio::select! { biased;
             heard = ben.until("what ana says next", |event| event.says(&word)) => {
@@ -188,8 +190,8 @@ fn good(cx: &Cx, ana: &Peer, ben: &Peer) -> Result<String, Stop> {
     ana.signal_message(ana.plain_kind(), "1", to, &ana.room)
 }
 
-fn texts<const N: usize>(bad: [(&str, String); N]) -> Vec<(String, Order)> {
-    bad.into_iter().map(|(what, text)| (what.to_owned(), Order::Text(text))).collect()
+fn texts<const N: usize>(bad: [(&str, String); N]) -> Vec<(String, Command)> {
+    bad.into_iter().map(|(what, text)| (what.to_owned(), Command::Text(text))).collect()
 }
 
 async fn not_json(cx: &mut Cx) -> Result<(), Stop> {
@@ -242,7 +244,7 @@ async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop>
         let wrong = dialect.wrong.iter().filter(|wrong| wrong.case == case && !wrong.joining);
         let wrong = wrong.map(|wrong| {
             let text = dialect.render_shape(&wrong.shape, &act, ana.values()).map_err(Stop::Setup)?;
-            Ok((wrong.what.clone(), Order::Text(text)))
+            Ok((wrong.what.clone(), Command::Text(text)))
         });
         wrong.collect()
     };
@@ -268,17 +270,17 @@ async fn binary(cx: &mut Cx) -> Result<(), Stop> {
         if binary {
             return Ok(vec![(
                 "a signal in a text frame".to_owned(),
-                Order::Raw(frame(0x81, signal.as_bytes()), "a text frame"),
+                Command::Raw(frame(0x81, signal.as_bytes()), "a text frame"),
             )]);
         }
-        let signal = ("a signal in a binary frame".to_owned(), Order::Binary(signal.into()));
+        let signal = ("a signal in a binary frame".to_owned(), Command::Binary(signal.into()));
         if cx.file().declares.binary == Reaction::Obeyed {
             return Ok(vec![signal]);
         }
         Ok(vec![
             signal,
-            ("bytes in a binary frame".to_owned(), Order::Binary(Bytes::from_static(&[0, 0xff, 0xfe]))),
-            ("an empty binary frame".to_owned(), Order::Binary(Bytes::new())),
+            ("bytes in a binary frame".to_owned(), Command::Binary(Bytes::from_static(&[0, 0xff, 0xfe]))),
+            ("an empty binary frame".to_owned(), Command::Binary(Bytes::new())),
         ])
     };
     is_shrugged_off(cx, &bad, cx.file().declares.binary).await

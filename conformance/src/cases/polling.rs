@@ -1,10 +1,13 @@
 //! Engine.IO over HTTP long-polling.
 
+use crate::case::Case;
 use crate::case::Level::{Declared, Must};
-use crate::case::{Case, Cx, Stop};
 use crate::cases::sio::{closes, connected, open, opened, poll, raw_poll};
+use crate::cx::Cx;
 use crate::dialect::Feature;
-use crate::framing::Order;
+use crate::framing::error::{HttpError, TransportError};
+use crate::framing::link::Command;
+use crate::stop::Stop;
 
 const OPEN: &[&str] = &["sio/open-fields"];
 /// Between the packets of a payload.
@@ -136,7 +139,7 @@ async fn overlap(cx: &mut Cx) -> Result<(), Stop> {
     // A connection that ends without an answer is a refusal, too.
     let refused = [&one, &other].iter().any(|answer| match answer {
         Ok(answer) => answer.status >= 400,
-        Err(why) => why.contains("ended"),
+        Err(error) => matches!(error, TransportError::Http(HttpError::Truncated)),
     });
     if refused {
         Ok(())
@@ -167,7 +170,7 @@ async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
     let placeholder = |number: usize| format!(r#"{{"_placeholder":true,"num":{number}}}"#);
     ana.send(format!(r#"452-["{name}",["{word}",{},{}]]"#, placeholder(0), placeholder(1)));
     for attachment in [&b"\xff\x00first"[..], b"second"] {
-        ana.order(Order::Binary(attachment.to_vec().into()));
+        ana.command(Command::Binary(attachment.to_vec().into()));
     }
     ana.send(format!(r#"42["{name}","{after}"]"#));
     ben.until(cx, "what ana says behind an event with attachments", |packet| packet.contains(&after)).await?;

@@ -3,10 +3,12 @@
 use futures_util::future::join_all;
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
 use crate::client::{Peer, quoted};
+use crate::cx::Cx;
 use crate::dialect::{Event, EventName, Feature, Kind};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new("role/exclusive", Declared, "Of many who ask for a role at once exactly one gets it.", run!(exclusive))

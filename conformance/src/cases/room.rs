@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::case::{Case, Cx, Stop};
 use crate::client::{Peer, Who};
+use crate::cx::Cx;
 use crate::dialect::file::{JoinBy, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Member, Operation};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
@@ -568,7 +570,7 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
     ana.close().await;
     ben.close().await;
     // A server may need a moment to notice; nobody is left to tell us when it has.
-    let limit = Instant::now() + cx.env.patience;
+    let limit = Instant::now() + cx.env.net.patience;
     let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
     loop {
         let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());

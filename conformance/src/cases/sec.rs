@@ -1,11 +1,13 @@
 //! What a client must not be able to do to others.
 
 use super::DELIVERY;
+use crate::case::Case;
 use crate::case::Level::{Declared, Should};
-use crate::case::{Case, Cx, Stop};
 use crate::client::{Peer, quoted};
+use crate::cx::Cx;
 use crate::dialect::file::{Duplicate, JoinBy, RoomIn, Sender, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
+use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
@@ -282,7 +284,7 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
             }
         }
     };
-    let came = tokio::time::timeout(cx.env.patience / 2, hears).await.is_ok();
+    let came = tokio::time::timeout(cx.env.net.patience / 2, hears).await.is_ok();
     ana.catch_up();
     if came && again.end.is_none() && ana.end.is_none() && ana.heard.len() == mark {
         return Err(Stop::fail(
@@ -429,7 +431,7 @@ async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
             eve = cx.join("eve", &room).await?;
         }
         eve.send(message);
-        eve.order(crate::framing::Order::Ping(b"error-leak"));
+        eve.command(crate::framing::link::Command::Ping(b"error-leak"));
         // Whatever it is answered with comes before the pong, or soon after, when the next is asked.
         if pongs {
             let in_time = eve.until_pong(b"error-leak").await.is_ok();

@@ -4,12 +4,15 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::case::Level::{Declared, Must};
-use crate::case::{Case, Citation, Cx, Stop};
+use crate::case::{Case, Citation};
 use crate::client::{Peer, quoted};
+use crate::cx::Cx;
 use crate::dialect::{Act, Feature, Id, Operation};
-use crate::framing::http::{Request, Response, fetch};
-use crate::framing::{self, Order};
-use crate::recording::Connects;
+use crate::entry::Connects;
+use crate::framing::error::TransportError;
+use crate::framing::http::{Request, Response};
+use crate::framing::link::Command;
+use crate::stop::Stop;
 use crate::target::Target;
 
 /// A sentence that holds for both transports.
@@ -111,22 +114,27 @@ pub(super) const CASES: &[&Case] = &[
         .alone(),
 ];
 
-/// An HTTP request of the polling transport, and why it is not answered.
-pub(super) async fn raw_poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, String> {
-    let base = Target::path_of(cx.env.target.url());
-    let path = format!("{}?{query}", base.split('?').next().unwrap_or(&base));
-    cx.note("ana", &format!("{method} {path} {}", body.unwrap_or_default()));
+/// An HTTP request of the polling transport, or why it is not answered.
+pub(super) async fn raw_poll(
+    cx: &Cx,
+    method: &str,
+    query: &str,
+    body: Option<&str>,
+) -> Result<Response, TransportError> {
     let headers = vec![("Content-Type", "text/plain;charset=UTF-8".to_owned())];
-    let request = Request { method, path, headers, body };
-    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
-    let response = response.map_err(|why| format!("{method} {}: {why}", request.path))?;
-    cx.note("ana", &format!("is answered HTTP {}: {}", response.status, response.body));
-    Ok(response)
+    cx.fetch("ana", &Request { method, path: path(cx, query), headers, body }).await
 }
 
 /// The same, where it must be answered.
 pub(super) async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
-    raw_poll(cx, method, query, body).await.map_err(Stop::fail)
+    let response = raw_poll(cx, method, query, body).await;
+    response.map_err(|error| Stop::fail(format!("{method} {}: {error}", path(cx, query))))
+}
+
+/// The server's path with another query.
+fn path(cx: &Cx, query: &str) -> String {
+    let base = Target::path_of(cx.env.net.target.url());
+    format!("{}?{query}", base.split('?').next().unwrap_or(&base))
 }
 
 /// Opens a session over polling; its first packet.
@@ -142,11 +150,11 @@ pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
 
 /// A WebSocket whose packets are told as they are.
 async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
-    let base = Target::path_of(cx.env.target.url());
-    let path = format!("{}?{query}", base.split('?').next().unwrap_or(&base));
     let client = cx.log.client(name);
-    let ends = framing::open(&cx.env, &cx.log, client, &Connects { path, ..Connects::default() }, None).await;
-    Ok(Peer::on(&cx.env, &cx.log, name, client, ends.map_err(Stop::fail)?))
+    let connects = Connects { path: path(cx, query), ..Connects::default() };
+    let link = cx.env.connector.open(&cx.log, client, &connects, None).await;
+    let link = link.map_err(|error| Stop::fail(error.to_string()))?;
+    Ok(Peer::on(link, &cx.env, &cx.log, name, client))
 }
 
 /// A WebSocket with a session that is opened.
@@ -228,7 +236,7 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
     let (mut peer, open) = opened(cx, "ana").await?;
     peer.send("40");
     let time = open["pingInterval"].as_u64().unwrap_or_default() + open["pingTimeout"].as_u64().unwrap_or_default();
-    let limit = std::time::Duration::from_millis(time) + cx.env.patience;
+    let limit = std::time::Duration::from_millis(time) + cx.env.net.patience;
     // The suite's WebSocket tells packets as they are here, and answers none.
     match timeout(limit, peer.ended()).await {
         Ok(_) => Ok(()),
@@ -248,7 +256,7 @@ async fn ping(cx: &mut Cx) -> Result<(), Stop> {
     let interval = std::time::Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
     // Beyond the first pong, for who does not count is closed then.
     for _ in 0..2 {
-        let limit = tokio::time::Instant::now() + interval + cx.env.patience;
+        let limit = tokio::time::Instant::now() + interval + cx.env.net.patience;
         loop {
             match ana.until_heard("a ping", |heard| heard.text == "2").await {
                 Ok(_) => break,
@@ -412,7 +420,7 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
     ana.send(format!(r#"4217["{name}",{{}}]"#));
     let ack = ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("43"));
-    match timeout(cx.env.patience / 4, ack).await {
+    match timeout(cx.env.net.patience / 4, ack).await {
         Ok(Ok(ack)) if !ack.text.starts_with("4317[") => {
             Err(Stop::at("the acknowledgement of event 17 says that it is of another", ack.line))
         }
@@ -466,6 +474,6 @@ async fn max_payload(cx: &mut Cx) -> Result<(), Stop> {
         return Err(Stop::Unsupported(format!("maxPayload is {max}, more than the suite sends")));
     }
     let name = cx.event_names().into_iter().next().unwrap_or_else(|| "event".to_owned());
-    ana.order(Order::Text(format!(r#"42["{name}","{}"]"#, "x".repeat(max + 1))));
+    ana.command(Command::Text(format!(r#"42["{name}","{}"]"#, "x".repeat(max + 1))));
     closes(&mut ana, &format!("a packet of over {max} bytes")).await
 }

@@ -1,16 +1,16 @@
 //! RFC 6455: what the handshake and the frames of a client get.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::DELIVERY;
 use crate::case::Level::{May, Must, Should};
-use crate::case::{Case, Citation, Cx, Stop};
+use crate::case::{Case, Citation};
 use crate::client::{Peer, quoted};
+use crate::cx::Cx;
 use crate::dialect::file::Addressing;
 use crate::dialect::{Event, Feature};
-use crate::framing::http::{Request, Response, fetch};
+use crate::framing::http::{Request, Response};
+use crate::framing::link::{Command, End};
 use crate::framing::websocket::frame;
-use crate::framing::{End, Order};
+use crate::stop::Stop;
 use crate::target::Target;
 
 /// The key of the example in RFC 6455 §1.3, and what follows from it.
@@ -175,7 +175,7 @@ const UTF8: Citation = rfc!(
 /// The answer to a handshake of our own.
 async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
     let room = cx.room();
-    let id = format!("\"{name}-{}\"", cx.env.fresh.fetch_add(1, Relaxed));
+    let id = format!("\"{name}-{}\"", cx.env.fresh());
     let mut values = crate::dialect::shape::Values::from([("room".to_owned(), quoted(&room))]);
     for own in ["self", "token"] {
         values.insert(own.to_owned(), id.clone());
@@ -183,7 +183,7 @@ async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Res
     if let Some(roles) = &cx.file().roles {
         values.insert("role".to_owned(), quoted(&roles.offers));
     }
-    let path = Target::path_of(&cx.env.dialect.url(cx.env.target.url(), &values));
+    let path = Target::path_of(&cx.env.dialect.url(cx.env.net.target.url(), &values));
     let mut all = vec![
         ("Connection", "Upgrade".to_owned()),
         ("Upgrade", "websocket".to_owned()),
@@ -195,12 +195,10 @@ async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Res
         all.retain(|(other, _)| other != name);
         all.push((name, (*value).to_owned()));
     }
-    cx.note(name, &format!("shakes hands at {path}, with {headers:?}"));
+    let words = format!("shakes hands at {path}, with {headers:?}");
     let request = Request { method: "GET", path, headers: all, body: None };
-    let response = fetch(&*cx.env.dial, &cx.env.target, &request, cx.env.patience).await;
-    let response = response.map_err(|why| Stop::fail(format!("to a handshake with {headers:?}: {why}")))?;
-    cx.note(name, &format!("is answered HTTP {}", response.status));
-    Ok(response)
+    let response = cx.fetch_as(name, &request, &words, |_| String::new()).await;
+    response.map_err(|why| Stop::fail(format!("to a handshake with {headers:?}: {why}")))
 }
 
 async fn accept_key(cx: &mut Cx) -> Result<(), Stop> {
@@ -273,7 +271,7 @@ async fn origin_deny(cx: &mut Cx) -> Result<(), Stop> {
 async fn server_mask(cx: &mut Cx) -> Result<(), Stop> {
     // No client understands a masked frame, so nothing else can have come before this.
     let mut ana = cx.connect("ana", &cx.room()).await?;
-    ana.order(Order::Ping(b"masked?"));
+    ana.command(Command::Ping(b"masked?"));
     match ana.until_pong(b"masked?").await {
         Ok(()) => Ok(()),
         Err(_) if matches!(&ana.end, Some(End::Broken(why)) if why.contains("mask")) => {
@@ -286,7 +284,7 @@ async fn server_mask(cx: &mut Cx) -> Result<(), Stop> {
 async fn ping_pong(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = cx.join("ana", &cx.room()).await?;
     for payload in [&b"beat"[..], &[b'x'; 125]] {
-        ana.order(Order::Ping(payload));
+        ana.command(Command::Ping(payload));
         ana.until_pong(payload).await?;
     }
     Ok(())
@@ -294,7 +292,7 @@ async fn ping_pong(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn pong_unsolicited(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    ana.order(Order::Raw(frame(0x8a, b"nobody asked"), "a pong that nobody asked for"));
+    ana.command(Command::Raw(frame(0x8a, b"nobody asked"), "a pong that nobody asked for"));
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await
 }
@@ -302,7 +300,7 @@ async fn pong_unsolicited(cx: &mut Cx) -> Result<(), Stop> {
 async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {
     for code in [1000, 4001] {
         let mut ana = cx.join("ana", &cx.room()).await?;
-        ana.order(Order::Close(code));
+        ana.command(Command::Close(code));
         match ana.ended_in_time().await {
             Some(End::Closed(Some(echo))) if echo == code => {}
             Some(End::Closed(echo)) => {
@@ -319,7 +317,7 @@ async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {
 /// Some bytes must close the connection; `code` is the close code that says why.
 async fn closes(cx: &Cx, what: &'static str, bytes: &[u8], code: u16) -> Result<(), Stop> {
     let mut ana = cx.join("ana", &cx.room()).await?;
-    ana.order(Order::Raw(bytes.to_vec().into(), what));
+    ana.command(Command::Raw(bytes.to_vec().into(), what));
     match ana.ended_in_time().await {
         Some(End::Closed(Some(with))) if with == code => Ok(()),
         Some(End::Closed(Some(with))) => {
@@ -366,7 +364,7 @@ async fn frag_interleave(cx: &mut Cx) -> Result<(), Stop> {
         frame(0x80, third.as_bytes()),
     ]
     .concat();
-    ana.order(Order::Raw(bytes.into(), "a signal in four fragments with a ping between them"));
+    ana.command(Command::Raw(bytes.into(), "a signal in four fragments with a ping between them"));
     ben.until("ana's signal in fragments", |event| event.says(&word)).await?;
     ana.until_pong(b"between").await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -376,8 +374,8 @@ async fn frag_interleave(cx: &mut Cx) -> Result<(), Stop> {
 async fn utf8_failfast(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = cx.join("ana", &cx.room()).await?;
     // The first fragment can never become UTF-8; the last one is not sent.
-    ana.order(Order::Raw(frame(0x01, b"{\"a\":\"\xff"), "a first fragment that is not UTF-8"));
-    ana.order(Order::Raw(frame(0x89, b"still there?"), "a ping"));
+    ana.command(Command::Raw(frame(0x01, b"{\"a\":\"\xff"), "a first fragment that is not UTF-8"));
+    ana.command(Command::Raw(frame(0x89, b"still there?"), "a ping"));
     let pong = ana.until_pong(b"still there?").await;
     if ana.end.is_some() {
         return Ok(());
@@ -423,7 +421,7 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let mark = ben.heard.len();
     let large = signal(cx, &ana, &ben, &"x".repeat(2 * 1024 * 1024))?;
-    ana.order(Order::Raw(frame(0x81, large.as_bytes()), "a signal of 2 MiB"));
+    ana.command(Command::Raw(frame(0x81, large.as_bytes()), "a signal of 2 MiB"));
     let word = cx.word("after");
     ana.tell(&ben, &word);
     let ended = tokio::select! { biased;

@@ -15,7 +15,7 @@ use super::shape::Shape;
 use super::url::{self, Url};
 use super::wrong::{WrongMessage, made_of};
 use super::{Dialect, Kind, Pattern};
-use crate::hint::instead;
+use crate::words::instead;
 
 /// What may stand in a message that is sent.
 const SENT: [&str; 12] =

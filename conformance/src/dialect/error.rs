@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::hint::{instead, quote};
+use crate::words::{instead, quote};
 
 /// Why a dialect could not be loaded: everything that was found wrong with one file, in order of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]

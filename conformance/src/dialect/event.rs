@@ -49,7 +49,7 @@ pub(crate) struct Act<'a> {
 /// Something that arrives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Event {
-    pub(crate) what: What,
+    pub(crate) what: Meaning,
     pub(crate) room: Option<String>,
     pub(crate) id: Option<Id>,
     pub(crate) name: Option<String>,
@@ -70,7 +70,7 @@ pub(crate) struct Event {
 
 /// What an arriving message is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Meaning {
     Is(EventName),
     /// It is an event of the dialect and is not as it should be, in words.
     Broken(EventName, String),
@@ -81,7 +81,7 @@ pub(crate) enum What {
 
 impl Event {
     pub(crate) fn is(&self, name: EventName) -> bool {
-        self.what == What::Is(name)
+        self.what == Meaning::Is(name)
     }
 
     /// Whether it is a signal, whoever sent it.

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 pub use audience::Audience;
 pub use error::{DialectError, Problem};
-pub(crate) use event::{Act, Event, Id, Member, What};
+pub(crate) use event::{Act, Event, Id, Meaning, Member};
 pub(crate) use feature::Feature;
 pub(crate) use file::{EventName, Kind, Operation};
 use file::{File, KindNames};
@@ -192,7 +192,7 @@ impl Dialect {
                 Err(Mismatch::Other) => {}
             }
         }
-        let what = broken.map_or(What::Other, |(event, what)| What::Broken(event, what));
+        let what = broken.map_or(Meaning::Other, |(event, what)| Meaning::Broken(event, what));
         Event { what, ..Event::default() }
     }
 
@@ -213,7 +213,7 @@ impl Dialect {
             members.iter().filter_map(member).collect()
         });
         Event {
-            what: What::Is(pattern.event),
+            what: Meaning::Is(pattern.event),
             room: text(values, "room"),
             id: id(values, "id"),
             name: text(values, "name"),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Dialect;
 use super::error::DialectError;
-use crate::hint::instead;
+use crate::words::instead;
 
 macro_rules! dialects {
     ($($name:literal),+ $(,)?) => {

@@ -11,101 +11,112 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::process::Command as Program;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{End, Ends, News, Order};
-use crate::case::Env;
-use crate::dialect::shape::Values;
-use crate::recording::Did;
-use crate::transcript::{Log, What};
+use super::error::{AdapterError, TransportError};
+use super::link::{Command, Commands, End, Link, Reporter, link};
+use super::net::Net;
+use crate::dial::DynDial;
+use crate::entry::Did;
+use crate::transcript::Log;
 
 /// The process, once it is needed.
 #[derive(Default)]
 pub(crate) struct Adapter {
+    /// The program and its arguments.
+    command: Vec<String>,
+    /// Where it is started; an empty path is the current folder.
+    folder: PathBuf,
     running: Mutex<Option<Running>>,
 }
 
 #[derive(Clone)]
 struct Running {
     lines: UnboundedSender<String>,
-    clients: Arc<Mutex<BTreeMap<u64, Client>>>,
+    clients: Arc<Mutex<Clients>>,
+}
+
+/// The clients of a process, each with a number that no earlier one had.
+#[derive(Default)]
+struct Clients {
+    next: u64,
+    known: BTreeMap<u64, Client>,
 }
 
 struct Client {
-    news: UnboundedSender<(usize, News)>,
-    log: Log,
-    client: usize,
-    connected: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
+    reporter: Reporter,
+    connected: Option<oneshot::Sender<Result<(), AdapterError>>>,
 }
 
 impl Adapter {
-    /// Connects a client through the process, which is started for the first.
+    pub(crate) fn new(command: Vec<String>, folder: PathBuf) -> Self {
+        Self { command, folder, running: Mutex::default() }
+    }
+
+    /// Connects a client through the process, which is started for the first. `values` describe the client, as JSON.
     pub(crate) async fn connect(
         &self,
-        env: &Arc<Env>,
+        net: &Net,
         log: &Log,
         client: usize,
         url: &str,
-        values: &Values,
-    ) -> Result<Ends, String> {
-        let running = self.running(env)?;
+        values: &[(String, String)],
+    ) -> Result<Link, TransportError> {
+        let running = self.running(&*net.dial)?;
+        let (link, commands, reporter) = link(log, client);
+        let (connected, is_connected) = oneshot::channel();
         let number = {
-            use std::sync::atomic::Ordering::Relaxed;
-            env.fresh.fetch_add(1, Relaxed) as u64
+            let mut clients = running.clients.lock().expect("nothing panics while it holds them");
+            clients.next += 1;
+            let number = clients.next;
+            clients.known.insert(number, Client { reporter: reporter.clone(), connected: Some(connected) });
+            number
         };
-        let (their_news, news) = unbounded_channel();
-        let (connected, is_connected) = tokio::sync::oneshot::channel();
-        let entry = Client { news: their_news, log: log.clone(), client, connected: Some(connected) };
-        running.clients.lock().expect("no panic").insert(number, entry);
-        let value = |name: &str| values.get(name).map(|value| format!(r#","{name}":{value}"#)).unwrap_or_default();
+        let values: String = values.iter().map(|(name, value)| format!(r#","{name}":{value}"#)).collect();
         let headers: BTreeMap<&str, &str> =
-            env.target.headers().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            net.target.headers().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let connect = format!(
-            r#"{{"client":{number},"op":"connect","url":{},"insecure":{},"headers":{}{}{}{}}}"#,
+            r#"{{"client":{number},"op":"connect","url":{},"insecure":{},"headers":{}{values}}}"#,
             serde_json::Value::from(url),
-            env.target.is_insecure(),
+            net.target.is_insecure(),
             serde_json::to_string(&headers).expect("strings"),
-            value("room"),
-            value("self"),
-            value("role")
         );
         let _ = running.lines.send(connect);
-        match timeout(env.patience, is_connected).await {
+        match timeout(net.patience, is_connected).await {
             Ok(Ok(connected)) => connected?,
-            Ok(Err(_)) => return Err("the adapter ended; what it says is on its standard error".to_owned()),
-            Err(_) => return Err(format!("the adapter does not say `connected` within {} s", env.patience.as_secs())),
+            Ok(Err(_)) => return Err(AdapterError::Ended.into()),
+            Err(_) => return Err(AdapterError::Silence(net.patience).into()),
         }
-        let (orders, their_orders) = unbounded_channel();
-        let (log, lines) = (log.clone(), running.lines.clone());
-        env.dial.spawn_boxed(Box::pin(obey(number, lines, their_orders, log, client)));
-        Ok((orders, news))
+        net.dial.spawn_boxed(Box::pin(pass_on(number, running.lines, commands, reporter)));
+        Ok(link)
     }
 
-    fn running(&self, env: &Env) -> Result<Running, String> {
-        let mut running = self.running.lock().expect("no panic");
+    fn running(&self, dial: &dyn DynDial) -> Result<Running, AdapterError> {
+        let mut running = self.running.lock().expect("nothing panics while it holds it");
         if let Some(running) = &*running {
             return Ok(running.clone());
         }
-        let command = env.dialect.file.connection.command.as_deref().unwrap_or_default();
-        let [program, arguments @ ..] = command else { return Err("the dialect names no adapter".to_owned()) };
-        let mut process = Command::new(program);
+        let [program, arguments @ ..] = &self.command[..] else { return Err(AdapterError::Missing) };
+        let mut process = Program::new(program);
         process.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        if !env.dialect.folder.as_os_str().is_empty() {
-            process.current_dir(&env.dialect.folder);
+        if !self.folder.as_os_str().is_empty() {
+            process.current_dir(&self.folder);
         }
-        let mut child =
-            process.spawn().map_err(|error| format!("the adapter `{}` does not start: {error}", command.join(" ")))?;
+        let not_started = |error| AdapterError::Spawn { command: self.command.join(" "), error };
+        let mut child = process.spawn().map_err(not_started)?;
         let (mut stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let (lines, mut to_write) = unbounded_channel::<String>();
-        let clients: Arc<Mutex<BTreeMap<u64, Client>>> = Arc::default();
+        let clients: Arc<Mutex<Clients>> = Arc::default();
         let known = Arc::clone(&clients);
-        env.dial.spawn_boxed(Box::pin(async move {
+        dial.spawn_boxed(Box::pin(async move {
             let mut heard = BufReader::new(stdout).lines();
             loop {
                 tokio::select! { biased;
@@ -119,11 +130,9 @@ impl Adapter {
                     },
                 }
             }
-            let mut known = known.lock().expect("no panic");
-            for client in std::mem::take(&mut *known).into_values() {
-                let line = client.log.push(client.client, What::Note, "the adapter ends");
-                client.log.keep(client.client, || End::Lost.kept());
-                let _ = client.news.send((line, News::End(End::Lost)));
+            let mut clients = known.lock().expect("nothing panics while it holds them");
+            for client in std::mem::take(&mut clients.known).into_values() {
+                client.reporter.ended(End::Lost, "the adapter ends");
             }
             let _ = child.start_kill();
         }));
@@ -132,7 +141,7 @@ impl Adapter {
 }
 
 /// Hands a line of the adapter to the client that it is for.
-fn take_in(clients: &Mutex<BTreeMap<u64, Client>>, line: &str) {
+fn take_in(clients: &Mutex<Clients>, line: &str) {
     #[derive(serde::Deserialize)]
     struct Head {
         client: u64,
@@ -142,7 +151,7 @@ fn take_in(clients: &Mutex<BTreeMap<u64, Client>>, line: &str) {
         reason: Option<String>,
     }
     let Ok(head) = serde_json::from_str::<Head>(line) else { return };
-    let mut clients = clients.lock().expect("no panic");
+    let clients = &mut clients.lock().expect("nothing panics while it holds them").known;
     let Some(client) = clients.get_mut(&head.client) else { return };
     match head.event.as_str() {
         "connected" => {
@@ -153,51 +162,38 @@ fn take_in(clients: &Mutex<BTreeMap<u64, Client>>, line: &str) {
         "closed" => {
             let why = head.reason.unwrap_or_else(|| "closed".to_owned());
             if let Some(connected) = client.connected.take() {
-                let _ = connected.send(Err(why));
+                let _ = connected.send(Err(AdapterError::Refused(why)));
             } else {
-                let line = client.log.push(client.client, What::Note, &format!("is closed: {why}"));
                 let end = head.code.map_or(End::Lost, |code| End::Closed(Some(code)));
-                client.log.keep(client.client, || end.kept());
-                let _ = client.news.send((line, News::End(end)));
+                client.reporter.ended(end, &format!("is closed: {why}"));
             }
             clients.remove(&head.client);
         }
-        _ => {
-            let shown = client.log.push(client.client, What::Hears, line);
-            client.log.keep(client.client, || Did::Hears(line.to_owned()));
-            let _ = client.news.send((shown, News::Text(line.to_owned())));
-        }
+        _ => client.reporter.heard(line.to_owned()),
     }
 }
 
-/// Passes a client's orders on, each with its number.
-async fn obey(
-    number: u64,
-    lines: UnboundedSender<String>,
-    mut orders: UnboundedReceiver<Order>,
-    log: Log,
-    client: usize,
-) {
+/// Passes a client's commands on, each with its number.
+async fn pass_on(number: u64, lines: UnboundedSender<String>, mut commands: Commands, reporter: Reporter) {
     let mut closed = false;
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Text(text) => {
-                log.push(client, What::Sends, &text);
-                log.keep(client, || Did::Sends(text.clone()));
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Text(text) => {
+                reporter.sent(&text);
                 let rest = text.trim_start_matches('{');
                 let gap = if rest.starts_with('}') { "" } else { "," };
                 let _ = lines.send(format!(r#"{{"client":{number}{gap}{rest}"#));
             }
-            Order::Close(code) => {
+            Command::Close(code) => {
                 closed = true;
-                log.keep(client, || Did::Closes(code));
+                reporter.keep(|| Did::Closes(code));
                 let _ = lines.send(format!(r#"{{"client":{number},"op":"close","code":{code}}}"#));
             }
             _ => {}
         }
     }
     if !closed {
-        log.keep(client, || Did::HangsUp);
+        reporter.keep(|| Did::HangsUp);
         let _ = lines.send(format!(r#"{{"client":{number},"op":"abort"}}"#));
     }
 }

@@ -1,12 +1,12 @@
 //! Our own HTTP/1.1 client: one request a connection, written to the byte, and an answer that is read tolerantly.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::error::{HttpError, TransportError};
+use super::net::Net;
 use super::stream;
-use crate::dial::{DynDial, Stream};
+use crate::dial::Stream;
 use crate::target::Target;
 
 /// More than any correct server answers.
@@ -44,20 +44,15 @@ pub(crate) struct Request<'a> {
 }
 
 /// Sends a request and reads the whole answer; of an upgrade only the head.
-pub(crate) async fn fetch(
-    dial: &dyn DynDial,
-    target: &Target,
-    request: &Request<'_>,
-    patience: Duration,
-) -> Result<Response, String> {
-    let mut stream = stream::open(dial, target, patience).await?;
+pub(crate) async fn fetch(net: &Net, request: &Request<'_>) -> Result<Response, TransportError> {
+    let mut stream = stream::open(net).await?;
     let exchange = async {
-        send(&mut *stream, target, request, true).await?;
+        send(&mut *stream, &net.target, request, true).await?;
         let mut bytes = Vec::new();
         let response = read_head(&mut *stream, &mut bytes).await?;
         read_body(&mut *stream, response, bytes).await
     };
-    timeout(patience, exchange).await.map_err(|_| "no complete answer in time".to_owned())?
+    Ok(timeout(net.patience, exchange).await.unwrap_or(Err(HttpError::Late))?)
 }
 
 pub(crate) async fn send(
@@ -65,7 +60,7 @@ pub(crate) async fn send(
     target: &Target,
     request: &Request<'_>,
     close: bool,
-) -> Result<(), String> {
+) -> Result<(), HttpError> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, target.authority());
     let own = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let users = target.headers().iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -81,20 +76,20 @@ pub(crate) async fn send(
     }
     head.push_str("\r\n");
     head.push_str(request.body.unwrap_or_default());
-    stream.write_all(head.as_bytes()).await.map_err(|error| stream::io_words(&error))?;
-    stream.flush().await.map_err(|error| stream::io_words(&error))
+    stream.write_all(head.as_bytes()).await.map_err(HttpError::Io)?;
+    stream.flush().await.map_err(HttpError::Io)
 }
 
 /// Reads up to the empty line; what comes behind stays in `bytes`.
-pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<Response, String> {
+pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<Response, HttpError> {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
             bytes.drain(..end + 4);
-            return parse_head(&head).ok_or_else(|| "the answer is no HTTP".to_owned());
+            return parse_head(&head).ok_or(HttpError::NotHttp);
         }
         if bytes.len() > RESPONSE_BYTES_MAX {
-            return Err("the head of the answer has no end".to_owned());
+            return Err(HttpError::EndlessHead);
         }
         more(stream, bytes).await?;
     }
@@ -113,19 +108,19 @@ fn parse_head(head: &str) -> Option<Response> {
     Some(Response { status, headers, body: String::new() })
 }
 
-async fn more(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<(), String> {
+async fn more(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<(), HttpError> {
     let mut chunk = [0; 4096];
     match stream.read(&mut chunk).await {
-        Ok(0) => Err("the connection ended within the answer".to_owned()),
+        Ok(0) => Err(HttpError::Truncated),
         Ok(read) => {
             bytes.extend(&chunk[..read]);
             Ok(())
         }
-        Err(error) => Err(stream::io_words(&error)),
+        Err(error) => Err(HttpError::Io(error)),
     }
 }
 
-async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: Vec<u8>) -> Result<Response, String> {
+async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: Vec<u8>) -> Result<Response, HttpError> {
     let length = response.header("content-length").and_then(|length| length.parse::<usize>().ok());
     let chunked = response.header("transfer-encoding").is_some_and(|coding| coding.to_lowercase().contains("chunked"));
     if matches!(response.status, 101 | 204 | 304) {
@@ -142,7 +137,7 @@ async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: V
             return Ok(response);
         }
         if bytes.len() > RESPONSE_BYTES_MAX {
-            return Err("the answer has no end".to_owned());
+            return Err(HttpError::EndlessBody);
         }
         match more(stream, &mut bytes).await {
             Ok(()) => {}
@@ -151,7 +146,7 @@ async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: V
                 response.body = String::from_utf8_lossy(&bytes).into_owned();
                 return Ok(response);
             }
-            Err(why) => return Err(why),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct SocketIo {
 
 /// What a packet means.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SocketIoEvent {
     /// A message for the dialect.
     Message(String),
     /// Something to be answered at once.
@@ -49,28 +49,28 @@ impl SocketIo {
     }
 
     /// Takes in a packet.
-    pub(crate) fn decode(&mut self, packet: &str) -> Told {
+    pub(crate) fn decode(&mut self, packet: &str) -> SocketIoEvent {
         let (kind, rest) = packet.split_at_checked(1).unwrap_or(("", ""));
         match kind {
-            "0" => Told::Reply("40".to_owned()),
-            "2" => Told::Reply(format!("3{rest}")),
+            "0" => SocketIoEvent::Reply("40".to_owned()),
+            "2" => SocketIoEvent::Reply(format!("3{rest}")),
             "4" => {
                 let (kind, rest) = rest.split_at_checked(1).unwrap_or(("", ""));
                 match kind {
                     "0" if !self.connected => {
                         self.connected = true;
-                        Told::Message(format!(r#"["connect",{}]"#, if rest.is_empty() { "{}" } else { rest }))
+                        SocketIoEvent::Message(format!(r#"["connect",{}]"#, if rest.is_empty() { "{}" } else { rest }))
                     }
-                    "2" => Told::Message(rest.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned()),
+                    "2" => SocketIoEvent::Message(rest.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned()),
                     "3" => {
                         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-                        Told::Message(format!(r#"["ack",{},{}]"#, &rest[..end], &rest[end..]))
+                        SocketIoEvent::Message(format!(r#"["ack",{},{}]"#, &rest[..end], &rest[end..]))
                     }
-                    "4" => Told::Message(format!(r#"["connect_error",{rest}]"#)),
-                    _ => Told::Nothing,
+                    "4" => SocketIoEvent::Message(format!(r#"["connect_error",{rest}]"#)),
+                    _ => SocketIoEvent::Nothing,
                 }
             }
-            _ => Told::Nothing,
+            _ => SocketIoEvent::Nothing,
         }
     }
 }
@@ -83,14 +83,14 @@ mod tests {
     fn packets_become_messages() {
         let mut socket = SocketIo::default();
         assert_eq!(socket.encode(r#"["early"]"#), None);
-        assert_eq!(socket.decode(r#"0{"sid":"a"}"#), Told::Reply("40".to_owned()));
-        assert_eq!(socket.decode(r#"40{"sid":"b"}"#), Told::Message(r#"["connect",{"sid":"b"}]"#.to_owned()));
+        assert_eq!(socket.decode(r#"0{"sid":"a"}"#), SocketIoEvent::Reply("40".to_owned()));
+        assert_eq!(socket.decode(r#"40{"sid":"b"}"#), SocketIoEvent::Message(r#"["connect",{"sid":"b"}]"#.to_owned()));
         assert_eq!(socket.released(), [r#"42["early"]"#]);
-        assert_eq!(socket.decode("2"), Told::Reply("3".to_owned()));
-        assert_eq!(socket.decode(r#"42["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
-        assert_eq!(socket.decode(r#"4217["a",1]"#), Told::Message(r#"["a",1]"#.to_owned()));
-        assert_eq!(socket.decode(r#"437[]"#), Told::Message(r#"["ack",7,[]]"#.to_owned()));
-        assert_eq!(socket.decode("é"), Told::Nothing);
+        assert_eq!(socket.decode("2"), SocketIoEvent::Reply("3".to_owned()));
+        assert_eq!(socket.decode(r#"42["a",1]"#), SocketIoEvent::Message(r#"["a",1]"#.to_owned()));
+        assert_eq!(socket.decode(r#"4217["a",1]"#), SocketIoEvent::Message(r#"["a",1]"#.to_owned()));
+        assert_eq!(socket.decode(r#"437[]"#), SocketIoEvent::Message(r#"["ack",7,[]]"#.to_owned()));
+        assert_eq!(socket.decode("é"), SocketIoEvent::Nothing);
         assert_eq!(socket.encode(r#"["a"]"#).as_deref(), Some(r#"42["a"]"#));
     }
 }

@@ -1,108 +1,103 @@
-//! Server-sent events in, HTTP POST out: a task a client.
+//! Server-sent events in, HTTP POST out: one task per client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-use super::http::{Request, fetch, read_head, send};
-use super::{BYTES_MAX, End, Ends, MESSAGES_MAX, News, Order, stream};
-use crate::case::Env;
-use crate::dial::Stream;
-use crate::recording::Did;
-use crate::target::Target;
-use crate::transcript::{Log, What};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::error::TransportError;
+use super::http::{Request, fetch, read_head, send};
+use super::link::{BYTES_MAX, Command, Commands, End, Link, MESSAGES_MAX, Reporter, link};
+use super::net::Net;
+use super::stream;
+use crate::dial::Stream;
+use crate::entry::Did;
+use crate::target::Target;
+use crate::transcript::Log;
+
 /// Opens the stream of events.
-pub(crate) async fn connect(env: &Arc<Env>, log: &Log, client: usize, url: &str, post: &str) -> Result<Ends, String> {
-    let mut stream = stream::open(&*env.dial, &env.target, env.patience).await?;
+pub(crate) async fn connect(
+    net: &Net,
+    log: &Log,
+    client: usize,
+    url: &str,
+    post: &str,
+) -> Result<Link, TransportError> {
+    let mut stream = stream::open(net).await?;
     let headers = vec![("Accept", "text/event-stream".to_owned())];
     let request = Request { method: "GET", path: Target::path_of(url), headers, body: None };
     let mut bytes = Vec::new();
     let opening = async {
-        send(&mut *stream, &env.target, &request, false).await?;
+        send(&mut *stream, &net.target, &request, false).await?;
         read_head(&mut *stream, &mut bytes).await
     };
-    let response = timeout(env.patience, opening).await.map_err(|_| "GET: no answer in time".to_owned())??;
-    let kind = response.header("content-type").unwrap_or_default();
-    if response.status != 200 || !kind.starts_with("text/event-stream") {
-        return Err(format!(
-            "GET answers HTTP {} with the content type `{kind}`, no text/event-stream",
-            response.status
-        ));
+    let response = timeout(net.patience, opening).await.map_err(|_| TransportError::SilentEventStream)??;
+    let content_type = response.header("content-type").unwrap_or_default();
+    if response.status != 200 || !content_type.starts_with("text/event-stream") {
+        return Err(TransportError::NoEventStream { status: response.status, content_type });
     }
-    let (orders, their_orders) = unbounded_channel();
-    let (their_news, news) = unbounded_channel();
+    let (link, commands, reporter) = link(log, client);
     let chunked = response.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked"));
-    let (env, log, post) = (Arc::clone(env), log.clone(), Target::path_of(post));
     let measured = Arc::new(AtomicBool::new(false));
-    let task = Events {
+    let poster = Poster {
+        net: net.clone(),
+        path: Target::path_of(post),
+        reporter: reporter.clone(),
         measured: Arc::clone(&measured),
-        log: log.clone(),
-        client,
-        news: their_news,
-        bytes,
-        chunked,
-        lines: String::new(),
-        data: None,
     };
-    let poster = Arc::clone(&env);
-    env.dial.spawn_boxed(Box::pin(async move {
+    let events = Events { reporter, bytes, chunked, lines: String::new(), data: None, measured };
+    net.dial.spawn_boxed(Box::pin(async move {
         tokio::select! { biased;
-            () = posts(poster, log, client, post, their_orders, measured) => {}
-            () = task.run(stream) => {}
+            () = poster.run(commands) => {}
+            () = events.run(stream) => {}
         }
     }));
-    Ok((orders, news))
+    Ok(link)
 }
 
-/// Posts one message after the other, so that their order is kept.
-async fn posts(
-    env: Arc<Env>,
-    log: Log,
-    client: usize,
+struct Poster {
+    net: Net,
     path: String,
-    mut orders: UnboundedReceiver<Order>,
+    reporter: Reporter,
     measured: Arc<AtomicBool>,
-) {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Text(text) => {
-                log.push(client, What::Sends, &text);
-                log.keep(client, || Did::Sends(text.clone()));
-                let headers = vec![("Content-Type", "application/json".to_owned())];
-                let request = Request { method: "POST", path: path.clone(), headers, body: Some(&text) };
-                match fetch(&*env.dial, &env.target, &request, env.patience).await {
-                    Ok(response) if response.status < 300 => {}
-                    Ok(response) => {
-                        log.push(client, What::Note, &format!("is answered HTTP {}", response.status));
-                    }
-                    Err(why) => {
-                        log.push(client, What::Note, &format!("cannot post: {why}"));
-                    }
+}
+
+impl Poster {
+    /// Posts one message after the other, so that their order is kept.
+    async fn run(self, mut commands: Commands) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Text(text) => self.post(&text).await,
+                Command::Close(code) => {
+                    self.reporter.keep(|| Did::Closes(code));
+                    return;
                 }
+                Command::HandOver(_) => self.measured.store(true, Relaxed),
+                _ => {}
             }
-            Order::Close(code) => {
-                log.keep(client, || Did::Closes(code));
-                return;
-            }
-            Order::HandOver(_) => measured.store(true, Relaxed),
-            _ => {}
+        }
+    }
+
+    async fn post(&self, text: &str) {
+        self.reporter.sent(text);
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        let request = Request { method: "POST", path: self.path.clone(), headers, body: Some(text) };
+        match fetch(&self.net, &request).await {
+            Ok(response) if response.status < 300 => {}
+            Ok(response) => drop(self.reporter.note(&format!("is answered HTTP {}", response.status))),
+            Err(error) => drop(self.reporter.note(&format!("cannot post: {error}"))),
         }
     }
 }
 
 struct Events {
-    log: Log,
-    client: usize,
-    news: UnboundedSender<(usize, News)>,
+    reporter: Reporter,
     bytes: Vec<u8>,
     chunked: bool,
     lines: String,
     data: Option<String>,
-    /// Somebody measures, who keeps nothing: what comes need not be bounded.
+    /// The client is measured and keeps nothing, so what comes need not be bounded.
     measured: Arc<AtomicBool>,
 }
 
@@ -127,9 +122,7 @@ impl Events {
                 _ => break End::Lost,
             }
         };
-        let line = self.log.push(self.client, What::Note, "the stream of events ends");
-        self.log.keep(self.client, || end.kept());
-        let _ = self.news.send((line, News::End(end)));
+        self.reporter.ended(end, "the stream of events ends");
     }
 
     /// Moves what is complete from the bytes to the lines.
@@ -165,9 +158,7 @@ impl Events {
         }
         let complete = if line.is_empty() { self.data.take() } else { None };
         let Some(text) = complete else { return false };
-        let line = self.log.push(self.client, What::Hears, &text);
-        self.log.keep(self.client, || Did::Hears(text.clone()));
-        let _ = self.news.send((line, News::Text(text)));
+        self.reporter.heard(text);
         true
     }
 }

@@ -1,8 +1,6 @@
 //! A byte stream to the server: TCP, or TLS upon it.
 
-use std::io;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -11,58 +9,47 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature,
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::dial::{DynDial, Stream};
+use super::error::{Cause, TlsError, TransportError};
+use super::net::Net;
+use crate::dial::Stream;
 use crate::target::Target;
 
 /// Opens a stream.
+pub(crate) async fn open(net: &Net) -> Result<Box<dyn Stream>, TransportError> {
+    let Net { dial, target, patience } = net;
+    let (host, port) = (target.host(), target.port());
+    let no_tcp = |cause| TransportError::Tcp { host: host.to_owned(), port, cause };
+    let stream = match timeout(*patience, dial.dial_boxed(host, port)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(no_tcp(Cause::Io(error))),
+        Err(_) => return Err(no_tcp(Cause::Silence(*patience))),
+    };
+    let Some(config) = tls_config(target)? else { return Ok(stream) };
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+    match timeout(*patience, TlsConnector::from(config).connect(name, stream)).await {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(error)) => Err(TransportError::TlsHandshake(Cause::Io(error))),
+        Err(_) => Err(TransportError::TlsHandshake(Cause::Silence(*patience))),
+    }
+}
+
+/// Which certificates of a server are accepted, for code that opens its own connections; `None` over bare TCP.
 ///
 /// # Errors
-/// What was tried and what came of it, in words.
-pub(crate) async fn open(dial: &dyn DynDial, target: &Target, patience: Duration) -> Result<Box<dyn Stream>, String> {
-    let (host, port) = (target.host(), target.port());
-    let stream = match timeout(patience, dial.dial_boxed(host, port)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("TCP to {host} port {port}: {}", io_words(&error))),
-        Err(_) => return Err(format!("TCP to {host} port {port}: no answer within {} s", patience.as_secs())),
-    };
-    if !target.is_tls() {
-        return Ok(stream);
-    }
-    let config = config(target)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("TLS: `{host}` is no name of a server"))?;
-    match timeout(patience, TlsConnector::from(config).connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => {
-            let hint =
-                if error.to_string().contains("certificate") { "; --insecure takes any certificate" } else { "" };
-            Err(format!("TCP is accepted; the TLS handshake fails: {}{hint}", io_words(&error)))
-        }
-        Err(_) => Err(format!("TCP is accepted; to the TLS handshake no answer within {} s", patience.as_secs())),
-    }
+/// This system trusts nobody.
+pub fn tls_config(target: &Target) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    let config = if target.is_insecure() { &ANY_CERTIFICATE } else { &TRUSTED };
+    target.is_tls().then(|| (**config).clone()).transpose()
 }
 
-/// Which certificates of a server will do.
-pub(crate) fn config(target: &Target) -> Config {
-    let config = if target.is_insecure() { &*ANY_CERTIFICATE } else { &*TRUSTED };
-    config.clone()
-}
-
-pub(crate) fn io_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-pub(crate) type Config = Result<Arc<ClientConfig>, String>;
+type Config = Result<Arc<ClientConfig>, TlsError>;
 
 /// Trusts what the system trusts.
 static TRUSTED: LazyLock<Config> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err("TLS: this system has no root certificates; --insecure does without".to_owned());
+        return Err(TlsError::NoRoots);
     }
     Ok(Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()))
 });
@@ -72,10 +59,9 @@ static ANY_CERTIFICATE: LazyLock<Config> = LazyLock::new(|| {
     Ok(Arc::new(builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()))
 });
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS: {error}"))
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?)
 }
 
 /// Asks only that the server holds the key of its certificate, whoever signed that.

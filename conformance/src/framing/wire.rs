@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::socketio::{self, Told};
-use super::websocket::Socket;
-use super::{Codec, End, News, Order};
+use super::link::{Command, End, Link, LinkEvent, Logged};
+use super::socket::{Codec, Socket};
+use super::socketio::{self, SocketIoEvent};
 use crate::dialect::{Act, Dialect, EventName, Operation};
 
 /// A connection of a client that is where it should be: joined, perhaps in a call. Nothing happens on it unless it is polled:
@@ -28,7 +27,7 @@ pub struct Wire {
 enum Carrier {
     Socket(Box<Socket>),
     /// What is no WebSocket has a task of its own.
-    Task(UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
+    Task(Link),
 }
 
 /// What comes of a connection.
@@ -45,11 +44,8 @@ impl Wire {
         Self { carrier: Carrier::Socket(Box::new(socket)), dialect: Arc::clone(dialect), unflushed: false }
     }
 
-    pub(crate) fn of_task(
-        (orders, news): (UnboundedSender<Order>, UnboundedReceiver<(usize, News)>),
-        dialect: &Arc<Dialect>,
-    ) -> Self {
-        Self { carrier: Carrier::Task(orders, news), dialect: Arc::clone(dialect), unflushed: false }
+    pub(crate) fn of_task(link: Link, dialect: &Arc<Dialect>) -> Self {
+        Self { carrier: Carrier::Task(link), dialect: Arc::clone(dialect), unflushed: false }
     }
 
     /// A message of the dialect as it is on the wire.
@@ -59,7 +55,7 @@ impl Wire {
                 Codec::SocketIo(_) => socketio::packet(&message),
                 Codec::Text | Codec::Binary => message,
             },
-            Carrier::Task(..) => message,
+            Carrier::Task(_) => message,
         }
     }
 
@@ -67,7 +63,7 @@ impl Wire {
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.carrier {
             Carrier::Socket(socket) => socket.stream.poll_ready_unpin(cx).map(drop),
-            Carrier::Task(..) => Poll::Ready(()),
+            Carrier::Task(_) => Poll::Ready(()),
         }
     }
 
@@ -82,8 +78,8 @@ impl Wire {
                 // The reading side learns why not.
                 self.unflushed |= socket.stream.start_send_unpin(message).is_ok();
             }
-            Carrier::Task(orders, _) => {
-                let _ = orders.send(Order::Text(frame));
+            Carrier::Task(link) => {
+                let _ = link.commands.send(Command::Text(frame));
             }
         }
     }
@@ -102,9 +98,11 @@ impl Wire {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         loop {
             let message = match &mut self.carrier {
-                Carrier::Task(_, news) => match std::task::ready!(news.poll_recv(cx)) {
-                    Some((_, News::Text(text))) => return Poll::Ready(Arrival::Message(text.into())),
-                    Some((_, News::End(end))) => return Poll::Ready(Arrival::End(words(&end))),
+                Carrier::Task(link) => match std::task::ready!(link.events.poll_recv(cx)) {
+                    Some(Logged { event: LinkEvent::Text(text), .. }) => {
+                        return Poll::Ready(Arrival::Message(text.into()));
+                    }
+                    Some(Logged { event: LinkEvent::End(end), .. }) => return Poll::Ready(Arrival::End(words(&end))),
                     Some(_) => continue,
                     None => return Poll::Ready(Arrival::End(words(&End::Lost))),
                 },
@@ -142,21 +140,21 @@ impl Wire {
     /// Takes in a message that is not one's own: answers what the dialect wants answered. Returns it if it is an error.
     pub fn take_in(&mut self, message: &[u8]) -> Option<String> {
         let text = str::from_utf8(message).ok()?;
-        let told = match &mut self.carrier {
+        let message = match &mut self.carrier {
             Carrier::Socket(socket) => match &mut socket.codec {
                 Codec::SocketIo(codec) => match codec.decode(text) {
-                    Told::Message(text) => Some(text),
-                    Told::Reply(reply) => {
+                    SocketIoEvent::Message(text) => Some(text),
+                    SocketIoEvent::Reply(reply) => {
                         self.send(reply);
                         return None;
                     }
-                    Told::Nothing => return None,
+                    SocketIoEvent::Nothing => return None,
                 },
                 Codec::Text | Codec::Binary => None,
             },
-            Carrier::Task(..) => None,
+            Carrier::Task(_) => None,
         };
-        let text = told.as_deref().unwrap_or(text);
+        let text = message.as_deref().unwrap_or(text);
         let event = self.dialect.read(text);
         if event.is(EventName::Ping)
             && let Ok(pong) = self.dialect.render(Operation::Pong, &Act::default(), &Default::default())
@@ -178,9 +176,10 @@ impl Wire {
                 };
                 let _ = timeout(patience, closing).await;
             }
-            Carrier::Task(orders, mut news) => {
-                let _ = orders.send(Order::Close(1000));
-                let ended = async { while !matches!(news.recv().await, None | Some((_, News::End(_)))) {} };
+            Carrier::Task(mut link) => {
+                let _ = link.commands.send(Command::Close(1000));
+                let is_end = |logged: &Logged| matches!(logged.event, LinkEvent::End(_));
+                let ended = async { while link.events.recv().await.is_some_and(|logged| !is_end(&logged)) {} };
                 let _ = timeout(patience, ended).await;
             }
         }

@@ -7,21 +7,22 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::case::Env;
 use crate::dial::Dial;
 use crate::dialect::file::{AssignedBy, Framing};
-use crate::dialect::{Dialect, Event, EventName, What};
-use crate::framing::adapter::Adapter;
+use crate::dialect::{Dialect, Event, EventName, Meaning};
+use crate::entry::{Did, Entry, Octets};
+use crate::env::Env;
+use crate::framing::error::TransportError;
+use crate::framing::link::{Command, Link, LinkEvent};
+use crate::framing::net::Net;
 use crate::framing::websocket::frame;
-use crate::framing::{self, Ends, News, Order};
-use crate::recording::{BadRecording, Did, Entry, Head, Octets, Recording};
-use crate::secrets::{Secrets, with_values};
+use crate::recording::{BadRecording, Head, Recording};
+use crate::redact::with_values;
 use crate::target::{Target, Unreachable};
 use crate::transcript::Log;
 
@@ -91,7 +92,7 @@ pub async fn replay(
         return bad(format!("it is a recording of `{}`, not of `{}`", recording.head.dialect, dialect.name()));
     }
     let slug = &recording.head.case;
-    let continues = |entry: &Entry| matches!(&entry.did, Did::Connects(connects) if connects.path.contains("&sid="));
+    let continues = |entry: &Entry| matches!(&entry.did, Did::Connects(connects) if connects.session().is_some());
     if recording.entries.iter().any(continues) {
         return bad(format!("it continues a session that was opened over plain HTTP: ask it with --case {slug}"));
     }
@@ -100,24 +101,13 @@ pub async fn replay(
             "no client of {slug} opened a connection that could be opened again: ask it with --case {slug}"
         ));
     }
-    let env = |target: Target| {
-        Arc::new(Env {
-            dial: Arc::new(dial.clone()),
-            target,
-            dialect: Arc::clone(dialect),
-            adapter: Adapter::default(),
-            patience: PATIENCE,
-            round_trip: Duration::ZERO,
-            seed: 0,
-            keep: false,
-            fresh: AtomicUsize::new(0),
-        })
-    };
+    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: PATIENCE };
+    let env = Arc::new(Env::new(net, dialect, Duration::ZERO, 0));
     let mut player = Player {
-        env: env(target.clone()),
-        anonymous: env(target.without_headers()),
+        anonymous: Arc::new(env.anonymous()),
+        env,
         log: Log::new(),
-        seats: recording.head.clients.iter().map(|_| Seat::default()).collect(),
+        clients: recording.head.clients.iter().map(|_| Client::default()).collect(),
         entries: &recording.entries,
         awaited: Vec::new(),
         ids: BTreeMap::new(),
@@ -128,13 +118,13 @@ pub async fn replay(
         until: Instant::now() + LIMIT + length(&recording.entries),
     };
     let played = player.play().await;
-    played.map_err(|why| {
-        let why = Secrets::of(target).hide(&why);
+    played.map_err(|error| {
+        let why = target.secrets().hide(&error.to_string());
         Unplayable::Unreachable(Unreachable { url: target.shown(), tried: vec![why] })
     })?;
     let further = player.further().await;
-    let is_request = |entry: &&Entry| matches!(&entry.did, Did::Note(text) if text.contains(" HTTP "));
-    let skipped = recording.entries.iter().filter(is_request).count();
+    let is_answer = |entry: &&Entry| matches!(&entry.did, Did::Response(_));
+    let skipped = recording.entries.iter().filter(is_answer).count();
     let (head, url, raced) = (recording.head.clone(), target.shown(), player.raced);
     Ok(Played { head, url, steps: player.steps, further, skipped, raced })
 }
@@ -171,19 +161,20 @@ fn length(entries: &[Entry]) -> Duration {
     Duration::try_from_secs_f64(last / 1e3).unwrap_or_default()
 }
 
+/// One client of the recording, this time.
 #[derive(Default)]
-struct Seat {
-    ends: Option<Ends>,
-    /// A connection that was asked for.
-    connecting: Option<oneshot::Receiver<Result<Ends, String>>>,
+struct Client {
+    link: Option<Link>,
+    /// A connection that is being opened.
+    connecting: Option<oneshot::Receiver<Result<Link, TransportError>>>,
 }
 
 struct Player<'a> {
     env: Arc<Env>,
-    /// The same server for who does not show the user's headers.
+    /// The same server for a client that does not show the user's headers.
     anonymous: Arc<Env>,
     log: Log,
-    seats: Vec<Seat>,
+    clients: Vec<Client>,
     entries: &'a [Entry],
     /// Entries that came before what is done next, and have not come yet.
     awaited: Vec<usize>,
@@ -200,19 +191,21 @@ struct Player<'a> {
 impl Player<'_> {
     /// # Errors
     /// Why the first connection cannot be opened.
-    async fn play(&mut self) -> Result<(), String> {
+    async fn play(&mut self) -> Result<(), TransportError> {
         let entries = self.entries;
         for (index, entry) in entries.iter().enumerate() {
             match &entry.did {
-                Did::Note(_) => {}
+                Did::Note(_) | Did::Request(_) | Did::Response(_) => {}
                 Did::Connects(_) => self.connect(entry).await,
                 Did::Connected | Did::Fails(_) => {
                     self.settle().await;
-                    let outcome = self.opened(entry.client).await;
-                    if let (Did::Connected, Err(why), true) = (&entry.did, &outcome, self.is_first_connection(index)) {
-                        return Err(why.clone());
+                    let opened = self.opened(entry.client).await;
+                    if matches!(entry.did, Did::Connected) && self.is_first_connection(index) {
+                        opened?;
+                        self.connected(entry, None);
+                    } else {
+                        self.connected(entry, opened.err());
                     }
-                    self.connected(entry, outcome);
                 }
                 did if did.is_arrival() => self.awaited.push(index),
                 _ => self.send(entry).await,
@@ -232,37 +225,33 @@ impl Player<'_> {
         let Did::Connects(connects) = &entry.did else { return };
         let env = if connects.anonymous { &self.anonymous } else { &self.env };
         let mut connects = connects.clone();
-        connects.path = self.with_new_ids(&with_values(&connects.path, env.target.url()));
+        connects.path = self.with_new_ids(&with_values(&connects.path, env.net.target.url()));
         // Others go on meanwhile, as they did.
         let (opened, connecting) = oneshot::channel();
         let (env, log) = (Arc::clone(env), self.log.clone());
-        let dial = Arc::clone(&env.dial);
+        let dial = Arc::clone(&env.net.dial);
         dial.spawn_boxed(Box::pin(async move {
             let client = log.client("");
-            let _ = opened.send(framing::open(&env, &log, client, &connects, None).await);
+            let _ = opened.send(env.connector.open(&log, client, &connects, None).await);
         }));
-        self.seats[entry.client].connecting = Some(connecting);
+        self.clients[entry.client].connecting = Some(connecting);
     }
 
     /// What comes of asking for a connection.
-    async fn opened(&mut self, client: usize) -> Result<(), String> {
-        let seat = &mut self.seats[client];
-        let Some(connecting) = seat.connecting.take() else { return Ok(()) };
-        let opened = connecting.await.unwrap_or_else(|_| Err("the connection's task ended".to_owned()));
-        seat.ends = Some(opened?);
+    async fn opened(&mut self, client: usize) -> Result<(), TransportError> {
+        let client = &mut self.clients[client];
+        let Some(connecting) = client.connecting.take() else { return Ok(()) };
+        client.link = Some(connecting.await.unwrap_or(Err(TransportError::TaskEnded))?);
         Ok(())
     }
 
-    fn connected(&mut self, entry: &Entry, outcome: Result<(), String>) {
+    fn connected(&mut self, entry: &Entry, error: Option<TransportError>) {
         let then = match &entry.did {
             Did::Fails(why) => format!("cannot connect: {why}"),
             _ => "is connected".to_owned(),
         };
-        let same = outcome.is_ok() == matches!(entry.did, Did::Connected);
-        let now = match outcome {
-            Ok(()) => "is connected".to_owned(),
-            Err(why) => format!("cannot connect: {why}"),
-        };
+        let same = error.is_none() == matches!(entry.did, Did::Connected);
+        let now = error.map_or_else(|| "is connected".to_owned(), |error| format!("cannot connect: {error}"));
         self.steps.push(Step { client: entry.client, does: false, then, now: Some(now), same });
     }
 
@@ -277,35 +266,35 @@ impl Player<'_> {
         if speaks && self.sender.replace(entry.client).is_some_and(|other| other != entry.client) {
             self.raced.get_or_insert(self.steps.len());
         }
-        let (order, then, now) = match &entry.did {
+        let (command, then, now) = match &entry.did {
             Did::Sends(text) => {
                 let now = self.with_new_ids(text);
-                (Some(Order::Text(now.clone())), text.clone(), now)
+                (Some(Command::Text(now.clone())), text.clone(), now)
             }
             Did::SendsBytes(octets) => {
                 let words = format!("({})", octets.words);
-                (Some(Order::Raw(self.bytes(octets).into(), "the same bytes")), words.clone(), words)
+                (Some(Command::Raw(self.bytes(octets).into(), "the same bytes")), words.clone(), words)
             }
             Did::Pings(text) => {
                 let words = format!("pings: {text}");
-                (Some(Order::Raw(frame(0x89, text.as_bytes()), "a ping")), words.clone(), words)
+                (Some(Command::Raw(frame(0x89, text.as_bytes()), "a ping")), words.clone(), words)
             }
             Did::Closes(code) => {
                 let words = format!("closes with {code}");
-                (Some(Order::Close(*code)), words.clone(), words)
+                (Some(Command::Close(*code)), words.clone(), words)
             }
             Did::Deaf(deaf) => {
                 let words = if *deaf { "stops reading" } else { "reads again" };
-                (Some(Order::Deaf(*deaf)), words.to_owned(), words.to_owned())
+                (Some(Command::Deaf(*deaf)), words.to_owned(), words.to_owned())
             }
             _ => (None, "hangs up".to_owned(), "hangs up".to_owned()),
         };
-        let seat = &mut self.seats[entry.client];
-        match (order, &seat.ends) {
+        let client = &mut self.clients[entry.client];
+        match (command, &client.link) {
             // It may be closed already, as it may have been then.
-            (Some(order), Some((orders, _))) => drop(orders.send(order)),
+            (Some(command), Some(link)) => drop(link.commands.send(command)),
             (Some(_), None) => {}
-            (None, _) => seat.ends = None,
+            (None, _) => client.link = None,
         }
         self.steps.push(Step { client: entry.client, does: true, then, now: Some(now), same: true });
     }
@@ -332,24 +321,24 @@ impl Player<'_> {
             let gap = Duration::try_from_secs_f64((entry.at_ms - before) / 1e3).unwrap_or_default();
             let left = self.until.saturating_duration_since(Instant::now());
             let limit = (self.patience + gap * 2).min(left);
-            let news = match &mut self.seats[entry.client].ends {
-                Some((_, news)) => timeout(limit, news.recv()).await.ok().flatten(),
+            let arrival = match &mut self.clients[entry.client].link {
+                Some(link) => timeout(limit, link.events.recv()).await.ok().flatten(),
                 None => None,
             };
-            if news.is_none() {
+            if arrival.is_none() {
                 self.patience = PATIENCE_THEN;
             }
-            self.arrived(entry, news.map(|(_, news)| news));
+            self.arrived(entry, arrival.map(|arrival| arrival.event));
         }
     }
 
-    fn arrived(&mut self, entry: &Entry, news: Option<News>) {
+    fn arrived(&mut self, entry: &Entry, event: Option<LinkEvent>) {
         let then = shown(&entry.did);
-        let came = news.map(|news| match news {
-            News::Text(text) => Did::Hears(text),
-            News::Binary => Did::HearsBytes(Octets::new(&[], "a binary frame")),
-            News::Pong(payload) => Did::Pong(String::from_utf8_lossy(&payload).into_owned()),
-            News::End(end) => end.kept(),
+        let came = event.map(|event| match event {
+            LinkEvent::Text(text) => Did::Hears(text),
+            LinkEvent::Binary => Did::HearsBytes(Octets::new(&[], "a binary frame")),
+            LinkEvent::Pong(payload) => Did::Pong(String::from_utf8_lossy(&payload).into_owned()),
+            LinkEvent::End(end) => end.kept(),
         });
         let same = match (&entry.did, &came) {
             (Did::Hears(then), Some(Did::Hears(now))) => {
@@ -368,10 +357,10 @@ impl Player<'_> {
     async fn further(&mut self) -> Vec<(usize, String)> {
         let until = Instant::now() + AFTERWARDS;
         let mut further = Vec::new();
-        for (client, seat) in self.seats.iter_mut().enumerate() {
-            let Some((_, news)) = &mut seat.ends else { continue };
-            while let Ok(Some((_, news))) = tokio::time::timeout_at(until, news.recv()).await {
-                if let News::Text(text) = news {
+        for (client, played) in self.clients.iter_mut().enumerate() {
+            let Some(link) = &mut played.link else { continue };
+            while let Ok(Some(arrival)) = tokio::time::timeout_at(until, link.events.recv()).await {
+                if let LinkEvent::Text(text) = arrival.event {
                     further.push((client, text));
                 }
             }
@@ -386,7 +375,7 @@ impl Player<'_> {
         let dialect = Arc::clone(&self.env.dialect);
         let (a, b) = (dialect.read(then), dialect.read(now));
         let mut pairs: Vec<(Option<String>, Option<String>)> = Vec::new();
-        if a.what == b.what && a.what != What::Other {
+        if a.what == b.what && a.what != Meaning::Other {
             if dialect.file.identity.assigned_by == AssignedBy::Server {
                 let ids = |event: &Event| {
                     let own = [&event.id, &event.from, &event.to].map(|id| id.as_ref().map(|id| id.0.clone()));
@@ -439,8 +428,8 @@ impl Player<'_> {
         }
         let (a, b) = (meaning(&self.env.dialect, &then), meaning(&self.env.dialect, now));
         match &a.what {
-            What::Is(EventName::Ignored) => a.what == b.what,
-            What::Is(_) => a == b,
+            Meaning::Is(EventName::Ignored) => a.what == b.what,
+            Meaning::Is(_) => a == b,
             _ if a.what != b.what => false,
             _ => {
                 let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Played, Step, Unplayable};
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
-use crate::transcript::cut;
+use crate::words::cut;
 
 /// How much of a message is shown.
 const MESSAGE_CHARS_MAX: usize = 220;

@@ -2,10 +2,10 @@
 
 use super::client::Answer;
 use super::crypto::{PasswordAlgorithm, long_term_key};
-use super::cx::Credential;
 use super::names::attr;
+use super::target::Credential;
 use super::wire::{Draft, Message};
-use crate::case::Stop;
+use crate::stop::Stop;
 
 /// What a client adds to its requests once it was challenged.
 #[derive(Clone)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::cx::Env;
+use super::env::StunEnv;
 use super::net::DynDatagram;
 use super::wire::{Class, Draft, HEADER_BYTES, Malformed, Message, TransactionId, hex, read_channel_data};
-use crate::case::Stop;
-use crate::recording::{Did, Octets};
-use crate::target::human;
-use crate::transcript::{Log, What};
+use crate::entry::{Did, Octets};
+use crate::stop::Stop;
+use crate::transcript::{LineKind, Log};
+use crate::words::human;
 
 /// The longest datagram that is read.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
@@ -22,12 +22,12 @@ const HEARD_MAX: usize = 5_000;
 const SENTINELS: usize = 2;
 
 /// One socket on a fresh port.
-pub(crate) struct Client {
+pub(crate) struct UdpClient {
     pub(crate) name: String,
     pub(crate) socket: Arc<dyn DynDatagram>,
     pub(crate) local: SocketAddr,
     pub(crate) server: SocketAddr,
-    env: Arc<Env>,
+    env: Arc<StunEnv>,
     log: Log,
     index: usize,
     buffer: Vec<u8>,
@@ -136,8 +136,8 @@ impl Answer {
     }
 }
 
-impl Client {
-    pub(crate) async fn open(env: &Arc<Env>, log: &Log, name: &str, local: SocketAddr) -> Result<Self, Stop> {
+impl UdpClient {
+    pub(crate) async fn open(env: &Arc<StunEnv>, log: &Log, name: &str, local: SocketAddr) -> Result<Self, Stop> {
         let setup = |error: std::io::Error| Stop::Setup(format!("{name} has no UDP socket on {local}: {error}"));
         let socket = env.bind(local).await.map_err(setup)?;
         let local = socket.local().map_err(setup)?;
@@ -165,7 +165,7 @@ impl Client {
     pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> usize {
         let address = if to == self.server { String::new() } else { format!(" to {to}") };
         let words = format!("{}{address}", shown(bytes));
-        let line = self.log.push(self.index, What::Sends, &words);
+        let line = self.log.push(self.index, LineKind::Sends, &words);
         self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, words)));
         if let Err(error) = self.socket.send_now(bytes, to) {
             self.note(&format!("cannot send to {to}: {error}"));
@@ -178,7 +178,7 @@ impl Client {
     }
 
     pub(crate) fn note(&self, text: &str) {
-        self.log.push(self.index, What::Note, text);
+        self.log.push(self.index, LineKind::Note, text);
     }
 
     /// Sends a request, again and again at growing intervals, until it is answered.
@@ -243,7 +243,7 @@ impl Client {
                     let bytes = self.buffer[..length].to_vec();
                     let address = if from == self.server { String::new() } else { format!(" from {from}") };
                     let words = format!("{}{address}", shown(&bytes));
-                    let line = self.log.push(self.index, What::Hears, &words);
+                    let line = self.log.push(self.index, LineKind::Hears, &words);
                     self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, words)));
                     return Heard { from, bytes, line };
                 }

@@ -113,12 +113,17 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// [`Datagrams`] whose type is forgotten.
 pub(crate) trait DynDatagrams: Send + Sync {
+    fn resolve_boxed<'a>(&'a self, host: &'a str, port: u16) -> Boxed<'a, Vec<SocketAddr>>;
     fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr>;
     fn bind_boxed(&self, local: SocketAddr) -> Boxed<'_, Arc<dyn DynDatagram>>;
     fn another(&self, than: IpAddr) -> Option<IpAddr>;
 }
 
 impl<N: Datagrams> DynDatagrams for N {
+    fn resolve_boxed<'a>(&'a self, host: &'a str, port: u16) -> Boxed<'a, Vec<SocketAddr>> {
+        Box::pin(self.resolve(host, port))
+    }
+
     fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr> {
         Box::pin(self.source(to))
     }

@@ -1,15 +1,17 @@
 //! Where peers of a TURN server can be on this machine: servers forbid some addresses.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::cx::{Cx, Env};
+use super::cx::StunCx;
+use super::env::StunEnv;
 use crate::transcript::Log;
 
 /// An address that routes lead to and nobody has (RFC 5737): nothing is sent there.
 const FAR_AWAY: &str = "198.51.100.1:9";
 
-/// Finds an address of this machine that the server gives permissions for. Whatever goes wrong here, the cases tell.
-pub(super) async fn find_peers(env: Env) -> Env {
+/// Finds an address of this machine that the server gives permissions for. Whatever goes wrong here, the cases report.
+pub(super) async fn find_peers(env: &Arc<StunEnv>) -> Option<IpAddr> {
     let mut candidates = vec![env.source];
     if let Ok(outward) = env.net.source_boxed(FAR_AWAY.parse().expect("it is an address")).await
         && outward != env.source
@@ -17,20 +19,13 @@ pub(super) async fn find_peers(env: Env) -> Env {
     {
         candidates.push(outward);
     }
-    let env = Arc::new(env);
-    let cx = Cx { env: Arc::clone(&env), log: Log::new() };
-    let mut found = None;
-    if let Ok(mut ana) = cx.allocation("probe").await {
-        for candidate in candidates {
-            let answer = ana.create_permission(&cx, &[(candidate, 9).into()]).await;
-            if answer.is_ok_and(|answer| answer.code().is_ok_and(|code| code.is_none())) {
-                found = Some(candidate);
-                break;
-            }
+    let cx = StunCx { env: Arc::clone(env), log: Log::new() };
+    let mut ana = cx.allocation("probe").await.ok()?;
+    for candidate in candidates {
+        let answer = ana.create_permission(&cx, &[(candidate, 9).into()]).await;
+        if answer.is_ok_and(|answer| answer.code().is_ok_and(|code| code.is_none())) {
+            return Some(candidate);
         }
     }
-    drop(cx);
-    let mut env = Arc::try_unwrap(env).unwrap_or_else(|_| unreachable!("the probe has dropped its share"));
-    env.peers = found;
-    env
+    None
 }

@@ -4,13 +4,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client::shown;
-use super::cx::Cx;
+use super::cx::StunCx;
 use super::wire::{Draft, HEADER_BYTES, Malformed, Message, read_channel_data};
-use crate::case::Stop;
 use crate::dial::Stream;
-use crate::recording::{Did, Octets};
-use crate::target::human;
-use crate::transcript::{Log, What};
+use crate::entry::{Did, Octets};
+use crate::stop::Stop;
+use crate::transcript::{LineKind, Log};
+use crate::words::human;
 
 pub(crate) struct TcpClient {
     stream: Box<dyn Stream>,
@@ -20,7 +20,7 @@ pub(crate) struct TcpClient {
     index: usize,
 }
 
-impl Cx {
+impl StunCx {
     /// A TCP connection to the server, if it has TCP at all.
     pub(crate) async fn tcp(&self, name: &str) -> Result<TcpClient, Stop> {
         let index = self.log.client(name);
@@ -41,7 +41,7 @@ impl Cx {
 impl TcpClient {
     /// Writes bytes; the transcript says `what`.
     pub(crate) async fn send(&mut self, bytes: &[u8], what: &str) -> Result<usize, Stop> {
-        let line = self.log.push(self.index, What::Sends, what);
+        let line = self.log.push(self.index, LineKind::Sends, what);
         self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, what)));
         match timeout(self.patience, self.stream.write_all(bytes)).await {
             Ok(Ok(())) => Ok(line),
@@ -57,7 +57,7 @@ impl TcpClient {
             loop {
                 if let Some(length) = self.whole()? {
                     let bytes: Vec<u8> = self.received.drain(..length).collect();
-                    let line = self.log.push(self.index, What::Hears, &shown(&bytes));
+                    let line = self.log.push(self.index, LineKind::Hears, &shown(&bytes));
                     self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, shown(&bytes))));
                     return Ok((bytes, line));
                 }

@@ -6,11 +6,12 @@ use std::ops::{Deref, DerefMut};
 use tokio::time::{Instant, sleep};
 
 use super::auth::Auth;
-use super::client::{Answer, Client, Heard};
-use super::cx::{Credential, Cx};
+use super::client::{Answer, Heard, UdpClient};
+use super::cx::StunCx;
 use super::names::{attr, method};
+use super::target::Credential;
 use super::wire::{Class, Draft, channel_data, read_channel_data};
-use crate::case::Stop;
+use crate::stop::Stop;
 
 /// The protocol number of UDP, in REQUESTED-TRANSPORT.
 pub(crate) const UDP: [u8; 4] = [17, 0, 0, 0];
@@ -19,7 +20,7 @@ pub(crate) const DEFAULT_LIFETIME: u32 = 600;
 
 /// A client that has a relayed transport address. Dropped, it tells the server to delete the allocation.
 pub(crate) struct Allocation {
-    client: Client,
+    client: UdpClient,
     pub(crate) auth: Auth,
     pub(crate) relayed: SocketAddr,
     /// Seconds.
@@ -33,15 +34,15 @@ pub(crate) struct Allocation {
 }
 
 impl Deref for Allocation {
-    type Target = Client;
+    type Target = UdpClient;
 
-    fn deref(&self) -> &Client {
+    fn deref(&self) -> &UdpClient {
         &self.client
     }
 }
 
 impl DerefMut for Allocation {
-    fn deref_mut(&mut self) -> &mut Client {
+    fn deref_mut(&mut self) -> &mut UdpClient {
         &mut self.client
     }
 }
@@ -54,7 +55,7 @@ impl Drop for Allocation {
     }
 }
 
-impl Cx {
+impl StunCx {
     /// Whom the cases are.
     pub(crate) fn credential(&self) -> Result<&Credential, Stop> {
         self.env.credentials.first().ok_or_else(|| Stop::Setup("no user is given: --user, --credential".to_owned()))
@@ -65,13 +66,13 @@ impl Cx {
     }
 
     /// Asks without credentials, and takes realm and nonce from the answer.
-    pub(crate) async fn challenge(&self, client: &mut Client, credential: &Credential) -> Result<Auth, Stop> {
+    pub(crate) async fn challenge(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
         let answer = client.ask(&self.allocate_request()).await?;
         Auth::challenged(credential, &answer.error(401, "an Allocate without credentials")?)
     }
 
     /// As [`challenge`](Self::challenge), for a client that has an allocation: of its Refresh with no credentials.
-    pub(crate) async fn challenge_of(&self, client: &mut Client, credential: &Credential) -> Result<Auth, Stop> {
+    pub(crate) async fn challenge_of(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
         let answer = client.ask(&self.request(method::REFRESH)).await?;
         Auth::challenged(credential, &answer.error(401, "a Refresh without credentials")?)
     }
@@ -104,7 +105,7 @@ impl Cx {
     /// Asks for an allocation on this client's port.
     pub(crate) async fn allocate(
         &self,
-        client: Client,
+        client: UdpClient,
         auth: Auth,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Allocation, Stop> {
@@ -114,7 +115,7 @@ impl Cx {
     /// The allocation or the refusal. Where others of this run have used up the quota, it waits for them.
     async fn try_allocate(
         &self,
-        mut client: Client,
+        mut client: UdpClient,
         mut auth: Auth,
         extend: &impl Fn(Draft) -> Draft,
     ) -> Result<Result<Allocation, Answer>, Stop> {
@@ -133,7 +134,7 @@ impl Cx {
 
     pub(crate) fn granted(
         &self,
-        client: Client,
+        client: UdpClient,
         auth: Auth,
         request: Draft,
         granted: Answer,
@@ -149,7 +150,7 @@ impl Cx {
 
 impl Allocation {
     /// A client on another port that believes to have this allocation.
-    pub(crate) async fn as_if_allocated(&self, cx: &Cx, name: &str) -> Result<Self, Stop> {
+    pub(crate) async fn as_if_allocated(&self, cx: &StunCx, name: &str) -> Result<Self, Stop> {
         let mut client = cx.client(name).await?;
         let auth = cx.challenge(&mut client, cx.credential()?).await?;
         cx.granted(client, auth, self.request.clone(), self.granted.clone())
@@ -158,7 +159,7 @@ impl Allocation {
     /// Asks with credentials; once more if the nonce went stale.
     pub(crate) async fn request(
         &mut self,
-        cx: &Cx,
+        cx: &StunCx,
         method: u16,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Answer, Stop> {
@@ -172,7 +173,7 @@ impl Allocation {
         self.client.ask(&request).await
     }
 
-    pub(crate) async fn refresh(&mut self, cx: &Cx, lifetime: Option<u32>) -> Result<Answer, Stop> {
+    pub(crate) async fn refresh(&mut self, cx: &StunCx, lifetime: Option<u32>) -> Result<Answer, Stop> {
         let with = |draft: Draft| match lifetime {
             Some(lifetime) => draft.with(attr::LIFETIME, lifetime.to_be_bytes()),
             None => draft,
@@ -180,7 +181,7 @@ impl Allocation {
         self.request(cx, method::REFRESH, with).await
     }
 
-    pub(crate) async fn create_permission(&mut self, cx: &Cx, peers: &[SocketAddr]) -> Result<Answer, Stop> {
+    pub(crate) async fn create_permission(&mut self, cx: &StunCx, peers: &[SocketAddr]) -> Result<Answer, Stop> {
         let with = |draft| {
             peers.iter().fold(draft, |draft: Draft, peer| draft.with_xor_address(attr::XOR_PEER_ADDRESS, *peer))
         };
@@ -188,12 +189,12 @@ impl Allocation {
     }
 
     /// A permission that other steps need.
-    pub(crate) async fn permit(&mut self, cx: &Cx, peer: &Client) -> Result<(), Stop> {
+    pub(crate) async fn permit(&mut self, cx: &StunCx, peer: &UdpClient) -> Result<(), Stop> {
         let answer = self.create_permission(cx, &[peer.local]).await?;
         answer.success("CreatePermission").map(drop)
     }
 
-    pub(crate) async fn bind(&mut self, cx: &Cx, channel: u16, peer: SocketAddr) -> Result<Answer, Stop> {
+    pub(crate) async fn bind(&mut self, cx: &StunCx, channel: u16, peer: SocketAddr) -> Result<Answer, Stop> {
         let number = [&channel.to_be_bytes()[..], &[0, 0]].concat();
         let with =
             |draft: Draft| draft.with(attr::CHANNEL_NUMBER, &number).with_xor_address(attr::XOR_PEER_ADDRESS, peer);
@@ -201,7 +202,7 @@ impl Allocation {
     }
 
     /// A Send indication.
-    pub(crate) fn say(&self, cx: &Cx, peer: SocketAddr, data: &[u8]) {
+    pub(crate) fn say(&self, cx: &StunCx, peer: SocketAddr, data: &[u8]) {
         let draft = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data);
         self.client.send(&draft.bytes);
     }
@@ -236,7 +237,7 @@ fn carries(heard: &Heard, data: &[u8]) -> bool {
     })
 }
 
-impl Client {
+impl UdpClient {
     /// The plain datagram, relayed.
     pub(crate) async fn hears_plain(&mut self, data: &[u8]) -> Result<Heard, Stop> {
         let what = format!("{:?}, relayed", String::from_utf8_lossy(data));

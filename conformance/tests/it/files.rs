@@ -136,3 +136,32 @@ fn report(slug: &str, verdict: Verdict) -> Report {
         requirements: Vec::new(),
     }
 }
+
+#[test]
+fn a_failure_is_told_where_the_dialect_speaks_of_it() {
+    let text = include_str!("../../dialects/mesh.toml");
+    let mesh = Dialect::load("mesh").expect("it is shipped");
+    let joined = r#"{"action":"joined","roomId":"r","clientId":"a","peers":[]}"#;
+    for (slug, heard, line) in [
+        ("msg/not-json", Some(joined), r#"not-json = "error""#),
+        ("room/join-ack", Some(joined), r#"message = '{"action": "joined""#),
+        ("room/leave-once", None, r#"message = '{"action": "peer-left""#),
+        ("msg/large-payload", Some("nonsense"), "bytes-max"),
+        ("room/join-ack", None, "join ="),
+    ] {
+        let case = conformance::cases().iter().copied().find(|case| case.slug == slug);
+        let Some(case) = case else { panic!("no case {slug}") };
+        let found = text.lines().nth(case.line_in(&mesh, heard) - 1).unwrap_or_default();
+        assert!(found.starts_with(line), "{slug}: {found}");
+    }
+}
+
+#[test]
+fn every_case_has_a_line_in_every_dialect() {
+    for name in conformance::shipped() {
+        let dialect = Dialect::load(name).expect("it is shipped");
+        for case in conformance::cases() {
+            assert!(case.line_in(&dialect, None) >= 1, "{name} {}", case.slug);
+        }
+    }
+}

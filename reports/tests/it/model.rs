@@ -164,16 +164,19 @@ pub(crate) fn conformance_cases() -> Vec<Case> {
         Found::NotTested { why: "it needs a case that fails".to_owned() },
         Found::HarnessError { why: "a panic".to_owned() },
     ];
-    let line = |what, text: &str| transcript::Line {
+    let line = |kind, text: &str| transcript::Line {
         at: Duration::from_millis(12),
         client: 0,
-        what,
+        kind,
         text: text.to_owned(),
         bytes: text.len(),
     };
     let transcript = Transcript {
         clients: vec!["ana".to_owned()],
-        lines: vec![line(transcript::What::Sends, "{\"type\":\"join\"}"), line(transcript::What::Hears, JOINED)],
+        lines: vec![
+            line(transcript::LineKind::Sends, "{\"type\":\"join\"}"),
+            line(transcript::LineKind::Hears, JOINED),
+        ],
         ..Transcript::default()
     };
     let asked = conformance::select(&conformance::Selection::default()).expect("cases");

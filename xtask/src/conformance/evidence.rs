@@ -6,17 +6,17 @@ use anyhow::Context as _;
 use conformance::{Recording, Report, Show};
 use reports::model::Suite;
 
-use super::question::Question;
+use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Writes the result's folder. `again` asks one case again.
-pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, question: &Question) -> std::io::Result<()> {
+/// Writes the result's folder. `again` repeats one case.
+pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, server: &TestedServer) -> std::io::Result<()> {
     // Not the arguments as they were given: a header may be a secret.
     let command = show.again.to_owned();
     let mut opening = opening(Suite::Conformance, report.dialect.clone(), report.url.clone(), command);
     let took_ms = u64::try_from(report.took.as_millis()).unwrap_or_default();
     opening.started_ms = opening.started_ms.saturating_sub(took_ms);
-    let file = question.dialect.as_deref().map(|dialect| match conformance::shipped().any(|name| name == dialect) {
+    let file = server.dialect.as_deref().map(|dialect| match conformance::shipped().any(|name| name == dialect) {
         true => format!("conformance/dialects/{dialect}.toml"),
         false => dialect.to_owned(),
     });

@@ -2,9 +2,9 @@
 
 mod evidence;
 mod network;
-mod question;
 mod repeat;
 mod replay;
+mod server;
 mod simulated;
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use conformance::stun::{self, Service};
+use conformance::stun::Service;
 use conformance::{Case, Known, Level, RequirementReport, Requirements, Selection, Show, Target, select_from};
 
 use crate::arguments::{Format, Requests};
@@ -20,16 +20,18 @@ use crate::exit::{UNREACHABLE, USAGE, refuse};
 use crate::live::Setting;
 use crate::random;
 use network::Network;
-use question::{Question, questions};
 use repeat::Series;
+use server::{TestedServer, servers};
 use simulated::Conditions;
 
+/// The dialect, if none is named.
+const DIALECT: &str = "mesh";
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
 
-/// Ask any signaling server the questions of a dialect, and any STUN or TURN server those of its RFCs.
+/// Test a signaling server against its dialect, and a STUN or TURN server against its RFCs.
 ///
-/// Exit codes: 0 all is well, 1 a case fails that is not known to, 2 bad usage or a bad file, 3 the server cannot be
+/// Exit codes: 0 all cases pass, 1 a case fails that is not known to, 2 bad usage or a bad file, 3 the server cannot be
 /// reached, 4 no such case.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -41,44 +43,44 @@ pub(crate) struct Arguments {
     url: Option<Target>,
     #[command(flatten)]
     network: Network,
-    /// Asks the reference server inside the simulator, in virtual time: the same seed gives the same report, byte for byte
-    #[arg(long, conflicts_with_all = ["url", "stun", "turn", "headers", "bearer", "insecure"])]
+    /// Test the reference server inside the simulator, in virtual time: the same seed gives the same report, byte for byte
+    #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
-    /// Time that each message takes in the simulator [default: 1ms]
+    /// Delay of each message in the simulator [default: 1ms]
     #[arg(long, requires = "sim", value_name = "TIME", value_parser = scenarios::time)]
     delay: Option<Duration>,
-    /// Share of the packets that are lost in the simulator: `1%`
+    /// Share of packets lost in the simulator: `1%`
     #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
     loss: Option<u32>,
-    /// The protocol it speaks: a shipped dialect's name, or a TOML file; with --sim also stun and turn
-    #[arg(long, default_value = "mesh", value_name = "NAME|FILE")]
-    dialect: String,
+    /// The protocol it speaks: a shipped dialect's name, or a TOML file; with --sim also stun and turn [default: mesh]
+    #[arg(long, value_name = "NAME|FILE")]
+    dialect: Option<String>,
     /// Only cases whose name matches, and what they need: `room/join-once`, `sec/*`
     #[arg(long = "case", value_name = "GLOB", num_args = 1..)]
     cases: Vec<String>,
     /// Only cases of a group: `room`, `ws`
     #[arg(long = "group", value_name = "GROUP", num_args = 1..)]
     groups: Vec<String>,
-    /// Only what is at least so binding; what the dialect declares binds like a MUST
+    /// Only cases at or above this level; rules declared by the dialect count as MUST
     #[arg(long, value_enum)]
     level: Option<AtLeast>,
     /// Also cases that wait out a lifetime
     #[arg(long)]
     slow: bool,
-    /// Deviations that are known, with reasons: they still run, and one that passes is told
+    /// File of known deviations with reasons; they still run, and an unexpected pass is reported
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
-    /// Your own requirements, each with the cases that show it
+    /// File of your own requirements, each with the cases that verify it
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
     /// Cases at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     jobs: std::num::NonZeroUsize,
-    /// Makes names of rooms and users; each run has its own unless told otherwise. In the simulator all that is drawn follows
-    /// from it [default there: 1]
+    /// Seed for the names of rooms and users [default: a random one]; in the simulator everything random follows from it
+    /// [default there: 1]
     #[arg(long)]
     seed: Option<u64>,
-    /// Folder for the result, which `report` renders, and for the report as text
+    /// Folder for the result, which `report` renders, and for the text report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to print
@@ -86,19 +88,19 @@ pub(crate) struct Arguments {
     format: Format,
     #[command(flatten)]
     requests: Requests,
-    /// Seconds that the whole run may take; what it does not reach is not tested
+    /// Time limit of the whole run in seconds; cases that it does not reach are not tested
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     deadline: u32,
-    /// Folder for what goes over the wire, a file a case, which `conformance replay` plays again; secrets are left out
+    /// Folder for recordings of the wire, one file per case, for `conformance replay`; secrets are left out
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Runs so many times, and tells which cases are flaky; of the reports shows the first that is not well
+    /// Repeat N times and list flaky cases; only the first failing report is shown
     #[arg(long, value_name = "N", default_value = "1")]
     repeat: std::num::NonZeroU64,
-    /// Signs and frames of the report are ASCII
+    /// Use only ASCII characters in the report
     #[arg(long)]
     ascii: bool,
-    /// Lists the cases and asks nothing
+    /// List the cases and run none
     #[arg(long)]
     list: bool,
     #[command(flatten)]
@@ -107,7 +109,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Plays a case that `--record` kept once more, and shows what comes now beside what came then
+    /// Play a recorded case again, and show what comes now beside what came then
     Replay(replay::Arguments),
 }
 
@@ -118,7 +120,7 @@ enum AtLeast {
     May,
 }
 
-/// Asks the cases and prints what was found.
+/// Runs the cases and prints what was found.
 pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(Command::Replay(arguments)) = arguments.command.take() {
         return replay::run(arguments);
@@ -127,7 +129,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         return match arguments.requests.to(url) {
             Ok(target) => arguments.live.run(&Setting {
                 target,
-                dialect: &arguments.dialect,
+                dialect: arguments.dialect(),
                 seed: arguments.seed.map_or_else(random, Ok)?,
                 jobs: arguments.jobs.get(),
                 out: arguments.out.as_deref(),
@@ -136,15 +138,15 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
             Err(error) => Ok(refuse(&error, USAGE)),
         };
     }
-    arguments.network.check()?;
+    arguments.network.check(arguments.sim)?;
     // `requires` gives way to the conflict of --sim with --url.
     let simulated = arguments.delay.is_some() || arguments.loss.is_some();
     anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss are of no use without --sim");
-    let asked = match questions(&arguments) {
-        Ok(asked) => asked,
+    let servers = match servers(&arguments) {
+        Ok(servers) => servers,
         Err(error) => return Ok(refuse(&*error, USAGE)),
     };
-    let all = every_case(&arguments, &asked);
+    let all = every_case(&arguments, &servers);
     let selected = match select_from(&all, &arguments.selection()) {
         Ok(cases) => cases,
         Err(error) => return Ok(refuse(&error, NO_CASE)),
@@ -163,12 +165,12 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let options = arguments.options()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut found: Vec<(Question, Series)> = Vec::new();
-    for question in asked {
-        let cases = question.of(&selected);
+    let mut tested: Vec<(TestedServer, Series)> = Vec::new();
+    for server in servers {
+        let cases = server.of(&selected);
         let mut series: Option<Series> = None;
         for run in 0..if cases.is_empty() { 0 } else { arguments.repeat.get() } {
-            let mut report = match question.ask(run, &runtime, &cases, &options) {
+            let mut report = match server.test(run, &runtime, &cases, &options) {
                 Ok(report) => report,
                 Err(error) => return Ok(refuse(&error, UNREACHABLE)),
             };
@@ -187,38 +189,38 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
                 None => series = Some(Series::of(report, is_well)),
             }
         }
-        found.extend(series.map(|series| (question, series)));
+        tested.extend(series.map(|series| (server, series)));
     }
     // A name that still resolves would hold the exit up.
     runtime.shutdown_background();
-    for (question, series) in &found {
+    for (server, series) in &tested {
         // One server's report is where it always was; of several each has a folder.
         let scheme = series.kept.url.split_once(':').map_or("report", |(scheme, _)| scheme);
-        let folder = |dir: &PathBuf| if found.len() == 1 { dir.clone() } else { dir.join(scheme) };
-        arguments.tell(question, series, folder)?;
+        let folder = |dir: &PathBuf| if tested.len() == 1 { dir.clone() } else { dir.join(scheme) };
+        arguments.show(server, series, folder)?;
     }
-    Ok(if found.iter().all(|(_, series)| series.is_well()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tested.iter().all(|(_, series)| series.is_well()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What can be selected from: every case that one of the servers can be asked; without a server, all there are.
-fn every_case(arguments: &Arguments, asked: &[Question]) -> Vec<&'static Case> {
-    let mut all: Vec<_> = asked.iter().flat_map(|question| question.cases).copied().collect();
-    if asked.is_empty() && arguments.list {
+/// What can be selected from: every case for one of the servers; without a server, all there are.
+fn every_case(arguments: &Arguments, servers: &[TestedServer]) -> Vec<&'static Case> {
+    let mut all: Vec<_> = servers.iter().flat_map(|server| server.cases).copied().collect();
+    if servers.is_empty() && arguments.list {
         all.extend(conformance::cases());
-        all.extend([Service::Stun, Service::Turn].into_iter().flat_map(stun::cases));
+        all.extend([Service::Stun, Service::Turn].into_iter().flat_map(conformance::service_cases));
     }
     all
 }
 
 impl Arguments {
     /// Prints and writes what was found on one server.
-    fn tell(&self, question: &Question, series: &Series, folder: impl Fn(&PathBuf) -> PathBuf) -> anyhow::Result<()> {
+    fn show(&self, server: &TestedServer, series: &Series, folder: impl Fn(&PathBuf) -> PathBuf) -> anyhow::Result<()> {
         let (report, run) = (&series.kept, series.kept_run);
         let record = self.record.as_ref().map(&folder);
-        let (again, replay) = (question.again(run), record.as_ref().and_then(|dir| question.replay(run, dir)));
+        let (again, replay) = (server.again(run), record.as_ref().and_then(|dir| server.replay(run, dir)));
         let show = Show { again: &again, replay: replay.as_deref(), columns: columns(), ascii: self.ascii };
         if self.format == Format::Text {
-            // Of many runs the first that is not well says all.
+            // Of many runs the first that fails says all.
             if self.repeat.get() == 1 || !series.is_well() {
                 anstream::print!("{}", report.text(show));
             }
@@ -230,10 +232,14 @@ impl Arguments {
             evidence::record(dir, report)?;
         }
         if let Some(dir) = self.out.as_ref().map(folder) {
-            evidence::write(&dir, report, show, question)
+            evidence::write(&dir, report, show, server)
                 .with_context(|| format!("cannot write to {}", dir.display()))?;
         }
         Ok(())
+    }
+
+    fn dialect(&self) -> &str {
+        self.dialect.as_deref().unwrap_or(DIALECT)
     }
 
     fn selection(&self) -> Selection {
@@ -255,7 +261,7 @@ impl Arguments {
         })
     }
 
-    /// What the simulator is told.
+    /// What the simulator needs to know.
     fn conditions(&self) -> Conditions {
         let delay = self.delay.unwrap_or(simulated::DELAY);
         Conditions { seed: self.seed.unwrap_or(1), delay, loss_ppm: self.loss.unwrap_or_default() }

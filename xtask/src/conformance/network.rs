@@ -1,19 +1,18 @@
 //! `glare conformance --stun … --turn …`
 
-use conformance::dial::Tokio;
-use conformance::stun::{self, Credential, Service, Target};
-use conformance::{Case, Options, Report, Unreachable};
+use conformance::stun::{Credential, Service, ServiceTarget};
 
-/// The servers that are no signaling servers.
+/// The STUN and TURN servers to test.
 #[derive(clap::Args)]
 pub(crate) struct Network {
-    /// A STUN server: HOST:PORT
-    #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| Target::new(Service::Stun, text))]
-    stun: Option<Target>,
-    /// A TURN server: HOST:PORT
-    #[arg(long, value_name = "HOST:PORT", requires = "users", value_parser = |text: &str| Target::new(Service::Turn, text))]
-    turn: Option<Target>,
-    /// A user of the TURN server; a second one lets the suite ask what somebody else may do
+    /// Test a STUN server; with --sim it is the reference server, and the address is left out
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = target_of(Service::Stun))]
+    stun: Option<Option<ServiceTarget>>,
+    /// Test a TURN server; with --sim it is the reference server, and the address is left out
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = target_of(Service::Turn))]
+    turn: Option<Option<ServiceTarget>>,
+    /// A user of the TURN server; a second one lets the suite test what another user may do. With --sim the reference
+    /// server has these users
     #[arg(long = "user", id = "users", value_name = "NAME", requires = "credentials")]
     users: Vec<String>,
     /// The user's password
@@ -21,44 +20,56 @@ pub(crate) struct Network {
     credentials: Vec<String>,
 }
 
+fn target_of(service: Service) -> impl Fn(&str) -> Result<ServiceTarget, conformance::BadUrl> + Clone {
+    move |text| ServiceTarget::new(service, text)
+}
+
 impl Network {
-    /// What is wrong with the flags together.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    /// Checks the flags together. `sim`: the server is the simulated one.
+    ///
+    /// # Errors
+    /// What is missing, or of no use.
+    pub(crate) fn check(&self, sim: bool) -> anyhow::Result<()> {
         let (users, credentials) = (self.users.len(), self.credentials.len());
         anyhow::ensure!(users == credentials, "{users} --user and {credentials} --credential: each user needs one");
-        anyhow::ensure!(users <= 2, "{users} --user: one is asked for, a second one is somebody else");
-        anyhow::ensure!(users == 0 || self.turn.is_some(), "--user is of no use without --turn HOST:PORT");
+        anyhow::ensure!(users <= 2, "{users} --user: the suite uses at most two");
+        anyhow::ensure!(users == 0 || self.turn.is_some(), "--user is of no use without --turn");
+        for (service, address) in [(Service::Stun, &self.stun), (Service::Turn, &self.turn)] {
+            match address {
+                Some(None) if !sim => anyhow::bail!("--{service} needs an address: --{service} HOST:PORT"),
+                Some(Some(_)) if sim => {
+                    anyhow::bail!("--sim tests the reference server: write --{service} without an address")
+                }
+                _ => {}
+            }
+        }
+        anyhow::ensure!(sim || self.turn.is_none() || users > 0, "--turn needs --user NAME --credential PASSWORD");
         Ok(())
     }
 
-    /// The servers, each with every case that it can be asked.
-    pub(crate) fn servers(&self) -> Vec<(Target, &'static [&'static Case])> {
+    /// The services that are named, with or without an address.
+    pub(crate) fn services(&self) -> impl Iterator<Item = Service> {
+        let named = [(Service::Stun, self.stun.is_some()), (Service::Turn, self.turn.is_some())];
+        named.into_iter().filter(|(_, named)| *named).map(|(service, _)| service)
+    }
+
+    /// The servers whose addresses are named.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = ServiceTarget> {
+        let turn = self.turn.iter().flatten().map(|target| target.clone().with_credentials(self.users()));
+        self.stun.iter().flatten().cloned().chain(turn)
+    }
+
+    /// The users of the TURN server.
+    pub(crate) fn users(&self) -> Vec<Credential> {
         let users = self.users.iter().zip(&self.credentials);
-        let users: Vec<_> =
-            users.map(|(user, password)| Credential { user: user.clone(), password: password.clone() }).collect();
-        let stun = self.stun.iter().map(|target| (target.clone(), stun::cases(Service::Stun)));
-        let turn =
-            self.turn.iter().map(|target| (target.clone().with_credentials(users.clone()), stun::cases(Service::Turn)));
-        stun.chain(turn).collect()
+        users.map(|(user, password)| Credential { user: user.clone(), password: password.clone() }).collect()
     }
 
-    /// Asks one server.
-    pub(crate) async fn ask(
-        target: &Target,
-        cases: &[&'static Case],
-        options: &Options,
-    ) -> Result<Report, Unreachable> {
-        let Options { deadline, jobs, seed, record } = *options;
-        let options = stun::Options { deadline, jobs, seed, record };
-        stun::run(Tokio, target, cases, &options).await
-    }
-
-    /// The flags that ask this server again. Secrets stay out of them.
-    pub(crate) fn again(&self, target: &Target) -> String {
-        let shown = target.to_string();
-        let (service, address) = shown.split_once(':').expect("a scheme and an address");
+    /// The flags that test a service again, at an address if it has one. Secrets are left out.
+    pub(crate) fn again(&self, service: Service, address: &str) -> String {
+        let gap = if address.is_empty() { "" } else { " " };
         let users: String = self.users.iter().map(|user| format!(" --user {user} --credential …")).collect();
-        let users = if service == "turn" { users } else { String::new() };
-        format!("--{service} {address}{users}")
+        let users = if service == Service::Turn { users } else { String::new() };
+        format!("--{service}{gap}{address}{users}")
     }
 }

@@ -12,29 +12,29 @@ use super::simulated::{self, Conditions, Reference};
 use crate::arguments::Requests;
 use crate::exit::{UNREACHABLE, USAGE, refuse};
 
-/// Plays a case that `--record` kept once more, and shows what comes now beside what came then.
+/// Play a recorded case again, and show what comes now beside what came then.
 ///
 /// Exit codes: 0 all came as it came then, 1 something else came, 2 bad usage or a bad file, 3 the server cannot be reached.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The recording
     file: PathBuf,
-    /// The server to play it to [default: the one it is of]
+    /// The server to play it to [default: the recorded one]
     #[arg(long)]
     url: Option<Target>,
-    /// Plays it to the reference server inside the simulator
+    /// Play it to the reference server inside the simulator
     #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
     /// Seed of the simulation
     #[arg(long, requires = "sim", default_value_t = 1)]
     seed: u64,
-    /// Time that each message takes in the simulator [default: 1ms]
+    /// Delay of each message in the simulator [default: 1ms]
     #[arg(long, requires = "sim", value_name = "TIME", value_parser = scenarios::time)]
     delay: Option<Duration>,
-    /// Share of the packets that are lost in the simulator: `1%`
+    /// Share of packets lost in the simulator: `1%`
     #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
     loss: Option<u32>,
-    /// The dialect it is of: a name, or a TOML file [default: the shipped one of the recorded name]
+    /// Its dialect: a name, or a TOML file [default: the shipped one of the recorded name]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// # Errors
-/// A dialect, URL or header that is none.
+/// A dialect, URL or header is not valid.
 fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Unplayable>, Box<dyn std::error::Error>> {
     let name = arguments.dialect.clone().unwrap_or_else(|| recording.head.dialect.clone());
     if arguments.dialect.is_none() && !conformance::shipped().any(|shipped| shipped == name) {

@@ -1,9 +1,10 @@
-//! `glare conformance --sim`: the reference server is asked inside the simulator, in virtual time.
+//! `glare conformance --sim`: the reference server is tested inside the simulator, in virtual time.
 //!
-//! Each case has a world of its own, so what comes of it follows from the seed and the case alone: asked by itself or with all the
-//! others, on one core or on eight, it is the same to the byte.
+//! Each case has a world of its own, so its outcome follows from the seed and the case alone: by itself or with all the others, on
+//! one core or on eight, it is the same to the byte.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,10 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use conformance::dial::Dial;
-use conformance::stun::{self, Credential, Datagram, Datagrams, Service};
-use conformance::transcript::{Notes, Transcript};
+use conformance::stun::{self, Credential, Datagram, Datagrams, Service, ServiceTarget};
 use conformance::{
-    Case, CaseReport, Dialect, Options, Played, Recording, Report, Target, Unplayable, Unreachable, Verdict,
+    Case, CaseReport, Dialect, Options, Played, Recording, Report, Target, Unplayable, Unreachable, Verdict, settle,
 };
 use futures_util::FutureExt as _;
 use scenarios::{Link, Machine};
@@ -54,19 +54,17 @@ pub(super) struct Conditions {
 #[derive(Clone)]
 pub(super) enum Reference {
     Signaling(Target, Arc<Dialect>),
-    Network(stun::Target),
+    Service(ServiceTarget),
 }
 
 impl Reference {
-    /// The server as it is asked in a dialect, or, by the names `stun` and `turn`, as such a server.
+    /// The server as it speaks a dialect, or, by the names `stun` and `turn`, as such a server.
     ///
     /// # Errors
     /// It does not speak that.
     pub(super) fn speaking(dialect: &str) -> anyhow::Result<Self> {
         if let Some(service) = service(dialect) {
-            let user = |user: &str, password: &str| Credential { user: user.to_owned(), password: password.to_owned() };
-            let users = users().into_iter().map(|(name, password)| user(&name, &password)).collect();
-            return Ok(Self::Network(stun::Target::new(service, NAME)?.with_credentials(users)));
+            return Ok(Self::serving(service, Vec::new()));
         }
         let dialect = Dialect::load(dialect)?;
         let Some(entry) = DialectEntry::named(dialect.name()) else {
@@ -81,25 +79,40 @@ impl Reference {
         Ok(Self::Signaling(url.parse()?, Arc::new(dialect)))
     }
 
-    /// Every case that it can be asked.
+    /// The server as a STUN or TURN server. These are its users; without any it has two of its own.
+    pub(super) fn serving(service: Service, users: Vec<Credential>) -> Self {
+        let target = ServiceTarget::new(service, NAME).expect("it is the name of a host");
+        let users = if users.is_empty() { default_users() } else { users };
+        Self::Service(target.with_credentials(users))
+    }
+
+    /// The users of TURN.
+    fn users(&self) -> Vec<Credential> {
+        match self {
+            Self::Signaling(..) => default_users(),
+            Self::Service(target) => target.credentials().to_vec(),
+        }
+    }
+
+    /// Every case that it can be tested with.
     pub(super) fn cases(&self) -> &'static [&'static Case] {
         match self {
             Self::Signaling(..) => conformance::cases(),
-            Self::Network(target) => stun::cases(target.service()),
+            Self::Service(target) => conformance::service_cases(target.service()),
         }
     }
 
     fn url(&self) -> String {
         match self {
             Self::Signaling(target, _) => target.url().to_owned(),
-            Self::Network(target) => target.to_string(),
+            Self::Service(target) => target.to_string(),
         }
     }
 
     fn protocol(&self) -> String {
         match self {
             Self::Signaling(_, dialect) => dialect.name().to_owned(),
-            Self::Network(target) => target.service().name().to_owned(),
+            Self::Service(target) => target.service().name().to_owned(),
         }
     }
 }
@@ -113,11 +126,11 @@ pub(super) fn service(name: &str) -> Option<Service> {
     }
 }
 
-/// Asks cases, `jobs` worlds at a time; they should be complete with what they need.
+/// Tests the server with cases, `jobs` worlds at a time; they should be complete with what they need.
 ///
 /// # Errors
 /// No case reached the server: so much is lost that nothing comes through.
-pub(super) fn ask(
+pub(super) fn test(
     reference: &Reference,
     cases: &[&'static Case],
     options: &Options,
@@ -130,8 +143,8 @@ pub(super) fn ask(
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-                    let came = one(reference, case, options, conditions);
-                    found.lock().expect("no panic while held").insert(case.slug, came);
+                    let outcome = one(reference, case, options, conditions);
+                    found.lock().expect("no panic while held").insert(case.slug, outcome);
                 }
             });
         }
@@ -139,20 +152,40 @@ pub(super) fn ask(
     gather(reference, cases, found.into_inner().expect("no panic while held"))
 }
 
-/// What came of one case in its world: a report of that case alone, or the message of a panic.
-type Came = Result<Result<Report, Unreachable>, String>;
+/// What came of one case in its world: a report of that case alone.
+enum CaseOutcome {
+    Tested(Report),
+    Unreachable(Unreachable),
+    Panicked(WorldPanic),
+}
 
-/// Asks one case in a world of its own.
-fn one(reference: &Reference, case: &'static Case, options: &Options, conditions: Conditions) -> Came {
-    let (reference, options) = (reference.clone(), Options { deadline: CASE_TIME, jobs: 1, ..options.clone() });
-    in_a_world(case.slug, conditions, async move |clients| match reference {
+/// A world that panicked, which is a fault of Glare or of a library.
+#[derive(Debug)]
+struct WorldPanic {
+    message: String,
+}
+
+impl fmt::Display for WorldPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the world ended: {}", self.message)
+    }
+}
+
+impl std::error::Error for WorldPanic {}
+
+/// Runs one case in a world of its own.
+fn one(reference: &Reference, case: &'static Case, options: &Options, conditions: Conditions) -> CaseOutcome {
+    let options = Options { deadline: CASE_TIME, jobs: 1, ..options.clone() };
+    let server = reference.clone();
+    let tested = in_a_world(case.slug, conditions, reference.users(), async move |clients| match server {
         Reference::Signaling(target, dialect) => conformance::run(clients, &target, &dialect, &[case], &options).await,
-        Reference::Network(target) => {
-            let Options { deadline, jobs, seed, record } = options;
-            let options = stun::Options { deadline, jobs, seed, record };
-            stun::run(clients, &target, &[case], &options).await
-        }
-    })
+        Reference::Service(target) => stun::run(clients, &target, &[case], &options).await,
+    });
+    match tested {
+        Ok(Ok(report)) => CaseOutcome::Tested(report),
+        Ok(Err(unreachable)) => CaseOutcome::Unreachable(unreachable),
+        Err(panic) => CaseOutcome::Panicked(panic),
+    }
 }
 
 /// Plays a recording of a case in a world like the one the case is asked in.
@@ -168,30 +201,31 @@ pub(super) fn replay(
         anyhow::bail!("only signaling can be played again; ask {0} with --case {0}", recording.head.case);
     };
     let slug = recording.head.case.clone();
-    let played = in_a_world(&slug, conditions, async move |clients| {
+    let played = in_a_world(&slug, conditions, reference.users(), async move |clients| {
         conformance::replay(clients, &target, &dialect, &recording).await
     });
-    played.map_err(|panic| anyhow::anyhow!("the world ended: {panic}"))
+    Ok(played?)
 }
 
 /// Does something beside the server, in a world of its own.
 ///
 /// # Errors
-/// The message of a panic.
+/// Something panicked.
 fn in_a_world<T: Send + 'static>(
     case: &str,
     conditions: Conditions,
+    users: Vec<Credential>,
     play: impl AsyncFnOnce(Simulated) -> T + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, WorldPanic> {
     // Worlds that draw alike would all lose their first packet, or none.
     let seed = conditions.seed ^ hash(case);
     let played = World::run(seed, 3, LIMIT, move |world| async move {
-        let clients = set_up(&world, conditions).await;
+        let clients = set_up(&world, conditions, users).await;
         play(clients).await
     });
     played.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+        WorldPanic { message: text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default() }
     })
 }
 
@@ -201,7 +235,7 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Starts the server; the machines that clients are on.
-async fn set_up(world: &World, conditions: Conditions) -> Simulated {
+async fn set_up(world: &World, conditions: Conditions, users: Vec<Credential>) -> Simulated {
     let near = Link {
         latency: Duration::ZERO,
         jitter: Duration::ZERO,
@@ -215,14 +249,15 @@ async fn set_up(world: &World, conditions: Conditions) -> Simulated {
     let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(0)), None, CLIENTS, far);
     let elsewhere = world.add_machine("elsewhere", NodeKind::Machine(Machine::Actor(1)), None, ELSEWHERE, far);
     let machine = world.boot(machine);
-    let server = Server::bind(machine.clone(), config(conditions.seed)).await;
+    let server = Server::bind(machine.clone(), config(conditions.seed, users)).await;
     machine.spawn(server.expect("the server's machine has these ports to itself").run());
     Simulated { clients: world.boot(clients), elsewhere: world.boot(elsewhere) }
 }
 
-fn config(seed: u64) -> Config {
+fn config(seed: u64, users: Vec<Credential>) -> Config {
     let at = |port| SocketAddr::from((SERVER, port));
-    let turn = TurnSettings { users: users(), allow_private_peers: true, ..TurnSettings::default() };
+    let users = users.into_iter().map(|Credential { user, password }| (user, password)).collect();
+    let turn = TurnSettings { users, allow_private_peers: true, ..TurnSettings::default() };
     Config {
         listen: Listen::each(DIALECTS.iter().map(|entry| entry.name), |entry| at(entry.port)),
         stun: Some(at(STUN_PORT)),
@@ -232,16 +267,17 @@ fn config(seed: u64) -> Config {
     }
 }
 
-/// Of TURN: name and password.
-fn users() -> Vec<(String, String)> {
-    [("ana", "simulated-1"), ("ben", "simulated-2")].map(|(name, word)| (name.to_owned(), word.to_owned())).to_vec()
+/// The users of TURN unless the command line names some.
+fn default_users() -> Vec<Credential> {
+    let user = |(name, password): (&str, &str)| Credential { user: name.to_owned(), password: password.to_owned() };
+    [("ana", "simulated-1"), ("ben", "simulated-2")].map(user).to_vec()
 }
 
-/// One report of all that was found. A case whose need is not met counts as on a real server: not tested.
+/// One report of all outcomes. A case whose need is not met counts as on a real server: not tested.
 fn gather(
     reference: &Reference,
     cases: &[&'static Case],
-    mut found: BTreeMap<&'static str, Came>,
+    mut outcomes: BTreeMap<&'static str, CaseOutcome>,
 ) -> Result<Report, Unreachable> {
     let mut all = Report {
         url: reference.url(),
@@ -253,45 +289,31 @@ fn gather(
         requirements: Vec::new(),
     };
     let mut unreachable = None;
+    let mut found = BTreeMap::new();
     for &case in cases {
-        let came = found.remove(case.slug).expect("every case was asked");
-        all.cases.push(match came {
-            Ok(Ok(report)) => {
+        let report = match outcomes.remove(case.slug).expect("every case ran") {
+            CaseOutcome::Tested(report) => {
                 all.round_trip = all.round_trip.max(report.round_trip);
                 all.patience = all.patience.max(report.patience);
                 all.took += report.took;
-                report.cases.into_iter().next().expect("one case was asked")
+                report.cases.into_iter().next().expect("one case ran")
             }
-            Ok(Err(error)) => {
+            CaseOutcome::Unreachable(error) => {
                 let why = error.tried.join("; ");
                 unreachable.get_or_insert(error);
-                without_exchange(case, Verdict::NotTested { why })
+                CaseReport::without_exchange(case, Verdict::NotTested { why })
             }
-            Err(panic) => without_exchange(case, Verdict::HarnessError { why: format!("the world ended: {panic}") }),
-        });
+            CaseOutcome::Panicked(panic) => {
+                CaseReport::without_exchange(case, Verdict::HarnessError { why: panic.to_string() })
+            }
+        };
+        found.insert(case.slug, report);
     }
-    while let Some((index, needed)) = blocked(&all) {
-        let why = format!("needs {needed}, which did not pass");
-        all.cases[index] = without_exchange(all.cases[index].case, Verdict::NotTested { why });
-    }
+    all.cases = settle(cases, found);
     match unreachable {
         Some(error) if all.took.is_zero() => Err(error),
         _ => Ok(all),
     }
-}
-
-/// A case that was asked and would not have been on a real server, and the case that it needs.
-fn blocked(report: &Report) -> Option<(usize, &'static str)> {
-    let blocks = |slug: &&&str| report.case(slug).is_some_and(|needed| needed.verdict.blocks());
-    report.cases.iter().enumerate().find_map(|(index, case)| match &case.verdict {
-        Verdict::NotTested { .. } | Verdict::Unsupported { .. } => None,
-        _ => case.case.needs.iter().find(blocks).map(|slug| (index, *slug)),
-    })
-}
-
-fn without_exchange(case: &'static Case, verdict: Verdict) -> CaseReport {
-    let (notes, took, transcript) = (Notes::default(), Duration::ZERO, Transcript::default());
-    CaseReport { case, verdict, notes, known: None, took, transcript }
 }
 
 /// Simulated machines as the suite's network.

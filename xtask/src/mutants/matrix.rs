@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use conformance::stun::{self, Service};
+use conformance::service_cases;
+use conformance::stun::Service;
 use conformance::{Level, Report, Verdict};
 use reports::model::{self, Finding};
 use serde_json::json;
@@ -113,7 +114,7 @@ impl Matrix {
 
     /// Cases that no server was asked: of dialects that the reference server does not speak, or of features that it lacks here.
     fn unasked(&self) -> Vec<&'static str> {
-        let all = [conformance::cases(), stun::cases(Service::Stun), stun::cases(Service::Turn)].concat();
+        let all = [conformance::cases(), service_cases(Service::Stun), service_cases(Service::Turn)].concat();
         let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
         all.into_iter().map(|case| case.slug).filter(|case| !asked.contains(case)).collect()
     }

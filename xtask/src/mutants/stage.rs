@@ -116,11 +116,10 @@ async fn question_network(surface: Surface, address: &str, only: Option<&str>) -
     let service = if surface == Surface::Stun { Service::Stun } else { Service::Turn };
     let slow = surface == Surface::TurnLifetimes;
     let users = USERS.map(|(user, password)| Credential { user: user.to_owned(), password: password.to_owned() });
-    let target = stun::Target::new(service, address).expect("a good address").with_credentials(users.to_vec());
+    let target = stun::ServiceTarget::new(service, address).expect("a good address").with_credentials(users.to_vec());
     let selection = Selection { patterns: only.map(str::to_owned).into_iter().collect(), slow, ..Selection::default() };
-    let cases = conformance::select_from(stun::cases(service), &selection).expect("there are cases");
-    let options =
-        stun::Options { deadline: if slow { LIFETIMES_DEADLINE } else { DEADLINE }, ..stun::Options::default() };
+    let cases = conformance::select_from(conformance::service_cases(service), &selection).expect("there are cases");
+    let options = Options { deadline: if slow { LIFETIMES_DEADLINE } else { DEADLINE }, ..Options::default() };
     stun::run(conformance::dial::Tokio, &target, &cases, &options).await
 }
 

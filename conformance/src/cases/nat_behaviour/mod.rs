@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use crate::case::Case;
 use crate::case::Level::{May, Must};
-use crate::case::Stop;
 use crate::cases::stun::{BINDING, lists};
-use crate::stun::client::{Answer, Client, shown};
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::client::{Answer, UdpClient, shown};
+use crate::stun::cx::StunCx;
 use crate::stun::names::attr;
 use crate::stun::wire::Message;
 
@@ -72,12 +72,12 @@ pub(crate) const CASES: &[&Case] = &[
     ]),
 ];
 
-async fn asked(cx: &Cx, client: &mut Client) -> Result<Answer, Stop> {
+async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     client.ask(&cx.binding()).await?.success("a Binding request")
 }
 
 /// The answer of a server that takes part in NAT behaviour discovery at all.
-async fn discovery(cx: &Cx, client: &mut Client) -> Result<Answer, Stop> {
+async fn discovery(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     let answer = asked(cx, client).await?;
     if !answer.message.has(attr::RESPONSE_ORIGIN) && !answer.message.has(attr::OTHER_ADDRESS) {
         let why = "the server does not take part: no RESPONSE-ORIGIN, no OTHER-ADDRESS";
@@ -86,7 +86,7 @@ async fn discovery(cx: &Cx, client: &mut Client) -> Result<Answer, Stop> {
     Ok(answer)
 }
 
-async fn both_mapped(cx: &mut Cx) -> Result<(), Stop> {
+async fn both_mapped(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = discovery(cx, &mut ana).await?;
     let (plain, xored) = (answer.address(attr::MAPPED_ADDRESS)?, answer.xor_address(attr::XOR_MAPPED_ADDRESS)?);
@@ -102,7 +102,7 @@ async fn both_mapped(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn response_origin(cx: &mut Cx) -> Result<(), Stop> {
+async fn response_origin(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = discovery(cx, &mut ana).await?;
     let origin = answer.address(attr::RESPONSE_ORIGIN)?;
@@ -120,7 +120,7 @@ async fn response_origin(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 /// The alternate address, if the server has one.
-async fn alternate(cx: &Cx, client: &mut Client) -> Result<(Answer, SocketAddr), Stop> {
+async fn alternate(cx: &StunCx, client: &mut UdpClient) -> Result<(Answer, SocketAddr), Stop> {
     let answer = discovery(cx, client).await?;
     match answer.message.has(attr::OTHER_ADDRESS) {
         true => answer.address(attr::OTHER_ADDRESS).map(|other| (answer.clone(), other)),
@@ -128,7 +128,7 @@ async fn alternate(cx: &Cx, client: &mut Client) -> Result<(Answer, SocketAddr),
     }
 }
 
-async fn other_address(cx: &mut Cx) -> Result<(), Stop> {
+async fn other_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let (answer, other) = alternate(cx, &mut ana).await?;
     let asked = ana.server;
@@ -153,7 +153,7 @@ async fn other_address(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn change_matrix(cx: &mut Cx) -> Result<(), Stop> {
+async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let (_, other) = alternate(cx, &mut ana).await?;
     let first = ana.server;
@@ -192,7 +192,7 @@ async fn change_matrix(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn single_ip(cx: &mut Cx) -> Result<(), Stop> {
+async fn single_ip(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let plain = asked(cx, &mut ana).await?;
     if let Ok(Some(other)) = plain.message.address(attr::OTHER_ADDRESS) {
@@ -218,7 +218,7 @@ fn not_known(kind: u16) -> Stop {
     Stop::Unsupported(format!("the server does not know {}: 420", crate::stun::names::attribute_name(kind)))
 }
 
-async fn response_port(cx: &mut Cx) -> Result<(), Stop> {
+async fn response_port(cx: &mut StunCx) -> Result<(), Stop> {
     let [mut ana, mut ben] = [cx.client("ana").await?, cx.client("ben").await?];
     discovery(cx, &mut ana).await?;
     // Behind a NAT it is the port that the NAT gave to ben.
@@ -235,7 +235,7 @@ async fn response_port(cx: &mut Cx) -> Result<(), Stop> {
     ben.hears("the answer at RESPONSE-PORT", |heard| heard.is_of(request.id())).await.map(drop)
 }
 
-async fn padding(cx: &mut Cx) -> Result<(), Stop> {
+async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     discovery(cx, &mut ana).await?;
     let answer = ana.ask(&cx.binding().with(attr::PADDING, [0; 64])).await?;
@@ -250,7 +250,7 @@ async fn padding(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn padding_port(cx: &mut Cx) -> Result<(), Stop> {
+async fn padding_port(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     discovery(cx, &mut ana).await?;
     let port = ana.local.port().to_be_bytes();

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use crate::case::Stop;
-use crate::stun::client::{Answer, Client};
-use crate::stun::cx::{Cx, Env};
+use crate::stop::Stop;
+use crate::stun::client::{Answer, UdpClient};
+use crate::stun::cx::StunCx;
+use crate::stun::env::StunEnv;
 use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::wire::{Class, Draft};
 
 /// An answer of this many times the request's length helps whoever floods others.
 const AMPLIFICATION_MAX: f64 = 10.0;
 
-pub(super) async fn binding(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.binding()).await?;
     let answer = answer.success("a Binding request")?;
@@ -24,11 +25,11 @@ pub(super) async fn binding(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn asked(cx: &Cx, client: &mut Client) -> Result<Answer, Stop> {
+async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     client.ask(&cx.binding()).await?.success("a Binding request")
 }
 
-pub(super) async fn xor_v4(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
     if cx.env.server.is_ipv6() && !cx.env.addresses.iter().any(SocketAddr::is_ipv4) {
         return Err(Stop::Unsupported("the server was given by an IPv6 address".to_owned()));
     }
@@ -42,7 +43,7 @@ pub(super) async fn xor_v4(cx: &mut Cx) -> Result<(), Stop> {
     cx.check_mapped(&ben, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
-pub(super) async fn xor_v6(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
     let known = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv6);
     let loopback: SocketAddr = (IpAddr::V6(Ipv6Addr::LOCALHOST), cx.env.server.port()).into();
     let nothing = || Stop::Unsupported("the server has no IPv6 address that is known here".to_owned());
@@ -65,19 +66,19 @@ pub(super) async fn xor_v6(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 /// A client of another address of the server; none where this machine has no way there.
-async fn at(cx: &Cx, server: SocketAddr, name: &str) -> Result<Option<Client>, Stop> {
+async fn at(cx: &StunCx, server: SocketAddr, name: &str) -> Result<Option<UdpClient>, Stop> {
     let Ok(source) = cx.env.net.source_boxed(server).await else { return Ok(None) };
-    let mut client = Client::open(&cx.env, &cx.log, name, (source, 0).into()).await?;
+    let mut client = UdpClient::open(&cx.env, &cx.log, name, (source, 0).into()).await?;
     client.server = server;
     Ok(Some(client))
 }
 
-pub(super) async fn no_mixup(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn no_mixup(cx: &mut StunCx) -> Result<(), Stop> {
     const CLIENTS: usize = 32;
     let mut asking = tokio::task::JoinSet::new();
     for index in 0..CLIENTS {
         let mut client = cx.client(&format!("client {index}")).await?;
-        let (request, cx) = (cx.binding(), Cx { env: Arc::<Env>::clone(&cx.env), log: cx.log.clone() });
+        let (request, cx) = (cx.binding(), StunCx { env: Arc::<StunEnv>::clone(&cx.env), log: cx.log.clone() });
         asking.spawn(async move {
             let answer = client.ask(&request).await?.success("a Binding request")?;
             cx.check_mapped(&client, &answer, attr::XOR_MAPPED_ADDRESS)?;
@@ -96,7 +97,7 @@ pub(super) async fn no_mixup(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn transaction_id(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn transaction_id(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for id in [[0; 12], [0xff; 12], *b"\x21\x12\xa4\x42\x21\x12\xa4\x42\x21\x12\xa4\x42"] {
         ana.heard.clear();
@@ -109,7 +110,7 @@ pub(super) async fn transaction_id(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding();
     let first = ana.ask(&request).await?.success("a Binding request")?;
@@ -121,7 +122,7 @@ pub(super) async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn source_address(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn source_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.binding()).await?;
     if answer.from != ana.server {
@@ -130,7 +131,7 @@ pub(super) async fn source_address(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn well_formed(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn well_formed(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let requests = [cx.binding(), cx.binding().with_fingerprint(), cx.binding().with(attr::SOFTWARE, "four")];
     for request in requests {
@@ -164,7 +165,7 @@ pub(super) async fn well_formed(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn software(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn software(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = asked(cx, &mut ana).await?;
     match answer.message.get(attr::SOFTWARE) {
@@ -178,7 +179,7 @@ pub(super) async fn software(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn fingerprint(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn fingerprint(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.binding().with_fingerprint()).await?.success("a request with FINGERPRINT")?;
     if let Some(fault) = answer.message.faults().iter().find(|fault| fault.contains("FINGERPRINT")) {
@@ -190,7 +191,7 @@ pub(super) async fn fingerprint(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn amplification(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let requests = [("Binding", cx.binding()), ("Binding with FINGERPRINT", cx.binding().with_fingerprint())];
     let mut worst: f64 = 0.0;

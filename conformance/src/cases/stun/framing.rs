@@ -1,8 +1,8 @@
 //! Attributes: known, unknown, padded, sealed.
 
-use crate::case::Stop;
+use crate::stop::Stop;
 use crate::stun::client::Answer;
-use crate::stun::cx::Cx;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::vectors;
 use crate::stun::wire::{Class, Draft};
@@ -34,7 +34,7 @@ pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn unknown_required(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn unknown_required(cx: &mut StunCx) -> Result<(), Stop> {
     let [a, b] = attr::UNKNOWN_REQUIRED;
     let mut ana = cx.client("ana").await?;
     let one = ana.ask(&cx.binding().with(a, [1, 2, 3, 4])).await?;
@@ -44,14 +44,14 @@ pub(super) async fn unknown_required(cx: &mut Cx) -> Result<(), Stop> {
     lists(two, &[a, b])
 }
 
-pub(super) async fn unknown_optional(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn unknown_optional(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, [7; 40]).with(0xffff, []);
     let answer = ana.ask(&request).await?.success("an optional attribute that nobody knows")?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
-pub(super) async fn padding(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for value in ["a", "ab", "abc"] {
         let request = cx.binding().with_padding(attr::SOFTWARE, value, 0xff);
@@ -60,7 +60,7 @@ pub(super) async fn padding(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn behind_integrity(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     // No server knows the key; one that does not authenticate takes the message as it is.
     let request = cx.binding().with(attr::USERNAME, "a:b").sealed(b"key").with(attr::UNKNOWN_REQUIRED[0], [0; 4]);
@@ -84,7 +84,7 @@ pub(super) async fn behind_integrity(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 /// PRIORITY and USE-CANDIDATE are of ICE: a server without it does not know them.
-pub(super) async fn vectors_5769(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn vectors_5769(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = Draft { bytes: vectors::bytes(vectors::REQUEST) };
     let answer = ana.ask(&request).await.map_err(|stop| {

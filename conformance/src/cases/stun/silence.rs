@@ -1,12 +1,12 @@
 //! What a server must not answer. Silence is proved: requests sent afterwards are answered, and nothing else came.
 
-use crate::case::Stop;
+use crate::stop::Stop;
 use crate::stun::client::shown;
-use crate::stun::cx::Cx;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::wire::{Class, Draft, write_address};
 
-pub(super) async fn bad_cookie(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn bad_cookie(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut request = cx.binding();
     request.bytes[4..8].copy_from_slice(b"abcd");
@@ -24,7 +24,7 @@ pub(super) async fn bad_cookie(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn first_bits(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn first_bits(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for bits in [0x80, 0xc0] {
         let mut request = cx.binding();
@@ -34,7 +34,7 @@ pub(super) async fn first_bits(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn bad_length(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn bad_length(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let with_software = cx.binding().with(attr::SOFTWARE, "four");
     let cases: [(&str, Draft); 5] = [
@@ -54,7 +54,7 @@ pub(super) async fn bad_length(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn short(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn short(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding().bytes;
     for length in [0, 1, 4, 8, 19] {
@@ -63,7 +63,7 @@ pub(super) async fn short(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn attribute_overrun(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn attribute_overrun(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let overrun = |length: u16| {
         let mut draft = cx.binding().with(attr::UNKNOWN_OPTIONAL, [0; 4]);
@@ -84,7 +84,7 @@ pub(super) async fn attribute_overrun(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn unknown_method(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn unknown_method(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for method in [method::UNASSIGNED, 0x000, 0xfff] {
         let draft = cx.request(method);
@@ -100,7 +100,7 @@ pub(super) async fn unknown_method(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn response_ignored(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn response_ignored(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let success = Draft::new(method::BINDING, Class::Success, cx.env.id());
     let success = success.with_xor_address(attr::XOR_MAPPED_ADDRESS, ana.local);
@@ -109,7 +109,7 @@ pub(super) async fn response_ignored(cx: &mut Cx) -> Result<(), Stop> {
     ana.is_silent_on("an error response", &error.bytes).await
 }
 
-pub(super) async fn indication(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn indication(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     ana.is_silent_on("an indication", &cx.indication(method::BINDING).bytes).await?;
     let unknown = cx.indication(method::BINDING).with(attr::UNKNOWN_REQUIRED[0], [0; 4]);

@@ -1,11 +1,11 @@
 //! STUN over TCP: a stream of messages without framing of its own.
 
-use crate::case::Stop;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::cx::StunCx;
 use crate::stun::names::attr;
 use crate::stun::wire::Class;
 
-pub(super) async fn answers(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn answers(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     for _ in 0..2 {
         let answer = ana.ask(&cx.binding()).await?;
@@ -23,7 +23,7 @@ pub(super) async fn answers(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-pub(super) async fn split(cx: &mut Cx) -> Result<(), Stop> {
+pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     // An attribute, so that there is a body to be split too.
     let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, "a body of some bytes");

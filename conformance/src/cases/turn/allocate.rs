@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep};
 use super::ALLOCATE;
 use crate::case::Case;
 use crate::case::Level::{May, Must};
-use crate::case::Stop;
 use crate::cases::stun::lists;
+use crate::stop::Stop;
 use crate::stun::client::Answer;
-use crate::stun::cx::Cx;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::turn::{Allocation, DEFAULT_LIFETIME, UDP};
 use crate::stun::wire::Draft;
@@ -92,7 +92,11 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 /// The answer to an Allocate with credentials, whatever it is. What is granted is given back when the guard drops.
-async fn answer(cx: &Cx, name: &str, extend: impl Fn(Draft) -> Draft) -> Result<(Answer, Option<Allocation>), Stop> {
+async fn answer(
+    cx: &StunCx,
+    name: &str,
+    extend: impl Fn(Draft) -> Draft,
+) -> Result<(Answer, Option<Allocation>), Stop> {
     // As in `allocation_with`: a port may be left over from another client.
     let (mut client, mut auth, mut request, mut answer);
     let mut tries = 0;
@@ -110,7 +114,7 @@ async fn answer(cx: &Cx, name: &str, extend: impl Fn(Draft) -> Draft) -> Result<
     Ok((answer, granted))
 }
 
-async fn mismatch(cx: &mut Cx) -> Result<(), Stop> {
+async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
     again.error(437, "a second Allocate on the same 5-tuple")?;
@@ -123,7 +127,7 @@ async fn mismatch(cx: &mut Cx) -> Result<(), Stop> {
     ana.refresh(cx, None).await?.success("the Refresh of who has an allocation").map(drop)
 }
 
-async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
+async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let request = ana.request.clone();
     let again = ana.ask(&request).await?.success("an Allocate that is sent again")?;
@@ -134,28 +138,28 @@ async fn retransmit(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn no_transport(cx: &mut Cx) -> Result<(), Stop> {
+async fn no_transport(cx: &mut StunCx) -> Result<(), Stop> {
     let (missing, _given_back) = answer(cx, "ana", |draft| draft).await?;
     missing.error(400, "an Allocate without REQUESTED-TRANSPORT")?;
     let (short, _given_back) = answer(cx, "ben", |draft| draft.with(attr::REQUESTED_TRANSPORT, [17])).await?;
     short.error(400, "a REQUESTED-TRANSPORT of one byte").map(drop)
 }
 
-async fn transport(cx: &mut Cx) -> Result<(), Stop> {
+async fn transport(cx: &mut StunCx) -> Result<(), Stop> {
     // 253 is for experiments (RFC 3692): nobody relays it.
     let (refused, _given_back) =
         answer(cx, "ana", |draft| draft.with(attr::REQUESTED_TRANSPORT, [253, 0, 0, 0])).await?;
     refused.error(442, "the transport protocol 253").map(drop)
 }
 
-async fn unknown(cx: &mut Cx) -> Result<(), Stop> {
+async fn unknown(cx: &mut StunCx) -> Result<(), Stop> {
     let [kind, _] = attr::UNKNOWN_REQUIRED;
     let (refused, _given_back) =
         answer(cx, "ana", |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(kind, [0; 4])).await?;
     lists(refused, &[kind])
 }
 
-async fn family(cx: &mut Cx) -> Result<(), Stop> {
+async fn family(cx: &mut StunCx) -> Result<(), Stop> {
     let with = |family: u8| {
         move |draft: Draft| {
             draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::REQUESTED_ADDRESS_FAMILY, [family, 0, 0, 0])
@@ -185,7 +189,7 @@ async fn family(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-async fn lifetime(cx: &mut Cx) -> Result<(), Stop> {
+async fn lifetime(cx: &mut StunCx) -> Result<(), Stop> {
     for (asked, name) in [(None, "ana"), (Some(1_u32), "ben"), (Some(3600), "cleo")] {
         let extend = |draft: Draft| match asked {
             Some(asked) => draft.with(attr::LIFETIME, asked.to_be_bytes()),
@@ -209,7 +213,7 @@ async fn lifetime(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn unique(cx: &mut Cx) -> Result<(), Stop> {
+async fn unique(cx: &mut StunCx) -> Result<(), Stop> {
     let mut all: Vec<Allocation> = Vec::new();
     for name in ["ana", "ben", "cleo", "dora"] {
         let next = cx.allocation(name).await?;
@@ -233,7 +237,7 @@ fn unsupported(answer: &Answer, kind: u16) -> Result<Option<Stop>, Stop> {
     })
 }
 
-async fn even_port(cx: &mut Cx) -> Result<(), Stop> {
+async fn even_port(cx: &mut StunCx) -> Result<(), Stop> {
     // One out of two by chance: four times.
     for name in ["ana", "ben", "cleo", "dora"] {
         let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]);
@@ -250,7 +254,7 @@ async fn even_port(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn reservation(cx: &mut Cx) -> Result<(), Stop> {
+async fn reservation(cx: &mut StunCx) -> Result<(), Stop> {
     let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0x80]);
     let (reserved, ana) = answer(cx, "ana", extend).await?;
     if let Some(stop) = unsupported(&reserved, attr::EVEN_PORT)? {
@@ -280,7 +284,7 @@ async fn reservation(cx: &mut Cx) -> Result<(), Stop> {
     Err(redeemed.stop(format!("{} was reserved with {}; the token gets {}", next, ana.relayed, ben.relayed)))
 }
 
-async fn reservation_exclusive(cx: &mut Cx) -> Result<(), Stop> {
+async fn reservation_exclusive(cx: &mut StunCx) -> Result<(), Stop> {
     let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0x80]);
     let (reserved, _ana) = answer(cx, "ana", extend).await?;
     if let Some(stop) = unsupported(&reserved, attr::EVEN_PORT)? {
@@ -298,7 +302,7 @@ async fn reservation_exclusive(cx: &mut Cx) -> Result<(), Stop> {
     both.error(400, "RESERVATION-TOKEN with EVEN-PORT").map(drop)
 }
 
-async fn dont_fragment(cx: &mut Cx) -> Result<(), Stop> {
+async fn dont_fragment(cx: &mut StunCx) -> Result<(), Stop> {
     let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::DONT_FRAGMENT, []);
     let (answer, _given_back) = answer(cx, "ana", extend).await?;
     if answer.code()?.is_none() {
@@ -309,7 +313,7 @@ async fn dont_fragment(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn quota(cx: &mut Cx) -> Result<(), Stop> {
+async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
     let mut all = Vec::new();
     let with_udp = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP);
     let mut refused = false;

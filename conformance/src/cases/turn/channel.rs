@@ -3,8 +3,8 @@
 use super::DATA;
 use crate::case::Case;
 use crate::case::Level::Must;
-use crate::case::Stop;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::wire::{channel_data, read_channel_data};
 
@@ -56,7 +56,7 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[rfc!("8656", "12.5", "Over UDP, the padding is not required but MAY be included.")]),
 ];
 
-async fn data(cx: &mut Cx) -> Result<(), Stop> {
+async fn data(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.bind(cx, 0x4001, ben.local).await?.success("ChannelBind")?;
@@ -86,7 +86,7 @@ async fn data(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn permission(cx: &mut Cx) -> Result<(), Stop> {
+async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let [mut ben, cleo] = [cx.peer("ben").await?, cx.peer("cleo").await?];
     ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
@@ -99,7 +99,7 @@ async fn permission(cx: &mut Cx) -> Result<(), Stop> {
     ben.hears_plain(there.as_bytes()).await.map(drop)
 }
 
-async fn range(cx: &mut Cx) -> Result<(), Stop> {
+async fn range(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let ip = cx.peer_ip()?;
     for (port, channel) in [(10, 0x4000), (11, 0x4fff)] {
@@ -113,7 +113,7 @@ async fn range(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn rebind(cx: &mut Cx) -> Result<(), Stop> {
+async fn rebind(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let other = (cx.peer_ip()?, 9).into();
@@ -126,7 +126,7 @@ async fn rebind(cx: &mut Cx) -> Result<(), Stop> {
     ben.hears_plain(word.as_bytes()).await.map(drop)
 }
 
-async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
+async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let peer = (cx.peer_ip()?, 9).into();
     let answer = ana.request(cx, method::CHANNEL_BIND, |draft| draft.with_xor_address(attr::XOR_PEER_ADDRESS, peer));
@@ -135,7 +135,7 @@ async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
     answer.await?.error(400, "a ChannelBind without XOR-PEER-ADDRESS").map(drop)
 }
 
-async fn discard(cx: &mut Cx) -> Result<(), Stop> {
+async fn discard(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
@@ -160,7 +160,7 @@ async fn discard(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn padding(cx: &mut Cx) -> Result<(), Stop> {
+async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;

@@ -3,10 +3,10 @@
 use super::ALLOCATE;
 use crate::case::Case;
 use crate::case::Level::{May, Must};
-use crate::case::Stop;
-use crate::stun::client::{Answer, Client};
+use crate::stop::Stop;
+use crate::stun::client::{Answer, UdpClient};
 use crate::stun::crypto::PasswordAlgorithm;
-use crate::stun::cx::Cx;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::turn::UDP;
 
@@ -86,7 +86,7 @@ fn challenges(answer: &Answer) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn unauthenticated(cx: &mut Cx) -> Result<(), Stop> {
+async fn unauthenticated(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
     challenges(&answer)?;
@@ -98,7 +98,7 @@ async fn unauthenticated(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn nonce_per_client(cx: &mut Cx) -> Result<(), Stop> {
+async fn nonce_per_client(cx: &mut StunCx) -> Result<(), Stop> {
     let mut nonces = Vec::new();
     for name in ["ana", "ben"] {
         let mut client = cx.client(name).await?;
@@ -112,7 +112,7 @@ async fn nonce_per_client(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn allocate(cx: &mut Cx) -> Result<(), Stop> {
+async fn allocate(cx: &mut StunCx) -> Result<(), Stop> {
     let ana = cx.allocation_with("ana", |request| request).await?;
     let granted = &ana.granted;
     if !ana.auth.has_sealed(&granted.message) {
@@ -133,14 +133,14 @@ async fn allocate(cx: &mut Cx) -> Result<(), Stop> {
     cx.check_mapped(&ana, granted, attr::XOR_MAPPED_ADDRESS)
 }
 
-async fn wrong_password(cx: &mut Cx) -> Result<(), Stop> {
+async fn wrong_password(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let auth = cx.challenge(&mut ana, cx.credential()?).await?.with_password("not the password");
     let answer = ana.ask(&auth.seal(cx.allocate_request())).await?.error(401, "a wrong password")?;
     challenges(&answer)
 }
 
-async fn unknown_user(cx: &mut Cx) -> Result<(), Stop> {
+async fn unknown_user(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     auth.user = "nobody-of-this-name".to_owned();
@@ -148,7 +148,7 @@ async fn unknown_user(cx: &mut Cx) -> Result<(), Stop> {
     challenges(&answer)
 }
 
-async fn tampered(cx: &mut Cx) -> Result<(), Stop> {
+async fn tampered(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let auth = cx.challenge(&mut ana, cx.credential()?).await?;
     let mut sealed = auth.seal(cx.allocate_request().with(attr::LIFETIME, 700_u32.to_be_bytes()));
@@ -158,7 +158,7 @@ async fn tampered(cx: &mut Cx) -> Result<(), Stop> {
     answer.error(401, "a request that was changed after it was sealed").map(drop)
 }
 
-async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
+async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let auth = cx.challenge(&mut ana, cx.credential()?).await?;
     for without in [attr::USERNAME, attr::REALM, attr::NONCE] {
@@ -174,7 +174,7 @@ async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn stale_nonce(cx: &mut Cx) -> Result<(), Stop> {
+async fn stale_nonce(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     auth.nonce = b"0123456789abcdef".to_vec();
@@ -185,7 +185,7 @@ async fn stale_nonce(cx: &mut Cx) -> Result<(), Stop> {
     ana.map(drop).map_err(|stop| stop.reworded(|why| format!("with the nonce of the 438: {why}")))
 }
 
-async fn wrong_credentials(cx: &mut Cx) -> Result<(), Stop> {
+async fn wrong_credentials(cx: &mut StunCx) -> Result<(), Stop> {
     let Some(other) = cx.env.credentials.get(1).cloned() else {
         return Err(Stop::Unsupported("needs a second user: give --user and --credential twice".to_owned()));
     };
@@ -205,7 +205,7 @@ async fn wrong_credentials(cx: &mut Cx) -> Result<(), Stop> {
     ana.refresh(cx, None).await?.success("the owner's Refresh afterwards").map(drop)
 }
 
-async fn sha256(cx: &mut Cx) -> Result<(), Stop> {
+async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     let Some(offered) = auth.offered.clone() else {
@@ -233,14 +233,14 @@ async fn sha256(cx: &mut Cx) -> Result<(), Stop> {
     // Somebody on the way takes SHA-256 out of the offer.
     down.offered = Some(vec![0, 1, 0, 0]);
     down.algorithm = PasswordAlgorithm::Sha256;
-    let mut ben: Client = cx.client("ben").await?;
+    let mut ben: UdpClient = cx.client("ben").await?;
     let fresh = cx.challenge(&mut ben, cx.credential()?).await?;
     down.nonce = fresh.nonce;
     let answer = ben.ask(&down.seal(cx.allocate_request())).await?;
     answer.error(400, "an offer that is not what the server sent").map(drop)
 }
 
-async fn amplification(cx: &mut Cx) -> Result<(), Stop> {
+async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
     let factor = answer.message.bytes.len() as f64 / answer.asked_bytes as f64;

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 use super::{DATA, PERMISSION_CHECK};
 use crate::case::Case;
 use crate::case::Level::Must;
-use crate::case::Stop;
-use crate::stun::client::Client;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::client::UdpClient;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::turn::{Allocation, UDP};
 
@@ -51,7 +51,7 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 /// Waits while the server answers, and while data that may pass does.
-async fn until(at: Instant, cx: &Cx, ana: &mut Allocation, ben: Option<&mut Client>) -> Result<(), Stop> {
+async fn until(at: Instant, cx: &StunCx, ana: &mut Allocation, ben: Option<&mut UdpClient>) -> Result<(), Stop> {
     let mut ben = ben;
     loop {
         let left = at.saturating_duration_since(Instant::now());
@@ -69,7 +69,7 @@ async fn until(at: Instant, cx: &Cx, ana: &mut Allocation, ben: Option<&mut Clie
 }
 
 /// Data passes in both directions.
-async fn passes(cx: &Cx, ana: &mut Allocation, ben: &mut Client) -> Result<(), Stop> {
+async fn passes(cx: &StunCx, ana: &mut Allocation, ben: &mut UdpClient) -> Result<(), Stop> {
     let (there, back) = (cx.word("there"), cx.word("back"));
     ana.say(cx, ben.local, there.as_bytes());
     ben.hears_plain(there.as_bytes()).await?;
@@ -77,7 +77,7 @@ async fn passes(cx: &Cx, ana: &mut Allocation, ben: &mut Client) -> Result<(), S
     ana.hears_data(back.as_bytes()).await.map(drop)
 }
 
-async fn permission(cx: &mut Cx) -> Result<(), Stop> {
+async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let start = Instant::now();
@@ -109,7 +109,7 @@ async fn permission(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-async fn channel(cx: &mut Cx) -> Result<(), Stop> {
+async fn channel(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let other = (cx.peer_ip()?, 9).into();
@@ -140,7 +140,7 @@ async fn channel(cx: &mut Cx) -> Result<(), Stop> {
     ana.bind(cx, 0x4000, other).await?.success("a channel that has lapsed, for another peer").map(drop)
 }
 
-async fn allocation(cx: &mut Cx) -> Result<(), Stop> {
+async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
     // The shortest that the server grants.
     let extend = |draft: crate::stun::wire::Draft| draft.with(attr::LIFETIME, 1_u32.to_be_bytes());
     let start = Instant::now();

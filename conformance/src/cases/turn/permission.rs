@@ -5,9 +5,9 @@ use tokio::time::sleep;
 use super::{ALLOCATE, DATA, PERMISSION_CHECK};
 use crate::case::Case;
 use crate::case::Level::{May, Must};
-use crate::case::Stop;
-use crate::stun::client::Client;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::client::UdpClient;
+use crate::stun::cx::StunCx;
 use crate::stun::names::method;
 use crate::stun::turn::Allocation;
 
@@ -58,7 +58,7 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[rfc!("8656", "10.2", "The server MAY impose restrictions on the IP address allowed in the XOR-PEER-ADDRESS attribute; if a value is not allowed, the server rejects the request with a 403 (Forbidden) error.")]),
 ];
 
-async fn create(cx: &mut Cx) -> Result<(), Stop> {
+async fn create(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let peer = (cx.peer_ip()?, 9).into();
     let answer = ana.create_permission(cx, &[peer]).await?.success("CreatePermission")?;
@@ -70,7 +70,7 @@ async fn create(cx: &mut Cx) -> Result<(), Stop> {
 
 /// `from` may not send to `to` through its allocation, and has. Whatever passed is there afterwards: a datagram of `from`
 /// that may pass has passed behind it.
-pub(super) async fn comes_behind(cx: &Cx, to: &mut Allocation, from: &mut Client) -> Result<(), Stop> {
+pub(super) async fn comes_behind(cx: &StunCx, to: &mut Allocation, from: &mut UdpClient) -> Result<(), Stop> {
     // Two sockets of the server take part, and one may keep it busy while the other waits: the answers come at intervals.
     for _ in 0..4 {
         to.fence().await?;
@@ -82,7 +82,7 @@ pub(super) async fn comes_behind(cx: &Cx, to: &mut Allocation, from: &mut Client
     to.hears_data(sentinel.as_bytes()).await.map(drop)
 }
 
-async fn no_permission(cx: &mut Cx) -> Result<(), Stop> {
+async fn no_permission(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let (inward, outward) = (cx.word("inward"), cx.word("outward"));
@@ -121,7 +121,7 @@ async fn no_permission(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn any_port(cx: &mut Cx) -> Result<(), Stop> {
+async fn any_port(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let [ben, cleo] = [cx.peer("ben").await?, cx.peer("cleo").await?];
     ana.permit(cx, &ben).await?;
@@ -134,7 +134,7 @@ async fn any_port(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn many(cx: &mut Cx) -> Result<(), Stop> {
+async fn many(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let ben = cx.peer("ben").await?;
     let Some(cleo) = cx.stranger("cleo").await? else {
@@ -149,7 +149,7 @@ async fn many(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn own(cx: &mut Cx) -> Result<(), Stop> {
+async fn own(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut cleo = cx.allocation("cleo").await?;
     let mut ben = cx.peer("ben").await?;
@@ -175,13 +175,13 @@ async fn own(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-async fn missing_peer(cx: &mut Cx) -> Result<(), Stop> {
+async fn missing_peer(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let answer = ana.request(cx, method::CREATE_PERMISSION, |draft| draft).await?;
     answer.error(400, "a CreatePermission without XOR-PEER-ADDRESS").map(drop)
 }
 
-async fn family(cx: &mut Cx) -> Result<(), Stop> {
+async fn family(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     // Addresses for documentation (RFC 3849, RFC 5737).
     let peer = if ana.relayed.is_ipv4() { "[2001:db8::1]:9" } else { "192.0.2.1:9" };
@@ -190,7 +190,7 @@ async fn family(cx: &mut Cx) -> Result<(), Stop> {
     ana.bind(cx, 0x4000, peer).await?.error(443, "a channel for the other address family").map(drop)
 }
 
-async fn peer_loopback(cx: &mut Cx) -> Result<(), Stop> {
+async fn peer_loopback(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     if !ana.relayed.is_ipv4() {
         return Err(Stop::Unsupported("the relayed address is no IPv4 address".to_owned()));

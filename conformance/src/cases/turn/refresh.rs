@@ -3,8 +3,8 @@
 use super::{ALLOCATE, DATA};
 use crate::case::Case;
 use crate::case::Level::Must;
-use crate::case::Stop;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::turn::DEFAULT_LIFETIME;
 
@@ -29,7 +29,7 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[rfc!("8656", "8.2", "If the server receives a Refresh Request with a REQUESTED-ADDRESS-FAMILY attribute and the attribute value does not match the address family of the allocation, the server MUST reply with a 443 (Peer Address Family Mismatch) Refresh error response.")]),
 ];
 
-async fn refresh(cx: &mut Cx) -> Result<(), Stop> {
+async fn refresh(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     for asked in [None, Some(1), Some(900)] {
         let answer = ana.refresh(cx, asked).await?.success("a Refresh")?;
@@ -49,7 +49,7 @@ async fn refresh(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn refresh_0(cx: &mut Cx) -> Result<(), Stop> {
+async fn refresh_0(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let answer = ana.refresh(cx, Some(0)).await?;
     // 437 is what a retransmission gets, and only that.
@@ -67,7 +67,7 @@ async fn refresh_0(cx: &mut Cx) -> Result<(), Stop> {
     again.success("an Allocate on the port whose allocation was deleted").map(drop)
 }
 
-async fn refresh_0_data(cx: &mut Cx) -> Result<(), Stop> {
+async fn refresh_0_data(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
@@ -89,7 +89,7 @@ async fn refresh_0_data(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn refresh_family(cx: &mut Cx) -> Result<(), Stop> {
+async fn refresh_family(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let other = if ana.relayed.is_ipv4() { 2 } else { 1 };
     let with = |draft: crate::stun::wire::Draft| draft.with(attr::REQUESTED_ADDRESS_FAMILY, [other, 0, 0, 0]);

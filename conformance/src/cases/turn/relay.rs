@@ -3,8 +3,8 @@
 use super::{ALLOCATE, DATA};
 use crate::case::Case;
 use crate::case::Level::{Must, Should};
-use crate::case::Stop;
-use crate::stun::cx::Cx;
+use crate::stop::Stop;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::wire::channel_data;
 
@@ -42,7 +42,7 @@ pub(super) const CASES: &[&Case] = &[
     .cites(&[rfc!("8489", "6.3.2", "No response is generated for an indication.")]),
 ];
 
-async fn both_ways(cx: &mut Cx) -> Result<(), Stop> {
+async fn both_ways(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
@@ -65,7 +65,7 @@ async fn both_ways(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn empty(cx: &mut Cx) -> Result<(), Stop> {
+async fn empty(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
@@ -86,7 +86,7 @@ async fn empty(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
+async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
@@ -116,7 +116,7 @@ async fn incomplete(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn open_relay(cx: &mut Cx) -> Result<(), Stop> {
+async fn open_relay(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
@@ -135,7 +135,7 @@ async fn open_relay(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-async fn indications(cx: &mut Cx) -> Result<(), Stop> {
+async fn indications(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for method in [method::ALLOCATE, method::REFRESH, method::CREATE_PERMISSION, method::CHANNEL_BIND] {
         let name = crate::stun::names::method_name(method);

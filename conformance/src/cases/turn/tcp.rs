@@ -3,10 +3,10 @@
 use super::DATA;
 use crate::case::Case;
 use crate::case::Level::Should;
-use crate::case::Stop;
+use crate::stop::Stop;
 use crate::stun::auth::Auth;
 use crate::stun::client::Answer;
-use crate::stun::cx::Cx;
+use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::tcp::TcpClient;
 use crate::stun::turn::UDP;
@@ -32,7 +32,7 @@ async fn granted(ana: &mut TcpClient, what: &str, request: &Draft) -> Result<Mes
     }
 }
 
-async fn framing(cx: &mut Cx) -> Result<(), Stop> {
+async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let refused = ana.ask(&cx.allocate_request()).await.map_err(|_| {

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use conformance::stun::{Service, cases};
+use conformance::service_cases as cases;
+use conformance::stun::Service;
 use conformance::{Level, Verdict};
 use server::net::Tokio;
 use server::{Config, Server, TurnSettings};

@@ -1,12 +1,8 @@
-//! What is asked of whom: services, their targets and their cases.
+//! Which service of which server.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
-use super::cx::Credential;
-use crate::case::Case;
-use crate::cases::{nat_behaviour, stun, turn};
 use crate::target::BadUrl;
 
 /// What a server is asked about.
@@ -30,26 +26,33 @@ impl Service {
 
 /// A server: `HOST:PORT`, with `[…]` around an IPv6 address; the port is 3478 unless it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ServiceTarget {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) service: Service,
     pub(crate) credentials: Vec<Credential>,
 }
 
-/// Every case that a service can be asked, in the order of the catalogue.
-pub fn cases(service: Service) -> &'static [&'static Case] {
-    static STUN: LazyLock<Vec<&'static Case>> = LazyLock::new(|| [stun::CASES, nat_behaviour::CASES].concat());
-    static TURN: LazyLock<Vec<&'static Case>> = LazyLock::new(turn::all);
-    match service {
-        Service::Stun => &STUN,
-        Service::Turn => &TURN,
+/// A user of a TURN server and the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The user's name.
+    pub user: String,
+    /// The password; never shown.
+    pub password: String,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.user)
     }
 }
 
-impl Target {
+impl ServiceTarget {
+    /// A service at `HOST:PORT`, with or without `stun:` or `turn:` in front.
+    ///
     /// # Errors
-    /// It is no `HOST:PORT`.
+    /// The text is not `HOST:PORT`.
     pub fn new(service: Service, text: &str) -> Result<Self, BadUrl> {
         let scheme = format!("{service}:");
         let wrong =
@@ -72,7 +75,7 @@ impl Target {
             return Err(wrong("has no host, or more than a host"));
         }
         let port = port.map_or(Ok(3478), u16::from_str).ok().filter(|port| *port > 0);
-        let port = port.ok_or_else(|| wrong("has a port that is none"))?;
+        let port = port.ok_or_else(|| wrong("has a port that is not valid"))?;
         Ok(Self { host: host.to_owned(), port, service, credentials: Vec::new() })
     }
 
@@ -81,7 +84,12 @@ impl Target {
         self.service
     }
 
-    /// The users of a TURN server: the first is whom the cases are, a second one is somebody else.
+    /// The users of a TURN server.
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// The same with these users of a TURN server: cases are the first; a second one is somebody else.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Vec<Credential>) -> Self {
         self.credentials = credentials;
@@ -89,7 +97,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ServiceTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{}:{open}{}{close}:{}", self.service, self.host, self.port)
@@ -118,10 +126,10 @@ mod tests {
             ("[::1]:1", "stun:[::1]:1"),
         ];
         for (text, shown) in good {
-            assert_eq!(Target::new(Service::Stun, text).map(|target| target.to_string()), Ok(shown.to_owned()));
+            assert_eq!(ServiceTarget::new(Service::Stun, text).map(|target| target.to_string()), Ok(shown.to_owned()));
         }
         for text in ["", ":1", "::1", "[::1", "[::1]x", "host:0", "host:65536", "host:x", "a@b", "stun://x"] {
-            let error = Target::new(Service::Stun, text).expect_err(text).to_string();
+            let error = ServiceTarget::new(Service::Stun, text).expect_err(text).to_string();
             assert!(error.contains("write HOST:PORT"), "{error}");
         }
     }

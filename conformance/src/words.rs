@@ -1,4 +1,17 @@
-//! What may have been meant by a wrong word.
+//! How values stand in messages for people.
+
+use std::time::Duration;
+
+/// A duration as a person reads it.
+pub(crate) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+/// The beginning of a text.
+pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
+}
 
 /// The word that is most like `wrong`, if one is so like that it may be meant.
 pub(crate) fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

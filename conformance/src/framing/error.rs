@@ -1,0 +1,221 @@
+//! Why a connection or an HTTP exchange failed.
+
+use std::time::Duration;
+use std::{fmt, io};
+
+use tokio_rustls::rustls;
+use tokio_tungstenite::tungstenite::http::StatusCode;
+
+/// What was tried, and what came of it.
+#[derive(Debug)]
+pub(crate) enum TransportError {
+    /// There is no TCP connection.
+    Tcp { host: String, port: u16, cause: Cause },
+    /// TLS cannot be tried.
+    Tls(TlsError),
+    /// TCP is accepted, and the TLS handshake fails.
+    TlsHandshake(Cause),
+    /// The dialect makes a URL that is not valid.
+    Url { url: String, why: String },
+    /// There is a stream, and no WebSocket on it.
+    Upgrade { tls: bool, answer: UpgradeAnswer },
+    /// The second handshake, which does not look at the key, fails too.
+    SecondUpgrade { status: u16 },
+    /// An HTTP exchange broke.
+    Http(HttpError),
+    /// The request for a stream of events got another answer.
+    NoEventStream { status: u16, content_type: String },
+    /// Nothing answered the request for a stream of events.
+    SilentEventStream,
+    /// The user's adapter gives no connection.
+    Adapter(AdapterError),
+    /// The task that opened the connection ended.
+    TaskEnded,
+}
+
+/// Why TLS cannot be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsError {
+    /// This system has no root certificates.
+    NoRoots,
+    /// The host, as the URL has it, is not a name that a certificate can have.
+    Name(String),
+    /// The TLS library refuses its settings.
+    Library(String),
+}
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Io(io::Error),
+    /// Nothing came within this time.
+    Silence(Duration),
+}
+
+/// What came instead of a WebSocket.
+#[derive(Debug)]
+pub(crate) enum UpgradeAnswer {
+    Http(StatusCode),
+    /// The connection ended.
+    Closed,
+    Io(io::Error),
+    /// Bytes that are not a handshake.
+    Other(String),
+    Silence(Duration),
+    /// Nothing came to the second handshake.
+    SecondSilence,
+}
+
+/// How an HTTP exchange broke.
+#[derive(Debug)]
+pub(crate) enum HttpError {
+    Io(io::Error),
+    /// The connection ended within the answer.
+    Truncated,
+    NotHttp,
+    EndlessHead,
+    EndlessBody,
+    /// The answer was not complete in time.
+    Late,
+}
+
+/// Why an adapter gives no connection.
+#[derive(Debug)]
+pub(crate) enum AdapterError {
+    /// The dialect names none.
+    Missing,
+    Spawn {
+        command: String,
+        error: io::Error,
+    },
+    /// It ended before it answered.
+    Ended,
+    Silence(Duration),
+    /// What it said itself.
+    Refused(String),
+}
+
+/// An I/O error in the words that people know.
+struct Words<'a>(&'a io::Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
+            io::ErrorKind::ConnectionReset => f.write_str("connection reset"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, cause: Cause::Io(error) } => {
+                write!(f, "TCP to {host} port {port}: {}", Words(error))
+            }
+            Self::Tcp { host, port, cause: Cause::Silence(patience) } => {
+                write!(f, "TCP to {host} port {port}: no answer within {} s", patience.as_secs())
+            }
+            Self::Tls(error) => error.fmt(f),
+            Self::TlsHandshake(Cause::Io(error)) => {
+                let certificate = error.to_string().contains("certificate");
+                let hint = if certificate { "; --insecure takes any certificate" } else { "" };
+                write!(f, "TCP is accepted; the TLS handshake fails: {}{hint}", Words(error))
+            }
+            Self::TlsHandshake(Cause::Silence(patience)) => {
+                write!(f, "TCP is accepted; to the TLS handshake no answer within {} s", patience.as_secs())
+            }
+            Self::Url { url, why } => write!(f, "`{url}` is not a valid URL: {why}"),
+            Self::Upgrade { answer: UpgradeAnswer::SecondSilence, .. } => f.write_str("no answer in time"),
+            Self::Upgrade { tls, answer } => {
+                let below = if *tls { "TLS" } else { "TCP" };
+                write!(f, "{below} is accepted; to the WebSocket upgrade the server answers {answer}")
+            }
+            Self::SecondUpgrade { status } => write!(f, "a second WebSocket upgrade is answered HTTP {status}"),
+            Self::Http(error) => error.fmt(f),
+            Self::NoEventStream { status, content_type } => {
+                write!(f, "GET answers HTTP {status} with the content type `{content_type}`, no text/event-stream")
+            }
+            Self::SilentEventStream => f.write_str("GET: no answer in time"),
+            Self::Adapter(error) => error.fmt(f),
+            Self::TaskEnded => f.write_str("the connection's task ended"),
+        }
+    }
+}
+
+impl fmt::Display for UpgradeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(status) => write!(f, "HTTP {status}"),
+            Self::Closed => f.write_str("nothing and closes the connection"),
+            Self::Io(error) => write!(f, "nothing: {}", Words(error)),
+            Self::Other(error) => write!(f, "something else than a WebSocket handshake: {error}"),
+            Self::Silence(patience) => write!(f, "nothing within {} s", patience.as_secs()),
+            Self::SecondSilence => f.write_str("nothing in time"),
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => Words(error).fmt(f),
+            Self::Truncated => f.write_str("the connection ended within the answer"),
+            Self::NotHttp => f.write_str("the answer is not HTTP"),
+            Self::EndlessHead => f.write_str("the head of the answer has no end"),
+            Self::EndlessBody => f.write_str("the answer has no end"),
+            Self::Late => f.write_str("no complete answer in time"),
+        }
+    }
+}
+
+impl fmt::Display for AdapterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the dialect names no adapter"),
+            Self::Spawn { command, error } => write!(f, "the adapter `{command}` does not start: {error}"),
+            Self::Ended => f.write_str("the adapter ended; what it says is on its standard error"),
+            Self::Silence(patience) => {
+                write!(f, "the adapter does not say `connected` within {} s", patience.as_secs())
+            }
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoots => f.write_str("TLS: this system has no root certificates; --insecure does without"),
+            Self::Name(host) => write!(f, "TLS: `{host}` is not a name of a server"),
+            Self::Library(why) => write!(f, "TLS: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Library(error.to_string())
+    }
+}
+
+impl From<HttpError> for TransportError {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+impl From<AdapterError> for TransportError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(error)
+    }
+}
+
+impl From<TlsError> for TransportError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}

@@ -1,0 +1,141 @@
+//! Both ends of a connection's task: a client sends commands, and the task reports events.
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::socket::Socket;
+use crate::entry::{Did, Ended};
+use crate::transcript::{LineKind, Log};
+
+/// More messages than any correct server sends a client in a case.
+pub(crate) const MESSAGES_MAX: usize = 20_000;
+/// More bytes than any correct server sends a client in a case.
+pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What a connection must do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Text(String),
+    Binary(Bytes),
+    Ping(&'static [u8]),
+    Close(u16),
+    /// Bytes that bypass the framing, and a description of them.
+    Raw(Bytes, &'static str),
+    /// Stop reading, or read again.
+    Deaf(bool),
+    /// Report when everything before it is written.
+    Written(oneshot::Sender<()>),
+    /// Hand the socket over once everything is written; the task ends. Only WebSockets do.
+    HandOver(oneshot::Sender<Socket>),
+}
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Text(String),
+    Binary,
+    Pong(Bytes),
+    /// The connection is over; nothing follows.
+    End(End),
+}
+
+/// An event, and the line of the transcript that shows it.
+#[derive(Debug)]
+pub(crate) struct Logged {
+    pub(crate) line: usize,
+    pub(crate) event: LinkEvent,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A close frame came, perhaps with a code, and then the end of TCP.
+    Closed(Option<u16>),
+    /// TCP ended or broke without one.
+    Lost,
+    /// The server broke the framing rules.
+    Broken(String),
+    /// More came than a client keeps.
+    Flood,
+}
+
+impl End {
+    /// As a recording has it.
+    pub(crate) fn kept(&self) -> Did {
+        let (code, how) = match self {
+            Self::Closed(code) => (*code, "closed".to_owned()),
+            Self::Lost => (None, "lost".to_owned()),
+            Self::Broken(why) => (None, why.clone()),
+            Self::Flood => (None, "a flood".to_owned()),
+        };
+        Did::Ended(Ended { code, how })
+    }
+}
+
+/// The client's end. Dropping it ends the connection without a goodbye.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) commands: UnboundedSender<Command>,
+    pub(crate) events: UnboundedReceiver<Logged>,
+}
+
+/// The task's end: what it must do next.
+pub(crate) type Commands = UnboundedReceiver<Command>;
+
+/// The task's end: where it reports what happens.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    log: Log,
+    client: usize,
+    events: UnboundedSender<Logged>,
+}
+
+/// Both ends of the connection of a client, a place in the log.
+pub(crate) fn link(log: &Log, client: usize) -> (Link, Commands, Reporter) {
+    let (commands, their_commands) = unbounded_channel();
+    let (their_events, events) = unbounded_channel();
+    let reporter = Reporter { log: log.clone(), client, events: their_events };
+    (Link { commands, events }, their_commands, reporter)
+}
+
+impl Reporter {
+    /// Adds a line to the transcript and returns its index.
+    pub(crate) fn line(&self, kind: LineKind, text: &str) -> usize {
+        self.log.push(self.client, kind, text)
+    }
+
+    pub(crate) fn note(&self, text: &str) -> usize {
+        self.line(LineKind::Note, text)
+    }
+
+    /// Records what went over the wire, if that is asked for.
+    pub(crate) fn keep(&self, did: impl FnOnce() -> Did) {
+        self.log.keep(self.client, did);
+    }
+
+    /// Reports an event that a line shows. A client that is gone does not need it.
+    pub(crate) fn report(&self, line: usize, event: LinkEvent) {
+        let _ = self.events.send(Logged { line, event });
+    }
+
+    /// A message was sent.
+    pub(crate) fn sent(&self, text: &str) {
+        self.line(LineKind::Sends, text);
+        self.keep(|| Did::Sends(text.to_owned()));
+    }
+
+    /// A message came.
+    pub(crate) fn heard(&self, text: String) {
+        let line = self.line(LineKind::Hears, &text);
+        self.keep(|| Did::Hears(text.clone()));
+        self.report(line, LinkEvent::Text(text));
+    }
+
+    /// The connection ended.
+    pub(crate) fn ended(&self, end: End, words: &str) {
+        let line = self.note(words);
+        self.keep(|| end.kept());
+        self.report(line, LinkEvent::End(end));
+    }
+}

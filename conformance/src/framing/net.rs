@@ -1,0 +1,16 @@
+//! What every framing needs to reach a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dial::DynDial;
+use crate::target::Target;
+
+/// A server, the network that leads to it, and how long an answer may take.
+#[derive(Clone)]
+pub(crate) struct Net {
+    pub(crate) dial: Arc<dyn DynDial>,
+    pub(crate) target: Target,
+    /// How long to wait for the next message that must come.
+    pub(crate) patience: Duration,
+}

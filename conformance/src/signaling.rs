@@ -1,0 +1,123 @@
+//! A signaling server as the subject of a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::case::{Body, Case};
+use crate::client::Peer;
+use crate::cx::Cx;
+use crate::dial::Dial;
+use crate::dialect::Dialect;
+use crate::dialect::file::RoomIn;
+use crate::env::Env;
+use crate::framing::net::Net;
+use crate::runner::{self, FIRST_PATIENCE, Facts, Options, Subject};
+use crate::stop::{Running, Stop};
+use crate::target::{Target, Unreachable};
+use crate::transcript::{Log, Transcript};
+use crate::verdict::Report;
+
+/// Tests a signaling server with some cases; they should be complete with what they need, as [`select`](crate::select())
+/// returns them. Must be called inside a tokio runtime with time and I/O.
+///
+/// # Errors
+/// No connection of the dialect's kind can be opened.
+pub async fn run(
+    dial: impl Dial,
+    target: &Target,
+    dialect: &Arc<Dialect>,
+    cases: &[&'static Case],
+    options: &Options,
+) -> Result<Report, Unreachable> {
+    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: FIRST_PATIENCE };
+    let address = SignalingAddress { net, dialect: Arc::clone(dialect) };
+    runner::run::<SignalingServer>(address, cases, options).await
+}
+
+/// Where a signaling server is, and what it speaks.
+struct SignalingAddress {
+    net: Net,
+    dialect: Arc<Dialect>,
+}
+
+/// A signaling server that was reached.
+struct SignalingServer {
+    env: Arc<Env>,
+    /// As it was measured, without the time that the dialect declares for the server.
+    round_trip: Duration,
+}
+
+impl Subject for SignalingServer {
+    type Address = SignalingAddress;
+    const RESTART: Duration = Duration::from_secs(2);
+    const SLOW_TOGETHER: bool = false;
+    const JOINS: bool = true;
+
+    /// Measures the time to the answer of a join: at most half of [`FIRST_PATIENCE`], as if it came then.
+    async fn reach(address: SignalingAddress, options: &Options) -> Result<Self, Unreachable> {
+        let SignalingAddress { net, dialect } = address;
+        let env = Arc::new(Env::new(net, &dialect, Duration::ZERO, options.seed));
+        let log = Log::new();
+        let cx = Cx::new(Arc::clone(&env), log.clone());
+        let room = cx.room();
+        let role = cx.file().roles.as_ref().map(|roles| roles.offers.as_str());
+        let start = Instant::now();
+        let mut probe = Peer::connect(&env, &log, "probe", &room, role).await.map_err(|error| {
+            let target = &env.net.target;
+            Unreachable { url: target.shown(), tried: vec![target.secrets().hide(&error.to_string())] }
+        })?;
+        let handshake = start.elapsed();
+        let start = Instant::now();
+        // Whether it is answered rightly, the cases ask.
+        let answer = timeout(FIRST_PATIENCE / 2, probe.join(&room, None)).await;
+        let round_trip = match answer {
+            Ok(Ok(_)) => start.elapsed().max(handshake),
+            _ => handshake,
+        };
+        let declared = Duration::from_millis(u64::from(dialect.file.connection.slow_by_ms));
+        let slowest = round_trip + declared;
+        let env = env.measured(slowest, runner::patience(slowest), options.record);
+        Ok(Self { env: Arc::new(env), round_trip })
+    }
+
+    fn facts(&self) -> Facts {
+        let Env { net, dialect, .. } = &*self.env;
+        Facts {
+            url: net.target.shown(),
+            protocol: dialect.name().to_owned(),
+            round_trip: self.round_trip,
+            patience: net.patience,
+        }
+    }
+
+    fn lacks(&self, case: &Case) -> Option<String> {
+        let lacks = case.requires.iter().find_map(|feature| self.env.dialect.lacks(*feature))?;
+        Some(format!("the dialect {lacks}"))
+    }
+
+    fn jobs(&self, options: &Options) -> usize {
+        // Where all clients of a server hear of each other, a recording of one case must not hold another.
+        let mixed = options.record && self.env.dialect.file.room.r#in == RoomIn::None;
+        if mixed { 1 } else { options.jobs }
+    }
+
+    fn attempts(&self, _: &Case) -> usize {
+        1
+    }
+
+    fn run(&self, case: &'static Case, log: &Log) -> Running<'static> {
+        let Body::Signaling(run) = case.body else { unreachable!("{} is for another suite", case.slug) };
+        let mut cx = Cx::new(Arc::clone(&self.env), log.clone());
+        Box::pin(async move { run(&mut cx).await })
+    }
+
+    async fn alive(&self, log: &Log) -> Result<(), Stop> {
+        Cx::new(Arc::clone(&self.env), log.clone()).alive().await
+    }
+
+    fn redact(&self, transcript: &mut Transcript) {
+        transcript.redact(&self.env.net.target.secrets());
+    }
+}

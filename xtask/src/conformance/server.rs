@@ -1,0 +1,175 @@
+//! The servers that the command line names, and how to test them again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::dial::Tokio;
+use conformance::stun::{self, Service, ServiceTarget};
+use conformance::{Case, Dialect, Options, Report, Target, Unreachable};
+use tokio::runtime::Runtime;
+
+use super::Arguments;
+use super::simulated::{self, Conditions, Reference};
+
+/// Cases that wait out a lifetime need so much more.
+const SLOW: Duration = Duration::from_secs(1200);
+
+/// A server that is tested, and every case that it can be tested with.
+pub(super) struct TestedServer {
+    kind: ServerKind,
+    pub(super) cases: &'static [&'static Case],
+    /// The command that tests it again, without case and seed. Secrets are left out.
+    again: String,
+    /// The dialect as it was given: a name or a file.
+    pub(super) dialect: Option<String>,
+}
+
+enum ServerKind {
+    Signaling(Target, Arc<Dialect>),
+    Service(ServiceTarget),
+    Simulated(Reference, Conditions),
+}
+
+/// The servers that are named.
+///
+/// # Errors
+/// A dialect or a header is not valid.
+pub(super) fn servers(arguments: &Arguments) -> Result<Vec<TestedServer>, Box<dyn std::error::Error>> {
+    if arguments.sim {
+        return Ok(simulated(arguments)?);
+    }
+    let mut servers = Vec::new();
+    if let Some(url) = &arguments.url {
+        let dialect = Arc::new(Dialect::load(arguments.dialect())?);
+        let target = arguments.requests.to(url)?;
+        servers.push(TestedServer {
+            again: again(arguments, &target),
+            kind: ServerKind::Signaling(target, dialect),
+            cases: conformance::cases(),
+            dialect: Some(arguments.dialect().to_owned()),
+        });
+    }
+    for target in arguments.network.servers() {
+        let (service, shown) = (target.service(), target.to_string());
+        let (_, address) = shown.split_once(':').expect("a scheme and an address");
+        let again = format!("{} conformance {}", crate::program(), arguments.network.again(service, address));
+        let cases = conformance::service_cases(service);
+        servers.push(TestedServer { kind: ServerKind::Service(target), cases, again, dialect: None });
+    }
+    Ok(servers)
+}
+
+/// The reference server, once for the dialect and once for each service. Without a word about either it speaks `mesh`.
+fn simulated(arguments: &Arguments) -> anyhow::Result<Vec<TestedServer>> {
+    let by_dialect = arguments.dialect.as_deref().and_then(simulated::service);
+    let named = arguments.network.services().filter(|service| Some(*service) != by_dialect);
+    let services: Vec<Service> = named.collect();
+    let mut servers = Vec::new();
+    if arguments.dialect.is_some() || services.is_empty() {
+        let name = arguments.dialect();
+        let reference = match by_dialect {
+            Some(service) => Reference::serving(service, arguments.network.users()),
+            None => Reference::speaking(name)?,
+        };
+        let dialect = by_dialect.is_none().then(|| name.to_owned());
+        let mut again = dialect_flag(arguments);
+        if by_dialect == Some(Service::Turn) && arguments.network.services().any(|service| service == Service::Turn) {
+            again = format!(" {}", arguments.network.again(Service::Turn, ""));
+        }
+        servers.push(arguments.simulated_server(reference, &again, dialect));
+    }
+    for service in services {
+        let reference = Reference::serving(service, arguments.network.users());
+        let again = format!(" {}", arguments.network.again(service, ""));
+        servers.push(arguments.simulated_server(reference, &again, None));
+    }
+    Ok(servers)
+}
+
+fn again(arguments: &Arguments, target: &Target) -> String {
+    let mut again = format!("{} conformance --url {}{}", crate::program(), target.shown(), dialect_flag(arguments));
+    if target.is_insecure() {
+        again.push_str(" --insecure");
+    }
+    if !target.headers().is_empty() {
+        again.push_str(" --header …");
+    }
+    again
+}
+
+fn dialect_flag(arguments: &Arguments) -> String {
+    match arguments.dialect() {
+        super::DIALECT => String::new(),
+        other => format!(" --dialect {other}"),
+    }
+}
+
+impl Arguments {
+    fn simulated_server(&self, reference: Reference, flags: &str, dialect: Option<String>) -> TestedServer {
+        let mut again = format!("{} conformance --sim{flags}", crate::program());
+        if let Some(delay) = self.delay {
+            again.push_str(&format!(" --delay {}ms", delay.as_millis()));
+        }
+        if let Some(ppm) = self.loss {
+            again.push_str(&format!(" --loss {}%", f64::from(ppm) / 1e4));
+        }
+        let (cases, conditions) = (reference.cases(), self.conditions());
+        TestedServer { kind: ServerKind::Simulated(reference, conditions), cases, again, dialect }
+    }
+}
+
+impl TestedServer {
+    /// The selected cases that are for this server.
+    pub(super) fn of(&self, selected: &[&'static Case]) -> Vec<&'static Case> {
+        selected.iter().filter(|case| self.cases.iter().any(|other| other.slug == case.slug)).copied().collect()
+    }
+
+    /// The command that repeats a run, without the case.
+    pub(super) fn again(&self, run: u64) -> String {
+        match &self.kind {
+            ServerKind::Simulated(_, conditions) => {
+                format!("{} --seed {}", self.again, conditions.seed.wrapping_add(run))
+            }
+            _ => self.again.clone(),
+        }
+    }
+
+    /// The command that plays a recording of a run again, with `FILE` for its name.
+    pub(super) fn replay(&self, run: u64, dir: &Path) -> Option<String> {
+        let file = reports::command_line("", [format!("{}/FILE", dir.display())]);
+        let again = self.again(run);
+        // A dialect's file and what the server asks for are the same; a shipped dialect's name is in the recording.
+        let (program, rest) = again.split_once(" conformance ")?;
+        let named = self.dialect.as_deref().filter(|dialect| conformance::shipped().any(|name| name == *dialect));
+        let rest = named.map_or_else(|| rest.to_owned(), |name| rest.replace(&format!(" --dialect {name}"), ""));
+        matches!(&self.kind, ServerKind::Signaling(..) | ServerKind::Simulated(Reference::Signaling(..), _))
+            .then(|| format!("{program} conformance replay {} {rest}", file.trim()))
+    }
+
+    /// Tests the server with cases, complete with what they need, as run number `run`.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub(super) fn test(
+        &self,
+        run: u64,
+        runtime: &Runtime,
+        cases: &[&'static Case],
+        options: &Options,
+    ) -> Result<Report, Unreachable> {
+        let slow = if cases.iter().any(|case| case.slow) { SLOW } else { Duration::ZERO };
+        let (seed, deadline) = (options.seed.wrapping_add(run), options.deadline + slow);
+        let options = &Options { seed, deadline, ..options.clone() };
+        match &self.kind {
+            ServerKind::Signaling(target, dialect) => {
+                runtime.block_on(conformance::run(Tokio, target, dialect, cases, options))
+            }
+            ServerKind::Service(target) => runtime.block_on(stun::run(Tokio, target, cases, options)),
+            ServerKind::Simulated(reference, conditions) => {
+                let conditions = Conditions { seed: options.seed, ..*conditions };
+                simulated::test(reference, cases, options, conditions)
+            }
+        }
+    }
+}
