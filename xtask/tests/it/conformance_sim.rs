@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Run, glare};
 
+/// The services, tested by flags of their own, and users that the command line names.
+const SERVICES: [&[&str]; 2] =
+    [&["--stun"], &["--turn", "--user", "cleo", "--credential", "p-1", "--user", "dan", "--credential", "p-2"]];
 /// All that the reference server speaks.
 const SPOKEN: [&str; 8] = ["mesh", "sender-viewer", "call", "call-socketio", "broadcast", "relay", "stun", "turn"];
 
@@ -26,33 +29,76 @@ fn recordings(folder: &Path) -> BTreeMap<String, String> {
 }
 
 /// Every case passes, and twice the same comes to the byte: the report and all that went over the wire.
-fn twice(dialect: &str, name: &str, more: &[&str]) {
+fn twice(server: &[&str], name: &str, more: &[&str]) {
+    let sim = |more: &[&str]| glare(&[&["conformance", "--sim"], server, more].concat());
     let runs: Vec<_> = ["1", "8"]
         .map(|jobs| {
-            let folder = folder(&format!("{dialect}-{name}-{jobs}"));
+            let folder = folder(&format!("{}-{name}-{jobs}", server.concat()));
             let record = folder.to_str().expect("UTF-8");
-            let run = ask(dialect, &[&["--jobs", jobs, "--format", "json", "--record", record], more].concat());
-            assert_eq!(run.code(), 0, "{dialect} {more:?}\n{}", ask(dialect, more).out());
+            let run = sim(&[&["--jobs", jobs, "--format", "json", "--record", record], more].concat());
+            assert_eq!(run.code(), 0, "{server:?} {more:?}\n{}", sim(more).out());
             (run.out(), recordings(&folder))
         })
         .into();
     let [(first, wire), (second, again)] = &runs[..] else { unreachable!("two") };
     for (file, text) in wire {
-        assert!(again.get(file) == Some(text), "{dialect} {more:?}: {file} differs");
+        assert!(again.get(file) == Some(text), "{server:?} {more:?}: {file} differs");
     }
-    assert!(first == second && wire.len() == again.len(), "{dialect} {more:?}: the reports differ");
-    assert!(wire.len() > 15, "{dialect}: only {} recordings", wire.len());
+    assert!(first == second && wire.len() == again.len(), "{server:?} {more:?}: the reports differ");
+    assert!(wire.len() > 15, "{server:?}: only {} recordings", wire.len());
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    SPOKEN.iter().for_each(|dialect| twice(dialect, "plain", &["--seed", "7"]));
+    SPOKEN.iter().for_each(|dialect| twice(&["--dialect", dialect], "plain", &["--seed", "7"]));
+    SERVICES.iter().for_each(|service| twice(service, "plain", &["--seed", "7"]));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_under_delay_and_loss() {
     let more = ["--seed", "7", "--delay", "40ms", "--loss", "1%"];
-    SPOKEN.iter().for_each(|dialect| twice(dialect, "far", &more));
+    SPOKEN.iter().for_each(|dialect| twice(&["--dialect", dialect], "far", &more));
+    SERVICES.iter().for_each(|service| twice(service, "far", &more));
+}
+
+/// The simulated server has the users that are named, and no others: who shows another password is refused by it as by any.
+#[test]
+fn the_simulated_turn_server_has_the_users_that_are_named() {
+    let folder = folder("users");
+    let record = folder.to_str().expect("UTF-8");
+    let case = ["--case", "turn/allocate", "--record", record];
+    let run = glare(&[&["conformance", "--sim"], SERVICES[1], &case].concat());
+    assert_eq!(run.code(), 0, "{}", run.out());
+    let wire = &recordings(&folder)["turn.allocate.jsonl"];
+    let hex = |name: &str| name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(wire.contains(&hex("cleo")) && !wire.contains(&hex("ana")), "{wire}");
+    // One user is enough; what takes another one is not asked.
+    let run = glare(&["conformance", "--sim", "--turn", "--user", "cleo", "--credential", "p-1"]);
+    assert_eq!(run.code(), 0, "{}", run.out());
+    assert!(run.out().contains("unsupported"), "{}", run.out());
+    // Without any the server has its own.
+    let run = glare(&["conformance", "--sim", "--turn", "--case", "turn/allocate"]);
+    assert_eq!(run.code(), 0, "{}", run.out());
+}
+
+/// A run of several servers is the runs of each, and each can be repeated by itself.
+#[test]
+fn a_dialect_and_both_services_in_one_run() {
+    let all = folder("several");
+    let out = all.to_str().expect("UTF-8");
+    let cases = ["--case", "room/join-ack", "stun/binding", "turn/allocate", "--seed", "9"];
+    let run =
+        glare(&[&["conformance", "--sim", "--dialect", "mesh", "--stun", "--turn", "--out", out], &cases[..]].concat());
+    assert_eq!(run.code(), 0, "{}", run.out());
+    for url in ["ws://reference:8787/", "stun:reference:3478", "turn:reference:3478"] {
+        assert!(run.out().contains(url), "{url}\n{}", run.out());
+    }
+    for (scheme, again) in
+        [("ws", "--sim --seed 9"), ("stun", "--sim --stun --seed 9"), ("turn", "--sim --turn --seed 9")]
+    {
+        let result = std::fs::read_to_string(all.join(scheme).join("result.jsonl")).expect("it was written");
+        assert!(result.contains(&format!("conformance {again}")), "{again}\n{result}");
+    }
 }
 
 #[test]
@@ -73,6 +119,10 @@ fn what_waits_out_a_lifetime_passes_too() {
         let run = ask(dialect, &["--slow", "--seed", "3"]);
         assert_eq!(run.code(), 0, "{dialect}\n{}", run.out());
     }
+    for service in SERVICES {
+        let run = glare(&[&["conformance", "--sim", "--slow", "--seed", "3"], service].concat());
+        assert_eq!(run.code(), 0, "{service:?}\n{}", run.out());
+    }
 }
 
 #[test]
@@ -82,6 +132,11 @@ fn no_seed_fails_however_far_the_server_is() {
             let more = ["--seed", seed, "--delay", delay, "--loss", loss];
             let run = ask(dialect, &more);
             assert_eq!(run.code(), 0, "{dialect} {more:?}\n{}", run.out());
+        }
+        for service in SERVICES {
+            let more = ["--seed", seed, "--delay", delay, "--loss", loss];
+            let run = glare(&[&["conformance", "--sim"], service, &more[..]].concat());
+            assert_eq!(run.code(), 0, "{service:?} {more:?}\n{}", run.out());
         }
     }
 }
@@ -156,11 +211,21 @@ fn what_the_reference_does_not_speak_is_refused() {
         (&["--loss", "2"], "write a number and %"),
         (&["--delay", "2"], "write a number and ms"),
         (&["--url", "ws://127.0.0.1:1/"], "--url"),
+        (&["--stun", "127.0.0.1:3478"], "write --stun without an address"),
+        (&["--turn", "h", "--user", "u", "--credential", "p"], "write --turn without an address"),
+        (&["--turn", "--user", "u"], "--credential"),
+        (&["--user", "u", "--credential", "p"], "of no use without --turn"),
     ] {
         let run = glare(&[&["conformance", "--sim"], more].concat());
         assert_eq!(run.code(), 2, "{}", run.err());
         assert!(run.err().contains(says), "{says:?} is not in\n{}", run.err());
     }
-    let run = glare(&["conformance", "--url", "ws://127.0.0.1:1/", "--delay", "40ms"]);
-    assert_eq!(run.code(), 2, "{}", run.err());
+    for more in [
+        &["--url", "ws://127.0.0.1:1/", "--delay", "40ms"][..],
+        &["--stun"],
+        &["--turn", "--user", "u", "--credential", "p"],
+    ] {
+        let run = glare(&[&["conformance"], more].concat());
+        assert_eq!(run.code(), 2, "{more:?} {}", run.err());
+    }
 }
