@@ -4,13 +4,12 @@
 //! one core or on eight, it is the same to the byte.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::dial::Dial;
@@ -26,6 +25,8 @@ use sim::event::NodeKind;
 use sim::host::Host;
 use sim::socket::{SimStream, SimUdp};
 use sim::world::World;
+
+use crate::pool;
 
 /// What clients call the server by, and where it is (RFC 5737).
 pub(super) const NAME: &str = "reference";
@@ -136,20 +137,16 @@ pub(super) fn test(
     options: &Options,
     conditions: Conditions,
 ) -> Result<Report, Unreachable> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(BTreeMap::new());
-    let jobs = options.jobs.clamp(1, std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-                    let outcome = one(reference, case, options, conditions);
-                    found.lock().expect("no panic while held").insert(case.slug, outcome);
-                }
-            });
-        }
+    let mut outcomes = BTreeMap::new();
+    let run = |case: &&'static Case| one(reference, case, options, conditions);
+    let done = pool::for_each(cases.iter().copied(), options.jobs.min(pool::cores()), run, |case, outcome| {
+        outcomes.insert(case.slug, outcome);
+        Ok::<_, Infallible>(())
     });
-    gather(reference, cases, found.into_inner().expect("no panic while held"))
+    match done {
+        Ok(()) => gather(reference, cases, outcomes),
+        Err(never) => match never {},
+    }
 }
 
 /// What came of one case in its world: a report of that case alone.
