@@ -9,8 +9,9 @@ pub fn catalogue() -> String {
     let mut out = String::from(
         "# Conformance cases\n\n\
          Generated: `UPDATE_DOCS=1 cargo test -p conformance documents` writes it. A slug never changes its meaning.\n\n\
-         Level *declared*: the dialect says so. *must*, *should*, *may*: a specification does. † runs alone: a server might \
-         die of it, or others hide it; ‡ waits out a lifetime and wants `--slow`. A case that a dialect has nothing for is *unsupported*.\n",
+         Level *declared*: a rule of the dialect. *must*, *should*, *may*: a rule of a specification. † runs alone, because a \
+         server might crash on it or other cases could hide the effect; ‡ waits for a timeout and needs `--slow`. A case that \
+         does not apply to a dialect is *unsupported*.\n",
     );
     let mut group = "";
     for case in cases::every() {

@@ -18,7 +18,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "bcast/late-listener",
         Declared,
-        "Whoever comes later hears nothing of what was said before, and all that is said after.",
+        "A client that connects later receives nothing sent before, and everything sent after.",
         run!(late_listener),
     )
     .needs(DELIVERY)

@@ -12,7 +12,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/accept",
         Declared,
-        "A call rings at its target alone, and the caller alone is told that it is accepted.",
+        "A call rings at its target only, and only the caller is notified that it was accepted.",
         run!(accept),
     )
     .needs(DELIVERY)
@@ -20,7 +20,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/reject",
         Declared,
-        "A rejected call is told to the caller, connects nobody, and leaves both free.",
+        "The caller is notified that its call was rejected; nobody is connected, and both users are free again.",
         run!(reject),
     )
     .needs(DELIVERY)
@@ -28,29 +28,29 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/busy",
         Declared,
-        "Whoever calls somebody in a call is told busy; the two in the call notice nothing.",
+        "Calling a user who is in a call is answered with busy, and the two users in the call are not affected.",
         run!(busy),
     )
     .needs(DELIVERY)
     .requires(&[Feature::Calls, Feature::Busy]),
-    &Case::new("call/needed", Declared, "Where signals need a call nobody is reached without one.", run!(needed))
+    &Case::new("call/needed", Declared, "Where signals need a call, nobody can be reached without one.", run!(needed))
         .needs(DELIVERY)
         .requires(&[Feature::Calls]),
     &Case::new(
         "call/foreign-answer",
         Declared,
-        "Nobody can accept or reject a call that rings at somebody else.",
+        "A user cannot accept or reject a call that rings at another user.",
         run!(foreign_answer),
     )
     .needs(DELIVERY)
     .requires(&[Feature::Calls]),
-    &Case::new("call/foreign-end", Declared, "Nobody can end a call of others.", run!(foreign_end))
+    &Case::new("call/foreign-end", Declared, "A user cannot end a call between others.", run!(foreign_end))
         .needs(DELIVERY)
         .requires(&[Feature::Calls]),
     &Case::new(
         "call/glare",
         Declared,
-        "Two who call each other at once are in one call, and neither rings on.",
+        "Two users who call each other at once end up in one call, and neither keeps ringing.",
         run!(glare),
     )
     .needs(DELIVERY)
@@ -58,7 +58,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/cancel-accept-race",
         Declared,
-        "A call that is taken back while it is accepted ends the same way for both, and leaves both free.",
+        "A call that is cancelled while it is being accepted ends the same way for both users, and both are free again.",
         run!(cancel_accept_race),
     )
     .needs(DELIVERY)
@@ -66,7 +66,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/callee-dies-ringing",
         Declared,
-        "A caller whose target disconnects while it rings is told, and is free.",
+        "A caller is notified when the called user disconnects while it rings, and is free again.",
         run!(callee_dies_ringing),
     )
     .needs(DELIVERY)
@@ -74,7 +74,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/caller-dies-ringing",
         Declared,
-        "Whoever is called by somebody who disconnects while it rings is told, and is free.",
+        "A called user is notified when the caller disconnects while it rings, and is free again.",
         run!(caller_dies_ringing),
     )
     .needs(DELIVERY)
@@ -82,7 +82,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/partner-dies",
         Declared,
-        "Whoever is in a call with somebody who disconnects is told, and is free.",
+        "A user in a call is notified when the other one disconnects, and is free again.",
         run!(partner_dies),
     )
     .needs(DELIVERY)
@@ -90,7 +90,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "call/media-state",
         Declared,
-        "What is said about sound and picture reaches the other side of the call, as it was said.",
+        "A change of the audio or video state reaches the other side of the call unchanged.",
         run!(media_state),
     )
     .needs(DELIVERY)

@@ -19,20 +19,20 @@ const ICE_SERVER: Citation = Citation {
 };
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("http/ice-schema", Must, "The ICE servers are given as a browser takes them: a list of RTCIceServer.", run!(ice_schema))
+    &Case::new("http/ice-schema", Must, "The ICE servers are listed as a browser expects them: a list of RTCIceServer.", run!(ice_schema))
         .cites(&[ICE_SERVER])
         .requires(&[Feature::IceEndpoint]),
-    &Case::new("http/health", Declared, "The server says that it is well.", run!(health))
+    &Case::new("http/health", Declared, "The server reports that it is healthy.", run!(health))
         .requires(&[Feature::HealthEndpoint]),
-    &Case::new("http/status", Declared, "The status tells of a room while somebody is in it, and not any more afterwards.", run!(status))
+    &Case::new("http/status", Declared, "The status lists a room while it has members, and not afterwards.", run!(status))
         .needs(&["room/join-ack"])
         .requires(&[Feature::StatusEndpoint, Feature::Rooms]),
-    &Case::new("http/kick", Declared, "Who is kicked is closed; kicking nobody, or nothing that can be read, is refused.", run!(kick))
+    &Case::new("http/kick", Declared, "A kicked client is disconnected; kicking nobody, or an unreadable request, is refused.", run!(kick))
         .needs(&["room/join-ack"])
         .requires(&[Feature::KickEndpoint, Feature::Ids]),
-    &Case::new("http/not-found", Declared, "A path that is not there gets no success.", run!(not_found))
+    &Case::new("http/not-found", Declared, "An unknown path is not answered with success.", run!(not_found))
         .requires(&[Feature::IceEndpoint]),
-    &Case::new("http/method", Must, "A method that is not allowed gets a 405 that says which are.", run!(method))
+    &Case::new("http/method", Must, "A method that is not allowed is answered with a 405 that lists the allowed methods.", run!(method))
         .cites(&[Citation {
             section: "RFC 9110 §15.5.6",
             url: "https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6",
@@ -41,7 +41,7 @@ pub(super) const CASES: &[&Case] = &[
         .requires(&[Feature::IceEndpoint]),
     &Case::new("http/cors", Declared, "A page of any origin may read the ICE servers.", run!(cors))
         .requires(&[Feature::IceEndpoint, Feature::Cors]),
-    &Case::new("http/no-store", Should, "An answer with credentials is not to be stored.", run!(no_store))
+    &Case::new("http/no-store", Should, "An answer that contains credentials must not be stored.", run!(no_store))
         .cites(&[Citation {
             section: "RFC 9111 §5.2.2.5",
             url: "https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5",
@@ -49,7 +49,7 @@ pub(super) const CASES: &[&Case] = &[
         }])
         .needs(&["http/ice-schema"])
         .requires(&[Feature::IceEndpoint]),
-    &Case::new("http/credentials-usable", Must, "A TURN server comes with user name and credential, without which no browser takes it.", run!(credentials_usable))
+    &Case::new("http/credentials-usable", Must, "A TURN server is listed with a user name and a credential, which browsers require.", run!(credentials_usable))
         .needs(&["http/ice-schema"])
         .requires(&[Feature::IceEndpoint]),
 ];

@@ -19,7 +19,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/slow-consumer",
         Should,
-        "A member that does not read holds nobody up, and not everything is kept for it for ever.",
+        "A member that does not read does not delay the others, and the server does not queue messages for it without limit.",
         run!(slow_consumer),
     )
     .needs(DELIVERY)
@@ -28,7 +28,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/reconnect-storm",
         Declared,
-        "After forty members have come and gone at once no ghost is left.",
+        "After forty members have joined and left at once, no ghost remains.",
         run!(reconnect_storm),
     )
     .needs(DELIVERY)
@@ -37,7 +37,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/rate-limit",
         May,
-        "Of 200 signals at once each arrives, or its sender is told or closed: none is lost in silence.",
+        "Each of 200 signals sent at once arrives, or its sender is notified or disconnected: none is lost silently.",
         run!(rate_limit),
     )
     .needs(DELIVERY)
@@ -45,7 +45,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/half-open-detected",
         Declared,
-        "A member whose machine is gone without a word is announced as left in the time that the dialect has for it.",
+        "A member whose machine disappeared is announced as left within the time that the dialect allows.",
         run!(half_open_detected),
     )
     .needs(DELIVERY)
@@ -54,7 +54,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/idle-stays",
         Declared,
-        "A member that says nothing, and answers pings, is still there when a silent one would have been given up.",
+        "A member that sends nothing but answers pings is still connected when an unresponsive one would have been dropped.",
         run!(idle_stays),
     )
     .needs(DELIVERY)

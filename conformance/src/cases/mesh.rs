@@ -10,12 +10,12 @@ use crate::dialect::{Event, Feature, Id, Kind};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("mesh/delivery", Declared, "A signal of a member reaches the other one.", run!(delivery))
+    &Case::new("mesh/delivery", Declared, "A signal from one member reaches the other.", run!(delivery))
         .needs(&["room/join-ack"]),
     &Case::new(
         "mesh/one-offerer",
         Declared,
-        "Of two members exactly one is told that the other came, and the other was told who is there: one of them offers.",
+        "Of two members, exactly one is notified that the other joined, and the other finds it in the roster: so exactly one of them offers.",
         run!(one_offerer),
     )
     .needs(DELIVERY)
@@ -23,7 +23,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "mesh/broadcast-minus-self",
         Declared,
-        "A signal without receiver reaches everyone in the room exactly once, except its sender.",
+        "A signal without a receiver reaches every other member of the room exactly once, and not its sender.",
         run!(broadcast_minus_self),
     )
     .needs(DELIVERY)
@@ -31,18 +31,18 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "mesh/unicast",
         Declared,
-        "A signal with a receiver reaches that member alone, exactly once.",
+        "A signal with a receiver reaches that member only, exactly once.",
         run!(unicast),
     )
     .needs(DELIVERY)
     .requires(&[Feature::Targeted, Feature::Ids, Feature::Crowd]),
-    &Case::new("mesh/kinds", Declared, "A signal of each type arrives as what it was sent.", run!(kinds)).needs(DELIVERY),
+    &Case::new("mesh/kinds", Declared, "A signal of each type arrives with the type it was sent with.", run!(kinds)).needs(DELIVERY),
     &Case::new("mesh/fifo", Declared, "Signals from one sender to one receiver keep their order.", run!(fifo))
         .needs(DELIVERY),
     &Case::new(
         "mesh/early-candidate",
         Declared,
-        "A candidate that is sent before any offer is delivered, and first.",
+        "A candidate that is sent before any offer is delivered, and before the offer.",
         run!(early_candidate),
     )
     .needs(DELIVERY)

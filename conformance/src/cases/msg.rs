@@ -19,7 +19,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/not-json",
         Declared,
-        "A text that is no JSON is not obeyed; its sender is not muted, and nobody else notices.",
+        "A text that is not JSON has no effect; its sender can still send, and nobody else is affected.",
         run!(not_json),
     )
     .needs(DELIVERY)
@@ -28,7 +28,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/null",
         Declared,
-        "JSON that is no message is not obeyed; nobody is muted, and nobody else notices.",
+        "JSON that is not a message has no effect; its sender can still send, and nobody else is affected.",
         run!(null),
     )
     .needs(DELIVERY)
@@ -37,7 +37,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/deep-nest",
         Declared,
-        "JSON that is nested 20,000 deep does no harm; nobody is muted, and nobody else notices.",
+        "JSON nested 20,000 levels deep does no harm; its sender can still send, and nobody else is affected.",
         run!(deep_nest),
     )
     .needs(DELIVERY)
@@ -46,7 +46,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/unknown-type",
         Declared,
-        "A message of an unknown type is not obeyed; nobody is muted, and nobody else notices.",
+        "A message of an unknown type has no effect; its sender can still send, and nobody else is affected.",
         run!(unknown_type),
     )
     .needs(DELIVERY)
@@ -55,7 +55,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/missing-field",
         Declared,
-        "A message that lacks a field is not obeyed; nobody is muted, and nobody else notices.",
+        "A message that lacks a field has no effect; its sender can still send, and nobody else is affected.",
         run!(missing_field),
     )
     .needs(DELIVERY)
@@ -64,7 +64,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/wrong-type",
         Declared,
-        "A field of the wrong JSON type is not obeyed; nobody is muted, and nobody else notices.",
+        "A field of the wrong JSON type has no effect; its sender can still send, and nobody else is affected.",
         run!(wrong_type),
     )
     .needs(DELIVERY)
@@ -73,7 +73,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/binary",
         Declared,
-        "A frame of the other kind, binary where text is due, is not obeyed; nobody is muted, and nobody else notices.",
+        "A frame of the other kind, binary where text is expected, has no effect; its sender can still send, and nobody else is affected.",
         run!(binary),
     )
     .needs(DELIVERY)
@@ -82,14 +82,14 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "msg/payload-byte-exact",
         Declared,
-        "A payload is relayed byte for byte, or as the same JSON where the dialect promises no more.",
+        "A payload is relayed byte for byte, or as equal JSON where the dialect promises no more.",
         run!(payload_byte_exact),
     )
     .needs(DELIVERY),
     &Case::new(
         "msg/large-payload",
         Declared,
-        "A message as long as the dialect allows is relayed whole.",
+        "A message of the maximum length that the dialect allows is relayed completely.",
         run!(large_payload),
     )
     .needs(DELIVERY)

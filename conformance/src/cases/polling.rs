@@ -19,7 +19,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/polling",
         Must,
-        "Over polling each packet of a payload is obeyed, and what is for a client comes once, in order, to it alone.",
+        "Over polling, each packet of a payload is handled, and packets for a client arrive once, in order, and at that client only.",
         run!(polling),
     )
     .needs(OPEN)
@@ -29,14 +29,14 @@ pub(super) const CASES: &[&Case] = &[
         .needs(OPEN)
         .requires(&[Feature::SocketIo])
         .alone(),
-    &Case::new("sio/close", Must, "A session that its client closes is over, on either transport.", run!(close))
+    &Case::new("sio/close", Must, "A session that its client closes ends, on either transport.", run!(close))
         .needs(OPEN)
         .requires(&[Feature::SocketIo])
         .alone(),
     &Case::new(
         "sio/attachments",
         Declared,
-        "The attachments of an event arrive behind it, whole and in order; over polling as base64.",
+        "The attachments of an event follow it, complete and in order; over polling as base64.",
         run!(attachments),
     )
     .needs(&["sio/polling"])

@@ -11,13 +11,13 @@ use crate::dialect::{Event, EventName, Feature, Kind};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("role/exclusive", Declared, "Of many who ask for a role at once exactly one gets it.", run!(exclusive))
+    &Case::new("role/exclusive", Declared, "When many clients ask for a role at once, exactly one gets it.", run!(exclusive))
         .needs(DELIVERY)
         .requires(&[Feature::Roles, Feature::JoinAnswer]),
     &Case::new(
         "role/refused-has-no-power",
         Declared,
-        "Whoever was refused a role can send nothing, hears nothing, and its going is nobody's business.",
+        "A client that was refused a role can send nothing and receives nothing, and nobody is notified when it goes.",
         run!(refused_has_no_power),
     )
     .needs(DELIVERY)
@@ -25,7 +25,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "role/replace-dead",
         Declared,
-        "A role whose holder has gone, however it went, is free again, and the other side is told in order.",
+        "A role whose holder has gone, in whatever way, is free again, and the other side is notified in the right order.",
         run!(replace_dead),
     )
     .needs(DELIVERY)
@@ -33,7 +33,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "role/takeover-live-refused",
         Declared,
-        "A role is refused while its holder is alive, and the holder notices nothing.",
+        "A role is refused while its holder is connected, and the holder is not affected.",
         run!(takeover_live_refused),
     )
     .needs(DELIVERY)
@@ -41,7 +41,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "role/ready-either-order",
         Declared,
-        "The offering side is told that the other is there, whichever came first.",
+        "The offering side is notified that the other side is present, whichever joined first.",
         run!(ready_either_order),
     )
     .needs(DELIVERY)
@@ -49,7 +49,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "role/wrong-direction",
         Declared,
-        "An offer of the answering side is refused, and an answer of the offering.",
+        "An offer from the answering side is refused, and so is an answer from the offering side.",
         run!(wrong_direction),
     )
     .needs(DELIVERY)

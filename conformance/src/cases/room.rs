@@ -17,14 +17,14 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/join-ack",
         Declared,
-        "A join is answered as the dialect says: with the client's id, and nobody else in a fresh room.",
+        "A join is answered as the dialect says: with the client's id, and with no members in a new room.",
         run!(join_ack),
     )
     .requires(&[Feature::JoinAnswer]),
     &Case::new(
         "room/roster-exact",
         Declared,
-        "A newcomer is told exactly the members that are there, with their names, in any order, and not itself.",
+        "A new member receives exactly the members that are present, with their names, in any order, and not itself.",
         run!(roster_exact),
     )
     .needs(DELIVERY)
@@ -32,7 +32,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/join-once",
         Declared,
-        "Each member is told of a newcomer exactly once, and the newcomer is not told of itself.",
+        "Each member is notified of a new member exactly once, and the new member is not notified of itself.",
         run!(join_once),
     )
     .needs(DELIVERY)
@@ -40,7 +40,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/leave-once",
         Declared,
-        "Whoever leaves, closes or joins elsewhere is announced as left exactly once.",
+        "A member that leaves, closes its connection or joins another room is announced as left exactly once.",
         run!(leave_once),
     )
     .needs(DELIVERY)
@@ -48,7 +48,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/abrupt-leave",
         Declared,
-        "Whoever loses its TCP connection is announced as left exactly once, and is off the roster.",
+        "A member that loses its TCP connection is announced as left exactly once and is removed from the roster.",
         run!(abrupt_leave),
     )
     .needs(DELIVERY)
@@ -58,7 +58,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/double-join",
         Declared,
-        "Joining again is answered, keeps the id and does not make a member two.",
+        "Joining the same room again is answered, keeps the id and does not add a second member.",
         run!(double_join),
     )
     .needs(DELIVERY)
@@ -66,7 +66,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/leave-foreign-room",
         Declared,
-        "Leaving a room one is not in has no effect on any room.",
+        "Leaving a room that one is not in has no effect on any room.",
         run!(leave_foreign_room),
     )
     .needs(DELIVERY)
@@ -82,7 +82,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/id-limits",
         Declared,
-        "A room id has at least one code point and at most as many as declared; nobody joins by another, and none is cut.",
+        "A room id has at least one code point and at most as many as declared; an id outside these limits is refused, not shortened.",
         run!(id_limits),
     )
     .needs(DELIVERY)
@@ -91,7 +91,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/capacity-race",
         Declared,
-        "Of many who ask for the last seats at once exactly as many get one as there are.",
+        "When many clients ask for the last places at once, exactly as many are admitted as there are places.",
         run!(capacity_race),
     )
     .needs(DELIVERY)
@@ -99,7 +99,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/empty-gc",
         Declared,
-        "A room that everybody has left is as good as new: the next one finds nobody and hears nothing of before.",
+        "A room that everybody has left starts anew: the next member finds nobody and receives nothing from before.",
         run!(empty_gc),
     )
     .needs(DELIVERY)

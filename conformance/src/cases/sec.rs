@@ -13,7 +13,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/from-spoof",
         Declared,
-        "The server says who sent a signal, whatever the sender writes there.",
+        "The server names the true sender of a signal, whatever the sender wrote there.",
         run!(from_spoof),
     )
     .needs(DELIVERY)
@@ -21,7 +21,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/cross-room-send",
         Declared,
-        "Nobody can signal into a room that it is not in.",
+        "A client cannot signal into a room that it is not in.",
         run!(cross_room_send),
     )
     .needs(DELIVERY)
@@ -29,18 +29,18 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/cross-room-leak",
         Declared,
-        "Nobody hears of what happens in a room that it is not in.",
+        "A client is not notified of anything in a room that it is not in.",
         run!(cross_room_leak),
     )
     .needs(DELIVERY)
     .requires(&[Feature::Rooms]),
-    &Case::new("sec/foreign-leave", Declared, "Nobody can make somebody else leave.", run!(foreign_leave))
+    &Case::new("sec/foreign-leave", Declared, "A client cannot make another client leave.", run!(foreign_leave))
         .needs(DELIVERY)
         .requires(&[Feature::Leave, Feature::LeaveNotice, Feature::Ids, Feature::Crowd, Feature::Moving]),
     &Case::new(
         "sec/id-takeover",
         Declared,
-        "Nobody gets the id of somebody who is there, nor what is sent to it, unless the one who had it is told.",
+        "A client cannot take the id of a connected client, or receive what is sent to it, unless the holder is notified.",
         run!(id_takeover),
     )
     .needs(DELIVERY)
@@ -48,7 +48,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/id-reuse",
         Declared,
-        "An id is not given twice while somebody could still mean the first.",
+        "An id is not assigned again while somebody may still mean its first holder.",
         run!(id_reuse),
     )
     .needs(DELIVERY)
@@ -56,17 +56,17 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/post-leave-send",
         Declared,
-        "Whoever has left can send nothing into the room and hears nothing of it.",
+        "A member that has left can send nothing into the room and receives nothing from it.",
         run!(post_leave_send),
     )
     .needs(DELIVERY)
     .requires(&[Feature::Leave, Feature::Rooms, Feature::Crowd]),
-    &Case::new("sec/auth", Declared, "Nobody is let in without what the server asks for.", run!(auth))
+    &Case::new("sec/auth", Declared, "A client without the required credentials is not admitted.", run!(auth))
         .requires(&[Feature::Auth]),
     &Case::new(
         "sec/proto-key",
         Declared,
-        "`__proto__` and its kin are ordinary names of rooms and users, and no types or clients.",
+        "`__proto__` and similar words are ordinary names of rooms and users, and not types or clients.",
         run!(proto_key),
     )
     .needs(DELIVERY)
@@ -78,7 +78,7 @@ pub(super) const CASES: &[&Case] = &[
 pub(super) const LATE: &[&Case] = &[&Case::new(
     "sec/error-leak",
     Should,
-    "An error does not show the inside of the server: no stack traces, no paths of files.",
+    "An error does not reveal the server's internals: no stack traces, no file paths.",
     run!(error_leak),
 )
 .needs(&["room/join-ack", "mesh/delivery", "msg/not-json", "msg/null", "msg/wrong-type"])

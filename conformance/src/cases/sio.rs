@@ -26,14 +26,14 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/open-fields",
         Must,
-        "The first packet opens the session with all that a client needs to know.",
+        "The first packet opens the session with everything a client needs.",
         run!(open_fields),
     )
     .requires(&[Feature::SocketIo]),
     &Case::new(
         "sio/bad-eio",
         Must,
-        "Another version of the protocol, or none, is refused with HTTP 400.",
+        "An unsupported or missing protocol version is refused with HTTP 400.",
         run!(bad_eio),
     )
     .cites(&[MANDATORY])
@@ -41,7 +41,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/ping-timeout",
         Must,
-        "A client that answers no ping is closed in the time that the first packet names.",
+        "A client that does not answer pings is closed within the time announced in the first packet.",
         run!(ping_timeout),
     )
     .needs(&["sio/open-fields"])
@@ -50,7 +50,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/upgrade",
         Must,
-        "A session over HTTP polling goes over to a WebSocket without losing anything.",
+        "A session moves from HTTP polling to a WebSocket without losing anything.",
         run!(upgrade),
     )
     .needs(&["sio/open-fields"])
@@ -58,19 +58,19 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/ping",
         Must,
-        "The server pings in the interval that the first packet names, and who answers stays.",
+        "The server pings at the interval announced in the first packet, and a client that answers stays connected.",
         run!(ping),
     )
     .needs(&["sio/open-fields"])
     .requires(&[Feature::SocketIo])
     .slow(),
-    &Case::new("sio/connect", Must, "CONNECT is answered with an id that nobody else has.", run!(connect))
+    &Case::new("sio/connect", Must, "CONNECT is answered with a unique id.", run!(connect))
         .needs(&["sio/open-fields"])
         .requires(&[Feature::SocketIo]),
     &Case::new(
         "sio/disconnect",
         Must,
-        "Who disconnects from the namespace hears no more of its events.",
+        "A client that disconnects from the namespace receives no more of its events.",
         run!(disconnect),
     )
     .needs(&["sio/open-fields"])
@@ -89,7 +89,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/event-before-connect",
         Must,
-        "An event before CONNECT is not obeyed, and closes the session.",
+        "An event before CONNECT has no effect and closes the session.",
         run!(event_before_connect),
     )
     .needs(&["sio/open-fields"])
@@ -102,7 +102,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sio/bad-packet",
         Must,
-        "A packet that is none closes the session, and harms nobody else.",
+        "An invalid packet closes the session and affects nobody else.",
         run!(bad_packet),
     )
     .needs(&["sio/open-fields"])

@@ -18,35 +18,35 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("ws/accept-key", Must, "The handshake is answered with the key's hash.", run!(accept_key))
+    &Case::new("ws/accept-key", Must, "The handshake is answered with the hash of the client's key.", run!(accept_key))
         .cites(&[rfc!(
             6455,
             "4.2.2",
             "The value of this header field is constructed by concatenating /key/, defined above in step 4 in Section 4.2.2, with the string \"258EAFA5-E914-47DA-95CA-C5AB0DC85B11\", taking the SHA-1 hash of this concatenated value to obtain a 20-byte value and base64-encoding (see Section 4 of [RFC4648]) this 20-byte hash."
         )])
         .requires(&[Feature::WebSocket]),
-    &Case::new("ws/version-426", Must, "A version that the server does not speak is answered with those that it speaks.", run!(version_426))
+    &Case::new("ws/version-426", Must, "An unsupported version is answered with the versions that the server supports.", run!(version_426))
         .cites(&[rfc!(
             6455,
             "4.4",
             "If the server doesn't support the requested version, it MUST respond with a |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
         )])
         .requires(&[Feature::WebSocket]),
-    &Case::new("ws/subprotocol-subset", Must, "The server chooses a subprotocol that was asked for, or none.", run!(subprotocol_subset))
+    &Case::new("ws/subprotocol-subset", Must, "The server selects a subprotocol that the client offered, or none.", run!(subprotocol_subset))
         .cites(&[rfc!(
             6455,
             "4.2.2",
             "The value chosen MUST be derived from the client's handshake, specifically by selecting one of the values from the |Sec-WebSocket-Protocol| field that the server is willing to use for this connection (if any)."
         )])
         .requires(&[Feature::WebSocket]),
-    &Case::new("ws/origin-deny", May, "Pages of any origin may connect, or only those of known ones.", run!(origin_deny))
+    &Case::new("ws/origin-deny", May, "Pages of any origin may connect, or only those of known origins.", run!(origin_deny))
         .cites(&[rfc!(
             6455,
             "10.2",
             "If the origin indicated is unacceptable to the server, then it SHOULD respond to the WebSocket handshake with a reply containing HTTP 403 Forbidden status code."
         )])
         .requires(&[Feature::WebSocket]),
-    &Case::new("ws/ping-pong", Must, "A ping is answered with a pong of the same payload.", run!(ping_pong))
+    &Case::new("ws/ping-pong", Must, "A ping is answered with a pong that has the same payload.", run!(ping_pong))
         .needs(DELIVERY)
         .cites(&[
             rfc!(
@@ -62,12 +62,12 @@ pub(super) const CASES: &[&Case] = &[
         ])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/pong-unsolicited", Must, "A pong that nobody asked for is ignored.", run!(pong_unsolicited))
+    &Case::new("ws/pong-unsolicited", Must, "An unsolicited pong is ignored.", run!(pong_unsolicited))
         .needs(DELIVERY)
         .cites(&[rfc!(6455, "5.5.3", "A Pong frame MAY be sent unsolicited.")])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/close-echo", Must, "A close is answered with a close.", run!(close_echo))
+    &Case::new("ws/close-echo", Must, "A close frame is answered with a close frame.", run!(close_echo))
         .needs(DELIVERY)
         .cites(&[rfc!(
             6455,
@@ -76,7 +76,7 @@ pub(super) const CASES: &[&Case] = &[
         )])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/close-1byte", Must, "A close frame with half a code closes the connection.", run!(close_1byte))
+    &Case::new("ws/close-1byte", Must, "A close frame with only one byte of a code closes the connection.", run!(close_1byte))
         .needs(DELIVERY)
         .cites(&[rfc!(
             6455,
@@ -85,7 +85,7 @@ pub(super) const CASES: &[&Case] = &[
         )])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/close-reserved", Must, "A close with a code that no endpoint may send ends the connection.", run!(close_reserved))
+    &Case::new("ws/close-reserved", Must, "A close frame with a code that no endpoint may send closes the connection.", run!(close_reserved))
         .needs(DELIVERY)
         .cites(&[rfc!(
             6455,
@@ -94,7 +94,7 @@ pub(super) const CASES: &[&Case] = &[
         )])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/server-mask", Must, "The server masks none of its frames.", run!(server_mask))
+    &Case::new("ws/server-mask", Must, "The server does not mask its frames.", run!(server_mask))
         .cites(&[rfc!(6455, "5.1", "A server MUST NOT mask any frames that it sends to the client.")])
         .requires(&[Feature::Frames]),
     &Case::new("ws/unmasked", Must, "A frame without a mask closes the connection.", run!(unmasked))
@@ -120,7 +120,7 @@ pub(super) const CASES: &[&Case] = &[
         )])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/frag-interleave", Must, "A message in fragments, with a ping between them, is one message.", run!(frag_interleave))
+    &Case::new("ws/frag-interleave", Must, "A fragmented message with a ping between its fragments is received as one message.", run!(frag_interleave))
         .needs(DELIVERY)
         .cites(&[
             rfc!(6455, "5.4", "Control frames MAY be injected in the middle of a fragmented message."),
@@ -132,12 +132,12 @@ pub(super) const CASES: &[&Case] = &[
         ])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/control-fragmented", Must, "A fragmented control frame is not accepted.", run!(control_fragmented))
+    &Case::new("ws/control-fragmented", Must, "A fragmented control frame is refused.", run!(control_fragmented))
         .needs(DELIVERY)
         .cites(&[CONTROL_FRAMES])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/control-126", Must, "A control frame of more than 125 bytes is not accepted.", run!(control_126))
+    &Case::new("ws/control-126", Must, "A control frame of more than 125 bytes is refused.", run!(control_126))
         .needs(DELIVERY)
         .cites(&[CONTROL_FRAMES])
         .requires(&[Feature::Frames])
@@ -147,12 +147,12 @@ pub(super) const CASES: &[&Case] = &[
         .cites(&[UTF8])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/utf8-failfast", May, "A fragment that cannot become UTF-8 closes the connection before the last one comes.", run!(utf8_failfast))
+    &Case::new("ws/utf8-failfast", May, "A fragment that cannot become valid UTF-8 closes the connection before the last fragment arrives.", run!(utf8_failfast))
         .needs(DELIVERY)
         .cites(&[UTF8])
         .requires(&[Feature::Frames])
         .alone(),
-    &Case::new("ws/oversize", Should, "A message of 2 MiB is refused: memory has a limit.", run!(oversize))
+    &Case::new("ws/oversize", Should, "A message of 2 MiB is refused, so that memory is bounded.", run!(oversize))
         .needs(DELIVERY)
         .cites(&[rfc!(
             6455,

@@ -16,7 +16,7 @@ const CHANGE_IP: u8 = 4;
 const CHANGE_PORT: u8 = 2;
 
 pub(crate) const CASES: &[&Case] = &[
-    &Case::network("nat-behaviour/both-mapped", Must, "Answers have the client's address twice: XORed and plain.", |cx| {
+    &Case::network("nat-behaviour/both-mapped", Must, "Answers contain the client's address twice: XORed and plain.", |cx| {
         Box::pin(both_mapped(cx))
     })
     .needs(BINDING)
@@ -26,7 +26,7 @@ pub(crate) const CASES: &[&Case] = &[
     })
     .needs(BINDING)
     .cites(&[rfc!("5780", "6.1", "The server MUST add a RESPONSE-ORIGIN attribute to the Binding Response, containing the source address and port used to send the Binding Response.")]),
-    &Case::network("nat-behaviour/other-address", Must, "OTHER-ADDRESS is another address and another port; the server answers there too, and names the first.", |cx| {
+    &Case::network("nat-behaviour/other-address", Must, "OTHER-ADDRESS has another IP address and another port; the server answers there too and names the first.", |cx| {
         Box::pin(other_address(cx))
     })
     .needs(BINDING)
@@ -34,7 +34,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("5780", "6.1", "If the server supports an alternate address and port, the server MUST add an OTHER-ADDRESS attribute to the Binding Response."),
         rfc!("5780", "7.4", "OTHER-ADDRESS MUST NOT be inserted into a Binding Response unless the server has a second IP address."),
     ]),
-    &Case::network("nat-behaviour/change-matrix", Must, "CHANGE-REQUEST decides which of the four addresses answers, whichever was asked.", |cx| {
+    &Case::network("nat-behaviour/change-matrix", Must, "CHANGE-REQUEST selects which of the four addresses answers, whichever was asked.", |cx| {
         Box::pin(change_matrix(cx))
     })
     .needs(BINDING)
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("5780", "6.1", "When both flags are set, the source IP address of the Binding Response MUST be Ca and the source port of the Binding Response MUST be Cp."),
         rfc!("5780", "6.1", "As summarized in Table 1, these are Ca and Cp, respectively, regardless of the value of the CHANGE-REQUEST flags."),
     ]),
-    &Case::network("nat-behaviour/single-ip", Must, "A server with one address refuses CHANGE-REQUEST with 420 and tells no OTHER-ADDRESS.", |cx| {
+    &Case::network("nat-behaviour/single-ip", Must, "A server with one address refuses CHANGE-REQUEST with 420 and sends no OTHER-ADDRESS.", |cx| {
         Box::pin(single_ip(cx))
     })
     .needs(BINDING)

@@ -14,7 +14,7 @@ pub(crate) use framing::lists;
 pub(crate) const BINDING: &[&str] = &["stun/binding"];
 
 pub(crate) const CASES: &[&Case] = &[
-    &Case::network("stun/binding", Must, "A Binding request is answered with a success that has its transaction id.", |cx| {
+    &Case::network("stun/binding", Must, "A Binding request is answered with a success response with the same transaction id.", |cx| {
         Box::pin(answers::binding(cx))
     })
     .cites(&[
@@ -34,27 +34,27 @@ pub(crate) const CASES: &[&Case] = &[
         XOR_MAPPED,
         rfc!("8489", "14.2", "If the IP address family is IPv6, X-Address is computed by XOR'ing the mapped IP address with the concatenation of the magic cookie and the 96-bit transaction ID."),
     ]),
-    &Case::network("stun/no-mixup", Must, "Thirty-two clients at once each hear their own address, once.", |cx| {
+    &Case::network("stun/no-mixup", Must, "Each of thirty-two simultaneous clients receives its own address, once.", |cx| {
         Box::pin(answers::no_mixup(cx))
     })
     .needs(BINDING)
     .cites(&[XOR_MAPPED]),
-    &Case::network("stun/transaction-id", Must, "Any transaction id comes back, also all zeros and all ones.", |cx| {
+    &Case::network("stun/transaction-id", Must, "Any transaction id is returned unchanged, including all zeros and all ones.", |cx| {
         Box::pin(answers::transaction_id(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "5", "Success and error responses MUST carry the same transaction ID as their corresponding request.")]),
-    &Case::network("stun/retransmit", Must, "A request that is sent again is answered again, with the same address.", |cx| {
+    &Case::network("stun/retransmit", Must, "A retransmitted request is answered again, with the same address.", |cx| {
         Box::pin(answers::retransmit(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "6.3.1", "The server MUST respond to retransmissions such that the following property is preserved: if the client receives the response to the retransmission and not the response that was sent to the original request, the overall state on the client and server is identical to the case where only the response to the original retransmission is received or where both responses are received (in which case the client will use the first).")]),
-    &Case::network("stun/source-address", Must, "The answer comes from the address that was asked.", |cx| {
+    &Case::network("stun/source-address", Must, "The answer comes from the address that the request was sent to.", |cx| {
         Box::pin(answers::source_address(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "6.3.1.2", "If the request was received over UDP or DTLS-over-UDP, the destination IP address and port of the response are the source IP address and port of the received request message, and the source IP address and port of the response are equal to the destination IP address and port of the received request message.")]),
-    &Case::network("stun/well-formed", Must, "Answers are well-formed: zero padding, FINGERPRINT last and right, nothing unknown that must be understood.", |cx| {
+    &Case::network("stun/well-formed", Must, "Answers are well-formed: zero padding, a correct FINGERPRINT in the last place, and no unknown comprehension-required attribute.", |cx| {
         Box::pin(answers::well_formed(cx))
     })
     .needs(BINDING)
@@ -65,16 +65,16 @@ pub(crate) const CASES: &[&Case] = &[
     &Case::network("stun/software", Should, "Answers name the software.", |cx| Box::pin(answers::software(cx)))
         .needs(BINDING)
         .cites(&[rfc!("8489", "6.3.1.1", "In addition, the server SHOULD add a SOFTWARE attribute to the message.")]),
-    &Case::network("stun/fingerprint", Should, "A request with a right FINGERPRINT is answered with one that is right.", |cx| {
+    &Case::network("stun/fingerprint", Should, "A request with a correct FINGERPRINT is answered with a correct FINGERPRINT.", |cx| {
         Box::pin(answers::fingerprint(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "7", "When the FINGERPRINT extension is used, an agent includes the FINGERPRINT attribute in messages it sends to another agent.")]),
-    &Case::network("stun/amplification", May, "How many bytes a request can provoke: an answer is not much longer than what asks for it.", |cx| {
+    &Case::network("stun/amplification", May, "How many bytes a request can trigger: an answer should not be much longer than the request.", |cx| {
         Box::pin(answers::amplification(cx))
     })
     .needs(BINDING),
-    &Case::network("stun/unknown-required", Must, "An attribute that must be understood and is not: 420, with the list.", |cx| {
+    &Case::network("stun/unknown-required", Must, "An unknown comprehension-required attribute is answered with 420 and the list of such attributes.", |cx| {
         Box::pin(framing::unknown_required(cx))
     })
     .needs(BINDING)
@@ -82,7 +82,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("8489", "6.3.1", "If the request contains one or more unknown comprehension-required attributes, the server replies with an error response with an error code of 420 (Unknown Attribute) and includes an UNKNOWN-ATTRIBUTES attribute in the response that lists the unknown comprehension-required attributes."),
         rfc!("8489", "14.8", "The server MUST put this unknown attribute in the UNKNOWN-ATTRIBUTE attribute of its error response."),
     ]),
-    &Case::network("stun/unknown-optional", Must, "An attribute that need not be understood is ignored.", |cx| {
+    &Case::network("stun/unknown-optional", Must, "An unknown comprehension-optional attribute is ignored.", |cx| {
         Box::pin(framing::unknown_optional(cx))
     })
     .needs(BINDING)
@@ -90,51 +90,51 @@ pub(crate) const CASES: &[&Case] = &[
     &Case::network("stun/padding", Must, "Padding of any value is ignored.", |cx| Box::pin(framing::padding(cx)))
         .needs(BINDING)
         .cites(&[rfc!("8489", "14", "The padding bits MUST be set to zero on sending and MUST be ignored by the receiver.")]),
-    &Case::network("stun/behind-integrity", Must, "What follows MESSAGE-INTEGRITY is ignored, also an attribute that must be understood.", |cx| {
+    &Case::network("stun/behind-integrity", Must, "Attributes after MESSAGE-INTEGRITY are ignored, even comprehension-required ones.", |cx| {
         Box::pin(framing::behind_integrity(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "9", "Note that agents MUST ignore all attributes that follow MESSAGE-INTEGRITY, with the exception of the MESSAGE-INTEGRITY-SHA256 and FINGERPRINT attributes.")]),
-    &Case::network("stun/vectors-5769", Must, "The requests of RFC 5769 are understood, and one flipped bit in the first is noticed.", |cx| {
+    &Case::network("stun/vectors-5769", Must, "The requests of RFC 5769 are accepted, and one flipped bit in the first is detected.", |cx| {
         Box::pin(framing::vectors_5769(cx))
     })
     .needs(BINDING)
     .cites(&[SILENT]),
-    &Case::network("stun/bad-cookie", Must, "A request without the magic cookie gets silence, or the answer that RFC 3489 defines.", |cx| {
+    &Case::network("stun/bad-cookie", Must, "A request without the magic cookie is ignored, or answered as RFC 3489 defines.", |cx| {
         Box::pin(silence::bad_cookie(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT]),
-    &Case::network("stun/first-bits", Must, "A datagram whose first two bits are not zero gets silence.", |cx| {
+    &Case::network("stun/first-bits", Must, "A datagram whose first two bits are not zero is ignored.", |cx| {
         Box::pin(silence::first_bits(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT])
     .alone(),
-    &Case::network("stun/bad-length", Must, "A request whose length field is not true gets silence.", |cx| {
+    &Case::network("stun/bad-length", Must, "A request with a wrong length field is ignored.", |cx| {
         Box::pin(silence::bad_length(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT, rfc!("8489", "5", "The message length MUST contain the size of the message in bytes, not including the 20-byte STUN header.")])
     .alone(),
-    &Case::network("stun/short", Must, "Less than a header gets silence: nothing, one byte, nineteen.", |cx| {
+    &Case::network("stun/short", Must, "A datagram shorter than a header is ignored: zero, one and nineteen bytes.", |cx| {
         Box::pin(silence::short(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT])
     .alone(),
-    &Case::network("stun/attribute-overrun", Should, "An attribute that reaches beyond its message gets silence or 400, not a success.", |cx| {
+    &Case::network("stun/attribute-overrun", Should, "An attribute that extends beyond its message is ignored or answered with 400, not with success.", |cx| {
         Box::pin(silence::attribute_overrun(cx))
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "14", "The value in the Length field MUST contain the length of the Value part of the attribute, prior to padding, measured in bytes.")])
     .alone(),
-    &Case::network("stun/unknown-method", Must, "A request of an unknown method gets silence.", |cx| {
+    &Case::network("stun/unknown-method", Must, "A request of an unknown method is ignored.", |cx| {
         Box::pin(silence::unknown_method(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT]),
-    &Case::network("stun/response-ignored", Must, "A response that nobody waits for gets silence: two servers must not talk for ever.", |cx| {
+    &Case::network("stun/response-ignored", Must, "An unexpected response is ignored: otherwise two servers could answer each other forever.", |cx| {
         Box::pin(silence::response_ignored(cx))
     })
     .needs(BINDING)
@@ -142,7 +142,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("8489", "6.3", "If the message class is \"Success Response\" or \"Error Response\", the agent checks that the transaction ID matches a transaction that is still in progress."),
         SILENT,
     ]),
-    &Case::network("stun/indication", Must, "A Binding indication is not answered, whatever is in it.", |cx| {
+    &Case::network("stun/indication", Must, "A Binding indication is not answered, whatever it contains.", |cx| {
         Box::pin(silence::indication(cx))
     })
     .needs(BINDING)
@@ -150,7 +150,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("8489", "6.3.2", "No response is generated for an indication."),
         rfc!("8489", "6.3.2", "If the indication contains unknown comprehension-required attributes, the indication is discarded and processing ceases."),
     ]),
-    &Case::network("stun/tcp", Must, "Over TCP a request is answered with the connection's address, and the connection stays.", |cx| {
+    &Case::network("stun/tcp", Must, "Over TCP, a request is answered with the connection's address, and the connection stays open.", |cx| {
         Box::pin(tcp::answers(cx))
     })
     .needs(BINDING)
@@ -158,7 +158,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("8489", "6.3.1.1", "For TCP and TLS-over-TCP, this is the source IP address and source TCP port of the TCP connection as seen by the server."),
         rfc!("8489", "6.2.2", "At the server end, the server SHOULD keep the connection open and let the client close it, unless the server has determined that the connection has timed out (for example, due to the client disconnecting from the network)."),
     ]),
-    &Case::network("stun/tcp-split", Must, "Over TCP a request that comes byte by byte is answered, and two that come at once both are.", |cx| {
+    &Case::network("stun/tcp-split", Must, "Over TCP, a request that arrives byte by byte is answered, and so are two that arrive together.", |cx| {
         Box::pin(tcp::split(cx))
     })
     .needs(&["stun/tcp"])

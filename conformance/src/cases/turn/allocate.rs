@@ -20,7 +20,7 @@ const ALLOCATIONS_MAX: usize = 120;
 const AT_ONCE: usize = 16;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/437", Must, "Requests without an allocation get 437, and so does a second Allocate.", |cx| {
+    &Case::network("turn/437", Must, "Requests without an allocation are answered with 437, and so is a second Allocate.", |cx| {
         Box::pin(mismatch(cx))
     })
     .needs(ALLOCATE)
@@ -28,30 +28,30 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "5", "For all TURN messages (including ChannelData) EXCEPT an Allocate request, if the 5-tuple does not identify an existing allocation, then the message MUST either be rejected with a 437 Allocation Mismatch error (if it is a request) or be silently ignored (if it is an indication or a ChannelData message)."),
         rfc!("8656", "7.2", "If yes, the server rejects the request with a 437 (Allocation Mismatch) error."),
     ]),
-    &Case::network("turn/allocate-retransmit", Must, "An Allocate that is sent again gets the same relayed address again.", |cx| {
+    &Case::network("turn/allocate-retransmit", Must, "A retransmitted Allocate is answered with the same relayed address.", |cx| {
         Box::pin(retransmit(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "NOTE: When the Allocate request is sent over UDP, [RFC8489] requires that the server handle the possible retransmissions of the request so that retransmissions do not cause multiple allocations to be created.")]),
-    &Case::network("turn/no-transport", Must, "An Allocate without REQUESTED-TRANSPORT, or with a short one, gets 400.", |cx| {
+    &Case::network("turn/no-transport", Must, "An Allocate without REQUESTED-TRANSPORT, or with a short one, is answered with 400.", |cx| {
         Box::pin(no_transport(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "If the REQUESTED-TRANSPORT attribute is not included or is malformed, the server rejects the request with a 400 (Bad Request) error.")]),
-    &Case::network("turn/442", Must, "An Allocate for a transport that nobody has gets 442.", |cx| Box::pin(transport(cx)))
+    &Case::network("turn/442", Must, "An Allocate for an unknown transport is answered with 442.", |cx| Box::pin(transport(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8656", "7.2", "Otherwise, if the attribute is included but specifies a protocol that is not supported by the server, the server rejects the request with a 442 (Unsupported Transport Protocol) error.")]),
-    &Case::network("turn/420", Must, "An unknown attribute that must be understood gets 420, with the list.", |cx| {
+    &Case::network("turn/420", Must, "An unknown comprehension-required attribute is answered with 420 and the list of such attributes.", |cx| {
         Box::pin(unknown(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8489", "6.3.1.1", "For example, for an error code of 420 (Unknown Attribute), the server MUST include an UNKNOWN-ATTRIBUTES attribute.")]),
-    &Case::network("turn/440", Must, "An address family that the server has not gets 440; one that it has gets such an address.", |cx| {
+    &Case::network("turn/440", Must, "An address family that the server does not support is answered with 440; one that it supports gets such an address.", |cx| {
         Box::pin(family(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "If the server does not support the address family requested by the client in REQUESTED-ADDRESS-FAMILY, or if the allocation of the requested address family is disabled by local policy, it MUST generate an Allocate error response, and it MUST include an ERROR-CODE attribute with the 440 (Address Family not Supported) response code.")]),
-    &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for who asks for less; more is allowed to who asks for more.", |cx| {
+    &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for a client that asks for less; it may be longer for a client that asks for more.", |cx| {
         Box::pin(lifetime(cx))
     })
     .needs(ALLOCATE)
@@ -62,10 +62,10 @@ pub(super) const CASES: &[&Case] = &[
     &Case::network("turn/unique-address", Must, "No two allocations have the same relayed address.", |cx| Box::pin(unique(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8656", "6", "The relayed transport address MUST be unique across all allocations so it can be used to uniquely identify the allocation, and an allocation in this context can be either a single or dual allocation.")]),
-    &Case::network("turn/even-port", May, "EVEN-PORT gets an even port.", |cx| Box::pin(even_port(cx)))
+    &Case::network("turn/even-port", May, "EVEN-PORT is answered with an even port.", |cx| Box::pin(even_port(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8656", "7.2", "If the request contains an EVEN-PORT attribute with the R bit set to 0, then the server allocates a relayed transport address with an even port number.")]),
-    &Case::network("turn/reservation-token", May, "EVEN-PORT with R gets a token, which gets the next port, once; another token gets 508.", |cx| {
+    &Case::network("turn/reservation-token", May, "EVEN-PORT with R is answered with a token that gets the next port, once; any other token is answered with 508.", |cx| {
         Box::pin(reservation(cx))
     })
     .needs(&["turn/allocate", "turn/even-port"])
@@ -73,7 +73,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "7.2", "Port N is used in the current allocation, while the relayed transport address with port N+1 is assigned a token and reserved for a future allocation."),
         rfc!("8656", "7.2", "If the token is not valid for some reason, the server rejects the request with a 508 (Insufficient Capacity) error."),
     ]),
-    &Case::network("turn/reservation-exclusive", Must, "RESERVATION-TOKEN together with EVEN-PORT gets 400.", |cx| {
+    &Case::network("turn/reservation-exclusive", Must, "RESERVATION-TOKEN together with EVEN-PORT is answered with 400.", |cx| {
         Box::pin(reservation_exclusive(cx))
     })
     .needs(ALLOCATE)
@@ -83,7 +83,7 @@ pub(super) const CASES: &[&Case] = &[
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "If it does, but the server does not support sending UDP datagrams with the DF bit set to 1 (see Sections 14 and 15), then the server treats the DONT-FRAGMENT attribute in the Allocate request as an unknown comprehension-required attribute.")]),
-    &Case::network("turn/486", Must, "Where a user's quota is used up, the answer is 486, and what is given back can be had again.", |cx| {
+    &Case::network("turn/486", Must, "When a user's quota is used up, the answer is 486; after an allocation is deleted, another is possible.", |cx| {
         Box::pin(quota(cx))
     })
     .needs(ALLOCATE)

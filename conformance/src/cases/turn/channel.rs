@@ -11,15 +11,15 @@ use crate::stun::wire::{channel_data, read_channel_data};
 const CHANNEL: &[&str] = &["turn/channel-data"];
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/channel-data", Must, "On a bound channel data passes byte for byte, in both directions, as ChannelData.", |cx| {
+    &Case::network("turn/channel-data", Must, "On a bound channel, data is relayed byte for byte in both directions as ChannelData.", |cx| {
         Box::pin(data(cx))
     })
     .needs(DATA)
     .cites(&[rfc!("8656", "12.5", "The server, on the other hand, MUST use the ChannelData message if a channel has been bound to the peer.")]),
-    &Case::network("turn/channel-permission", Must, "A ChannelBind is a permission too.", |cx| Box::pin(permission(cx)))
+    &Case::network("turn/channel-permission", Must, "A ChannelBind also installs a permission.", |cx| Box::pin(permission(cx)))
         .needs(CHANNEL)
         .cites(&[rfc!("8656", "12.2", "The server also installs or refreshes a permission for the IP address in the XOR-PEER-ADDRESS attribute as described in Section 9.")]),
-    &Case::network("turn/channel-range", Must, "Channels are 0x4000 to 0x4FFF; any other number gets 400.", |cx| {
+    &Case::network("turn/channel-range", Must, "Channel numbers are 0x4000 to 0x4FFF; any other number is answered with 400.", |cx| {
         Box::pin(range(cx))
     })
     .needs(CHANNEL)
@@ -27,7 +27,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "12.2", "The channel number is in the range 0x4000 through 0x4FFF (inclusive);"),
         rfc!("8656", "12.2", "If any of these tests fail, the server replies with a 400 (Bad Request) error."),
     ]),
-    &Case::network("turn/channel-rebind", Must, "A channel has one peer and a peer one channel: anything else gets 400, the same pair again a success.", |cx| {
+    &Case::network("turn/channel-rebind", Must, "A channel has one peer and a peer one channel: anything else is answered with 400, the same pair again with success.", |cx| {
         Box::pin(rebind(cx))
     })
     .needs(CHANNEL)
@@ -35,12 +35,12 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "12.2", "The channel number is not currently bound to a different transport address (same transport address is OK);"),
         rfc!("8656", "12.2", "The transport address is not currently bound to a different channel number."),
     ]),
-    &Case::network("turn/channel-incomplete", Must, "A ChannelBind without CHANNEL-NUMBER or XOR-PEER-ADDRESS gets 400.", |cx| {
+    &Case::network("turn/channel-incomplete", Must, "A ChannelBind without CHANNEL-NUMBER or XOR-PEER-ADDRESS is answered with 400.", |cx| {
         Box::pin(incomplete(cx))
     })
     .needs(CHANNEL)
     .cites(&[rfc!("8656", "12.2", "The request contains both a CHANNEL-NUMBER and an XOR-PEER-ADDRESS attribute;")]),
-    &Case::network("turn/channel-discard", Must, "ChannelData on an unbound channel, or shorter than it says, is silently discarded.", |cx| {
+    &Case::network("turn/channel-discard", Must, "ChannelData on an unbound channel, or shorter than its length field, is silently discarded.", |cx| {
         Box::pin(discard(cx))
     })
     .needs(CHANNEL)
@@ -49,7 +49,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "12.6", "If the ChannelData message is received in a UDP datagram, and if the UDP datagram is too short to contain the claimed length of the ChannelData message (i.e., the UDP header length field value is less than the ChannelData header length field value + 4 + 8), then the message is silently discarded."),
     ])
     .alone(),
-    &Case::network("turn/channel-padding", Must, "Over UDP ChannelData may be padded; the padding is not relayed.", |cx| {
+    &Case::network("turn/channel-padding", Must, "Over UDP, ChannelData may be padded; the padding is not relayed.", |cx| {
         Box::pin(padding(cx))
     })
     .needs(CHANNEL)

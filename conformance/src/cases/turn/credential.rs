@@ -17,12 +17,12 @@ pub(super) const CASES: &[&Case] = &[
         Box::pin(unauthenticated(cx))
     })
     .cites(&[rfc!("8489", "9.2.4", "If the message does not contain a MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 attribute, the server MUST generate an error response with an error code of 401 (Unauthenticated). This response MUST include a REALM value. The response MUST include a NONCE, selected by the server.")]),
-    &Case::network("turn/nonce-per-client", Must, "Two clients are not given the same nonce.", |cx| {
+    &Case::network("turn/nonce-per-client", Must, "Two clients do not receive the same nonce.", |cx| {
         Box::pin(nonce_per_client(cx))
     })
     .needs(CHALLENGE)
     .cites(&[rfc!("8489", "9.2.4", "The server MUST NOT choose the same NONCE for two requests unless they have the same source IP address and port.")]),
-    &Case::network("turn/allocate", Must, "The right credentials get an allocation, with a sealed answer, a relayed address, the client's address and a lifetime.", |cx| {
+    &Case::network("turn/allocate", Must, "Correct credentials get an allocation: an authenticated answer with a relayed address, the client's address and a lifetime.", |cx| {
         Box::pin(allocate(cx))
     })
     .needs(CHALLENGE)
@@ -31,32 +31,32 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "7.2", "An XOR-MAPPED-ADDRESS attribute containing the client's IP address and port (from the 5-tuple)."),
         rfc!("8489", "9.2.4", "In that case, the MESSAGE-INTEGRITY attribute MUST be used instead of the MESSAGE-INTEGRITY-SHA256 attribute, and the REALM, NONCE, USERNAME, and USERHASH attributes SHOULD NOT be included."),
     ]),
-    &Case::network("turn/wrong-password", Must, "A wrong password gets 401.", |cx| Box::pin(wrong_password(cx)))
+    &Case::network("turn/wrong-password", Must, "A wrong password is answered with 401.", |cx| Box::pin(wrong_password(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8489", "9.2.4", "This response MUST use an error code of 401 (Unauthenticated). It MUST include the REALM and NONCE attributes and SHOULD NOT include the USERNAME, USERHASH, MESSAGE-INTEGRITY, or MESSAGE-INTEGRITY-SHA256 attribute.")]),
-    &Case::network("turn/unknown-user", Must, "A user that nobody knows gets 401.", |cx| Box::pin(unknown_user(cx)))
+    &Case::network("turn/unknown-user", Must, "An unknown user is answered with 401.", |cx| Box::pin(unknown_user(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8489", "9.2.4", "If the value of the USERNAME or USERHASH attribute is not valid, the server MUST generate an error response with an error code of 401 (Unauthenticated).")]),
-    &Case::network("turn/tampered", Must, "A request that was changed after it was sealed gets 401.", |cx| Box::pin(tampered(cx)))
+    &Case::network("turn/tampered", Must, "A request that was changed after it was authenticated is answered with 401.", |cx| Box::pin(tampered(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8489", "9.2.4", "If the resulting value does not match the contents of the MESSAGE-INTEGRITY attribute or the MESSAGE-INTEGRITY-SHA256 attribute, the server MUST reject the request with an error response.")]),
-    &Case::network("turn/incomplete-credentials", Must, "A sealed request without USERNAME, REALM or NONCE gets 400.", |cx| {
+    &Case::network("turn/incomplete-credentials", Must, "An authenticated request without USERNAME, REALM or NONCE is answered with 400.", |cx| {
         Box::pin(incomplete(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8489", "9.2.4", "If the message contains a MESSAGE-INTEGRITY or a MESSAGE-INTEGRITY-SHA256 attribute, but is missing either the USERNAME or USERHASH, REALM, or NONCE attribute, the server MUST generate an error response with an error code of 400 (Bad Request).")])
     .alone(),
-    &Case::network("turn/438", Must, "A nonce that is not the server's gets 438 and a new one, which is good.", |cx| {
+    &Case::network("turn/438", Must, "A nonce that is not the server's is answered with 438 and a new nonce, which is valid.", |cx| {
         Box::pin(stale_nonce(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8489", "9.2.4", "If the NONCE is no longer valid, the server MUST generate an error response with an error code of 438 (Stale Nonce). This response MUST include NONCE, REALM, and PASSWORD-ALGORITHMS attributes and SHOULD NOT include the USERNAME and USERHASH attributes. The NONCE attribute value MUST be valid.")]),
-    &Case::network("turn/441", Must, "Another user's right credentials do not rule somebody's allocation: 441.", |cx| {
+    &Case::network("turn/441", Must, "Another user's valid credentials cannot control an allocation: 441.", |cx| {
         Box::pin(wrong_credentials(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "5", "then the request MUST be rejected with a 441 (Wrong Credentials) error.")]),
-    &Case::network("turn/sha256", May, "Where SHA-256 is offered, a request sealed with it is answered so, and a bid-down is noticed.", |cx| {
+    &Case::network("turn/sha256", May, "Where SHA-256 is offered, a request that uses it is answered with it, and a bid-down is detected.", |cx| {
         Box::pin(sha256(cx))
     })
     .needs(ALLOCATE)
@@ -64,7 +64,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8489", "9.2.4", "Any response generated by the server MUST include the MESSAGE-INTEGRITY-SHA256 attribute, computed using the username and password utilized to authenticate the request, unless the request was processed as though PASSWORD-ALGORITHM was MD5 (because the request contained neither PASSWORD-ALGORITHMS nor PASSWORD-ALGORITHM)."),
         rfc!("8489", "9.2.4", "If the server adds a PASSWORD-ALGORITHMS attribute, it MUST set the STUN Security Feature \"Password algorithms\" bit to 1."),
     ]),
-    &Case::network("turn/amplification-401", May, "How many bytes a stranger's Allocate can provoke.", |cx| {
+    &Case::network("turn/amplification-401", May, "How many bytes an Allocate without credentials can trigger.", |cx| {
         Box::pin(amplification(cx))
     })
     .needs(CHALLENGE),

@@ -23,7 +23,7 @@ const LEEWAY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(20);
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/permission-300", Must, "A permission lives 300 s, however much data passes; a CreatePermission renews it.", |cx| {
+    &Case::network("turn/permission-300", Must, "A permission lasts 300 s, whatever data is relayed; a CreatePermission renews it.", |cx| {
         Box::pin(permission(cx))
     })
     .needs(DATA)
@@ -33,7 +33,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "11.2", "Note that a Send indication never causes the server to refresh the permission."),
     ])
     .slow(),
-    &Case::network("turn/channel-600", Must, "A channel lives 600 s; then its number can be bound to another peer.", |cx| {
+    &Case::network("turn/channel-600", Must, "A channel lasts 600 s; then its number can be bound to another peer.", |cx| {
         Box::pin(channel(cx))
     })
     .needs(DATA)
@@ -42,7 +42,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "12", "Once unbound, the channel number can be bound to a different transport address, and the transport address can be bound to a different channel number."),
     ])
     .slow(),
-    &Case::network("turn/allocation-expiry", Must, "An allocation ends with its lifetime, not before and not much later; data does not renew it.", |cx| {
+    &Case::network("turn/allocation-expiry", Must, "An allocation ends with its lifetime, not before and not much later; data does not extend it.", |cx| {
         Box::pin(allocation(cx))
     })
     .needs(DATA)

@@ -12,12 +12,12 @@ use crate::stun::names::method;
 use crate::stun::turn::Allocation;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/create-permission", Must, "A CreatePermission is answered with a success, sealed.", |cx| {
+    &Case::network("turn/create-permission", Must, "A CreatePermission is answered with an authenticated success response.", |cx| {
         Box::pin(create(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "10.2", "The server then responds with a CreatePermission success response.")]),
-    &Case::network("turn/no-permission", Must, "Without a permission nothing passes, neither from a peer nor to one.", |cx| {
+    &Case::network("turn/no-permission", Must, "Without a permission, nothing is relayed from or to a peer.", |cx| {
         Box::pin(no_permission(cx))
     })
     .needs(DATA)
@@ -25,7 +25,7 @@ pub(super) const CASES: &[&Case] = &[
         PERMISSION_CHECK,
         rfc!("8656", "11.2", "The server also checks that there is a permission installed for the IP address contained in the XOR-PEER-ADDRESS attribute. If no such permission exists, the message is discarded."),
     ]),
-    &Case::network("turn/permission-any-port", Must, "A permission is for an address: another port of it may send too.", |cx| {
+    &Case::network("turn/permission-any-port", Must, "A permission is for an IP address: another port of it may send too.", |cx| {
         Box::pin(any_port(cx))
     })
     .needs(DATA)
@@ -35,15 +35,15 @@ pub(super) const CASES: &[&Case] = &[
     })
     .needs(DATA)
     .cites(&[rfc!("8656", "10.2", "The CreatePermission request MUST contain at least one XOR-PEER-ADDRESS attribute and MAY contain multiple such attributes.")]),
-    &Case::network("turn/permission-own", Must, "A permission of one allocation is none of another.", |cx| Box::pin(own(cx)))
+    &Case::network("turn/permission-own", Must, "A permission of one allocation is not valid for another.", |cx| Box::pin(own(cx)))
         .needs(DATA)
         .cites(&[rfc!("8656", "9", "The permissions for one allocation are totally unrelated to the permissions for a different allocation.")]),
-    &Case::network("turn/permission-missing-peer", Must, "A CreatePermission without XOR-PEER-ADDRESS gets 400.", |cx| {
+    &Case::network("turn/permission-missing-peer", Must, "A CreatePermission without XOR-PEER-ADDRESS is answered with 400.", |cx| {
         Box::pin(missing_peer(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "10.2", "If no such attribute exists, or if any of these attributes are invalid, then a 400 (Bad Request) error is returned.")]),
-    &Case::network("turn/443", Must, "A peer of the other address family gets 443, for permissions and for channels.", |cx| {
+    &Case::network("turn/443", Must, "A peer of the other address family is answered with 443, for permissions and for channels.", |cx| {
         Box::pin(family(cx))
     })
     .needs(ALLOCATE)
@@ -51,7 +51,7 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "10.2", "If an XOR-PEER-ADDRESS attribute contains an address of an address family that is not the same as that of a relayed transport address for the allocation, the server MUST generate an error response with the 443 (Peer Address Family Mismatch) response code."),
         rfc!("8656", "12.2", "If the XOR-PEER-ADDRESS attribute contains an address of an address family that is not the same as that of a relayed transport address for the allocation, the server MUST generate an error response with the 443 (Peer Address Family Mismatch) response code."),
     ]),
-    &Case::network("turn/peer-loopback", May, "Peers that are the server's own machine, nobody or everybody get 403.", |cx| {
+    &Case::network("turn/peer-loopback", May, "A peer that is the server's own machine, or an unspecified, multicast or broadcast address, is answered with 403.", |cx| {
         Box::pin(peer_loopback(cx))
     })
     .needs(ALLOCATE)

@@ -9,20 +9,20 @@ use crate::stun::names::{attr, method};
 use crate::stun::turn::DEFAULT_LIFETIME;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/refresh", Must, "A Refresh is answered with the new lifetime, sealed.", |cx| Box::pin(refresh(cx)))
+    &Case::network("turn/refresh", Must, "A Refresh is answered with the new lifetime, in an authenticated answer.", |cx| Box::pin(refresh(cx)))
         .needs(ALLOCATE)
         .cites(&[rfc!("8656", "8.2", "A LIFETIME attribute containing the current value of the time-to-expiry timer.")]),
-    &Case::network("turn/refresh-0", Must, "A Refresh with LIFETIME 0 deletes the allocation: 437 for what follows, and the client can allocate again.", |cx| {
+    &Case::network("turn/refresh-0", Must, "A Refresh with LIFETIME 0 deletes the allocation: later requests are answered with 437, and the client can allocate again.", |cx| {
         Box::pin(refresh_0(cx))
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "8.2", "If the \"desired lifetime\" is zero, then the request succeeds and the allocation is deleted.")]),
-    &Case::network("turn/refresh-0-data", Must, "After a Refresh with LIFETIME 0 nothing is relayed any more, in either direction.", |cx| {
+    &Case::network("turn/refresh-0-data", Must, "After a Refresh with LIFETIME 0, nothing is relayed in either direction.", |cx| {
         Box::pin(refresh_0_data(cx))
     })
     .needs(DATA)
     .cites(&[rfc!("8656", "9", "If an allocation expires, all its permissions expire with it.")]),
-    &Case::network("turn/refresh-family", Must, "A Refresh for the other address family gets 443.", |cx| {
+    &Case::network("turn/refresh-family", Must, "A Refresh for the other address family is answered with 443.", |cx| {
         Box::pin(refresh_family(cx))
     })
     .needs(ALLOCATE)

@@ -9,7 +9,7 @@ use crate::stun::names::{attr, method};
 use crate::stun::wire::channel_data;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/data-both-ways", Must, "Data passes byte for byte, to the peer from the relayed address and back with the peer's address.", |cx| {
+    &Case::network("turn/data-both-ways", Must, "Data is relayed byte for byte: to the peer from the relayed address, and back with the peer's address.", |cx| {
         Box::pin(both_ways(cx))
     })
     .needs(ALLOCATE)
@@ -17,11 +17,11 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "11.2", "the source transport address is the relayed transport address of the allocation, where the allocation is determined by the 5-tuple on which the Send indication arrived;"),
         rfc!("8656", "11.3", "The DATA attribute is set to the value of the \"data octets\" field from the datagram, and the XOR-PEER-ADDRESS attribute is set to the source transport address of the received UDP datagram."),
     ]),
-    &Case::network("turn/data-empty", Should, "A datagram without bytes passes too.", |cx| Box::pin(empty(cx)))
+    &Case::network("turn/data-empty", Should, "An empty datagram is relayed too.", |cx| Box::pin(empty(cx)))
         .needs(DATA)
         .cites(&[rfc!("8656", "11.2", "Note that the DATA attribute is allowed to contain zero bytes of data.")])
     .alone(),
-    &Case::network("turn/send-incomplete", Must, "A Send without DATA or XOR-PEER-ADDRESS, or with an unknown attribute that must be understood, is discarded.", |cx| {
+    &Case::network("turn/send-incomplete", Must, "A Send without DATA or XOR-PEER-ADDRESS, or with an unknown comprehension-required attribute, is discarded.", |cx| {
         Box::pin(incomplete(cx))
     })
     .needs(DATA)
@@ -30,12 +30,12 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8489", "6.3.2", "If the indication contains unknown comprehension-required attributes, the indication is discarded and processing ceases."),
     ])
     .alone(),
-    &Case::network("turn/open-relay", Must, "Who has no allocation relays nothing: Send and ChannelData are silently ignored.", |cx| {
+    &Case::network("turn/open-relay", Must, "Without an allocation nothing is relayed: Send and ChannelData are silently ignored.", |cx| {
         Box::pin(open_relay(cx))
     })
     .needs(DATA)
     .cites(&[rfc!("8656", "5", "For all TURN messages (including ChannelData) EXCEPT an Allocate request, if the 5-tuple does not identify an existing allocation, then the message MUST either be rejected with a 437 Allocation Mismatch error (if it is a request) or be silently ignored (if it is an indication or a ChannelData message).")]),
-    &Case::network("turn/indications-silent", Must, "Indications of requests' methods are not answered.", |cx| {
+    &Case::network("turn/indications-silent", Must, "Indications of request methods are not answered.", |cx| {
         Box::pin(indications(cx))
     })
     .needs(ALLOCATE)

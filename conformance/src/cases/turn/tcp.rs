@@ -13,7 +13,7 @@ use crate::stun::turn::UDP;
 use crate::stun::wire::{Class, Draft, Message, channel_data};
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::network("turn/tcp", Should, "Over TCP ChannelData is padded to four bytes, in both directions, and may come in pieces.", |cx| {
+    &Case::network("turn/tcp", Should, "Over TCP, ChannelData is padded to four bytes in both directions and may arrive in pieces.", |cx| {
         Box::pin(framing(cx))
     })
     .needs(DATA)
