@@ -320,7 +320,7 @@ fn topology(scenario: &Scenario) -> Topology {
             .iter()
             .map(|network| Network {
                 name: network.name.clone(),
-                behind: network.behind,
+                behind: network.behind.map(|outer| outer.0),
                 external: network.external.iter().map(ToString::to_string).collect(),
                 profile: network.profile.clone(),
                 behavior: network.nat.as_ref().map(behavior).unwrap_or_default(),
@@ -331,7 +331,7 @@ fn topology(scenario: &Scenario) -> Topology {
             .iter()
             .map(|actor| Machine {
                 name: actor.name.clone(),
-                network: actor.network,
+                network: actor.network.map(|network| network.0),
                 address: actor.address.to_string(),
                 room: actor.room.clone(),
             })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Machine, Scenario};
+use scenarios::{Action, ActorIndex, Command, Machine, NetworkIndex, Scenario, WorldAction};
 use sim::event::{NodeId, NodeKind, Record};
 use sim::oracle::Violation;
 
@@ -49,20 +49,23 @@ fn befalls(scenario: &Scenario, action: &Action, actors: &[ActorIndex]) -> bool 
         Machine::Server => true,
         Machine::Actor(actor) => one(actor),
     };
-    let behind = |network: &usize| {
+    let behind = |network: &NetworkIndex| {
         actors.iter().any(|actor| {
-            let outer = |inner: &usize| scenario.networks.get(*inner).and_then(|inner| inner.behind);
+            let outer = |inner: &NetworkIndex| scenario.networks[*inner].behind;
             std::iter::successors(scenario.actors[*actor].network, outer).any(|inside| inside == *network)
         })
     };
     match action {
-        Action::Join(actor) | Action::Leave(actor) | Action::Drop(actor) | Action::Say(actor, _) => one(actor),
-        Action::Accept(actor) | Action::Reject(actor) | Action::Media(actor, ..) => one(actor),
-        Action::Hangup(a, b) | Action::IceRestart(a, b) | Action::Offer(a, b) | Action::Call(a, b) => one(a) || one(b),
-        Action::PowerLoss(which) | Action::Boot(which) | Action::Link(which, _) => machine(which),
-        Action::NatReboot(network, _) | Action::NetworkLink(network, _) => behind(network),
-        Action::Shutdown | Action::Heal => true,
-        Action::Partition { from, to, .. } => from.iter().chain(to).any(machine),
+        Action::Join(actor) => one(actor),
+        Action::Actor(
+            actor,
+            Command::Hangup(other) | Command::IceRestart(other) | Command::Offer(other) | Command::Call(other),
+        ) => one(actor) || one(other),
+        Action::Actor(actor, _) => one(actor),
+        Action::Machine(which, _) => machine(which),
+        Action::Network(network, _) => behind(network),
+        Action::World(WorldAction::Shutdown | WorldAction::Heal) => true,
+        Action::World(WorldAction::Partition { from, to, .. }) => from.iter().chain(to).any(machine),
     }
 }
 

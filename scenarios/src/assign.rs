@@ -3,133 +3,191 @@
 use std::net::Ipv4Addr;
 
 use crate::address::{self, Realm, Use};
-use crate::error::Problems;
-use crate::expand::{Cast, Net};
+use crate::draft::{Draft, Net};
+use crate::error::{Problems, quote};
 use crate::file::{External, File, NewAddress, Verb};
-use crate::scenario::{Link, Network, ServerSetup};
+use crate::scenario::{Link, Network, NetworkIndex, ServerSetup};
 use crate::table::Lined;
 use crate::value::Subnet;
 
 /// External addresses of one NAT at most.
 const EXTERNAL_MAX: u32 = 256;
 
-/// Gives every machine its addresses: first those that the file names, then the others.
-pub(crate) fn assign(
+/// Gives every machine its addresses: first those that the file names, then the others. Problems are reported.
+pub(crate) fn addresses(
     file: &File,
     nets: &[Net<'_>],
     link: Link,
     server: &ServerSetup,
-    mut cast: Cast,
+    draft: Draft,
     problems: &Problems,
-) -> Option<Cast> {
+) -> Option<Draft> {
     let mut internet = Realm::internet();
     let server_line = file.server.address.as_ref().map_or(1, |address| address.line);
-    keep(&mut internet, server.address, "the server", server_line, problems);
-    let subnets = subnets(nets, &cast, &mut internet, problems)?;
-    let mut insides: Vec<Realm> =
-        nets.iter().zip(&subnets).map(|(net, subnet)| Realm::inside(*subnet, &net.name)).collect();
-    let behind: Vec<Option<usize>> =
-        nets.iter().map(|net| net.behind.and_then(|behind| cast.network_names.get(&behind.value).copied())).collect();
-    /// The realm that a network, or its absence, is about.
-    macro_rules! realm {
-        ($network:expr) => {
-            match $network {
-                Some(network) => &mut insides[network],
-                None => &mut internet,
-            }
-        };
-    }
+    internet.reserve(server.address, "the server").unwrap_or_else(|wrong| problems.report(server_line, wrong));
+    let subnets = subnets(nets, &draft, &mut internet, problems)?;
+    let insides = nets.iter().zip(&subnets).map(|(net, subnet)| Realm::inside(*subnet, &net.name)).collect();
+    let outer = |net: &Net<'_>| net.behind.and_then(|behind| draft.network_names.get(&behind.value).copied());
+    let behind = nets.iter().map(outer).collect();
+    let reboots = reboots(file, &draft, nets, problems);
+    let mut assignment = Assignment { nets, subnets, behind, internet, insides, draft, problems };
+    assignment.keep_external();
+    assignment.keep_hosts(file);
+    assignment.keep_new_external(&reboots);
+    assignment.add_networks(link)?;
+    assignment.assign_hosts()?;
+    assignment.assign_new_external(&reboots);
+    problems.none().then_some(assignment.draft)
+}
 
-    for (net, behind) in nets.iter().zip(&behind) {
-        if let Some(Lined { value: External::These(given), .. }) = net.external {
-            for address in given {
-                keep(realm!(*behind), address.value, &router(&net.name), address.line, problems);
-            }
-            if let Some(twice) = given
-                .iter()
-                .enumerate()
-                .find(|(at, address)| given[..*at].iter().any(|other| other.value == address.value))
-            {
-                problems.report(twice.1.line, format!("{} is named twice", twice.1.value));
-            }
-        }
-    }
-    for entry in file.actors.iter().map(|entry| &entry.value) {
-        let Some(given) = &entry.address else { continue };
-        let Some(range) = cast.actor_names.get(&entry.name.value.0).cloned() else { continue };
-        for actor in &mut cast.actors[range] {
-            actor.address = given.value;
-            keep(realm!(actor.network), given.value, &format!("`{}`", actor.name), given.line, problems);
-        }
-    }
-    let reboots = reboots(file, &cast, nets, problems);
-    for Reboot { network, new, line, .. } in &reboots {
-        if let NewAddress::This(address) = new {
-            keep(realm!(behind[*network]), *address, &router(&nets[*network].name), *line, problems);
+/// The addresses that are taken and those that are still to be given.
+struct Assignment<'a> {
+    nets: &'a [Net<'a>],
+    /// The inside of each network.
+    subnets: Vec<Subnet>,
+    /// The network that each network's NAT has its outside in.
+    behind: Vec<Option<NetworkIndex>>,
+    internet: Realm,
+    /// The inside of each network.
+    insides: Vec<Realm>,
+    draft: Draft,
+    problems: &'a Problems,
+}
+
+impl Assignment<'_> {
+    /// The inside of a network, or the internet.
+    fn realm(&mut self, network: Option<NetworkIndex>) -> &mut Realm {
+        match network {
+            Some(network) => &mut self.insides[network],
+            None => &mut self.internet,
         }
     }
 
-    let nowhere = |network: Option<usize>| match network {
-        Some(network) => {
-            format!("`{}` ({}) has no address left: give it a larger `subnet`", nets[network].name, subnets[network])
+    /// Keeps an address that the file names.
+    fn keep(&mut self, network: Option<NetworkIndex>, address: Ipv4Addr, owner: &str, line: usize) {
+        if let Err(wrong) = self.realm(network).reserve(address, owner) {
+            self.problems.report(line, wrong);
         }
-        None => "the internet has no address left: it has room for some 65000 hosts and NATs".to_owned(),
-    };
-    for (index, net) in nets.iter().enumerate() {
-        let outer = behind[index];
-        let external = match net.external {
-            Some(Lined { value: External::These(given), .. }) => given.iter().map(|address| address.value).collect(),
-            given => {
-                let (count, line) = match given {
-                    Some(Lined { value: External::Count(count), line }) => (*count, *line),
-                    _ => (net.profile.external, net.line),
-                };
-                if count > EXTERNAL_MAX {
-                    problems.report(line, format!("`external`: {count} are more than {EXTERNAL_MAX} addresses"));
-                    return None;
+    }
+
+    fn keep_external(&mut self) {
+        for (index, net) in self.nets.iter().enumerate() {
+            let Some(Lined { value: External::These(given), .. }) = net.external else { continue };
+            for (number, address) in given.iter().enumerate() {
+                self.keep(self.behind[index], address.value, &router(&net.name), address.line);
+                if given[..number].iter().any(|other| other.value == address.value) {
+                    self.problems.report(address.line, format!("{} is named twice", address.value));
                 }
-                let assign = |_| realm!(outer).assign(index, Use::Nat, &router(&net.name));
-                let Some(given) = (0..count).map(assign).collect() else {
-                    problems.report(line, nowhere(outer));
-                    return None;
-                };
-                given
             }
-        };
-        cast.networks.push(Network {
-            name: net.name.clone(),
-            behind: outer,
-            external,
-            gateway: subnets[index].address(1),
-            profile: net.profile.name.clone(),
-            nat: net.nat.clone(),
-            link: net.link.over(link),
-        });
+        }
     }
-    for (index, actor) in cast.actors.iter_mut().enumerate().filter(|(_, actor)| actor.address.is_unspecified()) {
-        let Some(address) = realm!(actor.network).assign(index, Use::Host, &actor.name) else {
-            problems.report(cast.actor_lines[index], nowhere(actor.network));
+
+    fn keep_hosts(&mut self, file: &File) {
+        for entry in file.actors.iter().map(|entry| &entry.value) {
+            let Some(given) = &entry.address else { continue };
+            for index in self.draft.actor_names.get(&entry.name.value.0).cloned().unwrap_or_default() {
+                let actor = &mut self.draft.actors[index];
+                actor.address = given.value;
+                let (network, owner) = (actor.network, quote(&actor.name));
+                self.keep(network, given.value, &owner, given.line);
+            }
+        }
+    }
+
+    fn keep_new_external(&mut self, reboots: &[Reboot]) {
+        for reboot in reboots {
+            if let NewAddress::This(address) = reboot.new {
+                let owner = router(&self.nets[reboot.network].name);
+                self.keep(self.behind[reboot.network], address, &owner, reboot.line);
+            }
+        }
+    }
+
+    /// Adds the networks to the draft, with the addresses of their NATs.
+    fn add_networks(&mut self, link: Link) -> Option<()> {
+        for (index, net) in self.nets.iter().enumerate() {
+            let behind = self.behind[index];
+            let network = Network {
+                name: net.name.clone(),
+                behind,
+                external: self.external(index, behind)?,
+                gateway: self.subnets[index].address(1),
+                profile: net.profile.name.clone(),
+                nat: net.nat.clone(),
+                link: net.link.over(link),
+            };
+            self.draft.networks.push(network);
+        }
+        Some(())
+    }
+
+    /// The external addresses of a network's NAT.
+    fn external(&mut self, index: usize, behind: Option<NetworkIndex>) -> Option<Vec<Ipv4Addr>> {
+        let net = &self.nets[index];
+        let (count, line) = match net.external {
+            Some(Lined { value: External::These(given), .. }) => {
+                return Some(given.iter().map(|address| address.value).collect());
+            }
+            Some(Lined { value: External::Count(count), line }) => (*count, *line),
+            None => (net.profile.external, net.line),
+        };
+        if count > EXTERNAL_MAX {
+            self.problems.report(line, format!("`external`: {count} are more than {EXTERNAL_MAX} addresses"));
             return None;
-        };
-        actor.address = address;
+        }
+        (0..count).map(|_| self.assign(behind, index, Use::Nat, &router(&net.name), line)).collect()
     }
-    for (at, Reboot { step, network, new, line }) in reboots.into_iter().enumerate() {
+
+    fn assign_hosts(&mut self) -> Option<()> {
+        for index in 0..self.draft.actors.len() {
+            let actor = &self.draft.actors[index];
+            if actor.address.is_unspecified() {
+                let (network, name, line) = (actor.network, actor.name.clone(), actor.line);
+                self.draft.actors[index].address = self.assign(network, index, Use::Host, &name, line)?;
+            }
+        }
+        Some(())
+    }
+
+    fn assign_new_external(&mut self, reboots: &[Reboot]) {
         /// After what the first networks of a file are given, so that a new address is known by sight.
         const FIRST_NEW: usize = 190;
-        let address = match new {
-            NewAddress::Same => None,
-            NewAddress::This(address) => Some(address),
-            NewAddress::Another => {
-                let address = realm!(behind[network]).assign(FIRST_NEW + at, Use::Nat, &router(&nets[network].name));
-                if address.is_none() {
-                    problems.report(line, nowhere(behind[network]));
+        for (number, reboot) in reboots.iter().enumerate() {
+            let address = match reboot.new {
+                NewAddress::Same => None,
+                NewAddress::This(address) => Some(address),
+                NewAddress::Another => {
+                    let owner = router(&self.nets[reboot.network].name);
+                    let behind = self.behind[reboot.network];
+                    self.assign(behind, FIRST_NEW + number, Use::Nat, &owner, reboot.line)
                 }
-                address
-            }
-        };
-        cast.new_addresses.extend(address.map(|address| (step, address)));
+            };
+            self.draft.new_addresses.extend(address.map(|address| (reboot.step, address)));
+        }
     }
-    problems.none().then_some(cast)
+
+    /// Gives the `index`th actor or network an address. Reports if none is left.
+    fn assign(
+        &mut self,
+        network: Option<NetworkIndex>,
+        index: usize,
+        purpose: Use,
+        owner: &str,
+        line: usize,
+    ) -> Option<Ipv4Addr> {
+        let address = self.realm(network).assign(index, purpose, owner);
+        if address.is_none() {
+            let message = match network {
+                Some(network) => format!(
+                    "`{}` ({}) has no address left: give it a larger `subnet`",
+                    self.nets[network].name, self.subnets[network]
+                ),
+                None => "the internet has no address left: it has room for some 65000 hosts and NATs".to_owned(),
+            };
+            self.problems.report(line, message);
+        }
+        address
+    }
 }
 
 /// What messages call a network's NAT.
@@ -137,14 +195,8 @@ fn router(network: &str) -> String {
     format!("the NAT of `{network}`")
 }
 
-fn keep(realm: &mut Realm, address: Ipv4Addr, who: &str, line: usize, problems: &Problems) {
-    if let Err(wrong) = realm.reserve(address, who) {
-        problems.report(line, wrong);
-    }
-}
-
 /// The inside of each network.
-fn subnets(nets: &[Net<'_>], cast: &Cast, internet: &mut Realm, problems: &Problems) -> Option<Vec<Subnet>> {
+fn subnets(nets: &[Net<'_>], draft: &Draft, internet: &mut Realm, problems: &Problems) -> Option<Vec<Subnet>> {
     // Those that are given come first, so that the others keep out of their way.
     for net in nets.iter().filter(|net| net.nat.is_none()) {
         if let Some(subnet) = net.subnet {
@@ -155,7 +207,7 @@ fn subnets(nets: &[Net<'_>], cast: &Cast, internet: &mut Realm, problems: &Probl
     let mut outer: Vec<Vec<Subnet>> = Vec::with_capacity(nets.len());
     for net in nets {
         let mut around = Vec::new();
-        if let Some(behind) = net.behind.and_then(|behind| cast.network_names.get(&behind.value)) {
+        if let Some(behind) = net.behind.and_then(|behind| draft.network_names.get(&behind.value)) {
             around.clone_from(&outer[*behind]);
             around.push(subnets[*behind]);
         }
@@ -196,21 +248,21 @@ fn subnets(nets: &[Net<'_>], cast: &Cast, internet: &mut Realm, problems: &Probl
     Some(subnets)
 }
 
-/// The reboots of NATs that say something of the address after.
+/// A reboot of a NAT that names the address that it has afterwards.
 struct Reboot {
     /// The number of the step in the file.
     step: usize,
-    network: usize,
+    network: NetworkIndex,
     new: NewAddress,
     line: usize,
 }
 
-fn reboots(file: &File, cast: &Cast, nets: &[Net<'_>], problems: &Problems) -> Vec<Reboot> {
+fn reboots(file: &File, draft: &Draft, nets: &[Net<'_>], problems: &Problems) -> Vec<Reboot> {
     let mut reboots = Vec::new();
     for (step, entry) in file.steps.iter().enumerate() {
         let Verb::NatReboot { network, new_address: Some(new), .. } = &entry.value.verb else { continue };
-        // An unknown network is reported when the story is told.
-        let Some(index) = cast.network_names.get(&network.value).copied() else { continue };
+        // An unknown network is reported with the steps.
+        let Some(index) = draft.network_names.get(&network.value).copied() else { continue };
         let addresses = match nets[index].external {
             Some(Lined { value: External::These(given), .. }) => given.len(),
             Some(Lined { value: External::Count(count), .. }) => *count as usize,

@@ -108,6 +108,11 @@ pub fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str>
     format!("{near} ({what}: {shown}{more})")
 }
 
+/// The message about a name that does not exist: `unknown actor …`, with the names that do.
+pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    format!("unknown {what} {}{}", quote(name), instead(name, &format!("{what}s"), known))
+}
+
 /// The words that are most like `wrong`, if any is so like that it may be meant.
 fn nearest<'a>(wrong: &str, right: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     // The distance takes quadratic time: text of such length is no slip of the finger.

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::address;
-use crate::assign::assign;
-use crate::error::{Problems, instead, quote};
-use crate::file::{ActorEntry, External, File, Joins, LinkEntry};
+use crate::assign;
+use crate::draft::{Draft, INTERNET, Net, SERVER};
+use crate::error::{Problems, instead, quote, unknown};
+use crate::file::{ActorEntry, File, Joins, LinkEntry};
 use crate::nat::NatBehavior;
 use crate::profile::NatKeys;
 use crate::role::Role;
-use crate::scenario::{Actor, Link, Network, Scenario, ServerSetup};
+use crate::scenario::{Actor, Link, NetworkIndex, Scenario, ServerSetup};
 use crate::shipped::{Profile, profile, profile_names};
-use crate::story;
+use crate::steps;
 use crate::table::Lined;
-use crate::value::{Subnet, show};
+use crate::value::show;
 
 /// Links into the internet, unless a file says otherwise.
 const LINK: Link = Link {
@@ -42,36 +42,6 @@ const ACTORS_MAX: usize = 50_000;
 /// NATs in a row at most.
 const DEPTH_MAX: usize = 8;
 
-/// Names that are not free, since steps and messages use them.
-pub(crate) const SERVER: &str = "server";
-const INTERNET: &str = "internet";
-
-/// A private network before it has addresses.
-pub(crate) struct Net<'a> {
-    pub(crate) name: String,
-    pub(crate) line: usize,
-    pub(crate) profile: &'a Profile,
-    pub(crate) nat: Option<NatBehavior>,
-    pub(crate) behind: Option<&'a Lined<String>>,
-    pub(crate) subnet: Option<&'a Lined<Subnet>>,
-    pub(crate) external: Option<&'a Lined<External>>,
-    pub(crate) link: &'a LinkEntry,
-}
-
-/// What the expansion has found out about who there is.
-#[derive(Default)]
-pub(crate) struct Cast {
-    pub(crate) networks: Vec<Network>,
-    pub(crate) network_names: BTreeMap<String, usize>,
-    pub(crate) actors: Vec<Actor>,
-    /// Names of actors and of groups.
-    pub(crate) actor_names: BTreeMap<String, Range<usize>>,
-    /// Where each actor is described.
-    pub(crate) actor_lines: Vec<usize>,
-    /// Addresses after reboots, by the number of the step in the file.
-    pub(crate) new_addresses: BTreeMap<usize, Ipv4Addr>,
-}
-
 /// Expands a file; `None` if anything does not fit together, which has been reported then.
 pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let duration = file.duration.value;
@@ -81,11 +51,11 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let link = file.link.over(LINK);
     let profiles = look_up_profiles(file, problems);
     let nets = sort(nets(file, &profiles, problems)?, problems)?;
-    let network_names: BTreeMap<String, usize> =
-        nets.iter().enumerate().map(|(index, net)| (net.name.clone(), index)).collect();
-    let cast = Cast { network_names, ..Cast::default() };
-    let cast = add_actors(file, link, &profiles, cast, problems);
-    check_unnamed(&cast, problems);
+    let network_names: BTreeMap<String, NetworkIndex> =
+        nets.iter().enumerate().map(|(index, net)| (net.name.clone(), NetworkIndex(index))).collect();
+    let draft = Draft { network_names, ..Draft::default() };
+    let draft = add_actors(file, link, &profiles, draft, problems);
+    check_unnamed(&draft, problems);
     if !problems.none() {
         return None;
     }
@@ -94,16 +64,16 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         link: file.server.link.over(link),
         heartbeat: file.server.heartbeat.as_ref().map_or(HEARTBEAT, |heartbeat| heartbeat.value),
     };
-    let cast = assign(file, &nets, link, &server, cast, problems)?;
-    let (steps, expect) = story::tell(file, &cast, &server, problems);
+    let draft = assign::addresses(file, &nets, link, &server, draft, problems)?;
+    let (steps, expect) = steps::resolve(file, &draft, &server, problems);
     problems.none().then(|| Scenario {
         name: file.name.clone(),
         about: file.about.clone(),
         spec: file.spec.clone(),
         duration,
         server,
-        networks: cast.networks,
-        actors: cast.actors,
+        networks: draft.networks,
+        actors: draft.actors,
         steps,
         expect,
     })
@@ -272,9 +242,9 @@ fn add_actors(
     file: &File,
     link: Link,
     profiles: &BTreeMap<String, Profile>,
-    mut cast: Cast,
+    mut draft: Draft,
     problems: &Problems,
-) -> Cast {
+) -> Draft {
     let lan = file.lan.over(LAN);
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     for Lined { value: entry, .. } in &file.actors {
@@ -291,15 +261,16 @@ fn add_actors(
                 }
             }
         };
-        let first = cast.actors.len();
+        let first = draft.actors.len();
         let count = entry.count.as_ref().map_or(1, |count| count.value as usize);
         if first + count > ACTORS_MAX {
             problems.report(line, format!("more than {ACTORS_MAX} actors"));
-            return cast;
+            return draft;
         }
-        if let Some(network) = entry.network.as_ref().filter(|network| !cast.network_names.contains_key(&network.value))
+        if let Some(network) =
+            entry.network.as_ref().filter(|network| !draft.network_names.contains_key(&network.value))
         {
-            let known = cast.network_names.keys().map(String::as_str);
+            let known = draft.network_names.keys().map(String::as_str);
             problems.report(network.line, unknown("network", &network.value, known));
         }
         if entry.count.is_some() && !claim(&entry.name.value.0) {
@@ -312,17 +283,16 @@ fn add_actors(
                 break;
             }
             let network = entry.network.as_ref().map(|network| &network.value).or(own.map(|_| &name));
-            let network = network.and_then(|network| cast.network_names.get(network).copied());
+            let network = network.and_then(|network| draft.network_names.get(network).copied());
             let joins = joins(entry, number, file.duration.value, problems);
-            cast.actor_names.insert(name.clone(), first + number..first + number + 1);
-            cast.actor_lines.push(line);
+            draft.actor_names.insert(name.clone(), first + number..first + number + 1);
             let plays = entry.plays.as_ref().map_or(Role::default(), |plays| plays.value);
             let room = match plays {
                 Role::User => USERS,
                 Role::Broadcast => EVERYBODY,
                 _ => ROOM,
             };
-            cast.actors.push(Actor {
+            draft.actors.push(Actor {
                 name,
                 network,
                 address: Ipv4Addr::UNSPECIFIED,
@@ -336,18 +306,17 @@ fn add_actors(
             });
         }
         if entry.count.is_some() {
-            cast.actor_names.insert(entry.name.value.0.clone(), first..cast.actors.len());
+            draft.actor_names.insert(entry.name.value.0.clone(), first..draft.actors.len());
         }
     }
-    cast
+    draft
 }
 
 /// Where nobody is named, more than two could not tell whose offer they hear.
-fn check_unnamed(cast: &Cast, problems: &Problems) {
+fn check_unnamed(draft: &Draft, problems: &Problems) {
     let mut rooms: BTreeMap<(Role, &str), usize> = BTreeMap::new();
-    let relays = cast.actors.iter().zip(&cast.actor_lines);
-    let is_unnamed = |actor: &Actor| matches!(actor.plays, Role::Relay | Role::Broadcast) && actor.webrtc;
-    for (actor, line) in relays.filter(|(actor, _)| is_unnamed(actor)) {
+    let is_unnamed = |actor: &&Actor| matches!(actor.plays, Role::Relay | Role::Broadcast) && actor.webrtc;
+    for actor in draft.actors.iter().filter(is_unnamed) {
         let there = rooms.entry((actor.plays, &actor.room)).or_default();
         *there += 1;
         if *there == 3 {
@@ -357,7 +326,7 @@ fn check_unnamed(cast: &Cast, problems: &Problems) {
                 actor.plays.name(),
                 quote(&actor.room)
             );
-            problems.report(*line, message);
+            problems.report(actor.line, message);
         }
     }
 }
@@ -383,9 +352,4 @@ fn joins(entry: &ActorEntry, number: usize, duration: Duration, problems: &Probl
         }
     }
     Some(time)
-}
-
-/// A name that nobody has.
-pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    format!("unknown {what} {}{}", quote(name), instead(name, &format!("{what}s"), known))
 }

@@ -11,6 +11,8 @@
 
 mod address;
 mod assign;
+mod draft;
+mod dry_run;
 mod error;
 mod expand;
 mod file;
@@ -18,11 +20,10 @@ mod load;
 mod nat;
 mod probes;
 mod profile;
-mod rehearsal;
 mod role;
 mod scenario;
 mod shipped;
-mod story;
+mod steps;
 mod table;
 mod value;
 

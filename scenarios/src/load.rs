@@ -4,13 +4,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use toml::de::DeTable;
-
-use crate::error::{Error, Problems, instead, quote};
+use crate::error::{Error, Problems, instead};
 use crate::expand::expand;
 use crate::file::File;
 use crate::scenario::Scenario;
 use crate::shipped;
+use crate::table::document;
 
 /// Loads a scenario: a shipped one by its name, such as `mesh-6`, or a file by its path.
 ///
@@ -54,21 +53,6 @@ pub fn parse(path_for_messages: &str, text: &str) -> Result<Scenario, Error> {
         Some(scenario) if problems.none() => Ok(scenario),
         _ => Err(problems.into_error(path_for_messages)),
     }
-}
-
-/// Hands the document that a text is to `read`, unless its syntax is wrong, which is reported.
-pub(crate) fn document<T>(text: &str, problems: &Problems, read: impl FnOnce(&DeTable<'_>) -> Option<T>) -> Option<T> {
-    let (document, wrong) = DeTable::parse_recoverable(text);
-    if wrong.is_empty() {
-        return read(document.get_ref());
-    }
-    for wrong in wrong {
-        let span = wrong.span().unwrap_or_default();
-        let key = text.get(span.clone()).filter(|_| wrong.message() == "duplicate key");
-        let key = key.map(|key| format!(" {}", quote(key))).unwrap_or_default();
-        problems.report(problems.line(&span), format!("not TOML: {}{key}", wrong.message()));
-    }
-    None
 }
 
 /// A name that is neither shipped nor a path.

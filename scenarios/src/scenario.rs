@@ -1,6 +1,7 @@
 //! A scenario as the simulator takes it: profiles looked up, counts expanded, every name checked.
 
 use std::net::Ipv4Addr;
+use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -65,7 +66,7 @@ pub struct Network {
     /// What steps call it.
     pub name: String,
     /// The network its NAT's outside is in; `None` is the internet.
-    pub behind: Option<usize>,
+    pub behind: Option<NetworkIndex>,
     /// The NAT's external addresses, at least one.
     pub external: Vec<Ipv4Addr>,
     /// The NAT's internal address.
@@ -83,8 +84,8 @@ pub struct Network {
 pub struct Actor {
     /// What steps and reports call them; also the name of their host.
     pub name: String,
-    /// The network their host is in, an index into [`Scenario::networks`]; `None` is the internet.
-    pub network: Option<usize>,
+    /// The network their host is in; `None` is the internet.
+    pub network: Option<NetworkIndex>,
     /// Their host's address there.
     pub address: Ipv4Addr,
     /// Their host's link to that network.
@@ -114,10 +115,40 @@ pub struct Step {
     pub line: usize,
 }
 
-/// An index into [`Scenario::actors`].
-pub type ActorIndex = usize;
-/// An index into [`Scenario::networks`].
-pub type NetworkIndex = usize;
+/// An index into [`Scenario::actors`], and into every list with one element per actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ActorIndex(pub usize);
+
+/// An index into [`Scenario::networks`], and into every list with one element per network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct NetworkIndex(pub usize);
+
+macro_rules! indexes_lists {
+    ($($index:ident of $list:ty;)*) => {$(
+        impl<T> Index<$index> for $list {
+            type Output = T;
+
+            fn index(&self, index: $index) -> &T {
+                &self[index.0]
+            }
+        }
+
+        impl<T> IndexMut<$index> for $list {
+            fn index_mut(&mut self, index: $index) -> &mut T {
+                &mut self[index.0]
+            }
+        }
+    )*};
+}
+
+indexes_lists! {
+    ActorIndex of Vec<T>;
+    ActorIndex of [T];
+    NetworkIndex of Vec<T>;
+    NetworkIndex of [T];
+}
 
 /// A machine that can lose power or be cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -133,37 +164,73 @@ pub enum Machine {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// An actor that is not there joins its room.
+    /// The program of an actor that is not there starts, and joins its room.
     Join(ActorIndex),
-    /// An actor says `leave`, closes its connections and goes.
-    Leave(ActorIndex),
-    /// An actor's signaling connection breaks without a close frame; the client reconnects with its backoff.
-    Drop(ActorIndex),
-    /// An actor sends a text message on each of its open data channels.
-    Say(ActorIndex, String),
-    /// An actor hangs up on another. Between users this ends their call, ringing or answered; in a mesh it ends the pair, and the
-    /// offerer offers again.
-    Hangup(ActorIndex, ActorIndex),
-    /// An actor restarts ICE with another.
-    IceRestart(ActorIndex, ActorIndex),
-    /// An actor offers to another: a connection if there is none, else a change of it.
-    Offer(ActorIndex, ActorIndex),
-    /// A user calls another.
-    Call(ActorIndex, ActorIndex),
-    /// A user takes the call that rings.
-    Accept(ActorIndex),
-    /// A user rejects the call that rings.
-    Reject(ActorIndex),
-    /// A user turns its camera or microphone on or off, and tells who it is in a call with.
-    Media(ActorIndex, MediaKind, bool),
-    /// A machine dies at once: nothing leaves it, not even a FIN.
-    PowerLoss(Machine),
-    /// A machine that is down starts again; an actor joins again.
-    Boot(Machine),
+    /// An actor's program is given a command.
+    Actor(ActorIndex, Command),
+    /// Something happens to a machine.
+    Machine(Machine, MachineAction),
+    /// Something happens to the NAT of a network.
+    Network(NetworkIndex, NetworkAction),
+    /// Something happens to the server, or to several machines.
+    World(WorldAction),
+}
+
+/// A command to the program of an actor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Say `leave`, close all connections, end.
+    Leave,
+    /// Break the signaling connection without a close frame; the client reconnects with its backoff.
+    Drop,
+    /// Send a text message on each open data channel.
+    Say(String),
+    /// Hang up on another. Between users this ends their call, ringing or answered; in a mesh it ends the pair, and the offerer offers
+    /// again.
+    Hangup(ActorIndex),
+    /// Restart ICE with another.
+    IceRestart(ActorIndex),
+    /// Offer to another: a connection if there is none, else a change of it.
+    Offer(ActorIndex),
+    /// Call another user.
+    Call(ActorIndex),
+    /// Take the call that rings.
+    Accept,
+    /// Reject the call that rings.
+    Reject,
+    /// Turn the camera or the microphone on or off, and tell the other user in the call.
+    Media(MediaKind, bool),
+}
+
+/// What happens to a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MachineAction {
+    /// It dies at once: nothing leaves it, not even a FIN.
+    PowerLoss,
+    /// It was down and starts again; an actor joins again.
+    Boot,
+    /// Its link changes.
+    Link(Link),
+}
+
+/// What happens to the NAT of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkAction {
+    /// It loses all its mappings.
+    Reboot(NatReboot),
+    /// Its link changes.
+    Link(Link),
+}
+
+/// What happens to the server, or to several machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorldAction {
     /// The server closes every connection with 1001 and ends.
     Shutdown,
-    /// A NAT loses all its mappings.
-    NatReboot(NetworkIndex, NatReboot),
     /// No packet passes between any machine of the first list and any of the second. With `one_way` only those from the first to the second are stopped.
     Partition {
         /// One side.
@@ -175,10 +242,6 @@ pub enum Action {
     },
     /// All partitions end.
     Heal,
-    /// A machine's link changes.
-    Link(Machine, Link),
-    /// The link of a network's NAT changes.
-    NetworkLink(NetworkIndex, Link),
 }
 
 /// What a user can turn on and off.
@@ -192,7 +255,7 @@ pub enum MediaKind {
 }
 
 impl MediaKind {
-    /// What the dialect and files call it.
+    /// Its name in the dialect and in scenario files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Video => "video",

@@ -1,9 +1,9 @@
 //! The scenarios and NAT profiles that are part of the program, so that an installed binary has them.
 
 use crate::error::Problems;
-use crate::load::document;
 use crate::nat::NatBehavior;
 use crate::profile::ProfileFile;
+use crate::table::document;
 use crate::value::Subnet;
 
 /// A scenario that is part of the program.

@@ -8,6 +8,21 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, quote};
 use crate::value::Parse;
 
+/// Parses a text as TOML and hands the document to `read`. Reports wrong syntax instead.
+pub(crate) fn document<T>(text: &str, problems: &Problems, read: impl FnOnce(&DeTable<'_>) -> Option<T>) -> Option<T> {
+    let (document, wrong) = DeTable::parse_recoverable(text);
+    if wrong.is_empty() {
+        return read(document.get_ref());
+    }
+    for wrong in wrong {
+        let span = wrong.span().unwrap_or_default();
+        let key = text.get(span.clone()).filter(|_| wrong.message() == "duplicate key");
+        let key = key.map(|key| format!(" {}", quote(key))).unwrap_or_default();
+        problems.report(problems.line(&span), format!("not TOML: {}{key}", wrong.message()));
+    }
+    None
+}
+
 /// A value and the line it is written on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lined<T> {

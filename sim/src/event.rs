@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scenarios::{Machine, MediaKind};
+use scenarios::{Machine, MediaKind, NetworkIndex};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -595,7 +595,7 @@ pub enum NodeKind {
     /// A machine of the scenario.
     Machine(Machine),
     /// The NAT of a network of the scenario.
-    Nat(usize),
+    Nat(NetworkIndex),
     /// The world itself: what befalls all.
     World,
 }

@@ -13,7 +13,6 @@ pub mod host;
 pub mod live;
 mod mapping;
 pub mod oracle;
-mod orders;
 pub mod pairs;
 pub mod peer;
 mod protocol;

@@ -33,7 +33,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use scenarios::{ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, Pooling, Scenario};
+use scenarios::{ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling, Scenario};
 
 /// Candidates of the other an agent knows at most.
 ///
@@ -46,7 +46,7 @@ const REMOTES_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// From the internet inwards, each with the name of the network behind it.
-    nats: Vec<(usize, NatBehavior)>,
+    nats: Vec<(NetworkIndex, NatBehavior)>,
 }
 
 impl Place {
@@ -59,7 +59,7 @@ impl Place {
     ///
     /// Two places with the same network are in the same network, and must have the same NATs up to it. Arbitrary pooling is taken to have
     /// addresses to choose from: a NAT with one external address is paired, whatever it is called.
-    pub fn behind(mut self, network: usize, nat: NatBehavior) -> Self {
+    pub fn behind(mut self, network: NetworkIndex, nat: NatBehavior) -> Self {
         self.nats.push((network, nat));
         self
     }
@@ -152,7 +152,7 @@ pub fn can_connect(a: &Place, b: &Place) -> Verdict {
 }
 
 /// The inside of a NAT by the name of its network; `None` is the internet.
-type Realm = Option<usize>;
+type Realm = Option<NetworkIndex>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Address {
@@ -160,7 +160,7 @@ enum Address {
     /// The host of the first or the second agent.
     Host(usize),
     /// The NAT before a network, and which of its external addresses.
-    Nat(usize, usize),
+    Nat(NetworkIndex, usize),
 }
 
 /// A symbolic transport address: two are equal if and only if the real ones are.
@@ -193,9 +193,9 @@ struct Exchange<'a> {
     /// Whether arbitrary pooling always picks the same address.
     lucky: bool,
     /// For NAT, internal endpoint and the scope of the destination: the external endpoint.
-    mappings: BTreeMap<(usize, Endpoint, Scope), Endpoint>,
+    mappings: BTreeMap<(NetworkIndex, Endpoint, Scope), Endpoint>,
     /// For NAT, whose filter it is (an external endpoint, or with filters per endpoint an internal one) and the scope of who was sent to.
-    sent: BTreeSet<(usize, Endpoint, Scope)>,
+    sent: BTreeSet<(NetworkIndex, Endpoint, Scope)>,
     /// What the STUN server told each agent.
     server_reflexive: [Option<Endpoint>; 2],
     /// For each agent, the other's candidates it knows.
@@ -314,7 +314,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn outbound(&mut self, nat: usize, source: Endpoint, destination: Endpoint) -> Option<Endpoint> {
+    fn outbound(&mut self, nat: NetworkIndex, source: Endpoint, destination: Endpoint) -> Option<Endpoint> {
         let behavior = self.behavior(nat);
         if behavior.udp_blocked {
             return None;
@@ -333,7 +333,7 @@ impl<'a> Exchange<'a> {
         Some(external)
     }
 
-    fn inbound(&self, nat: usize, source: Endpoint, destination: Endpoint) -> Option<Endpoint> {
+    fn inbound(&self, nat: NetworkIndex, source: Endpoint, destination: Endpoint) -> Option<Endpoint> {
         let behavior = self.behavior(nat);
         if behavior.udp_blocked {
             return None;
@@ -347,7 +347,7 @@ impl<'a> Exchange<'a> {
         self.sent.contains(&(nat, whose, scope(behavior.filtering, source))).then_some(internal)
     }
 
-    fn hairpin(&mut self, nat: usize, source: Endpoint, destination: Endpoint) -> Option<(Endpoint, Endpoint)> {
+    fn hairpin(&mut self, nat: NetworkIndex, source: Endpoint, destination: Endpoint) -> Option<(Endpoint, Endpoint)> {
         let hairpinning = self.behavior(nat).hairpinning;
         if hairpinning == Hairpinning::Off {
             return None;
@@ -357,13 +357,13 @@ impl<'a> Exchange<'a> {
         Some((if hairpinning == Hairpinning::InternalSource { source } else { external }, internal))
     }
 
-    fn behavior(&self, nat: usize) -> &'a NatBehavior {
+    fn behavior(&self, nat: NetworkIndex) -> &'a NatBehavior {
         let mut nats = self.places.iter().flat_map(|place| &place.nats);
         &nats.find(|(network, _)| *network == nat).expect("packets meet only NATs of the two places").1
     }
 
     /// The network a NAT's outside is in.
-    fn outside(&self, nat: usize) -> Realm {
+    fn outside(&self, nat: NetworkIndex) -> Realm {
         self.places.iter().find_map(|place| {
             let at = place.nats.iter().position(|(network, _)| *network == nat)?;
             Some(at.checked_sub(1).map(|outer| place.nats[outer].0))

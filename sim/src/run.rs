@@ -12,6 +12,7 @@ use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
 use crate::shared::panic_message;
 use crate::stage;
+use crate::stage::simulated::{self, Simulated};
 use crate::world::World;
 
 /// What came of a run.
@@ -88,12 +89,13 @@ fn play<T: Send + 'static>(
     before: fn(&World),
     after: fn(&World) -> T,
 ) -> Result<T, Crash> {
-    let limit: Duration = scenario.duration + stage::LIMIT_AFTER_END;
+    let limit: Duration = scenario.duration + simulated::LIMIT_AFTER_END;
     let played = scenario.clone();
-    World::run(seed, stage::boots(scenario), limit, move |world| async move {
+    let ended = World::run(seed, simulated::boots(scenario), limit, move |world| async move {
         before(&world);
-        stage::play(world.clone(), played, seed).await;
-        after(&world)
-    })
-    .map_err(|panic| Crash { seed, message: panic_message(&*panic) })
+        let ground = Simulated::new(world.clone(), played.clone(), seed);
+        stage::play(ground, played, seed).await.map(|()| after(&world))
+    });
+    let ended = ended.unwrap_or_else(|panic| Err(panic_message(&*panic)));
+    ended.map_err(|message| Crash { seed, message })
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use conformance::Target;
 use reports::Live;
 use reports::model::Suite;
-use sim::live::{Endpoint, Script, Speech, Upstream};
+use sim::live::{Endpoint, Protocol, Script, Upstream};
 use sim::run::{Crash, Outcome};
 
 use crate::exit::{UNREACHABLE, refuse};
@@ -66,22 +66,22 @@ impl Scenarios {
 
     /// Plays them and prints what was found.
     pub(crate) fn run(&self, setting: &Setting<'_>) -> anyhow::Result<ExitCode> {
-        let Some(speech) = Speech::named(setting.dialect) else {
-            let spoken: Vec<_> = Speech::names().collect();
+        let Some(protocol) = Protocol::named(setting.dialect) else {
+            let spoken: Vec<_> = Protocol::names().collect();
             anyhow::bail!(
                 "--scenario: the clients of scenarios speak {}, not `{}`; without --scenario, cases run in any dialect",
                 spoken.join(", "),
                 setting.dialect
             );
         };
-        let runs = self.planned(speech, setting.seed)?;
-        let target = self.target(setting, speech).map_err(anyhow::Error::msg)?;
+        let runs = self.planned(protocol, setting.seed)?;
+        let target = self.target(setting, protocol).map_err(anyhow::Error::msg)?;
         if let Err(tried) = target.reach() {
             let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![tried] };
             return Ok(refuse(&unreachable, UNREACHABLE));
         }
         // Where all clients share one room, parallel scenarios would meet.
-        let jobs = if speech.is_one_room() { 1 } else { setting.jobs.min(runs.len()) };
+        let jobs = if protocol.is_one_room() { 1 } else { setting.jobs.min(runs.len()) };
         announce(&runs, jobs);
         let mut output = Output::open(setting, &runs, self.again(setting, &runs))?;
         let start = crate::now();
@@ -109,7 +109,7 @@ impl Scenarios {
     ///
     /// # Errors
     /// One that was named cannot be played, or none can.
-    fn planned(&self, speech: Speech, seed: u64) -> anyhow::Result<Vec<PlannedRun>> {
+    fn planned(&self, protocol: Protocol, seed: u64) -> anyhow::Result<Vec<PlannedRun>> {
         let mut runs = Vec::new();
         let mut refused = Vec::new();
         for called in &self.scenarios {
@@ -118,7 +118,7 @@ impl Scenarios {
             for name in shipped.chain(named) {
                 // A seed of its own: scenarios that are played at the same time must not meet.
                 let seed = seed.wrapping_add(runs.len() as u64);
-                match Script::of(&scenarios::load(name)?, speech, seed) {
+                match Script::of(&scenarios::load(name)?, protocol, seed) {
                     Ok(script) => runs.push(PlannedRun::of(name, script, seed)),
                     Err(why) if called == ALL => anstream::eprintln!("skipped: {why}"),
                     Err(why) => refused.push(why.to_string()),
@@ -130,7 +130,7 @@ impl Scenarios {
         Ok(runs)
     }
 
-    fn target(&self, setting: &Setting<'_>, speech: Speech) -> Result<sim::live::Target, String> {
+    fn target(&self, setting: &Setting<'_>, protocol: Protocol) -> Result<sim::live::Target, String> {
         let target = &setting.target;
         let mut upstream = Upstream::new(target.host(), target.port());
         if let Some(config) = conformance::tls_config(target).map_err(|error| error.to_string())? {
@@ -139,7 +139,7 @@ impl Scenarios {
         let endpoint = Endpoint::of_url(target.url(), target.headers().to_vec());
         let endpoint = Arc::new(endpoint.ok_or("the URL has no host: write ws://HOST:PORT/PATH")?);
         let heartbeat = Duration::from_secs(self.heartbeat.into());
-        Ok(sim::live::Target { upstream, endpoint, speech, heartbeat })
+        Ok(sim::live::Target { upstream, endpoint, protocol, heartbeat })
     }
 
     /// The command that plays scenarios again. Secrets stay out of it.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use scenarios::{Action, Dependence, Hairpinning, Link, Machine, Scenario, parse};
+use scenarios::{
+    Action, ActorIndex, Command, Dependence, Hairpinning, Link, Machine, MachineAction, NetworkIndex, Scenario, parse,
+};
 
 #[test]
 fn what_is_not_written_has_a_default() {
@@ -37,7 +39,7 @@ fn a_count_with_a_nat_makes_a_network_for_each() {
     let scenario = expanded("[[actor]]\nname = 'ana'\nnat = 'home-linux'\ncount = 1000");
     assert_eq!(scenario.networks.len(), 1000);
     for (index, actor) in scenario.actors.iter().enumerate() {
-        assert_eq!(actor.network, Some(index));
+        assert_eq!(actor.network, Some(NetworkIndex(index)));
         assert_eq!(scenario.networks[index].name, actor.name);
     }
     assert_unique_on_the_internet(&scenario);
@@ -78,7 +80,11 @@ fn outer_networks_come_before_those_behind_them() {
         scenario.networks.iter().map(|network| (network.behind, network.external[0].to_string())).collect();
     assert_eq!(
         outside,
-        [(None, "198.51.100.10".to_owned()), (Some(0), "100.64.0.11".to_owned()), (Some(1), "192.168.1.12".to_owned())]
+        [
+            (None, "198.51.100.10".to_owned()),
+            (Some(NetworkIndex(0)), "100.64.0.11".to_owned()),
+            (Some(NetworkIndex(1)), "192.168.1.12".to_owned())
+        ]
     );
     let inside: Vec<_> = scenario.networks.iter().map(|network| network.gateway.to_string()).collect();
     assert_eq!(
@@ -86,7 +92,7 @@ fn outer_networks_come_before_those_behind_them() {
         ["100.64.0.1", "192.168.1.1", "192.168.2.1"],
         "the inner home keeps out of the outer one's range"
     );
-    assert_eq!(scenario.actors[0].network, Some(2));
+    assert_eq!(scenario.actors[0].network, Some(NetworkIndex(2)));
 }
 
 #[test]
@@ -199,7 +205,11 @@ fn steps_at_one_time_keep_their_order_and_joins_come_first() {
         "[[actor]]\nname = 'ana'\njoins = '5s'\n[[step]]\nat = '5s'\ndo = 'drop'\nactor = 'ana'\n[[step]]\nat = '5s'\ndo = 'power-loss'\nmachine = 'ana'",
     );
     let actions: Vec<_> = scenario.steps.into_iter().map(|step| step.action).collect();
-    assert_eq!(actions, [Action::Drop(0), Action::PowerLoss(Machine::Actor(0))]);
+    let ana = ActorIndex(0);
+    assert_eq!(
+        actions,
+        [Action::Actor(ana, Command::Drop), Action::Machine(Machine::Actor(ana), MachineAction::PowerLoss)]
+    );
 }
 
 #[test]
@@ -207,7 +217,7 @@ fn expectations_are_looked_up() {
     let scenario = expanded(
         "[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\n[expect]\nunconnected = [['ben', 'ana']]\nprobes = ['mapping-expired']",
     );
-    assert_eq!(scenario.expect.unconnected, [(1, 0)]);
+    assert_eq!(scenario.expect.unconnected, [(ActorIndex(1), ActorIndex(0))]);
     assert_eq!(scenario.expect.probes, ["mapping-expired"]);
 }
 

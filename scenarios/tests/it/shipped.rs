@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use scenarios::{
-    Action, Actor, Dependence, Machine, NatBehavior, Pooling, Scenario, load, parse, profile, profiles, shipped,
+    Action, Actor, ActorIndex, Command, Dependence, Machine, MachineAction, NatBehavior, NetworkAction, Pooling,
+    Scenario, load, parse, profile, profiles, shipped,
 };
 
 #[test]
@@ -90,7 +91,7 @@ fn mesh_6_symmetric_expects_exactly_the_pairs_that_need_a_relay() {
     for (a, one) in scenario.actors.iter().enumerate() {
         for (b, other) in scenario.actors.iter().enumerate().skip(a + 1) {
             if !meet_without_relay(&nat(one).expect("behind a NAT"), &nat(other).expect("behind a NAT")) {
-                unconnected.push((a, b));
+                unconnected.push((ActorIndex(a), ActorIndex(b)));
             }
         }
     }
@@ -103,9 +104,10 @@ fn nothing_happens_in_the_last_45_seconds_of_the_churn_but_words() {
     let scenario = loaded("mesh-6-churn");
     let quiet = scenario.duration - Duration::from_secs(45);
     let late = scenario.steps.iter().filter(|step| step.at > quiet);
-    assert!(late.into_iter().all(|step| matches!(step.action, Action::Say(..))));
-    for machine in [Machine::Server, Machine::Actor(3), Machine::Actor(4)] {
-        let powers = |action: &Action| [Action::PowerLoss(machine), Action::Boot(machine)].contains(action);
+    assert!(late.into_iter().all(|step| matches!(step.action, Action::Actor(_, Command::Say(_)))));
+    for machine in [Machine::Server, Machine::Actor(ActorIndex(3)), Machine::Actor(ActorIndex(4))] {
+        let power = [MachineAction::PowerLoss, MachineAction::Boot].map(|action| Action::Machine(machine, action));
+        let powers = |action: &Action| power.contains(action);
         assert!(scenario.steps.iter().any(|step| powers(&step.action)), "{machine:?}");
     }
 }
@@ -114,7 +116,7 @@ fn nothing_happens_in_the_last_45_seconds_of_the_churn_but_words() {
 fn the_rebooted_nat_takes_another_address() {
     let scenario = loaded("nat-reboot-mid-call");
     let [step] = scenario.steps.as_slice() else { panic!("one step") };
-    let Action::NatReboot(network, reboot) = &step.action else { panic!("a reboot") };
+    let Action::Network(network, NetworkAction::Reboot(reboot)) = &step.action else { panic!("a reboot") };
     assert_eq!(scenario.networks[*network].name, "ana");
     let new = reboot.new_address.expect("another address");
     assert!(!scenario.networks.iter().any(|network| network.external.contains(&new)));

@@ -3,15 +3,27 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 
 use server::net::{Network, Tokio};
+use tokio::task::JoinHandle;
 
-/// The machine that all clients share, by the address they share.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loopback;
+/// The part of this machine that stands for the machine of one actor: its tasks. All actors share one address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loopback(Arc<Mutex<Vec<JoinHandle<()>>>>);
 
 impl Loopback {
     pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    /// Ends all tasks at once, and returns when their sockets are closed.
+    pub(super) async fn abort(&self) {
+        let tasks = std::mem::take(&mut *self.0.lock().expect("no panic while held"));
+        for task in tasks {
+            task.abort();
+            // It is gone, in whatever way: that is all that matters.
+            let _ = task.await;
+        }
+    }
 }
 
 impl Network for Loopback {
@@ -32,7 +44,9 @@ impl Network for Loopback {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        Tokio.spawn(task);
+        let mut tasks = self.0.lock().expect("no panic while held");
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(task));
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::Loopback;
+use super::network::Loopback;
 use super::upstream::Upstream;
 use crate::event::{Drop, NodeId, PacketEvent, PacketId, PacketView, Protocol, Recorder, What};
 use crate::hash::digest;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, Actor, ActorIndex, Dialect, Expect, Framing, Link, Machine, Role, Scenario, ServerSetup, Step,
+    Action, Actor, ActorIndex, Command, Dialect, Expect, Framing, Link, Machine, MachineAction, NetworkAction, Role,
+    Scenario, ServerSetup, Step, WorldAction,
 };
 use server::DIALECTS;
 
-use super::Loopback;
+use super::network::Loopback;
 use crate::hash::digest;
 use crate::protocol;
 
@@ -20,24 +21,24 @@ const ROOM_CHARS_MAX: usize = 64;
 
 /// What a server at a URL speaks: one of the dialects that our clients know, in one framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Speech {
+pub struct Protocol {
     /// The dialect.
     pub dialect: Dialect,
     /// What its messages go in.
     pub over: Framing,
 }
 
-impl Speech {
-    /// Every speech, as the command line calls it.
+impl Protocol {
+    /// Every protocol, as the command line calls it.
     fn all() -> impl Iterator<Item = (&'static str, Self)> + Clone {
         DIALECTS
             .iter()
             .filter_map(|entry| protocol::spoken(entry).map(|(dialect, over)| (entry.name, Self { dialect, over })))
     }
 
-    /// The speech of that name.
+    /// The protocol of that name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|(known, _)| *known == name).map(|(_, speech)| speech)
+        Self::all().find(|(known, _)| *known == name).map(|(_, protocol)| protocol)
     }
 
     /// The names that [`named`](Self::named) knows.
@@ -101,16 +102,17 @@ impl Script {
     ///
     /// # Errors
     /// What stands in the way.
-    pub fn of(scenario: &Scenario, speech: Speech, seed: u64) -> Result<Self, Unplayable> {
+    pub fn of(scenario: &Scenario, protocol: Protocol, seed: u64) -> Result<Self, Unplayable> {
         let refuse = |why: String| Unplayable { scenario: scenario.name.clone(), step: None, why };
-        let speaks = |actor: &&Actor| actor.plays.dialect() == speech.dialect;
+        let speaks = |actor: &&Actor| actor.plays.dialect() == protocol.dialect;
         let present: Vec<ActorIndex> =
-            (0..scenario.actors.len()).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
-        let cast = Cast { scenario, index: present.iter().enumerate().map(|(new, old)| (*old, new)).collect() };
+            (0..scenario.actors.len()).map(ActorIndex).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
+        let cast =
+            Cast { scenario, index: present.iter().enumerate().map(|(new, old)| (*old, ActorIndex(new))).collect() };
         let actors = || present.iter().map(|actor| &scenario.actors[*actor]);
         if present.len() < 2 {
-            let others = Speech::all().filter(|(_, other)| {
-                other.dialect != speech.dialect
+            let others = Protocol::all().filter(|(_, other)| {
+                other.dialect != protocol.dialect
                     && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
             });
             let others: Vec<_> = others.map(|(name, _)| format!("--dialect {name}")).collect();
@@ -130,8 +132,8 @@ impl Script {
             let actor = &scenario.actors[*index];
             let link =
                 cast.way(*index, &Links::of(scenario)).map_err(|why| refuse(format!("{}: {why}", actor.name)))?;
-            let room = if speech.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
-            Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: speech.over, room, ..actor.clone() })
+            let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
+            Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: protocol.over, room, ..actor.clone() })
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
@@ -236,9 +238,9 @@ impl Cast<'_> {
         for step in &self.scenario.steps {
             let refuse = |why: String| ((step.line, step.at), why);
             match &step.action {
-                Action::Link(Machine::Server, link) => links.server = *link,
-                Action::Link(Machine::Actor(actor), link) => links.actors[*actor] = *link,
-                Action::NetworkLink(network, link) => links.networks[*network] = *link,
+                Action::Machine(Machine::Server, MachineAction::Link(link)) => links.server = *link,
+                Action::Machine(Machine::Actor(actor), MachineAction::Link(link)) => links.actors[*actor] = *link,
+                Action::Network(network, NetworkAction::Link(link)) => links.networks[*network] = *link,
                 other => {
                     let action = self.action(other).map_err(refuse)?;
                     steps.extend(action.map(|action| Step { action, ..step.clone() }));
@@ -247,7 +249,8 @@ impl Cast<'_> {
             }
             for (old, new) in &self.index {
                 let link = self.way(*old, &links).map_err(refuse)?;
-                steps.push(Step { action: Action::Link(Machine::Actor(*new), link), ..step.clone() });
+                let action = Action::Machine(Machine::Actor(*new), MachineAction::Link(link));
+                steps.push(Step { action, ..step.clone() });
             }
         }
         Ok(steps)
@@ -256,34 +259,27 @@ impl Cast<'_> {
     /// What a step is among those who are there; `None` where it is the business of others.
     fn action(&self, action: &Action) -> Result<Option<Action>, String> {
         let one = |actor: &ActorIndex| self.index.get(actor).copied();
-        let two = |a: &ActorIndex, b: &ActorIndex| one(a).zip(one(b));
         let there = |machine: &Machine| match machine {
             Machine::Server => Some(Machine::Server),
             Machine::Actor(actor) => one(actor).map(Machine::Actor),
         };
         let not_ours = |what: &str| Err(format!("{what}: the server at the URL is not ours to switch off"));
         Ok(match action {
-            Action::Join(a) => one(a).map(Action::Join),
-            Action::Leave(a) => one(a).map(Action::Leave),
-            Action::Drop(a) => one(a).map(Action::Drop),
-            Action::Say(a, text) => one(a).map(|a| Action::Say(a, text.clone())),
-            Action::Hangup(a, b) => two(a, b).map(|(a, b)| Action::Hangup(a, b)),
-            Action::IceRestart(a, b) => two(a, b).map(|(a, b)| Action::IceRestart(a, b)),
-            Action::Offer(a, b) => two(a, b).map(|(a, b)| Action::Offer(a, b)),
-            Action::Call(a, b) => two(a, b).map(|(a, b)| Action::Call(a, b)),
-            Action::Accept(a) => one(a).map(Action::Accept),
-            Action::Reject(a) => one(a).map(Action::Reject),
-            Action::Media(a, kind, on) => one(a).map(|a| Action::Media(a, *kind, *on)),
-            Action::PowerLoss(Machine::Server) => return not_ours("`power-loss` of the server"),
-            Action::Boot(Machine::Server) => return not_ours("`boot` of the server"),
-            Action::Shutdown => return not_ours("`shutdown`"),
-            Action::PowerLoss(machine) => there(machine).map(Action::PowerLoss),
-            Action::Boot(machine) => there(machine).map(Action::Boot),
-            Action::NatReboot(network, _) => {
+            Action::Join(actor) => one(actor).map(Action::Join),
+            Action::Actor(actor, command) => {
+                one(actor).zip(self.command(command)).map(|(actor, command)| Action::Actor(actor, command))
+            }
+            Action::Machine(Machine::Server, MachineAction::PowerLoss) => {
+                return not_ours("`power-loss` of the server");
+            }
+            Action::Machine(Machine::Server, MachineAction::Boot) => return not_ours("`boot` of the server"),
+            Action::World(WorldAction::Shutdown) => return not_ours("`shutdown`"),
+            Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),
+            Action::Network(network, _) => {
                 let network = &self.scenario.networks[*network].name;
                 return Err(format!("`nat-reboot` of `{network}`: NATs are only simulated"));
             }
-            Action::Partition { from, to, one_way } => {
+            Action::World(WorldAction::Partition { from, to, one_way }) => {
                 let side = |machines: &[Machine]| machines.iter().filter_map(there).collect::<Vec<_>>();
                 let (from, to) = (side(from), side(to));
                 let is_actor = |machine: &&Machine| **machine != Machine::Server;
@@ -295,11 +291,27 @@ impl Cast<'_> {
                     );
                 }
                 let is_felt = !from.is_empty() && !to.is_empty();
-                is_felt.then_some(Action::Partition { from, to, one_way: *one_way })
+                is_felt.then_some(Action::World(WorldAction::Partition { from, to, one_way: *one_way }))
             }
-            Action::Heal => Some(Action::Heal),
-            Action::Link(..) | Action::NetworkLink(..) => unreachable!("changes of links are read before"),
+            Action::World(WorldAction::Heal) => Some(action.clone()),
         })
+    }
+
+    /// A command among those who are there; `None` if it is about somebody else.
+    fn command(&self, command: &Command) -> Option<Command> {
+        let one = |actor: &ActorIndex| self.index.get(actor).copied();
+        match command {
+            Command::Hangup(on) => one(on).map(Command::Hangup),
+            Command::IceRestart(with) => one(with).map(Command::IceRestart),
+            Command::Offer(to) => one(to).map(Command::Offer),
+            Command::Call(other) => one(other).map(Command::Call),
+            Command::Leave
+            | Command::Drop
+            | Command::Say(_)
+            | Command::Accept
+            | Command::Reject
+            | Command::Media(..) => Some(command.clone()),
+        }
     }
 }
 
@@ -329,7 +341,7 @@ mod tests {
     fn a_script_has_its_own_rooms_and_the_whole_way_of_each_actor() {
         let scenario = scenarios::load("mesh-6").expect("it is shipped");
         let script =
-            |seed| Script::of(&scenario, Speech::named("mesh").expect("a speech"), seed).expect("it can be played");
+            |seed| Script::of(&scenario, Protocol::named("mesh").expect("a protocol"), seed).expect("it can be played");
         let (one, other) = (script(1), script(2));
         assert_ne!(one.scenario.actors[0].room, other.scenario.actors[0].room);
         assert_eq!(one.unasked, ["hairpinned"]);
@@ -344,9 +356,10 @@ mod tests {
     #[test]
     fn who_speaks_something_else_stays_away_with_their_steps() {
         let scenario = scenarios::load("glare-offer").expect("it is shipped");
-        let script = Script::of(&scenario, Speech::named("relay").expect("a speech"), 1).expect("it can be played");
+        let script = Script::of(&scenario, Protocol::named("relay").expect("a protocol"), 1).expect("it can be played");
         assert_eq!(script.absent, ["ana", "ben"]);
-        let expected = [Action::Offer(0, 1), Action::Offer(1, 0)];
+        let offer = |a, b| Action::Actor(ActorIndex(a), Command::Offer(ActorIndex(b)));
+        let expected = [offer(0, 1), offer(1, 0)];
         assert_eq!(script.scenario.steps.iter().map(|step| step.action.clone()).collect::<Vec<_>>()[..2], expected);
         assert_eq!(script.scenario.steps.len(), 4, "two offers, and two say something");
     }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use scenarios::{Action, Role};
+use scenarios::{Action, NetworkAction, Role};
 
 use crate::event::{Event, NodeId, SignalKind};
 use crate::oracle::calls::Call;
@@ -122,7 +122,7 @@ fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)>
 }
 
 fn has_rebooted_nat(court: &Court<'_>) -> bool {
-    court.scenario.steps.iter().any(|step| matches!(step.action, Action::NatReboot(..)))
+    court.scenario.steps.iter().any(|step| matches!(step.action, Action::Network(_, NetworkAction::Reboot(_))))
 }
 
 /// How a side's connection stands, for people.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Scenario};
+use scenarios::{ActorIndex, NetworkIndex, Scenario};
 use server::STUN_PORT;
 
 use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
@@ -18,7 +18,7 @@ const TRANSACTION: Duration = Duration::from_secs(64);
 
 /// With which external endpoints each NAT sent to the STUN server, by the internal endpoint, and when it last did.
 #[derive(Default)]
-pub(crate) struct MappedAddressTrue(BTreeMap<(usize, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
+pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
 
 impl Oracle for MappedAddressTrue {
     fn slug(&self) -> &'static str {

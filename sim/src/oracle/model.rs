@@ -464,7 +464,7 @@ impl Model {
 fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<str>)> {
     let role = |(number, node): (usize, &Node)| match node.kind {
         NodeKind::Machine(Machine::Actor(actor)) => {
-            let actor = scenario.actors.get(actor)?;
+            let actor = scenario.actors.get(actor.0)?;
             Some((NodeId(number as u16), (actor.plays, actor.room.as_str().into())))
         }
         _ => None,

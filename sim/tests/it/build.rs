@@ -57,11 +57,11 @@ impl Build {
     }
 
     /// A network behind a NAT whose outside is in the network `behind`.
-    pub(crate) fn network(mut self, behind: Option<NetworkIndex>, nat: NatBehavior) -> Self {
+    pub(crate) fn network(mut self, behind: Option<usize>, nat: NatBehavior) -> Self {
         let number = self.0.networks.len() as u8 + 1;
         self.0.networks.push(Network {
             name: format!("net-{number}"),
-            behind,
+            behind: behind.map(NetworkIndex),
             external: vec![match behind {
                 None => Ipv4Addr::new(198, 51, 100, number),
                 Some(outer) => Ipv4Addr::new(192, 168, outer as u8 + 1, 100 + number),
@@ -75,12 +75,12 @@ impl Build {
     }
 
     /// Somebody in a network, or on the internet.
-    pub(crate) fn peer(mut self, network: impl Into<Option<NetworkIndex>>) -> Self {
+    pub(crate) fn peer(mut self, network: impl Into<Option<usize>>) -> Self {
         let (index, network) = (self.0.actors.len(), network.into());
         let last = 10 + index as u8;
         self.0.actors.push(Actor {
             name: NAMES[index].to_owned(),
-            network,
+            network: network.map(NetworkIndex),
             address: network
                 .map_or(Ipv4Addr::new(203, 0, 113, last), |network| Ipv4Addr::new(192, 168, network as u8 + 1, last)),
             link: network.map_or(LINK, |_| link(1)),
@@ -201,7 +201,8 @@ impl Played {
     }
 
     /// Whether both ends of a pair have an open channel at the end.
-    pub(crate) fn connected(&self, a: ActorIndex, b: ActorIndex) -> bool {
+    pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (ActorIndex(a), ActorIndex(b));
         [(a, b), (b, a)].iter().all(|pair| {
             self.views
                 .get(pair)
@@ -210,7 +211,8 @@ impl Played {
     }
 
     /// As what kind of address `other` sees `actor`, by who told the address: the interface, the STUN server, or a check.
-    pub(crate) fn seen_as(&self, actor: ActorIndex, other: ActorIndex) -> Option<sim::reachability::CandidateKind> {
+    pub(crate) fn seen_as(&self, actor: usize, other: usize) -> Option<sim::reachability::CandidateKind> {
+        let (actor, other) = (ActorIndex(actor), ActorIndex(other));
         use sim::reachability::CandidateKind::{Host, PeerReflexive, ServerReflexive};
         let address = self.views.get(&(other, actor))?.selected?;
         Some(match () {
@@ -221,8 +223,8 @@ impl Played {
     }
 
     /// When `a` first saw ICE connected with `b`.
-    pub(crate) fn ice_connected(&self, a: ActorIndex, b: ActorIndex) -> Option<Duration> {
-        self.views.get(&(a, b))?.connected_at
+    pub(crate) fn ice_connected(&self, a: usize, b: usize) -> Option<Duration> {
+        self.views.get(&(ActorIndex(a), ActorIndex(b)))?.connected_at
     }
 
     /// All packets that machines sent and that machines received.

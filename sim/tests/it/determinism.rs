@@ -1,11 +1,14 @@
 //! Same seed, same hash: in one process, on many threads, in another process.
 
-use std::process::Command;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
-use scenarios::{Action, FilterState, Link, Machine, NatBehavior, NatReboot, PortAllocation, Scenario};
+use scenarios::{
+    Action, ActorIndex, Command, FilterState, Link, Machine, MachineAction, NatBehavior, NatReboot, NetworkAction,
+    NetworkIndex, PortAllocation, Scenario, WorldAction,
+};
 use sim::hash::event_hash;
 
 use crate::build::{link, scenario};
@@ -57,7 +60,7 @@ fn a_hash_is_the_same_in_another_process() {
     }
     let here = [8, 9].map(|seed| hash(&eventful(), seed));
     let there = [8, 9].map(|seed: u64| {
-        let child = Command::new(std::env::current_exe().expect("a test has a binary"))
+        let child = process::Command::new(std::env::current_exe().expect("a test has a binary"))
             .args(["--exact", "determinism::a_hash_is_the_same_in_another_process", "--nocapture"])
             .env(CHILD, seed.to_string())
             .output()
@@ -72,7 +75,8 @@ fn a_hash_is_the_same_in_another_process() {
 /// The server's tasks all wait for the shutdown, and a client starts at the same instant: the order in which they wake shows.
 #[test]
 fn a_graceful_shutdown_wakes_tasks_in_the_same_order_each_time() {
-    let mut build = scenario(12).peer(None).at(8, Action::Shutdown).at(8, Action::Join(0));
+    let mut build =
+        scenario(12).peer(None).at(8, Action::World(WorldAction::Shutdown)).at(8, Action::Join(ActorIndex(0)));
     (build.0.actors[0].joins, build.0.actors[0].webrtc) = (None, false);
     let scenario = build.done();
     let first = hash(&scenario, 1);
@@ -109,6 +113,9 @@ fn eventful() -> Arc<Scenario> {
         port_allocation: PortAllocation::Random,
         ..nat::behavior(mapping, filtering, FilterState::PerEndpoint)
     };
+    let reboot = NatReboot { resets_tcp: true, new_address: Some([198, 51, 100, 77].into()) };
+    let machine = |actor| Machine::Actor(ActorIndex(actor));
+    let command = |actor, command| Action::Actor(ActorIndex(actor), command);
     let mut build = scenario(30)
         .home(random(EndpointIndependent, AddressAndPortDependent))
         .home(random(AddressDependent, AddressDependent))
@@ -117,17 +124,20 @@ fn eventful() -> Arc<Scenario> {
         .peer(1)
         .peer(2)
         .peer(None)
-        .at(3, Action::Say(0, "to all".to_owned()))
-        .at(4, Action::NatReboot(0, NatReboot { resets_tcp: true, new_address: Some([198, 51, 100, 77].into()) }))
-        .at(6, Action::Drop(1))
-        .at(8, Action::IceRestart(1, 2))
-        .at(10, Action::PowerLoss(Machine::Actor(2)))
-        .at(12, Action::Boot(Machine::Actor(2)))
-        .at(14, Action::Partition { from: vec![Machine::Actor(3)], to: vec![Machine::Server], one_way: false })
-        .at(17, Action::Heal)
-        .at(18, Action::PowerLoss(Machine::Server))
-        .at(20, Action::Boot(Machine::Server))
-        .at(24, Action::Hangup(0, 3));
+        .at(3, command(0, Command::Say("to all".to_owned())))
+        .at(4, Action::Network(NetworkIndex(0), NetworkAction::Reboot(reboot)))
+        .at(6, command(1, Command::Drop))
+        .at(8, command(1, Command::IceRestart(ActorIndex(2))))
+        .at(10, Action::Machine(machine(2), MachineAction::PowerLoss))
+        .at(12, Action::Machine(machine(2), MachineAction::Boot))
+        .at(
+            14,
+            Action::World(WorldAction::Partition { from: vec![machine(3)], to: vec![Machine::Server], one_way: false }),
+        )
+        .at(17, Action::World(WorldAction::Heal))
+        .at(18, Action::Machine(Machine::Server, MachineAction::PowerLoss))
+        .at(20, Action::Machine(Machine::Server, MachineAction::Boot))
+        .at(24, command(0, Command::Hangup(ActorIndex(3))));
     build.0.server.heartbeat = Duration::from_secs(3);
     for actor in &mut build.0.actors {
         let (loss_ppm, duplicate_ppm, reorder_ppm) = (20_000, 20_000, 20_000);

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use scenarios::Dependence::{AddressAndPortDependent, EndpointIndependent};
-use scenarios::{Link, Machine as Which, NatBehavior};
+use scenarios::{ActorIndex, Link, Machine as Which, NatBehavior, NetworkIndex};
 use server::net::{Listener, Network, Udp};
 use sim::event::{Drop, NodeKind, PacketEvent, Record, Refusal, What};
 use sim::host::Host;
@@ -588,7 +588,7 @@ impl Net {
     /// A machine without power.
     fn machine_in(&self, realm: Option<Realm>, link: Link) -> Machine {
         let mut machines = self.machines.borrow_mut();
-        let (number, kind) = (machines.len(), NodeKind::Machine(Which::Actor(machines.len())));
+        let (number, kind) = (machines.len(), NodeKind::Machine(Which::Actor(ActorIndex(machines.len()))));
         let last = 10 + number as u8;
         let address = realm.map_or(Ipv4Addr::new(203, 0, 113, last), |_| Ipv4Addr::new(192, 168, 1, last));
         let machine = self.world.add_machine(&format!("m{number}"), kind, realm, address, link);
@@ -621,7 +621,7 @@ impl Net {
     fn nat(&self, behavior: NatBehavior) -> Realm {
         self.world.add_network(NetworkConfig {
             name: "home",
-            kind: NodeKind::Nat(0),
+            kind: NodeKind::Nat(NetworkIndex(0)),
             behind: None,
             external: &[Ipv4Addr::new(198, 51, 100, 1)],
             nat: Some(behavior),

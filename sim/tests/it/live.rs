@@ -11,7 +11,7 @@ use server::net::Tokio;
 use server::socketio::SocketIoSettings;
 use server::{Config, Heartbeat, Listen, Server};
 use sim::event::{Fault, Frame, Message, PacketEvent, Signaling, What};
-use sim::live::{Endpoint, Script, Speech, Target, Upstream, run};
+use sim::live::{Endpoint, Protocol, Script, Target, Upstream, run};
 use sim::run::Outcome;
 use sim::timeline::Timeline;
 use tokio::net::TcpListener;
@@ -138,7 +138,7 @@ fn what_befalls_connections_is_played_and_survived() {
             "#,
         ),
     ];
-    let parts = faulty.map(|(speech, text)| (speech, scenario(text)));
+    let parts = faulty.map(|(protocol, text)| (protocol, scenario(text)));
     let [mesh, sender_viewer, _] = &passes(&parts)[..] else { unreachable!("as many as there are parts") };
     // The partition held back what went either way, and no longer than it lasted: what set out after it did not overtake.
     let cut = when(mesh, |what| matches!(what, What::Fault(Fault::Partition { .. })));
@@ -294,11 +294,13 @@ fn broken_servers_are_found_out() {
 
 #[test]
 fn what_only_a_simulator_can_do_is_refused_with_its_place() {
-    let refused = |name: &str, speech: &str| {
+    let refused = |name: &str, protocol: &str| {
         let scenario = scenarios::load(name).expect("it is shipped");
-        Script::of(&scenario, Speech::named(speech).expect("a speech"), 1).expect_err("it cannot be played").to_string()
+        Script::of(&scenario, Protocol::named(protocol).expect("a protocol"), 1)
+            .expect_err("it cannot be played")
+            .to_string()
     };
-    for (name, speech, why) in [
+    for (name, protocol, why) in [
         (
             "reconnect-backoff",
             "sender-viewer",
@@ -310,7 +312,7 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
         ("mesh-3", "call", "no two of its actors speak this dialect; it is for --dialect mesh"),
         ("call-across-framings", "call", "over two framings"),
     ] {
-        let said = refused(name, speech);
+        let said = refused(name, protocol);
         assert!(said.contains(why), "{said}");
     }
 }
@@ -325,17 +327,17 @@ fn a_server_that_is_not_there_is_told_before_anything_is_played() {
     assert!(elsewhere.contains("404"), "{elsewhere}");
 }
 
-/// Every shipped scenario of such a length, for each speech that can play it.
+/// Every shipped scenario of such a length, for each protocol that can play it.
 fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scenario)> {
     let all = scenarios::shipped().map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
     let meant: Vec<_> = all.filter(|scenario| is_meant(scenario.duration)).collect();
-    let with = |speech: &'static str| {
+    let with = |protocol: &'static str| {
         let plays = move |scenario: &&scenarios::Scenario| {
-            Script::of(scenario, Speech::named(speech).expect("a speech"), 0).is_ok()
+            Script::of(scenario, Protocol::named(protocol).expect("a protocol"), 0).is_ok()
         };
-        meant.iter().filter(plays).cloned().map(move |scenario| (speech, scenario)).collect::<Vec<_>>()
+        meant.iter().filter(plays).cloned().map(move |scenario| (protocol, scenario)).collect::<Vec<_>>()
     };
-    Speech::names().flat_map(with).collect()
+    Protocol::names().flat_map(with).collect()
 }
 
 /// Plays of one scenario at most, until what it aims at comes about.
@@ -347,15 +349,15 @@ fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
         let played: Vec<_> = parts
             .iter()
-            .map(|(speech, scenario)| {
+            .map(|(protocol, scenario)| {
                 scope.spawn(move || {
                     let server = Background::reference(scenario.server.heartbeat);
-                    let mut tries = (0..TRIES_MAX).map(|_| play(scenario, speech, &server.url(speech)));
+                    let mut tries = (0..TRIES_MAX).map(|_| play(scenario, protocol, &server.url(protocol)));
                     let missed =
                         |outcome: &Outcome| outcome.violations.iter().all(|one| one.oracle == "expected-probes");
                     let tested = tries.find(|outcome| outcome.passed() || !missed(outcome));
-                    let outcome = tested.unwrap_or_else(|| panic!("{speech}: what it aims at never came about"));
-                    assert!(outcome.passed(), "{speech}\n{}", told(&outcome));
+                    let outcome = tested.unwrap_or_else(|| panic!("{protocol}: what it aims at never came about"));
+                    assert!(outcome.passed(), "{protocol}\n{}", told(&outcome));
                     outcome
                 })
             })
@@ -364,19 +366,19 @@ fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
     })
 }
 
-fn play(scenario: &scenarios::Scenario, speech: &str, url: &str) -> Outcome {
-    let target = target(speech, url, scenario.server.heartbeat);
+fn play(scenario: &scenarios::Scenario, protocol: &str, url: &str) -> Outcome {
+    let target = target(protocol, url, scenario.server.heartbeat);
     target.reach().expect("it listens");
-    let script = Script::of(scenario, target.speech, 7).expect("it can be played");
+    let script = Script::of(scenario, target.protocol, 7).expect("it can be played");
     run(&script, &target, 7).expect("no crash")
 }
 
-fn target(speech: &str, url: &str, heartbeat: Duration) -> Target {
+fn target(protocol: &str, url: &str, heartbeat: Duration) -> Target {
     let address: SocketAddr = url.split('/').nth(2).and_then(|at| at.parse().ok()).expect("an address");
     Target {
         upstream: Upstream::new(&address.ip().to_string(), address.port()),
         endpoint: Arc::new(Endpoint::of_url(url, Vec::new()).expect("a URL")),
-        speech: Speech::named(speech).expect("a speech"),
+        protocol: Protocol::named(protocol).expect("a protocol"),
         heartbeat,
     }
 }
@@ -396,7 +398,7 @@ fn told(outcome: &Outcome) -> String {
 
 /// A server that runs on a thread of its own until it is dropped.
 struct Background {
-    /// By speech.
+    /// By protocol.
     urls: Vec<(&'static str, String)>,
     _stop: oneshot::Sender<()>,
 }
@@ -408,10 +410,10 @@ impl Background {
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
             let socketio =
                 SocketIoSettings { ping_interval: interval, ping_timeout: interval, ..SocketIoSettings::default() };
-            let listen = Listen::each(Speech::names(), |_| (Ipv4Addr::LOCALHOST, 0).into());
+            let listen = Listen::each(Protocol::names(), |_| (Ipv4Addr::LOCALHOST, 0).into());
             let config = Config { listen, stun: None, heartbeat, socketio, ..Config::default() };
             let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-            let urls = Speech::names().map(|name| (name, server.url(name).expect("it listens"))).collect();
+            let urls = Protocol::names().map(|name| (name, server.url(name).expect("it listens"))).collect();
             tokio::spawn(server.run());
             urls
         })
@@ -440,7 +442,7 @@ impl Background {
         Self { urls: urls.recv().expect("it starts"), _stop: stop }
     }
 
-    fn url(&self, speech: &str) -> String {
-        self.urls.iter().find(|(known, _)| *known == speech).expect("it is served").1.clone()
+    fn url(&self, protocol: &str) -> String {
+        self.urls.iter().find(|(known, _)| *known == protocol).expect("it is served").1.clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{self, PerEndpoint, PerMapping};
-use scenarios::{Hairpinning, NatBehavior, PortAllocation};
+use scenarios::{ActorIndex, Hairpinning, NatBehavior, PortAllocation};
 use sim::event::Protocol;
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
 
@@ -196,7 +196,8 @@ fn found(played: &Played) -> Found {
 }
 
 fn expected(played: &Played) -> Found {
-    match can_connect(&Place::of(&played.scenario, 0), &Place::of(&played.scenario, 1)) {
+    let place = |actor| Place::of(&played.scenario, ActorIndex(actor));
+    match can_connect(&place(0), &place(1)) {
         Verdict::Connects(path) => Found::Connected(path),
         Verdict::NeedsRelay(Obstacle::NoAnswerFits) => Found::ChecksArrive,
         Verdict::NeedsRelay(_) => Found::Nothing,

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use scenarios::Scenario;
+use scenarios::{ActorIndex, Scenario};
 use sim::event::{
     Candidate, CandidateKind, Event, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange, PeerEvent, Protocol,
     Record, SignalKind, Signaling, What,
@@ -436,12 +436,12 @@ fn everyone_connected_sees_a_pair_that_never_heard_from_one_another() {
 #[test]
 fn everyone_connected_sees_a_list_that_the_nats_contradict() {
     let mut case = mesh_3();
-    case.scenario.expect.unconnected.push((0, 1));
+    case.scenario.expect.unconnected.push((ActorIndex(0), ActorIndex(1)));
     case.turns_red("everyone-connected", &["lists ana and ben, but their NATs let them connect"]);
 
     let mut case = with_symmetric_nats();
     case.turns_red("everyone-connected", &["does not list ana and ben, but their NATs keep them apart"]);
-    case.scenario.expect.unconnected.push((1, 0));
+    case.scenario.expect.unconnected.push((ActorIndex(1), ActorIndex(0)));
     case.turns_red("everyone-connected", &["ana and ben are connected, but `expect.unconnected` lists them"]);
 }
 

@@ -11,8 +11,8 @@ use proptest::test_runner::RngSeed;
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{
-    Action, Framing, Hairpinning, Link, Machine, MediaKind, NatBehavior, NatReboot, PortAllocation, Role, Scenario,
-    Step,
+    Action, ActorIndex, Command, Framing, Hairpinning, Link, Machine, MachineAction, MediaKind, NatBehavior, NatReboot,
+    NetworkAction, NetworkIndex, PortAllocation, Role, Scenario, Step, WorldAction,
 };
 use sim::hash::first_difference;
 use sim::reachability::{Place, Verdict, can_connect};
@@ -165,68 +165,74 @@ impl Story {
         for (at, trouble) in &self.troubles {
             self.add(trouble, *at, &mut scenario.steps);
         }
-        scenario.steps.push(step(CALM.as_millis() as u64, Action::Heal));
+        scenario.steps.push(step(CALM.as_millis() as u64, Action::World(WorldAction::Heal)));
         scenario.steps.sort_by_key(|step| step.at);
         if self.webrtc {
-            let places: Vec<_> = (0..self.peers.len()).map(|actor| Place::of(&scenario, actor)).collect();
+            let places: Vec<_> = (0..self.peers.len()).map(|actor| Place::of(&scenario, ActorIndex(actor))).collect();
             let apart =
                 |&(a, b): &(usize, usize)| matches!(can_connect(&places[a], &places[b]), Verdict::NeedsRelay(_));
             let pairs = (0..places.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
-            scenario.expect.unconnected = pairs.filter(apart).collect();
+            scenario.expect.unconnected = pairs.filter(apart).map(|(a, b)| (ActorIndex(a), ActorIndex(b))).collect();
         }
         Arc::new(scenario)
     }
 
     fn add(&self, trouble: &Trouble, at: u64, steps: &mut Vec<Step>) {
-        let who = |who: &usize| who % self.peers.len();
+        let who = |who: &usize| ActorIndex(who % self.peers.len());
+        let machine = |a: &usize| Machine::Actor(who(a));
         let mut then = |ms: u64, action| steps.push(step(at + ms, action));
         match trouble {
             Trouble::Away { who: a, ms } => {
-                then(0, Action::Leave(who(a)));
+                then(0, Action::Actor(who(a), Command::Leave));
                 then(*ms, Action::Join(who(a)));
             }
-            Trouble::Gone { who: a } => then(0, Action::Leave(who(a))),
-            Trouble::Torn { who: a } => then(0, Action::Drop(who(a))),
+            Trouble::Gone { who: a } => then(0, Action::Actor(who(a), Command::Leave)),
+            Trouble::Torn { who: a } => then(0, Action::Actor(who(a), Command::Drop)),
             Trouble::Power { who: a, ms } => {
-                then(0, Action::PowerLoss(Machine::Actor(who(a))));
-                then(*ms, Action::Boot(Machine::Actor(who(a))));
+                then(0, Action::Machine(machine(a), MachineAction::PowerLoss));
+                then(*ms, Action::Machine(machine(a), MachineAction::Boot));
             }
-            Trouble::Dead { who: a } => then(0, Action::PowerLoss(Machine::Actor(who(a)))),
+            Trouble::Dead { who: a } => then(0, Action::Machine(machine(a), MachineAction::PowerLoss)),
             Trouble::NatReboot { nat, resets_tcp, new_address } => {
                 let Some(nat) = nat.checked_rem(self.nats.len()) else { return };
                 // What is behind a NAT has its old address in the carrier's network.
                 let public = !(nat == 1 && self.cascade);
                 let new_address =
                     (*new_address && public).then(|| Ipv4Addr::new(198, 51, 101 + nat as u8, (at % 250) as u8));
-                then(0, Action::NatReboot(nat, NatReboot { resets_tcp: *resets_tcp, new_address }));
+                let reboot = NatReboot { resets_tcp: *resets_tcp, new_address };
+                then(0, Action::Network(NetworkIndex(nat), NetworkAction::Reboot(reboot)));
             }
             Trouble::Cut { from, to, server, one_way, ms } => {
-                let mut sides = [from, to].map(|side| side.iter().map(who).map(Machine::Actor).collect::<Vec<_>>());
+                let mut sides = [from, to].map(|side| side.iter().map(machine).collect::<Vec<_>>());
                 if *server {
                     sides[1].push(Machine::Server);
                 }
                 let [from, to] = sides;
-                then(0, Action::Partition { from, to, one_way: *one_way });
-                then(*ms, Action::Heal);
+                then(0, Action::World(WorldAction::Partition { from, to, one_way: *one_way }));
+                then(*ms, Action::World(WorldAction::Heal));
             }
             Trouble::IceRestart { who: a, with } if who(a) != who(with) => {
-                then(0, Action::IceRestart(who(a), who(with)));
+                then(0, Action::Actor(who(a), Command::IceRestart(who(with))))
             }
-            Trouble::Hangup { who: a, with } if who(a) != who(with) => then(0, Action::Hangup(who(a), who(with))),
+            Trouble::Hangup { who: a, with } if who(a) != who(with) => {
+                then(0, Action::Actor(who(a), Command::Hangup(who(with))))
+            }
             Trouble::IceRestart { .. } | Trouble::Hangup { .. } => {}
-            Trouble::Call { who: a, with } if who(a) != who(with) => then(0, Action::Call(who(a), who(with))),
+            Trouble::Call { who: a, with } if who(a) != who(with) => {
+                then(0, Action::Actor(who(a), Command::Call(who(with))))
+            }
             Trouble::Call { .. } => {}
-            Trouble::Accept { who: a } => then(0, Action::Accept(who(a))),
-            Trouble::Reject { who: a } => then(0, Action::Reject(who(a))),
-            Trouble::Mute { who: a } => then(0, Action::Media(who(a), MediaKind::Audio, false)),
-            Trouble::Say { who: a } => then(0, Action::Say(who(a), format!("said at {at} ms"))),
+            Trouble::Accept { who: a } => then(0, Action::Actor(who(a), Command::Accept)),
+            Trouble::Reject { who: a } => then(0, Action::Actor(who(a), Command::Reject)),
+            Trouble::Mute { who: a } => then(0, Action::Actor(who(a), Command::Media(MediaKind::Audio, false))),
+            Trouble::Say { who: a } => then(0, Action::Actor(who(a), Command::Say(format!("said at {at} ms")))),
             Trouble::ServerPower { ms } => {
-                then(0, Action::PowerLoss(Machine::Server));
-                then(*ms, Action::Boot(Machine::Server));
+                then(0, Action::Machine(Machine::Server, MachineAction::PowerLoss));
+                then(*ms, Action::Machine(Machine::Server, MachineAction::Boot));
             }
             Trouble::ServerShutdown { ms } => {
-                then(0, Action::Shutdown);
-                then(*ms, Action::Boot(Machine::Server));
+                then(0, Action::World(WorldAction::Shutdown));
+                then(*ms, Action::Machine(Machine::Server, MachineAction::Boot));
             }
         }
     }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{PerEndpoint, PerMapping};
-use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling};
+use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling};
 use sim::event::Protocol::Udp;
 use sim::fabric::nat::{FiveTuple, Nat, NatCx};
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
@@ -108,7 +108,7 @@ fn the_simulated_nats_agree_in_every_cell() {
 
 #[test]
 fn in_one_network_hosts_reach_each_other_whatever_the_nat() {
-    let network = Place::internet().behind(1, NatBehavior { udp_blocked: true, ..symmetric() });
+    let network = Place::internet().behind(NetworkIndex(1), NatBehavior { udp_blocked: true, ..symmetric() });
     assert_eq!(can_connect(&network, &network), HOST);
 }
 
@@ -117,13 +117,19 @@ fn on_the_internet_any_nat_will_do() {
     let path = |b| Verdict::Connects(Path { a: CandidateKind::Host, b });
     let internet = Place::internet();
     assert_eq!(can_connect(&internet, &internet), HOST);
-    assert_eq!(can_connect(&internet, &internet.clone().behind(1, cone())), path(CandidateKind::ServerReflexive));
-    assert_eq!(can_connect(&internet, &internet.clone().behind(1, symmetric())), path(CandidateKind::PeerReflexive));
+    assert_eq!(
+        can_connect(&internet, &internet.clone().behind(NetworkIndex(1), cone())),
+        path(CandidateKind::ServerReflexive)
+    );
+    assert_eq!(
+        can_connect(&internet, &internet.clone().behind(NetworkIndex(1), symmetric())),
+        path(CandidateKind::PeerReflexive)
+    );
 }
 
 #[test]
 fn blocked_udp_needs_a_relay() {
-    let blocked = Place::internet().behind(1, NatBehavior { udp_blocked: true, ..cone() });
+    let blocked = Place::internet().behind(NetworkIndex(1), NatBehavior { udp_blocked: true, ..cone() });
     assert_eq!(can_connect(&blocked, &Place::internet()), Verdict::NeedsRelay(Obstacle::UdpBlocked));
 }
 
@@ -132,8 +138,8 @@ fn blocked_udp_needs_a_relay() {
 #[test]
 fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
     let verdict = |hairpinning, home: NatBehavior| {
-        let carrier = Place::internet().behind(1, NatBehavior { hairpinning, ..cone() });
-        can_connect(&carrier.clone().behind(2, home.clone()), &carrier.behind(3, home))
+        let carrier = Place::internet().behind(NetworkIndex(1), NatBehavior { hairpinning, ..cone() });
+        can_connect(&carrier.clone().behind(NetworkIndex(2), home.clone()), &carrier.behind(NetworkIndex(3), home))
     };
     let peer_reflexive = |a, b| Verdict::Connects(Path { a, b });
     assert_eq!(verdict(Hairpinning::Off, cone()), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
@@ -150,8 +156,8 @@ fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
 
 #[test]
 fn a_row_of_nats_is_as_bad_as_its_worst() {
-    let two = |home, carrier| Place::internet().behind(1, carrier).behind(2, home);
-    let other = Place::internet().behind(3, cone());
+    let two = |home, carrier| Place::internet().behind(NetworkIndex(1), carrier).behind(NetworkIndex(2), home);
+    let other = Place::internet().behind(NetworkIndex(3), cone());
     assert_eq!(can_connect(&two(cone(), cone()), &other), SERVER_REFLEXIVE);
     assert_eq!(can_connect(&two(symmetric(), cone()), &other), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
     assert_eq!(can_connect(&two(cone(), symmetric()), &other), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
@@ -159,17 +165,20 @@ fn a_row_of_nats_is_as_bad_as_its_worst() {
 
 #[test]
 fn somebody_inside_the_carriers_network_is_a_host_to_those_in_its_homes() {
-    let carrier = Place::internet().behind(1, cone());
-    let home = carrier.clone().behind(2, symmetric());
+    let carrier = Place::internet().behind(NetworkIndex(1), cone());
+    let home = carrier.clone().behind(NetworkIndex(2), symmetric());
     let path = Path { a: CandidateKind::PeerReflexive, b: CandidateKind::Host };
     assert_eq!(can_connect(&home, &carrier), Verdict::Connects(path));
 }
 
 #[test]
 fn arbitrary_pooling_leaves_it_to_chance_where_a_filter_looks_at_the_address() {
-    let pooled = Place::internet().behind(1, NatBehavior { pooling: Pooling::Arbitrary, ..symmetric() });
+    let pooled = Place::internet().behind(NetworkIndex(1), NatBehavior { pooling: Pooling::Arbitrary, ..symmetric() });
     let verdict = |filtering| {
-        can_connect(&pooled, &Place::internet().behind(2, behavior(EndpointIndependent, filtering, PerMapping)))
+        can_connect(
+            &pooled,
+            &Place::internet().behind(NetworkIndex(2), behavior(EndpointIndependent, filtering, PerMapping)),
+        )
     };
     let path = Path { a: CandidateKind::PeerReflexive, b: CandidateKind::ServerReflexive };
     assert_eq!(verdict(EndpointIndependent), Verdict::Connects(path));
@@ -222,7 +231,7 @@ fn symmetric() -> NatBehavior {
 }
 
 fn behind(network: usize, (mapping, filtering): Class, filter_state: FilterState) -> Place {
-    Place::internet().behind(network, behavior(mapping, filtering, filter_state))
+    Place::internet().behind(NetworkIndex(network), behavior(mapping, filtering, filter_state))
 }
 
 fn connects(a: &Place, b: &Place) -> bool {
@@ -235,7 +244,8 @@ fn table(classes: &[Class], behavior: impl Fn(Dependence, Dependence) -> NatBeha
         AddressDependent => "AD",
         AddressAndPortDependent => "APD",
     };
-    let place = |network, (mapping, filtering)| Place::internet().behind(network, behavior(mapping, filtering));
+    let place =
+        |network, (mapping, filtering)| Place::internet().behind(NetworkIndex(network), behavior(mapping, filtering));
     let mut text = String::from("\n");
     for &a in classes {
         text += &format!("        {:<7} ", format!("{}/{}", short(a.0), short(a.1)));

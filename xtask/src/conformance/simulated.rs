@@ -18,7 +18,7 @@ use conformance::{
     Case, CaseReport, Dialect, Options, Played, Recording, Report, Target, Unplayable, Unreachable, Verdict, settle,
 };
 use futures_util::FutureExt as _;
-use scenarios::{Link, Machine};
+use scenarios::{ActorIndex, Link, Machine};
 use server::net::{Network as _, Udp as _};
 use server::{Config, DIALECTS, DialectEntry, Listen, STUN_PORT, Server, TurnSettings};
 use sim::event::NodeKind;
@@ -243,8 +243,9 @@ async fn set_up(world: &World, conditions: Conditions, users: Vec<Credential>) -
     };
     let far = Link { latency: conditions.delay, loss_ppm: conditions.loss_ppm, ..near };
     let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, near);
-    let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(0)), None, CLIENTS, far);
-    let elsewhere = world.add_machine("elsewhere", NodeKind::Machine(Machine::Actor(1)), None, ELSEWHERE, far);
+    let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(ActorIndex(0))), None, CLIENTS, far);
+    let elsewhere =
+        world.add_machine("elsewhere", NodeKind::Machine(Machine::Actor(ActorIndex(1))), None, ELSEWHERE, far);
     let machine = world.boot(machine);
     let server = Server::bind(machine.clone(), config(conditions.seed, users)).await;
     machine.spawn(server.expect("the server's machine has these ports to itself").run());

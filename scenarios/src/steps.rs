@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{Problems, instead, list};
-use crate::expand::{Cast, SERVER, unknown};
+use crate::draft::{Draft, SERVER};
+use crate::dry_run::{Presence, dry_run};
+use crate::error::{Problems, instead, list, unknown};
 use crate::file::{File, LinkEntry, Names, Verb};
 use crate::nat::NatReboot;
 use crate::probes::PROBES;
-use crate::rehearsal::{State, rehearse};
 use crate::role::Role;
-use crate::scenario::{Action, Actor, ActorIndex, Expect, Machine, NetworkIndex, ServerSetup, Step};
+use crate::scenario::{
+    Action, Actor, ActorIndex, Command, Expect, Machine, MachineAction, NetworkAction, NetworkIndex, ServerSetup, Step,
+    WorldAction,
+};
 use crate::table::Lined;
 use crate::value::show;
 
-/// The steps in order of time, and what must come of them. What is wrong is reported.
-pub(crate) fn tell(file: &File, cast: &Cast, server: &ServerSetup, problems: &Problems) -> (Vec<Step>, Expect) {
-    let look_up = LookUp { cast, server, problems };
+/// The steps in order of time, and what must come of them. Problems are reported.
+pub(crate) fn resolve(file: &File, draft: &Draft, server: &ServerSetup, problems: &Problems) -> (Vec<Step>, Expect) {
+    let look_up = LookUp { draft, server, problems };
     let mut steps = Vec::new();
     for (number, Lined { line, value: entry }) in file.steps.iter().enumerate() {
         let at = entry.at.value;
@@ -28,14 +31,14 @@ pub(crate) fn tell(file: &File, cast: &Cast, server: &ServerSetup, problems: &Pr
         steps.extend(actions.into_iter().map(|action| Step { at, action, line: *line }));
     }
     steps.sort_by_key(|step| step.at);
-    let stage = if problems.none() { rehearse(cast, &steps, problems) } else { Vec::new() };
-    let expect = look_up.expect(file, &stage);
+    let at_end = if problems.none() { dry_run(draft, &steps, problems) } else { Vec::new() };
+    let expect = look_up.expect(file, &at_end);
     (steps, expect)
 }
 
 /// Finds whom names mean.
 struct LookUp<'a> {
-    cast: &'a Cast,
+    draft: &'a Draft,
     server: &'a ServerSetup,
     problems: &'a Problems,
 }
@@ -43,37 +46,36 @@ struct LookUp<'a> {
 impl LookUp<'_> {
     /// What a verb does, in one action for each actor or machine.
     fn actions(&self, number: usize, line: usize, verb: &Verb) -> Vec<Action> {
-        let each =
-            |names: &Names, action: fn(ActorIndex) -> Action| self.actors(names).into_iter().map(action).collect();
-        let machines =
-            |names: &Names, action: fn(Machine) -> Action| self.machines(names).into_iter().map(action).collect();
+        let each = |names: &Names, command: Command| self.commands(names, &command);
+        let machines = |names: &Names, action: MachineAction| {
+            self.machines(names).into_iter().map(|machine| Action::Machine(machine, action)).collect()
+        };
         match verb {
-            Verb::Join(names) => each(names, Action::Join),
-            Verb::Leave(names) => each(names, Action::Leave),
-            Verb::Drop(names) => each(names, Action::Drop),
-            Verb::Say(names, text) => {
-                self.actors(names).into_iter().map(|actor| Action::Say(actor, text.clone())).collect()
-            }
-            Verb::Hangup(actor, with) => self.pair("hang up on", actor, with, Action::Hangup),
-            Verb::IceRestart(actor, with) => self.pair("restart ICE with", actor, with, Action::IceRestart),
-            Verb::Offer(actor, with) => self.pair("offer to", actor, with, Action::Offer),
-            Verb::Call(actor, with) => self.pair("call", actor, with, Action::Call),
-            Verb::Accept(names) => self.users("accept a call", names, Action::Accept),
-            Verb::Reject(names) => self.users("reject a call", names, Action::Reject),
+            Verb::Join(names) => self.actors(names).into_iter().map(Action::Join).collect(),
+            Verb::Leave(names) => each(names, Command::Leave),
+            Verb::Drop(names) => each(names, Command::Drop),
+            Verb::Say(names, text) => each(names, Command::Say(text.clone())),
+            Verb::Hangup(actor, with) => self.pair("hang up on", actor, with, Command::Hangup),
+            Verb::IceRestart(actor, with) => self.pair("restart ICE with", actor, with, Command::IceRestart),
+            Verb::Offer(actor, with) => self.pair("offer to", actor, with, Command::Offer),
+            Verb::Call(actor, with) => self.pair("call", actor, with, Command::Call),
+            Verb::Accept(names) => self.users("accept a call", names, &Command::Accept),
+            Verb::Reject(names) => self.users("reject a call", names, &Command::Reject),
             Verb::Media(names, kind, enabled) => {
-                let (kind, enabled) = (*kind, *enabled);
-                self.users(&format!("turn {} on or off", kind.name()), names, |user| Action::Media(user, kind, enabled))
+                let what = format!("turn {} on or off", kind.name());
+                self.users(&what, names, &Command::Media(*kind, *enabled))
             }
-            Verb::PowerLoss(names) => machines(names, Action::PowerLoss),
-            Verb::Boot(names) => machines(names, Action::Boot),
-            Verb::Shutdown => vec![Action::Shutdown],
+            Verb::PowerLoss(names) => machines(names, MachineAction::PowerLoss),
+            Verb::Boot(names) => machines(names, MachineAction::Boot),
+            Verb::Shutdown => vec![Action::World(WorldAction::Shutdown)],
             Verb::NatReboot { network, resets_tcp, .. } => {
                 let Some(index) = self.network(network) else { return Vec::new() };
-                if self.cast.networks[index].nat.is_none() {
+                if self.draft.networks[index].nat.is_none() {
                     self.problems.report(network.line, format!("`{}` has no NAT that could reboot", network.value));
                 }
-                let new_address = self.cast.new_addresses.get(&number).copied();
-                vec![Action::NatReboot(index, NatReboot { resets_tcp: *resets_tcp, new_address })]
+                let new_address = self.draft.new_addresses.get(&number).copied();
+                let reboot = NatReboot { resets_tcp: *resets_tcp, new_address };
+                vec![Action::Network(index, NetworkAction::Reboot(reboot))]
             }
             Verb::Partition { from, to, one_way } => {
                 let (from_machines, to_machines) = (self.machines(from), self.machines(to));
@@ -81,9 +83,10 @@ impl LookUp<'_> {
                     let message = format!("`{}` is on both sides of the partition", self.name(*both));
                     self.problems.report(line, message);
                 }
-                vec![Action::Partition { from: from_machines, to: to_machines, one_way: *one_way }]
+                let partition = WorldAction::Partition { from: from_machines, to: to_machines, one_way: *one_way };
+                vec![Action::World(partition)]
             }
-            Verb::Heal => vec![Action::Heal],
+            Verb::Heal => vec![Action::World(WorldAction::Heal)],
             Verb::Link { machine, network, link } => self.links(machine.as_ref(), network.as_ref(), link),
         }
     }
@@ -91,18 +94,24 @@ impl LookUp<'_> {
     fn links(&self, machine: Option<&Names>, network: Option<&Lined<String>>, link: &LinkEntry) -> Vec<Action> {
         let of_network = network.and_then(|network| self.network(network));
         let of_machines = machine.map(|names| self.machines(names)).unwrap_or_default();
-        let changed = |machine: Machine| match machine {
-            Machine::Server => Action::Link(machine, link.over(self.server.link)),
-            Machine::Actor(actor) => Action::Link(machine, link.over(self.cast.actors[actor].link)),
+        let changed = |machine: Machine| {
+            let before = match machine {
+                Machine::Server => self.server.link,
+                Machine::Actor(actor) => self.draft.actors[actor].link,
+            };
+            Action::Machine(machine, MachineAction::Link(link.over(before)))
         };
-        let of_network = of_network.map(|index| Action::NetworkLink(index, link.over(self.cast.networks[index].link)));
+        let of_network = of_network.map(|index| {
+            let link = link.over(self.draft.networks[index].link);
+            Action::Network(index, NetworkAction::Link(link))
+        });
         of_machines.into_iter().map(changed).chain(of_network).collect()
     }
 
     fn network(&self, name: &Lined<String>) -> Option<NetworkIndex> {
-        let found = self.cast.network_names.get(&name.value).copied();
+        let found = self.draft.network_names.get(&name.value).copied();
         if found.is_none() {
-            let known = self.cast.network_names.keys().map(String::as_str);
+            let known = self.draft.network_names.keys().map(String::as_str);
             self.problems.report(name.line, unknown("network", &name.value, known));
         }
         found
@@ -113,8 +122,8 @@ impl LookUp<'_> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
         for name in names {
-            match self.cast.actor_names.get(&name.value) {
-                Some(range) => found.extend(range.clone().filter(|actor| seen.insert(*actor))),
+            match self.draft.actor_names.get(&name.value) {
+                Some(range) => found.extend(range.clone().map(ActorIndex).filter(|actor| seen.insert(*actor))),
                 None if name.value == SERVER => {
                     self.problems.report(name.line, format!("`{SERVER}` is no actor: name one"));
                 }
@@ -125,16 +134,16 @@ impl LookUp<'_> {
     }
 
     fn unknown_actor(&self, name: &str) -> String {
-        unknown("actor", name, self.cast.actor_names.keys().map(String::as_str))
+        unknown("actor", name, self.draft.actor_names.keys().map(String::as_str))
     }
 
     /// The actor of a name that is not a group's.
     fn actor(&self, name: &Lined<String>) -> Option<ActorIndex> {
-        let found = self.cast.actor_names.get(&name.value);
-        match found.cloned().map(|mut range| (range.next(), range.next())) {
+        let found = self.draft.actor_names.get(&name.value);
+        match found.cloned().map(|range| range.map(ActorIndex)).map(|mut range| (range.next(), range.next())) {
             Some((one, None)) => one,
             Some((Some(first), Some(_))) => {
-                let first = &self.cast.actors[first].name;
+                let first = &self.draft.actors[first].name;
                 self.problems
                     .report(name.line, format!("`{}` is several actors: name one, such as `{first}`", name.value));
                 None
@@ -152,10 +161,10 @@ impl LookUp<'_> {
         for name in names {
             if name.value == SERVER {
                 machines.push(Machine::Server);
-            } else if let Some(range) = self.cast.actor_names.get(&name.value) {
-                machines.extend(range.clone().map(Machine::Actor));
+            } else if let Some(range) = self.draft.actor_names.get(&name.value) {
+                machines.extend(range.clone().map(ActorIndex).map(Machine::Actor));
             } else {
-                let known = self.cast.actor_names.keys().map(String::as_str).chain([SERVER]);
+                let known = self.draft.actor_names.keys().map(String::as_str).chain([SERVER]);
                 self.problems.report(name.line, unknown("machine", &name.value, known));
             }
         }
@@ -165,36 +174,41 @@ impl LookUp<'_> {
     fn name(&self, machine: Machine) -> &str {
         match machine {
             Machine::Server => SERVER,
-            Machine::Actor(actor) => &self.cast.actors[actor].name,
+            Machine::Actor(actor) => &self.draft.actors[actor].name,
         }
     }
 
     /// Users, for what nobody else can do.
-    fn users(&self, what: &str, names: &Names, action: impl Fn(ActorIndex) -> Action) -> Vec<Action> {
+    fn users(&self, what: &str, names: &Names, command: &Command) -> Vec<Action> {
         let found = self.actors(names);
-        let is_user = |actor: &&ActorIndex| self.cast.actors[**actor].plays == Role::User;
+        let is_user = |actor: &&ActorIndex| self.draft.actors[**actor].plays == Role::User;
         if let (Some(other), Some(name)) = (found.iter().find(|actor| !is_user(actor)), names.first()) {
-            let other = &self.cast.actors[*other];
+            let other = &self.draft.actors[*other];
             let message =
                 format!("`{}` cannot {what}: only users call, and it plays `{}`", other.name, other.plays.name());
             self.problems.report(name.line, message);
         }
-        found.into_iter().map(action).collect()
+        self.commands(names, command)
+    }
+
+    /// A command for each of the actors of names and groups.
+    fn commands(&self, names: &Names, command: &Command) -> Vec<Action> {
+        self.actors(names).into_iter().map(|actor| Action::Actor(actor, command.clone())).collect()
     }
 
     /// What is wrong with a verb between two by what they play.
-    fn miscast(&self, verb: &Action, one: ActorIndex, other: ActorIndex) -> Option<String> {
-        let [one, other] = [one, other].map(|actor| &self.cast.actors[actor]);
+    fn miscast(&self, command: &Command, one: ActorIndex, other: ActorIndex) -> Option<String> {
+        let [one, other] = [one, other].map(|actor| &self.draft.actors[actor]);
         let plays = |actor: &Actor| format!("`{}` plays `{}`", actor.name, actor.plays.name());
         let is_mixed =
             one.plays.dialect() != other.plays.dialect() || one.plays == other.plays && one.plays == Role::Sender;
-        match (verb, one.plays) {
+        match (command, one.plays) {
             _ if is_mixed => Some(format!("{} and {}", plays(one), plays(other))),
             _ if one.room != other.room => Some("they are in different rooms".to_owned()),
-            (Action::Call(..), Role::User) => None,
-            (Action::Call(..), _) => Some(format!("only users call, and {}", plays(one))),
-            (Action::Hangup(..), Role::Mesh | Role::User) => None,
-            (Action::Hangup(..), _) => Some(format!("{}, which has no hangup", plays(one))),
+            (Command::Call(_), Role::User) => None,
+            (Command::Call(_), _) => Some(format!("only users call, and {}", plays(one))),
+            (Command::Hangup(_), Role::Mesh | Role::User) => None,
+            (Command::Hangup(_), _) => Some(format!("{}, which has no hangup", plays(one))),
             (_, Role::Viewer) => Some("a viewer's offer is refused; only its sender offers".to_owned()),
             _ => None,
         }
@@ -205,16 +219,17 @@ impl LookUp<'_> {
         what: &str,
         actor: &Lined<String>,
         with: &Lined<String>,
-        action: fn(ActorIndex, ActorIndex) -> Action,
+        command: fn(ActorIndex) -> Command,
     ) -> Vec<Action> {
         let (Some(one), Some(other)) = (self.actor(actor), self.actor(with)) else { return Vec::new() };
-        let actors = &self.cast.actors;
+        let actors = &self.draft.actors;
+        let command = command(other);
         if one == other {
             self.problems.report(with.line, format!("`{}` cannot {what} itself: name another actor", actor.value));
-        } else if let Some(wrong) = self.miscast(&action(one, other), one, other) {
+        } else if let Some(wrong) = self.miscast(&command, one, other) {
             self.problems.report(with.line, format!("`{}` cannot {what} `{}`: {wrong}", actor.value, with.value));
         } else if let Some(mute) = [one, other].into_iter().find(|actor| !actors[*actor].webrtc)
-            && !matches!(action(one, other), Action::Call(..) | Action::Hangup(..) if actors[one].plays == Role::User)
+            && !matches!(command, Command::Call(_) | Command::Hangup(_) if actors[one].plays == Role::User)
         {
             let message = format!(
                 "`{}` cannot {what} `{}`: `{}` has `webrtc = false`",
@@ -222,11 +237,11 @@ impl LookUp<'_> {
             );
             self.problems.report(with.line, message);
         }
-        vec![action(one, other)]
+        vec![Action::Actor(one, command)]
     }
 
-    /// `stage` is how each actor is at the end; empty if that is not known.
-    fn expect(&self, file: &File, stage: &[State]) -> Expect {
+    /// `at_end` has one element per actor, or none if that is not known.
+    fn expect(&self, file: &File, at_end: &[Presence]) -> Expect {
         let mut unconnected = Vec::new();
         let mut seen = BTreeSet::new();
         for Lined { line, value: names } in &file.expect.unconnected {
@@ -235,7 +250,7 @@ impl LookUp<'_> {
                 continue;
             };
             let (Some(first), Some(second)) = (self.actor(one), self.actor(other)) else { continue };
-            let actors = &self.cast.actors;
+            let actors = &self.draft.actors;
             let wrong = if first == second {
                 Some("is no pair: name two actors")
             } else if !seen.insert((first.min(second), first.max(second))) {
@@ -246,7 +261,9 @@ impl LookUp<'_> {
                 Some("is in two rooms, so it is never connected: leave it away")
             } else if !actors[first].webrtc || !actors[second].webrtc {
                 Some("has no WebRTC (`webrtc = false`): leave it away")
-            } else if [first, second].iter().any(|actor| stage.get(*actor).is_some_and(|state| *state != State::There))
+            } else if [first, second]
+                .iter()
+                .any(|actor| at_end.get(actor.0).is_some_and(|presence| *presence != Presence::There))
             {
                 Some("is not there at the end: leave it away")
             } else {

@@ -1,0 +1,41 @@
+//! A scenario in the making: what is known of its networks and actors before they have addresses and steps.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use crate::file::{External, LinkEntry};
+use crate::nat::NatBehavior;
+use crate::scenario::{Actor, Network, NetworkIndex};
+use crate::shipped::Profile;
+use crate::table::Lined;
+use crate::value::Subnet;
+
+/// The name of the server's machine in steps and messages. No actor may have it.
+pub(crate) const SERVER: &str = "server";
+/// The name of the outermost network in messages. No network may have it.
+pub(crate) const INTERNET: &str = "internet";
+
+/// A private network before it has addresses.
+pub(crate) struct Net<'a> {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    pub(crate) profile: &'a Profile,
+    pub(crate) nat: Option<NatBehavior>,
+    pub(crate) behind: Option<&'a Lined<String>>,
+    pub(crate) subnet: Option<&'a Lined<Subnet>>,
+    pub(crate) external: Option<&'a Lined<External>>,
+    pub(crate) link: &'a LinkEntry,
+}
+
+/// What the expansion has found out so far.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) networks: Vec<Network>,
+    pub(crate) network_names: BTreeMap<String, NetworkIndex>,
+    pub(crate) actors: Vec<Actor>,
+    /// Names of actors and of groups, each with the indices of its actors.
+    pub(crate) actor_names: BTreeMap<String, Range<usize>>,
+    /// Addresses after reboots, by the number of the step in the file.
+    pub(crate) new_addresses: BTreeMap<usize, Ipv4Addr>,
+}

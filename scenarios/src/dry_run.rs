@@ -1,0 +1,260 @@
+//! Follows the steps of a scenario before it is played: which actor is there when, and who is in a call with whom.
+//!
+//! A step that would do nothing, because the actor that it names is not there or has no power, is reported as a mistake.
+
+use std::time::Duration;
+
+use crate::draft::{Draft, SERVER};
+use crate::error::{Problems, quote};
+use crate::role::{Dialect, Role};
+use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, Step, WorldAction};
+use crate::value::show;
+
+/// Whether an actor takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Away,
+    There,
+    Down,
+}
+
+/// The call of a user, as the user sees it. The other side's always matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallState {
+    Idle,
+    Calling(ActorIndex),
+    Ringing(ActorIndex),
+    InCall(ActorIndex),
+}
+
+impl CallState {
+    fn peer(self) -> Option<ActorIndex> {
+        match self {
+            Self::Idle => None,
+            Self::Calling(peer) | Self::Ringing(peer) | Self::InCall(peer) => Some(peer),
+        }
+    }
+}
+
+/// Follows the steps and reports those that would do nothing. Returns the presence of each actor at the end.
+pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec<Presence> {
+    let mut run = DryRun {
+        draft,
+        presence: vec![Presence::Away; draft.actors.len()],
+        calls: vec![CallState::Idle; draft.actors.len()],
+        server_down: false,
+        partitioned: false,
+        problems,
+    };
+    let mut joins: Vec<(Duration, ActorIndex)> =
+        draft.actors.iter().enumerate().filter_map(|(index, actor)| Some((actor.joins?, ActorIndex(index)))).collect();
+    joins.sort();
+    let mut joins = joins.into_iter().peekable();
+    for step in steps {
+        // Joins at the time of a step come before it.
+        while let Some((at, actor)) = joins.next_if(|(at, _)| *at <= step.at) {
+            run.join(actor, at, draft.actors[actor].line);
+        }
+        run.play(step);
+    }
+    for (at, actor) in joins {
+        run.join(actor, at, draft.actors[actor].line);
+    }
+    run.presence
+}
+
+struct DryRun<'a> {
+    draft: &'a Draft,
+    presence: Vec<Presence>,
+    calls: Vec<CallState>,
+    server_down: bool,
+    partitioned: bool,
+    problems: &'a Problems,
+}
+
+impl DryRun<'_> {
+    fn wrong(&self, line: usize, actor: ActorIndex, at: Duration, wrong: &str) {
+        self.problems.report(line, format!("{} {wrong} at {}", quote(&self.draft.actors[actor].name), show(at)));
+    }
+
+    fn join(&mut self, actor: ActorIndex, at: Duration, line: usize) {
+        match self.presence[actor] {
+            Presence::Away => self.presence[actor] = Presence::There,
+            Presence::There => self.wrong(line, actor, at, "cannot join: it is there already"),
+            Presence::Down => self.wrong(line, actor, at, "cannot join: it has no power"),
+        }
+    }
+
+    /// Reports an actor that cannot do what it should, since it is not there.
+    fn need(&self, actor: ActorIndex, what: &str, step: &Step) {
+        match self.presence[actor] {
+            Presence::There => {}
+            Presence::Away => self.wrong(step.line, actor, step.at, &format!("{what}: it is not there")),
+            Presence::Down => self.wrong(step.line, actor, step.at, &format!("{what}: it has no power")),
+        }
+    }
+
+    /// Reports a user who has no answered call with whom it should have one.
+    fn need_call(&self, actor: ActorIndex, with: ActorIndex, what: &str, step: &Step) {
+        let is_user = self.draft.actors[actor].plays == Role::User;
+        if is_user && self.presence[actor] == Presence::There && self.calls[actor] != CallState::InCall(with) {
+            let wrong = format!("{what}: it is not in a call with `{}`", self.draft.actors[with].name);
+            self.wrong(step.line, actor, step.at, &wrong);
+        }
+    }
+
+    /// Ends the call that a user has, if any.
+    fn hang_up(&mut self, actor: ActorIndex) {
+        if let Some(peer) = std::mem::replace(&mut self.calls[actor], CallState::Idle).peer() {
+            self.calls[peer] = CallState::Idle;
+        }
+    }
+
+    /// A call goes with the server that knows of it.
+    fn hang_up_all(&mut self) {
+        self.calls.fill(CallState::Idle);
+    }
+
+    fn call(&mut self, actor: ActorIndex, with: ActorIndex, step: &Step) {
+        self.need(actor, "cannot call", step);
+        self.need(with, "cannot be called", step);
+        match self.calls[actor] {
+            CallState::Idle if self.calls[with] == CallState::Idle => {
+                (self.calls[actor], self.calls[with]) = (CallState::Calling(with), CallState::Ringing(actor));
+            }
+            // The other is busy.
+            CallState::Idle => {}
+            // To call one's own caller is to accept.
+            CallState::Ringing(caller) if caller == with => self.connect(actor, with),
+            _ => self.wrong(step.line, actor, step.at, "cannot call: it is in a call already"),
+        }
+    }
+
+    fn connect(&mut self, one: ActorIndex, other: ActorIndex) {
+        (self.calls[one], self.calls[other]) = (CallState::InCall(other), CallState::InCall(one));
+    }
+
+    /// The caller whose call rings at a user.
+    fn ringing(&mut self, actor: ActorIndex, what: &str, step: &Step) -> Option<ActorIndex> {
+        self.need(actor, what, step);
+        match self.calls[actor] {
+            CallState::Ringing(caller) => return Some(caller),
+            _ if self.presence[actor] == Presence::There => {
+                self.wrong(step.line, actor, step.at, &format!("{what}: nobody calls it"));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn power(&mut self, machine: Machine, on: bool, step: &Step) {
+        let down = match machine {
+            Machine::Server => self.server_down,
+            Machine::Actor(actor) => self.presence[actor] == Presence::Down,
+        };
+        let wrong = match (on, down) {
+            (true, false) => "cannot boot: it is not down",
+            (false, true) => "cannot lose power: it is down already",
+            _ => "",
+        };
+        match machine {
+            Machine::Server => {
+                if !wrong.is_empty() {
+                    self.problems.report(step.line, format!("`{SERVER}` {wrong} at {}", show(step.at)));
+                }
+                self.server_down = !on;
+                self.hang_up_all();
+            }
+            Machine::Actor(actor) => {
+                if !wrong.is_empty() {
+                    self.wrong(step.line, actor, step.at, wrong);
+                }
+                self.presence[actor] = if on { Presence::There } else { Presence::Down };
+                self.hang_up(actor);
+            }
+        }
+    }
+
+    fn play(&mut self, step: &Step) {
+        match &step.action {
+            Action::Join(actor) => self.join(*actor, step.at, step.line),
+            Action::Actor(actor, command) => self.command(*actor, command, step),
+            Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
+            Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
+            Action::Machine(_, MachineAction::Link(_)) | Action::Network(..) => {}
+            Action::World(WorldAction::Shutdown) => {
+                if self.server_down {
+                    self.problems.report(
+                        step.line,
+                        format!("`{SERVER}` cannot shut down: it is down already at {}", show(step.at)),
+                    );
+                }
+                self.server_down = true;
+                self.hang_up_all();
+            }
+            Action::World(WorldAction::Partition { .. }) => self.partitioned = true,
+            Action::World(WorldAction::Heal) => {
+                if !self.partitioned {
+                    self.problems.report(step.line, format!("there is no partition to heal at {}", show(step.at)));
+                }
+                self.partitioned = false;
+            }
+        }
+    }
+
+    fn command(&mut self, actor: ActorIndex, command: &Command, step: &Step) {
+        match command {
+            Command::Leave => {
+                self.need(actor, "cannot leave", step);
+                self.presence[actor] = Presence::Away;
+                self.hang_up(actor);
+            }
+            Command::Drop => {
+                self.need(actor, "has no connection to drop", step);
+                self.hang_up(actor);
+            }
+            Command::Say(_) => self.need(actor, "cannot say anything", step),
+            Command::Hangup(with) => {
+                self.need(actor, "cannot hang up", step);
+                self.need(*with, "cannot be hung up on", step);
+                let is_user = self.draft.actors[actor].plays.dialect() == Dialect::Call;
+                if is_user && self.presence[actor] == Presence::There && self.calls[actor].peer() != Some(*with) {
+                    let wrong =
+                        format!("cannot hang up on `{}`: it has no call with it", self.draft.actors[*with].name);
+                    self.wrong(step.line, actor, step.at, &wrong);
+                }
+                self.hang_up(actor);
+            }
+            Command::Offer(with) => {
+                self.need(actor, "cannot offer", step);
+                // Where nobody is named, nobody knows who is there.
+                if !matches!(self.draft.actors[actor].plays, Role::Relay | Role::Broadcast) {
+                    self.need(*with, "cannot be offered to", step);
+                }
+                self.need_call(actor, *with, "cannot offer", step);
+            }
+            Command::Call(with) => self.call(actor, *with, step),
+            Command::Accept => {
+                if let Some(caller) = self.ringing(actor, "cannot accept a call", step) {
+                    self.connect(actor, caller);
+                }
+            }
+            Command::Reject => {
+                if self.ringing(actor, "cannot reject a call", step).is_some() {
+                    self.hang_up(actor);
+                }
+            }
+            Command::Media(kind, _) => {
+                self.need(actor, &format!("cannot turn {} on or off", kind.name()), step);
+                if self.presence[actor] == Presence::There && self.calls[actor] == CallState::Idle {
+                    self.wrong(step.line, actor, step.at, "has nobody to tell: it is in no call");
+                }
+            }
+            Command::IceRestart(with) => {
+                self.need(actor, "cannot restart ICE", step);
+                self.need(*with, "cannot restart ICE", step);
+                self.need_call(actor, *with, "cannot restart ICE", step);
+            }
+        }
+    }
+}

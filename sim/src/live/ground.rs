@@ -1,0 +1,186 @@
+//! Real sockets on this machine's loopback interface: a proxy for each actor, and the server at a URL.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use scenarios::{ActorIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::Target;
+use super::network::Loopback;
+use super::proxy::{Proxy, Way};
+use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
+use crate::stage::{Brief, Ground, InProcess, Program, Servers};
+
+/// How long clients may take to leave.
+const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Real sockets, and the record of what happens on them.
+pub(super) struct Live {
+    scenario: Arc<Scenario>,
+    target: Target,
+    start: Instant,
+    recorder: Recorder,
+    everything: NodeId,
+    server: NodeId,
+    actors: Vec<ActorMachine>,
+}
+
+/// What stands for the machine of an actor: its way to the server, and its tasks.
+struct ActorMachine {
+    node: NodeId,
+    proxy: Proxy,
+    /// Where it has power.
+    net: Option<Loopback>,
+}
+
+impl Live {
+    /// Starts a proxy for each actor; times count from now.
+    pub(super) async fn new(scenario: Arc<Scenario>, target: Target, seed: u64) -> io::Result<Self> {
+        let start = Instant::now();
+        let recorder = Recorder::new(start);
+        let everything = recorder.node("world", NodeKind::World);
+        let server = recorder.node("server", NodeKind::Machine(Machine::Server));
+        let packets = Arc::new(AtomicU32::new(0));
+        let mut actors = Vec::new();
+        for (index, actor) in scenario.actors.iter().enumerate() {
+            let node = recorder.node(&actor.name, NodeKind::Machine(Machine::Actor(ActorIndex(index))));
+            let upstream = target.upstream.clone();
+            let seed = seed.wrapping_add(index as u64);
+            let proxy =
+                Proxy::start(recorder.clone(), [node, server], upstream, actor.link, seed, packets.clone()).await?;
+            actors.push(ActorMachine { node, proxy, net: None });
+        }
+        Ok(Self { scenario, target, start, recorder, everything, server, actors })
+    }
+
+    /// Holds back what goes from actors to the server, or the other way.
+    fn hold(&self, actors: &[Machine], server: &[Machine], way: Way) {
+        if !server.contains(&Machine::Server) {
+            return;
+        }
+        for machine in actors {
+            if let Machine::Actor(actor) = machine {
+                self.actors[*actor].proxy.hold(way, true);
+            }
+        }
+    }
+}
+
+impl Ground for Live {
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn everything(&self) -> NodeId {
+        self.everything
+    }
+
+    fn machine(&self, machine: Machine) -> NodeId {
+        match machine {
+            Machine::Server => self.server,
+            Machine::Actor(actor) => self.actors[actor].node,
+        }
+    }
+
+    fn router(&self, _: NetworkIndex) -> NodeId {
+        self.everything
+    }
+
+    async fn until(&self, at: Duration) {
+        sleep_until(self.start + at).await;
+    }
+
+    fn start_server(&mut self) -> Result<(), String> {
+        // It was there before.
+        self.recorder.write(self.server, What::Machine(MachineEvent::Booted));
+        Ok(())
+    }
+
+    fn shut_server_down(&mut self) -> Result<(), String> {
+        Err(NOT_OURS.to_owned())
+    }
+
+    fn servers(&self, actor: ActorIndex) -> Servers {
+        Servers {
+            signaling: self.actors[actor].proxy.address.into(),
+            endpoint: Some(self.target.endpoint.clone()),
+            stun: None,
+            heartbeat: self.target.heartbeat,
+            keys: None,
+        }
+    }
+
+    fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program> {
+        let ActorMachine { node, proxy, net } = &mut self.actors[actor];
+        let net = net.get_or_insert_with(|| {
+            proxy.power_on();
+            self.recorder.write(*node, What::Machine(MachineEvent::Booted));
+            Loopback::default()
+        });
+        Box::new(InProcess::start(net, brief))
+    }
+
+    async fn lose_power(&mut self, machine: Machine) -> Result<(), String> {
+        let Machine::Actor(actor) = machine else { return Err(NOT_OURS.to_owned()) };
+        let ActorMachine { node, proxy, net } = &mut self.actors[actor];
+        if let Some(net) = net.take() {
+            self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
+            // Before its sockets close: the server must hear nothing of it.
+            proxy.power_off();
+            net.abort().await;
+        }
+        Ok(())
+    }
+
+    fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), String> {
+        let Machine::Actor(actor) = machine else { return Err("the server's link is only simulated".to_owned()) };
+        self.actors[actor].proxy.set_link(link);
+        Ok(())
+    }
+
+    fn reboot_nat(&mut self, _: NetworkIndex, _: NatReboot) -> Result<(), String> {
+        Err(NO_NATS.to_owned())
+    }
+
+    fn set_network_link(&mut self, _: NetworkIndex, _: Link) -> Result<(), String> {
+        Err(NO_NATS.to_owned())
+    }
+
+    fn partition(&mut self, from: &[Machine], to: &[Machine]) {
+        self.hold(from, to, Way::ToServer);
+        self.hold(to, from, Way::ToClient);
+    }
+
+    fn heal(&mut self) {
+        for actor in &self.actors {
+            actor.proxy.hold(Way::ToServer, false);
+            actor.proxy.hold(Way::ToClient, false);
+        }
+    }
+
+    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String> {
+        let deadline = Instant::now() + TEAR_DOWN_PATIENCE;
+        for (program, machine) in programs.into_iter().zip(&mut self.actors) {
+            let Some(mut program) = program else { continue };
+            match timeout_at(deadline, program.ended()).await {
+                Ok(ended) => ended?,
+                // The server does not answer its farewell.
+                Err(_) => {
+                    if let Some(net) = machine.net.take() {
+                        net.abort().await;
+                    }
+                }
+            }
+        }
+        // What they said last is still on its way.
+        let longest = self.scenario.actors.iter().map(|actor| actor.link.latency + actor.link.jitter).max();
+        sleep(longest.unwrap_or_default()).await;
+        Ok(())
+    }
+}
+
+const NOT_OURS: &str = "the server at the URL is not ours to switch off";
+const NO_NATS: &str = "NATs are only simulated";

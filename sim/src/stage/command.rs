@@ -1,0 +1,29 @@
+//! The commands of a scenario, which names actors by index, as clients take them, who know each other by name.
+
+use scenarios::{ActorIndex, Scenario};
+
+use crate::event::Fault;
+use crate::peer::client::Command;
+
+/// A command for a client, and what the record says of it.
+pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command, Fault) {
+    let name = |actor: &ActorIndex| scenario.actors[*actor].name.as_str();
+    let (command, what) = match command {
+        scenarios::Command::Leave => (Command::Leave, "leave".to_owned()),
+        scenarios::Command::Drop => return (Command::Drop, Fault::SignalingDropped),
+        scenarios::Command::Say(text) => (Command::Say(text.as_str().into()), format!("say “{text}”")),
+        scenarios::Command::Hangup(on) => (Command::Hangup(name(on).into()), format!("hang up on {}", name(on))),
+        scenarios::Command::IceRestart(with) => {
+            (Command::IceRestart(name(with).into()), format!("restart ICE with {}", name(with)))
+        }
+        scenarios::Command::Offer(to) => (Command::Offer(name(to).into()), format!("offer to {}", name(to))),
+        scenarios::Command::Call(user) => (Command::Call(name(user).into()), format!("call {}", name(user))),
+        scenarios::Command::Accept => (Command::Accept, "accept the call".to_owned()),
+        scenarios::Command::Reject => (Command::Reject, "reject the call".to_owned()),
+        scenarios::Command::Media(kind, enabled) => {
+            let on = if *enabled { "on" } else { "off" };
+            (Command::Media(*kind, *enabled), format!("turn {} {on}", kind.name()))
+        }
+    };
+    (command, Fault::Told { what: what.into() })
+}

@@ -1,0 +1,115 @@
+//! What an actor runs.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenarios::Actor;
+use server::net::Network;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::capture::KeyLog;
+use crate::event::{MachineEvent, NodeId, Recorder, What};
+use crate::peer::client::{self, Command};
+use crate::peer::endpoint::Endpoint;
+
+/// What the program of an actor needs to know at its start.
+pub(crate) struct Brief {
+    /// Whom it plays.
+    pub(crate) actor: Actor,
+    pub(crate) servers: Servers,
+    /// Where it records what it does and sees, and as whom.
+    pub(crate) recorder: Recorder,
+    pub(crate) node: NodeId,
+    /// Decides what it draws.
+    pub(crate) seed: u64,
+}
+
+/// How a program reaches the servers.
+pub(crate) struct Servers {
+    /// Where it dials the signaling server.
+    pub(crate) signaling: SocketAddr,
+    /// What its requests name, where that is not `signaling` with the dialect's own path.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    /// The STUN server, if there is one.
+    pub(crate) stun: Option<SocketAddr>,
+    /// Time between the signaling server's pings.
+    pub(crate) heartbeat: Duration,
+    /// Where the secrets of DTLS sessions are noted, if they are.
+    pub(crate) keys: Option<KeyLog>,
+}
+
+/// What an actor runs, from its start until it has left. It records what it does and sees.
+///
+/// It ends when it is told to leave, when it is dropped, or with its machine.
+pub(crate) trait Program {
+    /// Hands over a command. After the end it has no effect.
+    fn command(&mut self, command: Command);
+
+    /// Whether it has ended.
+    fn has_ended(&self) -> bool;
+
+    /// Waits until it has ended. To be called once.
+    ///
+    /// # Errors
+    /// In words: it failed.
+    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>>;
+}
+
+/// The client of this crate, as a task of this process.
+pub(crate) struct InProcess {
+    name: String,
+    commands: mpsc::UnboundedSender<Command>,
+    ended: oneshot::Receiver<std::io::Result<()>>,
+}
+
+impl InProcess {
+    /// Starts the client on the network `net`.
+    pub(crate) fn start<N: Network>(net: &N, brief: Brief) -> Self {
+        let Brief { actor, servers, recorder, node, seed } = brief;
+        let config = client::Config {
+            name: actor.name.as_str().into(),
+            plays: actor.plays,
+            over: actor.over,
+            room: actor.room.as_str().into(),
+            server: servers.signaling,
+            endpoint: servers.endpoint,
+            stun: servers.stun,
+            heartbeat: servers.heartbeat,
+            webrtc: actor.webrtc,
+            keys: servers.keys,
+            seed,
+        };
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (report, ended) = oneshot::channel();
+        let task_net = net.clone();
+        net.spawn(async move {
+            let result = client::run(task_net, config, recorder.clone(), node, receiver).await;
+            recorder.write(node, What::Machine(MachineEvent::Ended));
+            // Nobody wants to know of it after the end of the scenario.
+            let _ = report.send(result);
+        });
+        Self { name: actor.name, commands, ended }
+    }
+}
+
+impl Program for InProcess {
+    fn command(&mut self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>> {
+        Box::pin(async move {
+            match (&mut self.ended).await {
+                Ok(result) => result.map_err(|error| format!("{}'s client failed to run: {error}", self.name)),
+                Err(_) => Err(format!("{}'s client panicked", self.name)),
+            }
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! A scenario in the simulated world: its machines, its networks, and the reference server.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use scenarios::{Action, ActorIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario};
+use server::net::Network;
+use server::socketio::SocketIoSettings;
+use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
+use tokio::time::sleep;
+
+use super::{Brief, Ground, InProcess, Program, Servers};
+use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
+use crate::host::Host;
+use crate::protocol;
+use crate::world::{Machine, NetworkConfig, Realm, World};
+
+/// How often the end of something is looked for.
+const POLL: Duration = Duration::from_millis(250);
+/// How long clients may take to leave, tasks to end and packets to arrive.
+const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(30);
+/// Virtual time beyond a scenario's end at which a run counts as hung.
+pub(crate) const LIMIT_AFTER_END: Duration = Duration::from_secs(600);
+
+/// How many times machines get power.
+pub(crate) fn boots(scenario: &Scenario) -> usize {
+    let boots = |action: &Action| matches!(action, Action::Join(_) | Action::Machine(_, MachineAction::Boot));
+    let again = scenario.steps.iter().filter(|step| boots(&step.action)).count();
+    scenario.actors.len() + 1 + again
+}
+
+/// The world of a scenario.
+pub(crate) struct Simulated {
+    world: World,
+    scenario: Arc<Scenario>,
+    seed: u64,
+    everything: NodeId,
+    networks: Vec<Realm>,
+    server: ServerMachine,
+    actors: Vec<ActorMachine>,
+}
+
+struct ServerMachine {
+    machine: Machine,
+    host: Option<Host>,
+    handle: Option<server::Handle>,
+    starts: u64,
+}
+
+struct ActorMachine {
+    machine: Machine,
+    /// Where it has power.
+    host: Option<Host>,
+}
+
+impl Simulated {
+    /// Adds the networks and machines of a scenario to a world that has none. No machine has power yet.
+    pub(crate) fn new(world: World, scenario: Arc<Scenario>, seed: u64) -> Self {
+        let everything = world.recorder().node("world", NodeKind::World);
+        let mut networks: Vec<Realm> = Vec::new();
+        for (index, network) in scenario.networks.iter().enumerate() {
+            networks.push(world.add_network(NetworkConfig {
+                name: &network.name,
+                kind: NodeKind::Nat(NetworkIndex(index)),
+                behind: network.behind.map(|outer| networks[outer]),
+                external: &network.external,
+                nat: network.nat.clone(),
+                link: network.link,
+            }));
+        }
+        let setup = &scenario.server;
+        let machine = world.add_machine("server", NodeKind::Machine(Which::Server), None, setup.address, setup.link);
+        let server = ServerMachine { machine, host: None, handle: None, starts: 0 };
+        let add = |(index, actor): (usize, &scenarios::Actor)| {
+            let kind = NodeKind::Machine(Which::Actor(ActorIndex(index)));
+            let network = actor.network.map(|network| networks[network]);
+            let machine = world.add_machine(&actor.name, kind, network, actor.address, actor.link);
+            ActorMachine { machine, host: None }
+        };
+        let actors = scenario.actors.iter().enumerate().map(add).collect();
+        Self { world: world.clone(), scenario: scenario.clone(), seed, everything, networks, server, actors }
+    }
+
+    /// What the server is to serve: every dialect that somebody speaks.
+    fn config(&self, host: &Host) -> server::Config {
+        let at = |port| SocketAddr::new(host.address().into(), port);
+        let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
+        let is_spoken = |entry: &&DialectEntry| {
+            let spoken = protocol::spoken(entry);
+            actors.iter().any(|actor| spoken == Some((actor.plays.dialect(), actor.over)))
+        };
+        let names = DIALECTS.iter().filter(is_spoken).map(|entry| entry.name);
+        server::Config {
+            listen: Listen::each(names, |entry| at(entry.port)),
+            socketio: SocketIoSettings {
+                ping_interval: heartbeat,
+                ping_timeout: heartbeat,
+                ..SocketIoSettings::default()
+            },
+            stun: Some(at(STUN_PORT)),
+            heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
+            // Each life draws other ids: a client must not mistake a new peer for one it knew before.
+            seed: self.seed.wrapping_add(self.server.starts),
+            ..server::Config::default()
+        }
+    }
+}
+
+impl Ground for Simulated {
+    fn recorder(&self) -> &Recorder {
+        self.world.recorder()
+    }
+
+    fn everything(&self) -> NodeId {
+        self.everything
+    }
+
+    fn machine(&self, machine: Which) -> NodeId {
+        match machine {
+            Which::Server => self.server.machine.node,
+            Which::Actor(actor) => self.actors[actor].machine.node,
+        }
+    }
+
+    fn router(&self, network: NetworkIndex) -> NodeId {
+        self.world.router_node(self.networks[network])
+    }
+
+    async fn until(&self, at: Duration) {
+        self.world.until(at).await;
+    }
+
+    fn start_server(&mut self) -> Result<(), String> {
+        if self.server.handle.is_some() {
+            return Ok(());
+        }
+        if let Some(before) = self.server.host.take() {
+            // It was shut down: what it may still have to drain ends here.
+            before.switch_off();
+        }
+        let host = self.world.boot(self.server.machine);
+        let config = self.config(&host);
+        self.server.starts += 1;
+        // Binding never waits, so the server is there before the first client dials.
+        let binding = pin!(Server::bind(host.clone(), config));
+        let Poll::Ready(server) = binding.poll(&mut Context::from_waker(Waker::noop())) else {
+            unreachable!("a simulated bind is immediate")
+        };
+        let server = server.expect("the server's machine has these ports to itself");
+        self.server.handle = Some(server.handle());
+        let (recorder, node) = (self.world.recorder().clone(), self.server.machine.node);
+        host.spawn(async move {
+            server.run().await;
+            recorder.write(node, What::Machine(MachineEvent::Ended));
+        });
+        self.server.host = Some(host);
+        Ok(())
+    }
+
+    fn shut_server_down(&mut self) -> Result<(), String> {
+        if let Some(handle) = self.server.handle.take() {
+            handle.shutdown();
+        }
+        Ok(())
+    }
+
+    fn servers(&self, actor: ActorIndex) -> Servers {
+        let actor = &self.scenario.actors[actor];
+        let setup = &self.scenario.server;
+        let at = |port| SocketAddr::new(setup.address.into(), port);
+        Servers {
+            signaling: at(protocol::entry(actor.plays.dialect(), actor.over).port),
+            endpoint: None,
+            stun: Some(at(STUN_PORT)),
+            heartbeat: setup.heartbeat,
+            keys: self.world.key_log(),
+        }
+    }
+
+    fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program> {
+        let ActorMachine { machine, host } = &mut self.actors[actor];
+        let host = host.get_or_insert_with(|| self.world.boot(*machine));
+        Box::new(InProcess::start(host, brief))
+    }
+
+    async fn lose_power(&mut self, machine: Which) -> Result<(), String> {
+        let host = match machine {
+            Which::Server => {
+                self.server.handle = None;
+                self.server.host.take()
+            }
+            Which::Actor(actor) => self.actors[actor].host.take(),
+        };
+        if let Some(host) = host {
+            host.lose_power();
+        }
+        Ok(())
+    }
+
+    fn set_link(&mut self, machine: Which, link: Link) -> Result<(), String> {
+        let machine = match machine {
+            Which::Server => self.server.machine,
+            Which::Actor(actor) => self.actors[actor].machine,
+        };
+        self.world.set_machine_link(machine, link);
+        Ok(())
+    }
+
+    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), String> {
+        self.world.reboot_nat(self.networks[network], reboot);
+        Ok(())
+    }
+
+    fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), String> {
+        self.world.set_network_link(self.networks[network], link);
+        Ok(())
+    }
+
+    fn partition(&mut self, from: &[Which], to: &[Which]) {
+        let nodes = |side: &[Which]| side.iter().map(|machine| self.machine(*machine)).collect();
+        self.world.partition(nodes(from), nodes(to));
+    }
+
+    fn heal(&mut self) {
+        self.world.heal();
+    }
+
+    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String> {
+        let handle = self.server.handle.take();
+        let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
+        // A connection whose client is gone without a word is noticed after some missed pongs.
+        let patience = TEAR_DOWN_PATIENCE + self.scenario.server.heartbeat * 4;
+        wait_for(patience, || census().connections == 0).await;
+        let left = census();
+        if let Some(handle) = &handle {
+            handle.shutdown();
+        }
+        wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
+        let tasks = self.world.tasks();
+        let sockets = self.world.sockets();
+        wait_for(TEAR_DOWN_PATIENCE, || self.world.packets_in_flight() == 0).await;
+        let census = Census {
+            tasks,
+            sockets,
+            packets_in_flight: self.world.packets_in_flight(),
+            connections: left.connections,
+            rooms: left.rooms,
+            queued_messages: left.queued_messages,
+        };
+        self.world.recorder().write(self.everything, What::Census(census));
+        for mut program in programs.into_iter().flatten().filter(|program| program.has_ended()) {
+            program.ended().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn wait_for(patience: Duration, done: impl Fn() -> bool) {
+    let mut waited = Duration::ZERO;
+    while !done() && waited < patience {
+        sleep(POLL).await;
+        waited += POLL;
+    }
+}
