@@ -1,8 +1,37 @@
-//! The reference signaling, STUN and TURN server, the same code on real sockets and inside a simulation.
+//! The reference signaling, STUN and TURN server: the same code on real sockets and inside a simulation.
 //!
-//! [`Server::bind`] opens the sockets on any [`net::Network`], [`Server::run`] serves them until
-//! [`Handle::shutdown`]. Time comes from `tokio::time` and randomness from [`Config::seed`] alone, so a run inside a
-//! paused runtime repeats exactly.
+//! It speaks several signaling protocols ([`DIALECTS`]) over WebSocket and Socket.IO, has HTTP pages for clients and operators
+//! (`/api/*`, `/metrics`, `/healthz`), answers STUN over UDP and TCP (RFC 8489, NAT discovery of RFC 5780 included), and relays
+//! with TURN over UDP (RFC 8656). Every limit of what one client may cost is a setting: see [`Limits`] and [`Access`].
+//!
+//! [`Server::bind`] opens the sockets that a [`Config`] asks for, [`Server::run`] serves them until [`Handle::shutdown`]:
+//!
+//! ```
+//! use server::net::Tokio;
+//! use server::{Config, Listen, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! // Two dialects on ports that the host chooses; without `listen` and `stun` it would be `mesh` and STUN on their usual ports.
+//! let listen = Listen::each(["mesh", "relay"], |_| ([127, 0, 0, 1], 0).into());
+//! // On a real network give it a fresh random seed at each start.
+//! let server = Server::bind(Tokio, Config { listen, stun: None, seed: 7, ..Config::default() }).await?;
+//! assert!(server.url("relay").expect("it is served").starts_with("ws://127.0.0.1:"));
+//!
+//! let handle = server.handle();
+//! let running = tokio::spawn(server.run());
+//! assert_eq!(handle.census().connections, 0);
+//! handle.shutdown();
+//! running.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Time comes from `tokio::time` and randomness from [`Config::seed`] alone**, so a run inside a paused runtime repeats exactly.
+//! Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's own, [`net_impl!`] writes the adapter for anything
+//! that mirrors `tokio::net`, such as turmoil. `examples/embed.rs` is a whole program around the server.
+//!
+//! [`socketio::engine`], [`socketio::packet`] and [`stun::answer`] are pure functions on bytes that others may use as well.
 
 #[macro_use]
 mod planted;

@@ -4,6 +4,7 @@ mod action;
 mod conformance;
 mod conformance_sim;
 mod container;
+mod dialects;
 mod diff;
 mod history;
 mod hopeless;

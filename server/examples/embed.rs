@@ -1,0 +1,48 @@
+//! A program of your own with signaling and STUN in it: `cargo run -p server --example embed`.
+//!
+//! It serves two dialects and STUN on free ports of this machine, prints where, and every second what the server holds. Ctrl-C
+//! ends it gracefully.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use server::net::Tokio;
+use server::{Config, Limits, Listen, Server};
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let mut seed = [0; 8];
+    // Client ids follow from the seed, so a server on a real network needs one that nobody can guess.
+    SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("the system has no randomness"))?;
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config {
+        // `relay` stands for the shared HTTP address, which also has `/api/*` and `/metrics`.
+        listen: Listen::each(["mesh", "relay"], |_| any_port),
+        stun: Some(any_port),
+        limits: Limits { room_members_max: Some(8), ..Limits::default() },
+        seed: u64::from_le_bytes(seed),
+        ..Config::default()
+    };
+    let server = Server::bind(Tokio, config).await?;
+    for dialect in ["mesh", "relay"] {
+        println!("{dialect}  {}", server.url(dialect).expect("it is served"));
+    }
+    println!("stun  {}", server.address("stun").expect("it is served"));
+
+    let handle = server.handle();
+    let mut running = tokio::spawn(server.run());
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut running => return ended.map_err(io::Error::other),
+            // Every WebSocket is closed with 1001; then `run` returns.
+            interrupt = tokio::signal::ctrl_c() => interrupt.map(|()| handle.shutdown())?,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                let census = handle.census();
+                println!("{} connections, {} rooms, {} members", census.connections, census.rooms, census.members);
+            }
+        }
+    }
+}
