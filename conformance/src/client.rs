@@ -200,7 +200,7 @@ impl Peer {
             }
         }
         let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
-        self.env.dialect.render(operation, &act, &values).map_err(Stop::Unsupported)
+        self.env.dialect.render(operation, &act, &values).map_err(|error| Stop::Unsupported(error.to_string()))
     }
 
     /// Does something of the dialect.

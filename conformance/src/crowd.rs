@@ -1,5 +1,6 @@
 //! Clients for somebody who measures a server: they are brought to where they may signal, and then handed over.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::framing::net::Net;
 use crate::framing::wire::Wire;
 use crate::stop::Stop;
 use crate::target::{Target, Unreachable};
-use crate::transcript::Log;
+use crate::transcript::{Log, Transcript};
 
 /// Makes clients of a dialect on a server.
 pub struct Crowd {
@@ -45,6 +46,29 @@ pub struct Signal {
     pub frame: String,
 }
 
+/// Why a client could not be brought to where it may signal.
+#[derive(Clone, Debug)]
+pub struct CrowdError {
+    /// What went wrong, in one sentence.
+    pub why: String,
+    /// What the clients did and met before.
+    pub transcript: Transcript,
+}
+
+impl CrowdError {
+    fn of(stop: Stop, cx: &Cx) -> Self {
+        Self { why: stop.into_why(), transcript: cx.log.snapshot().0 }
+    }
+}
+
+impl fmt::Display for CrowdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for CrowdError {}
+
 impl Crowd {
     /// Clients of a dialect for a server. `seed` makes their names and rooms unlike those of other runs; `patience` is how long
     /// one waits for an answer. Must be called, and used, inside a tokio runtime with time and I/O.
@@ -64,7 +88,7 @@ impl Crowd {
     /// No connection of the dialect's kind can be opened, or a join is not answered as the dialect says.
     pub async fn reach(&self) -> Result<(), Unreachable> {
         let joined = self.join(&self.room_name(), 0).await;
-        let wire = joined.map_err(|why| Unreachable { url: self.env.net.target.shown(), tried: vec![why] })?;
+        let wire = joined.map_err(|error| Unreachable { url: self.env.net.target.shown(), tried: vec![error.why] })?;
         wire.close(self.env.net.patience).await;
         Ok(())
     }
@@ -73,12 +97,12 @@ impl Crowd {
     /// `payload`, JSON, which stands in their signals as it is.
     ///
     /// # Errors
-    /// What went wrong, in words.
-    pub async fn room(&self, name: &str, members: usize, payload: &str) -> Result<Room, String> {
+    /// A client cannot connect, or its join is not answered as the dialect says.
+    pub async fn room(&self, name: &str, members: usize, payload: &str) -> Result<Room, CrowdError> {
         let cx = self.cx();
         let names: Vec<String> = (0..members).map(|number| format!("m{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let peers = cx.gather(name, &names).await.map_err(words)?;
+        let peers = cx.gather(name, &names).await.map_err(|stop| CrowdError::of(stop, &cx))?;
         let targeted = self.env.dialect.file.signals.addressing == Addressing::Targeted;
         let mut signals = Vec::with_capacity(members);
         for (me, peer) in peers.iter().enumerate() {
@@ -86,10 +110,12 @@ impl Crowd {
                 if targeted { (0..members).filter(|other| *other != me).map(Some).collect() } else { vec![None] };
             let signal = |to: Option<usize>| {
                 let id = to.map(|to| &peers[to].id);
-                let frame = peer.signal_message(peer.plain_kind(), payload, id, name).map_err(words)?;
+                let frame = peer
+                    .signal_message(peer.plain_kind(), payload, id, name)
+                    .map_err(|stop| CrowdError::of(stop, &cx))?;
                 Ok(Signal { to, frame })
             };
-            signals.push(to.into_iter().map(signal).collect::<Result<Vec<_>, String>>()?);
+            signals.push(to.into_iter().map(signal).collect::<Result<Vec<_>, CrowdError>>()?);
         }
         let mut room = Room { name: name.to_owned(), members: Vec::with_capacity(members) };
         for (peer, mut signals) in peers.into_iter().zip(signals) {
@@ -103,8 +129,8 @@ impl Crowd {
     /// A client joins a room as its member of this place, and nobody waits until it is heard there.
     ///
     /// # Errors
-    /// What went wrong, in words.
-    pub async fn join(&self, room: &str, place: usize) -> Result<Wire, String> {
+    /// A client cannot connect, or its join is not answered as the dialect says.
+    pub async fn join(&self, room: &str, place: usize) -> Result<Wire, CrowdError> {
         Ok(self.joined(room, place).await?.hand_over().await)
     }
 
@@ -112,8 +138,8 @@ impl Crowd {
     /// the start to the answer of the join.
     ///
     /// # Errors
-    /// What went wrong, in words.
-    pub async fn visit(&self, room: &str, place: usize) -> Result<Duration, String> {
+    /// A client cannot connect, or its join is not answered as the dialect says.
+    pub async fn visit(&self, room: &str, place: usize) -> Result<Duration, CrowdError> {
         let start = tokio::time::Instant::now();
         let peer = self.joined(room, place).await?;
         let took = start.elapsed();
@@ -124,21 +150,15 @@ impl Crowd {
         Ok(took)
     }
 
-    async fn joined(&self, room: &str, place: usize) -> Result<Peer, String> {
+    async fn joined(&self, room: &str, place: usize) -> Result<Peer, CrowdError> {
         let cx = self.cx();
         let role = self.env.dialect.file.roles.as_ref();
         let role = role.map(|roles| if place == 0 { roles.offers.as_str() } else { roles.answers.as_str() });
-        cx.join_as(&format!("m{place}"), room, role).await.map_err(words)
+        cx.join_as(&format!("m{place}"), room, role).await.map_err(|stop| CrowdError::of(stop, &cx))
     }
 
     /// A transcript of its own for each room, which goes when its members are handed over.
     fn cx(&self) -> Cx {
         Cx::new(Arc::clone(&self.env), Log::new())
-    }
-}
-
-fn words(stop: Stop) -> String {
-    match stop {
-        Stop::Fail { why, .. } | Stop::Setup(why) | Stop::Unsupported(why) => why,
     }
 }

@@ -39,7 +39,7 @@ mod words;
 pub use case::{Case, Citation, Level};
 pub use cases::{all as cases, of_service as service_cases};
 pub use catalogue::catalogue;
-pub use crowd::Crowd;
+pub use crowd::{Crowd, CrowdError};
 pub use dialect::{Audience, Dialect, DialectError, Problem, shipped};
 pub use framing::error::TlsError;
 pub use framing::stream::tls_config;

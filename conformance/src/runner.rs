@@ -259,7 +259,7 @@ impl<S: Subject> Runner<S> {
         let says_so = S::JOINS && case.needs.is_empty();
         let alive = match &verdict {
             Verdict::Fail { .. } | Verdict::NotTested { .. } if says_so => Ok(()),
-            _ => self.is_alive(&log).await,
+            _ => self.is_alive(&log).await.map_err(Stop::into_why),
         };
         let (mut transcript, mut notes) = log.snapshot();
         self.subject.redact(&mut transcript);
@@ -284,11 +284,10 @@ impl<S: Subject> Runner<S> {
     }
 
     /// A fresh client can use the server.
-    async fn is_alive(&self, log: &Log) -> Result<(), String> {
+    async fn is_alive(&self, log: &Log) -> Result<(), Stop> {
         // A little past the deadline, so that the last case is judged fairly.
         let limit = (self.deadline + Duration::from_secs(1)).saturating_duration_since(Instant::now());
-        let answered = timeout(limit, self.subject.alive(log)).await;
-        answered.map_err(|_| "no answer".to_owned())?.map_err(Stop::into_why)
+        timeout(limit, self.subject.alive(log)).await.unwrap_or_else(|_| Err(Stop::fail("no answer")))
     }
 }
 

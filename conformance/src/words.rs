@@ -13,35 +13,86 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
     text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The word that is most like `wrong`, if one is so like that it may be meant.
-pub(crate) fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes quadratic time: a text of such length is no slip of the finger.
-    if wrong.chars().count() > 64 {
-        return None;
+/// The longest text that is shown, and the most words of a list.
+const QUOTED_CHARS_MAX: usize = 60;
+const LISTED_MAX: usize = 20;
+/// A longer text is no slip of the finger, and comparing it takes quadratic time.
+const WRONG_CHARS_MAX: usize = 64;
+/// As many words are suggested at most.
+const SUGGESTED_MAX: usize = 3;
+
+/// Text from outside as a message shows it: on one line, without control characters, not endless.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().take(QUOTED_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
+        quoted.push('…');
+    }
+    format!("`{}`", quoted.replace("\\\"", "\"").replace("\\'", "'"))
+}
+
+/// What may have been meant by a wrong word, and what is right: `; did you mean …? (what: …)`.
+///
+/// Scenario files answer by the same rules (`scenarios/src/error.rs`). Neither crate knows the other, so there are two copies.
+pub(crate) fn instead<'a>(wrong: &str, what: &str, right: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let near: Vec<String> = nearest(wrong, right.clone()).into_iter().map(|word| format!("`{word}`")).collect();
+    let near = match near.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!("; did you mean {only}?"),
+        Some((last, others)) => format!("; did you mean {} or {last}?", others.join(", ")),
+    };
+    let mut shown: Vec<String> = right.clone().into_iter().take(LISTED_MAX).map(|word| format!("`{word}`")).collect();
+    if shown.is_empty() {
+        shown.push("none".to_owned());
+    }
+    let more = right.into_iter().skip(LISTED_MAX).count();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{near} ({what}: {}{more})", shown.join(", "))
+}
+
+/// The words that are most like `wrong`, if any is so like that it may be meant.
+fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let length = wrong.chars().count();
+    if length > WRONG_CHARS_MAX {
+        return Vec::new();
     }
     let wrong = wrong.to_lowercase().replace('_', "-");
-    let near = |word: &str| {
+    let near = right.into_iter().filter_map(|word| {
         let distance = strsim::damerau_levenshtein(&wrong, word);
-        let begins = wrong.len() >= 3 && (word.starts_with(&wrong) || wrong.starts_with(word));
-        (if begins { distance.min(2) } else { distance }, (word.chars().count().max(wrong.len()) * 2 / 5).max(1))
-    };
-    let near = right.into_iter().map(|word| (near(word), word)).filter(|((distance, limit), _)| distance <= limit);
-    near.min_by_key(|((distance, _), _)| *distance).map(|(_, word)| word)
+        // The beginning of a word is as good as a slip.
+        let begins = length >= 3 && word.starts_with(&wrong);
+        let distance = if begins { distance.min(1) } else { distance };
+        (distance <= (word.chars().count().max(length) * 2 / 5).max(1)).then_some((distance, word))
+    });
+    let near: Vec<(usize, &str)> = near.collect();
+    let least = near.iter().map(|(distance, _)| *distance).min();
+    near.into_iter()
+        .filter(|(distance, _)| Some(*distance) == least)
+        .map(|(_, word)| word)
+        .take(SUGGESTED_MAX)
+        .collect()
 }
 
-/// `; did you mean …?`, or nothing, and then what there is.
-pub(crate) fn instead<'a>(wrong: &str, what: &str, right: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    let mean = nearest(wrong, right.clone()).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-    let all: Vec<_> = right.into_iter().map(|word| format!("`{word}`")).collect();
-    let all = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
-    format!("{mean} ({what}: {all})")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Text from outside as a message shows it: on one line, not endless.
-pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
+    #[test]
+    fn a_wrong_word_gets_those_that_are_most_like_it() {
+        assert_eq!(instead("mehs", "names", ["mesh", "call"]), "; did you mean `mesh`? (names: `mesh`, `call`)");
+        assert_eq!(instead("bat", "names", ["cat", "hat"]), "; did you mean `cat` or `hat`? (names: `cat`, `hat`)");
+        assert_eq!(
+            instead("send", "names", ["sender-viewer"]),
+            "; did you mean `sender-viewer`? (names: `sender-viewer`)"
+        );
+        assert_eq!(instead("nonsense", "names", ["mesh"]), " (names: `mesh`)");
+        assert_eq!(instead("x", "names", []), " (names: none)");
+        let many: Vec<String> = (0..25).map(|number| format!("word-{number}")).collect();
+        assert!(instead("nonsense", "words", many.iter().map(String::as_str)).ends_with("`word-19` and 5 more)"));
     }
-    format!("`{}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
+
+    #[test]
+    fn text_from_outside_is_one_line_with_an_end() {
+        assert_eq!(quote("a\nb\"'"), "`a\\nb\"'`");
+        assert_eq!(quote(&"x".repeat(61)), format!("`{}…`", "x".repeat(60)));
+    }
 }

@@ -243,7 +243,9 @@ async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop>
         let act = Act { room, to, data: Some("1"), kind, role: ana.role.as_deref(), ..Act::default() };
         let wrong = dialect.wrong.iter().filter(|wrong| wrong.case == case && !wrong.joining);
         let wrong = wrong.map(|wrong| {
-            let text = dialect.render_shape(&wrong.shape, &act, ana.values()).map_err(Stop::Setup)?;
+            let text = dialect
+                .render_shape(&wrong.shape, &act, ana.values())
+                .map_err(|error| Stop::Setup(error.to_string()))?;
             Ok((wrong.what.clone(), Command::Text(text)))
         });
         wrong.collect()

@@ -476,7 +476,10 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     let mut bad: Vec<(String, Option<String>)> = Vec::new();
     for wrong in env.dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::IdLimits) {
         let act = Act { room: &cx.room(), ..Act::default() };
-        let message = env.dialect.render_shape(&wrong.shape, &act, eve.values()).map_err(Stop::Setup)?;
+        let message = env
+            .dialect
+            .render_shape(&wrong.shape, &act, eve.values())
+            .map_err(|error| Stop::Setup(error.to_string()))?;
         bad.push((wrong.what.clone(), Some(message)));
     }
     bad.push((format!("{} code points", max + 1), None));

@@ -25,7 +25,7 @@ pub(crate) use event::{Act, Event, Id, Meaning, Member};
 pub(crate) use feature::Feature;
 pub(crate) use file::{EventName, Kind, Operation};
 use file::{File, KindNames};
-use shape::{Mismatch, Shape, Values, Variables, plain};
+use shape::{Mismatch, RenderError, Shape, Values, Variables, plain};
 pub use shipped::shipped;
 use url::Url;
 
@@ -139,13 +139,13 @@ impl Dialect {
     /// The message that does something. `me` holds what does not change from message to message.
     ///
     /// # Errors
-    /// What the dialect lacks for it, in words.
-    pub(crate) fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, String> {
-        let shape = self.send.get(&operation).ok_or_else(|| format!("the dialect has no `{}`", operation.name()))?;
+    /// The dialect lacks something for it.
+    pub(crate) fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
+        let shape = self.send.get(&operation).ok_or(RenderError::NoMessage { operation: operation.name() })?;
         self.render_shape(shape, act, me)
     }
 
-    pub(crate) fn render_shape(&self, shape: &Shape, act: &Act<'_>, me: &Values) -> Result<String, String> {
+    pub(crate) fn render_shape(&self, shape: &Shape, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
         let mut values = me.clone();
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut set = |name: &str, value: Option<String>| {
@@ -163,7 +163,7 @@ impl Dialect {
         let kind = act.kind;
         set("kind", kind.and_then(|kind| self.kind_name(kind)).map(quoted));
         set("field", kind.and_then(|kind| self.field_name(kind)).map(quoted));
-        shape.render(&values, act.extra).map_err(|variable| format!("nothing is known for `${variable}`"))
+        shape.render(&values, act.extra)
     }
 
     /// Where a client connects to.

@@ -64,6 +64,30 @@ pub(crate) struct Captures {
     pub(crate) members: Option<Vec<Values>>,
 }
 
+/// Why there is no message for what a client wants to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RenderError {
+    /// The dialect has no message for it.
+    NoMessage { operation: &'static str },
+    /// A variable of the message has no value.
+    Unknown { variable: String },
+}
+
+impl RenderError {
+    fn unknown(variable: &str) -> Self {
+        Self::Unknown { variable: variable.to_owned() }
+    }
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMessage { operation } => write!(f, "the dialect has no `{operation}`"),
+            Self::Unknown { variable } => write!(f, "nothing is known for `${variable}`"),
+        }
+    }
+}
+
 /// Why a message does not have a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
@@ -156,17 +180,17 @@ impl Shape {
     /// of that name.
     ///
     /// # Errors
-    /// The variable that is needed and has no value.
-    pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, String> {
+    /// A variable that is needed has no value.
+    pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, RenderError> {
         let mut out = String::new();
         self.write(values, extra, &mut out)?;
         Ok(out)
     }
 
-    fn write(&self, values: &Values, extra: &[(&str, String)], out: &mut String) -> Result<(), String> {
+    fn write(&self, values: &Values, extra: &[(&str, String)], out: &mut String) -> Result<(), RenderError> {
         match self {
             Self::Literal(value) => out.push_str(&value.to_string()),
-            Self::Variable(name) => out.push_str(values.get(name).ok_or_else(|| name.clone())?),
+            Self::Variable(name) => out.push_str(values.get(name).ok_or_else(|| RenderError::unknown(name))?),
             Self::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     out.push(if index == 0 { '[' } else { ',' });
@@ -182,7 +206,7 @@ impl Shape {
                 for Entry { key, optional, value } in entries {
                     let key = match key {
                         Key::Literal(key) => key.clone(),
-                        Key::Variable(name) => plain(values.get(name).ok_or_else(|| name.clone())?),
+                        Key::Variable(name) => plain(values.get(name).ok_or_else(|| RenderError::unknown(name))?),
                     };
                     let mut text = String::new();
                     match value.write(values, extra, &mut text) {
@@ -196,7 +220,7 @@ impl Shape {
                 extra.iter().filter(|_| speaks).for_each(|(key, value)| pair(key, value, out));
                 out.push('}');
             }
-            Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(name.clone()),
+            Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(RenderError::unknown(name)),
         }
         Ok(())
     }

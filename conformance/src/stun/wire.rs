@@ -167,7 +167,7 @@ impl Message {
     /// # Errors
     /// The attribute is there and has not the form of an address.
     pub(crate) fn address(&self, kind: u16) -> Result<Option<SocketAddr>, Malformed> {
-        let read = |value: &[u8]| read_address(value).map_err(|why| in_attribute(kind, &why));
+        let read = |value: &[u8]| read_address(value).map_err(|bad| in_attribute(kind, &bad.to_string()));
         self.get(kind).map(read).transpose()
     }
 
@@ -331,16 +331,36 @@ pub(crate) fn write_address(address: SocketAddr) -> Vec<u8> {
     value
 }
 
-fn read_address(value: &[u8]) -> Result<SocketAddr, String> {
+/// What is wrong with an address attribute: a fragment that fits behind "an attribute that".
+#[derive(Debug)]
+enum BadAddress {
+    NoZeroByte,
+    Short { bytes: usize },
+    Family { family: u8, address_bytes: usize },
+}
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoZeroByte => f.write_str("does not begin with a zero byte"),
+            Self::Short { bytes } => write!(f, "has {bytes} bytes"),
+            Self::Family { family, address_bytes } => {
+                write!(f, "has family 0x{family:02x} and an address of {address_bytes} bytes")
+            }
+        }
+    }
+}
+
+fn read_address(value: &[u8]) -> Result<SocketAddr, BadAddress> {
     let (family, ip) = match value {
         [0, family, _, _, ip @ ..] => (*family, ip),
-        [_, _, _, _, ..] => return Err("does not begin with a zero byte".to_owned()),
-        _ => return Err(format!("has {} bytes", value.len())),
+        [_, _, _, _, ..] => return Err(BadAddress::NoZeroByte),
+        _ => return Err(BadAddress::Short { bytes: value.len() }),
     };
     let ip: IpAddr = match (family, ip.len()) {
         (1, 4) => <[u8; 4]>::try_from(ip).expect("there are four").into(),
         (2, 16) => <[u8; 16]>::try_from(ip).expect("there are sixteen").into(),
-        (family, length) => return Err(format!("has family 0x{family:02x} and an address of {length} bytes")),
+        (family, address_bytes) => return Err(BadAddress::Family { family, address_bytes }),
     };
     Ok(SocketAddr::new(ip, u16_at(value, 2)))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::Unreachable;
 use conformance::dial::Tokio;
+use conformance::{CrowdError, Unreachable};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -38,14 +38,14 @@ pub(super) async fn run(plan: &Plan, per_second: f64, stop: &Stop) -> Result<Opt
     let watch = Watch::start(plan.processes.clone());
     let start = Instant::now();
     let (mut visits, mut failed, mut first_failure, mut latencies_ns) = (0, 0, None, latencies());
-    let mut count = |visit: Result<Duration, String>| match visit {
+    let mut count = |visit: Result<Duration, CrowdError>| match visit {
         Ok(took) => {
             visits += 1;
             latencies_ns.saturating_record((took.as_nanos() as u64).max(1));
         }
-        Err(why) => {
+        Err(error) => {
             failed += 1;
-            first_failure.get_or_insert(why);
+            first_failure.get_or_insert(error.why);
         }
     };
     let (mut visiting, mut room) = (JoinSet::new(), String::new());

@@ -51,8 +51,8 @@ pub(super) async fn run(plan: &Plan, clients: usize, stop: &Stop) -> Result<Opti
                 joined += 1;
                 staying.spawn(stay(wire, stop.clone(), plan.time));
             }
-            Some(Some(Err(why))) => {
-                refused = Some(why);
+            Some(Some(Err(error))) => {
+                refused = Some(error.why);
                 break;
             }
         }

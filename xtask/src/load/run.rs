@@ -276,13 +276,15 @@ impl Stage {
         if plan.audience.everyone && fits {
             for number in 0..clients {
                 let place = plan.members + number / names.len();
-                deaf.push(crowd.join(&names[number % names.len()], place).await?);
+                let joined = crowd.join(&names[number % names.len()], place).await;
+                deaf.push(joined.map_err(|error| error.why)?);
             }
             return Ok(deaf);
         }
         let mut rooms = Vec::with_capacity(clients);
         for _ in 0..clients {
-            let mut room = crowd.room(&crowd.room_name(), 2, payload).await?;
+            let room = crowd.room(&crowd.room_name(), 2, payload).await;
+            let mut room = room.map_err(|error| error.why)?;
             deaf.extend(room.members.pop().map(|member| member.wire));
             rooms.push(room);
         }
