@@ -113,7 +113,7 @@ impl Api {
             Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
             Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
         };
-        let mut response = if request.method() == Method::OPTIONS && !planted!(PreflightRefused) {
+        let mut response = if request.method() == Method::OPTIONS {
             no_content()
         } else if !allowed.contains(request.method()) {
             outcome(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -122,8 +122,6 @@ impl Api {
         } else {
             match page {
                 Page::Config => self.config(request.headers()),
-                Page::Health if planted!(HealthUnwell) => outcome(StatusCode::SERVICE_UNAVAILABLE, "Unwell"),
-                Page::Status if planted!(StatusEmpty) => json(StatusCode::OK, &StatusBody { rooms: Vec::new() }),
                 Page::Health => json(StatusCode::OK, &HealthBody { status: "ok" }),
                 Page::Status => json(StatusCode::OK, &StatusBody { rooms: self.dialect.status() }),
                 Page::Kick => self.kick(request).await,
@@ -131,8 +129,7 @@ impl Api {
         };
         let status = response.status();
         let headers = response.headers_mut();
-        let is_told = matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED);
-        if is_told && !planted!(AllowMissing) {
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         self.allow_origin(headers, (status == StatusCode::NO_CONTENT).then_some(allow));
@@ -143,15 +140,14 @@ impl Api {
     /// preflight succeeds.
     pub(crate) fn no_such_path(&self, method: &Method) -> Response<Full<Bytes>> {
         let is_preflight = method == Method::OPTIONS;
-        let status = if planted!(AnyPathFound) { StatusCode::OK } else { StatusCode::NOT_FOUND };
-        let mut response = if is_preflight { no_content() } else { outcome(status, "No such path") };
+        let mut response = if is_preflight { no_content() } else { outcome(StatusCode::NOT_FOUND, "No such path") };
         self.allow_origin(response.headers_mut(), is_preflight.then_some("GET, POST, OPTIONS"));
         response
     }
 
     /// CORS headers; with `methods` those that answer a preflight.
     fn allow_origin(&self, headers: &mut HeaderMap, methods: Option<&'static str>) {
-        let Some(origin) = self.cors_origin.as_ref().filter(|_| !planted!(CorsMissing)) else { return };
+        let Some(origin) = &self.cors_origin else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if let Some(methods) = methods {
             let asked_for = HeaderValue::from_static("Authorization, Content-Type");
@@ -170,16 +166,10 @@ impl Api {
 
     fn config(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let mut response = json(StatusCode::OK, &ConfigBody { ice_servers: self.ice_servers(headers) });
-        let headers = response.headers_mut();
         //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5
         //# a cache MUST NOT store any part of either the immediate
         //# request or the response
-        if !planted!(CredentialsCached) {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        if planted!(ServersAsText) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
@@ -194,13 +184,10 @@ impl Api {
             Some(host) => format!("{}:{}", host.host(), stun.port()),
             None => stun.to_string(),
         };
-        let scheme = if planted!(SlashesInUrls) { "stun://" } else { "stun:" };
-        let scheme = if planted!(SchemeMissing) { "" } else { scheme };
-        let mut servers = vec![IceServer::open(format!("{scheme}{server}"))];
+        let mut servers = vec![IceServer::open(format!("stun:{server}"))];
         if let Some(Minted { username, password }) = turn.as_ref().and_then(|turn| turn.mint()) {
             let urls = format!("turn:{server}?transport=udp");
-            let username = Some(username).filter(|_| !planted!(UserMissing));
-            servers.push(IceServer { urls, username, credential: Some(password) });
+            servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
         }
         servers
     }
@@ -221,16 +208,11 @@ impl Api {
         };
         let fields = str::from_utf8(&body).ok().and_then(|body| json::fields(body, &["clientId"]).ok());
         let Some([Some(client_id)]) = fields else {
-            let status =
-                if planted!(BadKickCrashes) { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
-            return outcome(status, "Not a JSON object with a clientId");
+            return outcome(StatusCode::BAD_REQUEST, "Not a JSON object with a clientId");
         };
         match json::text(client_id) {
             None => outcome(StatusCode::BAD_REQUEST, "clientId is not a string"),
-            Some(_) if planted!(KickInWords) => outcome(StatusCode::OK, "Client kicked"),
-            Some(client_id) if self.dialect.kick(&client_id) || planted!(NobodyKicked) => {
-                outcome(StatusCode::OK, "Client kicked")
-            }
+            Some(client_id) if self.dialect.kick(&client_id) => outcome(StatusCode::OK, "Client kicked"),
             Some(_) => outcome(StatusCode::NOT_FOUND, "Client not found"),
         }
     }

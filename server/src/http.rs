@@ -280,7 +280,7 @@ pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     //# |Sec-WebSocket-Version| header fields) containing all versions it is
     //# willing to use.
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
-    if version.is_none_or(|version| version != "13") && !planted!(AnyVersionAccepted) {
+    if version.is_none_or(|version| version != "13") {
         let version = Some((header::SEC_WEBSOCKET_VERSION, "13"));
         return refuse(StatusCode::UPGRADE_REQUIRED, version, "Only WebSocket version 13");
     }
@@ -289,18 +289,11 @@ pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     };
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let key = if planted!(AcceptKeyWrong) { &[][..] } else { key.as_bytes() };
-    let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is a header value");
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if planted!(SubprotocolInvented) && request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("glare"));
-    }
-    if planted!(OriginCrashes) && request.headers().contains_key(header::ORIGIN) {
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    }
     response
 }
 

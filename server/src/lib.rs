@@ -33,9 +33,6 @@
 //!
 //! [`socketio::engine`], [`socketio::packet`] and [`stun::answer`] are pure functions on bytes that others may use as well.
 
-#[macro_use]
-mod planted;
-
 mod access;
 mod api;
 mod config;
@@ -43,8 +40,6 @@ mod dialect;
 mod http;
 mod limits;
 mod metrics;
-#[cfg(feature = "mutants")]
-pub mod mutant;
 pub mod net;
 mod query;
 mod rate;

@@ -65,10 +65,6 @@ impl EventDialect for Broadcast {
             state.rooms.join(&ROOM.into(), Member { id, queue: Arc::clone(&queue), about: () });
         }
         drop(state);
-        #[cfg(feature = "mutants")]
-        if let Some(said) = crate::mutant::recall("signals").filter(|_| planted!(LateListenerTold)) {
-            said.lines().for_each(|signal| queue.push(signal.into()));
-        }
         Box::new(BroadcastSession { endpoint: self, id })
     }
 }
@@ -77,7 +73,6 @@ impl EventSession for BroadcastSession {
     fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
         let name = match &*event.name {
             "send-offer" => "receive-offer",
-            "send-answer" if planted!(AnswerIsOffer) => "receive-offer",
             "send-answer" => "receive-answer",
             _ => return,
         };
@@ -85,27 +80,11 @@ impl EventSession for BroadcastSession {
         let packet = Packet { attachments: attachments.len(), ..Packet::new(Kind::Event, &data) };
         let text = packet::message(&packet);
         let state = self.endpoint.lock();
-        #[cfg(feature = "mutants")]
-        if text.len() < 200 {
-            let said = crate::mutant::recall("signals").unwrap_or_default();
-            crate::mutant::remember("signals", &format!("{said}{text}\n"));
-        }
-        let everybody = state.rooms.members(ROOM);
-        if let Some(member) = everybody.iter().find(|member| member.id == self.id && planted!(EchoTwice)) {
-            member.queue.push(text.clone());
-        }
-        let everybody = everybody.iter().filter(|member| member.id != self.id || !planted!(SenderNotTold));
+        let everybody = state.rooms.members(ROOM).iter();
         if attachments.is_empty() {
             everybody.for_each(|member| member.queue.push(text.clone()));
         } else {
-            let mut attachments = attachments.to_vec();
-            if planted!(AttachmentsReordered) {
-                attachments.reverse();
-            }
-            if planted!(AttachmentLost) {
-                attachments.pop();
-            }
-            let attachments = attachments.into_iter().map(Message::Binary);
+            let attachments = attachments.iter().cloned().map(Message::Binary);
             let messages: Vec<_> = [Message::Text(text)].into_iter().chain(attachments).collect();
             everybody.for_each(|member| member.queue.push_all(&messages));
         }

@@ -236,9 +236,7 @@ impl State {
         let line = std::mem::replace(&mut user.line, Line::Idle);
         if let Some(peer) = line.peer() {
             self.set_line(peer, Line::Idle);
-            if !planted!(RingingEndsUntold) || matches!(line, Line::InCall(_)) {
-                self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
-            }
+            self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
         }
     }
 
@@ -246,21 +244,11 @@ impl State {
     fn connect(&mut self, caller: &Arc<str>, callee: &Arc<str>) {
         self.set_line(caller, Line::InCall(Arc::clone(callee)));
         self.set_line(callee, Line::InCall(Arc::clone(caller)));
-        let answered = Notice::CallAnswered { accepted: true, target: callee, reason: None };
-        self.users[caller].outlet.say(&answered);
-        if planted!(BothToldAccepted) {
-            self.users[callee].outlet.say(&Notice::CallAnswered { accepted: true, target: caller, reason: None });
-        }
+        self.users[caller].outlet.say(&Notice::CallAnswered { accepted: true, target: callee, reason: None });
     }
 
     /// Removes a user; the others are told of the end of its call, not yet of the new list.
     fn remove(&mut self, name: &str) {
-        if let Line::InCall(peer) = self.users[name].line.clone()
-            && planted!(DeathInCallUntold)
-        {
-            self.set_line(name, Line::Idle);
-            self.set_line(&peer, Line::Idle);
-        }
         self.hang_up(name);
         self.users.remove(name);
     }
@@ -312,9 +300,7 @@ impl Drop for CallSession {
         let state = &mut *self.endpoint.lock();
         if let Ok(name) = self.name(state) {
             state.remove(&name);
-            if !planted!(ListNotTold) {
-                state.tell_all_the_list();
-            }
+            state.tell_all_the_list();
         }
     }
 }
@@ -366,10 +352,7 @@ impl CallSession {
             }
             "offer" => {
                 let offer = offer.ok_or(invalid)?;
-                let claimed = planted!(CallerTrusted: "caller" in content);
-                self.relay(&user_name(target)?, |caller, peer| {
-                    peer.say(&Notice::Offer { offer, caller: claimed.as_deref().unwrap_or(caller) });
-                })
+                self.relay(&user_name(target)?, |caller, peer| peer.say(&Notice::Offer { offer, caller }))
             }
             "answer" => {
                 let answer = answer.ok_or(invalid)?;
@@ -377,17 +360,12 @@ impl CallSession {
             }
             "iceCandidate" => {
                 let candidate = candidate.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |sender, peer| {
-                    if planted!(CandidateLostInTwin) && peer.framing == Framing::SocketIo {
-                        return;
-                    }
-                    peer.say(&Notice::IceCandidate { candidate, sender });
-                })
+                self.relay(&user_name(target)?, |sender, peer| peer.say(&Notice::IceCandidate { candidate, sender }))
             }
             "mediaStateChange" => {
                 let media_type = media_type.and_then(json::text);
                 let media_type = media_type.filter(|media| matches!(&**media, "video" | "audio")).ok_or(invalid)?;
-                let enabled = flag(enabled)? || planted!(MediaAlwaysOn);
+                let enabled = flag(enabled)?;
                 let media_type = &*media_type;
                 self.relay(&user_name(target)?, |sender, peer| {
                     peer.say(&Notice::MediaStateChange { sender, media_type, enabled });
@@ -396,16 +374,7 @@ impl CallSession {
             "endCall" => {
                 let target = user_name(target)?;
                 let state = &mut *self.endpoint.lock();
-                if planted!(OutsiderEndsCall) {
-                    state.user(&target)?;
-                    state.hang_up(&target);
-                    return Ok(());
-                }
                 let name = self.name_in_call(state, &target)?;
-                if planted!(EndedCallLivesOn) {
-                    state.users[&*target].outlet.say(&Notice::CallEnded { caller: &name });
-                    return Ok(());
-                }
                 state.hang_up(&name);
                 Ok(())
             }
@@ -423,9 +392,7 @@ impl CallSession {
     fn name_in_call(&self, state: &State, target: &str) -> Result<Arc<str>, Refusal> {
         let name = self.name(state)?;
         state.user(target)?;
-        let peer = state.users[&name].line.peer();
-        let overlooked = planted!(CallNotNeeded) || planted!(AnyTargetInCall) && peer.is_some();
-        let is_peer = peer.is_some_and(|peer| **peer == *target) || overlooked;
+        let is_peer = state.users[&name].line.peer().is_some_and(|peer| **peer == *target);
         if is_peer { Ok(name) } else { Err(Refusal::NotInCall) }
     }
 
@@ -440,9 +407,7 @@ impl CallSession {
                 self.outlet.say(&state.list());
                 return Ok(());
             }
-            Some(user) if !user.outlet.queue.is_closing() && !planted!(SilentTakeover) => {
-                return Err(Refusal::UsernameTaken);
-            }
+            Some(user) if !user.outlet.queue.is_closing() => return Err(Refusal::UsernameTaken),
             Some(_) => state.remove(new),
             None => {}
         }
@@ -468,10 +433,6 @@ impl CallSession {
         let target: Arc<str> = target.into();
         match &state.users[&name].line {
             Line::Idle => {}
-            Line::Ringing(caller) if *caller == target && planted!(BothLeftRinging) => {
-                callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
-                return Ok(());
-            }
             Line::Ringing(caller) if *caller == target => {
                 // Both called: the one who was first is answered.
                 state.connect(&target, &name);
@@ -480,13 +441,7 @@ impl CallSession {
             _ => return Err(Refusal::Busy),
         }
         if callee.line != Line::Idle {
-            let answered = Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") };
-            if !planted!(BusyUntold) {
-                self.outlet.say(&answered);
-            }
-            if planted!(BusyLineRings) {
-                callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
-            }
+            self.outlet.say(&Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") });
             return Ok(());
         }
         callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
@@ -498,9 +453,6 @@ impl CallSession {
     fn respond(&self, accepted: bool, caller: &str, caller_id: Option<&str>) -> Result<(), Refusal> {
         let state = &mut *self.endpoint.lock();
         let name = self.name(state)?;
-        if planted!(UncalledAnswered) && state.users[&name].line == Line::Idle {
-            state.user(caller)?.outlet.say(&Notice::CallAnswered { accepted, target: &name, reason: None });
-        }
         let caller = match &state.users[&name].line {
             Line::Ringing(ringing) if **ringing == *caller => Arc::clone(ringing),
             _ => return Err(Refusal::NotInCall),
@@ -508,15 +460,13 @@ impl CallSession {
         if caller_id.is_some_and(|id| id != state.users[&caller].id.as_str()) {
             return Err(Refusal::NotInCall);
         }
-        if accepted || planted!(RejectConnects) {
+        if accepted {
             state.connect(&caller, &name);
         } else {
             state.set_line(&caller, Line::Idle);
             state.set_line(&name, Line::Idle);
             let answered = Notice::CallAnswered { accepted: false, target: &name, reason: None };
-            if !planted!(RejectUntold) {
-                state.users[&caller].outlet.say(&answered);
-            }
+            state.users[&caller].outlet.say(&answered);
         }
         Ok(())
     }

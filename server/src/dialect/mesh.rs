@@ -113,9 +113,6 @@ impl Session for MeshSession {
     fn text(&mut self, text: &str) {
         if let Err(refusal) = self.obey(text) {
             self.refuse(&refusal);
-            if planted!(RoomForgottenAfterBadJson) && matches!(refusal, Refusal::InvalidJson) {
-                self.room = None;
-            }
         }
     }
 
@@ -152,16 +149,14 @@ impl MeshSession {
             )?;
         let action = action.and_then(json::text).ok_or(Refusal::InvalidAction)?;
         match &*action {
-            "signal" => self.signal(&room_id(room)?, kind, data, to, text),
+            "signal" => self.signal(&room_id(room)?, kind, data, to),
             "join" => {
                 self.join(&room_id(room)?, name.and_then(json::text).filter(|name| is_name(name)).as_deref());
                 Ok(())
             }
             "leave" => {
                 let room = room_id(room)?;
-                let named = planted!(ForeignLeaveBelieved: "clientId" in text).and_then(|id| ClientId::parse(&id));
-                self.id = named.unwrap_or(self.id);
-                if self.room.as_deref() != Some(&*room) && !planted!(AnyLeaveLeaves) {
+                if self.room.as_deref() != Some(&*room) {
                     return Err(Refusal::NotInThisRoom);
                 }
                 let mesh = Arc::clone(&self.mesh);
@@ -179,8 +174,7 @@ impl MeshSession {
         if !name.is_none_or(|name| self.queue.may_be(name)) {
             return;
         }
-        let leaves_first = planted!(RejoinLeavesFirst) || planted!(RejoinIsTwoMembers);
-        if self.room.as_deref() == Some(room) && !leaves_first {
+        if self.room.as_deref() == Some(room) {
             if let (Some(me), Some(name)) = (rooms.member_mut(room, self.id), name) {
                 me.about = Some(name.into());
             }
@@ -190,45 +184,29 @@ impl MeshSession {
         if !rooms.admits(room, &self.queue) {
             return;
         }
-        if !planted!(MoveKeepsOldRoom) && !planted!(RejoinIsTwoMembers) {
-            self.leave_room(rooms);
-        }
+        self.leave_room(rooms);
         self.say_joined(rooms, room);
         let peer = Peer { client_id: self.id.as_str(), name };
-        let notice = serialise(&Notice::PeerJoined { room_id: room, peer });
-        if planted!(JoinToldToOneself) {
-            self.queue.push(notice.clone());
-        }
-        if !planted!(JoinNotTold) {
-            rooms.tell_others(room, self.id, &notice);
-        }
+        rooms.tell_others(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
         let room: Arc<str> = room.into();
         rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.queue), about: name.map(Arc::from) });
         tracing::debug!(client = ?self.id, %room, "joined");
         self.room = Some(room);
     }
 
-    fn say_joined<'a>(&'a self, rooms: &'a Rooms<Option<Arc<str>>>, room: &str) {
+    fn say_joined(&self, rooms: &Rooms<Option<Arc<str>>>, room: &str) {
         let others = rooms.members(room).iter().filter(|member| member.id != self.id);
-        let others = others.skip(usize::from(planted!(RosterMissesTheFirst)));
-        let named = |member: &'a Member<Option<Arc<str>>>| member.about.as_deref().filter(|_| !planted!(NamesLost));
-        let peers = others.map(|member| Peer { client_id: member.id.as_str(), name: named(member) });
-        let oneself = planted!(RosterWithOneself).then(|| Peer { client_id: self.id.as_str(), name: None });
-        let peers = peers.chain(oneself).collect();
+        let peers = others.map(|member| Peer { client_id: member.id.as_str(), name: member.about.as_deref() });
+        let peers = peers.collect();
         self.queue.push(serialise(&Notice::Joined { room_id: room, client_id: self.id.as_str(), peers }));
     }
 
     fn leave_room(&mut self, rooms: &mut Rooms<Option<Arc<str>>>) {
         let Some(room) = self.room.take() else { return };
-        if !planted!(LeaverStays) {
-            rooms.leave(&room, self.id);
-        }
-        if !rooms.members(&room).is_empty() && !planted!(LeaveNotTold) {
+        rooms.leave(&room, self.id);
+        if !rooms.members(&room).is_empty() {
             let notice = serialise(&Notice::PeerLeft { room_id: &room, client_id: self.id.as_str() });
             rooms.tell_others(&room, self.id, &notice);
-            if planted!(LeaveToldTwice) {
-                rooms.tell_others(&room, self.id, &notice);
-            }
         }
         tracing::debug!(client = ?self.id, %room, "left");
     }
@@ -239,39 +217,22 @@ impl MeshSession {
         kind: Option<&RawValue>,
         data: Option<&RawValue>,
         to: Option<&'a RawValue>,
-        text: &str,
     ) -> Result<(), Refusal<'a>> {
-        let kind = kind.and_then(json::text).or(planted!(TypeNotAskedFor).then_some("offer".into()));
-        let kind = kind.ok_or(Refusal::InvalidSignalType)?;
+        let kind = kind.and_then(json::text).ok_or(Refusal::InvalidSignalType)?;
         let kinds = ["offer", "answer", "ice-candidate", "hangup"];
-        let known = kinds.into_iter().find(|known| *known == kind).or(planted!(UnknownTypeIsOffer).then_some("offer"));
-        let kind = known.ok_or(Refusal::InvalidSignalType)?;
-        let kind = if planted!(KindLost) { "offer" } else { kind };
-        if planted!(EarlyCandidateDropped) && kind == "ice-candidate" && self.queue.tally.counts().0 <= 2 {
-            return Ok(());
-        }
-        if self.room.as_deref() != Some(room) && !planted!(MembershipUnchecked) {
+        let kind = kinds.into_iter().find(|known| *known == kind).ok_or(Refusal::InvalidSignalType)?;
+        if self.room.as_deref() != Some(room) {
             return Err(Refusal::NotInThisRoom);
         }
-        let claimed = planted!(FromTrusted: "from" in text);
-        let from = claimed.as_deref().unwrap_or(self.id.as_str());
-        let from = if planted!(FromEmpty) { "" } else { from };
-        let message = serialise(&Signal { action: "signal", room_id: room, from, kind, data });
+        let message = serialise(&Signal { action: "signal", room_id: room, from: self.id.as_str(), kind, data });
         let state = self.mesh.lock();
-        match to.filter(|to| (to.get() != "null" || planted!(NullIsATarget)) && !planted!(TargetedToAll)) {
+        match to.filter(|to| to.get() != "null") {
             None => state.rooms.tell_others(room, self.id, &message),
             Some(to) => {
                 let id = json::text(to).unwrap_or(Cow::Borrowed(to.get()));
                 let target = ClientId::parse(&id).filter(|target| *target != self.id);
-                let rooms = &state.rooms;
-                let elsewhere = |target| rooms.names().find_map(|other| rooms.member(other, target));
-                let found = target.and_then(|target| match rooms.member(room, target) {
-                    None if planted!(TargetsAcrossRooms) => elsewhere(target),
-                    found => found,
-                });
-                match found {
+                match target.and_then(|target| state.rooms.member(room, target)) {
                     Some(target) => target.queue.push(message),
-                    None if planted!(AbsentTargetToAll) => rooms.tell_others(room, self.id, &message),
                     None => return Err(Refusal::TargetNotFound(id)),
                 }
             }
@@ -282,7 +243,6 @@ impl MeshSession {
     fn refuse(&self, refusal: &Refusal<'_>) {
         let echo = |text| json::cut(text, NAME_CODE_POINTS_MAX);
         let message: Cow<'_, str> = match refusal {
-            Refusal::InvalidJson if planted!(InsideShown) => concat!("Unexpected end, at ", file!(), ":1").into(),
             Refusal::InvalidJson => "Invalid JSON".into(),
             Refusal::InvalidAction => "Invalid action".into(),
             Refusal::UnknownAction(action) => format!("Unknown action: {}", echo(action)).into(),
@@ -293,26 +253,13 @@ impl MeshSession {
             Refusal::InvalidSignalType => "Invalid signal type".into(),
             Refusal::MessageTooLarge => "Message too large".into(),
         };
-        let notice = serialise(&Notice::Error { message: &message });
-        if let Some(room) = self.room.as_ref().filter(|_| planted!(ErrorsToEverybody)) {
-            self.mesh.lock().rooms.tell_others(room, self.id, &notice);
-        }
-        self.queue.push(notice);
+        self.queue.push(serialise(&Notice::Error { message: &message }));
     }
 }
 
 fn room_id<'a>(value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Refusal<'a>> {
-    let coerced = value.map(|value| Cow::Borrowed(value.get())).filter(|_| planted!(RoomIdsCoerced));
-    let id = value.and_then(json::text).or(coerced).filter(|id| !id.is_empty() || planted!(EmptyRoomId));
-    let id = id.ok_or(Refusal::InvalidRoomIdType)?;
-    match &*id {
-        id if planted!(RoomIdsFolded) => return Ok(id.to_lowercase().into()),
-        id if planted!(RoomIdsTrimmed) => return Ok(id.trim().to_owned().into()),
-        id if planted!(RoomIdsCut) => return Ok(json::cut(id, NAME_CODE_POINTS_MAX).to_owned().into()),
-        "__proto__" if planted!(PrototypeFound) => return Err(Refusal::InvalidRoomIdType),
-        _ => {}
-    }
-    if is_name(&id) || planted!(EmptyRoomId) { Ok(id) } else { Err(Refusal::RoomIdTooLong) }
+    let id = value.and_then(json::text).filter(|id| !id.is_empty()).ok_or(Refusal::InvalidRoomIdType)?;
+    if is_name(&id) { Ok(id) } else { Err(Refusal::RoomIdTooLong) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Serialize;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::json::{self, Malformed, serialise};
 use crate::query;
@@ -79,10 +78,6 @@ impl WebSocketDialect for Relay {
             state.rooms.join(&room, Member { id, queue: Arc::clone(&queue), about: () });
         }
         drop(state);
-        #[cfg(feature = "mutants")]
-        if let Some(last) = crate::mutant::recall(&room).filter(|_| planted!(HistoryReplayed)) {
-            queue.push(last.into());
-        }
         Box::new(RelaySession { relay: self, id, queue, room })
     }
 }
@@ -90,24 +85,9 @@ impl WebSocketDialect for Relay {
 impl Session for RelaySession {
     fn text(&mut self, text: &str) {
         let message = match json::fields(text, &["type"]) {
-            Err(Malformed::NotJson) if planted!(GarbageRelayed) => {
-                return self.relay.lock().rooms.tell_others(&self.room, self.id, &text.into());
-            }
-            Ok(_) if planted!(UnknownTypeRelayed) => {
-                return self.relay.lock().rooms.tell_others(&self.room, self.id, &text.into());
-            }
             Err(Malformed::NotJson) => "Invalid JSON",
             Ok([Some(kind)]) if matches!(json::text(kind).as_deref(), Some("offer" | "answer" | "candidate")) => {
-                let mut message: Utf8Bytes = text.into();
-                if planted!(MessageRewritten)
-                    && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
-                {
-                    message = value.to_string().into();
-                }
-                #[cfg(feature = "mutants")]
-                crate::mutant::remember(&self.room, &message);
-                self.relay.lock().rooms.tell_others(&self.room, self.id, &message);
-                return;
+                return self.relay.lock().rooms.tell_others(&self.room, self.id, &text.into());
             }
             Ok(_) | Err(Malformed::NotAnObject) => "Unknown type",
         };
@@ -131,7 +111,6 @@ fn room(query: Option<&str>) -> Result<String, &'static str> {
     let room = query::value(query, "room").unwrap_or_default();
     let room = String::from_utf8(room.into_owned()).map_err(|_| "The room is not UTF-8")?;
     match room.as_str() {
-        _ if planted!(RoomIgnored) => Ok(DEFAULT_ROOM.to_owned()),
         "" => Ok(DEFAULT_ROOM.to_owned()),
         _ if is_name(&room) => Ok(room),
         _ => Err("The room is longer than 64 code points"),

@@ -175,15 +175,12 @@ impl Rooms<Role> {
 
     /// Frees a seat, if this client has it, and tells the other side.
     fn vacate(&mut self, room: &str, role: Role, id: ClientId) {
-        let held = if planted!(SeatNeverFreed) { self.member(room, id).is_some() } else { self.leave(room, id) };
-        if held || planted!(RefusedIsSaidToLeave) {
+        if self.leave(room, id) {
             let notice = match role {
                 Role::Sender => Notice::SenderLeft,
                 Role::Viewer => Notice::ViewerLeft,
             };
-            if !planted!(PartnerNotTold) {
-                self.tell_others(room, id, &serialise(&notice));
-            }
+            self.tell_others(room, id, &serialise(&notice));
             tracing::debug!(client = ?id, room, ?role, "left");
         }
     }
@@ -239,17 +236,14 @@ impl SenderViewerSession {
         }
         match rooms.holder(room, role) {
             Some(holder) if holder.id == self.id => {}
-            Some(holder) if !holder.queue.is_closing() && !planted!(HolderReplaced) && !planted!(RoleNotExclusive) => {
-                if planted!(RefusedStillRelays) || planted!(RefusedIsSaidToLeave) {
-                    self.seat = Some((room.into(), role));
-                }
+            Some(holder) if !holder.queue.is_closing() => {
                 return Err(match role {
                     Role::Sender => Refusal::SenderAlreadyExists,
                     Role::Viewer => Refusal::ViewerAlreadyExists,
                 });
             }
             dead => {
-                if let Some(dead) = dead.map(|dead| dead.id).filter(|_| !planted!(RoleNotExclusive)) {
+                if let Some(dead) = dead.map(|dead| dead.id) {
                     rooms.vacate(room, role, dead);
                 }
                 if !rooms.admits(room, &self.queue) {
@@ -263,15 +257,9 @@ impl SenderViewerSession {
         }
         tracing::debug!(client = ?self.id, room, ?role, "joined");
         self.queue.push(serialise(&Notice::Joined { role, room, client_id: self.id.as_str() }));
-        if let (Some(sender), Some(viewer)) =
-            (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
-            && !(planted!(ReadyOnlyForViewers) && role == Role::Sender)
-            && !planted!(ReadyOnlyOnce: again room)
+        if let (Some(sender), Some(_)) = (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
         {
             sender.queue.push(serialise(&Notice::ViewerReady));
-            if planted!(ReadyToBoth) {
-                viewer.queue.push(serialise(&Notice::ViewerReady));
-            }
         }
         Ok(())
     }
@@ -284,22 +272,16 @@ impl SenderViewerSession {
         candidate: Option<&RawValue>,
         from: Option<Role>,
     ) -> Result<(), Refusal> {
-        if sdp.or(candidate).is_none() && !planted!(EmptySignalRelayed) {
+        if sdp.or(candidate).is_none() {
             return Err(Refusal::InvalidMessage);
         }
         let rooms = &self.endpoint.lock().rooms;
-        let seat = self
-            .seat
-            .as_ref()
-            .filter(|(room, _)| rooms.member(room, self.id).is_some() || planted!(RefusedStillRelays));
+        let seat = self.seat.as_ref().filter(|(room, _)| rooms.member(room, self.id).is_some());
         let (room, role) = seat.ok_or(Refusal::NotJoined)?;
-        if from.is_some_and(|from| from != *role) && !planted!(DirectionIgnored) {
+        if from.is_some_and(|from| from != *role) {
             return Err(Refusal::NotAllowed);
         }
         let peer = rooms.live_holder(room, role.other()).ok_or(Refusal::NoPeer)?;
-        if planted!(NullDropped) && candidate.is_some_and(|candidate| candidate.get() == "null") {
-            return Ok(());
-        }
         peer.queue.push(serialise(&Signal { kind, sdp, candidate }));
         Ok(())
     }

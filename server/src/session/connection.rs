@@ -61,17 +61,14 @@ pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usi
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let frame_bytes_max = if planted!(SizeUnlimited) { 1 << 30 } else { frame_bytes_max };
     let config = WebSocketConfig::default()
-        .accept_unmasked_frames(planted!(UnmaskedAccepted))
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         // One message on top of a full buffer; also the bound for pongs to a peer that pings and never reads.
         .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * frame_bytes_max)
         .max_frame_size(Some(frame_bytes_max))
         .max_message_size(Some(frame_bytes_max));
-    let role = if planted!(FramesMasked) { Role::Client } else { Role::Server };
-    WebSocketStream::from_partially_read(stream, read_ahead, role, Some(config)).await
+    WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }
 
 /// Serves one WebSocket until it has ended, and tells why it did. Without a heartbeat the session itself notices a dead peer.
@@ -106,13 +103,8 @@ where
     };
     async move {
         let end = connection.drive(&mut *session, limits).await;
-        let abruptly = matches!(end, End::Lost);
-        if planted!(GhostAfterAbruptClose) && abruptly || planted!(GhostAfterClose) && !abruptly {
-            std::mem::forget(session);
-        } else {
-            // Others learn of it before the closing handshake, which may take its time.
-            drop(session);
-        }
+        // Others learn of it before the closing handshake, which may take its time.
+        drop(session);
         // In a box of its own, so that no connection carries the room for its end through its life.
         let why = end.label();
         metrics.closed.count(why);
@@ -161,14 +153,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         return end;
                     }
                 }
-                #[cfg(feature = "mutants")]
-                Event::Read(Some(Err(error))) if overlooked(&error) => std::future::pending().await,
                 Event::Read(Some(Err(error))) => return end_of(&error),
-                #[cfg(feature = "mutants")]
-                Event::Read(Some(Ok(message))) if hangs(&message) => std::future::pending().await,
                 Event::Read(Some(Ok(message))) => {
-                    let is_ignored = planted!(PongsIgnored) && message.is_pong();
-                    if let Some(pulse) = self.pulse.as_mut().filter(|_| !is_ignored) {
+                    if let Some(pulse) = &mut self.pulse {
                         pulse.heard();
                     }
                     let is_paid_for = matches!(message, Message::Text(_) | Message::Binary(_) | Message::Ping(_));
@@ -181,31 +168,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.queue.tally.received(text.len());
                     }
                     let verdict = match message {
-                        Message::Text(text) if planted!(LimitTooSmall) && text.len() == limits.message_bytes_max => {
-                            session.oversized()
-                        }
-                        Message::Text(text) if text.len() > limits.message_bytes_max && !planted!(SizeUnlimited) => {
-                            session.oversized()
-                        }
+                        Message::Text(text) if text.len() > limits.message_bytes_max => session.oversized(),
                         Message::Text(text) => {
                             session.text(&text);
-                            Ok(())
-                        }
-                        Message::Binary(data) if planted!(BinaryObeyed) => {
-                            session.text(&String::from_utf8_lossy(&data));
                             Ok(())
                         }
                         Message::Binary(data) => {
                             let bytes = data.len();
                             session.binary(data).inspect(|()| self.queue.tally.received(bytes))
                         }
-                        Message::Pong(payload) if planted!(PongCloses) && !payload.is_empty() => Err(Close::Protocol),
-                        Message::Close(_) if planted!(CloseUnanswered) => return End::Lost,
                         Message::Close(_) => return End::ByPeer,
-                        // What is sent now goes instead of tungstenite's answer.
-                        Message::Ping(_) if planted!(PongWithoutPayload) => {
-                            self.socket.start_send_unpin(Message::Pong(Bytes::new())).map_err(|_| Close::Protocol)
-                        }
                         // tungstenite answers a ping at the next read.
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
                     };
@@ -341,32 +313,6 @@ pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
         // On the heap: in the future it would take this room from every connection for its whole life.
         let mut discard = vec![0; 4096];
         while stream.read(&mut discard).await.is_ok_and(|read| read > 0) {}
-    }
-}
-
-/// Whether a broken frame goes unnoticed: the connection stays, and nothing comes of it any more.
-#[cfg(feature = "mutants")]
-fn overlooked(error: &Error) -> bool {
-    let Error::Protocol(error) = error else { return planted!(BadUtf8Overlooked) && matches!(error, Error::Utf8(_)) };
-    match error {
-        ProtocolError::NonZeroReservedBits => planted!(ReservedBitsOverlooked),
-        ProtocolError::InvalidOpcode(_) => planted!(OpcodesOverlooked),
-        ProtocolError::FragmentedControlFrame | ProtocolError::ControlFrameTooBig => planted!(ControlFramesOverlooked),
-        ProtocolError::InvalidCloseSequence => planted!(BrokenCloseOverlooked),
-        _ => false,
-    }
-}
-
-/// Whether a connection's task hangs on a message: neither it nor any later one is obeyed, and the connection stays.
-#[cfg(feature = "mutants")]
-fn hangs(message: &Message) -> bool {
-    match message {
-        Message::Text(text) if text.as_str() == "null" && planted!(DiesOfNull) => crate::mutant::crash(),
-        Message::Text(text) if planted!(HungByBadJson) => serde_json::from_str::<serde_json::Value>(text).is_err(),
-        Message::Text(text) if planted!(HungByNull) => text.as_str() == "null",
-        Message::Binary(_) => planted!(HungByBinary),
-        Message::Close(Some(close)) => planted!(BrokenCloseOverlooked) && u16::from(close.code) == 1002,
-        _ => false,
     }
 }
 

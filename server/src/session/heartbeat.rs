@@ -56,7 +56,7 @@ impl Pulse {
 
     /// The interval is over.
     pub(crate) fn tick(&mut self, now: Instant) -> Beat {
-        if self.unanswered >= self.heartbeat.missed_max && !planted!(HalfOpenNeverNoticed) {
+        if self.unanswered >= self.heartbeat.missed_max {
             return Beat::Dead;
         }
         self.unanswered += 1;

@@ -13,9 +13,7 @@ pub(crate) const NAME_CODE_POINTS_MAX: usize = 64;
 
 /// Whether a text can be a room id or a name: 1–64 code points.
 pub(crate) fn is_name(text: &str) -> bool {
-    let bytes_count = planted!(NamesCountedInBytes) && text.len() > NAME_CODE_POINTS_MAX;
-    let is_short = text.chars().nth(NAME_CODE_POINTS_MAX).is_none() || planted!(NamesUnlimited);
-    !text.is_empty() && is_short && !bytes_count
+    !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
 }
 
 /// Rooms by name. A room exists while it has a member; names are compared exactly.
@@ -57,10 +55,7 @@ impl<M> Rooms<M> {
 
     /// Whether a client that is not in the room may join it. If not, its connection is told to close.
     pub(crate) fn admits(&self, room: &str, queue: &Queue) -> bool {
-        let members = self.members(room).len();
-        #[cfg(feature = "mutants")]
-        let members = if planted!(SeatsCountedLate) { crate::mutant::stale(room, members) } else { members };
-        queue.may_join(room, members, self.rooms.len())
+        queue.may_join(room, self.members(room).len(), self.rooms.len())
     }
 
     /// Adds a client that is not in the room yet.
@@ -83,14 +78,7 @@ impl<M> Rooms<M> {
 
     /// Queues one message, serialised once, for everyone in the room but `except`.
     pub(crate) fn tell_others(&self, room: &str, except: ClientId, message: &Utf8Bytes) {
-        if planted!(ToldEverywhere) {
-            let everybody = self.rooms.values().flatten().filter(|member| member.id != except);
-            return everybody.for_each(|member| member.queue.push(message.clone()));
-        }
-        for member in self.members(room).iter().filter(|member| member.id != except || planted!(EchoToSender)) {
-            if planted!(SlowMemberHoldsUpAll) && member.queue.load_and_peak().0.messages > 8 {
-                break;
-            }
+        for member in self.members(room).iter().filter(|member| member.id != except) {
             member.queue.push(message.clone());
         }
     }

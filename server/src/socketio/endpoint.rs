@@ -156,20 +156,12 @@ impl SocketIo {
         let session = match query.sid {
             Some(sid) => {
                 let session = self.lock().get(sid).filter(|session| session.is_open()).cloned();
-                #[cfg(feature = "mutants")]
-                let session = match request.method() == Method::GET && !over_websocket && planted!(PollMixedUp) {
-                    true => self.lock().values().rfind(|session| session.is_open()).cloned(),
-                    false => session,
-                };
-                match session {
-                    None if planted!(UnknownSidOpens) => None,
-                    session => Some(session.ok_or(Refusal::UnknownSid)?),
-                }
+                Some(session.ok_or(Refusal::UnknownSid)?)
             }
             None if request.method() != Method::GET => return Err(Refusal::BadHandshakeMethod),
             None => None,
         };
-        if query.version != Some("4") && !planted!(AnyRevision) {
+        if query.version != Some("4") {
             return Err(match session {
                 Some(_) => Refusal::BadRequest,
                 None => Refusal::UnsupportedProtocolVersion,
@@ -214,8 +206,7 @@ impl SocketIo {
             post.finish();
             return Err(Refusal::BadRequest);
         };
-        let read = if planted!(OnePacketPosted) { 1 } else { usize::MAX };
-        packets(body).take(read).for_each(|packet| session.receive_posted(packet));
+        packets(body).for_each(|packet| session.receive_posted(packet));
         post.finish();
         Ok(text(StatusCode::OK, "text/html", "ok"))
     }
@@ -229,16 +220,8 @@ impl SocketIo {
         let sid = self.engine.sid();
         let handshake = Handshake {
             sid: sid.clone(),
-            upgrades: if over_websocket && !planted!(UpgradesForEver) {
-                Vec::new()
-            } else {
-                vec!["websocket".to_owned()]
-            },
-            ping_interval: if planted!(PingInSeconds) {
-                settings.ping_interval.as_secs()
-            } else {
-                settings.ping_interval.as_millis() as u64
-            },
+            upgrades: if over_websocket { Vec::new() } else { vec!["websocket".to_owned()] },
+            ping_interval: settings.ping_interval.as_millis() as u64,
             ping_timeout: settings.ping_timeout.as_millis() as u64,
             max_payload: settings.payload_bytes_max,
         };

@@ -116,7 +116,6 @@ impl Session {
             Ok(Packet::Message(text)) => self.hand_over(|socket| socket.text(text)),
             Ok(Packet::Binary(data)) => self.receive_binary(data.into_owned().into()),
             Ok(Packet::Pong(_)) => self.lock().beat(self.ping_interval),
-            Ok(Packet::Close) if planted!(CloseIgnored) => {}
             Ok(Packet::Close) => self.lock().leave(&self.queue),
             Ok(Packet::Noop | Packet::Upgrade) => {}
             Ok(Packet::Open(_) | Packet::Ping(_)) => self.close(Close::Packet),
@@ -175,7 +174,7 @@ impl Session {
     pub(crate) fn poll(self: &Arc<Self>) -> Result<impl Future<Output = String> + use<>, Misuse> {
         let mut state = self.lock();
         let polling = state.polling()?;
-        if polling.poll.is_some() && !planted!(PollsOverlap) {
+        if polling.poll.is_some() {
             state.end();
             return Err(Misuse::Overlap);
         }
@@ -258,12 +257,10 @@ impl Session {
         let state = &mut *self.lock();
         if over(state.join_due) {
             state.close(&self.queue, Close::JoinTimeout);
-        } else if over(state.ping_due) && state.awaits_pong && !planted!(SilentKept) {
+        } else if over(state.ping_due) && state.awaits_pong {
             state.close(&self.queue, Close::HeartbeatMissed);
         } else if over(state.ping_due) {
-            if !planted!(NeverPings) {
-                self.queue.push(PING);
-            }
+            self.queue.push(PING);
             state.awaits_pong = true;
             state.ping_due = Some(now + self.ping_timeout);
         }
@@ -274,8 +271,6 @@ impl Session {
                 None => self.queue.watch(cx.waker()),
             };
             let mut answer = payload(&batch);
-            #[cfg(feature = "mutants")]
-            self.again(&mut answer);
             if close.is_some() {
                 append(&mut answer, &Packet::Close);
             } else if answer.is_empty() && over(polling.release_due) {
@@ -310,19 +305,6 @@ impl Session {
         Some(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
     }
 
-    /// Answers a poll with what the last one was answered, too, where that was not thrown away.
-    #[cfg(feature = "mutants")]
-    fn again(&self, answer: &mut String) {
-        if answer.is_empty() {
-            return;
-        }
-        let last = crate::mutant::recall(&self.sid);
-        crate::mutant::remember(&self.sid, answer);
-        if let Some(last) = last.filter(|_| planted!(PollRepeats)) {
-            *answer = format!("{last}{SEPARATOR}{answer}");
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a session")
     }
@@ -354,7 +336,7 @@ impl State {
 
     /// The client has answered a ping.
     fn beat(&mut self, ping_interval: Duration) {
-        if self.socket.is_some() && !planted!(PongsUncounted) {
+        if self.socket.is_some() {
             self.ping_due = Some(Instant::now() + ping_interval);
             self.awaits_pong = false;
             self.wake_keeper();
@@ -421,13 +403,6 @@ impl Probe {
             let _ = poll.send(Packet::Noop.to_string());
         }
         state.transport = Transport::WebSocket;
-        if planted!(UpgradeLoses) {
-            session.queue.take(Waker::noop(), &mut VecDeque::new(), &mut Load::default());
-        }
-        #[cfg(feature = "mutants")]
-        if let Some(polled) = crate::mutant::recall(&session.sid).filter(|_| planted!(UpgradeRepeats)) {
-            polled.split(SEPARATOR).for_each(|packet| session.queue.push(packet.into()));
-        }
         state.wake_keeper();
         drop(state);
         Ok(session)
@@ -460,7 +435,6 @@ fn payload(messages: &VecDeque<Message>) -> String {
     let mut payload = String::with_capacity(bytes + messages.len());
     for message in messages {
         match message {
-            Message::Binary(data) if planted!(BinaryAsText) => append(&mut payload, &String::from_utf8_lossy(data)),
             Message::Binary(data) => append(&mut payload, &Packet::Binary((&**data).into())),
             other => append(&mut payload, &other.to_text().expect("the others in a queue are texts")),
         }

@@ -47,11 +47,6 @@ impl Socket {
         if self.incomplete.is_some() {
             return Err(Close::Packet);
         }
-        if planted!(BadPacketHeldBack) && Packet::parse(text).is_err() {
-            let (text, attachments) = (String::new(), Vec::new());
-            self.incomplete = Some(Incomplete { text, attachments, missing: 1, bytes: 0 });
-            return Ok(());
-        }
         let packet = Packet::parse(text).map_err(|error| {
             tracing::debug!(%error, "not a packet");
             Close::Packet
@@ -91,10 +86,7 @@ impl Socket {
 
     fn obey(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), Close> {
         match packet.kind {
-            Kind::Connect if packet.namespace != MAIN_NAMESPACE && planted!(NamespaceCloses) => {
-                return Err(Close::Packet);
-            }
-            Kind::Connect if packet.namespace != MAIN_NAMESPACE && !planted!(AnyNamespace) => {
+            Kind::Connect if packet.namespace != MAIN_NAMESPACE => {
                 let refusal = r#"{"message":"Invalid namespace"}"#;
                 self.push(&Packet { namespace: packet.namespace, ..Packet::new(Kind::ConnectError, refusal) });
             }
@@ -102,29 +94,18 @@ impl Socket {
             Kind::Connect => {
                 let id = self.dialect.issue_id();
                 let connected = serde_json::to_string(&Connected { sid: id.as_str() }).expect("an id can be written");
-                let connected = if planted!(ConnectWithoutSid) { "{}".to_owned() } else { connected };
                 self.push(&Packet::new(Kind::Connect, &connected));
                 self.session = Some(Arc::clone(&self.dialect).connect(id, Arc::clone(&self.queue)));
             }
             Kind::Disconnect => {
                 self.session_of(packet)?;
-                if !planted!(DisconnectIgnored) {
-                    self.session = None;
-                }
+                self.session = None;
             }
             Kind::Event => {
                 let event = Event::parse(packet.data).expect("the packet was parsed");
-                if self.session.is_none() && planted!(ConnectNotNeeded) {
-                    let id = self.dialect.issue_id();
-                    self.session = Some(Arc::clone(&self.dialect).connect(id, Arc::clone(&self.queue)));
-                }
                 self.session_of(packet)?.event(&event, attachments);
                 if let Some(id) = packet.id {
-                    let id = if planted!(AckOfAnother) { id + 1 } else { id };
-                    self.push(&Packet {
-                        id: Some(id).filter(|_| !planted!(AckUnnumbered)),
-                        ..Packet::new(Kind::Ack, "[]")
-                    });
+                    self.push(&Packet { id: Some(id), ..Packet::new(Kind::Ack, "[]") });
                 }
             }
             // Nothing of ours asks for one.

@@ -35,7 +35,7 @@ impl Opening {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let engine = self.endpoint.engine();
-        let payload_bytes_max = if planted!(PayloadUnlimited) { 1 << 30 } else { engine.settings.payload_bytes_max };
+        let payload_bytes_max = engine.settings.payload_bytes_max;
         let limits = Limits { message_bytes_max: payload_bytes_max, ..engine.limits.clone() };
         let mut socket = connection::open(stream, read_ahead, payload_bytes_max).await;
         let session = match self.probe {

@@ -76,33 +76,20 @@ pub(crate) fn respond_classic(
 
 /// [`answer`] for a message that was read.
 pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_>, out: &mut Vec<u8>) -> Option<Route> {
-    let asks = match request.class {
-        Class::Request => true,
-        Class::Indication => planted!(IndicationAnswered),
-        Class::Success | Class::Error => planted!(ResponseAnswered),
-    };
-    if !asks || !is_binding(request) {
+    if request.class != Class::Request || !is_binding(request) {
         return None;
     }
     // A dual-stack socket shows IPv4 sources as ::ffff:a.b.c.d; the client wants to know its IPv4 address.
     let mapped = SocketAddr::new(from.ip().to_canonical(), from.port());
-    #[cfg(feature = "mutants")]
-    let mapped = mistaken(request, mapped)?;
     let mut route = Route { from: origin.index, to: from };
-    if planted!(AnsweredFromElsewhere) && origin.addresses.len() == 4 {
-        route.from ^= 3;
-    }
     //= https://www.rfc-editor.org/rfc/rfc5780#section-6
     //# If a server cannot allocate the same ports on two
     //# different IP address, then it MUST NOT include an OTHER-ADDRESS
     //# attribute in any Response and MUST respond with a 420 (Unknown
     //# Attribute) to any Request with a CHANGE-REQUEST attribute.
     let discovers = origin.addresses.len() == 4;
-    let knows_discovery = discovers || planted!(ChangeRequestForgotten);
-    let unknown = request.unknown(|kind| is_known(kind) || knows_discovery && is_discovery(kind));
-    let mut answer = if planted!(BindingRefused) {
-        Writer::answer(out, Class::Error, request).error(ErrorCode(401, "Unauthenticated"))
-    } else if !unknown.as_slice().is_empty() {
+    let unknown = request.unknown(|kind| is_known(kind) || discovers && is_discovery(kind));
+    let mut answer = if !unknown.as_slice().is_empty() {
         Writer::answer(out, Class::Error, request).unknown_attributes(&unknown)
     } else if !discovers {
         Writer::answer(out, Class::Success, request).xor_address(attribute::XOR_MAPPED_ADDRESS, mapped)
@@ -112,21 +99,14 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
         //= https://www.rfc-editor.org/rfc/rfc5780#section-6.1
         //# The server MUST include both MAPPED-ADDRESS and XOR-MAPPED-ADDRESS in
         //# its Response.
-        let mut answer = Writer::answer(out, Class::Success, request);
-        if !planted!(PlainAddressMissing) {
-            answer = answer.address(attribute::MAPPED_ADDRESS, mapped);
-        }
-        let (own, other) = (origin.addresses[route.from], origin.addresses[origin.index ^ 3]);
-        let (own, other) = if planted!(OriginAndOtherSwapped) { (other, own) } else { (own, other) };
-        let other = if planted!(OtherOnSameHost) { origin.addresses[origin.index ^ 1] } else { other };
-        let answer = answer
+        let answer = Writer::answer(out, Class::Success, request)
+            .address(attribute::MAPPED_ADDRESS, mapped)
             .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped)
-            .address(attribute::RESPONSE_ORIGIN, own)
-            .address(attribute::OTHER_ADDRESS, other);
+            .address(attribute::RESPONSE_ORIGIN, origin.addresses[route.from])
+            .address(attribute::OTHER_ADDRESS, origin.addresses[origin.index ^ 3]);
         match wish.padding {
             // The RFC would have the MTU's length whatever the request's. As long as the request's at most, so that nobody
             // multiplies traffic towards a victim with it.
-            Some(_) if planted!(PaddingUnanswered) => answer,
             Some(length) => answer.attribute(attribute::PADDING, &[0; PADDING_BYTES_MAX][..length]),
             None => answer,
         }
@@ -142,7 +122,7 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
 
 /// Whether a message is of STUN's own method.
 pub(crate) fn is_binding(message: &Message<'_>) -> bool {
-    message.method == method::BINDING || planted!(MethodOverlooked)
+    message.method == method::BINDING
 }
 
 /// What RFC 5780 lets a client ask for.
@@ -157,14 +137,12 @@ impl Wish {
     fn of(request: &Message<'_>) -> Result<Self, ErrorCode> {
         let flags = match request.attribute(attribute::CHANGE_REQUEST) {
             None => 0,
-            Some(_) if planted!(ChangeRequestIgnored) => 0,
             Some(&[_, _, _, flags]) => flags,
             Some(_) => return Err(BAD_REQUEST),
         };
         let flip = usize::from(flags & CHANGE_PORT != 0) | usize::from(flags & CHANGE_IP != 0) << 1;
         let port = match request.attribute(attribute::RESPONSE_PORT) {
             None => None,
-            Some(_) if planted!(ResponsePortIgnored) => None,
             Some(value) if matches!(value.len(), 2 | 4) => u16_at(value, 0),
             Some(_) => return Err(BAD_REQUEST),
         };
@@ -173,7 +151,7 @@ impl Wish {
         //# If the Request also contains the
         //# RESPONSE-PORT attribute the server MUST return an error response of
         //# type 400.
-        if padding.is_some() && port.is_some() && !planted!(PaddingToAnotherPort) {
+        if padding.is_some() && port.is_some() {
             return Err(BAD_REQUEST);
         }
         Ok(Self { flip, port, padding })
@@ -188,18 +166,4 @@ fn is_known(kind: u16) -> bool {
 
 fn is_discovery(kind: u16) -> bool {
     matches!(kind, attribute::CHANGE_REQUEST | attribute::PADDING | attribute::RESPONSE_PORT)
-}
-
-/// The address that a client is told by servers that mix clients up; none by one that takes a retransmission for old news.
-#[cfg(feature = "mutants")]
-fn mistaken(request: &Message<'_>, mapped: SocketAddr) -> Option<SocketAddr> {
-    use crate::mutant::{recall, remember};
-    let id = format!("{:?}", request.transaction_id());
-    if planted!(RetransmissionIgnored) && recall(&id).is_some() {
-        return None;
-    }
-    remember(&id, "answered");
-    let last = recall("the last client").and_then(|last| last.parse().ok()).filter(|_| planted!(AddressOfAnother));
-    remember("the last client", &mapped.to_string());
-    Some(last.unwrap_or(mapped))
 }

@@ -105,7 +105,7 @@ impl<'a> Message<'a> {
     //= https://www.rfc-editor.org/rfc/rfc8489#section-6.3
     //# If any errors are detected, the message is silently discarded.
     pub(crate) fn parse(datagram: &'a [u8]) -> Option<Self> {
-        if datagram.get(4..8)? != MAGIC_COOKIE && !planted!(CookieOverlooked) {
+        if datagram.get(4..8)? != MAGIC_COOKIE {
             return None;
         }
         Self::parse_any_cookie(datagram)
@@ -125,10 +125,7 @@ impl<'a> Message<'a> {
         }
         let (kind, length) = (u16_at(datagram, 0)?, usize::from(u16_at(datagram, 2)?));
         let is_long_as_said = length == datagram.len() - HEADER_BYTES && length.is_multiple_of(4);
-        if kind & 0xc000 != 0 && !planted!(FirstBitsOverlooked) || !is_long_as_said && !planted!(LengthOverlooked) {
-            return None;
-        }
-        if planted!(IdOfZerosDropped) && datagram[8..HEADER_BYTES] == [0; 12] {
+        if kind & 0xc000 != 0 || !is_long_as_said {
             return None;
         }
         let class = match kind & 0x0110 {
@@ -142,20 +139,15 @@ impl<'a> Message<'a> {
         let mut at = HEADER_BYTES;
         while at < datagram.len() {
             let (kind, length) = (u16_at(datagram, at)?, usize::from(u16_at(datagram, at + 2)?));
-            let cut = datagram.get(at + 4..).filter(|_| planted!(OverrunCut));
-            let value = datagram.get(at + 4..at + 4 + length).or(cut)?;
+            let value = datagram.get(at + 4..at + 4 + length)?;
             let next = at + 4 + length.next_multiple_of(4);
-            if planted!(PaddingRead) && datagram.get(at + 4 + length..next)?.iter().any(|byte| *byte != 0) {
-                return None;
-            }
             match kind {
                 attribute::FINGERPRINT => {
                     //= https://www.rfc-editor.org/rfc/rfc8489#section-14.7
                     //# When present, the FINGERPRINT attribute MUST be the last attribute in
                     //# the message and thus will appear after MESSAGE-INTEGRITY and
                     //# MESSAGE-INTEGRITY-SHA256.
-                    let is_right = value == fingerprint(&datagram[..at]) || planted!(FingerprintOverlooked);
-                    if next != datagram.len() || !is_right {
+                    if next != datagram.len() || value != fingerprint(&datagram[..at]) {
                         return None;
                     }
                     message.has_fingerprint = true;
@@ -187,8 +179,7 @@ impl<'a> Message<'a> {
         let mut rest = &self.bytes[HEADER_BYTES..];
         std::iter::from_fn(move || {
             let (kind, length) = (u16_at(rest, 0)?, usize::from(u16_at(rest, 2)?));
-            let is_seal = kind == attribute::MESSAGE_INTEGRITY || kind == attribute::MESSAGE_INTEGRITY_SHA256;
-            if is_seal && !planted!(BehindIntegrityRead) {
+            if matches!(kind, attribute::MESSAGE_INTEGRITY | attribute::MESSAGE_INTEGRITY_SHA256) {
                 rest = &[];
                 return None;
             }
@@ -217,9 +208,6 @@ impl<'a> Message<'a> {
     /// Whether MESSAGE-INTEGRITY is there and was made with `key` (RFC 8489 §14.5).
     pub(crate) fn is_signed_with(&self, key: &[u8]) -> bool {
         let Some(at) = self.integrity else { return false };
-        if planted!(IntegrityOverlooked) {
-            return true;
-        }
         let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
         // Its length field covers the message up to and with MESSAGE-INTEGRITY, whatever follows it.
         mac.update(&self.bytes[..2]);
@@ -231,11 +219,8 @@ impl<'a> Message<'a> {
     /// The comprehension-required attributes for which `is_known` is false, once each, at most `UNKNOWN_MAX` of them.
     pub(crate) fn unknown(&self, is_known: impl Fn(u16) -> bool) -> Unknown {
         let mut unknown = Unknown::NONE;
-        if planted!(RequiredIgnored) {
-            return unknown;
-        }
         for (kind, _) in self.attributes() {
-            let is_required = kind < 0x8000 || planted!(OptionalRequired);
+            let is_required = kind < 0x8000;
             if is_required && !is_known(kind) && unknown.count < UNKNOWN_MAX && !unknown.as_slice().contains(&kind) {
                 unknown.kinds[unknown.count] = kind;
                 unknown.count += 1;
@@ -283,9 +268,6 @@ impl<'a> Writer<'a> {
         out.extend(kind(class, request.method).to_be_bytes());
         out.extend([0, 0]);
         out.extend_from_slice(&request.bytes[4..HEADER_BYTES]);
-        if planted!(IdCut) {
-            out[HEADER_BYTES - 1] = 0;
-        }
         Self(out)
     }
 
@@ -293,13 +275,12 @@ impl<'a> Writer<'a> {
         self.0.extend(kind.to_be_bytes());
         self.0.extend((value.len() as u16).to_be_bytes());
         self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), u8::from(planted!(PaddingOfOnes)));
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
         self.set_length(0)
     }
 
     pub(crate) fn software(self) -> Self {
-        let name = if planted!(SoftwareTooLong) { &[b'x'; 200] } else { SOFTWARE_NAME };
-        self.attribute(attribute::SOFTWARE, name)
+        self.attribute(attribute::SOFTWARE, SOFTWARE_NAME)
     }
 
     /// A transport address as in MAPPED-ADDRESS (RFC 8489 §14.1).
@@ -322,12 +303,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn xor_address(self, kind: u16, address: SocketAddr) -> Self {
         let cookie_and_id: [u8; 16] = self.0[4..20].try_into().expect("a header is 20 bytes");
         let port = address.port() ^ u16::from_be_bytes([MAGIC_COOKIE[0], MAGIC_COOKIE[1]]);
-        if planted!(AddressPlain) {
-            return self.address(kind, address);
-        }
         let ip = match address.ip() {
             IpAddr::V4(ip) => IpAddr::from(xored(ip.octets(), &cookie_and_id)),
-            IpAddr::V6(ip) if planted!(IdNotInMask) => IpAddr::from(xored(ip.octets(), &MAGIC_COOKIE)),
             IpAddr::V6(ip) => IpAddr::from(xored(ip.octets(), &cookie_and_id)),
         };
         self.address(kind, SocketAddr::new(ip, port))
@@ -336,9 +313,6 @@ impl<'a> Writer<'a> {
     pub(crate) fn error(self, ErrorCode(code, reason): ErrorCode) -> Self {
         let mut value = [0; 64];
         value[2..4].copy_from_slice(&[(code / 100) as u8, (code % 100) as u8]);
-        if planted!(CodeAsNumber) {
-            value[2..4].copy_from_slice(&code.to_be_bytes());
-        }
         value[4..4 + reason.len()].copy_from_slice(reason.as_bytes());
         self.attribute(attribute::ERROR_CODE, &value[..4 + reason.len()])
     }
@@ -349,9 +323,6 @@ impl<'a> Writer<'a> {
     //# code of 420 (Unknown Attribute) and includes an UNKNOWN-ATTRIBUTES
     //# attribute in the response that lists the unknown comprehension-required attributes.
     pub(crate) fn unknown_attributes(self, unknown: &Unknown) -> Self {
-        if planted!(ListMissing) {
-            return self.error(UNKNOWN_ATTRIBUTE);
-        }
         let mut kinds = [0; 2 * UNKNOWN_MAX];
         for (to, kind) in kinds.chunks_exact_mut(2).zip(unknown.as_slice()) {
             to.copy_from_slice(&kind.to_be_bytes());
@@ -369,7 +340,7 @@ impl<'a> Writer<'a> {
 
     /// The last attribute (RFC 8489 §14.7).
     pub(crate) fn fingerprint(self) -> Self {
-        let this = self.set_length(if planted!(FingerprintNotCounted) { 0 } else { 8 });
+        let this = self.set_length(8);
         let value = fingerprint(this.0);
         this.attribute(attribute::FINGERPRINT, &value)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::binding::{self, Origin};
-use super::message::{HEADER_BYTES, Message};
+use super::message::Message;
 use crate::Shared;
 use crate::metrics::Metrics;
 use crate::net::{Network, Udp};
@@ -48,10 +48,6 @@ impl<N: Network> Service<N> {
                 continue;
             }
             metrics.stun_received.fetch_add(1, Relaxed);
-            if planted!(StubReturned) && length < HEADER_BYTES {
-                _ = self.sockets[self.index].send_to(datagram, from).await;
-                continue;
-            }
             if length > DATAGRAM_BYTES_MAX {
                 continue;
             }

@@ -65,8 +65,6 @@ impl State {
 
     /// Installs or refreshes permissions, all or none.
     pub(crate) fn permit(&mut self, peers: &[IpAddr], now: Instant) -> Result<(), Conflict> {
-        let peers = if planted!(OnePeerPermitted) { &peers[..peers.len().min(1)] } else { peers };
-        let lifetime = if planted!(PermissionForEver) { CHANNEL_LIFETIME * 1000 } else { PERMISSION_LIFETIME };
         if self.permissions.len() + peers.len() > PERMISSIONS_MAX {
             self.permissions.retain(|_, expires| *expires > now);
             let new = peers.iter().filter(|peer| !self.permissions.contains_key(peer)).count();
@@ -74,9 +72,7 @@ impl State {
                 return Err(Conflict::Full);
             }
         }
-        self.permissions.extend(peers.iter().map(|peer| (*peer, now + lifetime)));
-        #[cfg(feature = "mutants")]
-        peers.iter().for_each(|peer| crate::mutant::remember(&peer.to_string(), "permitted"));
+        self.permissions.extend(peers.iter().map(|peer| (*peer, now + PERMISSION_LIFETIME)));
         Ok(())
     }
 
@@ -89,7 +85,7 @@ impl State {
         //# bound to two different channels.
         let is_bound_elsewhere = self.channels.get(&number).is_some_and(|channel| channel.peer != peer)
             || self.numbers.get(&peer).is_some_and(|bound| *bound != number);
-        if is_bound_elsewhere && !planted!(ChannelRebound) {
+        if is_bound_elsewhere {
             return Err(Conflict::Bound);
         }
         if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
@@ -99,11 +95,8 @@ impl State {
                 return Err(Conflict::Full);
             }
         }
-        if !planted!(ChannelWithoutPermission) {
-            self.permit(&[peer.ip()], now)?;
-        }
-        let lifetime = if planted!(ChannelForEver) { CHANNEL_LIFETIME * 1000 } else { CHANNEL_LIFETIME };
-        self.channels.insert(number, Channel { peer, expires: now + lifetime });
+        self.permit(&[peer.ip()], now)?;
+        self.channels.insert(number, Channel { peer, expires: now + CHANNEL_LIFETIME });
         self.numbers.insert(peer, number);
         Ok(())
     }
@@ -111,27 +104,17 @@ impl State {
     /// Whom a datagram on a channel goes to, if it is bound and its peer permitted.
     pub(crate) fn peer_of(&self, number: u16, now: Instant) -> Option<SocketAddr> {
         let channel = self.channels.get(&number).filter(|channel| channel.expires > now)?;
-        let may = self.is_permitted(channel.peer.ip(), now) || planted!(ChannelWithoutPermission);
-        may.then_some(channel.peer)
+        self.is_permitted(channel.peer.ip(), now).then_some(channel.peer)
     }
 
     /// Whether data may pass between the client and a peer; ports do not count (RFC 8656 §9).
     pub(crate) fn is_permitted(&self, peer: IpAddr, now: Instant) -> bool {
-        #[cfg(feature = "mutants")]
-        if planted!(PermissionsShared) && crate::mutant::recall(&peer.to_string()).is_some() {
-            return true;
-        }
         now < self.expires && self.permissions.get(&peer).is_some_and(|expires| *expires > now)
     }
 
     /// How a peer's datagram reaches the client.
     pub(crate) fn inbound(&self, peer: SocketAddr, now: Instant) -> Inbound {
-        let on_channel = planted!(ChannelWithoutPermission) && self.numbers.contains_key(&peer);
-        if !self.is_permitted(peer.ip(), now) && !on_channel && !planted!(AnyPeerHeard) {
-            return Inbound::Forbidden;
-        }
-        #[cfg(feature = "mutants")]
-        if planted!(PermissionByPort) && crate::mutant::recall(&peer.to_string()).is_none() {
+        if !self.is_permitted(peer.ip(), now) {
             return Inbound::Forbidden;
         }
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12.5-1
@@ -140,8 +123,7 @@ impl State {
         let number = self
             .numbers
             .get(&peer)
-            .filter(|number| self.channels.get(number).is_some_and(|channel| channel.expires > now))
-            .filter(|_| !planted!(ChannelOneWay));
+            .filter(|number| self.channels.get(number).is_some_and(|channel| channel.expires > now));
         number.map_or(Inbound::Indication, |number| Inbound::Channel(*number))
     }
 

@@ -164,9 +164,6 @@ impl<N: Network> Turn<N> {
             return;
         }
         table.by_client.remove(&allocation.client);
-        if planted!(QuotaNeverFreed) {
-            return;
-        }
         let held = table.by_user.get_mut(&allocation.user).expect("its user holds at least it");
         *held -= 1;
         if *held == 0 {

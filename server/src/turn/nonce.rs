@@ -35,8 +35,7 @@ impl Nonces {
 
     /// A nonce for one client: the cookie, the expiry in milliseconds of this server's life, the seal; all in hexadecimal.
     pub(crate) fn issue(&self, client: SocketAddr) -> String {
-        let age = if planted!(NonceShared) { Duration::ZERO } else { self.start.elapsed() };
-        let expiry = (age + self.lifetime).as_millis() as u64;
+        let expiry = (self.start.elapsed() + self.lifetime).as_millis() as u64;
         let seal = self.seal(expiry, client).finalize().into_bytes();
         let seal = u128::from_be_bytes(seal[..16].try_into().expect("SHA-1 has 20 bytes"));
         format!("{COOKIE}{expiry:016x}{seal:032x}")
@@ -56,9 +55,6 @@ impl Nonces {
     fn seal(&self, expiry: u64, client: SocketAddr) -> Hmac<Sha1> {
         let mut mac = Hmac::<Sha1>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(&expiry.to_be_bytes());
-        if planted!(NonceShared) {
-            return mac;
-        }
         match client.ip() {
             IpAddr::V4(ip) => mac.update(&ip.octets()),
             IpAddr::V6(ip) => mac.update(&ip.octets()),

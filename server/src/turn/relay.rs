@@ -28,14 +28,12 @@ impl<N: Network> Turn<N> {
     /// Relays a ChannelData message, if its channel is bound (RFC 8656 §12.6).
     pub(crate) async fn on_channel_data(&self, datagram: &[u8], client: SocketAddr) {
         let Some(allocation) = self.allocation(client) else { return };
-        let whole = datagram.get(CHANNEL_HEADER_BYTES..);
         let (Some(number), Some(length)) = (u16_at(datagram, 0), u16_at(datagram, 2)) else { return };
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12.6-2
         //# if the UDP datagram is too short to contain the claimed length of the
         //# ChannelData message [...], then the message is silently discarded.
-        let told = datagram.get(CHANNEL_HEADER_BYTES..CHANNEL_HEADER_BYTES + usize::from(length));
-        let told = if planted!(ChannelPaddingRelayed) && told.is_some() { whole } else { told };
-        let Some(data) = told.or(whole.filter(|_| planted!(ShortDataRelayed))) else { return };
+        let data = datagram.get(CHANNEL_HEADER_BYTES..CHANNEL_HEADER_BYTES + usize::from(length));
+        let Some(data) = data else { return };
         let peer = allocation.state().peer_of(number, Instant::now());
         match peer {
             Some(peer) => self.send_to_peer(&allocation, data, peer).await,
@@ -45,22 +43,16 @@ impl<N: Network> Turn<N> {
 
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
     pub(super) async fn on_send(&self, message: &Message<'_>, client: SocketAddr) {
-        let peer = message.attribute(attribute::XOR_PEER_ADDRESS).and_then(|value| message.xor_address(value));
-        let data = message.attribute(attribute::DATA);
-        let Some(allocation) = self.allocation(client) else {
-            if let (Some(peer), Some(data), true) = (peer, data, planted!(OpenRelay)) {
-                _ = self.sockets[0].send_to(data, peer).await;
-            }
-            return;
-        };
+        let Some(allocation) = self.allocation(client) else { return };
         // DONT-FRAGMENT is among the unknown ones (§11.2): no such indication is obeyed.
         let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
-        if !unknown.as_slice().is_empty() && !planted!(SendUnknownObeyed) {
+        if !unknown.as_slice().is_empty() {
             return;
         }
-        let (Some(peer), Some(data)) = (peer, data) else { return };
+        let peer = message.attribute(attribute::XOR_PEER_ADDRESS).and_then(|value| message.xor_address(value));
+        let (Some(peer), Some(data)) = (peer, message.attribute(attribute::DATA)) else { return };
         let is_permitted = allocation.state().is_permitted(peer.ip(), Instant::now());
-        if is_permitted || planted!(AnyPeerReached) {
+        if is_permitted {
             self.send_to_peer(&allocation, data, peer).await;
         } else {
             self.counters.forbidden.fetch_add(1, Relaxed);
@@ -69,16 +61,6 @@ impl<N: Network> Turn<N> {
 
     /// Never waits for a socket that is full: the one task that serves all clients would wait with it.
     async fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr) {
-        if planted!(EmptyNotRelayed) && data.is_empty() {
-            return;
-        }
-        if planted!(SentFromServer) {
-            _ = self.sockets[0].send_to(data, peer).await;
-            return;
-        }
-        if planted!(DataRenewsPermission) {
-            _ = allocation.state().permit(&[peer.ip()], Instant::now());
-        }
         let sending = allocation.socket.send_to(data, peer);
         let sent = if allocation.has_sent.load(Relaxed) {
             now_or_never(sending).await
@@ -121,7 +103,6 @@ impl<N: Network> Turn<N> {
                 self.counters.dropped.fetch_add(1, Relaxed);
                 continue;
             }
-            let peer = if planted!(PeerPortLost) { SocketAddr::new(peer.ip(), 0) } else { peer };
             let inbound = allocation.state().inbound(peer, Instant::now());
             let message = match inbound {
                 Inbound::Forbidden => {
@@ -162,8 +143,7 @@ fn data_indication(buffer: &mut [u8], length: usize, peer: SocketAddr, transacti
     let message_bytes = head.len() - HEADER_BYTES + 4 + end - HEADROOM;
     head[2..4].copy_from_slice(&(message_bytes as u16).to_be_bytes());
     head.extend(attribute::DATA.to_be_bytes());
-    let told = if planted!(PaddingIsData) { length.next_multiple_of(4) } else { length };
-    head.extend((told as u16).to_be_bytes());
+    head.extend((length as u16).to_be_bytes());
     let start = HEADROOM - head.len();
     buffer[start..HEADROOM].copy_from_slice(&head);
     buffer[HEADROOM + length..end].fill(0);

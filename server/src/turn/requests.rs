@@ -21,8 +21,6 @@ use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 const UDP: u8 = 17;
 const IPV4: u8 = 1;
 const IPV6: u8 = 2;
-/// Not known here (RFC 8656 §18.9), but to a mutant.
-const DONT_FRAGMENT: u16 = 0x001a;
 
 /// A request that has passed authentication.
 struct Authentic<'a> {
@@ -70,10 +68,6 @@ impl<N: Network> Turn<N> {
                 self.on_send(message, client).await;
                 false
             }
-            (Class::Indication, method::ALLOCATE | method::REFRESH) if planted!(RequestsAsIndications) => {
-                self.on_request(message, client, out).await;
-                true
-            }
             (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
                 self.on_request(message, client, out).await;
                 true
@@ -116,9 +110,9 @@ impl<N: Network> Turn<N> {
         let (Some(user), Some(_), Some(nonce)) =
             (text(attribute::USERNAME), text(attribute::REALM), text(attribute::NONCE))
         else {
-            return Err(if planted!(IncompleteIsUnauthorized) { Refusal::Unauthorized } else { Refusal::BadRequest });
+            return Err(Refusal::BadRequest);
         };
-        if !self.nonces.is_valid(nonce, client) && !planted!(StaleNonceAccepted) {
+        if !self.nonces.is_valid(nonce, client) {
             return Err(Refusal::StaleNonce);
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
@@ -126,7 +120,6 @@ impl<N: Network> Turn<N> {
         // As long for a stranger as for a wrong password.
         let is_signed = request.is_signed_with(&key.unwrap_or_default());
         match key {
-            None if planted!(StrangersToldApart) => Err(Refusal::Forbidden),
             Some(key) if is_signed => Ok(Authentic { request: *request, client, user, key }),
             _ => Err(Refusal::Unauthorized),
         }
@@ -136,10 +129,6 @@ impl<N: Network> Turn<N> {
     fn challenge(&self, request: &Message<'_>, client: SocketAddr, refusal: Refusal, out: &mut Vec<u8>) {
         self.counters.refuse(refusal);
         let mut answer = Writer::answer(out, Class::Error, request).error(refusal.error());
-        if planted!(NoNewNonce) && matches!(refusal, Refusal::StaleNonce) || planted!(ChallengeEmpty) {
-            answer.software();
-            return;
-        }
         if !matches!(refusal, Refusal::BadRequest) {
             answer = answer
                 .attribute(attribute::REALM, self.credentials.realm().as_bytes())
@@ -154,25 +143,21 @@ impl<N: Network> Turn<N> {
     /// RFC 8656 §7.2, in its order.
     async fn allocate(self: &Arc<Self>, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let Authentic { request, client, user, key } = authentic;
-        if let Some(existing) = self.allocation(*client).filter(|_| !planted!(SecondAllocateReplaces)) {
+        if let Some(existing) = self.allocation(*client) {
             //= https://www.rfc-editor.org/rfc/rfc8656#section-5-15
             //# STUN requires that the server recognize this case and
             //# treat the request as idempotent
             let is_repeated = existing.transaction_id == request.transaction_id() && *existing.user == **user;
-            if is_repeated && !planted!(RetransmissionRefused) {
+            if is_repeated {
                 out.clone_from(&existing.response);
                 return Ok(());
             }
             return Err(Refusal::AllocationMismatch);
         }
-        let transport = request.attribute(attribute::REQUESTED_TRANSPORT);
-        let transport = transport.or(planted!(TransportAssumed).then_some(&[UDP, 0, 0, 0]));
-        let &[transport, _, _, _] = transport.ok_or(Refusal::BadRequest)? else { return Err(Refusal::BadRequest) };
-        if transport != UDP && !planted!(AnyTransport) {
+        let transport = request.attribute(attribute::REQUESTED_TRANSPORT).ok_or(Refusal::BadRequest)?;
+        let &[transport, _, _, _] = transport else { return Err(Refusal::BadRequest) };
+        if transport != UDP {
             return Err(Refusal::UnsupportedTransport);
-        }
-        if planted!(DontFragmentIsBad) && request.attribute(DONT_FRAGMENT).is_some() {
-            return Err(Refusal::BadRequest);
         }
         authentic.knows(&[
             attribute::REQUESTED_TRANSPORT,
@@ -185,21 +170,17 @@ impl<N: Network> Turn<N> {
         let additional = request.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY);
         let even_port = request.attribute(attribute::EVEN_PORT);
         let token = request.attribute(attribute::RESERVATION_TOKEN);
-        if token.is_some()
-            && (even_port.is_some() || requested.is_some() || additional.is_some())
-            && !planted!(TokenWithEvenPort)
+        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some())
             || requested.is_some() && additional.is_some()
         {
             return Err(Refusal::BadRequest);
         }
         let is_ipv4 = match requested {
             None => true,
-            Some(_) if planted!(FamilyIgnored) => true,
             Some(value) => family(value)?.ok_or(Refusal::AddressFamilyNotSupported)? == IPV4,
         };
         let wish = match even_port {
             None => Wish::Any,
-            Some(_) if planted!(EvenPortIgnored) => Wish::Any,
             Some(&[0x00..=0x7f]) => Wish::Even,
             Some(&[_]) if additional.is_none() => Wish::EvenAndNext,
             Some(_) => return Err(Refusal::BadRequest),
@@ -225,16 +206,7 @@ impl<N: Network> Turn<N> {
         let (opened, reservation) = match token {
             Some(token) => {
                 let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
-                let reserved = match self.ports.take(token) {
-                    None if planted!(AnyTokenTaken) => self
-                        .ports
-                        .open(address.bind, address.advertised, Wish::Any)
-                        .await
-                        .ok()
-                        .map(|(opened, _)| opened),
-                    reserved => reserved,
-                };
-                (reserved.ok_or(Refusal::InsufficientCapacity)?, None)
+                (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
             }
             None => self.ports.open(address.bind, address.advertised, wish).await.map_err(|error| {
                 tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
@@ -242,9 +214,6 @@ impl<N: Network> Turn<N> {
             })?,
         };
         let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let mapped = if planted!(MappedIsRelayed) { opened.advertised } else { mapped };
-        #[cfg(feature = "mutants")]
-        let opened = told_again(opened);
         let mut answer = authentic
             .success(out)
             .xor_address(attribute::XOR_RELAYED_ADDRESS, opened.advertised)
@@ -267,9 +236,7 @@ impl<N: Network> Turn<N> {
             relayed: opened.advertised,
             transaction_id: request.transaction_id(),
             response: out.clone(),
-            state: Mutex::new(State::new(
-                Instant::now() + lifetime * if planted!(AllocationForEver) { 1000 } else { 1 },
-            )),
+            state: Mutex::new(State::new(Instant::now() + lifetime)),
             given_up: Notify::new(),
             has_sent: AtomicBool::new(false),
         });
@@ -286,27 +253,19 @@ impl<N: Network> Turn<N> {
         let allocation = self.allocation_of(authentic)?;
         authentic.knows(&[attribute::LIFETIME, attribute::REQUESTED_ADDRESS_FAMILY])?;
         if let Some(requested) = authentic.request.attribute(attribute::REQUESTED_ADDRESS_FAMILY)
-            && !planted!(RefreshFamilyIgnored)
             && family(requested)? != Some(if allocation.relayed.is_ipv4() { IPV4 } else { IPV6 })
         {
             return Err(Refusal::PeerAddressFamilyMismatch);
         }
         let lifetime = match authentic.lifetime()? {
-            Some(0) if planted!(RefreshZeroIgnored) => self.granted(None),
             Some(0) => Duration::ZERO,
             requested => self.granted(requested),
         };
         if lifetime.is_zero() {
             self.remove(&allocation);
-            if !planted!(RelaysAfterItsEnd) {
-                allocation.given_up.notify_one();
-            }
+            allocation.given_up.notify_one();
         } else {
             allocation.state().expires = Instant::now() + lifetime;
-        }
-        if planted!(LifetimeUntold) {
-            seal(authentic.success(out), &authentic.request, &authentic.key);
-            return Ok(());
         }
         let answer = authentic.success(out).attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes());
         seal(answer, &authentic.request, &authentic.key);
@@ -320,20 +279,13 @@ impl<N: Network> Turn<N> {
         let mut peers = Vec::new();
         for (kind, value) in authentic.request.attributes() {
             if kind == attribute::XOR_PEER_ADDRESS {
-                let peer = self.peer(&authentic.request, value, &allocation)?;
-                #[cfg(feature = "mutants")]
-                crate::mutant::remember(&peer.to_string(), "permitted");
-                peers.push(peer.ip());
+                peers.push(self.peer(&authentic.request, value, &allocation)?.ip());
             }
         }
-        if peers.is_empty() && !planted!(NobodyPermitted) {
+        if peers.is_empty() {
             return Err(Refusal::BadRequest);
         }
         allocation.state().permit(&peers, Instant::now())?;
-        if planted!(PermissionUnsealed) {
-            authentic.success(out).software();
-            return Ok(());
-        }
         seal(authentic.success(out), &authentic.request, &authentic.key);
         Ok(())
     }
@@ -342,14 +294,9 @@ impl<N: Network> Turn<N> {
     fn channel_bind(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let allocation = self.allocation_of(authentic)?;
         authentic.knows(&[attribute::CHANNEL_NUMBER, attribute::XOR_PEER_ADDRESS])?;
-        let channels = if self.settings.allow_rfc5766_channels || planted!(ChannelsOfOldRange) {
-            CHANNELS_RFC_5766
-        } else {
-            CHANNELS
-        };
+        let channels = if self.settings.allow_rfc5766_channels { CHANNELS_RFC_5766 } else { CHANNELS };
         let number = authentic.request.attribute(attribute::CHANNEL_NUMBER).filter(|value| value.len() == 4);
         let number = number.and_then(|value| u16_at(value, 0)).filter(|number| channels.contains(number));
-        let number = number.or(planted!(ChannelAssumed).then_some(*CHANNELS.start()));
         let peer = authentic.request.attribute(attribute::XOR_PEER_ADDRESS);
         let (Some(number), Some(peer)) = (number, peer) else { return Err(Refusal::BadRequest) };
         let peer = self.peer(&authentic.request, peer, &allocation)?;
@@ -363,7 +310,7 @@ impl<N: Network> Turn<N> {
         let allocation = self.allocation(authentic.client).ok_or(Refusal::AllocationMismatch)?;
         //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
         //# then the request MUST be rejected with a 441 (Wrong Credentials) error.
-        if *allocation.user != *authentic.user && !planted!(AnyUserRules) {
+        if *allocation.user != *authentic.user {
             return Err(Refusal::WrongCredentials);
         }
         Ok(allocation)
@@ -372,13 +319,12 @@ impl<N: Network> Turn<N> {
     /// The peer in an XOR-PEER-ADDRESS, if the allocation may talk to it.
     fn peer(&self, request: &Message<'_>, value: &[u8], allocation: &Allocation<N>) -> Result<SocketAddr, Refusal> {
         let peer = request.xor_address(value).ok_or(Refusal::BadRequest)?;
-        if !peers::is_allowed(peer.ip(), self.settings.allow_private_peers) && !planted!(PeersUnchecked) {
+        if !peers::is_allowed(peer.ip(), self.settings.allow_private_peers) {
             return Err(Refusal::Forbidden);
         }
         // An IPv4-mapped address is an IPv4 peer in disguise.
         let is_mapped = matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-        let is_other = peer.is_ipv4() != allocation.relayed.is_ipv4() || is_mapped;
-        if is_other && !planted!(PeerFamilyIgnored) {
+        if peer.is_ipv4() != allocation.relayed.is_ipv4() || is_mapped {
             return Err(Refusal::PeerAddressFamilyMismatch);
         }
         Ok(peer)
@@ -386,9 +332,6 @@ impl<N: Network> Turn<N> {
 
     /// RFC 8656 §7.2: at most the maximum, at least the default.
     fn granted(&self, requested: Option<u32>) -> Duration {
-        if let Some(requested) = requested.filter(|_| planted!(LifetimeAsAsked)) {
-            return Duration::from_secs(requested.into());
-        }
         let requested = Duration::from_secs(requested.unwrap_or(0).into());
         requested.min(self.settings.allocation_lifetime_max).max(self.settings.allocation_lifetime)
     }
@@ -409,8 +352,7 @@ impl<N: Network> Turn<N> {
 
 /// Ends an answer to a request that has passed authentication.
 fn seal(answer: Writer<'_>, request: &Message<'_>, key: &Key) {
-    let answer = answer.software();
-    let answer = if planted!(AnswersUnsealed) { answer } else { answer.integrity(key) };
+    let answer = answer.software().integrity(key);
     if request.has_fingerprint {
         answer.fingerprint();
     }
@@ -423,16 +365,4 @@ fn family(value: &[u8]) -> Result<Option<u8>, Refusal> {
         [_, _, _, _] => Ok(None),
         _ => Err(Refusal::BadRequest),
     }
-}
-
-/// The relayed address that every client is told by a server that opened one for the first of them.
-#[cfg(feature = "mutants")]
-fn told_again<N: Network>(mut opened: super::ports::Opened<N>) -> super::ports::Opened<N> {
-    use crate::mutant::{recall, remember};
-    match recall("the first relayed address").and_then(|first| first.parse().ok()) {
-        Some(first) if planted!(RelayedAddressRepeated) => opened.advertised = first,
-        Some(_) => {}
-        None => remember("the first relayed address", &opened.advertised.to_string()),
-    }
-    opened
 }

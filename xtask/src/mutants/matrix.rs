@@ -8,18 +8,19 @@ use conformance::stun::Service;
 use conformance::{Level, Report, Verdict};
 use reports::model::{self, Finding};
 use serde_json::json;
-use server::mutant::{Mutant, Surface};
 
+use super::broken::Surface;
+use super::catalogue::Mutant;
 use super::stage::Answers;
 
 /// What came of a whole run.
 #[derive(Default)]
-pub(super) struct Matrix {
+pub(super) struct Matrix<'a> {
     /// What was asked of the unbroken server.
     asked: BTreeMap<Surface, BTreeSet<&'static str>>,
     /// What the unbroken server may do otherwise, and does best.
     best: BTreeMap<Surface, BTreeSet<&'static str>>,
-    played: BTreeMap<Mutant, BTreeMap<Surface, Played>>,
+    played: BTreeMap<&'a Mutant, BTreeMap<Surface, Played>>,
     /// Whether a case that finds nothing says something: every mutant was played everywhere.
     whole: bool,
     pub(super) took: Duration,
@@ -28,13 +29,13 @@ pub(super) struct Matrix {
 /// One mutant on one surface.
 struct Played {
     /// The cases that fail, with what they say, and those that find a permitted choice where the unbroken server needs no leave.
-    killers: BTreeMap<&'static str, String>,
+    detected_by: BTreeMap<&'static str, String>,
     /// How the server died, if it did.
     died: Option<String>,
     took: Duration,
 }
 
-impl Matrix {
+impl<'a> Matrix<'a> {
     /// An empty one.
     pub(super) fn new(whole: bool) -> Self {
         Self { whole, ..Self::default() }
@@ -73,26 +74,29 @@ impl Matrix {
     /// The suite itself failed.
     pub(super) fn enter(
         &mut self,
-        mutant: Mutant,
+        mutant: &'a Mutant,
         surface: Surface,
         answers: Answers,
         took: Duration,
     ) -> Result<(), String> {
         let Answers { report, panic } = answers;
         let panic = panic.map(|panic| format!("the server panicked: {panic}"));
-        let (killers, died) = match &report {
+        let (detected_by, died) = match &report {
             Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.clone()))),
             Ok(report) => {
                 let best = self.best.get(&surface);
-                (killers(report, best).map_err(|why| format!("{} in {}: {why}", mutant.name(), surface.name()))?, panic)
+                (
+                    detected_by(report, best).map_err(|why| format!("{} in {}: {why}", mutant.name, surface.name()))?,
+                    panic,
+                )
             }
         };
-        self.played.entry(mutant).or_default().insert(surface, Played { killers, died, took });
+        self.played.entry(mutant).or_default().insert(surface, Played { detected_by, died, took });
         Ok(())
     }
 
     /// Mutants that nothing has found, each with the dialect.
-    pub(super) fn survivors(&self) -> Vec<(Mutant, Surface)> {
+    pub(super) fn survivors(&self) -> Vec<(&'a Mutant, Surface)> {
         let all = self
             .played
             .iter()
@@ -101,13 +105,13 @@ impl Matrix {
     }
 
     /// The mutants that a case has found.
-    fn found_by(&self, case: &str) -> Vec<Mutant> {
-        let finds = |on: &BTreeMap<Surface, Played>| on.values().any(|played| played.killers.contains_key(case));
+    fn found_by(&self, case: &str) -> Vec<&'a Mutant> {
+        let finds = |on: &BTreeMap<Surface, Played>| on.values().any(|played| played.detected_by.contains_key(case));
         self.played.iter().filter(|(_, on)| finds(on)).map(|(mutant, _)| *mutant).collect()
     }
 
     /// Cases that were asked and found nothing, anywhere.
-    pub(super) fn idle(&self) -> Vec<&'static str> {
+    pub(super) fn never_detecting(&self) -> Vec<&'static str> {
         let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
         asked.into_iter().filter(|case| self.found_by(case).is_empty()).collect()
     }
@@ -121,14 +125,14 @@ impl Matrix {
 
     /// Whether every mutant is found and, in a whole run, every case that was asked finds one.
     pub(super) fn passed(&self) -> bool {
-        self.survivors().is_empty() && (!self.whole || self.idle().is_empty())
+        self.survivors().is_empty() && (!self.whole || self.never_detecting().is_empty())
     }
 
     /// The matrix for people.
     pub(super) fn text(&self) -> String {
         use std::fmt::Write as _;
         let mut out = String::new();
-        let (survivors, idle) = (self.survivors(), self.idle());
+        let (survivors, idle) = (self.survivors(), self.never_detecting());
         let alive: BTreeSet<_> = survivors.iter().map(|(mutant, _)| *mutant).collect();
         let servers: usize = self.played.values().map(BTreeMap::len).sum();
         let word = if self.passed() { "PASS" } else { "FAIL" };
@@ -138,15 +142,15 @@ impl Matrix {
             "{word}  {found} of {all} mutants found everywhere · {servers} broken servers in {:.0} s",
             self.took.as_secs_f64()
         );
-        let width = self.played.keys().map(|mutant| mutant.name().len()).max().unwrap_or_default();
+        let width = self.played.keys().map(|mutant| mutant.name.len()).max().unwrap_or_default();
         for surface in self.asked.keys() {
             let _ = writeln!(out, "\n{}", surface.name());
             for (mutant, played) in self.played.iter().filter_map(|(mutant, on)| Some((mutant, on.get(surface)?))) {
-                let _ = writeln!(out, "  {:<width$}  {}", mutant.name(), played.words());
+                let _ = writeln!(out, "  {:<width$}  {}", mutant.name, played.words());
             }
             let here = |case: &&&str| {
                 let on = |on: &BTreeMap<Surface, Played>| {
-                    on.get(surface).is_some_and(|played| played.killers.contains_key(**case))
+                    on.get(surface).is_some_and(|played| played.detected_by.contains_key(**case))
                 };
                 !self.played.values().any(on)
             };
@@ -158,7 +162,8 @@ impl Matrix {
         if !survivors.is_empty() {
             let _ = writeln!(out, "\nNo case finds");
             for (mutant, surface) in survivors {
-                let (name, defect, file) = (mutant.name(), mutant.defect(), mutant.file());
+                let Mutant { name, defect, .. } = mutant;
+                let file = mutant.file();
                 let _ = writeln!(out, "  {name:<width$}  in {}: {defect} (server/src/{file})", surface.name());
             }
         }
@@ -180,34 +185,35 @@ impl Matrix {
                 let dialects: serde_json::Map<_, _> = on
                     .iter()
                     .map(|(surface, played)| {
-                        let cases: Vec<_> = played.killers.keys().collect();
+                        let cases: Vec<_> = played.detected_by.keys().collect();
                         (surface.name().to_owned(), json!({ "killed_by": cases, "died": played.died }))
                     })
                     .collect();
-                json!({ "name": mutant.name(), "defect": mutant.defect(), "file": mutant.file(), "dialects": dialects })
+                json!({ "name": mutant.name, "defect": mutant.defect, "file": mutant.file(), "dialects": dialects })
             })
             .collect();
         let survivors: Vec<_> = self
             .survivors()
             .iter()
-            .map(|(mutant, surface)| json!({ "mutant": mutant.name(), "dialect": surface.name() }))
+            .map(|(mutant, surface)| json!({ "mutant": mutant.name, "dialect": surface.name() }))
             .collect();
-        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.idle()), "unasked_cases": self.whole.then(|| self.unasked()) })
+        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.never_detecting()), "unasked_cases": self.whole.then(|| self.unasked()) })
     }
 
     /// The cases of a result: each mutant, and in a whole run each case of the suite.
     pub(super) fn cases(&self, program: &str) -> Vec<model::Case> {
         let mutants = self.played.iter().map(|(mutant, on)| {
             let findings = on.iter().filter(|(_, played)| played.survived()).map(|(surface, _)| Finding {
-                rule: mutant.name().to_owned(),
+                rule: mutant.name.clone(),
                 message: format!("no case finds it in {}", surface.name()),
                 promise: Some("The suite finds every planted defect.".to_owned()),
                 ..Finding::default()
             });
             let findings: Vec<_> = findings.collect();
             let told = on.iter().flat_map(|(surface, played)| {
-                let killers = played.killers.iter().map(|(case, why)| format!("{case} in {}: {why}", surface.name()));
-                killers.chain(played.died.iter().map(|why| format!("in {}: {why}", surface.name())))
+                let detected_by =
+                    played.detected_by.iter().map(|(case, why)| format!("{case} in {}: {why}", surface.name()));
+                detected_by.chain(played.died.iter().map(|why| format!("in {}: {why}", surface.name())))
             });
             model::Case {
                 verdict: verdict(findings.is_empty()),
@@ -216,15 +222,15 @@ impl Matrix {
                 findings,
                 location: Some(model::Location { file: format!("server/src/{}", mutant.file()), line: None }),
                 ..model::Case::new(
-                    mutant.name().to_owned(),
-                    mutant.defect().to_owned(),
-                    format!("{program} mutants --mutant {}", mutant.name()),
+                    mutant.name.clone(),
+                    mutant.defect.clone(),
+                    format!("{program} mutants --mutant {}", mutant.name),
                 )
             }
         });
         let asked: BTreeSet<_> = self.asked.values().flatten().copied().filter(|_| self.whole).collect();
         let cases = asked.into_iter().map(|case| {
-            let found: Vec<_> = self.found_by(case).into_iter().map(Mutant::name).collect();
+            let found: Vec<_> = self.found_by(case).into_iter().map(|mutant| mutant.name.as_str()).collect();
             let id = format!("case/{case}");
             let idle = found.is_empty().then(|| Finding {
                 rule: id.clone(),
@@ -253,11 +259,11 @@ fn verdict(passes: bool) -> model::Verdict {
 
 impl Played {
     fn survived(&self) -> bool {
-        self.killers.is_empty() && self.died.is_none()
+        self.detected_by.is_empty() && self.died.is_none()
     }
 
     fn words(&self) -> String {
-        let cases: Vec<_> = self.killers.keys().copied().collect();
+        let cases: Vec<_> = self.detected_by.keys().copied().collect();
         match &self.died {
             None if cases.is_empty() => "SURVIVES".to_owned(),
             None => cases.join(", "),
@@ -270,19 +276,22 @@ impl Played {
 }
 
 /// The cases that a server fails, and those of what it may that it did `best` when it was unbroken.
-fn killers(report: &Report, best: Option<&BTreeSet<&'static str>>) -> Result<BTreeMap<&'static str, String>, String> {
-    let mut killers = BTreeMap::new();
+fn detected_by(
+    report: &Report,
+    best: Option<&BTreeSet<&'static str>>,
+) -> Result<BTreeMap<&'static str, String>, String> {
+    let mut detected_by = BTreeMap::new();
     for case in &report.cases {
         match &case.verdict {
-            Verdict::Fail { why, .. } => drop(killers.insert(case.case.slug, why.clone())),
+            Verdict::Fail { why, .. } => drop(detected_by.insert(case.case.slug, why.clone())),
             Verdict::Acceptable { why } if best.is_some_and(|best| best.contains(case.case.slug)) => {
-                killers.insert(case.case.slug, why.clone());
+                detected_by.insert(case.case.slug, why.clone());
             }
             Verdict::HarnessError { why } => return Err(format!("{}: {why}", case.case.slug)),
             _ => {}
         }
     }
-    Ok(killers)
+    Ok(detected_by)
 }
 
 #[cfg(test)]
@@ -290,6 +299,7 @@ mod tests {
     use conformance::CaseReport;
     use conformance::transcript::{Notes, Transcript};
 
+    use super::super::catalogue::Edit;
     use super::*;
 
     /// A server of which the first two cases say this.
@@ -314,6 +324,14 @@ mod tests {
         Answers { report: Ok(report), panic: None }
     }
 
+    fn mutants() -> [Mutant; 2] {
+        ["room/a", "room/b"].map(|name| {
+            let [file, before, after] = ["a.rs", "a", "b"].map(str::to_owned);
+            let edits = vec![Edit { file, within: None, before, after }];
+            Mutant { name: name.to_owned(), surfaces: vec![Surface::Mesh], defect: "It is broken.".to_owned(), edits }
+        })
+    }
+
     fn fail() -> Verdict {
         Verdict::Fail { why: "ana heard nothing".to_owned(), line: None }
     }
@@ -321,31 +339,31 @@ mod tests {
     #[test]
     fn a_mutant_that_nothing_finds_and_a_case_that_finds_nothing_fail_the_run() {
         let (first, second) = (conformance::cases()[0].slug, conformance::cases()[1].slug);
-        let [a, b, ..] = Mutant::ALL else { panic!("there are two") };
+        let [a, b] = &mutants();
         let mut matrix = Matrix::new(true);
         matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, Verdict::Pass])).expect("it is well");
         let mut enter = |mutant, verdicts| {
             matrix.enter(mutant, Surface::Mesh, answers(verdicts), Duration::ZERO).expect("the suite is well");
-            (matrix.survivors(), matrix.idle(), matrix.passed())
+            (matrix.survivors(), matrix.never_detecting(), matrix.passed())
         };
         let none = || Verdict::NotTested { why: "needs another".to_owned() };
-        assert_eq!(enter(*a, [Verdict::Pass, none()]), (vec![(*a, Surface::Mesh)], vec![first, second], false));
-        assert_eq!(enter(*a, [fail(), none()]), (vec![], vec![second], false));
-        assert_eq!(enter(*b, [Verdict::Pass, fail()]), (vec![], vec![], true));
+        assert_eq!(enter(a, [Verdict::Pass, none()]), (vec![(a, Surface::Mesh)], vec![first, second], false));
+        assert_eq!(enter(a, [fail(), none()]), (vec![], vec![second], false));
+        assert_eq!(enter(b, [Verdict::Pass, fail()]), (vec![], vec![], true));
         let text = matrix.text();
-        assert!(text.contains(&format!("{}  ", a.name())) && text.contains("2 of 2 mutants"), "{text}");
+        assert!(text.contains(&format!("{}  ", a.name)) && text.contains("2 of 2 mutants"), "{text}");
     }
 
     #[test]
     fn a_server_that_panics_or_cannot_be_reached_is_found_and_says_why() {
+        let [a, b] = &mutants();
         let mut matrix = Matrix::new(false);
         let pass = || [Verdict::Pass, Verdict::Pass];
         matrix.unbroken(Surface::Mesh, &answers(pass())).expect("it is well");
-        let [a, b, ..] = Mutant::ALL else { panic!("there are two") };
         let panicked = Answers { panic: Some("at line 1".to_owned()), ..answers(pass()) };
-        matrix.enter(*a, Surface::Mesh, panicked, Duration::ZERO).expect("the suite is well");
+        matrix.enter(a, Surface::Mesh, panicked, Duration::ZERO).expect("the suite is well");
         let unreachable = Answers { report: Err("connection refused".to_owned()), panic: None };
-        matrix.enter(*b, Surface::Mesh, unreachable, Duration::ZERO).expect("the suite is well");
+        matrix.enter(b, Surface::Mesh, unreachable, Duration::ZERO).expect("the suite is well");
         let text = matrix.text();
         assert!(matrix.passed() && text.contains("the server panicked: at line 1"), "{text}");
         assert!(text.contains("connection refused"), "{text}");
@@ -353,13 +371,14 @@ mod tests {
 
     #[test]
     fn what_the_unbroken_server_fails_and_what_the_suite_itself_fails_are_errors() {
+        let [mutant, _] = &mutants();
         let mut matrix = Matrix::new(false);
         let harness = || Verdict::HarnessError { why: "the case panicked".to_owned() };
         for wrong in [fail(), harness(), Verdict::NotTested { why: "time".to_owned() }] {
             let why = matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, wrong])).expect_err("it fails");
             assert!(why.starts_with(&format!("mesh: {}: ", conformance::cases()[1].slug)), "{why}");
         }
-        let why = matrix.enter(Mutant::ALL[0], Surface::Mesh, answers([Verdict::Pass, harness()]), Duration::ZERO);
+        let why = matrix.enter(mutant, Surface::Mesh, answers([Verdict::Pass, harness()]), Duration::ZERO);
         assert!(why.expect_err("it fails").ends_with("the case panicked"));
     }
 }

@@ -1,23 +1,20 @@
 //! `glare mutants`: the suite against servers that are broken on purpose.
 //!
-//! No shipped build has a defect, so there the command only calls itself again, in a build with the feature `mutants`.
+//! No shipped source has a defect. `server/mutants/*.toml` lists them as edits of the server; [`build`] lays all of them over
+//! a copy, and `stage` runs the copy in a process of its own for each server, with the name of the one mutant that it has.
 
-#[cfg(not(any(test, feature = "mutants")))]
-mod again;
-#[cfg(any(test, feature = "mutants"))]
+mod broken;
+mod build;
+mod catalogue;
 mod matrix;
-#[cfg(any(test, feature = "mutants"))]
+mod patch;
 mod play;
 #[cfg(test)]
 mod regressions;
-#[cfg(any(test, feature = "mutants"))]
 mod stage;
 #[cfg(test)]
 mod tests;
 
-#[cfg(not(any(test, feature = "mutants")))]
-pub(crate) use again::run;
-#[cfg(any(test, feature = "mutants"))]
 pub(crate) use play::run;
 
 use std::path::PathBuf;
@@ -27,7 +24,6 @@ use std::path::PathBuf;
 /// Prints which cases find which mutant. Exit codes: 0 every mutant is found and every case finds one, 1 not so, or the unbroken
 /// server fails, 2 bad usage.
 #[derive(clap::Args)]
-#[cfg_attr(not(any(test, feature = "mutants")), allow(dead_code))] // handed on as they were given
 pub(crate) struct Arguments {
     /// Only where it shows in these: `mesh`, `relay`, `stun` …
     #[arg(long = "dialect", value_name = "NAME", num_args = 1..)]
@@ -35,7 +31,10 @@ pub(crate) struct Arguments {
     /// Only mutants whose name matches: `mesh/*`
     #[arg(long = "mutant", value_name = "GLOB", num_args = 1..)]
     mutants: Vec<String>,
-    /// Servers at the same time: each mostly waits [default: eight a core]
+    /// Checkout of Glare that the server is built from [default: the one this program was built from]
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// Servers at the same time: each mostly waits [default: eight per core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Folder for the result, which `report` renders

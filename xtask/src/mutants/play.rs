@@ -1,29 +1,35 @@
 //! Plays every wanted mutant, several at the same time.
 
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::{self, Opening, Suite};
-use server::mutant::{Mutant, Surface};
 
+use super::broken::Surface;
+use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
 use super::stage::{self, Answers};
-use super::{Arguments, Format};
+use super::{Arguments, Format, build};
 use crate::exit::refuse;
+use crate::pool;
 
 /// Servers at the same time for each core, as they mostly wait.
 const JOBS_PER_CORE: usize = 8;
 
 /// Plays the mutants and prints what was found.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (surfaces, mutants) = wanted(&arguments.dialects, &arguments.mutants)?;
-    stage::keep_panics();
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = arguments.workspace.as_deref().unwrap_or(&built_from);
+    let catalogue = catalogue::load(workspace)?;
+    let (surfaces, mutants) = wanted(&catalogue, &arguments.dialects, &arguments.mutants)?;
+    let program = build::build(workspace, &catalogue)?;
     let started_ms = crate::unix_ms();
-    let played = play(&surfaces, &mutants, arguments.jobs.map(usize::from), true);
+    let jobs = arguments.jobs.map_or_else(jobs, usize::from);
+    let is_whole = mutants.len() == catalogue.len() && surfaces.len() == Surface::ALL.len();
+    let played = play(&program, &surfaces, &mutants, jobs, is_whole, true);
     let matrix = match played {
         Ok(matrix) => matrix,
         Err(why) => {
@@ -54,31 +60,39 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if matrix.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Servers at the same time, unless somebody says.
+pub(super) fn jobs() -> usize {
+    pool::cores() * JOBS_PER_CORE
+}
+
 /// The surfaces and mutants that are asked for; all for none.
-pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result<(Vec<Surface>, Vec<Mutant>)> {
-    let near = |name: &str, all: &mut dyn Iterator<Item = &'static str>| {
+pub(super) fn wanted<'a>(
+    catalogue: &'a [Mutant],
+    dialects: &[String],
+    patterns: &[String],
+) -> anyhow::Result<(Vec<Surface>, Vec<&'a Mutant>)> {
+    fn near<'n>(name: &str, all: impl Iterator<Item = &'n str>) -> &'n str {
         all.max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))).unwrap_or_default()
-    };
+    }
     for name in dialects {
-        let mut names = Surface::ALL.into_iter().chain([Surface::TurnLifetimes]).map(Surface::name);
         anyhow::ensure!(
-            names.clone().any(|known| known == name),
+            Surface::named(name).is_some(),
             "mutants show in no dialect `{name}`; did you mean `{}`?",
-            near(name, &mut names)
+            near(name, Surface::every().map(Surface::name))
         );
     }
     for pattern in patterns {
-        let mut names = Mutant::ALL.iter().map(|mutant| mutant.name());
+        let names = catalogue.iter().map(|mutant| mutant.name.as_str());
         anyhow::ensure!(
             names.clone().any(|name| conformance::glob(pattern, name)),
             "no mutant matches `{pattern}`; the nearest is `{}`",
-            near(pattern, &mut names)
+            near(pattern, names)
         );
     }
     let is_wanted =
-        |mutant: &&Mutant| patterns.is_empty() || patterns.iter().any(|glob| conformance::glob(glob, mutant.name()));
-    let mutants: Vec<_> = Mutant::ALL.iter().filter(is_wanted).copied().collect();
-    let surfaces = Surface::ALL.into_iter().chain([Surface::TurnLifetimes]).filter(|surface| {
+        |mutant: &&Mutant| patterns.is_empty() || patterns.iter().any(|glob| conformance::glob(glob, &mutant.name));
+    let mutants: Vec<_> = catalogue.iter().filter(is_wanted).collect();
+    let surfaces = Surface::every().filter(|surface| {
         // Who waits for eleven minutes says so.
         let named = if dialects.is_empty() {
             *surface != Surface::TurnLifetimes
@@ -86,7 +100,7 @@ pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result
             dialects.iter().any(|name| name == surface.name())
         };
         // Without a pattern also those without a mutant: their cases find nothing.
-        named && (patterns.is_empty() || mutants.iter().any(|mutant| mutant.surfaces().contains(surface)))
+        named && (patterns.is_empty() || mutants.iter().any(|mutant| mutant.surfaces.contains(surface)))
     });
     let surfaces: Vec<_> = surfaces.collect();
     anyhow::ensure!(!surfaces.is_empty(), "no mutant that matches shows in {}", dialects.join(", "));
@@ -97,25 +111,25 @@ pub(super) fn wanted(dialects: &[String], patterns: &[String]) -> anyhow::Result
 ///
 /// # Errors
 /// The unbroken server fails, or the suite does.
-pub(super) fn play(
+pub(super) fn play<'a>(
+    program: &Path,
     surfaces: &[Surface],
-    mutants: &[Mutant],
-    jobs: Option<usize>,
+    mutants: &[&'a Mutant],
+    jobs: usize,
+    is_whole: bool,
     show: bool,
-) -> Result<Matrix, String> {
-    let start = now();
-    let jobs = jobs.unwrap_or_else(|| available_parallelism().map_or(1, usize::from) * JOBS_PER_CORE);
+) -> Result<Matrix<'a>, String> {
+    let start = crate::now();
     // The unbroken ones first: if they fail, the rest is spared.
     let mut servers: Vec<_> = surfaces.iter().map(|surface| (*surface, None)).collect();
     for mutant in mutants {
-        servers.extend(mutant.surfaces().iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
+        servers.extend(mutant.surfaces.iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
     }
     let bar = if show { ProgressBar::new(servers.len() as u64) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} servers, {elapsed}{msg}");
     bar.set_style(style.expect("a valid template"));
-    let whole = mutants.len() == Mutant::ALL.len() && surfaces.len() == Surface::ALL.len();
-    let mut matrix = Matrix::new(whole);
-    for_each(servers, jobs, |surface, mutant, answers, took| {
+    let mut matrix = Matrix::new(is_whole);
+    for_each(program, servers, jobs, |surface, mutant, answers, took| {
         bar.inc(1);
         let Some(mutant) = mutant else {
             let fails = |why| format!("the unbroken server fails, so mutants say nothing\n{why}");
@@ -133,36 +147,16 @@ pub(super) fn play(
     Ok(matrix)
 }
 
-/// Plays servers, so many at the same time, and hands each on as it ends.
-pub(super) fn for_each(
-    servers: Vec<(Surface, Option<Mutant>)>,
+/// Runs the suite against servers, `jobs` at a time, and hands over what it found of each as it ends, with the time that it took.
+///
+/// # Errors
+/// The first of `done`, or a server cannot be started.
+pub(super) fn for_each<'a>(
+    program: &Path,
+    servers: Vec<(Surface, Option<&'a Mutant>)>,
     jobs: usize,
-    mut done: impl FnMut(Surface, Option<Mutant>, Answers, Duration) -> Result<(), String>,
+    mut done: impl FnMut(Surface, Option<&'a Mutant>, Answers, Duration) -> Result<(), String>,
 ) -> Result<(), String> {
-    let waiting = Mutex::new(servers.into_iter());
-    let (results, ended) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            let (results, waiting) = (results.clone(), &waiting);
-            scope.spawn(move || {
-                let next = || waiting.lock().expect("nothing panics while it holds them").next();
-                while let Some((surface, mutant)) = next() {
-                    let start = now();
-                    let answers = stage::ask(surface, mutant);
-                    if results.send((surface, mutant, answers, start.elapsed())).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(results);
-        // Dropped with an error, so that no further server is started.
-        let ended = ended;
-        ended.iter().try_for_each(|(surface, mutant, answers, took)| done(surface, mutant, answers, took))
-    })
-}
-
-#[allow(clippy::disallowed_methods)] // the time that a person waits, outside of every simulation
-fn now() -> Instant {
-    Instant::now()
+    let ask = |(surface, mutant): &(Surface, Option<&Mutant>)| crate::timed(|| stage::ask(program, *surface, *mutant));
+    pool::for_each(servers, jobs, ask, |(surface, mutant), (answers, took)| done(surface, mutant, answers?, took))
 }

@@ -8,9 +8,10 @@ use conformance::{Report, Verdict};
 use reports::diff::Diff;
 use reports::model::{self, Opening, Suite};
 use reports::{Results, Writer};
-use server::mutant::{Mutant, Surface};
 
+use super::broken::Surface;
 use super::play::for_each;
+use super::tests::{catalogue, program};
 
 /// The command that `--case` is added to.
 const AGAIN: &str = "glare conformance --url ws://127.0.0.1:8787/";
@@ -18,11 +19,11 @@ const JOBS: usize = 8;
 
 #[test]
 fn every_mutant_of_mesh_is_the_regression_that_it_is() {
-    let mutants = Mutant::ALL.iter().filter(|mutant| mutant.surfaces().contains(&Surface::Mesh));
+    let mutants = catalogue().iter().filter(|mutant| mutant.surfaces.contains(&Surface::Mesh));
     // The right server once more: it is no regression of itself.
-    let servers = [None, None].into_iter().chain(mutants.copied().map(Some)).map(|mutant| (Surface::Mesh, mutant));
+    let servers = [None, None].into_iter().chain(mutants.map(Some)).map(|mutant| (Surface::Mesh, mutant));
     let (mut right, mut broken) = (Vec::new(), Vec::new());
-    for_each(servers.collect(), JOBS, |_, mutant, answers, _| {
+    for_each(program(), servers.collect(), JOBS, |_, mutant, answers, _| {
         match (mutant, answers.report) {
             (None, report) => right.push(report?),
             (Some(mutant), Ok(report)) => broken.push((mutant, report)),
@@ -44,10 +45,10 @@ fn every_mutant_of_mesh_is_the_regression_that_it_is() {
         let fails = report.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. }));
         let slugs = fails.map(|case| case.case.slug).filter(|slug| is_right(slug));
         let planted: BTreeSet<_> = slugs.map(|slug| (slug, format!("{AGAIN} --case {slug}"))).collect();
-        assert_eq!(told, planted, "{}: {}", mutant.name(), diff.text(None));
-        assert!(diff.is_regression(), "{} is found by the suite, not by the diff", mutant.name());
+        assert_eq!(told, planted, "{}: {}", mutant.name, diff.text(None));
+        assert!(diff.is_regression(), "{} is found by the suite, not by the diff", mutant.name);
         let others = (&diff.fixed, &diff.flaky, &diff.added, &diff.removed);
-        assert_eq!(others, (&vec![], &vec![], &vec![], &vec![]), "{}", mutant.name());
+        assert_eq!(others, (&vec![], &vec![], &vec![], &vec![]), "{}", mutant.name);
     }
 }
 

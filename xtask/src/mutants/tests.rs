@@ -1,98 +1,82 @@
-//! The suite finds what is planted, and nothing else is planted.
+//! The suite finds every mutant, and every mutant can be laid over the server's sources.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use server::mutant::{Mutant, Surface};
+use super::broken::Surface;
+use super::catalogue::{self, Mutant};
+use super::matrix::Matrix;
+use super::play::{jobs, play, wanted};
+use super::{build, patch};
 
-use super::play::{play, wanted};
+/// This checkout.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
-#[test]
-fn every_mutant_is_found_and_every_case_finds_one() {
-    let matrix = play(&Surface::ALL, Mutant::ALL, None, false).unwrap_or_else(|why| panic!("{why}"));
-    assert!(matrix.survivors().is_empty(), "{}", matrix.text());
-    assert!(matrix.idle().is_empty(), "{}", matrix.text());
+pub(super) fn catalogue() -> &'static [Mutant] {
+    static CATALOGUE: LazyLock<Vec<Mutant>> =
+        LazyLock::new(|| catalogue::load(&workspace()).unwrap_or_else(|why| panic!("{why:#}")));
+    &CATALOGUE
+}
+
+/// The server with all mutants, built once for all tests.
+pub(super) fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> =
+        LazyLock::new(|| build::build(&workspace(), catalogue()).unwrap_or_else(|why| panic!("{why:#}")));
+    &PROGRAM
+}
+
+fn played(surfaces: &[Surface], is_whole: bool) -> Matrix<'static> {
+    let mutants: Vec<_> = catalogue().iter().collect();
+    let matrix = play(program(), surfaces, &mutants, jobs(), is_whole, false).unwrap_or_else(|why| panic!("{why}"));
+    assert!(matrix.passed(), "{}", matrix.text());
     eprintln!("{}", matrix.text());
+    matrix
+}
+
+/// What does not apply any more is named, with its file and what is not there.
+#[test]
+fn every_mutant_can_be_laid_over_the_sources() {
+    let sources = build::sources(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
+    patch::patch(catalogue(), &sources).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    assert!(catalogue().len() >= 238, "{} mutants", catalogue().len());
 }
 
 #[test]
-fn what_is_asked_for_is_known_or_the_nearest_name_is_told() {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let (surfaces, mutants) = wanted(&names(&["relay"]), &names(&["room/echo-*"])).expect("there is one");
-    assert_eq!((surfaces, mutants), (vec![Surface::Relay], vec![Mutant::EchoToSender]));
-    for (dialects, patterns, says) in [
-        (names(&["mash"]), names(&[]), "did you mean `mesh`?"),
-        (names(&[]), names(&["room/echo"]), "the nearest is `room/echo-to-sender`"),
-        (names(&["call"]), names(&["room/echo-*"]), "no mutant that matches shows in call"),
-    ] {
-        let error = wanted(&dialects, &patterns).expect_err(says).to_string();
-        assert!(error.contains(says), "{error}");
+fn the_shipped_source_has_no_trace_of_mutants() {
+    let sources = build::sources(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
+    for (file, text) in sources {
+        let text = text.to_lowercase();
+        assert!(!text.contains("mutant") && !text.contains("planted"), "server/src/{file}");
     }
+}
+
+#[test]
+fn every_mutant_is_found_and_every_case_finds_one() {
+    let matrix = played(&Surface::ALL, true);
+    assert!(matrix.survivors().is_empty() && matrix.never_detecting().is_empty());
 }
 
 /// What waits for TURN's lifetimes: eleven minutes.
 #[test]
 #[ignore = "takes eleven minutes"]
 fn every_mutant_of_lifetimes_is_found() {
-    let matrix = play(&[Surface::TurnLifetimes], Mutant::ALL, None, false).unwrap_or_else(|why| panic!("{why}"));
-    assert!(matrix.survivors().is_empty(), "{}", matrix.text());
-    eprintln!("{}", matrix.text());
+    played(&[Surface::TurnLifetimes], false);
 }
 
 #[test]
-fn the_catalogue_and_the_sources_agree() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
-    let mut planted = BTreeSet::new();
-    let mut folders = vec![sources.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).expect("a source");
-            let file = path.strip_prefix(&sources).expect("below").to_str().expect("UTF-8").to_owned();
-            let sites = text.split("planted!(").skip(1);
-            let names = sites.map(|rest| rest.split([')', ':']).next().unwrap_or_default().to_owned());
-            planted.extend(
-                names.filter(|_| !file.starts_with("mutant") && file != "planted.rs").map(|name| (name, file.clone())),
-            );
-        }
+fn what_is_asked_for_is_known_or_the_nearest_name_is_told() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (surfaces, mutants) = wanted(catalogue(), &names(&["relay"]), &names(&["room/echo-*"])).expect("there is one");
+    let mutants: Vec<_> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
+    assert_eq!((surfaces, mutants), (vec![Surface::Relay], vec!["room/echo-to-sender"]));
+    for (dialects, patterns, says) in [
+        (names(&["mash"]), names(&[]), "did you mean `mesh`?"),
+        (names(&[]), names(&["room/echo"]), "the nearest is `room/echo-to-sender`"),
+        (names(&["call"]), names(&["room/echo-*"]), "no mutant that matches shows in call"),
+    ] {
+        let error = wanted(catalogue(), &dialects, &patterns).expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
     }
-    let catalogued: BTreeSet<_> =
-        Mutant::ALL.iter().map(|mutant| (format!("{mutant:?}"), mutant.file().to_owned())).collect();
-    assert_eq!(planted, catalogued, "left: where one is planted; right: the catalogue in server/src/mutant.rs");
-}
-
-#[test]
-fn names_are_unique_and_a_defect_is_a_sentence() {
-    let names: BTreeSet<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
-    assert_eq!(names.len(), Mutant::ALL.len());
-    for mutant in Mutant::ALL {
-        let kebab = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        };
-        assert!(mutant.name().split_once('/').is_some_and(|(area, name)| kebab(area) && kebab(name)), "{mutant:?}");
-        assert!(mutant.defect().ends_with('.'), "{mutant:?} is not told in a sentence");
-        assert!(!mutant.surfaces().is_empty(), "{mutant:?} shows nowhere");
-    }
-}
-
-/// Neither the program nor anything that it is built from has the feature, unless it is asked for.
-#[test]
-fn no_build_for_use_has_mutants() {
-    let tree = |features: &[&str]| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["tree", "--offline", "--locked", "--package", "glare", "--edges", "normal,build"]);
-        command.args(["--format", "{p} {f}"]);
-        let output = command.args(features).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    };
-    assert!(!tree(&[]).contains("mutants"));
-    assert!(tree(&["--features", "mutants"]).contains("mutants"));
 }

@@ -1,0 +1,50 @@
+//! What mutants share. The copy of the server that has them gets this file as its module `mutant`.
+//!
+//! A process runs one server, with one defect or none: the environment variable `GLARE_MUTANT` names it.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+static PLANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("GLARE_MUTANT").ok());
+static MEMORY: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+static COUNTS: Mutex<BTreeMap<String, (Instant, usize)>> = Mutex::new(BTreeMap::new());
+
+/// Whether this server has the defect.
+pub(crate) fn is(mutant: &str) -> bool {
+    PLANTED.as_deref() == Some(mutant)
+}
+
+/// The string that a client has put in a field of its message.
+pub(crate) fn claimed(field: &str, message: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    message.get(field)?.as_str().map(str::to_owned)
+}
+
+/// Keeps a text for `recall`.
+pub(crate) fn remember(key: &str, text: &str) {
+    MEMORY.lock().expect("nothing panics while it holds it").insert(key.to_owned(), text.to_owned());
+}
+
+/// The text that was kept last.
+pub(crate) fn recall(key: &str) -> Option<String> {
+    MEMORY.lock().expect("nothing panics while it holds it").get(key).cloned()
+}
+
+/// False when it is first called with a key, true from then on.
+pub(crate) fn is_again(key: &str) -> bool {
+    MEMORY.lock().expect("nothing panics while it holds it").insert(key.to_owned(), String::new()).is_some()
+}
+
+/// A count from a cache whose entries live for a second.
+pub(crate) fn a_second_ago(key: &str, count: usize) -> usize {
+    let now = Instant::now();
+    let mut counts = COUNTS.lock().expect("nothing panics while it holds it");
+    let (since, cached) = counts.entry(key.to_owned()).or_insert((now, count));
+    if now - *since > Duration::from_secs(1) {
+        (*since, *cached) = (now, count);
+    }
+    *cached
+}

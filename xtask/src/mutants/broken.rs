@@ -1,0 +1,179 @@
+//! A reference server in a process of its own. Copied as `main.rs` beside the server that has the mutants: see `build.rs`.
+
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use server::net::Tokio;
+use server::socketio::SocketIoSettings;
+use server::{Config, DialectEntry, Heartbeat, Limits, Listen, Server, TurnSettings};
+
+/// What silent clients get, so that nobody waits for a minute: they are given up after 1.8 s.
+const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), missed_max: 2 };
+/// The same under Socket.IO.
+const PING_INTERVAL: Duration = Duration::from_millis(600);
+const PING_TIMEOUT: Duration = Duration::from_millis(2400);
+/// Members of a room where there is a limit.
+pub(crate) const MEMBERS_MAX: usize = 4;
+/// Allocations of a user where there are few.
+const ALLOCATIONS_MAX: usize = 8;
+/// Users of TURN, with their passwords.
+pub(crate) const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
+
+/// What clients meet of a server, and what the suite has cases for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Surface {
+    Mesh,
+    SenderViewer,
+    Relay,
+    Call,
+    CallSocketIo,
+    Broadcast,
+    Stun,
+    Turn,
+    /// What of TURN ends by itself: cases that wait for ten minutes, run only when it is named.
+    TurnLifetimes,
+}
+
+impl Surface {
+    /// All that take seconds.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Mesh,
+        Self::SenderViewer,
+        Self::Relay,
+        Self::Call,
+        Self::CallSocketIo,
+        Self::Broadcast,
+        Self::Stun,
+        Self::Turn,
+    ];
+
+    /// Every surface.
+    pub(crate) fn every() -> impl Iterator<Item = Self> + Clone {
+        Self::ALL.into_iter().chain([Self::TurnLifetimes])
+    }
+
+    /// The dialect's name, or the service's.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::SenderViewer => "sender-viewer",
+            Self::Relay => "relay",
+            Self::Call => "call",
+            Self::CallSocketIo => "call-socketio",
+            Self::Broadcast => "broadcast",
+            Self::Stun => "stun",
+            Self::Turn => "turn",
+            Self::TurnLifetimes => "turn-lifetimes",
+        }
+    }
+
+    /// The surface of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::every().find(|surface| surface.name() == name)
+    }
+}
+
+/// A server that serves what a surface needs and nothing else.
+pub(crate) struct Setup {
+    config: Config,
+    /// The cases that need this server. The first server of a surface gets all, but for those that only others can be asked.
+    pub(crate) only: Option<&'static str>,
+}
+
+/// The servers of a surface, one after the other.
+pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let name = DialectEntry::named(surface.name()).map(|entry| entry.name);
+    let socketio =
+        SocketIoSettings { ping_interval: PING_INTERVAL, ping_timeout: PING_TIMEOUT, ..SocketIoSettings::default() };
+    let config = Config {
+        listen: Listen::each(name, |_| free),
+        stun: None,
+        heartbeat: HEARTBEAT,
+        socketio,
+        seed: 1,
+        ..Config::default()
+    };
+    let all = |config| Setup { config, only: None };
+    let only = |config, only| Setup { config, only: Some(only) };
+    match surface {
+        Surface::Mesh => {
+            let limits = Limits { room_members_max: Some(MEMBERS_MAX), ..Limits::default() };
+            let limited = Config { limits, ..config.clone() };
+            vec![all(config), only(limited, "room/capacity-race")]
+        }
+        Surface::SenderViewer => {
+            let turn = TurnSettings { secret: Some("secret".to_owned()), ..TurnSettings::default() };
+            vec![all(Config { stun: Some(free), turn: Some(turn), ..config })]
+        }
+        Surface::Stun => {
+            let config = Config { stun: Some(free), ..config };
+            let [v6, alternate] = [(Ipv6Addr::LOCALHOST, 0).into(), (Ipv4Addr::new(127, 0, 0, 2), 0).into()];
+            let four = Config { stun_alternate: Some(alternate), ..config.clone() };
+            let over_v6 = Config { stun: Some(v6), ..config.clone() };
+            let mut setups = vec![all(config), only(four, "*/*")];
+            // Not every machine has IPv6.
+            if std::net::UdpSocket::bind(v6).is_ok() {
+                setups.push(only(over_v6, "stun/xor-v6"));
+            }
+            setups
+        }
+        Surface::Turn | Surface::TurnLifetimes => {
+            let users = USERS.map(|(user, password)| (user.to_owned(), password.to_owned())).to_vec();
+            let turn = TurnSettings { users, allow_private_peers: true, ..TurnSettings::default() };
+            let few = TurnSettings { allocations_per_user_max: ALLOCATIONS_MAX, ..turn.clone() };
+            let public = TurnSettings { allow_private_peers: false, ..turn.clone() };
+            let with = |turn| Config { stun: Some(free), turn: Some(turn), ..config.clone() };
+            if surface == Surface::TurnLifetimes {
+                return vec![all(with(turn))];
+            }
+            vec![all(with(turn)), only(with(few), "turn/486"), only(with(public), "turn/peer-loopback")]
+        }
+        Surface::Relay | Surface::Call | Surface::CallSocketIo | Surface::Broadcast => vec![all(config)],
+    }
+}
+
+/// Opens a server's sockets. Returns it, and where the suite reaches it.
+async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, String)> {
+    let server = Server::bind(Tokio, setup.config).await?;
+    let stun = || server.address("stun").map(|address| address.to_string());
+    let address = server.url(surface.name()).or_else(stun).expect("the setup serves it");
+    Ok((server, address))
+}
+
+/// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and ends with its standard input.
+#[cfg_attr(not(test), allow(dead_code))] // the copy calls it
+pub(crate) fn main() {
+    // All that standard error is for; `stage.rs` reads it.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let [surface, nth] = [1, 2].map(|nth| std::env::args().nth(nth).expect("SURFACE NTH"));
+    let surface = Surface::named(&surface).expect("a surface");
+    let setup = setups(surface).swap_remove(nth.parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (server, address) = bind(surface, setup).await.expect("the sockets are free");
+        std::thread::spawn(|| {
+            _ = io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(0);
+        });
+        println!("{address}");
+        server.run().await;
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_setup_can_be_served_and_only_the_first_is_asked_everything() {
+        for surface in Surface::every() {
+            for (nth, setup) in setups(surface).into_iter().enumerate() {
+                assert_eq!(setup.only.is_none(), nth == 0, "{}", surface.name());
+                bind(surface, setup).await.unwrap_or_else(|error| panic!("{} {nth}: {error}", surface.name()));
+            }
+        }
+        let _: fn() = main;
+    }
+}

@@ -1,0 +1,115 @@
+//! Builds the server that has all mutants: from a copy of the reference, in the target folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+
+use super::catalogue::Mutant;
+use super::patch::patch;
+
+/// The program in the copy.
+const PROGRAM: &str = "glare-mutants";
+
+/// Lays the mutants over a copy of the server and builds it, which cargo shows. Returns the program.
+///
+/// # Errors
+/// A mutant cannot be laid over the sources, or the copy cannot be written or does not compile.
+pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let target = std::path::absolute(target)?;
+    let copy = target.join("mutants/workspace");
+    write(&copy, &copied(workspace, mutants)?).with_context(|| format!("cannot write to {}", copy.display()))?;
+    // The target folder is the checkout's, so that the server's dependencies are there.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--message-format", "json-render-diagnostics", "--manifest-path"]);
+    command.arg(copy.join("Cargo.toml")).arg("--target-dir").arg(&target);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
+    anyhow::ensure!(output.status.success(), "the server with mutants, {}, does not compile", copy.display());
+    let messages = String::from_utf8(output.stdout).context("cargo writes no UTF-8")?;
+    let executable = messages.lines().rev().find_map(|message| {
+        let message: serde_json::Value = serde_json::from_str(message).ok()?;
+        message.get("executable")?.as_str().map(PathBuf::from)
+    });
+    executable.context("cargo names no program")
+}
+
+/// The server's sources, in their folders below `server/src`.
+pub(super) fn sources(workspace: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let root = workspace.join("server/src");
+    let mut sources = BTreeMap::new();
+    for path in files(&root).with_context(|| format!("cannot read {}", root.display()))? {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.strip_prefix(&root)?.to_str().context("a file name is not UTF-8")?;
+        sources.insert(name.replace('\\', "/"), text);
+    }
+    Ok(sources)
+}
+
+/// The copy's files, by path: the server without its tests and benches, and with the program of `broken.rs`.
+fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut sources = sources(workspace)?;
+    let patched = patch(mutants, &sources).map_err(|wrong| anyhow::anyhow!("{}", wrong.join("\n")))?;
+    sources.extend(patched);
+    let library = sources.remove("lib.rs").context("server/src has no lib.rs")?;
+    // A body that a mutant has cut short leaves names unused.
+    sources.insert("lib.rs".to_owned(), format!("#![allow(warnings)]\n{library}\nmod mutant;\n"));
+    let read = |path: &str| fs::read_to_string(workspace.join(path)).with_context(|| format!("cannot read {path}"));
+    sources.insert("mutant.rs".to_owned(), read("server/mutants/support.rs")?);
+    sources.insert("main.rs".to_owned(), format!("#![allow(warnings)]\n{}", include_str!("broken.rs")));
+    let mut copied: BTreeMap<_, _> =
+        sources.into_iter().map(|(path, text)| (format!("server/src/{path}"), text)).collect();
+    let mut package: toml::Table = read("server/Cargo.toml")?.parse()?;
+    package.retain(|key, _| !matches!(key, "dev-dependencies" | "bench" | "example" | "lints"));
+    let program = toml::Table::from_iter(
+        [("name", PROGRAM), ("path", "src/main.rs")].map(|(key, value)| (key.to_owned(), toml::Value::from(value))),
+    );
+    package.insert("bin".to_owned(), vec![program].into());
+    copied.insert("server/Cargo.toml".to_owned(), package.to_string());
+    let mut root: toml::Table = read("Cargo.toml")?.parse()?;
+    let members =
+        root.get_mut("workspace").and_then(toml::Value::as_table_mut).context("Cargo.toml has no workspace")?;
+    members.insert("members".to_owned(), vec!["server"].into());
+    copied.insert("Cargo.toml".to_owned(), root.to_string());
+    copied.insert("Cargo.lock".to_owned(), read("Cargo.lock")?);
+    Ok(copied)
+}
+
+/// Makes a folder hold these files and no others, and leaves alone what has not changed: cargo builds by the time of files.
+fn write(folder: &Path, files_wanted: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    for path in files(folder)? {
+        let name = path.strip_prefix(folder)?.to_str().unwrap_or_default().replace('\\', "/");
+        if !files_wanted.contains_key(&name) {
+            fs::remove_file(&path)?;
+        }
+    }
+    for (name, text) in files_wanted {
+        let path = folder.join(name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == *text) {
+            continue;
+        }
+        fs::create_dir_all(path.parent().expect("it is in a folder"))?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}

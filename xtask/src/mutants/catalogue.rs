@@ -1,0 +1,160 @@
+//! The mutants that `server/mutants/*.toml` lists.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::broken::Surface;
+
+/// A defect, and the edits of the server's source that make it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mutant {
+    /// `area/what-is-wrong`, unique.
+    pub(super) name: String,
+    /// Where it shows.
+    pub(super) surfaces: Vec<Surface>,
+    /// What is wrong, in a sentence.
+    pub(super) defect: String,
+    pub(super) edits: Vec<Edit>,
+}
+
+/// One place in the server's source, and what stands there instead.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edit {
+    /// The file, below `server/src`.
+    pub(super) file: String,
+    /// The function that `before` is searched in, for a text that others have as well.
+    pub(super) within: Option<String>,
+    /// Source text that occurs once, whatever its line breaks and indentation.
+    pub(super) before: String,
+    pub(super) after: String,
+}
+
+impl Mutant {
+    /// The file that it breaks first, below `server/src`.
+    pub(super) fn file(&self) -> &str {
+        &self.edits[0].file
+    }
+}
+
+/// Reads the catalogue of a checkout, sorted by name.
+///
+/// # Errors
+/// A file cannot be read or is not what it should be; the message names the mutant.
+pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
+    let folder = workspace.join("server/mutants");
+    let entries = fs::read_dir(&folder).with_context(|| {
+        format!(
+            "mutants are built from source, and {} cannot be read: name a checkout of Glare with --workspace",
+            folder.display()
+        )
+    })?;
+    let mut mutants = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let area = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for mutant in parse(area, &text).with_context(|| path.display().to_string())? {
+            let name = mutant.name.clone();
+            anyhow::ensure!(mutants.insert(name.clone(), mutant).is_none(), "{name} is there twice");
+        }
+    }
+    Ok(mutants.into_values().collect())
+}
+
+/// Reads the mutants of an area.
+fn parse(area: &str, text: &str) -> anyhow::Result<Vec<Mutant>> {
+    let file: toml::Table = text.parse()?;
+    only(&file, &["mutant"])?;
+    tables(&file, "mutant")?.into_iter().map(|table| mutant(area, table)).collect()
+}
+
+fn mutant(area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
+    let name = string(table, "name")?;
+    let read = || {
+        only(table, &["name", "surfaces", "defect", "edit"])?;
+        anyhow::ensure!(is_name_of(area, name), "the name is not `{area}/` and lowercase words joined by `-`");
+        let defect = string(table, "defect")?;
+        let is_sentence =
+            defect.starts_with(|first: char| first.is_uppercase() || first == '`') && defect.ends_with('.');
+        anyhow::ensure!(is_sentence, "the defect is not a sentence: {defect}");
+        let surfaces = table.get("surfaces").and_then(toml::Value::as_array).context("`surfaces` is not an array")?;
+        let surface = |name: &toml::Value| {
+            name.as_str().and_then(Surface::named).with_context(|| format!("there is no surface {name}"))
+        };
+        let surfaces = surfaces.iter().map(surface).collect::<anyhow::Result<Vec<_>>>()?;
+        anyhow::ensure!(!surfaces.is_empty(), "it shows nowhere");
+        let edits = tables(table, "edit")?.into_iter().map(edit).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Mutant { name: name.to_owned(), surfaces, defect: defect.to_owned(), edits })
+    };
+    read().with_context(|| name.to_owned())
+}
+
+fn edit(table: &toml::Table) -> anyhow::Result<Edit> {
+    only(table, &["file", "within", "before", "after"])?;
+    let within = table.contains_key("within").then(|| string(table, "within")).transpose()?;
+    let [file, before, after] = [string(table, "file")?, string(table, "before")?, string(table, "after")?];
+    anyhow::ensure!(!before.trim().is_empty(), "`before` is empty");
+    let within = within.map(str::to_owned);
+    Ok(Edit { file: file.to_owned(), within, before: before.to_owned(), after: after.to_owned() })
+}
+
+fn is_name_of(area: &str, name: &str) -> bool {
+    let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let name = name.strip_prefix(area).and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_letter))
+}
+
+fn only(table: &toml::Table, known: &[&str]) -> anyhow::Result<()> {
+    let unknown = table.keys().find(|key| !known.contains(&key.as_str()));
+    unknown.map_or(Ok(()), |key| Err(anyhow::anyhow!("there is no field `{key}`: only {}", known.join(", "))))
+}
+
+fn string<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<&'a str> {
+    table.get(key).and_then(toml::Value::as_str).with_context(|| format!("`{key}` is not a string"))
+}
+
+fn tables<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<Vec<&'a toml::Table>> {
+    let tables = table.get(key).and_then(toml::Value::as_array).into_iter().flatten();
+    let tables: Option<Vec<_>> = tables.map(toml::Value::as_table).collect();
+    tables.filter(|tables| !tables.is_empty()).with_context(|| format!("there is no [[{key}]]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [[mutant]]
+        name = "room/none"
+        surfaces = ["mesh"]
+        defect = "There are no rooms."
+        [[mutant.edit]]
+        file = "a.rs"
+        before = "rooms"
+        after = ""
+    "#;
+
+    #[test]
+    fn a_bad_entry_is_named_with_what_is_wrong() {
+        assert_eq!(parse("room", GOOD).expect("it is good")[0].edits.len(), 1);
+        for (old, new, says) in [
+            ("room/none", "mesh/none", "mesh/none: the name is not `room/`"),
+            ("room/none", "room/None", "room/None: the name is not `room/`"),
+            ("\"mesh\"", "\"mash\"", "room/none: there is no surface \"mash\""),
+            ("\"mesh\"", "", "room/none: it shows nowhere"),
+            ("rooms.\"", "rooms\"", "room/none: the defect is not a sentence"),
+            ("before =", "befor =", "room/none: there is no field `befor`"),
+            ("before = \"rooms\"", "before = \" \"", "room/none: `before` is empty"),
+            ("[[mutant.edit]]", "[mutant.edit]", "room/none: there is no [[edit]]"),
+        ] {
+            let error = format!("{:#}", parse("room", &GOOD.replace(old, new)).expect_err(says));
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
