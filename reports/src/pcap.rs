@@ -66,7 +66,7 @@ pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> i
         let at = micros(sim::entropy::EPOCH + seen.at);
         let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
         let mut packet = Vec::with_capacity(frame.len() + 64);
-        packet.extend(u32::try_from(seen.realm).map_err(io::Error::other)?.to_le_bytes());
+        packet.extend(u32::try_from(seen.realm.0).map_err(io::Error::other)?.to_le_bytes());
         packet.extend(((at >> 32) as u32).to_le_bytes());
         packet.extend((at as u32).to_le_bytes());
         packet.extend(length.to_le_bytes());

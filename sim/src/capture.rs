@@ -1,19 +1,19 @@
-//! The packets themselves, for who wants to look into them: off unless asked for, and no part of the record.
+//! The packets of a run, for anyone who wants to inspect them: kept only if asked for, and no part of the record.
 //!
-//! Each realm is a wire of its own. A packet is seen on a realm's wire when it sets out there, with the addresses that it has there: what a
-//! NAT translates is seen inside before and outside after. What a link loses was on the wire nevertheless.
+//! Each realm is a wire of its own. A packet is seen on a realm's wire when it sets out there, with the addresses that it has there: a
+//! packet that a NAT translates is seen inside before and outside after. A packet that a link loses was on the wire before.
 
 use std::time::Duration;
 
-use crate::event::{NodeId, PacketId};
+use crate::event::PacketId;
 
-pub use crate::fabric::{Content, Sighting};
+pub use crate::fabric::{Content, RealmIndex, Sighting, Taken};
 pub use crate::peer::keys::KeyLog;
 
-/// All that was seen in a run.
+/// Everything that was seen in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Capture {
-    /// Names of the realms, `internet` first, then the scenario's networks in their order.
+    /// Names of the realms, by [`RealmIndex`]: `internet` first, then the scenario's networks in their order.
     pub realms: Vec<String>,
     /// What passed, in order of time.
     pub sightings: Vec<Sighting>,
@@ -23,22 +23,9 @@ pub struct Capture {
     pub keys: KeyLog,
 }
 
-/// A datagram that a program took from its socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Which packet it came in.
-    pub packet: PacketId,
-    /// Whose program.
-    pub node: NodeId,
-    /// Virtual time.
-    pub at: Duration,
-    /// How many events there were before.
-    pub events: usize,
-}
-
 impl Capture {
     /// Where a packet was seen: times and realms, in order.
-    pub fn of(&self, packet: PacketId) -> impl Iterator<Item = (Duration, usize)> + '_ {
+    pub fn of(&self, packet: PacketId) -> impl Iterator<Item = (Duration, RealmIndex)> + '_ {
         self.sightings.iter().filter(move |seen| seen.packet == packet).map(|seen| (seen.at, seen.realm))
     }
 }

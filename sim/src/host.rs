@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::AbortHandle;
-use turmoil_net::HostId;
-use turmoil_net::shim::tokio::net as kernel;
+use turmoil_net::shim::tokio::net::UdpSocket;
 
 use crate::event::{MachineEvent, NodeId, What};
-use crate::fabric::HostIndex;
+use crate::fabric::{HostIndex, Kernel};
 use crate::shared::Shared;
 
 /// The number of task handles at which those of finished tasks are removed for the first time.
@@ -37,9 +36,7 @@ pub struct Host(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) world: Arc<Shared>,
     pub(crate) machine: Machine,
-    kernel: HostId,
-    /// The address by which the kernel knows itself.
-    pub(crate) kernel_address: Ipv4Addr,
+    pub(crate) kernel: Kernel,
     pub(crate) address: Ipv4Addr,
     dead: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -48,14 +45,14 @@ pub(crate) struct Inner {
 impl Host {
     /// Gives a machine power, with a kernel that knows nothing of a life before.
     pub(crate) fn boot(world: Arc<Shared>, machine: Machine) -> Self {
-        let (kernel, kernel_address) = world.fabric().power_on(machine.host);
+        let kernel = world.fabric().power_on(machine.host);
+        world.recorder.write(machine.node, What::Machine(MachineEvent::Booted));
         let address = world.fabric().address(machine.host);
         let first_port = world.fabric().draw(FIRST_PORTS);
         let host = Self(Arc::new(Inner {
             world,
             machine,
             kernel,
-            kernel_address,
             address,
             dead: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -70,7 +67,7 @@ impl Host {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         for _ in 0..count {
             // A bind never waits.
-            let _ = pin!(kernel::UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
+            let _ = pin!(UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 
@@ -109,7 +106,7 @@ impl Host {
 
     /// Makes this machine's kernel the one that the next calls of turmoil-net use.
     pub(crate) fn enter(&self) {
-        turmoil_net::set_current(self.0.kernel);
+        turmoil_net::set_current(self.0.kernel.id);
     }
 
     pub(crate) fn is_dead(&self) -> bool {

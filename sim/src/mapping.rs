@@ -15,6 +15,17 @@ pub enum Protocol {
     Tcp,
 }
 
+/// A packet's protocol and two endpoints, as seen on the inside of a NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FiveTuple {
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// The endpoint inside: X:x in RFC 4787.
+    pub internal: SocketAddrV4,
+    /// The endpoint it talks to: Y:y in RFC 4787.
+    pub remote: SocketAddrV4,
+}
+
 /// An internal endpoint and the external endpoint that represents it outside the NAT. RFC 4787 §4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Mapping {

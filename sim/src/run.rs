@@ -7,7 +7,6 @@ use scenarios::Scenario;
 
 use crate::capture::Capture;
 use crate::event::Record;
-use crate::fabric::Tap;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
 use crate::shared::panic_message;
@@ -61,11 +60,10 @@ pub fn run(scenario: &Arc<Scenario>, seed: u64) -> Result<Outcome, Crash> {
 /// # Errors
 /// Something panicked or hung.
 pub fn run_captured(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, Capture), Crash> {
-    let (record, tap) = play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
+    let (record, capture) = play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
     let networks = scenario.networks.iter().map(|network| network.name.clone());
     let realms = std::iter::once("internet".to_owned()).chain(networks).collect();
-    let Tap { sightings, taken, keys } = tap;
-    Ok((judge(scenario, seed, record), Capture { realms, sightings, taken, keys }))
+    Ok((judge(scenario, seed, record), Capture { realms, ..capture }))
 }
 
 fn judge(scenario: &Arc<Scenario>, seed: u64, record: Record) -> Outcome {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
+use crate::capture::KeyLog;
 use crate::event::Recorder;
 use crate::fabric::Fabric;
 
@@ -16,6 +17,8 @@ pub(crate) const POLLS_AT_ONE_INSTANT_MAX: u32 = 1_000_000;
 pub(crate) struct Shared {
     fabric: Mutex<Fabric>,
     pub(crate) recorder: Recorder,
+    /// The secrets of DTLS sessions, if somebody wants to see them.
+    keys: Mutex<Option<KeyLog>>,
     /// Wakes the loop when something was sent.
     pub(crate) wake: Notify,
     /// Whether a kernel may have something to send.
@@ -35,6 +38,7 @@ impl Shared {
         Self {
             fabric: Mutex::new(fabric),
             recorder,
+            keys: Mutex::default(),
             wake: Notify::new(),
             tcp_touched: AtomicBool::new(false),
             panic: Mutex::default(),
@@ -46,6 +50,15 @@ impl Shared {
 
     pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
         self.fabric.lock().expect("nobody panics while holding the fabric")
+    }
+
+    /// Has the secrets of DTLS sessions kept from now on.
+    pub(crate) fn keep_keys(&self) {
+        *self.keys.lock().expect("no panic while held") = Some(KeyLog::default());
+    }
+
+    pub(crate) fn key_log(&self) -> Option<KeyLog> {
+        self.keys.lock().expect("no panic while held").clone()
     }
 
     /// Counts a poll. Tasks that wake each other for ever never let the loop run; at the limit this wakes it.

@@ -124,7 +124,7 @@ impl Drop for SimStream {
         let ends = (stream.local_addr(), stream.peer_addr());
         drop(stream);
         if let (Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(remote))) = ends {
-            inner.world.fabric().closed(inner.kernel_address, local.port(), remote);
+            inner.world.fabric().closed(inner.kernel.address, local.port(), remote);
         }
         inner.world.touch_tcp();
     }

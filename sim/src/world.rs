@@ -23,10 +23,11 @@ use scenarios::{Link, NatBehavior, NatReboot};
 use tokio::time::{Instant, sleep, sleep_until};
 use turmoil_net::{KernelConfig, Net};
 
-use crate::capture::KeyLog;
+use crate::capture::{Capture, KeyLog};
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
-use crate::fabric::{Fabric, RealmIndex, RouterIndex, Tap};
+use crate::fabric::fault::{Fault, partition::Partition};
+use crate::fabric::{Fabric, Kernel, RealmIndex, RouterIndex, Tap};
 use crate::host::Host;
 pub use crate::host::Machine;
 use crate::shared::{POLLS_AT_ONE_INSTANT_MAX, Shared};
@@ -83,8 +84,11 @@ impl World {
         entropy::sealed(seed, move || {
             // The kernels count calls, not time, until they retransmit. So they never do: the fabric keeps every segment, in order.
             let mut net = Net::with_config(KernelConfig::default().retx_threshold(u32::MAX).default_backlog(4096));
-            let kernels =
-                (0..boots as u32).map(|n| Ipv4Addr::from(KERNELS + n)).map(|a| (net.add_host(a), a)).collect();
+            let kernel = |number| {
+                let address = Ipv4Addr::from(KERNELS + number);
+                Kernel { id: net.add_host(address), address }
+            };
+            let kernels = (0..boots as u32).map(kernel).collect();
             let guard = net.enter();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
@@ -150,26 +154,28 @@ impl World {
         &self.0.recorder
     }
 
-    /// Keeps every packet from now on.
+    /// Keeps every packet, and the secrets of DTLS sessions, from now on.
     pub fn capture(&self) {
         self.0.fabric().open_tap();
+        self.0.keep_keys();
     }
 
-    /// What was kept since [`World::capture`].
-    pub(crate) fn captured(&self) -> Tap {
-        self.0.fabric().close_tap()
+    /// What was kept since [`World::capture`]. The realms' names are for the caller to add.
+    pub(crate) fn captured(&self) -> Capture {
+        let Tap { sightings, taken } = self.0.fabric().close_tap();
+        Capture { realms: Vec::new(), sightings, taken, keys: self.key_log().unwrap_or_default() }
     }
 
-    /// The log for the secrets of DTLS sessions, while packets are kept.
+    /// The log for the secrets of DTLS sessions, if they are kept.
     pub(crate) fn key_log(&self) -> Option<KeyLog> {
-        self.0.fabric().key_log()
+        self.0.key_log()
     }
 
     /// Adds a private network behind a router.
     pub fn add_network(&self, network: NetworkConfig<'_>) -> Realm {
         let NetworkConfig { name, kind, behind, external, nat, link } = network;
         let node = self.0.recorder.node(name, kind);
-        let (realm, router) = self.0.fabric().add_router(node, behind.map(|outer| outer.realm), external, nat, link);
+        let (realm, router) = self.0.fabric().add_router(node, realm_of(behind), external, nat, link);
         Realm { realm, router }
     }
 
@@ -183,7 +189,7 @@ impl World {
         link: Link,
     ) -> Machine {
         let node = self.0.recorder.node(name, kind);
-        let host = self.0.fabric().add_host(node, network.map(|inner| inner.realm), address, link);
+        let host = self.0.fabric().add_host(node, realm_of(network), address, link);
         Machine { host, node }
     }
 
@@ -207,10 +213,15 @@ impl World {
 
     /// Lets nothing pass from one set of machines to another. Datagrams are dropped, TCP segments held until [`World::heal`].
     pub fn partition(&self, from: Vec<NodeId>, to: Vec<NodeId>) {
-        self.0.fabric().partition(from, to);
+        self.inject(Partition { from, to });
     }
 
-    /// Ends all partitions.
+    /// Has every packet meet a fault when it reaches its receiver, until [`World::heal`]. There a fault may hold or drop it.
+    pub fn inject(&self, fault: impl Fault + 'static) {
+        self.0.fabric().inject(Box::new(fault));
+    }
+
+    /// Ends all partitions and other injected faults. What they held back arrives now.
     pub fn heal(&self) {
         self.0.fabric().heal();
         self.0.touch_tcp();
@@ -246,4 +257,8 @@ impl World {
         let now = self.0.recorder.now();
         sleep_until(Instant::now() + at.saturating_sub(now)).await;
     }
+}
+
+fn realm_of(network: Option<Realm>) -> RealmIndex {
+    network.map_or(RealmIndex::INTERNET, |network| network.realm)
 }

@@ -49,7 +49,7 @@ impl Frames {
             wires.read(index, event);
             clients.entry(event.node).or_default().read(index, event, &mut wires);
         }
-        let interfaces = capture.sightings.iter().map(|seen| seen.realm).collect();
+        let interfaces = capture.sightings.iter().map(|seen| seen.realm.0).collect();
         Self { of: wires.found, interfaces, names: capture.realms.clone() }
     }
 

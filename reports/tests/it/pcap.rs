@@ -49,7 +49,7 @@ fn wireshark_decodes_all_layers_and_finds_no_wrong_checksum() {
     let mut protocols: BTreeMap<String, usize> = BTreeMap::new();
     for (row, seen) in rows.iter().zip(&capture.sightings) {
         let [interface, layers, ip, tcp, udp, comment, malformed, src] = &row[..] else { panic!("{row:?}") };
-        assert_eq!(*interface, capture.realms[seen.realm]);
+        assert_eq!(*interface, capture.realms[seen.realm.0]);
         assert_eq!((ip.as_str(), tcp.as_str() == "1" || udp.as_str() == "1"), ("1", true), "checksums of {row:?}");
         assert_eq!(malformed, "", "{row:?}");
         assert_eq!(*comment, format!("packet {}, from {}", seen.packet.0, outcome.record.name(seen.origin)));

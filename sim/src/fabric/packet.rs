@@ -1,12 +1,14 @@
 //! A packet between hosts, IPv4 over UDP or TCP.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
 use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
 use crate::event::{NodeId, PacketId, PacketView, Protocol};
+use crate::fabric::index::RealmIndex;
+use crate::fabric::tap::{Content, Sighting};
 use crate::hash::digest;
 
 /// Bytes of an IPv4 and a UDP header.
@@ -16,10 +18,10 @@ const TCP_OVERHEAD: usize = 20 + 20;
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
-pub(crate) struct Packet {
+pub struct Packet {
     pub(crate) id: PacketId,
-    /// The host that sent it.
     pub(crate) origin: NodeId,
+    /// Hops it may still take.
     pub(crate) ttl: u8,
     pub(crate) src: SocketAddrV4,
     pub(crate) dst: SocketAddrV4,
@@ -42,50 +44,40 @@ pub(crate) struct Segment {
     pub(crate) payload: Bytes,
 }
 
-/// A packet on the wire of a realm.
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    /// Virtual time.
-    pub at: Duration,
-    /// The realm, 0 being the internet.
-    pub realm: usize,
-    /// Which packet.
-    pub packet: PacketId,
-    /// The machine that sent it first, or the router that did.
-    pub origin: NodeId,
-    /// Hops it may still take.
-    pub ttl: u8,
-    /// Source, as seen here.
-    pub src: SocketAddrV4,
-    /// Destination, as seen here.
-    pub dst: SocketAddrV4,
-    /// What is in it.
-    pub content: Content,
-}
-
-/// What is in a packet.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A datagram's payload.
-    Udp(Bytes),
-    /// A segment. RFC 9293 §3.1.
-    Tcp {
-        /// Sequence number.
-        seq: u32,
-        /// Acknowledgment number.
-        ack: u32,
-        /// Control bits, FIN being the lowest.
-        flags: u8,
-        /// Window.
-        window: u16,
-        /// Payload.
-        payload: Bytes,
-    },
-}
-
 impl Packet {
+    /// The machine or router that sent it first.
+    pub fn origin(&self) -> NodeId {
+        self.origin
+    }
+
+    /// Source, as seen here: a NAT may have translated it.
+    pub fn src(&self) -> SocketAddr {
+        self.src.into()
+    }
+
+    /// Destination, as seen here: a NAT may have translated it.
+    pub fn dst(&self) -> SocketAddr {
+        self.dst.into()
+    }
+
+    /// UDP or TCP.
+    pub fn protocol(&self) -> Protocol {
+        match self.body {
+            Body::Udp(_) => Protocol::Udp,
+            Body::Tcp(_) => Protocol::Tcp,
+        }
+    }
+
+    /// Bytes on a link, headers included.
+    pub fn size(&self) -> usize {
+        match &self.body {
+            Body::Udp(payload) => UDP_OVERHEAD + payload.len(),
+            Body::Tcp(segment) => TCP_OVERHEAD + segment.payload.len(),
+        }
+    }
+
     /// How it looks on the wire of a realm.
-    pub(crate) fn sighting(&self, at: Duration, realm: usize) -> Sighting {
+    pub(crate) fn sighting(&self, at: Duration, realm: RealmIndex) -> Sighting {
         let content = match &self.body {
             Body::Udp(payload) => Content::Udp(payload.clone()),
             Body::Tcp(Segment { seq, ack, flags, window, payload }) => Content::Tcp {
@@ -100,13 +92,6 @@ impl Packet {
         Sighting { at, realm, packet: id, origin, ttl, src, dst, content }
     }
 
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self.body {
-            Body::Udp(_) => Protocol::Udp,
-            Body::Tcp(_) => Protocol::Tcp,
-        }
-    }
-
     /// Whether it may open a NAT mapping: any datagram, but of TCP only the first segment (RFC 5382 §4.1).
     pub(crate) fn opens(&self) -> bool {
         match &self.body {
@@ -115,14 +100,7 @@ impl Packet {
         }
     }
 
-    /// Bytes on a link, headers included.
-    pub(crate) fn size(&self) -> usize {
-        match &self.body {
-            Body::Udp(payload) => UDP_OVERHEAD + payload.len(),
-            Body::Tcp(segment) => TCP_OVERHEAD + segment.payload.len(),
-        }
-    }
-
+    /// How the record shows it.
     pub(crate) fn view(&self) -> PacketView {
         let (protocol, flags, payload) = match &self.body {
             Body::Udp(payload) => (Protocol::Udp, 0, payload),
@@ -167,7 +145,7 @@ fn control_bits(flags: TcpFlags) -> u8 {
         | u8::from(flags.urg) << 5
 }
 
-/// Takes apart what a kernel sends: source, destination and segment. Kernels send TCP alone; UDP has its own sockets.
+/// Takes apart what a kernel sends: source, destination and segment. `None` if it is not TCP: UDP has its own sockets.
 pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, SocketAddrV4, Segment)> {
     let (IpAddr::V4(src), IpAddr::V4(dst), Transport::Tcp(tcp)) = (packet.src, packet.dst, packet.payload) else {
         return None;
@@ -176,7 +154,7 @@ pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, 
     Some((SocketAddrV4::new(src, tcp.src_port), SocketAddrV4::new(dst, tcp.dst_port), segment))
 }
 
-/// Puts together what a kernel at `kernel_address` receives.
+/// Builds what a kernel at `kernel_address` receives.
 pub(crate) fn to_kernel(
     src: SocketAddrV4,
     dst_port: u16,

@@ -1,11 +1,15 @@
 //! A router between two realms, with or without a NAT.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::event::NodeId;
+use scenarios::{Link, NatBehavior, NatReboot};
+
+use crate::event::{Mapping, NatEvent, NodeId, Refusal};
+use crate::fabric::index::RealmIndex;
 use crate::fabric::link::LinkState;
-use crate::fabric::nat::Nat;
-use crate::fabric::realm::RealmIndex;
+use crate::fabric::nat::{Change, FiveTuple, Nat, NatCx};
+use crate::fabric::packet::Packet;
 
 pub(crate) struct Router {
     pub(crate) node: NodeId,
@@ -13,9 +17,90 @@ pub(crate) struct Router {
     pub(crate) outer: RealmIndex,
     /// Its link to the outer realm.
     pub(crate) link: LinkState,
-    pub(crate) nat: Option<Nat>,
+    nat: Option<Nat>,
     /// Whether TCP segments without a mapping are answered with RST.
     pub(crate) resets_tcp: bool,
-    /// When the fabric will look for expired mappings next.
-    pub(crate) expiry_check: Option<Duration>,
+    /// Whether the fabric will look for expired mappings.
+    expiry_awaited: bool,
+}
+
+/// How a router forwards a packet that has come from the inside.
+pub(crate) enum Exit {
+    /// To the outer realm.
+    Outside,
+    /// To the outer realm, translated.
+    Translated(Mapping),
+    /// Back to the inner realm: it was for the NAT's own external address.
+    Hairpin,
+}
+
+impl Router {
+    pub(crate) fn new(node: NodeId, inner: RealmIndex, outer: RealmIndex, link: Link) -> Self {
+        Self { node, inner, outer, link: LinkState::new(link), nat: None, resets_tcp: false, expiry_awaited: false }
+    }
+
+    pub(crate) fn with_nat(self, behavior: Option<NatBehavior>, external: &[Ipv4Addr]) -> Self {
+        Self { nat: behavior.map(|behavior| Nat::new(behavior, external)), ..self }
+    }
+
+    /// Whether addresses inside differ from those outside.
+    pub(crate) fn translates(&self) -> bool {
+        self.nat.is_some()
+    }
+
+    /// Translates a packet that has come from the inside.
+    pub(crate) fn outward(&mut self, packet: &mut Packet, cx: &mut NatCx<'_>) -> Result<Exit, Refusal> {
+        let Some(nat) = &mut self.nat else { return Ok(Exit::Outside) };
+        let five_tuple = FiveTuple { protocol: packet.protocol(), internal: packet.src, remote: packet.dst };
+        let FiveTuple { protocol, internal, remote } = five_tuple;
+        if nat.owns(*remote.ip()) {
+            (packet.src, packet.dst) = nat.hairpin(five_tuple, packet.opens(), cx)?;
+            return Ok(Exit::Hairpin);
+        }
+        packet.src = nat.outbound(five_tuple, packet.opens(), cx)?;
+        Ok(Exit::Translated(Mapping { protocol, internal, external: packet.src, remote }))
+    }
+
+    /// Translates a packet that has come from the outside; returns the mapping that it used.
+    pub(crate) fn inward(&mut self, packet: &mut Packet, now: Duration) -> Result<Option<Mapping>, Refusal> {
+        let Some(nat) = &mut self.nat else { return Ok(None) };
+        let (protocol, external, remote) = (packet.protocol(), packet.dst, packet.src);
+        packet.dst = nat.inbound(now, protocol, external, remote)?;
+        Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
+    }
+
+    /// Reboots its NAT; false if it has none.
+    pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> bool {
+        let Some(nat) = &mut self.nat else { return false };
+        nat.reboot(now, reboot.new_address);
+        self.resets_tcp = reboot.resets_tcp;
+        true
+    }
+
+    /// What has happened to the NAT's table since the last call.
+    pub(crate) fn nat_events(&mut self, now: Duration) -> impl Iterator<Item = NatEvent> {
+        if let Some(nat) = &mut self.nat {
+            nat.expire(now);
+        }
+        let changes = self.nat.iter_mut().flat_map(Nat::drain_changes);
+        changes.map(|change| match change {
+            Change::Created(mapping) => NatEvent::Created(mapping),
+            Change::Expired { mapping, .. } => NatEvent::Expired(mapping),
+            Change::Flushed { mappings } => NatEvent::Rebooted { lost: mappings },
+        })
+    }
+
+    /// When to look for expired mappings, unless that is settled already. [`Router::expiry_reached`] when that time has come.
+    pub(crate) fn await_expiry(&mut self) -> Option<Duration> {
+        if self.expiry_awaited {
+            return None;
+        }
+        let next = self.nat.as_mut()?.next_expiry()?;
+        self.expiry_awaited = true;
+        Some(next)
+    }
+
+    pub(crate) fn expiry_reached(&mut self) {
+        self.expiry_awaited = false;
+    }
 }

@@ -29,20 +29,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 use scenarios::{Hairpinning, NatBehavior, Pooling};
 
+pub use crate::mapping::FiveTuple;
 use crate::mapping::{Mapping, Protocol, Refusal};
 use ports::Ports;
 use table::{Slot, Table};
-
-/// A packet's protocol and two endpoints, as seen on the inside of a NAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FiveTuple {
-    /// UDP or TCP.
-    pub protocol: Protocol,
-    /// The endpoint inside: X:x in RFC 4787.
-    pub internal: SocketAddrV4,
-    /// The endpoint it talks to: Y:y in RFC 4787.
-    pub remote: SocketAddrV4,
-}
 
 /// What a NAT needs from outside to translate a packet.
 #[derive(Debug)]

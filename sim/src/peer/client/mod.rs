@@ -21,9 +21,9 @@ use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use crate::capture::KeyLog;
 use crate::event::{Closed, NodeId, Recorder, Signaling, What};
 use crate::peer::endpoint::Endpoint;
+use crate::peer::keys::KeyLog;
 use crate::peer::negotiation::{Negotiation, Outgoing};
 use crate::peer::now;
 use crate::peer::signaling::{SignalingClient, Told};

@@ -1,0 +1,23 @@
+//! Duplication: a datagram comes twice.
+
+use scenarios::Link;
+
+use super::{Fault, FaultCx, Verdict};
+use crate::event::Protocol;
+use crate::fabric::packet::Packet;
+
+#[derive(Default)]
+pub(crate) struct Duplicate {
+    ppm: u32,
+}
+
+impl Fault for Duplicate {
+    fn configure(&mut self, link: &Link) {
+        self.ppm = link.duplicate_ppm;
+    }
+
+    fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict {
+        let hit = packet.protocol() == Protocol::Udp && cx.chance(self.ppm);
+        if hit { Verdict::Duplicate } else { Verdict::Pass }
+    }
+}

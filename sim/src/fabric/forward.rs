@@ -1,0 +1,230 @@
+//! A packet's way: from a socket over links and through routers to the next socket.
+
+use std::net::SocketAddrV4;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::{Drop, NatEvent};
+use crate::fabric::Fabric;
+use crate::fabric::fault::{FaultCx, Passage, Stop};
+use crate::fabric::flow::Flow;
+use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
+use crate::fabric::link::Direction;
+use crate::fabric::nat::NatCx;
+use crate::fabric::packet::{Body, Packet};
+use crate::fabric::router::Exit;
+use crate::fabric::topology::{Attachment, NextHop};
+use crate::fabric::udp::Datagram;
+
+/// Hops a packet may take, as Linux sets it.
+const TTL: u8 = 64;
+
+/// A packet at the end of a hop, or a look at a NAT's table.
+pub(crate) enum Arrival {
+    Host(HostIndex, Packet),
+    /// At a router's inside.
+    Outward(RouterIndex, Packet),
+    /// At a router's outside.
+    Inward(RouterIndex, Packet),
+    /// No packet: mappings of a NAT may have expired.
+    NatExpiry(RouterIndex),
+}
+
+impl Arrival {
+    fn of(hop: NextHop, packet: Packet) -> Self {
+        match hop {
+            NextHop::Attached(Attachment::Host(host)) => Self::Host(host, packet),
+            NextHop::Attached(Attachment::Router(router)) => Self::Inward(router, packet),
+            NextHop::Gateway(router) => Self::Outward(router, packet),
+        }
+    }
+}
+
+impl Fabric {
+    // ---- sending
+
+    /// Sends a datagram from a socket of a host.
+    pub(crate) fn send_udp(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, payload: &[u8]) {
+        self.send(host, src_port, dst, Body::Udp(Bytes::copy_from_slice(payload)));
+    }
+
+    /// Sends what the kernels have to send.
+    pub(super) fn send_from_kernels(&mut self) {
+        self.kernels.collect();
+        while let Some(out) = self.kernels.next_outgoing() {
+            self.send(out.host, out.src_port, out.dst, Body::Tcp(out.segment));
+        }
+    }
+
+    fn send(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, body: Body) {
+        let now = self.recorder.now();
+        let sender = &self.topology[host];
+        let (realm, src) = (sender.realm, SocketAddrV4::new(sender.address, src_port));
+        let packet = Packet { id: self.ledger.next_packet_id(), origin: sender.node, ttl: TTL, src, dst, body };
+        self.ledger.sent(&packet, now);
+        self.enter(realm, Some(Attachment::Host(host)), packet, now);
+    }
+
+    /// A packet enters a realm over `from`'s link, or through the realm's own router, which has none inside.
+    fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, packet: Packet, now: Duration) {
+        if let Some(tap) = &mut self.tap {
+            tap.sightings.push(packet.sighting(now, realm));
+        }
+        let Some(hop) = self.topology.next_hop(realm, from, *packet.dst.ip()) else {
+            return self.ledger.dropped(&packet, Drop::NoRoute, now);
+        };
+        let last_link = match hop {
+            NextHop::Attached(owner) => Some(owner),
+            NextHop::Gateway(_) => None,
+        };
+        let mut passage = Passage::default();
+        for (owner, direction) in [(from, Direction::Up), (last_link, Direction::Down)] {
+            let Some(owner) = owner else { continue };
+            let mut cx = FaultCx { now, receiver: None, rng: &mut self.rng };
+            match self.topology.link_mut(owner).cross(direction, &packet, &mut passage, &mut cx) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(Stop::Drop(why)) => return self.ledger.dropped(&packet, why, now),
+                ControlFlow::Break(Stop::Hold) => return self.held.push(Arrival::of(hop, packet)),
+            }
+        }
+        let mut at = now + passage.delay;
+        if passage.reordered {
+            self.ledger.reordered(&packet, now);
+        } else {
+            let flow = Flow { realm, protocol: packet.protocol(), src: packet.src, dst: packet.dst };
+            at = self.flows.in_order(flow, at, now);
+        }
+        if passage.duplicated {
+            self.ledger.duplicated(&packet, now);
+            self.schedule.add(at, Arrival::of(hop, packet.clone()));
+        }
+        self.schedule.add(at, Arrival::of(hop, packet));
+    }
+
+    // ---- arriving
+
+    /// What is due happens; true if a kernel may have something to send because of it.
+    pub(super) fn arrive(&mut self, arrival: Arrival, now: Duration) -> bool {
+        match arrival {
+            Arrival::Host(host, packet) => return self.deliver(host, packet, now),
+            Arrival::Outward(router, packet) => self.cross_outward(router, packet, now),
+            Arrival::Inward(router, packet) => self.cross_inward(router, packet, now),
+            Arrival::NatExpiry(router) => {
+                self.topology[router].expiry_reached();
+                self.note_nat(router, now);
+            }
+        }
+        false
+    }
+
+    /// Delivers a packet to a host; true if its kernel may have something to answer.
+    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> bool {
+        let receiver = &mut self.topology[host];
+        let node = receiver.node;
+        let Some(kernel) = receiver.kernel else {
+            self.ledger.dropped(&packet, Drop::HostDown, now);
+            return false;
+        };
+        let mut passage = Passage::default();
+        let mut cx = FaultCx { now, receiver: Some(node), rng: &mut self.rng };
+        match passage.meet(&mut self.faults, &packet, &mut cx) {
+            ControlFlow::Continue(()) => {
+                assert_eq!(passage, Passage::default(), "an arrived packet is held or dropped")
+            }
+            ControlFlow::Break(Stop::Drop(why)) => {
+                self.ledger.dropped(&packet, why, now);
+                return false;
+            }
+            ControlFlow::Break(Stop::Hold) => {
+                self.held.push(Arrival::Host(host, packet));
+                return false;
+            }
+        }
+        if let Body::Udp(payload) = &packet.body {
+            let datagram = Datagram { packet: packet.id, from: packet.src, payload: payload.clone() };
+            match receiver.udp.deliver(packet.dst.port(), datagram) {
+                Ok(()) => self.ledger.delivered(node, &packet, now),
+                Err(why) => self.ledger.dropped(&packet, why, now),
+            }
+            return false;
+        }
+        self.ledger.delivered(node, &packet, now);
+        if let Some(answer) = self.kernels.deliver(kernel, &packet) {
+            self.send(host, answer.src.port(), answer.dst, answer.body);
+        }
+        true
+    }
+
+    // ---- routers
+
+    /// A packet has reached a router from the inside.
+    fn cross_outward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) {
+        if !self.hop(&mut packet, now) {
+            return;
+        }
+        let this = &mut self.topology[router];
+        let (node, inner, outer, resets_tcp) = (this.node, this.inner, this.outer, this.resets_tcp);
+        let exit = this.outward(&mut packet, &mut NatCx { now, rng: &mut self.rng });
+        self.note_nat(router, now);
+        let outside = Some(Attachment::Router(router));
+        match exit {
+            Ok(Exit::Outside) => self.enter(outer, outside, packet, now),
+            Ok(Exit::Translated(mapping)) => {
+                self.ledger.nat(node, NatEvent::Used(mapping), now);
+                self.enter(outer, outside, packet, now);
+            }
+            Ok(Exit::Hairpin) => self.enter(inner, None, packet, now),
+            Err(why) => {
+                self.ledger.refused(node, &packet, why, now);
+                if resets_tcp && let Some(reset) = packet.reset() {
+                    let reset = Packet { id: self.ledger.next_packet_id(), origin: node, ..reset };
+                    self.ledger.sent(&reset, now);
+                    self.enter(inner, None, reset, now);
+                }
+            }
+        }
+    }
+
+    /// A packet has reached a router from the outside.
+    fn cross_inward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) {
+        if !self.hop(&mut packet, now) {
+            return;
+        }
+        let this = &mut self.topology[router];
+        let (node, inner) = (this.node, this.inner);
+        let used = this.inward(&mut packet, now);
+        self.note_nat(router, now);
+        match used {
+            Ok(mapping) => {
+                if let Some(mapping) = mapping {
+                    self.ledger.nat(node, NatEvent::Used(mapping), now);
+                }
+                self.enter(inner, None, packet, now);
+            }
+            Err(why) => self.ledger.refused(node, &packet, why, now),
+        }
+    }
+
+    /// Counts a hop; false if the packet has taken too many.
+    fn hop(&mut self, packet: &mut Packet, now: Duration) -> bool {
+        packet.ttl -= 1;
+        if packet.ttl == 0 {
+            self.ledger.dropped(packet, Drop::TtlExceeded, now);
+        }
+        packet.ttl > 0
+    }
+
+    /// Records what a NAT did to its table, and makes sure that its next expiry is noticed.
+    pub(super) fn note_nat(&mut self, router: RouterIndex, now: Duration) {
+        let this = &mut self.topology[router];
+        let node = this.node;
+        for event in this.nat_events(now) {
+            self.ledger.nat(node, event, now);
+        }
+        if let Some(at) = this.await_expiry() {
+            self.schedule.add(at, Arrival::NatExpiry(router));
+        }
+    }
+}

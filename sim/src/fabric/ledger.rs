@@ -1,0 +1,71 @@
+//! What the record says of packets and NATs, and how many packets are under way: both are kept together, so that they agree.
+
+use std::time::Duration;
+
+use crate::event::{Drop, NatEvent, NodeId, PacketEvent, PacketId, Recorder, Refusal, What};
+use crate::fabric::packet::Packet;
+
+pub(crate) struct Ledger {
+    recorder: Recorder,
+    packets_made: u32,
+    packets_in_flight: usize,
+}
+
+impl Ledger {
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        Self { recorder, packets_made: 0, packets_in_flight: 0 }
+    }
+
+    /// Packets under way, and those that a fault holds.
+    pub(crate) fn packets_in_flight(&self) -> usize {
+        self.packets_in_flight
+    }
+
+    /// A number for a new packet.
+    pub(crate) fn next_packet_id(&mut self) -> PacketId {
+        self.packets_made = self.packets_made.wrapping_add(1);
+        PacketId(self.packets_made)
+    }
+
+    /// A packet is under way.
+    pub(crate) fn sent(&mut self, packet: &Packet, now: Duration) {
+        self.packets_in_flight += 1;
+        self.packet(packet.origin, PacketEvent::Sent(packet.view()), now);
+    }
+
+    /// A second copy of a packet is under way.
+    pub(crate) fn duplicated(&mut self, packet: &Packet, now: Duration) {
+        self.packets_in_flight += 1;
+        self.packet(packet.origin, PacketEvent::Duplicated { packet: packet.id }, now);
+    }
+
+    pub(crate) fn reordered(&mut self, packet: &Packet, now: Duration) {
+        self.packet(packet.origin, PacketEvent::Reordered { packet: packet.id }, now);
+    }
+
+    /// A packet has arrived at `node`.
+    pub(crate) fn delivered(&mut self, node: NodeId, packet: &Packet, now: Duration) {
+        self.packets_in_flight -= 1;
+        self.packet(node, PacketEvent::Delivered(packet.view()), now);
+    }
+
+    pub(crate) fn dropped(&mut self, packet: &Packet, why: Drop, now: Duration) {
+        self.packets_in_flight -= 1;
+        self.packet(packet.origin, PacketEvent::Dropped { packet: packet.id, why }, now);
+    }
+
+    /// A NAT has refused a packet.
+    pub(crate) fn refused(&mut self, nat: NodeId, packet: &Packet, why: Refusal, now: Duration) {
+        let refused = NatEvent::Refused { protocol: packet.protocol(), src: packet.src, dst: packet.dst, why };
+        self.nat(nat, refused, now);
+        self.dropped(packet, Drop::Refused(why), now);
+    }
+
+    pub(crate) fn nat(&self, node: NodeId, event: NatEvent, now: Duration) {
+        self.recorder.write_at(now, node, What::Nat(event));
+    }
+
+    fn packet(&self, node: NodeId, event: PacketEvent, now: Duration) {
+        self.recorder.write_at(now, node, What::Packet(event));
+    }
+}

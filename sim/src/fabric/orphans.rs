@@ -1,0 +1,80 @@
+//! TCP connections that a program has closed but whose kernel still keeps them.
+//!
+//! turmoil-net's kernels would go on to take data for them, and keep them for ever when the other side has died. A real kernel answers
+//! data with RST, and gives up after a while.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use bytes::Bytes;
+use turmoil_net::TcpFlags;
+
+use crate::event::{NodeId, PacketId};
+use crate::fabric::packet::{Body, Packet, Segment};
+
+/// How long a kernel may keep a connection that its program has closed: Linux' `tcp_fin_timeout`.
+const ORPHAN_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The closed connections of all kernels.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    kept: BTreeSet<Orphan>,
+    /// When each is forgotten at the latest, the earliest first.
+    deadlines: VecDeque<(Duration, Orphan)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Orphan {
+    kernel: Ipv4Addr,
+    port: u16,
+    remote: SocketAddrV4,
+}
+
+impl Orphans {
+    pub(crate) fn add(&mut self, kernel: Ipv4Addr, port: u16, remote: SocketAddrV4, now: Duration) {
+        let orphan = Orphan { kernel, port, remote };
+        self.kept.insert(orphan);
+        self.deadlines.push_back((now + ORPHAN_LIFETIME, orphan));
+    }
+
+    /// If `packet` brings data to an orphan: a RST that makes its own kernel forget it, and the RST that answers the sender.
+    pub(crate) fn refuse(&mut self, kernel: Ipv4Addr, packet: &Packet) -> Option<(Packet, Packet)> {
+        let Body::Tcp(segment) = &packet.body else { return None };
+        let orphan = Orphan { kernel, port: packet.dst.port(), remote: packet.src };
+        if segment.payload.is_empty() {
+            // The endpoints begin a new connection, or the kernel forgets the old one anyway.
+            if segment.flags.syn || segment.flags.rst {
+                self.kept.remove(&orphan);
+            }
+            return None;
+        }
+        if !self.kept.remove(&orphan) {
+            return None;
+        }
+        Some((kill(packet.src, packet.dst), packet.reset()?))
+    }
+
+    /// An orphan that is to be forgotten: the kernel, and the RST that makes it forget.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Option<(Ipv4Addr, Packet)> {
+        while self.next_due()? <= now {
+            let (_, orphan) = self.deadlines.pop_front()?;
+            if self.kept.remove(&orphan) {
+                let Orphan { kernel, port, remote } = orphan;
+                return Some((kernel, kill(remote, SocketAddrV4::new(kernel, port))));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+}
+
+/// A RST from `src` to `dst` that no host has sent: it makes a kernel forget a connection, as its program has.
+fn kill(src: SocketAddrV4, dst: SocketAddrV4) -> Packet {
+    let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
+    let body = Body::Tcp(Segment { seq: 0, ack: 0, flags, window: 0, payload: Bytes::new() });
+    Packet { id: PacketId(u32::MAX), origin: NodeId(u16::MAX), ttl: 1, src, dst, body }
+}

@@ -1,0 +1,147 @@
+//! Who is attached to what: realms, the routers between them, and hosts.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::{Index, IndexMut};
+
+use crate::event::NodeId;
+use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
+use crate::fabric::kernels::Kernel;
+use crate::fabric::link::LinkState;
+use crate::fabric::router::Router;
+use crate::fabric::udp::UdpPorts;
+
+/// Who owns an address in a realm, and the link that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attachment {
+    /// A host.
+    Host(HostIndex),
+    /// The outside of a router: its NAT owns the address, or it forwards it to the inside.
+    Router(RouterIndex),
+}
+
+/// Where a packet goes next in a realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextHop {
+    /// Over the link of the address' owner.
+    Attached(Attachment),
+    /// To the inside of the realm's router, which has no link.
+    Gateway(RouterIndex),
+}
+
+pub(crate) struct Host {
+    pub(crate) node: NodeId,
+    pub(crate) realm: RealmIndex,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) link: LinkState,
+    pub(crate) udp: UdpPorts,
+    /// The kernel that runs its TCP; `None` while it has no power.
+    pub(crate) kernel: Option<Kernel>,
+}
+
+#[derive(Debug, Default)]
+struct Realm {
+    attached: BTreeMap<Ipv4Addr, Attachment>,
+    /// Where packets to all other addresses go. The internet has none.
+    gateway: Option<RouterIndex>,
+}
+
+pub(crate) struct Topology {
+    realms: Vec<Realm>,
+    routers: Vec<Router>,
+    hosts: Vec<Host>,
+}
+
+impl Topology {
+    /// The internet alone.
+    pub(crate) fn new() -> Self {
+        Self { realms: vec![Realm::default()], routers: Vec::new(), hosts: Vec::new() }
+    }
+
+    /// The realm that the next router will lead to.
+    pub(crate) fn next_realm(&self) -> RealmIndex {
+        RealmIndex(self.realms.len())
+    }
+
+    /// Adds a router, and the realm inside of it.
+    pub(crate) fn add_router(&mut self, router: Router, external: &[Ipv4Addr]) -> RouterIndex {
+        let index = RouterIndex(self.routers.len());
+        for address in external {
+            self.realms[router.outer.0].attached.insert(*address, Attachment::Router(index));
+        }
+        self.realms.push(Realm { gateway: Some(index), ..Realm::default() });
+        self.routers.push(router);
+        index
+    }
+
+    pub(crate) fn add_host(&mut self, host: Host) -> HostIndex {
+        let index = HostIndex(self.hosts.len());
+        self.realms[host.realm.0].attached.insert(host.address, Attachment::Host(index));
+        // A router that translates nothing makes its hosts part of the realm outside.
+        let mut inside = host.realm;
+        while let Some(router) = self.realms[inside.0].gateway.filter(|&router| !self[router].translates()) {
+            inside = self[router].outer;
+            self.realms[inside.0].attached.insert(host.address, Attachment::Router(router));
+        }
+        self.hosts.push(host);
+        index
+    }
+
+    /// Replaces all external addresses of a router with one.
+    pub(crate) fn readdress(&mut self, router: RouterIndex, address: Ipv4Addr) {
+        let outer = self[router].outer;
+        let attached = &mut self.realms[outer.0].attached;
+        attached.retain(|_, attachment| *attachment != Attachment::Router(router));
+        attached.insert(address, Attachment::Router(router));
+    }
+
+    /// Where a packet to `address` goes in a realm that it has entered over `from`'s link, or through the realm's own router if `None`.
+    /// `None` if there is no route.
+    pub(crate) fn next_hop(&self, realm: RealmIndex, from: Option<Attachment>, address: Ipv4Addr) -> Option<NextHop> {
+        let realm = &self.realms[realm.0];
+        match realm.attached.get(&address) {
+            // A packet that a router without a NAT would get back goes nowhere.
+            Some(&to @ Attachment::Router(router)) if from == Some(to) && !self[router].translates() => {}
+            Some(&to) => return Some(NextHop::Attached(to)),
+            None => {}
+        }
+        realm.gateway.filter(|_| from.is_some()).map(NextHop::Gateway)
+    }
+
+    pub(crate) fn link_mut(&mut self, owner: Attachment) -> &mut LinkState {
+        match owner {
+            Attachment::Host(host) => &mut self[host].link,
+            Attachment::Router(router) => &mut self[router].link,
+        }
+    }
+
+    pub(crate) fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+}
+
+impl Index<HostIndex> for Topology {
+    type Output = Host;
+    fn index(&self, host: HostIndex) -> &Host {
+        &self.hosts[host.0]
+    }
+}
+
+impl IndexMut<HostIndex> for Topology {
+    fn index_mut(&mut self, host: HostIndex) -> &mut Host {
+        &mut self.hosts[host.0]
+    }
+}
+
+impl Index<RouterIndex> for Topology {
+    type Output = Router;
+    fn index(&self, router: RouterIndex) -> &Router {
+        &self.routers[router.0]
+    }
+}
+
+impl IndexMut<RouterIndex> for Topology {
+    fn index_mut(&mut self, router: RouterIndex) -> &mut Router {
+        &mut self.routers[router.0]
+    }
+}
