@@ -1,10 +1,10 @@
-//! Randomness and wall clock of a simulation: seeded, per thread. The only `unsafe` of the project.
+//! Randomness and wall clock of a simulation: seeded, per thread. The only `unsafe` code of the project.
 //!
-//! Libraries ask the operating system for entropy by ways that no API lets us replace: `std` and `getrandom` 0.3 call the symbol
-//! `getrandom`, `ring` (through `getrandom` 0.2) calls `syscall(SYS_getrandom, …)`. So the symbols themselves are defined here;
-//! the linker prefers them to libc's. On a [`sealed`] thread they answer from the seed, everywhere else they call the real function.
+//! Libraries get entropy from the operating system in ways that no API lets us replace: `std` and `getrandom` 0.3 call the symbol
+//! `getrandom`, `ring` (through `getrandom` 0.2) calls `syscall(SYS_getrandom, …)`. So this file defines the symbols themselves, and the
+//! linker prefers them to libc's. On a [`sealed`] thread they answer from the seed, everywhere else they call the real function.
 //!
-//! `HashMap` keys and thread-local generators are drawn once per thread, therefore each simulation has a thread of its own.
+//! `HashMap` keys and thread-local generators are drawn once per thread, so each simulation has a thread of its own.
 
 #![allow(unsafe_code)]
 
@@ -19,7 +19,7 @@ use libc::{c_int, c_long, c_void, clockid_t, size_t, ssize_t, timespec};
 pub const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
 thread_local! {
-    // Constant initialisers: no allocation and no registration happen inside a libc call.
+    // Constant initialisers, because a libc call must neither allocate nor register a destructor.
     static SEALED: Cell<bool> = const { Cell::new(false) };
     static STATE: Cell<u64> = const { Cell::new(0) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
@@ -31,7 +31,7 @@ thread_local! {
 /// The panic of `f`, as `std::thread::JoinHandle::join` returns it.
 ///
 /// # Panics
-/// If the shim is not linked in, or no thread can be started.
+/// The functions of this file are not linked in, or no thread can be started.
 pub fn sealed<T: Send + 'static>(seed: u64, f: impl FnOnce() -> T + Send + 'static) -> std::thread::Result<T> {
     std::thread::Builder::new()
         .name("simulation".to_owned())
@@ -54,7 +54,7 @@ pub fn set_wall_clock(now: Duration) {
     NOW.set(now);
 }
 
-/// Names every symbol, so that the linker takes this object file, and sees that calls do arrive here.
+/// Names every symbol, so that the linker includes this object file, and checks that calls arrive here.
 fn assert_linked() {
     let symbols: [*const (); 4] =
         [getrandom as *const (), getentropy as *const (), syscall as *const (), clock_gettime as *const ()];
@@ -71,7 +71,7 @@ fn is_sealed() -> bool {
     SEALED.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Fills a buffer from the thread's SplitMix64 stream. A probe of length zero leaves the stream where it is.
+/// Fills a buffer from the thread's SplitMix64 stream. A length of zero draws nothing.
 ///
 /// # Safety
 /// `buffer` points to `len` writable bytes.
@@ -91,7 +91,7 @@ unsafe fn fill(buffer: *mut u8, len: usize) {
     STATE.set(state);
 }
 
-/// The next definition of `name` after this one, libc's; looked up once.
+/// libc's own definition of `name`, looked up once.
 fn real(slot: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
     let known = slot.load(Relaxed);
     if !known.is_null() {
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn getentropy(buffer: *mut u8, len: size_t) -> c_int {
     unsafe { std::mem::transmute::<*mut c_void, Function>(real(&REAL, c"getentropy"))(buffer, len) }
 }
 
-/// `syscall(2)`. Variadic in C; six integer registers hold all that any system call takes on x86-64 and AArch64 Linux.
+/// `syscall(2)`. Variadic in C, but on x86-64 and AArch64 Linux six integer registers hold all arguments of any system call.
 ///
 /// # Safety
 /// As the libc function.
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn syscall(
     unsafe { std::mem::transmute::<*mut c_void, Function>(real(&REAL, c"syscall"))(number, a, b, c, d, e, f) }
 }
 
-/// `clock_gettime(2)`: the wall clock stands where the simulation has put it; other clocks are the real ones.
+/// `clock_gettime(2)`: the wall clock shows the simulation's time, all other clocks are real.
 ///
 /// # Safety
 /// As the libc function: `time` points to a writable `timespec`.

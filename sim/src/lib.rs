@@ -1,7 +1,37 @@
-//! The deterministic world: network, NATs, hosts, peers, faults, events and the oracles that judge them.
+//! A deterministic simulator for WebRTC signaling: network, NATs, machines, peers, faults, and the oracles that judge what happens.
 //!
-//! The way of the data is one: scenario → [`world`] → [`event`]s → oracles, timeline and hash. Nothing reads the world's insides after
-//! the run, and nothing but the world and its peers writes events.
+//! A simulation plays a *scenario* (crate [`scenarios`]): actors join rooms, connect, lose power or signaling, while links lose packets
+//! and NATs forget mappings. The signaling server is the reference server (crate [`server`]), the peers are a real WebRTC stack, and
+//! both run unchanged: only the network below them is simulated. The same scenario and seed always give the same events.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! let mut scenario = scenarios::load("mesh-3")?;
+//! scenario.duration = std::time::Duration::from_secs(20);
+//! let outcome = sim::run::run(&Arc::new(scenario), 7).expect("no crash");
+//!
+//! assert!(outcome.passed(), "{:?}", outcome.violations);
+//! println!("hash {}", outcome.hash);
+//! print!("{}", sim::timeline::Timeline::of(&outcome.record));
+//! # Ok::<(), scenarios::Error>(())
+//! ```
+//!
+//! `examples/run_one.rs` does the same for any scenario and seed. To build a network without a scenario, begin with
+//! [`world::World::run`], which also lists what every simulation guarantees about time, ties and TCP.
+//!
+//! Data flows in one direction: scenario → [`world`] → [`event`]s → { [`oracle`]s, [`timeline`], [`hash`] } → [`run::Outcome`]. Only the
+//! world and its peers write events, and nothing looks into the world after a run: what an oracle knows, it knows from events.
+//!
+//! | to change | begin in |
+//! |---|---|
+//! | what can happen to packets | [`fabric::fault`]: one file per fault |
+//! | how NATs behave | [`fabric::nat`]: a pure state machine in the words of RFC 4787 |
+//! | what clients do | [`peer`] |
+//! | what must hold | [`oracle`]: one file per promise |
+//! | scenarios against a real server | [`live`] |
+//!
+//! It runs on Linux alone: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of simulations.
 
 pub mod capture;
 pub mod cast;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -49,7 +49,8 @@ impl Shared {
     }
 
     pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
-        self.fabric.lock().expect("nobody panics while holding the fabric")
+        // A fault that panics ends the run with its message. The destructors of sockets still need the fabric then.
+        self.fabric.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the secrets of DTLS sessions kept from now on.

@@ -2,13 +2,13 @@
 //!
 //! | room | what it knows |
 //! |---|---|
-//! | [`topology`] | who is attached to what, and the next hop of a packet |
-//! | [`schedule`] | what happens later, by time and then by age |
-//! | [`fault`] | what can happen to a packet, one file per fault; [`link`] lists those of links |
-//! | [`kernels`] | turmoil-net's kernels, one for each life of a machine |
-//! | [`nat`] | a NAT, as a pure state machine; [`router`] applies it to packets |
-//! | [`forward`] | a packet's way through all of these, from socket to socket |
-//! | [`ledger`] | what the record says of packets, and how many are under way |
+//! | `topology` | who is attached to what, and the next hop of a packet |
+//! | `schedule` | what happens later, by time and then by age |
+//! | [`fault`] | what can happen to a packet, one file per fault; `link` lists those of links |
+//! | `kernels` | turmoil-net's kernels, one for each life of a machine |
+//! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
+//! | `forward` | a packet's way through all of these, from socket to socket |
+//! | `ledger` | what the record says of packets, and how many are under way |
 //!
 //! A packet goes hop by hop. In each realm it crosses the link of its sender and the link of its receiver. A router translates it when
 //! it arrives there, not when it was sent.

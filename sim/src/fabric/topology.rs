@@ -145,3 +145,65 @@ impl IndexMut<RouterIndex> for Topology {
         &mut self.routers[router.0]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use scenarios::Link;
+
+    use super::*;
+
+    const LINK: Link = Link {
+        latency: Duration::ZERO,
+        jitter: Duration::ZERO,
+        loss_ppm: 0,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+        bandwidth_bps: None,
+    };
+    const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+
+    /// A host behind a router that translates nothing, and one on the internet.
+    fn two_realms() -> (Topology, RouterIndex, [HostIndex; 2]) {
+        let mut topology = Topology::new();
+        let inner = topology.next_realm();
+        let router = topology.add_router(Router::new(NodeId(0), inner, RealmIndex::INTERNET, LINK), &[]);
+        let mut host = |realm, address| {
+            let (link, udp) = (LinkState::new(LINK), UdpPorts::default());
+            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, kernel: None })
+        };
+        let hosts = [host(inner, INSIDE), host(RealmIndex::INTERNET, OUTSIDE)];
+        (topology, router, hosts)
+    }
+
+    #[test]
+    fn a_packet_goes_to_the_owner_of_its_address_or_to_the_gateway() {
+        let (topology, router, [inside, outside]) = two_realms();
+        let (inner, from_inside) = (RealmIndex(1), Some(Attachment::Host(inside)));
+        assert_eq!(topology.next_hop(inner, from_inside, OUTSIDE), Some(NextHop::Gateway(router)));
+        let owner = |owner| Some(NextHop::Attached(owner));
+        let from_outside = Some(Attachment::Host(outside));
+        assert_eq!(
+            topology.next_hop(RealmIndex::INTERNET, from_outside, INSIDE),
+            owner(Attachment::Router(router)),
+            "its hosts are part of the realm outside"
+        );
+        assert_eq!(topology.next_hop(inner, None, INSIDE), owner(Attachment::Host(inside)));
+    }
+
+    #[test]
+    fn a_packet_does_not_turn_back_without_a_nat() {
+        let (topology, router, _) = two_realms();
+        let from_router = Some(Attachment::Router(router));
+        assert_eq!(topology.next_hop(RealmIndex::INTERNET, from_router, INSIDE), None);
+        assert_eq!(
+            topology.next_hop(RealmIndex::INTERNET, from_router, ELSEWHERE),
+            None,
+            "the internet has no gateway"
+        );
+        assert_eq!(topology.next_hop(RealmIndex(1), None, ELSEWHERE), None, "nor does what came from the gateway");
+    }
+}

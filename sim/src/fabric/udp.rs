@@ -1,7 +1,7 @@
 //! The UDP ports of a host.
 //!
-//! turmoil-net has UDP too, but without a bound on the receive queue and with a scan over all hosts for each batch of datagrams.
-//! These ports drop what a full buffer would, and let the kernels sleep while only media flows.
+//! turmoil-net has UDP too, but its receive queue has no limit, and each batch of datagrams costs a scan over all hosts. These ports drop
+//! what does not fit the buffer, and need no kernel while only media flows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
@@ -13,7 +13,7 @@ use crate::event::{Drop, PacketId};
 
 /// Bytes of payload that a socket holds until they are read: Linux' `net.core.rmem_default`.
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
-/// What a datagram costs of the buffer beside its payload.
+/// Bytes of the buffer that a datagram takes in addition to its payload.
 const DATAGRAM_OVERHEAD: usize = 256;
 
 /// A datagram in a socket's buffer.
@@ -36,7 +36,7 @@ struct Port {
 pub(crate) struct UdpPorts(BTreeMap<u16, Port>);
 
 impl UdpPorts {
-    /// Binds a port; false if it is taken.
+    /// Binds a port; false if it is in use.
     pub(crate) fn bind(&mut self, port: u16) -> bool {
         let free = !self.0.contains_key(&port);
         if free {

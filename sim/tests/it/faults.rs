@@ -11,6 +11,8 @@ use scenarios::Dependence::{AddressAndPortDependent, EndpointIndependent};
 use scenarios::{ActorIndex, Link, Machine as Which, NatBehavior, NetworkIndex};
 use server::net::{Listener, Network, Udp};
 use sim::event::{Drop, NodeKind, PacketEvent, Record, Refusal, What};
+use sim::fabric::Packet;
+use sim::fabric::fault::{FaultCx, Verdict};
 use sim::host::Host;
 use sim::world::{Machine, NetworkConfig, Realm, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,6 +174,46 @@ fn a_partition_leaves_others_alone() {
         assert!(receive(&c).await.is_some());
         Ok(())
     });
+}
+
+// ---- injected faults
+
+#[test]
+fn an_injected_fault_decides_about_every_packet_until_it_heals() {
+    play(async |net| {
+        let (a, b) = net.sockets(LINK, LINK).await;
+        let mut seen = 0;
+        net.world.inject(move |_: &Packet, _: &mut FaultCx<'_>| {
+            seen += 1;
+            if seen % 2 == 0 { Verdict::Drop(Drop::Loss) } else { Verdict::Pass }
+        });
+        for number in 0..4 {
+            send_number(&a, b.local_addr()?, number).await;
+        }
+        let mut arrived = Vec::new();
+        while let Some(number) = receive_number(&b).await {
+            arrived.push(number);
+        }
+        assert_eq!(arrived, [0, 2]);
+        net.world.heal();
+        for number in 4..6 {
+            send_number(&a, b.local_addr()?, number).await;
+            assert_eq!(receive_number(&b).await, Some(number));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_fault_that_would_lose_a_tcp_segment_ends_the_run() {
+    let error = World::run(1, 2, LONG, async |world| {
+        let net = Net::new(world);
+        let (a, b) = (net.boot(LINK), net.boot(LINK));
+        net.world.inject(|_: &Packet, _: &mut FaultCx<'_>| Verdict::Drop(Drop::Loss));
+        let _ = connect(&a, &b).await;
+    });
+    let message = error.expect_err("it panics").downcast_ref::<String>().cloned();
+    assert_eq!(message.as_deref(), Some("a fault may only delay or hold a TCP segment: Drop(Loss)"));
 }
 
 // ---- power

@@ -22,3 +22,39 @@ impl Fault for Partition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::event::PacketId;
+    use crate::fabric::packet::Body;
+
+    fn verdict(from: u16, receiver: Option<u16>) -> Verdict {
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let body = Body::Udp(Bytes::new());
+        let packet = Packet { id: PacketId(1), origin: NodeId(from), ttl: 64, src: any, dst: any, body };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut cx = FaultCx { now: Duration::ZERO, receiver: receiver.map(NodeId), rng: &mut rng };
+        let mut partition = Partition { from: vec![NodeId(1), NodeId(2)], to: vec![NodeId(2), NodeId(3)] };
+        partition.on_packet(&packet, &mut cx)
+    }
+
+    #[test]
+    fn it_cuts_from_the_first_machines_to_the_second_and_nothing_else() {
+        let cut = Verdict::Drop(Drop::Partition);
+        assert_eq!([(1, 2), (1, 3), (2, 3)].map(|(from, to)| verdict(from, Some(to))), [cut; 3]);
+        assert_eq!([(2, 1), (3, 1), (3, 2), (1, 4)].map(|(from, to)| verdict(from, Some(to))), [Verdict::Pass; 4]);
+    }
+
+    #[test]
+    fn it_acts_at_the_receiver_and_not_on_links() {
+        assert_eq!(verdict(1, None), Verdict::Pass);
+    }
+}
