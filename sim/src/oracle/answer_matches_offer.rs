@@ -1,14 +1,13 @@
-//! **An answer answers the offer that waits for it, and no offer is answered twice.** RFC 3264 §6.
-//!
-//! Over one connection nobody answers more offers than have come, in the end; and who takes an answer has the very offer open that it was made for, as told by the ICE
-//! generations of both.
+//! RFC 3264 §6. By the end nobody has answered more offers over one connection than arrived there. A client that
+//! accepts an answer still has the very offer open that the answer was made for, according to the ICE generations of
+//! both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What};
+use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::signals::Origin;
-use crate::oracle::{Court, Oracle};
 
 /// A client and what it calls the other side.
 type Side = (NodeId, Arc<str>);
@@ -27,16 +26,15 @@ pub(crate) struct AnswerMatchesOffer {
 }
 
 impl Oracle for AnswerMatchesOffer {
-    fn slug(&self) -> &'static str {
-        "answer-matches-offer"
-    }
+    const SLUG: &'static str = "answer-matches-offer";
+    const PROMISE: &'static str = "An answer answers the pending offer, and no offer is answered twice.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
-        let (history, sent) = (&court.model.history, &court.model.signals.sent);
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
+        let (history, sent) = (&cx.model.history, &cx.model.signals.sent);
         match &event.what {
             What::Signaling(Signaling::Received(Message::Signal { peer, kind: SignalKind::Offer, .. })) => {
-                let Some(connection) = history.connection_at(event.node, court.now().index) else { return };
-                let origin = court.model.signals.origin(court.now().index);
+                let Some(connection) = history.connection_at(event.node, cx.now().index) else { return };
+                let origin = cx.model.signals.origin(cx.now().index);
                 if matches!(origin, Origin::Sent(number) if sent[number].node == event.node) {
                     // Who broadcasts hears itself.
                     return;
@@ -49,7 +47,7 @@ impl Oracle for AnswerMatchesOffer {
                 self.came.entry((connection, from.cloned())).or_default().0 += 1;
             }
             What::Signaling(Signaling::Sent(Message::Signal { peer, kind: SignalKind::Answer, .. })) => {
-                let Some(connection) = history.connection_at(event.node, court.now().index) else { return };
+                let Some(connection) = history.connection_at(event.node, cx.now().index) else { return };
                 self.came.entry((connection, peer.clone())).or_default().1 += 1;
             }
             What::Peer(PeerEvent { peer, change: PeerChange::Described { local, kind, ufrag }, .. }) => {
@@ -67,11 +65,11 @@ impl Oracle for AnswerMatchesOffer {
                         }
                         let made_for =
                             made_for.map_or("no offer at all".to_owned(), |ufrag| format!("offer `{ufrag}`"));
-                        let (name, ours, who) = (court.name(event.node), &offers[0], court.who(peer));
+                        let (name, ours, who) = (cx.name(event.node), &offers[0], cx.who(peer));
                         let message = format!(
                             "{name} took an answer of {who} to its offer `{ours}` that was made for {made_for}"
                         );
-                        court.violated(&court.with_owner(event.node, peer), message);
+                        cx.violated(&cx.with_owner(event.node, peer), message);
                     }
                 }
             }
@@ -79,14 +77,14 @@ impl Oracle for AnswerMatchesOffer {
         }
     }
 
-    fn settle(&mut self, court: &mut Court<'_>) {
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
         for ((connection, peer), (offers, answers)) in &self.came {
             if answers > offers {
-                let node = court.model.history.connections[*connection].node;
-                let to = peer.as_ref().map_or_else(|| "the other side".to_owned(), |peer| court.who(peer));
-                let name = court.name(node);
+                let node = cx.model.history.connections[*connection].node;
+                let to = peer.as_ref().map_or_else(|| "the other side".to_owned(), |peer| cx.who(peer));
+                let name = cx.name(node);
                 let message = format!("{name} sent {answers} answers to {to}, from where {offers} offers came");
-                court.violated(&[node], message);
+                cx.violated(&[node], message);
             }
         }
     }

@@ -1,10 +1,8 @@
-//! **A client that lost its signaling dials again after 1, 2, 3, 4 and 5 s, then gives up; a success starts this anew.**
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::{Event, MachineEvent, NodeId, Signaling, What};
-use crate::oracle::{Court, Oracle, seconds};
+use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 
 /// Attempts after a loss, at most.
 const ATTEMPTS_MAX: u32 = 5;
@@ -26,21 +24,17 @@ struct Dialer {
 pub(crate) struct BackoffAsSpecified(BTreeMap<NodeId, Dialer>);
 
 impl Oracle for BackoffAsSpecified {
-    fn slug(&self) -> &'static str {
-        "backoff-as-specified"
-    }
+    const SLUG: &'static str = "backoff-as-specified";
+    const PROMISE: &'static str = "A client that lost its signaling connection redials after 1, 2, 3, 4 and 5 s, then gives up; a success resets this.";
+    const JUDGES: Judges = Judges::Simulations;
 
-    fn needs_a_simulation(&self) -> bool {
-        true
-    }
-
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         if let What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) = event.what {
             self.0.remove(&event.node);
         }
         let What::Signaling(signaling) = &event.what else { return };
         let dialer = self.0.entry(event.node).or_default();
-        let name = court.name(event.node);
+        let name = cx.name(event.node);
         let wrong = match signaling {
             Signaling::Connecting { attempt } => dialer.dials(*attempt, event.at),
             Signaling::Connected => {
@@ -61,12 +55,12 @@ impl Oracle for BackoffAsSpecified {
         };
         if let Some(wrong) = wrong {
             let message = format!("{name} {wrong}");
-            court.violated(&[event.node], message);
+            cx.violated(&[event.node], message);
         }
     }
 
-    fn settle(&mut self, court: &mut Court<'_>) {
-        let now = court.now().time;
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
+        let now = cx.now().time;
         for (node, dialer) in &self.0 {
             let Some(ended) = dialer.ended.filter(|_| !dialer.is_over) else { continue };
             let wrong = if dialer.ends > ATTEMPTS_MAX {
@@ -76,8 +70,8 @@ impl Oracle for BackoffAsSpecified {
             } else {
                 continue;
             };
-            let message = format!("{} lost its signaling at {} and {wrong}", court.name(*node), seconds(ended));
-            court.violated(&[*node], message);
+            let message = format!("{} lost its signaling at {} and {wrong}", cx.name(*node), seconds(ended));
+            cx.violated(&[*node], message);
         }
     }
 }

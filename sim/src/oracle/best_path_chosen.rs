@@ -1,18 +1,16 @@
-//! **A connection takes the best path there is: host before reflexive before relay.**
-//!
-//! What there is follows from the NATs ([`crate::reachability`]): two in one network use their own addresses, one on the internet is reached
-//! at its own, and nobody uses a relay without need. A pair that lost datagrams while it chose may have chosen without the best. So may one
-//! whose NATs lie one behind the other: the inner one meets the outer one at its own address and at its NAT's, both peer-reflexive
-//! and of one priority (RFC 8445 §7.1.1).
+//! The best path follows from the NATs ([`crate::reachability`]): two clients in one network use their own addresses,
+//! a client on the internet is reached at its own address, and nobody uses a relay without need. A pair that lost
+//! datagrams while it chose is exempt. So is a pair whose NATs are nested: the inner client meets the outer one at its
+//! own address and at its NAT's, both peer-reflexive and of the same priority (RFC 8445 §7.1.1).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::{CandidateKind, Drop, Event, NodeId, PacketEvent, What};
-use crate::oracle::calls::Call;
+use crate::oracle::cx::{Judges, Oracle, OracleCx};
 use crate::oracle::everyone_connected::{pairs, sides, verdict};
-use crate::oracle::model::Stay;
-use crate::oracle::{Court, Oracle};
+use crate::oracle::history::Stay;
+use crate::oracle::webrtc::PeerConnection;
 use crate::reachability::{self, Verdict};
 
 /// When datagrams of each client were lost on a link.
@@ -20,19 +18,12 @@ use crate::reachability::{self, Verdict};
 pub(crate) struct BestPathChosen(BTreeMap<NodeId, Vec<Duration>>);
 
 impl Oracle for BestPathChosen {
-    fn slug(&self) -> &'static str {
-        "best-path-chosen"
-    }
+    const SLUG: &'static str = "best-path-chosen";
+    const PROMISE: &'static str = "A connection uses the best available path: host before reflexive before relay.";
+    const SEES_PACKETS: bool = true;
+    const JUDGES: Judges = Judges::Simulations;
 
-    fn watches_the_network(&self) -> bool {
-        true
-    }
-
-    fn needs_a_simulation(&self) -> bool {
-        true
-    }
-
-    fn observe(&mut self, event: &Event, _court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, _cx: &mut OracleCx<'_>) {
         if let What::Packet(PacketEvent::Dropped { why: Drop::Loss | Drop::Congestion | Drop::Partition, .. }) =
             event.what
         {
@@ -40,33 +31,33 @@ impl Oracle for BestPathChosen {
         }
     }
 
-    fn settle(&mut self, court: &mut Court<'_>) {
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
         let mut found = Vec::new();
-        for (a, b) in pairs(court) {
-            let path = match verdict(a, b, court) {
+        for (a, b) in pairs(cx) {
+            let path = match verdict(a, b, cx) {
                 Some(Verdict::Connects(path) | Verdict::Chance(path)) => path,
                 _ => continue,
             };
-            let [ours, theirs] = sides(a, b, court);
+            let [ours, theirs] = sides(a, b, cx);
             for (here, there, call, best) in [(a, b, ours, path.b), (b, a, theirs, path.a)] {
                 let Some(call) = call.filter(|call| call.is_open() && !self.has_lost(call, [here, there])) else {
                     continue;
                 };
-                if let Some(wrong) = worse(call, here, there, best, court) {
-                    let (name, other) = (court.name(here.node), court.name(there.node));
+                if let Some(wrong) = worse(call, here, there, best, cx) {
+                    let (name, other) = (cx.name(here.node), cx.name(there.node));
                     found.push(([here.node, there.node], format!("{name} reaches {other} {wrong}")));
                 }
             }
         }
         for (nodes, message) in found {
-            court.violated(&nodes, message);
+            cx.violated(&nodes, message);
         }
     }
 }
 
 impl BestPathChosen {
     /// Whether either client lost datagrams before this side chose.
-    fn has_lost(&self, call: &Call, clients: [&Stay; 2]) -> bool {
+    fn has_lost(&self, call: &PeerConnection, clients: [&Stay; 2]) -> bool {
         let until = call.selected.map_or(Duration::MAX, |(.., at)| at);
         let lost = clients.into_iter().filter_map(|client| self.0.get(&client.node)).flatten();
         lost.into_iter().any(|at| (call.opened..=until).contains(at))
@@ -75,14 +66,14 @@ impl BestPathChosen {
 
 /// What is wrong with how one side reaches the other.
 fn worse(
-    call: &Call,
+    call: &PeerConnection,
     here: &Stay,
     there: &Stay,
     best: reachability::CandidateKind,
-    court: &Court<'_>,
+    cx: &OracleCx<'_>,
 ) -> Option<String> {
     let (local, remote, _) = call.selected?;
-    let actor = |stay: &Stay| court.actor(stay.node).map(|actor| &court.scenario.actors[actor]);
+    let actor = |stay: &Stay| cx.actor(stay.node).map(|actor| &cx.scenario.actors[actor]);
     let (here, there) = (actor(here)?, actor(there)?);
     let own = there.address;
     let is_near = there.network.is_none() || there.network == here.network;

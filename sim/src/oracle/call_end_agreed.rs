@@ -1,33 +1,32 @@
-//! **Both sides agree on whether they are in a call, and each is told of its end once.**
-//!
-//! Who ends a call may still be told that the other did, when both do at once.
+//! When both hang up at the same time, each may still be notified that the other did.
 
 use crate::event::{CallStep, Event, Message, Signaling, What};
+use crate::oracle::call_states::CallState;
+use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::nobody_left_ringing::left;
-use crate::oracle::telephones::Line;
-use crate::oracle::{Court, Oracle};
 
+#[derive(Default)]
 pub(crate) struct CallEndAgreed;
 
 impl Oracle for CallEndAgreed {
-    fn slug(&self) -> &'static str {
-        "call-end-agreed"
-    }
+    const SLUG: &'static str = "call-end-agreed";
+    const PROMISE: &'static str =
+        "Both sides agree on whether they are in a call, and each is notified of its end once.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(Message::Call { peer, step: CallStep::End })) = &event.what else {
             return;
         };
-        if !court.model.telephones.may_end(event.node, peer) {
-            let (name, who) = (court.name(event.node), court.who(peer));
+        if !cx.model.call_states.may_end(event.node, peer) {
+            let (name, who) = (cx.name(event.node), cx.who(peer));
             let message = format!("{name} was told of the end of a call with {who}, with whom it has none");
-            court.violated(&court.with_owner(event.node, peer), message);
+            cx.violated(&cx.with_owner(event.node, peer), message);
         }
     }
 
-    fn settle(&mut self, court: &mut Court<'_>) {
-        for (nodes, message) in left(court, |line| matches!(line, Line::InCall(_))) {
-            court.violated(&nodes, message);
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
+        for (nodes, message) in left(cx, |line| matches!(line, CallState::InCall(_))) {
+            cx.violated(&nodes, message);
         }
     }
 }

@@ -1,48 +1,44 @@
-//! **In the end every two clients that belong together are connected and have heard from one another, but for those whose NATs forbid it.**
-//!
-//! The scenario lists those, and the list must agree with what follows from the NATs ([`crate::reachability`]). Where arbitrary pooling
-//! leaves it to chance, either is right; so is a pair on the list that connected through a port which a rebooted NAT gave out again.
+//! The scenario lists the pairs that cannot connect, and the list must agree with what follows from the NATs
+//! ([`crate::reachability`]). Where arbitrary pooling leaves it to chance, either outcome is right; so is a listed
+//! pair that connected through a port which a rebooted NAT assigned again.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use scenarios::{Action, NetworkAction, Role};
 
-use crate::event::{Event, NodeId, SignalKind};
-use crate::oracle::calls::Call;
-use crate::oracle::model::Stay;
-use crate::oracle::telephones::Line;
-use crate::oracle::{Court, Oracle};
+use crate::event::{NodeId, SignalKind};
+use crate::oracle::call_states::CallState;
+use crate::oracle::cx::{Oracle, OracleCx};
+use crate::oracle::history::Stay;
+use crate::oracle::webrtc::PeerConnection;
 use crate::reachability::{Place, Verdict, can_connect};
 
 /// Time in which two users in a call, or two relays that have heard an offer, are connected.
 const OFFERED: Duration = Duration::from_secs(15);
 
+#[derive(Default)]
 pub(crate) struct EveryoneConnected;
 
 impl Oracle for EveryoneConnected {
-    fn slug(&self) -> &'static str {
-        "everyone-connected"
-    }
+    const SLUG: &'static str = "everyone-connected";
+    const PROMISE: &'static str = "At the end every two clients that belong together are connected and have heard from one another, unless their NATs prevent it.";
 
-    fn observe(&mut self, _event: &Event, _court: &mut Court<'_>) {}
-
-    fn settle(&mut self, court: &mut Court<'_>) {
-        let found: Vec<_> = pairs(court).into_iter().filter_map(|(a, b)| judge(a, b, court)).collect();
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
+        let found: Vec<_> = pairs(cx).into_iter().filter_map(|(a, b)| judge(a, b, cx)).collect();
         for (nodes, message) in found {
-            court.violated(&nodes, message);
+            cx.violated(&nodes, message);
         }
     }
 }
 
 /// Every two WebRTC clients that belong together.
-pub(crate) fn pairs<'c>(court: &'c Court<'_>) -> Vec<(&'c Stay, &'c Stay)> {
-    let has_webrtc = |stay: &&Stay| court.actor(stay.node).is_some_and(|actor| court.scenario.actors[actor].webrtc);
-    let stays: Vec<_> = court.stays().into_iter().filter(has_webrtc).collect();
+pub(crate) fn pairs<'c>(cx: &'c OracleCx<'_>) -> Vec<(&'c Stay, &'c Stay)> {
+    let has_webrtc = |stay: &&Stay| cx.actor(stay.node).is_some_and(|actor| cx.scenario.actors[actor].webrtc);
+    let stays: Vec<_> = cx.stays().into_iter().filter(has_webrtc).collect();
     let with_later = |(number, a): (usize, &&'c Stay)| {
         let a: &'c Stay = a;
-        let later: Vec<_> =
-            stays[number + 1..].iter().filter(|b| belong_together(a, b, court)).map(|b| (a, *b)).collect();
+        let later: Vec<_> = stays[number + 1..].iter().filter(|b| belong_together(a, b, cx)).map(|b| (a, *b)).collect();
         later
     };
     stays.iter().enumerate().flat_map(with_later).collect()
@@ -50,41 +46,41 @@ pub(crate) fn pairs<'c>(court: &'c Court<'_>) -> Vec<(&'c Stay, &'c Stay)> {
 
 /// Whether two clients are to be connected: everybody in a mesh, a sender and its viewer, users in a call with each other, and relays of
 /// which one has heard the other's offer.
-fn belong_together(a: &Stay, b: &Stay, court: &Court<'_>) -> bool {
+fn belong_together(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> bool {
     a.is_with(b)
         && match (a.role, b.role) {
             (Role::Mesh, _) => true,
             (Role::Sender | Role::Viewer, other) => a.role != other,
             (Role::User, _) => [(a, b), (b, a)].iter().all(|(here, there)| {
-                let (line, since) = court.model.telephones.line(here.node);
-                line == Line::InCall(there.id.clone())
-                    && since.is_some_and(|since| since.time + OFFERED < court.now().time)
+                let (line, since) = cx.model.call_states.state(here.node);
+                line == CallState::InCall(there.id.clone())
+                    && since.is_some_and(|since| since.time + OFFERED < cx.now().time)
             }),
-            (Role::Relay | Role::Broadcast, _) => court.model.signals.sent.iter().any(|sent| {
+            (Role::Relay | Role::Broadcast, _) => cx.model.signals.sent.iter().any(|sent| {
                 sent.kind == SignalKind::Offer
-                    && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < court.now().time)
+                    && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < cx.now().time)
                     && [&a.id, &b.id].contains(&&sent.from)
             }),
         }
 }
 
 /// What follows from the NATs of two clients.
-pub(crate) fn verdict(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<Verdict> {
-    let place = |stay: &Stay| court.actor(stay.node).map(|actor| Place::of(court.scenario, actor));
+pub(crate) fn verdict(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> Option<Verdict> {
+    let place = |stay: &Stay| cx.actor(stay.node).map(|actor| Place::of(cx.scenario, actor));
     Some(can_connect(&place(a)?, &place(b)?))
 }
 
 /// Both sides of the connection between two clients.
-pub(crate) fn sides<'c>(a: &Stay, b: &Stay, court: &'c Court<'_>) -> [Option<&'c Call>; 2] {
-    [court.model.calls.get(a.node, &a.calls(b)), court.model.calls.get(b.node, &b.calls(a))]
+pub(crate) fn sides<'c>(a: &Stay, b: &Stay, cx: &'c OracleCx<'_>) -> [Option<&'c PeerConnection>; 2] {
+    [cx.model.peer_connections.get(a.node, &a.calls(b)), cx.model.peer_connections.get(b.node, &b.calls(a))]
 }
 
-fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)> {
-    let (one, other) = (court.name(a.node), court.name(b.node));
-    let actors = (court.actor(a.node)?, court.actor(b.node)?);
-    let is_listed = court.scenario.expect.unconnected.iter().any(|&(a, b)| (a, b) == actors || (b, a) == actors);
-    let [ours, theirs] = sides(a, b, court);
-    let message = match (is_listed, verdict(a, b, court)?) {
+fn judge(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
+    let (one, other) = (cx.name(a.node), cx.name(b.node));
+    let actors = (cx.actor(a.node)?, cx.actor(b.node)?);
+    let is_listed = cx.scenario.expect.unconnected.iter().any(|&(a, b)| (a, b) == actors || (b, a) == actors);
+    let [ours, theirs] = sides(a, b, cx);
+    let message = match (is_listed, verdict(a, b, cx)?) {
         (_, Verdict::Chance(_)) => return None,
         (true, Verdict::Connects(_)) => {
             format!("`expect.unconnected` lists {one} and {other}, but their NATs let them connect")
@@ -93,7 +89,7 @@ fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)>
             format!("`expect.unconnected` does not list {one} and {other}, but their NATs keep them apart: {why}")
         }
         (true, Verdict::NeedsRelay(_))
-            if [ours, theirs].into_iter().flatten().any(Call::is_open) && !has_rebooted_nat(court) =>
+            if [ours, theirs].into_iter().flatten().any(PeerConnection::is_open) && !has_rebooted_nat(cx) =>
         {
             format!(
                 "{one} and {other} are connected, but `expect.unconnected` lists them and their NATs keep them apart"
@@ -102,11 +98,13 @@ fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)>
         (true, Verdict::NeedsRelay(_)) => return None,
         (false, Verdict::Connects(_)) => {
             let are_one = ours.zip(theirs).is_some_and(|(ours, theirs)| {
-                let knows = |a: &Call, b: &Call| a.theirs.iter().any(|ufrag| b.ours.contains(ufrag));
+                let knows =
+                    |a: &PeerConnection, b: &PeerConnection| a.theirs.iter().any(|ufrag| b.ours.contains(ufrag));
                 knows(ours, theirs) && knows(theirs, ours)
             });
-            let works =
-                |call: Option<&Call>| call.is_some_and(|call| call.is_open() && call.has_sent && call.has_received);
+            let works = |call: Option<&PeerConnection>| {
+                call.is_some_and(|call| call.is_open() && call.has_sent && call.has_received)
+            };
             if works(ours) && works(theirs) && are_one {
                 return None;
             }
@@ -121,12 +119,12 @@ fn judge(a: &Stay, b: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)>
     Some((vec![a.node, b.node], message))
 }
 
-fn has_rebooted_nat(court: &Court<'_>) -> bool {
-    court.scenario.steps.iter().any(|step| matches!(step.action, Action::Network(_, NetworkAction::Reboot(_))))
+fn has_rebooted_nat(cx: &OracleCx<'_>) -> bool {
+    cx.scenario.steps.iter().any(|step| matches!(step.action, Action::Network(_, NetworkAction::Reboot(_))))
 }
 
 /// How a side's connection stands, for people.
-fn state(call: Option<&Call>) -> String {
+fn state(call: Option<&PeerConnection>) -> String {
     let Some(call) = call else { return "has no connection".to_owned() };
     if !call.is_open() {
         let channel = if call.has_channel { "a" } else { "no" };

@@ -1,12 +1,11 @@
-//! **Every description is set in a signaling state that allows it.** RFC 9429 §4.1.10 and the figure of §3.2.
-//!
-//! An answer needs an offer of the other side, an offer none that waits: who has offered must take that back before it takes another's.
+//! RFC 9429 §4.1.10 and the figure in §3.2. An answer needs an offer from the other side. An offer needs that none is
+//! pending: a client that has offered rolls back before it accepts another offer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, SignalKind, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The states of RFC 9429 §3.2 without provisional answers, which nobody sends here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,11 +20,10 @@ enum State {
 pub(crate) struct LegalSignalingState(BTreeMap<(NodeId, Arc<str>), State>);
 
 impl Oracle for LegalSignalingState {
-    fn slug(&self) -> &'static str {
-        "legal-signaling-state"
-    }
+    const SLUG: &'static str = "legal-signaling-state";
+    const PROMISE: &'static str = "Every description is set in a signaling state that allows it.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let (peer, attempt, change) = match &event.what {
             What::Peer(PeerEvent { peer, attempt, change }) => (peer, *attempt, change),
             What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) => {
@@ -58,9 +56,9 @@ impl Oracle for LegalSignalingState {
                 self.0.insert(key, next);
             }
             None => {
-                let (name, who) = (court.name(event.node), court.who(peer));
+                let (name, who) = (cx.name(event.node), cx.who(peer));
                 let message = format!("{name} {what} in state {state:?} (connection {attempt} with {who})");
-                court.violated(&court.with_owner(event.node, peer), message);
+                cx.violated(&cx.with_owner(event.node, peer), message);
             }
         }
     }

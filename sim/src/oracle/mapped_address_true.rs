@@ -1,7 +1,5 @@
-//! **The STUN server tells a client the very address by which the internet sees it.**
-//!
-//! That is the external endpoint of the outermost NAT that the client's requests went through, or the client's own where nothing translates.
-//! RFC 8489 §14.2.
+//! That is the external endpoint of the outermost NAT that the client's requests went through, or the client's own
+//! where nothing translates. RFC 8489 §14.2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -11,7 +9,7 @@ use scenarios::{ActorIndex, NetworkIndex, Scenario};
 use server::STUN_PORT;
 
 use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 /// How long an answer may be under way: the time that a STUN transaction waits at most (RFC 8489 §6.2.1), rounded up.
 const TRANSACTION: Duration = Duration::from_secs(64);
@@ -21,38 +19,31 @@ const TRANSACTION: Duration = Duration::from_secs(64);
 pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
 
 impl Oracle for MappedAddressTrue {
-    fn slug(&self) -> &'static str {
-        "mapped-address-true"
-    }
+    const SLUG: &'static str = "mapped-address-true";
+    const PROMISE: &'static str = "The STUN server reports the address by which the internet sees the client.";
+    const SEES_PACKETS: bool = true;
+    const JUDGES: Judges = Judges::Simulations;
 
-    fn watches_the_network(&self) -> bool {
-        true
-    }
-
-    fn needs_a_simulation(&self) -> bool {
-        true
-    }
-
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
-        match (&event.what, court.record.nodes[usize::from(event.node.0)].kind) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
+        match (&event.what, cx.record.nodes[usize::from(event.node.0)].kind) {
             (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {
                 let Mapping { protocol, internal, external, remote } = *mapping;
-                let stun = SocketAddrV4::new(court.scenario.server.address, STUN_PORT);
+                let stun = SocketAddrV4::new(cx.scenario.server.address, STUN_PORT);
                 if protocol == Protocol::Udp && remote == stun {
                     self.0.entry((network, internal)).or_default().insert(external, event.at);
                 }
             }
             (What::Peer(PeerEvent { change: PeerChange::Mapped { base, mapped }, .. }), _) => {
-                let Some(actor) = court.actor(event.node) else { return };
-                let seen = self.seen(court.scenario, actor, *base, event.at);
+                let Some(actor) = cx.actor(event.node) else { return };
+                let seen = self.seen(cx.scenario, actor, *base, event.at);
                 if !seen.contains(mapped) {
-                    let name = court.name(event.node);
+                    let name = cx.name(event.node);
                     let seen: Vec<_> = seen.iter().map(SocketAddrV4::to_string).collect();
                     let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join(" or ") };
                     let message = format!(
                         "the STUN server told {name} that {base} is seen as {mapped}, but it is seen as {seen}"
                     );
-                    court.violated(&[event.node], message);
+                    cx.violated(&[event.node], message);
                 }
             }
             _ => {}

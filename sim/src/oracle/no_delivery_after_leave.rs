@@ -1,25 +1,24 @@
-//! **Who has left a room hears no more of it, and nobody hears from them.**
-//!
-//! What was under way when somebody left may still come. Three things show that it was not: the receiver has been told that the sender left
-//! before; a signal was sent after somebody had been told that its receiver left; a client is in another room, and so has been heard to
-//! leave this one.
+//! What was in flight when somebody left may still arrive. Three things show that a message was not in flight: the
+//! receiver had been told that the sender left; the signal was sent after somebody had been told that its receiver
+//! left; the client is in another room, so the server has processed its leaving.
 
 use crate::event::{Event, Message, Signaling, What};
+use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
 use crate::oracle::signals::Origin;
-use crate::oracle::{Court, Oracle, called, seconds};
 
+#[derive(Default)]
 pub(crate) struct NoDeliveryAfterLeave;
 
 impl Oracle for NoDeliveryAfterLeave {
-    fn slug(&self) -> &'static str {
-        "no-delivery-after-leave"
-    }
+    const SLUG: &'static str = "no-delivery-after-leave";
+    const PROMISE: &'static str =
+        "A client that has left a room gets nothing more from it, and nobody gets anything more from that client.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
-        let found = from_who_left(event, court).or_else(|| to_who_left(event, court));
-        if let Some((nodes, message)) = found.or_else(|| of_a_room_left(event, message, court)) {
-            court.violated(&nodes, message);
+        let found = from_who_left(event, cx).or_else(|| to_who_left(event, cx));
+        if let Some((nodes, message)) = found.or_else(|| of_a_room_left(event, message, cx)) {
+            cx.violated(&nodes, message);
         }
     }
 }
@@ -27,22 +26,22 @@ impl Oracle for NoDeliveryAfterLeave {
 type Found = Option<(Vec<crate::event::NodeId>, String)>;
 
 /// The receiver was told that the sender left.
-fn from_who_left(event: &Event, court: &Court<'_>) -> Found {
-    let arrival = court.arrival(event)?;
+fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
+    let arrival = cx.arrival(event)?;
     let from = arrival.from?;
-    let gone = court.model.views.get(&event.node)?.get(from)?.gone?;
-    let (name, what, who) = (court.name(event.node), called(arrival.kind), court.who(from));
+    let gone = cx.model.views.get(&event.node)?.get(from)?.gone?;
+    let (name, what, who) = (cx.name(event.node), called(arrival.kind), cx.who(from));
     let message = format!("{name} got {what} from {who}, of whom it was told at {} that they left", seconds(gone.time));
-    Some((court.with_owner(event.node, from), message))
+    Some((cx.with_owner(event.node, from), message))
 }
 
 /// Somebody was told that the receiver left, and then this was sent.
-fn to_who_left(event: &Event, court: &Court<'_>) -> Found {
-    let Origin::Sent(number) = court.arrival(event)?.origin else { return None };
-    let (stay, sent) = (court.stay_at(event.node)?, &court.model.signals.sent[number]);
-    let (told, witness) = court.model.told_over(stay).filter(|(told, _)| *told < sent.at)?;
-    let (name, what, sender) = (court.name(event.node), called(sent.kind), court.name(sent.node));
-    let (witness, told, at) = (court.name(witness), seconds(told.time), seconds(sent.at.time));
+fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
+    let Origin::Sent(number) = cx.arrival(event)?.origin else { return None };
+    let (stay, sent) = (cx.stay_at(event.node)?, &cx.model.signals.sent[number]);
+    let (told, witness) = cx.model.told_over(stay).filter(|(told, _)| *told < sent.at)?;
+    let (name, what, sender) = (cx.name(event.node), called(sent.kind), cx.name(sent.node));
+    let (witness, told, at) = (cx.name(witness), seconds(told.time), seconds(sent.at.time));
     let id = &stay.id;
     let message = format!(
         "{name} (id {id}) got {what} that {sender} sent at {at}, although {witness} had been told at {told} that {name} left"
@@ -51,17 +50,17 @@ fn to_who_left(event: &Event, court: &Court<'_>) -> Found {
 }
 
 /// The receiver has left this room and joined another.
-fn of_a_room_left(event: &Event, message: &Message, court: &Court<'_>) -> Found {
+fn of_a_room_left(event: &Event, message: &Message, cx: &OracleCx<'_>) -> Found {
     let (Message::PeerJoined { room, .. } | Message::PeerLeft { room, .. } | Message::Signal { room, .. }) = message
     else {
         return None;
     };
-    let stay = court.stay_at(event.node).filter(|stay| stay.room != *room)?;
-    let asked = &court.model.history.connections[stay.connection].asked;
-    let newest = asked.iter().rfind(|(at, asked)| asked == room && *at < court.now())?;
+    let stay = cx.stay_at(event.node).filter(|stay| stay.room != *room)?;
+    let asked = &cx.model.history.connections[stay.connection].asked;
+    let newest = asked.iter().rfind(|(at, asked)| asked == room && *at < cx.now())?;
     if newest.0 > stay.asked() {
         return None;
     }
-    let (name, there) = (court.name(event.node), &stay.room);
+    let (name, there) = (cx.name(event.node), &stay.room);
     Some((vec![event.node], format!("{name} got news of room `{room}` although it has left it for room `{there}`")))
 }

@@ -1,27 +1,25 @@
-//! **Nobody is told what they themselves said or did, but where the dialect echoes.**
-//!
-//! A signal does not come back to its sender, and nobody is told of their own coming or leaving. Whether a roster lists its reader is judged
-//! by `roster-matches-model`.
+//! A signal does not come back to its sender, and nobody is told of their own joining or leaving. Whether a roster
+//! lists its reader is judged by `roster-matches-model`.
 
 use crate::event::{Event, Message, Signaling, What};
+use crate::oracle::cx::{Oracle, OracleCx, called};
 use crate::oracle::signals::Origin;
-use crate::oracle::{Court, Oracle, called};
 
+#[derive(Default)]
 pub(crate) struct NoEchoToSender;
 
 impl Oracle for NoEchoToSender {
-    fn slug(&self) -> &'static str {
-        "no-echo-to-sender"
-    }
+    const SLUG: &'static str = "no-echo-to-sender";
+    const PROMISE: &'static str = "Nobody is told what they said or did themselves, unless the dialect echoes.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
-        if let Some(arrival) = court.arrival(event)
+        if let Some(arrival) = cx.arrival(event)
             && let (None, Origin::ForAnother(number)) = (arrival.from, arrival.origin)
-            && court.model.signals.sent[number].node == event.node
+            && cx.model.signals.sent[number].node == event.node
         {
-            let message = format!("{} got {} that it had sent itself", court.name(event.node), called(arrival.kind));
-            court.violated(&[event.node], message);
+            let message = format!("{} got {} that it had sent itself", cx.name(event.node), called(arrival.kind));
+            cx.violated(&[event.node], message);
         }
         let (id, what) = match message {
             Message::PeerJoined { member, .. } => (&member.id, "word of its own coming"),
@@ -29,12 +27,12 @@ impl Oracle for NoEchoToSender {
             Message::Signal { peer: Some(id), kind, .. } => (id, called(*kind)),
             _ => return,
         };
-        let is_own = court.stay_at(event.node).is_some_and(|stay| stay.id == *id);
+        let is_own = cx.stay_at(event.node).is_some_and(|stay| stay.id == *id);
         if is_own {
-            let name = court.name(event.node);
+            let name = cx.name(event.node);
             let from = if matches!(message, Message::Signal { .. }) { " from itself" } else { "" };
             let message = format!("{name} (id {id}) got {what}{from}");
-            court.violated(&[event.node], message);
+            cx.violated(&[event.node], message);
         }
     }
 }

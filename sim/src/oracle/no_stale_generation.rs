@@ -1,13 +1,11 @@
-//! **Nothing of an older ICE generation is taken.**
-//!
-//! A remote candidate belongs to the remote description that stands, by its username fragment (RFC 8838 §4); no description brings back
-//! credentials that were replaced, or those of an earlier connection with the same peer.
+//! A remote candidate belongs to the current remote description, by its username fragment (RFC 8838 §4). No
+//! description brings back credentials that were replaced, or those of an earlier connection with the same peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::event::{Event, NodeId, PeerChange, PeerEvent, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The username fragments of a peer's earlier connections, and those of the current one.
 #[derive(Default)]
@@ -20,11 +18,10 @@ struct Fragments {
 pub(crate) struct NoStaleGeneration(BTreeMap<(NodeId, Arc<str>), Fragments>);
 
 impl Oracle for NoStaleGeneration {
-    fn slug(&self) -> &'static str {
-        "no-stale-generation"
-    }
+    const SLUG: &'static str = "no-stale-generation";
+    const PROMISE: &'static str = "Nothing of an older ICE generation is accepted.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Peer(PeerEvent { peer, change, attempt }) = &event.what else { return };
         let fragments = self.0.entry((event.node, peer.clone())).or_default();
         let wrong = match change {
@@ -58,8 +55,8 @@ impl Oracle for NoStaleGeneration {
             }
             _ => return,
         };
-        let (name, who) = (court.name(event.node), court.who(peer));
+        let (name, who) = (cx.name(event.node), cx.who(peer));
         let message = format!("{name} took {wrong} (connection {attempt} with {who})");
-        court.violated(&court.with_owner(event.node, peer), message);
+        cx.violated(&cx.with_owner(event.node, peer), message);
     }
 }

@@ -1,7 +1,5 @@
-//! **When everybody has left and the server was shut down, nothing is left: no task, socket, connection, room or queued message.**
-
 use crate::event::{Census, Event, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 #[derive(Default)]
 pub(crate) struct NothingLeaked {
@@ -9,15 +7,11 @@ pub(crate) struct NothingLeaked {
 }
 
 impl Oracle for NothingLeaked {
-    fn slug(&self) -> &'static str {
-        "nothing-leaked"
-    }
+    const SLUG: &'static str = "nothing-leaked";
+    const PROMISE: &'static str = "After everybody has left and the server was shut down, nothing is left: no task, socket, connection, room or queued message.";
+    const JUDGES: Judges = Judges::Simulations;
 
-    fn needs_a_simulation(&self) -> bool {
-        true
-    }
-
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Census(census) = &event.what else { return };
         self.was_counted = true;
         // Packets that are still under way are on their way to nobody; `packet-conservation` counts them.
@@ -32,13 +26,13 @@ impl Oracle for NothingLeaked {
         let left: Vec<_> = left.iter().filter(|(n, _)| **n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !left.is_empty() {
             let message = format!("after everybody had left there were still {}", left.join(", "));
-            court.violated(&[event.node], message);
+            cx.violated(&[event.node], message);
         }
     }
 
-    fn finish(&mut self, court: &mut Court<'_>) {
+    fn finish(&mut self, cx: &mut OracleCx<'_>) {
         if !self.was_counted {
-            court.violated(&[], "nobody counted what was left: the record has no census");
+            cx.violated(&[], "nobody counted what was left: the record has no census");
         }
     }
 }

@@ -1,9 +1,7 @@
-//! **No packet appears or vanishes: sent + duplicated = delivered + dropped + under way, and what arrives is what was sent.**
-
 use std::collections::BTreeMap;
 
 use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 /// Of a packet: its copies that are under way, who sent it, and what it looked like then.
 struct UnderWay {
@@ -16,59 +14,52 @@ struct UnderWay {
 pub(crate) struct PacketConservation(BTreeMap<PacketId, UnderWay>);
 
 impl Oracle for PacketConservation {
-    fn slug(&self) -> &'static str {
-        "packet-conservation"
-    }
+    const SLUG: &'static str = "packet-conservation";
+    const PROMISE: &'static str = "No packet appears or vanishes: sent + duplicated = delivered + dropped + in flight, and what arrives is what was sent.";
+    const SEES_PACKETS: bool = true;
+    const JUDGES: Judges = Judges::Simulations;
 
-    fn watches_the_network(&self) -> bool {
-        true
-    }
-
-    fn needs_a_simulation(&self) -> bool {
-        true
-    }
-
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
             What::Packet(PacketEvent::Sent(view)) => {
                 let packet = UnderWay { copies: 1, from: event.node, sent: *view };
                 if self.0.insert(view.packet, packet).is_some() {
                     let message =
                         format!("packet {} was sent while a packet of that number is under way", view.packet.0);
-                    court.violated(&[event.node], message);
+                    cx.violated(&[event.node], message);
                 }
             }
             What::Packet(PacketEvent::Duplicated { packet }) => match self.0.get_mut(packet) {
                 Some(under_way) => under_way.copies += 1,
-                None => nowhere(event, *packet, "duplicated", court),
+                None => nowhere(event, *packet, "duplicated", cx),
             },
             What::Packet(PacketEvent::Delivered(view)) => match self.ended(view.packet) {
                 Some((from, sent)) if (sent.bytes, sent.digest) != (view.bytes, view.digest) => {
-                    let (sender, name) = (court.name(from), court.name(event.node));
+                    let (sender, name) = (cx.name(from), cx.name(event.node));
                     let message = format!(
                         "packet {} from {sender} came to {name} with another payload: {} bytes, {} when it was sent",
                         view.packet.0, view.bytes, sent.bytes
                     );
-                    court.violated(&[from, event.node], message);
+                    cx.violated(&[from, event.node], message);
                 }
                 Some(_) => {}
-                None => nowhere(event, view.packet, "delivered", court),
+                None => nowhere(event, view.packet, "delivered", cx),
             },
             What::Packet(PacketEvent::Dropped { packet, .. }) if self.ended(*packet).is_none() => {
-                nowhere(event, *packet, "dropped", court);
+                nowhere(event, *packet, "dropped", cx);
             }
             What::Census(census) => {
                 let under_way: usize = self.0.values().map(|under_way| under_way.copies).sum();
                 if under_way != census.packets_in_flight {
                     let first = self.0.first_key_value();
                     let first = first.map_or_else(String::new, |(packet, under_way)| {
-                        format!("; the oldest is packet {} from {}", packet.0, court.name(under_way.from))
+                        format!("; the oldest is packet {} from {}", packet.0, cx.name(under_way.from))
                     });
                     let counted = census.packets_in_flight;
                     let message = format!(
                         "{under_way} packets were sent and neither delivered nor dropped, but {counted} are under way{first}"
                     );
-                    court.violated(&[event.node], message);
+                    cx.violated(&[event.node], message);
                 }
             }
             _ => {}
@@ -89,8 +80,8 @@ impl PacketConservation {
     }
 }
 
-fn nowhere(event: &Event, packet: PacketId, what: &str, court: &mut Court<'_>) {
-    let name = court.name(event.node);
+fn nowhere(event: &Event, packet: PacketId, what: &str, cx: &mut OracleCx<'_>) {
+    let name = cx.name(event.node);
     let message = format!("packet {} was {what} at {name}, but no copy of it was under way", packet.0);
-    court.violated(&[event.node], message);
+    cx.violated(&[event.node], message);
 }

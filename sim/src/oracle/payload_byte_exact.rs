@@ -1,36 +1,34 @@
-//! **A payload arrives as it was sent, byte for byte.**
-
 use crate::event::Event;
+use crate::oracle::cx::{Oracle, OracleCx, called};
 use crate::oracle::signals::Origin;
-use crate::oracle::{Court, Oracle, called};
 
 /// Bytes shown on either side of the first that differs.
 const SHOWN: usize = 20;
 
+#[derive(Default)]
 pub(crate) struct PayloadByteExact;
 
 impl Oracle for PayloadByteExact {
-    fn slug(&self) -> &'static str {
-        "payload-byte-exact"
-    }
+    const SLUG: &'static str = "payload-byte-exact";
+    const PROMISE: &'static str = "A payload arrives as it was sent, byte for byte.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
-        let Some(arrival) = court.arrival(event) else { return };
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
+        let Some(arrival) = cx.arrival(event) else { return };
         let Origin::Altered(number) = arrival.origin else { return };
-        let sent = &court.model.signals.sent[number];
+        let sent = &cx.model.signals.sent[number];
         let (ours, theirs) = (sent.payload.as_bytes(), arrival.payload.as_bytes());
         let equal = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
         let message = format!(
             "{} got {} from {} altered from byte {equal} on: sent `{}` ({} bytes), came `{}` ({} bytes)",
-            court.name(event.node),
+            cx.name(event.node),
             called(sent.kind),
-            court.who(&sent.from),
+            cx.who(&sent.from),
             around(ours, equal),
             ours.len(),
             around(theirs, equal),
             theirs.len(),
         );
-        court.violated(&[event.node, sent.node], message);
+        cx.violated(&[event.node, sent.node], message);
     }
 }
 

@@ -1,32 +1,30 @@
-//! **A signal bears the id of whoever sent it, where the dialect names anybody, and somebody did send it.**
-
 use crate::event::Event;
+use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
 use crate::oracle::signals::Origin;
-use crate::oracle::{Court, Oracle, called, seconds};
 
+#[derive(Default)]
 pub(crate) struct SenderIdentityStamped;
 
 impl Oracle for SenderIdentityStamped {
-    fn slug(&self) -> &'static str {
-        "sender-identity-stamped"
-    }
+    const SLUG: &'static str = "sender-identity-stamped";
+    const PROMISE: &'static str = "A signal carries the id of the client that sent it, if the dialect names senders, and some client did send it.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
-        let Some(arrival) = court.arrival(event) else { return };
-        let is_named = court.stay_at(event.node).is_none_or(|stay| stay.dialect().names_others());
-        let (name, what) = (court.name(event.node), called(arrival.kind));
-        let stamped = arrival.from.map_or_else(|| "no sender".to_owned(), |from| court.who(from));
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
+        let Some(arrival) = cx.arrival(event) else { return };
+        let is_named = cx.stay_at(event.node).is_none_or(|stay| stay.dialect().names_others());
+        let (name, what) = (cx.name(event.node), called(arrival.kind));
+        let stamped = arrival.from.map_or_else(|| "no sender".to_owned(), |from| cx.who(from));
         let (nodes, message) = match arrival.origin {
             // Where nobody is named, it came from another room: that is another promise's.
             Origin::ByAnother(number) if is_named => {
-                let sent = &court.model.signals.sent[number];
-                let (who, at) = (court.who(&sent.from), seconds(sent.at.time));
+                let sent = &cx.model.signals.sent[number];
+                let (who, at) = (cx.who(&sent.from), seconds(sent.at.time));
                 let message = format!("{name} got {what} that names {stamped}, but it was {who} who sent it at {at}");
                 (vec![event.node, sent.node], message)
             }
             Origin::Nobody => (vec![event.node], format!("{name} got {what} that names {stamped}, but nobody sent it")),
             _ => return,
         };
-        court.violated(&nodes, message);
+        cx.violated(&nodes, message);
     }
 }

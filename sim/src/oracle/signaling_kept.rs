@@ -1,14 +1,13 @@
-//! **Who dials is let in and stays connected, but for what the scenario does to the connection.**
-//!
-//! Not for simulations, which crash servers and lose mappings. On real sockets the server is to be there all the time; a client that
-//! reconnects hides from every other promise that it was not. A connection on whose way something was held back may break.
+//! Not for simulations, which crash servers and lose mappings. On real sockets the server is meant to be there all the
+//! time, and a client that reconnects hides from every other oracle that it was not. A connection may break if
+//! something was held back on its path.
 
 use std::collections::BTreeSet;
 
 use scenarios::Machine;
 
 use crate::event::{Event, Fault, NodeId, NodeKind, Signaling, What};
-use crate::oracle::{Court, Oracle};
+use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 #[derive(Default)]
 pub(crate) struct SignalingKept {
@@ -20,16 +19,17 @@ pub(crate) struct SignalingKept {
 }
 
 impl Oracle for SignalingKept {
-    fn slug(&self) -> &'static str {
-        "signaling-kept"
-    }
+    const SLUG: &'static str = "signaling-kept";
+    const PROMISE: &'static str =
+        "Every client that dials is let in and stays connected, except for what the scenario does to the connection.";
+    const JUDGES: Judges = Judges::RealSockets;
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
             What::TearDown => self.is_over = true,
             What::Fault(Fault::Partition { from, to, .. }) => {
                 let is_client =
-                    |node: &&NodeId| court.record.nodes[usize::from(node.0)].kind != NodeKind::Machine(Machine::Server);
+                    |node: &&NodeId| cx.record.nodes[usize::from(node.0)].kind != NodeKind::Machine(Machine::Server);
                 self.cut.extend(from.iter().chain(to).filter(is_client));
                 self.hurt.extend(&self.cut);
             }
@@ -42,15 +42,15 @@ impl Oracle for SignalingKept {
                 if by_itself || self.hurt.contains(&event.node) {
                     return;
                 }
-                let was_open = court.model.history.connection_at(event.node, court.now().index - 1).is_some();
+                let was_open = cx.model.history.connection_at(event.node, cx.now().index - 1).is_some();
                 let what = if was_open { "lost its signaling" } else { "could not open its signaling" };
                 let why = match (code, reason.is_empty()) {
                     (Some(code), true) => format!("the server closed with {code}"),
                     (Some(code), false) => format!("the server closed with {code}: {reason}"),
                     (None, _) => reason.to_string(),
                 };
-                let message = format!("{} {what}: {why}", court.name(event.node));
-                court.violated(&[event.node], message);
+                let message = format!("{} {what}: {why}", cx.name(event.node));
+                cx.violated(&[event.node], message);
             }
             _ => {}
         }

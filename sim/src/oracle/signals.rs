@@ -6,7 +6,7 @@ use std::sync::Arc;
 use scenarios::Dialect;
 
 use crate::event::{Message, NodeId, Record, SignalKind, Signaling, What};
-use crate::oracle::model::{At, History, Stay};
+use crate::oracle::history::{At, History, Stay};
 
 /// A signal that a client sent while it was in a room.
 #[derive(Clone, Debug)]

@@ -1,15 +1,14 @@
-//! **Of two offers that cross, exactly one is answered.**
-//!
-//! Perfect negotiation makes one side polite: it drops its own offer and takes the other's. Who hangs up, leaves or loses the signaling
-//! before that need not answer, and a later offer that is answered settles it too.
+//! Perfect negotiation makes one side polite: it drops its own offer and accepts the other's. A client that hangs up,
+//! leaves or loses its signaling before that need not answer, and a later offer that is answered settles it too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What};
-use crate::oracle::model::{At, SLACK};
+use crate::oracle::cx::{Oracle, OracleCx, seconds};
+use crate::oracle::history::At;
+use crate::oracle::model::SLACK;
 use crate::oracle::signals::{Origin, Sent};
-use crate::oracle::{Court, Oracle, seconds};
 
 /// Numbers are places in `signals.sent`.
 #[derive(Default)]
@@ -22,63 +21,61 @@ pub(crate) struct SingleGlareWinner {
 }
 
 impl Oracle for SingleGlareWinner {
-    fn slug(&self) -> &'static str {
-        "single-glare-winner"
-    }
+    const SLUG: &'static str = "single-glare-winner";
+    const PROMISE: &'static str = "Of two offers that cross, exactly one is answered.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         while let Some((since, ..)) = self.crossed.front()
             && since.time + SLACK < event.at
         {
             let Some((_, a, b)) = self.crossed.pop_front() else { break };
-            if let Some(message) = self.unanswered(a, b, court) {
-                let signals = &court.model.signals;
-                court.violated(&[signals.sent[a].node, signals.sent[b].node], message);
+            if let Some(message) = self.unanswered(a, b, cx) {
+                let signals = &cx.model.signals;
+                cx.violated(&[signals.sent[a].node, signals.sent[b].node], message);
             }
         }
-        if let Some(arrival) = court.arrival(event)
+        if let Some(arrival) = cx.arrival(event)
             && let (SignalKind::Offer, Origin::Sent(offer)) = (arrival.kind, arrival.origin)
-            && court.model.signals.sent[offer].node != event.node
+            && cx.model.signals.sent[offer].node != event.node
         {
             self.newest.insert((event.node, arrival.from.cloned()), offer);
             // They are seen to cross when the second of them comes.
-            let has_come = |other: &usize| court.model.signals.sent[*other].arrived.is_some_and(|at| at < court.now());
-            let crossing = court.model.signals.crossing(offer).filter(has_come);
-            self.crossed.extend(crossing.map(|other| (court.now(), other, offer)));
+            let has_come = |other: &usize| cx.model.signals.sent[*other].arrived.is_some_and(|at| at < cx.now());
+            let crossing = cx.model.signals.crossing(offer).filter(has_come);
+            self.crossed.extend(crossing.map(|other| (cx.now(), other, offer)));
         }
         if let What::Signaling(Signaling::Sent(Message::Signal { peer: to, kind, .. })) = &event.what
             && *kind == SignalKind::Answer
             && let Some(offer) = self.newest.get(&(event.node, to.clone())).copied()
             && self.answered.insert(offer)
-            && let Some((nodes, message)) = self.both_answered(offer, court)
+            && let Some((nodes, message)) = self.both_answered(offer, cx)
         {
-            court.violated(&nodes, message);
+            cx.violated(&nodes, message);
         }
     }
 }
 
 impl SingleGlareWinner {
     /// What is wrong with answering an offer that crossed another.
-    fn both_answered(&self, offer: usize, court: &Court<'_>) -> Option<([NodeId; 2], String)> {
-        let signals = &court.model.signals;
-        let is_wrong = |theirs: &usize| self.answered.contains(theirs) && !is_void(court, offer, *theirs);
+    fn both_answered(&self, offer: usize, cx: &OracleCx<'_>) -> Option<([NodeId; 2], String)> {
+        let signals = &cx.model.signals;
+        let is_wrong = |theirs: &usize| self.answered.contains(theirs) && !is_void(cx, offer, *theirs);
         let theirs = signals.crossing(offer).find(is_wrong)?;
-        let message = format!("{}, and both offers were answered", at_once(court, offer, theirs));
+        let message = format!("{}, and both offers were answered", at_once(cx, offer, theirs));
         Some(([signals.sent[offer].node, signals.sent[theirs].node], message))
     }
 
     /// What is wrong with two offers that crossed some time ago.
-    fn unanswered(&self, a: usize, b: usize, court: &Court<'_>) -> Option<String> {
-        let (one, other) = (&court.model.signals.sent[a], &court.model.signals.sent[b]);
+    fn unanswered(&self, a: usize, b: usize, cx: &OracleCx<'_>) -> Option<String> {
+        let (one, other) = (&cx.model.signals.sent[a], &cx.model.signals.sent[b]);
         let is_between = |number: &usize| {
-            let sent = &court.model.signals.sent[*number];
+            let sent = &cx.model.signals.sent[*number];
             is_to(sent, one, other) || is_to(sent, other, one)
         };
         let is_settled = self.answered.range(a.min(b)..).any(is_between);
-        let are_there =
-            [one, other].iter().all(|sent| court.stay_at(sent.node).is_some_and(|stay| stay.id == sent.from));
-        let is_wrong = are_there && !is_settled && !is_void(court, a, b);
-        is_wrong.then(|| format!("{}, and neither offer was answered", at_once(court, a, b)))
+        let are_there = [one, other].iter().all(|sent| cx.stay_at(sent.node).is_some_and(|stay| stay.id == sent.from));
+        let is_wrong = are_there && !is_settled && !is_void(cx, a, b);
+        is_wrong.then(|| format!("{}, and neither offer was answered", at_once(cx, a, b)))
     }
 }
 
@@ -87,17 +84,17 @@ fn is_to(sent: &Sent, one: &Sent, other: &Sent) -> bool {
     sent.from == one.from && sent.to.as_ref().is_none_or(|to| *to == other.from)
 }
 
-fn at_once(court: &Court<'_>, a: usize, b: usize) -> String {
-    let (one, other) = (&court.model.signals.sent[a], &court.model.signals.sent[b]);
-    let (a, b) = (court.who(&one.from), court.who(&other.from));
+fn at_once(cx: &OracleCx<'_>, a: usize, b: usize) -> String {
+    let (one, other) = (&cx.model.signals.sent[a], &cx.model.signals.sent[b]);
+    let (a, b) = (cx.who(&one.from), cx.who(&other.from));
     format!("{a} and {b} offered at once, at {} and {}", seconds(one.at.time), seconds(other.at.time))
 }
 
 /// Whether either has hung up on the other since the first of two offers was sent.
-fn is_void(court: &Court<'_>, a: usize, b: usize) -> bool {
-    let sent = &court.model.signals.sent;
+fn is_void(cx: &OracleCx<'_>, a: usize, b: usize) -> bool {
+    let sent = &cx.model.signals.sent;
     let (one, other) = (&sent[a], &sent[b]);
-    let since = sent[a.min(b)..].iter().take_while(|sent| sent.at < court.now());
+    let since = sent[a.min(b)..].iter().take_while(|sent| sent.at < cx.now());
     let mut hangups = since.filter(|sent| sent.kind == SignalKind::Hangup);
     hangups.any(|sent| is_to(sent, one, other) || is_to(sent, other, one))
 }

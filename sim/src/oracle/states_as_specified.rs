@@ -1,7 +1,6 @@
-//! **A sender and a viewer go through the states that the dialect names, and in the end each knows whether the other is there.**
-//!
-//! A sender is INIT, WAITING while it has no viewer, ACTIVE while it has one; a viewer is INIT until it is first offered to, ACTIVE while its
-//! sender is there, WAITING when that has left; either is in ERROR when refused or when it has given up. Without signaling it begins anew.
+//! A sender is INIT until it has joined, WAITING while it has no viewer, ACTIVE while it has one. A viewer is INIT
+//! until its first offer, ACTIVE while its sender is there, WAITING when that has left. Either is in ERROR when it was
+//! refused or has given up. Without signaling it starts again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +8,9 @@ use std::time::Duration;
 use scenarios::Role;
 
 use crate::event::{ClientState, Event, MachineEvent, NodeId, Signaling, What};
-use crate::oracle::model::{SLACK, Stay};
-use crate::oracle::{Court, Oracle, seconds};
+use crate::oracle::cx::{Oracle, OracleCx, seconds};
+use crate::oracle::history::Stay;
+use crate::oracle::model::SLACK;
 
 /// Time in which word of a newcomer, and the offer that follows it, arrive.
 const SETTLED: Duration = Duration::from_secs(3 * SLACK.as_secs());
@@ -19,34 +19,33 @@ const SETTLED: Duration = Duration::from_secs(3 * SLACK.as_secs());
 pub(crate) struct StatesAsSpecified(BTreeMap<NodeId, ClientState>);
 
 impl Oracle for StatesAsSpecified {
-    fn slug(&self) -> &'static str {
-        "states-as-specified"
-    }
+    const SLUG: &'static str = "states-as-specified";
+    const PROMISE: &'static str = "A sender and a viewer go through the states that the dialect names, and at the end each knows whether the other is there.";
 
-    fn observe(&mut self, event: &Event, court: &mut Court<'_>) {
+    fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
             What::Machine(MachineEvent::Booted | MachineEvent::PowerLost | MachineEvent::Ended) => {
                 self.0.remove(&event.node);
             }
             What::Signaling(Signaling::State { state }) => {
-                let Some(role) = court.actor(event.node).map(|actor| court.scenario.actors[actor].plays) else {
+                let Some(role) = cx.actor(event.node).map(|actor| cx.scenario.actors[actor].plays) else {
                     return;
                 };
                 let before = self.0.insert(event.node, *state).unwrap_or(ClientState::Init);
                 if matches!(role, Role::Sender | Role::Viewer) && !may_follow(role, before, *state) {
-                    let (name, role) = (court.name(event.node), role.name());
+                    let (name, role) = (cx.name(event.node), role.name());
                     let message = format!("{name}, a {role}, went from {before:?} to {state:?}");
-                    court.violated(&[event.node], message);
+                    cx.violated(&[event.node], message);
                 }
             }
             _ => {}
         }
     }
 
-    fn settle(&mut self, court: &mut Court<'_>) {
-        let found: Vec<_> = court.stays().into_iter().filter_map(|stay| self.judge(stay, court)).collect();
+    fn settle(&mut self, cx: &mut OracleCx<'_>) {
+        let found: Vec<_> = cx.stays().into_iter().filter_map(|stay| self.judge(stay, cx)).collect();
         for (nodes, message) in found {
-            court.violated(&nodes, message);
+            cx.violated(&nodes, message);
         }
     }
 }
@@ -66,27 +65,27 @@ fn may_follow(role: Role, before: ClientState, after: ClientState) -> bool {
 
 impl StatesAsSpecified {
     /// What is wrong with the state in which somebody is in the end.
-    fn judge(&self, stay: &Stay, court: &Court<'_>) -> Option<(Vec<NodeId>, String)> {
+    fn judge(&self, stay: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
         let other = match stay.role {
             Role::Sender => Role::Viewer,
             Role::Viewer => Role::Sender,
             _ => return None,
         };
-        let (now, state) = (court.now(), self.0.get(&stay.node).copied().unwrap_or(ClientState::Init));
-        if !court.model.is_surely_there(stay, now) || stay.joined.time + SETTLED >= now.time {
+        let (now, state) = (cx.now(), self.0.get(&stay.node).copied().unwrap_or(ClientState::Init));
+        if !cx.model.is_surely_there(stay, now) || stay.joined.time + SETTLED >= now.time {
             return None;
         }
         let partners: Vec<_> =
-            court.model.history.stays.iter().filter(|them| them.role == other && them.is_with(stay)).collect();
-        let is_there = |them: &&&Stay| court.model.is_surely_there(them, now) && them.joined.time + SETTLED < now.time;
-        let is_gone = |them: &&Stay| court.model.noticed_by(them, now).is_some_and(|by| by + SLACK < now.time);
-        let (name, other) = (court.name(stay.node), other.name());
+            cx.model.history.stays.iter().filter(|them| them.role == other && them.is_with(stay)).collect();
+        let is_there = |them: &&&Stay| cx.model.is_surely_there(them, now) && them.joined.time + SETTLED < now.time;
+        let is_gone = |them: &&Stay| cx.model.noticed_by(them, now).is_some_and(|by| by + SLACK < now.time);
+        let (name, other) = (cx.name(stay.node), other.name());
         if let Some(them) = partners.iter().find(is_there) {
-            let (who, since) = (court.name(them.node), seconds(them.joined.time));
+            let (who, since) = (cx.name(them.node), seconds(them.joined.time));
             let message = format!("{name} is {state:?}, although its {other} {who} is there since {since}");
             return (state != ClientState::Active).then(|| (vec![stay.node, them.node], message));
         }
-        let may_be_there = court.model.history.may_be_unanswered(&stay.room, now.index);
+        let may_be_there = cx.model.history.may_be_unanswered(&stay.room, now.index);
         if state == ClientState::Active && partners.iter().all(is_gone) && !may_be_there {
             let message = format!("{name} is Active, but its {other} is gone and it was never told");
             let last = partners.last().map(|them| them.node);

@@ -8,7 +8,7 @@ use crate::event::{Candidate, DtlsState, Event, IceState, NodeId, PeerChange, Pe
 
 /// One side of a WebRTC connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct PeerConnection {
     pub(crate) opened: Duration,
     pub(crate) ice: IceState,
     pub(crate) dtls: DtlsState,
@@ -22,7 +22,7 @@ pub(crate) struct Call {
     pub(crate) theirs: Vec<Arc<str>>,
 }
 
-impl Call {
+impl PeerConnection {
     /// Whether messages can pass.
     pub(crate) fn is_open(&self) -> bool {
         self.has_channel && self.is_ice_up() && self.dtls == DtlsState::Connected
@@ -33,16 +33,16 @@ impl Call {
     }
 }
 
-/// All calls, by the client and the id of the other.
+/// All connections, by the client and what it calls the other side.
 #[derive(Debug, Default)]
-pub(crate) struct Calls(BTreeMap<(NodeId, Arc<str>), Call>);
+pub(crate) struct PeerConnections(BTreeMap<(NodeId, Arc<str>), PeerConnection>);
 
-impl Calls {
+impl PeerConnections {
     pub(crate) fn advance(&mut self, event: &Event, PeerEvent { peer, change, .. }: &PeerEvent) {
         let key = (event.node, peer.clone());
         match change {
             PeerChange::Opened { .. } => {
-                let call = Call {
+                let connection = PeerConnection {
                     opened: event.at,
                     ice: IceState::New,
                     dtls: DtlsState::New,
@@ -53,7 +53,7 @@ impl Calls {
                     ours: BTreeSet::new(),
                     theirs: Vec::new(),
                 };
-                self.0.insert(key, call);
+                self.0.insert(key, connection);
                 return;
             }
             PeerChange::Closed { .. } => {
@@ -62,20 +62,20 @@ impl Calls {
             }
             _ => {}
         }
-        let Some(call) = self.0.get_mut(&key) else { return };
+        let Some(connection) = self.0.get_mut(&key) else { return };
         match change {
             PeerChange::Described { local: true, ufrag, .. } => {
-                call.ours.insert(ufrag.clone());
+                connection.ours.insert(ufrag.clone());
             }
-            PeerChange::Described { local: false, ufrag, .. } if call.theirs.last() != Some(ufrag) => {
-                call.theirs.push(ufrag.clone());
+            PeerChange::Described { local: false, ufrag, .. } if connection.theirs.last() != Some(ufrag) => {
+                connection.theirs.push(ufrag.clone());
             }
-            PeerChange::Ice { state } => call.ice = *state,
-            PeerChange::Dtls { state } => call.dtls = *state,
-            PeerChange::Selected { local, remote } => call.selected = Some((*local, *remote, event.at)),
-            PeerChange::ChannelOpen => call.has_channel = true,
-            PeerChange::ChannelSent { .. } => call.has_sent = true,
-            PeerChange::ChannelReceived { .. } => call.has_received = true,
+            PeerChange::Ice { state } => connection.ice = *state,
+            PeerChange::Dtls { state } => connection.dtls = *state,
+            PeerChange::Selected { local, remote } => connection.selected = Some((*local, *remote, event.at)),
+            PeerChange::ChannelOpen => connection.has_channel = true,
+            PeerChange::ChannelSent { .. } => connection.has_sent = true,
+            PeerChange::ChannelReceived { .. } => connection.has_received = true,
             _ => {}
         }
     }
@@ -85,7 +85,7 @@ impl Calls {
         self.0.retain(|(of, _), _| *of != node);
     }
 
-    pub(crate) fn get(&self, node: NodeId, peer: &Arc<str>) -> Option<&Call> {
+    pub(crate) fn get(&self, node: NodeId, peer: &Arc<str>) -> Option<&PeerConnection> {
         self.0.get(&(node, peer.clone()))
     }
 }

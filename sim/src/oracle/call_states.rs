@@ -1,0 +1,121 @@
+//! What each user of the `call` dialect is doing, according to what it has sent and received.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::event::{CallStep, Message, NodeId, Signaling};
+use crate::oracle::history::At;
+
+/// What a user is doing, and with whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CallState {
+    #[default]
+    Idle,
+    Calling(Arc<str>),
+    Ringing(Arc<str>),
+    InCall(Arc<str>),
+}
+
+impl CallState {
+    pub(crate) fn peer(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Idle => None,
+            Self::Calling(peer) | Self::Ringing(peer) | Self::InCall(peer) => Some(peer),
+        }
+    }
+
+    /// The state in which the other side must be, for a user of that name.
+    pub(crate) fn counterpart(&self, name: &Arc<str>) -> Self {
+        let name = name.clone();
+        match self {
+            Self::Idle => Self::Idle,
+            Self::Calling(_) => Self::Ringing(name),
+            Self::Ringing(_) => Self::Calling(name),
+            Self::InCall(_) => Self::InCall(name),
+        }
+    }
+}
+
+/// The call of one user.
+#[derive(Clone, Debug, Default)]
+struct UserCall {
+    state: CallState,
+    since: Option<At>,
+    /// Calls that this side has ended, counted by the other side: the two messages that end a call may cross.
+    ended: BTreeMap<Arc<str>, usize>,
+}
+
+/// The calls of all users, by their machines.
+#[derive(Debug, Default)]
+pub(crate) struct CallStates(BTreeMap<NodeId, UserCall>);
+
+impl CallStates {
+    pub(crate) fn advance(&mut self, node: NodeId, event: &Signaling, at: At) {
+        let user = self.0.entry(node).or_default();
+        let state = match event {
+            Signaling::Closed { .. } => {
+                user.ended.clear();
+                CallState::Idle
+            }
+            Signaling::Sent(Message::Call { peer, step }) => {
+                if matches!(step, CallStep::End | CallStep::Reject) {
+                    *user.ended.entry(peer.clone()).or_default() += 1;
+                }
+                user.after_sent(peer, *step)
+            }
+            Signaling::Received(Message::Call { peer, step }) => {
+                if *step == CallStep::End && user.state.peer() != Some(peer) {
+                    user.ended.entry(peer.clone()).and_modify(|ended| *ended = ended.saturating_sub(1));
+                }
+                user.after_received(peer, *step)
+            }
+            Signaling::Received(Message::Error { text }) if &**text == "user-not-found" => match &user.state {
+                CallState::Calling(_) => CallState::Idle,
+                state => state.clone(),
+            },
+            _ => return,
+        };
+        if state != user.state {
+            (user.state, user.since) = (state, Some(at));
+        }
+    }
+
+    /// A user's program has ended.
+    pub(crate) fn end(&mut self, node: NodeId) {
+        self.0.remove(&node);
+    }
+
+    /// What a user is doing, and since when.
+    pub(crate) fn state(&self, node: NodeId) -> (CallState, Option<At>) {
+        self.0.get(&node).map(|user| (user.state.clone(), user.since)).unwrap_or_default()
+    }
+
+    /// Whether a user may be told of the end of a call with another: it has one, or the messages that end it crossed.
+    pub(crate) fn may_end(&self, node: NodeId, peer: &Arc<str>) -> bool {
+        let Some(user) = self.0.get(&node) else { return false };
+        user.state.peer() == Some(peer) || user.ended.get(peer).is_some_and(|ended| *ended > 0)
+    }
+}
+
+impl UserCall {
+    fn after_sent(&self, peer: &Arc<str>, step: CallStep) -> CallState {
+        match (step, &self.state) {
+            (CallStep::Ring, CallState::Idle) => CallState::Calling(peer.clone()),
+            (CallStep::Accept, CallState::Ringing(caller)) if caller == peer => CallState::InCall(peer.clone()),
+            (CallStep::Reject | CallStep::End, state) if state.peer() == Some(peer) => CallState::Idle,
+            (_, state) => state.clone(),
+        }
+    }
+
+    fn after_received(&self, peer: &Arc<str>, step: CallStep) -> CallState {
+        match (step, &self.state) {
+            (CallStep::Ring, CallState::Idle) => CallState::Ringing(peer.clone()),
+            // Both called: the later call takes the earlier.
+            (CallStep::Ring | CallStep::Accept, CallState::Calling(called)) if called == peer => {
+                CallState::InCall(peer.clone())
+            }
+            (CallStep::Reject | CallStep::Busy | CallStep::End, state) if state.peer() == Some(peer) => CallState::Idle,
+            (_, state) => state.clone(),
+        }
+    }
+}

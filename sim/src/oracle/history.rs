@@ -1,0 +1,315 @@
+//! What the record says about who is connected, and who is in which room under which id.
+//!
+//! It is read off the whole record at once, because a client may be announced to others before it learns its own id.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenarios::{Dialect, Machine, Role, Scenario};
+
+use crate::event::{Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, Record, Signaling, What};
+use crate::oracle::tcp::{FlowNumbers, TcpFlow, is_syn};
+
+/// A place in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct At {
+    pub(crate) index: usize,
+    pub(crate) time: Duration,
+}
+
+/// A signaling connection, as its client knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) node: NodeId,
+    pub(crate) opened: At,
+    pub(crate) ended: Option<At>,
+    /// Which run of the server it leads to, counted from 1.
+    pub(crate) life: u32,
+    pub(crate) flow: Option<TcpFlow>,
+    /// The rooms that were asked for, and when.
+    pub(crate) asked: Vec<(At, Arc<str>)>,
+    /// When the newest of them was refused.
+    pub(crate) refused: Option<At>,
+    /// Whether the client said goodbye.
+    farewell: bool,
+}
+
+impl Connection {
+    /// What was last asked for before `at`.
+    pub(crate) fn asked_before(&self, at: At) -> Option<(At, Arc<str>)> {
+        self.asked.iter().rfind(|(asked, _)| *asked < at).cloned()
+    }
+}
+
+/// A client's time in a room under an id, as that client knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stay {
+    pub(crate) node: NodeId,
+    pub(crate) role: Role,
+    pub(crate) connection: usize,
+    pub(crate) room: Arc<str>,
+    /// The id that the server gave it, or a user's name; where none is given, one that the oracles make up.
+    pub(crate) id: Arc<str>,
+    /// When it asked to join; once more for each time it asked again.
+    pub(crate) asked: Vec<At>,
+    pub(crate) joined: At,
+    pub(crate) ended: Option<At>,
+    /// Whether it said goodbye rather than vanished.
+    pub(crate) farewell: bool,
+}
+
+impl Stay {
+    pub(crate) fn asked(&self) -> At {
+        self.asked[0]
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.role.dialect()
+    }
+
+    /// Whether both are in one room.
+    pub(crate) fn is_with(&self, other: &Self) -> bool {
+        self.dialect() == other.dialect() && self.room == other.room
+    }
+
+    /// What the client calls the other side of a WebRTC connection: its id, or where nobody is named, what it is.
+    pub(crate) fn calls(&self, other: &Self) -> Arc<str> {
+        match self.role {
+            Role::Mesh | Role::User => other.id.clone(),
+            Role::Sender => Role::Viewer.name().into(),
+            Role::Viewer => Role::Sender.name().into(),
+            Role::Relay | Role::Broadcast => "other".into(),
+        }
+    }
+
+    pub(crate) fn is_on(&self, index: usize) -> bool {
+        self.joined.index <= index && self.ended.is_none_or(|ended| ended.index > index)
+    }
+}
+
+/// A join that was never answered: the client may have been announced to others under an id that it never learned.
+#[derive(Clone, Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) node: NodeId,
+    pub(crate) room: Arc<str>,
+    pub(crate) asked: At,
+    pub(crate) ended: Option<At>,
+}
+
+/// All connections and stays of a record.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    roles: BTreeMap<NodeId, (Role, Arc<str>)>,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) stays: Vec<Stay>,
+    pub(crate) unanswered: Vec<Unanswered>,
+    by_id: BTreeMap<Arc<str>, Vec<usize>>,
+    stays_of: BTreeMap<NodeId, Vec<usize>>,
+    connections_of: BTreeMap<NodeId, Vec<usize>>,
+}
+
+/// What a client is doing at the place up to which its history is read.
+#[derive(Default)]
+struct ReadState {
+    dials_from: Option<TcpFlow>,
+    connection: Option<usize>,
+    /// The join that waits for its answer.
+    pending: Option<Join>,
+    stay: Option<usize>,
+}
+
+struct Join {
+    asked: At,
+    room: Arc<str>,
+}
+
+impl History {
+    pub(crate) fn of(scenario: &Scenario, record: &Record) -> Self {
+        let mut history = Self { roles: roles(scenario, record), ..Self::default() };
+        let mut clients: BTreeMap<NodeId, ReadState> = BTreeMap::new();
+        let server = server_of(record);
+        let mut life = 0;
+        let mut flows = FlowNumbers::default();
+        for (index, event) in record.events.iter().enumerate() {
+            let at = At { index, time: event.at };
+            if Some(event.node) == server {
+                life += u32::from(event.what == What::Machine(MachineEvent::Booted));
+                continue;
+            }
+            let client = clients.entry(event.node).or_default();
+            match &event.what {
+                What::Packet(PacketEvent::Sent(view)) if is_syn(view) => {
+                    client.dials_from = Some(flows.of(event.node, view));
+                }
+                What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) => history.end(client, at),
+                What::Signaling(signaling) => history.read(event.node, signaling, client, at, life),
+                _ => {}
+            }
+        }
+        for (node, client) in &mut clients {
+            history.stop_waiting(*node, client, None);
+        }
+        history
+    }
+
+    fn read(&mut self, node: NodeId, event: &Signaling, client: &mut ReadState, at: At, life: u32) {
+        match event {
+            Signaling::Connected => {
+                let number = self.connections.len();
+                let flow = client.dials_from;
+                *client = ReadState { connection: Some(number), ..ReadState::default() };
+                self.connections_of.entry(node).or_default().push(number);
+                self.connections.push(Connection {
+                    node,
+                    opened: at,
+                    ended: None,
+                    life,
+                    flow,
+                    asked: Vec::new(),
+                    refused: None,
+                    farewell: false,
+                });
+                if let Some((Role::Relay | Role::Broadcast, room)) = self.roles.get(&node).cloned() {
+                    // Connecting is joining.
+                    self.connections[number].asked.push((at, room.clone()));
+                    self.join(client, node, room, format!("connection {number}").into(), at);
+                }
+            }
+            Signaling::Closed { .. } => self.end(client, at),
+            Signaling::FrameSent(Frame::Close(_)) => {
+                if let Some(connection) = client.connection {
+                    self.connections[connection].farewell = true;
+                }
+                // Where the dialect has no message for leaving, this is it.
+                self.leave(client, at, true);
+            }
+            Signaling::Sent(Message::Join { room }) => {
+                let Some(connection) = client.connection else { return };
+                self.connections[connection].asked.push((at, room.clone()));
+                client.pending = Some(Join { asked: at, room: room.clone() });
+                match client.stay {
+                    Some(stay) if self.stays[stay].room == *room => self.stays[stay].asked.push(at),
+                    _ => self.leave(client, at, true),
+                }
+            }
+            Signaling::Sent(Message::Leave { room })
+                if client.stay.is_some_and(|stay| self.stays[stay].room == *room) =>
+            {
+                self.leave(client, at, true);
+            }
+            Signaling::Received(Message::Joined { room, id, .. } | Message::Admitted { room, id }) => {
+                self.join(client, node, room.clone(), id.clone(), at);
+            }
+            // Refused, so the client does not wait any more.
+            Signaling::Received(Message::Error { text }) if is_refusal(text) => {
+                client.pending = None;
+                if let Some(connection) = client.connection {
+                    self.connections[connection].refused = Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, client: &mut ReadState, node: NodeId, room: Arc<str>, id: Arc<str>, at: At) {
+        let asked = client.pending.take().map_or(at, |join| join.asked);
+        let Some(connection) = client.connection else { return };
+        if client.stay.is_some_and(|stay| self.stays[stay].room == room && self.stays[stay].id == id) {
+            return;
+        }
+        self.leave(client, at, false);
+        client.stay = Some(self.stays.len());
+        self.by_id.entry(id.clone()).or_default().push(self.stays.len());
+        self.stays_of.entry(node).or_default().push(self.stays.len());
+        let role = self.roles.get(&node).map_or(Role::Mesh, |(role, _)| *role);
+        self.stays.push(Stay {
+            node,
+            role,
+            connection,
+            room,
+            id,
+            asked: vec![asked],
+            joined: at,
+            ended: None,
+            farewell: false,
+        });
+    }
+
+    fn leave(&mut self, client: &mut ReadState, at: At, farewell: bool) {
+        if let Some(stay) = client.stay.take() {
+            self.stays[stay].ended = Some(at);
+            self.stays[stay].farewell = farewell;
+        }
+    }
+
+    fn end(&mut self, client: &mut ReadState, at: At) {
+        let Some(connection) = client.connection.take() else { return };
+        self.connections[connection].ended = Some(at);
+        let Connection { node, farewell, .. } = self.connections[connection];
+        self.leave(client, at, farewell);
+        self.stop_waiting(node, client, Some(at));
+    }
+
+    fn stop_waiting(&mut self, node: NodeId, client: &mut ReadState, ended: Option<At>) {
+        if let Some(Join { asked, room }) = client.pending.take() {
+            self.unanswered.push(Unanswered { node, room, asked, ended });
+        }
+    }
+
+    /// The newest stay under an id, of those that were asked for before `index`. `None` for a user who has asked again since and got no
+    /// answer: for others a newer stay may have begun, under the same name.
+    pub(crate) fn stay_of(&self, id: &str, index: usize) -> Option<&Stay> {
+        let mut stays = self.by_id.get(id)?.iter().map(|stay| &self.stays[*stay]);
+        let stay = stays.rfind(|stay| stay.asked().index < index)?;
+        let is_since = |asked: At| stay.ended.is_some_and(|ended| ended <= asked) && asked.index < index;
+        let mut unanswered = self.unanswered.iter().filter(|join| join.node == stay.node);
+        let has_asked_again = stay.role == Role::User && unanswered.any(|join| is_since(join.asked));
+        (!has_asked_again).then_some(stay)
+    }
+
+    /// All stays under an id.
+    pub(crate) fn stays_under(&self, id: &str) -> impl Iterator<Item = &Stay> {
+        self.by_id.get(id).into_iter().flatten().map(|stay| &self.stays[*stay])
+    }
+
+    /// The stay that a client is in, by its own knowledge.
+    pub(crate) fn stay_at(&self, node: NodeId, index: usize) -> Option<&Stay> {
+        self.stays_of.get(&node)?.iter().map(|stay| &self.stays[*stay]).rfind(|stay| stay.is_on(index))
+    }
+
+    /// The connection that a client has, by its own knowledge.
+    pub(crate) fn connection_at(&self, node: NodeId, index: usize) -> Option<usize> {
+        self.connections_of.get(&node)?.iter().copied().rfind(|connection| {
+            let connection = &self.connections[*connection];
+            connection.opened.index <= index && connection.ended.is_none_or(|ended| ended.index > index)
+        })
+    }
+
+    /// Whether somebody who never learned their id may be known to others in a room.
+    pub(crate) fn may_be_unanswered(&self, room: &str, index: usize) -> bool {
+        self.unanswered.iter().any(|join| *join.room == *room && join.asked.index < index)
+    }
+}
+
+/// What each client plays, and in which room.
+fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<str>)> {
+    let role = |(number, node): (usize, &Node)| match node.kind {
+        NodeKind::Machine(Machine::Actor(actor)) => {
+            let actor = scenario.actors.get(actor.0)?;
+            Some((NodeId(number as u16), (actor.plays, actor.room.as_str().into())))
+        }
+        _ => None,
+    };
+    record.nodes.iter().enumerate().filter_map(role).collect()
+}
+
+/// Whether an error says that a join is refused.
+pub(crate) fn is_refusal(error: &str) -> bool {
+    error.ends_with("-already-exists") || error == "username-taken"
+}
+
+pub(crate) fn server_of(record: &Record) -> Option<NodeId> {
+    let server = record.nodes.iter().position(|node| node.kind == NodeKind::Machine(Machine::Server))?;
+    Some(NodeId(u16::try_from(server).expect("a record has at most 65,536 nodes")))
+}

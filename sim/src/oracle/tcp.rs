@@ -1,0 +1,124 @@
+//! The TCP connections between clients and the server: what is in flight, what is lost, when the server last heard from each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, Protocol};
+
+/// Control bits of a segment that opens a connection: SYN alone.
+const SYN: u8 = 2;
+
+/// A TCP connection between a client and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TcpFlow {
+    client: NodeId,
+    /// The client's own endpoint.
+    endpoint: SocketAddrV4,
+    /// Counts the connections from that endpoint: a machine that has lost power may dial from the same port again.
+    number: u32,
+}
+
+/// Counts the flows of each endpoint of a client.
+#[derive(Debug, Default)]
+pub(crate) struct FlowNumbers(BTreeMap<(NodeId, SocketAddrV4), u32>);
+
+impl FlowNumbers {
+    /// The flow that a client's packet belongs to.
+    pub(crate) fn of(&mut self, client: NodeId, view: &PacketView) -> TcpFlow {
+        let number = self.0.entry((client, view.src)).or_default();
+        *number += u32::from(is_syn(view));
+        TcpFlow { client, endpoint: view.src, number: *number }
+    }
+}
+
+/// Whether a packet opens a TCP connection.
+pub(crate) fn is_syn(view: &PacketView) -> bool {
+    view.protocol == Protocol::Tcp && view.flags == SYN
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    in_flight: BTreeSet<(Duration, PacketId)>,
+    heard: Option<Duration>,
+    lost: Option<Duration>,
+}
+
+/// All flows.
+#[derive(Debug)]
+pub(crate) struct TcpTraffic {
+    server: Option<NodeId>,
+    address: Ipv4Addr,
+    numbers: FlowNumbers,
+    traffic: BTreeMap<TcpFlow, Traffic>,
+    /// The flow of each endpoint that the server sees.
+    seen_as: BTreeMap<SocketAddrV4, TcpFlow>,
+    packets: BTreeMap<PacketId, (TcpFlow, Duration)>,
+}
+
+impl TcpTraffic {
+    pub(crate) fn new(server: Option<NodeId>, address: Ipv4Addr) -> Self {
+        Self {
+            server,
+            address,
+            numbers: FlowNumbers::default(),
+            traffic: BTreeMap::new(),
+            seen_as: BTreeMap::new(),
+            packets: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn advance(&mut self, event: &Event, packet: &PacketEvent) {
+        match packet {
+            PacketEvent::Sent(view) if view.protocol == Protocol::Tcp => {
+                let flow = if Some(event.node) == self.server {
+                    self.seen_as.get(&view.dst).copied()
+                } else if *view.dst.ip() == self.address {
+                    Some(self.numbers.of(event.node, view))
+                } else {
+                    None
+                };
+                let Some(flow) = flow else { return };
+                self.packets.insert(view.packet, (flow, event.at));
+                self.traffic.entry(flow).or_default().in_flight.insert((event.at, view.packet));
+            }
+            PacketEvent::Delivered(view) => {
+                let Some(flow) = self.ended(view.packet) else { return };
+                if Some(event.node) == self.server {
+                    self.seen_as.insert(view.src, flow);
+                    if view.bytes > 0 {
+                        self.traffic.entry(flow).or_default().heard = Some(event.at);
+                    }
+                }
+            }
+            PacketEvent::Dropped { packet, .. } => {
+                if let Some(flow) = self.ended(*packet) {
+                    self.traffic.entry(flow).or_default().lost = Some(event.at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, packet: PacketId) -> Option<TcpFlow> {
+        let (flow, sent) = self.packets.remove(&packet)?;
+        self.traffic.entry(flow).or_default().in_flight.remove(&(sent, packet));
+        Some(flow)
+    }
+
+    /// When the server last got data from the client over this flow.
+    pub(crate) fn heard(&self, flow: TcpFlow) -> Option<Duration> {
+        self.traffic.get(&flow)?.heard
+    }
+
+    /// Whether a segment, either way, has been in flight for longer than `patience`.
+    pub(crate) fn is_late(&self, flow: TcpFlow, now: Duration, patience: Duration) -> bool {
+        let oldest = self.traffic.get(&flow).and_then(|traffic| traffic.in_flight.first());
+        oldest.is_some_and(|(sent, _)| *sent + patience < now)
+    }
+
+    /// Whether a segment was lost for good, either way, at `since` or later.
+    pub(crate) fn has_lost_since(&self, flow: TcpFlow, since: Duration) -> bool {
+        self.traffic.get(&flow).and_then(|traffic| traffic.lost).is_some_and(|lost| lost >= since)
+    }
+}
