@@ -1,0 +1,19 @@
+//! The record of a run: one typed stream of what happened, when and where.
+//!
+//! Only the world and its peers write it, through a [`Recorder`]. Timeline, oracles, hash, snapshots and reports read it and nothing else.
+
+mod machine;
+mod node;
+mod packet;
+mod peer;
+mod record;
+mod signaling;
+mod what;
+
+pub use machine::{Census, Fault, MachineEvent};
+pub use node::{Node, NodeId, NodeKind};
+pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};
+pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent};
+pub use record::{Record, Recorder};
+pub use signaling::{CallStep, ClientState, Frame, Member, Message, SignalKind, Signaling};
+pub use what::{Event, What};

@@ -1,0 +1,103 @@
+//! The record of a run, and who writes it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::event::node::{Node, NodeId, NodeKind};
+use crate::event::what::{Event, What};
+
+/// All that happened in a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Who can have an event.
+    pub nodes: Vec<Node>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+impl Record {
+    /// A node's name.
+    ///
+    /// # Panics
+    /// If the node is of another record.
+    pub fn name(&self, node: NodeId) -> &Arc<str> {
+        &self.nodes[usize::from(node.0)].name
+    }
+
+    /// An event as one line of JSON: `{"at":1.25,"node":"ana","layer":…,…}`, `at` in seconds.
+    pub fn json_line(&self, event: &Event) -> String {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            at: f64,
+            node: &'a str,
+            #[serde(flatten)]
+            what: &'a What,
+        }
+        let line = Line { at: event.at.as_secs_f64(), node: self.name(event.node), what: &event.what };
+        serde_json::to_string(&line).expect("every event has a JSON form")
+    }
+}
+
+/// Writes a record. Clones write the same one.
+#[derive(Clone)]
+pub struct Recorder {
+    start: Instant,
+    record: Arc<Mutex<Record>>,
+}
+
+impl Recorder {
+    /// A new record; its time starts at `start`.
+    pub fn new(start: Instant) -> Self {
+        Self { start, record: Arc::default() }
+    }
+
+    /// Adds a node.
+    ///
+    /// # Panics
+    /// Beyond 65,536 nodes.
+    pub fn node(&self, name: &str, kind: NodeKind) -> NodeId {
+        let mut record = self.lock();
+        record.nodes.push(Node { name: name.into(), kind });
+        NodeId(u16::try_from(record.nodes.len() - 1).expect("a scenario has fewer nodes than that"))
+    }
+
+    /// Writes down what happened just now.
+    pub fn write(&self, node: NodeId, what: What) {
+        let at = self.start.elapsed();
+        self.lock().events.push(Event { at, node, what });
+    }
+
+    /// Writes down what happened at `at`.
+    pub(crate) fn write_at(&self, at: Duration, node: NodeId, what: What) {
+        self.lock().events.push(Event { at, node, what });
+    }
+
+    /// Virtual time since the start.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Takes the record; what is written afterwards starts an empty one.
+    pub fn take(&self) -> Record {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// How many events there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().events.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.record.lock().expect("no writer panics while it holds the record")
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("start", &self.start).finish_non_exhaustive()
+    }
+}
