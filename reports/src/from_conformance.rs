@@ -3,7 +3,7 @@
 use conformance::transcript::{self, Transcript};
 use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Found};
 
-use crate::model::{Case, Citation, Finding, Layer, Location, Party, PartyKind, Step, Tone, Verdict};
+use crate::model::{Case, Citation, Finding, Layer, Level, Location, Party, PartyKind, Step, Tone, Verdict};
 
 /// Steps kept before the one that shows a failure, and after it.
 const STEPS_BEFORE: usize = 24;
@@ -82,11 +82,11 @@ fn case(found: &CaseReport, again: &str) -> Case {
         .into_iter()
         .collect();
     if let (Verdict::Pass | Verdict::Acceptable, Some(reason)) = (verdict, &found.known) {
-        let message = format!("it passes, though it is known to fail ({reason}): take it off the list");
+        let message = format!("it passes, but it is listed as known to fail ({reason}): remove it from the list");
         findings.push(Finding { rule: asked.slug.to_owned(), message, ..Finding::default() });
     }
     let notes = &found.notes;
-    let worse = notes.quality.iter().map(|note| format!("declared, and not good: {note}"));
+    let worse = notes.quality.iter().map(|note| format!("declared, but not recommended: {note}"));
     let citations = asked.citations.iter().map(|citation| Citation {
         section: citation.section.to_owned(),
         url: Some(citation.url.to_owned()),
@@ -94,7 +94,7 @@ fn case(found: &CaseReport, again: &str) -> Case {
     });
     Case {
         verdict,
-        level: Some(asked.level.to_string()),
+        level: Some(level(asked.level)),
         known: found.known.clone(),
         wall: found.took.as_secs_f64(),
         findings,
@@ -104,6 +104,15 @@ fn case(found: &CaseReport, again: &str) -> Case {
         story,
         steps_omitted: omitted,
         ..Case::new(asked.slug.to_owned(), asked.asks.to_owned(), format!("{again} --case {}", asked.slug))
+    }
+}
+
+fn level(level: conformance::Level) -> Level {
+    match level {
+        conformance::Level::Must => Level::Must,
+        conformance::Level::Should => Level::Should,
+        conformance::Level::May => Level::May,
+        conformance::Level::Declared => Level::Declared,
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use scenarios::{NatBehavior, Scenario};
 use sim::cast::Cast;
-use sim::event::{self, CandidateKind, NodeId, NodeKind, PeerChange, Record, What};
+use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
 use sim::oracle::Violation;
 use sim::run::{Crash, Outcome};
 use sim::timeline::{self, Timeline};
 
 use crate::model::{
-    Candidate, Case, Citation, Finding, Layer, Location, Machine, Network, Pair, Party, PartyKind, Simulation, Step,
-    Tone, Topology, Verdict,
+    Candidate, CandidateKind, Case, Citation, Finding, Layer, Location, Machine, Network, Pair, Party, PartyKind,
+    Simulation, Step, Tone, Topology, Verdict,
 };
 use crate::place::line_of;
 use crate::replay::Replay;
@@ -290,7 +290,9 @@ fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
                 }
             }
             // Nobody gathers a peer-reflexive candidate: checks reveal it.
-            PeerChange::Selected { local, .. } if local.kind == CandidateKind::Prflx => known.push(candidate(*local)),
+            PeerChange::Selected { local, .. } if local.kind == event::CandidateKind::Prflx => {
+                known.push(candidate(*local))
+            }
             _ => {}
         }
     }
@@ -302,12 +304,12 @@ fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
 
 fn candidate(candidate: event::Candidate) -> Candidate {
     let kind = match candidate.kind {
-        CandidateKind::Host => "host",
-        CandidateKind::Srflx => "srflx",
-        CandidateKind::Prflx => "prflx",
-        CandidateKind::Relay => "relay",
+        event::CandidateKind::Host => CandidateKind::Host,
+        event::CandidateKind::Srflx => CandidateKind::Srflx,
+        event::CandidateKind::Prflx => CandidateKind::Prflx,
+        event::CandidateKind::Relay => CandidateKind::Relay,
     };
-    Candidate { kind: kind.to_owned(), address: candidate.address.to_string() }
+    Candidate { kind, address: candidate.address.into() }
 }
 
 // ---- topology

@@ -41,7 +41,7 @@ pub fn junit(results: &[Results]) -> String {
         if result.closing.is_none() {
             let mut suite = TestSuite::new(format!("{} result file", opening.suite.word()));
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-            status.set_message("the result file is cut off: the program that wrote it did not come to its end");
+            status.set_message("the result file is truncated: the program that wrote it did not finish");
             suite.add_test_case(TestCase::new("complete", status));
             report.add_test_suite(suite);
         }

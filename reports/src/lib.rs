@@ -39,7 +39,7 @@ pub use live::Live;
 pub use markdown::markdown;
 pub use pcap::write_pcap;
 pub use replay::{Replay, command_line};
-pub use result::{Overall, Results, Writer, Wrong};
+pub use result::{BadFile, BadLine, Overall, Results, Writer};
 pub use sarif::sarif;
 pub use summary::summary;
 pub use sweep::{Seed, Sweep};

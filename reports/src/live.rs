@@ -72,10 +72,10 @@ impl Live<'_> {
             }
             Err(Crash { message, .. }) => {
                 writeln!(out, "{FAIL}CRASH{FAIL:#}  {HEADING}{name}{HEADING:#}: {message}")?;
-                writeln!(out, "That is a fault of Glare, of a library or of this machine, not of the server.")?;
+                writeln!(out, "This is a fault of Glare, a library or this machine, not of the server.")?;
             }
         }
-        writeln!(out, "\n{HEADING}Again{HEADING:#}  {}", self.again)
+        writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", self.again)
     }
 
     /// The case of a result, `live/SCENARIO`. `wall` is the time it took, `events_file` where its events are.

@@ -25,7 +25,7 @@ pub fn markdown(results: &[Results]) -> String {
         let end = (0..=BYTES_MAX).rev().find(|end| out.is_char_boundary(*end)).unwrap_or(0);
         out.truncate(end);
         // A cut inside of a fold or a fence would swallow what comes behind.
-        out.push_str("\n\n````\n</details>\n\n… cut: the whole is in the result's folder\n");
+        out.push_str("\n\n````\n</details>\n\n… truncated: the full text is in the result's folder\n");
     }
     out
 }
@@ -41,11 +41,11 @@ fn section(out: &mut String, result: &Results) {
     let _ = writeln!(out, "### {mark} {}: {}\n", inline(&opening.name), summary::headline(result));
     let _ = writeln!(out, "{} on {} · {}\n", opening.suite.word(), inline(&opening.target), inline(&opening.tool));
     if result.closing.is_none() {
-        let _ = writeln!(out, "**The result file is cut off**: the program that wrote it did not come to its end.\n");
+        let _ = writeln!(out, "**The result file is truncated**: the program that wrote it did not finish.\n");
     }
     let bad: Vec<_> = result.bad().collect();
     if !bad.is_empty() {
-        let _ = writeln!(out, "| | case | what is wrong | again |\n|---|---|---|---|");
+        let _ = writeln!(out, "| | case | problem | replay |\n|---|---|---|---|");
         for case in bad.iter().take(LISTED_MAX) {
             let (id, what, again) = (inline(&case.id), inline(&shortened(&headline(case))), code(&case.replay));
             let _ = writeln!(out, "| {} | {id} | {what} | {again} |", icon(case.verdict));

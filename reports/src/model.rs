@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +112,10 @@ pub struct Case {
     pub title: String,
     /// The answer.
     pub verdict: Verdict,
-    /// How binding the rule is: `must`, `should`, `may`, `declared`.
+    /// How binding the rule is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<String>,
-    /// Why it is expected to fail, if it is known to. One that passes nevertheless is told as what is wrong.
+    pub level: Option<Level>,
+    /// Why it is expected to fail, if it is known to. An unexpected pass is reported as a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<String>,
     /// Real time that it took.
@@ -145,6 +146,32 @@ pub struct Case {
     /// What only a simulation knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<Box<Simulation>>,
+}
+
+/// How binding a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// A public specification says MUST.
+    Must,
+    /// A public specification says SHOULD.
+    Should,
+    /// A public specification says MAY.
+    May,
+    /// The dialect declares it.
+    Declared,
+}
+
+impl Level {
+    /// The word for it, as in the result file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Must => "must",
+            Self::Should => "should",
+            Self::May => "may",
+            Self::Declared => "declared",
+        }
+    }
 }
 
 /// Something that is wrong.
@@ -353,10 +380,33 @@ pub struct Pair {
 /// A candidate. RFC 8445 §5.1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Candidate {
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub kind: String,
+    /// Its type.
+    pub kind: CandidateKind,
     /// Address and port.
-    pub address: String,
+    pub address: SocketAddr,
+}
+
+/// The type of a candidate. RFC 8445 §5.1.1; the words are those of `a=candidate` (RFC 8839 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the words say it
+pub enum CandidateKind {
+    Host,
+    Srflx,
+    Prflx,
+    Relay,
+}
+
+impl CandidateKind {
+    /// The word for it, as in the result file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Srflx => "srflx",
+            Self::Prflx => "prflx",
+            Self::Relay => "relay",
+        }
+    }
 }
 
 /// Homes, NATs and servers.

@@ -82,7 +82,7 @@ pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> i
 
 /// A packet with its headers and their checksums. RFC 791, RFC 768, RFC 9293.
 fn frame(seen: &Sighting) -> io::Result<Vec<u8>> {
-    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a packet is longer than IPv4 can say");
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a packet is too long for IPv4");
     let (protocol, payload, transport) = match &seen.content {
         Content::Udp(payload) => (IpNumber::UDP, payload, 8),
         Content::Tcp { payload, .. } => (IpNumber::TCP, payload, 20),

@@ -77,18 +77,35 @@ pub struct Results {
     pub closing: Option<Closing>,
 }
 
-/// What is wrong with a result file.
+/// A file that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct BadFile {
     /// The file.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: Option<usize>,
-    /// What, and what would be right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
-impl fmt::Display for Wrong {
+/// A line that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for BadLine {}
+
+impl fmt::Display for BadFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         self.line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
@@ -96,16 +113,16 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for BadFile {}
 
 impl Results {
     /// Reads a result: a folder with a `result.jsonl`, or such a file. A file that is cut off is read as far as it goes.
     ///
     /// # Errors
     /// There is none, it is of another kind or newer than this program, or a line in it is not what it should be.
-    pub fn load(path: &Path) -> Result<Self, Wrong> {
+    pub fn load(path: &Path) -> Result<Self, BadFile> {
         let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
-        let wrong = |message: String| Wrong { file: file.clone(), line: None, message };
+        let wrong = |message: String| BadFile { file: file.clone(), line: None, message };
         let bytes = fs::read(&file).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if path.is_dir() => {
                 wrong("there is no result in this folder: `sim --out DIR` writes one".to_owned())
@@ -114,16 +131,17 @@ impl Results {
             _ => wrong(format!("cannot be read: {error}")),
         })?;
         let dir = file.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&bytes, dir).map_err(|(line, message)| Wrong { file: file.clone(), line: Some(line), message })
+        Self::parse(&bytes, dir).map_err(|BadLine { line, message }| BadFile { file, line: Some(line), message })
     }
 
     /// Reads the text of a result file whose other files are in `dir`.
     ///
     /// # Errors
     /// The line, and what is wrong with it.
-    pub fn parse(bytes: &[u8], dir: PathBuf) -> Result<Self, (usize, String)> {
+    pub fn parse(bytes: &[u8], dir: PathBuf) -> Result<Self, BadLine> {
+        let bad = |line, message: &str| BadLine { line, message: message.to_owned() };
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate();
-        let opening = lines.next().map_or(Err((1, "is empty".to_owned())), |(_, line)| opening(line))?;
+        let opening = lines.next().map_or_else(|| Err(bad(1, "is empty")), |(_, line)| opening(line))?;
         let (mut cases, mut closing) = (Vec::new(), None);
         for (index, line) in lines {
             let number = index + 1;
@@ -131,24 +149,25 @@ impl Results {
                 continue;
             }
             if closing.is_some() {
-                return Err((number, "stands behind the closing record, which is the last".to_owned()));
+                return Err(bad(number, "follows the closing record, which must be the last"));
             }
             match serde_json::from_slice(line) {
                 Ok(Record::Case(case)) => cases.push(*case),
                 Ok(Record::Closing(end)) => closing = Some((number, end)),
-                Ok(Record::Opening(_)) => return Err((number, "is a second opening record".to_owned())),
+                Ok(Record::Opening(_)) => return Err(bad(number, "is a second opening record")),
                 // Whoever wrote it was killed in the middle of a line.
                 Err(_) if !line.ends_with(b"\n") => break,
-                Err(error) => {
-                    return Err((number, format!("is no record of a result: {error}")));
-                }
+                Err(error) => return Err(bad(number, &format!("is not a record of a result: {error}"))),
             }
         }
         if let Some((number, end)) = closing {
             let counts: Counts = cases.iter().map(|case| case.verdict).collect();
             if end.cases != cases.len() || end.counts != counts {
                 let (said, there) = (end.cases, cases.len());
-                return Err((number, format!("counts {said} cases by other verdicts than the {there} that are there")));
+                return Err(bad(
+                    number,
+                    &format!("counts {said} cases, which differ from the {there} cases in the file"),
+                ));
             }
         }
         if opening.suite == Suite::Sim {
@@ -221,7 +240,7 @@ impl Overall {
             Self::Pass => "PASS",
             Self::Fail => "FAIL",
             Self::Error => "ERROR",
-            Self::CutOff => "CUT OFF",
+            Self::CutOff => "TRUNCATED",
             Self::Untested => "NOT ALL TESTED",
             Self::Nothing => "NOTHING TESTED",
         }
@@ -229,20 +248,22 @@ impl Overall {
 }
 
 /// The first line. Its version is looked at before its fields: a newer one may have others.
-fn opening(line: &[u8]) -> Result<Opening, (usize, String)> {
-    let wrong = |message: String| (1, message);
+fn opening(line: &[u8]) -> Result<Opening, BadLine> {
+    let wrong = |message: String| BadLine { line: 1, message };
     let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
         wrong(format!("is not the opening record of a result, a line of JSON with \"record\": \"opening\": {error}"))
     })?;
     if value["record"] != "opening" {
-        let hint = if value["version"] == 1 { "; it is of version 1, so make it anew" } else { "" };
+        let hint = if value["version"] == 1 { "; it is of version 1: run it again" } else { "" };
         return Err(wrong(format!("is not the opening record of a result (no \"record\": \"opening\"){hint}")));
     }
     match value["version"].as_u64() {
         Some(version) if version > u64::from(VERSION) => Err(wrong(format!(
             "is of version {version}, and this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
         ))),
-        Some(_) => serde_json::from_value(value).map_err(|error| wrong(format!("is no opening record: {error}"))),
+        Some(_) => {
+            serde_json::from_value(value).map_err(|error| wrong(format!("is not a valid opening record: {error}")))
+        }
         None => Err(wrong("has no \"version\"".to_owned())),
     }
 }

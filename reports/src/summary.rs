@@ -50,7 +50,7 @@ pub(crate) fn headline(results: &Results) -> String {
     let plural = if all == 1 { noun.to_owned() } else { format!("{noun}s") };
     let mut parts = Vec::new();
     if results.closing.is_none() {
-        parts.push(format!("the file is cut off after {} {plural}", thousands(all)));
+        parts.push(format!("the file is truncated after {} {plural}", thousands(all)));
     }
     match counts.fail {
         0 if counts.pass == all && all > 0 && results.bad().next().is_none() && results.closing.is_some() => {
@@ -78,8 +78,8 @@ pub(crate) fn headline(results: &Results) -> String {
     }
     match results.cases.iter().filter(|case| case.is_bad() && case.known.is_some()).count() {
         0 => {}
-        1 => parts.push("1 passes that is known to fail".to_owned()),
-        many => parts.push(format!("{} pass that are known to fail", thousands(many))),
+        1 => parts.push("1 passes but is known to fail".to_owned()),
+        many => parts.push(format!("{} pass but are known to fail", thousands(many))),
     }
     parts.join(", ")
 }

@@ -98,12 +98,12 @@ impl Sweep {
             let wrong = thousands(failed.len());
             let _ = writeln!(
                 out,
-                "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {wrong} of {all} seeds violate a promise"
+                "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {wrong} of {all} seeds violate an oracle"
             );
         }
         let each = self.wall.as_secs_f64() * 1e3 / self.seeds.len().max(1) as f64;
-        let twice = if self.twice { ", each run twice with equal hashes unless it says otherwise" } else { "" };
-        let _ = writeln!(out, "{FAINT}{:.1} s, {each:.0} ms a seed{twice}{FAINT:#}", self.wall.as_secs_f64());
+        let twice = if self.twice { ", each seed run twice, with equal hashes unless reported otherwise" } else { "" };
+        let _ = writeln!(out, "{FAINT}{:.1} s, {each:.0} ms per seed{twice}{FAINT:#}", self.wall.as_secs_f64());
         let mut table = Table::indented(0);
         self.connecting(&mut table);
         self.situations(&mut table);
@@ -134,7 +134,7 @@ impl Sweep {
         let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize].as_secs_f64();
         let unconnected: usize = self.seeds.iter().map(|seed| seed.unconnected).sum();
         let said = format!(
-            "{} pairs heard from one another at: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} without a connection in the end",
+            "{} pairs exchanged data: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} not connected at the end",
             thousands(heard.len()),
             at(0.5),
             at(0.95),

@@ -74,9 +74,9 @@ pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
             let pairs = pairs(&outcome.record);
             let connected = pairs.iter().filter(|pair| pair.connection.is_some()).count();
             let detail = match pairs.len() {
-                0 => "signaling as promised".to_owned(),
+                0 => "signaling as specified".to_owned(),
                 all if connected == all => format!("all {all} pairs connected"),
-                all => format!("{connected} of {all} pairs connected, the others as expected"),
+                all => format!("{connected} of {all} pairs connected, the others are expected not to"),
             };
             writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {detail}")
         }
@@ -201,7 +201,10 @@ pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
     );
     if let Some((index, a, b)) = sim::hash::first_difference(&first.record, &second.record) {
         let line = |record: &Record, event: Option<&sim::event::Event>| {
-            event.map_or_else(|| "nothing: the run has ended".to_owned(), |event| shortened(&record.json_line(event)))
+            event.map_or_else(
+                || "nothing: this run ended earlier".to_owned(),
+                |event| shortened(&record.json_line(event)),
+            )
         };
         let _ = writeln!(out, "\nThe first difference is event {index}:");
         let _ = writeln!(out, "  first run   {}", line(&first.record, a));

@@ -35,7 +35,7 @@ pub(crate) fn account(case: &Case) -> String {
         let quote = citation.quote.as_ref().map(|quote| format!(": \"{}\"", text(quote))).unwrap_or_default();
         let _ = writeln!(out, "\n{}{quote}", text(&citation.section));
     }
-    let _ = writeln!(out, "\nagain: {}", text(&case.replay));
+    let _ = writeln!(out, "\nreplay: {}", text(&case.replay));
     out
 }
 

@@ -63,7 +63,7 @@ fn load(what: &str) -> anyhow::Result<Results> {
     let shown = Command::new("git").args(["show", "--end-of-options", what]).output().context("cannot run git")?;
     let said = String::from_utf8_lossy(&shown.stderr);
     anyhow::ensure!(shown.status.success(), "{what} is not a file, and git reports: {}", said.trim());
-    Results::parse(&shown.stdout, PathBuf::new()).map_err(|(line, wrong)| anyhow::anyhow!("{what}:{line}: {wrong}"))
+    Results::parse(&shown.stdout, PathBuf::new()).map_err(|wrong| anyhow::anyhow!("{what}:{wrong}"))
 }
 
 /// Writes a result without the details that only people read. Writes to a temporary file first, so that a baseline is never half written.

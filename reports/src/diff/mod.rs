@@ -110,7 +110,7 @@ impl Diff {
         diff.removed = old.keys().filter(|id| !new.contains_key(*id)).map(|id| (*id).to_owned()).collect();
         if diff.compared == 0 {
             return Err(Incomparable(format!(
-                "they have no case in common: one is about {}, the other about {}",
+                "they have no case in common: one is of {}, the other of {}",
                 before.opening.name, now.opening.name
             )));
         }
@@ -184,12 +184,14 @@ fn comparable(before: &Results, now: &Results) -> Result<(), Incomparable> {
     let (old, new) = (&before.opening, &now.opening);
     if old.suite != new.suite {
         let (old, new) = (old.suite.word(), new.suite.word());
-        return Err(Incomparable(format!("one is a result of {old}, the other of {new}: compare like with like")));
+        return Err(Incomparable(format!(
+            "one is a result of {old}, the other of {new}: compare results of the same suite"
+        )));
     }
     for (which, result) in [("old", before), ("new", now)] {
         if result.closing.is_none() {
             let cases = result.cases.len();
-            return Err(Incomparable(format!("the {which} result is cut off after {cases} cases: make it anew")));
+            return Err(Incomparable(format!("the {which} result is truncated after {cases} cases: run it again")));
         }
     }
     Ok(())

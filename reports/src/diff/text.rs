@@ -51,7 +51,7 @@ impl Diff {
         }
         self.changed(out)?;
         if !self.timing.is_empty() {
-            writeln!(out, "\n{ODD}Timing{ODD:#}  medians that moved by more than their noise")?;
+            writeln!(out, "\n{ODD}Timing{ODD:#}  medians that changed by more than the noise")?;
             let mut table = Table::indented(2);
             self.timing.iter().for_each(|timing| moved(&mut table, timing));
             out.push_str(&table.text(width));
@@ -63,7 +63,7 @@ impl Diff {
     }
 
     fn changed(&self, out: &mut String) -> fmt::Result {
-        list(out, "Behaves otherwise, though it passes", self.behaviour.iter().map(|changed| changed.id.as_str()))?;
+        list(out, "Passes, but behaves differently", self.behaviour.iter().map(|changed| changed.id.as_str()))?;
         let looked_into = self.behaviour.iter().filter_map(|changed| Some((changed, changed.first.as_ref()?)));
         for (changed, first) in looked_into.take(BEHAVIOURS_MAX) {
             writeln!(out, "  {}", words::text(&changed.id))?;
@@ -90,7 +90,7 @@ fn side_by_side(out: &mut String, first: &SideBySide) -> fmt::Result {
     for line in common {
         writeln!(out, "    {FAINT}  {}{FAINT:#}", short(line))?;
     }
-    let shown = |line: &Option<String>| line.as_deref().map_or_else(|| "nothing: it had ended".to_owned(), short);
+    let shown = |line: &Option<String>| line.as_deref().map_or_else(|| "nothing: it ended earlier".to_owned(), short);
     writeln!(out, "    {FAIL}- {}{FAIL:#}", shown(before))?;
     writeln!(out, "    {PASS}+ {}{PASS:#}", shown(now))
 }

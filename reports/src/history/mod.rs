@@ -3,7 +3,7 @@
 mod store;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,18 @@ pub use store::add;
 
 /// Entries of one series that are drawn, on a terminal that has room for them.
 const BARS_MAX: usize = 60;
+
+/// The result has no closing record: whoever wrote it did not finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncated;
+
+impl fmt::Display for Truncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the result is truncated and would distort the history: run it again")
+    }
+}
+
+impl std::error::Error for Truncated {}
 
 /// What is kept of a result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,11 +57,9 @@ impl Entry {
     /// What is kept of a result.
     ///
     /// # Errors
-    /// The result is cut off, and nobody knows its counts.
-    pub fn of(results: &Results, revision: Option<String>) -> Result<Self, String> {
-        let Some(closing) = results.closing else {
-            return Err("the result is cut off, and would spoil the history: make it anew".to_owned());
-        };
+    /// The result is truncated, so its counts are unknown.
+    pub fn of(results: &Results, revision: Option<String>) -> Result<Self, Truncated> {
+        let closing = results.closing.ok_or(Truncated)?;
         let pairs = results.cases.iter().filter_map(|case| case.simulation.as_ref()).flat_map(|run| &run.pairs);
         let mut heard: Vec<f64> = pairs.filter_map(|pair| pair.first_heard).collect();
         heard.sort_by(f64::total_cmp);

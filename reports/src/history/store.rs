@@ -1,18 +1,17 @@
 //! The file that keeps a history: an embedded database, so that a program that is killed while it adds loses nothing but its own entry, and
 //! two that add at once do not lose each other's.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition, TableError,
-};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 
 use super::{Entry, History};
-use crate::result::Wrong;
+use crate::result::BadFile;
 
 /// Version of what is in the tables.
 const VERSION: u64 = 1;
@@ -28,12 +27,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The file cannot be read or written, is no history, or is of a newer program.
-pub fn add(file: &Path, entry: &Entry) -> Result<bool, Wrong> {
-    let wrong = |message| Wrong { file: file.to_owned(), line: None, message };
+pub fn add(file: &Path, entry: &Entry) -> Result<bool, BadFile> {
+    let wrong = |message| BadFile { file: file.to_owned(), line: None, message };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(|error| wrong(format!("cannot be written: {error}")))?;
     }
-    unharmed(|| put(&open(|| Database::builder().create(file))?, entry)).map_err(wrong)
+    unharmed(|| put(&open(|| Database::builder().create(file))?, entry)).map_err(|error| wrong(error.to_string()))
 }
 
 impl History {
@@ -41,99 +40,123 @@ impl History {
     ///
     /// # Errors
     /// It cannot be read, is no history, or is of a newer program.
-    pub fn load(file: &Path) -> Result<Self, Wrong> {
-        let wrong = |message| Wrong { file: file.to_owned(), line: None, message };
+    pub fn load(file: &Path) -> Result<Self, BadFile> {
+        let wrong = |message| BadFile { file: file.to_owned(), line: None, message };
         if !file.exists() {
-            return Err(wrong("there is no such file: `history add DIR` makes it".to_owned()));
+            return Err(wrong("there is no such file: create it with `history add DIR`".to_owned()));
         }
         // Whoever was killed while adding left a file that the next one to open it mends.
-        unharmed(|| get(&open(|| Database::builder().open(file))?)).map(Self::of).map_err(wrong)
+        let entries = unharmed(|| get(&open(|| Database::builder().open(file))?));
+        entries.map(Self::of).map_err(|error| wrong(error.to_string()))
     }
 }
 
-/// The database believes what its pages say of themselves, and panics where they are damaged.
-fn unharmed<T>(look: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let damaged = |_| Err("is damaged: keep a copy, and let `history add` make another".to_owned());
-    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(damaged)
+/// Why a store cannot be used.
+#[derive(Debug)]
+enum StoreError {
+    NotAHistory,
+    Newer(u64),
+    Damaged,
+    /// Another program kept it open for [`PATIENCE`].
+    Busy,
+    Open(DatabaseError),
+    Read(redb::Error),
+    Write(redb::Error),
+    Entry(serde_json::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAHistory => f.write_str("is not a history: `history add` creates one where there is no file"),
+            Self::Newer(version) => write!(
+                f,
+                "is of version {version}, and this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
+            ),
+            Self::Damaged => f.write_str("is damaged: keep a copy, and create a new one with `history add`"),
+            Self::Busy => {
+                write!(f, "another program has kept it open for {} s: end it, or try again", PATIENCE.as_secs())
+            }
+            Self::Open(error) => write!(f, "cannot be opened: {error}"),
+            Self::Read(error) => write!(f, "cannot be read: {error}"),
+            Self::Write(error) => write!(f, "cannot be written: {error}"),
+            Self::Entry(error) => write!(f, "has an invalid entry: {error}"),
+        }
+    }
+}
+
+fn read(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::TableDoesNotExist(_) | redb::Error::TableTypeMismatch { .. } | redb::Error::TableIsMultimap(_) => {
+            StoreError::NotAHistory
+        }
+        error => StoreError::Read(error),
+    }
+}
+
+fn write(error: impl Into<redb::Error>) -> StoreError {
+    match read(error) {
+        StoreError::Read(error) => StoreError::Write(error),
+        other => other,
+    }
+}
+
+/// The database trusts its pages, and panics where they are damaged.
+fn unharmed<T>(look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or(Err(StoreError::Damaged))
 }
 
 /// Opens the file, and waits while another program has it.
 #[allow(clippy::disallowed_methods)] // between programs there is no virtual time, and no simulation reaches this
-fn open(open: impl Fn() -> Result<Database, DatabaseError>) -> Result<Database, String> {
+fn open(open: impl Fn() -> Result<Database, DatabaseError>) -> Result<Database, StoreError> {
     let start = Instant::now();
     loop {
         match open() {
             Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-            opened => return opened.map_err(said_of_opening),
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Busy),
+            Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(StoreError::NotAHistory);
+            }
+            opened => return opened.map_err(StoreError::Open),
         }
     }
 }
 
-fn said_of_opening(error: DatabaseError) -> String {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            format!("another program has kept it open for {} s: end that, or try again", PATIENCE.as_secs())
-        }
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => no_history(),
-        error => format!("cannot be opened: {error}"),
-    }
-}
-
-fn no_history() -> String {
-    "is no history: `history add` makes one where there is no file".to_owned()
-}
-
-fn put(database: &Database, entry: &Entry) -> Result<bool, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot be written: {error}");
+fn put(database: &Database, entry: &Entry) -> Result<bool, StoreError> {
     let json = serde_json::to_string(entry).expect("an entry has a JSON form");
-    let writing = database.begin_write().map_err(|error| failed(&error))?;
+    let writing = database.begin_write().map_err(write)?;
     let is_new = {
         // A database of somebody else's is left as it is: without a commit nothing is written.
-        let is_empty = writing.list_tables().map_err(|error| failed(&error))?.next().is_none();
-        let mut about = writing.open_table(ABOUT).map_err(said_of_table)?;
-        let version = about.get("version").map_err(|error| failed(&error))?.map(|version| version.value());
+        let is_empty = writing.list_tables().map_err(write)?.next().is_none();
+        let mut about = writing.open_table(ABOUT).map_err(write)?;
+        let version = about.get("version").map_err(write)?.map(|version| version.value());
         match version {
             Some(version) => check(version)?,
-            None if is_empty => drop(about.insert("version", VERSION).map_err(|error| failed(&error))?),
-            None => return Err(no_history()),
+            None if is_empty => drop(about.insert("version", VERSION).map_err(write)?),
+            None => return Err(StoreError::NotAHistory),
         }
-        let mut entries = writing.open_table(ENTRIES).map_err(said_of_table)?;
-        entries.insert((entry.started_ms, json.as_str()), ()).map_err(|error| failed(&error))?.is_none()
+        let mut entries = writing.open_table(ENTRIES).map_err(write)?;
+        entries.insert((entry.started_ms, json.as_str()), ()).map_err(write)?.is_none()
     };
-    writing.commit().map_err(|error| failed(&error))?;
+    writing.commit().map_err(write)?;
     Ok(is_new)
 }
 
-fn get(database: &Database) -> Result<Vec<Entry>, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot be read: {error}");
-    let reading = database.begin_read().map_err(|error| failed(&error))?;
-    let about = reading.open_table(ABOUT).map_err(said_of_table)?;
-    let version = about.get("version").map_err(|error| failed(&error))?.map(|version| version.value());
-    check(version.ok_or_else(no_history)?)?;
-    let entries = reading.open_table(ENTRIES).map_err(said_of_table)?;
-    let mut read = Vec::new();
-    for entry in entries.iter().map_err(|error| failed(&error))? {
-        let (key, _) = entry.map_err(|error| failed(&error))?;
+fn get(database: &Database) -> Result<Vec<Entry>, StoreError> {
+    let reading = database.begin_read().map_err(read)?;
+    let about = reading.open_table(ABOUT).map_err(read)?;
+    let version = about.get("version").map_err(read)?.map(|version| version.value());
+    check(version.ok_or(StoreError::NotAHistory)?)?;
+    let table = reading.open_table(ENTRIES).map_err(read)?;
+    let mut entries = Vec::new();
+    for entry in table.iter().map_err(read)? {
+        let (key, _) = entry.map_err(read)?;
         let (_, json) = key.value();
-        read.push(serde_json::from_str(json).map_err(|error| format!("has an entry that is none: {error}"))?);
+        entries.push(serde_json::from_str(json).map_err(StoreError::Entry)?);
     }
-    Ok(read)
+    Ok(entries)
 }
 
-fn check(version: u64) -> Result<(), String> {
-    if version <= VERSION {
-        return Ok(());
-    }
-    Err(format!(
-        "is of version {version}, and this program knows up to version {VERSION}: use the program that wrote it, or a newer one"
-    ))
-}
-
-fn said_of_table(error: TableError) -> String {
-    match error {
-        TableError::TableDoesNotExist(_) | TableError::TableTypeMismatch { .. } | TableError::TableIsMultimap(_) => {
-            no_history()
-        }
-        error => format!("cannot be read: {error}"),
-    }
+fn check(version: u64) -> Result<(), StoreError> {
+    if version <= VERSION { Ok(()) } else { Err(StoreError::Newer(version)) }
 }

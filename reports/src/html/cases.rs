@@ -176,7 +176,7 @@ fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup 
                     p { (copyable(&case.replay)) }
                 }
             }
-            td.level { @if let Some(level) = &case.level { (shown(level)) } }
+            td.level { @if let Some(level) = &case.level { (level.word()) } }
             @for column in columns {
                 td {
                     @match column.get(id) {

@@ -28,7 +28,7 @@ pub(super) fn connecting(cases: &[&Case]) -> Markup {
     let x = |at: f64| ((at - from) / (to - from) * WIDTH).clamp(0.0, WIDTH);
     let marks = [("median", at(0.5)), ("95 %", at(0.95))];
     let words = format!(
-        "{} pairs heard from one another: median {:.2} s, 95 % within {:.2} s, last at {:.2} s; {} without a connection in the end",
+        "{} pairs exchanged data: median {:.2} s, 95 % within {:.2} s, last at {:.2} s; {} not connected at the end",
         thousands(heard.len()),
         at(0.5),
         at(0.95),

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::frames;
 use crate::html::shown;
 use crate::model::{Case, PartyKind};
+use crate::result::BadLine;
 use crate::summary::is_control;
 
 /// Layers by their place in the column; the page has the same list.
@@ -88,11 +90,30 @@ struct Detail<'a> {
     why: Option<&'a RawValue>,
 }
 
+/// Why events cannot be shown.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// The result names a file that is not its own.
+    Outside(String),
+    File(PathBuf, io::Error),
+    Line(PathBuf, BadLine),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside(file) => write!(f, "{file} is outside the result’s folder"),
+            Self::File(file, error) => write!(f, "{}: {error}", file.display()),
+            Self::Line(file, error) => write!(f, "{}:{error}", file.display()),
+        }
+    }
+}
+
 /// Reads and packs the events of a run, and what the file of frames says of them. `dir` is the result's folder.
 ///
 /// # Errors
 /// A file cannot be read, or the line that is no event or no frame.
-pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) -> Result<Packed, String> {
+pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) -> Result<Packed, Unreadable> {
     let mut packed = read(dir, file, |text| pack(text, case))?;
     if let Some(file) = frames {
         read(dir, file, |text| packed.add_frames(text))?;
@@ -101,18 +122,18 @@ pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) ->
 }
 
 /// Reads a file of the result's folder.
-fn read<T>(dir: &Path, file: &str, take: impl FnOnce(&str) -> Result<T, (usize, String)>) -> Result<T, String> {
+fn read<T>(dir: &Path, file: &str, take: impl FnOnce(&str) -> Result<T, BadLine>) -> Result<T, Unreadable> {
     // A result may come from anywhere: it names no file but its own.
     let inside = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !inside {
-        return Err(format!("{file} is outside the result’s folder"));
+        return Err(Unreadable::Outside(file.to_owned()));
     }
     let path = dir.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    take(&text).map_err(|(line, error)| format!("{}:{line}: {error}", path.display()))
+    let text = fs::read_to_string(&path).map_err(|error| Unreadable::File(path.clone(), error))?;
+    take(&text).map_err(|error| Unreadable::Line(path, error))
 }
 
-fn pack(text: &str, case: &Case) -> Result<Packed, (usize, String)> {
+fn pack(text: &str, case: &Case) -> Result<Packed, BadLine> {
     let mut packed = Packed {
         parties: case.parties.iter().map(|party| shown(&party.name)).collect(),
         layers: LAYERS,
@@ -130,7 +151,8 @@ fn pack(text: &str, case: &Case) -> Result<Packed, (usize, String)> {
     let mut before = 0;
     let mut words = String::new();
     for (index, raw) in text.lines().enumerate() {
-        let wrong = |error: serde_json::Error| (index + 1, format!("is no event: {error}"));
+        let wrong =
+            |error: serde_json::Error| BadLine { line: index + 1, message: format!("is not an event: {error}") };
         let line: Line<'_> = serde_json::from_str(raw).map_err(wrong)?;
         let detail: Detail<'_> = match &*line.layer {
             "packet" | "nat" => serde_json::from_str(raw).map_err(wrong)?,
@@ -182,10 +204,11 @@ fn pack(text: &str, case: &Case) -> Result<Packed, (usize, String)> {
 }
 
 impl Packed {
-    fn add_frames(&mut self, text: &str) -> Result<(), (usize, String)> {
+    fn add_frames(&mut self, text: &str) -> Result<(), BadLine> {
         (self.f, self.i) = (vec![0; self.t.len()], vec![0; self.t.len()]);
         for (index, raw) in text.lines().enumerate() {
-            let wrong = |error: serde_json::Error| (index + 1, format!("is no frame: {error}"));
+            let wrong =
+                |error: serde_json::Error| BadLine { line: index + 1, message: format!("is not a frame: {error}") };
             let frames::Line { event, frame } = serde_json::from_str(raw).map_err(wrong)?;
             let interface = match self.interfaces.iter().position(|known| *known == frame.interface) {
                 Some(interface) => interface,

@@ -11,7 +11,7 @@ pub(super) fn section(results: &[Results]) -> Markup {
     html! {
         @if !bad.is_empty() {
             section #failures aria-labelledby="failures-title" {
-                h2 #failures-title { "What is wrong" }
+                h2 #failures-title { "Failures" }
                 @for (number, (result, case)) in bad.iter().take(FAILURES_MAX).enumerate() {
                     (article(case, (results.len() > 1).then_some(result.opening.target.as_str()), number < OPEN_MAX))
                 }
@@ -32,7 +32,7 @@ fn article(case: &Case, target: Option<&str>, open: bool) -> Markup {
             summary {
                 (verdict_chip(case.verdict))
                 h3 { (shown(&case.id)) }
-                @if let Some(level) = &case.level { span.level { (shown(level)) } }
+                @if let Some(level) = &case.level { span.level { (level.word()) } }
                 @if let Some(target) = target { span.target { (shown(target)) } }
                 @if let Some(finding) = case.findings.first() { span.first { (prose(&finding.message)) } }
             }
@@ -40,7 +40,7 @@ fn article(case: &Case, target: Option<&str>, open: bool) -> Markup {
             @for finding in &case.findings { (found(case, finding)) }
             @if !case.citations.is_empty() { div.citations { @for citation in &case.citations { (cited(citation)) } } }
             @for remark in &case.remarks { p.remark { (shown(remark)) } }
-            p.again { span.label { "Again" } " " (copyable(&case.replay)) }
+            p.again { span.label { "Replay" } " " (copyable(&case.replay)) }
         }
     }
 }
@@ -59,9 +59,9 @@ fn found(case: &Case, finding: &Finding) -> Markup {
             @if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
                 blockquote.promise { (prose(promise)) }
             }
-            @if !steps.is_empty() { (sequence(case, &steps, finding.step, "What shows it")) }
+            @if !steps.is_empty() { (sequence(case, &steps, finding.step, "Evidence")) }
             @if let Some(evidence) = &finding.evidence {
-                details { summary { "The event itself" } pre tabindex="0" { (shown(evidence)) } }
+                details { summary { "Event" } pre tabindex="0" { (shown(evidence)) } }
             }
         }
     }

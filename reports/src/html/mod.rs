@@ -91,10 +91,10 @@ fn masthead(results: &[Results]) -> Markup {
                 @if let [only] = results {
                     @if let Some(message) = first_message(only) { p.lead { (message) } }
                     p.sub { (headline(only)) @if let Some(about) = about(only) { " · " (about) } }
-                    @if let Some(replay) = again(only) { p.again { span.label { "Again" } " " (copyable(replay)) } }
+                    @if let Some(replay) = again(only) { p.again { span.label { "Replay" } " " (copyable(replay)) } }
                 }
                 @if overall == Overall::CutOff || results.iter().any(|results| results.closing.is_none()) {
-                    p.warning role="alert" { "The result file is cut off: the program that wrote it did not come to its end. What follows is what it had written." }
+                    p.warning role="alert" { "The result file is truncated: the program that wrote it did not finish. The page shows what it had written." }
                 }
                 dl.facts { @for (name, value) in facts(results) { div { dt { (name) } dd { (value) } } } }
             }

@@ -100,8 +100,8 @@ fn pair_row(pair: &Pair) -> Markup {
             td.number { @match pair.since { Some(since) => (format!("{since:.3} s")), None => "–" } }
             @match &pair.selected {
                 Some([local, remote]) => {
-                    td { span.candidate.(kind_class(local)) { (shown(&local.kind)) } " ↔ " span.candidate.(kind_class(remote)) { (shown(&remote.kind)) } }
-                    td.addresses { (shown(&local.address)) " ↔ " (shown(&remote.address)) }
+                    td { span.candidate.(local.kind.word()) { (local.kind.word()) } " ↔ " span.candidate.(remote.kind.word()) { (remote.kind.word()) } }
+                    td.addresses { (local.address) " ↔ " (remote.address) }
                 }
                 None => { td.no { "not connected" } td {} }
             }
@@ -132,19 +132,10 @@ fn candidate_pairs(pair: &Pair, [ours, theirs]: &[Vec<Candidate>; 2]) -> Markup 
 fn candidate_row(local: &Candidate, remote: &Candidate, chosen: bool) -> Markup {
     html! {
         tr.chosen[chosen] {
-            td { span.candidate.(kind_class(local)) { (shown(&local.kind)) } " " (shown(&local.address)) }
-            td { span.candidate.(kind_class(remote)) { (shown(&remote.kind)) } " " (shown(&remote.address)) }
+            td { span.candidate.(local.kind.word()) { (local.kind.word()) } " " (local.address) }
+            td { span.candidate.(remote.kind.word()) { (remote.kind.word()) } " " (remote.address) }
             td { @if chosen { "selected" } @else { "" } }
         }
-    }
-}
-
-fn kind_class(candidate: &Candidate) -> &'static str {
-    match candidate.kind.as_str() {
-        "host" => "host",
-        "srflx" => "srflx",
-        "prflx" => "prflx",
-        _ => "relay",
     }
 }
 
@@ -186,12 +177,12 @@ fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str,
     let frames = capture.and_then(|capture| capture.frames_file.as_deref());
     let packed = match events::load(&results.dir, case, file, frames) {
         Ok(packed) => packed,
-        Err(why) => return html! { p.warning { "The events cannot be shown: " (shown(&why)) } },
+        Err(why) => return html! { p.warning { "The events cannot be shown: " (shown(&why.to_string())) } },
     };
     let json = packed.json();
     if json.len() > *room {
         return html! {
-            p.more { (thousands(packed.len())) " events are too many for this page: they are in " code { (shown(file)) } "." }
+            p.more { (thousands(packed.len())) " events are too many for this page; see " code { (shown(file)) } "." }
         };
     }
     *room -= json.len();
@@ -204,7 +195,7 @@ fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str,
                 label { "Search " input.search type="search" placeholder="words, #packet" autocomplete="off"; }
             }
             div.axis {
-                canvas role="img" aria-label="Events over time, a row a peer" {}
+                canvas role="img" aria-label="Events over time, one row per peer" {}
                 div.brush hidden {}
             }
             div.cursor {
@@ -221,8 +212,8 @@ fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str,
             p.hint {
                 "Drag over the axis to zoom in. "
                 @match capture {
-                    Some(capture) => { "#7 is frame 7 of " code { (shown(&capture.file)) } ", with the network it was seen in; as a search it finds all that happened to its packet." }
-                    None => { "A packet’s number stands in the comment of its frames in a capture made by " code { "--pcap" } "." }
+                    Some(capture) => { "#7 is frame 7 of " code { (shown(&capture.file)) } ", followed by the network it was captured in; search for it to find everything that happened to its packet." }
+                    None => { "In a capture made with " code { "--pcap" } ", the comment of each frame has the packet’s number." }
                 }
             }
             script type="application/json" { (json_island(&json)) }

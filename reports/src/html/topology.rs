@@ -61,7 +61,7 @@ pub(super) fn drawing(topology: &Topology) -> Markup {
     let width = COLUMN * columns as f64;
     let height = machine_y + MACHINE_HEIGHT + 8.0;
     let words = format!(
-        "The network: a server on the internet, {} NATs and {} machines; the tables below say which is behind which",
+        "The network: a server on the internet, {} NATs and {} machines; the tables below show which is behind which",
         topology.networks.len(),
         topology.machines.len()
     );

@@ -32,7 +32,7 @@ fn junit_says_how_each_case_ended() {
         r#"<failure message="the roster is empty" type="room/roster-exact">"#,
         r#"<error message="a panic" type="room/leave-once">"#,
         r#"classname="glare.conformance.room""#,
-        "again: glare conformance --url ws://127.0.0.1:8787/ --case room/roster-exact",
+        "replay: glare conformance --url ws://127.0.0.1:8787/ --case room/roster-exact",
     ] {
         assert!(xml.contains(part), "{part} in {xml}");
     }
@@ -68,11 +68,11 @@ fn a_file_that_is_cut_off_is_an_error_in_every_format() {
     let text = written(vec![full_case()]);
     let end = text.trim_end().rfind('\n').expect("three lines") + 1;
     let cut = [read(&text[..end]).expect("a result")];
-    assert!(reports::junit(&cut).contains(r#"<error message="the result file is cut off"#));
+    assert!(reports::junit(&cut).contains(r#"<error message="the result file is truncated"#));
     assert!(reports::ctrf(&cut).contains(r#""complete": false"#));
     assert!(reports::sarif(&cut).contains(r#""executionSuccessful": false"#));
-    assert!(reports::markdown(&cut).contains("**The result file is cut off**"));
-    assert!(reports::html(&cut).contains("The result file is cut off"));
+    assert!(reports::markdown(&cut).contains("**The result file is truncated**"));
+    assert!(reports::html(&cut).contains("The result file is truncated"));
 }
 
 #[test]

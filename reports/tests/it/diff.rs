@@ -85,7 +85,7 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     let sim = read(&written(vec![case("a", P)])).expect("a result");
     assert_eq!(refuse(&one, &sim), "one is a result of conformance, the other of sim: compare like with like");
     let cut = Results { closing: None, ..one.clone() };
-    assert_eq!(refuse(&one, &cut), "the new result is cut off after 1 cases: make it anew");
+    assert_eq!(refuse(&one, &cut), "the new result is truncated after 1 cases: run it again");
     assert!(refuse(&one, &result(&[("b", &[P])])).starts_with("they have no case in common"));
 }
 
@@ -104,7 +104,7 @@ fn a_run_that_passes_and_behaves_otherwise_shows_the_first_event() {
     assert_eq!((side.of, &side.before, &side.now), ("event", &Some(line(1)), &Some(line(2))));
     assert_eq!(side.common.len(), 3.min(side.index));
     let text = crate::plain(&diff.text(None));
-    assert!(text.contains("Behaves otherwise, though it passes  1\n  x\n"), "{text}");
+    assert!(text.contains("Passes, but behaves differently  1\n  x\n"), "{text}");
     assert!(text.contains(&format!("the first difference is event {}:", side.index)), "{text}");
 }
 

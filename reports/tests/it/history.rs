@@ -31,7 +31,9 @@ fn a_file_of_somebody_else_is_refused_and_left_as_it_is() {
     drop(theirs);
     for wrong in [add(&file, &entry(1)).expect_err("no history"), History::load(&file).expect_err("no history")] {
         assert!(
-            wrong.to_string().ends_with("foreign.redb: is no history: `history add` makes one where there is no file"),
+            wrong
+                .to_string()
+                .ends_with("foreign.redb: is not a history: `history add` creates one where there is no file"),
             "{wrong}"
         );
     }
@@ -52,7 +54,7 @@ fn a_file_of_a_newer_program_is_refused() {
     writing.commit().expect("a scratch file");
     drop(newer);
     for wrong in [add(&file, &entry(2)).expect_err("newer"), History::load(&file).expect_err("newer")] {
-        assert!(wrong.to_string().contains("is of version 2, and this program knows up to version 1"), "{wrong}");
+        assert!(wrong.to_string().contains("is of version 2, and this program reads up to version 1"), "{wrong}");
     }
 }
 
@@ -61,7 +63,7 @@ fn a_text_file_and_an_empty_one_are_no_history() {
     let file = scratch("text");
     fs::write(&file, "nonsense\n".repeat(1_000)).expect("a scratch file");
     for wrong in [add(&file, &entry(1)).expect_err("text"), History::load(&file).expect_err("text")] {
-        assert!(wrong.to_string().contains("is no history"), "{wrong}");
+        assert!(wrong.to_string().contains("is not a history"), "{wrong}");
     }
     assert_eq!(fs::read_to_string(&file).expect("as it was"), "nonsense\n".repeat(1_000));
     let folder = scratch("a-folder");

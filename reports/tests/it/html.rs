@@ -80,7 +80,7 @@ fn a_file_of_frames_is_read_with_care() {
         std::fs::write(dir.join("frames.jsonl"), text).expect("a scratch file");
         reports::html(std::slice::from_ref(&result))
     };
-    assert!(page("{}\n").contains("frames.jsonl:1: is no frame"));
+    assert!(page("{}\n").contains("frames.jsonl:1: is not a frame"));
     let elsewhere = "{\"event\":99999999,\"number\":1,\"interface\":\"a\"}\n{\"event\":1,\"number\":9999999999,\"interface\":\"</script>\"}\n";
     let page = page(elsewhere);
     assert!(!page.contains("</script>\""), "nothing in a name ends the element of the data");
@@ -98,7 +98,7 @@ fn a_line_that_is_no_event_is_named() {
     std::fs::write(dir.join("friends-1/events.jsonl"), "{\"at\":0,\"node\":\"ana\",\"layer\":\"machine\"}\nnonsense\n")
         .expect("a file");
     result.dir = dir;
-    assert!(reports::html(&[result]).contains("events.jsonl:2: is no event"));
+    assert!(reports::html(&[result]).contains("events.jsonl:2: is not an event"));
 }
 
 /// How long rendering takes, `benches/reports.rs` measures.
@@ -211,7 +211,6 @@ fn hostile(dir: &Path) -> Results {
     case.group = evil.to_owned();
     case.title = evil.to_owned();
     case.replay = evil.to_owned();
-    case.level = Some(evil.to_owned());
     case.remarks = vec![evil.to_owned()];
     case.citations = vec![reports::model::Citation {
         section: evil.to_owned(),

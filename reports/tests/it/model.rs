@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reports::model::{Case, Opening, Suite, VERSION, Verdict};
-use reports::{Detail, Overall, Results, Writer};
+use reports::{BadLine, Detail, Overall, Results, Writer};
 use sim::run::Crash;
 
 use crate::{FRIENDS, WALL, play, replay, wrong};
@@ -114,13 +114,13 @@ fn what_is_no_result_is_refused_with_its_line() {
         ("{\"version\":1,\"scenario\":\"mesh-3\"}\n", 1, "version 1"),
         (newer.as_str(), 1, "version 3, and this program reads up to version 2"),
         (doubled.as_str(), 4, "counts 1 cases"),
-        (broken.as_str(), 2, "is no record of a result"),
-        (more.as_str(), 4, "behind the closing record"),
+        (broken.as_str(), 2, "is not a record of a result"),
+        (more.as_str(), 4, "follows the closing record"),
         (twice.as_str(), 2, "second opening"),
     ] {
         let wrong = read(text).expect_err("it is no result");
-        assert_eq!(wrong.0, line, "{wrong:?}");
-        assert!(wrong.1.contains(hint), "{wrong:?} and not {hint}");
+        assert_eq!(wrong.line, line, "{wrong:?}");
+        assert!(wrong.message.contains(hint), "{wrong:?} and not {hint}");
     }
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn written_by(opening: &Opening, cases: Vec<Case>) -> String {
     String::from_utf8(writer.close(Duration::from_millis(80)).expect("memory")).expect("UTF-8")
 }
 
-pub(crate) fn read(text: &str) -> Result<Results, (usize, String)> {
+pub(crate) fn read(text: &str) -> Result<Results, BadLine> {
     Results::parse(text.as_bytes(), PathBuf::new())
 }
 

@@ -73,5 +73,5 @@ fn results(report: &Report) -> Results {
         writer.case(case).expect("memory takes all");
     }
     writer.close(Duration::ZERO).expect("memory takes all");
-    Results::parse(&file, PathBuf::new()).unwrap_or_else(|(line, wrong)| panic!("line {line}: {wrong}"))
+    Results::parse(&file, PathBuf::new()).unwrap_or_else(|wrong| panic!("line {wrong}"))
 }

@@ -13,7 +13,7 @@ fn results_are_added_once_and_shown_over_time() {
     let file = file.as_str();
     let missing = glare(&["history", "show", "--file", file]);
     assert_eq!(missing.code(), 2);
-    assert!(missing.err().contains("there is no such file: `history add DIR` makes it"), "{}", missing.err());
+    assert!(missing.err().contains("there is no such file: create it with `history add DIR`"), "{}", missing.err());
     for (name, said) in [("history-a", "Added"), ("history-b", "Added")] {
         let run = glare(&["history", "add", &result(name, "same-lan"), "--file", file, "--revision", name]);
         assert_eq!(run.out(), format!("{said}: sim same-lan\n"), "{}", run.err());
@@ -34,7 +34,7 @@ fn results_are_added_once_and_shown_over_time() {
     fs::write(file, "nonsense\n").expect("a scratch file");
     let run = glare(&["history", "show", "--file", file]);
     assert_eq!(run.code(), 2);
-    assert!(run.err().contains("history.redb: is no history"), "{}", run.err());
+    assert!(run.err().contains("history.redb: is not a history"), "{}", run.err());
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_result_that_is_cut_off_is_rendered_and_exits_with_2() {
     fs::write(&file, &text[..text.len() - 30]).expect("a scratch file");
     let run = glare(&["report", &dir]);
     assert_eq!(run.code(), 2, "{}", run.out());
-    assert!(run.out().starts_with("CUT OFF  same-lan"), "{}", run.out());
+    assert!(run.out().starts_with("TRUNCATED  same-lan"), "{}", run.out());
     assert!(run.err().contains("result.jsonl is truncated after 1 cases"), "{}", run.err());
 }
 

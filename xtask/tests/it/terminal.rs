@@ -109,6 +109,6 @@ fn table_lines(text: &str) -> Vec<&str> {
 
 /// The words, but for what differs from run to run: how long it took.
 fn words(text: &str) -> Vec<&str> {
-    let timed = |line: &&str| line.contains("real time") || line.contains("ms a seed");
+    let timed = |line: &&str| line.contains("real time") || line.contains("ms per seed");
     text.lines().filter(|line| !timed(line)).flat_map(str::split_whitespace).collect()
 }
