@@ -38,7 +38,7 @@ const NO_CASE: u8 = 4;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The server: ws://HOST:PORT/PATH, or wss, http, https
+    /// URL of the server: ws://HOST:PORT/PATH, or wss, http, https
     #[arg(long, required_unless_present_any = ["list", "stun", "turn", "sim"])]
     url: Option<Target>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     /// Share of packets lost in the simulator: `1%`
     #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
     loss: Option<u32>,
-    /// The protocol it speaks: a shipped dialect's name, or a TOML file; with --sim also stun and turn [default: mesh]
+    /// Protocol of the server: a shipped dialect's name, or a TOML file; with --sim also stun and turn [default: mesh]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
     /// Only cases whose name matches, and what they need: `room/join-once`, `sec/*`
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     /// Only cases at or above this level; rules declared by the dialect count as MUST
     #[arg(long, value_enum)]
     level: Option<AtLeast>,
-    /// Also cases that wait out a lifetime
+    /// Also run cases that wait for a lifetime to expire
     #[arg(long)]
     slow: bool,
     /// File of known deviations with reasons; they still run, and an unexpected pass is reported
@@ -73,7 +73,7 @@ pub(crate) struct Arguments {
     /// File of your own requirements, each with the cases that verify it
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
-    /// Cases at the same time
+    /// Number of cases run in parallel
     #[arg(long, value_name = "N", default_value = "8")]
     jobs: std::num::NonZeroUsize,
     /// Seed for the names of rooms and users [default: a random one]; in the simulator everything random follows from it
@@ -83,7 +83,7 @@ pub(crate) struct Arguments {
     /// Folder for the result, which `report` renders, and for the text report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Play a recorded case again, and show what comes now beside what came then
+    /// Replay a recorded case, and compare what arrives with the recording
     Replay(replay::Arguments),
 }
 

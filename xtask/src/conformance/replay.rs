@@ -12,17 +12,17 @@ use super::simulated::{self, Conditions, Reference};
 use crate::arguments::Requests;
 use crate::exit::{UNREACHABLE, USAGE, refuse};
 
-/// Play a recorded case again, and show what comes now beside what came then.
+/// Replay a recorded case, and compare what arrives with the recording.
 ///
-/// Exit codes: 0 all came as it came then, 1 something else came, 2 bad usage or a bad file, 3 the server cannot be reached.
+/// Exit codes: 0 no difference, 1 a difference, 2 bad usage or a bad file, 3 the server cannot be reached.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The recording
+    /// Recording, a file of `conformance --record`
     file: PathBuf,
-    /// The server to play it to [default: the recorded one]
+    /// URL of the server to replay it to [default: the recorded one]
     #[arg(long)]
     url: Option<Target>,
-    /// Play it to the reference server inside the simulator
+    /// Replay it to the reference server inside the simulator
     #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
     /// Seed of the simulation

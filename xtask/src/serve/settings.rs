@@ -16,24 +16,24 @@ use server::{
 /// More of anything is a slip: the sums stay far from any overflow.
 const COUNT_MAX: usize = 1_000_000_000;
 
-/// The reference signaling and STUN server. Each setting is a flag, an environment variable, or a key of the file that `--config`
-/// names (the flag without its dashes); the first of these that is there counts.
+/// Run the reference signaling, STUN and TURN server on real sockets. Each setting is a flag, an environment variable, or a key of
+/// the `--config` file (the flag without its dashes); the first of these that is set wins.
 #[derive(clap::Args)]
 pub(crate) struct Settings {
     /// TOML file with settings, such as `http-port = 8080`
     #[arg(long, env = "GLARE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Dialects to serve; `echo` sends every message back, to try a WebSocket client out
+    /// Dialects to serve; `echo` sends every message back, to try out a WebSocket client
     #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_parser = PossibleValuesParser::new(dialects()), value_delimiter = ',', default_values = dialects().filter(|name| *name != ECHO))]
     dialects: Vec<String>,
 
     /// Address to listen on
     #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
-    /// Address for `http-port`, if another than `host`
+    /// Address for `http-port`, if it differs from `host`
     #[arg(long, env = "HTTP_HOST", value_name = "ADDRESS")]
     http_host: Option<IpAddr>,
-    /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api` and `/metrics`; 0 takes a free one, here and below
+    /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api` and `/metrics`; 0 picks a free port, here and below
     #[arg(long, env = "HTTP_PORT", value_name = "PORT", default_value_t = HTTP_PORT)]
     http_port: u16,
     /// TCP port of mesh
@@ -51,138 +51,138 @@ pub(crate) struct Settings {
     /// UDP and TCP port of STUN, and UDP port of TURN
     #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = STUN_PORT)]
     stun_port: u16,
-    /// Serves no STUN
+    /// Turn STUN off
     #[arg(long, env = "GLARE_NO_STUN")]
     no_stun: bool,
-    /// A second address of this host, with another IP and another port, for NAT discovery (RFC 5780); none: 420
+    /// A second address of this host, with another IP and another port, for NAT discovery (RFC 5780); without it such requests get 420
     #[arg(long, env = "GLARE_STUN_ALTERNATE", value_name = "IP:PORT")]
     stun_alternate: Option<SocketAddr>,
-    /// TURN users; none, and no `turn-secret`: no TURN
+    /// TURN users; TURN is off if neither this nor `turn-secret` is set
     #[arg(long, env = "GLARE_TURN_USERS", value_name = "USER:PASSWORD,…", value_delimiter = ',', value_parser = user, hide_env_values = true)]
     turn_users: Vec<(String, String)>,
-    /// Secret of ephemeral TURN credentials, which `/api/config` then hands out
+    /// Secret for ephemeral TURN credentials, which `/api/config` then issues
     #[arg(long, env = "GLARE_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
     turn_secret: Option<String>,
-    /// TURN's realm, best a domain
+    /// TURN realm, preferably a domain
     #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
     turn_realm: String,
-    /// Address for relaying; none: STUN's, which must then not be a wildcard
+    /// Relay address [default: that of STUN, which must then not be a wildcard]
     #[arg(long, env = "GLARE_TURN_RELAY_HOST", value_name = "IP")]
     turn_relay_host: Option<IpAddr>,
-    /// What clients are told instead of it, where a 1:1 NAT lies before this host
+    /// Relay address to advertise if this host is behind a 1:1 NAT
     #[arg(long, env = "GLARE_TURN_EXTERNAL_IP", value_name = "IP")]
     turn_external_ip: Option<IpAddr>,
-    /// Lets TURN clients reach loopback and private addresses: what this host reaches, they reach
+    /// Let TURN clients reach loopback and private addresses: whatever this host can reach
     #[arg(long, env = "GLARE_TURN_ALLOW_PRIVATE_PEERS")]
     turn_allow_private_peers: bool,
-    /// Accepts TURN channel numbers beyond 0x4fff, as RFC 5766 did
+    /// Accept TURN channel numbers above 0x4fff, as RFC 5766 did
     #[arg(long, env = "GLARE_TURN_ALLOW_RFC5766_CHANNELS")]
     turn_allow_rfc5766_channels: bool,
-    /// TCP port of `/metrics` alone, without TLS and token; none: only on `http-port`
+    /// TCP port for `/metrics` alone, without TLS and token [default: only on `http-port`]
     #[arg(long, env = "METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
     /// Address for `metrics-port`
     #[arg(long, env = "METRICS_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     metrics_host: IpAddr,
 
-    /// PEM file with the certificate chain: TLS on every TCP port but `metrics-port`; none: plain HTTP and WebSocket
+    /// PEM file with the certificate chain; enables TLS on every TCP port except `metrics-port`
     #[arg(long, env = "GLARE_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// PEM file with the key of the certificate
+    /// PEM file with the private key of the certificate
     #[arg(long, env = "GLARE_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// Bearer tokens that open every WebSocket; none, and no `room-secret`: everybody may connect
+    /// Bearer tokens, any of which opens a WebSocket; anyone may connect if neither this nor `room-secret` is set
     #[arg(long, env = "GLARE_TOKENS", value_name = "TOKEN,…", value_delimiter = ',', hide_env_values = true)]
     tokens: Vec<String>,
-    /// Secret of at least 16 bytes that signs room tokens
+    /// Secret that signs room tokens, at least 16 bytes
     #[arg(long, env = "GLARE_ROOM_SECRET", value_name = "SECRET", hide_env_values = true)]
     room_secret: Option<String>,
-    /// Bearer token for `/api/kick` and for `/metrics` on `http-port`; none: they are open
+    /// Bearer token for `/api/kick` and for `/metrics` on `http-port`; without it they are open
     #[arg(long, env = "GLARE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
-    /// Origins whose pages may connect; none: any; others get 403
+    /// Origins whose pages may connect; others get 403 [default: any]
     #[arg(long, env = "GLARE_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',')]
     origins: Vec<String>,
     /// `Access-Control-Allow-Origin` of the API, or `none`
     #[arg(long, env = "GLARE_CORS_ORIGIN", value_name = "ORIGIN", default_value = "*")]
     cors_origin: String,
-    /// URLs that `/api/config` hands out; none: this server's STUN and TURN
+    /// ICE server URLs in `/api/config` [default: this server's STUN and TURN]
     #[arg(long, env = "GLARE_ICE_URLS", value_name = "URL,…", value_delimiter = ',')]
     ice_urls: Vec<String>,
 
-    /// Bytes of a text message; beyond them 1009, in mesh an error
+    /// Maximum size of a text message; a larger one closes with 1009, in mesh it gets an error
     #[arg(long, env = "GLARE_MESSAGE_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = Limits::default().message_bytes_max)]
     message_bytes_max: usize,
-    /// Bytes of a frame or reassembled message; beyond them 1009
+    /// Maximum size of a frame or reassembled message; a larger one closes with 1009
     #[arg(long, env = "GLARE_FRAME_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = Limits::default().frame_bytes_max)]
     frame_bytes_max: usize,
-    /// Messages that may wait for one client; one more: 1008
+    /// Maximum number of messages queued for a client; one more closes with 1008
     #[arg(long, env = "GLARE_QUEUE_MESSAGES_MAX", value_name = "N", value_parser = count, default_value_t = Limits::default().queue_messages_max)]
     queue_messages_max: usize,
-    /// Bytes of text that may wait for one client; beyond them 1008
+    /// Maximum bytes of text queued for a client; more close with 1008
     #[arg(long, env = "GLARE_QUEUE_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = Limits::default().queue_bytes_max)]
     queue_bytes_max: usize,
-    /// Open connections; a WebSocket beyond them is closed with 1013
+    /// Maximum number of open connections; a WebSocket beyond that is closed with 1013
     #[arg(long, env = "GLARE_CONNECTIONS_MAX", value_name = "N", value_parser = count, default_value_t = Limits::default().connections_max)]
     connections_max: usize,
-    /// Open connections of one address (IPv6: one /64); a request on one more gets 429
+    /// Maximum number of open connections per address (IPv6: per /64); a request on another one gets 429
     #[arg(long, env = "GLARE_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N", value_parser = count)]
     connections_per_address_max: Option<usize>,
-    /// Rooms of one dialect; who would open one more is closed with 1013
+    /// Maximum number of rooms per dialect; a client that would open another one is closed with 1013
     #[arg(long, env = "GLARE_ROOMS_MAX", value_name = "N", value_parser = count)]
     rooms_max: Option<usize>,
-    /// Members of one room; one more is closed with 1013
+    /// Maximum number of members per room; another one is closed with 1013
     #[arg(long, env = "GLARE_ROOM_MEMBERS_MAX", value_name = "N", value_parser = count)]
     room_members_max: Option<usize>,
-    /// Messages and pings a second of one connection; more: 1008
+    /// Messages and pings per second of a connection; more close with 1008
     #[arg(long, env = "GLARE_MESSAGE_RATE", value_name = "N")]
     message_rate: Option<NonZeroU32>,
-    /// How many of them may come at once; none: as many as a second allows
+    /// How many of them may come at once [default: as many as per second]
     #[arg(long, env = "GLARE_MESSAGE_BURST", value_name = "N")]
     message_burst: Option<NonZeroU32>,
-    /// HTTP requests a second of one address, upgrades among them; more get 429
+    /// HTTP requests per second of an address, including upgrades; more get 429
     #[arg(long, env = "GLARE_REQUEST_RATE", value_name = "N")]
     request_rate: Option<NonZeroU32>,
-    /// How many of them may come at once; none: as many as a second allows
+    /// How many of them may come at once [default: as many as per second]
     #[arg(long, env = "GLARE_REQUEST_BURST", value_name = "N")]
     request_burst: Option<NonZeroU32>,
 
-    /// Time for the TLS handshake, for a request head and for its body, and the longest pause before a request; then the connection ends
+    /// Time limit for the TLS handshake, for a request's head and body, and for the pause before a request; then the connection ends
     #[arg(long, env = "GLARE_REQUEST_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
     request_timeout: Duration,
-    /// Time to the first join; then 1008
+    /// Time limit for the first join; then closes with 1008
     #[arg(long, env = "GLARE_JOIN_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "30s")]
     join_timeout: Duration,
-    /// Time between two pings
+    /// Interval between pings
     #[arg(long, env = "GLARE_PING_INTERVAL", value_name = "TIME", value_parser = time, default_value = "20s")]
     ping_interval: Duration,
-    /// Pings in a row that may stay unanswered; one more: 1008
+    /// How many consecutive pings may go unanswered; one more closes with 1008
     #[arg(long, env = "GLARE_MISSED_PONGS_MAX", value_name = "N", default_value_t = Heartbeat::default().missed_max)]
     missed_pongs_max: u32,
     /// Engine.IO: time from the handshake or a pong to the next ping
     #[arg(long, env = "GLARE_SOCKETIO_PING_INTERVAL", value_name = "TIME", value_parser = time, default_value = "25s")]
     socketio_ping_interval: Duration,
-    /// Engine.IO: time for a pong; then 1008
+    /// Engine.IO: time limit for a pong; then closes with 1008
     #[arg(long, env = "GLARE_SOCKETIO_PING_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "20s")]
     socketio_ping_timeout: Duration,
-    /// Engine.IO: time for the change from polling to a WebSocket
+    /// Engine.IO: time limit for the upgrade from polling to a WebSocket
     #[arg(long, env = "GLARE_SOCKETIO_UPGRADE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
     socketio_upgrade_timeout: Duration,
-    /// Engine.IO: bytes of a payload, message, or event with its attachments; beyond them 413 or 1009
+    /// Engine.IO: maximum size of a payload, a message, or an event with its attachments; a larger one gets 413 or closes with 1009
     #[arg(long, env = "GLARE_SOCKETIO_PAYLOAD_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = SocketIoSettings::default().payload_bytes_max)]
     socketio_payload_bytes_max: usize,
-    /// Time a write may make no progress; then the connection is dropped
+    /// Time a write may stall; then the connection is dropped
     #[arg(long, env = "GLARE_WRITE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "30s")]
     write_timeout: Duration,
-    /// Time to write what waits and to close, for one connection and, with a second more, for all at the server's end
+    /// Time limit to write what is queued and to close a connection; a shutdown has one second more for all
     #[arg(long, env = "GLARE_CLOSE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "5s")]
     close_timeout: Duration,
 
-    /// Form of the log on standard error
+    /// Format of the log on standard error
     #[arg(long, env = "GLARE_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// What is logged, such as `info,server=debug`
+    /// Log levels, such as `info,server=debug`
     #[arg(long, env = "RUST_LOG", value_name = "LEVELS", default_value = "info")]
     pub(crate) log: String,
 }
