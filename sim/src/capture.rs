@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::PacketId;
 
 pub use crate::fabric::{Content, RealmIndex, Sighting, Taken};
-pub use crate::peer::keys::KeyLog;
+pub use crate::peer::stack::KeyLog;
 
 /// Everything that was seen in a run.
 #[derive(Clone, Debug, Default)]

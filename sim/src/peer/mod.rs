@@ -1,25 +1,14 @@
 //! Clients: the program that an actor runs, with its signaling and its WebRTC connections.
 //!
-//! Written against [`server::net::Network`], so that the same client runs on a simulated host and on real sockets.
-//! Each part is sans-IO but for [`client`], the loop that joins them.
+//! Written against [`server::net::Network`], so that the same client runs on a simulated host and on real sockets. Only
+//! [`client`] owns sockets, reads the clock and writes events. All else is sans-IO: [`agent`] joins what gathers candidates ([`gather`]) and
+//! what keeps the connections ([`negotiation`]) over a WebRTC [`stack`].
 
-mod backoff;
+mod agent;
 pub mod client;
-mod connection;
-mod demux;
 pub mod endpoint;
-pub(crate) mod keys;
+mod gather;
 mod negotiation;
-mod payload;
-mod scripted;
-mod signaling;
+mod path;
+pub(crate) mod stack;
 mod stun;
-
-use std::time::Instant;
-
-use backoff::Backoff;
-
-/// Virtual or real time, whichever this runtime has, in the form that the WebRTC stack takes.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}

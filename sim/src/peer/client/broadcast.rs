@@ -1,9 +1,8 @@
-//! The `broadcast` dialect on a client's side: everybody hears every offer and every answer, their own too, and there is nothing else.
+//! The `broadcast` dialect on a client's side: everybody gets every offer and every answer, their own too, and there is nothing else.
 //!
-//! Without a message for candidates a description takes them along: it waits until they are gathered, as it does where nothing trickles
+//! There is no message for candidates, so a description carries them: it waits until they are gathered, as it does where nothing trickles
 //! (RFC 8838 §3).
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,21 +11,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Message, SignalKind};
-use crate::peer::client::desk::Desk;
-use crate::peer::client::{Command, Dialect};
-use crate::peer::negotiation::Outgoing;
-use crate::peer::now;
+use crate::peer::client::Dialect;
+use crate::peer::client::cx::ClientCx;
+use crate::peer::client::wire::{self, Envelope};
+use crate::peer::negotiation::OutgoingSignal;
 
 /// How long a description waits for its candidates: an answer of the STUN server over a slow path.
 const GATHERING: Duration = Duration::from_millis(500);
 
-/// A client among others whom nobody names.
+/// A client among others that have no names.
 pub(super) struct Broadcast {
     /// What the negotiation calls the other side.
     other: Arc<str>,
     /// The description that waits, its candidates, and until when.
-    gathering: Option<(Outgoing, Vec<Arc<str>>, Instant)>,
-    /// What it has said and not yet heard itself.
+    gathering: Option<(OutgoingSignal, Vec<Arc<str>>, Instant)>,
+    /// What it has sent and not yet received itself.
     echoes: VecDeque<Arc<str>>,
 }
 
@@ -47,26 +46,21 @@ struct Bundle<'a> {
 
 impl Broadcast {
     /// Sends the description that waits.
-    fn send(&mut self, desk: &mut Desk) {
-        let Some((Outgoing { kind, payload, .. }, candidates, _)) = self.gathering.take() else { return };
+    fn send(&mut self, cx: &mut ClientCx) {
+        let Some((OutgoingSignal { kind, payload, .. }, candidates, _)) = self.gathering.take() else { return };
         let payload: Arc<str> =
             format!(r#"{{"description":{payload},"candidates":[{}]}}"#, candidates.join(",")).into();
         let event = if kind == SignalKind::Offer { "send-offer" } else { "send-answer" };
         self.echoes.push_back(payload.clone());
         let text = format!(r#"{{"type":"{event}","data":{payload}}}"#);
-        desk.say(text, Message::Signal { room: desk.room(), peer: None, kind, payload });
+        cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
     }
 
-    fn on_bundle(&mut self, kind: SignalKind, payload: &str, desk: &mut Desk) {
+    fn on_bundle(&mut self, kind: SignalKind, payload: &str, cx: &mut ClientCx) {
         let Ok(Bundle { description, candidates }) = serde_json::from_str(payload) else { return };
-        match &mut desk.media {
-            Some(media) => {
-                media.on_signal(&self.other, kind, description.get(), now());
-                for candidate in candidates {
-                    media.on_signal(&self.other, SignalKind::IceCandidate, candidate.get(), now());
-                }
-            }
-            None => self.send_signals(desk.script.answer(&self.other, kind), desk),
+        cx.on_signal(&self.other, kind, description.get());
+        for candidate in candidates {
+            cx.on_signal(&self.other, SignalKind::IceCandidate, candidate.get());
         }
     }
 }
@@ -76,33 +70,31 @@ impl Dialect for Broadcast {
         "/".to_owned()
     }
 
-    fn on_connected(&mut self, desk: &mut Desk) {
-        if let Some(media) = &mut desk.media {
-            media.set_signaling(true);
-        }
+    fn on_connected(&mut self, cx: &mut ClientCx) {
+        cx.set_signaling(true);
     }
 
-    fn on_lost(&mut self, _is_over: bool, _desk: &mut Desk) {
+    fn on_lost(&mut self, _is_over: bool, _cx: &mut ClientCx) {
         self.gathering = None;
         self.echoes.clear();
     }
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
-        let message = read(text, &desk.room());
-        desk.received(&message);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
+        let message = read(text, &cx.room());
+        cx.received(&message);
         let Message::Signal { kind, payload, .. } = message else { return };
         if let Some(own) = self.echoes.iter().position(|echo| *echo == payload) {
             self.echoes.remove(own);
             return;
         }
-        self.on_bundle(kind, &payload, desk);
+        self.on_bundle(kind, &payload, cx);
     }
 
-    fn send_signal(&mut self, signal: Outgoing, desk: &mut Desk) {
+    fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx) {
         match (signal.kind, &mut self.gathering) {
             (SignalKind::Offer | SignalKind::Answer, _) => {
-                self.send(desk);
-                self.gathering = Some((signal, Vec::new(), now() + GATHERING));
+                self.send(cx);
+                self.gathering = Some((signal, Vec::new(), cx.now() + GATHERING));
             }
             (SignalKind::IceCandidate, Some((_, candidates, _))) => candidates.push(signal.payload),
             // What is gathered too late has no message to go in, nor has a hangup.
@@ -114,37 +106,24 @@ impl Dialect for Broadcast {
         vec![self.other.clone()]
     }
 
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
-        if let (Command::Offer(_), Some(media)) = (command, &mut desk.media) {
-            media.renegotiate(&self.other, now());
-        }
-    }
-
     fn deadline(&self) -> Option<Instant> {
         self.gathering.as_ref().map(|(.., until)| *until)
     }
 
-    fn on_time(&mut self, desk: &mut Desk) {
-        self.send(desk);
+    fn on_time(&mut self, cx: &mut ClientCx) {
+        self.send(cx);
     }
 }
 
 /// Reads what comes, in the envelope of an event.
 fn read(text: &str, room: &Arc<str>) -> Message {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        r#type: Cow<'a, str>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
     let Ok(Envelope { r#type, data }) = serde_json::from_str(text) else { return Message::Unknown };
     let kind = match &*r#type {
         "receive-offer" => SignalKind::Offer,
         "receive-answer" => SignalKind::Answer,
         _ => return Message::Unknown,
     };
-    Message::Signal { room: room.clone(), peer: None, kind, payload: data.map_or("null", RawValue::get).into() }
+    wire::signal(room, None, kind, data)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Closed, Member, Message, SignalKind};
-use crate::peer::client::desk::{Desk, quoted};
+use crate::peer::client::cx::ClientCx;
+use crate::peer::client::wire::quoted;
 use crate::peer::client::{Command, Dialect};
-use crate::peer::negotiation::Outgoing;
-use crate::peer::now;
+use crate::peer::negotiation::OutgoingSignal;
 
-/// A client in a room. Who is there offers to whoever comes.
+/// A client in a room. Those who are there offer to each one who comes.
 #[derive(Default)]
 pub(super) struct Mesh {
     /// Its own id, while it is in the room.
@@ -27,72 +27,61 @@ impl Dialect for Mesh {
         "/".to_owned()
     }
 
-    fn on_connected(&mut self, desk: &mut Desk) {
-        let text = join(&desk.config.room, &desk.config.name);
-        desk.say(text, Message::Join { room: desk.room() });
+    fn on_connected(&mut self, cx: &mut ClientCx) {
+        let text = join(&cx.config.room, &cx.config.name);
+        cx.send(text, Message::Join { room: cx.room() });
     }
 
-    fn on_lost(&mut self, _is_over: bool, _desk: &mut Desk) {
+    fn on_lost(&mut self, _is_over: bool, _cx: &mut ClientCx) {
         self.id = None;
     }
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
-        let message = read(text, &desk.config.room);
-        desk.received(&message);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
+        let message = read(text, &cx.config.room);
+        cx.received(&message);
         match message {
             Message::Joined { id, roster, .. } => {
                 self.id = Some(id);
                 self.names.clear();
                 roster.into_iter().for_each(|member| self.learn(member));
-                if let Some(media) = &mut desk.media {
-                    // With a new id this is somebody new to all others: what was before is over.
-                    media.close_all(Closed::Replaced, now());
-                    media.set_signaling(true);
-                }
+                // With a new id this is somebody new to all others: the connections from before are over.
+                cx.close_all(Closed::Replaced);
+                cx.set_signaling(true);
             }
             Message::PeerJoined { member, .. } => {
                 let id = member.id.clone();
                 self.learn(member);
-                match &mut desk.media {
-                    Some(media) => media.offer(&id, now()),
-                    None => self.send_signals(desk.script.offer(&id), desk),
-                }
+                cx.offer(&id);
             }
             Message::PeerLeft { id, .. } => {
                 self.names.remove(&id);
-                if let Some(media) = &mut desk.media {
-                    media.end(&id, Closed::PeerLeft, now());
-                }
+                cx.end(&id, Closed::PeerLeft);
             }
-            Message::Signal { peer: Some(from), kind, payload, .. } => match &mut desk.media {
-                Some(media) => media.on_signal(&from, kind, &payload, now()),
-                None => self.send_signals(desk.script.answer(&from, kind), desk),
-            },
+            Message::Signal { peer: Some(from), kind, payload, .. } => cx.on_signal(&from, kind, &payload),
             _ => {}
         }
     }
 
-    fn send_signal(&mut self, Outgoing { to, kind, payload }: Outgoing, desk: &mut Desk) {
-        let text = signal(&desk.config.room, &to, kind, &payload);
-        desk.say(text, Message::Signal { room: desk.room(), peer: Some(to), kind, payload });
+    fn send_signal(&mut self, OutgoingSignal { to, kind, payload }: OutgoingSignal, cx: &mut ClientCx) {
+        let text = signal(&cx.config.room, &to, kind, &payload);
+        cx.send(text, Message::Signal { room: cx.room(), peer: Some(to), kind, payload });
     }
 
     fn known_as(&self, name: &str) -> Vec<Arc<str>> {
         self.names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone()).collect()
     }
 
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
-        let Some(media) = &mut desk.media else { return };
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
         match command {
-            Command::Hangup(name) => self.known_as(name).iter().for_each(|id| media.hangup(id, now())),
-            Command::Offer(name) => self.known_as(name).iter().for_each(|id| media.renegotiate(id, now())),
+            Command::Hangup(name) => self.known_as(name).iter().for_each(|id| cx.hangup(id)),
+            Command::Offer(name) => self.known_as(name).iter().for_each(|id| cx.renegotiate(id)),
             _ => {}
         }
     }
 
-    fn leave(&mut self, desk: &mut Desk) {
+    fn leave(&mut self, cx: &mut ClientCx) {
         if self.id.take().is_some() {
-            desk.say(leave(&desk.config.room), Message::Leave { room: desk.room() });
+            cx.send(leave(&cx.config.room), Message::Leave { room: cx.room() });
         }
     }
 }

@@ -1,14 +1,18 @@
-//! The loop of a client: signaling, socket, clock and the scenario's commands, joined.
+//! The loop of a client: it joins signaling, socket, clock, record and the scenario's commands.
 //!
-//! What to make of what comes is a [`Dialect`]'s: one file each, sans-IO, over a [`Desk`].
+//! Each signaling protocol is a [`Dialect`] in a file of its own, sans-IO, over a [`ClientCx`].
 
+mod backoff;
 mod broadcast;
 mod call;
-mod desk;
+mod cx;
 mod mesh;
 mod relay;
+mod scripted;
 mod sender_viewer;
+mod signaling;
 mod socketio;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,18 +25,20 @@ use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use crate::event::{Closed, NodeId, Recorder, Signaling, What};
+use crate::event::{Closed, NodeId, Recorder, Signaling};
+use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
-use crate::peer::keys::KeyLog;
-use crate::peer::negotiation::{Negotiation, Outgoing};
-use crate::peer::now;
-use crate::peer::signaling::{SignalingClient, Told};
-use crate::peer::stun::BindingClient;
-use desk::Desk;
+use crate::peer::gather::Gatherer;
+use crate::peer::negotiation::{Negotiation, OutgoingSignal};
+use crate::peer::path::Path;
+use crate::peer::stack::{KeyLog, RtcFactory};
+use cx::{ClientCx, Media};
+use scripted::Script;
+use signaling::{SignalingClient, SignalingEvent};
 
 /// Bytes of the largest datagram that is read.
 const DATAGRAM_BYTES_MAX: usize = 2048;
-/// How long a client that was refused waits before it asks again. The documents leave it open; a person would press the button again.
+/// How long a client that was refused waits before it asks again. The protocols' documents leave it open.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who a client is and whom it talks to.
@@ -42,7 +48,7 @@ pub struct Config {
     pub name: Arc<str>,
     /// What it is to the signaling server.
     pub plays: Role,
-    /// What its messages go in.
+    /// How its messages are framed.
     pub over: Framing,
     /// The room it joins.
     pub room: Arc<str>,
@@ -62,14 +68,14 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// What a client can be told to do.
+/// What a scenario can make a client do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Leave the room, close everything, end.
     Leave,
     /// Lose the signaling connection.
     Drop,
-    /// Say something to all.
+    /// Send a text to all connected peers.
     Say(Arc<str>),
     /// Hang up on somebody, by name.
     Hangup(Arc<str>),
@@ -79,45 +85,39 @@ pub enum Command {
     Offer(Arc<str>),
     /// Call somebody, by name.
     Call(Arc<str>),
-    /// Take the call that rings.
+    /// Accept the incoming call.
     Accept,
-    /// Reject the call that rings.
+    /// Reject the incoming call.
     Reject,
     /// Turn the camera or the microphone on or off.
     Media(MediaKind, bool),
 }
 
-/// A dialect on a client's side: what it makes of what comes, and what it says.
+/// A signaling protocol on a client's side.
 trait Dialect: Send {
     /// The endpoint's path and query.
     fn path(&self, room: &str) -> String;
 
     /// The signaling is open.
-    fn on_connected(&mut self, desk: &mut Desk);
+    fn on_connected(&mut self, cx: &mut ClientCx);
 
     /// The signaling is lost; with `is_over` it will not be dialled again.
-    fn on_lost(&mut self, is_over: bool, desk: &mut Desk);
+    fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx);
 
     /// A text came.
-    fn on_text(&mut self, text: &str, desk: &mut Desk);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx);
 
     /// Puts a signal of the WebRTC connections, or of their script, on the wire.
-    fn send_signal(&mut self, signal: Outgoing, desk: &mut Desk);
+    fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx);
 
-    fn send_signals(&mut self, signals: Vec<Outgoing>, desk: &mut Desk) {
-        for signal in signals {
-            self.send_signal(signal, desk);
-        }
-    }
-
-    /// What the negotiation calls somebody with that name: one who vanished and came back may have two ids.
+    /// The ids of the peers with that name: one that vanished and came back may have two.
     fn known_as(&self, name: &str) -> Vec<Arc<str>>;
 
-    /// What the scenario tells and not every dialect can do.
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
-        if let (Command::Offer(name), Some(media)) = (command, &mut desk.media) {
+    /// A command that not every dialect has.
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
+        if let Command::Offer(name) = command {
             for id in self.known_as(name) {
-                media.renegotiate(&id, now());
+                cx.renegotiate(&id);
             }
         }
     }
@@ -128,13 +128,13 @@ trait Dialect: Send {
     }
 
     /// Time has passed.
-    fn on_time(&mut self, _desk: &mut Desk) {}
+    fn on_time(&mut self, _cx: &mut ClientCx) {}
 
-    /// Its last words, before the signaling is closed.
-    fn leave(&mut self, _desk: &mut Desk) {}
+    /// The client leaves: what is sent now is the last before the signaling is closed.
+    fn leave(&mut self, _cx: &mut ClientCx) {}
 }
 
-/// Runs a client until it is told to leave, or everybody who could tell it is gone.
+/// Runs a client until [`Command::Leave`] comes, or nothing can come any more.
 ///
 /// # Errors
 /// The UDP socket cannot be bound, or no certificate can be made.
@@ -146,25 +146,23 @@ pub async fn run<N: Network>(
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<()> {
     let udp = net.bind_udp("0.0.0.0:0".parse().expect("an address")).await?;
+    let base = udp.local_addr()?;
     let media = if config.webrtc {
-        let SocketAddr::V4(local) = udp.local_addr()? else { return Err(io::ErrorKind::Unsupported.into()) };
-        let stun = config.stun.map(|server| BindingClient::new(server, config.seed));
-        let keys = config.keys.as_ref();
-        let negotiation = Negotiation::new(config.name.clone(), node, recorder.clone(), local, stun, keys);
-        Some(negotiation.map_err(io::Error::other)?)
+        Media::WebRtc(Box::new(agent(&config, base, now() - recorder.now())?))
     } else {
-        None
+        Media::Scripted(Script::new(node, recorder.now()))
     };
     let dialect = dialect(config.plays, config.over);
     let path = dialect.path(&config.room);
     let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::at(config.server, &path).into());
     let request = endpoint.request(&path);
     let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
-    let mut client = Client { signaling, dialect, desk: Desk::new(config, recorder, node, media) };
+    let cx = ClientCx::new(config, recorder, node, media);
+    let mut client = Client { udp, signaling, dialect, cx };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
-        client.flush(&udp).await;
+        client.flush().await;
         let deadline = client.deadline().map(tokio::time::Instant::from_std);
         if let Some(deadline) = deadline
             && deadline != timer.deadline()
@@ -176,19 +174,33 @@ pub async fn run<N: Network>(
                 Some(Command::Leave) | None => break,
                 Some(command) => client.on_command(&command),
             },
-            received = udp.recv_from(&mut datagram) => if let (Ok((length, from)), Some(media)) = (received, &mut client.desk.media) {
-                media.on_datagram(&datagram[..length], from, now());
+            received = client.udp.recv_from(&mut datagram) => if let Ok((length, remote)) = received {
+                client.cx.on_datagram(Path { remote, base }, &datagram[..length]);
             },
-            told = client.signaling.next() => client.on_told(told),
+            event = client.signaling.next() => client.on_signaling(event),
             () = &mut timer, if deadline.is_some() => client.on_time(),
         }
-        client.say();
+        client.send_texts();
     }
-    client.leave(&udp).await;
+    client.leave().await;
     Ok(())
 }
 
-/// What a role says in a framing.
+/// Virtual or real time, whichever this runtime has, in the form that the WebRTC stack takes.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The WebRTC of a client with one socket.
+fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
+    let stacks = RtcFactory::new(&config.name, config.keys.as_ref()).map_err(io::Error::other)?;
+    let negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
+    let mut gatherer = Gatherer::new(config.stun, config.seed);
+    gatherer.add_socket(base);
+    Ok(Agent::new(gatherer, negotiation, now()))
+}
+
+/// The protocol of a role, in a framing.
 fn dialect(plays: Role, over: Framing) -> Box<dyn Dialect> {
     let dialect: Box<dyn Dialect> = match plays {
         Role::Mesh => Box::new(mesh::Mesh::default()),
@@ -209,31 +221,32 @@ pub(crate) fn path(plays: Role, over: Framing, room: &str) -> String {
 }
 
 struct Client<N: Network> {
+    udp: N::Udp,
     signaling: SignalingClient<N>,
     dialect: Box<dyn Dialect>,
-    desk: Desk,
+    cx: ClientCx,
 }
 
 impl<N: Network> Client<N> {
-    /// Sends what the connections have to say.
-    async fn flush(&mut self, udp: &N::Udp) {
-        let Some(media) = &mut self.desk.media else { return };
-        for (datagram, to) in media.datagrams.drain(..) {
+    /// Sends the datagrams and the signals of the connections.
+    async fn flush(&mut self) {
+        for transmit in self.cx.transmits.drain(..) {
             // A full or unreachable network loses datagrams; that is what the stack is made for.
-            let _ = udp.send_to(&datagram, to).await;
+            let _ = self.udp.send_to(&transmit.bytes, transmit.path.remote).await;
         }
-        for signal in std::mem::take(&mut media.signals) {
-            self.dialect.send_signal(signal, &mut self.desk);
+        for signal in std::mem::take(&mut self.cx.signals) {
+            self.dialect.send_signal(signal, &mut self.cx);
         }
-        self.say();
+        self.send_texts();
     }
 
-    /// Sends what the dialect has to say.
-    fn say(&mut self) {
-        for (text, message) in self.desk.outbox.drain(..) {
+    /// Sends the texts of the dialect.
+    fn send_texts(&mut self) {
+        let texts = std::mem::take(&mut self.cx.outbox);
+        for (text, message) in texts {
             if self.signaling.is_open() {
                 if let Some(message) = message {
-                    self.desk.recorder.write(self.desk.node, What::Signaling(Signaling::Sent(message)));
+                    self.cx.record(Signaling::Sent(message));
                 }
                 self.signaling.send(&text);
             }
@@ -241,58 +254,51 @@ impl<N: Network> Client<N> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let media = self.desk.media.as_ref().and_then(Negotiation::deadline);
-        media.into_iter().chain(self.dialect.deadline()).min()
+        self.cx.deadline().into_iter().chain(self.dialect.deadline()).min()
     }
 
     fn on_time(&mut self) {
-        if let Some(media) = &mut self.desk.media {
-            media.on_time(now());
-        }
+        self.cx.on_time();
         if self.dialect.deadline().is_some_and(|deadline| deadline <= now()) {
-            self.dialect.on_time(&mut self.desk);
+            self.dialect.on_time(&mut self.cx);
         }
     }
 
-    fn on_told(&mut self, told: Told) {
-        match told {
-            Told::Connected => self.dialect.on_connected(&mut self.desk),
-            Told::Lost => self.on_lost(),
-            Told::Text(text) => self.dialect.on_text(&text, &mut self.desk),
+    fn on_signaling(&mut self, event: SignalingEvent) {
+        match event {
+            SignalingEvent::Connected => self.dialect.on_connected(&mut self.cx),
+            SignalingEvent::Lost => self.on_lost(),
+            SignalingEvent::Text(text) => self.dialect.on_text(&text, &mut self.cx),
         }
     }
 
     fn on_lost(&mut self) {
-        if let Some(media) = &mut self.desk.media {
-            media.set_signaling(false);
-        }
-        self.dialect.on_lost(self.signaling.is_over(), &mut self.desk);
+        self.cx.set_signaling(false);
+        self.dialect.on_lost(self.signaling.is_over(), &mut self.cx);
     }
 
     fn on_command(&mut self, command: &Command) {
-        match (command, &mut self.desk.media) {
-            (Command::Drop, _) => {
+        match command {
+            Command::Drop => {
                 if self.signaling.tear() {
                     self.on_lost();
                 }
             }
-            (Command::Say(text), Some(media)) => media.say(text, now()),
-            (Command::IceRestart(name), Some(media)) => {
+            Command::Say(text) => self.cx.say(text),
+            Command::IceRestart(name) => {
                 for id in self.dialect.known_as(name) {
-                    media.restart_ice(&id, now());
+                    self.cx.restart_ice(&id);
                 }
             }
-            _ => self.dialect.on_command(command, &mut self.desk),
+            _ => self.dialect.on_command(command, &mut self.cx),
         }
     }
 
-    async fn leave(&mut self, udp: &N::Udp) {
-        if let Some(media) = &mut self.desk.media {
-            media.close_all(Closed::Leaving, now());
-        }
-        self.flush(udp).await;
-        self.dialect.leave(&mut self.desk);
-        self.say();
+    async fn leave(&mut self) {
+        self.cx.close_all(Closed::Leaving);
+        self.flush().await;
+        self.dialect.leave(&mut self.cx);
+        self.send_texts();
         self.signaling.close().await;
     }
 }

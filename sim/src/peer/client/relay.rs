@@ -1,4 +1,4 @@
-//! The `relay` dialect on a client's side: one of two in a room that names nobody. Connecting is joining, and what comes is the other's.
+//! The `relay` dialect on a client's side: one of two in a room, without names. Connecting is joining, and what comes is from the other.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Message, SignalKind};
-use crate::peer::client::desk::Desk;
-use crate::peer::client::{Command, Dialect};
-use crate::peer::negotiation::Outgoing;
-use crate::peer::now;
+use crate::peer::client::Dialect;
+use crate::peer::client::cx::ClientCx;
+use crate::peer::client::wire;
+use crate::peer::negotiation::OutgoingSignal;
 
 /// A client that talks to whoever else is there.
 pub(super) struct Relay {
@@ -37,44 +37,33 @@ impl Dialect for Relay {
         path
     }
 
-    fn on_connected(&mut self, desk: &mut Desk) {
-        if let Some(media) = &mut desk.media {
-            media.set_signaling(true);
-        }
+    fn on_connected(&mut self, cx: &mut ClientCx) {
+        cx.set_signaling(true);
     }
 
-    fn on_lost(&mut self, _is_over: bool, _desk: &mut Desk) {}
+    fn on_lost(&mut self, _is_over: bool, _cx: &mut ClientCx) {}
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
-        let message = read(text, &desk.config.room);
-        desk.received(&message);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
+        let message = read(text, &cx.config.room);
+        cx.received(&message);
         let Message::Signal { kind, payload, .. } = message else { return };
-        match &mut desk.media {
-            Some(media) => media.on_signal(&self.other, kind, &payload, now()),
-            None => self.send_signals(desk.script.answer(&self.other, kind), desk),
-        }
+        cx.on_signal(&self.other, kind, &payload);
     }
 
-    fn send_signal(&mut self, Outgoing { kind, payload, .. }: Outgoing, desk: &mut Desk) {
+    fn send_signal(&mut self, OutgoingSignal { kind, payload, .. }: OutgoingSignal, cx: &mut ClientCx) {
         let key = match kind {
             SignalKind::Offer => "offer",
             SignalKind::Answer => "answer",
             SignalKind::IceCandidate => "candidate",
-            // The dialect has none: the other side loses patience by itself.
+            // The dialect has no hangup: the other side stops waiting by itself.
             SignalKind::Hangup => return,
         };
         let text = format!(r#"{{"type":"{key}","{key}":{payload}}}"#);
-        desk.say(text, Message::Signal { room: desk.room(), peer: None, kind, payload });
+        cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
     }
 
     fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
         vec![self.other.clone()]
-    }
-
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
-        if let (Command::Offer(_), Some(media)) = (command, &mut desk.media) {
-            media.renegotiate(&self.other, now());
-        }
     }
 }
 
@@ -94,16 +83,10 @@ fn read(text: &str, room: &Arc<str>) -> Message {
         message: Option<Cow<'a, str>>,
     }
     let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Message::Unknown };
-    let signal = |kind, payload: Option<&RawValue>| Message::Signal {
-        room: room.clone(),
-        peer: None,
-        kind,
-        payload: payload.map_or("null", RawValue::get).into(),
-    };
     match &*wire.r#type {
-        "offer" => signal(SignalKind::Offer, wire.offer),
-        "answer" => signal(SignalKind::Answer, wire.answer),
-        "candidate" => signal(SignalKind::IceCandidate, wire.candidate),
+        "offer" => wire::signal(room, None, SignalKind::Offer, wire.offer),
+        "answer" => wire::signal(room, None, SignalKind::Answer, wire.answer),
+        "candidate" => wire::signal(room, None, SignalKind::IceCandidate, wire.candidate),
         "error" => wire.message.map_or(Message::Unknown, |text| Message::Error { text: text.into() }),
         _ => Message::Unknown,
     }

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{ClientState, Closed, Message, SignalKind};
-use crate::peer::client::desk::{Desk, quoted};
+use crate::peer::client::cx::ClientCx;
+use crate::peer::client::wire::{self, quoted};
 use crate::peer::client::{ASK_AGAIN, Dialect};
-use crate::peer::negotiation::Outgoing;
-use crate::peer::now;
+use crate::peer::negotiation::OutgoingSignal;
 
 /// A client that sends or views.
 pub(super) struct SenderViewer {
@@ -33,16 +33,9 @@ impl SenderViewer {
         Self { role, partner: partner.name().into(), ask_again: None }
     }
 
-    fn join(&self, desk: &mut Desk) {
-        let text = format!(r#"{{"type":"join","role":"{}","room":{}}}"#, self.role.name(), quoted(&desk.config.room));
-        desk.say(text, Message::Join { room: desk.room() });
-    }
-
-    /// Begins anew with the other side.
-    fn end(&self, why: Closed, desk: &mut Desk) {
-        if let Some(media) = &mut desk.media {
-            media.end(&self.partner, why, now());
-        }
+    fn join(&self, cx: &mut ClientCx) {
+        let text = format!(r#"{{"type":"join","role":"{}","room":{}}}"#, self.role.name(), quoted(&cx.config.room));
+        cx.send(text, Message::Join { room: cx.room() });
     }
 }
 
@@ -51,66 +44,58 @@ impl Dialect for SenderViewer {
         "/ws".to_owned()
     }
 
-    fn on_connected(&mut self, desk: &mut Desk) {
-        self.join(desk);
+    fn on_connected(&mut self, cx: &mut ClientCx) {
+        self.join(cx);
     }
 
-    fn on_lost(&mut self, is_over: bool, desk: &mut Desk) {
+    fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx) {
         self.ask_again = None;
-        desk.enter(if is_over { ClientState::Error } else { ClientState::Init });
+        cx.enter(if is_over { ClientState::Error } else { ClientState::Init });
     }
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
-        let message = read(text, &desk.config.room);
-        desk.received(&message);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
+        let message = read(text, &cx.config.room);
+        cx.received(&message);
         match message {
             Message::Admitted { .. } => {
                 self.ask_again = None;
-                self.end(Closed::Replaced, desk);
-                if let Some(media) = &mut desk.media {
-                    media.set_signaling(true);
-                }
-                desk.enter(if self.role == Role::Sender { ClientState::Waiting } else { ClientState::Init });
+                cx.end(&self.partner, Closed::Replaced);
+                cx.set_signaling(true);
+                cx.enter(if self.role == Role::Sender { ClientState::Waiting } else { ClientState::Init });
             }
             Message::PartnerReady { .. } if self.role == Role::Sender => {
-                desk.enter(ClientState::Active);
-                // One that is ready again knows nothing of before.
-                self.end(Closed::Replaced, desk);
-                match &mut desk.media {
-                    Some(media) => media.offer(&self.partner, now()),
-                    None => self.send_signals(desk.script.offer(&self.partner), desk),
-                }
+                cx.enter(ClientState::Active);
+                // A viewer that is ready again knows nothing of the connection before.
+                cx.end(&self.partner, Closed::Replaced);
+                cx.offer(&self.partner);
             }
             Message::PartnerLeft { .. } => {
-                desk.enter(ClientState::Waiting);
-                self.end(Closed::PeerLeft, desk);
+                cx.enter(ClientState::Waiting);
+                cx.end(&self.partner, Closed::PeerLeft);
             }
             Message::Signal { kind, payload, .. } => {
                 if (self.role, kind) == (Role::Viewer, SignalKind::Offer) {
-                    desk.enter(ClientState::Active);
+                    cx.enter(ClientState::Active);
                 }
-                match &mut desk.media {
-                    Some(media) => media.on_signal(&self.partner, kind, &payload, now()),
-                    None => self.send_signals(desk.script.answer(&self.partner, kind), desk),
-                }
+                cx.on_signal(&self.partner, kind, &payload);
             }
             Message::Error { text } if text.ends_with("-already-exists") => {
-                desk.enter(ClientState::Error);
-                self.ask_again = Some(now() + ASK_AGAIN);
+                cx.enter(ClientState::Error);
+                self.ask_again = Some(cx.now() + ASK_AGAIN);
             }
             _ => {}
         }
     }
 
-    fn send_signal(&mut self, Outgoing { kind, payload, .. }: Outgoing, desk: &mut Desk) {
+    fn send_signal(&mut self, OutgoingSignal { kind, payload, .. }: OutgoingSignal, cx: &mut ClientCx) {
         let text = match kind {
             SignalKind::Offer => format!(r#"{{"type":"offer","sdp":{payload}}}"#),
             SignalKind::Answer => format!(r#"{{"type":"answer","sdp":{payload}}}"#),
             SignalKind::IceCandidate => format!(r#"{{"type":"ice-candidate","candidate":{payload}}}"#),
-            // The dialect has none: the other side loses patience by itself.
+            // The dialect has no hangup: the other side stops waiting by itself.
             SignalKind::Hangup => return,
         };
-        desk.say(text, Message::Signal { room: desk.room(), peer: None, kind, payload });
+        cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
     }
 
     fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
@@ -121,9 +106,9 @@ impl Dialect for SenderViewer {
         self.ask_again
     }
 
-    fn on_time(&mut self, desk: &mut Desk) {
+    fn on_time(&mut self, cx: &mut ClientCx) {
         self.ask_again = None;
-        self.join(desk);
+        self.join(cx);
     }
 }
 
@@ -147,12 +132,6 @@ fn read(text: &str, room: &Arc<str>) -> Message {
         reason: Option<Cow<'a, str>>,
     }
     let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Message::Unknown };
-    let signal = |kind, payload: Option<&RawValue>| Message::Signal {
-        room: room.clone(),
-        peer: None,
-        kind,
-        payload: payload.map_or("null", RawValue::get).into(),
-    };
     match &*wire.r#type {
         "joined" => match (wire.room, wire.client_id) {
             (Some(room), Some(id)) => Message::Admitted { room: room.into(), id: id.into() },
@@ -160,9 +139,9 @@ fn read(text: &str, room: &Arc<str>) -> Message {
         },
         "viewer-ready" => Message::PartnerReady { room: room.clone() },
         "viewer-left" | "sender-left" => Message::PartnerLeft { room: room.clone() },
-        "offer" => signal(SignalKind::Offer, wire.sdp),
-        "answer" => signal(SignalKind::Answer, wire.sdp),
-        "ice-candidate" => signal(SignalKind::IceCandidate, wire.candidate),
+        "offer" => wire::signal(room, None, SignalKind::Offer, wire.sdp),
+        "answer" => wire::signal(room, None, SignalKind::Answer, wire.sdp),
+        "ice-candidate" => wire::signal(room, None, SignalKind::IceCandidate, wire.candidate),
         "error" => wire.reason.map_or(Message::Unknown, |reason| Message::Error { text: reason.into() }),
         _ => Message::Unknown,
     }

@@ -1,16 +1,15 @@
 //! Socket.IO 5 on a client's side, over a WebSocket from the first: a dialect's `{"type":T,"data":D}` goes as the event `["T",D]`.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use server::socketio::{engine, packet};
 
-use crate::peer::client::desk::{Desk, quoted};
+use crate::peer::client::cx::ClientCx;
+use crate::peer::client::wire::{Envelope, quoted};
 use crate::peer::client::{Command, Dialect};
-use crate::peer::negotiation::Outgoing;
+use crate::peer::negotiation::OutgoingSignal;
 
 /// A dialect in events of Socket.IO.
 pub(super) struct SocketIo {
@@ -22,25 +21,25 @@ impl SocketIo {
         Self { dialect }
     }
 
-    /// Lets the dialect act, and frames what it says.
-    fn framed(&mut self, desk: &mut Desk, act: impl FnOnce(&mut dyn Dialect, &mut Desk)) {
-        let said = desk.outbox.len();
-        act(&mut *self.dialect, desk);
-        for (text, _) in &mut desk.outbox[said..] {
+    /// Lets the dialect act, and frames what it sends.
+    fn framed(&mut self, cx: &mut ClientCx, act: impl FnOnce(&mut dyn Dialect, &mut ClientCx)) {
+        let before = cx.outbox.len();
+        act(&mut *self.dialect, cx);
+        for (text, _) in &mut cx.outbox[before..] {
             *text = event_of(text);
         }
     }
 
-    fn on_packet(&mut self, text: &str, desk: &mut Desk) {
+    fn on_packet(&mut self, text: &str, cx: &mut ClientCx) {
         match packet::Packet::parse(text) {
             Ok(packet) if packet.kind == packet::Kind::Connect => {
-                self.framed(desk, |dialect, desk| dialect.on_connected(desk));
+                self.framed(cx, |dialect, cx| dialect.on_connected(cx));
             }
             Ok(packet) if packet.kind == packet::Kind::Event => {
                 let Ok(event) = packet::Event::parse(packet.data) else { return };
                 let data = event.argument.map_or("null", RawValue::get);
                 let text = format!(r#"{{"type":{},"data":{data}}}"#, quoted(&event.name));
-                self.framed(desk, |dialect, desk| dialect.on_text(&text, desk));
+                self.framed(cx, |dialect, cx| dialect.on_text(&text, cx));
             }
             _ => {}
         }
@@ -52,59 +51,52 @@ impl Dialect for SocketIo {
         "/socket.io/?EIO=4&transport=websocket".to_owned()
     }
 
-    /// The server speaks first.
-    fn on_connected(&mut self, _desk: &mut Desk) {}
+    /// The server sends first.
+    fn on_connected(&mut self, _cx: &mut ClientCx) {}
 
-    fn on_lost(&mut self, is_over: bool, desk: &mut Desk) {
-        self.dialect.on_lost(is_over, desk);
+    fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx) {
+        self.dialect.on_lost(is_over, cx);
     }
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
         match engine::Packet::parse(text) {
             Ok(engine::Packet::Open(_)) => {
                 let connect = packet::message(&packet::Packet::new(packet::Kind::Connect, ""));
-                desk.say_framing(connect.as_str().to_owned());
+                cx.send_framing(connect.as_str().to_owned());
             }
-            Ok(engine::Packet::Ping(data)) => desk.say_framing(engine::Packet::Pong(data).to_string()),
-            Ok(engine::Packet::Message(text)) => self.on_packet(text, desk),
+            Ok(engine::Packet::Ping(data)) => cx.send_framing(engine::Packet::Pong(data).to_string()),
+            Ok(engine::Packet::Message(text)) => self.on_packet(text, cx),
             _ => {}
         }
     }
 
-    fn send_signal(&mut self, signal: Outgoing, desk: &mut Desk) {
-        self.framed(desk, |dialect, desk| dialect.send_signal(signal, desk));
+    fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx) {
+        self.framed(cx, |dialect, cx| dialect.send_signal(signal, cx));
     }
 
     fn known_as(&self, name: &str) -> Vec<Arc<str>> {
         self.dialect.known_as(name)
     }
 
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
-        self.framed(desk, |dialect, desk| dialect.on_command(command, desk));
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
+        self.framed(cx, |dialect, cx| dialect.on_command(command, cx));
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.dialect.deadline()
     }
 
-    fn on_time(&mut self, desk: &mut Desk) {
-        self.framed(desk, |dialect, desk| dialect.on_time(desk));
+    fn on_time(&mut self, cx: &mut ClientCx) {
+        self.framed(cx, |dialect, cx| dialect.on_time(cx));
     }
 
-    fn leave(&mut self, desk: &mut Desk) {
-        self.framed(desk, |dialect, desk| dialect.leave(desk));
+    fn leave(&mut self, cx: &mut ClientCx) {
+        self.framed(cx, |dialect, cx| dialect.leave(cx));
     }
 }
 
 /// The event that a message goes as; a flat one is its own data.
 fn event_of(text: &str) -> String {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        r#type: Cow<'a, str>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
     let envelope: Envelope<'_> = serde_json::from_str(text).expect("a dialect writes objects with a type");
     let data = envelope.data.map_or(text, RawValue::get);
     let event = format!("[{},{data}]", quoted(&envelope.r#type));

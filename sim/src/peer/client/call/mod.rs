@@ -10,24 +10,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::{CallStep, ClientState, Closed, Member, Message, SignalKind};
-use crate::peer::client::desk::Desk;
+use crate::peer::client::cx::ClientCx;
 use crate::peer::client::{ASK_AGAIN, Command, Dialect};
-use crate::peer::negotiation::Outgoing;
-use crate::peer::now;
-use wire::Came;
+use crate::peer::negotiation::OutgoingSignal;
+use wire::Incoming;
 
-/// What the telephone does, and with whom.
+/// The call that a user is in, and with whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Line {
+enum CallState {
     Idle,
-    /// It has called.
+    /// The user has called.
     Calling(Arc<str>),
-    /// It was called; with the caller's connection.
+    /// The user was called; with the caller's connection.
     Ringing(Arc<str>, Arc<str>),
     InCall(Arc<str>),
 }
 
-impl Line {
+impl CallState {
     fn peer(&self) -> Option<&Arc<str>> {
         match self {
             Self::Idle => None,
@@ -38,7 +37,7 @@ impl Line {
 
 /// A user.
 pub(super) struct User {
-    line: Line,
+    call: CallState,
     /// Whether both called at once, so that this user's own call took the other's.
     was_glare: bool,
     /// The other users, once it has joined.
@@ -53,7 +52,7 @@ pub(super) struct User {
 impl User {
     pub(super) fn new() -> Self {
         Self {
-            line: Line::Idle,
+            call: CallState::Idle,
             was_glare: false,
             others: None,
             ask_again: None,
@@ -62,122 +61,115 @@ impl User {
         }
     }
 
-    fn join(&self, desk: &mut Desk) {
-        desk.say(wire::join(&desk.config.name), Message::Join { room: desk.room() });
+    fn join(&self, cx: &mut ClientCx) {
+        cx.send(wire::join(&cx.config.name), Message::Join { room: cx.room() });
     }
 
-    fn set(&mut self, line: Line, desk: &mut Desk) {
-        desk.enter(match &line {
-            Line::Idle => ClientState::Idle,
-            Line::Calling(_) => ClientState::Calling,
-            Line::Ringing(..) => ClientState::Ringing,
-            Line::InCall(_) => ClientState::InCall,
+    fn set(&mut self, call: CallState, cx: &mut ClientCx) {
+        cx.enter(match &call {
+            CallState::Idle => ClientState::Idle,
+            CallState::Calling(_) => ClientState::Calling,
+            CallState::Ringing(..) => ClientState::Ringing,
+            CallState::InCall(_) => ClientState::InCall,
         });
-        (self.line, self.was_glare) = (line, false);
+        self.call = call;
+        self.was_glare = false;
     }
 
-    fn step(desk: &mut Desk, peer: &Arc<str>, step: CallStep, text: String) {
-        desk.say(text, Message::Call { peer: peer.clone(), step });
+    fn step(cx: &mut ClientCx, peer: &Arc<str>, step: CallStep, text: String) {
+        cx.send(text, Message::Call { peer: peer.clone(), step });
     }
 
     /// The call is over, whoever ended it.
-    fn end(&mut self, why: Closed, desk: &mut Desk) {
-        if let (Some(peer), Some(media)) = (self.line.peer(), &mut desk.media) {
-            media.end(peer, why, now());
+    fn end(&mut self, why: Closed, cx: &mut ClientCx) {
+        if let Some(peer) = self.call.peer() {
+            cx.end(peer, why);
         }
         (self.offers_video, self.answers_video) = (false, false);
-        self.set(Line::Idle, desk);
+        self.set(CallState::Idle, cx);
     }
 
-    fn hang_up(&mut self, desk: &mut Desk) {
-        if let Some(peer) = self.line.peer().cloned() {
-            Self::step(desk, &peer, CallStep::End, wire::end_call(&peer));
-            self.end(Closed::Hangup, desk);
+    fn hang_up(&mut self, cx: &mut ClientCx) {
+        if let Some(peer) = self.call.peer().cloned() {
+            Self::step(cx, &peer, CallStep::End, wire::end_call(&peer));
+            self.end(Closed::Hangup, cx);
         }
     }
 
-    fn accept(&mut self, desk: &mut Desk) {
-        if let Line::Ringing(caller, id) = self.line.clone() {
-            Self::step(desk, &caller, CallStep::Accept, wire::call_response(true, &caller, &id));
-            self.set(Line::InCall(caller), desk);
+    fn accept(&mut self, cx: &mut ClientCx) {
+        if let CallState::Ringing(caller, id) = self.call.clone() {
+            Self::step(cx, &caller, CallStep::Accept, wire::call_response(true, &caller, &id));
+            self.set(CallState::InCall(caller), cx);
         }
     }
 
     /// The list of users: the first is the answer to the own join, later ones tell who came and who went.
-    fn on_list(&mut self, names: Vec<Arc<str>>, desk: &mut Desk) {
-        let own = desk.config.name.clone();
+    fn on_list(&mut self, names: Vec<Arc<str>>, cx: &mut ClientCx) {
+        let own = cx.config.name.clone();
         let is_listed = names.contains(&own);
         let now_there: BTreeSet<_> = names.into_iter().filter(|name| *name != own).collect();
         let member = |name: &Arc<str>| Member { id: name.clone(), name: Some(name.clone()) };
         match self.others.take() {
             None if is_listed => {
                 let roster = now_there.iter().map(member).collect();
-                desk.received(&Message::Joined { room: desk.room(), id: own, roster });
+                cx.received(&Message::Joined { room: cx.room(), id: own, roster });
                 self.ask_again = None;
-                if let Some(media) = &mut desk.media {
-                    media.set_signaling(true);
-                }
+                cx.set_signaling(true);
                 self.others = Some(now_there);
             }
             // Who has not joined may be told too.
-            None => desk.received(&Message::Unknown),
+            None => cx.received(&Message::Unknown),
             Some(before) => {
                 for gone in before.difference(&now_there) {
-                    desk.received(&Message::PeerLeft { room: desk.room(), id: gone.clone() });
+                    cx.received(&Message::PeerLeft { room: cx.room(), id: gone.clone() });
                 }
                 for new in now_there.difference(&before) {
-                    desk.received(&Message::PeerJoined { room: desk.room(), member: member(new) });
+                    cx.received(&Message::PeerJoined { room: cx.room(), member: member(new) });
                 }
                 self.others = Some(now_there);
             }
         }
     }
 
-    fn on_step(&mut self, peer: Arc<str>, step: CallStep, caller_id: Arc<str>, desk: &mut Desk) {
-        match (step, self.line.clone()) {
-            (CallStep::Ring, Line::Idle) => self.set(Line::Ringing(peer, caller_id), desk),
+    fn on_step(&mut self, peer: Arc<str>, step: CallStep, caller_id: Arc<str>, cx: &mut ClientCx) {
+        match (step, self.call.clone()) {
+            (CallStep::Ring, CallState::Idle) => self.set(CallState::Ringing(peer, caller_id), cx),
             // Call glare: the server takes the later call as the answer to the earlier, and tells only the first caller.
-            (CallStep::Ring, Line::Calling(called)) if called == peer => {
-                self.set(Line::InCall(peer), desk);
+            (CallStep::Ring, CallState::Calling(called)) if called == peer => {
+                self.set(CallState::InCall(peer), cx);
                 self.was_glare = true;
             }
             // No server should let it ring where somebody talks.
             (CallStep::Ring, _) => {
-                Self::step(desk, &peer, CallStep::Reject, wire::call_response(false, &peer, &caller_id));
+                Self::step(cx, &peer, CallStep::Reject, wire::call_response(false, &peer, &caller_id));
             }
-            (CallStep::Accept, Line::Calling(called)) if called == peer => {
-                self.set(Line::InCall(peer.clone()), desk);
-                match &mut desk.media {
-                    Some(media) => media.offer(&peer, now()),
-                    None => self.send_signals(desk.script.offer(&peer), desk),
-                }
+            (CallStep::Accept, CallState::Calling(called)) if called == peer => {
+                self.set(CallState::InCall(peer.clone()), cx);
+                cx.offer(&peer);
             }
-            (CallStep::Reject | CallStep::Busy, Line::Calling(called)) if called == peer => {
-                self.end(Closed::RemoteHangup, desk);
+            (CallStep::Reject | CallStep::Busy, CallState::Calling(called)) if called == peer => {
+                self.end(Closed::RemoteHangup, cx);
             }
-            (CallStep::End, line) if line.peer() == Some(&peer) => {
+            (CallStep::End, call) if call.peer() == Some(&peer) => {
                 if self.was_glare {
                     // The other may have hung up before the own call came, which then rings there still.
-                    Self::step(desk, &peer, CallStep::End, wire::end_call(&peer));
+                    Self::step(cx, &peer, CallStep::End, wire::end_call(&peer));
                 }
-                self.end(Closed::RemoteHangup, desk);
+                self.end(Closed::RemoteHangup, cx);
             }
             _ => {}
         }
     }
 
-    fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, is_video: bool, desk: &mut Desk) {
-        if self.line != Line::InCall(from.clone()) {
+    fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, is_video: bool, cx: &mut ClientCx) {
+        if self.call != CallState::InCall(from.clone()) {
             // Of a call that is over on this side.
             return;
         }
         if kind == SignalKind::Offer {
             self.answers_video = is_video;
         }
-        match &mut desk.media {
-            Some(media) => media.on_signal(from, kind, payload, now()),
-            None => self.send_signals(desk.script.answer(from, kind), desk),
-        }
+        cx.on_signal(from, kind, payload);
     }
 }
 
@@ -186,37 +178,37 @@ impl Dialect for User {
         "/".to_owned()
     }
 
-    fn on_connected(&mut self, desk: &mut Desk) {
-        self.join(desk);
+    fn on_connected(&mut self, cx: &mut ClientCx) {
+        self.join(cx);
     }
 
-    fn on_lost(&mut self, _is_over: bool, desk: &mut Desk) {
+    fn on_lost(&mut self, _is_over: bool, cx: &mut ClientCx) {
         (self.others, self.ask_again) = (None, None);
-        self.end(Closed::SignalingLost, desk);
+        self.end(Closed::SignalingLost, cx);
     }
 
-    fn on_text(&mut self, text: &str, desk: &mut Desk) {
-        match wire::read(text, &desk.room()) {
-            Came::List(names) => self.on_list(names, desk),
-            Came::Step { peer, step, caller_id } => {
-                desk.received(&Message::Call { peer: peer.clone(), step });
-                self.on_step(peer, step, caller_id, desk);
+    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
+        match wire::read(text, &cx.room()) {
+            Incoming::List(names) => self.on_list(names, cx),
+            Incoming::Step { peer, step, caller_id } => {
+                cx.received(&Message::Call { peer: peer.clone(), step });
+                self.on_step(peer, step, caller_id, cx);
             }
-            Came::Signal { message, is_video } => {
-                desk.received(&message);
+            Incoming::Signal { message, is_video } => {
+                cx.received(&message);
                 if let Message::Signal { peer: Some(from), kind, payload, .. } = message {
-                    self.on_signal(&from, kind, &payload, is_video, desk);
+                    self.on_signal(&from, kind, &payload, is_video, cx);
                 }
             }
-            Came::Other(message) => {
-                desk.received(&message);
+            Incoming::Other(message) => {
+                cx.received(&message);
                 match &message {
                     Message::Error { text } if &**text == "username-taken" => {
-                        self.ask_again = Some(now() + ASK_AGAIN);
+                        self.ask_again = Some(cx.now() + ASK_AGAIN);
                     }
                     Message::Error { text } if &**text == "user-not-found" => {
-                        if let Line::Calling(_) = self.line {
-                            self.end(Closed::RemoteHangup, desk);
+                        if let CallState::Calling(_) = self.call {
+                            self.end(Closed::RemoteHangup, cx);
                         }
                     }
                     _ => {}
@@ -225,8 +217,8 @@ impl Dialect for User {
         }
     }
 
-    fn send_signal(&mut self, Outgoing { to, kind, payload }: Outgoing, desk: &mut Desk) {
-        if self.line != Line::InCall(to.clone()) {
+    fn send_signal(&mut self, OutgoingSignal { to, kind, payload }: OutgoingSignal, cx: &mut ClientCx) {
+        if self.call != CallState::InCall(to.clone()) {
             return;
         }
         let is_video = match kind {
@@ -237,48 +229,46 @@ impl Dialect for User {
             SignalKind::Hangup => return,
         };
         let text = match is_video {
-            true => wire::description(kind, &desk.config.name, &to, &payload),
+            true => wire::description(kind, &cx.config.name, &to, &payload),
             false => wire::signal(kind, &to, &payload),
         };
-        desk.say(text, Message::Signal { room: desk.room(), peer: Some(to), kind, payload });
+        cx.send(text, Message::Signal { room: cx.room(), peer: Some(to), kind, payload });
     }
 
     fn known_as(&self, name: &str) -> Vec<Arc<str>> {
-        self.line.peer().filter(|peer| &***peer == name).cloned().into_iter().collect()
+        self.call.peer().filter(|peer| &***peer == name).cloned().into_iter().collect()
     }
 
-    fn on_command(&mut self, command: &Command, desk: &mut Desk) {
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
         match command {
-            Command::Call(name) => match &self.line {
+            Command::Call(name) => match &self.call {
                 // Nobody is known to be there before the own join is answered.
-                Line::Idle if self.others.is_none() => {}
-                Line::Idle => {
-                    Self::step(desk, name, CallStep::Ring, wire::call(name));
-                    self.set(Line::Calling(name.clone()), desk);
+                CallState::Idle if self.others.is_none() => {}
+                CallState::Idle => {
+                    Self::step(cx, name, CallStep::Ring, wire::call(name));
+                    self.set(CallState::Calling(name.clone()), cx);
                 }
-                // Who calls whoever calls them accepts.
-                Line::Ringing(caller, _) if caller == name => self.accept(desk),
+                // To call whoever is calling is to accept.
+                CallState::Ringing(caller, _) if caller == name => self.accept(cx),
                 _ => {}
             },
-            Command::Accept => self.accept(desk),
+            Command::Accept => self.accept(cx),
             Command::Reject => {
-                if let Line::Ringing(caller, id) = self.line.clone() {
-                    Self::step(desk, &caller, CallStep::Reject, wire::call_response(false, &caller, &id));
-                    self.set(Line::Idle, desk);
+                if let CallState::Ringing(caller, id) = self.call.clone() {
+                    Self::step(cx, &caller, CallStep::Reject, wire::call_response(false, &caller, &id));
+                    self.set(CallState::Idle, cx);
                 }
             }
-            Command::Hangup(name) if self.line.peer() == Some(name) => self.hang_up(desk),
+            Command::Hangup(name) if self.call.peer() == Some(name) => self.hang_up(cx),
             Command::Media(kind, enabled) => {
-                if let Some(peer) = self.line.peer() {
+                if let Some(peer) = self.call.peer() {
                     let text = wire::media_state_change(peer, *kind, *enabled);
-                    Self::step(desk, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
+                    Self::step(cx, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
                 }
             }
-            Command::Offer(name) if self.line == Line::InCall(name.clone()) => {
-                if let Some(media) = &mut desk.media {
-                    self.offers_video = true;
-                    media.renegotiate(name, now());
-                }
+            Command::Offer(name) if self.call == CallState::InCall(name.clone()) => {
+                self.offers_video = cx.is_webrtc();
+                cx.renegotiate(name);
             }
             _ => {}
         }
@@ -288,12 +278,12 @@ impl Dialect for User {
         self.ask_again
     }
 
-    fn on_time(&mut self, desk: &mut Desk) {
+    fn on_time(&mut self, cx: &mut ClientCx) {
         self.ask_again = None;
-        self.join(desk);
+        self.join(cx);
     }
 
-    fn leave(&mut self, desk: &mut Desk) {
-        self.hang_up(desk);
+    fn leave(&mut self, cx: &mut ClientCx) {
+        self.hang_up(cx);
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{CallStep, Message, SignalKind};
-use crate::peer::client::desk::quoted;
+use crate::peer::client::wire::{quoted, signal as signal_of};
 
 pub(super) fn join(name: &str) -> String {
     format!(r#"{{"type":"join","data":{{"username":{}}}}}"#, quoted(name))
@@ -51,7 +51,7 @@ pub(super) fn description(kind: SignalKind, name: &str, target: &str, payload: &
 
 /// What the server sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(super) enum Incoming {
     /// All users.
     List(Vec<Arc<str>>),
     /// A step of a call; `caller_id` is empty unless it rings.
@@ -63,11 +63,11 @@ pub(super) enum Came {
 }
 
 /// Reads what the server sends. `room` stands for the room that users do not have.
-pub(super) fn read(text: &str, room: &Arc<str>) -> Came {
-    read_known(text, room).unwrap_or(Came::Other(Message::Unknown))
+pub(super) fn read(text: &str, room: &Arc<str>) -> Incoming {
+    read_known(text, room).unwrap_or(Incoming::Other(Message::Unknown))
 }
 
-fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
+fn read_known(text: &str, room: &Arc<str>) -> Option<Incoming> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
@@ -120,25 +120,25 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
         let Named { name, sdp } = serde_json::from_str(data.get()).ok()?;
         (envelope.name, envelope.sdp) = (Some(name), sdp);
     }
-    let signal = |from: Cow<'_, str>, kind, payload: Option<&RawValue>, is_video| {
-        let (peer, payload) = (Some(from.into()), payload.map_or("null", RawValue::get).into());
-        Came::Signal { message: Message::Signal { room: room.clone(), peer, kind, payload }, is_video }
+    let signal = |from: Cow<'_, str>, kind, payload: Option<&RawValue>, is_video| Incoming::Signal {
+        message: signal_of(room, Some(from.into()), kind, payload),
+        is_video,
     };
     match &*envelope.r#type {
         "video-offer" => return Some(signal(envelope.name?, SignalKind::Offer, envelope.sdp, true)),
         "video-answer" => return Some(signal(envelope.name?, SignalKind::Answer, envelope.sdp, true)),
         "userList" => {
             let names: Vec<Cow<'_, str>> = serde_json::from_str(envelope.data?.get()).ok()?;
-            return Some(Came::List(names.into_iter().map(Arc::from).collect()));
+            return Some(Incoming::List(names.into_iter().map(Arc::from).collect()));
         }
         _ => {}
     }
     let data: Data<'_> = serde_json::from_str(envelope.data?.get()).ok()?;
-    let step = |peer: Cow<'_, str>, step| Came::Step { peer: peer.into(), step, caller_id: Arc::default() };
+    let step = |peer: Cow<'_, str>, step| Incoming::Step { peer: peer.into(), step, caller_id: Arc::default() };
     Some(match &*envelope.r#type {
         "incomingCall" => {
             let (peer, caller_id) = (data.caller?.into(), data.caller_id.unwrap_or_default().into());
-            Came::Step { peer, step: CallStep::Ring, caller_id }
+            Incoming::Step { peer, step: CallStep::Ring, caller_id }
         }
         "callAnswered" => step(
             data.target?,
@@ -157,7 +157,7 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Came> {
         "offer" => signal(data.caller?, SignalKind::Offer, data.offer, false),
         "answer" => signal(data.answerer?, SignalKind::Answer, data.answer, false),
         "iceCandidate" => signal(data.sender?, SignalKind::IceCandidate, data.candidate, false),
-        "error" => Came::Other(Message::Error { text: data.code?.into() }),
+        "error" => Incoming::Other(Message::Error { text: data.code?.into() }),
         _ => return None,
     })
 }
@@ -168,14 +168,14 @@ mod tests {
 
     #[test]
     fn what_comes_is_read_by_its_meaning() {
-        let step = |step, caller_id: &str| Came::Step { peer: "ana".into(), step, caller_id: caller_id.into() };
+        let step = |step, caller_id: &str| Incoming::Step { peer: "ana".into(), step, caller_id: caller_id.into() };
         let signal = |kind, is_video| {
             let (peer, payload) = (Some("ana".into()), r#"{"z":1,"a":1.0}"#.into());
-            Came::Signal { message: Message::Signal { room: "users".into(), peer, kind, payload }, is_video }
+            Incoming::Signal { message: Message::Signal { room: "users".into(), peer, kind, payload }, is_video }
         };
         let muted = CallStep::Media { kind: MediaKind::Audio, enabled: false };
         for (text, meant) in [
-            (r#"{"type":"userList","data":["ana","ben"]}"#, Came::List(vec!["ana".into(), "ben".into()])),
+            (r#"{"type":"userList","data":["ana","ben"]}"#, Incoming::List(vec!["ana".into(), "ben".into()])),
             (r#"{"type":"incomingCall","data":{"caller":"ana","callerId":"x7"}}"#, step(CallStep::Ring, "x7")),
             (r#"{"type":"callAnswered","data":{"accepted":true,"target":"ana"}}"#, step(CallStep::Accept, "")),
             (r#"{"type":"callAnswered","data":{"accepted":false,"target":"ana"}}"#, step(CallStep::Reject, "")),
@@ -207,7 +207,7 @@ mod tests {
             ),
             (
                 r#"{"type":"error","data":{"code":"busy","message":"…"}}"#,
-                Came::Other(Message::Error { text: "busy".into() }),
+                Incoming::Other(Message::Error { text: "busy".into() }),
             ),
         ] {
             assert_eq!(read(text, &"users".into()), meant, "{text}");
@@ -215,7 +215,7 @@ mod tests {
         for text in
             ["", "null", "{}", r#"{"type":"offer"}"#, r#"{"type":"offer","data":{}}"#, r#"{"type":"zzz","data":{}}"#]
         {
-            assert_eq!(read(text, &"users".into()), Came::Other(Message::Unknown), "{text}");
+            assert_eq!(read(text, &"users".into()), Incoming::Other(Message::Unknown), "{text}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{NodeId, SignalKind};
-use crate::peer::negotiation::Outgoing;
+use crate::peer::negotiation::OutgoingSignal;
 
 /// What one client says. No two of its payloads are equal, so that the oracles can tell them apart.
 pub(crate) struct Script {
@@ -19,19 +19,19 @@ impl Script {
     }
 
     /// The signals that offer a connection.
-    pub(crate) fn offer(&mut self, to: &Arc<str>) -> Vec<Outgoing> {
+    pub(crate) fn offer(&mut self, to: &Arc<str>) -> Vec<OutgoingSignal> {
         self.describe(to, SignalKind::Offer)
     }
 
     /// The signals that answer what came.
-    pub(crate) fn answer(&mut self, from: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
+    pub(crate) fn answer(&mut self, from: &Arc<str>, kind: SignalKind) -> Vec<OutgoingSignal> {
         if kind == SignalKind::Offer { self.describe(from, SignalKind::Answer) } else { Vec::new() }
     }
 
-    fn describe(&mut self, to: &Arc<str>, kind: SignalKind) -> Vec<Outgoing> {
+    fn describe(&mut self, to: &Arc<str>, kind: SignalKind) -> Vec<OutgoingSignal> {
         self.said += 1;
         let number = format!("{}{:03}", self.client, self.said);
-        let signal = |kind, payload: String| Outgoing { to: to.clone(), kind, payload: payload.into() };
+        let signal = |kind, payload: String| OutgoingSignal { to: to.clone(), kind, payload: payload.into() };
         vec![signal(kind, description(kind, &number)), signal(SignalKind::IceCandidate, candidate(&number))]
     }
 }

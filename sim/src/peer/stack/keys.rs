@@ -1,7 +1,7 @@
-//! The secrets of DTLS sessions, for who wants to read what they protect.
+//! The secrets of DTLS sessions, for anyone who wants to decrypt what they protect.
 //!
-//! The stack has no key log. It lets its cryptography be chosen, though, and all keys of a session of DTLS 1.2 are made by one function of
-//! the master secret and the two random values (RFC 5246 §6.3): who sees that call sees all that a key log holds.
+//! The stack has no key log. But it lets its cryptography be chosen, and all keys of a session of DTLS 1.2 are made by one function of
+//! the master secret and the two random values (RFC 5246 §6.3): that call has everything that a key log holds.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ const LABEL: &[u8] = b"key expansion";
 pub struct KeyLog(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
 impl KeyLog {
-    /// All secrets as Wireshark and others read them, a line each: `CLIENT_RANDOM`, the random value, the secret. RFC 9850 §2.2.
+    /// All secrets as Wireshark and others read them, one per line: `CLIENT_RANDOM`, the random value, the secret. RFC 9850 §2.2.
     pub fn text(&self) -> String {
         let mut out = String::new();
         for (random, secret) in &*self.0.lock().expect("no panic while held") {
@@ -34,12 +34,12 @@ impl KeyLog {
         out
     }
 
-    /// The same cryptography, overheard.
-    pub(crate) fn overhear(&self, provider: Arc<dyn RTCCryptoProvider>) -> Arc<dyn RTCCryptoProvider> {
+    /// The same cryptography, with each session's secret written to this log.
+    pub(super) fn overhear(&self, provider: Arc<dyn RTCCryptoProvider>) -> Arc<dyn RTCCryptoProvider> {
         Arc::new(Overheard { provider, log: self.clone() })
     }
 
-    /// Notes the secret of a session if that is what `input` derives from `key`.
+    /// Keeps the secret of a session if that is what `input` derives from `key`.
     fn note(&self, key: &[u8], input: &[&[u8]]) {
         let Some(randoms) = input.last().and_then(|seed| seed.strip_prefix(LABEL)) else { return };
         if randoms.len() == 2 * RANDOM_BYTES {

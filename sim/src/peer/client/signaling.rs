@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message};
 
+use super::backoff::Backoff;
 use crate::event::{Frame, NodeId, Recorder, Signaling, What};
-use crate::peer::Backoff;
 
 /// How long a connection attempt may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,9 +30,9 @@ const PATIENCE: f64 = 1.5;
 
 type Dialing<S> = Pin<Box<dyn Future<Output = Result<WebSocketStream<S>, tungstenite::Error>> + Send>>;
 
-/// What a signaling connection tells its client.
+/// What happened to a signaling connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SignalingEvent {
     /// It is open.
     Connected,
     /// A text frame came.
@@ -62,7 +62,7 @@ struct Open<S> {
 }
 
 /// What an open connection shows.
-enum Sign {
+enum SocketEvent {
     Message(Message),
     /// Nothing came for too long.
     Silence,
@@ -141,7 +141,7 @@ impl<N: Network> SignalingClient<N> {
     }
 
     /// Dials, sends, receives, pings. May be dropped at any point and called again.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> SignalingEvent {
         loop {
             match &mut self.state {
                 State::Waiting(until) => {
@@ -158,40 +158,40 @@ impl<N: Network> SignalingClient<N> {
                         let (outbox, missed_pongs) = (VecDeque::new(), 0);
                         let open = Open { socket, outbox, silence_max, last_sign, silence, missed_pongs };
                         self.state = State::Open(Box::new(open));
-                        return Told::Connected;
+                        return SignalingEvent::Connected;
                     }
                     Err(error) => {
                         self.lost(None, &error.to_string());
-                        return Told::Lost;
+                        return SignalingEvent::Lost;
                     }
                 },
                 State::Open(open) => match poll_fn(|cx| open.poll(cx)).await {
-                    Sign::Message(Message::Text(text)) => {
+                    SocketEvent::Message(Message::Text(text)) => {
                         let text: Arc<str> = text.as_str().into();
                         self.record(Signaling::FrameReceived(Frame::Text(text.clone())));
-                        return Told::Text(text);
+                        return SignalingEvent::Text(text);
                     }
-                    Sign::Message(Message::Close(frame)) => {
+                    SocketEvent::Message(Message::Close(frame)) => {
                         let (code, reason) = frame.map_or((None, String::new()), |frame| {
                             (Some(u16::from(frame.code)), frame.reason.to_string())
                         });
                         self.record(Signaling::FrameReceived(Frame::Close(code)));
                         self.lost(code, &reason);
-                        return Told::Lost;
+                        return SignalingEvent::Lost;
                     }
-                    Sign::Message(message) => self.record(Signaling::FrameReceived(frame(&message))),
-                    Sign::Silence if open.missed_pongs == MISSED_PONGS_MAX => {
+                    SocketEvent::Message(message) => self.record(Signaling::FrameReceived(frame(&message))),
+                    SocketEvent::Silence if open.missed_pongs == MISSED_PONGS_MAX => {
                         self.lost(None, "no pong");
-                        return Told::Lost;
+                        return SignalingEvent::Lost;
                     }
-                    Sign::Silence => {
+                    SocketEvent::Silence => {
                         open.missed_pongs += 1;
                         open.outbox.push_back(Message::Ping(bytes::Bytes::new()));
                         self.record(Signaling::FrameSent(Frame::Ping));
                     }
-                    Sign::Broken(error) => {
+                    SocketEvent::Broken(error) => {
                         self.lost(None, &error.to_string());
-                        return Told::Lost;
+                        return SignalingEvent::Lost;
                     }
                 },
                 State::Ended => std::future::pending().await,
@@ -222,14 +222,14 @@ where
         Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
     /// Sends what is queued, as far as the socket takes it, and yields what has come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sign> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
         match self.poll_socket(cx) {
             Poll::Ready(Ok(message)) => {
                 // Any frame is a sign of life.
                 (self.missed_pongs, self.last_sign) = (0, Instant::now());
-                return Poll::Ready(Sign::Message(message));
+                return Poll::Ready(SocketEvent::Message(message));
             }
-            Poll::Ready(Err(error)) => return Poll::Ready(Sign::Broken(error)),
+            Poll::Ready(Err(error)) => return Poll::Ready(SocketEvent::Broken(error)),
             Poll::Pending => {}
         }
         while self.silence.as_mut().poll(cx).is_ready() {
@@ -238,7 +238,7 @@ where
             self.last_sign = if silent { due } else { self.last_sign };
             self.silence.as_mut().reset(self.last_sign + self.silence_max);
             if silent {
-                return Poll::Ready(Sign::Silence);
+                return Poll::Ready(SocketEvent::Silence);
             }
         }
         Poll::Pending

@@ -1,8 +1,9 @@
 //! Which connection a datagram belongs to, where one socket serves many. RFC 8445 §7.3 and RFC 7983.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
+
+use crate::peer::path::Path;
 
 /// Attribute type of USERNAME. RFC 8489 §14.3.
 const USERNAME: u16 = 0x0006;
@@ -11,39 +12,39 @@ const BINDING_REQUEST: [u8; 2] = [0, 1];
 /// Bytes of a STUN header.
 const HEADER: usize = 20;
 
-/// Remembers who is where.
+/// Which peer is behind which username fragment and which path.
 #[derive(Debug, Default)]
-pub(crate) struct Demux {
+pub(super) struct Demux {
     by_ufrag: BTreeMap<Arc<str>, Arc<str>>,
-    by_source: BTreeMap<SocketAddr, Arc<str>>,
+    by_path: BTreeMap<Path, Arc<str>>,
 }
 
 impl Demux {
     /// Checks that name this local username fragment are for `peer`.
-    pub(crate) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &Arc<str>) {
+    pub(super) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &Arc<str>) {
         self.by_ufrag.insert(ufrag, peer.clone());
     }
 
-    /// Everything else from `source` is for `peer`.
-    pub(crate) fn add_source(&mut self, source: SocketAddr, peer: &Arc<str>) {
-        if self.by_source.get(&source) != Some(peer) {
-            self.by_source.insert(source, peer.clone());
+    /// Everything else on `path` is for `peer`.
+    pub(super) fn add_path(&mut self, path: Path, peer: &Arc<str>) {
+        if self.by_path.get(&path) != Some(peer) {
+            self.by_path.insert(path, peer.clone());
         }
     }
 
     /// A connection is over.
-    pub(crate) fn remove(&mut self, peer: &str) {
+    pub(super) fn remove(&mut self, peer: &str) {
         self.by_ufrag.retain(|_, of| &**of != peer);
-        self.by_source.retain(|_, of| &**of != peer);
+        self.by_path.retain(|_, of| &**of != peer);
     }
 
-    /// Whom a datagram is for. Requests are told apart by their USERNAME, all else by where it comes from.
-    pub(crate) fn route(&self, source: SocketAddr, datagram: &[u8]) -> Option<&Arc<str>> {
+    /// Which peer a datagram comes from. Binding requests are told apart by their USERNAME, all else by its path.
+    pub(super) fn route(&self, path: Path, datagram: &[u8]) -> Option<&Arc<str>> {
         if datagram.len() >= HEADER && datagram[..2] == BINDING_REQUEST {
             let ufrag = username(datagram)?.split(':').next()?;
             return self.by_ufrag.get(ufrag);
         }
-        self.by_source.get(&source)
+        self.by_path.get(&path)
     }
 }
 
@@ -61,7 +62,7 @@ fn username(message: &[u8]) -> Option<&str> {
 }
 
 /// Whether a datagram is STUN, by its first byte. RFC 7983 §7.
-pub(crate) fn is_stun(datagram: &[u8]) -> bool {
+pub(super) fn is_stun(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| *first < 4)
 }
 
@@ -77,23 +78,30 @@ mod tests {
         message
     }
 
+    fn path() -> Path {
+        Path { remote: "192.0.2.1:9".parse().expect("an address"), base: "192.0.2.2:9".parse().expect("an address") }
+    }
+
     #[test]
-    fn a_request_goes_by_its_username_and_the_rest_by_its_source() {
-        let (source, mut demux) = ("192.0.2.1:9".parse().expect("an address"), Demux::default());
+    fn a_request_goes_by_its_username_and_the_rest_by_its_path() {
+        let path = path();
+        let mut demux = Demux::default();
         demux.add_ufrag("ours".into(), &"ben".into());
-        demux.add_source(source, &"cleo".into());
-        assert_eq!(demux.route(source, &request("ours:theirs")).map(|p| &**p), Some("ben"));
-        assert_eq!(demux.route(source, &request("other:theirs")), None);
-        assert_eq!(demux.route(source, &[22, 0]).map(|p| &**p), Some("cleo"));
+        demux.add_path(path, &"cleo".into());
+        assert_eq!(demux.route(path, &request("ours:theirs")).map(|p| &**p), Some("ben"));
+        assert_eq!(demux.route(path, &request("other:theirs")), None);
+        assert_eq!(demux.route(path, &[22, 0]).map(|p| &**p), Some("cleo"));
+        let other_base = Path { base: "192.0.2.3:9".parse().expect("an address"), ..path };
+        assert_eq!(demux.route(other_base, &[22, 0]), None);
         demux.remove("ben");
-        assert_eq!(demux.route(source, &request("ours:theirs")), None);
+        assert_eq!(demux.route(path, &request("ours:theirs")), None);
     }
 
     #[test]
     fn a_truncated_request_is_nobodys() {
-        let (source, whole) = ("192.0.2.1:9".parse().expect("an address"), request("ours:theirs"));
+        let whole = request("ours:theirs");
         for length in 0..whole.len() {
-            assert_eq!(Demux::default().route(source, &whole[..length]), None);
+            assert_eq!(Demux::default().route(path(), &whole[..length]), None);
         }
     }
 }

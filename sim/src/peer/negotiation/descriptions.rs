@@ -1,0 +1,158 @@
+//! Offers, answers and candidates: which description stands where two cross, and which candidate belongs to it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Negotiation;
+use super::payload::Payload;
+use crate::event::{Closed, PeerChange, SignalKind};
+use crate::peer::stack::{Description, DescriptionKind, LocalCandidate, StackError, Trickled};
+
+/// Candidates kept of a peer whose offer has not come.
+pub(super) const EARLY_MAX: usize = 64;
+
+impl Negotiation {
+    pub(super) fn on_offer(
+        &mut self,
+        from: &Arc<str>,
+        payload: &Payload<Description>,
+        now: Instant,
+    ) -> Result<(), StackError> {
+        match self.connection(from) {
+            // Glare. The side that opened the connection is impolite: its offer stands, the other takes its own back. Where both open
+            // one, the greater session stands, which both can tell.
+            Some(connection)
+                if connection.have_local_offer
+                    && connection.offerer
+                    && (connection.session >= payload.session || connection.remote_ufrag().is_some()) =>
+            {
+                self.note(from, PeerChange::Stale { kind: SignalKind::Offer });
+                return Ok(());
+            }
+            Some(connection) if connection.session == payload.session => {
+                if connection.have_local_offer {
+                    connection.roll_back(now)?;
+                    self.note(from, PeerChange::RolledBack);
+                }
+            }
+            connection => {
+                if connection.is_some_and(|connection| connection.have_local_offer) {
+                    self.note(from, PeerChange::RolledBack);
+                }
+                self.close(from, Closed::Replaced, now);
+                self.open(from, false, Some(payload.session.clone()), now)?;
+            }
+        }
+        self.take_description(from, &payload.body, now)?;
+        self.describe(from, DescriptionKind::Answer, now)?;
+        self.on_stable(from, now);
+        Ok(())
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        from: &Arc<str>,
+        payload: &Payload<Description>,
+        now: Instant,
+    ) -> Result<(), StackError> {
+        match self.connection(from) {
+            Some(connection) if connection.have_local_offer && connection.session == payload.session => {
+                self.take_description(from, &payload.body, now)?;
+                self.on_stable(from, now);
+            }
+            _ => self.note(from, PeerChange::Stale { kind: SignalKind::Answer }),
+        }
+        Ok(())
+    }
+
+    /// No offer waits for its answer any more: what had to wait for that is done.
+    fn on_stable(&mut self, peer: &Arc<str>, now: Instant) {
+        if self.connection(peer).is_some_and(|connection| connection.restart_due) {
+            self.restart_ice(peer, now);
+        }
+    }
+
+    /// Sets a remote description, and then adds the candidates that came before it.
+    fn take_description(&mut self, from: &Arc<str>, description: &Description, now: Instant) -> Result<(), StackError> {
+        let Some(connection) = self.connection(from) else { return Ok(()) };
+        connection.set_remote(description, now)?;
+        let early = std::mem::take(&mut connection.early);
+        let (kind, ufrag) = (description.kind.into(), description.ufrag());
+        self.note(from, PeerChange::Described { local: false, kind, ufrag });
+        for candidate in early {
+            self.take_candidate(from, candidate)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_candidate(&mut self, from: &Arc<str>, payload: Payload<Trickled>) -> Result<(), StackError> {
+        match self.connection(from) {
+            Some(connection) if connection.session == payload.session => self.take_candidate(from, payload.body),
+            _ => {
+                let early = &mut self.remotes.entry(from.clone()).or_default().early;
+                if early.len() < EARLY_MAX {
+                    early.push((payload.session, payload.body));
+                    self.note(from, PeerChange::CandidateQueued);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a candidate if it belongs to the newest remote description, queues it if its description is still to come, drops it if that is
+    /// past.
+    fn take_candidate(&mut self, from: &Arc<str>, candidate: Trickled) -> Result<(), StackError> {
+        let Some(connection) = self.connection(from) else { return Ok(()) };
+        let newest = connection.remote_ufrag().cloned();
+        let named = candidate.username_fragment.as_deref().map(Arc::<str>::from);
+        match (named.or_else(|| newest.clone()), newest) {
+            (Some(ufrag), Some(newest)) if ufrag == newest => {
+                connection.add_remote_candidate(&candidate)?;
+                if let Some(candidate) = candidate.parse() {
+                    self.note(from, PeerChange::Candidate { local: false, candidate, ufrag });
+                }
+            }
+            (Some(ufrag), Some(_)) if connection.remote_ufrags.contains(&ufrag) => {
+                self.note(from, PeerChange::Stale { kind: SignalKind::IceCandidate });
+            }
+            _ => {
+                connection.early.push(candidate);
+                self.note(from, PeerChange::CandidateQueued);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a local description, and with a new ICE generation the candidates that are known.
+    pub(super) fn describe(&mut self, peer: &Arc<str>, kind: DescriptionKind, now: Instant) -> Result<(), StackError> {
+        let Some(connection) = self.connection(peer) else { return Ok(()) };
+        let (description, is_new) = connection.describe(kind, now)?;
+        let ufrag = connection.local_ufrag.clone();
+        if connection.session.is_empty() {
+            connection.session = ufrag.clone();
+        }
+        let payload = Payload { session: connection.session.clone(), body: description };
+        self.note(peer, PeerChange::Described { local: true, kind: kind.into(), ufrag: ufrag.clone() });
+        self.signal(peer, kind.into(), payload.to_json());
+        if !is_new {
+            return Ok(());
+        }
+        self.demux.add_ufrag(ufrag, peer);
+        self.wants_candidates = true;
+        self.candidates.retain(|known| known.until.is_none_or(|until| now < until));
+        let known: Vec<_> = self.candidates.iter().map(|known| known.candidate).collect();
+        known.into_iter().try_for_each(|candidate| self.add_local(peer, candidate))
+    }
+
+    /// Adds a local candidate to a connection, and trickles it.
+    pub(super) fn add_local(&mut self, peer: &Arc<str>, candidate: LocalCandidate) -> Result<(), StackError> {
+        let Some(connection) = self.connection(peer) else { return Ok(()) };
+        let trickled = connection.add_local(candidate)?;
+        let (session, ufrag) = (connection.session.clone(), connection.local_ufrag.clone());
+        if let Some(candidate) = trickled.parse() {
+            self.note(peer, PeerChange::Candidate { local: true, candidate, ufrag });
+        }
+        self.signal(peer, SignalKind::IceCandidate, Payload { session, body: trickled }.to_json());
+        Ok(())
+    }
+}

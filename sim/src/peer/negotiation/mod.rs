@@ -1,0 +1,323 @@
+//! All WebRTC connections of one client: who offers, what is queued, what is stale, when to hang up and offer again.
+//!
+//! Sans-IO: signals, datagrams, candidates and the time go in; [`poll_output`](Negotiation::poll_output) returns what comes of them.
+
+mod connection;
+mod demux;
+mod descriptions;
+mod patience;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::event::{Closed, DtlsState, IceState, PeerChange, PeerEvent, SignalKind};
+use crate::peer::gather::Gathered;
+use crate::peer::path::{Path, Transmit};
+use crate::peer::stack::{DescriptionKind, StackFactory, Trickled};
+use connection::Connection;
+use demux::Demux;
+use payload::Payload;
+
+/// A signal to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutgoingSignal {
+    pub(crate) to: Arc<str>,
+    pub(crate) kind: SignalKind,
+    pub(crate) payload: Arc<str>,
+}
+
+/// What comes of an input, in the order in which it came about.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// A datagram to send.
+    Transmit(Transmit),
+    /// A signal to send.
+    Signal(OutgoingSignal),
+    /// Something happened.
+    Event(PeerEvent),
+}
+
+/// What is known of a peer besides the connection.
+#[derive(Default)]
+struct Remote {
+    connection: Option<Connection>,
+    attempts: u16,
+    /// Connections that ended unconnected since the last that did not.
+    failures: u32,
+    /// When to offer again.
+    offer_again: Option<Instant>,
+    /// Candidates of a session whose offer has not come.
+    early: Vec<(Arc<str>, Trickled)>,
+}
+
+/// The connections of one client.
+pub(crate) struct Negotiation {
+    name: Arc<str>,
+    stacks: Box<dyn StackFactory>,
+    /// Where the grid of quiet connections' timers begins.
+    epoch: Instant,
+    demux: Demux,
+    remotes: BTreeMap<Arc<str>, Remote>,
+    /// What was gathered, a candidate for each kind and base.
+    candidates: Vec<Gathered>,
+    /// Whether an ICE generation began that needs candidates.
+    wants_candidates: bool,
+    /// Whether signals can be sent. While they cannot, no connection is ended and none offered.
+    signaling: bool,
+    outputs: VecDeque<Output>,
+    /// Kept for its memory.
+    drained: Vec<connection::Output>,
+}
+
+impl Negotiation {
+    /// `name` is what the client calls itself when a data channel opens.
+    pub(crate) fn new(name: Arc<str>, stacks: Box<dyn StackFactory>, epoch: Instant) -> Self {
+        Self {
+            name,
+            stacks,
+            epoch,
+            demux: Demux::default(),
+            remotes: BTreeMap::new(),
+            candidates: Vec::new(),
+            wants_candidates: false,
+            signaling: false,
+            outputs: VecDeque::new(),
+            drained: Vec::new(),
+        }
+    }
+
+    /// What comes of the inputs so far. To be called after each input until it returns `None`.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether candidates are to be gathered for a connection. The answer is given once; they go to
+    /// [`on_gathered`](Self::on_gathered).
+    pub(crate) fn wants_candidates(&mut self) -> bool {
+        std::mem::take(&mut self.wants_candidates)
+    }
+
+    // ---- from the signaling
+
+    /// Signals can, or cannot, be sent.
+    pub(crate) fn set_signaling(&mut self, up: bool) {
+        self.signaling = up;
+    }
+
+    /// Offers a connection to a peer.
+    pub(crate) fn offer(&mut self, peer: &Arc<str>, now: Instant) {
+        let offered = self.open(peer, true, None, now).and_then(|()| self.describe(peer, DescriptionKind::Offer, now));
+        if let Err(error) = offered {
+            self.error(peer, &error);
+        }
+        self.drain(peer, now);
+    }
+
+    /// A signal came.
+    pub(crate) fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, now: Instant) {
+        if let Err(error) = self.take_signal(from, kind, payload, now) {
+            self.error(from, &error);
+        }
+        self.drain(from, now);
+    }
+
+    fn take_signal(
+        &mut self,
+        from: &Arc<str>,
+        kind: SignalKind,
+        payload: &str,
+        now: Instant,
+    ) -> Result<(), Box<dyn Error>> {
+        match kind {
+            SignalKind::Offer => self.on_offer(from, &Payload::from_json(payload)?, now)?,
+            SignalKind::Answer => self.on_answer(from, &Payload::from_json(payload)?, now)?,
+            SignalKind::IceCandidate => self.on_candidate(from, Payload::from_json(payload)?)?,
+            SignalKind::Hangup => self.on_hangup(from, &Payload::from_json(payload)?, now),
+        }
+        Ok(())
+    }
+
+    /// Ends the connection to a peer and forgets what was counted for that peer.
+    pub(crate) fn end(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
+        self.close(peer, why, now);
+        self.remotes.remove(peer);
+    }
+
+    /// Ends all connections.
+    pub(crate) fn close_all(&mut self, why: Closed, now: Instant) {
+        for peer in self.peers() {
+            self.close(&peer, why, now);
+        }
+        self.remotes.clear();
+    }
+
+    // ---- from the user
+
+    /// Sends a text to every peer with an open data channel.
+    pub(crate) fn say(&mut self, text: &str, now: Instant) {
+        for peer in self.peers() {
+            self.say_to(&peer, text, now);
+            self.drain(&peer, now);
+        }
+    }
+
+    /// Hangs up on a peer; the offerer will offer again.
+    pub(crate) fn hangup(&mut self, peer: &Arc<str>, now: Instant) {
+        self.give_up(peer, Closed::Hangup, now);
+    }
+
+    /// Gives a connection new ICE credentials and new candidates. While an offer waits for its answer, that comes first: an answer
+    /// does not say which of two offers it was made for.
+    pub(crate) fn restart_ice(&mut self, peer: &Arc<str>, now: Instant) {
+        let Some(connection) = self.connection(peer) else { return };
+        connection.restart_due = connection.have_local_offer;
+        if connection.restart_due {
+            return;
+        }
+        connection.restart_ice();
+        self.note(peer, PeerChange::IceRestart);
+        self.offer_change(peer, now);
+    }
+
+    /// Offers anew on a connection that stands; without one, offers a connection. Nothing while an offer waits for its answer.
+    pub(crate) fn renegotiate(&mut self, peer: &Arc<str>, now: Instant) {
+        match self.connection(peer).map(|connection| connection.have_local_offer) {
+            None => self.offer(peer, now),
+            Some(true) => {}
+            Some(false) => self.offer_change(peer, now),
+        }
+    }
+
+    fn offer_change(&mut self, peer: &Arc<str>, now: Instant) {
+        if let Err(error) = self.describe(peer, DescriptionKind::Offer, now) {
+            self.error(peer, &error);
+        }
+        self.drain(peer, now);
+    }
+
+    // ---- from the network
+
+    /// A datagram came.
+    pub(crate) fn on_datagram(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        let Some(peer) = self.demux.route(path, datagram).cloned() else { return };
+        self.demux.add_path(path, &peer);
+        let Some(connection) = self.connection(&peer) else { return };
+        if let Err(error) = connection.on_datagram(path, datagram, now) {
+            self.error(&peer, &error);
+        }
+        self.drain(&peer, now);
+    }
+
+    /// A candidate was gathered: connections without one of its kind and base get it.
+    pub(crate) fn on_gathered(&mut self, gathered: Gathered, now: Instant) {
+        let candidate = gathered.candidate;
+        let is_same =
+            |known: &&mut Gathered| (known.candidate.kind, known.candidate.base) == (candidate.kind, candidate.base);
+        match self.candidates.iter_mut().find(is_same) {
+            Some(known) => *known = gathered,
+            None => self.candidates.push(gathered),
+        }
+        for peer in self.peers() {
+            if self.connection(&peer).is_some_and(|connection| connection.lacks(&candidate)) {
+                if let Err(error) = self.add_local(&peer, candidate) {
+                    self.error(&peer, &error);
+                }
+                self.drain(&peer, now);
+            }
+        }
+    }
+
+    // ---- from the stack
+
+    /// Takes all that a connection has to send and to report, and reacts to it.
+    fn drain(&mut self, peer: &Arc<str>, now: Instant) {
+        let epoch = self.epoch;
+        let mut drained = std::mem::take(&mut self.drained);
+        loop {
+            if let Some(connection) = self.connection(peer) {
+                connection.drain(epoch, now, &mut drained);
+            }
+            if drained.is_empty() {
+                break;
+            }
+            for output in drained.drain(..) {
+                match output {
+                    connection::Output::Transmit(transmit) => {
+                        self.demux.add_path(transmit.path, peer);
+                        self.outputs.push_back(Output::Transmit(transmit));
+                    }
+                    connection::Output::Change(change) => self.on_change(peer, change, now),
+                }
+            }
+        }
+        self.drained = drained;
+    }
+
+    fn on_change(&mut self, peer: &Arc<str>, change: PeerChange, now: Instant) {
+        self.note(peer, change.clone());
+        let signaling = self.signaling;
+        let Some(connection) = self.connection(peer) else { return };
+        match change {
+            PeerChange::ChannelOpen => {
+                self.succeeded(peer);
+                let greeting = format!("hello from {}", self.name);
+                self.say_to(peer, &greeting, now);
+            }
+            PeerChange::Ice { state: IceState::Connected | IceState::Completed } if connection.is_open() => {
+                connection.patience = None;
+            }
+            PeerChange::Ice { state: IceState::Connected } | PeerChange::Dtls { state: DtlsState::Connected } => {
+                self.be_patient(peer, now);
+            }
+            PeerChange::Ice { state: IceState::Disconnected } => {
+                let offerer = connection.offerer;
+                self.be_patient(peer, now);
+                if offerer && signaling {
+                    self.restart_ice(peer, now);
+                }
+            }
+            PeerChange::Ice { state: IceState::Failed } if signaling => self.give_up(peer, Closed::Failed, now),
+            PeerChange::Dtls { state: DtlsState::Closed | DtlsState::Failed } => {
+                connection.patience = Some(now + patience::CLOSED);
+            }
+            _ => {}
+        }
+    }
+
+    fn say_to(&mut self, peer: &Arc<str>, text: &str, now: Instant) {
+        if self.connection(peer).is_some_and(|connection| connection.send(text, now)) {
+            self.note(peer, PeerChange::ChannelSent { text: text.into() });
+        }
+    }
+
+    // ---- helpers
+
+    fn peers(&self) -> Vec<Arc<str>> {
+        self.remotes.keys().cloned().collect()
+    }
+
+    fn connection(&mut self, peer: &Arc<str>) -> Option<&mut Connection> {
+        self.remotes.get_mut(peer)?.connection.as_mut()
+    }
+
+    fn signal(&mut self, to: &Arc<str>, kind: SignalKind, payload: Arc<str>) {
+        if self.signaling {
+            self.outputs.push_back(Output::Signal(OutgoingSignal { to: to.clone(), kind, payload }));
+        }
+    }
+
+    fn note(&mut self, peer: &Arc<str>, change: PeerChange) {
+        let attempt = self.remotes.get(peer).map_or(0, |remote| remote.attempts);
+        self.outputs.push_back(Output::Event(PeerEvent { peer: peer.clone(), attempt, change }));
+    }
+
+    fn error(&mut self, peer: &Arc<str>, error: &dyn Display) {
+        self.note(peer, PeerChange::Error { text: error.to_string().into() });
+    }
+}

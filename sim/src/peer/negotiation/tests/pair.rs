@@ -1,0 +1,294 @@
+//! Two negotiations over a network in memory, in virtual time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::entropy;
+use crate::event::{CandidateKind, PeerChange, PeerEvent, SignalKind};
+use crate::peer::gather::Gathered;
+use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
+use crate::peer::path::{Path, Transmit};
+use crate::peer::stack::{LocalCandidate, RtcFactory};
+
+/// How long signals and datagrams travel.
+const LATENCY: Duration = Duration::from_millis(20);
+/// How long [`Pair::drive`] waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Ana,
+    Ben,
+}
+pub(super) use Who::{Ana, Ben};
+
+impl Who {
+    fn other(self) -> Self {
+        if self == Ana { Ben } else { Ana }
+    }
+
+    fn id(self) -> Arc<str> {
+        if self == Ana { "ana".into() } else { "ben".into() }
+    }
+
+    fn address(self) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1 + self as u8], 5000))
+    }
+}
+
+/// What is under way, to whom.
+enum Flight {
+    Signal(Who, OutgoingSignal),
+    Datagram(Who, Path, Vec<u8>),
+}
+
+/// What becomes of a signal: `None` if it is lost, else how much longer than the others it takes.
+type SignalFate = Box<dyn FnMut(Who, SignalKind) -> Option<Duration>>;
+
+/// Ana and Ben.
+pub(super) struct Pair {
+    sides: [Side; 2],
+    start: Instant,
+    now: Instant,
+    /// In order of arrival, then of departure.
+    flights: BTreeMap<(Instant, usize), Flight>,
+    departures: usize,
+    signal_fate: SignalFate,
+    /// Whether datagrams arrive.
+    pub(super) datagrams_arrive: bool,
+}
+
+struct Side {
+    negotiation: Negotiation,
+    events: Vec<(Duration, PeerEvent)>,
+    signals: Vec<OutgoingSignal>,
+    is_connected: bool,
+}
+
+/// Plays a test on a thread with seeded randomness.
+pub(super) fn with_pair(test: fn(&mut Pair)) {
+    if let Err(panic) = entropy::sealed(1, move || test(&mut Pair::new())) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        #[allow(clippy::disallowed_methods)] // only differences count
+        let start = Instant::now();
+        let side = |who: Who| {
+            let stacks = RtcFactory::new(&who.id(), None).expect("a certificate");
+            let mut negotiation = Negotiation::new(who.id(), Box::new(stacks), start);
+            negotiation.set_signaling(true);
+            negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
+            Side { negotiation, events: Vec::new(), signals: Vec::new(), is_connected: false }
+        };
+        Self {
+            sides: [side(Ana), side(Ben)],
+            start,
+            now: start,
+            flights: BTreeMap::new(),
+            departures: 0,
+            signal_fate: Box::new(|_, _| Some(Duration::ZERO)),
+            datagrams_arrive: true,
+        }
+    }
+
+    // ---- what happens
+
+    /// Decides what becomes of signals from now on, by their sender and kind.
+    pub(super) fn signals(&mut self, fate: impl FnMut(Who, SignalKind) -> Option<Duration> + 'static) {
+        self.signal_fate = Box::new(fate);
+    }
+
+    /// Offers a connection.
+    pub(super) fn offer(&mut self, who: Who) {
+        self.act(who, |negotiation, peer, now| negotiation.offer(peer, now));
+    }
+
+    /// Does something on one side, with the other's id and the time.
+    pub(super) fn act(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &Arc<str>, Instant)) {
+        let now = self.now;
+        act(&mut self.sides[who as usize].negotiation, &who.other().id(), now);
+        self.collect(who);
+    }
+
+    /// One side's first signal of a kind arrives, once more if it arrived before.
+    pub(super) fn repeat(&mut self, from: Who, kind: SignalKind) {
+        let sent = self.sides[from as usize].signals.iter().find(|signal| signal.kind == kind);
+        let sent = sent.expect("such a signal was sent").clone();
+        self.arrive(Flight::Signal(from.other(), sent));
+    }
+
+    /// A signal arrives that its sender never sent.
+    pub(super) fn forge(&mut self, from: Who, kind: SignalKind, payload: &str) {
+        let signal = OutgoingSignal { to: from.other().id(), kind, payload: payload.into() };
+        self.arrive(Flight::Signal(from.other(), signal));
+    }
+
+    /// One side gathers a server-reflexive candidate.
+    pub(super) fn gather(&mut self, who: Who, address: &str) {
+        let gathered = candidate(CandidateKind::Srflx, address.parse().expect("an address"), who);
+        self.act(who, |negotiation, _, now| negotiation.on_gathered(gathered, now));
+    }
+
+    // ---- time
+
+    /// Moves to the next arrival or deadline and plays all that is due then. False if there is none.
+    pub(super) fn step(&mut self) -> bool {
+        let Some(next) = self.next() else { return false };
+        self.now = self.now.max(next);
+        while let Some(entry) = self.flights.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let flight = entry.remove();
+            self.arrive(flight);
+        }
+        for who in [Ana, Ben] {
+            if self.sides[who as usize].negotiation.deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.act(who, |negotiation, _, now| negotiation.on_time(now));
+            }
+        }
+        true
+    }
+
+    /// Plays until both are connected and no signal is under way.
+    pub(super) fn drive(&mut self) {
+        let end = self.now + PATIENCE;
+        while !self.is_settled() {
+            assert!(self.step() && self.now < end, "ana: {:#?}\nben: {:#?}", self.story(Ana), self.story(Ben));
+        }
+    }
+
+    /// Plays for some time.
+    pub(super) fn drive_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.next().is_some_and(|next| next <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    // ---- what came of it
+
+    /// Whether both have an open data channel.
+    pub(super) fn is_connected(&self) -> bool {
+        self.sides.iter().all(|side| side.is_connected)
+    }
+
+    /// What happened to one side's connections, in words; without candidates, and the states of ICE and DTLS.
+    pub(super) fn story(&self, who: Who) -> Vec<String> {
+        self.sides[who as usize].events.iter().filter_map(|(_, event)| word(&event.change)).collect()
+    }
+
+    /// Forgets what happened so far.
+    pub(super) fn clear(&mut self) {
+        self.sides.iter_mut().for_each(|side| side.events.clear());
+    }
+
+    /// The same, with the seconds at which it happened.
+    pub(super) fn timeline(&self, who: Who) -> Vec<String> {
+        let events = self.sides[who as usize].events.iter();
+        events.filter_map(|(at, event)| Some(format!("{} {}", at.as_secs(), word(&event.change)?))).collect()
+    }
+
+    /// How often something happened to one side.
+    pub(super) fn count(&self, who: Who, is: impl Fn(&PeerChange) -> bool) -> usize {
+        self.sides[who as usize].events.iter().filter(|(_, event)| is(&event.change)).count()
+    }
+
+    /// The session of one side's newest signal.
+    pub(super) fn session(&self, who: Who) -> String {
+        let signal = self.sides[who as usize].signals.last().expect("a signal was sent");
+        let payload: serde_json::Value = serde_json::from_str(&signal.payload).expect("a payload");
+        payload["session"].as_str().expect("a session").to_owned()
+    }
+
+    // ---- helpers
+
+    fn next(&self) -> Option<Instant> {
+        let deadlines = self.sides.iter().filter_map(|side| side.negotiation.deadline());
+        deadlines.chain(self.flights.keys().next().map(|(at, _)| *at)).min()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_connected() && !self.flights.values().any(|flight| matches!(flight, Flight::Signal(..)))
+    }
+
+    fn arrive(&mut self, flight: Flight) {
+        match flight {
+            Flight::Signal(to, OutgoingSignal { kind, payload, .. }) => {
+                self.act(to, |negotiation, from, now| negotiation.on_signal(from, kind, &payload, now));
+            }
+            Flight::Datagram(to, path, bytes) => {
+                self.act(to, |negotiation, _, now| negotiation.on_datagram(path, &bytes, now));
+            }
+        }
+    }
+
+    /// Takes what came of an input, and sends it on its way.
+    fn collect(&mut self, who: Who) {
+        while let Some(output) = self.sides[who as usize].negotiation.poll_output() {
+            match output {
+                Output::Event(event) => {
+                    let side = &mut self.sides[who as usize];
+                    match event.change {
+                        PeerChange::ChannelOpen => side.is_connected = true,
+                        PeerChange::Closed { .. } => side.is_connected = false,
+                        _ => {}
+                    }
+                    side.events.push((self.now - self.start, event));
+                }
+                Output::Signal(signal) => {
+                    assert_eq!(signal.to, who.other().id());
+                    self.sides[who as usize].signals.push(signal.clone());
+                    if let Some(delay) = (self.signal_fate)(who, signal.kind) {
+                        self.depart(LATENCY + delay, Flight::Signal(who.other(), signal));
+                    }
+                }
+                Output::Transmit(Transmit { path, bytes }) => {
+                    assert_eq!(path.base, who.address());
+                    if self.datagrams_arrive && path.remote == who.other().address() {
+                        let path = Path { remote: path.base, base: path.remote };
+                        self.depart(LATENCY, Flight::Datagram(who.other(), path, bytes.to_vec()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn depart(&mut self, time: Duration, flight: Flight) {
+        self.flights.insert((self.now + time, self.departures), flight);
+        self.departures += 1;
+    }
+}
+
+fn candidate(kind: CandidateKind, address: SocketAddr, of: Who) -> Gathered {
+    Gathered { candidate: LocalCandidate { kind, address, base: of.address() }, until: None }
+}
+
+fn word(change: &PeerChange) -> Option<String> {
+    let kind_word = |kind: &SignalKind| format!("{kind:?}").to_lowercase();
+    Some(match change {
+        PeerChange::Opened { offerer } => if *offerer { "opens to offer" } else { "opens to answer" }.to_owned(),
+        PeerChange::Described { local, kind, .. } => {
+            format!("{} {}", if *local { "local" } else { "remote" }, kind_word(kind))
+        }
+        PeerChange::CandidateQueued => "candidate queued".to_owned(),
+        PeerChange::Stale { kind } => format!("stale {}", kind_word(kind)),
+        PeerChange::IceRestart => "ICE restart".to_owned(),
+        PeerChange::ChannelOpen => "connected".to_owned(),
+        PeerChange::Error { text } => format!("error: {text}"),
+        PeerChange::Closed { why } => format!("closed: {why:?}"),
+        PeerChange::RolledBack => "rolled back".to_owned(),
+        PeerChange::Mapped { .. }
+        | PeerChange::Candidate { .. }
+        | PeerChange::Ice { .. }
+        | PeerChange::Selected { .. }
+        | PeerChange::Dtls { .. }
+        | PeerChange::ChannelSent { .. }
+        | PeerChange::ChannelReceived { .. } => return None,
+    })
+}

@@ -1,0 +1,288 @@
+//! The stack of the crate `rtc`.
+
+use std::collections::VecDeque;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
+use rtc::data_channel::RTCDataChannelId;
+use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
+use rtc::peer_connection::state::RTCIceConnectionState;
+use rtc::peer_connection::transport::{
+    CandidateConfig, CandidateHostConfig, RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateInit,
+    RTCIceCandidateType,
+};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+use super::{
+    Description, DescriptionKind, Input, KeyLog, LocalCandidate, Output, Stack, StackError, StackEvent, StackFactory,
+    Trickled,
+};
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState};
+use crate::peer::path::{Path, Transmit};
+
+/// Label of the data channel.
+const CHANNEL: &str = "chat";
+
+impl From<Error> for StackError {
+    fn from(error: Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Connections that share a certificate.
+pub(crate) struct RtcFactory {
+    certificate: RTCCertificate,
+    /// What all connections take their cryptography from.
+    provider: Arc<dyn RTCCryptoProvider>,
+}
+
+impl RtcFactory {
+    /// `name` is the certificate's. The secrets of DTLS go to `keys`, if that is there.
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub(crate) fn new(name: &str, keys: Option<&KeyLog>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let provider = rtc::crypto::default_provider()?;
+        let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
+        let params = CertificateParams::new(vec![name.to_owned()])?;
+        let certificate = RTCCertificate::generate(provider.crypto(), SignatureScheme::EcdsaP256Sha256, params)?;
+        Ok(Self { certificate, provider })
+    }
+}
+
+impl StackFactory for RtcFactory {
+    fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError> {
+        let settings = SettingEngineBuilder::new()
+            .with_crypto_provider(self.provider.clone())
+            .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_prflx_acceptance_min_wait(Some(Duration::ZERO));
+        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![self.certificate.clone()]);
+        let mut connection = RTCPeerConnectionBuilder::new()
+            .with_configuration(configuration.build())
+            .with_setting_engine(settings.build())
+            .build(now)?;
+        if offerer {
+            connection.create_data_channel(CHANNEL, None)?;
+        }
+        Ok(Box::new(Rtc { connection, channel: None, dtls: DtlsState::New, outputs: VecDeque::new() }))
+    }
+}
+
+/// A connection of the crate `rtc`.
+struct Rtc {
+    connection: RTCPeerConnection,
+    channel: Option<RTCDataChannelId>,
+    dtls: DtlsState,
+    /// What [`poll`](Stack::poll) returns before it asks the connection again.
+    outputs: VecDeque<Output>,
+}
+
+impl Stack for Rtc {
+    fn offer(&mut self, now: Instant) -> Result<Description, StackError> {
+        let offer = self.connection.create_offer(None)?;
+        self.set_local(DescriptionKind::Offer, offer, now)
+    }
+
+    fn answer(&mut self, now: Instant) -> Result<Description, StackError> {
+        let answer = self.connection.create_answer(None)?;
+        self.set_local(DescriptionKind::Answer, answer, now)
+    }
+
+    fn accept(&mut self, remote: &Description, now: Instant) -> Result<(), StackError> {
+        let kind = match remote.kind {
+            DescriptionKind::Offer => RTCSdpType::Offer,
+            DescriptionKind::Answer => RTCSdpType::Answer,
+        };
+        Ok(self.connection.set_remote_description(now, description(kind, &remote.sdp))?)
+    }
+
+    fn roll_back(&mut self, now: Instant) -> Result<(), StackError> {
+        Ok(self.connection.set_local_description(now, description(RTCSdpType::Rollback, ""))?)
+    }
+
+    fn restart_ice(&mut self) {
+        self.connection.restart_ice();
+    }
+
+    fn add_local(&mut self, candidate: &LocalCandidate) -> Result<String, StackError> {
+        let address = candidate.address;
+        let base_config = CandidateConfig {
+            network: "udp".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+            component: 1,
+            ..Default::default()
+        };
+        let candidate = match candidate.kind {
+            CandidateKind::Host => CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?,
+            CandidateKind::Srflx => {
+                let (rel_addr, rel_port) = (candidate.base.ip().to_string(), candidate.base.port());
+                let config = CandidateServerReflexiveConfig { base_config, rel_addr, rel_port, url: None };
+                config.new_candidate_server_reflexive()?
+            }
+            CandidateKind::Prflx | CandidateKind::Relay => return Err(Error::ErrICECandidateTypeUnknown.into()),
+        };
+        let trickled = RTCIceCandidate::from(&candidate).to_json()?;
+        let attribute = trickled.candidate.clone();
+        self.connection.add_local_candidate(trickled)?;
+        Ok(attribute)
+    }
+
+    fn add_remote(&mut self, candidate: &Trickled) -> Result<(), StackError> {
+        Ok(self.connection.add_remote_candidate(RTCIceCandidateInit {
+            candidate: candidate.candidate.clone(),
+            sdp_mid: candidate.sdp_mid.clone(),
+            sdp_mline_index: candidate.sdp_mline_index,
+            username_fragment: candidate.username_fragment.clone(),
+            url: None,
+        })?)
+    }
+
+    fn send(&mut self, text: &str, now: Instant) -> Result<(), StackError> {
+        let id = self.channel.ok_or(Error::ErrDataChannelNotOpen)?;
+        let mut channel = self.connection.data_channel(id).ok_or(Error::ErrDataChannelNotOpen)?;
+        Ok(channel.send_text(now, text)?)
+    }
+
+    fn close(&mut self) -> Result<(), StackError> {
+        Ok(self.connection.close()?)
+    }
+
+    fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), StackError> {
+        match input {
+            Input::Datagram { path: Path { remote, base }, bytes } => {
+                let transport = TransportContext {
+                    local_addr: base,
+                    peer_addr: remote,
+                    transport_protocol: TransportProtocol::UDP,
+                    ecn: None,
+                };
+                self.connection.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(bytes) })?;
+            }
+            Input::Timeout => self.connection.handle_timeout(now)?,
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Output {
+        if self.outputs.is_empty() {
+            self.take_outputs();
+        }
+        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.connection.poll_timeout()))
+    }
+}
+
+impl Rtc {
+    fn set_local(
+        &mut self,
+        kind: DescriptionKind,
+        description: RTCSessionDescription,
+        now: Instant,
+    ) -> Result<Description, StackError> {
+        let sdp = description.sdp.clone();
+        self.connection.set_local_description(now, description)?;
+        Ok(Description { kind, sdp })
+    }
+
+    /// Takes what the connection has at the moment.
+    fn take_outputs(&mut self) {
+        while let Some(TaggedBytesMut { transport, message: bytes, .. }) = self.connection.poll_write() {
+            let path = Path { remote: transport.peer_addr, base: transport.local_addr };
+            self.outputs.push_back(Output::Transmit(Transmit { path, bytes }));
+        }
+        while let Some(event) = self.connection.poll_event() {
+            match event {
+                RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => {
+                    let state = ice_state(state);
+                    self.report(StackEvent::Ice(state));
+                    if matches!(state, IceState::Connected | IceState::Completed)
+                        && let Some(selected) = self.selected()
+                    {
+                        self.report(selected);
+                    }
+                }
+                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                    self.channel = Some(id);
+                    self.report(StackEvent::ChannelOpen);
+                }
+                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => {
+                    self.channel = None;
+                    self.report(StackEvent::ChannelClosed);
+                }
+                _ => {}
+            }
+        }
+        while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
+            if let RTCMessage::DataChannelMessage(_, message) = message {
+                self.report(StackEvent::Text(String::from_utf8_lossy(&message.data).into()));
+            }
+        }
+        let dtls = self.connection.sctp().map_or(DtlsState::New, |sctp| dtls_state(sctp.transport().state()));
+        if dtls != self.dtls {
+            self.dtls = dtls;
+            self.report(StackEvent::Dtls(dtls));
+        }
+    }
+
+    fn report(&mut self, event: StackEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn selected(&self) -> Option<StackEvent> {
+        let pair = self.connection.sctp()?.transport().ice_transport().get_selected_candidate_pair()?;
+        Some(StackEvent::Selected { local: candidate(pair.local())?, remote: candidate(pair.remote())? })
+    }
+}
+
+/// A description that is parsed where it is set.
+fn description(kind: RTCSdpType, sdp: &str) -> RTCSessionDescription {
+    let mut description = RTCSessionDescription::default();
+    description.sdp_type = kind;
+    description.sdp = sdp.to_owned();
+    description
+}
+
+fn candidate(candidate: &RTCIceCandidate) -> Option<Candidate> {
+    let kind = match candidate.typ {
+        RTCIceCandidateType::Host => CandidateKind::Host,
+        RTCIceCandidateType::Srflx => CandidateKind::Srflx,
+        RTCIceCandidateType::Prflx => CandidateKind::Prflx,
+        RTCIceCandidateType::Relay => CandidateKind::Relay,
+        _ => return None,
+    };
+    Some(Candidate { kind, address: SocketAddrV4::new(candidate.address.parse().ok()?, candidate.port) })
+}
+
+fn ice_state(state: RTCIceConnectionState) -> IceState {
+    match state {
+        RTCIceConnectionState::Checking => IceState::Checking,
+        RTCIceConnectionState::Connected => IceState::Connected,
+        RTCIceConnectionState::Completed => IceState::Completed,
+        RTCIceConnectionState::Disconnected => IceState::Disconnected,
+        RTCIceConnectionState::Failed => IceState::Failed,
+        RTCIceConnectionState::Closed => IceState::Closed,
+        _ => IceState::New,
+    }
+}
+
+fn dtls_state(state: RTCDtlsTransportState) -> DtlsState {
+    match state {
+        RTCDtlsTransportState::Connecting => DtlsState::Connecting,
+        RTCDtlsTransportState::Connected => DtlsState::Connected,
+        RTCDtlsTransportState::Closed => DtlsState::Closed,
+        RTCDtlsTransportState::Failed => DtlsState::Failed,
+        _ => DtlsState::New,
+    }
+}
