@@ -83,7 +83,10 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     let refuse = |before: &Results, now: &Results| Diff::of(before, now).expect_err("it cannot be").to_string();
     let one = result(&[("a", &[P])]);
     let sim = read(&written(vec![case("a", P)])).expect("a result");
-    assert_eq!(refuse(&one, &sim), "one is a result of conformance, the other of sim: compare results of the same suite");
+    assert_eq!(
+        refuse(&one, &sim),
+        "one is a result of conformance, the other of sim: compare results of the same suite"
+    );
     let cut = Results { closing: None, ..one.clone() };
     assert_eq!(refuse(&one, &cut), "the new result is truncated after 1 cases: run it again");
     assert!(refuse(&one, &result(&[("b", &[P])])).starts_with("they have no case in common"));
