@@ -95,11 +95,6 @@ impl Dialect {
             Self::Broadcast => "broadcast",
         }
     }
-
-    /// Whether clients are told who else is there, and who sent a signal.
-    pub fn names_others(self) -> bool {
-        matches!(self, Self::Mesh | Self::Call)
-    }
 }
 
 impl Parse for Role {

@@ -35,6 +35,7 @@
 
 pub mod capture;
 pub mod cast;
+mod dialects;
 pub mod entropy;
 pub mod event;
 pub mod fabric;

@@ -13,6 +13,7 @@ use scenarios::{
 use server::DIALECTS;
 
 use super::network::Loopback;
+use crate::dialects::describe;
 use crate::hash::digest;
 use crate::protocol;
 
@@ -48,18 +49,12 @@ impl Protocol {
 
     /// A role of the dialect.
     pub(super) fn role(self) -> Role {
-        match self.dialect {
-            Dialect::Mesh => Role::Mesh,
-            Dialect::SenderViewer => Role::Sender,
-            Dialect::Call => Role::User,
-            Dialect::Relay => Role::Relay,
-            Dialect::Broadcast => Role::Broadcast,
-        }
+        describe(self.dialect).roles[0]
     }
 
     /// Whether everybody on the server meets everybody: then it must be left to one scenario at a time.
     pub fn is_one_room(self) -> bool {
-        matches!(self.dialect, Dialect::Call | Dialect::Broadcast)
+        describe(self.dialect).is_one_room
     }
 }
 

@@ -41,7 +41,7 @@ impl Oracle for AnswerMatchesOffer {
                 }
                 // Whose it is, whatever the server says: that is another promise's.
                 let from = match origin {
-                    Origin::ByAnother(number) if sent[number].dialect.names_others() => Some(&sent[number].from),
+                    Origin::ByAnother(number) if sent[number].dialect.names_others => Some(&sent[number].from),
                     _ => peer.as_ref(),
                 };
                 self.came.entry((connection, from.cloned())).or_default().0 += 1;

@@ -25,7 +25,7 @@ impl Oracle for AtMostOnce {
                 let sent = &cx.model.signals.sent[number];
                 let is_here = cx
                     .stay_at(event.node)
-                    .is_some_and(|stay| (stay.dialect(), &stay.room) == (sent.dialect, &sent.room));
+                    .is_some_and(|stay| stay.role.dialect() == sent.dialect.dialect && stay.room == sent.room);
                 // An echo is another promise's, and so is what comes from another room.
                 if sent.node == event.node || !is_here {
                     return;

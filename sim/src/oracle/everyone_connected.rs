@@ -5,8 +5,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use scenarios::{Action, NetworkAction, Role};
+use scenarios::{Action, NetworkAction};
 
+use crate::dialects::Pairing;
 use crate::event::{NodeId, SignalKind};
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Oracle, OracleCx};
@@ -48,15 +49,15 @@ pub(crate) fn pairs<'c>(cx: &'c OracleCx<'_>) -> Vec<(&'c Stay, &'c Stay)> {
 /// which one has heard the other's offer.
 fn belong_together(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> bool {
     a.is_with(b)
-        && match (a.role, b.role) {
-            (Role::Mesh, _) => true,
-            (Role::Sender | Role::Viewer, other) => a.role != other,
-            (Role::User, _) => [(a, b), (b, a)].iter().all(|(here, there)| {
+        && match a.dialect().pairing {
+            Pairing::Everybody => true,
+            Pairing::Roles => a.role != b.role,
+            Pairing::Calls => [(a, b), (b, a)].iter().all(|(here, there)| {
                 let (line, since) = cx.model.call_states.state(here.node);
                 line == CallState::InCall(there.id.clone())
                     && since.is_some_and(|since| since.time + OFFERED < cx.now().time)
             }),
-            (Role::Relay | Role::Broadcast, _) => cx.model.signals.sent.iter().any(|sent| {
+            Pairing::Offers => cx.model.signals.sent.iter().any(|sent| {
                 sent.kind == SignalKind::Offer
                     && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < cx.now().time)
                     && [&a.id, &b.id].contains(&&sent.from)

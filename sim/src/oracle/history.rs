@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{Dialect, Machine, Role, Scenario};
+use scenarios::{Machine, Role, Scenario};
 
+use crate::dialects::{Descriptor, descriptor};
 use crate::event::{Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, Record, Signaling, What};
 use crate::oracle::tcp::{FlowNumbers, TcpFlow, is_syn};
 
@@ -64,22 +65,21 @@ impl Stay {
         self.asked[0]
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.role.dialect()
+    pub(crate) fn dialect(&self) -> &'static Descriptor {
+        descriptor(self.role)
     }
 
     /// Whether both are in one room.
     pub(crate) fn is_with(&self, other: &Self) -> bool {
-        self.dialect() == other.dialect() && self.room == other.room
+        self.role.dialect() == other.role.dialect() && self.room == other.room
     }
 
     /// What the client calls the other side of a WebRTC connection: its id, or where nobody is named, what it is.
     pub(crate) fn calls(&self, other: &Self) -> Arc<str> {
-        match self.role {
-            Role::Mesh | Role::User => other.id.clone(),
-            Role::Sender => Role::Viewer.name().into(),
-            Role::Viewer => Role::Sender.name().into(),
-            Role::Relay | Role::Broadcast => "other".into(),
+        match self.dialect().partner(self.role) {
+            _ if self.dialect().names_others => other.id.clone(),
+            Some(partner) => partner.name().into(),
+            None => "other".into(),
         }
     }
 
@@ -170,8 +170,8 @@ impl History {
                     refused: None,
                     farewell: false,
                 });
-                if let Some((Role::Relay | Role::Broadcast, room)) = self.roles.get(&node).cloned() {
-                    // Connecting is joining.
+                let role = self.roles.get(&node).cloned();
+                if let Some((_, room)) = role.filter(|(role, _)| descriptor(*role).joins_by_connecting) {
                     self.connections[number].asked.push((at, room.clone()));
                     self.join(client, node, room, format!("connection {number}").into(), at);
                 }
@@ -264,7 +264,7 @@ impl History {
         let stay = stays.rfind(|stay| stay.asked().index < index)?;
         let is_since = |asked: At| stay.ended.is_some_and(|ended| ended <= asked) && asked.index < index;
         let mut unanswered = self.unanswered.iter().filter(|join| join.node == stay.node);
-        let has_asked_again = stay.role == Role::User && unanswered.any(|join| is_since(join.asked));
+        let has_asked_again = stay.dialect().chooses_ids && unanswered.any(|join| is_since(join.asked));
         (!has_asked_again).then_some(stay)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{Role, Scenario};
+use scenarios::Scenario;
 
 use crate::event::{Event, Fault, MachineEvent, Message, NodeId, Record, Signaling, What};
 use crate::oracle::call_states::CallStates;
@@ -135,7 +135,7 @@ impl Model {
         // A user's name comes back with the user: who has heard of that counts no more.
         let still_counts = |witness: &NodeId| {
             let notices = self.views.get(witness).and_then(|view| view.get(&stay.id));
-            stay.role != Role::User || notices.is_none_or(|notices| notices.gone.is_some())
+            !stay.dialect().chooses_ids || notices.is_none_or(|notices| notices.gone.is_some())
         };
         let mut told = self.told.get(&stay.id)?.iter().copied();
         told.find(|(told, witness)| *told > newest_ask && still_counts(witness))

@@ -27,7 +27,7 @@ impl Oracle for NoCrossRoomLeak {
         let subject = subject.map(|id| (id, cx.stay_of(id)));
         let of = subject.map_or_else(|| "somebody unnamed".to_owned(), |(id, _)| cx.who(id));
         let name = cx.name(node);
-        let unnamed = cx.arrival(event).filter(|_| cx.stay_at(node).is_some_and(|stay| !stay.dialect().names_others()));
+        let unnamed = cx.arrival(event).filter(|_| cx.stay_at(node).is_some_and(|stay| !stay.dialect().names_others));
         let message = if let Some(Origin::ByAnother(number)) = unnamed.map(|arrival| arrival.origin) {
             let sent = &cx.model.signals.sent[number];
             format!("{name}, in room `{room}`, got {what} of {}, who is in room `{}`", cx.who(&sent.from), sent.room)

@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scenarios::Role;
-
 use crate::event::{Event, Message, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
@@ -83,7 +81,7 @@ impl OneLeaveNotice {
     /// What is wrong with word that a client's partner left.
     fn of_a_partner(&mut self, node: NodeId, room: &Arc<str>, cx: &OracleCx<'_>) -> Option<String> {
         let stay = cx.stay_at(node)?;
-        let other = if stay.role == Role::Sender { Role::Viewer } else { Role::Sender };
+        let other = stay.dialect().partner(stay.role)?;
         let told = self.partners_left.entry(stay.connection).or_default();
         *told += 1;
         let now = cx.now();

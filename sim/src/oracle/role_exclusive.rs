@@ -1,10 +1,11 @@
 //! A client that vanished keeps its role until the server must have noticed, and so does one that may have been let in
 //! without learning it.
 
+use crate::dialects::{Pairing, descriptor};
 use crate::event::{Event, Message, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::{Stay, is_refusal};
-use scenarios::{Dialect, Role};
+use scenarios::Role;
 
 #[derive(Default)]
 pub(crate) struct RoleExclusive;
@@ -47,7 +48,7 @@ pub(crate) fn holders<'c>(
 }
 
 fn admitted(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
-    let stay = cx.stay_at(node).filter(|stay| stay.dialect() == Dialect::SenderViewer)?;
+    let stay = cx.stay_at(node).filter(|stay| stay.dialect().pairing == Pairing::Roles)?;
     let now = cx.now();
     let holder = holders(cx, stay.role, &stay.room, stay.connection)
         .find(|holder| holder.joined < stay.asked() && cx.model.is_surely_there(holder, now))?;
@@ -64,7 +65,7 @@ fn refused(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
     let (asked, room) = history.connections[connection].asked_before(cx.now())?;
     let is_held = |stay: &Stay| cx.model.noticed_by(stay, cx.now()).is_none_or(|by| by >= asked.time);
     let may_be_held = history.may_be_unanswered(&room, asked.index);
-    if role.dialect() != Dialect::SenderViewer || may_be_held || holders(cx, role, &room, connection).any(is_held) {
+    if descriptor(role).pairing != Pairing::Roles || may_be_held || holders(cx, role, &room, connection).any(is_held) {
         return None;
     }
     let (name, role) = (cx.name(node), role.name());

@@ -16,7 +16,7 @@ impl Oracle for RostersConverge {
         let mut found = never_let_in(cx);
         let now = cx.now();
         let stays = cx.stays();
-        let is_told = |stay: &&&Stay| stay.dialect().names_others();
+        let is_told = |stay: &&&Stay| stay.dialect().names_others;
         let is_settled = |stay: &&&Stay| stay.joined.time + SLACK < now.time && cx.model.is_surely_there(stay, now);
         let settled: Vec<_> = stays.iter().filter(is_told).filter(is_settled).collect();
         for ours in &settled {

@@ -11,7 +11,7 @@ impl Oracle for SenderIdentityStamped {
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let Some(arrival) = cx.arrival(event) else { return };
-        let is_named = cx.stay_at(event.node).is_none_or(|stay| stay.dialect().names_others());
+        let is_named = cx.stay_at(event.node).is_none_or(|stay| stay.dialect().names_others);
         let (name, what) = (cx.name(event.node), called(arrival.kind));
         let stamped = arrival.from.map_or_else(|| "no sender".to_owned(), |from| cx.who(from));
         let (nodes, message) = match arrival.origin {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use scenarios::Dialect;
 
+use crate::dialects::Descriptor;
 use crate::event::{Message, NodeId, Record, SignalKind, Signaling, What};
 use crate::oracle::history::{At, History, Stay};
 
@@ -13,7 +14,7 @@ use crate::oracle::history::{At, History, Stay};
 pub(crate) struct Sent {
     pub(crate) at: At,
     pub(crate) node: NodeId,
-    pub(crate) dialect: Dialect,
+    pub(crate) dialect: &'static Descriptor,
     pub(crate) room: Arc<str>,
     /// The id it had.
     pub(crate) from: Arc<str>,
@@ -66,8 +67,12 @@ impl Signals {
                 What::Signaling(Signaling::Sent(Message::Signal { room, peer, kind, payload })) => {
                     let Some(stay) = history.stay_at(event.node, index) else { continue };
                     signals.by_sender.entry(stay.id.clone()).or_default().push(signals.sent.len());
-                    if !stay.dialect().names_others() {
-                        signals.by_room.entry((stay.dialect(), room.clone())).or_default().push(signals.sent.len());
+                    if !stay.dialect().names_others {
+                        signals
+                            .by_room
+                            .entry((stay.role.dialect(), room.clone()))
+                            .or_default()
+                            .push(signals.sent.len());
                     }
                     signals.sent.push(Sent {
                         at,
@@ -113,7 +118,7 @@ impl Signals {
         let before = |sent: At, arrived: Option<At>| arrived.is_some_and(|arrived| sent < arrived);
         let back = match &ours.to {
             Some(to) => self.by_sender.get(to),
-            None => self.by_room.get(&(ours.dialect, ours.room.clone())),
+            None => self.by_room.get(&(ours.dialect.dialect, ours.room.clone())),
         };
         let back = back.into_iter().flatten().copied();
         back.filter(move |theirs| {
@@ -137,14 +142,13 @@ impl Signals {
         kind: SignalKind,
         payload: &str,
     ) -> Origin {
-        let room = own.filter(|stay| !stay.dialect().names_others()).map(|stay| (stay.dialect(), stay.room.clone()));
+        let room = own.filter(|stay| !stay.dialect().names_others).map(|stay| (stay.role.dialect(), stay.room.clone()));
         let own = own.map(|stay| &*stay.id).unwrap_or_default();
         let same = |number: &usize| self.sent[*number].kind == kind && *self.sent[*number].payload == *payload;
         let is_new = |number: &usize| !self.come.contains(&(*number, connection));
         let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
             Some(to) => to == own,
-            // Who broadcasts hears it too.
-            None => *self.sent[*number].from != *own || self.sent[*number].dialect == Dialect::Broadcast,
+            None => *self.sent[*number].from != *own || self.sent[*number].dialect.echoes,
         };
         let theirs = match &room {
             Some(room) => self.by_room.get(room),

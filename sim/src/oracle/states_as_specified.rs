@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenarios::Role;
-
+use crate::dialects::descriptor;
 use crate::event::{ClientState, Event, MachineEvent, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
@@ -31,8 +30,9 @@ impl Oracle for StatesAsSpecified {
                 let Some(role) = cx.actor(event.node).map(|actor| cx.scenario.actors[actor].plays) else {
                     return;
                 };
-                let before = self.0.insert(event.node, *state).unwrap_or(ClientState::Init);
-                if matches!(role, Role::Sender | Role::Viewer) && !may_follow(role, before, *state) {
+                let dialect = descriptor(role);
+                let before = self.0.insert(event.node, *state).unwrap_or(dialect.first_state);
+                if dialect.states.is_some_and(|rules| !(rules.may_follow)(role, before, *state)) {
                     let (name, role) = (cx.name(event.node), role.name());
                     let message = format!("{name}, a {role}, went from {before:?} to {state:?}");
                     cx.violated(&[event.node], message);
@@ -50,28 +50,13 @@ impl Oracle for StatesAsSpecified {
     }
 }
 
-fn may_follow(role: Role, before: ClientState, after: ClientState) -> bool {
-    use ClientState::{Active, Error, Init, Waiting};
-    match (before, after) {
-        (_, Init | Error) => true,
-        // A viewer may be told that its sender left before an offer of it came.
-        (Init, Waiting) => true,
-        (Init, Active) => role == Role::Viewer,
-        (Error, Waiting) => role == Role::Sender,
-        (Waiting, Active) | (Active, Waiting) => true,
-        _ => false,
-    }
-}
-
 impl StatesAsSpecified {
     /// What is wrong with the state in which somebody is in the end.
     fn judge(&self, stay: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
-        let other = match stay.role {
-            Role::Sender => Role::Viewer,
-            Role::Viewer => Role::Sender,
-            _ => return None,
-        };
-        let (now, state) = (cx.now(), self.0.get(&stay.node).copied().unwrap_or(ClientState::Init));
+        let dialect = stay.dialect();
+        let other = dialect.partner(stay.role)?;
+        let with_partner = dialect.states?.with_partner;
+        let (now, state) = (cx.now(), self.0.get(&stay.node).copied().unwrap_or(dialect.first_state));
         if !cx.model.is_surely_there(stay, now) || stay.joined.time + SETTLED >= now.time {
             return None;
         }
@@ -83,11 +68,11 @@ impl StatesAsSpecified {
         if let Some(them) = partners.iter().find(is_there) {
             let (who, since) = (cx.name(them.node), seconds(them.joined.time));
             let message = format!("{name} is {state:?}, although its {other} {who} is there since {since}");
-            return (state != ClientState::Active).then(|| (vec![stay.node, them.node], message));
+            return (state != with_partner).then(|| (vec![stay.node, them.node], message));
         }
         let may_be_there = cx.model.history.may_be_unanswered(&stay.room, now.index);
-        if state == ClientState::Active && partners.iter().all(is_gone) && !may_be_there {
-            let message = format!("{name} is Active, but its {other} is gone and it was never told");
+        if state == with_partner && partners.iter().all(is_gone) && !may_be_there {
+            let message = format!("{name} is {state:?}, but its {other} is gone and it was never told");
             let last = partners.last().map(|them| them.node);
             return Some(([stay.node].into_iter().chain(last).collect(), message));
         }

@@ -1,7 +1,5 @@
 //! A restarted server cannot know the ids from before: they do not count.
 
-use scenarios::Role;
-
 use crate::event::{Event, Message, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx};
 
@@ -31,7 +29,7 @@ fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
     let others = history.stays_under(id).filter(|old| {
         old.connection != new.connection && old.joined < now && history.connections[old.connection].life == life
     });
-    let (name, is_chosen) = (cx.name(event.node), new.role == Role::User);
+    let (name, is_chosen) = (cx.name(event.node), new.dialect().chooses_ids);
     for old in others {
         let owner = cx.name(old.node);
         if history.connections[old.connection].ended.is_none_or(|ended| ended > now) {
