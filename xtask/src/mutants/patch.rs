@@ -152,7 +152,7 @@ fn rewritten(source: &str, units: &Units<'_>) -> Result<String, String> {
             return Err(format!("a function in another, and both are edited: {}", names.join(", ")));
         }
         out.push_str(&source[at..start]);
-        out.push_str(" ");
+        out.push(' ');
         for (name, changes) in mutants {
             let variant = changed(source, start..end, changes).ok_or_else(|| format!("edits of {name} overlap"))?;
             let _ = write!(out, "if crate::mutant::is({name:?}) {{{variant}}} else ");
