@@ -1,4 +1,4 @@
-//! A machine with power: it runs tasks and has a kernel, until its power is lost.
+//! A machine that has power: it runs tasks and has a kernel until it loses power.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,11 +15,11 @@ use crate::event::{MachineEvent, NodeId, What};
 use crate::fabric::{HostIndex, Kernel};
 use crate::shared::Shared;
 
-/// The number of task handles at which those of finished tasks are removed for the first time.
+/// Number of task handles at which the handles of finished tasks are first removed.
 const HANDLES_KEPT: usize = 64;
 
-/// Ephemeral ports with which a machine's TCP may begin. If every kernel began with the same one, a machine that lost power would dial
-/// from a port with which the other side still holds a connection.
+/// How many different ephemeral ports a machine's TCP may start with. If every kernel started with the same port, a
+/// machine that lost power would dial from a port on which the other side still holds a connection.
 const FIRST_PORTS: u32 = 256;
 
 /// A machine's place in the network, with or without power.
@@ -29,7 +29,7 @@ pub struct Machine {
     pub(crate) node: NodeId,
 }
 
-/// A machine from one boot to the next loss of power. Clones are the same machine.
+/// A machine during one life: from a boot to the next loss of power. All clones are the same machine.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
 
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
 }
 
 impl Host {
-    /// Gives a machine power, with a kernel that knows nothing of a life before.
+    /// Powers a machine on, with a kernel that has no state from an earlier life.
     pub(crate) fn boot(world: Arc<Shared>, machine: Machine) -> Self {
         let kernel = world.fabric().power_on(machine.host);
         world.recorder.write(machine.node, What::Machine(MachineEvent::Booted));
@@ -61,12 +61,12 @@ impl Host {
         host
     }
 
-    /// Makes the kernel assign its next `count` ephemeral ports to nobody. UDP and TCP share one sequence of them.
+    /// Uses up the kernel's next `count` ephemeral ports. UDP and TCP share one sequence of ports.
     fn skip_ports(&self, count: u32) {
         self.enter();
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         for _ in 0..count {
-            // A bind never waits.
+            // One poll is enough: a bind never waits.
             let _ = pin!(UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
         }
     }
@@ -81,7 +81,7 @@ impl Host {
         self.0.address
     }
 
-    /// Loses power: all tasks end at once, and nothing leaves the machine any more, not even a FIN.
+    /// Cuts the power: all tasks end at once, and the machine sends nothing more, not even a FIN.
     pub fn lose_power(&self) {
         if !self.is_dead() {
             self.0.world.recorder.write(self.node(), What::Machine(MachineEvent::PowerLost));
@@ -89,7 +89,7 @@ impl Host {
         }
     }
 
-    /// As a loss of power, without an event in the record: the machine's program has ended before.
+    /// Does what [`Host::lose_power`] does, without an event in the record: the machine's program had already ended.
     pub(crate) fn switch_off(&self) {
         if self.0.dead.swap(true, Relaxed) {
             return;
@@ -104,7 +104,7 @@ impl Host {
         &self.0
     }
 
-    /// Makes this machine's kernel the one that the next calls of turmoil-net use.
+    /// Makes turmoil-net use this machine's kernel for the calls that follow.
     pub(crate) fn enter(&self) {
         turmoil_net::set_current(self.0.kernel.id);
     }
@@ -129,7 +129,7 @@ impl Host {
     }
 }
 
-/// A task that is counted while it lives.
+/// A task that is included in the world's count of tasks while it exists.
 struct Counted<F> {
     world: Arc<Shared>,
     task: Pin<Box<F>>,
@@ -139,7 +139,7 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.world.count_poll();
-        // The runtime would catch a panic and tell nobody.
+        // The runtime would catch a panic and report it to nobody.
         let polled = catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(cx)));
         polled.unwrap_or_else(|panic| {
             self.world.panicked(&*panic);

@@ -1,4 +1,4 @@
-//! From a scenario and a seed to an outcome.
+//! Runs a scenario with a seed and returns the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,51 +14,51 @@ use crate::stage;
 use crate::stage::simulated::{self, Simulated};
 use crate::world::World;
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What was played.
+    /// The scenario that was run.
     pub scenario: Arc<Scenario>,
-    /// The seed it was played with.
+    /// The seed of the run.
     pub seed: u64,
-    /// What happened.
+    /// Everything that happened.
     pub record: Record,
-    /// The hash of what happened.
+    /// The hash of all events.
     pub hash: EventHash,
-    /// What should not have happened, or should have and did not.
+    /// The promises that were broken.
     pub violations: Vec<Violation>,
-    /// Which rare situations came about.
+    /// How often each rare situation occurred.
     pub probes: Probes,
 }
 
 impl Outcome {
-    /// Whether nothing is wrong.
+    /// Whether no oracle found a violation.
     pub fn passed(&self) -> bool {
         self.violations.is_empty()
     }
 }
 
-/// A run that did not come to its end: a panic, or a simulation that hung. Its fault is Glare's, or a library's.
+/// A run that did not finish, because of a panic or a hang. The defect is in Glare or in a library that it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// The seed it was played with.
+    /// The seed of the run.
     pub seed: u64,
-    /// The panic's message.
+    /// The message of the panic.
     pub message: String,
 }
 
-/// Plays a scenario and judges it.
+/// Runs a scenario and judges it.
 ///
 /// # Errors
-/// Something panicked or hung.
+/// The run panicked or hung.
 pub fn run(scenario: &Arc<Scenario>, seed: u64) -> Result<Outcome, Crash> {
     Ok(judge(scenario, seed, record(scenario, seed)?))
 }
 
-/// Plays a scenario, judges it, and keeps all its packets. What happens is the same.
+/// Runs a scenario, judges it, and keeps all its packets. Capturing does not change the events.
 ///
 /// # Errors
-/// Something panicked or hung.
+/// The run panicked or hung.
 pub fn run_captured(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, Capture), Crash> {
     let (record, capture) = play(scenario, seed, World::capture, |world| (world.recorder().take(), world.captured()))?;
     let networks = scenario.networks.iter().map(|network| network.name.clone());
@@ -72,15 +72,15 @@ fn judge(scenario: &Arc<Scenario>, seed: u64, record: Record) -> Outcome {
     Outcome { scenario: scenario.clone(), seed, record, hash, violations, probes }
 }
 
-/// Plays a scenario.
+/// Runs a scenario and returns its record without judging it.
 ///
 /// # Errors
-/// Something panicked or hung.
+/// The run panicked or hung.
 pub fn record(scenario: &Arc<Scenario>, seed: u64) -> Result<Record, Crash> {
     play(scenario, seed, |_| {}, |world| world.recorder().take())
 }
 
-/// Plays a scenario; `before` and `after` see the world before anything has happened and when all is over.
+/// Runs a scenario. `before` sees the world before the first event, `after` when the run is over.
 fn play<T: Send + 'static>(
     scenario: &Arc<Scenario>,
     seed: u64,

@@ -1,14 +1,18 @@
-//! One simulation: a thread, a paused runtime, a network, and the loop that moves time to the next event.
+//! One simulation: a thread, a paused runtime, a network, and the loop that advances time to the next event.
 //!
 //! What every simulation guarantees:
 //!
-//! - **One seed, one run.** The same seed and the same program give the same events, in every process, thread and build profile.
-//! - **Time jumps.** The clock is virtual. It stands still while anything can run, then moves to the next arrival or timer.
-//! - **Whole milliseconds.** Every packet arrives at a whole millisecond, because tokio's timers have no finer grain.
-//! - **Ties are broken by age.** Of two packets that arrive at the same instant, the one that was sent first arrives first.
-//! - **TCP segments are never lost, duplicated or reordered.** Loss is the delay of a retransmission, a partition holds segments until
-//!   it heals, and a NAT that has lost a mapping answers with silence or RST. Datagrams have no such protection.
-//! - **Power loss is total.** All tasks of the machine end at once, and nothing leaves it any more, not even a FIN.
+//! - **One seed, one run.** The same seed and the same program give the same events, in every process, thread and build
+//!   profile.
+//! - **Time jumps.** The clock is virtual. It stands still while any task can run, then jumps to the next arrival or
+//!   timer.
+//! - **Whole milliseconds.** Every packet arrives at a whole millisecond, because tokio's timers have no finer
+//!   resolution.
+//! - **Ties are broken by age.** If two packets are due at the same instant, the one that was sent first arrives first.
+//! - **TCP segments are never lost, duplicated or reordered.** A loss becomes the delay of a retransmission, a
+//!   partition holds segments until it heals, and a NAT that has lost a mapping either drops segments silently or
+//!   answers with RST. Datagrams have no such protection.
+//! - **Power loss is total.** All tasks of the machine end at once, and it sends nothing more, not even a FIN.
 
 use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
@@ -32,7 +36,8 @@ use crate::host::Host;
 pub use crate::host::Machine;
 use crate::shared::{POLLS_AT_ONE_INSTANT_MAX, Shared};
 
-/// First address of the kernels. They never show: a packet gets its machine's address as soon as it leaves the kernel.
+/// First address of the kernels. It is never visible: a packet gets its machine's address as soon as it leaves the
+/// kernel.
 const KERNELS: u32 = u32::from_be_bytes([240, 0, 0, 1]);
 
 /// The network of a simulation and the machines in it.
@@ -51,26 +56,26 @@ pub struct Realm {
 pub struct NetworkConfig<'a> {
     /// The router's name in the record.
     pub name: &'a str,
-    /// What the router's node is in the record.
+    /// What kind of node the router is in the record.
     pub kind: NodeKind,
-    /// The network that the router is attached to; `None` is the internet.
+    /// The network that the router is attached to; `None` means the internet.
     pub behind: Option<Realm>,
     /// The router's external addresses.
     pub external: &'a [Ipv4Addr],
-    /// Its NAT; `None` is a router that translates nothing.
+    /// Its NAT; `None` means that the router does not translate.
     pub nat: Option<NatBehavior>,
     /// Its link to the outer network.
     pub link: Link,
 }
 
 impl World {
-    /// Runs one simulation on a thread of its own and returns what `play` returns.
+    /// Runs one simulation on its own thread and returns the result of `play`.
     ///
-    /// `boots` is how often [`World::boot`] will be called, over all machines; `limit` is a virtual time that `play` reaches only if it
-    /// hangs.
+    /// `boots` is the number of times that [`World::boot`] will be called, over all machines. `limit` is a virtual time
+    /// that `play` reaches only if it hangs.
     ///
     /// # Errors
-    /// The panic of `play`, of a task, or of the loop when the simulation hangs.
+    /// The message of a panic: in `play`, in a task, or in the loop if the simulation hangs.
     pub fn run<T, F>(
         seed: u64,
         boots: usize,
@@ -82,7 +87,8 @@ impl World {
         F: Future<Output = T>,
     {
         entropy::sealed(seed, move || {
-            // The kernels count calls, not time, until they retransmit. So they never do: the fabric keeps every segment, in order.
+            // The kernels count calls, not time, before they retransmit, so retransmission is turned off. It is not
+            // needed: the fabric delivers every segment, in order.
             let mut net = Net::with_config(KernelConfig::default().retx_threshold(u32::MAX).default_backlog(4096));
             let kernel = |number| {
                 let address = Ipv4Addr::from(KERNELS + number);
@@ -95,7 +101,8 @@ impl World {
                 .start_paused(true)
                 .build()
                 .expect("a runtime without I/O needs nothing from the system");
-            // The kernels go with the fabric, which the world holds; sockets need them in their destructors.
+            // The kernels live as long as the fabric, which the world holds, because the destructors of sockets use
+            // them.
             let (result, world) = runtime.block_on(async move {
                 let recorder = Recorder::new(Instant::now());
                 let fabric = Fabric::new(seed, recorder.clone(), guard, kernels);
@@ -108,10 +115,10 @@ impl World {
         })
     }
 
-    /// Polls `play`, and moves packets whenever nobody else has anything to do.
+    /// Polls `play`, and moves packets whenever no task is ready to run.
     async fn drive<T>(&self, limit: Duration, play: impl Future<Output = T>) -> T {
         let start = Instant::now();
-        // A set of one: it polls `play` when something has woken that, and not whenever a packet moves.
+        // A set with one future, so that `play` is polled only when it was woken, not whenever a packet moves.
         let mut play = FuturesUnordered::from_iter([play]);
         let mut hang = pin!(sleep(limit));
         let mut timer = pin!(sleep(limit));
@@ -134,7 +141,7 @@ impl World {
             {
                 timer.as_mut().reset(next);
             }
-            // It counts polls rather than turns of this loop, because a `play` that wakes itself makes no turn.
+            // Counts polls, not turns of this loop, because a `play` that keeps waking itself never completes a turn.
             let spinning = poll_fn(|_| match self.0.count_poll() {
                 ..POLLS_AT_ONE_INSTANT_MAX => Poll::Pending,
                 _ => Poll::Ready(()),
@@ -149,18 +156,18 @@ impl World {
         }
     }
 
-    /// The record of what happens.
+    /// The recorder that all events of this simulation go to.
     pub fn recorder(&self) -> &Recorder {
         &self.0.recorder
     }
 
-    /// Keeps every packet, and the secrets of DTLS sessions, from now on.
+    /// Starts to keep every packet, and the secrets of DTLS sessions.
     pub fn capture(&self) {
         self.0.fabric().open_tap();
         self.0.keep_keys();
     }
 
-    /// What was kept since [`World::capture`]. The realms' names are for the caller to add.
+    /// What was kept since [`World::capture`]. The caller must add the names of the realms.
     pub(crate) fn captured(&self) -> Capture {
         let Tap { sightings, taken } = self.0.fabric().close_tap();
         Capture { realms: Vec::new(), sightings, taken, keys: self.key_log().unwrap_or_default() }
@@ -179,7 +186,7 @@ impl World {
         Realm { realm, router }
     }
 
-    /// Adds a machine, without power, to a network; `None` is the internet.
+    /// Adds a machine, powered off, to a network; `None` means the internet.
     pub fn add_machine(
         &self,
         name: &str,
@@ -193,10 +200,10 @@ impl World {
         Machine { host, node }
     }
 
-    /// Gives a machine power.
+    /// Powers a machine on.
     ///
     /// # Panics
-    /// Machines boot more often than [`World::run`] was told.
+    /// Machines boot more often than the `boots` passed to [`World::run`].
     pub fn boot(&self, machine: Machine) -> Host {
         Host::boot(self.0.clone(), machine)
     }
@@ -211,17 +218,19 @@ impl World {
         self.0.fabric().router_node(network.router)
     }
 
-    /// Lets nothing pass from one set of machines to another. Datagrams are dropped, TCP segments held until [`World::heal`].
+    /// Blocks all packets from one set of machines to another. Datagrams are dropped, TCP segments are held until
+    /// [`World::heal`].
     pub fn partition(&self, from: Vec<NodeId>, to: Vec<NodeId>) {
         self.inject(Partition { from, to });
     }
 
-    /// Has every packet meet a fault when it reaches its receiver, until [`World::heal`]. There a fault may hold or drop it.
+    /// Applies a fault to every packet that reaches its receiver, until [`World::heal`]. Such a fault may only hold or
+    /// drop packets.
     pub fn inject(&self, fault: impl Fault + 'static) {
         self.0.fabric().inject(Box::new(fault));
     }
 
-    /// Ends all partitions and other injected faults. What they held back arrives now.
+    /// Ends all partitions and other injected faults. Packets that they held arrive now.
     pub fn heal(&self) {
         self.0.fabric().heal();
         self.0.touch_tcp();
@@ -237,22 +246,22 @@ impl World {
         self.0.fabric().set_router_link(network.router, link);
     }
 
-    /// Tasks that run, on all machines.
+    /// Number of running tasks, on all machines.
     pub fn tasks(&self) -> usize {
         self.0.tasks.load(Relaxed)
     }
 
-    /// Sockets that are open, on all machines.
+    /// Number of open sockets, on all machines.
     pub fn sockets(&self) -> usize {
         self.0.streams.load(Relaxed) + self.0.fabric().udp_sockets()
     }
 
-    /// Packets under way.
+    /// Number of packets in flight.
     pub fn packets_in_flight(&self) -> usize {
         self.0.fabric().packets_in_flight()
     }
 
-    /// Waits, in virtual time, until `at` after the start.
+    /// Waits until the virtual time `at`, counted from the start.
     pub async fn until(&self, at: Duration) {
         let now = self.0.recorder.now();
         sleep_until(Instant::now() + at.saturating_sub(now)).await;

@@ -1,4 +1,4 @@
-//! A machine's power and software, the faults that a scenario injects, and what is left at the end.
+//! A machine's power and software, the faults that a scenario injects, and the resources left at the end.
 
 use std::sync::Arc;
 
@@ -6,64 +6,64 @@ use serde::Serialize;
 
 use crate::event::node::NodeId;
 
-/// A machine's power and software.
+/// A change of a machine's power or software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum MachineEvent {
-    /// It starts.
+    /// The machine starts.
     Booted,
-    /// It dies at once.
+    /// The machine loses power at once.
     PowerLost,
-    /// Its program ends by itself: a client that has left, a server that was shut down.
+    /// The machine's program ends by itself: a client has left, or a server was shut down.
     Ended,
 }
 
-/// A fault that the scenario injected; its place is the node it befalls.
+/// A fault that the scenario injected. The event's node is the one that the fault affects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Fault {
-    /// A signaling connection is torn.
+    /// A client's signaling connection is cut.
     SignalingDropped,
-    /// Power is lost.
+    /// A machine loses power.
     PowerLoss,
-    /// Power is back.
+    /// A machine gets power back.
     Boot,
-    /// The server is told to shut down.
+    /// The server is ordered to shut down.
     Shutdown,
     /// A NAT reboots.
     NatReboot,
-    /// Nodes are cut off from others.
+    /// Packets between two sets of nodes are blocked.
     Partition {
-        /// From where nothing comes through.
+        /// Senders whose packets are blocked.
         from: Vec<NodeId>,
-        /// To where.
+        /// Receivers that the packets do not reach.
         to: Vec<NodeId>,
-        /// Whether the way back stays open.
+        /// Whether packets in the other direction still pass.
         one_way: bool,
     },
     /// All partitions end.
     Heal,
-    /// A link changes.
+    /// The settings of a link change.
     Link,
-    /// A client is told to say something, to hang up or to restart ICE.
+    /// A client is ordered to do something, such as to send a text, to hang up or to restart ICE.
     Told {
-        /// What.
+        /// The order, in words.
         what: Arc<str>,
     },
 }
 
-/// What is left when all clients have left and the server has shut down.
+/// The resources that are left when all clients have left and the server has shut down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Census {
     /// Tasks that still run.
     pub tasks: usize,
     /// Sockets that are still open.
     pub sockets: usize,
-    /// Packets still under way.
+    /// Packets still in flight.
     pub packets_in_flight: usize,
-    /// Signaling connections that the server still counts.
+    /// Signaling connections in the server's count.
     pub connections: usize,
-    /// Rooms that the server still counts.
+    /// Rooms in the server's count.
     pub rooms: usize,
     /// Messages in the server's outbound queues.
     pub queued_messages: usize,

@@ -1,6 +1,7 @@
-//! The record of a run: one typed stream of what happened, when and where.
+//! The record of a run: one typed stream that lists what happened, when and where.
 //!
-//! Only the world and its peers write it, through a [`Recorder`]. Timeline, oracles, hash, snapshots and reports read it and nothing else.
+//! Only the world and its peers write it, through a [`Recorder`]. The timeline, oracles, hash, snapshots and reports
+//! read it and nothing else.
 
 mod machine;
 mod node;

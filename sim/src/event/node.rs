@@ -1,11 +1,11 @@
-//! Who can have an event: machines, NATs, and the world.
+//! The nodes at which events happen: machines, NATs, and the world.
 
 use std::sync::Arc;
 
 use scenarios::{Machine, NetworkIndex};
 use serde::Serialize;
 
-/// A machine or a NAT, by its place in [`Record::nodes`].
+/// A node, as an index into [`Record::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct NodeId(pub u16);
 
@@ -17,7 +17,7 @@ pub enum NodeKind {
     Machine(Machine),
     /// The NAT of a network of the scenario.
     Nat(NetworkIndex),
-    /// The world itself: what befalls all.
+    /// The world itself, for events that affect all nodes.
     World,
 }
 
@@ -26,6 +26,6 @@ pub enum NodeKind {
 pub struct Node {
     /// Its name in the scenario.
     pub name: Arc<str>,
-    /// What it is.
+    /// What kind of thing it is.
     pub kind: NodeKind,
 }

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 pub use crate::mapping::{Mapping, Protocol, Refusal};
 
-/// A packet on its way; a duplicate and a translated packet keep their original's number.
+/// The number of a packet in flight. A duplicate or a translated packet keeps the number of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PacketId(pub u32);
 
-/// What a packet looks like at one place.
+/// A packet as seen at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PacketView {
-    /// Which packet.
+    /// The packet's number.
     pub packet: PacketId,
     /// UDP or TCP.
     pub protocol: Protocol,
@@ -29,50 +29,50 @@ pub struct PacketView {
     pub digest: u64,
 }
 
-/// A packet's fate.
+/// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum PacketEvent {
-    /// A host put it on its link.
+    /// A host sent it over its link.
     Sent(PacketView),
-    /// A host took it from its link.
+    /// A host received it from its link.
     Delivered(PacketView),
-    /// A link doubled it.
+    /// A link duplicated it.
     Duplicated {
-        /// Which packet.
+        /// The packet's number.
         packet: PacketId,
     },
-    /// A link let later ones overtake it.
+    /// A link delayed it so that later packets may overtake it.
     Reordered {
-        /// Which packet.
+        /// The packet's number.
         packet: PacketId,
     },
-    /// It is gone.
+    /// It was dropped.
     Dropped {
-        /// Which packet.
+        /// The packet's number.
         packet: PacketId,
-        /// Why.
+        /// The reason.
         why: Drop,
     },
 }
 
-/// Why a packet is gone.
+/// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drop {
     /// Lost on a link.
     Loss,
-    /// More than a link's queue holds.
+    /// The queue of a link was full.
     Congestion,
-    /// A partition lies between.
+    /// A partition blocks the way to its destination.
     Partition,
-    /// No route to its destination.
+    /// There is no route to its destination.
     NoRoute,
     /// Its time to live ran out.
     TtlExceeded,
-    /// Its destination is without power.
+    /// Its destination has no power.
     HostDown,
-    /// No socket is bound there.
+    /// No socket is bound to its destination port.
     PortUnreachable,
     /// The socket's receive buffer is full.
     ReceiveBufferFull,
@@ -80,17 +80,18 @@ pub enum Drop {
     Refused(Refusal),
 }
 
-/// What a NAT did to its table.
+/// A change in a NAT's table, or a packet that the NAT refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum NatEvent {
-    /// A mapping came to be.
+    /// A mapping was created.
     Created(Mapping),
-    /// A packet went through a mapping. Outbound ones renew its lifetime, inbound ones where the NAT's behaviour says so.
+    /// A packet used a mapping. An outbound packet refreshes the mapping; an inbound one does so only if the NAT's
+    /// behaviour says so.
     Used(Mapping),
     /// A mapping's lifetime ran out.
     Expired(Mapping),
-    /// A packet was refused.
+    /// The NAT refused a packet.
     Refused {
         /// UDP or TCP.
         protocol: Protocol,
@@ -98,12 +99,12 @@ pub enum NatEvent {
         src: SocketAddrV4,
         /// Destination of the packet.
         dst: SocketAddrV4,
-        /// Why.
+        /// The reason.
         why: Refusal,
     },
-    /// All mappings are lost.
+    /// The NAT rebooted and lost all mappings.
     Rebooted {
-        /// Mappings lost.
+        /// How many mappings were lost.
         lost: usize,
     },
 }

@@ -7,14 +7,16 @@ use serde::Serialize;
 
 use crate::event::signaling::SignalKind;
 
-/// One of a client's WebRTC connections.
+/// A change of one of a client's WebRTC connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PeerEvent {
-    /// The other side's id in the signaling. Where the dialect names nobody: `sender` or `viewer`, or `other` in a relay.
+    /// The other side's id in the signaling. If the dialect has no ids, it is `sender` or `viewer`, or `other` in a
+    /// relay.
     pub peer: Arc<str>,
-    /// The how-manieth connection to that peer, from 1. A candidate of the host, which belongs to none, has 0.
+    /// The number of the connection to that peer, counted from 1. It is 0 for a host candidate, which belongs to no
+    /// connection.
     pub attempt: u16,
-    /// What.
+    /// The change.
     #[serde(flatten)]
     pub change: PeerChange,
 }
@@ -23,89 +25,89 @@ pub struct PeerEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum PeerChange {
-    /// It comes to be.
+    /// The connection is created.
     Opened {
-        /// Whether this side offers, and so controls ICE.
+        /// Whether this side makes the offer, and so is the controlling ICE agent.
         offerer: bool,
     },
-    /// The STUN server said how it sees the socket.
+    /// The STUN server reported the socket's mapped address.
     Mapped {
-        /// The socket.
+        /// The socket's local address.
         base: SocketAddrV4,
         /// XOR-MAPPED-ADDRESS.
         mapped: SocketAddrV4,
     },
-    /// A description was set. RFC 9429 §3.5.
+    /// A session description was set. RFC 9429 §3.5.
     Described {
-        /// Whether it is this side's own.
+        /// Whether it is the local description.
         local: bool,
         /// Offer or answer.
         kind: SignalKind,
-        /// Its ICE generation.
+        /// Its username fragment, which identifies the ICE generation.
         ufrag: Arc<str>,
     },
-    /// A local candidate was gathered, or a remote one was taken.
+    /// A local candidate was gathered, or a remote one was added.
     Candidate {
-        /// Whether it is this side's own.
+        /// Whether it is a local candidate.
         local: bool,
         /// The candidate.
         candidate: Candidate,
-        /// The ICE generation it belongs to.
+        /// The username fragment of the ICE generation that it belongs to.
         ufrag: Arc<str>,
     },
-    /// A remote candidate came before the description it belongs to, and waits.
+    /// A remote candidate arrived before the description that it belongs to, and is queued.
     CandidateQueued,
-    /// Something of an older ICE generation came and was left aside.
+    /// A signal of an older ICE generation arrived and was ignored.
     Stale {
-        /// What came.
+        /// The kind of signal.
         kind: SignalKind,
     },
-    /// ICE changed state.
+    /// The ICE connection state changed.
     Ice {
-        /// The state it is in.
+        /// The new state.
         state: IceState,
     },
     /// ICE restarts with new credentials.
     IceRestart,
-    /// ICE chose a pair.
+    /// ICE selected a candidate pair.
     Selected {
-        /// This side's candidate.
+        /// The local candidate.
         local: Candidate,
-        /// The other side's.
+        /// The remote candidate.
         remote: Candidate,
     },
-    /// DTLS changed state.
+    /// The DTLS transport state changed.
     Dtls {
-        /// The state it is in.
+        /// The new state.
         state: DtlsState,
     },
-    /// The data channel is open.
+    /// The data channel opened.
     ChannelOpen,
-    /// A message left on the data channel.
+    /// A message was sent on the data channel.
     ChannelSent {
         /// The message.
         text: Arc<str>,
     },
-    /// A message came on the data channel.
+    /// A message arrived on the data channel.
     ChannelReceived {
         /// The message.
         text: Arc<str>,
     },
     /// The stack reported an error.
     Error {
-        /// Its words.
+        /// The error's message.
         text: Arc<str>,
     },
-    /// It is over.
+    /// The connection ended.
     Closed {
-        /// Why.
+        /// The reason.
         why: Closed,
     },
-    /// The own offer was taken back, for the other side's stands. RFC 9429 §4.1.10.2.
+    /// The local offer was rolled back, in favour of the other side's. RFC 9429 §4.1.10.2.
     RolledBack,
 }
 
-/// Why a WebRTC connection is over.
+/// Why a WebRTC connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Closed {
@@ -113,13 +115,13 @@ pub enum Closed {
     PeerLeft,
     /// The other side hung up.
     RemoteHangup,
-    /// This side was told to hang up.
+    /// The scenario ordered this side to hang up.
     Hangup,
-    /// It was not connected in time.
+    /// The connection was not established in time.
     Timeout,
     /// ICE failed.
     Failed,
-    /// A newer connection takes its place.
+    /// A newer connection replaces it.
     Replaced,
     /// The client leaves.
     Leaving,
@@ -127,7 +129,7 @@ pub enum Closed {
     SignalingLost,
 }
 
-/// A candidate as an event shows it.
+/// A candidate as shown in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Candidate {
     /// Its type.
@@ -136,17 +138,17 @@ pub struct Candidate {
     pub address: SocketAddrV4,
 }
 
-/// Types of candidates, the preferred first. RFC 8445 §5.1.1.
+/// Types of candidates, the most preferred first. RFC 8445 §5.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CandidateKind {
-    /// A local address.
+    /// Host: a local address.
     Host,
-    /// Learned from the other side's checks.
+    /// Peer-reflexive: learned from the other side's connectivity checks.
     Prflx,
-    /// Learned from a STUN server.
+    /// Server-reflexive: learned from a STUN server.
     Srflx,
-    /// Lent by a TURN server.
+    /// Relayed: allocated by a TURN server.
     Relay,
 }
 

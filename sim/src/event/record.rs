@@ -1,4 +1,4 @@
-//! The record of a run, and who writes it.
+//! The record of a run, and the recorder that writes it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -10,25 +10,25 @@ use tokio::time::Instant;
 use crate::event::node::{Node, NodeId, NodeKind};
 use crate::event::what::{Event, What};
 
-/// All that happened in a run.
+/// Everything that happened in a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// Who can have an event.
+    /// All nodes at which events can happen.
     pub nodes: Vec<Node>,
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
 }
 
 impl Record {
-    /// A node's name.
+    /// The name of a node.
     ///
     /// # Panics
-    /// If the node is of another record.
+    /// The node is not in this record.
     pub fn name(&self, node: NodeId) -> &Arc<str> {
         &self.nodes[usize::from(node.0)].name
     }
 
-    /// An event as one line of JSON: `{"at":1.25,"node":"ana","layer":…,…}`, `at` in seconds.
+    /// Renders an event as one line of JSON: `{"at":1.25,"node":"ana","layer":…,…}`, with `at` in seconds.
     pub fn json_line(&self, event: &Event) -> String {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -42,7 +42,7 @@ impl Record {
     }
 }
 
-/// Writes a record. Clones write the same one.
+/// Writes a record. All clones write to the same record.
 #[derive(Clone)]
 pub struct Recorder {
     start: Instant,
@@ -50,7 +50,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A new record; its time starts at `start`.
+    /// Starts a record whose time counts from `start`.
     pub fn new(start: Instant) -> Self {
         Self { start, record: Arc::default() }
     }
@@ -58,20 +58,20 @@ impl Recorder {
     /// Adds a node.
     ///
     /// # Panics
-    /// Beyond 65,536 nodes.
+    /// There are more than 65,536 nodes.
     pub fn node(&self, name: &str, kind: NodeKind) -> NodeId {
         let mut record = self.lock();
         record.nodes.push(Node { name: name.into(), kind });
         NodeId(u16::try_from(record.nodes.len() - 1).expect("a scenario has fewer nodes than that"))
     }
 
-    /// Writes down what happened just now.
+    /// Records an event at the current time.
     pub fn write(&self, node: NodeId, what: What) {
         let at = self.start.elapsed();
         self.lock().events.push(Event { at, node, what });
     }
 
-    /// Writes down what happened at `at`.
+    /// Records an event at `at`.
     pub(crate) fn write_at(&self, at: Duration, node: NodeId, what: What) {
         self.lock().events.push(Event { at, node, what });
     }
@@ -81,12 +81,12 @@ impl Recorder {
         self.start.elapsed()
     }
 
-    /// Takes the record; what is written afterwards starts an empty one.
+    /// Takes the record. Later events go into a new, empty one.
     pub fn take(&self) -> Record {
         std::mem::take(&mut *self.lock())
     }
 
-    /// How many events there are.
+    /// Number of events so far.
     pub(crate) fn count(&self) -> usize {
         self.lock().events.len()
     }

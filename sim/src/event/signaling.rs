@@ -1,44 +1,45 @@
-//! A client's signaling connection, and the messages that pass over it, whatever the dialect.
+//! A client's signaling connection, and the messages that it carries, in terms that fit every dialect.
 
 use std::sync::Arc;
 
 use scenarios::MediaKind;
 use serde::Serialize;
 
-/// A client's signaling connection, and what passes over it.
+/// An event of a client's signaling connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Signaling {
-    /// It dials: the how-manieth time since the last success, from 0.
+    /// The client dials; `attempt` counts from 0 since the last success.
     Connecting {
-        /// Attempts that failed since the last success.
+        /// Number of attempts that failed since the last success.
         attempt: u32,
     },
-    /// The WebSocket is open.
+    /// The WebSocket connection is open.
     Connected,
-    /// It is closed.
+    /// The connection is closed.
     Closed {
-        /// The close code, if a close frame came or was sent. RFC 6455 §7.4.
+        /// The close code, if a close frame was received or sent. RFC 6455 §7.4.
         code: Option<u16>,
-        /// What ended it.
+        /// Why it was closed.
         reason: Arc<str>,
     },
-    /// It will not dial again.
+    /// The client stops dialling for good.
     GaveUp {
-        /// Attempts that failed.
+        /// Number of attempts that failed.
         attempts: u32,
     },
-    /// A frame left.
+    /// A frame was sent.
     FrameSent(Frame),
-    /// A frame came.
+    /// A frame was received.
     FrameReceived(Frame),
-    /// A message left, by its meaning.
+    /// A message was sent, decoded.
     Sent(Message),
-    /// A message came, by its meaning.
+    /// A message was received, decoded.
     Received(Message),
-    /// The client is in another state of its dialect; the first is [`ClientState::Init`], a user's [`ClientState::Idle`].
+    /// The client's state in its dialect changed. The first state is [`ClientState::Init`], or [`ClientState::Idle`]
+    /// for a user of calls.
     State {
-        /// The state it is in.
+        /// The new state.
         state: ClientState,
     },
 }
@@ -47,41 +48,41 @@ pub enum Signaling {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "opcode", content = "payload", rename_all = "kebab-case")]
 pub enum Frame {
-    /// Text.
+    /// A text frame, with its text.
     Text(Arc<str>),
-    /// Binary, its length in bytes.
+    /// A binary frame, with its length in bytes.
     Binary(usize),
-    /// Ping.
+    /// A ping frame.
     Ping,
-    /// Pong.
+    /// A pong frame.
     Pong,
-    /// Close, with its code.
+    /// A close frame, with its close code.
     Close(Option<u16>),
 }
 
-/// What a client of a dialect with states is at.
+/// The state of a client, in dialects that have states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientState {
     /// A sender or viewer that has not joined, or a viewer that has no sender yet.
     Init,
-    /// A sender or viewer whose partner is missing, or gone.
+    /// A sender or viewer whose partner has not joined, or has left.
     Waiting,
-    /// A sender that has offered, a viewer that was offered to.
+    /// A sender that has sent an offer, or a viewer that has received one.
     Active,
-    /// A sender or viewer that was refused, or has given up.
+    /// A sender or viewer that was refused, or has stopped dialling.
     Error,
     /// A user without a call.
     Idle,
-    /// A user whose call rings at another.
+    /// A user who calls another and waits for an answer.
     Calling,
-    /// A user who is called.
+    /// A user who is being called.
     Ringing,
     /// A user in a call.
     InCall,
 }
 
-/// A signaling message by its meaning, whatever the dialect.
+/// A decoded signaling message, in terms that fit every dialect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "message", rename_all = "kebab-case")]
 pub enum Message {
@@ -90,20 +91,20 @@ pub enum Message {
         /// The room.
         room: Arc<str>,
     },
-    /// The server lets a client in.
+    /// The server admits a client.
     Joined {
         /// The room.
         room: Arc<str>,
         /// The client's own id.
         id: Arc<str>,
-        /// Who is there already.
+        /// The members that are in the room already.
         roster: Vec<Member>,
     },
-    /// Somebody else came.
+    /// The server announces that another client joined.
     PeerJoined {
         /// The room.
         room: Arc<str>,
-        /// Who.
+        /// The new member.
         member: Member,
     },
     /// A client leaves.
@@ -111,53 +112,54 @@ pub enum Message {
         /// The room.
         room: Arc<str>,
     },
-    /// Somebody else is gone.
+    /// The server announces that another client left.
     PeerLeft {
         /// The room.
         room: Arc<str>,
-        /// Their id.
+        /// That client's id.
         id: Arc<str>,
     },
-    /// Something for another client.
+    /// A message from one client to another.
     Signal {
         /// The room.
         room: Arc<str>,
-        /// To whom (sent; `None` is everybody else), or from whom (received; `None` where the dialect does not say).
+        /// The receiver in a sent message; `None` addresses everybody else. The sender in a received one; `None` if the
+        /// dialect does not name it.
         peer: Option<Arc<str>>,
-        /// What it is.
+        /// The kind of signal.
         kind: SignalKind,
         /// The opaque payload, byte for byte.
         payload: Arc<str>,
     },
-    /// The server complains.
+    /// The server reports an error.
     Error {
-        /// Its words.
+        /// The error's message.
         text: Arc<str>,
     },
-    /// Something that the dialect does not know.
+    /// A message that the dialect does not define.
     Unknown,
-    /// The server lets a client in, and does not say who is there.
+    /// The server admits a client, without a list of the members.
     Admitted {
         /// The room.
         room: Arc<str>,
         /// The client's own id.
         id: Arc<str>,
     },
-    /// The other side of a room of two is there.
+    /// The server announces that the other side of a two-party room is there.
     PartnerReady {
         /// The room.
         room: Arc<str>,
     },
-    /// The other side of a room of two is gone.
+    /// The server announces that the other side of a two-party room has left.
     PartnerLeft {
         /// The room.
         room: Arc<str>,
     },
     /// A step of a call between users.
     Call {
-        /// To whom (sent), or from whom (received).
+        /// The receiver of a sent message, or the sender of a received one.
         peer: Arc<str>,
-        /// What becomes of it.
+        /// The step.
         step: CallStep,
     },
 }
@@ -166,31 +168,31 @@ pub enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum CallStep {
-    /// It rings.
+    /// A user calls another.
     Ring,
-    /// It is taken.
+    /// The called user accepts.
     Accept,
-    /// It is not taken.
+    /// The called user rejects the call.
     Reject,
-    /// The called one is in another call.
+    /// The called user is in another call.
     Busy,
-    /// It is over.
+    /// Either user ends the call.
     End,
     /// A camera or microphone was turned on or off.
     Media {
-        /// Which.
+        /// Camera or microphone.
         kind: MediaKind,
         /// Whether it is on.
         enabled: bool,
     },
 }
 
-/// Somebody in a room.
+/// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Member {
-    /// The id by which they are addressed.
+    /// The id by which other clients address it.
     pub id: Arc<str>,
-    /// What they call themselves.
+    /// Its display name.
     pub name: Option<Arc<str>>,
 }
 
@@ -198,12 +200,12 @@ pub struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignalKind {
-    /// A session description that proposes. RFC 9429.
+    /// An SDP offer. RFC 9429.
     Offer,
-    /// A session description that accepts.
+    /// An SDP answer.
     Answer,
     /// A trickled candidate. RFC 8838.
     IceCandidate,
-    /// The end of a pair.
+    /// The sender ends the connection between the two.
     Hangup,
 }

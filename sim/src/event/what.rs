@@ -10,35 +10,36 @@ use crate::event::packet::{NatEvent, PacketEvent};
 use crate::event::peer::PeerEvent;
 use crate::event::signaling::Signaling;
 
-/// Something that happened.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Event {
     /// Time since the start of the run: virtual in a simulation, else real.
     pub at: Duration,
-    /// Where.
+    /// The node at which it happened.
     pub node: NodeId,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
-/// What can happen.
+/// The kinds of events, by layer.
 #[derive(Clone, Debug, PartialEq, Hash, Serialize)]
 #[serde(tag = "layer", rename_all = "kebab-case")]
 pub enum What {
-    /// A machine's power and software.
+    /// A change of a machine's power or software.
     Machine(MachineEvent),
-    /// A packet's fate.
+    /// Something happened to a packet.
     Packet(PacketEvent),
-    /// A NAT's table.
+    /// A change in a NAT's table.
     Nat(NatEvent),
-    /// The signaling connection of a client, and what passes over it.
+    /// An event of a client's signaling connection.
     Signaling(Signaling),
-    /// A WebRTC connection of a client.
+    /// A change of a client's WebRTC connection.
     Peer(PeerEvent),
-    /// A fault that the scenario injected.
+    /// The scenario injected a fault.
     Fault(Fault),
-    /// The scenario is over: what must hold in the end is judged here. From now on clients leave and the server shuts down.
+    /// The scenario is over, and oracles judge what must hold at the end. After this event clients leave and the server
+    /// shuts down.
     TearDown,
-    /// What is left when all has ended.
+    /// The resources left when everything has ended.
     Census(Census),
 }

@@ -1,4 +1,4 @@
-//! What an oracle is, and what it can ask while it watches a record.
+//! The interface of an oracle, and the context that it can query while it watches a record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,38 +19,42 @@ pub struct Violation {
     pub oracle: &'static str,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// The event at which it was seen, an index into [`Record::events`]; `None` for what is missing at the end.
+    /// The event at which it was found, an index into [`Record::events`]; `None` for something that is missing at the
+    /// end.
     pub event: Option<usize>,
-    /// Time since the start of the run at which it was seen.
+    /// Time of that event since the start of the run.
     pub at: Duration,
-    /// Whom it concerns.
+    /// The nodes that it concerns.
     pub nodes: Vec<NodeId>,
 }
 
-/// Violations of one oracle that are listed: a server that breaks a promise with every message would fill the memory.
+/// Violations listed per oracle at most. Without a limit, a server that breaks a promise with every message would fill
+/// the memory.
 const LISTED_MAX: usize = 100;
 
-/// How often each rare situation came about.
+/// How often each rare situation occurred, by the probe's name.
 pub type Probes = BTreeMap<&'static str, usize>;
 
 /// One promise that every run must keep: an oracle watches a record and reports where the promise is broken.
 pub trait Oracle {
-    /// Its name: lowercase words joined by hyphens. Once released it never changes meaning.
+    /// Its slug: lowercase words joined by hyphens. Once released it never changes meaning.
     const SLUG: &'static str;
-    /// What it promises, in one sentence.
+    /// Its promise, in one sentence.
     const PROMISE: &'static str;
     /// Which records it can judge.
     const JUDGES: Judges = Judges::Both;
-    /// Whether it needs to see packets and NATs. Most of a record is that, so an oracle that does not need it is not asked.
+    /// Whether it needs the events of packets and NATs. They are most of a record, so an oracle that does not need them
+    /// skips them.
     const SEES_PACKETS: bool = false;
 
-    /// Sees an event, in the order of the record.
+    /// Receives each event, in the order of the record.
     fn observe(&mut self, _event: &Event, _cx: &mut OracleCx<'_>) {}
 
-    /// Sees the end of the scenario, before clients leave and the server shuts down: judge here what must hold at the end.
+    /// Called at the end of the scenario, before clients leave and the server shuts down. Judge here what must hold at
+    /// the end.
     fn settle(&mut self, _cx: &mut OracleCx<'_>) {}
 
-    /// Sees the end of the record.
+    /// Called at the end of the record.
     fn finish(&mut self, _cx: &mut OracleCx<'_>) {}
 }
 
@@ -59,13 +63,14 @@ pub trait Oracle {
 pub enum Judges {
     /// Records of simulations and of real sockets.
     Both,
-    /// Simulations only: it needs what only the server or a simulated network knows, or it judges our own clients to the millisecond.
+    /// Simulations only: it needs facts that only the server or a simulated network knows, or it judges Glare's own
+    /// clients to the millisecond.
     Simulations,
-    /// Real sockets only: simulations do on purpose what it forbids.
+    /// Real sockets only: simulations deliberately do what it forbids.
     RealSockets,
 }
 
-/// An oracle of any type, so that different ones fit in one list.
+/// An oracle with its type erased, so that different oracles fit in one list.
 pub struct AnyOracle {
     pub(crate) slug: &'static str,
     pub(crate) promise: &'static str,
@@ -74,7 +79,7 @@ pub struct AnyOracle {
     oracle: Box<dyn Watch>,
 }
 
-/// [`Oracle`] without its constants, which a `dyn` type cannot have.
+/// [`Oracle`] without its constants, which would prevent it from being a `dyn` type.
 trait Watch {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>);
     fn settle(&mut self, cx: &mut OracleCx<'_>);
@@ -96,7 +101,7 @@ impl<O: Oracle> Watch for O {
 }
 
 impl AnyOracle {
-    /// An oracle that has seen nothing yet.
+    /// Wraps an oracle that has not seen any event yet.
     pub fn new<O: Oracle + 'static>(oracle: O) -> Self {
         Self {
             slug: O::SLUG,
@@ -120,13 +125,13 @@ impl AnyOracle {
     }
 }
 
-/// What an oracle can ask about the run, and where it reports what is wrong.
+/// What an oracle can query about the run, and where it reports violations.
 pub struct OracleCx<'a> {
-    /// What was played.
+    /// The scenario that was run.
     pub scenario: &'a Scenario,
-    /// All that happened, also after the event that is judged.
+    /// The whole record, including what follows the event that is judged.
     pub record: &'a Record,
-    /// What holds just before the event that is judged.
+    /// The state just before the event that is judged.
     pub(crate) model: Model,
     oracle: &'static str,
     event: Option<usize>,
@@ -137,11 +142,11 @@ pub struct OracleCx<'a> {
 
 /// A signal that arrived.
 pub(crate) struct Arrival<'e> {
-    /// Whom the server names as its sender.
+    /// The id that the server names as its sender.
     pub(crate) from: Option<&'e Arc<str>>,
     pub(crate) kind: SignalKind,
     pub(crate) payload: &'e Arc<str>,
-    /// Who sent it, according to what clients have sent.
+    /// The true origin, according to what clients have sent.
     pub(crate) origin: Origin,
 }
 
@@ -159,7 +164,7 @@ impl<'a> OracleCx<'a> {
         }
     }
 
-    /// Sets which oracle is asked, and where in the record. Violations point to `event`.
+    /// Sets the current oracle and its position in the record. Violations point to `event`.
     pub(crate) fn set_place(&mut self, oracle: &'static str, event: Option<usize>, index: usize, time: Duration) {
         (self.oracle, self.event, self.now) = (oracle, event, At { index, time });
     }
@@ -168,12 +173,12 @@ impl<'a> OracleCx<'a> {
         (self.violations, self.probes)
     }
 
-    /// Time since the start of the run of the event that is judged; at the end, of the end.
+    /// Time of the event that is judged, since the start of the run; after the last event, the time of the end.
     pub fn time(&self) -> Duration {
         self.now.time
     }
 
-    /// Reports that the promise is broken at the event that is judged. `nodes` are whom it concerns, `message` is a sentence.
+    /// Reports that the event breaks the promise. `nodes` are the nodes concerned, `message` is a sentence.
     pub fn violated(&mut self, nodes: &[NodeId], message: impl Into<String>) {
         let (oracle, event, at) = (self.oracle, self.event, self.now.time);
         let before = self.violations.iter().rev().filter(|violation| violation.oracle == oracle).take(LISTED_MAX + 1);
@@ -185,12 +190,12 @@ impl<'a> OracleCx<'a> {
         self.violations.push(Violation { oracle, message, event, at, nodes: nodes.to_vec() });
     }
 
-    /// Whether an oracle has reported a violation that concerns just these nodes.
+    /// Whether an oracle has reported a violation that concerns exactly these nodes.
     pub(crate) fn has_reported(&self, oracle: &str, nodes: &[NodeId]) -> bool {
         self.violations.iter().any(|violation| violation.oracle == oracle && violation.nodes == nodes)
     }
 
-    /// Counts a rare situation that came about.
+    /// Counts one occurrence of a rare situation.
     pub(crate) fn probe(&mut self, probe: &'static str) {
         debug_assert!(
             scenarios::PROBES.iter().any(|(name, _)| *name == probe),
@@ -212,12 +217,12 @@ impl<'a> OracleCx<'a> {
         }
     }
 
-    /// The place of the event that is judged; at the end, of the end.
+    /// The position of the event that is judged; after the last event, the end of the record.
     pub(crate) fn now(&self) -> At {
         self.now
     }
 
-    /// The signal that arrived, if the event is one.
+    /// The signal that arrived, if the event is the arrival of one.
     pub(crate) fn arrival<'e>(&self, event: &'e Event) -> Option<Arrival<'e>> {
         let What::Signaling(Signaling::Received(Message::Signal { peer, kind, payload, .. })) = &event.what else {
             return None;
@@ -231,12 +236,12 @@ impl<'a> OracleCx<'a> {
         self.model.history.stay_of(id, self.now.index)
     }
 
-    /// The stay that a client is in, by its own knowledge.
+    /// The stay that a client is in, as far as the client knows.
     pub(crate) fn stay_at(&self, node: NodeId) -> Option<&Stay> {
         self.model.history.stay_at(node, self.now.index)
     }
 
-    /// The stays of all actors that are in a room, by their own knowledge.
+    /// The stays of all actors that are in a room, as far as they know.
     pub(crate) fn stays(&self) -> Vec<&Stay> {
         self.nodes_of_actors().filter_map(|node| self.stay_at(node)).collect()
     }
@@ -246,7 +251,7 @@ impl<'a> OracleCx<'a> {
         (0..self.record.nodes.len()).map(|node| NodeId(node as u16)).filter(|node| self.actor(*node).is_some())
     }
 
-    /// The owner of an id as people read it: `ben (id bch7wvzc69)`.
+    /// The owner of an id in readable form: `ben (id bch7wvzc69)`.
     pub(crate) fn who(&self, id: &str) -> String {
         match self.stay_of(id).or_else(|| self.model.history.stays_under(id).next()) {
             Some(stay) => format!("{} (id {id})", self.name(stay.node)),
@@ -254,19 +259,19 @@ impl<'a> OracleCx<'a> {
         }
     }
 
-    /// A node, and the owner of an id if that is another: whom a violation concerns.
+    /// A node, plus the owner of an id if that is another node: the nodes that a violation concerns.
     pub(crate) fn with_owner(&self, node: NodeId, id: &str) -> Vec<NodeId> {
         let owner = self.stay_of(id).map(|stay| stay.node).filter(|owner| *owner != node);
         [node].into_iter().chain(owner).collect()
     }
 }
 
-/// A time as people read it: `12.056 s`.
+/// A time in readable form: `12.056 s`.
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
 }
 
-/// What a signal is called.
+/// The name of a kind of signal, for messages.
 pub(crate) fn called(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => "an offer",

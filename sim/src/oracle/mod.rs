@@ -1,7 +1,7 @@
-//! What every run must keep to. An oracle is one promise, in one file.
+//! The promises that every run must keep. An oracle checks one promise and has one file.
 //!
-//! An oracle sees what crosses the wire and what clients experience, never a server's internals, so that it can judge any server.
-//! [`judge_with`] judges by oracles of other crates too: `examples/own_oracle.rs` shows how to write one.
+//! An oracle sees only what crosses the wire and what clients experience, never a server's internals, so it can judge
+//! any server. [`judge_with`] also accepts oracles from other crates: `examples/own_oracle.rs` shows how to write one.
 
 mod call_states;
 mod cx;
@@ -61,29 +61,30 @@ oracles! {
     expected_probes::ExpectedProbes,
 }
 
-/// The oracles of Glare that can judge such records.
+/// Glare's oracles that can judge records of this kind.
 pub fn oracles(records: Judges) -> Vec<AnyOracle> {
     all().into_iter().filter(|oracle| [records, Judges::Both].contains(&oracle.judges)).collect()
 }
 
-/// The promise of an oracle in one sentence, by the oracle's slug; `None` if Glare has no such oracle.
+/// The promise of the oracle with this slug, in one sentence; `None` if Glare has no such oracle.
 pub fn promise(slug: &str) -> Option<&'static str> {
     all().iter().find(|oracle| oracle.slug == slug).map(|oracle| oracle.promise)
 }
 
-/// Judges the record of a simulation by all oracles that can.
+/// Judges the record of a simulation by all oracles that apply to simulations.
 pub fn judge(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
     judge_with(oracles(Judges::Simulations), scenario, record)
 }
 
-/// Judges a record from real sockets by all oracles that can.
+/// Judges a record from real sockets by all oracles that apply to real sockets.
 pub fn judge_live(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
     judge_with(oracles(Judges::RealSockets), scenario, record)
 }
 
-/// Judges a record by these oracles.
+/// Judges a record by the given oracles.
 pub fn judge_with(mut oracles: Vec<AnyOracle>, scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
-    // Most of a record is packets, and few oracles look at them: those come first, so that the others can be skipped.
+    // Most events of a record are about packets, and few oracles look at those. Those oracles come first, so that the
+    // others can be skipped.
     oracles.sort_by_key(|oracle| !oracle.sees_packets);
     let seeing_packets = oracles.partition_point(|oracle| oracle.sees_packets);
     let mut cx = OracleCx::new(scenario, record);
