@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Shared;
-use crate::access::addresses::{TooMuch, Visit};
+use crate::access::addresses::Visit;
 use crate::access::{Grant, Refusal};
-use crate::metrics::Metrics;
+use crate::handshake::{handshake, refuse, refuse_guest};
+use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::connection;
 use crate::session::dialect::{Session, WebSocketDialect};
@@ -154,8 +154,9 @@ where
             if registry.connections() > limits.connections_max {
                 queue.close(Close::OverCapacity);
             }
-            queue.bind(dialect.name(), grant);
-            Opened::Dialect(dialect.open(query.as_deref(), Arc::clone(queue)))
+            queue.bind(dialect.name());
+            let client = Client::new(Arc::clone(queue), grant, limits);
+            Opened::Dialect(dialect.open(query.as_deref(), client))
         }
         Opening::SocketIo(opening) => Opened::SocketIo(opening),
     };
@@ -227,21 +228,6 @@ fn open<B>(
     }
 }
 
-/// The answer to those whom the [`Guard`](crate::access::Guard) does not let in.
-pub(crate) fn refuse_guest(metrics: &Metrics, refusal: Refusal) -> Response<Full<Bytes>> {
-    metrics.refused.count(refusal.label());
-    let (status, header) = match refusal {
-        Refusal::Origin => (StatusCode::FORBIDDEN, None),
-        Refusal::NoToken => (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer"))),
-        Refusal::WrongToken | Refusal::ExpiredToken => {
-            (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")))
-        }
-        Refusal::TooMuch(TooMuch::Connections) => (StatusCode::TOO_MANY_REQUESTS, Some((header::CONNECTION, "close"))),
-        Refusal::TooMuch(TooMuch::Requests) => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "1"))),
-    };
-    refuse(status, header, refusal.message())
-}
-
 /// The answer to a load balancer: while connections are served at all, the server is well.
 fn health(method: &Method) -> Response<Full<Bytes>> {
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -260,62 +246,4 @@ fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>) -> Response<
         }
         (response, _) => response,
     }
-}
-
-/// The 101 that opens a WebSocket, or what tells a request that asks for none, or wrongly.
-pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
-    }
-    let asks_for_upgrade = request.version() == Version::HTTP_11
-        && has_token(headers, header::UPGRADE, "websocket")
-        && has_token(headers, header::CONNECTION, "upgrade");
-    if !asks_for_upgrade {
-        return refuse(StatusCode::UPGRADE_REQUIRED, Some((header::UPGRADE, "websocket")), "A WebSocket endpoint");
-    }
-    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.4
-    //# If the server doesn't support the requested version, it MUST respond with a
-    //# |Sec-WebSocket-Version| header field (or multiple
-    //# |Sec-WebSocket-Version| header fields) containing all versions it is
-    //# willing to use.
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
-    if version.is_none_or(|version| version != "13") {
-        let version = Some((header::SEC_WEBSOCKET_VERSION, "13"));
-        return refuse(StatusCode::UPGRADE_REQUIRED, version, "Only WebSocket version 13");
-    }
-    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())) else {
-        return refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key is missing or malformed");
-    };
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
-}
-
-fn refuse(status: StatusCode, extra: Option<(HeaderName, &'static str)>, why: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(why));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    if let Some((name, value)) = extra {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Whether a comma-separated header contains a token, in any case.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
-}
-
-/// Whether it can be the base64 of 16 bytes (RFC 6455 §4.1): 22 characters and `==`.
-fn is_key(key: &[u8]) -> bool {
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_base64))
 }

@@ -37,6 +37,7 @@ mod access;
 mod api;
 mod config;
 mod dialect;
+mod handshake;
 mod http;
 mod limits;
 mod metrics;
@@ -50,6 +51,7 @@ mod stop;
 pub mod stun;
 mod tls;
 mod turn;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -249,7 +251,7 @@ impl<N: Network> Server<N> {
         for index in 0..sockets.len() {
             let (sockets, addresses) = (Arc::clone(&sockets), Arc::clone(&addresses));
             let turn = turn.clone().filter(|_| index == 0);
-            let service = stun::udp::Service::<N> { sockets, addresses, index, turn };
+            let service = udp::Service::<N> { sockets, addresses, index, turn };
             self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
         }
         self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, shared)));

@@ -7,7 +7,7 @@ use crate::rate::Rate;
 /// The limits of `dialects.md`; each bounds memory or time that a client could otherwise take without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest text message that is obeyed, inclusive: 262,144 bytes. `mesh` answers a longer one with an error.
+    /// Longest text message that is handled, inclusive: 262,144 bytes. `mesh` answers a longer one with an error.
     pub message_bytes_max: usize,
     /// Longest frame or reassembled message that is read at all, inclusive: 1,048,576 bytes. Beyond it: close 1009.
     pub frame_bytes_max: usize,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::session::client::Client;
 use crate::session::dialect::Dialect;
 use crate::session::identity::{ClientId, ClientIds};
-use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms};
 use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::{self, Event, Kind, Packet};
@@ -59,10 +59,10 @@ impl EventDialect for Broadcast {
         self.lock().ids.issue()
     }
 
-    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
+    fn connect(self: Arc<Self>, id: ClientId, client: Client) -> Box<dyn EventSession> {
         let mut state = self.lock();
-        if state.rooms.admits(ROOM, &queue) {
-            state.rooms.join(&ROOM.into(), Member { id, queue: Arc::clone(&queue), about: () });
+        if client.may_join(&state.rooms, ROOM) {
+            state.rooms.join(&ROOM.into(), Member { id, queue: Arc::clone(&client.queue), about: () });
         }
         drop(state);
         Box::new(BroadcastSession { endpoint: self, id })

@@ -21,9 +21,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::framing::Framing;
 use super::json::{self, serialise};
+use crate::session::client::Client;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
-use crate::session::queue::Queue;
 use crate::session::rooms::is_name;
 use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::Event;
@@ -47,13 +47,13 @@ struct User {
 /// The way to a client.
 #[derive(Clone)]
 struct Outlet {
-    queue: Arc<Queue>,
+    client: Client,
     framing: Framing,
 }
 
 impl Outlet {
     fn say(&self, notice: &Notice<'_>) {
-        self.queue.push(notice.framed(self.framing));
+        self.client.push(notice.framed(self.framing));
     }
 }
 
@@ -203,9 +203,9 @@ impl Dialect for Call {
 }
 
 impl WebSocketDialect for Call {
-    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+    fn open(self: Arc<Self>, _query: Option<&str>, client: Client) -> Box<dyn Session> {
         let id = self.issue_id();
-        Box::new(CallSession::new(self, id, queue, Framing::WebSocket))
+        Box::new(CallSession::new(self, id, client, Framing::WebSocket))
     }
 }
 
@@ -214,15 +214,15 @@ impl EventDialect for Call {
         self.lock().ids.issue()
     }
 
-    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession> {
-        Box::new(CallSession::new(self, id, queue, Framing::SocketIo))
+    fn connect(self: Arc<Self>, id: ClientId, client: Client) -> Box<dyn EventSession> {
+        Box::new(CallSession::new(self, id, client, Framing::SocketIo))
     }
 }
 
 impl State {
     /// One user, unless its connection is about to end.
     fn user(&self, name: &str) -> Result<&User, Refusal> {
-        self.users.get(name).filter(|user| !user.outlet.queue.is_closing()).ok_or(Refusal::UserNotFound)
+        self.users.get(name).filter(|user| !user.outlet.client.is_closing()).ok_or(Refusal::UserNotFound)
     }
 
     /// Sets what the telephone of a user who is there does.
@@ -260,20 +260,20 @@ impl State {
     fn tell_all_the_list(&self) {
         let list = self.list();
         let [mut over_websocket, mut over_socketio] = [None, None];
-        for Outlet { queue, framing } in self.users.values().map(|user| &user.outlet) {
+        for Outlet { client, framing } in self.users.values().map(|user| &user.outlet) {
             let framed = match framing {
                 Framing::WebSocket => &mut over_websocket,
                 Framing::SocketIo => &mut over_socketio,
             };
-            queue.push(framed.get_or_insert_with(|| list.framed(*framing)).clone());
+            client.push(framed.get_or_insert_with(|| list.framed(*framing)).clone());
         }
     }
 }
 
 impl Session for CallSession {
     fn text(&mut self, text: &str) {
-        let obeyed = envelope(text).and_then(|(kind, content)| self.obey(&kind, content));
-        self.answer(obeyed);
+        let handled = envelope(text).and_then(|(kind, content)| self.handle(&kind, content));
+        self.answer(handled);
     }
 
     fn has_joined(&self) -> bool {
@@ -283,11 +283,11 @@ impl Session for CallSession {
 
 impl EventSession for CallSession {
     fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
-        let obeyed = match event.argument {
-            Some(content) if attachments.is_empty() => self.obey(&event.name, content.get()),
+        let handled = match event.argument {
+            Some(content) if attachments.is_empty() => self.handle(&event.name, content.get()),
             _ => Err(Refusal::InvalidMessage),
         };
-        self.answer(obeyed);
+        self.answer(handled);
     }
 
     fn has_joined(&self) -> bool {
@@ -306,13 +306,13 @@ impl Drop for CallSession {
 }
 
 impl CallSession {
-    fn new(endpoint: Arc<Call>, id: ClientId, queue: Arc<Queue>, framing: Framing) -> Self {
-        Self { endpoint, id, outlet: Outlet { queue, framing }, name: None }
+    fn new(endpoint: Arc<Call>, id: ClientId, client: Client, framing: Framing) -> Self {
+        Self { endpoint, id, outlet: Outlet { client, framing }, name: None }
     }
 
-    /// Tells the client if it was not obeyed.
-    fn answer(&self, obeyed: Result<(), Refusal>) {
-        let Err(code) = obeyed else { return };
+    /// Sends the client the refusal, if there is one.
+    fn answer(&self, handled: Result<(), Refusal>) {
+        let Err(code) = handled else { return };
         let message = match code {
             Refusal::UsernameTaken => "Somebody else has this name",
             Refusal::UserNotFound => "Nobody has this name",
@@ -324,7 +324,7 @@ impl CallSession {
         self.outlet.say(&Notice::Error { code, message });
     }
 
-    fn obey(&mut self, kind: &str, content: &str) -> Result<(), Refusal> {
+    fn handle(&mut self, kind: &str, content: &str) -> Result<(), Refusal> {
         let invalid = Refusal::InvalidMessage;
         let names = [
             "username",
@@ -397,7 +397,7 @@ impl CallSession {
     }
 
     fn join(&mut self, new: &str) -> Result<(), Refusal> {
-        if !self.outlet.queue.may_be(new) {
+        if !self.outlet.client.may_use_name(new) {
             return Ok(());
         }
         let endpoint = Arc::clone(&self.endpoint);
@@ -407,7 +407,7 @@ impl CallSession {
                 self.outlet.say(&state.list());
                 return Ok(());
             }
-            Some(user) if !user.outlet.queue.is_closing() => return Err(Refusal::UsernameTaken),
+            Some(user) if !user.outlet.client.is_closing() => return Err(Refusal::UsernameTaken),
             Some(_) => state.remove(new),
             None => {}
         }

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Limits;
+use crate::access::Grant;
 use crate::session::close::Close;
-use crate::session::queue::Load;
+use crate::session::queue::{Load, Queue};
 
 const CLIENTS: usize = 4;
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "__proto__"];
@@ -176,8 +177,9 @@ impl Model {
 /// Every other client speaks Socket.IO.
 fn connect(endpoint: &Arc<Call>, client: usize) -> CallSession {
     let framing = if client.is_multiple_of(2) { Framing::WebSocket } else { Framing::SocketIo };
-    let (id, queue) = (endpoint.issue_id(), Arc::new(Queue::new(&Limits::default())));
-    CallSession::new(Arc::clone(endpoint), id, queue, framing)
+    let limits = Limits::default();
+    let client = Client::new(Arc::new(Queue::new(&limits)), Grant::default(), &limits);
+    CallSession::new(Arc::clone(endpoint), endpoint.issue_id(), client, framing)
 }
 
 /// Says a message of [`message`]'s, in the client's framing.
@@ -244,16 +246,16 @@ fn a_dead_holders_name_is_free_and_its_call_ends_once() {
     say(&mut dead, &message(&Action::Join(0)));
     say(&mut peer, &message(&Action::Join(1)));
     say(&mut dead, &message(&Action::Call(1)));
-    received(&peer.outlet.queue);
-    dead.outlet.queue.close(Close::HeartbeatMissed);
+    received(&peer.outlet.client);
+    dead.outlet.client.close(Close::HeartbeatMissed);
     say(&mut peer, &message(&Action::Offer(0)));
-    assert_eq!(received(&peer.outlet.queue), ["user-not-found"]);
+    assert_eq!(received(&peer.outlet.client), ["user-not-found"]);
     say(&mut new, &message(&Action::Join(0)));
     say(&mut dead, &message(&Action::Offer(1)));
     drop(dead);
     let list = r#"{"type":"userList","data":["A","B"]}"#;
-    assert_eq!(received(&peer.outlet.queue), [r#"{"type":"callEnded","data":{"caller":"A"}}"#, list]);
-    assert_eq!(received(&new.outlet.queue), [list]);
+    assert_eq!(received(&peer.outlet.client), [r#"{"type":"callEnded","data":{"caller":"A"}}"#, list]);
+    assert_eq!(received(&new.outlet.client), [list]);
     assert_eq!(endpoint.count(), (0, 2));
 }
 
@@ -277,7 +279,7 @@ proptest! {
             let outbox = std::mem::take(&mut model.outbox);
             for (other, session) in clients.iter().enumerate() {
                 let expected: Vec<_> = outbox.iter().filter(|(to, _)| *to == other).map(|(_, m)| m.clone()).collect();
-                prop_assert_eq!(received(&session.outlet.queue), expected, "client {} after {} {:?}", other, client, action);
+                prop_assert_eq!(received(&session.outlet.client), expected, "client {} after {} {:?}", other, client, action);
             }
             prop_assert_eq!(endpoint.count(), (model.calls.len(), model.names.iter().flatten().count()));
         }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
-use crate::session::queue::Queue;
 
 /// The endpoint; it knows nobody.
 pub(crate) struct Echo;
 
 /// One client.
-struct EchoSession(Arc<Queue>);
+struct EchoSession(Client);
 
 impl Dialect for Echo {
     fn name(&self) -> &'static str {
@@ -27,8 +27,8 @@ impl Dialect for Echo {
 }
 
 impl WebSocketDialect for Echo {
-    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
-        Box::new(EchoSession(queue))
+    fn open(self: Arc<Self>, _query: Option<&str>, client: Client) -> Box<dyn Session> {
+        Box::new(EchoSession(client))
     }
 }
 

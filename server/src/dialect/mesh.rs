@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Malformed, serialise};
+use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
-use crate::session::queue::Queue;
 use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms, is_name};
 
 /// The endpoint: all rooms.
@@ -33,7 +33,7 @@ struct State {
 pub(crate) struct MeshSession {
     mesh: Arc<Mesh>,
     id: ClientId,
-    queue: Arc<Queue>,
+    client: Client,
     room: Option<Arc<str>>,
     has_joined: bool,
 }
@@ -104,14 +104,14 @@ impl Dialect for Mesh {
 }
 
 impl WebSocketDialect for Mesh {
-    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
-        Box::new(MeshSession::new(self, queue))
+    fn open(self: Arc<Self>, _query: Option<&str>, client: Client) -> Box<dyn Session> {
+        Box::new(MeshSession::new(self, client))
     }
 }
 
 impl Session for MeshSession {
     fn text(&mut self, text: &str) {
-        if let Err(refusal) = self.obey(text) {
+        if let Err(refusal) = self.handle(text) {
             self.refuse(&refusal);
         }
     }
@@ -134,12 +134,12 @@ impl Drop for MeshSession {
 }
 
 impl MeshSession {
-    fn new(mesh: Arc<Mesh>, queue: Arc<Queue>) -> Self {
+    fn new(mesh: Arc<Mesh>, client: Client) -> Self {
         let id = mesh.lock().ids.issue();
-        Self { mesh, id, queue, room: None, has_joined: false }
+        Self { mesh, id, client, room: None, has_joined: false }
     }
 
-    fn obey<'a>(&mut self, text: &'a str) -> Result<(), Refusal<'a>> {
+    fn handle<'a>(&mut self, text: &'a str) -> Result<(), Refusal<'a>> {
         let [action, room, name, kind, data, to] =
             json::fields(text, &["action", "roomId", "name", "type", "data", "to"]).map_err(
                 |malformed| match malformed {
@@ -171,7 +171,7 @@ impl MeshSession {
         let mesh = Arc::clone(&self.mesh);
         let rooms = &mut mesh.lock().rooms;
         self.has_joined = true;
-        if !name.is_none_or(|name| self.queue.may_be(name)) {
+        if !name.is_none_or(|name| self.client.may_use_name(name)) {
             return;
         }
         if self.room.as_deref() == Some(room) {
@@ -181,15 +181,15 @@ impl MeshSession {
             self.say_joined(rooms, room);
             return;
         }
-        if !rooms.admits(room, &self.queue) {
+        if !self.client.may_join(rooms, room) {
             return;
         }
         self.leave_room(rooms);
         self.say_joined(rooms, room);
         let peer = Peer { client_id: self.id.as_str(), name };
-        rooms.tell_others(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
+        rooms.broadcast(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
         let room: Arc<str> = room.into();
-        rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.queue), about: name.map(Arc::from) });
+        rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.client.queue), about: name.map(Arc::from) });
         tracing::debug!(client = ?self.id, %room, "joined");
         self.room = Some(room);
     }
@@ -198,7 +198,7 @@ impl MeshSession {
         let others = rooms.members(room).iter().filter(|member| member.id != self.id);
         let peers = others.map(|member| Peer { client_id: member.id.as_str(), name: member.about.as_deref() });
         let peers = peers.collect();
-        self.queue.push(serialise(&Notice::Joined { room_id: room, client_id: self.id.as_str(), peers }));
+        self.client.push(serialise(&Notice::Joined { room_id: room, client_id: self.id.as_str(), peers }));
     }
 
     fn leave_room(&mut self, rooms: &mut Rooms<Option<Arc<str>>>) {
@@ -206,7 +206,7 @@ impl MeshSession {
         rooms.leave(&room, self.id);
         if !rooms.members(&room).is_empty() {
             let notice = serialise(&Notice::PeerLeft { room_id: &room, client_id: self.id.as_str() });
-            rooms.tell_others(&room, self.id, &notice);
+            rooms.broadcast(&room, self.id, &notice);
         }
         tracing::debug!(client = ?self.id, %room, "left");
     }
@@ -227,7 +227,7 @@ impl MeshSession {
         let message = serialise(&Signal { action: "signal", room_id: room, from: self.id.as_str(), kind, data });
         let state = self.mesh.lock();
         match to.filter(|to| to.get() != "null") {
-            None => state.rooms.tell_others(room, self.id, &message),
+            None => state.rooms.broadcast(room, self.id, &message),
             Some(to) => {
                 let id = json::text(to).unwrap_or(Cow::Borrowed(to.get()));
                 let target = ClientId::parse(&id).filter(|target| *target != self.id);
@@ -253,7 +253,7 @@ impl MeshSession {
             Refusal::InvalidSignalType => "Invalid signal type".into(),
             Refusal::MessageTooLarge => "Message too large".into(),
         };
-        self.queue.push(serialise(&Notice::Error { message: &message }));
+        self.client.push(serialise(&Notice::Error { message: &message }));
     }
 }
 

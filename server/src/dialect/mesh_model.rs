@@ -12,7 +12,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::Limits;
-use crate::session::queue::Load;
+use crate::access::Grant;
+use crate::session::queue::{Load, Queue};
 
 const CLIENTS: usize = 5;
 const ROOMS: [&str; 3] = ["demo", "__proto__", "\\\"é"];
@@ -170,7 +171,8 @@ struct System {
 impl System {
     fn connect(mesh: &Arc<Mesh>) -> (MeshSession, Arc<Queue>) {
         let queue = Arc::new(Queue::new(&Limits::default()));
-        (MeshSession::new(Arc::clone(mesh), Arc::clone(&queue)), queue)
+        let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
+        (MeshSession::new(Arc::clone(mesh), client), queue)
     }
 
     fn step(&mut self, action: &Action) {

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::json::{self, Malformed, serialise};
 use crate::query;
+use crate::session::client::Client;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
-use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms, is_name};
 
 /// The room of those who name none.
@@ -35,7 +35,7 @@ struct State {
 struct RelaySession {
     relay: Arc<Relay>,
     id: ClientId,
-    queue: Arc<Queue>,
+    client: Client,
     room: Arc<str>,
 }
 
@@ -70,15 +70,15 @@ impl WebSocketDialect for Relay {
         room(query).map(drop)
     }
 
-    fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+    fn open(self: Arc<Self>, query: Option<&str>, client: Client) -> Box<dyn Session> {
         let room: Arc<str> = room(query).expect("it was admitted").into();
         let mut state = self.lock();
         let id = state.ids.issue();
-        if state.rooms.admits(&room, &queue) {
-            state.rooms.join(&room, Member { id, queue: Arc::clone(&queue), about: () });
+        if client.may_join(&state.rooms, &room) {
+            state.rooms.join(&room, Member { id, queue: Arc::clone(&client.queue), about: () });
         }
         drop(state);
-        Box::new(RelaySession { relay: self, id, queue, room })
+        Box::new(RelaySession { relay: self, id, client, room })
     }
 }
 
@@ -87,11 +87,11 @@ impl Session for RelaySession {
         let message = match json::fields(text, &["type"]) {
             Err(Malformed::NotJson) => "Invalid JSON",
             Ok([Some(kind)]) if matches!(json::text(kind).as_deref(), Some("offer" | "answer" | "candidate")) => {
-                return self.relay.lock().rooms.tell_others(&self.room, self.id, &text.into());
+                return self.relay.lock().rooms.broadcast(&self.room, self.id, &text.into());
             }
             Ok(_) | Err(Malformed::NotAnObject) => "Unknown type",
         };
-        self.queue.push(serialise(&Notice::Error { message }));
+        self.client.push(serialise(&Notice::Error { message }));
     }
 
     /// Connecting is joining.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, serialise};
+use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
@@ -52,7 +53,7 @@ impl Role {
 struct SenderViewerSession {
     endpoint: Arc<SenderViewer>,
     id: ClientId,
-    queue: Arc<Queue>,
+    client: Client,
     /// The room and role it was given. Another may have replaced it there: the rooms know.
     seat: Option<(Arc<str>, Role)>,
     has_joined: bool,
@@ -153,12 +154,12 @@ impl Dialect for SenderViewer {
 }
 
 impl WebSocketDialect for SenderViewer {
-    fn open(self: Arc<Self>, _query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session> {
+    fn open(self: Arc<Self>, _query: Option<&str>, client: Client) -> Box<dyn Session> {
         let mut state = self.lock();
         let id = state.ids.issue();
-        state.clients.insert(id, Arc::clone(&queue));
+        state.clients.insert(id, Arc::clone(&client.queue));
         drop(state);
-        Box::new(SenderViewerSession { endpoint: self, id, queue, seat: None, has_joined: false })
+        Box::new(SenderViewerSession { endpoint: self, id, client, seat: None, has_joined: false })
     }
 }
 
@@ -180,7 +181,7 @@ impl Rooms<Role> {
                 Role::Sender => Notice::SenderLeft,
                 Role::Viewer => Notice::ViewerLeft,
             };
-            self.tell_others(room, id, &serialise(&notice));
+            self.broadcast(room, id, &serialise(&notice));
             tracing::debug!(client = ?id, room, ?role, "left");
         }
     }
@@ -188,8 +189,8 @@ impl Rooms<Role> {
 
 impl Session for SenderViewerSession {
     fn text(&mut self, text: &str) {
-        if let Err(reason) = self.obey(text) {
-            self.queue.push(serialise(&Notice::Error { reason }));
+        if let Err(reason) = self.handle(text) {
+            self.client.push(serialise(&Notice::Error { reason }));
         }
     }
 
@@ -208,7 +209,7 @@ impl Drop for SenderViewerSession {
 }
 
 impl SenderViewerSession {
-    fn obey(&mut self, text: &str) -> Result<(), Refusal> {
+    fn handle(&mut self, text: &str) -> Result<(), Refusal> {
         let fields = json::fields(text, &["type", "role", "room", "sdp", "candidate"]);
         let [kind, role, room, sdp, candidate] = fields.map_err(|_| Refusal::InvalidMessage)?;
         match kind.and_then(json::text).as_deref() {
@@ -246,17 +247,17 @@ impl SenderViewerSession {
                 if let Some(dead) = dead.map(|dead| dead.id) {
                     rooms.vacate(room, role, dead);
                 }
-                if !rooms.admits(room, &self.queue) {
+                if !self.client.may_join(rooms, room) {
                     return Ok(());
                 }
                 let room: Arc<str> = room.into();
-                rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.queue), about: role });
+                rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.client.queue), about: role });
                 self.seat = Some((room, role));
                 self.has_joined = true;
             }
         }
         tracing::debug!(client = ?self.id, room, ?role, "joined");
-        self.queue.push(serialise(&Notice::Joined { role, room, client_id: self.id.as_str() }));
+        self.client.push(serialise(&Notice::Joined { role, room, client_id: self.id.as_str() }));
         if let (Some(sender), Some(_)) = (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
         {
             sender.queue.push(serialise(&Notice::ViewerReady));
@@ -304,11 +305,13 @@ mod tests {
 
     use super::*;
     use crate::Limits;
+    use crate::access::Grant;
     use crate::session::queue::Load;
 
     fn connect(endpoint: &Arc<SenderViewer>) -> (Box<dyn Session>, Arc<Queue>) {
         let queue = Arc::new(Queue::new(&Limits::default()));
-        (Arc::clone(endpoint).open(None, Arc::clone(&queue)), queue)
+        let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
+        (Arc::clone(endpoint).open(None, client), queue)
     }
 
     /// The kinds of what was queued since the last call.

@@ -11,6 +11,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::Limits;
+use crate::access::Grant;
 use crate::session::queue::Load;
 
 const CLIENTS: usize = 5;
@@ -166,7 +167,8 @@ struct System {
 impl System {
     fn connect(endpoint: &Arc<SenderViewer>) -> (Box<dyn Session>, Arc<Queue>) {
         let queue = Arc::new(Queue::new(&Limits::default()));
-        (Arc::clone(endpoint).open(None, Arc::clone(&queue)), queue)
+        let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
+        (Arc::clone(endpoint).open(None, client), queue)
     }
 
     /// The id that belongs to a client's connection.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::client::Client;
 use super::close::Close;
-use super::queue::Queue;
 
 /// An endpoint, shared by all its connections.
 pub(crate) trait Dialect: Send + Sync + 'static {
@@ -26,8 +26,8 @@ pub(crate) trait WebSocketDialect: Dialect {
         Ok(())
     }
 
-    /// A WebSocket was opened with a query that was [admitted](Self::admit); what goes into `queue` is sent to it.
-    fn open(self: Arc<Self>, query: Option<&str>, queue: Arc<Queue>) -> Box<dyn Session>;
+    /// A WebSocket was opened with a query that was [admitted](Self::admit); what goes into `client` is sent to it.
+    fn open(self: Arc<Self>, query: Option<&str>, client: Client) -> Box<dyn Session>;
 }
 
 /// One WebSocket's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.

@@ -1,5 +1,6 @@
 //! What every dialect shares: one task a connection, its queue, the rooms, the limits.
 
+pub(crate) mod client;
 pub(crate) mod close;
 pub(crate) mod connection;
 pub(crate) mod dialect;

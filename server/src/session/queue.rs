@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::Close;
-use crate::access::Grant;
 use crate::limits::Limits;
 use crate::metrics::Tally;
 
@@ -23,12 +22,10 @@ const TIMED_OF: usize = 64;
 pub(crate) struct Queue {
     messages_max: usize,
     bytes_max: usize,
-    room_members_max: u32,
-    rooms_max: u32,
     /// What came from the client.
     pub(crate) tally: Tally,
-    /// The dialect that it speaks and what it may join, once its request has told.
-    bound: OnceLock<(&'static str, Grant)>,
+    /// The dialect that its client speaks, once its request has told.
+    dialect: OnceLock<&'static str>,
     /// Where the time from push to written goes.
     latency: Option<Histogram>,
     state: Mutex<State>,
@@ -76,10 +73,8 @@ impl Queue {
         Self {
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
-            room_members_max: count_max(limits.room_members_max),
-            rooms_max: count_max(limits.rooms_max),
             tally: Tally::default(),
-            bound: OnceLock::new(),
+            dialect: OnceLock::new(),
             latency: None,
             state: Mutex::new(State::default()),
         }
@@ -90,36 +85,14 @@ impl Queue {
         Self { latency: Some(latency), ..self }
     }
 
-    /// Binds the client to a dialect, and to what its token says. The first stands.
-    pub(crate) fn bind(&self, dialect: &'static str, grant: Grant) {
-        let _ = self.bound.set((dialect, grant));
+    /// Counts what it carries for a dialect. The first stands.
+    pub(crate) fn bind(&self, dialect: &'static str) {
+        let _ = self.dialect.set(dialect);
     }
 
     /// The dialect that its client speaks, if any yet.
     pub(crate) fn dialect(&self) -> Option<&'static str> {
-        self.bound.get().map(|(dialect, _)| *dialect)
-    }
-
-    /// Whether the client may join this room, with so many members already, beside so many rooms. If not, its connection is told to
-    /// close.
-    pub(crate) fn may_join(&self, room: &str, members: usize, rooms: usize) -> bool {
-        let close = match self.bound.get() {
-            Some((_, grant)) if !grant.allows_room(room) => Close::NotAllowed,
-            _ if members >= self.room_members_max as usize => Close::RoomFull,
-            _ if members == 0 && rooms >= self.rooms_max as usize => Close::TooManyRooms,
-            _ => return true,
-        };
-        self.close(close);
-        false
-    }
-
-    /// Whether the client may take this name. If not, its connection is told to close.
-    pub(crate) fn may_be(&self, user: &str) -> bool {
-        let may = self.bound.get().is_none_or(|(_, grant)| grant.allows_user(user));
-        if !may {
-            self.close(Close::NotAllowed);
-        }
-        may
+        self.dialect.get().copied()
     }
 
     /// Adds a message, or closes the connection when it is one too many. Once closing, messages are dropped.
@@ -238,11 +211,6 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a queue")
     }
-}
-
-/// A limit in the room that a connection has for it; none is one that nothing reaches.
-fn count_max(limit: Option<usize>) -> u32 {
-    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -53,11 +53,6 @@ impl<M> Rooms<M> {
         self.rooms.get_mut(room)?.iter_mut().find(|member| member.id == id)
     }
 
-    /// Whether a client that is not in the room may join it. If not, its connection is told to close.
-    pub(crate) fn admits(&self, room: &str, queue: &Queue) -> bool {
-        queue.may_join(room, self.members(room).len(), self.rooms.len())
-    }
-
     /// Adds a client that is not in the room yet.
     pub(crate) fn join(&mut self, room: &Arc<str>, member: Member<M>) {
         self.rooms.entry(Arc::clone(room)).or_default().push(member);
@@ -77,7 +72,7 @@ impl<M> Rooms<M> {
     }
 
     /// Queues one message, serialised once, for everyone in the room but `except`.
-    pub(crate) fn tell_others(&self, room: &str, except: ClientId, message: &Utf8Bytes) {
+    pub(crate) fn broadcast(&self, room: &str, except: ClientId, message: &Utf8Bytes) {
         for member in self.members(room).iter().filter(|member| member.id != except) {
             member.queue.push(message.clone());
         }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::packet::Event;
+use crate::session::client::Client;
 use crate::session::dialect::Dialect;
 use crate::session::identity::ClientId;
-use crate::session::queue::Queue;
 
 /// An endpoint whose messages are the named events of Socket.IO's main namespace.
 pub(crate) trait EventDialect: Dialect {
     /// An id for a client that is about to connect.
     fn issue_id(&self) -> ClientId;
 
-    /// A client has connected, and knows its id; the packets that go into `queue` are sent to it.
-    fn connect(self: Arc<Self>, id: ClientId, queue: Arc<Queue>) -> Box<dyn EventSession>;
+    /// A client has connected, and knows its id; the packets that go into `client` are sent to it.
+    fn connect(self: Arc<Self>, id: ClientId, client: Client) -> Box<dyn EventSession>;
 }
 
 /// One client's side of an [`EventDialect`]. Dropping it is leaving, whatever the cause.

@@ -1,58 +1,22 @@
 //! The HTTP side of Engine.IO: handshakes, polls, posts, and requests for a WebSocket.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::dialect::EventDialect;
-use super::engine::{Handshake, Packet, packets};
+use super::engine::packets;
 use super::session::{Misuse, Session};
-use super::settings::SocketIoSettings;
-use super::socket::Socket;
+use super::sessions::{Engine, SocketIo};
 use super::websocket::Opening;
 use crate::access::{Grant, Guard};
-use crate::config::Config;
-use crate::http::{handshake, refuse_guest};
-use crate::limits::Limits;
-use crate::net::Network;
+use crate::handshake::{handshake, refuse_guest};
 use crate::session::close::Close;
-use crate::session::dialect::Dialect;
-use crate::session::registry::Registry;
-
-/// Random bytes in a session's id. Who knows it can act for the client, so it must not be guessed.
-const SID_BYTES: usize = 15;
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What all Socket.IO endpoints of a server share.
-pub(crate) struct Engine {
-    pub(crate) settings: SocketIoSettings,
-    pub(crate) limits: Limits,
-    pub(crate) registry: Arc<Registry>,
-    cors_origin: Option<HeaderValue>,
-    /// One stream for all endpoints, so that no id of one tells anything about those of another.
-    sids: Mutex<ChaCha8Rng>,
-    spawn: Box<dyn Fn(Task) + Send + Sync>,
-}
-
-/// An endpoint: a dialect, and its sessions.
-pub(crate) struct SocketIo {
-    engine: Arc<Engine>,
-    dialect: Arc<dyn EventDialect>,
-    sessions: Mutex<BTreeMap<String, Arc<Session>>>,
-}
 
 /// What is wrong with a request, in Engine.IO's words.
 #[derive(Clone, Copy)]
@@ -78,46 +42,7 @@ struct Query<'a> {
     sid: Option<&'a str>,
 }
 
-impl Engine {
-    pub(crate) fn new<N: Network>(
-        net: N,
-        registry: Arc<Registry>,
-        config: &Config,
-        cors_origin: Option<HeaderValue>,
-    ) -> Self {
-        let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
-        // Not the stream that client ids are made from.
-        sids.set_stream(1);
-        Self {
-            settings: config.socketio.clone(),
-            limits: config.limits.clone(),
-            registry,
-            cors_origin,
-            sids: Mutex::new(sids),
-            spawn: Box::new(move |task| net.spawn(task)),
-        }
-    }
-
-    fn sid(&self) -> String {
-        let mut bytes = [0; SID_BYTES];
-        self.sids.lock().expect("nothing panics while it draws").fill_bytes(&mut bytes);
-        BASE64URL_NOPAD.encode(&bytes)
-    }
-}
-
 impl SocketIo {
-    pub(crate) fn new(dialect: Arc<dyn EventDialect>, engine: Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine, dialect, sessions: Mutex::default() })
-    }
-
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
-        Arc::clone(&self.dialect) as _
-    }
-
     /// Answers a request; a WebSocket may follow.
     pub(crate) async fn respond(
         self: &Arc<Self>,
@@ -130,19 +55,19 @@ impl SocketIo {
         let (headers, query) = (request.headers(), request.uri().query());
         let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
         let (mut response, opening) = match granted {
-            Err(refusal) => (refuse_guest(&self.engine.registry.metrics, refusal), None),
-            Ok(grant) => match self.obey(request, grant).await {
+            Err(refusal) => (refuse_guest(&self.engine().registry.metrics, refusal), None),
+            Ok(grant) => match self.handle(request, grant).await {
                 Ok(answered) => answered,
                 Err(refusal) => (refusal.response(), None),
             },
         };
-        if let Some(origin) = &self.engine.cors_origin {
+        if let Some(origin) = &self.engine().cors_origin {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
         (response, opening)
     }
 
-    async fn obey(
+    async fn handle(
         self: &Arc<Self>,
         request: Request<Incoming>,
         grant: Grant,
@@ -176,7 +101,7 @@ impl SocketIo {
             return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe, grant })));
         }
         let response = match session {
-            None if self.engine.registry.sessions() >= self.engine.limits.connections_max => {
+            None if self.engine().registry.sessions() >= self.engine().limits.connections_max => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Over capacity")
             }
             None => payload(self.open(false, grant).poll().expect("it is new").await),
@@ -190,7 +115,7 @@ impl SocketIo {
     /// Reads a payload.
     async fn post(&self, session: &Arc<Session>, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
         let post = session.post()?;
-        let Engine { settings, limits, .. } = &*self.engine;
+        let Engine { settings, limits, .. } = self.engine();
         let body = match timeout(limits.request_timeout, Limited::new(body, settings.payload_bytes_max).collect()).await
         {
             Ok(Ok(body)) => body.to_bytes(),
@@ -211,39 +136,11 @@ impl SocketIo {
         Ok(text(StatusCode::OK, "text/html", "ok"))
     }
 
-    /// A new session, whose first packet waits in its queue.
-    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool, grant: Grant) -> Arc<Session> {
-        let Engine { settings, limits, registry, .. } = &*self.engine;
-        let registration = registry.open_session(limits);
-        let queue = Arc::clone(&registration.queue);
-        queue.bind(self.dialect.name(), grant);
-        let sid = self.engine.sid();
-        let handshake = Handshake {
-            sid: sid.clone(),
-            upgrades: if over_websocket { Vec::new() } else { vec!["websocket".to_owned()] },
-            ping_interval: settings.ping_interval.as_millis() as u64,
-            ping_timeout: settings.ping_timeout.as_millis() as u64,
-            max_payload: settings.payload_bytes_max,
-        };
-        let handshake = serde_json::to_string(&handshake).expect("it is made of texts and numbers");
-        queue.push(Packet::Open(&handshake).to_string().into());
-        let socket = Socket::new(Arc::clone(&self.dialect), Arc::clone(&queue), settings.payload_bytes_max);
-        let session = Arc::new(Session::new(sid, socket, queue, over_websocket, settings, limits));
-        self.lock().insert(session.sid.clone(), Arc::clone(&session));
-        let (endpoint, kept) = (Arc::clone(self), Arc::clone(&session));
-        (self.engine.spawn)(Box::pin(async move {
-            kept.keep().await;
-            endpoint.lock().remove(&kept.sid);
-            drop(registration);
-        }));
-        session
-    }
-
     /// What a browser asks before a request to another origin.
     fn preflight(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        if let Some(origin) = &self.engine.cors_origin {
+        if let Some(origin) = &self.engine().cors_origin {
             let answer = response.headers_mut();
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
@@ -254,10 +151,6 @@ impl SocketIo {
             }
         }
         response
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
-        self.sessions.lock().expect("nothing panics while it holds the sessions")
     }
 }
 

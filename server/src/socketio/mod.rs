@@ -1,7 +1,7 @@
 //! Socket.IO 5 over Engine.IO 4: long-polling, WebSocket, and the change from one to the other.
 //!
 //! [`engine`] and [`packet`] are the wire formats, without IO, for either side. The rest is the server:
-//! `endpoint` answers HTTP requests, `session` is one Engine.IO session, whatever carries it, `websocket` carries one, and
+//! `endpoint` answers HTTP requests, `sessions` holds who is there, `session` is one Engine.IO session, whatever carries it, `websocket` carries one, and
 //! `socket` is what Socket.IO says inside it to a dialect.
 //!
 //! What the protocol leaves open, decided here:
@@ -17,10 +17,11 @@ mod endpoint;
 pub mod engine;
 pub mod packet;
 mod session;
+mod sessions;
 mod settings;
 mod socket;
 mod websocket;
 
-pub(crate) use endpoint::{Engine, SocketIo};
+pub(crate) use sessions::{Engine, SocketIo};
 pub use settings::SocketIoSettings;
 pub(crate) use websocket::Opening;

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::dialect::{EventDialect, EventSession};
 use super::packet::{self, Event, Kind, MAIN_NAMESPACE, Packet};
+use crate::session::client::Client;
 use crate::session::close::Close;
-use crate::session::queue::Queue;
 
 /// The server's side of one client.
 pub(crate) struct Socket {
     dialect: Arc<dyn EventDialect>,
-    queue: Arc<Queue>,
+    client: Client,
     payload_bytes_max: usize,
     /// There while the client is connected to the main namespace.
     session: Option<Box<dyn EventSession>>,
@@ -35,8 +35,8 @@ struct Connected<'a> {
 }
 
 impl Socket {
-    pub(crate) fn new(dialect: Arc<dyn EventDialect>, queue: Arc<Queue>, payload_bytes_max: usize) -> Self {
-        Self { dialect, queue, payload_bytes_max, session: None, has_joined: false, incomplete: None }
+    pub(crate) fn new(dialect: Arc<dyn EventDialect>, client: Client, payload_bytes_max: usize) -> Self {
+        Self { dialect, client, payload_bytes_max, session: None, has_joined: false, incomplete: None }
     }
 
     /// The text of a message.
@@ -57,7 +57,7 @@ impl Socket {
             self.incomplete = Some(Incomplete { text: text.to_owned(), attachments, missing, bytes: text.len() });
             return Ok(());
         }
-        self.obey(&packet, &[])
+        self.handle(&packet, &[])
     }
 
     /// A binary message, which is an attachment.
@@ -76,7 +76,7 @@ impl Socket {
             return Ok(());
         }
         let Incomplete { text, attachments, .. } = self.incomplete.take().expect("it has just been completed");
-        self.obey(&Packet::parse(&text).expect("it was parsed before"), &attachments)
+        self.handle(&Packet::parse(&text).expect("it was parsed before"), &attachments)
     }
 
     /// Whether it has ever joined anything.
@@ -84,7 +84,7 @@ impl Socket {
         self.has_joined
     }
 
-    fn obey(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), Close> {
+    fn handle(&mut self, packet: &Packet<'_>, attachments: &[Bytes]) -> Result<(), Close> {
         match packet.kind {
             Kind::Connect if packet.namespace != MAIN_NAMESPACE => {
                 let refusal = r#"{"message":"Invalid namespace"}"#;
@@ -95,7 +95,7 @@ impl Socket {
                 let id = self.dialect.issue_id();
                 let connected = serde_json::to_string(&Connected { sid: id.as_str() }).expect("an id can be written");
                 self.push(&Packet::new(Kind::Connect, &connected));
-                self.session = Some(Arc::clone(&self.dialect).connect(id, Arc::clone(&self.queue)));
+                self.session = Some(Arc::clone(&self.dialect).connect(id, self.client.clone()));
             }
             Kind::Disconnect => {
                 self.session_of(packet)?;
@@ -122,6 +122,6 @@ impl Socket {
     }
 
     fn push(&self, packet: &Packet<'_>) {
-        self.queue.push(packet::message(packet));
+        self.client.push(packet::message(packet));
     }
 }

@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::endpoint::SocketIo;
 use super::engine::{PROBE, Packet};
 use super::session::{Probe, Session};
+use super::sessions::SocketIo;
 use crate::access::Grant;
 use crate::limits::Limits;
 use crate::session::close::Close;

@@ -3,11 +3,10 @@
 //! With a second address ([`Config::stun_alternate`](crate::Config::stun_alternate)) the UDP service also answers what
 //! RFC 5780 asks to discover a NAT's behaviour. TURN shares the first UDP socket: see [`turn`](crate::TurnSettings).
 
-mod binding;
+pub(crate) mod binding;
 pub(crate) mod message;
 mod open;
 pub(crate) mod tcp;
-pub(crate) mod udp;
 
 pub use binding::{Origin, Route, answer};
 pub(crate) use open::{Sockets, open};

@@ -44,7 +44,7 @@ impl<N: Network> Turn<N> {
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
     pub(super) async fn on_send(&self, message: &Message<'_>, client: SocketAddr) {
         let Some(allocation) = self.allocation(client) else { return };
-        // DONT-FRAGMENT is among the unknown ones (§11.2): no such indication is obeyed.
+        // DONT-FRAGMENT is among the unknown ones (§11.2): no such indication is handled.
         let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
         if !unknown.as_slice().is_empty() {
             return;

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::Key;
-use super::ports::{RESERVATION_LIFETIME, Wish};
+use super::ports::{Opened, RESERVATION_LIFETIME, Wish};
 use super::refusal::Refusal;
-use super::{Allocation, Turn, peers};
+use super::{Allocation, RelayAddress, Turn, peers};
 use crate::net::Network;
 use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 
@@ -55,8 +55,62 @@ impl Authentic<'_> {
     }
 }
 
+/// What an Allocate request asks for.
+struct Wanted<'a> {
+    is_ipv4: bool,
+    /// It would take an IPv6 address beside the IPv4 one.
+    both_families: bool,
+    wish: Wish,
+    /// For a port that was reserved before.
+    token: Option<&'a [u8]>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Checks that the attributes of the request fit together, in the order of RFC 8656 §7.2.
+    fn read(authentic: &Authentic<'a>) -> Result<Self, Refusal> {
+        let request = &authentic.request;
+        let transport = request.attribute(attribute::REQUESTED_TRANSPORT).ok_or(Refusal::BadRequest)?;
+        let &[transport, _, _, _] = transport else { return Err(Refusal::BadRequest) };
+        if transport != UDP {
+            return Err(Refusal::UnsupportedTransport);
+        }
+        authentic.knows(&[
+            attribute::REQUESTED_TRANSPORT,
+            attribute::LIFETIME,
+            attribute::REQUESTED_ADDRESS_FAMILY,
+            attribute::EVEN_PORT,
+            attribute::RESERVATION_TOKEN,
+        ])?;
+        let requested = request.attribute(attribute::REQUESTED_ADDRESS_FAMILY);
+        let additional = request.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY);
+        let even_port = request.attribute(attribute::EVEN_PORT);
+        let token = request.attribute(attribute::RESERVATION_TOKEN);
+        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some())
+            || requested.is_some() && additional.is_some()
+        {
+            return Err(Refusal::BadRequest);
+        }
+        let is_ipv4 = match requested {
+            None => true,
+            Some(value) => family(value)?.ok_or(Refusal::AddressFamilyNotSupported)? == IPV4,
+        };
+        let wish = match even_port {
+            None => Wish::Any,
+            Some(&[0x00..=0x7f]) => Wish::Even,
+            Some(&[_]) if additional.is_none() => Wish::EvenAndNext,
+            Some(_) => return Err(Refusal::BadRequest),
+        };
+        if let Some(additional) = additional
+            && family(additional)? != Some(IPV6)
+        {
+            return Err(Refusal::BadRequest);
+        }
+        Ok(Self { is_ipv4, both_families: additional.is_some(), wish, token })
+    }
+}
+
 impl<N: Network> Turn<N> {
-    /// Obeys a message from a client. True if the answer is in `out`.
+    /// Handles a message from a client. True if the answer is in `out`.
     pub(crate) async fn on_message(
         self: &Arc<Self>,
         message: &Message<'_>,
@@ -154,72 +208,20 @@ impl<N: Network> Turn<N> {
             }
             return Err(Refusal::AllocationMismatch);
         }
-        let transport = request.attribute(attribute::REQUESTED_TRANSPORT).ok_or(Refusal::BadRequest)?;
-        let &[transport, _, _, _] = transport else { return Err(Refusal::BadRequest) };
-        if transport != UDP {
-            return Err(Refusal::UnsupportedTransport);
-        }
-        authentic.knows(&[
-            attribute::REQUESTED_TRANSPORT,
-            attribute::LIFETIME,
-            attribute::REQUESTED_ADDRESS_FAMILY,
-            attribute::EVEN_PORT,
-            attribute::RESERVATION_TOKEN,
-        ])?;
-        let requested = request.attribute(attribute::REQUESTED_ADDRESS_FAMILY);
-        let additional = request.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY);
-        let even_port = request.attribute(attribute::EVEN_PORT);
-        let token = request.attribute(attribute::RESERVATION_TOKEN);
-        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some())
-            || requested.is_some() && additional.is_some()
-        {
-            return Err(Refusal::BadRequest);
-        }
-        let is_ipv4 = match requested {
-            None => true,
-            Some(value) => family(value)?.ok_or(Refusal::AddressFamilyNotSupported)? == IPV4,
-        };
-        let wish = match even_port {
-            None => Wish::Any,
-            Some(&[0x00..=0x7f]) => Wish::Even,
-            Some(&[_]) if additional.is_none() => Wish::EvenAndNext,
-            Some(_) => return Err(Refusal::BadRequest),
-        };
-        if let Some(additional) = additional
-            && family(additional)? != Some(IPV6)
-        {
-            return Err(Refusal::BadRequest);
-        }
-        let address = self.settings.relay_addresses.iter().find(|address| address.bind.is_ipv4() == is_ipv4);
+        let wanted = Wanted::read(authentic)?;
+        let mut addresses = self.settings.relay_addresses.iter();
+        let address = addresses.find(|address| address.bind.is_ipv4() == wanted.is_ipv4);
         let address = address.ok_or(Refusal::AddressFamilyNotSupported)?;
         let lifetime = self.granted(authentic.lifetime()?);
-        {
-            let table = self.table();
-            if table.by_user.get(*user).is_some_and(|held| *held >= self.settings.allocations_per_user_max) {
-                return Err(Refusal::AllocationQuotaReached);
-            }
-            let wanted = 1 + usize::from(wish == Wish::EvenAndNext) - usize::from(token.is_some());
-            if table.by_client.len() + self.ports.reserved() + wanted > self.settings.allocations_max {
-                return Err(Refusal::InsufficientCapacity);
-            }
-        }
-        let (opened, reservation) = match token {
-            Some(token) => {
-                let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
-                (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
-            }
-            None => self.ports.open(address.bind, address.advertised, wish).await.map_err(|error| {
-                tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
-                Refusal::InsufficientCapacity
-            })?,
-        };
+        self.check_quotas(user, &wanted)?;
+        let (opened, reservation) = self.open_relay(address, &wanted).await?;
         let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
         let mut answer = authentic
             .success(out)
             .xor_address(attribute::XOR_RELAYED_ADDRESS, opened.advertised)
             .attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes())
             .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
-        if additional.is_some() {
+        if wanted.both_families {
             let error = Refusal::AddressFamilyNotSupported.error();
             let value = [&[IPV6, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
             answer = answer.attribute(attribute::ADDRESS_ERROR_CODE, &value);
@@ -246,6 +248,40 @@ impl<N: Network> Turn<N> {
         let seed = self.ports.random();
         self.net.spawn(Arc::clone(self).serve_allocation(allocation, seed));
         Ok(())
+    }
+
+    /// # Errors
+    /// The user, or the server, has as many allocations as it may have.
+    fn check_quotas(&self, user: &str, wanted: &Wanted<'_>) -> Result<(), Refusal> {
+        let table = self.table();
+        if table.by_user.get(user).is_some_and(|held| *held >= self.settings.allocations_per_user_max) {
+            return Err(Refusal::AllocationQuotaReached);
+        }
+        // A port beside it is reserved, or the reserved one is used.
+        let ports = 1 + usize::from(wanted.wish == Wish::EvenAndNext) - usize::from(wanted.token.is_some());
+        if table.by_client.len() + self.ports.reserved() + ports > self.settings.allocations_max {
+            return Err(Refusal::InsufficientCapacity);
+        }
+        Ok(())
+    }
+
+    /// The socket that a reservation token stands for, or a new one, with the token of the port beside it if one was reserved.
+    async fn open_relay(
+        &self,
+        address: &RelayAddress,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Opened<N>, Option<u64>), Refusal> {
+        let opened = match wanted.token {
+            Some(token) => {
+                let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
+                (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
+            }
+            None => self.ports.open(address.bind, address.advertised, wanted.wish).await.map_err(|error| {
+                tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
+                Refusal::InsufficientCapacity
+            })?,
+        };
+        Ok(opened)
     }
 
     /// RFC 8656 §8.2.

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::binding::{self, Origin};
-use super::message::Message;
 use crate::Shared;
 use crate::metrics::Metrics;
 use crate::net::{Network, Udp};
+use crate::stun::binding::{self, Origin};
+use crate::stun::message::Message;
 use crate::turn::{DATAGRAM_BYTES_MAX, Turn};
 
 /// One of the STUN service's UDP sockets, with what it needs of the others.

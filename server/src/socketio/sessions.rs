@@ -1,0 +1,121 @@
+//! The sessions of an endpoint, and what all endpoints of a server share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use data_encoding::BASE64URL_NOPAD;
+use hyper::header::HeaderValue;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::dialect::EventDialect;
+use super::engine::{Handshake, Packet};
+use super::session::Session;
+use super::settings::SocketIoSettings;
+use super::socket::Socket;
+use crate::access::Grant;
+use crate::config::Config;
+use crate::limits::Limits;
+use crate::net::Network;
+use crate::session::client::Client;
+use crate::session::dialect::Dialect;
+use crate::session::registry::Registry;
+
+/// Random bytes in a session's id. Who knows it can act for the client, so it must not be guessed.
+const SID_BYTES: usize = 15;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What all Socket.IO endpoints of a server share.
+pub(crate) struct Engine {
+    pub(crate) settings: SocketIoSettings,
+    pub(crate) limits: Limits,
+    pub(crate) registry: Arc<Registry>,
+    pub(super) cors_origin: Option<HeaderValue>,
+    /// One stream for all endpoints, so that no id of one tells anything about those of another.
+    sids: Mutex<ChaCha8Rng>,
+    spawn: Box<dyn Fn(Task) + Send + Sync>,
+}
+
+/// An endpoint: a dialect, and its sessions.
+pub(crate) struct SocketIo {
+    engine: Arc<Engine>,
+    dialect: Arc<dyn EventDialect>,
+    sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+}
+
+impl Engine {
+    pub(crate) fn new<N: Network>(
+        net: N,
+        registry: Arc<Registry>,
+        config: &Config,
+        cors_origin: Option<HeaderValue>,
+    ) -> Self {
+        let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
+        // Not the stream that client ids are made from.
+        sids.set_stream(1);
+        Self {
+            settings: config.socketio.clone(),
+            limits: config.limits.clone(),
+            registry,
+            cors_origin,
+            sids: Mutex::new(sids),
+            spawn: Box::new(move |task| net.spawn(task)),
+        }
+    }
+
+    fn sid(&self) -> String {
+        let mut bytes = [0; SID_BYTES];
+        self.sids.lock().expect("nothing panics while it draws").fill_bytes(&mut bytes);
+        BASE64URL_NOPAD.encode(&bytes)
+    }
+}
+
+impl SocketIo {
+    pub(crate) fn new(dialect: Arc<dyn EventDialect>, engine: Arc<Engine>) -> Arc<Self> {
+        Arc::new(Self { engine, dialect, sessions: Mutex::default() })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
+        Arc::clone(&self.dialect) as _
+    }
+
+    /// A new session, whose first packet waits in its queue.
+    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool, grant: Grant) -> Arc<Session> {
+        let Engine { settings, limits, registry, .. } = &*self.engine;
+        let registration = registry.open_session(limits);
+        let queue = Arc::clone(&registration.queue);
+        queue.bind(self.dialect.name());
+        let sid = self.engine.sid();
+        let handshake = Handshake {
+            sid: sid.clone(),
+            upgrades: if over_websocket { Vec::new() } else { vec!["websocket".to_owned()] },
+            ping_interval: settings.ping_interval.as_millis() as u64,
+            ping_timeout: settings.ping_timeout.as_millis() as u64,
+            max_payload: settings.payload_bytes_max,
+        };
+        let handshake = serde_json::to_string(&handshake).expect("it is made of texts and numbers");
+        queue.push(Packet::Open(&handshake).to_string().into());
+        let client = Client::new(Arc::clone(&queue), grant, limits);
+        let socket = Socket::new(Arc::clone(&self.dialect), client, settings.payload_bytes_max);
+        let session = Arc::new(Session::new(sid, socket, queue, over_websocket, settings, limits));
+        self.lock().insert(session.sid.clone(), Arc::clone(&session));
+        let (endpoint, kept) = (Arc::clone(self), Arc::clone(&session));
+        (self.engine.spawn)(Box::pin(async move {
+            kept.keep().await;
+            endpoint.lock().remove(&kept.sid);
+            drop(registration);
+        }));
+        session
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
+        self.sessions.lock().expect("nothing panics while it holds the sessions")
+    }
+}
