@@ -1,6 +1,6 @@
-//! RFC 3264 §6. By the end nobody has answered more offers over one connection than arrived there. A client that
-//! accepts an answer still has the very offer open that the answer was made for, according to the ICE generations of
-//! both.
+//! RFC 3264 §6. At the end, no client has sent more answers over a connection than it received offers there. When a
+//! client accepts an answer, the offer that the answer was made for must still be pending; the ICE generations of both
+//! show which offer that is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use crate::event::{Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Si
 use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::signals::Origin;
 
-/// A client and what it calls the other side.
+/// A client and the id of its peer.
 type Side = (NodeId, Arc<str>);
 
-/// A signaling connection and whom its client negotiates with; `None` where the dialect names nobody.
+/// A signaling connection and the peer with which its client negotiates; `None` if the dialect does not name peers.
 type Way = (usize, Option<Arc<str>>);
 
 #[derive(Default)]
 pub(crate) struct AnswerMatchesOffer {
-    /// Offers that came and answers that left over a signaling connection, by whom they are from and to.
+    /// Number of offers received and of answers sent over a signaling connection, by peer.
     came: BTreeMap<Way, (usize, usize)>,
-    /// The ICE generation of the newest own offer, and of the newest that was taken.
+    /// The ICE generations of the newest local offer and of the newest remote offer that was accepted.
     offers: BTreeMap<Side, [Arc<str>; 2]>,
-    /// By its own ICE generation, the generation of the offer that an answer was made for.
+    /// For each answer, by its own ICE generation: the generation of the offer that it answers.
     answers: BTreeMap<Arc<str>, Arc<str>>,
 }
 
@@ -36,10 +36,11 @@ impl Oracle for AnswerMatchesOffer {
                 let Some(connection) = history.connection_at(event.node, cx.now().index) else { return };
                 let origin = cx.model.signals.origin(cx.now().index);
                 if matches!(origin, Origin::Sent(number) if sent[number].node == event.node) {
-                    // Who broadcasts hears itself.
+                    // In a dialect with broadcasts, a client receives its own signals.
                     return;
                 }
-                // Whose it is, whatever the server says: that is another promise's.
+                // Counted for the true sender. A wrong sender in the message is the finding of
+                // `sender-identity-stamped`.
                 let from = match origin {
                     Origin::ByAnother(number) if sent[number].dialect.names_others => Some(&sent[number].from),
                     _ => peer.as_ref(),

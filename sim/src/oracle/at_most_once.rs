@@ -1,4 +1,4 @@
-//! A signal may be lost: when a connection breaks, whatever is in flight is lost with it.
+//! A signal may be lost: when a connection breaks, whatever is in flight on it is lost.
 
 use crate::event::Event;
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
@@ -26,7 +26,7 @@ impl Oracle for AtMostOnce {
                 let is_here = cx
                     .stay_at(event.node)
                     .is_some_and(|stay| stay.role.dialect() == sent.dialect.dialect && stay.room == sent.room);
-                // An echo is another promise's, and so is what comes from another room.
+                // Other oracles judge echoes and signals from another room.
                 if sent.node == event.node || !is_here {
                     return;
                 }

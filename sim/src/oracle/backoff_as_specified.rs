@@ -4,19 +4,20 @@ use std::time::Duration;
 use crate::event::{Event, MachineEvent, NodeId, Signaling, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 
-/// Attempts after a loss, at most.
+/// Maximum number of attempts after a lost connection.
 const ATTEMPTS_MAX: u32 = 5;
-/// By how much a client may be late.
+/// How late a client may dial.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// A client's signaling.
+/// The state of a client's dialling.
 #[derive(Clone, Copy, Default)]
 struct Dialer {
-    /// Connections and attempts that ended since the last success, that one's own end among them.
+    /// Number of connections and attempts that have ended since the last success, including the end of that successful
+    /// connection.
     ends: u32,
-    /// When the last one ended, while none is open or being made.
+    /// When the last one ended; `None` while a connection is open or being established.
     ended: Option<Duration>,
-    /// Whether it has given up or left.
+    /// Whether the client has stopped dialling or left.
     is_over: bool,
 }
 
@@ -81,7 +82,7 @@ impl Dialer {
         Duration::from_secs(self.ends.into())
     }
 
-    /// What is wrong with dialling at `now`.
+    /// Returns what is wrong if a client dials at `now`, or `None`.
     fn dials(&mut self, attempt: u32, now: Duration) -> Option<String> {
         let ended = self.ended.take();
         let waited = ended.map_or(Duration::ZERO, |ended| now - ended);

@@ -1,7 +1,8 @@
-//! The best path follows from the NATs ([`crate::reachability`]): two clients in one network use their own addresses,
-//! a client on the internet is reached at its own address, and nobody uses a relay without need. A pair that lost
-//! datagrams while it chose is exempt. So is a pair whose NATs are nested: the inner client meets the outer one at its
-//! own address and at its NAT's, both peer-reflexive and of the same priority (RFC 8445 §7.1.1).
+//! The best path follows from the NATs ([`crate::reachability`]): two clients in one network use their own addresses, a
+//! client on the internet is reached at its own address, and a relay is used only where no other path exists. A pair
+//! that lost datagrams before it selected a path is exempt. So is a pair whose NATs are nested: the inner client
+//! reaches the outer one both at its own address and at its NAT's external address. Both candidates are peer-reflexive
+//! and have the same priority (RFC 8445 §7.1.1).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::oracle::history::Stay;
 use crate::oracle::webrtc::PeerConnection;
 use crate::reachability::{self, Verdict};
 
-/// When datagrams of each client were lost on a link.
+/// When links lost datagrams of each client.
 #[derive(Default)]
 pub(crate) struct BestPathChosen(BTreeMap<NodeId, Vec<Duration>>);
 
@@ -56,7 +57,7 @@ impl Oracle for BestPathChosen {
 }
 
 impl BestPathChosen {
-    /// Whether either client lost datagrams before this side chose.
+    /// Whether either client lost datagrams before this side selected a pair.
     fn has_lost(&self, call: &PeerConnection, clients: [&Stay; 2]) -> bool {
         let until = call.selected.map_or(Duration::MAX, |(.., at)| at);
         let lost = clients.into_iter().filter_map(|client| self.0.get(&client.node)).flatten();
@@ -64,7 +65,7 @@ impl BestPathChosen {
     }
 }
 
-/// What is wrong with how one side reaches the other.
+/// Returns what is wrong with the path that one side selected to the other, or `None`.
 fn worse(
     call: &PeerConnection,
     here: &Stay,

@@ -1,4 +1,4 @@
-//! When both hang up at the same time, each may still be notified that the other did.
+//! If both hang up at the same time, each may still be notified that the other did.
 
 use crate::event::{CallStep, Event, Message, Signaling, What};
 use crate::oracle::call_states::CallState;

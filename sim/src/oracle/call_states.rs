@@ -1,4 +1,4 @@
-//! What each user of the `call` dialect is doing, according to what it has sent and received.
+//! The state of each user of the `call` dialect, according to what it has sent and received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::{CallStep, Message, NodeId, Signaling};
 use crate::oracle::history::At;
 
-/// What a user is doing, and with whom.
+/// The state of a user, with the other user's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CallState {
     #[default]
@@ -24,7 +24,7 @@ impl CallState {
         }
     }
 
-    /// The state in which the other side must be, for a user of that name.
+    /// The state in which the other side must be, if this state belongs to the user `name`.
     pub(crate) fn counterpart(&self, name: &Arc<str>) -> Self {
         let name = name.clone();
         match self {
@@ -41,7 +41,7 @@ impl CallState {
 struct UserCall {
     state: CallState,
     since: Option<At>,
-    /// Calls that this side has ended, counted by the other side: the two messages that end a call may cross.
+    /// Calls that this side has ended, counted by the other side's name: the two messages that end a call may cross.
     ended: BTreeMap<Arc<str>, usize>,
 }
 
@@ -80,17 +80,18 @@ impl CallStates {
         }
     }
 
-    /// A user's program has ended.
+    /// Ends the call of a user whose program has ended.
     pub(crate) fn end(&mut self, node: NodeId) {
         self.0.remove(&node);
     }
 
-    /// What a user is doing, and since when.
+    /// The state of a user, and when it entered that state.
     pub(crate) fn state(&self, node: NodeId) -> (CallState, Option<At>) {
         self.0.get(&node).map(|user| (user.state.clone(), user.since)).unwrap_or_default()
     }
 
-    /// Whether a user may be told of the end of a call with another: it has one, or the messages that end it crossed.
+    /// Whether a user may be notified of the end of a call with another: it has one, or the two messages that end it
+    /// crossed.
     pub(crate) fn may_end(&self, node: NodeId, peer: &Arc<str>) -> bool {
         let Some(user) = self.0.get(&node) else { return false };
         user.state.peer() == Some(peer) || user.ended.get(peer).is_some_and(|ended| *ended > 0)
@@ -110,7 +111,7 @@ impl UserCall {
     fn after_received(&self, peer: &Arc<str>, step: CallStep) -> CallState {
         match (step, &self.state) {
             (CallStep::Ring, CallState::Idle) => CallState::Ringing(peer.clone()),
-            // Both called: the later call takes the earlier.
+            // Each user has called the other: the second call accepts the first.
             (CallStep::Ring | CallStep::Accept, CallState::Calling(called)) if called == peer => {
                 CallState::InCall(peer.clone())
             }

@@ -1,6 +1,6 @@
-//! The scenario lists the pairs that cannot connect, and the list must agree with what follows from the NATs
-//! ([`crate::reachability`]). Where arbitrary pooling leaves it to chance, either outcome is right; so is a listed
-//! pair that connected through a port which a rebooted NAT assigned again.
+//! The scenario lists the pairs that cannot connect. The list must agree with what follows from the NATs
+//! ([`crate::reachability`]). If arbitrary pooling leaves it to chance whether a pair can connect, both outcomes are
+//! right. A listed pair may also connect through a port that a rebooted NAT has assigned again.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::oracle::history::Stay;
 use crate::oracle::webrtc::PeerConnection;
 use crate::reachability::{Place, Verdict, can_connect};
 
-/// Time in which two users in a call, or two relays that have heard an offer, are connected.
+/// Time within which two users in a call are connected, or two clients of a relay after one received an offer.
 const OFFERED: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Oracle for EveryoneConnected {
     }
 }
 
-/// Every two WebRTC clients that belong together.
+/// All pairs of WebRTC clients that belong together.
 pub(crate) fn pairs<'c>(cx: &'c OracleCx<'_>) -> Vec<(&'c Stay, &'c Stay)> {
     let has_webrtc = |stay: &&Stay| cx.actor(stay.node).is_some_and(|actor| cx.scenario.actors[actor].webrtc);
     let stays: Vec<_> = cx.stays().into_iter().filter(has_webrtc).collect();
@@ -45,8 +45,8 @@ pub(crate) fn pairs<'c>(cx: &'c OracleCx<'_>) -> Vec<(&'c Stay, &'c Stay)> {
     stays.iter().enumerate().flat_map(with_later).collect()
 }
 
-/// Whether two clients are to be connected: everybody in a mesh, a sender and its viewer, users in a call with each other, and relays of
-/// which one has heard the other's offer.
+/// Whether two clients must be connected: any two in a mesh, a sender and its viewer, two users in a call with each
+/// other, and two clients of a relay of which one has received the other's offer.
 fn belong_together(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> bool {
     a.is_with(b)
         && match a.dialect().pairing {
@@ -65,7 +65,7 @@ fn belong_together(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> bool {
         }
 }
 
-/// What follows from the NATs of two clients.
+/// Whether two clients can connect, as it follows from their NATs.
 pub(crate) fn verdict(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> Option<Verdict> {
     let place = |stay: &Stay| cx.actor(stay.node).map(|actor| Place::of(cx.scenario, actor));
     Some(can_connect(&place(a)?, &place(b)?))
@@ -124,7 +124,7 @@ fn has_rebooted_nat(cx: &OracleCx<'_>) -> bool {
     cx.scenario.steps.iter().any(|step| matches!(step.action, Action::Network(_, NetworkAction::Reboot(_))))
 }
 
-/// How a side's connection stands, for people.
+/// The state of a side's connection, in words.
 fn state(call: Option<&PeerConnection>) -> String {
     let Some(call) = call else { return "has no connection".to_owned() };
     if !call.is_open() {

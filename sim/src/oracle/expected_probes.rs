@@ -1,5 +1,5 @@
-//! Each rare situation that scenarios aim at is a named probe: a sweep in which a probe is never hit has not tested
-//! what it claims to test. Only what happens before the end of the scenario counts.
+//! Each rare situation that scenarios aim at is a named probe. If no run of a sweep hits a probe, the sweep has not
+//! tested what it claims to test. Only events before the end of the scenario count.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::oracle::signals::Origin;
 #[derive(Default)]
 pub(crate) struct ExpectedProbes {
     is_over: bool,
-    /// Clients that have lost their signaling.
+    /// Clients that have lost their signaling connection.
     lost: BTreeSet<NodeId>,
     server_boots: usize,
     /// Senders and viewers whose partner has left.
@@ -109,10 +109,10 @@ impl ExpectedProbes {
             Signaling::Received(Message::Signal { kind: SignalKind::Offer, .. }) => {
                 let Origin::Sent(offer) = cx.model.signals.origin(cx.now().index) else { return };
                 if cx.model.signals.sent[offer].node == event.node {
-                    // Who broadcasts hears itself.
+                    // In a dialect with broadcasts, a client receives its own signals.
                     return;
                 }
-                // It is seen when the second of the two comes.
+                // A crossing is counted when the second of the two signals arrives.
                 let has_come = |other: usize| cx.model.signals.sent[other].arrived.is_some_and(|at| at < cx.now());
                 if cx.model.signals.crossing(offer).any(has_come) {
                     cx.probe("glare");

@@ -1,5 +1,6 @@
-//! The server has four heartbeats and five seconds after it last heard from a client, and five seconds after a
-//! goodbye. A restarted server knows no client from before.
+//! A server must report that a client is gone within four heartbeats and five seconds after it last received data from
+//! that client, and within five seconds after a client said goodbye. A restarted server must not list any client from
+//! before.
 
 use crate::event::{Event, Message, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};

@@ -1,6 +1,7 @@
 //! What the record says about who is connected, and who is in which room under which id.
 //!
-//! It is read off the whole record at once, because a client may be announced to others before it learns its own id.
+//! It is computed from the whole record in advance, because a client may be announced to others before it learns its
+//! own id.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,51 +13,51 @@ use crate::dialects::{Descriptor, descriptor};
 use crate::event::{Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, Record, Signaling, What};
 use crate::oracle::tcp::{FlowNumbers, TcpFlow, is_syn};
 
-/// A place in the record.
+/// A position in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
     pub(crate) index: usize,
     pub(crate) time: Duration,
 }
 
-/// A signaling connection, as its client knows it.
+/// A signaling connection, as its client sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) node: NodeId,
     pub(crate) opened: At,
     pub(crate) ended: Option<At>,
-    /// Which run of the server it leads to, counted from 1.
+    /// The run of the server that it leads to, counted from 1.
     pub(crate) life: u32,
     pub(crate) flow: Option<TcpFlow>,
-    /// The rooms that were asked for, and when.
+    /// The rooms that the client asked to join, and when.
     pub(crate) asked: Vec<(At, Arc<str>)>,
-    /// When the newest of them was refused.
+    /// When the newest of these requests was refused.
     pub(crate) refused: Option<At>,
     /// Whether the client said goodbye.
     farewell: bool,
 }
 
 impl Connection {
-    /// What was last asked for before `at`.
+    /// The last request to join before `at`.
     pub(crate) fn asked_before(&self, at: At) -> Option<(At, Arc<str>)> {
         self.asked.iter().rfind(|(asked, _)| *asked < at).cloned()
     }
 }
 
-/// A client's time in a room under an id, as that client knows it.
+/// A client's time in a room under one id, as that client sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stay {
     pub(crate) node: NodeId,
     pub(crate) role: Role,
     pub(crate) connection: usize,
     pub(crate) room: Arc<str>,
-    /// The id that the server gave it, or a user's name; where none is given, one that the oracles make up.
+    /// The id that the server assigned, or a user's name. If the dialect has no ids, it is one that the oracles invent.
     pub(crate) id: Arc<str>,
-    /// When it asked to join; once more for each time it asked again.
+    /// The times at which it asked to join: more than one if it repeated the request.
     pub(crate) asked: Vec<At>,
     pub(crate) joined: At,
     pub(crate) ended: Option<At>,
-    /// Whether it said goodbye rather than vanished.
+    /// Whether the client said goodbye; false if it vanished.
     pub(crate) farewell: bool,
 }
 
@@ -69,12 +70,13 @@ impl Stay {
         descriptor(self.role)
     }
 
-    /// Whether both are in one room.
+    /// Whether both are in the same room.
     pub(crate) fn is_with(&self, other: &Self) -> bool {
         self.role.dialect() == other.role.dialect() && self.room == other.room
     }
 
-    /// What the client calls the other side of a WebRTC connection: its id, or where nobody is named, what it is.
+    /// The name by which the client refers to the other side of a WebRTC connection: its id, or its role if the dialect
+    /// has no ids.
     pub(crate) fn calls(&self, other: &Self) -> Arc<str> {
         match self.dialect().partner(self.role) {
             _ if self.dialect().names_others => other.id.clone(),
@@ -109,12 +111,12 @@ pub(crate) struct History {
     connections_of: BTreeMap<NodeId, Vec<usize>>,
 }
 
-/// What a client is doing at the place up to which its history is read.
+/// The state of a client at the position up to which the record has been read.
 #[derive(Default)]
 struct ReadState {
     dials_from: Option<TcpFlow>,
     connection: Option<usize>,
-    /// The join that waits for its answer.
+    /// The join that has not been answered yet.
     pending: Option<Join>,
     stay: Option<usize>,
 }
@@ -181,7 +183,7 @@ impl History {
                 if let Some(connection) = client.connection {
                     self.connections[connection].farewell = true;
                 }
-                // Where the dialect has no message for leaving, this is it.
+                // If the dialect has no message for leaving, the close frame is the goodbye.
                 self.leave(client, at, true);
             }
             Signaling::Sent(Message::Join { room }) => {
@@ -201,7 +203,7 @@ impl History {
             Signaling::Received(Message::Joined { room, id, .. } | Message::Admitted { room, id }) => {
                 self.join(client, node, room.clone(), id.clone(), at);
             }
-            // Refused, so the client does not wait any more.
+            // The join was refused, so the client no longer waits for an answer.
             Signaling::Received(Message::Error { text }) if is_refusal(text) => {
                 client.pending = None;
                 if let Some(connection) = client.connection {
@@ -257,8 +259,8 @@ impl History {
         }
     }
 
-    /// The newest stay under an id, of those that were asked for before `index`. `None` for a user who has asked again since and got no
-    /// answer: for others a newer stay may have begun, under the same name.
+    /// The newest stay under an id, among those requested before `index`. `None` for a user who has since asked again
+    /// and got no answer: other clients may already see a newer stay under the same name.
     pub(crate) fn stay_of(&self, id: &str, index: usize) -> Option<&Stay> {
         let mut stays = self.by_id.get(id)?.iter().map(|stay| &self.stays[*stay]);
         let stay = stays.rfind(|stay| stay.asked().index < index)?;
@@ -273,12 +275,12 @@ impl History {
         self.by_id.get(id).into_iter().flatten().map(|stay| &self.stays[*stay])
     }
 
-    /// The stay that a client is in, by its own knowledge.
+    /// The stay that a client is in, as far as the client knows.
     pub(crate) fn stay_at(&self, node: NodeId, index: usize) -> Option<&Stay> {
         self.stays_of.get(&node)?.iter().map(|stay| &self.stays[*stay]).rfind(|stay| stay.is_on(index))
     }
 
-    /// The connection that a client has, by its own knowledge.
+    /// The connection that a client has, as far as the client knows.
     pub(crate) fn connection_at(&self, node: NodeId, index: usize) -> Option<usize> {
         self.connections_of.get(&node)?.iter().copied().rfind(|connection| {
             let connection = &self.connections[*connection];
@@ -286,13 +288,13 @@ impl History {
         })
     }
 
-    /// Whether somebody who never learned their id may be known to others in a room.
+    /// Whether a client that never learned its id may have been announced in a room.
     pub(crate) fn may_be_unanswered(&self, room: &str, index: usize) -> bool {
         self.unanswered.iter().any(|join| *join.room == *room && join.asked.index < index)
     }
 }
 
-/// What each client plays, and in which room.
+/// The role of each client, and its room.
 fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<str>)> {
     let role = |(number, node): (usize, &Node)| match node.kind {
         NodeKind::Machine(Machine::Actor(actor)) => {
@@ -304,7 +306,7 @@ fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<st
     record.nodes.iter().enumerate().filter_map(role).collect()
 }
 
-/// Whether an error says that a join is refused.
+/// Whether an error means that a join was refused.
 pub(crate) fn is_refusal(error: &str) -> bool {
     error.ends_with("-already-exists") || error == "username-taken"
 }

@@ -1,5 +1,5 @@
-//! RFC 9429 §4.1.10 and the figure in §3.2. An answer needs an offer from the other side. An offer needs that none is
-//! pending: a client that has offered rolls back before it accepts another offer.
+//! RFC 9429 §4.1.10 and the figure in §3.2. An answer requires a pending offer from the other side. An offer requires
+//! that no offer is pending: a client that has sent an offer must roll it back before it accepts another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, SignalKind, What};
 use crate::oracle::cx::{Oracle, OracleCx};
 
-/// The states of RFC 9429 §3.2 without provisional answers, which nobody sends here.
+/// The states of RFC 9429 §3.2, without those for provisional answers, which Glare's clients never send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]

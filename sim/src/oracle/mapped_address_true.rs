@@ -1,5 +1,5 @@
-//! That is the external endpoint of the outermost NAT that the client's requests went through, or the client's own
-//! where nothing translates. RFC 8489 §14.2.
+//! The true mapped address is the external endpoint of the outermost NAT that the client's requests passed, or the
+//! client's own endpoint if no NAT translates. RFC 8489 §14.2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -11,10 +11,11 @@ use server::STUN_PORT;
 use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
-/// How long an answer may be under way: the time that a STUN transaction waits at most (RFC 8489 §6.2.1), rounded up.
+/// How long a response may be in flight: the maximum duration of a STUN transaction (RFC 8489 §6.2.1), rounded up.
 const TRANSACTION: Duration = Duration::from_secs(64);
 
-/// With which external endpoints each NAT sent to the STUN server, by the internal endpoint, and when it last did.
+/// The external endpoints from which each NAT sent to the STUN server, by internal endpoint, each with the time of its
+/// last use.
 #[derive(Default)]
 pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
 
@@ -52,7 +53,7 @@ impl Oracle for MappedAddressTrue {
 }
 
 impl MappedAddressTrue {
-    /// As what the internet sees a client's socket.
+    /// The endpoints at which the internet may see a client's socket.
     fn seen(
         &self,
         scenario: &Scenario,

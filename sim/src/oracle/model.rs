@@ -1,4 +1,5 @@
-//! What holds just before the event that is judged: what is in flight, what each client has been told of the others, what is up.
+//! The state just before the event that is judged: what is in flight, what each client knows about the others, and
+//! which programs run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,28 +14,28 @@ use crate::oracle::signals::Signals;
 use crate::oracle::tcp::TcpTraffic;
 use crate::oracle::webrtc::PeerConnections;
 
-/// Time in which a message arrives unless a segment of its connection is seen to be late.
+/// Time within which a message arrives, unless a segment of its connection is visibly late.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
-/// Time after which a server must have acted on a client's own goodbye.
+/// Time within which a server must have acted on a client's goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Heartbeats within which a server must have noticed a client that vanished: two missed pongs, the interval in which it
-/// vanished, and one more for servers that count differently.
+/// Heartbeats within which a server must have noticed that a client vanished: two missed pongs, the interval in which
+/// it vanished, and one more for servers that count differently.
 const HEARTBEATS_TO_NOTICE: u32 = 4;
-/// Heartbeats for which a silent client cannot have been given up: two pongs must be missed first.
+/// Heartbeats during which a server cannot have dropped a silent client: two pongs must be missed first.
 const HEARTBEATS_TO_TRUST: u32 = 2;
 
-/// What a client has been told about another.
+/// The notices that a client has received about another.
 #[derive(Clone, Debug)]
 pub(crate) struct Notices {
-    /// When it was first told.
+    /// When it received the first notice.
     pub(crate) since: At,
-    /// How often the other was announced, by a roster or by itself, since it was last said to have left.
+    /// How often the other was announced, in a roster or as a newcomer, since the last notice that it had left.
     pub(crate) announced: usize,
-    /// When it was told that the other left, if nothing came after that.
+    /// When it received the notice that the other left, if no newer announcement followed.
     pub(crate) gone: Option<At>,
 }
 
-/// The history of the whole record, and what holds just before the event that is judged.
+/// The history of the whole record, and the state just before the event that is judged.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) history: History,
@@ -42,15 +43,15 @@ pub(crate) struct Model {
     pub(crate) tcp: TcpTraffic,
     pub(crate) peer_connections: PeerConnections,
     pub(crate) call_states: CallStates,
-    /// What each client that is in a room has been told about the others, by their ids.
+    /// The notices that each client in a room has received about the others, by their ids.
     pub(crate) views: BTreeMap<NodeId, BTreeMap<Arc<str>, Notices>>,
-    /// Who was told of whose leaving, and when.
+    /// For each id: when which client received a notice that its owner left.
     pub(crate) told: BTreeMap<Arc<str>, Vec<(At, NodeId)>>,
-    /// Clients whose program runs.
+    /// Clients whose program is running.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,
     server: Option<NodeId>,
-    /// Which run of the server this is, counted from 1, and whether it serves.
+    /// The current run of the server, counted from 1.
     life: u32,
     serves: bool,
 }
@@ -129,10 +130,10 @@ impl Model {
         }
     }
 
-    /// When somebody was first told that this stay is over, and who.
+    /// When the first client received a notice that this stay is over, and which client.
     pub(crate) fn told_over(&self, stay: &Stay) -> Option<(At, NodeId)> {
         let newest_ask = stay.asked.last().copied().unwrap_or(stay.joined);
-        // A user's name comes back with the user: who has heard of that counts no more.
+        // A user who returns has the same name. A client that has seen the return no longer counts as a witness.
         let still_counts = |witness: &NodeId| {
             let notices = self.views.get(witness).and_then(|view| view.get(&stay.id));
             !stay.dialect().chooses_ids || notices.is_none_or(|notices| notices.gone.is_some())
@@ -141,18 +142,19 @@ impl Model {
         told.find(|(told, witness)| *told > newest_ask && still_counts(witness))
     }
 
-    /// Whether the server that is up is the one that a connection leads to.
+    /// Whether a connection leads to the server that is running.
     pub(crate) fn is_served(&self, connection: usize) -> bool {
         self.serves && self.history.connections[connection].life == self.life
     }
 
-    /// Whether nothing of a connection is late: what was sent some time ago has arrived.
+    /// Whether no segment of a connection is late, so that what was sent some time ago has arrived.
     pub(crate) fn flows(&self, connection: usize, now: Duration) -> bool {
         let flow = self.history.connections[connection].flow;
         flow.is_some_and(|flow| !self.tcp.is_late(flow, now, SLACK))
     }
 
-    /// Whether the server that is up has surely got what a client said at `said`, and nothing of its answer is lost or late.
+    /// Whether the running server has certainly received what a client sent at `said`, and no part of its response is
+    /// lost or late.
     pub(crate) fn has_got(&self, connection: usize, said: At, now: Duration) -> bool {
         let Some(flow) = self.history.connections[connection].flow else { return false };
         let is_heard = self.tcp.heard(flow).is_some_and(|heard| heard >= said.time);
@@ -162,7 +164,7 @@ impl Model {
             && !self.tcp.has_lost_since(flow, said.time)
     }
 
-    /// Whether a server has no reason to think that a client is gone, while the client thinks it is there.
+    /// Whether a client considers itself present and the server has no reason to think otherwise.
     pub(crate) fn is_surely_there(&self, stay: &Stay, at: At) -> bool {
         let flow = self.history.connections[stay.connection].flow;
         let heard = flow.and_then(|flow| self.tcp.heard(flow));
@@ -172,7 +174,8 @@ impl Model {
             && heard.is_some_and(|heard| at.time < heard + self.heartbeat * HEARTBEATS_TO_TRUST)
     }
 
-    /// When a server must have noticed at the latest that a stay is over; `None` while it is not, or while its last words are under way.
+    /// The deadline by which a server must have noticed that a stay is over; `None` if it is not over, or while its
+    /// last messages are in flight.
     pub(crate) fn noticed_by(&self, stay: &Stay, now: At) -> Option<Duration> {
         let ended = stay.ended.filter(|ended| ended.index < now.index)?;
         let flow = self.history.connections[stay.connection].flow?;
@@ -184,11 +187,11 @@ impl Model {
         Some(last + if by_farewell { FAREWELL } else { self.heartbeat * HEARTBEATS_TO_NOTICE + FAREWELL })
     }
 
-    /// When a server must have noticed at the latest that clients are gone who never learned their id.
+    /// The deadline by which a server must have noticed that clients which never learned their id are gone.
     pub(crate) fn unanswered_noticed_by(&self, room: &str, index: usize) -> Option<Duration> {
         let asked = self.history.unanswered.iter().filter(|join| *join.room == *room && join.asked.index < index);
         let patience = self.heartbeat * HEARTBEATS_TO_NOTICE + FAREWELL;
-        // One that waits still may come to be known at any time.
+        // A join that is still pending may be announced at any time.
         asked.map(|join| join.ended.map(|ended| ended.time + patience)).max_by_key(|by| by.unwrap_or(Duration::MAX))?
     }
 }

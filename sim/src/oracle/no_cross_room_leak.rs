@@ -1,5 +1,5 @@
-//! A client is told nothing about a room that it has not asked to join, and nothing about anybody in another room. Who
-//! is listed in a roster is judged by `roster-matches-model`.
+//! A client receives no notice about a room that it has not asked to join, nor about a client in another room. The
+//! members of a roster are judged by `roster-matches-model`.
 
 use crate::event::{Event, Message, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, called};

@@ -1,6 +1,6 @@
-//! What was in flight when somebody left may still arrive. Three things show that a message was not in flight: the
-//! receiver had been told that the sender left; the signal was sent after somebody had been told that its receiver
-//! left; the client is in another room, so the server has processed its leaving.
+//! What was in flight when a client left may still arrive. In three cases a message cannot have been in flight: the
+//! receiver had already been notified that the sender left; another client had been notified that the receiver left
+//! before the signal was sent; or the receiver is in another room, so the server has processed its leaving.
 
 use crate::event::{Event, Message, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
@@ -25,7 +25,7 @@ impl Oracle for NoDeliveryAfterLeave {
 
 type Found = Option<(Vec<crate::event::NodeId>, String)>;
 
-/// The receiver was told that the sender left.
+/// A message from a sender whose leaving the receiver had been notified of.
 fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let arrival = cx.arrival(event)?;
     let from = arrival.from?;
@@ -35,7 +35,7 @@ fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     Some((cx.with_owner(event.node, from), message))
 }
 
-/// Somebody was told that the receiver left, and then this was sent.
+/// A message that was sent after some client had been notified that the receiver left.
 fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let Origin::Sent(number) = cx.arrival(event)?.origin else { return None };
     let (stay, sent) = (cx.stay_at(event.node)?, &cx.model.signals.sent[number]);
@@ -49,7 +49,7 @@ fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     Some((vec![event.node, sent.node], message))
 }
 
-/// The receiver has left this room and joined another.
+/// A message of a room that the receiver has left for another.
 fn of_a_room_left(event: &Event, message: &Message, cx: &OracleCx<'_>) -> Found {
     let (Message::PeerJoined { room, .. } | Message::PeerLeft { room, .. } | Message::Signal { room, .. }) = message
     else {

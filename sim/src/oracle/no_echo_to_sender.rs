@@ -1,5 +1,5 @@
-//! A signal does not come back to its sender, and nobody is told of their own joining or leaving. Whether a roster
-//! lists its reader is judged by `roster-matches-model`.
+//! A signal does not come back to its sender, and a client is not notified of its own joining or leaving. Whether a
+//! roster lists the client that receives it is judged by `roster-matches-model`.
 
 use crate::event::{Event, Message, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, called};

@@ -1,5 +1,5 @@
-//! A remote candidate belongs to the current remote description, by its username fragment (RFC 8838 §4). No
-//! description brings back credentials that were replaced, or those of an earlier connection with the same peer.
+//! A remote candidate belongs to the current remote description, by its username fragment (RFC 8838 §4). A description
+//! must not return to credentials that were replaced, or to those of an earlier connection with the same peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Judged at the end: a call that is over before it is accepted is over on both sides, whatever ended it.
+//! Judged at the end: if a call ends before it is accepted, it ends on both sides, whatever the cause.
 
 use crate::event::NodeId;
 use crate::oracle::call_states::CallState;
@@ -20,7 +20,8 @@ impl Oracle for NobodyLeftRinging {
     }
 }
 
-/// Users whose telephone does what `is_judged`, while the other side's does not match. Both must have had time to hear of it.
+/// Users whose call state fulfils `is_judged`, while the state of the other side does not match it. Both must have had
+/// time to be notified.
 pub(crate) fn left(cx: &OracleCx<'_>, is_judged: fn(&CallState) -> bool) -> Vec<(Vec<NodeId>, String)> {
     let now = cx.now();
     let is_settled = |node| cx.model.call_states.state(node).1.is_none_or(|since| since.time + 2 * SLACK < now.time);
@@ -51,7 +52,7 @@ pub(crate) fn left(cx: &OracleCx<'_>, is_judged: fn(&CallState) -> bool) -> Vec<
     found
 }
 
-/// Whether a server must have noticed by now that somebody is gone.
+/// Whether a server must have noticed by now that a client is gone.
 fn is_struck_off(stay: &Stay, cx: &OracleCx<'_>) -> bool {
     cx.model.noticed_by(stay, cx.now()).is_some_and(|by| by + SLACK < cx.now().time)
 }

@@ -14,7 +14,7 @@ impl Oracle for NothingLeaked {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Census(census) = &event.what else { return };
         self.was_counted = true;
-        // Packets that are still under way are on their way to nobody; `packet-conservation` counts them.
+        // Packets in flight at the end have no receiver left; they are judged by `packet-conservation`.
         let Census { tasks, sockets, packets_in_flight: _, connections, rooms, queued_messages } = census;
         let left = [
             (tasks, "tasks that run"),

@@ -1,6 +1,6 @@
-//! That nobody at all is told is judged by `ghosts-purged`: a server may need time to notice. A sender or viewer is
-//! told without a name that its partner left: no more often than partners can have left. That it is told at all is
-//! judged by `states-as-specified`.
+//! If no client at all is notified, `ghosts-purged` judges it, because a server may need time to notice. A sender or
+//! viewer is notified without an id that its partner left, so here the oracle only checks that this does not happen
+//! more often than partners can have left. That it happens at all is judged by `states-as-specified`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::oracle::role_exclusive::holders;
 
 #[derive(Default)]
 pub(crate) struct OneLeaveNotice {
-    /// By connection, how often its client was told that its partner left.
+    /// For each connection, how often its client was notified that its partner left.
     partners_left: BTreeMap<usize, usize>,
 }
 
@@ -30,7 +30,7 @@ impl Oracle for OneLeaveNotice {
         let What::Signaling(Signaling::Received(Message::PeerLeft { room, id })) = &event.what else { return };
         let Some(stay) = cx.stay_at(event.node) else { return };
         let is_elsewhere = |room| cx.stay_of(id).is_some_and(|theirs| theirs.room != room);
-        // Its own leaving, and what leaks from other rooms, are judged elsewhere.
+        // Other oracles judge notices about the client itself and leaks from other rooms.
         if stay.id == *id || stay.room != *room || is_elsewhere(room.clone()) {
             return;
         }
@@ -78,7 +78,7 @@ impl Oracle for OneLeaveNotice {
 }
 
 impl OneLeaveNotice {
-    /// What is wrong with word that a client's partner left.
+    /// Returns what is wrong with a notice that a client's partner left, or `None`.
     fn of_a_partner(&mut self, node: NodeId, room: &Arc<str>, cx: &OracleCx<'_>) -> Option<String> {
         let stay = cx.stay_at(node)?;
         let other = stay.dialect().partner(stay.role)?;

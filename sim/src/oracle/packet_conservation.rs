@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
-/// Of a packet: its copies that are under way, who sent it, and what it looked like then.
+/// A packet's sender, its appearance when it was sent, and the number of its copies in flight.
 struct UnderWay {
     copies: usize,
     from: NodeId,
@@ -68,7 +68,7 @@ impl Oracle for PacketConservation {
 }
 
 impl PacketConservation {
-    /// A copy of a packet has come to its end.
+    /// Accounts for one copy of a packet that was delivered or dropped.
     fn ended(&mut self, packet: PacketId) -> Option<(NodeId, PacketView)> {
         let under_way = self.0.get_mut(&packet)?;
         under_way.copies -= 1;

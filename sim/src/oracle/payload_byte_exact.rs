@@ -2,7 +2,7 @@ use crate::event::Event;
 use crate::oracle::cx::{Oracle, OracleCx, called};
 use crate::oracle::signals::Origin;
 
-/// Bytes shown on either side of the first that differs.
+/// Number of bytes shown on either side of the first difference.
 const SHOWN: usize = 20;
 
 #[derive(Default)]

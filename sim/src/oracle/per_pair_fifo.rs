@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
 use crate::oracle::signals::Origin;
 
-/// The newest signal that came, by the sender's id and the receiver's connection.
+/// The newest signal that arrived, by the sender's id and the receiver's connection.
 #[derive(Default)]
 pub(crate) struct PerPairFifo(BTreeMap<(Arc<str>, usize), usize>);
 

@@ -1,5 +1,5 @@
-//! A client that vanished keeps its role until the server must have noticed, and so does one that may have been let in
-//! without learning it.
+//! A client that vanished keeps its role until the server must have noticed. So does a client that may have been
+//! admitted without learning it.
 
 use crate::dialects::{Pairing, descriptor};
 use crate::event::{Event, Message, NodeId, Signaling, What};
@@ -29,7 +29,7 @@ impl Oracle for RoleExclusive {
     }
 }
 
-/// Who has, or had, a role in a room of this server, over another connection than `connection`.
+/// The clients that hold, or held, a role in a room of this server, over a connection other than `connection`.
 pub(crate) fn holders<'c>(
     cx: &'c OracleCx<'_>,
     role: Role,

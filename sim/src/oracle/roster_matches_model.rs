@@ -1,5 +1,5 @@
-//! A client that has asked to join, or is just leaving, may be listed or not. A client that vanished is listed until
-//! the server has noticed (`ghosts-purged`).
+//! A client that has asked to join, or is just leaving, may or may not be listed. A client that vanished is listed
+//! until the server has noticed (`ghosts-purged`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Oracle for RosterMatchesModel {
 
 type Found = Option<(Vec<NodeId>, String)>;
 
-/// What is wrong with somebody who is on a roster.
+/// Returns what is wrong with a member that is on a roster, or `None`.
 fn listed(member: &Member, room: &Arc<str>, reader: &Stay, cx: &OracleCx<'_>) -> Found {
     let Member { id, .. } = member;
     let nodes = cx.with_owner(reader.node, id);
@@ -65,7 +65,7 @@ fn listed(member: &Member, room: &Arc<str>, reader: &Stay, cx: &OracleCx<'_>) ->
     Some((nodes, wrong))
 }
 
-/// Who should be on a roster and is not.
+/// The members that are missing from a roster.
 fn missing(roster: &[Member], reader: &Stay, cx: &OracleCx<'_>) -> Vec<(Vec<NodeId>, String)> {
     let is_due = |stay: &&Stay| {
         stay.node != reader.node
@@ -80,7 +80,7 @@ fn missing(roster: &[Member], reader: &Stay, cx: &OracleCx<'_>) -> Vec<(Vec<Node
     due.map(|stay| (vec![reader.node, stay.node], format!("lacks {}", cx.who(&stay.id)))).collect()
 }
 
-/// What is wrong with an announcement.
+/// Returns what is wrong with the announcement of a member, or `None`.
 fn announced(member: &Member, room: &Arc<str>, reader: NodeId, cx: &OracleCx<'_>) -> Found {
     let Member { id, .. } = member;
     let nodes = cx.with_owner(reader, id);
@@ -88,7 +88,7 @@ fn announced(member: &Member, room: &Arc<str>, reader: NodeId, cx: &OracleCx<'_>
         let may_be = cx.model.history.may_be_unanswered(room, cx.now().index);
         return (!may_be).then(|| (nodes, format!("{}, but nobody was given this id", cx.who(id))));
     };
-    // Its own coming, and that of people of other rooms, are judged elsewhere.
+    // Other oracles judge announcements of the client itself and of members of other rooms.
     if stay.room != *room || stay.node == reader {
         return None;
     }
@@ -99,7 +99,7 @@ fn announced(member: &Member, room: &Arc<str>, reader: NodeId, cx: &OracleCx<'_>
     Some((nodes, wrong))
 }
 
-/// A client calls itself by its actor's name.
+/// Returns what is wrong with a member's display name: it must be its actor's name.
 fn misnamed(member: &Member, stay: &Stay, cx: &OracleCx<'_>) -> Option<String> {
     let name = cx.name(stay.node);
     let called = member.name.as_deref().filter(|called| *called != name)?;

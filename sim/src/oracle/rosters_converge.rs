@@ -1,5 +1,5 @@
-//! Where the dialect names nobody, `states-as-specified` judges what clients know of each other, and `role-exclusive`
-//! who is refused. That they know nobody who is gone is judged by `ghosts-purged` and `one-leave-notice`.
+//! If a dialect has no ids, `states-as-specified` judges what clients know of each other, and `role-exclusive` which
+//! clients are refused. That no client lists a peer that is gone is judged by `ghosts-purged` and `one-leave-notice`.
 
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
@@ -47,7 +47,7 @@ fn never_let_in(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)> {
         if history.connections[connection].refused.is_some_and(|refused| refused > *asked) {
             continue;
         }
-        // One way to ask and one to answer.
+        // One `SLACK` for the request and one for the response.
         if asked.time + 2 * SLACK < now.time && cx.model.has_got(connection, *asked, now.time) {
             let (name, at) = (cx.name(node), seconds(asked.time));
             found.push((vec![node], format!("{name} asked at {at} to join room `{room}` and was never answered")));

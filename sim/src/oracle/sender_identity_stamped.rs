@@ -15,7 +15,7 @@ impl Oracle for SenderIdentityStamped {
         let (name, what) = (cx.name(event.node), called(arrival.kind));
         let stamped = arrival.from.map_or_else(|| "no sender".to_owned(), |from| cx.who(from));
         let (nodes, message) = match arrival.origin {
-            // Where nobody is named, it came from another room: that is another promise's.
+            // In a dialect without ids, such a signal came from another room, which another oracle judges.
             Origin::ByAnother(number) if is_named => {
                 let sent = &cx.model.signals.sent[number];
                 let (who, at) = (cx.who(&sent.from), seconds(sent.at.time));

@@ -1,6 +1,6 @@
-//! Not for simulations, which crash servers and lose mappings. On real sockets the server is meant to be there all the
-//! time, and a client that reconnects hides from every other oracle that it was not. A connection may break if
-//! something was held back on its path.
+//! Not for simulations, which crash servers and lose mappings on purpose. On real sockets the server is expected to be
+//! there all the time. If it is not, clients reconnect, and that hides the outage from every other oracle. A connection
+//! may break if packets were held back on its path.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(crate) struct SignalingKept {
     is_over: bool,
     /// Clients that are cut off.
     cut: BTreeSet<NodeId>,
-    /// Clients that were cut off since they dialled.
+    /// Clients that were cut off at some time since they dialled.
     hurt: BTreeSet<NodeId>,
 }
 

@@ -1,4 +1,4 @@
-//! Which signal that came is which that was sent.
+//! Matches each signal that arrived with the signal that was sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,30 +16,30 @@ pub(crate) struct Sent {
     pub(crate) node: NodeId,
     pub(crate) dialect: &'static Descriptor,
     pub(crate) room: Arc<str>,
-    /// The id it had.
+    /// The sender's id at that time.
     pub(crate) from: Arc<str>,
-    /// `None` is everybody in the room.
+    /// The receiver's id; `None` addresses everybody in the room.
     pub(crate) to: Option<Arc<str>>,
     pub(crate) kind: SignalKind,
     pub(crate) payload: Arc<str>,
-    /// Where it first came as it should.
+    /// When it first arrived at the right receiver.
     pub(crate) arrived: Option<At>,
 }
 
-/// Where a signal that came is from; the number is a place in [`Signals::sent`].
+/// The origin of a signal that arrived; the number is an index into [`Signals::sent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Its sender sent it to its receiver.
+    /// The named sender sent it to this receiver.
     Sent(usize),
-    /// The same, and it had come already.
+    /// The named sender sent it to this receiver, and it had already arrived before.
     Again(usize),
-    /// Its sender sent it to somebody else.
+    /// The named sender sent it to another client.
     ForAnother(usize),
-    /// Somebody else sent it.
+    /// Another client sent it.
     ByAnother(usize),
-    /// Its sender sent this to its receiver at that time, but with another payload.
+    /// The named sender sent a signal of this kind to this receiver, but with another payload.
     Altered(usize),
-    /// Nobody sent it.
+    /// No client sent it.
     Nobody,
 }
 
@@ -48,13 +48,13 @@ pub(crate) enum Origin {
 pub(crate) struct Signals {
     pub(crate) sent: Vec<Sent>,
     origins: BTreeMap<usize, Origin>,
-    /// By sender.
+    /// Indices into `sent`, by the sender's id.
     by_sender: BTreeMap<Arc<str>, Vec<usize>>,
-    /// By room, where nobody is told who sends.
+    /// Indices into `sent`, by room, for dialects that do not name the sender.
     by_room: BTreeMap<(Dialect, Arc<str>), Vec<usize>>,
-    /// Which have come over which connection.
+    /// Pairs of a signal and a connection over which it arrived.
     come: BTreeSet<(usize, usize)>,
-    /// The newest that has come from an id over a connection.
+    /// The newest signal that arrived, by the sender's id and the receiver's connection.
     newest: BTreeMap<(Arc<str>, usize), usize>,
 }
 
@@ -107,12 +107,12 @@ impl Signals {
         signals
     }
 
-    /// Where the signal of the event at `index` is from.
+    /// The origin of the signal that arrived in the event at `index`.
     pub(crate) fn origin(&self, index: usize) -> Origin {
         self.origins.get(&index).copied().unwrap_or(Origin::Nobody)
     }
 
-    /// The offers that cross this one: each was sent before the other came, and both came.
+    /// The offers that crossed this one: each was sent before the other arrived, and both arrived.
     pub(crate) fn crossing(&self, offer: usize) -> impl Iterator<Item = usize> + '_ {
         let ours = &self.sent[offer];
         let before = |sent: At, arrived: Option<At>| arrived.is_some_and(|arrived| sent < arrived);
@@ -125,7 +125,7 @@ impl Signals {
             let theirs = &self.sent[*theirs];
             let is_to_us = match &theirs.to {
                 Some(to) => *to == ours.from,
-                // Not of another stay of the same client either.
+                // A signal of the same client does not count, even if it was sent in another stay.
                 None => theirs.node != ours.node,
             };
             let is_back = theirs.kind == SignalKind::Offer && is_to_us;
@@ -133,7 +133,7 @@ impl Signals {
         })
     }
 
-    /// Whose the signal is that came to a client who is in the stay `own`.
+    /// Finds the origin of a signal that arrived at a client in the stay `own`.
     fn find(
         &self,
         from: Option<&Arc<str>>,
@@ -157,7 +157,7 @@ impl Signals {
         let theirs = theirs.map(Vec::as_slice).unwrap_or_default();
         let newest = from.and_then(|from| self.newest.get(&(from.clone(), connection)));
         let later = &theirs[newest.map_or(0, |newest| theirs.partition_point(|number| number <= newest))..];
-        // Equal ones are taken in their order, and none is taken for an older one without need.
+        // Equal signals are matched in the order of sending. A match with an older one is tried last.
         for numbers in [later, theirs] {
             if let Some(found) = numbers.iter().find(|number| same(number) && for_us(number) && is_new(number)) {
                 return Origin::Sent(*found);

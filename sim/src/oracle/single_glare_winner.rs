@@ -1,5 +1,6 @@
-//! Perfect negotiation makes one side polite: it drops its own offer and accepts the other's. A client that hangs up,
-//! leaves or loses its signaling before that need not answer, and a later offer that is answered settles it too.
+//! Perfect negotiation makes one side polite: it rolls back its own offer and accepts the other's. A client that hangs
+//! up, leaves or loses its signaling connection before that need not answer. A later offer that is answered also
+//! settles the matter.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use crate::oracle::history::At;
 use crate::oracle::model::SLACK;
 use crate::oracle::signals::{Origin, Sent};
 
-/// Numbers are places in `signals.sent`.
+/// All numbers are indices into `signals.sent`.
 #[derive(Default)]
 pub(crate) struct SingleGlareWinner {
-    /// The newest offer that a client has got, by its sender's id; `None` where nobody is named.
+    /// The newest offer that a client has received, by its sender's id; `None` if the dialect has no ids.
     newest: BTreeMap<(NodeId, Option<Arc<str>>), usize>,
     answered: BTreeSet<usize>,
-    /// Offers that have crossed, and since when both have come.
+    /// Pairs of offers that crossed, and when the second of the two arrived.
     crossed: VecDeque<(At, usize, usize)>,
 }
 
@@ -39,7 +40,7 @@ impl Oracle for SingleGlareWinner {
             && cx.model.signals.sent[offer].node != event.node
         {
             self.newest.insert((event.node, arrival.from.cloned()), offer);
-            // They are seen to cross when the second of them comes.
+            // A crossing is found when the second of the two arrives.
             let has_come = |other: &usize| cx.model.signals.sent[*other].arrived.is_some_and(|at| at < cx.now());
             let crossing = cx.model.signals.crossing(offer).filter(has_come);
             self.crossed.extend(crossing.map(|other| (cx.now(), other, offer)));
@@ -56,7 +57,7 @@ impl Oracle for SingleGlareWinner {
 }
 
 impl SingleGlareWinner {
-    /// What is wrong with answering an offer that crossed another.
+    /// Reports an answer to an offer that crossed another which is answered as well.
     fn both_answered(&self, offer: usize, cx: &OracleCx<'_>) -> Option<([NodeId; 2], String)> {
         let signals = &cx.model.signals;
         let is_wrong = |theirs: &usize| self.answered.contains(theirs) && !is_void(cx, offer, *theirs);
@@ -65,7 +66,7 @@ impl SingleGlareWinner {
         Some(([signals.sent[offer].node, signals.sent[theirs].node], message))
     }
 
-    /// What is wrong with two offers that crossed some time ago.
+    /// Reports two offers that crossed some time ago, if neither has been answered.
     fn unanswered(&self, a: usize, b: usize, cx: &OracleCx<'_>) -> Option<String> {
         let (one, other) = (&cx.model.signals.sent[a], &cx.model.signals.sent[b]);
         let is_between = |number: &usize| {
@@ -79,7 +80,7 @@ impl SingleGlareWinner {
     }
 }
 
-/// Whether a signal is from one to the other of these.
+/// Whether a signal was sent by `one` to `other`.
 fn is_to(sent: &Sent, one: &Sent, other: &Sent) -> bool {
     sent.from == one.from && sent.to.as_ref().is_none_or(|to| *to == other.from)
 }
@@ -90,7 +91,7 @@ fn at_once(cx: &OracleCx<'_>, a: usize, b: usize) -> String {
     format!("{a} and {b} offered at once, at {} and {}", seconds(one.at.time), seconds(other.at.time))
 }
 
-/// Whether either has hung up on the other since the first of two offers was sent.
+/// Whether either side has hung up on the other since the first of two offers was sent.
 fn is_void(cx: &OracleCx<'_>, a: usize, b: usize) -> bool {
     let sent = &cx.model.signals.sent;
     let (one, other) = (&sent[a], &sent[b]);

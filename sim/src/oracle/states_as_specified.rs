@@ -1,6 +1,6 @@
 //! A sender is INIT until it has joined, WAITING while it has no viewer, ACTIVE while it has one. A viewer is INIT
-//! until its first offer, ACTIVE while its sender is there, WAITING when that has left. Either is in ERROR when it was
-//! refused or has given up. Without signaling it starts again.
+//! until its first offer, ACTIVE while its sender is there, WAITING after its sender has left. Either is in ERROR if it
+//! was refused or has stopped dialling. A client that loses its signaling connection starts again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 use crate::oracle::model::SLACK;
 
-/// Time in which word of a newcomer, and the offer that follows it, arrive.
+/// Time within which the notice of a newcomer, and the offer that follows it, arrive.
 const SETTLED: Duration = Duration::from_secs(3 * SLACK.as_secs());
 
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Oracle for StatesAsSpecified {
 }
 
 impl StatesAsSpecified {
-    /// What is wrong with the state in which somebody is in the end.
+    /// Returns what is wrong with the final state of a client, or `None`.
     fn judge(&self, stay: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
         let dialect = stay.dialect();
         let other = dialect.partner(stay.role)?;

@@ -1,4 +1,5 @@
-//! The TCP connections between clients and the server: what is in flight, what is lost, when the server last heard from each.
+//! The TCP connections between clients and the server: what is in flight, what is lost, and when the server last
+//! received data from each client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, Protocol};
 
-/// Control bits of a segment that opens a connection: SYN alone.
+/// Control bits of a segment that opens a connection: only SYN is set.
 const SYN: u8 = 2;
 
 /// A TCP connection between a client and the server.
@@ -15,11 +16,12 @@ pub(crate) struct TcpFlow {
     client: NodeId,
     /// The client's own endpoint.
     endpoint: SocketAddrV4,
-    /// Counts the connections from that endpoint: a machine that has lost power may dial from the same port again.
+    /// Tells apart successive connections from that endpoint: a machine that has lost power may dial from the same port
+    /// again.
     number: u32,
 }
 
-/// Counts the flows of each endpoint of a client.
+/// Number of flows so far of each endpoint of a client.
 #[derive(Debug, Default)]
 pub(crate) struct FlowNumbers(BTreeMap<(NodeId, SocketAddrV4), u32>);
 
@@ -51,7 +53,7 @@ pub(crate) struct TcpTraffic {
     address: Ipv4Addr,
     numbers: FlowNumbers,
     traffic: BTreeMap<TcpFlow, Traffic>,
-    /// The flow of each endpoint that the server sees.
+    /// The flow of each endpoint as seen by the server.
     seen_as: BTreeMap<SocketAddrV4, TcpFlow>,
     packets: BTreeMap<PacketId, (TcpFlow, Duration)>,
 }
@@ -106,18 +108,18 @@ impl TcpTraffic {
         Some(flow)
     }
 
-    /// When the server last got data from the client over this flow.
+    /// When the server last received data from the client over this flow.
     pub(crate) fn heard(&self, flow: TcpFlow) -> Option<Duration> {
         self.traffic.get(&flow)?.heard
     }
 
-    /// Whether a segment, either way, has been in flight for longer than `patience`.
+    /// Whether a segment, in either direction, has been in flight for longer than `patience`.
     pub(crate) fn is_late(&self, flow: TcpFlow, now: Duration, patience: Duration) -> bool {
         let oldest = self.traffic.get(&flow).and_then(|traffic| traffic.in_flight.first());
         oldest.is_some_and(|(sent, _)| *sent + patience < now)
     }
 
-    /// Whether a segment was lost for good, either way, at `since` or later.
+    /// Whether a segment, in either direction, was lost for good at `since` or later.
     pub(crate) fn has_lost_since(&self, flow: TcpFlow, since: Duration) -> bool {
         self.traffic.get(&flow).and_then(|traffic| traffic.lost).is_some_and(|lost| lost >= since)
     }

@@ -1,4 +1,4 @@
-//! A restarted server cannot know the ids from before: they do not count.
+//! Ids from before a restart of the server do not count: it cannot know them.
 
 use crate::event::{Event, Message, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx};
@@ -17,7 +17,7 @@ impl Oracle for UniqueLivePeerId {
     }
 }
 
-/// The old owner of an id that is given to somebody, if it may not be.
+/// The previous owner of an id that was assigned again too early.
 fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
     let What::Signaling(Signaling::Received(Message::Joined { id, .. } | Message::Admitted { id, .. })) = &event.what
     else {
@@ -36,7 +36,7 @@ fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
             return Some((old.node, format!("{name} was given the id {id}, which {owner} has")));
         }
         let still_knows = cx.model.views.iter().find(|(node, view)| {
-            // A user takes its own name again.
+            // In a dialect where users choose their names, a user may take its own name again.
             let word = view.get(id).filter(|word| word.gone.is_none() && word.since < new.asked() && !is_chosen);
             **node != event.node && word.is_some()
         });

@@ -1,4 +1,4 @@
-//! The WebRTC connections that clients have, as they stand.
+//! The current state of the clients' WebRTC connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,15 +15,15 @@ pub(crate) struct PeerConnection {
     pub(crate) has_channel: bool,
     pub(crate) has_sent: bool,
     pub(crate) has_received: bool,
-    /// This side's candidate and the other's, and when they were selected.
+    /// The local and the remote candidate, and when the pair was selected.
     pub(crate) selected: Option<(Candidate, Candidate, Duration)>,
-    /// This side's ICE generations, and what it takes for the other's.
+    /// The ICE generations of this side. `theirs` are those that it has seen of the other side.
     pub(crate) ours: BTreeSet<Arc<str>>,
     pub(crate) theirs: Vec<Arc<str>>,
 }
 
 impl PeerConnection {
-    /// Whether messages can pass.
+    /// Whether the data channel can carry messages.
     pub(crate) fn is_open(&self) -> bool {
         self.has_channel && self.is_ice_up() && self.dtls == DtlsState::Connected
     }
@@ -33,7 +33,7 @@ impl PeerConnection {
     }
 }
 
-/// All connections, by the client and what it calls the other side.
+/// All connections, by the client and its name for the other side.
 #[derive(Debug, Default)]
 pub(crate) struct PeerConnections(BTreeMap<(NodeId, Arc<str>), PeerConnection>);
 
@@ -80,7 +80,7 @@ impl PeerConnections {
         }
     }
 
-    /// A client's program has ended.
+    /// Removes the connections of a client whose program has ended.
     pub(crate) fn end_all(&mut self, node: NodeId) {
         self.0.retain(|(of, _), _| *of != node);
     }
