@@ -1,4 +1,4 @@
-//! The order of packets in a flow.
+//! Keeps the packets of a flow in order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::Protocol;
 use crate::fabric::index::RealmIndex;
 
-/// How many flows are remembered before those that have nothing under way are forgotten.
+/// Number of flows at which those without packets in flight are removed.
 const FLOWS_KEPT: usize = 4096;
 
 /// Packets of one protocol from one endpoint to another in one realm.

@@ -1,4 +1,4 @@
-//! A packet's way: from a socket over links and through routers to the next socket.
+//! A packet's way: from a socket over links and through routers to the receiving socket.
 
 use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
@@ -18,17 +18,17 @@ use crate::fabric::router::Exit;
 use crate::fabric::topology::{Attachment, NextHop};
 use crate::fabric::udp::Datagram;
 
-/// Hops a packet may take, as Linux sets it.
+/// Initial TTL of a packet, as Linux sets it.
 const TTL: u8 = 64;
 
-/// A packet at the end of a hop, or a look at a NAT's table.
+/// A scheduled event: a packet at the end of a hop, or a check of a NAT's table.
 pub(crate) enum Arrival {
     Host(HostIndex, Packet),
-    /// At a router's inside.
+    /// A packet arrives at a router from the inside.
     Outward(RouterIndex, Packet),
-    /// At a router's outside.
+    /// A packet arrives at a router from the outside.
     Inward(RouterIndex, Packet),
-    /// No packet: mappings of a NAT may have expired.
+    /// Not a packet: mappings of a NAT may have expired.
     NatExpiry(RouterIndex),
 }
 
@@ -50,7 +50,7 @@ impl Fabric {
         self.send(host, src_port, dst, Body::Udp(Bytes::copy_from_slice(payload)));
     }
 
-    /// Sends what the kernels have to send.
+    /// Sends all segments that the kernels have ready.
     pub(super) fn send_from_kernels(&mut self) {
         self.kernels.collect();
         while let Some(out) = self.kernels.next_outgoing() {
@@ -67,7 +67,8 @@ impl Fabric {
         self.enter(realm, Some(Attachment::Host(host)), packet, now);
     }
 
-    /// A packet enters a realm over `from`'s link, or through the realm's own router, which has none inside.
+    /// Puts a packet into a realm: over the link of `from`, or, if `None`, from the realm's own router, which has no
+    /// link on its inside.
     fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, packet: Packet, now: Duration) {
         if let Some(tap) = &mut self.tap {
             tap.sightings.push(packet.sighting(now, realm));
@@ -105,7 +106,7 @@ impl Fabric {
 
     // ---- arriving
 
-    /// What is due happens; true if a kernel may have something to send because of it.
+    /// Processes an arrival that is due; returns whether a kernel may have something to send as a result.
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Duration) -> bool {
         match arrival {
             Arrival::Host(host, packet) => return self.deliver(host, packet, now),
@@ -119,7 +120,7 @@ impl Fabric {
         false
     }
 
-    /// Delivers a packet to a host; true if its kernel may have something to answer.
+    /// Delivers a packet to a host; returns whether its kernel may have something to send in response.
     fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> bool {
         let receiver = &mut self.topology[host];
         let node = receiver.node;
@@ -159,7 +160,7 @@ impl Fabric {
 
     // ---- routers
 
-    /// A packet has reached a router from the inside.
+    /// Processes a packet that has reached a router from the inside.
     fn cross_outward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) {
         if !self.hop(&mut packet, now) {
             return;
@@ -187,7 +188,7 @@ impl Fabric {
         }
     }
 
-    /// A packet has reached a router from the outside.
+    /// Processes a packet that has reached a router from the outside.
     fn cross_inward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) {
         if !self.hop(&mut packet, now) {
             return;
@@ -207,7 +208,7 @@ impl Fabric {
         }
     }
 
-    /// Counts a hop; false if the packet has taken too many.
+    /// Decrements the TTL; returns false if the packet is dropped because it ran out.
     fn hop(&mut self, packet: &mut Packet, now: Duration) -> bool {
         packet.ttl -= 1;
         if packet.ttl == 0 {
@@ -216,7 +217,7 @@ impl Fabric {
         packet.ttl > 0
     }
 
-    /// Records what a NAT did to its table, and makes sure that its next expiry is noticed.
+    /// Records the changes in a NAT's table, and schedules a check for its next expiry.
     pub(super) fn note_nat(&mut self, router: RouterIndex, now: Duration) {
         let this = &mut self.topology[router];
         let node = this.node;

@@ -1,10 +1,10 @@
-//! Indices into the network's tables. One kind is never taken for another.
+//! Typed indices into the network's tables, so that one kind cannot be mistaken for another.
 
 /// A realm: one address space, such as the internet or the network of a home. Two realms may use the same addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RealmIndex(pub usize);
 
-/// A host: a machine's place in the network.
+/// A host: a machine attached to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct HostIndex(pub(crate) usize);
 
@@ -13,6 +13,6 @@ pub(crate) struct HostIndex(pub(crate) usize);
 pub(crate) struct RouterIndex(pub(crate) usize);
 
 impl RealmIndex {
-    /// The internet, which no router leads out of.
+    /// The internet: the outermost realm, which has no router.
     pub const INTERNET: Self = Self(0);
 }

@@ -1,8 +1,9 @@
 //! The kernels that run TCP: turmoil-net's, one for each life of a machine.
 //!
-//! turmoil-net adds hosts only before the start, so a pool of kernels is made with addresses of their own, which never show: a packet
-//! gets its machine's address as soon as it leaves. Thus two homes can both use 192.168.1.0/24, and a machine that comes back on the
-//! same address has a kernel that knows nothing of the life before.
+//! turmoil-net can add hosts only before the start, so a pool of kernels is created in advance. They have addresses of
+//! their own, which are never visible: a packet gets its machine's address as soon as it leaves. So two homes can both
+//! use 192.168.1.0/24, and a machine that boots again with the same address gets a kernel without any state of its
+//! earlier life.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -18,7 +19,7 @@ use crate::fabric::packet::{self, Body, Packet, Segment};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
     pub(crate) id: HostId,
-    /// The address by which the kernel knows itself.
+    /// The kernel's own address.
     pub(crate) address: Ipv4Addr,
 }
 
@@ -32,12 +33,12 @@ pub(crate) struct Outgoing {
 
 pub(crate) struct Kernels {
     net: EnterGuard,
-    /// Kernels that no machine has used yet; the next one is last.
+    /// Kernels that no machine has used yet; the last one is used next.
     spare: Vec<Kernel>,
-    /// The host that each kernel runs on, by the kernel's address.
+    /// The host on which each kernel runs, by the kernel's address.
     running: BTreeMap<Ipv4Addr, HostIndex>,
     orphans: Orphans,
-    /// What the kernels have sent and nobody has taken yet, the last first.
+    /// Segments that were collected and not yet taken, in reverse order.
     egress: Vec<turmoil_net::Packet>,
 }
 
@@ -54,7 +55,7 @@ impl Kernels {
         kernel
     }
 
-    /// From now on nothing that the kernel sends leaves it.
+    /// Detaches a kernel from its host: nothing that it sends leaves it any more.
     pub(crate) fn stop(&mut self, kernel: Kernel) {
         self.running.remove(&kernel.address);
     }
@@ -75,7 +76,8 @@ impl Kernels {
         }
     }
 
-    /// Delivers a segment. Returns the RST that answers it, if it brings data for a connection that its program has closed.
+    /// Delivers a segment. If the segment brings data for a connection that its program has closed, returns the RST to
+    /// answer it with.
     pub(crate) fn deliver(&mut self, kernel: Kernel, packet: &Packet) -> Option<Packet> {
         let Some((own, answer)) = self.orphans.refuse(kernel.address, packet) else {
             self.hand_over(kernel.address, packet);
@@ -90,7 +92,7 @@ impl Kernels {
         self.orphans.add(kernel, local_port, remote, now);
     }
 
-    /// Makes kernels forget closed connections that they have kept for too long; true if there was one.
+    /// Makes kernels forget closed connections whose deadline has passed; returns whether there was one.
     pub(crate) fn forget_overdue(&mut self, now: Duration) -> bool {
         let mut any = false;
         while let Some((kernel, packet)) = self.orphans.overdue(now) {
@@ -100,7 +102,7 @@ impl Kernels {
         any
     }
 
-    /// When the next closed connection will be overdue.
+    /// The next deadline of a closed connection.
     pub(crate) fn next_overdue(&self) -> Option<Duration> {
         self.orphans.next_due()
     }

@@ -1,4 +1,4 @@
-//! What the record says of packets and NATs, and how many packets are under way: both are kept together, so that they agree.
+//! The record of packets and NATs, and the number of packets in flight. Both are updated together, so that they agree.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ impl Ledger {
         Self { recorder, packets_made: 0, packets_in_flight: 0 }
     }
 
-    /// Packets under way, and those that a fault holds.
+    /// Number of packets in flight, including those that a fault holds.
     pub(crate) fn packets_in_flight(&self) -> usize {
         self.packets_in_flight
     }
@@ -27,13 +27,13 @@ impl Ledger {
         PacketId(self.packets_made)
     }
 
-    /// A packet is under way.
+    /// Records that a packet was sent.
     pub(crate) fn sent(&mut self, packet: &Packet, now: Duration) {
         self.packets_in_flight += 1;
         self.packet(packet.origin, PacketEvent::Sent(packet.view()), now);
     }
 
-    /// A second copy of a packet is under way.
+    /// Records that a packet was duplicated: a second copy is in flight.
     pub(crate) fn duplicated(&mut self, packet: &Packet, now: Duration) {
         self.packets_in_flight += 1;
         self.packet(packet.origin, PacketEvent::Duplicated { packet: packet.id }, now);
@@ -43,7 +43,7 @@ impl Ledger {
         self.packet(packet.origin, PacketEvent::Reordered { packet: packet.id }, now);
     }
 
-    /// A packet has arrived at `node`.
+    /// Records that a packet arrived at `node`.
     pub(crate) fn delivered(&mut self, node: NodeId, packet: &Packet, now: Duration) {
         self.packets_in_flight -= 1;
         self.packet(node, PacketEvent::Delivered(packet.view()), now);
@@ -54,7 +54,7 @@ impl Ledger {
         self.packet(packet.origin, PacketEvent::Dropped { packet: packet.id, why }, now);
     }
 
-    /// A NAT has refused a packet.
+    /// Records that a NAT refused a packet.
     pub(crate) fn refused(&mut self, nat: NodeId, packet: &Packet, why: Refusal, now: Duration) {
         let refused = NatEvent::Refused { protocol: packet.protocol(), src: packet.src, dst: packet.dst, why };
         self.nat(nat, refused, now);

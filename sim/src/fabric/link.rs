@@ -1,4 +1,4 @@
-//! A link between a host, or a router, and the network it is attached to.
+//! A link: it attaches a host or a router to a network.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use crate::fabric::fault::reorder::Reorder;
 use crate::fabric::fault::{Fault, FaultCx, Passage, Stop};
 use crate::fabric::packet::Packet;
 
-/// The faults of one direction of a link, in the order in which packets meet them. To add a fault is to add a line here.
+/// The faults of one direction of a link, in the order in which they apply to packets. To add a fault, add a line here.
 fn faults() -> Vec<Box<dyn Fault>> {
     vec![
         Box::<Latency>::default(),
@@ -25,14 +25,14 @@ fn faults() -> Vec<Box<dyn Fault>> {
     ]
 }
 
-/// Towards the network or away from it.
+/// The direction of a packet: towards the network or away from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Up,
     Down,
 }
 
-/// A link: what packets meet in each direction.
+/// A link, with the faults of each direction.
 pub(crate) struct LinkState {
     up: Vec<Box<dyn Fault>>,
     down: Vec<Box<dyn Fault>>,
@@ -45,14 +45,14 @@ impl LinkState {
         link
     }
 
-    /// Changes the link. What is queued on it stays queued.
+    /// Changes the link's settings. Packets that are queued on it stay queued.
     pub(crate) fn configure(&mut self, config: Link) {
         for fault in self.up.iter_mut().chain(&mut self.down) {
             fault.configure(&config);
         }
     }
 
-    /// Sends a packet over the link, and adds to `passage` what happens to it.
+    /// Sends a packet over the link, and records in `passage` what happens to it.
     pub(crate) fn cross(
         &mut self,
         direction: Direction,

@@ -1,17 +1,17 @@
-//! What lies between hosts: realms, links, routers with their NATs, and the packets under way.
+//! What lies between hosts: realms, links, routers with their NATs, and the packets in flight.
 //!
-//! | room | what it knows |
+//! | module | contents |
 //! |---|---|
-//! | `topology` | who is attached to what, and the next hop of a packet |
-//! | `schedule` | what happens later, by time and then by age |
+//! | `topology` | what is attached where, and the next hop of a packet |
+//! | `schedule` | future arrivals, ordered by time and then by age |
 //! | [`fault`] | what can happen to a packet, one file per fault; `link` lists those of links |
 //! | `kernels` | turmoil-net's kernels, one for each life of a machine |
 //! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
 //! | `forward` | a packet's way through all of these, from socket to socket |
-//! | `ledger` | what the record says of packets, and how many are under way |
+//! | `ledger` | the record of packets, and the number of packets in flight |
 //!
-//! A packet goes hop by hop. In each realm it crosses the link of its sender and the link of its receiver. A router translates it when
-//! it arrives there, not when it was sent.
+//! A packet goes hop by hop. In each realm it crosses the link of its sender and the link of its receiver. A router
+//! translates it when it arrives at the router, not when it is sent.
 
 pub mod fault;
 mod flow;
@@ -61,22 +61,22 @@ use udp::{Datagram, UdpPorts};
 pub(crate) struct Fabric {
     recorder: Recorder,
     ledger: Ledger,
-    /// One stream for the whole network: who draws in which order is part of what a seed means.
+    /// One stream for the whole network: the order of all draws is part of what a seed means.
     rng: ChaCha8Rng,
     topology: Topology,
     kernels: Kernels,
     schedule: Schedule<Arrival>,
     flows: Flows,
-    /// Faults that act where packets have arrived.
+    /// Faults that act on packets at their receivers.
     faults: Vec<Box<dyn Fault>>,
-    /// Packets that a fault holds until it is healed, in the order in which it got them.
+    /// Packets that a fault holds until it is healed, in the order of their arrival.
     held: Vec<Arrival>,
-    /// What passes on the wires, if somebody wants to see it.
+    /// Collects the packets on the wire, if the run is captured.
     tap: Option<Tap>,
 }
 
 impl Fabric {
-    /// The internet, without hosts. `kernels` are those of `net`, one for every boot.
+    /// A network that consists of the internet, without hosts. `kernels` belong to `net`; there is one for every boot.
     pub(crate) fn new(seed: u64, recorder: Recorder, net: EnterGuard, kernels: Vec<Kernel>) -> Self {
         Self {
             ledger: Ledger::new(recorder.clone()),
@@ -92,12 +92,12 @@ impl Fabric {
         }
     }
 
-    /// Keeps every packet from now on.
+    /// Starts to keep every packet.
     pub(crate) fn open_tap(&mut self) {
         self.tap = Some(Tap::default());
     }
 
-    /// What was kept.
+    /// Takes what was kept.
     pub(crate) fn close_tap(&mut self) -> Tap {
         self.tap.take().unwrap_or_default()
     }
@@ -118,20 +118,20 @@ impl Fabric {
         (inner, self.topology.add_router(router, external))
     }
 
-    /// Adds a machine, without power.
+    /// Adds a machine, powered off.
     pub(crate) fn add_host(&mut self, node: NodeId, realm: RealmIndex, address: Ipv4Addr, link: Link) -> HostIndex {
         let (link, udp) = (LinkState::new(link), UdpPorts::default());
         self.topology.add_host(Host { node, realm, address, link, udp, kernel: None })
     }
 
-    /// Gives a machine power and a fresh kernel.
+    /// Powers a machine on, with a fresh kernel.
     pub(crate) fn power_on(&mut self, host: HostIndex) -> Kernel {
         let kernel = self.kernels.start(host);
         self.topology[host].kernel = Some(kernel);
         kernel
     }
 
-    /// Cuts a machine's power: from now on nothing leaves it.
+    /// Cuts a machine's power: it sends nothing more.
     pub(crate) fn power_off(&mut self, host: HostIndex) {
         let host = &mut self.topology[host];
         host.udp.clear();
@@ -166,12 +166,12 @@ impl Fabric {
         self.note_nat(router, now);
     }
 
-    /// Has all packets meet a fault where they have arrived, until [`Fabric::heal`].
+    /// Applies a fault to all packets that reach their receiver, until [`Fabric::heal`].
     pub(crate) fn inject(&mut self, fault: Box<dyn Fault>) {
         self.faults.push(fault);
     }
 
-    /// All injected faults end. What they held back arrives now, ahead of everything that is still under way.
+    /// Ends all injected faults. Packets that they held arrive now, before all packets that are still in flight.
     pub(crate) fn heal(&mut self) {
         self.faults.clear();
         let now = self.recorder.now();
@@ -182,8 +182,8 @@ impl Fabric {
 
     // ---- time
 
-    /// Takes what kernels have sent, if `tcp_touched` says that there may be something, and delivers what is due. Returns when there
-    /// will be something to do next.
+    /// Takes what kernels have sent, if `tcp_touched` says that there may be something, and delivers what is due.
+    /// Returns when it must be called again, if ever.
     pub(crate) fn step(&mut self, now: Duration, mut tcp_touched: bool) -> Option<Duration> {
         loop {
             if tcp_touched {
@@ -194,7 +194,7 @@ impl Fabric {
                 tcp_touched |= self.arrive(arrival, now);
             }
             tcp_touched |= self.kernels.forget_overdue(now);
-            // A kernel that was given a segment may answer it at once.
+            // A kernel that received a segment may respond at once.
             if !tcp_touched {
                 return self.schedule.next().into_iter().chain(self.kernels.next_overdue()).min();
             }
@@ -203,7 +203,7 @@ impl Fabric {
 
     // ---- what sockets need
 
-    /// Takes a datagram from a socket of a host.
+    /// Takes a datagram from the receive buffer of a host's socket.
     pub(crate) fn receive_udp(
         &mut self,
         host: HostIndex,
@@ -227,17 +227,17 @@ impl Fabric {
         self.topology[host].address
     }
 
-    /// A number below `end`.
+    /// A random number below `end`.
     pub(crate) fn draw(&mut self, end: u32) -> u32 {
         self.rng.next_u32() % end
     }
 
-    /// A port from Linux' ephemeral range.
+    /// A random port from Linux' ephemeral range.
     pub(crate) fn ephemeral_port(&mut self) -> u16 {
         32_768 + self.draw(28_232) as u16
     }
 
-    /// A program has closed a TCP connection, which its kernel may keep for a while.
+    /// Notes that a program has closed a TCP connection, which its kernel may keep for a while.
     pub(crate) fn closed(&mut self, kernel_address: Ipv4Addr, local_port: u16, remote: SocketAddrV4) {
         self.kernels.closed(kernel_address, local_port, remote, self.recorder.now());
     }
@@ -246,7 +246,7 @@ impl Fabric {
         self.topology.hosts().iter().map(|host| host.udp.len()).sum()
     }
 
-    /// Packets under way, and those that a fault holds.
+    /// Number of packets in flight, including those that a fault holds.
     pub(crate) fn packets_in_flight(&self) -> usize {
         self.ledger.packets_in_flight()
     }

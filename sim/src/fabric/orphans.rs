@@ -1,7 +1,7 @@
-//! TCP connections that a program has closed but whose kernel still keeps them.
+//! TCP connections that a program has closed but that its kernel still keeps.
 //!
-//! turmoil-net's kernels would go on to take data for them, and keep them for ever when the other side has died. A real kernel answers
-//! data with RST, and gives up after a while.
+//! turmoil-net's kernels would continue to accept data for them, and keep them for ever if the other side has vanished.
+//! A real kernel answers data with RST, and drops the connection after a while.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,7 +20,7 @@ const ORPHAN_LIFETIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     kept: BTreeSet<Orphan>,
-    /// When each is forgotten at the latest, the earliest first.
+    /// The deadline of each, the earliest first.
     deadlines: VecDeque<(Duration, Orphan)>,
 }
 
@@ -38,12 +38,14 @@ impl Orphans {
         self.deadlines.push_back((now + ORPHAN_LIFETIME, orphan));
     }
 
-    /// If `packet` brings data to an orphan: a RST that makes its own kernel forget it, and the RST that answers the sender.
+    /// If `packet` brings data to an orphan, returns two segments: an RST that makes the orphan's own kernel forget it,
+    /// and the RST to send to the other side.
     pub(crate) fn refuse(&mut self, kernel: Ipv4Addr, packet: &Packet) -> Option<(Packet, Packet)> {
         let Body::Tcp(segment) = &packet.body else { return None };
         let orphan = Orphan { kernel, port: packet.dst.port(), remote: packet.src };
         if segment.payload.is_empty() {
-            // The endpoints begin a new connection, or the kernel forgets the old one anyway.
+            // A SYN starts a new connection between the endpoints, and an RST makes the kernel forget the old one
+            // anyway.
             if segment.flags.syn || segment.flags.rst {
                 self.kept.remove(&orphan);
             }
@@ -55,7 +57,7 @@ impl Orphans {
         Some((kill(packet.src, packet.dst), packet.reset()?))
     }
 
-    /// An orphan that is to be forgotten: the kernel, and the RST that makes it forget.
+    /// Removes an orphan whose deadline has passed; returns its kernel, and the RST that makes the kernel forget it.
     pub(crate) fn overdue(&mut self, now: Duration) -> Option<(Ipv4Addr, Packet)> {
         while self.next_due()? <= now {
             let (_, orphan) = self.deadlines.pop_front()?;
@@ -72,7 +74,7 @@ impl Orphans {
     }
 }
 
-/// A RST from `src` to `dst` that no host has sent: it makes a kernel forget a connection, as its program has.
+/// An RST from `src` to `dst` that no host has sent. It makes a kernel forget a connection that its program has closed.
 fn kill(src: SocketAddrV4, dst: SocketAddrV4) -> Packet {
     let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
     let body = Body::Tcp(Segment { seq: 0, ack: 0, flags, window: 0, payload: Bytes::new() });

@@ -11,17 +11,17 @@ use crate::fabric::index::RealmIndex;
 use crate::fabric::tap::{Content, Sighting};
 use crate::hash::digest;
 
-/// Bytes of an IPv4 and a UDP header.
+/// Size of an IPv4 and a UDP header, bytes.
 const UDP_OVERHEAD: usize = 20 + 8;
-/// Bytes of an IPv4 and a TCP header without options.
+/// Size of an IPv4 and a TCP header without options, bytes.
 const TCP_OVERHEAD: usize = 20 + 20;
 
-/// A packet on its way.
+/// A packet in flight.
 #[derive(Clone, Debug)]
 pub struct Packet {
     pub(crate) id: PacketId,
     pub(crate) origin: NodeId,
-    /// Hops it may still take.
+    /// Remaining hops.
     pub(crate) ttl: u8,
     pub(crate) src: SocketAddrV4,
     pub(crate) dst: SocketAddrV4,
@@ -68,7 +68,7 @@ impl Packet {
         }
     }
 
-    /// Bytes on a link, headers included.
+    /// Size on a link, headers included, bytes.
     pub fn size(&self) -> usize {
         match &self.body {
             Body::Udp(payload) => UDP_OVERHEAD + payload.len(),
@@ -76,7 +76,7 @@ impl Packet {
         }
     }
 
-    /// How it looks on the wire of a realm.
+    /// The packet as captured on the wire of a realm.
     pub(crate) fn sighting(&self, at: Duration, realm: RealmIndex) -> Sighting {
         let content = match &self.body {
             Body::Udp(payload) => Content::Udp(payload.clone()),
@@ -92,7 +92,8 @@ impl Packet {
         Sighting { at, realm, packet: id, origin, ttl, src, dst, content }
     }
 
-    /// Whether it may open a NAT mapping: any datagram, but of TCP only the first segment (RFC 5382 §4.1).
+    /// Whether the packet may create a NAT mapping: any datagram may, but for TCP only the first segment (RFC 5382
+    /// §4.1).
     pub(crate) fn opens(&self) -> bool {
         match &self.body {
             Body::Udp(_) => true,
@@ -100,7 +101,7 @@ impl Packet {
         }
     }
 
-    /// How the record shows it.
+    /// The packet as shown in the record.
     pub(crate) fn view(&self) -> PacketView {
         let (protocol, flags, payload) = match &self.body {
             Body::Udp(payload) => (Protocol::Udp, 0, payload),
@@ -117,7 +118,8 @@ impl Packet {
         }
     }
 
-    /// The RST that refuses this segment (RFC 9293 §3.5.2), as the host it was sent to would send it. `None` for UDP and for a RST.
+    /// The RST that refuses this segment (RFC 9293 §3.5.2), as its destination host would send it. `None` for UDP and
+    /// for an RST.
     pub(crate) fn reset(&self) -> Option<Packet> {
         let Body::Tcp(segment) = &self.body else { return None };
         if segment.flags.rst {
@@ -135,7 +137,7 @@ impl Packet {
     }
 }
 
-/// The control bits of RFC 9293 §3.1, FIN being the lowest.
+/// The control bits of RFC 9293 §3.1, with FIN as the lowest bit.
 fn control_bits(flags: TcpFlags) -> u8 {
     u8::from(flags.fin)
         | u8::from(flags.syn) << 1
@@ -145,7 +147,8 @@ fn control_bits(flags: TcpFlags) -> u8 {
         | u8::from(flags.urg) << 5
 }
 
-/// Takes apart what a kernel sends: source, destination and segment. `None` if it is not TCP: UDP has its own sockets.
+/// Splits what a kernel sends into source, destination and segment. `None` if it is not TCP: UDP does not use the
+/// kernels.
 pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, SocketAddrV4, Segment)> {
     let (IpAddr::V4(src), IpAddr::V4(dst), Transport::Tcp(tcp)) = (packet.src, packet.dst, packet.payload) else {
         return None;
@@ -154,7 +157,7 @@ pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, 
     Some((SocketAddrV4::new(src, tcp.src_port), SocketAddrV4::new(dst, tcp.dst_port), segment))
 }
 
-/// Builds what a kernel at `kernel_address` receives.
+/// Builds the packet that a kernel at `kernel_address` receives.
 pub(crate) fn to_kernel(
     src: SocketAddrV4,
     dst_port: u16,

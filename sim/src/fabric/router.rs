@@ -20,17 +20,17 @@ pub(crate) struct Router {
     nat: Option<Nat>,
     /// Whether TCP segments without a mapping are answered with RST.
     pub(crate) resets_tcp: bool,
-    /// Whether the fabric will look for expired mappings.
+    /// Whether a check for expired mappings is already scheduled.
     expiry_awaited: bool,
 }
 
-/// How a router forwards a packet that has come from the inside.
+/// Where a router forwards a packet that came from the inside.
 pub(crate) enum Exit {
     /// To the outer realm.
     Outside,
     /// To the outer realm, translated.
     Translated(Mapping),
-    /// Back to the inner realm: it was for the NAT's own external address.
+    /// Back to the inner realm, because the destination was the NAT's own external address.
     Hairpin,
 }
 
@@ -43,12 +43,12 @@ impl Router {
         Self { nat: behavior.map(|behavior| Nat::new(behavior, external)), ..self }
     }
 
-    /// Whether addresses inside differ from those outside.
+    /// Whether it has a NAT, so that inside and outside use different addresses.
     pub(crate) fn translates(&self) -> bool {
         self.nat.is_some()
     }
 
-    /// Translates a packet that has come from the inside.
+    /// Translates a packet that came from the inside.
     pub(crate) fn outward(&mut self, packet: &mut Packet, cx: &mut NatCx<'_>) -> Result<Exit, Refusal> {
         let Some(nat) = &mut self.nat else { return Ok(Exit::Outside) };
         let five_tuple = FiveTuple { protocol: packet.protocol(), internal: packet.src, remote: packet.dst };
@@ -61,7 +61,7 @@ impl Router {
         Ok(Exit::Translated(Mapping { protocol, internal, external: packet.src, remote }))
     }
 
-    /// Translates a packet that has come from the outside; returns the mapping that it used.
+    /// Translates a packet that came from the outside; returns the mapping that it used.
     pub(crate) fn inward(&mut self, packet: &mut Packet, now: Duration) -> Result<Option<Mapping>, Refusal> {
         let Some(nat) = &mut self.nat else { return Ok(None) };
         let (protocol, external, remote) = (packet.protocol(), packet.dst, packet.src);
@@ -69,7 +69,7 @@ impl Router {
         Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
     }
 
-    /// Reboots its NAT; false if it has none.
+    /// Reboots the NAT; returns false if there is none.
     pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> bool {
         let Some(nat) = &mut self.nat else { return false };
         nat.reboot(now, reboot.new_address);
@@ -77,7 +77,7 @@ impl Router {
         true
     }
 
-    /// What has happened to the NAT's table since the last call.
+    /// The changes in the NAT's table since the last call.
     pub(crate) fn nat_events(&mut self, now: Duration) -> impl Iterator<Item = NatEvent> {
         if let Some(nat) = &mut self.nat {
             nat.expire(now);
@@ -90,7 +90,8 @@ impl Router {
         })
     }
 
-    /// When to look for expired mappings, unless that is settled already. [`Router::expiry_reached`] when that time has come.
+    /// When to check for expired mappings; `None` if a check is already scheduled or not needed. When that time comes,
+    /// call [`Router::expiry_reached`].
     pub(crate) fn await_expiry(&mut self) -> Option<Duration> {
         if self.expiry_awaited {
             return None;

@@ -1,14 +1,14 @@
-//! What happens later, by time and then by age.
+//! A queue of future things, ordered by time and then by age.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// Things that are due at some time. Those due at the same time come in the order in which they were added.
+/// Things that are due at some time. Things due at the same time are returned in the order in which they were added.
 #[derive(Debug)]
 pub(crate) struct Schedule<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
-    /// How many were ever added.
+    /// How many things were ever added.
     added: u64,
 }
 
@@ -25,9 +25,10 @@ impl<T> Schedule<T> {
         Self { heap: BinaryHeap::new(), added: 0 }
     }
 
-    /// Adds what is due at `at`, rounded up to a whole millisecond.
+    /// Adds a thing that is due at `at`, rounded up to a whole millisecond.
     ///
-    /// tokio's timers have no finer grain: what is due between two milliseconds would come late, and after what is due at the second.
+    /// tokio's timers have no finer resolution: a thing due between two milliseconds would come late, after things that
+    /// are due at the later millisecond.
     pub(crate) fn add(&mut self, at: Duration, thing: T) {
         let at = Duration::from_millis(at.as_nanos().div_ceil(1_000_000) as u64);
         self.heap.push(Reverse(Entry { at, number: self.added, thing }));
@@ -78,7 +79,7 @@ impl<T> Ord for Entry<T> {
 mod tests {
     use super::*;
 
-    /// Everything due by `now`, in order.
+    /// Removes everything due by `now`, in order.
     fn due(schedule: &mut Schedule<&'static str>, now: Duration) -> Vec<&'static str> {
         std::iter::from_fn(|| schedule.pop(now)).collect()
     }

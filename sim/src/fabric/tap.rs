@@ -1,4 +1,5 @@
-//! The packets themselves, for anyone who wants to inspect them: kept only if asked for, and no part of the record.
+//! The captured packets, for anyone who wants to inspect them. They are kept only on request and are not part of the
+//! record.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -8,63 +9,63 @@ use bytes::Bytes;
 use crate::event::{NodeId, PacketId};
 use crate::fabric::index::RealmIndex;
 
-/// What was kept of a run.
+/// Everything that was captured in a run.
 #[derive(Default)]
 pub(crate) struct Tap {
     pub(crate) sightings: Vec<Sighting>,
     pub(crate) taken: Vec<Taken>,
 }
 
-/// A packet on the wire of a realm.
+/// A packet seen on the wire of a realm.
 #[derive(Clone, Debug)]
 pub struct Sighting {
-    /// Virtual time.
+    /// Virtual time since the start.
     pub at: Duration,
-    /// The realm.
+    /// The realm in which it was seen.
     pub realm: RealmIndex,
-    /// Which packet.
+    /// The packet's number.
     pub packet: PacketId,
     /// The machine or router that sent it first.
     pub origin: NodeId,
-    /// Hops it may still take.
+    /// Remaining hops.
     pub ttl: u8,
     /// Source, as seen here.
     pub src: SocketAddrV4,
     /// Destination, as seen here.
     pub dst: SocketAddrV4,
-    /// What is in it.
+    /// Its contents.
     pub content: Content,
 }
 
-/// What is in a packet.
+/// The contents of a packet.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// A datagram's payload.
     Udp(Bytes),
-    /// A segment. RFC 9293 §3.1.
+    /// A TCP segment. RFC 9293 §3.1.
     Tcp {
         /// Sequence number.
         seq: u32,
         /// Acknowledgment number.
         ack: u32,
-        /// Control bits, FIN being the lowest.
+        /// Control bits, with FIN as the lowest bit.
         flags: u8,
-        /// Window.
+        /// Window size.
         window: u16,
         /// Payload.
         payload: Bytes,
     },
 }
 
-/// A datagram that a program has taken from its socket.
+/// A datagram that a program has read from its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The packet that it came in.
+    /// The number of the packet that carried it.
     pub packet: PacketId,
     /// The program's machine.
     pub node: NodeId,
-    /// Virtual time.
+    /// Virtual time since the start.
     pub at: Duration,
-    /// How many events there were before.
+    /// Number of events in the record at that time.
     pub events: usize,
 }

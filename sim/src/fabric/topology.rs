@@ -1,4 +1,4 @@
-//! Who is attached to what: realms, the routers between them, and hosts.
+//! What is attached where: realms, the routers between them, and hosts.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,21 +11,21 @@ use crate::fabric::link::LinkState;
 use crate::fabric::router::Router;
 use crate::fabric::udp::UdpPorts;
 
-/// Who owns an address in a realm, and the link that leads to it.
+/// The owner of an address in a realm, and so of the link that leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attachment {
     /// A host.
     Host(HostIndex),
-    /// The outside of a router: its NAT owns the address, or it forwards it to the inside.
+    /// The outside of a router: its NAT owns the address, or the router forwards it to the inside.
     Router(RouterIndex),
 }
 
 /// Where a packet goes next in a realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextHop {
-    /// Over the link of the address' owner.
+    /// Over the link of the owner of the address.
     Attached(Attachment),
-    /// To the inside of the realm's router, which has no link.
+    /// To the inside of the realm's router, which has no link there.
     Gateway(RouterIndex),
 }
 
@@ -35,14 +35,14 @@ pub(crate) struct Host {
     pub(crate) address: Ipv4Addr,
     pub(crate) link: LinkState,
     pub(crate) udp: UdpPorts,
-    /// The kernel that runs its TCP; `None` while it has no power.
+    /// The kernel that runs its TCP; `None` while the host has no power.
     pub(crate) kernel: Option<Kernel>,
 }
 
 #[derive(Debug, Default)]
 struct Realm {
     attached: BTreeMap<Ipv4Addr, Attachment>,
-    /// Where packets to all other addresses go. The internet has none.
+    /// The router to which packets for all other addresses go. The internet has none.
     gateway: Option<RouterIndex>,
 }
 
@@ -53,17 +53,17 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// The internet alone.
+    /// A topology that consists of the internet alone.
     pub(crate) fn new() -> Self {
         Self { realms: vec![Realm::default()], routers: Vec::new(), hosts: Vec::new() }
     }
 
-    /// The realm that the next router will lead to.
+    /// The index of the realm that the next router will add.
     pub(crate) fn next_realm(&self) -> RealmIndex {
         RealmIndex(self.realms.len())
     }
 
-    /// Adds a router, and the realm inside of it.
+    /// Adds a router, and the realm on its inside.
     pub(crate) fn add_router(&mut self, router: Router, external: &[Ipv4Addr]) -> RouterIndex {
         let index = RouterIndex(self.routers.len());
         for address in external {
@@ -77,7 +77,7 @@ impl Topology {
     pub(crate) fn add_host(&mut self, host: Host) -> HostIndex {
         let index = HostIndex(self.hosts.len());
         self.realms[host.realm.0].attached.insert(host.address, Attachment::Host(index));
-        // A router that translates nothing makes its hosts part of the realm outside.
+        // Behind a router that does not translate, hosts are part of the outer realm as well.
         let mut inside = host.realm;
         while let Some(router) = self.realms[inside.0].gateway.filter(|&router| !self[router].translates()) {
             inside = self[router].outer;
@@ -95,12 +95,12 @@ impl Topology {
         attached.insert(address, Attachment::Router(router));
     }
 
-    /// Where a packet to `address` goes in a realm that it has entered over `from`'s link, or through the realm's own router if `None`.
-    /// `None` if there is no route.
+    /// The next hop of a packet to `address`. It has entered the realm over the link of `from`, or, if `None`, from the
+    /// realm's own router. Returns `None` if there is no route.
     pub(crate) fn next_hop(&self, realm: RealmIndex, from: Option<Attachment>, address: Ipv4Addr) -> Option<NextHop> {
         let realm = &self.realms[realm.0];
         match realm.attached.get(&address) {
-            // A packet that a router without a NAT would get back goes nowhere.
+            // If a router without a NAT would get its own packet back, the packet has no route.
             Some(&to @ Attachment::Router(router)) if from == Some(to) && !self[router].translates() => {}
             Some(&to) => return Some(NextHop::Attached(to)),
             None => {}
@@ -166,7 +166,7 @@ mod tests {
     const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 
-    /// A host behind a router that translates nothing, and one on the internet.
+    /// A topology with a host behind a router that does not translate, and a host on the internet.
     fn two_realms() -> (Topology, RouterIndex, [HostIndex; 2]) {
         let mut topology = Topology::new();
         let inner = topology.next_realm();

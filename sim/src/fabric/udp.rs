@@ -1,7 +1,7 @@
 //! The UDP ports of a host.
 //!
-//! turmoil-net has UDP too, but its receive queue has no limit, and each batch of datagrams costs a scan over all hosts. These ports drop
-//! what does not fit the buffer, and need no kernel while only media flows.
+//! turmoil-net implements UDP too, but its receive queue has no limit, and each batch of datagrams costs a scan over
+//! all hosts. These ports drop datagrams that do not fit into the buffer, and need no kernel while only media flows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use crate::event::{Drop, PacketId};
 
-/// Bytes of payload that a socket holds until they are read: Linux' `net.core.rmem_default`.
+/// Bytes of payload that a socket buffers until they are read: Linux' `net.core.rmem_default`.
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
-/// Bytes of the buffer that a datagram takes in addition to its payload.
+/// Bytes that a datagram occupies in the buffer in addition to its payload.
 const DATAGRAM_OVERHEAD: usize = 256;
 
 /// A datagram in a socket's buffer.
@@ -36,7 +36,7 @@ struct Port {
 pub(crate) struct UdpPorts(BTreeMap<u16, Port>);
 
 impl UdpPorts {
-    /// Binds a port; false if it is in use.
+    /// Binds a port; returns false if it is in use.
     pub(crate) fn bind(&mut self, port: u16) -> bool {
         let free = !self.0.contains_key(&port);
         if free {
@@ -49,7 +49,7 @@ impl UdpPorts {
         self.0.remove(&port);
     }
 
-    /// Forgets every port, as a loss of power does.
+    /// Unbinds every port, as a loss of power does.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -8,14 +8,15 @@ use super::{Fault, FaultCx, Verdict};
 use crate::event::{Drop, Protocol};
 use crate::fabric::packet::Packet;
 
-/// Queueing delay beyond which datagrams are dropped. TCP segments are not: their sender would have slowed down.
+/// Queueing delay beyond which datagrams are dropped. TCP segments are never dropped: their sender would have slowed
+/// down.
 const QUEUE_DELAY_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(crate) struct Bandwidth {
-    /// Bits per second; `None` is unlimited.
+    /// Bits per second; `None` means unlimited.
     bps: Option<u64>,
-    /// When the last byte in the queue will have left. It outlives a change of the link.
+    /// When the last byte in the queue will have left. The value is kept when the link changes.
     busy_until: Duration,
 }
 

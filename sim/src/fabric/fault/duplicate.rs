@@ -1,4 +1,4 @@
-//! Duplication: a datagram comes twice.
+//! Duplication: a datagram arrives twice.
 
 use scenarios::Link;
 

@@ -1,4 +1,4 @@
-//! Latency: the time a packet takes over a link at least.
+//! Latency: the minimum time that a packet takes over a link.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Loss: a datagram is gone; a TCP segment comes after its retransmissions.
+//! Loss: a datagram is lost; a TCP segment arrives after its retransmissions.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use super::{Fault, FaultCx, Verdict};
 use crate::event::{Drop, Protocol};
 use crate::fabric::packet::Packet;
 
-/// First retransmission timeout of a TCP segment: Linux' minimum, RFC 6298 with its lower bound relaxed.
+/// First retransmission timeout of a TCP segment: Linux' minimum, which is below the lower bound of RFC 6298.
 const TCP_RTO: Duration = Duration::from_millis(200);
-/// Retransmissions of a segment at most. The last one always arrives, so that a stream is slow rather than broken.
+/// Maximum number of retransmissions of a segment. The last one always arrives, so that a stream becomes slow but does
+/// not break.
 const TCP_RETRANSMISSIONS_MAX: u32 = 8;
 
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! Faults: what can happen to a packet on its way.
 //!
-//! A fault is one file here, with one type that implements [`Fault`]. A fault of links is a line in `fabric/link.rs`; a fault that acts
-//! where packets have arrived, as a partition does, is for [`World::inject`](crate::world::World::inject).
+//! Each fault has one file here, with one type that implements [`Fault`]. A fault of links is listed in
+//! `fabric/link.rs`. A fault that acts on packets at their receiver, such as a partition, is passed to
+//! [`World::inject`](crate::world::World::inject).
 
 pub(super) mod bandwidth;
 pub(super) mod duplicate;
@@ -21,17 +22,17 @@ use scenarios::Link;
 use crate::event::{Drop, NodeId, Protocol};
 use crate::fabric::packet::Packet;
 
-/// Decides what happens to each packet that passes a place: a direction of a link, or the receiving machine.
+/// Decides what happens to each packet that passes one place: a direction of a link, or the receiving machine.
 ///
-/// Faults are asked in a fixed order, and the first that drops or holds a packet is the last that sees it. **Of TCP, a fault may only
-/// delay or hold segments**: turmoil-net's kernels do not retransmit, so a segment that is lost, or overtaken, would be missing for
-/// ever. Any other verdict on a segment panics.
+/// Faults apply in a fixed order, and the first that drops or holds a packet is the last that sees it. **A fault may
+/// only delay or hold TCP segments**: turmoil-net's kernels do not retransmit, so a segment that is lost or overtaken
+/// would be missing for ever. Any other verdict on a segment panics.
 pub trait Fault: Send {
-    /// Decides about one packet. Draw randomness from `cx` alone.
+    /// Decides about one packet. All randomness must come from `cx`.
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict;
 
-    /// Takes the settings of a link, when the link is made and whenever the scenario changes it. A fault that is not configured by the
-    /// scenario's links has nothing to do.
+    /// Receives the settings of a link, when the link is created and whenever the scenario changes it. The default does
+    /// nothing, for faults that are not configured by links.
     fn configure(&mut self, _link: &Link) {}
 }
 
@@ -44,65 +45,65 @@ impl<F: FnMut(&Packet, &mut FaultCx<'_>) -> Verdict + Send> Fault for F {
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing.
+    /// Nothing happens to it.
     Pass,
-    /// It comes later. Packets of its flow that are sent after it still come after it. Only on links.
+    /// It arrives later. Packets of its flow that are sent after it still arrive after it. Valid only on links.
     Delay(Duration),
-    /// It comes later, and packets of its flow that are sent after it may overtake it. Only on links.
+    /// It arrives later, and packets of its flow that are sent after it may overtake it. Valid only on links.
     Reorder(Duration),
-    /// It comes twice. Only on links.
+    /// It arrives twice. Valid only on links.
     Duplicate,
     /// It waits until faults are healed.
     Hold,
-    /// It is gone.
+    /// It is dropped.
     Drop(Drop),
 }
 
-/// Where and when a fault sees a packet, and randomness.
+/// Where and when a fault sees a packet, and a source of randomness.
 #[derive(Debug)]
 pub struct FaultCx<'a> {
     /// Virtual time since the start.
     pub now: Duration,
     /// The machine that the packet has reached; `None` on a link.
     pub receiver: Option<NodeId>,
-    /// The network's random stream.
+    /// The random number generator of the network.
     pub rng: &'a mut ChaCha8Rng,
 }
 
 impl FaultCx<'_> {
-    /// True in `ppm` of a million cases on average. Zero draws nothing.
+    /// True with a probability of `ppm` in a million. If `ppm` is zero, no random number is drawn.
     pub fn chance(&mut self, ppm: u32) -> bool {
         ppm > 0 && self.rng.next_u32() % 1_000_000 < ppm
     }
 
-    /// A whole number of milliseconds from zero to `most`.
+    /// A random whole number of milliseconds from zero to `most`, inclusive.
     pub fn milliseconds_up_to(&mut self, most: u64) -> Duration {
         Duration::from_millis(self.rng.next_u64() % (most + 1))
     }
 }
 
-/// What has happened to a packet so far that is not stopped.
+/// What has happened so far to a packet that still passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Passage {
-    /// Time it takes.
+    /// The total delay.
     pub(crate) delay: Duration,
-    /// Whether it comes twice.
+    /// Whether it arrives twice.
     pub(crate) duplicated: bool,
     /// Whether later packets of its flow may overtake it.
     pub(crate) reordered: bool,
 }
 
-/// Why a packet does not pass.
+/// Why a packet does not pass any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It waits until faults are healed.
     Hold,
-    /// It is gone.
+    /// It is dropped.
     Drop(Drop),
 }
 
 impl Passage {
-    /// Has a packet meet faults, one after the other.
+    /// Applies faults to a packet, one after the other.
     pub(crate) fn meet(
         &mut self,
         faults: &mut [Box<dyn Fault>],

@@ -4,9 +4,10 @@ use super::{Fault, FaultCx, Verdict};
 use crate::event::{Drop, NodeId, Protocol};
 use crate::fabric::packet::Packet;
 
-/// Datagrams are dropped; TCP segments are held, as their sender would retransmit them until the partition heals.
+/// Datagrams are dropped. TCP segments are held, because their sender would retransmit them until the partition heals.
 ///
-/// It acts at the receiver. A packet that it stops has crossed its sender's NAT, so mappings are refreshed as they would be.
+/// It acts at the receiver. A packet that it stops has already passed its sender's NAT, so mappings are refreshed as in
+/// a real network.
 pub(crate) struct Partition {
     pub(crate) from: Vec<NodeId>,
     pub(crate) to: Vec<NodeId>,

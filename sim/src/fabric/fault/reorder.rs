@@ -8,7 +8,7 @@ use super::{Fault, FaultCx, Verdict};
 use crate::event::Protocol;
 use crate::fabric::packet::Packet;
 
-/// How long a datagram is held back at most, milliseconds.
+/// Maximum time for which a datagram is held back, milliseconds.
 const HELD_BACK_MS_MAX: u64 = 20;
 
 #[derive(Default)]

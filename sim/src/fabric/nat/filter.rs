@@ -1,4 +1,5 @@
-//! The remotes an internal endpoint has sent to, which decide who may send to it; and the timer of mappings and filter entries.
+//! The remotes to which an internal endpoint has sent, which determine who may send to it; and the timer of mappings
+//! and filter entries.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -11,7 +12,7 @@ pub(super) struct Lifetimes {
     pub(super) inbound_refresh: bool,
 }
 
-/// When a mapping or a filter entry ends. RFC 4787 §4.3.
+/// The time at which a mapping or a filter entry ends. RFC 4787 §4.3.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timer {
     last: Duration,
@@ -37,29 +38,30 @@ impl Timer {
         }
     }
 
-    /// The first instant at which it is gone. It only ever moves later.
+    /// The first instant at which the entry no longer exists. It only ever moves later.
     pub(super) fn end(&self, lifetimes: &Lifetimes) -> Duration {
         self.last.saturating_add(if self.answered { lifetimes.answered } else { lifetimes.unanswered })
     }
 }
 
-/// The remotes that may send in: those the inside has sent to.
+/// The remotes that may send to an internal endpoint: those to which it has sent.
 ///
-/// Each entry ages like a mapping, with the same timer and lifetimes, as the sessions of real NATs do: a mapping that one remote keeps
-/// alive does not stay open for another remote that has long been silent. So the number of entries stays below twice the number of
-/// remotes in use.
+/// Each entry ages like a mapping, with the same timer and lifetimes, like the sessions of real NATs: a mapping that
+/// one remote keeps alive does not stay open for another remote that has long been silent. So the number of entries
+/// stays below twice the number of remotes in use.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// Sorted by remote, reduced to what the filtering behaviour looks at: the port is 0 where only the address counts.
+    /// Sorted by remote, reduced to the part that the filtering behaviour compares: the port is 0 where only the
+    /// address counts.
     entries: Vec<(SocketAddrV4, Timer)>,
     /// Index of the last hit: most packets come from the same remote as the one before.
     hit: usize,
-    /// Number of entries at which those that have ended are removed.
+    /// Number of entries at which expired ones are removed.
     sweep_at: usize,
 }
 
 impl Filter {
-    /// The inside sends to `remote`.
+    /// Notes that the inside has sent to `remote`.
     pub(super) fn sent(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) {
         match self.find(remote) {
             Ok(at) if self.entries[at].1.end(lifetimes) > now => self.entries[at].1.sent(now),
@@ -74,7 +76,7 @@ impl Filter {
         }
     }
 
-    /// Whether a packet from `remote` may come in.
+    /// Returns whether a packet from `remote` may come in, and refreshes the entry if it does.
     pub(super) fn received(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) -> bool {
         match self.find(remote) {
             Ok(at) if self.entries[at].1.end(lifetimes) > now => {

@@ -34,35 +34,37 @@ use crate::mapping::{Mapping, Protocol, Refusal};
 use ports::Ports;
 use table::{Slot, Table};
 
-/// What a NAT needs from outside to translate a packet.
+/// What a NAT needs from its caller to translate a packet.
 #[derive(Debug)]
 pub struct NatCx<'a> {
-    /// Virtual time since the start. It never goes back from one call to the next.
+    /// Virtual time since the start. It must never decrease from one call to the next.
     pub now: Duration,
-    /// Chooses ports and external addresses where the behaviour is random.
+    /// Used to choose ports and external addresses where the behaviour is random.
     pub rng: &'a mut ChaCha8Rng,
 }
 
-/// A change of the mapping table. Refusals and refreshes are not among them: they follow from what the call for a packet returns.
+/// A change in the mapping table. Refusals and refreshes are not included: the return value of the call for a packet
+/// shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// A packet from the inside created a mapping.
     Created(Mapping),
     /// A mapping was idle for its lifetime.
     Expired {
-        /// When its lifetime was over. That is before the call that noticed it, if [`Nat::expire`] was not called in time.
+        /// When its lifetime ended. This is earlier than the call that noticed it, if [`Nat::expire`] was not called in
+        /// time.
         at: Duration,
         /// The mapping.
         mapping: Mapping,
     },
     /// A reboot lost every mapping.
     Flushed {
-        /// How many there were.
+        /// How many mappings there were.
         mappings: usize,
     },
 }
 
-/// One NAT: a behaviour, external addresses and the live mappings.
+/// A NAT: its behaviour, its external addresses and its live mappings.
 #[derive(Debug)]
 pub struct Nat {
     behavior: NatBehavior,
@@ -77,7 +79,7 @@ impl Nat {
     /// A NAT without mappings.
     ///
     /// # Panics
-    /// There is no external address.
+    /// `external` is empty.
     pub fn new(behavior: NatBehavior, external: &[Ipv4Addr]) -> Self {
         assert!(!external.is_empty(), "a NAT needs an external address");
         Self {
@@ -89,14 +91,15 @@ impl Nat {
         }
     }
 
-    /// Whether `address` is one of the external addresses. A packet from the inside to one of them is for [`Nat::hairpin`].
+    /// Whether `address` is one of the external addresses. Packets from the inside to such an address must go to
+    /// [`Nat::hairpin`].
     pub fn owns(&self, address: Ipv4Addr) -> bool {
         self.external.iter().any(|(own, _)| *own == address)
     }
 
-    /// Translates a packet from the inside: returns the external endpoint that it leaves with.
+    /// Translates a packet from the inside; returns the external endpoint that becomes its source.
     ///
-    /// `opens` is whether a TCP segment is a SYN without ACK; every UDP datagram opens.
+    /// `opens` says whether a TCP segment is a SYN without ACK; it is true for every UDP datagram.
     ///
     /// # Errors
     /// [`Refusal::UdpBlocked`], [`Refusal::TcpMidStream`], [`Refusal::TableFull`] and [`Refusal::PortsExhausted`].
@@ -111,7 +114,8 @@ impl Nat {
         Ok(self.table.sent(slot, cx.now, packet.remote))
     }
 
-    /// Translates a packet from outside to an external endpoint: returns the internal endpoint that it goes to.
+    /// Translates a packet from the outside to an external endpoint; returns the internal endpoint that becomes its
+    /// destination.
     ///
     /// # Errors
     /// [`Refusal::UdpBlocked`], [`Refusal::NoMapping`] and [`Refusal::Filtered`].
@@ -128,11 +132,12 @@ impl Nat {
         self.table.received(slot, now, remote).ok_or(Refusal::Filtered)
     }
 
-    /// Translates a packet from the inside whose remote is one of the NAT's own external endpoints: returns the source and the
-    /// destination that it has when it comes back to the inside.
+    /// Translates a packet from the inside whose remote is one of the NAT's own external endpoints. Returns the source
+    /// and the destination that it has when it comes back to the inside.
     ///
-    /// It is as if the packet had gone out and come back: the sender gets a mapping, and may be answered, even if the receiver's filter
-    /// then stops the packet. So two internal hosts can open their filters for each other.
+    /// The effect is as if the packet had gone out and come back: the sender gets a mapping and may receive replies,
+    /// even if the receiver's filter then stops the packet. So two internal hosts can open their filters for each
+    /// other.
     ///
     /// # Errors
     /// [`Refusal::HairpinOff`], and those of [`Nat::outbound`] and [`Nat::inbound`].
@@ -157,9 +162,10 @@ impl Nat {
         }
     }
 
-    /// Loses every mapping and filter. With `new_address`, that address replaces all external addresses.
+    /// Removes every mapping and filter. `new_address`, if given, replaces all external addresses.
     ///
-    /// Where ports are sequential or in blocks, those used before the reboot are the last to be assigned again.
+    /// If ports are allocated sequentially or in blocks, those used before the reboot are the last to be assigned
+    /// again.
     pub fn reboot(&mut self, now: Duration, new_address: Option<Ipv4Addr>) {
         self.expire(now);
         self.changes.push(Change::Flushed { mappings: self.table.len() });
@@ -174,7 +180,7 @@ impl Nat {
         }
     }
 
-    /// Removes the mappings whose lifetime is over.
+    /// Removes the mappings whose lifetime has ended.
     pub fn expire(&mut self, now: Duration) {
         while let Some((at, mapping)) = self.table.pop_ended(now) {
             let (_, ports) = self
@@ -192,12 +198,14 @@ impl Nat {
         self.table.next_end()
     }
 
-    /// The mappings, by protocol and external endpoint. Call [`Nat::expire`] first: it removes those whose lifetime is over.
+    /// The mappings, by protocol and external endpoint. Call [`Nat::expire`] first to remove those whose lifetime has
+    /// ended.
     pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.table.iter()
     }
 
-    /// The changes of the table since the last call, in order of time. Call it after every other call: changes are kept until then.
+    /// The changes in the table since the last call, in order of time. Call this after every other call: changes are
+    /// kept until then.
     pub fn drain_changes(&mut self) -> impl Iterator<Item = Change> {
         self.changes.drain(..)
     }
@@ -217,7 +225,7 @@ impl Nat {
                 let in_turn = self.paired.len() % count;
                 (*self.paired.entry(*internal.ip()).or_insert(in_turn), 1)
             }
-            // No draw where there is no choice: the random stream is shared with the rest of the network.
+            // Without a choice nothing is drawn, because the random stream is shared with the rest of the network.
             Pooling::Arbitrary if count == 1 => (0, 1),
             Pooling::Arbitrary => (cx.rng.next_u32() as usize % count, count),
         };

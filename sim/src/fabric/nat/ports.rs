@@ -1,4 +1,4 @@
-//! Which external port a new mapping gets. RFC 4787 §4.2.
+//! Chooses the external port of a new mapping. RFC 4787 §4.2.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,7 +10,8 @@ use scenarios::PortAllocation;
 
 use crate::mapping::Protocol;
 
-/// The first port of sequential allocation: away from the ports that hosts like to use, so that a port in a timeline shows whose it is.
+/// The first port of sequential allocation. It is far from the ports that hosts usually use, so that a port in a
+/// timeline shows whether a NAT assigned it.
 const SEQUENTIAL_FIRST: u16 = 20_000;
 const BLOCK_PORTS: u16 = 64;
 const BLOCKS: u16 = (u16::MAX - 1023) / BLOCK_PORTS;
@@ -19,8 +20,9 @@ const BLOCKS: u16 = (u16::MAX - 1023) / BLOCK_PORTS;
 #[derive(Debug)]
 pub(super) struct Ports {
     used: [BTreeSet<u16>; 2],
-    /// For each protocol, the next port of sequential allocation. It never goes back, not even at a reboot: a port that has just been
-    /// lost is the last to be assigned again, so stale traffic is not mistaken for that of a new mapping.
+    /// For each protocol, the next port of sequential allocation. It never goes back, not even at a reboot. So a port
+    /// whose mapping was just lost is the last to be assigned again, and stale traffic is not mistaken for that of a
+    /// new mapping.
     next: [u16; 2],
     blocks: Vec<Block>,
     next_block: u16,
@@ -32,7 +34,7 @@ struct Block {
     number: u16,
     owner: Ipv4Addr,
     next: u16,
-    /// Mappings that use it. When the last one ends, the block is free again.
+    /// Number of mappings that use it. When the last one ends, the block is free again.
     mappings: usize,
 }
 
@@ -41,7 +43,7 @@ impl Ports {
         Self { used: Default::default(), next: [SEQUENTIAL_FIRST; 2], blocks: Vec::new(), next_block: 0 }
     }
 
-    /// A port for a new mapping, or `None` if none is left. No port is ever used by two mappings.
+    /// Allocates a port for a new mapping; `None` if no port is free. No two mappings ever share a port.
     //= https://www.rfc-editor.org/rfc/rfc4787#section-4.2.1
     //# REQ-3:  A NAT MUST NOT have a "Port assignment" behavior of "Port
     //# overloading".
@@ -60,7 +62,8 @@ impl Ports {
                 self.next[protocol as usize] = port.checked_add(1).unwrap_or(1024);
                 port
             }
-            // One draw, then the next free port: as good as uniform while most ports are free, and it always ends.
+            // One draw, then the next free port: this is close to uniform while most ports are free, and it always
+            // terminates.
             PortAllocation::Random => first_free(used, 1024..=u16::MAX, 1024 + below(rng, u16::MAX - 1023))?,
             PortAllocation::Block => self.take_from_block(protocol, *internal.ip())?,
         };
@@ -97,14 +100,14 @@ impl Ports {
         }
     }
 
-    /// All ports are free again, as after a reboot.
+    /// Frees all ports, as a reboot does.
     pub(super) fn clear(&mut self) {
         self.used = Default::default();
         self.blocks.clear();
     }
 }
 
-/// The external ports allowed for an internal port.
+/// The external ports that the NAT's behaviour allows for an internal port.
 //= https://www.rfc-editor.org/rfc/rfc4787#section-4.2.1
 //# a)  If the host's source port was in the range 0-1023, it is
 //#     RECOMMENDED the NAT's source port be in the same range.  If the
@@ -119,7 +122,7 @@ fn ports_of(block: u16) -> RangeInclusive<u16> {
     first..=first + (BLOCK_PORTS - 1)
 }
 
-/// The first unused number of `range`, starting at `from` and wrapping around.
+/// The first unused number of `range`, searched from `from` with wrap-around.
 fn first_free(used: &BTreeSet<u16>, range: RangeInclusive<u16>, from: u16) -> Option<u16> {
     let (first, last) = (u32::from(*range.start()), u32::from(*range.end()));
     let from = u32::from(from).clamp(first, last);
@@ -136,7 +139,7 @@ fn first_free(used: &BTreeSet<u16>, range: RangeInclusive<u16>, from: u16) -> Op
     gap(from, last + 1).or_else(|| gap(first, from))
 }
 
-/// A number from 0 to `bound` - 1.
+/// A random number from 0 to `bound` - 1.
 fn below(rng: &mut ChaCha8Rng, bound: u16) -> u16 {
     ((u64::from(rng.next_u32()) * u64::from(bound)) >> 32) as u16
 }

@@ -1,4 +1,4 @@
-//! The live mappings, by internal endpoint, by external endpoint and by the time they end.
+//! The live mappings, by internal endpoint, by external endpoint and by end time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,7 +10,7 @@ use super::FiveTuple;
 use super::filter::{Filter, Lifetimes, Timer};
 use crate::mapping::{Mapping, Protocol};
 
-/// A mapping's place in the table while it lives.
+/// The index of a mapping in the table, valid while the mapping exists.
 pub(super) type Slot = usize;
 
 #[derive(Debug)]
@@ -21,10 +21,11 @@ pub(super) struct Table {
     lifetimes: [Lifetimes; 2],
     entries: Vec<Option<Entry>>,
     vacant: Vec<Slot>,
-    /// The remote is what the mapping behaviour looks at: see [`scope`].
+    /// In the key, the remote is reduced to the part that the mapping behaviour depends on: see [`scope`].
     by_internal: BTreeMap<FiveTuple, Slot>,
     by_external: BTreeMap<(Protocol, SocketAddrV4), Slot>,
-    /// Every mapping once, with a time before which it does not end. A refresh leaves it as it is, so it may be too early.
+    /// Each mapping has one entry, with a lower bound of its end time. A refresh does not update it, so the bound may
+    /// be too early.
     ends: BTreeSet<(Duration, Slot)>,
     /// With [`FilterState::PerEndpoint`], the internal endpoints that have a mapping.
     endpoints: BTreeMap<(Protocol, SocketAddrV4), Endpoint>,
@@ -34,11 +35,11 @@ pub(super) struct Table {
 struct Entry {
     mapping: Mapping,
     timer: Timer,
-    /// Its own filter with [`FilterState::PerMapping`], else empty.
+    /// The mapping's own filter with [`FilterState::PerMapping`]; otherwise empty.
     filter: Filter,
 }
 
-/// What all mappings of an internal endpoint share. It ends with the last of them.
+/// The state that all mappings of an internal endpoint share. It ends with the last of them.
 #[derive(Debug, Default)]
 struct Endpoint {
     filter: Filter,
@@ -48,7 +49,7 @@ struct Endpoint {
 impl Table {
     pub(super) fn new(behavior: &NatBehavior) -> Self {
         let udp = Lifetimes {
-            // An answer never shortens a mapping's life.
+            // So that an answer never shortens a mapping's lifetime.
             unanswered: behavior.udp_lifetime_new.min(behavior.udp_lifetime),
             answered: behavior.udp_lifetime,
             inbound_refresh: behavior.udp_inbound_refresh,
@@ -109,7 +110,7 @@ impl Table {
         slot
     }
 
-    /// A packet leaves for `remote`: refreshes the mapping, lets `remote` answer, and returns the external endpoint.
+    /// A packet leaves for `remote`: refreshes the mapping, lets `remote` reply, and returns the external endpoint.
     pub(super) fn sent(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> SocketAddrV4 {
         let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
         let Mapping { protocol, internal, external, .. } = entry.mapping;
@@ -126,7 +127,8 @@ impl Table {
         external
     }
 
-    /// A packet comes from `remote`: returns the internal endpoint, or `None` if the packet is filtered. Only one that passes refreshes.
+    /// A packet arrives from `remote`: returns the internal endpoint, or `None` if the packet is filtered. Only a
+    /// packet that passes refreshes the mapping.
     pub(super) fn received(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> Option<SocketAddrV4> {
         let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
         let Mapping { protocol, internal, .. } = entry.mapping;
@@ -161,7 +163,7 @@ impl Table {
 
     /// Removes the mapping that ended first, if one has ended by `now`; returns when it ended.
     pub(super) fn pop_ended(&mut self, now: Duration) -> Option<(Duration, Mapping)> {
-        // A time in `ends` is never too late, so for nearly every packet this check is all there is to do.
+        // A time in `ends` is never too late, so for nearly every packet this check is all that is needed.
         if self.ends.first()?.0 > now {
             return None;
         }
