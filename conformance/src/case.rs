@@ -1,4 +1,4 @@
-//! What a case is.
+//! Cases: the rules that the suite tests, each with its level and citations.
 
 use std::fmt;
 
@@ -6,23 +6,24 @@ use crate::cx::CaseFn;
 use crate::dialect::{Dialect, Feature};
 use crate::stun;
 
-/// One question to a server. Its slug never changes meaning once released.
+/// One rule that a server is tested against. The meaning of a released slug never changes.
 pub struct Case {
-    /// `group/name`, stable.
+    /// Stable id: `group/name`.
     pub slug: &'static str,
     /// How binding the rule is.
     pub level: Level,
     /// The rule in one sentence.
     pub asks: &'static str,
-    /// Where a public specification says so; empty for a rule of the dialect alone.
+    /// The sentences of public specifications that state the rule; empty for a rule of the dialect alone.
     pub citations: &'static [Citation],
-    /// Slugs of cases without which this one says nothing.
+    /// Slugs of the cases that must pass first: without them, the result of this case means nothing.
     pub needs: &'static [&'static str],
-    /// Whether others may not run at the same time: it sends what a server might die of, or they would hide what it looks for.
+    /// Whether the case needs the server to itself: it sends input that may kill the server, or other cases would hide
+    /// what it looks for.
     pub alone: bool,
-    /// Whether it has to wait out a lifetime: asked only with `--slow`.
+    /// Whether the case has to wait out a lifetime. Slow cases run only with `--slow`.
     pub slow: bool,
-    /// What a dialect must have for it.
+    /// The features that a dialect must have for this case.
     pub(crate) requires: &'static [Feature],
     pub(crate) body: Body,
 }
@@ -34,7 +35,7 @@ pub enum Level {
     Must,
     /// A public specification says SHOULD.
     Should,
-    /// A public specification says MAY, or it is worth knowing.
+    /// A public specification says MAY, or the result is worth knowing.
     May,
     /// The dialect declares it.
     Declared,
@@ -47,11 +48,11 @@ pub struct Citation {
     pub section: &'static str,
     /// Where to read it.
     pub url: &'static str,
-    /// The sentence, as it stands there.
+    /// The sentence, verbatim.
     pub quote: &'static str,
 }
 
-/// A case's function, by whom it asks.
+/// A case's function, by the kind of server it tests.
 pub(crate) enum Body {
     /// A signaling server.
     Signaling(CaseFn),
@@ -60,7 +61,7 @@ pub(crate) enum Body {
 }
 
 impl Level {
-    /// Whether it binds at least like another. What the dialect declares binds like a MUST.
+    /// Whether this level is at least as binding as `other`. What the dialect declares counts as MUST.
     pub(crate) fn binds_like(self, other: Self) -> bool {
         let rank = |level| match level {
             Self::Must | Self::Declared => 2,
@@ -77,18 +78,18 @@ impl Case {
         self.slug.split('/').next().unwrap_or_default()
     }
 
-    /// The line of a dialect's file that a failure of this case is about, from 1. `heard` is the server's message that shows
-    /// the failure, if one does.
+    /// The line of the dialect file, from 1, that explains a failure of this case. `heard` is the server's message that
+    /// shows the failure, if there is one.
     pub fn line_in(&self, dialect: &Dialect, heard: Option<&str>) -> usize {
         dialect.line_about(self.slug, self.requires, heard)
     }
 
-    /// A case that needs nothing and may run beside others.
+    /// A case for a signaling server. It needs no other case and may run beside others.
     pub(crate) const fn new(slug: &'static str, level: Level, asks: &'static str, run: CaseFn) -> Self {
         Self::of(slug, level, asks, Body::Signaling(run))
     }
 
-    /// The same, for a STUN or TURN server.
+    /// A case for a STUN or TURN server. It needs no other case and may run beside others.
     pub(crate) const fn network(slug: &'static str, level: Level, asks: &'static str, run: stun::cx::CaseFn) -> Self {
         Self::of(slug, level, asks, Body::Network(run))
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cases;
 
-/// All cases as Markdown, with the sentences that they ask and those of the specifications behind them.
+/// All cases as Markdown: the rule that each tests, and the sentences of the specifications behind it.
 pub fn catalogue() -> String {
     let mut out = String::from(
         "# Conformance cases\n\n\
@@ -15,7 +15,7 @@ pub fn catalogue() -> String {
     );
     let mut group = "";
     for case in cases::every() {
-        // `sec/error-leak` runs behind `msg`, and belongs to its own group.
+        // `sec/error-leak` runs after the `msg` cases but is listed in its own group.
         if case.group() != group && !out.contains(&format!("\n## {}\n", case.group())) {
             group = case.group();
             let _ = write!(out, "\n## {group}\n\n");

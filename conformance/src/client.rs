@@ -1,4 +1,5 @@
-//! One client of a case: it speaks the dialect, remembers all that it heard, and never waits without a deadline.
+//! A client in a case: it speaks the dialect, remembers everything that it received, and never waits without a
+//! deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,45 +20,45 @@ use crate::stop::Stop;
 use crate::transcript::{LineKind, Log};
 use crate::words::human;
 
-/// A client.
+/// A client of one case.
 pub(crate) struct Peer {
     pub(crate) name: String,
-    /// What the others call it, by its last join.
+    /// Its id among the other clients, from its last join.
     pub(crate) id: Id,
     pub(crate) role: Option<String>,
-    /// The room it is for, or last joined.
+    /// The room that it connected for, or last joined.
     pub(crate) room: String,
-    /// Everything it heard that it has looked at.
+    /// The messages that it received and has looked at, in order.
     pub(crate) heard: Vec<Heard>,
     pub(crate) end: Option<End>,
-    /// Where the log shows the end.
+    /// The transcript line that shows the end of the connection.
     end_line: usize,
     pongs: Vec<Bytes>,
     link: Link,
     env: Arc<Env>,
     log: Log,
     client: usize,
-    /// What its messages have in common.
+    /// Values of the variables that stay the same in all its messages.
     values: Values,
-    /// By the other's id, as JSON.
+    /// The session with each other client, by its id; sessions are JSON.
     sessions: BTreeMap<Id, String>,
-    /// The last roster, where rosters tell who joined and left.
+    /// The last roster, where joins and leaves are derived from rosters.
     roster: Option<BTreeSet<Id>>,
-    /// What it says to just say something.
+    /// The kind of signal to use when any will do.
     plain: Kind,
 }
 
-/// A message and the line of the log that shows it.
+/// A message and the transcript line that shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     pub(crate) line: usize,
     pub(crate) event: Event,
     pub(crate) text: String,
-    /// Whether somebody waited for it and got it.
+    /// Whether a wait has already returned it.
     taken: bool,
 }
 
-/// What notices call a client by.
+/// What notices call a client: an id or a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who {
     pub(crate) id: Id,
@@ -65,7 +66,7 @@ pub(crate) struct Who {
 }
 
 impl Event {
-    /// Whether it is about this client.
+    /// Whether the event is about this client.
     pub(crate) fn about(&self, who: &Who) -> bool {
         match &self.id {
             Some(id) => *id == who.id,
@@ -73,19 +74,19 @@ impl Event {
         }
     }
 
-    /// Whether it tells that this client has left.
+    /// Whether the event reports that this client has left.
     pub(crate) fn is_left(&self, who: &Who) -> bool {
         self.is(EventName::MemberLeft) && self.about(who)
     }
 
-    /// Whether it tells that this client has joined.
+    /// Whether the event reports that this client has joined.
     pub(crate) fn is_joined(&self, who: &Who) -> bool {
         self.is(EventName::MemberJoined) && self.about(who)
     }
 }
 
 impl Peer {
-    /// Connects, for a room and perhaps a role.
+    /// Connects for a room, with a role if one is given.
     pub(crate) async fn connect(
         env: &Arc<Env>,
         log: &Log,
@@ -107,7 +108,7 @@ impl Peer {
         Self::connect_with(env, log, name, room, role, values).await
     }
 
-    /// Connects with values of one's own for the URL and the messages.
+    /// Connects with the given values for the URL and the messages.
     pub(crate) async fn connect_with(
         env: &Arc<Env>,
         log: &Log,
@@ -128,7 +129,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// A client on a connection that is there.
+    /// A client on an open connection.
     pub(crate) fn on(link: Link, env: &Arc<Env>, log: &Log, name: &str, client: usize) -> Self {
         let file = &env.dialect.file;
         let first = if file.roles.is_some() { Kind::Candidate } else { Kind::Offer };
@@ -158,26 +159,27 @@ impl Peer {
         Who { id: self.id.clone(), role: self.role.clone() }
     }
 
-    /// What its messages have in common, by variable.
+    /// Values of the variables that stay the same in all its messages.
     pub(crate) fn values(&self) -> &Values {
         &self.values
     }
 
-    /// What it says to just say something.
+    /// The kind of signal to use when any will do.
     pub(crate) fn plain_kind(&self) -> Kind {
         self.plain
     }
 
-    /// Gives the connection a command; that it has ended shows when one waits for an answer.
+    /// Passes a command to the connection. If the connection has ended, that shows only when the client waits for an
+    /// answer.
     pub(crate) fn command(&self, command: Command) {
         let _ = self.link.commands.send(command);
     }
 
-    /// Waits until TCP has taken all that it was told to send; whether that came about in time.
+    /// Waits until TCP has accepted everything sent before; returns whether it did so in time.
     pub(crate) async fn written(&self) -> bool {
         let (teller, told) = oneshot::channel();
         self.command(Command::Written(teller));
-        // Without a WebSocket nobody tells.
+        // Tasks of other framings than WebSocket never answer this command.
         timeout(self.env.net.patience, told).await.is_ok()
     }
 
@@ -185,14 +187,14 @@ impl Peer {
         self.command(Command::Text(text.into()));
     }
 
-    /// The message that does something.
+    /// The message that performs an operation.
     pub(crate) fn message(&self, operation: Operation, act: &Act<'_>) -> Result<String, Stop> {
         let mut values = self.values.clone();
         if !self.id.is_empty() {
             values.insert("self".to_owned(), self.id.0.clone());
         }
         if let Some(to) = act.to {
-            // Where there are sessions an offer opens one, unless the other side's did.
+            // If the dialect has sessions, an offer opens one, unless the other side's offer already did.
             let own = || quoted(&format!("{}-{to}", self.id));
             let own = self.env.dialect.file.signals.sessions.then(own);
             if let Some(session) = self.sessions.get(to).cloned().or(own) {
@@ -203,13 +205,13 @@ impl Peer {
         self.env.dialect.render(operation, &act, &values).map_err(|error| Stop::Unsupported(error.to_string()))
     }
 
-    /// Does something of the dialect.
+    /// Performs an operation of the dialect.
     pub(crate) fn act(&self, operation: Operation, act: &Act<'_>) -> Result<(), Stop> {
         self.send(self.message(operation, act)?);
         Ok(())
     }
 
-    /// The message that a signal is, for its room unless told otherwise.
+    /// The message for a signal. It is for `room`.
     pub(crate) fn signal_message(&self, kind: Kind, data: &str, to: Option<&Id>, room: &str) -> Result<String, Stop> {
         self.signal_with(kind, &Act { room, to, data: Some(data), ..Act::default() })
     }
@@ -220,18 +222,18 @@ impl Peer {
         self.message(operation, &Act { kind: Some(kind), ..act.clone() })
     }
 
-    /// Sends a signal to one or, without `to`, to all in its room.
+    /// Sends a signal to one client, or to all in its room if `to` is `None`.
     pub(crate) fn signal(&self, kind: Kind, data: &str, to: Option<&Id>) -> Result<(), Stop> {
         self.send(self.signal_message(kind, data, to, &self.room)?);
         Ok(())
     }
 
-    /// Says a word to all in its room.
+    /// Sends a word to all in its room.
     pub(crate) fn say(&self, word: &str) {
         self.signal(self.plain, &quoted(word), None).expect("the case requires broadcast");
     }
 
-    /// Says a word to one in its room, or to all where that is the only way.
+    /// Sends a word to one client in its room, or to all if the dialect has only broadcasts.
     pub(crate) fn tell(&self, to: &Self, word: &str) {
         self.tell_id(&to.id, word);
     }
@@ -241,7 +243,7 @@ impl Peer {
         self.signal(self.plain, &quoted(word), (!all).then_some(to)).expect("every dialect has a signal");
     }
 
-    /// Joins, takes the id from the answer and returns the other members, if it is told.
+    /// Joins, takes its id from the answer, and returns the other members if the server lists them.
     pub(crate) async fn join(&mut self, room: &str, name: Option<&str>) -> Result<Vec<Member>, Stop> {
         let join = self.env.dialect.file.join.by == JoinBy::Message;
         if join {
@@ -284,12 +286,13 @@ impl Peer {
             self.id = id;
         }
         let members = heard.event.members.unwrap_or_default();
-        // A newcomer may be told who is there by a roster that comes by itself.
+        // A roster lists this client too.
         let mine = |member: &Member| answer == JoinAnswer::Roster && member.id == self.id;
         Ok(members.into_iter().filter(|member| !mine(member)).collect())
     }
 
-    /// Joins another room, whatever errors come before: once that is answered, all that it sent before is dealt with.
+    /// Joins another room, ignoring errors that come first. When that join is answered, the server has handled
+    /// everything that this client sent before.
     pub(crate) async fn moves_to(&mut self, room: &str) -> Result<(), Stop> {
         self.act(Operation::Join, &Act { room, ..Act::default() })?;
         let joined = self.until("an answer to its join", |event| event.is(EventName::Joined)).await?;
@@ -305,7 +308,7 @@ impl Peer {
         self.act(Operation::Leave, &Act { room: &self.room, ..Act::default() }).expect("the case requires `leave`");
     }
 
-    /// Calls somebody, who accepts.
+    /// Calls another client, which accepts.
     pub(crate) async fn calls(&mut self, other: &mut Self) -> Result<(), Stop> {
         self.act(Operation::Call, &Act { to: Some(&other.id), ..Act::default() })?;
         let (me, them) = (self.id.clone(), other.id.clone());
@@ -321,35 +324,35 @@ impl Peer {
         self.until(&accepts, answered).await.map(drop)
     }
 
-    /// Closes as the protocol has it and waits for the end, but not for ever.
+    /// Closes cleanly and waits for the end of the connection, with a deadline.
     pub(crate) async fn close(mut self) {
         self.command(Command::Close(1000));
         let _ = timeout(self.env.net.patience, self.ended()).await;
     }
 
-    /// Gives its connection to somebody who measures. What it has not heard yet is nobody's.
+    /// Gives up its connection for a measurement. Messages that it has not looked at yet are lost.
     pub(crate) async fn hand_over(self) -> Wire {
         let (taker, taken) = oneshot::channel();
         self.command(Command::HandOver(taker));
-        // A task that is no WebSocket's keeps what it has, and one that has ended says so.
+        // A task of another framing keeps its connection, and a task that has ended drops the request.
         match taken.await {
             Ok(socket) => Wire::of_socket(socket, &self.env.dialect),
             Err(_) => Wire::of_task(self.link, &self.env.dialect),
         }
     }
 
-    /// Lets TCP end without a close frame.
+    /// Ends TCP without a close frame.
     pub(crate) fn hang_up(self) {
         self.log.push(self.client, LineKind::Note, "hangs up: TCP ends without a close frame");
     }
 
-    /// Waits for a message that is wanted and was not waited for before, however many others come. Each arrival renews the
-    /// patience: a slow server is no failure.
+    /// Waits for a message that `wanted` accepts and no earlier wait returned, however many others arrive first. Each
+    /// arrival restarts the patience: a slow server is not a failure.
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Heard, Stop> {
         self.until_heard(what, |heard| wanted(&heard.event)).await
     }
 
-    /// The same, by the message as it is on the wire.
+    /// Like [`until`](Self::until), but `wanted` sees the message as received.
     pub(crate) async fn until_heard(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
         loop {
             if let Some(heard) = self.heard.iter_mut().find(|heard| !heard.taken && wanted(heard)) {
@@ -360,7 +363,7 @@ impl Peer {
         }
     }
 
-    /// The same, for what may take longer than an answer does.
+    /// Waits until a message matches, with a limit for the whole wait: for what may take longer than an answer.
     pub(crate) async fn until_within(
         &mut self,
         what: &str,
@@ -440,13 +443,13 @@ impl Peer {
         }
     }
 
-    /// Who joined and who left since the last roster, as notices of their own.
+    /// Turns the difference to the last roster into notices of joins and leaves.
     fn difference(&mut self, line: usize, members: Vec<Member>) {
         let new: BTreeSet<Id> = members.into_iter().map(|member| member.id).collect();
         let Some(old) = self.roster.replace(new.clone()) else { return };
         let joined = new.difference(&old).map(|id| (EventName::MemberJoined, id));
         let changes = joined.chain(old.difference(&new).map(|id| (EventName::MemberLeft, id)));
-        // A server may list its users to those who have not joined yet.
+        // A server may send its list to clients that have not joined yet, so this client's own join is not a notice.
         for (name, id) in changes.filter(|(_, id)| **id != self.id) {
             let event = Event { what: Meaning::Is(name), id: Some(id.clone()), ..Event::default() };
             self.heard.push(Heard { line, event, text: String::new(), taken: false });
@@ -464,12 +467,12 @@ impl Peer {
         }
     }
 
-    /// Waits for the end of the connection as long as for a message.
+    /// Waits for the end of the connection, at most as long as for a message.
     pub(crate) async fn ended_in_time(&mut self) -> Option<End> {
         timeout(self.env.net.patience, self.ended()).await.ok()
     }
 
-    /// Whether the connection ends soon, or an error comes: a refusal after the handshake.
+    /// Whether the connection ends soon, or an error arrives: the server refused the client after the handshake.
     pub(crate) async fn ended_soon(&mut self) -> bool {
         let limit = (self.env.round_trip * 10).max(Duration::from_millis(200)).min(self.env.net.patience);
         let refused = async {
@@ -481,7 +484,7 @@ impl Peer {
         timeout(limit, refused).await.is_ok()
     }
 
-    /// A failure that the end of the connection shows, if it has ended.
+    /// A failure; it points to the end of the connection if that has ended.
     pub(crate) fn stop(&self, why: String) -> Stop {
         Stop::Fail { why, line: self.end.is_some().then_some(self.end_line) }
     }
@@ -495,24 +498,24 @@ impl Peer {
         Ok(())
     }
 
-    /// Looks at all that has arrived, without waiting.
+    /// Reads everything that has arrived, without waiting.
     pub(crate) fn catch_up(&mut self) {
         while let Ok(event) = self.link.events.try_recv() {
             self.take_in(Some(event));
         }
     }
 
-    /// How many messages of a kind it has heard.
+    /// How many of the messages received match.
     pub(crate) fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
         self.heard.iter().filter(|heard| wanted(&heard.event)).count()
     }
 
-    /// It has heard nothing of the kind; ask after a sentinel.
+    /// Fails if a message received matches. Call it after a sentinel has arrived.
     pub(crate) fn never_heard(&self, why: &str, unwanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
         self.never_heard_since(0, why, unwanted)
     }
 
-    /// The same of what it heard after its first `mark` messages.
+    /// Like [`never_heard`](Self::never_heard), for messages after the first `mark`.
     pub(crate) fn never_heard_since(
         &self,
         mark: usize,
@@ -525,7 +528,8 @@ impl Peer {
         }
     }
 
-    /// It has heard exactly one message of the kind; ask after a sentinel. `what` names it.
+    /// Fails unless exactly one message received matches. Call it after a sentinel has arrived. `what` names the
+    /// message.
     pub(crate) fn heard_once(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
         let matching: Vec<_> = self.heard.iter().filter(|heard| wanted(&heard.event)).collect();
         match matching[..] {
@@ -538,7 +542,7 @@ impl Peer {
         }
     }
 
-    /// Whether messages go through an adapter or another layer that the suite does not write itself.
+    /// Whether messages go over the wire exactly as the suite writes them, without an adapter or another layer.
     pub(crate) fn is_framed_by_us(&self) -> bool {
         matches!(self.env.dialect.file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary)
     }

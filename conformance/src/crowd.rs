@@ -1,4 +1,4 @@
-//! Clients for somebody who measures a server: they are brought to where they may signal, and then handed over.
+//! Clients for load tests: each is brought to the point where it may signal, and then handed over.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::stop::Stop;
 use crate::target::{Target, Unreachable};
 use crate::transcript::{Log, Transcript};
 
-/// Makes clients of a dialect on a server.
+/// Makes clients of one dialect on one server.
 pub struct Crowd {
     env: Arc<Env>,
 }
 
 /// A room whose members can signal to each other.
 pub struct Room {
-    /// What the dialect calls it.
+    /// Its name in the dialect.
     pub name: String,
-    /// Its members, in the order they came.
+    /// Its members, in the order they joined.
     pub members: Vec<Member>,
 }
 
@@ -33,25 +33,25 @@ pub struct Room {
 pub struct Member {
     /// Its connection.
     pub wire: Wire,
-    /// What it can say, in the order of the members; one signal where everyone hears it.
+    /// The signals that it can send, one per other member in their order; a single one if signals go to everyone.
     pub signals: Vec<Signal>,
 }
 
-/// A signal that is ready to be sent, again and again.
+/// A signal that is ready to be sent any number of times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
-    /// The member that it is for, by its place in the room. `None`: everyone.
+    /// The receiver, as an index into [`Room::members`]. `None`: everyone in the room.
     pub to: Option<usize>,
-    /// The message as it is on the wire, for [`Wire::send`].
+    /// The message as on the wire, for [`Wire::send`].
     pub frame: String,
 }
 
-/// Why a client could not be brought to where it may signal.
+/// Why a client could not be brought to the point where it may signal.
 #[derive(Clone, Debug)]
 pub struct CrowdError {
     /// What went wrong, in one sentence.
     pub why: String,
-    /// What the clients did and met before.
+    /// What the clients did and received before the failure.
     pub transcript: Transcript,
 }
 
@@ -70,22 +70,22 @@ impl fmt::Display for CrowdError {
 impl std::error::Error for CrowdError {}
 
 impl Crowd {
-    /// Clients of a dialect for a server. `seed` makes their names and rooms unlike those of other runs; `patience` is how long
-    /// one waits for an answer. Must be called, and used, inside a tokio runtime with time and I/O.
+    /// Prepares to make clients of a dialect for a server. `seed` makes names and rooms differ between runs; `patience`
+    /// is how long to wait for each answer. Must be called, and used, inside a tokio runtime with time and I/O.
     pub fn new(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64, patience: Duration) -> Self {
         let net = Net { dial: Arc::new(dial), target: target.clone(), patience };
         Self { env: Arc::new(Env::new(net, dialect, Duration::from_millis(5), seed)) }
     }
 
-    /// A room's name that no other room has.
+    /// A room name that no other room has.
     pub fn room_name(&self) -> String {
         self.cx().room()
     }
 
-    /// A client joins the server and leaves it again.
+    /// Checks that the server is there: one client joins and leaves.
     ///
     /// # Errors
-    /// No connection of the dialect's kind can be opened, or a join is not answered as the dialect says.
+    /// No connection of the dialect's kind can be opened, or the join is not answered as the dialect says.
     pub async fn reach(&self) -> Result<(), Unreachable> {
         let joined = self.join(&self.room_name(), 0).await;
         let wire = joined.map_err(|error| Unreachable { url: self.env.net.target.shown(), tried: vec![error.why] })?;
@@ -93,8 +93,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Fills a room with members who can signal to each other, whatever the dialect asks for that. What they have to say is
-    /// `payload`, JSON, which stands in their signals as it is.
+    /// Fills a room with members that can signal to each other, whatever the dialect requires for that. `payload` is
+    /// JSON and goes into their signals unchanged.
     ///
     /// # Errors
     /// A client cannot connect, or its join is not answered as the dialect says.
@@ -126,7 +126,7 @@ impl Crowd {
         Ok(room)
     }
 
-    /// A client joins a room as its member of this place, and nobody waits until it is heard there.
+    /// A client joins a room as the member at index `place`. Does not wait until its signals reach others.
     ///
     /// # Errors
     /// A client cannot connect, or its join is not answered as the dialect says.
@@ -134,8 +134,8 @@ impl Crowd {
         Ok(self.joined(room, place).await?.hand_over().await)
     }
 
-    /// A client joins a room, leaves it if the dialect has a message for that, and closes its connection. Returns the time from
-    /// the start to the answer of the join.
+    /// A client joins a room, leaves it if the dialect has a message for that, and closes its connection. Returns the
+    /// time from the start until the join was answered.
     ///
     /// # Errors
     /// A client cannot connect, or its join is not answered as the dialect says.
@@ -157,7 +157,7 @@ impl Crowd {
         cx.join_as(&format!("m{place}"), room, role).await.map_err(|stop| CrowdError::of(stop, &cx))
     }
 
-    /// A transcript of its own for each room, which goes when its members are handed over.
+    /// A new context for each room, so that its transcript is dropped when the members are handed over.
     fn cx(&self) -> Cx {
         Cx::new(Arc::clone(&self.env), Log::new())
     }

@@ -1,4 +1,4 @@
-//! What a case about signaling has to work with.
+//! The context of a case for a signaling server.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::words::human;
 /// The function of a case about signaling.
 pub(crate) type CaseFn = for<'a> fn(&'a mut Cx) -> Running<'a>;
 
-/// What one case has to work with: it makes clients, rooms and words, and keeps the log.
+/// The context of one case: it makes clients, room names and words, and keeps the log.
 pub(crate) struct Cx {
     pub(crate) env: Arc<Env>,
     pub(crate) log: Log,
@@ -31,17 +31,17 @@ impl Cx {
         Self { env, log, kept: Mutex::default() }
     }
 
-    /// A room that nobody else uses: at most 40 characters.
+    /// A room name that nothing else uses, of at most 40 characters.
     pub(crate) fn room(&self) -> String {
         format!("glare-{:08x}-{}", self.env.seed as u32, self.env.fresh())
     }
 
-    /// A word that nobody else sends.
+    /// A word that nothing else sends.
     pub(crate) fn word(&self, about: &str) -> String {
         format!("{about}-{}", self.env.fresh())
     }
 
-    /// What the dialect says.
+    /// The dialect file.
     pub(crate) fn file(&self) -> &File {
         &self.env.dialect.file
     }
@@ -50,22 +50,22 @@ impl Cx {
         self.env.dialect.lacks(feature).is_none()
     }
 
-    /// Something worth telling that is no failure.
+    /// Notes an observation that is not a failure.
     pub(crate) fn remark(&self, remark: impl Into<String>) {
         self.log.remark(remark.into());
     }
 
-    /// The server does another thing than is declared or asked, which is allowed.
+    /// Notes that the server does something other than declared or required, which is allowed.
     pub(crate) fn acceptable(&self, choice: impl Into<String>) {
         self.log.choice(choice.into());
     }
 
-    /// The server does what it declares, and that is not good.
+    /// Notes that the server does what its dialect declares, but that is bad practice.
     pub(crate) fn quality(&self, finding: impl Into<String>) {
         self.log.quality(finding.into());
     }
 
-    /// Notes what the server made of something that is not right, if that is not what is declared. All of it is allowed.
+    /// Notes how the server reacted to an invalid message, if that is not as declared. Every reaction is allowed.
     pub(crate) fn reaction(&self, what: &str, declared: Reaction, told: bool, closed: Option<&End>) {
         let with = match closed {
             Some(End::Closed(Some(code))) => format!("closes the connection with {code}"),
@@ -84,13 +84,14 @@ impl Cx {
         }
     }
 
-    /// Sends a request over plain HTTP; the transcript shows it and its answer.
+    /// Sends a request over plain HTTP; the transcript shows request and response.
     pub(crate) async fn fetch(&self, who: &str, request: &Request<'_>) -> Result<Response, TransportError> {
         let words = format!("{} {} {}", request.method, request.path, request.body.unwrap_or_default());
         self.fetch_as(who, request, &words, |response| format!(": {}", response.body)).await
     }
 
-    /// The same with other words for the request, and for what the answer has beside its status.
+    /// Like [`fetch`](Self::fetch). The transcript shows `words` for the request, and `beside` after the status of the
+    /// response.
     pub(crate) async fn fetch_as(
         &self,
         who: &str,
@@ -111,28 +112,28 @@ impl Cx {
         Ok(response)
     }
 
-    /// Keeps a client's connection open to the end of the case.
+    /// Keeps a client's connection open until the end of the case.
     pub(crate) fn keep(&self, peer: Peer) {
         self.kept.lock().expect("no panic").push(peer);
     }
 
-    /// Whether members have names beside their ids.
+    /// Whether members have names as well as ids.
     pub(crate) fn names(&self) -> bool {
         self.env.dialect.shape(Operation::Join).is_some_and(|join| join.has("name"))
     }
 
-    /// Whether notices of who leaves name the client, and not its role.
+    /// Whether notices of leaves give the client's id rather than its role.
     pub(crate) fn tells_ids(&self) -> bool {
         let mut left = self.env.dialect.patterns().iter().filter(|pattern| pattern.event == EventName::MemberLeft);
         left.all(|pattern| pattern.shape.has("id"))
     }
 
-    /// Whether clients show a token.
+    /// Whether clients send a token.
     pub(crate) fn uses_token(&self) -> bool {
         self.env.dialect.url_has("token")
     }
 
-    /// What the dialect calls the key that says who sent something.
+    /// The keys under which the dialect names the sender of a message.
     pub(crate) fn sender_names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let patterns = self.env.dialect.patterns().iter();
@@ -142,7 +143,7 @@ impl Cx {
         names
     }
 
-    /// Of Socket.IO: the events that clients send.
+    /// For Socket.IO: the names of the events that clients send.
     pub(crate) fn event_names(&self) -> Vec<String> {
         let dialect = &self.env.dialect;
         let nobody = Id::of("nobody-here");
@@ -156,8 +157,8 @@ impl Cx {
         Kind::ALL.into_iter().filter_map(name).collect()
     }
 
-    /// All that was sent to a client before has arrived, though nobody can signal to it: it asks for a pong, or is told of
-    /// somebody who comes.
+    /// Waits until everything sent to a client before has arrived, where no other client can signal to it. It pings the
+    /// server, or a newcomer joins its room.
     pub(crate) async fn fence_alone(&self, peer: &mut Peer) -> Result<(), Stop> {
         if self.env.dialect.hears(EventName::Pong) && peer.act(Operation::Ping, &Act::default()).is_ok() {
             return peer.until("a pong", |event| event.is(EventName::Pong)).await.map(drop);
@@ -167,12 +168,12 @@ impl Cx {
         peer.until("that somebody came", |event| event.is_joined(&who)).await.map(drop)
     }
 
-    /// The same server, for somebody who does not show the user's headers.
+    /// The same server, for clients without the user's headers.
     pub(crate) fn without_credentials(&self) -> Arc<Env> {
         Arc::new(self.env.anonymous())
     }
 
-    /// A client that is connected, for a room, and has not joined by message.
+    /// A client that has connected for a room but not sent a join message.
     pub(crate) async fn connect(&self, name: &str, room: &str) -> Result<Peer, Stop> {
         self.connect_as(name, room, None).await
     }
@@ -183,27 +184,27 @@ impl Cx {
             .map_err(|why| Stop::Setup(format!("{name} cannot connect: {why}")))
     }
 
-    /// A client in a room. The first of a case has the role that offers, if there are roles.
+    /// A client in a room. If the dialect has roles, the first client of a case gets the role that offers.
     pub(crate) async fn join(&self, name: &str, room: &str) -> Result<Peer, Stop> {
         let role = self.file().roles.as_ref().map(|roles| roles.offers.as_str());
         self.join_as(name, room, role).await
     }
 
-    /// A client with a role in a room.
+    /// A client in a room, with a role if one is given.
     pub(crate) async fn join_as(&self, name: &str, room: &str, role: Option<&str>) -> Result<Peer, Stop> {
         let mut peer = self.connect_as(name, room, role).await?;
         peer.join(room, None).await.map_err(Stop::into_setup)?;
         Ok(peer)
     }
 
-    /// Several clients in one room, in this order, who can signal to each other.
+    /// Clients that joined one room in this order and can signal to each other.
     pub(crate) async fn members<const N: usize>(&self, room: &str, names: [&str; N]) -> Result<[Peer; N], Stop> {
         let peers = self.gather(room, &names).await?;
         let Ok(peers) = <[Peer; N]>::try_from(peers) else { unreachable!("there is one for each name") };
         Ok(peers)
     }
 
-    /// The same for any number of clients.
+    /// Like [`members`](Self::members), for any number of clients.
     pub(crate) async fn gather(&self, room: &str, names: &[&str]) -> Result<Vec<Peer>, Stop> {
         let mut peers: Vec<Peer> = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
@@ -218,7 +219,7 @@ impl Cx {
         Ok(peers)
     }
 
-    /// Both can signal to each other from now on, whatever the dialect asks for that.
+    /// Does whatever the dialect requires before these two clients can signal to each other.
     pub(crate) async fn settle(&self, a: &mut Peer, b: &mut Peer) -> Result<(), Stop> {
         let file = self.file();
         if file.calls.needed {
@@ -231,7 +232,7 @@ impl Cx {
         self.tries(b, a).await
     }
 
-    /// `from` says something to `to` again and again, until it is heard.
+    /// `from` signals to `to` repeatedly until a signal arrives.
     async fn tries(&self, from: &Peer, to: &mut Peer) -> Result<(), Stop> {
         let pause = (self.env.round_trip * 2).max(Duration::from_millis(5));
         let word = self.word("settling");
@@ -243,7 +244,7 @@ impl Cx {
                 tokio::time::sleep(pause).await;
             }
         };
-        // Whatever else arrives, this must come in time.
+        // A deadline of its own, because other arrivals renew the patience of `until`.
         let never = format!("{} did not hear {what}, within {}", to.name, human(self.env.net.patience));
         let limit = self.env.net.patience;
         tokio::select! { biased;
@@ -255,8 +256,8 @@ impl Cx {
         }
     }
 
-    /// Everything that `from` sent before is dealt with and on its way: `from` says something to each of `to`, who are
-    /// reachable for it, and each hears that.
+    /// Waits until the server has handled and passed on everything that `from` sent before: `from` signals to each of
+    /// `to`, and each receives that. All of `to` must be reachable for `from`.
     pub(crate) async fn fence(&self, from: &mut Peer, to: &mut [&mut Peer]) -> Result<(), Stop> {
         let word = self.word("sentinel");
         if self.has(Feature::Broadcast) {
@@ -271,7 +272,7 @@ impl Cx {
         Ok(())
     }
 
-    /// A fresh client can use the server: it is answered, or heard by another.
+    /// Checks that a new client can use the server: its join is answered, or it and another one can signal.
     pub(crate) async fn alive(&self) -> Result<(), Stop> {
         let room = self.room();
         if self.file().join.answer == JoinAnswer::None || self.env.dialect.file.connection.framing == Framing::SocketIo

@@ -1,4 +1,5 @@
-//! A transcript as a sequence diagram of text: a column for the server and for every client that takes part, an arrow for each message.
+//! A transcript as a text sequence diagram: one column for the server and one for each client that takes part, one
+//! arrow per message.
 //!
 //! ```text
 //!              server                  ana                    ben
@@ -11,24 +12,24 @@ use std::ops::Range;
 use crate::transcript::{Line, LineKind, Transcript};
 use crate::words::cut;
 
-/// The columns of the times.
+/// Width of the column with the times.
 const TIMES: usize = 13;
-/// From one lifeline to the next, at least and at most.
+/// The distance between two lifelines, at least and at most.
 const GAP_MIN: usize = 18;
 const GAP_MAX: usize = 30;
-/// What the last client has on its right for words.
+/// Space for words to the right of the last lifeline.
 const TAIL: usize = 12;
-/// What is said of a message at most.
+/// Longer labels are cut.
 const LABEL_CHARS_MAX: usize = 36;
-/// Keys by which protocols say what a message is.
+/// Keys under which protocols give a message's type.
 const TELLING: [&str; 6] = ["action", "type", "event", "kind", "op", "method"];
-/// Keys by which they say what is wrong.
+/// Keys under which protocols give the reason of an error.
 const REASONS: [&str; 4] = ["message", "reason", "code", "error"];
-/// The server's place.
+/// The column of the server.
 const SERVER: usize = 0;
 
-/// The lines of a range as a diagram, each with whether it is the one that shows a failure; `None` where there is no room for so
-/// many clients.
+/// Draws a range of lines. Each line of the diagram comes with whether it shows the failure. `None` if there is no room
+/// for so many clients.
 pub(crate) fn diagram(
     transcript: &Transcript,
     range: Range<usize>,
@@ -62,7 +63,7 @@ struct Sheet {
 }
 
 impl Sheet {
-    /// Where a lifeline is.
+    /// The column of a lifeline.
     fn at(&self, place: usize) -> usize {
         TIMES + 3 + place * self.gap
     }
@@ -105,7 +106,7 @@ impl Sheet {
         }
         let room = (to - from - 4).min(LABEL_CHARS_MAX);
         let label: Vec<char> = format!(" {} ", fitting(&label(&line.text), room.saturating_sub(2))).chars().collect();
-        // Beside the client, whose message it is.
+        // The label stands next to the client that sent or received the message.
         let begin = to - self.gap + 2 + (self.gap.saturating_sub(4).saturating_sub(label.len())) / 2;
         let begin = begin.min((to - 2).saturating_sub(label.len())).max(from + 1);
         row.put(begin, &label);
@@ -117,7 +118,7 @@ fn fitting(text: &str, room: usize) -> String {
     if text.chars().count() <= room { text.to_owned() } else { format!("{}…", cut(text, room.saturating_sub(1))) }
 }
 
-/// Characters by place.
+/// A row of characters, by column.
 struct Row(Vec<char>);
 
 impl Row {
@@ -133,7 +134,7 @@ impl Row {
     }
 }
 
-/// What a message is, in a word or two, whatever its protocol: it may be cut, so it need not be whole JSON.
+/// A label of a word or two for a message of any protocol. The text may be cut, so it need not be complete JSON.
 fn label(text: &str) -> String {
     let plain = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let strings = strings(plain);
@@ -141,10 +142,10 @@ fn label(text: &str) -> String {
         let values = strings.iter().filter(|(key, _)| key.is_some_and(|key| keys.contains(&key)));
         values.map(|(_, value)| *value).collect::<Vec<_>>()
     };
-    // What is told first: a payload may have a type of its own.
+    // Only the first two: a payload may have a type of its own.
     let told: Vec<&str> = of(&TELLING).into_iter().take(2).collect();
     let named = match told[..] {
-        // Of Socket.IO the event's name.
+        // For Socket.IO, the name of the event.
         _ if plain.starts_with('[') => strings.first().map(|(_, value)| (*value).to_owned()),
         [] => None,
         _ => Some(told.join(" ")),
@@ -156,7 +157,7 @@ fn label(text: &str) -> String {
     }
 }
 
-/// The strings that stand as values in JSON, in order, each with its key.
+/// The strings that are values in a JSON text, in order, each with its key.
 fn strings(text: &str) -> Vec<(Option<&str>, &str)> {
     let mut found = Vec::new();
     let (mut rest, mut key) = (text, None);

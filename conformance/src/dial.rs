@@ -1,4 +1,4 @@
-//! The network as the suite sees it: something that connects to a host and a port.
+//! The network as the suite sees it: something that connects to a host and port.
 
 use std::future::Future;
 use std::io;
@@ -7,24 +7,25 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Opens connections: on the real network, or for a host of a simulation.
+/// Opens connections, on the real network or for a host in a simulation.
 pub trait Dial: Clone + Send + Sync + 'static {
     /// A TCP connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Connects to `host`, a name or an address without brackets, without Nagle's delay.
+    /// Connects to `host`, a name or an address without brackets. Nagle's algorithm is off.
     ///
     /// # Errors
-    /// The name does not resolve, or no address of it accepts. A silent host leaves this pending: the suite sets deadlines.
+    /// The name does not resolve, or none of its addresses accepts. If the host is silent this stays pending: the suite
+    /// sets the deadlines.
     fn dial(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Runs a connection's task until it ends, where this network's streams work.
+    /// Runs a connection's task to its end, wherever this network's streams work.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
     }
 }
 
-/// The real network, by tokio.
+/// The real network, through tokio.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tokio;
 
@@ -38,14 +39,14 @@ impl Dial for Tokio {
     }
 }
 
-/// A stream whose type is forgotten, so that cases need not be generic.
+/// A type-erased stream, so that cases need not be generic.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// What [`DynDial::dial_boxed`] promises.
+/// The future that [`DynDial::dial_boxed`] returns.
 pub(crate) type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
 
-/// [`Dial`] whose type is forgotten.
+/// A type-erased [`Dial`].
 pub(crate) trait DynDial: Send + Sync {
     fn dial_boxed<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a>;
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);

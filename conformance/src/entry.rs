@@ -1,56 +1,56 @@
-//! What clients do and meet on the wire: the entries of a [`Recording`](crate::Recording).
+//! What clients do and receive on the wire: the entries of a [`Recording`](crate::Recording).
 
 use serde::{Deserialize, Serialize};
 
 use crate::redact::query;
 
-/// One thing that a client did or met.
+/// One thing that a client did or received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Time since the case began.
+    /// Time since the case began, in milliseconds.
     pub at_ms: f64,
-    /// Which client, a place in [`Head::clients`].
+    /// Which client: an index into [`Head::clients`].
     pub client: usize,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub did: Did,
 }
 
-/// What a client did or met.
+/// What a client did or received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Did {
-    /// It asked for a connection.
+    /// It started to connect.
     Connects(Connects),
     /// The connection is open.
     Connected,
-    /// There is no connection, and why.
+    /// The connection could not be opened, and why.
     Fails(String),
-    /// It sent a message, as the dialect has it.
+    /// It sent a message of the dialect.
     Sends(String),
-    /// It sent bytes that are no message: a broken frame, a datagram.
+    /// It sent bytes that are not a message: a broken frame, a datagram.
     SendsBytes(Octets),
     /// It sent a WebSocket ping.
     Pings(String),
     /// It sent a close frame.
     Closes(u16),
-    /// It stopped reading, or reads again.
+    /// It stopped reading (`true`) or started again (`false`).
     Deaf(bool),
-    /// It let TCP end.
+    /// It ended TCP without a close frame.
     HangsUp,
-    /// A message came.
+    /// A message arrived.
     Hears(String),
-    /// Bytes came that are no message: a binary frame, a datagram.
+    /// Bytes arrived that are not a message: a binary frame, a datagram.
     HearsBytes(Octets),
-    /// A pong came.
+    /// A pong arrived.
     Pong(String),
-    /// The server's side ended the connection.
+    /// The server ended the connection, or it was lost.
     Ended(Ended),
     /// It sent a request over plain HTTP.
     Request(HttpRequest),
-    /// The answer to its request came.
+    /// The response to its request arrived.
     Response(HttpResponse),
-    /// Anything else.
+    /// Anything else, in words.
     Note(String),
 }
 
@@ -60,44 +60,44 @@ pub enum Did {
 pub struct HttpRequest {
     /// `GET`, `POST` …
     pub method: String,
-    /// Path and query; a secret's value is left out.
+    /// Path and query, without the values of secrets.
     pub path: String,
     /// The body, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
-/// An answer over plain HTTP.
+/// A response over plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpResponse {
-    /// The status: 200, 404 …
+    /// The status code: 200, 404 …
     pub status: u16,
     /// The body.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
 }
 
-/// How a connection was asked for.
+/// How a connection is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connects {
-    /// How messages stand in it.
+    /// How messages are framed on it.
     pub framing: Framed,
-    /// Path and query; a secret's value is left out.
+    /// Path and query, without the values of secrets.
     pub path: String,
-    /// Where messages are posted to, if that is somewhere else.
+    /// Where messages are posted to, if not to `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post: Option<String>,
-    /// Whether the user's headers were left out.
+    /// Whether the user's headers are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anonymous: bool,
-    /// What an adapter is told about the client, as JSON.
+    /// What an adapter is given about the client, as JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(String, String)>,
 }
 
-/// How messages stand in a connection.
+/// How messages are framed on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framed {
@@ -110,17 +110,17 @@ pub enum Framed {
     SocketIo,
     /// Server-sent events and POST.
     Sse,
-    /// A program of the user's.
+    /// A program supplied by the user.
     Adapter,
 }
 
-/// Bytes, with words for them.
+/// Bytes, with a description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Octets {
-    /// Two digits a byte.
+    /// The bytes as hexadecimal digits, two per byte.
     pub hex: String,
-    /// What they are.
+    /// What the bytes are, in words.
     pub words: String,
 }
 
@@ -128,10 +128,10 @@ pub struct Octets {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ended {
-    /// The code of a close frame.
+    /// The code of the close frame, if one came with a code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
-    /// `closed`, `lost`, or what rule the server broke.
+    /// `closed`, `lost`, or the rule that the server broke.
     pub how: String,
 }
 
@@ -140,7 +140,7 @@ impl Octets {
         Self { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect(), words: words.into() }
     }
 
-    /// The bytes, if the digits are some.
+    /// The bytes; `None` if `hex` is not valid.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         let digits = self.hex.as_bytes();
         let pairs = digits.chunks(2).map(|pair| match pair {
@@ -152,7 +152,7 @@ impl Octets {
 }
 
 impl Connects {
-    /// The Engine.IO session, opened over plain HTTP, that the connection continues.
+    /// The Engine.IO session, opened over plain HTTP, that this connection continues.
     pub(crate) fn session(&self) -> Option<&str> {
         let session = query(&self.path).into_iter().find(|(key, _)| *key == "sid");
         session.map(|(_, id)| id)
@@ -160,7 +160,7 @@ impl Connects {
 }
 
 impl Did {
-    /// Bytes that it takes to keep it, about.
+    /// Memory that the entry takes, roughly, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Sends(text) | Self::Hears(text) | Self::Note(text) | Self::Fails(text) => text.len(),
@@ -171,7 +171,7 @@ impl Did {
         }
     }
 
-    /// Changes every text in it.
+    /// Applies `reword` to every text in it.
     pub(crate) fn reword(&mut self, reword: &dyn Fn(&str) -> String) {
         match self {
             Self::Sends(text)
@@ -196,7 +196,7 @@ impl Did {
         }
     }
 
-    /// Answers over plain HTTP were notes in older recordings.
+    /// Converts an entry of an older recording: responses over plain HTTP used to be notes.
     pub(crate) fn modernize(&mut self) {
         const ANSWER: &str = "is answered HTTP ";
         let Self::Note(text) = self else { return };
@@ -207,7 +207,7 @@ impl Did {
         }
     }
 
-    /// Whether it came from the server, on a connection.
+    /// Whether it came from the server over a connection.
     pub(crate) fn is_arrival(&self) -> bool {
         matches!(self, Self::Hears(_) | Self::HearsBytes(_) | Self::Pong(_) | Self::Ended(_))
     }

@@ -8,43 +8,44 @@ use crate::dialect::Dialect;
 use crate::framing::connector::Connector;
 use crate::framing::net::Net;
 
-/// A signaling server, and how it is spoken to.
+/// A signaling server and how to talk to it.
 pub(crate) struct Env {
     pub(crate) net: Net,
     pub(crate) dialect: Arc<Dialect>,
     pub(crate) connector: Connector,
     /// Time from a message to its answer.
     pub(crate) round_trip: Duration,
-    /// Makes names unlike those of other runs on the same server.
+    /// Makes names differ between runs on the same server.
     pub(crate) seed: u64,
-    /// Whether what goes over the wire is recorded.
+    /// Whether to record what goes over the wire.
     pub(crate) keep: bool,
     fresh: AtomicUsize,
 }
 
 impl Env {
-    /// Nothing is recorded.
+    /// An environment without recording.
     pub(crate) fn new(net: Net, dialect: &Arc<Dialect>, round_trip: Duration, seed: u64) -> Self {
         let connector = Connector::new(net.clone(), Arc::clone(dialect));
         let (dialect, fresh) = (Arc::clone(dialect), AtomicUsize::new(0));
         Self { net, dialect, connector, round_trip, seed, keep: false, fresh }
     }
 
-    /// A number that nothing else of this run has.
+    /// A number that is unique in this run.
     pub(crate) fn fresh(&self) -> usize {
         self.fresh.fetch_add(1, Relaxed)
     }
 
-    /// The same server after it was measured. The names that were used before are not used again.
+    /// The same server after its round trip was measured. Names stay unique: the count goes on.
     pub(crate) fn measured(&self, round_trip: Duration, patience: Duration, keep: bool) -> Self {
         let net = Net { patience, ..self.net.clone() };
         let fresh = AtomicUsize::new(self.fresh.load(Relaxed));
         Self { keep, fresh, ..Self::new(net, &self.dialect, round_trip, self.seed) }
     }
 
-    /// The same server for a client that does not show the user's headers.
+    /// The same server for a client without the user's headers.
     pub(crate) fn anonymous(&self) -> Self {
         let net = Net { target: self.net.target.without_headers(), ..self.net.clone() };
+        // A range of numbers of its own: names stay unique.
         let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
         Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
     }

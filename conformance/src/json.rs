@@ -40,11 +40,11 @@ struct JsonCase<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<&'a str>,
     remarks: &'a [String],
-    /// Declared, and not good.
+    /// Declared behaviour that is bad practice.
     quality: &'a [String],
     citations: Vec<JsonCitation<'a>>,
     took_ms: f64,
-    /// Of a case that did not pass.
+    /// Present if the case did not pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript: Option<Vec<JsonLine<'a>>>,
 }
@@ -62,12 +62,12 @@ struct JsonLine<'a> {
     client: &'a str,
     what: &'static str,
     text: &'a str,
-    /// Of the whole text, which may be cut.
+    /// Length of the uncut text.
     bytes: usize,
 }
 
 impl Report {
-    /// The report as one line of JSON; a case that did not pass has its transcript.
+    /// The report as one line of JSON. A case that did not pass includes its transcript.
     pub fn json(&self) -> String {
         let report = JsonReport {
             url: &self.url,

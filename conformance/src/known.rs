@@ -1,4 +1,4 @@
-//! Files beside a run: known deviations, and the user's requirements.
+//! Files that accompany a run: known deviations, and the user's requirements.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::cases;
 use crate::select::{matching, nearest};
 use crate::verdict::{Report, RequirementReport, Verdict};
 
-/// Deviations of a server that are known: they still run, and one that starts to pass is told.
+/// Known deviations of a server. These cases still run, and an unexpected pass is reported.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
@@ -23,12 +23,12 @@ pub struct Known {
 struct Deviation {
     case: Spanned<String>,
     reason: Spanned<String>,
-    /// It may pass as well, for the server decides by chance: a race, say.
+    /// The case may also pass: chance decides, in a race for example.
     #[serde(default)]
     sometimes: bool,
 }
 
-/// The user's requirements, each with the cases that show it.
+/// The user's requirements, each with the cases that verify it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirements {
@@ -44,7 +44,7 @@ struct Requirement {
     cases: Vec<Spanned<String>>,
 }
 
-/// What is wrong with such a file, a line each.
+/// What is wrong with such a file, one problem per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadList(String);
 
@@ -52,12 +52,12 @@ impl Known {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, is not of this form, gives no reason, or names no case.
+    /// The file cannot be read, has a wrong structure, gives no reason, or names a case that does not exist.
     pub fn load(path: &Path) -> Result<Self, BadList> {
         Self::parse(&path.display().to_string(), &read(path)?)
     }
 
-    /// Reads a file's text. `file` is what errors call it.
+    /// Parses the text of such a file. `file` is its name in errors.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -85,7 +85,7 @@ impl Known {
                 }
             }
         }
-        // What needs one of them cannot be asked either, and that is known too.
+        // A case that needs a known deviation cannot be tested either; it is marked as known too.
         let fails = |report: &&crate::CaseReport| report.known.is_some() && report.is_well();
         let known: Vec<_> = report.cases.iter().filter(fails).map(|report| report.case.slug).collect();
         for report in &mut report.cases {
@@ -101,7 +101,7 @@ impl Requirements {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, is not of this form, or names no case.
+    /// The file cannot be read, has a wrong structure, or names a case that does not exist.
     pub fn load(path: &Path) -> Result<Self, BadList> {
         let (file, text) = (path.display().to_string(), read(path)?);
         let requirements: Self = toml::from_str(&text).map_err(|error| not_toml(&file, &text, &error))?;
@@ -111,7 +111,7 @@ impl Requirements {
         Ok(requirements)
     }
 
-    /// Says of each requirement whether the cases show it. One that was not asked shows nothing.
+    /// Adds to the report whether the cases verify each requirement. A case that did not run verifies nothing.
     pub fn judge(&self, report: &mut Report) {
         let judge = |requirement: &Requirement| {
             let slugs = requirement

@@ -1,9 +1,9 @@
 //! A conformance suite for signaling, STUN and TURN servers, whatever their implementation.
 //!
-//! [`run`] tests a signaling server at a [`Target`] with some [`Case`]s, over any network that implements
-//! [`Dial`](dial::Dial), and returns a [`Report`]: what was found, with the transcript over all clients behind each
-//! finding. [`stun::run`] does the same for STUN and TURN. [`Crowd`] makes clients for load tests instead. Nothing here knows the
-//! reference server: the suite has its own wire code and judges behaviour, never wording.
+//! [`run`] runs [`Case`]s against the signaling server at a [`Target`], over any network that implements
+//! [`Dial`](dial::Dial). It returns a [`Report`]: the findings, each with a transcript of what all clients sent and
+//! received. [`stun::run`] does this for STUN and TURN servers. [`Crowd`] makes clients for load tests instead. Nothing
+//! here depends on the reference server: the suite has its own wire code, and it judges behaviour, never wording.
 
 pub mod case;
 mod cases;

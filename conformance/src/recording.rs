@@ -1,4 +1,5 @@
-//! What went over the wire in a case, whole: a file of lines that is kept, read by people and played again.
+//! Recordings: everything that went over the wire in a case, as a file of JSON lines that people can read and the suite
+//! can replay.
 //!
 //! ```text
 //! {"recording":1,"dialect":"mesh","case":"mesh/unicast","verdict":"fail","url":"ws://h:8787/","clients":["ana","ben"]}
@@ -15,14 +16,14 @@ use serde::{Deserialize, Serialize};
 pub use crate::entry::{Connects, Did, Ended, Entry, Framed, HttpRequest, HttpResponse, Octets};
 use crate::verdict::{CaseReport, Report};
 
-/// The form of the file that this suite writes and reads.
+/// The format version that this suite writes and reads.
 const VERSION: u32 = 1;
-/// A case as it went over the wire.
+/// Everything that went over the wire in one case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
-    /// Which case, of which server.
+    /// Which case, and on which server.
     pub head: Head,
-    /// What its clients did and met, in order.
+    /// What its clients did and received, in order.
     pub entries: Vec<Entry>,
 }
 
@@ -30,32 +31,32 @@ pub struct Recording {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// The version of this form.
+    /// The format version.
     recording: u32,
-    /// The dialect's name, or what a service is called.
+    /// The dialect's name, or the name of the STUN or TURN service.
     pub dialect: String,
-    /// The case's name.
+    /// The slug of the case.
     pub case: String,
-    /// What came of it.
+    /// The name of the verdict.
     pub verdict: String,
-    /// Why, if it did not pass.
+    /// The reason, if the verdict has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The server's URL, without the values of its query.
     pub url: String,
-    /// The clients' names, which entries give by place.
+    /// The clients' names; entries refer to them by index.
     pub clients: Vec<String>,
-    /// Whether the rest was left out: more than 32 MiB went over the wire.
+    /// Whether the rest was cut: more than 32 MiB went over the wire.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
 
-/// A file that is no recording, and where and why.
+/// A file that is not a valid recording, with where and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecording(pub(crate) String);
 
 impl Recording {
-    /// What was kept of a case of a run, if something was.
+    /// The recording of a case in a run; `None` if nothing was recorded.
     pub fn of(report: &Report, case: &CaseReport) -> Option<Self> {
         let transcript = &case.transcript;
         let (verdict, why) = case.verdict.words();
@@ -72,12 +73,12 @@ impl Recording {
         (!transcript.wire.is_empty()).then(|| Self { head, entries: transcript.wire.clone() })
     }
 
-    /// The name of its file.
+    /// The file name to store it under.
     pub fn file_name(&self) -> String {
         format!("{}.jsonl", self.head.case.replace('/', "."))
     }
 
-    /// The lines of its file.
+    /// The text of its file: one JSON object per line.
     pub fn lines(&self) -> String {
         let json = |line: serde_json::Result<String>| line.expect("keys are strings and no number is infinite") + "\n";
         let entries = self.entries.iter().map(|entry| json(serde_json::to_string(entry)));
@@ -87,14 +88,14 @@ impl Recording {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no recording: the line and what is wrong with it.
+    /// The file cannot be read, or is not a valid recording: the error gives the line and what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, BadRecording> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path);
         Self::parse(&file, &text.map_err(|error| BadRecording(format!("{file}: cannot be read: {error}")))?)
     }
 
-    /// Reads a file's text. `file` is what errors call it.
+    /// Parses the text of a recording. `file` is its name in errors.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -127,7 +128,7 @@ impl Recording {
 }
 
 impl BadRecording {
-    /// The same, said of a file.
+    /// The same error, with the name of the file.
     #[must_use]
     pub fn of(file: &str, error: &Self) -> Self {
         Self(format!("{file}: {}", error.0))

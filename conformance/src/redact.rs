@@ -1,49 +1,49 @@
-//! Keeps secrets out of whatever is shown or kept: the user's headers, the values of the URL's query, and what JSON calls by a
-//! telling name.
+//! Keeps secrets out of everything that is shown or recorded: the user's headers, the values in the URL's query, and
+//! JSON strings under keys such as `token` and `password`.
 
-/// What stands instead of a secret.
+/// What replaces a secret.
 pub(crate) const SECRET: &str = "…";
-/// Keys whose values nobody else should see, in lower case and without `-` and `_`.
+/// JSON keys whose values are secret, in lower case and without `-` and `_`.
 const TELLING: [&str; 9] =
     ["accesstoken", "apikey", "authorization", "bearer", "credential", "jwt", "password", "secret", "token"];
-/// A shorter text is no secret: it would be found everywhere.
+/// A shorter text does not count as a secret: it would be found everywhere.
 const CHARS_MIN: usize = 4;
 
-/// What must not be shown.
+/// The texts that must not be shown.
 pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// What the user has given along with a server: the values of headers and of the URL's query.
+    /// The secrets that the user gave for a server: the values of headers and of the URL's query.
     pub(crate) fn new<'a>(headers: impl Iterator<Item = &'a str>, url: &str) -> Self {
         let headers = headers.flat_map(|value| {
-            // Of `Bearer TOKEN` the token too.
+            // In `Bearer TOKEN`, the token by itself is secret too.
             let last = value.rsplit(' ').next().unwrap_or_default();
             [value.to_owned(), last.to_owned()]
         });
         let query = query(url).into_iter().flat_map(|(_, value)| [decoded(value), value.to_owned()]);
         let mut secrets: Vec<String> =
             headers.chain(query).filter(|secret| secret.chars().count() >= CHARS_MIN).collect();
-        // One may be part of another.
+        // The longest first, because one secret may be part of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
         Self(secrets)
     }
 
-    /// A text without them.
+    /// A text with its secrets replaced.
     pub(crate) fn hide(&self, text: &str) -> String {
         let hidden = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET));
         hide_telling(&hidden)
     }
 }
 
-/// A URL whose query has no values.
+/// A URL with the values in its query replaced.
 pub(crate) fn without_values(url: &str) -> String {
     let Some((base, _)) = url.split_once('?') else { return url.to_owned() };
     let pairs: Vec<_> = query(url).into_iter().map(|(key, _)| format!("{key}={SECRET}")).collect();
     format!("{base}?{}", pairs.join("&"))
 }
 
-/// A recorded path with the values that were left out of its query taken from a URL's; without one there the key goes.
+/// A recorded path, with the missing values of its query taken from `url`. A key without a value there is dropped.
 pub(crate) fn with_values(path: &str, url: &str) -> String {
     let Some((base, _)) = path.split_once('?') else { return path.to_owned() };
     let known = query(url);
@@ -55,13 +55,13 @@ pub(crate) fn with_values(path: &str, url: &str) -> String {
     if pairs.is_empty() { base.to_owned() } else { format!("{base}?{}", pairs.join("&")) }
 }
 
-/// Keys and values of a URL's query.
+/// Keys and values in a URL's query.
 pub(crate) fn query(url: &str) -> Vec<(&str, &str)> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect()
 }
 
-/// Without percent-encoding.
+/// A text with its percent-encoding decoded.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -81,7 +81,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// JSON, or a text with JSON in it, without the strings that stand behind a telling key.
+/// A text, JSON or with JSON in it, in which the strings under secret keys are replaced.
 fn hide_telling(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -113,7 +113,7 @@ fn is_telling(key: &str) -> bool {
     TELLING.contains(&plain.as_str())
 }
 
-/// Where a JSON string, whose opening quote is gone, has its closing one.
+/// The position of the closing quote of a JSON string. `text` starts after the opening quote.
 fn string_end(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|byte| {

@@ -1,4 +1,4 @@
-//! Runs cases against a server of any kind: first whether it is there, then one wave of cases after the other.
+//! Runs cases against any kind of server: checks that the server is there, then runs one wave of cases after another.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,27 +16,27 @@ use crate::transcript::{Log, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
 use crate::words::human;
 
-/// How long the first connection may take, and the first answer.
+/// Limit for the first connection, and for the first answer.
 pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
-/// Patience is this many round trips …
+/// The patience is this many round trips …
 const PATIENCE_ROUND_TRIPS: u32 = 20;
-/// … but not less, or a busy machine fails a correct server …
+/// … but at least this, or a busy machine would fail a correct server …
 const PATIENCE_MIN: Duration = Duration::from_secs(3);
-/// … nor more, or a dead server takes for ever.
+/// … and at most this, or a dead server would take for ever.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
-/// A case in which something arrives all the time ends nevertheless, after this many times the patience.
+/// A case in which messages keep arriving ends after this many times the patience.
 const CASE_PATIENCES: u32 = 6;
 
-/// How to run.
+/// How to run the cases.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Time for the whole run: 120 s. What it does not reach is not tested.
+    /// Time limit for the whole run. Cases that it does not reach are not tested. Default: 120 s.
     pub deadline: Duration,
-    /// Cases at the same time: 8.
+    /// Number of cases that run in parallel. Default: 8.
     pub jobs: usize,
-    /// Makes names and transaction ids unlike those of other runs: give each run its own.
+    /// Makes names and transaction ids differ between runs: give each run a seed of its own.
     pub seed: u64,
-    /// Whether what goes over the wire is kept whole, for a [`Recording`](crate::Recording): no.
+    /// Whether to record everything that goes over the wire, for a [`Recording`](crate::Recording). Default: no.
     pub record: bool,
 }
 
@@ -46,59 +46,60 @@ impl Default for Options {
     }
 }
 
-/// A server that was reached, of one kind: what differs between kinds.
+/// A server that was reached. Each kind of server (signaling; STUN and TURN) implements this.
 pub(crate) trait Subject: Sized + Send + Sync + 'static {
-    /// Where such a server is, and how it is spoken to.
+    /// Where such a server is and how to talk to it.
     type Address: Send;
-    /// How long a server that died is given to come back: a supervisor may start it again.
+    /// How long to wait for a dead server to come back: a supervisor may restart it.
     const RESTART: Duration;
-    /// Whether slow cases run last and all at the same time.
+    /// Whether slow cases run last and all in parallel.
     const SLOW_TOGETHER: bool;
-    /// Whether a fresh client joins before it does anything. Then a case that needs no other shows itself whether the server is
-    /// alive, and where no case can be set up any more the server is to blame.
+    /// Whether a new client joins before it does anything else. If so, a case that needs no other case shows by itself
+    /// whether the server is alive, and the server is to blame if no case can be set up any more.
     const JOINS: bool;
 
-    /// Connects and measures.
+    /// Connects and measures the round trip.
     fn reach(address: Self::Address, options: &Options) -> impl Future<Output = Result<Self, Unreachable>> + Send;
 
-    /// What the report says about the server.
+    /// The facts about the server for the report.
     fn facts(&self) -> Facts;
 
-    /// What the server, as it is declared, lacks for a case.
+    /// What a case needs and the server, as declared, lacks.
     fn lacks(&self, case: &Case) -> Option<String>;
 
-    /// How many of the cases that may run at the same time do so.
+    /// How many cases of a parallel wave run at the same time.
     fn jobs(&self, options: &Options) -> usize;
 
-    /// How often a case runs at most that fails: more than once where the network may have lost something that nobody repeats.
+    /// How often a failing case runs at most: more than once where the network may lose a datagram that nobody
+    /// retransmits.
     fn attempts(&self, case: &Case) -> usize;
 
-    /// Runs a case that belongs to this kind of server.
+    /// Runs a case for this kind of server.
     fn run(&self, case: &'static Case, log: &Log) -> Running<'static>;
 
-    /// A fresh client can use the server.
+    /// Checks that a new client can use the server.
     fn alive(&self, log: &Log) -> impl Future<Output = Result<(), Stop>> + Send;
 
-    /// Takes secrets out of what is shown and kept.
+    /// Removes secrets from what is shown and recorded.
     fn redact(&self, transcript: &mut Transcript);
 }
 
-/// What a report says about a server.
+/// The facts about a server that a report shows.
 pub(crate) struct Facts {
     pub(crate) url: String,
     pub(crate) protocol: String,
     /// Time from a message to its answer.
     pub(crate) round_trip: Duration,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub(crate) patience: Duration,
 }
 
-/// How long to wait for an answer of a server that is so far away.
+/// How long to wait for an answer from a server with this round-trip time.
 pub(crate) fn patience(round_trip: Duration) -> Duration {
     (round_trip * PATIENCE_ROUND_TRIPS).clamp(PATIENCE_MIN, PATIENCE_MAX)
 }
 
-/// Runs cases, which should be complete with what they need.
+/// Runs cases. The list should include every case that they need.
 pub(crate) async fn run<S: Subject>(
     address: S::Address,
     cases: &[&'static Case],
@@ -129,9 +130,9 @@ pub(crate) async fn run<S: Subject>(
 struct Run<S> {
     runner: Arc<Runner<S>>,
     reports: BTreeMap<&'static str, CaseReport>,
-    /// The case after which the server no longer answered.
+    /// The case after which the server stopped answering.
     dead_since: Option<&'static str>,
-    /// Whether we have waited for somebody to start it again.
+    /// Whether we have already waited for a restart.
     waited: bool,
 }
 
@@ -162,7 +163,7 @@ impl<S: Subject> Run<S> {
         }
     }
 
-    /// The verdict on a case that cannot run now.
+    /// The verdict on a case that cannot run at this point.
     async fn cannot_run(&mut self, case: &Case) -> Option<Verdict> {
         if let Some(why) = self.runner.subject.lacks(case) {
             return Some(Verdict::Unsupported { why });
@@ -174,7 +175,7 @@ impl<S: Subject> Run<S> {
             return Some(time_is_over());
         }
         let killer = self.dead_since?;
-        // Somebody may start it again; we wait for that once.
+        // A supervisor may restart the server; we wait for that once.
         let restart = if self.waited { Duration::ZERO } else { S::RESTART };
         let limit = (Instant::now() + restart).min(self.runner.deadline);
         self.waited = true;
@@ -195,19 +196,19 @@ struct Runner<S> {
     subject: S,
     /// When the whole run ends.
     deadline: Instant,
-    /// How long one case may take.
+    /// Time limit for one case.
     limit: Duration,
     keep: bool,
 }
 
-/// A case that ran, and whether the server was alive afterwards.
+/// The report of a case that ran, and whether the server was alive afterwards.
 struct Ended {
     report: CaseReport,
     alive: bool,
 }
 
 impl<S: Subject> Runner<S> {
-    /// Runs one case; a failure is tried again where it may be the network's.
+    /// Runs one case; retries a failure that the network may have caused.
     async fn case(&self, case: &'static Case) -> Ended {
         let attempts = self.subject.attempts(case);
         let mut first = self.attempt(case).await;
@@ -231,13 +232,13 @@ impl<S: Subject> Runner<S> {
         first
     }
 
-    /// Runs a case once and looks whether the server is alive afterwards.
+    /// Runs a case once and checks whether the server is alive afterwards.
     async fn attempt(&self, case: &'static Case) -> Ended {
         let start = Instant::now();
         let log = Log::keeping(self.keep);
-        // How long a lifetime is, the server may tell.
+        // A slow case waits out a lifetime, whose length the server may choose.
         let limit = if case.slow { self.deadline } else { (start + self.limit).min(self.deadline) };
-        // In a task of its own, which catches a panic; in a set, which ends it when its time is over.
+        // A task of its own catches a panic; dropping the set ends the task when its time is up.
         let mut task = JoinSet::new();
         task.spawn(self.subject.run(case, &log));
         let verdict = match timeout(limit - start, task.join_next()).await {
@@ -255,7 +256,7 @@ impl<S: Subject> Runner<S> {
             }
         };
         drop(task);
-        // A case on whose join the server fails says so itself.
+        // If the server fails at such a case's join, the case itself reports that.
         let says_so = S::JOINS && case.needs.is_empty();
         let alive = match &verdict {
             Verdict::Fail { .. } | Verdict::NotTested { .. } if says_so => Ok(()),
@@ -269,7 +270,7 @@ impl<S: Subject> Runner<S> {
             (Verdict::Pass, Ok(())) if !notes.choices.is_empty() => {
                 Verdict::Acceptable { why: notes.choices.join("; ") }
             }
-            // It came to an end before the question because the server did.
+            // The case never reached its test because the server died.
             (Verdict::NotTested { why }, Err(_)) if S::JOINS && Instant::now() < self.deadline => {
                 Verdict::Fail { why: format!("the server died within the case: {why}"), line: None }
             }
@@ -283,7 +284,7 @@ impl<S: Subject> Runner<S> {
         Ended { report, alive: alive.is_ok() }
     }
 
-    /// A fresh client can use the server.
+    /// Checks that a new client can use the server.
     async fn is_alive(&self, log: &Log) -> Result<(), Stop> {
         // A little past the deadline, so that the last case is judged fairly.
         let limit = (self.deadline + Duration::from_secs(1)).saturating_duration_since(Instant::now());

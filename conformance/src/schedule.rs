@@ -1,4 +1,4 @@
-//! Which cases run when, and which cannot run at all. Pure: it knows no clock and no network.
+//! Which cases run when, and which cannot run at all. Pure: no clock and no network.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,22 @@ use crate::verdict::{CaseReport, Verdict};
 /// How cases share a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// Cases at the same time.
+    /// Number of cases that run in parallel.
     pub(crate) jobs: usize,
-    /// Whether slow cases run last and all at the same time: they mostly wait.
+    /// Whether slow cases run last and all in parallel: they mostly wait.
     pub(crate) slow_together: bool,
 }
 
-/// Cases that may run at the same time; a wave begins when the one before has ended.
+/// Cases that may run in parallel; a wave starts when the one before has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Wave {
     pub(crate) cases: Vec<&'static Case>,
-    /// How many of them at the same time.
+    /// How many of them run in parallel.
     pub(crate) jobs: usize,
 }
 
-/// The waves of some cases: what others need comes first, and a case that must be alone has a wave of its own.
+/// Divides cases into waves: a case comes after those that it needs, and a case that must be alone has a wave of its
+/// own.
 pub(crate) fn waves(cases: &[&'static Case], terms: Terms) -> Vec<Wave> {
     let (slow, quick): (Vec<_>, Vec<_>) = cases.iter().copied().partition(|case| case.slow && terms.slow_together);
     let (alone, beside): (Vec<_>, Vec<_>) = quick.into_iter().partition(|case| case.alone);
@@ -31,27 +32,28 @@ pub(crate) fn waves(cases: &[&'static Case], terms: Terms) -> Vec<Wave> {
         depths.entry(depth(case, cases)).or_default().push(case);
     }
     let beside = depths.into_values().map(|cases| Wave { cases, jobs: terms.jobs.max(1) });
-    // One at a time: when the server is dead afterwards, it is clear which case killed it.
+    // One at a time, so that if the server is dead afterwards it is clear which case killed it.
     let alone = alone.into_iter().map(|case| Wave { cases: vec![case], jobs: 1 });
     let slow = (!slow.is_empty()).then(|| Wave { jobs: slow.len(), cases: slow });
     beside.chain(alone).chain(slow).collect()
 }
 
-/// How many cases must come before this one, one after the other.
+/// The length of the longest chain of cases that must come before this one.
 fn depth(case: &Case, cases: &[&'static Case]) -> usize {
     let needed = cases.iter().filter(|other| case.needs.contains(&other.slug));
     needed.map(|other| 1 + depth(other, cases)).max().unwrap_or_default()
 }
 
-/// The verdict on a case that cannot run because one that it needs did not pass.
+/// The verdict on a case that cannot run because a case that it needs did not pass.
 pub(crate) fn blocked(case: &Case, found: &BTreeMap<&'static str, CaseReport>) -> Option<Verdict> {
     let blocks = |slug: &&&str| found.get(**slug).is_some_and(|report| report.verdict.blocks());
     let slug = case.needs.iter().find(blocks)?;
     Some(Verdict::NotTested { why: format!("needs {slug}, which did not pass") })
 }
 
-/// Reports of cases that each ran on a server of their own, as if they had run one after the other on one: a case is not tested
-/// if one that it needs did not pass. They come in the order of `cases`, each of which must have been found.
+/// Reports of cases that each ran on a server of their own, adjusted as if they had run in turn on one server: a case
+/// counts as not tested if one that it needs did not pass. They come in the order of `cases`, each of which must be in
+/// `found`.
 pub fn settle(cases: &[&'static Case], mut found: BTreeMap<&'static str, CaseReport>) -> Vec<CaseReport> {
     for wave in waves(cases, Terms { jobs: 1, slow_together: false }) {
         for case in wave.cases {

@@ -1,4 +1,4 @@
-//! Which cases to run: globs over slugs, groups, levels.
+//! Selects the cases to run, by globs over slugs, by group and by level.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,52 +6,52 @@ use std::fmt;
 use crate::case::{Case, Level};
 use crate::cases;
 
-/// Which cases are wanted; all that run by themselves, unless told otherwise.
+/// Which cases to run. Default: all that are not slow.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Globs over slugs: `*` stands for any characters, `?` for one. None: all.
+    /// Globs over slugs: `*` stands for any characters, `?` for one. Empty: all cases.
     pub patterns: Vec<String>,
-    /// Groups, the part before the slash. None: all.
+    /// Groups: the part of the slug before the slash. Empty: all groups.
     pub groups: Vec<String>,
-    /// Only what is at least so binding.
+    /// Only cases at or above this level.
     pub level: Option<Level>,
-    /// Also those that wait out a lifetime. One that is called by its full name runs anyway.
+    /// Also slow cases, which wait out a lifetime. A slow case whose full slug is a pattern runs in any case.
     pub slow: bool,
 }
 
-/// No case is selected.
+/// The selection matches no case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSuchCase {
-    /// The pattern or group that matches nothing, if one does.
+    /// The pattern or group that matches nothing, if that is the reason.
     pub pattern: Option<String>,
-    /// The name that looks most like it.
+    /// The slug most similar to it.
     pub nearest: &'static str,
 }
 
-/// Whether a glob matches a slug.
+/// The cases whose slug matches a glob.
 pub(crate) fn matching(pattern: &str, all: &[&'static Case]) -> Vec<&'static Case> {
     all.iter().copied().filter(|case| glob(pattern, case.slug)).collect()
 }
 
-/// The slug that looks most like a pattern.
+/// The slug most similar to a pattern.
 pub(crate) fn nearest(pattern: &str, all: &[&'static Case]) -> &'static str {
     let near = |slug: &str| strsim::jaro_winkler(pattern, slug);
     let slugs = all.iter().map(|case| case.slug);
     slugs.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default()
 }
 
-/// The wanted cases for a signaling server, as [`select_from`] says.
+/// Selects cases for a signaling server, as [`select_from`] does.
 ///
 /// # Errors
-/// As there.
+/// A pattern or a group matches nothing, or no case is left.
 pub fn select(selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
     select_from(cases::all(), selection)
 }
 
-/// The wanted ones of these cases with all that they need, in their order.
+/// Selects from these cases, adds all that the selected ones need, and keeps the order.
 ///
 /// # Errors
-/// A pattern or a group matches nothing: a misspelt case must not count as passed. Or nothing is left.
+/// A pattern or a group matches nothing: a misspelt case must not count as passed. Or no case is left.
 pub fn select_from(all: &[&'static Case], selection: &Selection) -> Result<Vec<&'static Case>, NoSuchCase> {
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     for pattern in &selection.patterns {
@@ -89,7 +89,7 @@ pub fn select_from(all: &[&'static Case], selection: &Selection) -> Result<Vec<&
     }
 }
 
-/// Whether a glob matches a text: `*` stands for any characters, `?` for one.
+/// Whether a text matches a glob: `*` stands for any characters, `?` for one.
 pub fn glob(pattern: &str, text: &str) -> bool {
     matches(pattern.as_bytes(), text.as_bytes())
 }

@@ -19,8 +19,8 @@ use crate::target::{Target, Unreachable};
 use crate::transcript::{Log, Transcript};
 use crate::verdict::Report;
 
-/// Tests a signaling server with some cases; they should be complete with what they need, as [`select`](crate::select())
-/// returns them. Must be called inside a tokio runtime with time and I/O.
+/// Runs cases against a signaling server. The list should include every case that they need, as from
+/// [`select`](crate::select()). Must be called inside a tokio runtime with time and I/O.
 ///
 /// # Errors
 /// No connection of the dialect's kind can be opened.
@@ -45,7 +45,7 @@ struct SignalingAddress {
 /// A signaling server that was reached.
 struct SignalingServer {
     env: Arc<Env>,
-    /// As it was measured, without the time that the dialect declares for the server.
+    /// The measured time, without the delay that the dialect declares for the server.
     round_trip: Duration,
 }
 
@@ -55,7 +55,8 @@ impl Subject for SignalingServer {
     const SLOW_TOGETHER: bool = false;
     const JOINS: bool = true;
 
-    /// Measures the time to the answer of a join: at most half of [`FIRST_PATIENCE`], as if it came then.
+    /// Measures the round trip: the time until a join is answered, or until the connection is open if that takes longer.
+    /// Waits for the answer at most half of [`FIRST_PATIENCE`]; without a valid one, the time to connect counts.
     async fn reach(address: SignalingAddress, options: &Options) -> Result<Self, Unreachable> {
         let SignalingAddress { net, dialect } = address;
         let env = Arc::new(Env::new(net, &dialect, Duration::ZERO, options.seed));
@@ -70,7 +71,7 @@ impl Subject for SignalingServer {
         })?;
         let handshake = start.elapsed();
         let start = Instant::now();
-        // Whether it is answered rightly, the cases ask.
+        // Whether the answer is right is for the cases to test.
         let answer = timeout(FIRST_PATIENCE / 2, probe.join(&room, None)).await;
         let round_trip = match answer {
             Ok(Ok(_)) => start.elapsed().max(handshake),
@@ -98,7 +99,8 @@ impl Subject for SignalingServer {
     }
 
     fn jobs(&self, options: &Options) -> usize {
-        // Where all clients of a server hear of each other, a recording of one case must not hold another.
+        // If all clients of a server receive each other's messages, cases must not overlap, or the recording of one
+        // would include another.
         let mixed = options.record && self.env.dialect.file.room.r#in == RoomIn::None;
         if mixed { 1 } else { options.jobs }
     }

@@ -1,9 +1,9 @@
-//! Why a case ends before its end.
+//! Why a case ends early.
 
 use std::future::Future;
 use std::pin::Pin;
 
-/// A case that runs.
+/// A running case.
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send + 'a>>;
 
 /// Why a case ends early.
@@ -11,9 +11,9 @@ pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Stop>> + Se
 pub(crate) enum Stop {
     /// The server breaks the rule.
     Fail { why: String, line: Option<usize> },
-    /// It did not come to the question.
+    /// The case could not be set up, so its rule was not tested.
     Setup(String),
-    /// The dialect, or the server, has nothing that could be asked about.
+    /// The dialect or the server lacks what the case tests.
     Unsupported(String),
 }
 
@@ -22,19 +22,19 @@ impl Stop {
         Self::Fail { why: why.into(), line: None }
     }
 
-    /// A failure that a line of the transcript shows.
+    /// A failure that a transcript line shows.
     pub(crate) fn at(why: impl Into<String>, line: usize) -> Self {
         Self::Fail { why: why.into(), line: Some(line) }
     }
 
-    /// Why, whatever kind it is.
+    /// The reason, for any variant.
     pub(crate) fn into_why(self) -> String {
         match self {
             Self::Fail { why, .. } | Self::Setup(why) | Self::Unsupported(why) => why,
         }
     }
 
-    /// The same with other words for a failure.
+    /// Rewords the reason of a failure; other variants stay as they are.
     pub(crate) fn reworded(self, reword: impl FnOnce(String) -> String) -> Self {
         match self {
             Self::Fail { why, line } => Self::Fail { why: reword(why), line },
@@ -42,7 +42,7 @@ impl Stop {
         }
     }
 
-    /// What is a failure elsewhere is here only why the question cannot be put.
+    /// Turns a failure into [`Setup`](Self::Setup), where the failing step only prepares what the case tests.
     pub(crate) fn into_setup(self) -> Self {
         match self {
             Self::Fail { why, .. } => Self::Setup(why),

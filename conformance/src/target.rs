@@ -1,4 +1,4 @@
-//! Where the server is, and whether it is there at all.
+//! The server's URL, and the error when nothing is reachable there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
 
 use crate::redact::{Secrets, without_values};
 
-/// A server's URL, and what every connection to it brings along.
+/// A server's URL, and what every connection to it sends along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     url: String,
@@ -16,20 +16,20 @@ pub struct Target {
     tls: bool,
     insecure: bool,
     headers: Vec<(String, String)>,
-    /// Whether the user's headers were left out.
+    /// Whether the user's headers are left out.
     anonymous: bool,
 }
 
-/// A URL or a header that the suite cannot use, and what would be right.
+/// A URL or header that the suite cannot use; the message says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadUrl(pub(crate) String);
 
-/// The server could not be reached; the cases were not tried.
+/// The server could not be reached, so no case was run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
     /// The server's URL.
     pub url: String,
-    /// What was tried, and what came of it, in order.
+    /// What was tried and how it failed, in order.
     pub tried: Vec<String>,
 }
 
@@ -39,44 +39,44 @@ impl Target {
         &self.url
     }
 
-    /// The URL without the values of its query, which may be secrets.
+    /// The URL without the values of its query, which may be secret.
     pub fn shown(&self) -> String {
         without_values(&self.url)
     }
 
-    /// Name or address of the host, without brackets.
+    /// The host's name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// TCP port: 80, or 443 over TLS, unless the URL says otherwise.
+    /// TCP port. Default: 80, or 443 over TLS.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is spoken to over TLS.
+    /// Whether connections use TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// Whether any certificate will do.
+    /// Whether any certificate is accepted.
     pub fn is_insecure(&self) -> bool {
         self.insecure
     }
 
-    /// What is sent along with every request.
+    /// The headers sent with every request.
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers
     }
 
-    /// Takes any certificate, a self-signed one too.
+    /// Accepts any certificate, including a self-signed one.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
         self
     }
 
-    /// Sends a header along with every request, written `NAME:VALUE`.
+    /// Adds a header, written `NAME:VALUE`, to every request.
     ///
     /// # Errors
     /// The line is not `NAME:VALUE`.
@@ -87,10 +87,10 @@ impl Target {
         }
     }
 
-    /// Sends a header along with every request.
+    /// Adds a header to every request.
     ///
     /// # Errors
-    /// Name or value has characters that HTTP does not allow.
+    /// The name or the value contains characters that HTTP does not allow.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, BadUrl> {
         let (name, value) = (name.trim(), value.trim());
         if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
@@ -100,17 +100,17 @@ impl Target {
         Ok(self)
     }
 
-    /// The same without the headers of the user.
+    /// The same target without the user's headers.
     pub(crate) fn without_headers(&self) -> Self {
         Self { headers: Vec::new(), anonymous: true, ..self.clone() }
     }
 
-    /// Whether the user's headers were left out.
+    /// Whether the user's headers are left out.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.anonymous
     }
 
-    /// What the user has given along that nobody else should see.
+    /// The secrets among what the user gave: nobody else should see them.
     pub(crate) fn secrets(&self) -> Secrets {
         Secrets::new(self.headers.iter().map(|(_, value)| value.as_str()), &self.url)
     }
@@ -121,20 +121,20 @@ impl Target {
         format!("{scheme}://{}{path}", self.authority())
     }
 
-    /// A URL of this server with the scheme of WebSockets.
+    /// A URL of this server with the scheme `ws` or `wss`.
     pub(crate) fn websocket_url(&self, url: &str) -> String {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         format!("{}://{rest}", if self.tls { "wss" } else { "ws" })
     }
 
-    /// The path and the query of a URL of this server, as a request has it.
+    /// The path and the query of a URL of this server, as they appear in a request.
     pub(crate) fn path_of(url: &str) -> String {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let path = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
         if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
     }
 
-    /// The host with its port, as the `Host` header has it.
+    /// The host with its port, as in the `Host` header.
     pub(crate) fn authority(&self) -> &str {
         let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
         rest.split(['/', '?']).next().unwrap_or(rest)

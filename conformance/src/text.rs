@@ -12,34 +12,34 @@ use crate::transcript::{Line, LineKind, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
 use crate::words::{cut, human};
 
-/// How much of a message is shown.
+/// Longer messages are cut.
 const MESSAGE_CHARS_MAX: usize = 220;
-/// How many lines are shown before the one that shows the failure, and after it.
+/// How many transcript lines are shown before the one that shows the failure, and after it.
 const LINES_BEFORE: usize = 24;
 const LINES_AFTER: usize = 3;
 
-/// How a report is shown.
+/// How to show a report.
 #[derive(Clone, Copy, Debug)]
 pub struct Show<'a> {
-    /// The command that `--case SLUG` is added to for asking one case again.
+    /// The command that runs one case again when `--case SLUG` is added.
     pub again: &'a str,
-    /// The command that plays a recording again, with `FILE` where the name of its file goes; if there are recordings.
+    /// The command that replays a recording, with `FILE` for the name of its file. `None`: there are no recordings.
     pub replay: Option<&'a str>,
-    /// How wide the screen is: a diagram that has no room on it is left out.
+    /// The width of the screen in columns; a diagram that does not fit is left out.
     pub columns: usize,
-    /// Whether signs and frames are ASCII.
+    /// Whether to use only ASCII characters for symbols and frames.
     pub ascii: bool,
 }
 
 impl<'a> Show<'a> {
-    /// On a screen of 120 columns, without recordings.
+    /// For a screen of 120 columns, without recordings.
     pub fn new(again: &'a str) -> Self {
         Self { again, replay: None, columns: 120, ascii: false }
     }
 }
 
 impl Report {
-    /// The report: verdict, cases, and each failure with its transcript, as a list and as a diagram.
+    /// The report: the result, the cases, and each failure with its transcript as a list and as a diagram.
     pub fn text(&self, show: Show<'_>) -> String {
         let mut out = String::new();
         self.write(&mut out, show).expect("a string takes all that is written");
@@ -168,7 +168,7 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
     };
     let (style, verdict) = word(report);
     writeln!(out, "\n{style}{verdict}{style:#}  {HEADING}{}{HEADING:#}: {why}", report.case.slug)?;
-    // Not asked at all: the case that it needs says more.
+    // The case did not run: the report of the case that it needs says more.
     if report.transcript.lines.is_empty() {
         return Ok(());
     }
@@ -191,14 +191,14 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
     }
 }
 
-/// The lines that are shown: those around the one that shows the failure; without one, the last.
+/// The lines to show: those around the line that shows the failure, or the last ones if there is none.
 fn window(transcript: &Transcript, shows: Option<usize>) -> Range<usize> {
     let all = transcript.lines.len();
     let to = shows.map_or(all, |line| (line + 1 + LINES_AFTER).min(all));
     to.saturating_sub(LINES_BEFORE + LINES_AFTER)..to
 }
 
-/// The same lines as a diagram, where there is room.
+/// Draws those lines as a diagram, if it fits.
 fn draw(out: &mut String, transcript: &Transcript, shows: Option<usize>, columns: usize) -> fmt::Result {
     let Some(lines) = diagram(transcript, window(transcript, shows), shows, columns) else { return Ok(()) };
     writeln!(out)?;
@@ -209,7 +209,7 @@ fn draw(out: &mut String, transcript: &Transcript, shows: Option<usize>, columns
     writeln!(out)
 }
 
-/// A text without signs that an old terminal lacks.
+/// A text with the symbols that an old terminal lacks replaced by ASCII.
 fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Who sent and heard what in a case, over all its clients, with times: the evidence of a finding.
+//! What each client of a case sent and received, with times: the evidence for a finding.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,25 +9,25 @@ use crate::entry::{Did, Entry};
 use crate::redact::Secrets;
 use crate::words::cut;
 
-/// A text longer than this is cut when it is recorded.
+/// Longer texts are cut in the transcript.
 const TEXT_CHARS_MAX: usize = 1_000;
-/// A case that carries more than this is recorded up to here: 32 MiB.
+/// Bytes recorded of one case at most: 32 MiB. The rest is left out.
 const WIRE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What comes beyond this many lines is only counted: a server that floods must not fill our memory.
+/// Further lines are only counted, so that a server that floods clients cannot fill our memory.
 const LINES_MAX: usize = 2_000;
 
-/// What happened in one case, in the order it happened.
+/// What happened in one case, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     /// The clients' names, in the order they connected.
     pub clients: Vec<String>,
-    /// What they did and met.
+    /// What the clients did and received.
     pub lines: Vec<Line>,
     /// Lines that were left out because there were too many.
     pub omitted: usize,
-    /// The same whole, as it went over the wire; empty unless it was asked for.
+    /// The uncut entries for a recording; empty unless recording is on.
     pub wire: Vec<Entry>,
-    /// Whether the rest of that was left out because it was too much.
+    /// Whether the recording was cut because it exceeded 32 MiB.
     pub cut: bool,
 }
 
@@ -40,9 +40,9 @@ pub struct Line {
     pub client: usize,
     /// What kind of thing it is.
     pub kind: LineKind,
-    /// A message as it is on the wire, or a description in words; cut after 1,000 characters.
+    /// A message as on the wire, or a description in words; cut after 1,000 characters.
     pub text: String,
-    /// Length in bytes of the whole text.
+    /// Length of the uncut text in bytes.
     pub bytes: usize,
 }
 
@@ -53,11 +53,11 @@ pub enum LineKind {
     Sends,
     /// The client received a text message.
     Hears,
-    /// Anything else: opened, closed, control frames, broken frames.
+    /// Anything else: connection opened or closed, control frames, broken frames.
     Note,
 }
 
-/// A transcript in the making, shared by the clients of a case.
+/// The transcript of a running case, shared by its clients.
 #[derive(Clone)]
 pub(crate) struct Log {
     start: Instant,
@@ -67,24 +67,24 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Inner {
     transcript: Transcript,
-    /// Bytes that may still be kept of what goes over the wire.
+    /// Bytes that may still be recorded.
     room: usize,
     notes: Notes,
 }
 
-/// What is worth knowing about a case beside its verdict.
+/// Observations about a case beside its verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// The server chose what the dialect leaves open.
+    /// What the server chose where the dialect leaves the choice open.
     pub remarks: Vec<String>,
-    /// It does another thing than it should, which is allowed.
+    /// Where the server deviates in an allowed way.
     pub choices: Vec<String>,
-    /// It does what its dialect declares, and that is not good.
+    /// Where the server does what its dialect declares, but that is bad practice.
     pub quality: Vec<String>,
 }
 
 impl Transcript {
-    /// Takes secrets out of every text.
+    /// Removes secrets from every text.
     pub(crate) fn redact(&mut self, secrets: &Secrets) {
         for line in &mut self.lines {
             line.text = secrets.hide(&line.text);
@@ -100,7 +100,7 @@ impl Log {
         Self { start: Instant::now(), inner: Arc::default() }
     }
 
-    /// The same; if `wire`, what goes over the wire is kept too.
+    /// A new log; with `wire`, it also records what goes over the wire.
     pub(crate) fn keeping(wire: bool) -> Self {
         let log = Self::new();
         log.lock().room = if wire { WIRE_BYTES_MAX } else { 0 };
@@ -111,14 +111,14 @@ impl Log {
         self.inner.lock().expect("nothing panics while it holds the log")
     }
 
-    /// Enters a client and returns its index.
+    /// Adds a client and returns its index.
     pub(crate) fn client(&self, name: &str) -> usize {
         let clients = &mut self.lock().transcript.clients;
         clients.push(name.to_owned());
         clients.len() - 1
     }
 
-    /// The index of the client of this name, which is entered if need be.
+    /// The index of the client with this name; adds it if it is new.
     pub(crate) fn named(&self, name: &str) -> usize {
         let known = self.lock().transcript.clients.iter().position(|client| client == name);
         known.unwrap_or_else(|| self.client(name))
@@ -142,7 +142,7 @@ impl Log {
         transcript.lines.len() + transcript.omitted - 1
     }
 
-    /// Keeps what went over the wire, if that is asked for.
+    /// Records an entry, if recording is on and there is room.
     pub(crate) fn keep(&self, client: usize, did: impl FnOnce() -> Did) {
         let at = self.start.elapsed();
         let inner = &mut *self.lock();
@@ -159,22 +159,22 @@ impl Log {
         inner.transcript.wire.push(Entry { at_ms, client, did });
     }
 
-    /// Something worth telling that is no failure.
+    /// Notes an observation that is not a failure.
     pub(crate) fn remark(&self, remark: String) {
         self.lock().notes.remarks.push(remark);
     }
 
-    /// Something that is allowed, and not what is asked.
+    /// Notes an allowed deviation.
     pub(crate) fn choice(&self, choice: String) {
         self.lock().notes.choices.push(choice);
     }
 
-    /// Something that is declared, and not good.
+    /// Notes declared behaviour that is bad practice.
     pub(crate) fn quality(&self, finding: String) {
         self.lock().notes.quality.push(finding);
     }
 
-    /// What is there by now.
+    /// The transcript and the notes so far.
     pub(crate) fn snapshot(&self) -> (Transcript, Notes) {
         let inner = self.lock();
         (inner.transcript.clone(), inner.notes.clone())

@@ -1,4 +1,4 @@
-//! A live trial of a dialect: two clients meet and signal, and what each message was taken for is shown.
+//! A live trial of a dialect: two clients meet and signal, and the trial shows how each message was understood.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::target::{Target, Unreachable};
 use crate::transcript::{LineKind, Log, Transcript};
 use crate::words::cut;
 
-/// Time that the whole trial may take.
+/// Limit for the whole trial.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// What came of a trial.
+/// The result of a trial.
 #[derive(Clone, Debug)]
 pub struct Trial {
     dialect: Arc<Dialect>,
@@ -26,7 +26,7 @@ pub struct Trial {
     failed: Option<String>,
 }
 
-/// Two clients connect, join and signal to each other, as the dialect says.
+/// Two clients connect, join and signal to each other as the dialect says.
 ///
 /// # Errors
 /// No connection of the dialect's kind can be opened.
@@ -61,7 +61,7 @@ impl Trial {
         self.failed.is_none()
     }
 
-    /// What was sent and heard, and what each message was taken for.
+    /// The messages that were sent and received, and how each was understood.
     pub fn text(&self) -> String {
         let mut out = "\n  A trial: two clients join and signal to each other.\n\n".to_owned();
         for line in self.transcript.lines.iter().take(60) {
@@ -74,7 +74,7 @@ impl Trial {
             let text = cut(&line.text, 160);
             let _ = writeln!(out, "  {name:<6} {arrow} {text}");
             if line.kind == LineKind::Hears {
-                // Of Socket.IO the list behind the packet's type.
+                // For Socket.IO, skip the packet type before the list.
                 let message = line.text.find(['{', '[']).map_or(line.text.as_str(), |at| &line.text[at..]);
                 let event = match self.dialect.read(&line.text) {
                     event if event.what == Meaning::Other => self.dialect.read(message),

@@ -5,34 +5,34 @@ use std::time::Duration;
 use crate::case::Case;
 use crate::transcript::{Notes, Transcript};
 
-/// What came of a case.
+/// The verdict on a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The server does what is asked.
+    /// The server follows the rule.
     Pass,
-    /// It does something else that is allowed.
+    /// The server does something else that is allowed.
     Acceptable {
         /// What it does instead.
         why: String,
     },
-    /// It does not.
+    /// The server breaks the rule.
     Fail {
         /// What was found, in one sentence.
         why: String,
-        /// The line of the transcript that shows it.
+        /// The transcript line that shows it, as an index.
         line: Option<usize>,
     },
-    /// The dialect has nothing that could be asked about.
+    /// The dialect or the server lacks what the case tests.
     Unsupported {
-        /// What it has not.
+        /// What it lacks.
         why: String,
     },
-    /// The question could not be put: something it needs does not work.
+    /// The rule could not be tested: something that the case needs does not work.
     NotTested {
         /// What does not work.
         why: String,
     },
-    /// The suite itself failed; it says nothing about the server.
+    /// The suite itself failed. This says nothing about the server.
     HarnessError {
         /// What happened.
         why: String,
@@ -42,28 +42,28 @@ pub enum Verdict {
 /// One case's result.
 #[derive(Clone, Debug)]
 pub struct CaseReport {
-    /// The question.
+    /// The case that ran.
     pub case: &'static Case,
-    /// The answer.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// What is worth knowing beside it.
+    /// Observations beside the verdict.
     pub notes: Notes,
-    /// Why a failure is expected, if it is.
+    /// The reason why a failure is expected, if this case is listed as a known deviation.
     pub known: Option<String>,
-    /// Time it took.
+    /// Time that the case took.
     pub took: Duration,
-    /// What all its clients sent and heard.
+    /// What all its clients sent and received.
     pub transcript: Transcript,
 }
 
-/// A requirement of the user's, and what came of it.
+/// One of the user's requirements, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequirementReport {
     /// The user's name for it.
     pub id: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
-    /// The cases that show it, and whether each does.
+    /// The cases that verify it, each with whether it passed.
     pub cases: Vec<(&'static str, bool)>,
 }
 
@@ -74,9 +74,9 @@ pub struct Report {
     pub url: String,
     /// The dialect that was spoken.
     pub dialect: String,
-    /// Time from a message to its answer, as measured at the beginning.
+    /// Time from a message to its answer, as measured at the start.
     pub round_trip: Duration,
-    /// How long each message was waited for.
+    /// How long the suite waited for each message.
     pub patience: Duration,
     /// Time of the whole run.
     pub took: Duration,
@@ -87,7 +87,7 @@ pub struct Report {
 }
 
 impl Verdict {
-    /// Its name, and why, if there is something to say.
+    /// Its name, and the reason if it has one.
     pub fn words(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Pass => ("pass", None),
@@ -99,26 +99,26 @@ impl Verdict {
         }
     }
 
-    /// Whether cases that need this one cannot be asked.
+    /// Whether cases that need this one cannot be tested.
     pub fn blocks(&self) -> bool {
         matches!(self, Self::Fail { .. } | Self::NotTested { .. } | Self::HarnessError { .. })
     }
 }
 
 impl CaseReport {
-    /// The report of a case that did not run.
+    /// The report of a case that did not run, so it has no transcript.
     pub fn without_exchange(case: &'static Case, verdict: Verdict) -> Self {
         let (notes, transcript) = (Notes::default(), Transcript::default());
         Self { case, verdict, notes, known: None, took: Duration::ZERO, transcript }
     }
 
-    /// Whether nothing is wrong: it passes, fails as is known, or has nothing to ask.
+    /// Whether there is no finding: the case passes, fails as a known deviation, or does not apply.
     pub fn is_well(&self) -> bool {
         match &self.verdict {
             Verdict::Pass | Verdict::Acceptable { .. } => self.known.is_none(),
             Verdict::Unsupported { .. } => true,
             Verdict::Fail { .. } => self.known.is_some(),
-            // What needs a case that fails as is known cannot be asked either.
+            // A case that needs a known deviation cannot be tested either, and is marked as known too.
             Verdict::NotTested { .. } => self.known.is_some(),
             Verdict::HarnessError { .. } => false,
         }
@@ -126,19 +126,19 @@ impl CaseReport {
 }
 
 impl RequirementReport {
-    /// Whether every case of it shows it.
+    /// Whether all of its cases passed.
     pub fn met(&self) -> bool {
         self.cases.iter().all(|(_, shows)| *shows)
     }
 }
 
 impl Report {
-    /// Whether every case is well.
+    /// Whether no case has a finding.
     pub fn passed(&self) -> bool {
         self.cases.iter().all(CaseReport::is_well)
     }
 
-    /// The case of this name, if it was run.
+    /// The report of this case, if it was run.
     pub fn case(&self, slug: &str) -> Option<&CaseReport> {
         self.cases.iter().find(|report| report.case.slug == slug)
     }

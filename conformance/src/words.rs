@@ -1,27 +1,27 @@
-//! How values stand in messages for people.
+//! How values are written in messages for people.
 
 use std::time::Duration;
 
-/// A duration as a person reads it.
+/// A duration, rounded for people.
 pub(crate) fn human(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
 }
 
-/// The beginning of a text.
+/// The beginning of a text, at most `chars_max` characters.
 pub(crate) fn cut(text: &str, chars_max: usize) -> &str {
     text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The longest text that is shown, and the most words of a list.
+/// The longest text that is quoted, and the most words in a list.
 const QUOTED_CHARS_MAX: usize = 60;
 const LISTED_MAX: usize = 20;
-/// A longer text is no slip of the finger, and comparing it takes quadratic time.
+/// A longer text is not a typing error, and comparing it takes quadratic time.
 const WRONG_CHARS_MAX: usize = 64;
-/// As many words are suggested at most.
+/// The most words that are suggested.
 const SUGGESTED_MAX: usize = 3;
 
-/// Text from outside as a message shows it: on one line, without control characters, not endless.
+/// Text from outside, as a message quotes it: on one line, without control characters, and cut.
 pub(crate) fn quote(text: &str) -> String {
     let mut quoted: String = text.chars().take(QUOTED_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
@@ -30,9 +30,10 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{}`", quoted.replace("\\\"", "\"").replace("\\'", "'"))
 }
 
-/// What may have been meant by a wrong word, and what is right: `; did you mean …? (what: …)`.
+/// A suggestion after a wrong word: `; did you mean …? (what: …)`.
 ///
-/// Scenario files answer by the same rules (`scenarios/src/error.rs`). Neither crate knows the other, so there are two copies.
+/// Scenario files use the same rules (`scenarios/src/error.rs`). Neither crate depends on the other, so there are two
+/// copies.
 pub(crate) fn instead<'a>(wrong: &str, what: &str, right: impl IntoIterator<Item = &'a str> + Clone) -> String {
     let near: Vec<String> = nearest(wrong, right.clone()).into_iter().map(|word| format!("`{word}`")).collect();
     let near = match near.split_last() {
@@ -49,7 +50,7 @@ pub(crate) fn instead<'a>(wrong: &str, what: &str, right: impl IntoIterator<Item
     format!("{near} ({what}: {}{more})", shown.join(", "))
 }
 
-/// The words that are most like `wrong`, if any is so like that it may be meant.
+/// The words most similar to `wrong`; none if no word is similar enough to be meant.
 fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let length = wrong.chars().count();
     if length > WRONG_CHARS_MAX {
@@ -58,7 +59,7 @@ fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Vec<&'a
     let wrong = wrong.to_lowercase().replace('_', "-");
     let near = right.into_iter().filter_map(|word| {
         let distance = strsim::damerau_levenshtein(&wrong, word);
-        // The beginning of a word is as good as a slip.
+        // The beginning of a word counts like a typing error.
         let begins = length >= 3 && word.starts_with(&wrong);
         let distance = if begins { distance.min(1) } else { distance };
         (distance <= (word.chars().count().max(length) * 2 / 5).max(1)).then_some((distance, word))

@@ -1,4 +1,4 @@
-//! From the text of a dialect file to a [`Dialect`], with all that is wrong with it.
+//! Compiles the text of a dialect file into a [`Dialect`], and reports everything that is wrong with it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,15 +17,15 @@ use super::wrong::{WrongMessage, made_of};
 use super::{Dialect, Kind, Pattern};
 use crate::words::instead;
 
-/// What may stand in a message that is sent.
+/// Variables allowed in messages that are sent.
 const SENT: [&str; 12] =
     ["room", "self", "name", "role", "token", "to", "kind", "field", "data", "session", "media", "enabled"];
-/// What may be captured from a message that arrives.
+/// Variables that can be captured from messages that arrive.
 const HEARD: [&str; 16] = [
     "room", "id", "name", "role", "from", "to", "kind", "field", "data", "session", "media", "enabled", "members",
     "accepted", "reason", "_",
 ];
-/// What an adapter is told and tells, unless its file says otherwise.
+/// The operations and events of adapters, unless their dialect file gives its own.
 const ADAPTER: &str = include_str!("../../dialects/adapter-defaults.toml");
 
 pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
@@ -55,7 +55,7 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     let patterns = checker.patterns();
     let (url, post) = (checker.url(file.connection.url.as_ref()), checker.url(file.connection.post.as_ref()));
     let mut wrong = checker.wrong();
-    // What is missing because it is wrong has been told already.
+    // Only in a file without errors: otherwise it would report as missing what an error above already covers.
     if !adapter && checker.problems.none() {
         checker.fits_together(&send, &patterns, url.as_ref());
     }
@@ -144,7 +144,7 @@ impl Checker<'_> {
         patterns
     }
 
-    /// What an event says nothing without.
+    /// Reports the variables and keys without which an event has no meaning.
     fn needs(&mut self, event: EventName, shape: &Shape, kind: bool, role: bool, accepted: bool, span: &Range<usize>) {
         let mut need = |right: bool, what: &str| {
             if !right {
@@ -165,7 +165,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether a variable takes all that another shape takes.
+    /// Whether a variable accepts everything that another shape accepts.
     fn wider(&self, name: &str, other: &Shape) -> bool {
         let id = ["id", "from", "to", "session"];
         let text = ["room", "role", "media"];
@@ -212,7 +212,7 @@ impl Checker<'_> {
         wrong
     }
 
-    /// What one table says must not contradict another.
+    /// Checks that the tables do not contradict each other.
     fn fits_together(&mut self, send: &BTreeMap<Operation, Shape>, patterns: &[Pattern], url: Option<&Url>) {
         let file = self.file;
         let hears = |event| patterns.iter().any(|pattern| pattern.event == event);

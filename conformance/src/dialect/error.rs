@@ -5,19 +5,19 @@ use std::ops::Range;
 
 use crate::words::{instead, quote};
 
-/// Why a dialect could not be loaded: everything that was found wrong with one file, in order of lines.
+/// Why a dialect could not be loaded: all problems found in one file, in order of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialectError {
-    /// The file, or the name that was asked for.
+    /// The file, or the name that was given.
     pub file: String,
     /// At least one problem.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong, and what would be right.
+/// One problem, with what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The line, from 1; `None` is the file as a whole.
+    /// The line, from 1. `None`: the file as a whole.
     pub line: Option<usize>,
     /// A lowercase fragment, without file and line.
     pub message: String,
@@ -44,7 +44,7 @@ impl fmt::Display for DialectError {
 
 impl std::error::Error for DialectError {}
 
-/// Collects the problems of one text and knows its lines.
+/// Collects the problems of one text and converts positions to lines.
 pub(crate) struct Problems<'a> {
     text: &'a str,
     found: Vec<Problem>,
@@ -55,7 +55,7 @@ impl<'a> Problems<'a> {
         Self { text, found: Vec::new() }
     }
 
-    /// The line that a span begins on, so many bytes of its content further.
+    /// The line of the byte that is `further` bytes after the start of a span.
     pub(crate) fn line(&self, span: &Range<usize>, further: usize) -> usize {
         let upto = self.text.get(..span.start).unwrap_or_default();
         let inside = self.text.get(span.start..(span.start + further).min(span.end)).unwrap_or_default();
@@ -72,7 +72,7 @@ impl<'a> Problems<'a> {
         self.found.push(Problem { line, message: message.into() });
     }
 
-    /// A problem of a table: at its heading, or of the whole file if it has none.
+    /// Adds a problem of a table: at its heading, or for the whole file if the table is absent.
     pub(crate) fn table(&mut self, heading: &str, message: impl Into<String>) {
         let line = self.text.lines().position(|line| line.trim_start().starts_with(heading)).map(|line| line + 1);
         self.found.push(Problem { line, message: message.into() });
@@ -90,7 +90,7 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// All that was found, in order of lines, each once.
+    /// Fails with all problems in order of lines, without duplicates; succeeds if there are none.
     pub(crate) fn finish(mut self, file: &str) -> Result<(), DialectError> {
         self.found.sort_by_key(|problem| problem.line);
         self.found.dedup();
@@ -98,7 +98,7 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// What serde says, with the nearest right name.
+/// An error message of serde, reworded, with the nearest valid name.
 fn words(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (kind, what) = if message.starts_with("unknown field") {

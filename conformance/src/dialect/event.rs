@@ -1,10 +1,10 @@
-//! What a client does and what happens to it, whatever the dialect.
+//! What a client does and receives, independent of the dialect.
 
 use std::fmt;
 
 use super::file::{EventName, Kind, Operation};
 
-/// The name of a client or a user, as JSON: numbers are ids too.
+/// The id of a client or user, as JSON, because numbers are ids too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id(pub(crate) String);
 
@@ -24,29 +24,29 @@ impl fmt::Display for Id {
     }
 }
 
-/// Somebody in a room.
+/// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
     pub(crate) id: Id,
     pub(crate) name: Option<String>,
 }
 
-/// Something that a client does.
+/// The arguments of an operation of a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Act<'a> {
     pub(crate) room: &'a str,
     pub(crate) to: Option<&'a Id>,
-    /// JSON, which goes out as it is.
+    /// The payload: JSON, sent unchanged.
     pub(crate) data: Option<&'a str>,
     pub(crate) kind: Option<Kind>,
     pub(crate) name: Option<&'a str>,
     pub(crate) role: Option<&'a str>,
     pub(crate) media: Option<(&'a str, bool)>,
-    /// Keys that every object of the message also gets, whatever the dialect says.
+    /// Keys that every object with a payload, receiver or room also gets, whatever the dialect says.
     pub(crate) extra: &'a [(&'a str, String)],
 }
 
-/// Something that arrives.
+/// An arriving message, as the dialect reads it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Event {
     pub(crate) what: Meaning,
@@ -57,24 +57,24 @@ pub(crate) struct Event {
     pub(crate) from: Option<Id>,
     pub(crate) to: Option<Id>,
     pub(crate) kind: Option<Kind>,
-    /// As it came, to the byte.
+    /// The payload, byte for byte as it arrived.
     pub(crate) data: Option<String>,
     pub(crate) members: Option<Vec<Member>>,
     pub(crate) accepted: Option<bool>,
     pub(crate) reason: Option<String>,
-    /// JSON.
+    /// The session, as JSON.
     pub(crate) session: Option<String>,
     pub(crate) media: Option<String>,
     pub(crate) enabled: Option<bool>,
 }
 
-/// What an arriving message is.
+/// What an arriving message means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Is(EventName),
-    /// It is an event of the dialect and is not as it should be, in words.
+    /// It is this event of the dialect but malformed; how, in words.
     Broken(EventName, String),
-    /// Nothing that the dialect knows; clients skip such messages.
+    /// The dialect does not describe the message. Clients skip it.
     #[default]
     Other,
 }
@@ -84,7 +84,7 @@ impl Event {
         self.what == Meaning::Is(name)
     }
 
-    /// Whether it is a signal, whoever sent it.
+    /// Whether it is a signal, from any sender.
     pub(crate) fn is_signal(&self) -> bool {
         self.is(EventName::Signal)
     }
@@ -93,7 +93,7 @@ impl Event {
         self.is(EventName::Error)
     }
 
-    /// Whether it is a signal whose data is this word.
+    /// Whether it is a signal whose payload is this word.
     pub(crate) fn says(&self, word: &str) -> bool {
         self.is_signal()
             && self
@@ -106,7 +106,7 @@ impl Event {
 impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Hangup];
 
-    /// The operation that sends it, if the dialect has one for it alone.
+    /// The operation that sends signals of this kind only. A dialect need not have it.
     pub(crate) fn operation(self) -> Operation {
         match self {
             Self::Offer => Operation::Offer,
@@ -129,7 +129,7 @@ impl fmt::Display for Kind {
 }
 
 impl EventName {
-    /// The name in dialect files.
+    /// Its name in dialect files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Joined => "joined",
@@ -151,7 +151,7 @@ impl EventName {
 }
 
 impl Operation {
-    /// The name in dialect files.
+    /// Its name in dialect files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Join => "join",

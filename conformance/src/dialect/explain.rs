@@ -1,4 +1,4 @@
-//! What the suite understands of a dialect, in words.
+//! Explains in words how the suite reads a dialect.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::{Dialect, Kind, Operation};
 use crate::cases;
 
 impl Dialect {
-    /// What the suite understands of it: how clients connect, join and signal, what they hear, and which cases can be asked.
+    /// How the suite reads the dialect: how clients connect, join and signal, what they receive, and which cases apply.
     pub fn explain(&self) -> String {
         let mut out = String::new();
         self.write(&mut out).expect("a string takes all that is written");

@@ -1,37 +1,37 @@
-//! What a dialect has; a case about something that it has not is *unsupported*, not failed.
+//! The features of a dialect. A case about a feature that the dialect lacks is *unsupported*, not failed.
 
 use super::Dialect;
 use super::file::{Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Operation, RoomIn, Sender};
 
-/// Something that a case needs of a dialect.
+/// A feature that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feature {
     /// Rooms that keep clients apart.
     Rooms,
-    /// Clients join by a message, and may do so again.
+    /// Clients join by a message, and can repeat it.
     JoinMessage,
-    /// … into another room.
+    /// A client can join another room by a message, and that is answered.
     Moving,
     /// A join is answered.
     JoinAnswer,
     /// Clients have ids.
     Ids,
-    /// Clients choose their ids.
+    /// Clients choose their ids, and the server knows them.
     ChosenIds,
-    /// Ids that the server gives.
+    /// The server assigns ids.
     GivenIds,
-    /// A newcomer is told who is there.
+    /// The server tells a newcomer who is in the room.
     Roster,
     JoinNotice,
     LeaveNotice,
     Leave,
-    /// A signal to one.
+    /// A signal can go to one member.
     Targeted,
-    /// A signal to all.
+    /// A signal can go to all members.
     Broadcast,
-    /// Room for three.
+    /// A room can have at least three members.
     Crowd,
-    /// A signal says who sent it.
+    /// A signal names its sender.
     Sender,
     Candidates,
     Roles,
@@ -43,9 +43,9 @@ pub(crate) enum Feature {
     RoomLimit,
     SizeLimit,
     ExactRooms,
-    /// Messages go over the wire as the suite writes them.
+    /// Messages go over the wire exactly as the suite writes them.
     Messages,
-    /// The suite can write frames of its own.
+    /// The suite can write its own frames.
     Frames,
     WebSocket,
     SocketIo,
@@ -60,7 +60,7 @@ pub(crate) enum Feature {
 }
 
 impl Dialect {
-    /// Why a case that needs this cannot be asked, if so.
+    /// Why a case that needs this feature does not apply; `None` if the dialect has it.
     pub(crate) fn lacks(&self, feature: Feature) -> Option<&'static str> {
         let file = &self.file;
         let sends = |operation| self.shape(operation).is_some();
@@ -82,7 +82,7 @@ impl Dialect {
             Feature::Ids => (file.identity.assigned_by != AssignedBy::Nobody, "has no ids"),
             Feature::ChosenIds => {
                 let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
-                // An id that is only ever claimed is nothing that the server could give to one alone.
+                // If ids are only claimed by senders, the server cannot reserve one for a single client.
                 (
                     chosen && file.signals.sender != Sender::Claimed,
                     "has no ids that clients choose and the server knows",

@@ -1,5 +1,5 @@
-//! The protocols that the suite speaks. Each is data: a TOML file that says what to send, what arrives, and what the server
-//! is declared to do.
+//! The signaling protocols that the suite speaks. Each is a TOML file: what clients send, what arrives, and how the
+//! server is declared to behave.
 
 mod audience;
 mod compile;
@@ -29,7 +29,7 @@ use shape::{Mismatch, RenderError, Shape, Values, Variables, plain};
 pub use shipped::shipped;
 use url::Url;
 
-/// A protocol of signaling.
+/// A signaling protocol, from a dialect file.
 #[derive(Debug)]
 pub struct Dialect {
     pub(crate) file: File,
@@ -38,13 +38,13 @@ pub struct Dialect {
     send: BTreeMap<Operation, Shape>,
     patterns: Vec<Pattern>,
     pub(crate) wrong: Vec<wrong::WrongMessage>,
-    /// Where everything stands in the file.
+    /// The lines of all tables and keys in the file.
     places: place::Places,
-    /// Where an adapter's command is relative to.
+    /// The folder that an adapter's command is relative to.
     pub(crate) folder: PathBuf,
 }
 
-/// What arrives, and what it means.
+/// A shape of arriving messages, and what they mean.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub(crate) event: EventName,
@@ -52,21 +52,22 @@ pub(crate) struct Pattern {
     kind: Option<Kind>,
     role: Option<String>,
     accepted: Option<bool>,
-    /// Line in the file.
+    /// Its line in the dialect file.
     pub(crate) line: usize,
 }
 
 impl Dialect {
-    /// Loads a dialect: a shipped one by its name, such as `mesh`, or a file by its path, which contains a `/` or ends in
-    /// `.toml`.
+    /// Loads a dialect: a shipped one by its name, such as `mesh`, or a file by its path. A path contains a `/` or ends
+    /// in `.toml`.
     ///
     /// # Errors
-    /// All problems of the file, each with its line and what would be right; or the nearest name.
+    /// All problems of the file, each with its line and what would be right. If there is no such dialect, the nearest
+    /// name.
     pub fn load(name_or_path: &str) -> Result<Self, DialectError> {
         shipped::load(name_or_path)
     }
 
-    /// Reads the text of a dialect file. `path_for_messages` is what errors call it.
+    /// Parses the text of a dialect file. `path_for_messages` is its name in errors.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -74,17 +75,17 @@ impl Dialect {
         compile::compile(path_for_messages, text)
     }
 
-    /// The name that reports call it by.
+    /// Its name in reports.
     pub fn name(&self) -> &str {
         &self.file.name
     }
 
-    /// What it is, in one sentence.
+    /// What the dialect is, in one sentence.
     pub fn about(&self) -> &str {
         &self.file.about
     }
 
-    /// A server's URL, for examples.
+    /// The URL of a server, for examples.
     pub fn example(&self) -> &str {
         &self.file.example
     }
@@ -105,12 +106,12 @@ impl Dialect {
         (named && self.send.contains_key(&Operation::Signal)).then_some(Operation::Signal)
     }
 
-    /// The shape of what an operation sends.
+    /// The shape of the message for an operation.
     pub(crate) fn shape(&self, operation: Operation) -> Option<&Shape> {
         self.send.get(&operation)
     }
 
-    /// The patterns, in order.
+    /// The patterns of arriving messages, in the order in which they are tried.
     pub(crate) fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
@@ -131,15 +132,15 @@ impl Dialect {
         }
     }
 
-    /// The kind of this name.
+    /// The kind with this name on the wire.
     fn kind(&self, name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| self.kind_name(*kind) == Some(name))
     }
 
-    /// The message that does something. `me` holds what does not change from message to message.
+    /// The message for an operation. `me` holds the values that stay the same in all messages of a client.
     ///
     /// # Errors
-    /// The dialect lacks something for it.
+    /// The dialect has no message for the operation, or a variable of the message has no value.
     pub(crate) fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
         let shape = self.send.get(&operation).ok_or(RenderError::NoMessage { operation: operation.name() })?;
         self.render_shape(shape, act, me)
@@ -166,22 +167,22 @@ impl Dialect {
         shape.render(&values, act.extra)
     }
 
-    /// Where a client connects to.
+    /// The URL that a client connects to.
     pub(crate) fn url(&self, base: &str, values: &Values) -> String {
         self.url.as_ref().map_or_else(|| base.to_owned(), |url| url.render(base, values))
     }
 
-    /// Where a client posts to.
+    /// The URL that a client posts messages to.
     pub(crate) fn post_url(&self, base: &str, values: &Values) -> Option<String> {
         self.post.as_ref().map(|url| url.render(base, values))
     }
 
-    /// Whether a variable stands in the URL.
+    /// Whether the URL contains a variable.
     pub(crate) fn url_has(&self, variable: &str) -> bool {
         self.url.as_ref().is_some_and(|url| url.has(variable))
     }
 
-    /// What a message means.
+    /// Reads an arriving message by the first pattern that matches.
     pub(crate) fn read(&self, text: &str) -> Event {
         let Ok(message) = serde_json::from_str::<&RawValue>(text) else { return Event::default() };
         let mut broken = None;

@@ -1,4 +1,4 @@
-//! Where a dialect file says what a case asks about: the line that whoever reads of a failure looks at first.
+//! Finds the line of a dialect file that a failure is about: where a reader should look first.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::file::EventName;
 use super::{Dialect, Feature, Meaning};
 
-/// The lines of all tables and keys of a file, by path: `signals`, `signals.bytes-max`.
+/// The lines of all tables and keys of a file, by path, such as `signals` or `signals.bytes-max`.
 #[derive(Debug, Default)]
 pub(super) struct Places(BTreeMap<String, usize>);
 
@@ -32,9 +32,9 @@ impl Places {
 }
 
 impl Dialect {
-    /// The line of the file that a failure is about. `topic` is `group/name`, as cases are named, `requires` what it is about
-    /// requires, and `heard` the message of the server that shows it, if one does. What the file declares of the topic comes
-    /// first, then what it says of that message, then what it says of what is required.
+    /// The line of the dialect file that a failure is about. `topic` is the slug of the case, `requires` its features,
+    /// and `heard` the server's message that shows the failure, if there is one. Tried in this order: a `declares` key
+    /// of the case's name, the pattern of the message, a feature, the table for the group.
     pub(crate) fn line_about(&self, topic: &str, requires: &[Feature], heard: Option<&str>) -> usize {
         let (group, name) = topic.split_once('/').unwrap_or((topic, ""));
         let event = heard.and_then(|message| match self.read(message).what {
@@ -72,7 +72,7 @@ impl Dialect {
     }
 }
 
-/// The keys that say whether a dialect has it, the nearest first.
+/// The keys that decide whether a dialect has a feature, the most specific first.
 fn keys(feature: Feature) -> &'static [&'static str] {
     match feature {
         Feature::Rooms => &["room.in", "room"],
@@ -102,7 +102,7 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::Cors => &["http.cors"],
         Feature::Auth => &["auth.required"],
         Feature::DeadAfter => &["heartbeat.dead-after-s"],
-        // They are of the way the suite asks, and not of what the dialect says.
+        // These depend on how the suite tests, not on a key of the dialect.
         Feature::Crowd | Feature::Messages | Feature::Frames | Feature::WebSocket => &[],
     }
 }

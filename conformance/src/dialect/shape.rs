@@ -1,16 +1,16 @@
 //! The shape of a message: JSON with variables in it.
 //!
-//! The same text says what is sent and what is understood:
+//! One notation describes the messages in both directions:
 //!
 //! | in a shape | sending | matching |
 //! |---|---|---|
-//! | `"join"`, `5`, `null` | as it is | only that |
-//! | `$room` | the variable's value | anything fit for the variable, captured |
-//! | `"to"?: $to` | left out without a value | may be absent |
-//! | `$kind: …` as a key | the variable's value as key | the key of that name |
+//! | `"join"`, `5`, `null` | this value | exactly this value |
+//! | `$room` | the variable's value | any value that fits the variable, captured |
+//! | `"to"?: $to` | left out if there is no value | may be absent or null |
+//! | `$kind: …` as a key | the variable's value as the key | the key of that name |
 //! | `$members[{"clientId": $id}]` | | a list, each element of which has that shape |
 //! | `$members{$id: {"name": $name}}` | | an object, each entry of which has that shape |
-//! | `{…}` | in this order | other keys may be there too |
+//! | `{…}` | in this order | other keys are allowed |
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,14 +20,15 @@ use serde_json::value::RawValue;
 /// A message's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
-    /// A scalar, as JSON.
+    /// A string, number, boolean or null.
     Literal(serde_json::Value),
     Variable(String),
     Object(Vec<Entry>),
     List(Vec<Shape>),
-    /// A list whose elements have a shape.
+    /// A list whose elements all have one shape. The string is the variable.
     Each(String, Box<Shape>),
-    /// An object whose entries have a shape: the key's variable, and the value.
+    /// An object whose entries all have one shape: the variable, the variable for the keys, and the shape of the
+    /// values.
     Keyed(String, String, Box<Shape>),
 }
 
@@ -46,28 +47,28 @@ pub(crate) enum Key {
     Variable(String),
 }
 
-/// What is wrong with a shape's text, and at which byte.
+/// An error in a shape's text, and the byte where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
     pub(crate) at: usize,
     pub(crate) why: String,
 }
 
-/// Values of variables, as JSON texts.
+/// Values of variables, by name, as JSON texts.
 pub(crate) type Values = BTreeMap<String, String>;
 
-/// What a match yields.
+/// What a match captures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Captures {
     pub(crate) values: Values,
-    /// One a member of [`Shape::Each`] or [`Shape::Keyed`].
+    /// The values of each member of a [`Shape::Each`] or [`Shape::Keyed`].
     pub(crate) members: Option<Vec<Values>>,
 }
 
-/// Why there is no message for what a client wants to do.
+/// Why the message for an operation cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RenderError {
-    /// The dialect has no message for it.
+    /// The dialect has no message for the operation.
     NoMessage { operation: &'static str },
     /// A variable of the message has no value.
     Unknown { variable: String },
@@ -88,31 +89,31 @@ impl fmt::Display for RenderError {
     }
 }
 
-/// Why a message does not have a shape.
+/// Why a message does not match a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// It is another message.
+    /// It is a different message.
     Other,
-    /// It is this one, and something in it is absent or of the wrong type; in words.
+    /// It is this message, but a part is absent or has the wrong type; which, in words.
     Lacks(String),
 }
 
-/// What variables mean to whoever reads.
+/// The meaning of variables when a message is read.
 pub(crate) trait Variables {
-    /// Whether a variable can hold a value; `Err` says what would be right.
+    /// Checks whether a variable can hold a value; the error says what would be right.
     fn fits(&self, variable: &str, value: &RawValue) -> Result<(), Mismatch>;
 
-    /// The value of a variable that follows from what is captured already.
+    /// The value of a variable, if it is captured or follows from what is captured.
     fn follows(&self, variable: &str, captured: &Values) -> Option<String>;
 }
 
-/// What variables mean.
+/// The meaning of variables, passed down while a message is read.
 pub(crate) type Fits<'a> = &'a dyn Variables;
 
 const DEPTH_MAX: usize = 16;
 
 impl Shape {
-    /// Reads a shape's text.
+    /// Parses a shape.
     pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
         let mut reader = Reader { text, at: 0 };
         let shape = reader.shape(0)?;
@@ -144,14 +145,14 @@ impl Shape {
         }
     }
 
-    /// Whether a variable occurs.
+    /// Whether a variable occurs in the shape.
     pub(crate) fn has(&self, variable: &str) -> bool {
         let mut found = false;
         self.variables(&mut |name| found |= name == variable);
         found
     }
 
-    /// The keys whose value is a variable.
+    /// Adds to `keys` the keys whose value is this variable.
     pub(crate) fn keys_of(&self, variable: &str, keys: &mut Vec<String>) {
         match self {
             Self::Object(entries) => entries.iter().for_each(|entry| match (&entry.key, &entry.value) {
@@ -163,7 +164,7 @@ impl Shape {
         }
     }
 
-    /// Whether a variable occurs where it cannot be left out.
+    /// Whether a variable occurs where it must have a value.
     pub(crate) fn requires(&self, variable: &str) -> bool {
         match self {
             Self::Literal(_) => false,
@@ -176,11 +177,11 @@ impl Shape {
         }
     }
 
-    /// The message. An object that holds the payload, the receiver or the room also gets the `extra` keys, instead of its own
-    /// of that name.
+    /// Writes the message. An object that holds the payload, the receiver or the room also gets the `extra` keys, which
+    /// replace its own keys of the same names.
     ///
     /// # Errors
-    /// A variable that is needed has no value.
+    /// A required variable has no value.
     pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, RenderError> {
         let mut out = String::new();
         self.write(values, extra, &mut out)?;
@@ -263,7 +264,7 @@ impl Shape {
             Self::Object(entries) => {
                 let object: BTreeMap<String, &RawValue> =
                     serde_json::from_str(value.get()).map_err(|_| different(top, "an object"))?;
-                // Literals first: they tell which message it is. A key that is a variable comes when its value is known.
+                // Literals first: they identify the message. Entries with a variable key last, when its value is known.
                 let rank = |entry: &Entry| match (&entry.key, &entry.value) {
                     (Key::Literal(_), Shape::Literal(_)) => 0,
                     (Key::Literal(_), _) => 1,
@@ -329,7 +330,7 @@ impl Shape {
         }
     }
 
-    /// Whether messages are told apart by it: it is a literal, or has one deep inside.
+    /// Whether this part distinguishes the message from others.
     fn tells_messages_apart(&self) -> bool {
         match self {
             Self::Literal(_) => true,
@@ -340,8 +341,8 @@ impl Shape {
         }
     }
 
-    /// Whether every message that has the other shape has this one too. `accepts` says whether a variable takes a literal,
-    /// and `wider` whether it takes all that another takes.
+    /// Whether every message that matches `other` also matches this shape. `wider` decides whether a variable accepts
+    /// everything that a shape accepts.
     pub(crate) fn covers(&self, other: &Self, wider: &dyn Fn(&str, &Shape) -> bool) -> bool {
         match (self, other) {
             (Self::Literal(a), Self::Literal(b)) => a == b,
@@ -370,7 +371,7 @@ fn pair(key: &str, value: &str, out: &mut String) {
     out.push_str(value);
 }
 
-/// A JSON text as a person writes it: a string without its quotes.
+/// A JSON text for people: a string without its quotes.
 pub(crate) fn plain(json: &str) -> String {
     serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The dialects that come with the suite, and from a name or a path to a dialect.
+//! The dialects that come with the suite, and finding a dialect by name or path.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Where a client connects to: the user's URL with the client's room and id in it.
+//! The URL that a client connects to: the user's URL with the client's room, id and other values in it.
 
 use super::shape::{Values, plain};
 
@@ -6,7 +6,7 @@ use super::shape::{Values, plain};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url(String);
 
-/// What may stand in a URL.
+/// The variables allowed in a URL.
 pub(crate) const VARIABLES: [&str; 6] = ["url", "room", "self", "token", "role", "name"];
 
 impl Url {
@@ -14,7 +14,7 @@ impl Url {
         Self(text.to_owned())
     }
 
-    /// The variables that occur, each with the byte it begins at.
+    /// The variables that occur, each with its byte position.
     pub(crate) fn variables(&self) -> Vec<(usize, &str)> {
         let name = |(at, _): (usize, &str)| {
             let rest = &self.0[at + 1..];
@@ -28,7 +28,7 @@ impl Url {
         self.variables().iter().any(|(_, name)| *name == variable)
     }
 
-    /// The URL; values are percent-encoded. The base's own query stays.
+    /// The URL for these values, which are percent-encoded. The base's own query is kept.
     pub(crate) fn render(&self, base: &str, values: &Values) -> String {
         let (base, base_query) = base.split_once('?').map_or((base, None), |(base, query)| (base, Some(query)));
         let mut url = String::new();

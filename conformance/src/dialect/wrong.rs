@@ -1,19 +1,19 @@
-//! Messages that are not right, made out of those that are.
+//! Invalid messages, derived from the shapes of valid ones.
 
 use super::file::WrongCase;
 use super::shape::{Entry, Key, Shape};
 
-/// A message that the server must not obey.
+/// A message that the server must not handle like a valid one.
 #[derive(Debug)]
 pub(crate) struct WrongMessage {
     pub(crate) case: WrongCase,
     pub(crate) what: String,
     pub(crate) shape: Shape,
-    /// Sent instead of a join.
+    /// Whether it is sent instead of a join.
     pub(crate) joining: bool,
 }
 
-/// What can be done to any signal's shape: the part that says which message it is, replaced or left out.
+/// Derives invalid messages from a signal: its type replaced or left out, and an empty object.
 pub(crate) fn made_of(signal: &Shape) -> Vec<WrongMessage> {
     let text = |text: &str| Shape::Literal(text.into());
     let number = Shape::Literal(5.into());
@@ -40,8 +40,8 @@ pub(crate) fn made_of(signal: &Shape) -> Vec<WrongMessage> {
     made.chain([empty]).collect()
 }
 
-/// The shape with another type, or none. The type is the first literal or kind of an object, the only key of one, or the
-/// first element of a list.
+/// The shape with its type replaced, or left out if `with` is `None`. The type is the first string or kind in an
+/// object, the only key of an object, or the first element of a list.
 fn with_type(shape: &Shape, with: Option<Shape>) -> Option<Shape> {
     match shape {
         Shape::Object(entries) => {

@@ -1,5 +1,6 @@
-//! A program of the user's that speaks a protocol which no dialect file can describe: one JSON object a line, operations on
-//! its standard input, events on its standard output. One process serves all clients of a run.
+//! A program supplied by the user, for protocols that a dialect file cannot describe. It reads operations from its
+//! standard input and writes events to its standard output, one JSON object per line. One process serves all clients of
+//! a run.
 //!
 //! ```text
 //! > {"client":3,"op":"connect","url":"ws://…","room":"r"}
@@ -28,12 +29,12 @@ use crate::dial::DynDial;
 use crate::entry::Did;
 use crate::transcript::Log;
 
-/// The process, once it is needed.
+/// Starts the user's program when the first client connects.
 #[derive(Default)]
 pub(crate) struct Adapter {
     /// The program and its arguments.
     command: Vec<String>,
-    /// Where it is started; an empty path is the current folder.
+    /// The folder it is started in; an empty path is the current folder.
     folder: PathBuf,
     running: Mutex<Option<Running>>,
 }
@@ -44,7 +45,7 @@ struct Running {
     clients: Arc<Mutex<Clients>>,
 }
 
-/// The clients of a process, each with a number that no earlier one had.
+/// The clients of a process; numbers are never reused.
 #[derive(Default)]
 struct Clients {
     next: u64,
@@ -61,7 +62,8 @@ impl Adapter {
         Self { command, folder, running: Mutex::default() }
     }
 
-    /// Connects a client through the process, which is started for the first. `values` describe the client, as JSON.
+    /// Connects a client through the process, and starts that for the first client. `values` describe the client, as
+    /// JSON.
     pub(crate) async fn connect(
         &self,
         net: &Net,
@@ -140,7 +142,7 @@ impl Adapter {
     }
 }
 
-/// Hands a line of the adapter to the client that it is for.
+/// Passes a line from the adapter to the client that it names.
 fn take_in(clients: &Mutex<Clients>, line: &str) {
     #[derive(serde::Deserialize)]
     struct Head {
@@ -173,7 +175,7 @@ fn take_in(clients: &Mutex<Clients>, line: &str) {
     }
 }
 
-/// Passes a client's commands on, each with its number.
+/// Passes a client's commands to the adapter, each with the client's number.
 async fn pass_on(number: u64, lines: UnboundedSender<String>, mut commands: Commands, reporter: Reporter) {
     let mut closed = false;
     while let Some(command) = commands.recv().await {

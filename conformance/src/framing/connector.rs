@@ -1,4 +1,4 @@
-//! Opens connections, whatever the framing.
+//! Opens connections in any framing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Connector {
         Self { net, dialect, adapter }
     }
 
-    /// Connects a client as its dialect says.
+    /// Connects a client as the dialect describes.
     pub(crate) async fn connect(&self, log: &Log, client: usize, values: &Values) -> Result<Link, TransportError> {
         let (dialect, target) = (&self.dialect, &self.net.target);
         let url = dialect.url(target.url(), values);
@@ -60,7 +60,7 @@ impl Connector {
         self.open(log, client, &connects, beat).await
     }
 
-    /// Opens a connection, whatever the dialect.
+    /// Opens a connection as an entry of a recording describes, in any framing.
     pub(crate) async fn open(
         &self,
         log: &Log,

@@ -6,41 +6,41 @@ use std::{fmt, io};
 use tokio_rustls::rustls;
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
-/// What was tried, and what came of it.
+/// What was tried, and how it failed.
 #[derive(Debug)]
 pub(crate) enum TransportError {
-    /// There is no TCP connection.
+    /// No TCP connection could be opened.
     Tcp { host: String, port: u16, cause: Cause },
-    /// TLS cannot be tried.
+    /// TLS cannot be used at all.
     Tls(TlsError),
-    /// TCP is accepted, and the TLS handshake fails.
+    /// TCP was accepted, but the TLS handshake failed.
     TlsHandshake(Cause),
-    /// The dialect makes a URL that is not valid.
+    /// The dialect produces an invalid URL.
     Url { url: String, why: String },
-    /// There is a stream, and no WebSocket on it.
+    /// The stream is open, but the WebSocket handshake on it failed.
     Upgrade { tls: bool, answer: UpgradeAnswer },
-    /// The second handshake, which does not look at the key, fails too.
+    /// The second handshake, which does not check the accept key, failed too.
     SecondUpgrade { status: u16 },
-    /// An HTTP exchange broke.
+    /// An HTTP exchange failed.
     Http(HttpError),
-    /// The request for a stream of events got another answer.
+    /// The request for an event stream got another response.
     NoEventStream { status: u16, content_type: String },
-    /// Nothing answered the request for a stream of events.
+    /// The request for an event stream got no response.
     SilentEventStream,
-    /// The user's adapter gives no connection.
+    /// The user's adapter did not connect.
     Adapter(AdapterError),
-    /// The task that opened the connection ended.
+    /// The task that was to open the connection ended.
     TaskEnded,
 }
 
-/// Why TLS cannot be tried.
+/// Why TLS cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsError {
     /// This system has no root certificates.
     NoRoots,
-    /// The host, as the URL has it, is not a name that a certificate can have.
+    /// The host in the URL is not a valid name for a certificate.
     Name(String),
-    /// The TLS library refuses its settings.
+    /// The TLS library rejected its settings.
     Library(String),
 }
 
@@ -48,54 +48,54 @@ pub enum TlsError {
 #[derive(Debug)]
 pub(crate) enum Cause {
     Io(io::Error),
-    /// Nothing came within this time.
+    /// Nothing arrived within this time.
     Silence(Duration),
 }
 
-/// What came instead of a WebSocket.
+/// What arrived instead of a WebSocket handshake.
 #[derive(Debug)]
 pub(crate) enum UpgradeAnswer {
     Http(StatusCode),
     /// The connection ended.
     Closed,
     Io(io::Error),
-    /// Bytes that are not a handshake.
+    /// Bytes that are not an HTTP response.
     Other(String),
     Silence(Duration),
-    /// Nothing came to the second handshake.
+    /// Nothing arrived in the second handshake.
     SecondSilence,
 }
 
-/// How an HTTP exchange broke.
+/// Why an HTTP exchange failed.
 #[derive(Debug)]
 pub(crate) enum HttpError {
     Io(io::Error),
-    /// The connection ended within the answer.
+    /// The connection ended within the response.
     Truncated,
     NotHttp,
     EndlessHead,
     EndlessBody,
-    /// The answer was not complete in time.
+    /// The response was not complete in time.
     Late,
 }
 
-/// Why an adapter gives no connection.
+/// Why an adapter did not connect.
 #[derive(Debug)]
 pub(crate) enum AdapterError {
-    /// The dialect names none.
+    /// The dialect names no adapter.
     Missing,
     Spawn {
         command: String,
         error: io::Error,
     },
-    /// It ended before it answered.
+    /// It ended without an answer.
     Ended,
     Silence(Duration),
-    /// What it said itself.
+    /// The reason that the adapter gave.
     Refused(String),
 }
 
-/// An I/O error in the words that people know.
+/// An I/O error in plain words.
 struct Words<'a>(&'a io::Error);
 
 impl fmt::Display for Words<'_> {

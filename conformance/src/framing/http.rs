@@ -1,4 +1,5 @@
-//! Our own HTTP/1.1 client: one request a connection, written to the byte, and an answer that is read tolerantly.
+//! Our own HTTP/1.1 client: one request per connection, under full control of the bytes, with a lenient reader for the
+//! response.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -9,10 +10,10 @@ use super::stream;
 use crate::dial::Stream;
 use crate::target::Target;
 
-/// More than any correct server answers.
+/// More than any correct server sends.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -21,7 +22,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The values of a header, joined as the protocol allows.
+    /// All values of a header, joined as HTTP allows.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let values: Vec<&str> = self
             .headers
@@ -43,7 +44,7 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<&'a str>,
 }
 
-/// Sends a request and reads the whole answer; of an upgrade only the head.
+/// Sends a request and reads the response: completely, or only the head if it is an upgrade.
 pub(crate) async fn fetch(net: &Net, request: &Request<'_>) -> Result<Response, TransportError> {
     let mut stream = stream::open(net).await?;
     let exchange = async {
@@ -80,7 +81,7 @@ pub(crate) async fn send(
     stream.flush().await.map_err(HttpError::Io)
 }
 
-/// Reads up to the empty line; what comes behind stays in `bytes`.
+/// Reads up to the empty line. Bytes after it stay in `bytes`.
 pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<Response, HttpError> {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -141,7 +142,7 @@ async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: V
         }
         match more(stream, &mut bytes).await {
             Ok(()) => {}
-            // Without a length the end of the connection is the end of the body.
+            // Without a length, the end of the connection marks the end of the body.
             Err(_) if length.is_none() && !chunked => {
                 response.body = String::from_utf8_lossy(&bytes).into_owned();
                 return Ok(response);
@@ -151,7 +152,7 @@ async fn read_body(stream: &mut dyn Stream, mut response: Response, mut bytes: V
     }
 }
 
-/// The body that complete chunks make.
+/// Joins the chunks of a body; `None` if they are not complete.
 fn dechunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Both ends of a connection's task: a client sends commands, and the task reports events.
+//! The two ends of a connection's task: a client sends commands, and the task reports events.
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -8,25 +8,25 @@ use super::socket::Socket;
 use crate::entry::{Did, Ended};
 use crate::transcript::{LineKind, Log};
 
-/// More messages than any correct server sends a client in a case.
+/// More messages than any correct server sends to one client in a case.
 pub(crate) const MESSAGES_MAX: usize = 20_000;
-/// More bytes than any correct server sends a client in a case.
+/// More bytes than any correct server sends to one client in a case.
 pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What a connection must do.
+/// A command to a connection.
 #[derive(Debug)]
 pub(crate) enum Command {
     Text(String),
     Binary(Bytes),
     Ping(&'static [u8]),
     Close(u16),
-    /// Bytes that bypass the framing, and a description of them.
+    /// Writes bytes that bypass the framing; with a description.
     Raw(Bytes, &'static str),
-    /// Stop reading, or read again.
+    /// Stops reading (`true`) or starts again (`false`).
     Deaf(bool),
-    /// Report when everything before it is written.
+    /// Notifies the sender once everything before it is written.
     Written(oneshot::Sender<()>),
-    /// Hand the socket over once everything is written; the task ends. Only WebSockets do.
+    /// Hands the socket over once everything is written; then the task ends. Only WebSockets can do this.
     HandOver(oneshot::Sender<Socket>),
 }
 
@@ -50,18 +50,18 @@ pub(crate) struct Logged {
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A close frame came, perhaps with a code, and then the end of TCP.
+    /// A close frame arrived, with or without a code, and then TCP ended.
     Closed(Option<u16>),
-    /// TCP ended or broke without one.
+    /// TCP ended or broke without a close frame.
     Lost,
     /// The server broke the framing rules.
     Broken(String),
-    /// More came than a client keeps.
+    /// The server sent more than a client accepts.
     Flood,
 }
 
 impl End {
-    /// As a recording has it.
+    /// The entry for a recording.
     pub(crate) fn kept(&self) -> Did {
         let (code, how) = match self {
             Self::Closed(code) => (*code, "closed".to_owned()),
@@ -73,17 +73,17 @@ impl End {
     }
 }
 
-/// The client's end. Dropping it ends the connection without a goodbye.
+/// The client's end. Dropping it ends the connection without a close.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) commands: UnboundedSender<Command>,
     pub(crate) events: UnboundedReceiver<Logged>,
 }
 
-/// The task's end: what it must do next.
+/// The task's end: the commands to carry out.
 pub(crate) type Commands = UnboundedReceiver<Command>;
 
-/// The task's end: where it reports what happens.
+/// The task's end: reports events.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     log: Log,
@@ -91,7 +91,7 @@ pub(crate) struct Reporter {
     events: UnboundedSender<Logged>,
 }
 
-/// Both ends of the connection of a client, a place in the log.
+/// Both ends for a connection of a client, given as an index into the log.
 pub(crate) fn link(log: &Log, client: usize) -> (Link, Commands, Reporter) {
     let (commands, their_commands) = unbounded_channel();
     let (their_events, events) = unbounded_channel();
@@ -109,30 +109,30 @@ impl Reporter {
         self.line(LineKind::Note, text)
     }
 
-    /// Records what went over the wire, if that is asked for.
+    /// Records what went over the wire, if recording is on.
     pub(crate) fn keep(&self, did: impl FnOnce() -> Did) {
         self.log.keep(self.client, did);
     }
 
-    /// Reports an event that a line shows. A client that is gone does not need it.
+    /// Reports an event that a transcript line shows. Does nothing if the client is gone.
     pub(crate) fn report(&self, line: usize, event: LinkEvent) {
         let _ = self.events.send(Logged { line, event });
     }
 
-    /// A message was sent.
+    /// Logs that a message was sent.
     pub(crate) fn sent(&self, text: &str) {
         self.line(LineKind::Sends, text);
         self.keep(|| Did::Sends(text.to_owned()));
     }
 
-    /// A message came.
+    /// Logs and reports that a message arrived.
     pub(crate) fn heard(&self, text: String) {
         let line = self.line(LineKind::Hears, &text);
         self.keep(|| Did::Hears(text.clone()));
         self.report(line, LinkEvent::Text(text));
     }
 
-    /// The connection ended.
+    /// Logs and reports that the connection ended.
     pub(crate) fn ended(&self, end: End, words: &str) {
         let line = self.note(words);
         self.keep(|| end.kept());

@@ -1,4 +1,4 @@
-//! What carries messages: each framing turns commands into bytes and bytes into events.
+//! How messages are carried: each framing turns commands into bytes, and bytes into events.
 
 mod adapter;
 pub(crate) mod connector;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::dial::DynDial;
 use crate::target::Target;
 
-/// A server, the network that leads to it, and how long an answer may take.
+/// A server, the network to reach it, and how long an answer may take.
 #[derive(Clone)]
 pub(crate) struct Net {
     pub(crate) dial: Arc<dyn DynDial>,
     pub(crate) target: Target,
-    /// How long to wait for the next message that must come.
+    /// How long to wait for the next message that must arrive.
     pub(crate) patience: Duration,
 }

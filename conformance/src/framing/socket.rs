@@ -1,4 +1,4 @@
-//! A WebSocket with what a client knows about it.
+//! A WebSocket together with its codec and heartbeat.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use super::socketio::SocketIo;
 use crate::dial::Stream;
 
-/// How messages stand in frames.
+/// How messages of the dialect go into WebSocket frames.
 #[derive(Debug)]
 pub(crate) enum Codec {
     Text,
@@ -17,13 +17,13 @@ pub(crate) enum Codec {
     SocketIo(SocketIo),
 }
 
-/// A heartbeat that a client sends by itself: the message and how often.
+/// The heartbeat of a client: the message and how often it is sent.
 pub(crate) struct Beat {
     pub(crate) every: Duration,
     pub(crate) ping: String,
 }
 
-/// A WebSocket, its codec, and the messages that keep it alive.
+/// A WebSocket, its codec, and its heartbeat.
 pub(crate) struct Socket {
     pub(crate) stream: WebSocketStream<Box<dyn Stream>>,
     pub(crate) codec: Codec,

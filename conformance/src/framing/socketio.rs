@@ -1,27 +1,27 @@
 //! Our own Socket.IO 5 over Engine.IO 4, on a WebSocket: the default namespace, text packets.
 //!
-//! A message of the dialect is a list, event name first. What the layer itself tells are the events `connect`,
-//! `connect_error` and `ack`, names that no application may use.
+//! A message of the dialect is a list, event name first. The layer's own events are `connect`, `connect_error` and
+//! `ack`; applications may not use these names.
 
-/// One connection's state.
+/// State of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct SocketIo {
     connected: bool,
-    /// Events that wait for the namespace to be connected.
+    /// Packets that wait until the namespace is connected.
     waiting: Vec<String>,
 }
 
-/// What a packet means.
+/// The meaning of a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SocketIoEvent {
-    /// A message for the dialect.
+    /// A message of the dialect.
     Message(String),
-    /// Something to be answered at once.
+    /// A packet to send back at once.
     Reply(String),
     Nothing,
 }
 
-/// The packet that an event is, on a connection that is connected to the namespace.
+/// The packet for an event, once the namespace is connected.
 pub(crate) fn packet(event: &str) -> String {
     format!("42{event}")
 }
@@ -33,7 +33,7 @@ pub(crate) fn url(base: &str) -> String {
 }
 
 impl SocketIo {
-    /// The packet that an event is, once it may be sent.
+    /// The packet for an event if it may be sent now; otherwise it waits for [`released`](Self::released).
     pub(crate) fn encode(&mut self, event: &str) -> Option<String> {
         let packet = format!("42{event}");
         if self.connected {
@@ -43,12 +43,12 @@ impl SocketIo {
         None
     }
 
-    /// What may be sent by now.
+    /// The waiting packets, once they may be sent.
     pub(crate) fn released(&mut self) -> Vec<String> {
         if self.connected { std::mem::take(&mut self.waiting) } else { Vec::new() }
     }
 
-    /// Takes in a packet.
+    /// Handles a packet.
     pub(crate) fn decode(&mut self, packet: &str) -> SocketIoEvent {
         let (kind, rest) = packet.split_at_checked(1).unwrap_or(("", ""));
         match kind {

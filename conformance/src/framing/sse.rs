@@ -16,7 +16,7 @@ use crate::entry::Did;
 use crate::target::Target;
 use crate::transcript::Log;
 
-/// Opens the stream of events.
+/// Opens the event stream.
 pub(crate) async fn connect(
     net: &Net,
     log: &Log,
@@ -64,7 +64,7 @@ struct Poster {
 }
 
 impl Poster {
-    /// Posts one message after the other, so that their order is kept.
+    /// Posts one message at a time, which keeps their order.
     async fn run(self, mut commands: Commands) {
         while let Some(command) = commands.recv().await {
             match command {
@@ -97,7 +97,7 @@ struct Events {
     chunked: bool,
     lines: String,
     data: Option<String>,
-    /// The client is measured and keeps nothing, so what comes need not be bounded.
+    /// Set when the client is handed over to a load test: it keeps nothing, so arrivals need no limit.
     measured: Arc<AtomicBool>,
 }
 
@@ -125,7 +125,7 @@ impl Events {
         self.reporter.ended(end, "the stream of events ends");
     }
 
-    /// Moves what is complete from the bytes to the lines.
+    /// Moves complete text from `bytes` to `lines`.
     fn unpack(&mut self) {
         if !self.chunked {
             self.lines.push_str(&String::from_utf8_lossy(&self.bytes));
@@ -143,7 +143,7 @@ impl Events {
         }
     }
 
-    /// Takes in a line; whether an event is complete.
+    /// Handles a line; returns whether it completes an event.
     fn line(&mut self, line: &str) -> bool {
         if let Some(data) = line.strip_prefix("data:") {
             let data = data.strip_prefix(' ').unwrap_or(data);

@@ -1,4 +1,4 @@
-//! A byte stream to the server: TCP, or TLS upon it.
+//! A byte stream to the server: TCP, or TLS over TCP.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use super::net::Net;
 use crate::dial::Stream;
 use crate::target::Target;
 
-/// Opens a stream.
+/// Opens a stream to the server.
 pub(crate) async fn open(net: &Net) -> Result<Box<dyn Stream>, TransportError> {
     let Net { dial, target, patience } = net;
     let (host, port) = (target.host(), target.port());
@@ -33,10 +33,10 @@ pub(crate) async fn open(net: &Net) -> Result<Box<dyn Stream>, TransportError> {
     }
 }
 
-/// Which certificates of a server are accepted, for code that opens its own connections; `None` over bare TCP.
+/// The TLS settings for this target, for code that opens its own connections; `None` if the target does not use TLS.
 ///
 /// # Errors
-/// This system trusts nobody.
+/// This system has no root certificates, or the TLS library rejects its settings.
 pub fn tls_config(target: &Target) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     let config = if target.is_insecure() { &ANY_CERTIFICATE } else { &TRUSTED };
     target.is_tls().then(|| (**config).clone()).transpose()
@@ -44,7 +44,7 @@ pub fn tls_config(target: &Target) -> Result<Option<Arc<ClientConfig>>, TlsError
 
 type Config = Result<Arc<ClientConfig>, TlsError>;
 
-/// Trusts what the system trusts.
+/// Trusts the system's root certificates.
 static TRUSTED: LazyLock<Config> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -64,7 +64,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
     Ok(builder.with_safe_default_protocol_versions()?)
 }
 
-/// Asks only that the server holds the key of its certificate, whoever signed that.
+/// Accepts any certificate, whoever signed it, but checks that the server holds its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,5 +1,5 @@
-//! Our own WebSocket client: a task per connection that writes what it is told, breaks the rules when it is told to,
-//! answers pings and notes all that arrives at the moment it arrives.
+//! Our own WebSocket client: one task per connection. It writes what its commands say, breaks the rules when they say
+//! so, answers pings, and logs each arrival at once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -54,7 +54,7 @@ pub(crate) async fn open(
     match timeout(net.patience, handshake).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(response))) => Err(refused(UpgradeAnswer::Http(response.status()))),
-        // No browser connects to such a server; the suite does, so that `ws/accept-key` tells why.
+        // Browsers reject such a server. The suite connects anyway, so that the case `ws/accept-key` can report it.
         Ok(Err(Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch))) => {
             let opening = open_unverified(net, url, subprotocol, config);
             timeout(net.patience, opening).await.unwrap_or_else(|_| Err(refused(UpgradeAnswer::SecondSilence)))
@@ -66,7 +66,7 @@ pub(crate) async fn open(
     }
 }
 
-/// Opens a WebSocket whatever the server makes of the key.
+/// Opens a WebSocket without checking the accept key.
 async fn open_unverified(
     net: &Net,
     url: &str,
@@ -91,12 +91,12 @@ async fn open_unverified(
     Ok(WebSocketStream::from_partially_read(stream, behind, Role::Client, Some(config)).await)
 }
 
-/// One connection's task.
+/// The task of one connection.
 pub(crate) struct Task {
     socket: Socket,
     commands: Commands,
     reporter: Reporter,
-    /// To be written past the WebSocket layer.
+    /// Bytes to write past the WebSocket layer.
     raw: Bytes,
     unflushed: bool,
     deaf: bool,
@@ -104,9 +104,9 @@ pub(crate) struct Task {
 }
 
 enum Next {
-    /// The client is gone.
+    /// The client dropped its end.
     Dropped,
-    /// The client wants the socket, and everything is written.
+    /// The client takes the socket; everything is written.
     Taken(oneshot::Sender<Socket>),
     Read(Option<Result<Message, Error>>),
 }
@@ -122,7 +122,7 @@ impl Task {
         let beat = beat.map(|Beat { every, ping }| {
             let mut interval = interval(every);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            // The first beat of an interval comes at once.
+            // The first tick of a tokio interval comes at once.
             interval.reset();
             (interval, ping)
         });
@@ -130,7 +130,7 @@ impl Task {
         Self { socket, commands, reporter, raw: Bytes::new(), unflushed: false, deaf: false, taker: None }
     }
 
-    /// Runs until the connection ends, or the client drops its end: then TCP ends without a close frame.
+    /// Runs until the connection ends or the client drops its end. In that case TCP ends without a close frame.
     pub(crate) async fn run(mut self) {
         let (mut messages, mut bytes) = (0, 0);
         let mut close = None;
@@ -175,13 +175,13 @@ impl Task {
         }
     }
 
-    /// Writes what is to be written, then reads: a server that does not read cannot keep us from hearing it.
+    /// Writes what is pending, then reads. A server that does not read cannot keep us from receiving.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if self.raw.has_remaining() {
                 match Pin::new(self.socket.stream.get_mut()).poll_write(cx, &self.raw) {
                     Poll::Ready(Ok(written)) if written > 0 => self.raw.advance(written),
-                    // The reading side learns why.
+                    // The reading side reports why writing failed.
                     Poll::Ready(_) => self.raw.clear(),
                     Poll::Pending => break,
                 }
@@ -240,7 +240,7 @@ impl Task {
                 self.deaf = deaf;
                 return;
             }
-            // No command is handled before everything that the earlier ones wrote is flushed.
+            // A command is handled only after everything from earlier ones is flushed.
             Command::Written(teller) => {
                 let _ = teller.send(());
                 return;
@@ -275,7 +275,7 @@ impl Task {
     }
 
     fn write(&mut self, message: Message) {
-        // A connection that is closing takes nothing more; the reading side tells.
+        // A closing connection accepts no more messages; the reading side reports the end.
         if self.socket.stream.start_send_unpin(message).is_ok() {
             self.unflushed = true;
         }
@@ -328,7 +328,7 @@ impl Task {
                 self.reporter.note(&words);
                 return;
             }
-            // tungstenite answers a ping with the next flush.
+            // tungstenite answers a ping on the next flush.
             Message::Ping(_) | Message::Frame(_) => {
                 self.unflushed = true;
                 self.reporter.note("is sent a ping");
@@ -339,7 +339,7 @@ impl Task {
     }
 }
 
-/// A broken rule of the protocol without the words around it.
+/// The broken rule, without the library's words around it.
 fn words_for(error: Error) -> String {
     match error {
         Error::Protocol(error) => error.to_string(),
@@ -347,7 +347,7 @@ fn words_for(error: Error) -> String {
     }
 }
 
-/// A client's frame, masked with a key of zeros. `first` holds FIN, the reserved bits and the opcode.
+/// A client's frame, masked with a zero key. `first` holds FIN, the reserved bits and the opcode.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Bytes {
     let mut frame = vec![first];
     match payload.len() {

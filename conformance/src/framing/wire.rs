@@ -1,5 +1,5 @@
-//! A client's connection in the hands of somebody who measures: messages go in and out as they are on the wire, by polling,
-//! and nothing is kept.
+//! A client's connection for a load test: polled for messages in both directions, as they are on the wire. Nothing is
+//! kept.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,8 +16,8 @@ use super::socket::{Codec, Socket};
 use super::socketio::{self, SocketIoEvent};
 use crate::dialect::{Act, Dialect, EventName, Operation};
 
-/// A connection of a client that is where it should be: joined, perhaps in a call. Nothing happens on it unless it is polled:
-/// whoever stops polling [`next`](Self::poll_next) is a client that stops reading.
+/// The connection of a client that has joined and may signal. Nothing happens on it unless it is polled: without calls
+/// to [`poll_next`](Self::poll_next) the client does not read.
 pub struct Wire {
     carrier: Carrier,
     dialect: Arc<Dialect>,
@@ -26,16 +26,16 @@ pub struct Wire {
 
 enum Carrier {
     Socket(Box<Socket>),
-    /// What is no WebSocket has a task of its own.
+    /// Framings other than WebSocket keep a task of their own.
     Task(Link),
 }
 
-/// What comes of a connection.
+/// What arrives on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// A message as it is on the wire, with what its framing puts around it.
+    /// A message as on the wire, including its framing.
     Message(Bytes),
-    /// The connection is over, in words; nothing follows.
+    /// The connection has ended, with the reason in words; nothing follows.
     End(String),
 }
 
@@ -48,7 +48,7 @@ impl Wire {
         Self { carrier: Carrier::Task(link), dialect: Arc::clone(dialect), unflushed: false }
     }
 
-    /// A message of the dialect as it is on the wire.
+    /// A message of the dialect as it goes over the wire.
     pub(crate) fn framed(&self, message: String) -> String {
         match &self.carrier {
             Carrier::Socket(socket) => match &socket.codec {
@@ -59,7 +59,8 @@ impl Wire {
         }
     }
 
-    /// Waits until a message can be taken: not while the server does not read. Also ready when the connection is over.
+    /// Ready when a message can be accepted: not while the server does not read. Also ready when the connection has
+    /// ended.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.carrier {
             Carrier::Socket(socket) => socket.stream.poll_ready_unpin(cx).map(drop),
@@ -67,7 +68,8 @@ impl Wire {
         }
     }
 
-    /// Takes a message as it is on the wire; [`poll_flush`](Self::poll_flush) sends it. On a connection that is over it is lost.
+    /// Accepts a message as on the wire; [`poll_flush`](Self::poll_flush) sends it. If the connection has ended, the
+    /// message is lost.
     pub fn send(&mut self, frame: String) {
         match &mut self.carrier {
             Carrier::Socket(socket) => {
@@ -75,7 +77,7 @@ impl Wire {
                     Codec::Binary => Message::Binary(frame.into_bytes().into()),
                     Codec::Text | Codec::SocketIo(_) => Message::text(frame),
                 };
-                // The reading side learns why not.
+                // The reading side reports why sending failed.
                 self.unflushed |= socket.stream.start_send_unpin(message).is_ok();
             }
             Carrier::Task(link) => {
@@ -84,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// Writes what was taken. Also ready when the connection is over.
+    /// Sends the accepted messages. Also ready when the connection has ended.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Carrier::Socket(socket) = &mut self.carrier else { return Poll::Ready(()) };
         if self.unflushed && socket.stream.poll_flush_unpin(cx).is_pending() {
@@ -94,7 +96,7 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// The next message. Shows life as the dialect asks for it.
+    /// The next arrival. Also sends the heartbeat of the dialect.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         loop {
             let message = match &mut self.carrier {
@@ -115,7 +117,7 @@ impl Wire {
                         continue;
                     }
                     let message = socket.stream.poll_next_unpin(cx);
-                    // Pongs are written along with reading, and go no further.
+                    // Reading also writes pongs; nothing else is to be done for them.
                     std::task::ready!(message)
                 }
             };
@@ -137,7 +139,8 @@ impl Wire {
         }
     }
 
-    /// Takes in a message that is not one's own: answers what the dialect wants answered. Returns it if it is an error.
+    /// Handles a message that is not one of the caller's own signals: answers it if the dialect requires that. Returns its
+    /// text if it is an error.
     pub fn take_in(&mut self, message: &[u8]) -> Option<String> {
         let text = str::from_utf8(message).ok()?;
         let message = match &mut self.carrier {
@@ -164,7 +167,7 @@ impl Wire {
         event.is_error().then(|| text.to_owned())
     }
 
-    /// Ends the connection as the protocol has it, within a time.
+    /// Closes the connection cleanly, within a time limit.
     pub async fn close(self, patience: Duration) {
         match self.carrier {
             Carrier::Socket(mut socket) => {

@@ -1,7 +1,9 @@
-//! Plays a recording again: the same clients send the same messages in the same order, each once all has come that had come before
-//! it then, and what comes is laid beside what came.
+//! Replays a recording against a server: the same clients send the same messages in the same order. Each message is
+//! sent once everything that had arrived before it in the recording has arrived again. Each arrival is compared with
+//! the recorded one.
 //!
-//! The ids that a server gives out are others this time: the dialect knows which they are, and they are put in place of the old ones.
+//! The server assigns different ids this time. The dialect knows which values are ids, so new ids replace the recorded
+//! ones in what clients send.
 
 mod show;
 
@@ -26,61 +28,62 @@ use crate::redact::with_values;
 use crate::target::{Target, Unreachable};
 use crate::transcript::Log;
 
-/// How much longer than then something is waited for.
+/// How much longer than in the recording to wait for an arrival.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same once something has not come.
+/// The same, after one arrival has failed to come.
 const PATIENCE_THEN: Duration = Duration::from_millis(300);
-/// How long one looks, at the end, for what had not come then.
+/// How long to watch at the end for messages that were not in the recording.
 const AFTERWARDS: Duration = Duration::from_millis(100);
-/// Time for all of it, beyond what it took then.
+/// Limit for the whole replay, beyond the recording's length.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What came of playing a recording.
+/// The result of a replay.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// What was played.
+    /// The head of the recording that was replayed.
     pub head: Head,
     /// The server's URL.
     pub url: String,
-    /// What clients did and met, beside what they met then.
+    /// What clients did and received, each beside its counterpart in the recording.
     pub steps: Vec<Step>,
-    /// What came after all that had come then, by client.
+    /// Messages that arrived beyond those in the recording, each with its client.
     pub further: Vec<(usize, String)>,
-    /// Requests over plain HTTP, which are not made again.
+    /// Number of requests over plain HTTP in the recording; they are not repeated.
     pub skipped: usize,
-    /// The first step from which on clients raced each other: they sent while nothing told in which order the server takes that. What
-    /// differs behind it may be another outcome of the race.
+    /// The first step after which clients raced: they sent while nothing determined in which order the server would
+    /// handle their messages. A later difference may only be another outcome of the race.
     pub raced: Option<usize>,
 }
 
-/// One entry of a recording, and what it was this time.
+/// One entry of a recording, and what happened this time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Which client, a place in [`Head::clients`].
+    /// Which client: an index into [`Head::clients`].
     pub client: usize,
-    /// Whether the client did it; otherwise it came from the server.
+    /// Whether the client did it; otherwise the server did.
     pub does: bool,
-    /// What it was then.
+    /// What happened in the recording.
     pub then: String,
-    /// What it is now; `None`: nothing came.
+    /// What happened this time. `None`: nothing arrived.
     pub now: Option<String>,
-    /// Whether both are the same but for ids.
+    /// Whether the two are equal apart from ids.
     pub same: bool,
 }
 
-/// Why a recording is not played.
+/// Why a recording cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unplayable {
-    /// It holds nothing that can be.
+    /// It does not fit the dialect, or contains something that cannot be replayed.
     Bad(BadRecording),
     /// No connection can be opened.
     Unreachable(Unreachable),
 }
 
-/// Plays a recording. Must be called inside a tokio runtime with time and I/O.
+/// Replays a recording. Must be called inside a tokio runtime with time and I/O.
 ///
 /// # Errors
-/// The recording is of another dialect, or holds no connection; or no connection of the dialect's kind can be opened.
+/// The recording belongs to another dialect, contains no connection, or continues a session that was opened over plain
+/// HTTP; or no connection of the dialect's kind can be opened.
 pub async fn replay(
     dial: impl Dial,
     target: &Target,
@@ -129,7 +132,8 @@ pub async fn replay(
     Ok(Played { head, url, steps: player.steps, further, skipped, raced })
 }
 
-/// Where the payload is of masked frames that follow each other, control frames left out; `None` if they are none.
+/// The positions of the payload bytes in a series of masked frames, without control frames. `None` if the bytes are not
+/// such frames.
 fn payload(bytes: &[u8]) -> Option<Vec<usize>> {
     let mut places = Vec::new();
     let mut at = 0;
@@ -155,13 +159,13 @@ fn payload(bytes: &[u8]) -> Option<Vec<usize>> {
     Some(places)
 }
 
-/// How long it took then.
+/// How long the recording lasted.
 fn length(entries: &[Entry]) -> Duration {
     let last = entries.last().map_or(0.0, |entry| entry.at_ms);
     Duration::try_from_secs_f64(last / 1e3).unwrap_or_default()
 }
 
-/// One client of the recording, this time.
+/// One client of the recording, as replayed.
 #[derive(Default)]
 struct Client {
     link: Option<Link>,
@@ -171,17 +175,17 @@ struct Client {
 
 struct Player<'a> {
     env: Arc<Env>,
-    /// The same server for a client that does not show the user's headers.
+    /// The same server for clients without the user's headers.
     anonymous: Arc<Env>,
     log: Log,
     clients: Vec<Client>,
     entries: &'a [Entry],
-    /// Entries that came before what is done next, and have not come yet.
+    /// Recorded arrivals that come before the next action and have not been waited for yet, as indices.
     awaited: Vec<usize>,
-    /// Ids of then and of now, as JSON.
+    /// Recorded ids and their new counterparts, as JSON.
     ids: BTreeMap<String, String>,
     steps: Vec<Step>,
-    /// Who has sent since the last arrival.
+    /// The client that sent last, if any has sent since the last arrival.
     sender: Option<usize>,
     raced: Option<usize>,
     patience: Duration,
@@ -190,7 +194,7 @@ struct Player<'a> {
 
 impl Player<'_> {
     /// # Errors
-    /// Why the first connection cannot be opened.
+    /// The first connection cannot be opened.
     async fn play(&mut self) -> Result<(), TransportError> {
         let entries = self.entries;
         for (index, entry) in entries.iter().enumerate() {
@@ -226,7 +230,7 @@ impl Player<'_> {
         let env = if connects.anonymous { &self.anonymous } else { &self.env };
         let mut connects = connects.clone();
         connects.path = self.with_new_ids(&with_values(&connects.path, env.net.target.url()));
-        // Others go on meanwhile, as they did.
+        // In the background: the other clients went on meanwhile, too.
         let (opened, connecting) = oneshot::channel();
         let (env, log) = (Arc::clone(env), self.log.clone());
         let dial = Arc::clone(&env.net.dial);
@@ -237,7 +241,7 @@ impl Player<'_> {
         self.clients[entry.client].connecting = Some(connecting);
     }
 
-    /// What comes of asking for a connection.
+    /// Waits for the result of an attempt to connect.
     async fn opened(&mut self, client: usize) -> Result<(), TransportError> {
         let client = &mut self.clients[client];
         let Some(connecting) = client.connecting.take() else { return Ok(()) };
@@ -255,13 +259,13 @@ impl Player<'_> {
         self.steps.push(Step { client: entry.client, does: false, then, now: Some(now), same });
     }
 
-    /// Does what a client did, once all has come that had come before.
+    /// Repeats a client's action, once everything recorded before it has arrived.
     async fn send(&mut self, entry: &Entry) {
         if !self.awaited.is_empty() {
             self.sender = None;
         }
         self.settle().await;
-        // Who only goes away races nobody.
+        // A client that only hangs up or stops reading does not race the others.
         let speaks = !matches!(entry.did, Did::HangsUp | Did::Deaf(_));
         if speaks && self.sender.replace(entry.client).is_some_and(|other| other != entry.client) {
             self.raced.get_or_insert(self.steps.len());
@@ -291,7 +295,7 @@ impl Player<'_> {
         };
         let client = &mut self.clients[entry.client];
         match (command, &client.link) {
-            // It may be closed already, as it may have been then.
+            // The connection may be closed already, as it may have been in the recording.
             (Some(command), Some(link)) => drop(link.commands.send(command)),
             (Some(_), None) => {}
             (None, _) => client.link = None,
@@ -299,7 +303,8 @@ impl Player<'_> {
         self.steps.push(Step { client: entry.client, does: true, then, now: Some(now), same: true });
     }
 
-    /// Bytes of frames, with the ids of now where they are as long as those of then. An id may be spread over fragments.
+    /// The bytes of frames, with new ids in place of recorded ones of the same length. An id may be spread over
+    /// fragments.
     fn bytes(&self, octets: &Octets) -> Vec<u8> {
         let mut bytes = octets.bytes().expect("checked when it was read");
         let places = payload(&bytes).unwrap_or_else(|| (0..bytes.len()).collect());
@@ -312,7 +317,7 @@ impl Player<'_> {
         bytes
     }
 
-    /// Waits for all that had come.
+    /// Waits for all arrivals recorded up to here.
     async fn settle(&mut self) {
         for index in std::mem::take(&mut self.awaited) {
             let entries = self.entries;
@@ -353,7 +358,7 @@ impl Player<'_> {
         self.steps.push(Step { client: entry.client, does: false, then, now, same });
     }
 
-    /// What has come beyond all that had.
+    /// Messages that arrived beyond those in the recording.
     async fn further(&mut self) -> Vec<(usize, String)> {
         let until = Instant::now() + AFTERWARDS;
         let mut further = Vec::new();
@@ -370,7 +375,7 @@ impl Player<'_> {
 
     // ---- ids
 
-    /// Takes in which id of now is which of then.
+    /// Learns which new id corresponds to which recorded one, from two messages that correspond.
     fn learn(&mut self, then: &str, now: &str) {
         let dialect = Arc::clone(&self.env.dialect);
         let (a, b) = (dialect.read(then), dialect.read(now));
@@ -397,9 +402,9 @@ impl Player<'_> {
         }
     }
 
-    /// A message of then with the ids of now.
+    /// A recorded message with the new ids.
     fn with_new_ids(&self, text: &str) -> String {
-        // One pass, or a new id that is equal to an old one would be changed again.
+        // In one pass: otherwise a new id that equals a recorded one would be replaced again.
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(open) = rest.find('"') {
@@ -420,7 +425,8 @@ impl Player<'_> {
         out + rest
     }
 
-    /// Whether two messages mean the same, with the ids of now, whatever the words of a reason and the order of keys and members.
+    /// Whether two messages mean the same once ids are replaced. The wording of a reason and the order of keys and
+    /// members do not matter.
     fn is_same(&self, then: &str, now: &str) -> bool {
         let then = self.with_new_ids(then);
         if then == now {
@@ -439,7 +445,7 @@ impl Player<'_> {
     }
 }
 
-/// What a message means, but for what may differ.
+/// The meaning of a message, without the parts that may differ.
 fn meaning(dialect: &Dialect, text: &str) -> Event {
     let mut event = dialect.read(text);
     event.reason = None;
@@ -449,14 +455,14 @@ fn meaning(dialect: &Dialect, text: &str) -> Event {
     event
 }
 
-/// Of Socket.IO: the id in a packet that opens a session, or in what tells of it, as JSON.
+/// For Socket.IO: the session id in the packet that opens a session or confirms a connection, as JSON.
 fn socket_id(text: &str) -> Option<String> {
     let json = &text[text.find('{')?..];
     let value: serde_json::Value = serde_json::from_str(json.trim_end_matches(']')).ok()?;
     value.get("sid").map(serde_json::Value::to_string)
 }
 
-/// An arrival as it is shown.
+/// An arrival, as the comparison shows it.
 fn shown(did: &Did) -> String {
     match did {
         Did::Hears(text) => text.clone(),

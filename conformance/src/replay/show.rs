@@ -1,4 +1,4 @@
-//! What came of playing a recording, for people.
+//! The result of a replay, for people.
 
 use std::fmt::{self, Write as _};
 
@@ -6,16 +6,16 @@ use super::{Played, Step, Unplayable};
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
 use crate::words::cut;
 
-/// How much of a message is shown.
+/// Longer messages are cut.
 const MESSAGE_CHARS_MAX: usize = 220;
 
 impl Played {
-    /// The first step that was another then.
+    /// The index of the first step that differs from the recording.
     pub fn differs(&self) -> Option<usize> {
         self.steps.iter().position(|step| !step.same)
     }
 
-    /// The exchange, with what came then below what came now wherever they differ.
+    /// The exchange; where a step differs, the recorded event is shown below the new one.
     pub fn text(&self) -> String {
         let mut out = String::new();
         self.write(&mut out).expect("a string takes all that is written");
@@ -84,7 +84,7 @@ impl Played {
     }
 }
 
-/// Two texts, each cut so that what tells them apart is seen.
+/// Two texts, each cut so that the difference stays visible.
 fn apart(now: &str, then: &str) -> (String, String) {
     let same = now.chars().zip(then.chars()).take_while(|(a, b)| a == b).count();
     if same < MESSAGE_CHARS_MAX / 2 {

@@ -7,20 +7,20 @@ use super::target::Credential;
 use super::wire::{Draft, Message};
 use crate::stop::Stop;
 
-/// What a client adds to its requests once it was challenged.
+/// What a client adds to its requests after the server's challenge.
 #[derive(Clone)]
 pub(crate) struct Auth {
     pub(crate) user: String,
     password: String,
     pub(crate) realm: String,
     pub(crate) nonce: Vec<u8>,
-    /// PASSWORD-ALGORITHMS as the server sent it.
+    /// The value of PASSWORD-ALGORITHMS, as the server sent it.
     pub(crate) offered: Option<Vec<u8>>,
     pub(crate) algorithm: PasswordAlgorithm,
 }
 
 impl Auth {
-    /// From a 401 or 438; uses MD5 and SHA-1, which every server must still take.
+    /// Credentials for the challenge in a 401 or 438. They use MD5 and SHA-1, which every server must still accept.
     pub(crate) fn challenged(credential: &Credential, answer: &Answer) -> Result<Self, Stop> {
         let message = &answer.message;
         let realm = message.text(attr::REALM).ok_or_else(|| answer.stop("the challenge has no REALM"))?;
@@ -35,7 +35,7 @@ impl Auth {
         })
     }
 
-    /// A newer nonce, from a 438.
+    /// The same credentials with the newer nonce of a 438.
     pub(crate) fn renewed(mut self, answer: &Answer) -> Result<Self, Stop> {
         let nonce = answer.message.get(attr::NONCE);
         self.nonce = nonce.ok_or_else(|| answer.stop("the 438 has no NONCE"))?.to_vec();
@@ -51,7 +51,7 @@ impl Auth {
         long_term_key(self.algorithm, &self.user, &self.realm, &self.password)
     }
 
-    /// Credentials and seal, behind all that is there.
+    /// Appends the credentials and MESSAGE-INTEGRITY to a request, after all other attributes.
     pub(crate) fn seal(&self, draft: Draft) -> Draft {
         let draft =
             draft.with(attr::USERNAME, &self.user).with(attr::REALM, &self.realm).with(attr::NONCE, &self.nonce);
@@ -64,7 +64,7 @@ impl Auth {
         }
     }
 
-    /// Whether an answer is sealed by the same key.
+    /// Whether a message has a valid MESSAGE-INTEGRITY for the same key.
     pub(crate) fn has_sealed(&self, message: &Message) -> bool {
         match self.algorithm {
             PasswordAlgorithm::Md5 => message.is_sealed(&self.key()),

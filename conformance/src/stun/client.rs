@@ -1,4 +1,5 @@
-//! A UDP client of a STUN or TURN server: it asks, hears, and proves silence.
+//! A UDP client of a STUN or TURN server: it sends requests, collects what arrives, and proves that the server stays
+//! silent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use crate::stop::Stop;
 use crate::transcript::{LineKind, Log};
 use crate::words::human;
 
-/// The longest datagram that is read.
+/// The longest datagram that a client reads.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
-/// A client that hears more than this in one case is flooded.
+/// More datagrams than this in one case count as a flood.
 const HEARD_MAX: usize = 5_000;
-/// A sentinel is sent, and when it is answered another one: what is dealt with in parallel had time enough.
+/// Sentinels are sent one after another. The second gives time to a server that handles requests in parallel.
 const SENTINELS: usize = 2;
 
 /// One socket on a fresh port.
@@ -31,11 +32,11 @@ pub(crate) struct UdpClient {
     log: Log,
     index: usize,
     buffer: Vec<u8>,
-    /// How many datagrams arrived, whatever they were.
+    /// Number of datagrams of any kind that arrived.
     arrived: usize,
-    /// The requests that were answered.
+    /// The requests that have been answered.
     answered: Vec<TransactionId>,
-    /// What arrived and was not waited for, in order.
+    /// Datagrams that no wait has returned, in order of arrival.
     pub(crate) heard: Vec<Heard>,
 }
 
@@ -44,24 +45,24 @@ pub(crate) struct UdpClient {
 pub(crate) struct Heard {
     pub(crate) from: SocketAddr,
     pub(crate) bytes: Vec<u8>,
-    /// Its line in the transcript.
+    /// The transcript line that shows it.
     pub(crate) line: usize,
 }
 
-/// An answer to a request, read.
+/// The parsed answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) message: Message,
     pub(crate) from: SocketAddr,
     pub(crate) line: usize,
-    /// How often the request was sent before it came.
+    /// How often the request had been sent when the answer arrived.
     pub(crate) sent: usize,
-    /// Of the request.
+    /// Length of the request.
     pub(crate) asked_bytes: usize,
 }
 
 impl Heard {
-    /// Whether it has the transaction id, however broken it is otherwise.
+    /// Whether it carries this transaction id, however malformed it is otherwise.
     pub(crate) fn is_of(&self, id: TransactionId) -> bool {
         self.bytes.get(8..HEADER_BYTES) == Some(&id[..])
     }
@@ -72,7 +73,7 @@ impl Heard {
 }
 
 impl Answer {
-    /// A success response, or a failure that shows what came instead.
+    /// The answer, if it is a success response; otherwise a failure that shows it. `to` names the request.
     pub(crate) fn success(self, to: &str) -> Result<Self, Stop> {
         match self.message.class {
             Class::Success => Ok(self),
@@ -80,7 +81,7 @@ impl Answer {
         }
     }
 
-    /// An error response with this code.
+    /// The answer, if it is an error response with this code; otherwise a failure that shows it.
     pub(crate) fn error(self, code: u16, to: &str) -> Result<Self, Stop> {
         if self.code()? == Some(code) {
             return Ok(self);
@@ -100,7 +101,7 @@ impl Answer {
         }
     }
 
-    /// What a refused Allocate is.
+    /// The failure for a refused Allocate.
     pub(crate) fn refused(&self) -> Stop {
         self.stop(format!("an Allocate with credentials is answered with {}", self.in_words()))
     }
@@ -118,7 +119,7 @@ impl Answer {
         Stop::at(why, self.line)
     }
 
-    /// An address that the answer must have, taken back from its XOR.
+    /// The address in a required attribute, with the XOR undone.
     pub(crate) fn xor_address(&self, kind: u16) -> Result<SocketAddr, Stop> {
         self.need(kind, self.message.xor_address(kind))
     }
@@ -156,12 +157,12 @@ impl UdpClient {
         })
     }
 
-    /// Sends to the server.
+    /// Sends a datagram to the server; returns the transcript line.
     pub(crate) fn send(&self, bytes: &[u8]) -> usize {
         self.send_to(bytes, self.server)
     }
 
-    /// Sends anywhere; returns the transcript's line.
+    /// Sends a datagram to any address; returns the transcript line.
     pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> usize {
         let address = if to == self.server { String::new() } else { format!(" to {to}") };
         let words = format!("{}{address}", shown(bytes));
@@ -181,12 +182,12 @@ impl UdpClient {
         self.log.push(self.index, LineKind::Note, text);
     }
 
-    /// Sends a request, again and again at growing intervals, until it is answered.
+    /// Sends a request, and retransmits it at growing intervals until it is answered.
     pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Answer, Stop> {
         self.ask_after(request, None).await
     }
 
-    /// The same; what goes before is sent before each request.
+    /// Like [`ask`](Self::ask), but sends `before` ahead of each transmission of the request.
     async fn ask_after(&mut self, request: &Draft, before: Option<&[u8]>) -> Result<Answer, Stop> {
         let (id, start) = (request.id(), Instant::now());
         let (mut wait, mut sent, mut first) = (self.env.rto, 0, None);
@@ -198,7 +199,7 @@ impl UdpClient {
             first.get_or_insert(line);
             sent += 1;
             let left = self.env.patience.saturating_sub(start.elapsed());
-            // Near the end the rest is waited out, rather than begun with a request nobody waits for.
+            // Wait out the rest rather than retransmit just before giving up.
             let now = if left < wait * 2 { left } else { wait };
             if let Ok(heard) = timeout(now, self.until(|heard| heard.is_of(id))).await {
                 let heard = heard?;
@@ -211,7 +212,7 @@ impl UdpClient {
             wait *= 2;
         }
         let (what, patience) = (shown(&request.bytes), human(self.env.patience));
-        // What came instead shows it better than the request.
+        // A datagram that came instead is better evidence than the request.
         let (others, line) = match self.heard.last() {
             Some(other) => (format!("; {} other datagrams came", self.heard.len()), Some(other.line)),
             None => (String::new(), first),
@@ -220,7 +221,7 @@ impl UdpClient {
         Err(Stop::Fail { why, line })
     }
 
-    /// Hears until one is what is waited for; the others are kept.
+    /// Receives datagrams until one is wanted, and keeps the others in `heard`.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
         loop {
             let heard = self.hear().await;
@@ -247,13 +248,14 @@ impl UdpClient {
                     self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, words)));
                     return Heard { from, bytes, line };
                 }
-                // Of an earlier datagram whose receiver was not there; one that stays must not keep the thread.
+                // The error may concern an earlier datagram whose receiver was unreachable. The pause keeps a lasting
+                // error from blocking the thread.
                 Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
-    /// Waits for something that must come by itself: already there, or within the patience.
+    /// Waits for a datagram that is no answer to a request: it is already in `heard`, or arrives within the patience.
     pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
         if let Some(at) = self.heard.iter().position(&wanted) {
             return Ok(self.heard.remove(at));
@@ -266,7 +268,7 @@ impl UdpClient {
         }
     }
 
-    /// Everything sent before is dealt with: sentinels sent after it are answered.
+    /// Waits until the server has handled everything sent before: sentinels sent afterwards are answered.
     pub(crate) async fn fence(&mut self) -> Result<(), Stop> {
         self.fence_after(None).await
     }
@@ -281,8 +283,8 @@ impl UdpClient {
         Ok(())
     }
 
-    /// Sends something that must not be answered, and proves it: sentinels sent after it are answered, and nothing else
-    /// has come.
+    /// Sends something that the server must not answer, and proves that it does not: sentinels sent afterwards are
+    /// answered, and nothing else arrives.
     pub(crate) async fn is_silent_on(&mut self, what: &str, bytes: &[u8]) -> Result<(), Stop> {
         match self.answers_to(bytes).await?.first() {
             None => Ok(()),
@@ -290,18 +292,18 @@ impl UdpClient {
         }
     }
 
-    /// As [`is_silent_on`](Self::is_silent_on), and returns what came instead of silence.
+    /// Like [`is_silent_on`](Self::is_silent_on), but returns what arrived.
     pub(crate) async fn answers_to(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, Stop> {
         self.heard.clear();
         self.fence_after(Some(bytes)).await?;
         let mut heard = std::mem::take(&mut self.heard);
-        // A second answer to what was asked before, or to a sentinel, is none to this.
+        // A second answer to an earlier request or a sentinel is not an answer to these bytes.
         heard.retain(|heard| !self.answered.iter().any(|id| heard.is_of(*id)));
         Ok(heard)
     }
 }
 
-/// Bytes as a transcript shows them: a message in words, anything else in hexadecimal digits.
+/// Bytes as the transcript shows them: a STUN message in words, anything else in hexadecimal digits.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     const BYTES_MAX: usize = 32;
     if let Ok(message) = Message::parse(bytes) {

@@ -5,15 +5,15 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// How a key is made of a password (RFC 8489 §18.5.1): the number in PASSWORD-ALGORITHM.
+/// How a key is derived from a password (RFC 8489 §18.5.1). The value is the algorithm's number in PASSWORD-ALGORITHM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordAlgorithm {
     Md5 = 1,
     Sha256 = 2,
 }
 
-/// The key of a long-term credential. All three are taken as they are: OpaqueString changes nothing in ASCII, and other
-/// text has to come in normalisation form C.
+/// The key of a long-term credential. User, realm and password are used unchanged: OpaqueString does not alter ASCII,
+/// and other text has to be in normalisation form C already.
 pub(crate) fn long_term_key(algorithm: PasswordAlgorithm, user: &str, realm: &str, password: &str) -> Vec<u8> {
     let text = format!("{user}:{realm}:{password}");
     match algorithm {
@@ -34,12 +34,12 @@ pub(crate) fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The value of FINGERPRINT for a message whose length field counts that attribute already.
+/// The value of FINGERPRINT. The message's length field must already count that attribute.
 pub(crate) fn fingerprint(covered: &[u8]) -> u32 {
     crc32(covered) ^ 0x5354_554e
 }
 
-/// The CRC of ITU V.42, bit by bit: messages are short.
+/// The CRC of ITU V.42, bit by bit: messages are short, so a table would not pay.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))

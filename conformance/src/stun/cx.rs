@@ -1,4 +1,4 @@
-//! What a case about STUN or TURN has to work with.
+//! The context of a case for a STUN or TURN server.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::wire::{Class, Draft};
 use crate::stop::{Running, Stop};
 use crate::transcript::Log;
 
-/// The function of a case about STUN or TURN.
+/// The function of a case for a STUN or TURN server.
 pub(crate) type CaseFn = for<'a> fn(&'a mut StunCx) -> Running<'a>;
 
-/// What one case has to work with: it makes clients, and keeps the log.
+/// The context of one case: it makes clients and keeps the log.
 pub(crate) struct StunCx {
     pub(crate) env: Arc<StunEnv>,
     pub(crate) log: Log,
@@ -26,7 +26,7 @@ impl StunCx {
         UdpClient::open(&self.env, &self.log, name, (self.env.source, 0).into()).await
     }
 
-    /// A request with a fresh id.
+    /// A request with a fresh transaction id.
     pub(crate) fn request(&self, method: u16) -> Draft {
         Draft::new(method, Class::Request, self.env.id())
     }
@@ -39,17 +39,17 @@ impl StunCx {
         Draft::new(method, Class::Indication, self.env.id())
     }
 
-    /// A word that nobody else sends.
+    /// A word that nothing else sends.
     pub(crate) fn word(&self, about: &str) -> String {
         format!("{about}-{}", self.env.fresh.fetch_add(1, Relaxed))
     }
 
-    /// Something worth telling that is no failure.
+    /// Notes an observation that is not a failure.
     pub(crate) fn remark(&self, remark: impl Into<String>) {
         self.log.remark(remark.into());
     }
 
-    /// The server does another thing than is asked, which is allowed.
+    /// Notes that the server does something other than required, which is allowed.
     pub(crate) fn acceptable(&self, choice: impl Into<String>) {
         self.log.choice(choice.into());
     }
@@ -58,7 +58,7 @@ impl StunCx {
         self.env.is_near()
     }
 
-    /// Compares the address that an answer tells with the client's own.
+    /// Compares the address in an answer with the client's own.
     pub(crate) fn check_mapped(&self, client: &UdpClient, answer: &Answer, kind: u16) -> Result<(), Stop> {
         let mapped = answer.xor_address(kind)?;
         let name = super::names::attribute_name(kind);
@@ -82,7 +82,7 @@ impl StunCx {
         Ok(())
     }
 
-    /// A peer of TURN clients, on an address to which the server relays.
+    /// A peer for TURN clients, on an address to which the server relays.
     pub(crate) async fn peer(&self, name: &str) -> Result<UdpClient, Stop> {
         UdpClient::open(&self.env, &self.log, name, (self.peer_ip()?, 0).into()).await
     }
@@ -96,7 +96,7 @@ impl StunCx {
         })
     }
 
-    /// A peer on another address than [`peer`](Self::peer), if this machine has one.
+    /// A peer on a different address from [`peer`](Self::peer); `None` if this machine has only one.
     pub(crate) async fn stranger(&self, name: &str) -> Result<Option<UdpClient>, Stop> {
         match self.env.net.another(self.peer_ip()?) {
             Some(other) => Ok(UdpClient::open(&self.env, &self.log, name, (other, 0).into()).await.ok()),

@@ -13,47 +13,49 @@ use super::target::Credential;
 use super::wire::{Class, Draft, TransactionId};
 use crate::dial::DynDial;
 
-/// Sockets that are opened at most for one whose port is new.
+/// The most sockets opened in search of a port that this run has not used.
 const PORTS_TRIED_MAX: usize = 64;
 
-/// A STUN or TURN server, and how it is spoken to.
+/// A STUN or TURN server and how to talk to it.
 pub(crate) struct StunEnv {
     pub(crate) net: Arc<dyn DynDatagrams>,
     pub(crate) dial: Arc<dyn DynDial>,
-    /// Where it is asked.
+    /// The server address that clients send to.
     pub(crate) server: SocketAddr,
-    /// All that the host's name means.
+    /// All addresses that the host's name resolves to.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The address of this machine that the server is asked from.
+    /// The address of this machine that clients send from.
     pub(crate) source: IpAddr,
-    /// The first is whom cases are; the second, if there is one, is somebody else.
+    /// The first is the user that cases authenticate as; the second, if given, is another user.
     pub(crate) credentials: Vec<Credential>,
-    /// A request that is answered at once, whatever came before.
+    /// A request that the server answers at once, whatever was sent before.
     pub(crate) sentinel: Sentinel,
-    /// Where peers are, if the server relays to some address of this machine.
+    /// The address for peers, if the server relays to an address of this machine.
     pub(crate) peers: Option<IpAddr>,
-    /// The first interval after which a request is sent again.
+    /// The interval before the first retransmission of a request.
     pub(crate) rto: Duration,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub(crate) patience: Duration,
     pub(crate) seed: u64,
     pub(crate) fresh: AtomicU64,
-    /// The local addresses of this run's sockets, the closed ones' too.
+    /// The local addresses of all sockets of this run, including closed ones.
     pub(crate) taken: Mutex<BTreeSet<SocketAddr>>,
 }
 
-/// The request that proves that a server is there and has dealt with what came before.
+/// The request that proves that the server is alive and has handled what was sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sentinel {
     Binding,
-    /// Of a TURN server that does not answer Binding requests: an Allocate without credentials is refused at once.
+    /// For a TURN server that does not answer Binding requests: an Allocate without credentials, which is refused at
+    /// once.
     Allocate,
 }
 
 impl StunEnv {
-    /// A socket on an address that no other of this run had: the server may remember an allocation of who was there before.
+    /// Binds a socket to an address that no other socket of this run has had: the server may still have an allocation
+    /// of an earlier client there.
     pub(crate) async fn bind(&self, local: SocketAddr) -> io::Result<Arc<dyn DynDatagram>> {
-        // Kept open meanwhile, so that the system gives another port.
+        // These stay open meanwhile, so that the system assigns another port.
         let mut remembered = Vec::new();
         loop {
             let socket = self.net.bind_boxed(local).await?;
@@ -65,7 +67,7 @@ impl StunEnv {
         }
     }
 
-    /// An id that no other request of this run has, and hardly one of another run.
+    /// A transaction id that is unique in this run, and very likely across runs.
     pub(crate) fn id(&self) -> TransactionId {
         let count = self.fresh.fetch_add(1, Relaxed);
         let (high, low) = (mix(self.seed ^ count), mix(count.wrapping_add(self.seed.rotate_left(32))));
@@ -73,7 +75,7 @@ impl StunEnv {
         bytes[..12].try_into().expect("there are sixteen")
     }
 
-    /// Whether server and cases are on the same machine, so that no NAT can be between them.
+    /// Whether server and cases run on the same machine, so that there can be no NAT between them.
     pub(crate) fn is_near(&self) -> bool {
         self.source == self.server.ip() || self.server.ip().is_loopback()
     }
@@ -88,7 +90,7 @@ impl StunEnv {
     }
 }
 
-/// splitmix64: neighbouring numbers become unlike each other.
+/// splitmix64: turns neighbouring numbers into unrelated ones.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,6 +1,6 @@
-//! STUN and TURN servers, tested over their own protocol.
+//! Tests STUN and TURN servers over their own protocols.
 //!
-//! The suite has its own wire code, which knows no server's; RFC 5769's vectors check it.
+//! The suite has its own wire code, independent of any server's; the test vectors of RFC 5769 check it.
 
 pub(crate) mod auth;
 pub(crate) mod client;

@@ -1,4 +1,4 @@
-//! Numbers of RFC 8489, 8656, 5780 and 8445, with the names that transcripts show.
+//! Numbers from RFC 8489, 8656, 5780 and 8445, and their names in transcripts.
 
 /// Methods.
 pub(crate) mod method {
@@ -9,7 +9,7 @@ pub(crate) mod method {
     pub(crate) const DATA: u16 = 0x007;
     pub(crate) const CREATE_PERMISSION: u16 = 0x008;
     pub(crate) const CHANNEL_BIND: u16 = 0x009;
-    /// Assigned to nobody.
+    /// Not assigned.
     pub(crate) const UNASSIGNED: u16 = 0x0fe;
 }
 
@@ -44,9 +44,9 @@ pub(crate) mod attr {
     pub(crate) const FINGERPRINT: u16 = 0x8028;
     pub(crate) const RESPONSE_ORIGIN: u16 = 0x802b;
     pub(crate) const OTHER_ADDRESS: u16 = 0x802c;
-    /// Comprehension-required and assigned to nobody.
+    /// Comprehension-required and not assigned.
     pub(crate) const UNKNOWN_REQUIRED: [u16; 2] = [0x7a01, 0x7a02];
-    /// Comprehension-optional and assigned to nobody.
+    /// Comprehension-optional and not assigned.
     pub(crate) const UNKNOWN_OPTIONAL: u16 = 0xfa01;
 }
 

@@ -1,4 +1,4 @@
-//! UDP as the suite sees it: sockets on fresh ports, on the real network or for a host of a simulation.
+//! UDP as the suite sees it: sockets on fresh ports, on the real network or for a host in a simulation.
 
 use std::future::Future;
 use std::io;
@@ -15,25 +15,25 @@ pub trait Datagrams: Dial {
     /// A UDP socket.
     type Socket: Datagram;
 
-    /// The addresses of a host, a name or an address without brackets.
+    /// The addresses of a host, given as a name or an address without brackets.
     ///
     /// # Errors
     /// The name does not resolve.
     fn resolve(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// The address of this machine that packets to `to` come from. Nothing is sent.
+    /// The address of this machine that packets to `to` would come from. Nothing is sent.
     ///
     /// # Errors
-    /// There is no route.
+    /// There is no route to it.
     fn source(&self, to: SocketAddr) -> impl Future<Output = io::Result<IpAddr>> + Send;
 
-    /// A socket on this address; port 0 is a free port.
+    /// Binds a socket to this address; port 0 means any free port.
     ///
     /// # Errors
-    /// The address is not this machine's, or the port is taken.
+    /// The address is not one of this machine's, or the port is taken.
     fn bind(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 
-    /// An address of this machine other than this one, if it is known to have one: the loopback network has many.
+    /// Another address of this machine, if one is known: the loopback network has many.
     fn another(&self, than: IpAddr) -> Option<IpAddr> {
         match than {
             IpAddr::V4(ip) if ip.is_loopback() => {
@@ -44,24 +44,24 @@ pub trait Datagrams: Dial {
     }
 }
 
-/// A UDP socket, not connected: it hears whoever sends to it.
+/// An unconnected UDP socket: it receives datagrams from any sender.
 pub trait Datagram: Send + Sync + 'static {
-    /// Where it is bound.
+    /// The local address it is bound to.
     ///
     /// # Errors
-    /// The socket is broken.
+    /// The socket does not work.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Sends one datagram, or drops it where no buffer is free: cases retransmit.
+    /// Sends one datagram, or drops it if no buffer is free: cases retransmit.
     ///
     /// # Errors
-    /// It cannot be sent at all: no route, too long.
+    /// It cannot be sent at all, for example because there is no route or it is too long.
     fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()>;
 
-    /// Receives one datagram, cut to the buffer.
+    /// Receives one datagram, truncated to the buffer.
     ///
     /// # Errors
-    /// One concerns an earlier datagram's destination, not the socket.
+    /// An error concerns the destination of an earlier datagram, not the socket.
     fn receive(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
 }
 
@@ -80,7 +80,7 @@ impl Datagrams for Tokio {
 
     async fn bind(&self, local: SocketAddr) -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind(local).await?;
-        // Until the reactor has seen it once, a socket counts as full.
+        // The reactor has to see a new socket once before it counts as writable.
         socket.writable().await?;
         Ok(socket)
     }
@@ -111,7 +111,7 @@ fn any(like: SocketAddr) -> SocketAddr {
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// [`Datagrams`] whose type is forgotten.
+/// A type-erased [`Datagrams`].
 pub(crate) trait DynDatagrams: Send + Sync {
     fn resolve_boxed<'a>(&'a self, host: &'a str, port: u16) -> Boxed<'a, Vec<SocketAddr>>;
     fn source_boxed(&self, to: SocketAddr) -> Boxed<'_, IpAddr>;
@@ -137,7 +137,7 @@ impl<N: Datagrams> DynDatagrams for N {
     }
 }
 
-/// [`Datagram`] whose type is forgotten.
+/// A type-erased [`Datagram`].
 pub(crate) trait DynDatagram: Send + Sync {
     fn local(&self) -> io::Result<SocketAddr>;
     fn send_now(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()>;

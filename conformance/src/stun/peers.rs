@@ -1,4 +1,4 @@
-//! Where peers of a TURN server can be on this machine: servers forbid some addresses.
+//! Finds an address of this machine for the peers of a TURN server: servers forbid some addresses.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use super::cx::StunCx;
 use super::env::StunEnv;
 use crate::transcript::Log;
 
-/// An address that routes lead to and nobody has (RFC 5737): nothing is sent there.
+/// An address that has a route but no host (RFC 5737). Nothing is sent to it.
 const FAR_AWAY: &str = "198.51.100.1:9";
 
-/// Finds an address of this machine that the server gives permissions for. Whatever goes wrong here, the cases report.
+/// Finds an address of this machine for which the server installs permissions. It reports no errors: the cases do.
 pub(super) async fn find_peers(env: &Arc<StunEnv>) -> Option<IpAddr> {
     let mut candidates = vec![env.source];
     if let Ok(outward) = env.net.source_boxed(FAR_AWAY.parse().expect("it is an address")).await

@@ -20,20 +20,20 @@ use crate::target::Unreachable;
 use crate::transcript::{Log, Transcript};
 use crate::verdict::Report;
 
-/// A request is sent again after this many round trips …
+/// The first retransmission comes after this many round trips …
 const RTO_ROUND_TRIPS: u32 = 4;
-/// … but not sooner: what a busy machine answers late is not lost.
+/// … but not before this time: a late answer from a busy machine is not lost.
 const RTO_MIN: Duration = Duration::from_millis(300);
-/// What is assumed where the first answer is not valid.
+/// The round trip assumed if the first answer is not valid.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
-/// How often a case runs that fails where datagrams may be lost.
+/// How often a failing case runs where datagrams may be lost.
 const ATTEMPTS: usize = 4;
 
-/// Tests a STUN or TURN server with some cases; they should be complete with what they need, as
-/// [`select_from`](crate::select_from()) returns them. Must be called inside a tokio runtime with time and I/O.
+/// Runs cases against a STUN or TURN server. The list should include every case that they need, as from
+/// [`select_from`](crate::select_from()). Must be called inside a tokio runtime with time and I/O.
 ///
 /// # Errors
-/// Nothing answers there.
+/// Nothing answers at the address.
 pub async fn run(
     net: impl Datagrams,
     target: &ServiceTarget,
@@ -45,7 +45,7 @@ pub async fn run(
     runner::run::<ServiceServer>(address, cases, options).await
 }
 
-/// Where a STUN or TURN server is, and the network that leads to it.
+/// Where a STUN or TURN server is, and the network to reach it.
 struct ServiceAddress {
     net: Arc<dyn DynDatagrams>,
     dial: Arc<dyn DynDial>,
@@ -65,7 +65,7 @@ impl Subject for ServiceServer {
     const SLOW_TOGETHER: bool = true;
     const JOINS: bool = false;
 
-    /// Finds an address at which the server answers, and how fast.
+    /// Finds an address at which the server answers, and measures the round trip.
     async fn reach(address: ServiceAddress, options: &Options) -> Result<Self, Unreachable> {
         let ServiceAddress { net, dial, target } = address;
         let ServiceTarget { host, port, service, credentials } = &target;
@@ -143,7 +143,7 @@ impl Subject for ServiceServer {
         options.jobs
     }
 
-    /// On the way to another machine a datagram may be lost that nobody sends again.
+    /// Between machines, a datagram that is never retransmitted may be lost.
     fn attempts(&self, case: &Case) -> usize {
         if self.env.is_near() || case.slow { 1 } else { ATTEMPTS }
     }
@@ -154,7 +154,7 @@ impl Subject for ServiceServer {
         Box::pin(async move { run(&mut cx).await })
     }
 
-    /// The server answers a fresh client, rightly or not: what is right, the cases ask.
+    /// The server answers a new client, correctly or not: correctness is for the cases to test.
     async fn alive(&self, log: &Log) -> Result<(), Stop> {
         let mut client = UdpClient::open(&self.env, log, "alive?", (self.env.source, 0).into()).await?;
         match client.ask(&self.env.sentinel()).await {
@@ -170,7 +170,7 @@ fn unshared(env: Arc<StunEnv>) -> StunEnv {
     Arc::try_unwrap(env).unwrap_or_else(|_| unreachable!("the probe has dropped its share"))
 }
 
-/// The time of one round trip, the least of three, so that a busy moment does not count.
+/// The round-trip time: the shortest of three, so that a busy moment does not count.
 async fn first_answer(env: &Arc<StunEnv>) -> Result<Duration, Stop> {
     let log = Log::new();
     let mut client = UdpClient::open(env, &log, "probe", (env.source, 0).into()).await?;
@@ -179,7 +179,7 @@ async fn first_answer(env: &Arc<StunEnv>) -> Result<Duration, Stop> {
         let start = Instant::now();
         match client.ask(&env.sentinel()).await {
             Ok(_) => least = least.min(start.elapsed()),
-            // Whether it is right, the cases ask.
+            // Whether the answer is correct is for the cases to test.
             Err(_) if client.heard_anything() => return Ok(UNKNOWN_ROUND_TRIP),
             Err(stop) => return Err(stop),
         }

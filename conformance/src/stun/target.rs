@@ -1,21 +1,21 @@
-//! Which service of which server.
+//! A STUN or TURN server as the target of a run.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::target::BadUrl;
 
-/// What a server is asked about.
+/// Which service of the server to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// The groups `stun` and `nat-behaviour`.
+    /// The case groups `stun` and `nat-behaviour`.
     Stun,
-    /// The group `turn`.
+    /// The case group `turn`.
     Turn,
 }
 
 impl Service {
-    /// As reports call it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stun => "STUN (RFC 8489, RFC 5780)",
@@ -24,7 +24,7 @@ impl Service {
     }
 }
 
-/// A server: `HOST:PORT`, with `[…]` around an IPv6 address; the port is 3478 unless it is given.
+/// A server: `HOST:PORT`, with `[…]` around an IPv6 address. The default port is 3478.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceTarget {
     pub(crate) host: String,
@@ -33,7 +33,7 @@ pub struct ServiceTarget {
     pub(crate) credentials: Vec<Credential>,
 }
 
-/// A user of a TURN server and the password.
+/// A user of a TURN server, with the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The user's name.
@@ -49,7 +49,7 @@ impl fmt::Debug for Credential {
 }
 
 impl ServiceTarget {
-    /// A service at `HOST:PORT`, with or without `stun:` or `turn:` in front.
+    /// A service at `HOST:PORT`, optionally prefixed with `stun:` or `turn:`.
     ///
     /// # Errors
     /// The text is not `HOST:PORT`.
@@ -79,7 +79,7 @@ impl ServiceTarget {
         Ok(Self { host: host.to_owned(), port, service, credentials: Vec::new() })
     }
 
-    /// What it is asked about.
+    /// Which service to test.
     pub fn service(&self) -> Service {
         self.service
     }
@@ -89,7 +89,7 @@ impl ServiceTarget {
         &self.credentials
     }
 
-    /// The same with these users of a TURN server: cases are the first; a second one is somebody else.
+    /// Sets the users of a TURN server: cases authenticate as the first; the second serves as another user.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Vec<Credential>) -> Self {
         self.credentials = credentials;

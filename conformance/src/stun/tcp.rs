@@ -1,4 +1,4 @@
-//! A TCP client of a STUN or TURN server: messages follow each other without framing of their own.
+//! A TCP client of a STUN or TURN server. Messages follow each other in the stream without extra framing.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ pub(crate) struct TcpClient {
 }
 
 impl StunCx {
-    /// A TCP connection to the server, if it has TCP at all.
+    /// A TCP connection to the server, if it listens on TCP.
     pub(crate) async fn tcp(&self, name: &str) -> Result<TcpClient, Stop> {
         let index = self.log.client(name);
         let (host, port) = (self.env.server.ip().to_string(), self.env.server.port());
@@ -39,7 +39,7 @@ impl StunCx {
 }
 
 impl TcpClient {
-    /// Writes bytes; the transcript says `what`.
+    /// Writes bytes; `what` describes them in the transcript.
     pub(crate) async fn send(&mut self, bytes: &[u8], what: &str) -> Result<usize, Stop> {
         let line = self.log.push(self.index, LineKind::Sends, what);
         self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, what)));
@@ -50,7 +50,7 @@ impl TcpClient {
         }
     }
 
-    /// The next message: STUN, or ChannelData with its padding.
+    /// The next message, STUN or ChannelData with its padding, and its transcript line.
     pub(crate) async fn next(&mut self) -> Result<(Vec<u8>, usize), Stop> {
         let patience = self.patience;
         let read = async {
@@ -74,7 +74,7 @@ impl TcpClient {
         }
     }
 
-    /// Asks and takes the next message for the answer.
+    /// Sends a request; the next message must be its answer.
     pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Message, Stop> {
         self.send(&request.bytes, &shown(&request.bytes)).await?;
         self.answer(request).await
@@ -91,7 +91,7 @@ impl TcpClient {
         Ok(message)
     }
 
-    /// Data on a channel.
+    /// The next message as ChannelData: channel, data and transcript line.
     pub(crate) async fn channel_data(&mut self) -> Result<(u16, Vec<u8>, usize), Stop> {
         let (bytes, line) = self.next().await?;
         match read_channel_data(&bytes) {
@@ -100,7 +100,7 @@ impl TcpClient {
         }
     }
 
-    /// The length of the message at the front, once all of it is there.
+    /// The length of the message at the front of the buffer; `None` until it is complete.
     fn whole(&self) -> Result<Option<usize>, Stop> {
         let Some(header) = self.received.get(..4) else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([header[2], header[3]]));

@@ -13,23 +13,23 @@ use super::target::Credential;
 use super::wire::{Class, Draft, channel_data, read_channel_data};
 use crate::stop::Stop;
 
-/// The protocol number of UDP, in REQUESTED-TRANSPORT.
+/// The protocol number of UDP, as the value of REQUESTED-TRANSPORT.
 pub(crate) const UDP: [u8; 4] = [17, 0, 0, 0];
-/// Seconds, RFC 8656 §6.
+/// The default lifetime of an allocation in seconds, RFC 8656 §6.
 pub(crate) const DEFAULT_LIFETIME: u32 = 600;
 
-/// A client that has a relayed transport address. Dropped, it tells the server to delete the allocation.
+/// A client with a relayed transport address. On drop, it asks the server to delete the allocation.
 pub(crate) struct Allocation {
     client: UdpClient,
     pub(crate) auth: Auth,
     pub(crate) relayed: SocketAddr,
-    /// Seconds.
+    /// The lifetime that the server granted, in seconds.
     pub(crate) lifetime: u32,
-    /// What the server answered to the Allocate request.
+    /// The server's answer to the Allocate request.
     pub(crate) granted: Answer,
-    /// The request that was granted.
+    /// The Allocate request that was granted.
     pub(crate) request: Draft,
-    /// A Refresh that deletes it; the id is drawn in advance.
+    /// A Refresh that deletes the allocation, with its transaction id already chosen.
     last_word: Draft,
 }
 
@@ -56,7 +56,7 @@ impl Drop for Allocation {
 }
 
 impl StunCx {
-    /// Whom the cases are.
+    /// The user that cases authenticate as.
     pub(crate) fn credential(&self) -> Result<&Credential, Stop> {
         self.env.credentials.first().ok_or_else(|| Stop::Setup("no user is given: --user, --credential".to_owned()))
     }
@@ -65,19 +65,19 @@ impl StunCx {
         self.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)
     }
 
-    /// Asks without credentials, and takes realm and nonce from the answer.
+    /// Sends an Allocate without credentials, and takes realm and nonce from the answer.
     pub(crate) async fn challenge(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
         let answer = client.ask(&self.allocate_request()).await?;
         Auth::challenged(credential, &answer.error(401, "an Allocate without credentials")?)
     }
 
-    /// As [`challenge`](Self::challenge), for a client that has an allocation: of its Refresh with no credentials.
+    /// Like [`challenge`](Self::challenge), with a Refresh instead: for a client that already has an allocation.
     pub(crate) async fn challenge_of(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
         let answer = client.ask(&self.request(method::REFRESH)).await?;
         Auth::challenged(credential, &answer.error(401, "a Refresh without credentials")?)
     }
 
-    /// A client with an allocation; where there is none, the case says nothing.
+    /// A client with an allocation. If the server refuses it, the case is not tested.
     pub(crate) async fn allocation(&self, name: &str) -> Result<Allocation, Stop> {
         self.allocation_with(name, |request| request).await.map_err(Stop::into_setup)
     }
@@ -87,8 +87,8 @@ impl StunCx {
         name: &str,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Allocation, Stop> {
-        // A port on which the allocation of a client before is left, whose farewell was lost: RFC 8656 §7.4 says to try
-        // three.
+        // The port may still have the allocation of an earlier client, whose deletion was lost: RFC 8656 §7.4
+        // recommends three attempts.
         for _ in 0..2 {
             let mut client = self.client(name).await?;
             let auth = self.challenge(&mut client, self.credential()?).await?;
@@ -102,7 +102,7 @@ impl StunCx {
         self.allocate(client, auth, extend).await
     }
 
-    /// Asks for an allocation on this client's port.
+    /// Requests an allocation on this client's port.
     pub(crate) async fn allocate(
         &self,
         client: UdpClient,
@@ -112,7 +112,7 @@ impl StunCx {
         self.try_allocate(client, auth, &extend).await?.map_err(|answer| answer.refused())
     }
 
-    /// The allocation or the refusal. Where others of this run have used up the quota, it waits for them.
+    /// The allocation or the refusal. If other clients of this run have used up the quota, it waits for them.
     async fn try_allocate(
         &self,
         mut client: UdpClient,
@@ -149,14 +149,14 @@ impl StunCx {
 }
 
 impl Allocation {
-    /// A client on another port that believes to have this allocation.
+    /// A client on another port that acts as if it had this allocation.
     pub(crate) async fn as_if_allocated(&self, cx: &StunCx, name: &str) -> Result<Self, Stop> {
         let mut client = cx.client(name).await?;
         let auth = cx.challenge(&mut client, cx.credential()?).await?;
         cx.granted(client, auth, self.request.clone(), self.granted.clone())
     }
 
-    /// Asks with credentials; once more if the nonce went stale.
+    /// Sends a request with credentials, and repeats it once if the nonce is stale.
     pub(crate) async fn request(
         &mut self,
         cx: &StunCx,
@@ -188,7 +188,7 @@ impl Allocation {
         self.request(cx, method::CREATE_PERMISSION, with).await
     }
 
-    /// A permission that other steps need.
+    /// Installs a permission that later steps need.
     pub(crate) async fn permit(&mut self, cx: &StunCx, peer: &UdpClient) -> Result<(), Stop> {
         let answer = self.create_permission(cx, &[peer.local]).await?;
         answer.success("CreatePermission").map(drop)
@@ -201,7 +201,7 @@ impl Allocation {
         self.request(cx, method::CHANNEL_BIND, with).await
     }
 
-    /// A Send indication.
+    /// Sends a Send indication.
     pub(crate) fn say(&self, cx: &StunCx, peer: SocketAddr, data: &[u8]) {
         let draft = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data);
         self.client.send(&draft.bytes);
@@ -211,7 +211,7 @@ impl Allocation {
         self.client.send(&channel_data(channel, data));
     }
 
-    /// A peer's data in a Data indication; returns it with the address that it tells.
+    /// Waits for a peer's data in a Data indication; returns it with the peer address in it.
     pub(crate) async fn hears_data(&mut self, data: &[u8]) -> Result<(Heard, SocketAddr), Stop> {
         let what = format!("{:?} of its peer", String::from_utf8_lossy(data));
         let heard = self.client.hears(&what, |heard| carries(heard, data)).await?;
@@ -222,7 +222,7 @@ impl Allocation {
         }
     }
 
-    /// Whether data of a peer arrived, by whatever means.
+    /// The message that carried this data of a peer, in any form, if it has arrived.
     pub(crate) fn heard_of(&self, data: &[u8]) -> Option<&Heard> {
         self.client.heard.iter().find(|heard| {
             carries(heard, data) || read_channel_data(&heard.bytes).is_some_and(|(_, found)| found == data)
@@ -238,7 +238,7 @@ fn carries(heard: &Heard, data: &[u8]) -> bool {
 }
 
 impl UdpClient {
-    /// The plain datagram, relayed.
+    /// Waits for a relayed datagram with exactly this data.
     pub(crate) async fn hears_plain(&mut self, data: &[u8]) -> Result<Heard, Stop> {
         let what = format!("{:?}, relayed", String::from_utf8_lossy(data));
         self.hears(&what, |heard| heard.bytes == data).await

@@ -1,6 +1,6 @@
-//! Messages that others have computed: RFC 5769 §2 and RFC 8489 appendix B.1.
+//! Test vectors: RFC 5769 §2 and RFC 8489 appendix B.1.
 
-/// RFC 5769 §2.1: a request of ICE, with SOFTWARE, PRIORITY, ICE-CONTROLLED, USERNAME, MESSAGE-INTEGRITY, FINGERPRINT.
+/// RFC 5769 §2.1: an ICE request with SOFTWARE, PRIORITY, ICE-CONTROLLED, USERNAME, MESSAGE-INTEGRITY, FINGERPRINT.
 pub(crate) const REQUEST: &str = "000100582112a442b7e7a701bc34d686fa87dfae\
     802200105354554e207465737420636c69656e74 002400046e0001ff 80290008932ff9b151263b36\
     000600096576746a3a68367659202020 000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2 80280004e57a3bcf";
@@ -11,7 +11,7 @@ pub(crate) const LONG_TERM_REQUEST: &str = "000100602112a44278ad3433c6ad72c029da
     0015001c662f2f3439396b39353464364f4c33346f4c39465354767936347341\
     0014000b6578616d706c652e6f726700 00080014f67024656dd64a3e02b8e0712e85c9a28ca89666";
 
-/// Bytes of hexadecimal digits, with spaces between them.
+/// Decodes hexadecimal digits with spaces between them.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().filter(|digit| !digit.is_whitespace()).collect();
     let byte = |pair: &[char]| pair.iter().fold(0, |byte, digit| byte << 4 | digit.to_digit(16).expect("hexadecimal"));

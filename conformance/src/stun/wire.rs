@@ -1,6 +1,6 @@
-//! STUN messages as bytes, written and read without any server's codec: a codec's bug must not hide itself.
+//! STUN messages as bytes, written and read without any server's codec: a bug in a shared codec would hide itself.
 //!
-//! [`Draft`] writes what a case asks for, wrong or right. [`Message::parse`] reads strictly what a server sent.
+//! [`Draft`] writes what a case needs, valid or not. [`Message::parse`] reads strictly what a server sent.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,10 +10,10 @@ use super::names::{attr, attribute_name, method_name};
 
 /// RFC 8489 §5.
 pub(crate) const MAGIC_COOKIE: u32 = 0x2112_a442;
-/// Type, length, cookie, transaction id.
+/// Bytes of type, length, cookie and transaction id.
 pub(crate) const HEADER_BYTES: usize = 20;
 
-/// 96 bits that tie an answer to its request.
+/// The 96 bits that match an answer to its request.
 pub(crate) type TransactionId = [u8; 12];
 
 /// The two class bits of a message type.
@@ -25,7 +25,7 @@ pub(crate) enum Class {
     Error,
 }
 
-/// A message in the making.
+/// A message under construction.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) bytes: Vec<u8>,
@@ -42,17 +42,17 @@ impl Draft {
         Self { bytes }
     }
 
-    /// The bytes where every message has its transaction id.
+    /// The transaction id: the bytes where every message has it.
     pub(crate) fn id(&self) -> TransactionId {
         self.bytes[8..HEADER_BYTES].try_into().expect("a draft has its header")
     }
 
-    /// An attribute, padded with zeros.
+    /// Appends an attribute, padded with zeros.
     pub(crate) fn with(self, kind: u16, value: impl AsRef<[u8]>) -> Self {
         self.with_padding(kind, value, 0)
     }
 
-    /// An attribute, padded with this byte.
+    /// Appends an attribute, padded with this byte.
     pub(crate) fn with_padding(mut self, kind: u16, value: impl AsRef<[u8]>, padding: u8) -> Self {
         let value = value.as_ref();
         self.bytes.extend(kind.to_be_bytes());
@@ -63,7 +63,7 @@ impl Draft {
         self.with_length(length)
     }
 
-    /// A length field that says this, true or not.
+    /// Sets the length field to this value, true or not.
     pub(crate) fn with_length(mut self, length: usize) -> Self {
         let length = u16::try_from(length).expect("a case sends short messages");
         self.bytes[2..4].copy_from_slice(&length.to_be_bytes());
@@ -75,13 +75,13 @@ impl Draft {
         self.with(kind, value)
     }
 
-    /// MESSAGE-INTEGRITY over all that is there.
+    /// Appends MESSAGE-INTEGRITY over everything so far.
     pub(crate) fn sealed(self, key: &[u8]) -> Self {
         let covered = self.clone().with_length(self.bytes.len() - HEADER_BYTES + 24);
         self.with(attr::MESSAGE_INTEGRITY, hmac_sha1(key, &covered.bytes))
     }
 
-    /// MESSAGE-INTEGRITY-SHA256 over all that is there.
+    /// Appends MESSAGE-INTEGRITY-SHA256 over everything so far.
     pub(crate) fn sealed_sha256(self, key: &[u8]) -> Self {
         let covered = self.clone().with_length(self.bytes.len() - HEADER_BYTES + 36);
         self.with(attr::MESSAGE_INTEGRITY_SHA256, hmac_sha256(key, &covered.bytes))
@@ -93,11 +93,11 @@ impl Draft {
     }
 }
 
-/// What is wrong with bytes that should be a STUN message: a fragment that fits behind "the answer".
+/// Why bytes are not a valid STUN message: a fragment that fits behind "the answer".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) String);
 
-/// A message that obeys RFC 8489 §5 and §14.
+/// A message that follows RFC 8489 §5 and §14.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) class: Class,
@@ -111,7 +111,7 @@ pub(crate) struct Message {
 pub(crate) struct Attribute {
     pub(crate) kind: u16,
     pub(crate) value: Vec<u8>,
-    /// Where it begins in the message.
+    /// Its position in the message.
     at: usize,
 }
 
@@ -144,7 +144,7 @@ impl Message {
         let mut message = Self { class, method, id, attributes: Vec::new(), bytes: bytes.to_vec() };
         let mut at = HEADER_BYTES;
         while at < bytes.len() {
-            // The rest is a multiple of four, so the four bytes of type and length are there.
+            // What remains is a multiple of four bytes, so type and length are complete.
             let (kind, length) = (u16_at(bytes, at), usize::from(u16_at(bytes, at + 2)));
             let Some(value) = bytes.get(at + 4..at + 4 + length) else {
                 return Err(wrong(format!("has a {} that reaches beyond its end", attribute_name(kind))));
@@ -165,13 +165,13 @@ impl Message {
     }
 
     /// # Errors
-    /// The attribute is there and has not the form of an address.
+    /// The attribute is present, but is not a valid address.
     pub(crate) fn address(&self, kind: u16) -> Result<Option<SocketAddr>, Malformed> {
         let read = |value: &[u8]| read_address(value).map_err(|bad| in_attribute(kind, &bad.to_string()));
         self.get(kind).map(read).transpose()
     }
 
-    /// As [`address`](Self::address), taken back from its XOR.
+    /// Like [`address`](Self::address), with the XOR undone.
     pub(crate) fn xor_address(&self, kind: u16) -> Result<Option<SocketAddr>, Malformed> {
         Ok(self.address(kind)?.map(|address| xor(address, self.id)))
     }
@@ -179,7 +179,7 @@ impl Message {
     /// The number and the phrase of ERROR-CODE.
     ///
     /// # Errors
-    /// It is there and breaks RFC 8489 §14.8.
+    /// The attribute is present, but breaks RFC 8489 §14.8.
     pub(crate) fn error(&self) -> Result<Option<(u16, String)>, Malformed> {
         let Some(value) = self.get(attr::ERROR_CODE) else { return Ok(None) };
         let wrong = |why: &str| in_attribute(attr::ERROR_CODE, why);
@@ -195,13 +195,13 @@ impl Message {
         Ok(Some((u16::from(class) * 100 + u16::from(*number), phrase.to_owned())))
     }
 
-    /// Pairs of bytes in an attribute: UNKNOWN-ATTRIBUTES, CHANNEL-NUMBER.
+    /// An attribute read as 16-bit numbers: UNKNOWN-ATTRIBUTES, CHANNEL-NUMBER.
     pub(crate) fn numbers(&self, kind: u16) -> Option<Vec<u16>> {
         let value = self.get(kind)?;
         Some(value.chunks_exact(2).map(|pair| u16_at(pair, 0)).collect())
     }
 
-    /// A number of 32 bits: LIFETIME.
+    /// An attribute read as a 32-bit number: LIFETIME.
     pub(crate) fn number(&self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
@@ -210,12 +210,12 @@ impl Message {
         String::from_utf8(self.get(kind)?.to_vec()).ok()
     }
 
-    /// Whether MESSAGE-INTEGRITY is there and right for the key.
+    /// Whether there is a MESSAGE-INTEGRITY that is valid for this key.
     pub(crate) fn is_sealed(&self, key: &[u8]) -> bool {
         self.seal(attr::MESSAGE_INTEGRITY, |covered| hmac_sha1(key, covered))
     }
 
-    /// Whether MESSAGE-INTEGRITY-SHA256 is there and right for the key.
+    /// Whether there is a MESSAGE-INTEGRITY-SHA256 that is valid for this key.
     pub(crate) fn is_sealed_sha256(&self, key: &[u8]) -> bool {
         self.seal(attr::MESSAGE_INTEGRITY_SHA256, |covered| hmac_sha256(key, covered))
     }
@@ -225,13 +225,13 @@ impl Message {
         mac(&self.covered(found)) == found.value
     }
 
-    /// The bytes before an attribute, under a length that counts it and nothing behind it.
+    /// The bytes before an attribute, with the length field set as if the attribute were the last.
     fn covered(&self, attribute: &Attribute) -> Vec<u8> {
         let draft = Draft { bytes: self.bytes[..attribute.at].to_vec() };
         draft.with_length(attribute.at + 4 + attribute.value.len() - HEADER_BYTES).bytes
     }
 
-    /// Rules of form that a reader can do without and a writer must keep: what is broken, in words.
+    /// Broken rules of form that a reader can tolerate but a writer must follow, in words.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (index, attribute) in self.attributes.iter().enumerate() {
@@ -258,7 +258,7 @@ impl Message {
     }
 }
 
-/// As a transcript shows it: class, method, attributes with their values where those are short.
+/// A message as the transcript shows it: class, method, and attributes with their values if short.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = match self.class {
@@ -288,7 +288,7 @@ impl fmt::Display for Message {
                     _ => write!(f, "={}", hex(&attribute.value))?,
                 },
                 attr::LIFETIME => write!(f, "={}", self.number(attr::LIFETIME).unwrap_or_default())?,
-                // A nonce is long and means nothing; a name may be a secret of its owner.
+                // A nonce is long and means nothing to a reader; a user name may be confidential.
                 attr::NONCE | attr::USERNAME | attr::MESSAGE_INTEGRITY | attr::MESSAGE_INTEGRITY_SHA256 => {}
                 attr::FINGERPRINT => {}
                 attr::REALM | attr::SOFTWARE => {
@@ -308,7 +308,7 @@ pub(crate) fn channel_data(channel: u16, data: &[u8]) -> Vec<u8> {
     [&channel.to_be_bytes()[..], &length.to_be_bytes(), data].concat()
 }
 
-/// The channel and the data, if the bytes are a whole ChannelData message, padded or not.
+/// Channel and data, if the bytes are one complete ChannelData message, padded or not.
 pub(crate) fn read_channel_data(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (header, rest) = bytes.split_at_checked(4)?;
     let (channel, length) = (u16_at(header, 0), usize::from(u16_at(header, 2)));
@@ -320,7 +320,7 @@ fn in_attribute(kind: u16, why: &str) -> Malformed {
     Malformed(format!("has a {} that {why}", attribute_name(kind)))
 }
 
-/// Family, port and address of MAPPED-ADDRESS (RFC 8489 §14.1).
+/// The value of MAPPED-ADDRESS: family, port and address (RFC 8489 §14.1).
 pub(crate) fn write_address(address: SocketAddr) -> Vec<u8> {
     let mut value = vec![0, if address.is_ipv4() { 1 } else { 2 }];
     value.extend(address.port().to_be_bytes());
@@ -365,7 +365,7 @@ fn read_address(value: &[u8]) -> Result<SocketAddr, BadAddress> {
     Ok(SocketAddr::new(ip, u16_at(value, 2)))
 }
 
-/// RFC 8489 §14.2: there and back.
+/// Applies the XOR of RFC 8489 §14.2; applying it twice gives the address back.
 pub(crate) fn xor(address: SocketAddr, id: TransactionId) -> SocketAddr {
     let port = address.port() ^ (MAGIC_COOKIE >> 16) as u16;
     let ip: IpAddr = match address.ip() {
