@@ -1,24 +1,24 @@
-//! Who is who: readers of a record find a client by the id that the signaling gave it, or by the ICE username fragments that it shares
-//! with its partner where the signaling names nobody.
+//! Identifies clients for readers of a record: by the id that the server assigned, or, if the dialect has no ids, by
+//! the ICE username fragments that both sides of a connection share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Message, NodeId, PeerChange, PeerEvent, Record, Signaling, What};
 
-/// A client and what it calls the other side of its connections.
+/// A client and its name for the other side of a connection.
 type Side = (NodeId, Arc<str>);
 
-/// The owners of all ids that were ever given out in a record, and the partners of all connections without ids.
+/// The owners of all ids that were assigned in a record, and the partners of all connections without ids.
 #[derive(Clone, Debug, Default)]
 pub struct Cast {
     owners: BTreeMap<Arc<str>, NodeId>,
-    /// Of each side the connections in order: where each begins, and with whom it is.
+    /// The connections of each side, in order: the index of the event that opened it, and the node of the other side.
     partners: BTreeMap<Side, Vec<(usize, Option<NodeId>)>>,
 }
 
 impl Cast {
-    /// Reads who was told which id. An id that was given out twice stays with its first owner.
+    /// Reads from a record which client received which id. An id that was assigned twice belongs to its first owner.
     pub fn of(record: &Record) -> Self {
         let mut cast = Self::default();
         let mut described: BTreeMap<&Arc<str>, NodeId> = BTreeMap::new();
@@ -54,12 +54,12 @@ impl Cast {
         cast
     }
 
-    /// Whose id it is.
+    /// The owner of an id.
     pub fn owner(&self, id: &str) -> Option<NodeId> {
         self.owners.get(id).copied()
     }
 
-    /// The other side of the WebRTC connection that the event at `index` is of.
+    /// The other side of the WebRTC connection to which the event at `index` belongs.
     pub fn partner(&self, index: usize, node: NodeId, peer: &Arc<str>) -> Option<NodeId> {
         self.owner(peer).or_else(|| {
             let connections = self.partners.get(&(node, peer.clone()))?;

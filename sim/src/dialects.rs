@@ -1,56 +1,57 @@
-//! What each dialect is like, for whatever must not depend on its messages: oracles ask this instead of looking at roles.
+//! The properties of each dialect, for code that must not depend on its messages. Oracles use them instead of checking
+//! roles.
 
 use scenarios::{Dialect, Role};
 
 use crate::event::ClientState;
 
-/// What a dialect is like.
+/// The properties of a dialect.
 #[derive(Debug)]
 pub(crate) struct Descriptor {
     pub(crate) dialect: Dialect,
-    /// Its roles. Of two, the first is the one that offers.
+    /// Its roles. If there are two, the first is the one that offers.
     pub(crate) roles: &'static [Role],
-    /// Whether clients are told who else is there, and who sent a signal.
+    /// Whether clients learn who else is in the room, and who sent a signal.
     pub(crate) names_others: bool,
-    /// Whether clients choose their own ids, and so come back under the same.
+    /// Whether clients choose their own ids, and so return with the same id.
     pub(crate) chooses_ids: bool,
-    /// Whether connecting is joining: then there is no message for either.
+    /// Whether connecting is joining. If so, there is no message for joining or leaving.
     pub(crate) joins_by_connecting: bool,
-    /// Whether all clients of a server meet in one room.
+    /// Whether all clients of a server are in one room.
     pub(crate) is_one_room: bool,
-    /// Whether clients receive their own signals too.
+    /// Whether clients also receive their own signals.
     pub(crate) echoes: bool,
-    /// Which two clients of a room are to be connected.
+    /// Which pairs of clients in a room must be connected.
     pub(crate) pairing: Pairing,
     /// The state of a client that has not connected yet.
     pub(crate) first_state: ClientState,
-    /// The states that its clients must go through, if the dialect has such a rule.
+    /// The rules for the states of its clients, if the dialect has such rules.
     pub(crate) states: Option<StateRules>,
 }
 
-/// Which two clients of a room are to be connected.
+/// Which pairs of clients in a room must be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pairing {
-    /// Every two.
+    /// Any two clients.
     Everybody,
-    /// Two of different roles, of which a room has one client each.
+    /// Two clients with different roles; a room has one client of each role.
     Roles,
     /// Two users who are in a call with each other.
     Calls,
-    /// Two of which one has received the other's offer.
+    /// Two clients of which one has received the other's offer.
     Offers,
 }
 
-/// The states that clients must go through.
+/// The rules for the states of clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateRules {
-    /// Whether a client of a role may go from the first state to the second.
+    /// Whether a client with this role may go from the first state to the second.
     pub(crate) may_follow: fn(Role, ClientState, ClientState) -> bool,
     /// The state of a client whose partner is there.
     pub(crate) with_partner: ClientState,
 }
 
-/// What most dialects are like; each gives its own name and roles.
+/// The defaults of a dialect; each dialect sets its own name and roles.
 const COMMON: Descriptor = Descriptor {
     dialect: Dialect::Mesh,
     roles: &[Role::Mesh],
@@ -64,7 +65,7 @@ const COMMON: Descriptor = Descriptor {
     states: None,
 };
 
-/// Every dialect.
+/// The descriptors of all dialects.
 static DESCRIPTORS: &[Descriptor] = &[
     Descriptor { dialect: Dialect::Mesh, roles: &[Role::Mesh], names_others: true, ..COMMON },
     Descriptor {
@@ -102,18 +103,18 @@ static DESCRIPTORS: &[Descriptor] = &[
     },
 ];
 
-/// What a dialect is like.
+/// The descriptor of a dialect.
 pub(crate) fn describe(dialect: Dialect) -> &'static Descriptor {
     DESCRIPTORS.iter().find(|descriptor| descriptor.dialect == dialect).expect("every dialect is described")
 }
 
-/// What the dialect of a role is like.
+/// The descriptor of a role's dialect.
 pub(crate) fn descriptor(role: Role) -> &'static Descriptor {
     describe(role.dialect())
 }
 
 impl Descriptor {
-    /// The role of the other side in a room of two.
+    /// The role of the other side in a two-party room.
     pub(crate) fn partner(&self, role: Role) -> Option<Role> {
         if self.pairing != Pairing::Roles {
             return None;
@@ -126,7 +127,7 @@ fn may_follow_in_sender_viewer(role: Role, before: ClientState, after: ClientSta
     use ClientState::{Active, Error, Init, Waiting};
     match (before, after) {
         (_, Init | Error) => true,
-        // A viewer may be told that its sender left before an offer from it came.
+        // A viewer may be notified that its sender left before it received an offer.
         (Init, Waiting) => true,
         (Init, Active) => role == Role::Viewer,
         (Error, Waiting) => role == Role::Sender,

@@ -1,10 +1,12 @@
-//! Randomness and wall clock of a simulation: seeded, per thread. The only `unsafe` code of the project.
+//! The randomness and wall clock of a simulation: seeded, per thread. This file has the only `unsafe` code of the
+//! project.
 //!
-//! Libraries get entropy from the operating system in ways that no API lets us replace: `std` and `getrandom` 0.3 call the symbol
-//! `getrandom`, `ring` (through `getrandom` 0.2) calls `syscall(SYS_getrandom, …)`. So this file defines the symbols themselves, and the
-//! linker prefers them to libc's. On a [`sealed`] thread they answer from the seed, everywhere else they call the real function.
+//! Libraries get entropy from the operating system in ways that no API lets us replace: `std` and `getrandom` 0.3 call
+//! the symbol `getrandom`, `ring` (through `getrandom` 0.2) calls `syscall(SYS_getrandom, …)`. So this file defines
+//! these symbols itself, and the linker prefers them to libc's. On a [`sealed`] thread they return values derived from
+//! the seed. On any other thread they call the real function.
 //!
-//! `HashMap` keys and thread-local generators are drawn once per thread, so each simulation has a thread of its own.
+//! `HashMap` keys and thread-local generators are drawn once per thread, so each simulation runs on its own thread.
 
 #![allow(unsafe_code)]
 
@@ -19,13 +21,14 @@ use libc::{c_int, c_long, c_void, clockid_t, size_t, ssize_t, timespec};
 pub const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
 thread_local! {
-    // Constant initialisers, because a libc call must neither allocate nor register a destructor.
+    // Constant initialisers, because these functions replace libc calls, which must neither allocate nor register a
+    // destructor.
     static SEALED: Cell<bool> = const { Cell::new(false) };
     static STATE: Cell<u64> = const { Cell::new(0) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Runs `f` on a fresh thread whose entropy and wall clock depend on `seed` alone.
+/// Runs `f` on a fresh thread whose entropy and wall clock depend only on `seed`.
 ///
 /// # Errors
 /// The panic of `f`, as `std::thread::JoinHandle::join` returns it.
@@ -49,12 +52,12 @@ pub fn sealed<T: Send + 'static>(seed: u64, f: impl FnOnce() -> T + Send + 'stat
         .join()
 }
 
-/// Moves the wall clock of this thread to `now` after [`EPOCH`].
+/// Sets the wall clock of this thread to `now` after [`EPOCH`].
 pub fn set_wall_clock(now: Duration) {
     NOW.set(now);
 }
 
-/// Names every symbol, so that the linker includes this object file, and checks that calls arrive here.
+/// Refers to every symbol, so that the linker includes this object file, and checks that calls reach these functions.
 fn assert_linked() {
     let symbols: [*const (); 4] =
         [getrandom as *const (), getentropy as *const (), syscall as *const (), clock_gettime as *const ()];
@@ -67,11 +70,11 @@ fn assert_linked() {
 }
 
 fn is_sealed() -> bool {
-    // `try_with`: a destructor may ask for entropy while the thread's locals are being torn down.
+    // `try_with`, because a destructor may request entropy while the thread's locals are being destroyed.
     SEALED.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Fills a buffer from the thread's SplitMix64 stream. A length of zero draws nothing.
+/// Fills a buffer from the thread's SplitMix64 stream. A length of zero draws no number.
 ///
 /// # Safety
 /// `buffer` points to `len` writable bytes.
@@ -85,19 +88,19 @@ unsafe fn fill(buffer: *mut u8, len: usize) {
             word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
             word ^= word >> 31;
         }
-        // SAFETY: `i < len`, and the caller vouches for `len` bytes.
+        // SAFETY: `i < len`, and the caller guarantees `len` writable bytes.
         unsafe { *buffer.add(i) = (word >> ((i % 8) * 8)) as u8 };
     }
     STATE.set(state);
 }
 
-/// libc's own definition of `name`, looked up once.
+/// The address of libc's own definition of `name`, looked up once.
 fn real(slot: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
     let known = slot.load(Relaxed);
     if !known.is_null() {
         return known;
     }
-    // SAFETY: the name is a C string; libc defines it.
+    // SAFETY: the name is a C string, and libc defines the symbol.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
     slot.store(found, Relaxed);
     found
@@ -106,13 +109,13 @@ fn real(slot: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
 /// `getrandom(2)`.
 ///
 /// # Safety
-/// As the libc function: `buffer` points to `len` writable bytes.
+/// As for the libc function: `buffer` points to `len` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(buffer: *mut u8, len: size_t, flags: u32) -> ssize_t {
     static REAL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
     type Function = unsafe extern "C" fn(*mut u8, size_t, u32) -> ssize_t;
     if is_sealed() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { fill(buffer, len) };
         return len.cast_signed();
     }
@@ -123,13 +126,13 @@ pub unsafe extern "C" fn getrandom(buffer: *mut u8, len: size_t, flags: u32) -> 
 /// `getentropy(3)`.
 ///
 /// # Safety
-/// As the libc function: `buffer` points to `len` writable bytes.
+/// As for the libc function: `buffer` points to `len` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getentropy(buffer: *mut u8, len: size_t) -> c_int {
     static REAL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
     type Function = unsafe extern "C" fn(*mut u8, size_t) -> c_int;
     if is_sealed() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { fill(buffer, len) };
         return 0;
     }
@@ -137,10 +140,11 @@ pub unsafe extern "C" fn getentropy(buffer: *mut u8, len: size_t) -> c_int {
     unsafe { std::mem::transmute::<*mut c_void, Function>(real(&REAL, c"getentropy"))(buffer, len) }
 }
 
-/// `syscall(2)`. Variadic in C, but on x86-64 and AArch64 Linux six integer registers hold all arguments of any system call.
+/// `syscall(2)`. It is variadic in C, but on x86-64 and AArch64 Linux six integer registers hold all arguments of any
+/// system call.
 ///
 /// # Safety
-/// As the libc function.
+/// As for the libc function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syscall(
     number: c_long,
@@ -154,18 +158,19 @@ pub unsafe extern "C" fn syscall(
     static REAL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
     type Function = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
     if number == libc::SYS_getrandom && is_sealed() {
-        // SAFETY: SYS_getrandom's first two arguments are a buffer and its length; the caller's promise.
+        // SAFETY: SYS_getrandom's first two arguments are a buffer and its length; the caller guarantees that they are
+        // valid.
         unsafe { fill(a as *mut u8, b as usize) };
         return b;
     }
-    // SAFETY: libc's function of this name reads the registers that this call fills.
+    // SAFETY: libc's function of this name reads the same registers that this call fills.
     unsafe { std::mem::transmute::<*mut c_void, Function>(real(&REAL, c"syscall"))(number, a, b, c, d, e, f) }
 }
 
-/// `clock_gettime(2)`: the wall clock shows the simulation's time, all other clocks are real.
+/// `clock_gettime(2)`: on a sealed thread the wall clock shows the simulation's time. All other clocks are real.
 ///
 /// # Safety
-/// As the libc function: `time` points to a writable `timespec`.
+/// As for the libc function: `time` points to a writable `timespec`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     static REAL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
@@ -173,7 +178,7 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) ->
     if matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE) && is_sealed() {
         let now = EPOCH + NOW.get();
         let value = timespec { tv_sec: now.as_secs().cast_signed(), tv_nsec: c_long::from(now.subsec_nanos()) };
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { time.write(value) };
         return 0;
     }

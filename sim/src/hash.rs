@@ -24,7 +24,7 @@ impl Serialize for EventHash {
     }
 }
 
-/// Hashes a record.
+/// Hashes the nodes and events of a record.
 pub fn event_hash(record: &Record) -> EventHash {
     let mut hasher = Xxh3::new();
     record.nodes.hash(&mut hasher);
@@ -34,13 +34,14 @@ pub fn event_hash(record: &Record) -> EventHash {
     EventHash(hasher.finish())
 }
 
-/// The first event in which two records differ: its index, and what each has there. `None` if they are equal.
+/// The first event in which two records differ: its index, and the event of each record at that index. `None` if the
+/// records are equal.
 pub fn first_difference<'a>(a: &'a Record, b: &'a Record) -> Option<(usize, Option<&'a Event>, Option<&'a Event>)> {
     let longest = a.events.len().max(b.events.len());
     (0..longest).map(|index| (index, a.events.get(index), b.events.get(index))).find(|(_, a, b)| a != b)
 }
 
-/// Hashes bytes.
+/// Xxh3 of some bytes.
 pub fn digest(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }

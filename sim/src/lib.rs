@@ -1,8 +1,10 @@
-//! A deterministic simulator for WebRTC signaling: network, NATs, machines, peers, faults, and the oracles that judge what happens.
+//! A deterministic simulator for WebRTC signaling: network, NATs, machines, peers, faults, and the oracles that judge
+//! each run.
 //!
-//! A simulation plays a *scenario* (crate [`scenarios`]): actors join rooms, connect, lose power or signaling, while links lose packets
-//! and NATs forget mappings. The signaling server is the reference server (crate [`server`]), the peers are a real WebRTC stack, and
-//! both run unchanged: only the network below them is simulated. The same scenario and seed always give the same events.
+//! A simulation runs a *scenario* (crate [`scenarios`]): actors join rooms, connect, lose power or signaling, while
+//! links lose packets and NATs lose mappings. The signaling server is the reference server (crate [`server`]), and the
+//! peers use a real WebRTC stack. Both run unchanged: only the network below them is simulated. The same scenario and
+//! seed always give the same events.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -17,21 +19,23 @@
 //! # Ok::<(), scenarios::Error>(())
 //! ```
 //!
-//! `examples/run_one.rs` does the same for any scenario and seed. To build a network without a scenario, begin with
-//! [`world::World::run`], which also lists what every simulation guarantees about time, ties and TCP.
+//! `examples/run_one.rs` does the same for any scenario and seed. To build a network without a scenario, start with
+//! [`world::World::run`]. The module [`world`] lists what every simulation guarantees about time, ties and TCP.
 //!
-//! Data flows in one direction: scenario → [`world`] → [`event`]s → { [`oracle`]s, [`timeline`], [`hash`] } → [`run::Outcome`]. Only the
-//! world and its peers write events, and nothing looks into the world after a run: what an oracle knows, it knows from events.
+//! Data flows in one direction: scenario → [`world`] → [`event`]s → { [`oracle`]s, [`timeline`], [`hash`] } →
+//! [`run::Outcome`]. Only the world and its peers write events, and nothing reads the world after a run: oracles know
+//! only what the events show.
 //!
-//! | to change | begin in |
+//! | to change | start in |
 //! |---|---|
 //! | what can happen to packets | [`fabric::fault`]: one file per fault |
-//! | how NATs behave | [`fabric::nat`]: a pure state machine in the words of RFC 4787 |
+//! | how NATs behave | [`fabric::nat`]: a pure state machine in the terms of RFC 4787 |
 //! | what clients do | [`peer`] |
 //! | what must hold | [`oracle`]: one file per promise |
-//! | scenarios against a real server | [`live`] |
+//! | how scenarios run against a real server | [`live`] |
 //!
-//! It runs on Linux alone: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of simulations.
+//! It runs only on Linux: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of
+//! simulations.
 
 pub mod capture;
 pub mod cast;

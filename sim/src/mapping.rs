@@ -1,4 +1,4 @@
-//! The words of NATs that the record and the NAT itself share. They know neither of the two.
+//! NAT types that the record and the NAT itself share. They depend on neither.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -9,9 +9,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// RFC 768.
+    /// UDP. RFC 768.
     Udp,
-    /// RFC 9293.
+    /// TCP. RFC 9293.
     Tcp,
 }
 
@@ -20,9 +20,9 @@ pub enum Protocol {
 pub struct FiveTuple {
     /// UDP or TCP.
     pub protocol: Protocol,
-    /// The endpoint inside: X:x in RFC 4787.
+    /// The internal endpoint: X:x in RFC 4787.
     pub internal: SocketAddrV4,
-    /// The endpoint it talks to: Y:y in RFC 4787.
+    /// The remote endpoint: Y:y in RFC 4787.
     pub remote: SocketAddrV4,
 }
 
@@ -31,11 +31,12 @@ pub struct FiveTuple {
 pub struct Mapping {
     /// The protocol whose packets it translates.
     pub protocol: Protocol,
-    /// The endpoint inside: X:x in RFC 4787.
+    /// The internal endpoint: X:x in RFC 4787.
     pub internal: SocketAddrV4,
-    /// The endpoint seen outside: X':x' in RFC 4787.
+    /// The external endpoint: X':x' in RFC 4787.
     pub external: SocketAddrV4,
-    /// The destination of the packet that created it: Y:y in RFC 4787. The mapping behaviour decides how much of it binds the mapping.
+    /// The destination of the packet that created it: Y:y in RFC 4787. The mapping behaviour determines which part of
+    /// it must match for the mapping to be reused.
     pub remote: SocketAddrV4,
 }
 
@@ -43,20 +44,20 @@ pub struct Mapping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
-    /// From outside, to an external endpoint without a mapping.
+    /// A packet from the outside to an external endpoint without a mapping.
     NoMapping,
-    /// From outside, from a remote that the inside has not sent to.
+    /// A packet from a remote to which the internal endpoint has not sent.
     Filtered,
     /// The mapping table is full.
     TableFull,
     /// No external port is free for a new mapping.
     PortsExhausted,
-    /// The NAT passes no UDP.
+    /// The NAT blocks all UDP.
     UdpBlocked,
-    /// From the inside to the NAT's own external address, and the NAT does not hairpin.
+    /// A packet from the inside to the NAT's own external address, and the NAT does not support hairpinning.
     HairpinOff,
-    /// A TCP segment from the inside that opens no connection and belongs to none that the NAT knows. It gets no new mapping, because
-    /// its peer would see it come from an unknown endpoint.
+    /// A TCP segment from the inside that neither opens a connection nor belongs to a known one. It gets no new
+    /// mapping, because its peer would then see it come from an unknown endpoint.
     TcpMidStream,
 }
 

@@ -1,4 +1,4 @@
-//! Who is connected to whom, over which candidates, since when.
+//! Which clients are connected to which, over which candidates, and since when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::event::{Candidate, NodeId, PeerChange, PeerEvent, Record, What};
 /// Two clients that had, or tried to have, a WebRTC connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pair {
-    /// The one whose node comes first.
+    /// The client whose node comes first.
     pub a: NodeId,
-    /// The other.
+    /// The other client.
     pub b: NodeId,
-    /// The first time that both had heard from one another, since the run began.
+    /// When both had first received a message from the other, since the start of the run.
     pub first_heard: Option<Duration>,
-    /// Connections that were opened, over the whole run.
+    /// Number of connections that were opened, over the whole run.
     pub attempts: usize,
-    /// The connection that stands when the scenario ends.
+    /// The connection that exists when the scenario ends.
     pub connection: Option<Connection>,
 }
 
@@ -28,13 +28,13 @@ pub struct Pair {
 pub struct Connection {
     /// When the later of the two channels opened.
     pub since: Duration,
-    /// The candidate `a` uses, by its own account.
+    /// The candidate that `a` uses, as `a` reports it.
     pub local: Candidate,
-    /// The candidate `b` uses, by `a`'s account.
+    /// The candidate that `b` uses, as `a` reports it.
     pub remote: Candidate,
 }
 
-/// What one side knows of its current connection.
+/// The current connection of one side.
 #[derive(Clone, Copy, Default)]
 struct Side {
     open_since: Option<Duration>,
@@ -43,7 +43,7 @@ struct Side {
     attempts: usize,
 }
 
-/// Reads the pairs of a record, as they stand when the scenario ends.
+/// Reads the pairs from a record, in their state at the end of the scenario.
 pub fn pairs(record: &Record) -> Vec<Pair> {
     let cast = Cast::of(record);
     let mut sides: BTreeMap<(NodeId, NodeId), Side> = BTreeMap::new();
@@ -55,7 +55,7 @@ pub fn pairs(record: &Record) -> Vec<Pair> {
                 read(sides.entry((event.node, other)).or_default(), change, event.at);
             }
             What::Machine(_) => {
-                // A machine that starts or stops has no connections.
+                // A machine that starts or stops has lost all its connections.
                 for ((node, _), side) in &mut sides {
                     if *node == event.node {
                         *side = Side { first_heard: side.first_heard, attempts: side.attempts, ..Side::default() };

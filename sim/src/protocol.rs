@@ -1,9 +1,9 @@
-//! The dialects of scenarios in the server's table.
+//! Maps the dialects of scenarios to the server's dialect table.
 
 use scenarios::{Dialect, Framing};
 use server::{DIALECTS, DialectEntry};
 
-/// What a scenario calls a line of the table; `None` for what no client of ours speaks.
+/// The dialect and framing of a table entry, as scenarios name them; `None` if Glare's clients do not speak it.
 pub(crate) fn spoken(entry: &DialectEntry) -> Option<(Dialect, Framing)> {
     let all = [Dialect::Mesh, Dialect::SenderViewer, Dialect::Call, Dialect::Relay, Dialect::Broadcast];
     let dialect = all.into_iter().find(|dialect| dialect.name() == entry.dialect)?;
@@ -14,7 +14,7 @@ pub(crate) fn spoken(entry: &DialectEntry) -> Option<(Dialect, Framing)> {
     Some((dialect, over))
 }
 
-/// The line of the table that serves a dialect in a framing.
+/// The table entry that serves a dialect in a framing.
 pub(crate) fn entry(dialect: Dialect, over: Framing) -> &'static DialectEntry {
     let found = DIALECTS.iter().find(|entry| spoken(entry) == Some((dialect, over)));
     found.expect("a scenario that asks for a framing that the dialect lacks does not load")

@@ -1,32 +1,36 @@
-//! Whether two ICE agents can connect without a relay, worked out from the NATs alone.
+//! Whether two ICE agents can connect without a relay, worked out from their NATs alone.
 //!
-//! It is the second opinion on the simulated NATs and shares no code with them. There is no time and there are no ports: a mapping is a
-//! symbol for whatever tells it from others, a filter is the set of what was sent. Both agents (RFC 8445) gather their host and
-//! server-reflexive candidates, tell each other and check, until no check teaches anybody anything. Sets only grow, so the order in
-//! which packets go does not matter. **The verdict holds if no packet is lost for good, no mapping expires before ICE is done, and no NAT
-//! is full.**
+//! This is an independent check of the simulated NATs and shares no code with them. It models neither time nor ports: a
+//! mapping is a symbol that differs from all other mappings, and a filter is the set of remotes that were sent to. Both
+//! agents (RFC 8445) gather their host and server-reflexive candidates, exchange them and send checks, until no check
+//! yields new knowledge. Sets only grow, so the order of packets does not matter. **The verdict holds if no packet is
+//! lost for good, no mapping expires before ICE is done, and no NAT is full.**
 //!
-//! What decides (RFC 8445 §7):
-//! - A check goes from an agent's one base to a candidate of the other. Its source, where unknown, becomes a peer-reflexive candidate,
-//!   which is checked in turn.
-//! - The answer goes from the base that was reached to the source it saw.
-//! - *A check succeeds only if its answer comes from the very address the check went to.* An answer that leaves through an
-//!   endpoint-dependent mapping often comes from another.
-//! - A private address means something in its own network only. Elsewhere it reaches nobody, or a stranger, which is the same.
+//! The rules that decide (RFC 8445 §7):
+//! - A check goes from an agent's only base to a candidate of the other agent. If its source is unknown, that becomes a
+//!   peer-reflexive candidate, which is checked in turn.
+//! - The response goes from the base that the check reached to the source that it was seen from.
+//! - *A check succeeds only if its response comes from the very address to which the check was sent.* A response that
+//!   leaves through an endpoint-dependent mapping often comes from another address.
+//! - A private address is valid only in its own network. Elsewhere it reaches no host, or an unrelated one, which has
+//!   the same effect.
 //!
-//! # What comes of it, one agent behind each of two NATs
-//! A pair works if each side's mapping towards the other is the one the other sends to, and the filters let both through.
-//! - *Two endpoint-independent mappings* always connect. Each knows where to send from the start, and sending opens its own filter.
-//! - *One of them endpoint-dependent*: they connect unless the endpoint-independent side filters by port. It opened its filter for the
-//!   port the STUN server saw, and the checks come from another port of the same address. What the dependent side filters is no matter:
-//!   its check reaches the other first, so the answer is let in.
-//! - *Both endpoint-dependent*: neither knows where to send at first. They connect if all of this holds:
-//!   1. Not both mappings depend on the port. Else each mapping moves whenever the other's does and answers never come from where the
-//!      check went, even where nothing at all is filtered.
-//!   2. Neither filters by port. The mapping towards the other is one it cannot have sent to.
-//!   3. Some first check gets in, to the mapping the STUN server saw, the only one known: one side filters nothing, or has its filter
-//!      per endpoint. A filter per mapping, even a mild one, lets in only the STUN server there. After that first check the other side
-//!      sends to the right mapping, and its filter, which looks at the address, fits.
+//! # What follows, with one agent behind each of two NATs
+//! A pair works if each side sends to the very mapping that the other side uses towards it, and the filters let both
+//! pass.
+//! - *Two endpoint-independent mappings* always connect. Each side knows from the start where to send, and sending
+//!   opens its own filter.
+//! - *One endpoint-dependent mapping*: they connect unless the endpoint-independent side filters by port. It opened its
+//!   filter for the port that the STUN server saw, and the checks come from another port of the same address. The
+//!   filter of the dependent side does not matter: its check reaches the other side first, so the response may come in.
+//! - *Two endpoint-dependent mappings*: at first neither side knows where to send. They connect if all of these hold:
+//!   1. At most one of the mappings depends on the port. Otherwise each mapping changes whenever the other does, and
+//!      responses never come from the address to which the check was sent, even without any filter.
+//!   2. Neither side filters by port, because it cannot yet have sent to the other side's mapping towards it.
+//!   3. Some first check passes. It can only go to the mapping that the STUN server saw, the only one known. So one
+//!      side must filter nothing, or have a filter per endpoint: a filter per mapping, of whatever kind, lets only the
+//!      STUN server in there. After that first check the other side sends to the right mapping, whose filter, which
+//!      compares only the address, lets it pass.
 //!
 //! The tables of all 81 pairs of behaviours are in `tests/it/reachability.rs`.
 
@@ -35,36 +39,36 @@ use std::fmt;
 
 use scenarios::{ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling, Scenario};
 
-/// Candidates of the other an agent knows at most.
+/// Maximum number of the other agent's candidates that an agent keeps.
 ///
-/// Two NATs that map per address and port and filter nothing would breed peer-reflexive ones for ever: each check comes from a new
-/// mapping, which is a new candidate to check. It leads nowhere, and real agents end it by the limit on their checklist (RFC 8445
-/// §6.1.2.5).
+/// Two NATs that map per address and port and filter nothing would create peer-reflexive candidates for ever: each
+/// check comes from a new mapping, which is a new candidate to check. It leads nowhere, and real agents stop it by the
+/// limit on their checklist (RFC 8445 §6.1.2.5).
 const REMOTES_MAX: usize = 16;
 
 /// Where an agent is: the NATs between the internet and its host.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// From the internet inwards, each with the name of the network behind it.
+    /// From the internet inwards, each with the network on its inside.
     nats: Vec<(NetworkIndex, NatBehavior)>,
 }
 
 impl Place {
-    /// On the internet, behind no NAT.
+    /// A place on the internet, without a NAT.
     pub fn internet() -> Self {
         Self::default()
     }
 
-    /// Behind one more NAT: in the network `network`, which that NAT leads into.
+    /// Adds a NAT in front of the agent, which is then in the network `network` on the NAT's inside.
     ///
-    /// Two places with the same network are in the same network, and must have the same NATs up to it. Arbitrary pooling is taken to have
-    /// addresses to choose from: a NAT with one external address is paired, whatever it is called.
+    /// Two places with the same network are in one network, and must have the same NATs up to it. Arbitrary pooling is
+    /// assumed to have several addresses to choose from: a NAT with one external address must be given as paired.
     pub fn behind(mut self, network: NetworkIndex, nat: NatBehavior) -> Self {
         self.nats.push((network, nat));
         self
     }
 
-    /// Where a scenario puts an actor. A router that translates nothing makes its network a part of the one outside.
+    /// The place of an actor in a scenario. A router that does not translate makes its network part of the outer one.
     pub fn of(scenario: &Scenario, actor: ActorIndex) -> Self {
         let mut nats = Vec::new();
         let mut at = scenario.actors[actor].network;
@@ -89,18 +93,18 @@ impl Place {
     }
 }
 
-/// What kind of candidate one end of a working path is, from the least preferred up. RFC 8445 §5.1.2.2.
+/// The type of candidate at one end of a working path, the least preferred first. RFC 8445 §5.1.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CandidateKind {
-    /// What the STUN server saw.
+    /// The mapped address that the STUN server saw.
     ServerReflexive,
-    /// What only the other agent sees.
+    /// An address that only the other agent sees.
     PeerReflexive,
     /// The host's own address.
     Host,
 }
 
-/// The best working pair: as what kind of address each agent is reached.
+/// The best working pair, with the type of each agent's candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The first agent's end.
@@ -114,9 +118,10 @@ pub struct Path {
 pub enum Obstacle {
     /// A NAT passes no UDP.
     UdpBlocked,
-    /// Every check is stopped on the way, by a filter or a missing hairpin.
+    /// No check arrives, because of filters or missing hairpinning.
     NoCheckArrives,
-    /// Checks arrive, but each answer is stopped or comes from another address than the check went to.
+    /// Checks arrive, but each response is blocked or comes from another address than the one to which the check was
+    /// sent.
     NoAnswerFits,
 }
 
@@ -133,17 +138,19 @@ impl fmt::Display for Obstacle {
 /// Whether two agents connect without a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// They do, at best this way.
+    /// They connect; the path is the best one.
     Connects(Path),
-    /// They do if arbitrary pooling happens to give the right mappings the same address, at best this way.
+    /// They connect only if arbitrary pooling happens to assign the same address to the mappings that need it. The path
+    /// is the best one.
     Chance(Path),
-    /// They do not.
+    /// They do not connect without a relay.
     NeedsRelay(Obstacle),
 }
 
-/// Whether agents at two places connect without a relay, with a STUN server on the internet.
+/// Whether agents at two places connect without a relay, if there is a STUN server on the internet.
 pub fn can_connect(a: &Place, b: &Place) -> Verdict {
-    // The two extremes of arbitrary pooling: a new mapping's address is never, or always, one seen before.
+    // The two extremes of arbitrary pooling: the address of a new mapping is never, or always, one that was seen
+    // before.
     match (Exchange::new([a, b], false).run(), Exchange::new([a, b], true).run()) {
         (Ok(path), _) => Verdict::Connects(path),
         (Err(_), Ok(path)) => Verdict::Chance(path),
@@ -151,7 +158,7 @@ pub fn can_connect(a: &Place, b: &Place) -> Verdict {
     }
 }
 
-/// The inside of a NAT by the name of its network; `None` is the internet.
+/// A realm, named by the network on the inside of its NAT; `None` is the internet.
 type Realm = Option<NetworkIndex>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,18 +166,18 @@ enum Address {
     StunServer,
     /// The host of the first or the second agent.
     Host(usize),
-    /// The NAT before a network, and which of its external addresses.
+    /// The NAT of a network, and the index of one of its external addresses.
     Nat(NetworkIndex, usize),
 }
 
-/// A symbolic transport address: two are equal if and only if the real ones are.
+/// A symbolic transport address. Two are equal if and only if the real ones are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Endpoint {
     address: Address,
     port: usize,
 }
 
-/// What a mapping or a filter looks at of a remote endpoint.
+/// The part of a remote endpoint that a mapping or a filter depends on.
 type Scope = (Option<Address>, Option<usize>);
 
 fn scope(dependence: Dependence, remote: Endpoint) -> Scope {
@@ -187,18 +194,19 @@ fn base(agent: usize) -> Endpoint {
     Endpoint { address: Address::Host(agent), port: 0 }
 }
 
-/// All that the two agents and the NATs between them know.
+/// Everything that the two agents and the NATs between them know.
 struct Exchange<'a> {
     places: [&'a Place; 2],
     /// Whether arbitrary pooling always picks the same address.
     lucky: bool,
-    /// For NAT, internal endpoint and the scope of the destination: the external endpoint.
+    /// The external endpoint, by NAT, internal endpoint and scope of the destination.
     mappings: BTreeMap<(NetworkIndex, Endpoint, Scope), Endpoint>,
-    /// For NAT, whose filter it is (an external endpoint, or with filters per endpoint an internal one) and the scope of who was sent to.
+    /// Open filter entries: the NAT, the owner of the filter (an external endpoint, or an internal one with filters per
+    /// endpoint) and the scope of the remote that was sent to.
     sent: BTreeSet<(NetworkIndex, Endpoint, Scope)>,
-    /// What the STUN server told each agent.
+    /// The mapped address that each agent learned from the STUN server.
     server_reflexive: [Option<Endpoint>; 2],
-    /// For each agent, the other's candidates it knows.
+    /// For each agent, the candidates of the other agent that it knows.
     remotes: [Vec<Endpoint>; 2],
     paths: Vec<Path>,
     check_arrived: bool,
@@ -238,7 +246,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
-        // RFC 8445 §6.1.2.3: the worse end of a pair weighs first.
+        // RFC 8445 §6.1.2.3: the end with the lower preference counts first.
         let best = self.paths.iter().max_by_key(|path| (path.a.min(path.b), path.a.max(path.b)));
         best.copied().ok_or({
             if self.places.iter().any(|place| place.blocks_udp()) {
@@ -251,14 +259,14 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// A request to the STUN server and its answer.
+    /// Simulates a request to the STUN server and its response.
     fn gather(&mut self, agent: usize) -> Option<Endpoint> {
         let (_, seen) = self.carry(self.places[agent].network(), base(agent), STUN_SERVER)?;
         let (reached, from) = self.carry(None, STUN_SERVER, seen)?;
         (reached == base(agent).address && from == STUN_SERVER).then_some(seen)
     }
 
-    /// A connectivity check and its answer.
+    /// Simulates a connectivity check and its response.
     fn check(&mut self, agent: usize, remote: Endpoint) {
         let peer = 1 - agent;
         let Some((reached, source)) = self.carry(self.places[agent].network(), base(agent), remote) else { return };
@@ -288,7 +296,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Takes a packet from a network to whoever it reaches: the address there, and the source as seen there.
+    /// Carries a packet from a network to its receiver. Returns the receiver's address and the source as seen there, or
+    /// `None` if the packet does not arrive.
     fn carry(&mut self, mut at: Realm, mut source: Endpoint, mut destination: Endpoint) -> Option<(Address, Endpoint)> {
         loop {
             at = match destination.address {
@@ -304,7 +313,8 @@ impl<'a> Exchange<'a> {
                     (source, destination) = self.hairpin(nat, source, destination)?;
                     at
                 }
-                // Nobody here: on through this network's NAT. From the internet there is nowhere to go.
+                // Nothing here has the address: the packet leaves through the network's NAT. On the internet it has
+                // nowhere to go.
                 _ => {
                     let nat = at?;
                     source = self.outbound(nat, source, destination)?;
@@ -362,7 +372,7 @@ impl<'a> Exchange<'a> {
         &nats.find(|(network, _)| *network == nat).expect("packets meet only NATs of the two places").1
     }
 
-    /// The network a NAT's outside is in.
+    /// The realm on the outside of a NAT.
     fn outside(&self, nat: NetworkIndex) -> Realm {
         self.places.iter().find_map(|place| {
             let at = place.nats.iter().position(|(network, _)| *network == nat)?;

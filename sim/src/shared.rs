@@ -1,4 +1,4 @@
-//! What the loop of a simulation, its machines and their sockets share.
+//! State that the loop of a simulation shares with its machines and their sockets.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -10,14 +10,14 @@ use crate::capture::KeyLog;
 use crate::event::Recorder;
 use crate::fabric::Fabric;
 
-/// Polls of the loop and of all tasks at one instant beyond which the simulation counts as hung.
+/// Number of polls of the loop and of all tasks, at one instant, at which the simulation counts as hung.
 pub(crate) const POLLS_AT_ONE_INSTANT_MAX: u32 = 1_000_000;
 
-/// One per simulation.
+/// The shared state; each simulation has one.
 pub(crate) struct Shared {
     fabric: Mutex<Fabric>,
     pub(crate) recorder: Recorder,
-    /// The secrets of DTLS sessions, if somebody wants to see them.
+    /// The secrets of DTLS sessions, if the run is captured.
     keys: Mutex<Option<KeyLog>>,
     /// Wakes the loop when something was sent.
     pub(crate) wake: Notify,
@@ -25,11 +25,11 @@ pub(crate) struct Shared {
     tcp_touched: AtomicBool,
     /// The message of the first task that panicked.
     panic: Mutex<Option<String>>,
-    /// Polls of the loop and of all tasks since the loop last saw time move.
+    /// Number of polls of the loop and of all tasks since time last moved.
     polls: AtomicU32,
-    /// Tasks that run, on all machines.
+    /// Number of running tasks, on all machines.
     pub(crate) tasks: AtomicUsize,
-    /// TCP connections that are open, on all machines.
+    /// Number of open TCP connections, on all machines.
     pub(crate) streams: AtomicUsize,
 }
 
@@ -49,11 +49,12 @@ impl Shared {
     }
 
     pub(crate) fn fabric(&self) -> MutexGuard<'_, Fabric> {
-        // A fault that panics ends the run with its message. The destructors of sockets still need the fabric then.
+        // If a fault panics, the run ends with its message, but the destructors of sockets still need the fabric. So a
+        // poisoned lock is used as it is.
         self.fabric.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the secrets of DTLS sessions kept from now on.
+    /// Starts to keep the secrets of DTLS sessions.
     pub(crate) fn keep_keys(&self) {
         *self.keys.lock().expect("no panic while held") = Some(KeyLog::default());
     }
@@ -62,7 +63,8 @@ impl Shared {
         self.keys.lock().expect("no panic while held").clone()
     }
 
-    /// Counts a poll. Tasks that wake each other for ever never let the loop run; at the limit this wakes it.
+    /// Counts a poll. Tasks that keep waking each other would never let the loop run, so the loop is woken at the
+    /// limit.
     pub(crate) fn count_poll(&self) -> u32 {
         let polls = self.polls.fetch_add(1, Relaxed) + 1;
         if polls.is_multiple_of(POLLS_AT_ONE_INSTANT_MAX) {
@@ -71,12 +73,12 @@ impl Shared {
         polls
     }
 
-    /// Whether more polls have happened at this instant than any simulation that makes progress needs.
+    /// Whether there were more polls at this instant than any simulation that makes progress needs.
     pub(crate) fn hangs(&self) -> bool {
         self.polls.load(Relaxed) >= POLLS_AT_ONE_INSTANT_MAX
     }
 
-    /// Time has moved: polls count from zero again.
+    /// Resets the number of polls, because time has moved.
     pub(crate) fn time_moved(&self) {
         self.polls.store(0, Relaxed);
     }
@@ -87,24 +89,24 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// The message of a task that has panicked.
+    /// Takes the message of a task that has panicked.
     pub(crate) fn take_panic(&self) -> Option<String> {
         self.panic.lock().expect("no panic while held").take()
     }
 
-    /// A kernel may have something to send.
+    /// Notes that a kernel may have something to send, and wakes the loop.
     pub(crate) fn touch_tcp(&self) {
         self.tcp_touched.store(true, Relaxed);
         self.wake.notify_one();
     }
 
-    /// Whether a kernel may have something to send since the last call.
+    /// Returns whether a kernel may have something to send, and clears that flag.
     pub(crate) fn take_tcp_touched(&self) -> bool {
         self.tcp_touched.swap(false, Relaxed)
     }
 }
 
-/// A panic's message.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())

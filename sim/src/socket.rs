@@ -1,7 +1,8 @@
-//! The sockets of a simulated machine, and with them the machine as a [`Network`].
+//! The sockets of a simulated machine, which implement [`Network`] for it.
 //!
-//! TCP is turmoil-net's. A thread-local says which kernel a call is for, so every call, destructors included, first enters the machine;
-//! and kernels send nothing until the world's loop asks, so every call that may send wakes the loop.
+//! TCP comes from turmoil-net. A thread-local selects the kernel that a call is for, so every call, including those of
+//! destructors, first enters the machine. Kernels send only when the world's loop collects their packets, so every call
+//! that may send wakes the loop.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,10 +18,10 @@ use turmoil_net::shim::tokio::net as kernel;
 
 use crate::host::Host;
 
-/// Bytes that a read asks of the kernel. The kernel opens the window again only when half its buffer has been read at once: with small
-/// reads the window would stay at zero for ever.
+/// Number of bytes that each read requests from the kernel. The kernel reopens the window only after half its buffer
+/// was read at once: with small reads the window would stay at zero for ever.
 const READ_BYTES: usize = 64 * 1024;
-/// The largest datagram that fits an Ethernet frame; there is no fragmentation.
+/// The largest datagram payload that fits into an Ethernet frame. There is no fragmentation.
 const DATAGRAM_BYTES_MAX: usize = 1500 - 20 - 8;
 
 impl Network for Host {
@@ -50,7 +51,7 @@ pub struct SimStream {
     host: Host,
     /// `None` only while being dropped.
     stream: Option<kernel::TcpStream>,
-    /// Bytes read from the kernel. The program has not read those in `unread` yet.
+    /// Bytes read from the kernel. `unread` is the part that the program has not read yet.
     buffer: Box<[u8]>,
     unread: Range<usize>,
 }
@@ -66,7 +67,7 @@ impl SimStream {
         Ok(Self::new(host, entered.await?))
     }
 
-    /// Runs an operation on the kernel's stream. On a dead machine it never ends.
+    /// Runs an operation on the kernel's stream. On a machine without power it never completes.
     fn with_kernel<T>(&mut self, operation: impl FnOnce(Pin<&mut kernel::TcpStream>) -> Poll<T>) -> Poll<T> {
         if self.host.is_dead() {
             return Poll::Pending;
@@ -130,7 +131,7 @@ impl Drop for SimStream {
     }
 }
 
-/// A future of turmoil-net that sends, polled and dropped on its machine.
+/// A future of turmoil-net that may send: it is polled and dropped with its machine entered.
 struct Entered<F> {
     host: Host,
     future: Option<Pin<Box<F>>>,
@@ -167,7 +168,7 @@ impl SimListener {
     pub(crate) async fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
         host.enter();
         check_is_ours(&host, address)?;
-        // The kernel knows its machine by another address, so it listens on all of them.
+        // The kernel knows its machine by a different address, so the listener binds to all addresses.
         let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
         let listener = kernel::TcpListener::bind(all).await?;
         Ok(Self { host, listener: Some(listener) })
@@ -266,7 +267,7 @@ impl Udp for SimUdp {
 
 impl Drop for SimUdp {
     fn drop(&mut self) {
-        // After a loss of power the port may belong to the machine's next life.
+        // After a loss of power the port may already belong to the machine's next life.
         if !self.host.is_dead() {
             let inner = self.host.inner();
             inner.world.fabric().udp(inner.machine.host).close(self.port);
@@ -274,7 +275,7 @@ impl Drop for SimUdp {
     }
 }
 
-/// Checks that an address to bind is this machine's, or unspecified.
+/// Checks that the address to bind is the machine's own, or unspecified.
 fn check_is_ours(host: &Host, address: SocketAddr) -> io::Result<()> {
     let ours = address.ip().is_unspecified() || address.ip() == IpAddr::V4(host.address());
     if ours { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }

@@ -1,4 +1,4 @@
-//! The story of a run as a person reads it: signaling and ICE, without the packets.
+//! The timeline of a run in readable form: signaling and ICE, without the packets.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,43 +11,43 @@ use crate::event::{
     PeerChange, PeerEvent, Record, SignalKind, Signaling, What,
 };
 
-/// How far apart two equal happenings at different nodes may be to share a line.
+/// Maximum time between two equal happenings at different nodes that share a line.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How many lines back such a happening is looked for.
+/// Number of lines that are searched backwards for such a happening.
 const TOGETHER_LINES: usize = 12;
 
-/// A line of the story.
+/// A line of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Virtual time.
+    /// Time since the start of the run.
     pub at: Duration,
-    /// To whom it happens.
+    /// The nodes to which it happens.
     pub who: Vec<NodeId>,
-    /// To or with whom.
+    /// The node at which an action is directed, if there is one.
     pub whom: Option<NodeId>,
-    /// What, in words.
+    /// What happens, in words.
     pub what: String,
-    /// How to take it.
+    /// How a display should present it.
     pub tone: Tone,
-    /// The first event it tells of, an index into [`Record::events`].
+    /// The first event that the line covers, an index into [`Record::events`].
     pub event: usize,
 }
 
-/// How to take a line.
+/// How a line should be presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tone {
-    /// As it goes.
+    /// An ordinary step.
     Plain,
-    /// Something is achieved.
+    /// A success.
     Good,
-    /// Something is lost, or tried again.
+    /// A loss or a retry.
     Bad,
-    /// The scenario's doing.
+    /// A fault that the scenario injected.
     Fault,
 }
 
-/// A record's story.
+/// The timeline of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Timeline {
     /// The lines, in order of time.
@@ -57,7 +57,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Tells the story of a record, up to the scenario's end.
+    /// Builds the timeline of a record, up to the end of the scenario.
     pub fn of(record: &Record) -> Self {
         let cast = Cast::of(record);
         let mut teller = Teller { record, cast: &cast, lines: Vec::new() };
@@ -71,7 +71,7 @@ impl Timeline {
         Self { lines, names: record.nodes.iter().map(|node| node.name.to_string()).collect() }
     }
 
-    /// Who a line is about: `ana → ben`, or `ana, ben`.
+    /// The nodes of a line: `ana → ben`, or `ana, ben`.
     pub fn who(&self, line: &Line) -> String {
         let name = |node: &NodeId| self.names[usize::from(node.0)].as_str();
         let who: Vec<_> = line.who.iter().map(name).collect();
@@ -159,12 +159,12 @@ impl Teller<'_> {
                     ClientState::Waiting => (Tone::Plain, "WAITING"),
                     ClientState::Active => (Tone::Good, "ACTIVE"),
                     ClientState::Error => (Tone::Bad, "ERROR"),
-                    // The steps of the call tell them.
+                    // The messages of the call already show these states.
                     ClientState::Idle | ClientState::Calling | ClientState::Ringing | ClientState::InCall => return,
                 };
                 (None, tone, what.to_owned())
             }
-            // The end of the connection has told it, if there was one.
+            // The end of the connection already shows it, if there was a connection.
             Signaling::Sent(Message::Call { peer, step: CallStep::End })
                 if self.has_told(event, self.cast.owner(peer), &call_word(CallStep::End)) =>
             {
@@ -207,7 +207,7 @@ impl Teller<'_> {
             PeerChange::Mapped { base, mapped } => (Tone::Plain, format!("STUN: {base} is seen as {mapped}")),
             PeerChange::Candidate { local: true, candidate, .. } => {
                 let what = format!("{} {}", lower(candidate.kind), candidate.address);
-                // What is trickled at once with a description stands in its line.
+                // Candidates that follow a description at once are added to its line.
                 if let Some(last) = self.lines.last_mut()
                     && (last.at, &last.who[..], last.whom) == (event.at, &[event.node], whom)
                 {
@@ -243,13 +243,13 @@ impl Teller<'_> {
         self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
     }
 
-    /// Whether a line says just this of the same instant.
+    /// Whether an existing line says the same of this node at the same instant.
     fn has_told(&self, event: &Event, whom: Option<NodeId>, what: &str) -> bool {
         let is_it = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
         self.lines.iter().rev().take(TOGETHER_LINES).any(|line| is_it(line) && line.what == what)
     }
 
-    /// Adds a line, or joins one that says the same of somebody else at about the same time.
+    /// Adds a line, or adds the node to a line that says the same of other nodes at about the same time.
     fn together(&mut self, index: usize, event: &Event, what: String) {
         let recent = self.lines.iter_mut().rev().take(TOGETHER_LINES);
         for line in recent {

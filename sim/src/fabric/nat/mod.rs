@@ -1,18 +1,20 @@
-//! A NAT in the words of RFC 4787: which external endpoint a packet leaves with, and where a packet that comes back goes.
+//! A NAT in the terms of RFC 4787: the external endpoint with which a packet leaves, and the internal endpoint to which
+//! a reply goes.
 //!
-//! A pure state machine. The caller passes in time and randomness, and rewrites the packets. It translates UDP and TCP over IPv4.
-//! **A mapping ends at the very instant at which it has been idle for its lifetime**, whether or not [`Nat::expire`] was called.
+//! It is a pure state machine. The caller passes in time and randomness, and rewrites the packets. It translates UDP
+//! and TCP over IPv4. **A mapping ends at the very instant at which it has been idle for its lifetime**, whether or not
+//! [`Nat::expire`] was called.
 //!
 //! Where RFC 4787 and RFC 5382 leave a choice:
-//! - *Filters age.* A filter entry is refreshed and ends like a mapping, with the same lifetimes. With [`FilterState::PerMapping`] it
-//!   ends with its mapping, with [`FilterState::PerEndpoint`] with the last mapping of its internal endpoint. A packet that is filtered
-//!   refreshes nothing (RFC 7857 §7).
-//! - *TCP connections are not tracked* beyond their first segment: a SYN without ACK creates a mapping, any segment in either direction
-//!   refreshes it, and it ends only by being idle. FIN and RST do not end it.
-//! - *Hairpinning with the internal source* creates the sender's mapping and passes the filters just as with the external source; only
-//!   the source that the receiver sees differs.
-//! - *Paired pooling* assigns the external addresses to the internal ones in turn. An internal address whose external one has no free
-//!   port is refused, while arbitrary pooling tries the next address.
+//! - *Filters age.* A filter entry is refreshed and ends like a mapping, with the same lifetimes. With
+//!   [`FilterState::PerMapping`] it ends with its mapping, with [`FilterState::PerEndpoint`] with the last mapping of
+//!   its internal endpoint. A packet that is filtered refreshes nothing (RFC 7857 §7).
+//! - *TCP connections are not tracked* beyond their first segment: a SYN without ACK creates a mapping, any segment in
+//!   either direction refreshes it, and it ends only by being idle. FIN and RST do not end it.
+//! - *Hairpinning with the internal source* creates the sender's mapping and passes the filters just as with the
+//!   external source; only the source that the receiver sees differs.
+//! - *Paired pooling* assigns the external addresses to the internal ones in turn. An internal address whose external
+//!   one has no free port is refused, while arbitrary pooling tries the next address.
 //!
 //! [`FilterState::PerMapping`]: scenarios::FilterState::PerMapping
 //! [`FilterState::PerEndpoint`]: scenarios::FilterState::PerEndpoint
