@@ -1,4 +1,4 @@
-//! Lists the dialect files that come with the suite, so that a new one needs no line of code.
+//! Lists the shipped dialect files for the crate, so that adding one takes no code.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn main() {
     let mut list = "&[\n".to_owned();
     for file in files {
         let name = file.file_stem().and_then(|name| name.to_str()).expect("a name in UTF-8");
-        // Not a dialect: what an adapter's dialect may leave out.
+        // Not a dialect, but the defaults for dialects of adapters.
         if name != "adapter-defaults" {
             writeln!(list, "    ({name:?}, include_str!({:?})),", file.display().to_string()).expect("a string");
         }

@@ -1,4 +1,4 @@
-//! What comes back, and what comes late.
+//! Broadcasts: what comes back to the sender, and what a latecomer gets.
 
 use super::DELIVERY;
 use crate::case::Case;

@@ -101,7 +101,7 @@ fn act(peer: &Peer, operation: Operation, to: &Peer) -> Result<(), Stop> {
     peer.act(operation, &Act { to: Some(&to.id), ..Act::default() })
 }
 
-/// Whether an event is of this name, and from this user as far as it says.
+/// Whether the event has this name and, if it names a user, comes from this one.
 fn of(event: &Event, name: EventName, from: &Id) -> bool {
     event.is(name) && event.from.as_ref().is_none_or(|other| other == from)
 }
@@ -115,7 +115,7 @@ async fn users<const N: usize>(cx: &Cx, names: [&str; N]) -> Result<[Peer; N], S
     Ok(peers)
 }
 
-/// Ana and ben are in no call: a new one between them works, and so do signals in it.
+/// Checks that ana and ben are free: they can start a new call, and signal in it.
 async fn are_free(cx: &Cx, ana: &mut Peer, ben: &mut Peer, after: &str) -> Result<(), Stop> {
     ana.calls(ben).await.map_err(|stop| stop.reworded(|why| format!("{after}, and in a new call {why}")))?;
     cx.fence(ana, &mut [ben]).await?;
@@ -130,7 +130,7 @@ async fn accept(cx: &mut Cx) -> Result<(), Stop> {
     ben.heard_once("that ana calls", |event| of(event, EventName::Ringing, &ana.id))?;
     ana.heard_once("that ben accepts", |event| event.is(EventName::Answered))?;
     ben.never_heard("is told that a call is answered, which he did himself", |event| event.is(EventName::Answered))?;
-    // Cleo hears all of her own afterwards, and nothing of theirs before it.
+    // Cleo receives something of her own last, so anything about the others' call would have arrived before it.
     cx.fence_alone(&mut cleo).await?;
     let theirs = |event: &Event| {
         [EventName::Ringing, EventName::Answered, EventName::Signal].into_iter().any(|name| event.is(name))
@@ -162,7 +162,7 @@ async fn needed(cx: &mut Cx) -> Result<(), Stop> {
     let (before, after) = (cx.word("before-the-call"), cx.word("after-the-call"));
     let besides = cx.word("besides-the-call");
     ana.tell(&ben, &before);
-    // The server has dealt with that when it obeys her next message.
+    // When the server handles ana's next message, it has handled this one.
     ana.calls(&mut ben).await?;
     ana.tell(&cleo, &besides);
     cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -243,12 +243,12 @@ async fn glare(cx: &mut Cx) -> Result<(), Stop> {
         let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
         act(&ana, Operation::Call, &ben)?;
         act(&ben, Operation::Call, &ana)?;
-        // Whoever is rung at, not having been answered, accepts: that is what a user would do.
+        // A client that is called before its own call is answered accepts, as a user would.
         let settled = |event: &Event| event.is(EventName::Ringing) || event.is(EventName::Answered);
         let of_ana = ana.until("what became of the two calls", settled).await?;
         let of_ben = ben.until("what became of the two calls", settled).await?;
         match (of_ana.event.is(EventName::Answered), of_ben.event.is(EventName::Answered)) {
-            // The second call accepted the first.
+            // The server took the second call as an answer to the first.
             (true, _) | (_, true) => {}
             (false, false) => {
                 let both =

@@ -1,4 +1,4 @@
-//! Endpoints beside the signaling.
+//! HTTP endpoints beside the signaling.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ async fn method(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-/// A request for the ICE servers.
+/// Requests the endpoint of the ICE servers.
 async fn get(cx: &Cx, method: &str, headers: Vec<(&str, String)>) -> Result<Response, Stop> {
     let path = cx.file().http.as_ref().and_then(|http| http.ice.clone()).expect("the case requires it");
     send(cx, method, &path, headers, None).await
@@ -167,7 +167,7 @@ async fn servers(cx: &Cx) -> Result<(Response, Vec<Value>), Stop> {
         return Err(Stop::fail(format!("the ICE servers are answered HTTP {}", response.status)));
     }
     let body: Value = serde_json::from_str(&response.body).map_err(|_| Stop::fail("the ICE servers are no JSON"))?;
-    // A whole configuration, or just the list.
+    // Either a configuration object or only the list.
     let list = body.get("iceServers").unwrap_or(&body).as_array().cloned();
     let list = list.ok_or_else(|| Stop::fail("there is no list `iceServers`"))?;
     Ok((response, list))

@@ -1,4 +1,4 @@
-//! Many, much, and slow.
+//! Many clients, large volumes, and slow readers.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     ben.command(Command::Deaf(true));
     let to = (cx.file().signals.addressing != Addressing::Broadcast && !ben.id.is_empty()).then(|| ben.id.clone());
     let filler = "x".repeat(SIGNAL_BYTES);
-    // Over a slow line fewer must do.
+    // On a slow line, fewer signals have to do.
     let enough = Instant::now() + cx.env.net.patience * 2;
     let mut sent = 0;
     while sent < SIGNALS && Instant::now() < enough {
@@ -80,7 +80,7 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
             return Err(ana.stop(wait("the server takes no more from ana".to_owned())));
         }
         if sent % 8 == 0 {
-            // Who reads is served all the while.
+            // A client that reads must be served meanwhile.
             cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| stop.reworded(wait))?;
         }
     }
@@ -150,7 +150,7 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
     if !cx.has(Feature::Roster) || cx.file().roster.of_server {
         return Ok(());
     }
-    // Nobody is told when the last of them is noticed to be gone: who comes next sees it.
+    // No client is notified when the last connections are noticed to be lost; a client that joins sees it.
     let limit = Instant::now() + cx.env.net.patience;
     let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
     loop {
@@ -196,7 +196,7 @@ async fn rate_limit(cx: &mut Cx) -> Result<(), Stop> {
     Err(Stop::fail(format!("{heard} of {SIGNALS} signals at once arrive, and their sender is told nothing")))
 }
 
-/// After how much silence the server gives a client up.
+/// How long a client may be silent before the server drops it.
 fn dead_after(cx: &Cx) -> Duration {
     let seconds = cx.file().heartbeat.as_ref().and_then(|beat| beat.dead_after_s).unwrap_or_default();
     Duration::from_secs(u64::from(seconds))
@@ -218,7 +218,7 @@ async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
     let limit = dead_after(cx) + cx.env.net.patience;
     let [mut ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let gone = ben.who();
-    // It reads nothing, so it answers no ping; TCP is fine.
+    // Ben stops reading and so answers no pings, while TCP stays up.
     ben.command(Command::Deaf(true));
     ana.until_within("that ben, who answers nothing any more, left", limit, |event| event.is_left(&gone)).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! How signals travel.
+//! How signals are delivered.
 
 use super::DELIVERY;
 use crate::case::Case;
@@ -79,7 +79,7 @@ async fn one_offerer(cx: &mut Cx) -> Result<(), Stop> {
     for name in ["ana", "ben", "cleo", "dora"] {
         peers.push(cx.connect(name, &room).await?);
     }
-    // All at once: who comes before whom is the server's to say, and it must say the same to both.
+    // All join at once. The server decides who comes first in each pair, and both must receive the same order.
     let joins = peers.iter_mut().map(|peer| peer.join(&room, None));
     let rosters = futures_util::future::join_all(joins).await;
     let rosters: Vec<_> = rosters.into_iter().collect::<Result<_, _>>().map_err(Stop::into_setup)?;
@@ -182,7 +182,7 @@ async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
         if cx.env.dialect.signal_operation(kind).is_none() {
             continue;
         }
-        // Where that matters ana is the one who offers.
+        // The dialect may fix who offers; then it is ana.
         let (from, to) = if kind == Kind::Answer { (&ben, &mut ana) } else { (&ana, &mut ben) };
         let target = (cx.file().signals.addressing != Addressing::Broadcast && !to.id.is_empty()).then_some(&to.id);
         let word = cx.word(&kind.to_string());
@@ -201,7 +201,7 @@ async fn fifo(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let words: Vec<_> = (0..SIGNALS).map(|n| cx.word(&format!("number-{n}-of"))).collect();
     for (n, word) in words.iter().enumerate() {
-        // Two ways to send, one order.
+        // Both ways to send must keep one common order.
         if n % 3 == 0 || !cx.has(Feature::Broadcast) { ana.tell(&ben, word) } else { ana.say(word) }
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;

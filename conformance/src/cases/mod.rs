@@ -1,18 +1,18 @@
-//! The cases, one file per group. A case is a function that reads like the sentence it tests.
+//! The cases, one file per group. A case is a function that reads like the rule it tests.
 
 use std::sync::LazyLock;
 
 use crate::case::Case;
 use crate::stun::Service;
 
-/// A case's function, as a [`Case`] holds it.
+/// Wraps a case's function as a [`Case`] needs it.
 macro_rules! run {
     ($function:ident) => {
         |cx| Box::pin($function(cx))
     };
 }
 
-/// A sentence of a specification at the RFC editor.
+/// A citation of an RFC, with a link to the RFC Editor.
 macro_rules! rfc {
     ($number:literal, $section:literal, $quote:literal) => {
         crate::case::Citation {
@@ -39,17 +39,17 @@ mod stun;
 mod turn;
 mod ws;
 
-/// What nearly every case needs: joining works, and a signal arrives.
+/// What nearly every case needs: a join is answered, and a signal arrives.
 const DELIVERY: &[&str] = &["room/join-ack", "mesh/delivery"];
 
-/// All cases for any server, in the order of the catalogue.
+/// All cases for all kinds of servers, in the order of the catalogue.
 pub(crate) fn every() -> &'static [&'static Case] {
     static EVERY: LazyLock<Vec<&'static Case>> =
         LazyLock::new(|| [all(), of_service(Service::Stun), of_service(Service::Turn)].concat());
     &EVERY
 }
 
-/// All cases for a STUN or TURN server, in the order of the catalogue.
+/// All cases for this service, in the order of the catalogue.
 pub fn of_service(service: Service) -> &'static [&'static Case] {
     static STUN: LazyLock<Vec<&'static Case>> = LazyLock::new(|| [stun::CASES, nat_behaviour::CASES].concat());
     static TURN: LazyLock<Vec<&'static Case>> = LazyLock::new(turn::all);

@@ -1,4 +1,4 @@
-//! Messages that are wrong, strange or large.
+//! Messages that are malformed, unusual or large.
 
 use std::sync::Arc;
 
@@ -97,11 +97,12 @@ pub(super) const CASES: &[&Case] = &[
     .alone(),
 ];
 
-/// What ana sends, once she and ben are members.
+/// The bad messages that ana sends once she and ben are members.
 type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Command)>, Stop> + Send + Sync + 'a;
 
-/// Ana sends each bad thing in a room with ben. Allowed are an error, silence and a close. Not allowed: that ben hears of
-/// it, or that ana is not heard or hears nothing any more while her connection stays open.
+/// Ana sends bad messages, one at a time, in a room with ben. The server may answer with an error, ignore the message,
+/// or close her connection. It must not pass anything on to ben. As long as ana's connection stays open, her signals
+/// must reach ben, and his must reach her.
 async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let (mut told, mut ignored, mut closed) = (Vec::new(), Vec::new(), Vec::new());
@@ -125,7 +126,7 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         };
         if ended.is_none() {
             let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
-            // She may be heard once more while she is being closed.
+            // The server may still pass on a signal of hers while it closes her connection.
             ended = ana.end.clone();
             hears.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
         }
@@ -145,7 +146,7 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
             return Err(Stop::at(format!("ben is sent ana's message as it is: {what}"), heard.line));
         }
         if ended.is_some() {
-            // A call, or a role, ends with its holder.
+            // A new room, because a call or a role ends with its holder's connection.
             [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(&what, stop))?;
         }
     }
@@ -163,12 +164,12 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
     Ok(())
 }
 
-/// Says after which message it was that a client was muted or deaf.
+/// Adds to a failure after which message it came.
 fn after(what: &str, stop: Stop) -> Stop {
     stop.reworded(|why| format!("after ana's message ({what}): {why}"))
 }
 
-/// A server that nobody can join any more is dead of the last message.
+/// If no client can join any more, the last message has killed the server.
 fn died(what: &str, stop: Stop) -> Stop {
     match stop {
         Stop::Setup(why) | Stop::Fail { why, .. } => {
@@ -178,13 +179,13 @@ fn died(what: &str, stop: Stop) -> Stop {
     }
 }
 
-/// Whether it is one of the good signals of [`is_shrugged_off`].
+/// Whether it is one of the valid signals that [`is_shrugged_off`] sends.
 fn is_ours(event: &Event) -> bool {
     let ours = ["\"next-", "\"sentinel-", "\"settling-", "\"here-"];
     event.data.as_ref().is_some_and(|data| ours.iter().any(|ours| data.starts_with(ours)))
 }
 
-/// A good signal of ana's.
+/// A valid signal from ana.
 fn good(cx: &Cx, ana: &Peer, ben: &Peer) -> Result<String, Stop> {
     let to = (cx.file().signals.addressing == Addressing::Targeted).then_some(&ben.id);
     ana.signal_message(ana.plain_kind(), "1", to, &ana.room)
@@ -234,7 +235,7 @@ async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
     is_shrugged_off(cx, &bad, Reaction::Any).await
 }
 
-/// What the dialect has for a case, and what can be made of any signal.
+/// The wrong messages that the dialect gives for a case, and those derived from its signals.
 async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop> {
     let dialect = Arc::clone(&cx.env.dialect);
     let bad = |ana: &Peer, ben: &Peer| {
@@ -307,7 +308,7 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let exact = cx.file().signals.payload == Payload::Bytes;
     for (what, payload) in PAYLOADS {
-        // Where JSON is parsed on the way, numbers are whatever they are there, and a key twice is once.
+        // If the server parses JSON, it may change the form of numbers and drop a repeated key.
         if !exact && ["a big integer", "a key twice", "negative zero"].contains(&what) {
             continue;
         }
@@ -322,7 +323,7 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
                 same(parse(data), parse(payload))
             }
         };
-        // Where all hear all, another case may be talking too.
+        // Without rooms, signals of other cases may arrive too.
         let candidates: Vec<_> =
             ben.heard[mark..].iter().filter(|heard| heard.event.is_signal() && !is_ours(&heard.event)).collect();
         if candidates.iter().any(|heard| heard.event.data.as_deref().is_some_and(survives)) {
@@ -343,7 +344,7 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The same JSON, numbers compared as JavaScript does.
+/// Whether the two are the same JSON, with numbers compared as in JavaScript.
 fn same(a: Option<serde_json::Value>, b: Option<serde_json::Value>) -> bool {
     use serde_json::Value;
     match (a, b) {
@@ -364,7 +365,7 @@ async fn large_payload(cx: &mut Cx) -> Result<(), Stop> {
     let to = cx.has(Feature::Targeted).then(|| ben.id.clone()).filter(|id| !id.is_empty());
     for bytes in [max / 4, max] {
         let envelope = ana.signal_message(ana.plain_kind(), "\"\"", to.as_ref(), &ana.room)?.len();
-        // Not one character over and over, which could be cut in the middle unseen.
+        // The letters vary: in a run of equal ones, a part lost in the middle would go unnoticed.
         let letters = (b'a'..=b'z').cycle().take(bytes - envelope).map(char::from);
         let payload: String = letters.collect();
         let mark = ben.heard.len();

@@ -10,9 +10,9 @@ use crate::framing::link::Command;
 use crate::stop::Stop;
 
 const OPEN: &[&str] = &["sio/open-fields"];
-/// Between the packets of a payload.
+/// Separates the packets of a payload.
 const SEPARATOR: &str = "\u{1e}";
-/// So many answers without what is waited for are enough.
+/// Without the wanted packet, the case gives up after this many polls.
 const POLLS_MAX: usize = 50;
 
 pub(super) const CASES: &[&Case] = &[
@@ -46,9 +46,9 @@ pub(super) const CASES: &[&Case] = &[
 
 /// A session over polling, connected to the default namespace.
 pub(super) struct Session {
-    /// What each request's query says.
+    /// The query of each request.
     query: String,
-    /// Every packet that came.
+    /// Every packet that arrived.
     pub(super) heard: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Session {
         Ok(session)
     }
 
-    /// One POST.
+    /// Posts packets in a single request.
     pub(super) async fn send(&self, cx: &Cx, packets: &[&str]) -> Result<(), Stop> {
         let sent = poll(cx, "POST", &self.query, Some(&packets.join(SEPARATOR))).await?;
         if sent.status == 200 {
@@ -71,7 +71,7 @@ impl Session {
         Err(Stop::fail(format!("a POST of {} packets is answered HTTP {}", packets.len(), sent.status)))
     }
 
-    /// Polls until a packet is there, and answers pings.
+    /// Polls until a wanted packet arrives. Answers pings meanwhile.
     pub(super) async fn until(&mut self, cx: &Cx, what: &str, wanted: impl Fn(&str) -> bool) -> Result<(), Stop> {
         for _ in 0..POLLS_MAX {
             let answer = poll(cx, "GET", &self.query, None).await?;
@@ -91,7 +91,7 @@ impl Session {
         Err(Stop::fail(format!("{POLLS_MAX} polls do not bring {what}")))
     }
 
-    /// Where the packets with these words are among all that came.
+    /// The positions of the packets with these words, among all that arrived.
     fn places(&self, words: &[String]) -> Vec<usize> {
         let with = |word: &str| -> Vec<usize> {
             let heard = self.heard.iter().enumerate();
@@ -115,7 +115,7 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     let words = ["one", "two", "three", "sentinel"].map(|about| cx.word(about));
     let events = words.clone().map(|word| format!(r#"42["{name}","{word}"]"#));
     ana.send(cx, &[&events[0], &events[1]]).await?;
-    // Heard elsewhere, so it waits for ben's poll.
+    // Cleo has received it, so the server has handled it and it waits for ben's poll.
     cleo.until_heard("what ana posts", |heard| heard.text.contains(&words[1])).await?;
     ben.until(cx, "what ana posts", |packet| packet.contains(&words[1])).await?;
     ana.send(cx, &[&events[2]]).await?;
@@ -136,7 +136,7 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
 async fn overlap(cx: &mut Cx) -> Result<(), Stop> {
     let ana = Session::connect(cx).await?;
     let (one, other) = tokio::join!(raw_poll(cx, "GET", &ana.query, None), raw_poll(cx, "GET", &ana.query, None));
-    // A connection that ends without an answer is a refusal, too.
+    // Ending the connection without a response counts as a refusal too.
     let refused = [&one, &other].iter().any(|answer| match answer {
         Ok(answer) => answer.status >= 400,
         Err(error) => matches!(error, TransportError::Http(HttpError::Truncated)),
@@ -155,7 +155,7 @@ async fn close(cx: &mut Cx) -> Result<(), Stop> {
     let ben = Session::connect(cx).await?;
     ben.send(cx, &["1"]).await?;
     let answer = poll(cx, "GET", &ben.query, None).await?;
-    // One that was under way may still be answered.
+    // The poll may still be answered, with a close or noop packet.
     if answer.status >= 400 || answer.body.split(SEPARATOR).all(|packet| matches!(packet, "1" | "6")) {
         return Ok(());
     }
@@ -179,7 +179,7 @@ async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
     if !ben.heard[at].starts_with("452-") {
         return Err(Stop::fail(format!("an event with two attachments arrives as {}", ben.heard[at])));
     }
-    // 0xff, 0 and "first" in base64, and "second".
+    // The bytes 0xff, 0 and `first` in base64; then `second`.
     let wanted = ["b/wBmaXJzdA==", "bc2Vjb25k"];
     let found = ben.heard.get(at + 1..at + 3).unwrap_or_default();
     if found == wanted {

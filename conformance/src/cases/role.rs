@@ -1,4 +1,4 @@
-//! Roles that exclude each other.
+//! Exclusive roles: one holder each.
 
 use futures_util::future::join_all;
 
@@ -56,7 +56,7 @@ pub(super) const CASES: &[&Case] = &[
     .requires(&[Feature::Roles]),
 ];
 
-/// What the two roles are called: who offers, and who answers.
+/// The names of the two roles: the one that offers, and the one that answers.
 fn roles(cx: &Cx) -> (String, String) {
     let roles = cx.file().roles.as_ref().expect("the case requires roles");
     (roles.offers.clone(), roles.answers.clone())
@@ -79,7 +79,7 @@ async fn exclusive(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Asks for a role that is taken. Whoever is let in is a failure.
+/// Requests a role that is taken; being admitted is a failure.
 async fn is_refused(cx: &Cx, name: &str, room: &str, role: &str) -> Result<Peer, Stop> {
     let mut peer = cx.connect_as(name, room, Some(role)).await?;
     match peer.join(room, None).await {
@@ -106,7 +106,8 @@ async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
         eve.catch_up();
         eve.never_heard("was refused, and hears the room", |event| event.says(&secret))?;
         eve.close().await;
-        // The next one to be refused is answered after eve's close is dealt with, and is told behind it.
+        // By the time fred is refused, the server has handled eve's close, and anything that the close made it send has
+        // been sent.
         is_refused(cx, "fred", &room, role).await?.close().await;
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;

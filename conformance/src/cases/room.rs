@@ -1,4 +1,4 @@
-//! Who is in a room, and who is told.
+//! Membership of rooms, and how members are notified.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::LeaveNotice])
-    // Where a list of all users is told at every change, other cases would have it told.
+    // In some dialects every client receives a list of all users at each change, and other cases would cause changes.
     .alone(),
     &Case::new(
         "room/double-join",
@@ -142,14 +142,14 @@ fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
     members
 }
 
-/// Joins `peer` and compares what it is told with what is so. `gone` were there before.
+/// Joins `peer` and compares the list that it receives with the expected members. `gone` are members that have left.
 async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Member>, gone: &[&Id]) -> Result<(), Stop> {
     let mut told = peer.join(room, None).await?;
     if !cx.has(Feature::Roster) {
         return Ok(());
     }
     if cx.file().roster.of_server {
-        // Others are there too, and it is nobody's business here.
+        // The list has clients of other cases too, which do not matter here.
         told.retain(|member| gone.contains(&&member.id) || expected.iter().any(|other| other.id == member.id));
     }
     told.sort();
@@ -173,11 +173,11 @@ async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Memb
     }
 }
 
-/// Leaves by a message where there is one, else by closing.
+/// Leaves by a message if the dialect has one; otherwise closes the connection.
 async fn goes(cx: &Cx, peer: Peer) {
     if cx.has(Feature::Leave) {
         peer.leave();
-        // The connection stays: only the message can have told.
+        // The connection stays open, so only the message can have caused a notice.
         cx.keep(peer);
     } else {
         peer.close().await;
@@ -268,10 +268,10 @@ async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
         }
         continue_after(&mut ana, ben.as_mut(), &who, way).await?;
         gone.push((way, who));
-        // She has left already: her close is nobody's business.
+        // She has left already, so her close must not cause another notice.
         cleo.close().await;
     }
-    // What the last of them causes comes by the same way as what the others did: it is the sentinel.
+    // The reaction to the last one takes the same route as all others, so it works as a sentinel.
     match &mut ben {
         Some(ben) => {
             cx.fence(&mut ana, &mut [ben]).await?;
@@ -377,7 +377,7 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     if !cx.has(Feature::Moving) || !cx.has(Feature::LeaveNotice) || !cx.has(Feature::Leave) {
         return Ok(());
     }
-    // One leave undoes both joins.
+    // A single leave ends the membership, after two joins.
     ben.leave();
     ana.until("that ben left", |event| event.is_left(&who)).await?;
     let elsewhere = cx.room();
@@ -398,7 +398,7 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     let (room, elsewhere) = (cx.room(), cx.room());
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
-    // Also one that does not exist.
+    // One of the rooms does not exist.
     for foreign in [&room, &cx.room()] {
         eve.act(Operation::Leave, &Act { room: foreign, ..Act::default() })?;
     }
@@ -418,7 +418,7 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether two clients have met, one of whom joined when the other was there.
+/// Whether two clients are in the same room. `told` is the list that `eve` received when she joined after `ana`.
 async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, told: &[Member]) -> Result<bool, Stop> {
     let listed = told.iter().any(|member| member.id == ana.id) && !cx.file().roster.of_server;
     if listed || !cx.has(Feature::Broadcast) {
@@ -426,7 +426,7 @@ async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, told: &[Member]) -> R
     }
     let word = cx.word("strangers");
     eve.say(&word);
-    // Somebody with eve tells when that is dealt with.
+    // If another client in eve's room has received her sentinel, her signal is handled.
     let answers = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
     if answers.is_none() && cx.has(Feature::Crowd) {
         let mut gil = cx.join("gil", &eve.room).await?;
@@ -486,7 +486,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     for (what, message) in bad {
         let too_long = long(&cx.room(), 'x', max + 1);
         if cx.file().join.by == JoinBy::Connecting {
-            // The URL has the room: there is only one thing to try.
+            // The room is in the URL, so there is only one attempt to make.
             if let Ok(mut eve) = cx.connect("eve", &too_long).await
                 && !eve.ended_soon().await
             {
@@ -517,7 +517,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         let room = long(&cx.room(), fill, max);
         let refused = |stop: Stop| stop.reworded(|why| format!("{why}: a room id of {max} code points ({fill})"));
         let mut ana = cx.join("ana", &room).await.map_err(as_failure).map_err(refused)?;
-        // The last code point counts.
+        // Rooms whose names differ only in the last code point must be different rooms.
         let end = room.char_indices().next_back().map_or(0, |(end, _)| end);
         let other = format!("{}y", &room[..end]);
         let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
@@ -535,7 +535,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Here the join is the question.
+/// Turns a setup error into a failure, where the join itself is what the case tests.
 fn as_failure(stop: Stop) -> Stop {
     match stop {
         Stop::Setup(why) => Stop::fail(why),
@@ -543,7 +543,7 @@ fn as_failure(stop: Stop) -> Stop {
     }
 }
 
-/// The room id, filled up to so many code points.
+/// The room id, padded to this number of code points.
 fn long(room: &str, fill: char, code_points: usize) -> String {
     room.chars().chain(std::iter::repeat(fill)).take(code_points).collect()
 }
@@ -572,7 +572,7 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
     let gone = [ana.id.clone(), ben.id.clone()];
     ana.close().await;
     ben.close().await;
-    // A server may need a moment to notice; nobody is left to tell us when it has.
+    // The server may need a moment to notice, and no client is left to be notified.
     let limit = Instant::now() + cx.env.net.patience;
     let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
     loop {

@@ -1,4 +1,4 @@
-//! What a client must not be able to do to others.
+//! Security: what a client must not be able to do to others.
 
 use super::DELIVERY;
 use crate::case::Case;
@@ -74,7 +74,8 @@ pub(super) const CASES: &[&Case] = &[
     .alone(),
 ];
 
-/// What sends the same as the cases of `msg` do, and must not be blamed for what those find.
+/// Cases that send the same messages as those of `msg`. They run after them, and must not be blamed for what those
+/// find.
 pub(super) const LATE: &[&Case] = &[&Case::new(
     "sec/error-leak",
     Should,
@@ -156,7 +157,7 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
         loner.moves_to(&cx.room()).await?;
     }
     cx.fence(&mut eve, &mut [&mut fred]).await?;
-    // Whatever eve is told has arrived then.
+    // By then, whatever the server sends eve has arrived.
     cx.fence(&mut fred, &mut [&mut eve]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
@@ -218,13 +219,13 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     let mut mole = cx.join("mole", &room).await?;
     let mut fields = cx.sender_names();
     fields.extend(["clientId", "from", "peerId", "id"].map(str::to_owned));
-    // All in one message: whoever is a member leaves with the first that is obeyed, and is none for a second.
+    // All fields in one message: after the first that takes effect, a member has left and has no standing for a second.
     let extra: Vec<_> = fields.iter().map(|field| (field.as_str(), ana.id.0.clone())).collect();
     let leave = |peer: &Peer| peer.act(Operation::Leave, &Act { room: &room, extra: &extra, ..Act::default() });
     leave(&eve)?;
     eve.moves_to(&cx.room()).await?;
     leave(&mole)?;
-    // To the mole that was its own leave.
+    // For the mole, that message was its own leave.
     mole.moves_to(&cx.room()).await?;
     let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
     ben.catch_up();
@@ -243,7 +244,7 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
     values.insert("token".to_owned(), quoted(&cx.word("another-token")));
     let mut eve = Peer::connect_with(&cx.env, &cx.log, "eve", &room, None, values).await;
     if let Ok(eve) = &mut eve {
-        // Whether she is refused, or lets the first one go, shows in who hears what is sent to the id.
+        // Who receives what is sent to the id shows whether eve was refused or replaced ana.
         let joined = eve.join(&room, None).await.is_ok();
         let fence = cx.fence(&mut ben, &mut [&mut ana]).await;
         eve.catch_up();
@@ -269,7 +270,7 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
     if !cx.uses_token() {
         return Ok(());
     }
-    // With the very same token it may be ana herself, who comes back: then her old connection must end or be told.
+    // With the same token, it may be ana herself who reconnects. Then her old connection must be closed or notified.
     let again = Peer::connect_with(&cx.env, &cx.log, "ana again", &room, None, ana.values().clone()).await;
     let Ok(mut again) = again else { return Ok(()) };
     let word = cx.word("for-ana");
@@ -355,7 +356,7 @@ const NAMES: [&str; 5] = ["__proto__", "constructor", "prototype", "toString", "
 async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     if cx.has(Feature::Rooms) {
         for room in NAMES {
-            // Not a fresh room: others may be there, and do no harm.
+            // The room name is not unique, so other clients may be there; they do no harm.
             let named = cx.names().then_some(room);
             let roles = cx.file().roles.as_ref().map(|roles| (roles.offers.clone(), roles.answers.clone()));
             let (offers, answers) = roles.unzip();
@@ -432,7 +433,7 @@ async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
         }
         eve.send(message);
         eve.command(crate::framing::link::Command::Ping(b"error-leak"));
-        // Whatever it is answered with comes before the pong, or soon after, when the next is asked.
+        // The answer to the message comes before the pong, or soon afterwards, during the next message.
         if pongs {
             let in_time = eve.until_pong(b"error-leak").await.is_ok();
             pongs = in_time || eve.end.is_some();

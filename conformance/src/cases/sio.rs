@@ -15,7 +15,7 @@ use crate::framing::link::Command;
 use crate::stop::Stop;
 use crate::target::Target;
 
-/// A sentence that holds for both transports.
+/// A rule that holds for both transports.
 const MANDATORY: Citation = Citation {
     section: "Engine.IO protocol 4, Query parameters",
     url: "https://github.com/socketio/engine.io-protocol",
@@ -114,7 +114,7 @@ pub(super) const CASES: &[&Case] = &[
         .alone(),
 ];
 
-/// An HTTP request of the polling transport, or why it is not answered.
+/// The response to a request of the polling transport, or why there is none.
 pub(super) async fn raw_poll(
     cx: &Cx,
     method: &str,
@@ -125,19 +125,19 @@ pub(super) async fn raw_poll(
     cx.fetch("ana", &Request { method, path: path(cx, query), headers, body }).await
 }
 
-/// The same, where it must be answered.
+/// Like [`raw_poll`]; no response is a failure.
 pub(super) async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
     let response = raw_poll(cx, method, query, body).await;
     response.map_err(|error| Stop::fail(format!("{method} {}: {error}", path(cx, query))))
 }
 
-/// The server's path with another query.
+/// The path of the server's URL, with another query.
 fn path(cx: &Cx, query: &str) -> String {
     let base = Target::path_of(cx.env.net.target.url());
     format!("{}?{query}", base.split('?').next().unwrap_or(&base))
 }
 
-/// Opens a session over polling; its first packet.
+/// Opens a session over polling; returns the content of its first packet.
 pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
     let response = poll(cx, "GET", "EIO=4&transport=polling", None).await?;
     if response.status != 200 {
@@ -148,7 +148,7 @@ pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
     open.ok_or_else(|| Stop::fail(format!("the first packet does not open a session: {packet}")))
 }
 
-/// A WebSocket whose packets are told as they are.
+/// A WebSocket whose packets the suite neither decodes nor answers.
 async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
     let client = cx.log.client(name);
     let connects = Connects { path: path(cx, query), ..Connects::default() };
@@ -157,7 +157,7 @@ async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
     Ok(Peer::on(link, &cx.env, &cx.log, name, client))
 }
 
-/// A WebSocket with a session that is opened.
+/// A WebSocket with an open session, and the content of its first packet.
 pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
     let mut peer = raw(cx, name, "EIO=4&transport=websocket").await?;
     let open = peer.until_heard("the packet that opens the session", |heard| heard.text.starts_with('0')).await?;
@@ -166,7 +166,7 @@ pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
     Ok((peer, open))
 }
 
-/// A WebSocket that is connected to the default namespace.
+/// A WebSocket connected to the default namespace.
 pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     let (mut peer, _) = opened(cx, name).await?;
     peer.send("40");
@@ -174,7 +174,8 @@ pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     Ok(peer)
 }
 
-/// What was sent closes the session: what is sent behind it is not answered any more. A mere end would be that of who answers no ping.
+/// Checks that what was sent has closed the session: a packet sent after it is not answered. The end of the connection
+/// alone would prove nothing, because it also ends for unanswered pings.
 pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
     peer.send("40/glare-nowhere,");
     match peer.until_heard("an answer", |heard| heard.text.starts_with("44")).await {
@@ -237,7 +238,7 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
     peer.send("40");
     let time = open["pingInterval"].as_u64().unwrap_or_default() + open["pingTimeout"].as_u64().unwrap_or_default();
     let limit = std::time::Duration::from_millis(time) + cx.env.net.patience;
-    // The suite's WebSocket tells packets as they are here, and answers none.
+    // This WebSocket does not answer Engine.IO pings.
     match timeout(limit, peer.ended()).await {
         Ok(_) => Ok(()),
         Err(_) => Err(Stop::fail(format!("a client that answers no ping is not closed within {time} ms"))),
@@ -247,14 +248,14 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
 async fn ping(cx: &mut Cx) -> Result<(), Stop> {
     let (mut ana, open) = opened(cx, "ana").await?;
     ana.send("40");
-    // Who has not joined may be sent away before the second ping.
+    // A server may disconnect a client that has not joined before the second ping.
     let (room, name) = (cx.room(), cx.word("ana"));
     ana.id = Id(quoted(&name));
     if let Ok(join) = ana.message(Operation::Join, &Act { room: &room, name: Some(&name), ..Act::default() }) {
         ana.send(format!("42{join}"));
     }
     let interval = std::time::Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
-    // Beyond the first pong, for who does not count is closed then.
+    // Two rounds: if the server did not accept the first pong, it closes the connection before the second ping.
     for _ in 0..2 {
         let limit = tokio::time::Instant::now() + interval + cx.env.net.patience;
         loop {
@@ -296,7 +297,7 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
     let mut cleo = connected(cx, "cleo").await?;
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
     ana.send("41");
-    // A server may close the connection of who is in no namespace.
+    // A server may close a connection that is in no namespace.
     let is_there = |heard: &crate::client::Heard| heard.text.starts_with("44");
     ana.send("40/glare-nowhere,");
     let stays = ana.until_heard("an answer", is_there).await.is_ok();
@@ -343,13 +344,14 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     peer.send("2probe");
     peer.until_heard("`3probe`", |heard| heard.text == "3probe").await?;
     if let Some(event) = event(&waiting).filter(|_| cx.has(Feature::Broadcast)) {
-        // Heard elsewhere, so it waits for a poll, and none comes.
+        // Cleo has received it, so it now waits for a poll of ana's session, and none comes.
         ben.send(event);
         cleo.until_heard("what ben sends", |heard| heard.text.contains(&waiting)).await?;
     }
     peer.send("5");
     if !cx.has(Feature::Broadcast) {
-        // Whom it could reach is the dialect's business; that the session lives shows in its own answer.
+        // Without broadcasts, whom an event reaches depends on the dialect; an answer to a packet shows that the
+        // session is alive.
         peer.send("40/glare-nowhere,");
         return peer
             .until_heard("an answer over the new transport", |heard| heard.text.starts_with("44"))
@@ -432,12 +434,13 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
-/// A session ended after something followed a bad packet: by that packet, only late, or by what followed? Nothing follows here.
+/// For a packet after which a session ended, but only when another packet had followed: checks that the first packet
+/// alone ends a session promptly.
 async fn closes_unasked(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
     let mut ben = connected(cx, "ben").await?;
     let before = ben.heard.len();
     ben.send(packet);
-    // Who pings goes on, and closes later because nobody answers that.
+    // A server that still pings has not closed the session. It closes it later, because the pings are not answered.
     let is_prompt = ben.ended_in_time().await.is_some() && ben.heard[before..].iter().all(|heard| heard.text != "2");
     let late = || Stop::fail(format!("{what} closes the session only when something follows"));
     if is_prompt { Ok(()) } else { Err(late()) }
@@ -451,7 +454,7 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
         if ana.ended_soon().await && ana.end.is_some() {
             continue;
         }
-        // It may also be ignored, if the session goes on.
+        // The server may also ignore the packet, if the session goes on.
         ana.send("40/glare-nowhere,");
         let answered = ana.until_heard("an answer", |heard| heard.text.starts_with("44")).await;
         if ana.end.is_some() {

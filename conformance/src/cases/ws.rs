@@ -1,4 +1,4 @@
-//! RFC 6455: what the handshake and the frames of a client get.
+//! RFC 6455: how a server responds to handshakes and frames of a client.
 
 use super::DELIVERY;
 use crate::case::Level::{May, Must, Should};
@@ -13,7 +13,7 @@ use crate::framing::websocket::frame;
 use crate::stop::Stop;
 use crate::target::Target;
 
-/// The key of the example in RFC 6455 §1.3, and what follows from it.
+/// The key of the example in RFC 6455 §1.3, and the accept value for it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -172,7 +172,7 @@ const UTF8: Citation = rfc!(
     "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
 );
 
-/// The answer to a handshake of our own.
+/// The response to a handshake with these headers.
 async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
     let room = cx.room();
     let id = format!("\"{name}-{}\"", cx.env.fresh());
@@ -269,7 +269,7 @@ async fn origin_deny(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn server_mask(cx: &mut Cx) -> Result<(), Stop> {
-    // No client understands a masked frame, so nothing else can have come before this.
+    // Only connects: clients reject masked frames, so a join might not succeed.
     let mut ana = cx.connect("ana", &cx.room()).await?;
     ana.command(Command::Ping(b"masked?"));
     match ana.until_pong(b"masked?").await {
@@ -314,7 +314,7 @@ async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Some bytes must close the connection; `code` is the close code that says why.
+/// Checks that some bytes close the connection; `code` is the close code that is due.
 async fn closes(cx: &Cx, what: &'static str, bytes: &[u8], code: u16) -> Result<(), Stop> {
     let mut ana = cx.join("ana", &cx.room()).await?;
     ana.command(Command::Raw(bytes.to_vec().into(), what));
@@ -342,7 +342,7 @@ async fn close_reserved(cx: &mut Cx) -> Result<(), Stop> {
     closes(cx, "a close with 999", &frame(0x88, &999_u16.to_be_bytes()), 1002).await
 }
 
-/// A good signal for ben, as text.
+/// A valid signal for ben, as text.
 fn signal(cx: &Cx, ana: &Peer, ben: &Peer, word: &str) -> Result<String, Stop> {
     let all = cx.file().signals.addressing == Addressing::Broadcast || ben.id.is_empty();
     ana.signal_message(ana.plain_kind(), &quoted(word), (!all).then_some(&ben.id), &ana.room)
@@ -373,7 +373,7 @@ async fn frag_interleave(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn utf8_failfast(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = cx.join("ana", &cx.room()).await?;
-    // The first fragment can never become UTF-8; the last one is not sent.
+    // The first fragment cannot be the start of valid UTF-8. The last fragment is never sent.
     ana.command(Command::Raw(frame(0x01, b"{\"a\":\"\xff"), "a first fragment that is not UTF-8"));
     ana.command(Command::Raw(frame(0x89, b"still there?"), "a ping"));
     let pong = ana.until_pong(b"still there?").await;
@@ -394,7 +394,7 @@ async fn unmasked(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn rsv(cx: &mut Cx) -> Result<(), Stop> {
-    // The third bit: no extension in use has a meaning for it.
+    // The reserved bit RSV3: no extension in use defines it.
     closes(cx, "a frame with a reserved bit", &frame(0x91, b"{}"), 1002).await
 }
 
@@ -428,7 +428,7 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
         heard = ben.until("what ana says after a message of 2 MiB", |event| event.says(&word)) => heard.map(|_| None)?,
         end = ana.ended() => Some(end),
     };
-    // Where a client that is closed takes nobody with it, somebody else tells when all is done.
+    // A fence shows when the server has handled everything, where ana's close does not also remove ben from the room.
     if ended.is_some() && cx.file().roles.is_none() && !cx.file().calls.needed {
         ana = cx.join("ana", &room).await?;
         cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;

@@ -1,4 +1,4 @@
-//! RFC 5780: what a server tells to clients that explore their NAT.
+//! RFC 5780: what a server reports to clients that discover the behaviour of their NAT.
 
 use std::net::SocketAddr;
 
@@ -76,7 +76,7 @@ async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     client.ask(&cx.binding()).await?.success("a Binding request")
 }
 
-/// The answer of a server that takes part in NAT behaviour discovery at all.
+/// The answer of a server that supports NAT behaviour discovery; otherwise the case does not apply.
 async fn discovery(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     let answer = asked(cx, client).await?;
     if !answer.message.has(attr::RESPONSE_ORIGIN) && !answer.message.has(attr::OTHER_ADDRESS) {
@@ -119,7 +119,7 @@ async fn response_origin(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The alternate address, if the server has one.
+/// The answer and its alternate address; if the server has none, the case does not apply.
 async fn alternate(cx: &StunCx, client: &mut UdpClient) -> Result<(Answer, SocketAddr), Stop> {
     let answer = discovery(cx, client).await?;
     match answer.message.has(attr::OTHER_ADDRESS) {
@@ -183,7 +183,7 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
                 return Err(answer.stop(format!("{what}: RESPONSE-ORIGIN says {origin}, not {wanted}")));
             }
             let told = answer.address(attr::OTHER_ADDRESS)?;
-            // What the other three tell, nat-behaviour/other-address asks.
+            // OTHER-ADDRESS from the other three is tested by `nat-behaviour/other-address`.
             if asked == first && told != changed {
                 return Err(answer.stop(format!("{what}: OTHER-ADDRESS says {told}, not {changed}")));
             }
@@ -208,7 +208,7 @@ async fn single_ip(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether a 420 says that this attribute is not known.
+/// Whether the message is a 420 that lists this attribute.
 fn is_unknown(message: &Message, kind: u16) -> bool {
     matches!(message.error(), Ok(Some((420, _))))
         && message.numbers(attr::UNKNOWN_ATTRIBUTES).is_some_and(|list| list.contains(&kind))
@@ -221,7 +221,7 @@ fn not_known(kind: u16) -> Stop {
 async fn response_port(cx: &mut StunCx) -> Result<(), Stop> {
     let [mut ana, mut ben] = [cx.client("ana").await?, cx.client("ben").await?];
     discovery(cx, &mut ana).await?;
-    // Behind a NAT it is the port that the NAT gave to ben.
+    // Behind a NAT, this is the port that the NAT assigned to ben.
     let port = asked(cx, &mut ben).await?.xor_address(attr::XOR_MAPPED_ADDRESS)?.port();
     let request = cx.binding().with(attr::RESPONSE_PORT, [&port.to_be_bytes()[..], &[0, 0]].concat());
     let answers = ana.answers_to(&request.bytes).await?;

@@ -1,4 +1,4 @@
-//! What a good request gets.
+//! What a valid request gets.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::stun::env::StunEnv;
 use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::wire::{Class, Draft};
 
-/// An answer of this many times the request's length helps whoever floods others.
+/// An answer this many times as long as its request makes the server useful for amplification attacks.
 const AMPLIFICATION_MAX: f64 = 10.0;
 
 pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
@@ -35,7 +35,7 @@ pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
     }
     let v4 = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv4).unwrap_or(cx.env.server);
     let mut ana = at(cx, v4, "ana").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
-    // Of two ports: a constant is not the truth.
+    // From two ports: a constant address in the answers would not pass.
     let answer = asked(cx, &mut ana).await?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
     let mut ben = at(cx, v4, "ben").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
@@ -51,7 +51,7 @@ pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
     let v6 = known.or(cx.env.server.ip().is_loopback().then_some(loopback)).ok_or_else(nothing)?;
     let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
     let answer = if is_guess {
-        // Nobody promised it: the patience for what must come would be a waste.
+        // No such address was given, so waiting for the full patience would be a waste.
         match timeout(cx.env.rto * 2, asked(cx, &mut ana)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(nothing()),
@@ -60,12 +60,12 @@ pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
         asked(cx, &mut ana).await?
     };
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
-    // With another id: half of the mask.
+    // With another transaction id, because half of the XOR mask comes from it.
     let answer = asked(cx, &mut ana).await?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
-/// A client of another address of the server; none where this machine has no way there.
+/// A client that sends to another address of the server; `None` if this machine has no route there.
 async fn at(cx: &StunCx, server: SocketAddr, name: &str) -> Result<Option<UdpClient>, Stop> {
     let Ok(source) = cx.env.net.source_boxed(server).await else { return Ok(None) };
     let mut client = UdpClient::open(&cx.env, &cx.log, name, (source, 0).into()).await?;
@@ -169,7 +169,7 @@ pub(super) async fn software(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = asked(cx, &mut ana).await?;
     match answer.message.get(attr::SOFTWARE) {
-        // Many hide it on purpose (RFC 8489 §16.1.2 says why).
+        // Many servers leave it out on purpose (RFC 8489 §16.1.2 gives the reason).
         None => cx.acceptable("no SOFTWARE"),
         Some(name) if std::str::from_utf8(name).is_ok_and(|name| name.chars().count() < 128) => {
             cx.remark(format!("it is {:?}", String::from_utf8_lossy(name)));

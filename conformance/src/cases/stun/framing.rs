@@ -1,4 +1,4 @@
-//! Attributes: known, unknown, padded, sealed.
+//! Attributes: known, unknown, padded, protected by MESSAGE-INTEGRITY.
 
 use crate::stop::Stop;
 use crate::stun::client::Answer;
@@ -7,7 +7,7 @@ use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::vectors;
 use crate::stun::wire::{Class, Draft};
 
-/// That the answer is a 420 which lists these attributes, no others, and is one that a client can read.
+/// Checks that the answer is a well-formed 420 that lists exactly these attributes.
 pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
     let answer = answer.error(420, "an unknown attribute")?;
     if let Some(fault) = answer.message.faults().first() {
@@ -62,7 +62,7 @@ pub(super) async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    // No server knows the key; one that does not authenticate takes the message as it is.
+    // No server knows this key; a server that does not authenticate accepts the message anyway.
     let request = cx.binding().with(attr::USERNAME, "a:b").sealed(b"key").with(attr::UNKNOWN_REQUIRED[0], [0; 4]);
     let answer = ana.ask(&request).await?;
     match answer.code()? {
@@ -83,7 +83,7 @@ pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
     }
 }
 
-/// PRIORITY and USE-CANDIDATE are of ICE: a server without it does not know them.
+/// PRIORITY and USE-CANDIDATE belong to ICE: a server without ICE does not know them.
 pub(super) async fn vectors_5769(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = Draft { bytes: vectors::bytes(vectors::REQUEST) };

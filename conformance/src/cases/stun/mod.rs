@@ -1,4 +1,4 @@
-//! RFC 8489: what a STUN server answers, and what it must not.
+//! RFC 8489: what a STUN server must answer, and what it must not.
 
 use crate::case::Case;
 use crate::case::Level::{May, Must, Should};
@@ -10,7 +10,7 @@ mod tcp;
 
 pub(crate) use framing::lists;
 
-/// What every other case needs: a request is answered.
+/// What every other case needs: a Binding request is answered.
 pub(crate) const BINDING: &[&str] = &["stun/binding"];
 
 pub(crate) const CASES: &[&Case] = &[

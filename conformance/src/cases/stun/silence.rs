@@ -1,4 +1,4 @@
-//! What a server must not answer. Silence is proved: requests sent afterwards are answered, and nothing else came.
+//! What a server must not answer. Silence is proved: requests sent afterwards are answered, and nothing else arrives.
 
 use crate::stop::Stop;
 use crate::stun::client::shown;
@@ -12,7 +12,8 @@ pub(super) async fn bad_cookie(cx: &mut StunCx) -> Result<(), Stop> {
     request.bytes[4..8].copy_from_slice(b"abcd");
     let answers = ana.answers_to(&request.bytes).await?;
     let Some(heard) = answers.first() else { return Ok(()) };
-    // RFC 8489 §11 leaves RFC 3489's clients to the server: their id has 16 bytes, their address is not XORed.
+    // RFC 8489 §11 lets a server support RFC 3489 clients: their transaction id has 16 bytes, and their address is not
+    // XORed.
     let mapped = [&[0, 1, 0, 8][..], &write_address(ana.local)].concat();
     let is_old = heard.bytes.starts_with(&[1, 1])
         && heard.bytes.get(4..20) == request.bytes.get(4..20)

@@ -1,4 +1,4 @@
-//! STUN over TCP: a stream of messages without framing of its own.
+//! STUN over TCP: a stream of messages without extra framing.
 
 use crate::stop::Stop;
 use crate::stun::cx::StunCx;
@@ -25,11 +25,11 @@ pub(super) async fn answers(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
-    // An attribute, so that there is a body to be split too.
+    // With an attribute, so that the body is split too.
     let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, "a body of some bytes");
     let last = request.bytes.len() - 1;
     for (index, byte) in request.bytes.iter().enumerate() {
-        // Each byte is written by itself; Nagle's delay is off.
+        // Each byte is a write of its own; Nagle's algorithm is off.
         ana.send(&[*byte], &format!("byte {index} of {last}")).await?;
         tokio::task::yield_now().await;
     }
@@ -42,7 +42,7 @@ pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     ana.send(&together, "two requests at once").await?;
     let (one, _) = ana.next().await?;
     let (two, line) = ana.next().await?;
-    // The server is allowed to answer in another order (RFC 8489 §6.3.1.2).
+    // The server may answer in a different order (RFC 8489 §6.3.1.2).
     let mut ids = [one, two].map(|bytes| bytes.get(8..20).map(<[u8]>::to_vec));
     let mut asked = [first.id(), second.id()].map(|id| Some(id.to_vec()));
     ids.sort();
@@ -50,7 +50,7 @@ pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     if ids != asked {
         return Err(Stop::at("two requests in one segment do not get an answer each", line));
     }
-    // And a request in two halves, with an answer between.
+    // Then a request in two halves, with the answer to another one in between.
     let (whole, half) = (cx.binding(), cx.binding());
     let begun = [whole.bytes.as_slice(), &half.bytes[..10]].concat();
     ana.send(&begun, "a request and half of the next").await?;

@@ -1,4 +1,4 @@
-//! Allocate: what is granted and what is refused.
+//! Allocate: what is granted, and what is refused.
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -14,9 +14,9 @@ use crate::stun::names::{attr, method};
 use crate::stun::turn::{Allocation, DEFAULT_LIFETIME, UDP};
 use crate::stun::wire::Draft;
 
-/// So many allocations of one user are tried in search of a quota.
+/// The most allocations of one user made in search of a quota.
 const ALLOCATIONS_MAX: usize = 120;
-/// How many a client asks for side by side: one after the other would take as many round trips.
+/// How many of them are requested in parallel: in sequence they would take as many round trips.
 const AT_ONCE: usize = 16;
 
 pub(super) const CASES: &[&Case] = &[
@@ -91,13 +91,13 @@ pub(super) const CASES: &[&Case] = &[
     .alone(),
 ];
 
-/// The answer to an Allocate with credentials, whatever it is. What is granted is given back when the guard drops.
+/// The answer to an Allocate with credentials, whatever it is. If an allocation was granted, dropping it deletes it.
 async fn answer(
     cx: &StunCx,
     name: &str,
     extend: impl Fn(Draft) -> Draft,
 ) -> Result<(Answer, Option<Allocation>), Stop> {
-    // As in `allocation_with`: a port may be left over from another client.
+    // Three attempts, as in `allocation_with`: the port may still have an earlier client's allocation.
     let (mut client, mut auth, mut request, mut answer);
     let mut tries = 0;
     loop {
@@ -119,7 +119,7 @@ async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
     let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
     again.error(437, "a second Allocate on the same 5-tuple")?;
     let peer = (cx.env.source, 9).into();
-    // The same user on another port is another 5-tuple.
+    // The same user on another port: a different 5-tuple.
     let mut ben = ana.as_if_allocated(cx, "ben").await?;
     ben.refresh(cx, None).await?.error(437, "a Refresh without an allocation")?;
     ben.create_permission(cx, &[peer]).await?.error(437, "a CreatePermission without an allocation")?;
@@ -146,7 +146,7 @@ async fn no_transport(cx: &mut StunCx) -> Result<(), Stop> {
 }
 
 async fn transport(cx: &mut StunCx) -> Result<(), Stop> {
-    // 253 is for experiments (RFC 3692): nobody relays it.
+    // Protocol 253 is for experiments (RFC 3692): no server relays it.
     let (refused, _given_back) =
         answer(cx, "ana", |draft| draft.with(attr::REQUESTED_TRANSPORT, [253, 0, 0, 0])).await?;
     refused.error(442, "the transport protocol 253").map(drop)
@@ -198,7 +198,7 @@ async fn lifetime(cx: &mut StunCx) -> Result<(), Stop> {
         let granted = cx.allocation_with(name, extend).await?;
         let what = asked.map_or("no LIFETIME".to_owned(), |asked| format!("LIFETIME {asked}"));
         let lifetime = granted.lifetime;
-        // A retransmitted Allocate is answered with what is left.
+        // A retransmitted Allocate is answered with the remaining time.
         let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
         if lifetime > most {
             return Err(granted.granted.stop(format!("{what} gets {lifetime} s, more than {most}")));
@@ -225,7 +225,7 @@ async fn unique(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What who cannot have an even port may be told.
+/// The reason to end the case as unsupported, if the server refuses with a 420 for this attribute or with a 508.
 fn unsupported(answer: &Answer, kind: u16) -> Result<Option<Stop>, Stop> {
     Ok(match answer.code()? {
         Some(420) if answer.message.numbers(attr::UNKNOWN_ATTRIBUTES).is_some_and(|list| list.contains(&kind)) => {
@@ -238,7 +238,7 @@ fn unsupported(answer: &Answer, kind: u16) -> Result<Option<Stop>, Stop> {
 }
 
 async fn even_port(cx: &mut StunCx) -> Result<(), Stop> {
-    // One out of two by chance: four times.
+    // Four attempts, because a server that ignores EVEN-PORT picks an even port half of the time.
     for name in ["ana", "ben", "cleo", "dora"] {
         let extend = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::EVEN_PORT, [0]);
         let (answer, granted) = answer(cx, name, extend).await?;
@@ -291,7 +291,7 @@ async fn reservation_exclusive(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(stop);
     }
     let reserved = reserved.success("EVEN-PORT with R")?;
-    // A token that is good, or a server that looks at nothing else could refuse it for that.
+    // The token must be valid: a server that checks only the token could refuse an invalid one for that reason.
     let Some(token) = reserved.message.get(attr::RESERVATION_TOKEN).map(<[u8]>::to_vec) else {
         return Err(reserved.stop("EVEN-PORT with R is granted without a RESERVATION-TOKEN"));
     };
@@ -344,7 +344,7 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(Stop::Setup("the user has no allocation left: others use its name".to_owned()));
     };
     last.refresh(cx, Some(0)).await?.success("a Refresh with LIFETIME 0")?;
-    // At once is what turn/refresh-0 asks; here it may take a moment.
+    // Immediate reuse is tested by `turn/refresh-0`; here it may take a moment.
     let start = Instant::now();
     loop {
         let (again, granted) = answer(cx, "again", with_udp).await?;

@@ -1,4 +1,4 @@
-//! Channels: numbers, bindings, data.
+//! Channels: numbers, bindings and data.
 
 use super::DATA;
 use crate::case::Case;
@@ -90,7 +90,7 @@ async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let [mut ben, cleo] = [cx.peer("ben").await?, cx.peer("cleo").await?];
     ana.bind(cx, 0x4000, ben.local).await?.success("ChannelBind")?;
-    // On the same address, without a channel.
+    // Another port on the same address: permitted, but without a channel.
     let word = cx.word("another-port");
     cleo.send_to(word.as_bytes(), ana.relayed);
     ana.hears_data(word.as_bytes()).await?;

@@ -70,7 +70,7 @@ pub(super) const CASES: &[&Case] = &[
     .needs(CHALLENGE),
 ];
 
-/// That a refusal has what a client needs for its next try, and nothing that it must not have.
+/// Checks that a refusal has the REALM and NONCE that a client needs for its next attempt, and that they are valid.
 fn challenges(answer: &Answer) -> Result<(), Stop> {
     for kind in [attr::REALM, attr::NONCE] {
         let text = answer.message.text(kind);
@@ -152,7 +152,7 @@ async fn tampered(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let auth = cx.challenge(&mut ana, cx.credential()?).await?;
     let mut sealed = auth.seal(cx.allocate_request().with(attr::LIFETIME, 700_u32.to_be_bytes()));
-    // The lifetime's last byte: header 20, REQUESTED-TRANSPORT 8, type and length 4.
+    // The last byte of LIFETIME, after the header (20 bytes), REQUESTED-TRANSPORT (8), type and length (4).
     sealed.bytes[35] ^= 1;
     let answer = ana.ask(&sealed).await?;
     answer.error(401, "a request that was changed after it was sealed").map(drop)
@@ -191,7 +191,7 @@ async fn wrong_credentials(cx: &mut StunCx) -> Result<(), Stop> {
     };
     let mut ana = cx.allocation("ana").await?;
     let owner = ana.auth.clone();
-    // On ana's own socket: the 5-tuple is hers, the user is not.
+    // From ana's own socket: the 5-tuple is hers, but the user is another.
     ana.auth = cx.challenge_of(&mut ana, &other).await?;
     let refused = async {
         let answer = ana.refresh(cx, Some(0)).await?;
@@ -211,7 +211,7 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     let Some(offered) = auth.offered.clone() else {
         return Err(Stop::Unsupported("the server offers no PASSWORD-ALGORITHMS".to_owned()));
     };
-    // The nonce cookie: bit 0 of the features that follow `obMatJos2` in base64.
+    // The nonce cookie: bit 0 of the security features, which follow `obMatJos2` in base64.
     let has_bit = auth.nonce.strip_prefix(b"obMatJos2").and_then(|rest| rest.first()).is_some_and(|first| {
         let sextet =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|c| c == first);
@@ -230,7 +230,7 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(ana.granted.stop("the success is not sealed by MESSAGE-INTEGRITY-SHA256 with the user's key"));
     }
     ana.refresh(cx, None).await?.success("a Refresh sealed with SHA-256")?;
-    // Somebody on the way takes SHA-256 out of the offer.
+    // As if an attacker in between had removed SHA-256 from the offer.
     down.offered = Some(vec![0, 1, 0, 0]);
     down.algorithm = PasswordAlgorithm::Sha256;
     let mut ben: UdpClient = cx.client("ben").await?;

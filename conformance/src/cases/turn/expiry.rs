@@ -1,4 +1,4 @@
-//! What ends by itself. These cases wait for minutes; they are asked with `--slow`.
+//! Lifetimes that run out. These cases wait for minutes and run only with `--slow`.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::turn::{Allocation, UDP};
 
-/// RFC 8656 §9.
+/// Lifetime of a permission, RFC 8656 §9.
 const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
-/// RFC 8656 §12.
+/// Lifetime of a channel binding, RFC 8656 §12.
 const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
-/// Clocks tick by the second, and a server may look at them now and then.
+/// Tolerance: clocks may tick in seconds, and a server may check lifetimes only now and then.
 const LEEWAY: Duration = Duration::from_secs(10);
-/// Between two signs of life.
+/// Time between two checks that the server still answers.
 const TICK: Duration = Duration::from_secs(20);
 
 pub(super) const CASES: &[&Case] = &[
@@ -50,7 +50,7 @@ pub(super) const CASES: &[&Case] = &[
     .slow(),
 ];
 
-/// Waits while the server answers, and while data that may pass does.
+/// Waits until a time, and checks meanwhile that the server answers and, with `ben`, that permitted data passes.
 async fn until(at: Instant, cx: &StunCx, ana: &mut Allocation, ben: Option<&mut UdpClient>) -> Result<(), Stop> {
     let mut ben = ben;
     loop {
@@ -68,7 +68,7 @@ async fn until(at: Instant, cx: &StunCx, ana: &mut Allocation, ben: Option<&mut 
     }
 }
 
-/// Data passes in both directions.
+/// Checks that data passes in both directions.
 async fn passes(cx: &StunCx, ana: &mut Allocation, ben: &mut UdpClient) -> Result<(), Stop> {
     let (there, back) = (cx.word("there"), cx.word("back"));
     ana.say(cx, ben.local, there.as_bytes());
@@ -141,7 +141,7 @@ async fn channel(cx: &mut StunCx) -> Result<(), Stop> {
 }
 
 async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
-    // The shortest that the server grants.
+    // The server grants its shortest lifetime.
     let extend = |draft: crate::stun::wire::Draft| draft.with(attr::LIFETIME, 1_u32.to_be_bytes());
     let start = Instant::now();
     let mut ana = cx.allocation_with("ana", extend).await.map_err(Stop::into_setup)?;

@@ -1,4 +1,4 @@
-//! RFC 8656: allocations, permissions, channels, and whom a TURN server serves.
+//! RFC 8656: allocations, permissions, channels, and which requests a TURN server must refuse.
 
 use crate::case::Case;
 use crate::case::Citation;
@@ -12,12 +12,12 @@ mod refresh;
 mod relay;
 mod tcp;
 
-/// What nearly every other case needs: an allocation can be had.
+/// What nearly every other case needs: the server grants an allocation.
 const ALLOCATE: &[&str] = &["turn/allocate"];
-/// And data passes through it.
+/// The same, and data passes through the allocation.
 const DATA: &[&str] = &["turn/allocate", "turn/data-both-ways"];
 
-/// Every case, in the order of the catalogue.
+/// All cases, in the order of the catalogue.
 pub(crate) fn all() -> Vec<&'static Case> {
     [
         credential::CASES,

@@ -1,4 +1,4 @@
-//! Permissions: who may send to whom.
+//! Permissions: which peers may send to which clients, and receive from them.
 
 use tokio::time::sleep;
 
@@ -68,10 +68,11 @@ async fn create(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-/// `from` may not send to `to` through its allocation, and has. Whatever passed is there afterwards: a datagram of `from`
-/// that may pass has passed behind it.
+/// `from` has sent to `to` without a permission. Waits until whatever the server let through has arrived: a later
+/// datagram of `from`, sent with a permission, arrives after it.
 pub(super) async fn comes_behind(cx: &StunCx, to: &mut Allocation, from: &mut UdpClient) -> Result<(), Stop> {
-    // Two sockets of the server take part, and one may keep it busy while the other waits: the answers come at intervals.
+    // The datagrams go through two sockets of the server, which may handle one before the other. Hence several fences
+    // with pauses.
     for _ in 0..4 {
         to.fence().await?;
         sleep(cx.env.rto / 4).await;
@@ -87,7 +88,7 @@ async fn no_permission(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ben = cx.peer("ben").await?;
     let (inward, outward) = (cx.word("inward"), cx.word("outward"));
     let mut mallory = match cx.stranger("mallory").await? {
-        // On the same socket as what may pass, so in order.
+        // Both go through the same socket as permitted data, so they arrive in order.
         Some(mut mallory) => {
             ana.permit(cx, &ben).await?;
             mallory.send_to(inward.as_bytes(), ana.relayed);
@@ -156,7 +157,7 @@ async fn own(cx: &mut StunCx) -> Result<(), Stop> {
     ana.permit(cx, &ben).await?;
     let word = cx.word("to-another");
     match cx.stranger("dora").await? {
-        // On the same socket as what may pass, so in order.
+        // It goes through the same socket as permitted data, so it arrives in order.
         Some(dora) => {
             cleo.permit(cx, &dora).await?;
             let sentinel = cx.word("sentinel");
@@ -183,7 +184,7 @@ async fn missing_peer(cx: &mut StunCx) -> Result<(), Stop> {
 
 async fn family(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
-    // Addresses for documentation (RFC 3849, RFC 5737).
+    // Documentation addresses (RFC 3849, RFC 5737).
     let peer = if ana.relayed.is_ipv4() { "[2001:db8::1]:9" } else { "192.0.2.1:9" };
     let peer = peer.parse().expect("it is an address");
     ana.create_permission(cx, &[peer]).await?.error(443, "a permission for the other address family")?;

@@ -1,4 +1,4 @@
-//! Refresh: more time, or none.
+//! Refresh: extending an allocation and deleting it.
 
 use super::{ALLOCATE, DATA};
 use crate::case::Case;
@@ -52,7 +52,7 @@ async fn refresh(cx: &mut StunCx) -> Result<(), Stop> {
 async fn refresh_0(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let answer = ana.refresh(cx, Some(0)).await?;
-    // 437 is what a retransmission gets, and only that.
+    // Only a retransmission may get a 437: the first transmission has deleted the allocation.
     if !(answer.sent > 1 && answer.code()? == Some(437)) {
         let answer = answer.success("a Refresh with LIFETIME 0")?;
         match answer.message.number(attr::LIFETIME) {

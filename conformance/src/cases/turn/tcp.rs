@@ -1,4 +1,4 @@
-//! TURN over TCP to the server, still UDP to the peers.
+//! TURN over TCP between client and server; data to peers still goes over UDP.
 
 use super::DATA;
 use crate::case::Case;
@@ -36,7 +36,7 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     let mut ben = cx.peer("ben").await?;
     let refused = ana.ask(&cx.allocate_request()).await.map_err(|_| {
-        // It is a SHOULD; the port may be there for STUN alone.
+        // TURN over TCP is only a SHOULD; the server may offer just STUN on this port.
         Stop::Unsupported("the server has no TURN over TCP: an Allocate is not answered".to_owned())
     })?;
     let refused = Answer { from: cx.env.server, line: 0, sent: 1, asked_bytes: 0, message: refused };
@@ -49,7 +49,7 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let bind = cx.request(method::CHANNEL_BIND).with(attr::CHANNEL_NUMBER, [0x40, 0, 0, 0]);
     granted(&mut ana, "a ChannelBind", &auth.seal(bind.with_xor_address(attr::XOR_PEER_ADDRESS, ben.local))).await?;
 
-    // Of lengths that need no padding, one, two and three bytes of it; each begins where the one before ended.
+    // Lengths that need zero, one, two and three bytes of padding. Each message starts where the one before ended.
     let words = ["abcd", "abcde", "abcdef", "abcdefg"].map(|end| cx.word("tcp") + end);
     for word in &words {
         ben.send_to(word.as_bytes(), relayed);
