@@ -1,4 +1,4 @@
-//! All WebRTC of one client: its candidates and its connections.
+//! The WebRTC part of one client: its candidates and its connections.
 
 use std::time::Instant;
 
@@ -6,14 +6,15 @@ use crate::peer::gather::{self, Gatherer};
 use crate::peer::negotiation::{Negotiation, Output};
 use crate::peer::path::Path;
 
-/// Joins the two sans-IO parts: candidates that the gatherer finds go to the negotiation, datagrams through the gatherer to it.
+/// Connects two sans-IO parts: the gatherer passes its candidates to the negotiation, and every datagram that is not
+/// for itself.
 pub(crate) struct Agent {
     gatherer: Gatherer,
     pub(crate) negotiation: Negotiation,
 }
 
 impl Agent {
-    /// The candidates that are known at once are there before the first offer.
+    /// Passes on the host candidates at once, so that they are known before the first offer.
     pub(crate) fn new(gatherer: Gatherer, negotiation: Negotiation, now: Instant) -> Self {
         let mut agent = Self { gatherer, negotiation };
         let output = agent.poll_output(now);
@@ -21,7 +22,7 @@ impl Agent {
         agent
     }
 
-    /// A datagram came.
+    /// Handles a datagram that arrived.
     pub(crate) fn on_datagram(&mut self, path: Path, datagram: &[u8], now: Instant) {
         if let Some((path, datagram)) = self.gatherer.on_datagram(path, datagram, now) {
             self.negotiation.on_datagram(path, datagram, now);
@@ -33,13 +34,13 @@ impl Agent {
         self.gatherer.deadline().into_iter().chain(self.negotiation.deadline()).min()
     }
 
-    /// Time has passed.
+    /// Handles the deadlines that have passed.
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.gatherer.on_time(now);
         self.negotiation.on_time(now);
     }
 
-    /// What comes of the inputs so far. To be called after each input until it returns `None`.
+    /// The next output of the inputs so far. Call it after each input until it returns `None`.
     pub(crate) fn poll_output(&mut self, now: Instant) -> Option<Output> {
         loop {
             match self.gatherer.poll_output() {

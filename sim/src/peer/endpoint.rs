@@ -1,4 +1,5 @@
-//! What a client's requests to its signaling server name, whoever carries the bytes there.
+//! The host, path and headers of a client's requests to its signaling server, independent of the address that the bytes
+//! are sent to.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,10 +7,10 @@ use std::net::SocketAddr;
 use tokio_tungstenite::tungstenite::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// A WebSocket endpoint: host, path, query, and the headers that every request brings along.
+/// A WebSocket endpoint: host, path, query, and the headers of every request.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// `HOST:PORT`, as the `Host` header has it.
+    /// `HOST:PORT`, as in the `Host` header.
     authority: String,
     path: String,
     query: Option<String>,
@@ -17,7 +18,7 @@ pub struct Endpoint {
 }
 
 impl fmt::Debug for Endpoint {
-    /// Shows which headers there are, not what they say: it may be a secret.
+    /// Shows the names of the headers without their values, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         write!(f, "ws://{}{} {headers:?}", self.authority, self.path)
@@ -25,21 +26,23 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of a URL; its path is where the dialect is, whatever the dialect's documents say. `None` if it is no URL with a host.
+    /// The endpoint of a URL. The URL's path replaces the documented path of the dialect. `None` if it is not a URL
+    /// with a host.
     pub fn of_url(url: &str, headers: Vec<(String, String)>) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let authority = uri.authority()?.to_string();
         Some(Self { authority, path: uri.path().to_owned(), query: uri.query().map(str::to_owned), headers })
     }
 
-    /// The endpoint of a server at its documented place.
+    /// The endpoint of a server with the dialect's documented path.
     pub(crate) fn at(server: SocketAddr, path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default().to_owned();
         Self { authority: server.to_string(), path, query: None, headers: Vec::new() }
     }
 
-    /// The request that opens a WebSocket; its key is drawn when it is sent. Of `documented`, the path and the query that the dialect's
-    /// documents give, the query is taken: it may name a room.
+    /// The request that opens a WebSocket; its key is drawn when it is sent. `documented` is the path and the query
+    /// from the dialect's documents. Only its query is used, because it may name a room; it is added to the endpoint's
+    /// own query.
     pub(crate) fn request(&self, documented: &str) -> ClientRequestBuilder {
         let queries = [self.query.as_deref(), documented.split_once('?').map(|(_, query)| query)];
         let queries: Vec<_> = queries.into_iter().flatten().collect();

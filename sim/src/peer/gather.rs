@@ -1,6 +1,7 @@
-//! Gathers a client's candidates: where others can reach its sockets. RFC 8445 §5.1.1.
+//! Gathers a client's candidates: the addresses at which others can reach its sockets. RFC 8445 §5.1.1.
 //!
-//! Sans-IO. It sits between the sockets and everything else: what servers answer ends here, and what remains is for the peers' connections.
+//! Sans-IO. It comes first after the sockets: it consumes the responses of STUN servers, and passes all other datagrams
+//! on to the peer connections.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,18 +13,18 @@ use crate::peer::path::{Path, Transmit};
 use crate::peer::stack::LocalCandidate;
 use crate::peer::stun::BindingClient;
 
-/// How long a mapped address counts as true.
+/// How long a mapped address is considered valid.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// A candidate of this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gathered {
     pub(crate) candidate: LocalCandidate,
-    /// Until when an ICE generation that begins may use it; `None`: as long as the socket is open.
+    /// When the candidate becomes too old for a new ICE generation. `None`: it is valid as long as the socket is open.
     pub(crate) until: Option<Instant>,
 }
 
-/// What the gatherer wants, or reports.
+/// What the gatherer sends or reports.
 #[derive(Debug)]
 pub(crate) enum Output {
     Transmit(Transmit),
@@ -31,7 +32,7 @@ pub(crate) enum Output {
     Gathered(Gathered),
 }
 
-/// The candidates of all sockets of a client.
+/// Gathers the candidates of all sockets of a client.
 #[derive(Debug)]
 pub(crate) struct Gatherer {
     stun: Option<SocketAddr>,
@@ -44,12 +45,13 @@ pub(crate) struct Gatherer {
 struct Socket {
     base: SocketAddr,
     binding: Option<BindingClient>,
-    /// Until when its mapped address is known.
+    /// Until when its mapped address is considered valid; `None` if it has none.
     mapped_until: Option<Instant>,
 }
 
 impl Gatherer {
-    /// Without a STUN server there are host candidates only. `seed` decides the transaction ids.
+    /// A gatherer without sockets. Without a STUN server it finds only host candidates. `seed` determines the
+    /// transaction ids.
     pub(crate) fn new(stun: Option<SocketAddr>, seed: u64) -> Self {
         Self { stun, seed, sockets: Vec::new(), outputs: VecDeque::new() }
     }
@@ -63,7 +65,7 @@ impl Gatherer {
         self.outputs.push_back(Output::Gathered(Gathered { candidate, until: None }));
     }
 
-    /// Looks for the candidates that are not known, or no longer surely true.
+    /// Requests the mapped addresses that are unknown or no longer valid.
     pub(crate) fn gather(&mut self, now: Instant) {
         for socket in &mut self.sockets {
             if socket.mapped_until.is_none_or(|until| until <= now)
@@ -74,7 +76,7 @@ impl Gatherer {
         }
     }
 
-    /// Takes a datagram. Returns it, as the peers' connections are to see it, unless it comes from a server.
+    /// Handles a datagram. Returns it for the peer connections, unless it comes from a STUN server.
     pub(crate) fn on_datagram<'d>(&mut self, path: Path, datagram: &'d [u8], now: Instant) -> Option<(Path, &'d [u8])> {
         let socket = self.sockets.iter_mut().find(|socket| socket.base == path.base)?;
         let Some(binding) = socket.binding.as_mut().filter(|binding| binding.server == path.remote) else {
@@ -88,13 +90,13 @@ impl Gatherer {
         None
     }
 
-    /// The server has said how it sees a socket.
+    /// Handles a mapped address that the STUN server reported.
     fn on_mapped(&mut self, base: SocketAddr, mapped: SocketAddr, until: Instant) {
         if let (SocketAddr::V4(base), SocketAddr::V4(mapped)) = (base, mapped) {
             let change = PeerChange::Mapped { base, mapped };
             self.outputs.push_back(Output::Event(PeerEvent { peer: Arc::default(), attempt: 0, change }));
         }
-        // Where nothing translates, the mapped address is the base: a redundant candidate (RFC 8445 §5.1.3).
+        // Without a NAT, the mapped address equals the base, and the candidate is redundant (RFC 8445 §5.1.3).
         if mapped != base {
             let candidate = LocalCandidate { kind: CandidateKind::Srflx, address: mapped, base };
             self.outputs.push_back(Output::Gathered(Gathered { candidate, until: Some(until) }));
@@ -106,7 +108,7 @@ impl Gatherer {
         self.sockets.iter().filter_map(|socket| socket.binding.as_ref()?.deadline()).min()
     }
 
-    /// Time has passed.
+    /// Sends the requests that are due.
     pub(crate) fn on_time(&mut self, now: Instant) {
         for Socket { base, binding, .. } in &mut self.sockets {
             if let Some(binding) = binding
@@ -119,7 +121,7 @@ impl Gatherer {
         }
     }
 
-    /// What comes of the inputs so far. To be called after each input until it returns `None`.
+    /// The next output of the inputs so far. Call it after each input until it returns `None`.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -132,7 +134,7 @@ mod tests {
     const SERVER: &str = "198.51.100.1:3478";
     const BASE: &str = "10.0.0.2:5000";
 
-    /// A gatherer with one socket, and the time.
+    /// A gatherer with one socket, and the current time.
     struct Bench {
         gatherer: Gatherer,
         now: Instant,
@@ -147,14 +149,14 @@ mod tests {
             Self { gatherer, now }
         }
 
-        /// Waits, and returns what came of it.
+        /// Advances time, and returns all outputs.
         fn wait(&mut self, millis: u64) -> Vec<Output> {
             self.now += Duration::from_millis(millis);
             self.gatherer.on_time(self.now);
             self.outputs()
         }
 
-        /// Gathers, and returns the request that this sends.
+        /// Starts to gather, and returns the request that is sent.
         fn request(&mut self) -> Transmit {
             self.gatherer.gather(self.now);
             let [Output::Transmit(request)] = <[Output; 1]>::try_from(self.wait(0)).expect("one output") else {
@@ -163,7 +165,7 @@ mod tests {
             request
         }
 
-        /// The server answers a request.
+        /// Lets the server answer a request, and returns all outputs.
         fn answer(&mut self, request: &Transmit, mapped: &str) -> Vec<Output> {
             let response = response(&request.bytes, address(mapped));
             assert_eq!(self.gatherer.on_datagram(request.path, &response, self.now), None);

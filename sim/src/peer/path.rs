@@ -1,16 +1,16 @@
-//! Between which two transport addresses a datagram travels.
+//! The two transport addresses between which a datagram travels.
 
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
-/// One way of a datagram, as this side sees it.
+/// The path of a datagram, as seen by this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Path {
     /// The other side's transport address: a peer's or a server's.
     pub(crate) remote: SocketAddr,
-    /// This side's: the address of the socket that the datagram leaves from or arrived at. A relayed candidate is its own base.
-    /// RFC 8445 §5.1.1.
+    /// This side's transport address: that of the socket which sends or receives the datagram. The base of a relayed
+    /// candidate is the candidate itself. RFC 8445 §5.1.1.
     pub(crate) base: SocketAddr,
 }
 

@@ -1,4 +1,4 @@
-//! A STUN Binding client: which address does the server see? RFC 8489.
+//! A STUN Binding client, which learns the mapped address of a socket from a server. RFC 8489.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use stun_rs::{
     TransactionId,
 };
 
-/// First retransmission timeout. RFC 8489 §6.2.1: at least 500 ms, doubled after each.
+/// First retransmission timeout. RFC 8489 §6.2.1: at least 500 ms, doubled after each retransmission.
 const RTO: Duration = Duration::from_millis(500);
-/// Requests of a transaction at most, `Rc` of RFC 8489 §6.2.1.
+/// Maximum number of requests in a transaction: `Rc` of RFC 8489 §6.2.1.
 const REQUESTS_MAX: u32 = 7;
 
-/// Sends Binding requests to one server, a transaction at a time.
+/// Sends Binding requests to one server, one transaction at a time.
 #[derive(Debug)]
 pub(crate) struct BindingClient {
     pub(crate) server: SocketAddr,
@@ -32,12 +32,12 @@ struct Transaction {
     id: [u8; 12],
     request: Vec<u8>,
     sent: u32,
-    /// When to send again, or to give up.
+    /// When to send again, or to end the transaction.
     next: Instant,
 }
 
 impl BindingClient {
-    /// `seed` decides the transaction ids.
+    /// A client without an open transaction. `seed` determines the transaction ids.
     pub(crate) fn new(server: SocketAddr, seed: u64) -> Self {
         Self {
             server,
@@ -48,7 +48,7 @@ impl BindingClient {
         }
     }
 
-    /// Starts a transaction unless one is open; the mapped address will come from [`on_datagram`](Self::on_datagram).
+    /// Starts a transaction unless one is open. [`on_datagram`](Self::on_datagram) will return the mapped address.
     pub(crate) fn start(&mut self, now: Instant) {
         if self.transaction.is_some() {
             return;
@@ -80,7 +80,7 @@ impl BindingClient {
         Some(&transaction.request)
     }
 
-    /// Takes a datagram from the server; the mapped address if it answers the open request.
+    /// Handles a datagram from the server. Returns the mapped address if it answers the open request.
     pub(crate) fn on_datagram(&mut self, datagram: &[u8]) -> Option<SocketAddr> {
         let (message, _) = self.decoder.decode(datagram).ok()?;
         let open = self.transaction.as_ref()?;

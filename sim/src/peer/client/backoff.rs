@@ -1,23 +1,23 @@
-//! When to dial again after a signaling connection broke.
+//! The delays before a client dials again after its signaling connection broke.
 
 use std::time::Duration;
 
-/// Attempts after which a client gives up.
+/// Number of failed attempts after which a client stops dialling.
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
 
-/// 1, 2, 3, 4, 5 s, then no more; a success starts it anew.
+/// Delays of 1, 2, 3, 4 and 5 s, then no further attempt. A success resets them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     failed: u32,
 }
 
 impl Backoff {
-    /// Attempts that failed since the last success.
+    /// Number of attempts that failed since the last success.
     pub(crate) fn failed(&self) -> u32 {
         self.failed
     }
 
-    /// How long to wait before the next attempt; `None` when there is none.
+    /// The delay before the next attempt; `None` if there is none.
     pub(crate) fn next(&mut self) -> Option<Duration> {
         if self.failed == ATTEMPTS_MAX {
             return None;
@@ -26,7 +26,7 @@ impl Backoff {
         Some(Duration::from_secs(u64::from(self.failed)))
     }
 
-    /// An attempt succeeded.
+    /// Resets the delays after a successful attempt.
     pub(crate) fn reset(&mut self) {
         self.failed = 0;
     }

@@ -1,7 +1,8 @@
-//! The `broadcast` dialect on a client's side: everybody gets every offer and every answer, their own too, and there is nothing else.
+//! The client side of the `broadcast` dialect: every client receives every offer and every answer, including its own,
+//! and nothing else.
 //!
-//! There is no message for candidates, so a description carries them: it waits until they are gathered, as it does where nothing trickles
-//! (RFC 8838 §3).
+//! The dialect has no message for candidates, so a description carries them. It is held back until they are gathered,
+//! as in implementations that do not trickle (RFC 8838 §3).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::{self, Envelope};
 use crate::peer::negotiation::OutgoingSignal;
 
-/// How long a description waits for its candidates: an answer of the STUN server over a slow path.
+/// How long a description waits for its candidates: enough for a response of the STUN server over a slow path.
 const GATHERING: Duration = Duration::from_millis(500);
 
-/// A client among others that have no names.
+/// A client in a group without ids.
 pub(super) struct Broadcast {
-    /// What the negotiation calls the other side.
+    /// The name that the negotiation uses for the other side.
     other: Arc<str>,
-    /// The description that waits, its candidates, and until when.
+    /// The description that is held back, its candidates, and until when it waits.
     gathering: Option<(OutgoingSignal, Vec<Arc<str>>, Instant)>,
-    /// What it has sent and not yet received itself.
+    /// Payloads that it has sent and not yet received back.
     echoes: VecDeque<Arc<str>>,
 }
 
@@ -35,7 +36,8 @@ impl Default for Broadcast {
     }
 }
 
-/// What goes through the dialect: `{"description":…,"candidates":[…]}`, each as it would have gone alone.
+/// The payload of a message: `{"description":…,"candidates":[…]}`, where each part is what a trickling dialect would
+/// send by itself.
 #[derive(Deserialize)]
 struct Bundle<'a> {
     #[serde(borrow)]
@@ -45,7 +47,7 @@ struct Bundle<'a> {
 }
 
 impl Broadcast {
-    /// Sends the description that waits.
+    /// Sends the description that was held back.
     fn send(&mut self, cx: &mut ClientCx) {
         let Some((OutgoingSignal { kind, payload, .. }, candidates, _)) = self.gathering.take() else { return };
         let payload: Arc<str> =
@@ -97,7 +99,7 @@ impl Dialect for Broadcast {
                 self.gathering = Some((signal, Vec::new(), cx.now() + GATHERING));
             }
             (SignalKind::IceCandidate, Some((_, candidates, _))) => candidates.push(signal.payload),
-            // What is gathered too late has no message to go in, nor has a hangup.
+            // The dialect has no message for candidates that are gathered too late, nor for a hangup.
             (SignalKind::IceCandidate | SignalKind::Hangup, _) => {}
         }
     }
@@ -115,7 +117,7 @@ impl Dialect for Broadcast {
     }
 }
 
-/// Reads what comes, in the envelope of an event.
+/// Decodes a message, which is in the envelope of an event.
 fn read(text: &str, room: &Arc<str>) -> Message {
     let Ok(Envelope { r#type, data }) = serde_json::from_str(text) else { return Message::Unknown };
     let kind = match &*r#type {

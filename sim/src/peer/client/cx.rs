@@ -1,4 +1,4 @@
-//! What a dialect's client works with: its connections, its record, and a place for what it sends.
+//! The context of a dialect's client: its connections, its recorder, and its outgoing messages.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use crate::peer::agent::Agent;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
 
-/// What signals come from and go to.
+/// Where signals come from and go to.
 pub(super) enum Media {
     WebRtc(Box<Agent>),
-    /// Only the signaling is played.
+    /// A script, if only the signaling is simulated.
     Scripted(Script),
 }
 
@@ -24,9 +24,10 @@ pub(super) struct ClientCx {
     media: Media,
     /// Datagrams to send.
     pub(super) transmits: Vec<Transmit>,
-    /// Signals that the dialect is to put on the wire.
+    /// Signals that the dialect must encode and send.
     pub(super) signals: Vec<OutgoingSignal>,
-    /// Texts to send, each with its meaning if it is the dialect's. Dropped where the signaling is not open.
+    /// Texts to send, each with its decoded message if it belongs to the dialect. They are dropped while the signaling
+    /// connection is not open.
     pub(super) outbox: Vec<(String, Option<Message>)>,
     state: ClientState,
 }
@@ -38,12 +39,12 @@ impl ClientCx {
         Self { config, recorder, node, media, transmits, signals, outbox, state }
     }
 
-    /// The room it is in, or wants to be in.
+    /// The room that it is in, or wants to join.
     pub(super) fn room(&self) -> Arc<str> {
         self.config.room.clone()
     }
 
-    /// Virtual or real time, whichever this runtime has.
+    /// The current time of this runtime, virtual or real.
     pub(super) fn now(&self) -> Instant {
         super::now()
     }
@@ -54,12 +55,12 @@ impl ClientCx {
         self.recorder.write(self.node, What::Signaling(event));
     }
 
-    /// Records what a text that came means.
+    /// Records a message that arrived.
     pub(super) fn received(&self, message: &Message) {
         self.record(Signaling::Received(message.clone()));
     }
 
-    /// Records that the client is in another state.
+    /// Records that the client's state changed.
     pub(super) fn enter(&mut self, state: ClientState) {
         if self.state != state {
             self.state = state;
@@ -73,7 +74,7 @@ impl ClientCx {
         self.outbox.push((text, Some(message)));
     }
 
-    /// Sends what belongs to the framing alone.
+    /// Sends a text that belongs to the framing, not to the dialect.
     pub(super) fn send_framing(&mut self, text: String) {
         self.outbox.push((text, None));
     }
@@ -92,22 +93,22 @@ impl ClientCx {
         }
     }
 
-    /// Time has passed.
+    /// Handles the deadlines that have passed.
     pub(super) fn on_time(&mut self) {
         self.agent(Agent::on_time);
     }
 
-    /// A datagram came.
+    /// Handles a datagram that arrived.
     pub(super) fn on_datagram(&mut self, path: Path, datagram: &[u8]) {
         self.agent(|agent, now| agent.on_datagram(path, datagram, now));
     }
 
-    /// Signals can, or cannot, be sent.
+    /// Notes whether signals can be sent.
     pub(super) fn set_signaling(&mut self, up: bool) {
         self.webrtc(|connections, _| connections.set_signaling(up));
     }
 
-    /// Offers a connection to a peer.
+    /// Opens a connection to a peer by sending an offer.
     pub(super) fn offer(&mut self, peer: &Arc<str>) {
         match &mut self.media {
             Media::WebRtc(_) => self.webrtc(|connections, now| connections.offer(peer, now)),
@@ -125,12 +126,12 @@ impl ClientCx {
         self.webrtc(|connections, now| connections.restart_ice(peer, now));
     }
 
-    /// Offers a change of the connection to a peer, or a connection.
+    /// Sends a new offer on the connection to a peer, or opens a connection.
     pub(super) fn renegotiate(&mut self, peer: &Arc<str>) {
         self.webrtc(|connections, now| connections.renegotiate(peer, now));
     }
 
-    /// A signal came.
+    /// Handles a signal that arrived.
     pub(super) fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str) {
         match &mut self.media {
             Media::WebRtc(_) => self.webrtc(|connections, now| connections.on_signal(from, kind, payload, now)),
@@ -148,17 +149,17 @@ impl ClientCx {
         self.webrtc(|connections, now| connections.close_all(why, now));
     }
 
-    /// Ends the connection to a peer, and forgets what was counted of it.
+    /// Ends the connection to a peer, and forgets its number of attempts and failures.
     pub(super) fn end(&mut self, peer: &Arc<str>, why: Closed) {
         self.webrtc(|connections, now| connections.end(peer, why, now));
     }
 
-    /// Acts on the WebRTC connections, if there are any.
+    /// Calls `act` with the WebRTC connections, if the client makes any.
     fn webrtc(&mut self, act: impl FnOnce(&mut Negotiation, Instant)) {
         self.agent(|agent, now| act(&mut agent.negotiation, now));
     }
 
-    /// Acts, and takes what comes of it at once: the record is in the order in which things happened.
+    /// Calls `act`, and collects its outputs at once, so that events are recorded in the order in which they happen.
     fn agent(&mut self, act: impl FnOnce(&mut Agent, Instant)) {
         let now = self.now();
         let Media::WebRtc(agent) = &mut self.media else { return };

@@ -1,4 +1,4 @@
-//! The `mesh` dialect on a client's side: JSON objects with an `action`.
+//! The client side of the `mesh` dialect: JSON objects with an `action`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use crate::peer::client::wire::quoted;
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
 
-/// A client in a room. Those who are there offer to each one who comes.
+/// A client in a room. The clients that are already there send an offer to each newcomer.
 #[derive(Default)]
 pub(super) struct Mesh {
     /// Its own id, while it is in the room.
     id: Option<Arc<str>>,
-    /// Who is who, by id.
+    /// The display names of the others, by id.
     names: BTreeMap<Arc<str>, Arc<str>>,
 }
 
@@ -44,7 +44,7 @@ impl Dialect for Mesh {
                 self.id = Some(id);
                 self.names.clear();
                 roster.into_iter().for_each(|member| self.learn(member));
-                // With a new id this is somebody new to all others: the connections from before are over.
+                // With a new id, the others treat this client as a new peer, so its earlier connections are over.
                 cx.close_all(Closed::Replaced);
                 cx.set_signaling(true);
             }
@@ -94,23 +94,23 @@ impl Mesh {
     }
 }
 
-/// Writes `join`.
+/// Encodes a `join` message.
 fn join(room: &str, name: &str) -> String {
     format!(r#"{{"action":"join","roomId":{},"name":{}}}"#, quoted(room), quoted(name))
 }
 
-/// Writes `leave`.
+/// Encodes a `leave` message.
 fn leave(room: &str) -> String {
     format!(r#"{{"action":"leave","roomId":{}}}"#, quoted(room))
 }
 
-/// Writes `signal` to one peer; the payload stands in it byte for byte.
+/// Encodes a `signal` message to one peer. It contains the payload byte for byte.
 fn signal(room: &str, to: &str, kind: SignalKind, payload: &str) -> String {
     let (room, to, kind) = (quoted(room), quoted(to), word(kind));
     format!(r#"{{"action":"signal","roomId":{room},"type":"{kind}","data":{payload},"to":{to}}}"#)
 }
 
-/// Reads what the server sends. `own_room` is the room that most messages are of: its name is shared, not copied.
+/// Decodes a message from the server. `own_room` is the room of most messages: its name is shared, not copied.
 fn read(text: &str, own_room: &Arc<str>) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

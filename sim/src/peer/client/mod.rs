@@ -1,6 +1,6 @@
-//! The loop of a client: it joins signaling, socket, clock, record and the scenario's commands.
+//! The main loop of a client: it connects signaling, socket, clock, recorder and the scenario's commands.
 //!
-//! Each signaling protocol is a [`Dialect`] in a file of its own, sans-IO, over a [`ClientCx`].
+//! Each signaling protocol is a [`Dialect`] in its own file, sans-IO, with a [`ClientCx`].
 
 mod backoff;
 mod broadcast;
@@ -36,54 +36,54 @@ use cx::{ClientCx, Media};
 use scripted::Script;
 use signaling::{SignalingClient, SignalingEvent};
 
-/// Bytes of the largest datagram that is read.
+/// Size of the largest datagram that is read, bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
-/// How long a client that was refused waits before it asks again. The protocols' documents leave it open.
+/// How long a client that was refused waits before it asks to join again. The protocols' documents leave this open.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Who a client is and whom it talks to.
+/// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What it calls itself.
+    /// Its display name.
     pub name: Arc<str>,
-    /// What it is to the signaling server.
+    /// Its role in the signaling protocol.
     pub plays: Role,
     /// How its messages are framed.
     pub over: Framing,
     /// The room it joins.
     pub room: Arc<str>,
-    /// The signaling server, where it speaks the dialect of the role.
+    /// The address of the signaling server, at the port of the role's dialect.
     pub server: SocketAddr,
-    /// What its requests name, where that is not `server` with the dialect's own path.
+    /// Host, path and headers of its requests; `None` means `server` with the dialect's own path.
     pub endpoint: Option<Arc<Endpoint>>,
-    /// The STUN server; without one there are host candidates only.
+    /// The STUN server; without one there are only host candidates.
     pub stun: Option<SocketAddr>,
     /// Time between WebSocket pings.
     pub heartbeat: Duration,
-    /// Whether it makes WebRTC connections, or only plays their signaling.
+    /// Whether it makes real WebRTC connections; if not, a script stands in for them.
     pub webrtc: bool,
-    /// Where the secrets of its DTLS sessions are noted, if they are.
+    /// The log for the secrets of its DTLS sessions, if they are kept.
     pub keys: Option<KeyLog>,
-    /// Decides STUN transaction ids.
+    /// Determines the STUN transaction ids.
     pub seed: u64,
 }
 
-/// What a scenario can make a client do.
+/// The actions that a scenario can order a client to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Leave the room, close everything, end.
+    /// Leave the room, close everything, and end.
     Leave,
-    /// Lose the signaling connection.
+    /// Cut the signaling connection.
     Drop,
     /// Send a text to all connected peers.
     Say(Arc<str>),
-    /// Hang up on somebody, by name.
+    /// Hang up on the peer with this name.
     Hangup(Arc<str>),
-    /// Restart ICE with somebody, by name.
+    /// Restart ICE with the peer with this name.
     IceRestart(Arc<str>),
-    /// Offer to somebody, by name: a connection, or a change of it.
+    /// Send an offer to the peer with this name: for a new connection, or for a change of the existing one.
     Offer(Arc<str>),
-    /// Call somebody, by name.
+    /// Call the user with this name.
     Call(Arc<str>),
     /// Accept the incoming call.
     Accept,
@@ -93,27 +93,27 @@ pub enum Command {
     Media(MediaKind, bool),
 }
 
-/// A signaling protocol on a client's side.
+/// The client side of a signaling protocol.
 trait Dialect: Send {
-    /// The endpoint's path and query.
+    /// The path and query of the endpoint.
     fn path(&self, room: &str) -> String;
 
-    /// The signaling is open.
+    /// Handles a new signaling connection.
     fn on_connected(&mut self, cx: &mut ClientCx);
 
-    /// The signaling is lost; with `is_over` it will not be dialled again.
+    /// Handles the loss of the signaling connection. If `is_over`, the client will not dial again.
     fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx);
 
-    /// A text came.
+    /// Handles a text that arrived.
     fn on_text(&mut self, text: &str, cx: &mut ClientCx);
 
-    /// Puts a signal of the WebRTC connections, or of their script, on the wire.
+    /// Sends a signal of the WebRTC connections, or of the script that stands in for them.
     fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx);
 
-    /// The ids of the peers with that name: one that vanished and came back may have two.
+    /// The ids of the peers with this name. A peer that vanished and came back may have two.
     fn known_as(&self, name: &str) -> Vec<Arc<str>>;
 
-    /// A command that not every dialect has.
+    /// Handles a command that not every dialect supports.
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
         if let Command::Offer(name) = command {
             for id in self.known_as(name) {
@@ -127,17 +127,17 @@ trait Dialect: Send {
         None
     }
 
-    /// Time has passed.
+    /// Handles the deadlines that have passed.
     fn on_time(&mut self, _cx: &mut ClientCx) {}
 
-    /// The client leaves: what is sent now is the last before the signaling is closed.
+    /// Sends the last messages before the client leaves and the signaling connection is closed.
     fn leave(&mut self, _cx: &mut ClientCx) {}
 }
 
-/// Runs a client until [`Command::Leave`] comes, or nothing can come any more.
+/// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive.
 ///
 /// # Errors
-/// The UDP socket cannot be bound, or no certificate can be made.
+/// The UDP socket cannot be bound, or no certificate can be created.
 pub async fn run<N: Network>(
     net: N,
     config: Config,
@@ -186,12 +186,12 @@ pub async fn run<N: Network>(
     Ok(())
 }
 
-/// Virtual or real time, whichever this runtime has, in the form that the WebRTC stack takes.
+/// The current time of this runtime, virtual or real, in the type that the WebRTC stack uses.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The WebRTC of a client with one socket.
+/// The WebRTC agent of a client with one socket.
 fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
     let stacks = RtcFactory::new(&config.name, config.keys.as_ref()).map_err(io::Error::other)?;
     let negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
@@ -200,7 +200,7 @@ fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent>
     Ok(Agent::new(gatherer, negotiation, now()))
 }
 
-/// The protocol of a role, in a framing.
+/// The protocol of a role in a framing.
 fn dialect(plays: Role, over: Framing) -> Box<dyn Dialect> {
     let dialect: Box<dyn Dialect> = match plays {
         Role::Mesh => Box::new(mesh::Mesh::default()),
@@ -215,7 +215,7 @@ fn dialect(plays: Role, over: Framing) -> Box<dyn Dialect> {
     }
 }
 
-/// The path and query by which a role enters a room, as the dialect's documents have it.
+/// The path and query with which a role enters a room, according to the dialect's documents.
 pub(crate) fn path(plays: Role, over: Framing, room: &str) -> String {
     dialect(plays, over).path(room)
 }
@@ -228,10 +228,10 @@ struct Client<N: Network> {
 }
 
 impl<N: Network> Client<N> {
-    /// Sends the datagrams and the signals of the connections.
+    /// Sends the datagrams and signals that the connections have produced.
     async fn flush(&mut self) {
         for transmit in self.cx.transmits.drain(..) {
-            // A full or unreachable network loses datagrams; that is what the stack is made for.
+            // A full or unreachable network loses datagrams. The stack is designed for that, so errors are ignored.
             let _ = self.udp.send_to(&transmit.bytes, transmit.path.remote).await;
         }
         for signal in std::mem::take(&mut self.cx.signals) {
@@ -240,7 +240,7 @@ impl<N: Network> Client<N> {
         self.send_texts();
     }
 
-    /// Sends the texts of the dialect.
+    /// Sends the texts that the dialect has queued.
     fn send_texts(&mut self) {
         let texts = std::mem::take(&mut self.cx.outbox);
         for (text, message) in texts {

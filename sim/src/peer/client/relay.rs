@@ -1,4 +1,5 @@
-//! The `relay` dialect on a client's side: one of two in a room, without names. Connecting is joining, and what comes is from the other.
+//! The client side of the `relay` dialect: two clients in a room, without ids. Connecting is joining, and every message
+//! comes from the other client.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -13,9 +14,9 @@ use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire;
 use crate::peer::negotiation::OutgoingSignal;
 
-/// A client that talks to whoever else is there.
+/// A client that exchanges messages with the only other client in its room.
 pub(super) struct Relay {
-    /// What the negotiation calls the other side.
+    /// The name that the negotiation uses for the other side.
     other: Arc<str>,
 }
 
@@ -55,7 +56,7 @@ impl Dialect for Relay {
             SignalKind::Offer => "offer",
             SignalKind::Answer => "answer",
             SignalKind::IceCandidate => "candidate",
-            // The dialect has no hangup: the other side stops waiting by itself.
+            // The dialect has no hangup: the other side times out by itself.
             SignalKind::Hangup => return,
         };
         let text = format!(r#"{{"type":"{key}","{key}":{payload}}}"#);
@@ -67,7 +68,7 @@ impl Dialect for Relay {
     }
 }
 
-/// Reads what comes to somebody in `room`: what another sent, or the server's error.
+/// Decodes a message that arrives in `room`: the other client's message, or an error of the server.
 fn read(text: &str, room: &Arc<str>) -> Message {
     #[derive(Deserialize)]
     struct Wire<'a> {

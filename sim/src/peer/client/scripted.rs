@@ -1,4 +1,4 @@
-//! A stand-in for WebRTC where only the signaling is played: an offer is answered, and each side trickles a candidate.
+//! Replaces WebRTC where only the signaling is simulated: each offer is answered, and each side trickles one candidate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::event::{NodeId, SignalKind};
 use crate::peer::negotiation::OutgoingSignal;
 
-/// What one client says. No two of its payloads are equal, so that the oracles can tell them apart.
+/// Produces the signals of one client. No two of its payloads are equal, so that the oracles can tell them apart.
 pub(crate) struct Script {
-    /// Makes it differ from other clients' and, with the time at which it began, from what the same client said in another life.
+    /// Makes payloads differ from those of other clients and, because it contains the start time, from those that the
+    /// same client sent in an earlier life.
     client: String,
     said: u64,
 }
@@ -18,12 +19,12 @@ impl Script {
         Self { client: format!("{}{:010}", node.0, begun.as_micros()), said: 0 }
     }
 
-    /// The signals that offer a connection.
+    /// The signals that offer a connection to a peer.
     pub(crate) fn offer(&mut self, to: &Arc<str>) -> Vec<OutgoingSignal> {
         self.describe(to, SignalKind::Offer)
     }
 
-    /// The signals that answer what came.
+    /// The signals that respond to a signal from a peer.
     pub(crate) fn answer(&mut self, from: &Arc<str>, kind: SignalKind) -> Vec<OutgoingSignal> {
         if kind == SignalKind::Offer { self.describe(from, SignalKind::Answer) } else { Vec::new() }
     }
@@ -36,7 +37,8 @@ impl Script {
     }
 }
 
-/// Of the size and shape that real ones have, with what a careless server would spoil: the order of keys, a big number, escapes.
+/// A description of realistic size and shape. It contains details that a careless server would damage: the order of
+/// keys, a large number, escapes.
 fn description(kind: SignalKind, number: &str) -> String {
     let sdp = format!(r"v=0\r\no=- 9007199254740993 {number} IN IP4 127.0.0.1\r\n");
     if kind == SignalKind::Offer {

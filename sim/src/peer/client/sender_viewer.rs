@@ -1,8 +1,9 @@
-//! The `sender-viewer` dialect on a client's side: a sender that offers as soon as a viewer is there, and the viewer that answers.
+//! The client side of the `sender-viewer` dialect: a sender that offers as soon as a viewer is there, and the viewer
+//! that answers.
 //!
-//! A sender is INIT → WAITING (joined) → ACTIVE (a viewer is ready) → WAITING (it left); a viewer INIT → ACTIVE (an offer came) → WAITING
-//! (the sender left). Either is in ERROR while somebody else has its role, and when it has given the signaling up; without signaling
-//! it is in INIT again.
+//! A sender is INIT → WAITING (joined) → ACTIVE (a viewer is ready) → WAITING (the viewer left). A viewer is INIT →
+//! ACTIVE (an offer arrived) → WAITING (the sender left). Either is in ERROR while another client holds its role, and
+//! after it has stopped dialling. When it loses its signaling connection, it returns to INIT.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::peer::client::wire::{self, quoted};
 use crate::peer::client::{ASK_AGAIN, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
 
-/// A client that sends or views.
+/// A client that is a sender or a viewer.
 pub(super) struct SenderViewer {
     role: Role,
-    /// What the negotiation calls the other side: the dialect names nobody.
+    /// The name that the negotiation uses for the other side, because the dialect has no ids.
     partner: Arc<str>,
     /// When to ask to join again, after a refusal.
     ask_again: Option<Instant>,
@@ -65,7 +66,7 @@ impl Dialect for SenderViewer {
             }
             Message::PartnerReady { .. } if self.role == Role::Sender => {
                 cx.enter(ClientState::Active);
-                // A viewer that is ready again knows nothing of the connection before.
+                // A viewer that is ready again has no state of the earlier connection.
                 cx.end(&self.partner, Closed::Replaced);
                 cx.offer(&self.partner);
             }
@@ -92,7 +93,7 @@ impl Dialect for SenderViewer {
             SignalKind::Offer => format!(r#"{{"type":"offer","sdp":{payload}}}"#),
             SignalKind::Answer => format!(r#"{{"type":"answer","sdp":{payload}}}"#),
             SignalKind::IceCandidate => format!(r#"{{"type":"ice-candidate","candidate":{payload}}}"#),
-            // The dialect has no hangup: the other side stops waiting by itself.
+            // The dialect has no hangup: the other side times out by itself.
             SignalKind::Hangup => return,
         };
         cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
@@ -112,7 +113,7 @@ impl Dialect for SenderViewer {
     }
 }
 
-/// Reads what the server sends to somebody in `room`.
+/// Decodes a message from the server to a client in `room`.
 fn read(text: &str, room: &Arc<str>) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -125,7 +126,7 @@ fn read(text: &str, room: &Arc<str>) -> Message {
         client_id: Option<Cow<'a, str>>,
         #[serde(borrow)]
         sdp: Option<&'a RawValue>,
-        // `null` is a candidate too: the end of them.
+        // `null` is a valid candidate too: it marks the end of candidates.
         #[serde(borrow, default)]
         candidate: Option<&'a RawValue>,
         #[serde(borrow)]

@@ -1,4 +1,4 @@
-//! A client's WebSocket: it dials, it is open, it breaks, it dials again.
+//! A client's WebSocket connection, which is dialled again whenever it breaks.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -21,23 +21,25 @@ use crate::event::{Frame, NodeId, Recorder, Signaling, What};
 
 /// How long a connection attempt may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// tungstenite fills its read buffer with zeros at every poll; its default of 128 KiB costs more than all else.
+/// tungstenite fills its read buffer with zeros at every poll. Its default size of 128 KiB costs more time than
+/// everything else.
 const READ_BUFFER_BYTES: usize = 4096;
-/// Pings without an answer after which the connection counts as dead.
+/// Number of unanswered pings after which the connection is considered dead.
 const MISSED_PONGS_MAX: u32 = 2;
-/// How much longer than the server's heartbeat a client waits before it pings by itself: while the server does, it need not.
+/// How long a client waits before it sends its own ping, as a multiple of the server's heartbeat. While the server
+/// sends pings, the client need not.
 const PATIENCE: f64 = 1.5;
 
 type Dialing<S> = Pin<Box<dyn Future<Output = Result<WebSocketStream<S>, tungstenite::Error>> + Send>>;
 
-/// What happened to a signaling connection.
+/// An event of a signaling connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SignalingEvent {
-    /// It is open.
+    /// The connection is open.
     Connected,
-    /// A text frame came.
+    /// A text frame arrived.
     Text(Arc<str>),
-    /// It is closed; it will dial again by itself unless it has given up.
+    /// The connection is closed. The client dials again by itself, unless it has stopped dialling.
     Lost,
 }
 
@@ -45,31 +47,32 @@ enum State<S> {
     Waiting(Instant),
     Dialing(Dialing<S>),
     Open(Box<Open<S>>),
-    /// Given up, or closed by the client.
+    /// The client has stopped dialling, or has closed the connection.
     Ended,
 }
 
 struct Open<S> {
     socket: WebSocketStream<S>,
     outbox: VecDeque<Message>,
-    /// How long nothing may come before a ping is sent.
+    /// How long the connection may be silent before a ping is sent.
     silence_max: Duration,
-    /// When something came last, or a ping was sent.
+    /// When the last frame arrived or the last ping was sent.
     last_sign: Instant,
-    /// Runs out when nothing came since it was set, or later.
+    /// A timer that never fires before the silence has lasted too long, but possibly later: it is not reset for every
+    /// frame.
     silence: Pin<Box<Sleep>>,
     missed_pongs: u32,
 }
 
-/// What an open connection shows.
+/// An event of an open connection.
 enum SocketEvent {
     Message(Message),
-    /// Nothing came for too long.
+    /// No frame arrived for too long.
     Silence,
     Broken(tungstenite::Error),
 }
 
-/// A signaling connection that reconnects.
+/// A signaling connection that reconnects by itself.
 pub(crate) struct SignalingClient<N: Network> {
     net: N,
     server: SocketAddr,
@@ -82,7 +85,8 @@ pub(crate) struct SignalingClient<N: Network> {
 }
 
 impl<N: Network> SignalingClient<N> {
-    /// Dials as soon as [`next`](Self::next) is polled. `heartbeat` is the time between the server's pings.
+    /// A client that dials as soon as [`next`](Self::next) is polled. `heartbeat` is the interval between the server's
+    /// pings.
     pub(crate) fn new(
         net: N,
         server: SocketAddr,
@@ -104,7 +108,8 @@ impl<N: Network> SignalingClient<N> {
         matches!(self.state, State::Ended)
     }
 
-    /// Queues a text frame; it is sent while [`next`](Self::next) is polled. Dropped when the connection is not open.
+    /// Queues a text frame, which is sent while [`next`](Self::next) is polled. The frame is dropped if the connection
+    /// is not open.
     pub(crate) fn send(&mut self, text: &str) {
         if let State::Open(open) = &mut self.state {
             open.outbox.push_back(Message::text(text));
@@ -112,7 +117,8 @@ impl<N: Network> SignalingClient<N> {
         }
     }
 
-    /// Closes with 1000 and does not dial again; [`next`](Self::next) sends what is queued and then pends for ever.
+    /// Closes with code 1000 and does not dial again. After that, [`next`](Self::next) sends what is queued and then
+    /// never completes.
     pub(crate) async fn close(&mut self) {
         if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
@@ -131,7 +137,7 @@ impl<N: Network> SignalingClient<N> {
         }
     }
 
-    /// Tears the connection without a close frame, as a lost network does; it dials again after a pause.
+    /// Cuts the connection without a close frame, like a network failure. The client dials again after a delay.
     pub(crate) fn tear(&mut self) -> bool {
         let was_open = self.is_open();
         if was_open {
@@ -140,7 +146,7 @@ impl<N: Network> SignalingClient<N> {
         was_open
     }
 
-    /// Dials, sends, receives, pings. May be dropped at any point and called again.
+    /// Dials, sends, receives and pings. It may be dropped at any point and called again.
     pub(crate) async fn next(&mut self) -> SignalingEvent {
         loop {
             match &mut self.state {
@@ -199,7 +205,7 @@ impl<N: Network> SignalingClient<N> {
         }
     }
 
-    /// The connection, or an attempt, is gone: decides whether and when to dial again.
+    /// Handles the end of a connection or of an attempt: decides whether and when to dial again.
     fn lost(&mut self, code: Option<u16>, reason: &str) {
         self.record(Signaling::Closed { code, reason: reason.into() });
         self.state = match self.backoff.next() {
@@ -221,11 +227,11 @@ where
     WebSocketStream<S>:
         Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
-    /// Sends what is queued, as far as the socket takes it, and yields what has come.
+    /// Sends as much of the queue as the socket accepts, and returns the next event.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
         match self.poll_socket(cx) {
             Poll::Ready(Ok(message)) => {
-                // Any frame is a sign of life.
+                // Any frame shows that the connection is alive.
                 (self.missed_pongs, self.last_sign) = (0, Instant::now());
                 return Poll::Ready(SocketEvent::Message(message));
             }
@@ -251,7 +257,7 @@ where
                 socket.as_mut().start_send(message)?;
             }
         }
-        // Where the socket is full it wakes this task when it has room; reading goes on meanwhile.
+        // A full socket wakes this task when it has room again. Reading continues in the meantime.
         let _ = socket.as_mut().poll_flush(cx)?;
         socket.poll_next(cx).map(|message| message.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
     }

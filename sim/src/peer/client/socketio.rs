@@ -1,4 +1,5 @@
-//! Socket.IO 5 on a client's side, over a WebSocket from the first: a dialect's `{"type":T,"data":D}` goes as the event `["T",D]`.
+//! The client side of Socket.IO 5, over a WebSocket from the start: a dialect's `{"type":T,"data":D}` is sent as the
+//! event `["T",D]`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::peer::client::wire::{Envelope, quoted};
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
 
-/// A dialect in events of Socket.IO.
+/// A dialect whose messages are sent as Socket.IO events.
 pub(super) struct SocketIo {
     dialect: Box<dyn Dialect>,
 }
@@ -21,7 +22,7 @@ impl SocketIo {
         Self { dialect }
     }
 
-    /// Lets the dialect act, and frames what it sends.
+    /// Calls `act` with the dialect, and frames the messages that it sends.
     fn framed(&mut self, cx: &mut ClientCx, act: impl FnOnce(&mut dyn Dialect, &mut ClientCx)) {
         let before = cx.outbox.len();
         act(&mut *self.dialect, cx);
@@ -51,7 +52,7 @@ impl Dialect for SocketIo {
         "/socket.io/?EIO=4&transport=websocket".to_owned()
     }
 
-    /// The server sends first.
+    /// Does nothing: in Socket.IO the server sends first.
     fn on_connected(&mut self, _cx: &mut ClientCx) {}
 
     fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx) {
@@ -95,7 +96,7 @@ impl Dialect for SocketIo {
     }
 }
 
-/// The event that a message goes as; a flat one is its own data.
+/// The event for a message. A flat message is its own data.
 fn event_of(text: &str) -> String {
     let envelope: Envelope<'_> = serde_json::from_str(text).expect("a dialect writes objects with a type");
     let data = envelope.data.map_or(text, RawValue::get);

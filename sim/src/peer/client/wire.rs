@@ -1,4 +1,4 @@
-//! What the messages of several dialects share.
+//! Message parts that several dialects share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{Message, SignalKind};
 
-/// A message as an event: `{"type":…,"data":…}`.
+/// A message in the form of an event: `{"type":…,"data":…}`.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow)]
@@ -17,12 +17,12 @@ pub(super) struct Envelope<'a> {
     pub(super) data: Option<&'a RawValue>,
 }
 
-/// The meaning of a signal; one without a payload has `null`.
+/// A decoded signal. If it has no payload, the payload is `null`.
 pub(super) fn signal(room: &Arc<str>, peer: Option<Arc<str>>, kind: SignalKind, payload: Option<&RawValue>) -> Message {
     Message::Signal { room: room.clone(), peer, kind, payload: payload.map_or("null", RawValue::get).into() }
 }
 
-/// Text in a JSON string.
+/// Encodes text as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("every string has a JSON form")
 }

@@ -1,4 +1,4 @@
-//! One WebRTC connection: a stack with what it leaves to its driver.
+//! One WebRTC connection: a stack, and the state that the stack leaves to its driver.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,44 +10,44 @@ use crate::peer::stack::{
     self, Description, DescriptionKind, Input, LocalCandidate, Stack, StackError, StackEvent, Trickled,
 };
 
-/// How long after the last packet that was not STUN a connection counts as quiet.
+/// Time after the last packet other than STUN at which a connection counts as quiet.
 const QUIET: Duration = Duration::from_secs(3);
-/// The grid on which a quiet connection's timers run. The stack asks for a turn each 200 ms in every state; keep-alives (2 s) and
-/// the limits for disconnected (5 s) and failed (25 s) do not need it.
+/// The timers of a quiet connection are rounded to this grid. The stack requests a call every 200 ms in every state.
+/// Its keep-alives (2 s) and its limits for disconnected (5 s) and failed (25 s) do not need such a fine interval.
 const QUIET_GRID: Duration = Duration::from_secs(1);
-/// How often one call of [`Connection::drain`] drains the stack at most: a deadline in the past is handled, but not for ever at one
-/// instant.
+/// How often one call of [`Connection::drain`] drains the stack at most. A deadline in the past is handled at once, but
+/// not without limit at one instant.
 const ROUNDS_MAX: usize = 3;
 
-/// What a connection wants of its driver, or reports.
+/// What a connection sends or reports.
 pub(super) enum Output {
     Transmit(Transmit),
     Change(PeerChange),
 }
 
-/// A connection to one peer, from one offer to its end.
+/// A connection to one peer, from its first offer to its end.
 pub(super) struct Connection {
     stack: Box<dyn Stack>,
-    /// Its name between the two: the username fragment of the offer that opened it.
+    /// The identifier that both sides use for it: the username fragment of the offer that opened it.
     pub(super) session: Arc<str>,
     pub(super) offerer: bool,
-    /// Own username fragment, the newest.
+    /// The newest local username fragment.
     pub(super) local_ufrag: Arc<str>,
-    /// The other side's username fragments, the newest last.
+    /// The remote username fragments, the newest last.
     pub(super) remote_ufrags: Vec<Arc<str>>,
-    /// Whether an offer of ours waits for its answer.
+    /// Whether a local offer waits for its answer.
     pub(super) have_local_offer: bool,
-    /// Whether ICE is to restart once that offer is out of the way.
+    /// Whether to restart ICE once that offer has been answered or rolled back.
     pub(super) restart_due: bool,
     /// The candidates of the newest ICE generation.
     local_candidates: Vec<LocalCandidate>,
-    /// Remote candidates that came before their description.
+    /// Remote candidates that arrived before their description.
     pub(super) early: Vec<Trickled>,
     ice: IceState,
     channel_open: bool,
-    /// When the driver loses patience, if it is not connected by then.
+    /// When to hang up unless the connection makes progress; `None` once it is connected.
     pub(super) patience: Option<Instant>,
-    /// When the stack wants a turn.
+    /// When to call the stack next.
     pub(super) deadline: Option<Instant>,
     last_data: Instant,
 }
@@ -73,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Makes and sets the local description; true beside it if it starts a new ICE generation.
+    /// Creates and sets the local description. Also returns whether it starts a new ICE generation.
     pub(super) fn describe(&mut self, kind: DescriptionKind, now: Instant) -> Result<(Description, bool), StackError> {
         let description = match kind {
             DescriptionKind::Offer => self.stack.offer(now)?,
@@ -89,7 +89,7 @@ impl Connection {
         Ok((description, is_new))
     }
 
-    /// Takes the own offer back, as the polite side of two offers that cross. RFC 9429 §4.1.10.2.
+    /// Rolls back the local offer, as the polite side when two offers cross. RFC 9429 §4.1.10.2.
     pub(super) fn roll_back(&mut self, now: Instant) -> Result<(), StackError> {
         self.stack.roll_back(now)?;
         self.have_local_offer = false;
@@ -109,7 +109,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The other side's newest username fragment.
+    /// The newest remote username fragment.
     pub(super) fn remote_ufrag(&self) -> Option<&Arc<str>> {
         self.remote_ufrags.last()
     }
@@ -118,34 +118,34 @@ impl Connection {
         self.stack.add_remote(candidate)
     }
 
-    /// Whether the newest ICE generation has no candidate of the same kind and base.
+    /// Whether the newest ICE generation has no local candidate with the same kind and base.
     pub(super) fn lacks(&self, candidate: &LocalCandidate) -> bool {
         let is_same = |known: &LocalCandidate| known.kind == candidate.kind && known.base == candidate.base;
         !self.local_ufrag.is_empty() && !self.local_candidates.iter().any(is_same)
     }
 
-    /// Adds a local candidate, and returns it as it is to be trickled.
+    /// Adds a local candidate, and returns its trickled form.
     pub(super) fn add_local(&mut self, candidate: LocalCandidate) -> Result<Trickled, StackError> {
         self.local_candidates.push(candidate);
         Ok(Trickled::new(self.stack.add_local(&candidate)?, &self.local_ufrag))
     }
 
-    /// Asks for new ICE credentials with the next offer.
+    /// Makes the next offer use new ICE credentials.
     pub(super) fn restart_ice(&mut self) {
         self.stack.restart_ice();
     }
 
-    /// Whether ICE is connected, DTLS too, and the data channel is open.
+    /// Whether ICE and DTLS are connected and the data channel is open.
     pub(super) fn is_open(&self) -> bool {
         self.channel_open && matches!(self.ice, IceState::Connected | IceState::Completed)
     }
 
-    /// Sends a message on the data channel; false if that is not possible.
+    /// Sends a message on the data channel; returns false if that is not possible.
     pub(super) fn send(&mut self, text: &str, now: Instant) -> bool {
         self.stack.send(text, now).is_ok()
     }
 
-    /// Feeds a datagram.
+    /// Passes a datagram to the stack.
     pub(super) fn on_datagram(&mut self, path: Path, bytes: &[u8], now: Instant) -> Result<(), StackError> {
         if !is_stun(bytes) {
             self.last_data = now;
@@ -153,18 +153,18 @@ impl Connection {
         self.stack.handle(Input::Datagram { path, bytes }, now)
     }
 
-    /// Ends the connection; what it still has to send comes out of [`drain`](Self::drain).
+    /// Ends the connection. [`drain`](Self::drain) returns what is still to be sent.
     pub(super) fn close(&mut self) -> Result<(), StackError> {
         self.stack.close()
     }
 
-    /// Lets time pass.
+    /// Handles a deadline that has passed.
     pub(super) fn on_time(&mut self, now: Instant) -> Result<(), StackError> {
         self.stack.handle(Input::Timeout, now)
     }
 
-    /// Takes all that the stack has to send and to report, and learns when it wants its next turn. The grid of a quiet connection's
-    /// timers begins at `epoch`.
+    /// Collects everything that the stack sends and reports, and sets the time of its next call. The grid for the
+    /// timers of a quiet connection begins at `epoch`.
     pub(super) fn drain(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
         for _ in 0..ROUNDS_MAX {
             self.deadline = self.drain_once(now, out);
@@ -186,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// Polls the stack until it has nothing more; returns when it wants its next turn.
+    /// Polls the stack until it has no more outputs; returns the time at which it requests its next call.
     fn drain_once(&mut self, now: Instant, out: &mut Vec<Output>) -> Option<Instant> {
         loop {
             let event = match self.stack.poll() {

@@ -1,4 +1,4 @@
-//! Which connection a datagram belongs to, where one socket serves many. RFC 8445 §7.3 and RFC 7983.
+//! Finds the connection that a datagram belongs to, because one socket serves all of them. RFC 8445 §7.3 and RFC 7983.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::peer::path::Path;
 const USERNAME: u16 = 0x0006;
 /// The first two bytes of a Binding request.
 const BINDING_REQUEST: [u8; 2] = [0, 1];
-/// Bytes of a STUN header.
+/// Size of a STUN header, bytes.
 const HEADER: usize = 20;
 
-/// Which peer is behind which username fragment and which path.
+/// The peer for each local username fragment and for each path.
 #[derive(Debug, Default)]
 pub(super) struct Demux {
     by_ufrag: BTreeMap<Arc<str>, Arc<str>>,
@@ -20,25 +20,25 @@ pub(super) struct Demux {
 }
 
 impl Demux {
-    /// Checks that name this local username fragment are for `peer`.
+    /// Assigns to `peer` the connectivity checks that carry this local username fragment.
     pub(super) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &Arc<str>) {
         self.by_ufrag.insert(ufrag, peer.clone());
     }
 
-    /// Everything else on `path` is for `peer`.
+    /// Assigns to `peer` all other datagrams on `path`.
     pub(super) fn add_path(&mut self, path: Path, peer: &Arc<str>) {
         if self.by_path.get(&path) != Some(peer) {
             self.by_path.insert(path, peer.clone());
         }
     }
 
-    /// A connection is over.
+    /// Removes the entries of a peer whose connection is over.
     pub(super) fn remove(&mut self, peer: &str) {
         self.by_ufrag.retain(|_, of| &**of != peer);
         self.by_path.retain(|_, of| &**of != peer);
     }
 
-    /// Which peer a datagram comes from. Binding requests are told apart by their USERNAME, all else by its path.
+    /// The peer that a datagram comes from. A Binding request is assigned by its USERNAME, anything else by its path.
     pub(super) fn route(&self, path: Path, datagram: &[u8]) -> Option<&Arc<str>> {
         if datagram.len() >= HEADER && datagram[..2] == BINDING_REQUEST {
             let ufrag = username(datagram)?.split(':').next()?;
@@ -48,7 +48,7 @@ impl Demux {
     }
 }
 
-/// The USERNAME of a STUN message.
+/// The local username fragment in the USERNAME of a STUN message.
 fn username(message: &[u8]) -> Option<&str> {
     let mut rest = message.get(HEADER..)?;
     while let [t0, t1, l0, l1, value @ ..] = rest {

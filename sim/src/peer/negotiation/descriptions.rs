@@ -1,4 +1,4 @@
-//! Offers, answers and candidates: which description stands where two cross, and which candidate belongs to it.
+//! Offers, answers and candidates: which description wins when two cross, and which description a candidate belongs to.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use super::payload::Payload;
 use crate::event::{Closed, PeerChange, SignalKind};
 use crate::peer::stack::{Description, DescriptionKind, LocalCandidate, StackError, Trickled};
 
-/// Candidates kept of a peer whose offer has not come.
+/// Maximum number of candidates that are kept of a peer whose offer has not arrived.
 pub(super) const EARLY_MAX: usize = 64;
 
 impl Negotiation {
@@ -19,8 +19,8 @@ impl Negotiation {
         now: Instant,
     ) -> Result<(), StackError> {
         match self.connection(from) {
-            // Glare. The side that opened the connection is impolite: its offer stands, the other takes its own back. Where both open
-            // one, the greater session stands, which both can tell.
+            // Glare. The side that opened the connection is impolite: its offer stands, and the other side rolls back
+            // its own. If both sides opened one, the greater session wins, which both can determine.
             Some(connection)
                 if connection.have_local_offer
                     && connection.offerer
@@ -65,14 +65,14 @@ impl Negotiation {
         Ok(())
     }
 
-    /// No offer waits for its answer any more: what had to wait for that is done.
+    /// Called when no local offer is pending any more: restarts ICE if that had to wait.
     fn on_stable(&mut self, peer: &Arc<str>, now: Instant) {
         if self.connection(peer).is_some_and(|connection| connection.restart_due) {
             self.restart_ice(peer, now);
         }
     }
 
-    /// Sets a remote description, and then adds the candidates that came before it.
+    /// Sets a remote description, and then adds the candidates that arrived before it.
     fn take_description(&mut self, from: &Arc<str>, description: &Description, now: Instant) -> Result<(), StackError> {
         let Some(connection) = self.connection(from) else { return Ok(()) };
         connection.set_remote(description, now)?;
@@ -99,8 +99,8 @@ impl Negotiation {
         }
     }
 
-    /// Adds a candidate if it belongs to the newest remote description, queues it if its description is still to come, drops it if that is
-    /// past.
+    /// Adds a candidate if it belongs to the newest remote description. Queues it if its description has not arrived
+    /// yet, and drops it if its description has been replaced.
     fn take_candidate(&mut self, from: &Arc<str>, candidate: Trickled) -> Result<(), StackError> {
         let Some(connection) = self.connection(from) else { return Ok(()) };
         let newest = connection.remote_ufrag().cloned();
@@ -123,7 +123,8 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Sends a local description, and with a new ICE generation the candidates that are known.
+    /// Sends a local description. If that starts a new ICE generation, also sends the candidates that are already
+    /// known.
     pub(super) fn describe(&mut self, peer: &Arc<str>, kind: DescriptionKind, now: Instant) -> Result<(), StackError> {
         let Some(connection) = self.connection(peer) else { return Ok(()) };
         let (description, is_new) = connection.describe(kind, now)?;
@@ -144,7 +145,7 @@ impl Negotiation {
         known.into_iter().try_for_each(|candidate| self.add_local(peer, candidate))
     }
 
-    /// Adds a local candidate to a connection, and trickles it.
+    /// Adds a local candidate to a connection, and sends it to the peer.
     pub(super) fn add_local(&mut self, peer: &Arc<str>, candidate: LocalCandidate) -> Result<(), StackError> {
         let Some(connection) = self.connection(peer) else { return Ok(()) };
         let trickled = connection.add_local(candidate)?;

@@ -1,6 +1,8 @@
-//! All WebRTC connections of one client: who offers, what is queued, what is stale, when to hang up and offer again.
+//! All WebRTC connections of one client: which side offers, what is queued, what is stale, when to hang up and when to
+//! offer again.
 //!
-//! Sans-IO: signals, datagrams, candidates and the time go in; [`poll_output`](Negotiation::poll_output) returns what comes of them.
+//! Sans-IO: the inputs are signals, datagrams, candidates and the time; [`poll_output`](Negotiation::poll_output)
+//! returns the outputs.
 
 mod connection;
 mod demux;
@@ -32,27 +34,27 @@ pub(crate) struct OutgoingSignal {
     pub(crate) payload: Arc<str>,
 }
 
-/// What comes of an input, in the order in which it came about.
+/// An output, in the order in which they were produced.
 #[derive(Debug)]
 pub(crate) enum Output {
     /// A datagram to send.
     Transmit(Transmit),
     /// A signal to send.
     Signal(OutgoingSignal),
-    /// Something happened.
+    /// Something happened to a connection.
     Event(PeerEvent),
 }
 
-/// What is known of a peer besides the connection.
+/// The state that is kept for a peer, including its connection.
 #[derive(Default)]
 struct Remote {
     connection: Option<Connection>,
     attempts: u16,
-    /// Connections that ended unconnected since the last that did not.
+    /// Number of connections that failed since the last success.
     failures: u32,
-    /// When to offer again.
+    /// When to send a new offer.
     offer_again: Option<Instant>,
-    /// Candidates of a session whose offer has not come.
+    /// Candidates of a session whose offer has not arrived, by session.
     early: Vec<(Arc<str>, Trickled)>,
 }
 
@@ -60,23 +62,23 @@ struct Remote {
 pub(crate) struct Negotiation {
     name: Arc<str>,
     stacks: Box<dyn StackFactory>,
-    /// Where the grid of quiet connections' timers begins.
+    /// The start of the grid for the timers of quiet connections.
     epoch: Instant,
     demux: Demux,
     remotes: BTreeMap<Arc<str>, Remote>,
-    /// What was gathered, a candidate for each kind and base.
+    /// The gathered candidates, one for each kind and base.
     candidates: Vec<Gathered>,
-    /// Whether an ICE generation began that needs candidates.
+    /// Whether a new ICE generation needs candidates.
     wants_candidates: bool,
-    /// Whether signals can be sent. While they cannot, no connection is ended and none offered.
+    /// Whether signals can be sent. While they cannot, no connection times out and none is offered.
     signaling: bool,
     outputs: VecDeque<Output>,
-    /// Kept for its memory.
+    /// A buffer that is reused to save allocations.
     drained: Vec<connection::Output>,
 }
 
 impl Negotiation {
-    /// `name` is what the client calls itself when a data channel opens.
+    /// A negotiation without connections. The client sends `name` when a data channel opens.
     pub(crate) fn new(name: Arc<str>, stacks: Box<dyn StackFactory>, epoch: Instant) -> Self {
         Self {
             name,
@@ -92,12 +94,12 @@ impl Negotiation {
         }
     }
 
-    /// What comes of the inputs so far. To be called after each input until it returns `None`.
+    /// The next output of the inputs so far. Call it after each input until it returns `None`.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Whether candidates are to be gathered for a connection. The answer is given once; they go to
+    /// Returns whether candidates must be gathered for a connection, and clears that flag. Pass them to
     /// [`on_gathered`](Self::on_gathered).
     pub(crate) fn wants_candidates(&mut self) -> bool {
         std::mem::take(&mut self.wants_candidates)
@@ -105,12 +107,12 @@ impl Negotiation {
 
     // ---- from the signaling
 
-    /// Signals can, or cannot, be sent.
+    /// Notes whether signals can be sent.
     pub(crate) fn set_signaling(&mut self, up: bool) {
         self.signaling = up;
     }
 
-    /// Offers a connection to a peer.
+    /// Opens a connection to a peer by sending an offer.
     pub(crate) fn offer(&mut self, peer: &Arc<str>, now: Instant) {
         let offered = self.open(peer, true, None, now).and_then(|()| self.describe(peer, DescriptionKind::Offer, now));
         if let Err(error) = offered {
@@ -119,7 +121,7 @@ impl Negotiation {
         self.drain(peer, now);
     }
 
-    /// A signal came.
+    /// Handles a signal that arrived.
     pub(crate) fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, now: Instant) {
         if let Err(error) = self.take_signal(from, kind, payload, now) {
             self.error(from, &error);
@@ -143,7 +145,7 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Ends the connection to a peer and forgets what was counted for that peer.
+    /// Ends the connection to a peer, and forgets its number of attempts and failures.
     pub(crate) fn end(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
         self.close(peer, why, now);
         self.remotes.remove(peer);
@@ -167,13 +169,13 @@ impl Negotiation {
         }
     }
 
-    /// Hangs up on a peer; the offerer will offer again.
+    /// Hangs up on a peer. The side that was the offerer will offer again.
     pub(crate) fn hangup(&mut self, peer: &Arc<str>, now: Instant) {
         self.give_up(peer, Closed::Hangup, now);
     }
 
-    /// Gives a connection new ICE credentials and new candidates. While an offer waits for its answer, that comes first: an answer
-    /// does not say which of two offers it was made for.
+    /// Restarts ICE: the connection gets new ICE credentials and new candidates. If a local offer is pending, the
+    /// restart waits until it is answered, because an answer does not show which of two offers it belongs to.
     pub(crate) fn restart_ice(&mut self, peer: &Arc<str>, now: Instant) {
         let Some(connection) = self.connection(peer) else { return };
         connection.restart_due = connection.have_local_offer;
@@ -185,7 +187,8 @@ impl Negotiation {
         self.offer_change(peer, now);
     }
 
-    /// Offers anew on a connection that stands; without one, offers a connection. Nothing while an offer waits for its answer.
+    /// Sends a new offer on the existing connection, or opens one if there is none. Does nothing while a local offer is
+    /// pending.
     pub(crate) fn renegotiate(&mut self, peer: &Arc<str>, now: Instant) {
         match self.connection(peer).map(|connection| connection.have_local_offer) {
             None => self.offer(peer, now),
@@ -203,7 +206,7 @@ impl Negotiation {
 
     // ---- from the network
 
-    /// A datagram came.
+    /// Handles a datagram that arrived.
     pub(crate) fn on_datagram(&mut self, path: Path, datagram: &[u8], now: Instant) {
         let Some(peer) = self.demux.route(path, datagram).cloned() else { return };
         self.demux.add_path(path, &peer);
@@ -214,7 +217,7 @@ impl Negotiation {
         self.drain(&peer, now);
     }
 
-    /// A candidate was gathered: connections without one of its kind and base get it.
+    /// Handles a candidate that was gathered: adds it to the connections that lack a candidate of its kind and base.
     pub(crate) fn on_gathered(&mut self, gathered: Gathered, now: Instant) {
         let candidate = gathered.candidate;
         let is_same =
@@ -235,7 +238,7 @@ impl Negotiation {
 
     // ---- from the stack
 
-    /// Takes all that a connection has to send and to report, and reacts to it.
+    /// Collects everything that a connection sends and reports, and reacts to it.
     fn drain(&mut self, peer: &Arc<str>, now: Instant) {
         let epoch = self.epoch;
         let mut drained = std::mem::take(&mut self.drained);

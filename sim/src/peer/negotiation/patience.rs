@@ -1,4 +1,4 @@
-//! How connections begin and end: how long to wait for the next step, when to hang up, when to offer again.
+//! How connections begin and end: how long to wait for progress, when to hang up, and when to offer again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use super::{Negotiation, Output, Remote};
 use crate::event::{Closed, PeerChange, SignalKind};
 use crate::peer::stack::StackError;
 
-/// How long the offerer waits for the next step of a connection (ICE, DTLS, the data channel) before it hangs up and offers again. Long
-/// enough for three flights of a DTLS handshake over a slow path; a handshake that lost a flight may hang for ever (a known fault of
-/// rtc-dtls).
+/// How long the offerer waits for the next step of a connection (ICE, DTLS, the data channel) before it hangs up and
+/// offers again. The time is enough for three flights of a DTLS handshake over a slow path. A handshake that lost a
+/// flight may hang for ever, which is a known bug of rtc-dtls.
 const OFFERER: Duration = Duration::from_secs(6);
-/// How long the answerer waits before it hangs up: longer, so that the offerer comes first.
+/// How long the answerer waits before it hangs up. This is longer, so that the offerer acts first.
 const ANSWERER: Duration = Duration::from_secs(10);
-/// How much longer either waits after each failure: a path may be slower than thought.
+/// Added to both times for each failure, because the path may be slower than expected.
 const GROWTH: Duration = Duration::from_secs(2);
-/// Failures after which patience grows no more.
+/// Number of failures after which the times stop growing.
 const GROWTHS_MAX: u32 = 5;
-/// How long a connection that the other side has closed over DTLS may stay before it is offered anew.
+/// How long a connection that the other side has closed over DTLS may remain before a new offer is sent.
 pub(super) const CLOSED: Duration = Duration::from_secs(2);
-/// The longest pause before offering again; it grows by a second with each failure.
+/// The longest delay before a new offer. The delay grows by one second with each failure.
 const OFFER_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 impl Remote {
-    /// When to hang up if there is no further step by then.
+    /// When to hang up unless the connection makes progress.
     fn patience(&self, offerer: bool, now: Instant) -> Instant {
         let patience = if offerer { OFFERER } else { ANSWERER };
         now + patience + GROWTH * self.failures.min(GROWTHS_MAX)
@@ -43,7 +43,7 @@ impl Negotiation {
         deadlines.flatten().min()
     }
 
-    /// Time has passed.
+    /// Handles the deadlines that have passed.
     pub(crate) fn on_time(&mut self, now: Instant) {
         for peer in self.peers() {
             if let Some(connection) = self.connection(&peer)
@@ -90,7 +90,7 @@ impl Negotiation {
         Ok(())
     }
 
-    /// A connection has made a step: it gets as long again for the next one.
+    /// Restarts the waiting time of a connection that has made progress.
     pub(super) fn be_patient(&mut self, peer: &Arc<str>, now: Instant) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let patience = remote.connection.as_ref().map(|connection| remote.patience(connection.offerer, now));
@@ -99,7 +99,7 @@ impl Negotiation {
         }
     }
 
-    /// A connection has made its last step.
+    /// Ends the waiting time of a connection that is connected, and resets its peer's failures.
     pub(super) fn succeeded(&mut self, peer: &Arc<str>) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         remote.failures = 0;
@@ -108,7 +108,8 @@ impl Negotiation {
         }
     }
 
-    /// Counts a failure, on both sides so that both wait longer for the next connection, and plans the next offer.
+    /// Counts a failure and schedules the next offer. Both sides count, so that both wait longer for the next
+    /// connection.
     fn failed(&mut self, peer: &Arc<str>, offerer: bool, now: Instant) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let pause = Duration::from_secs(u64::from(remote.failures)).min(OFFER_AGAIN_MAX);
@@ -116,7 +117,7 @@ impl Negotiation {
         remote.offer_again = offerer.then(|| now + pause);
     }
 
-    /// Hangs up, and offers again later if this side was the offerer.
+    /// Hangs up, and schedules a new offer if this side was the offerer.
     pub(super) fn give_up(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
         let Some(connection) = self.connection(peer) else { return };
         let (session, offerer) = (connection.session.clone(), connection.offerer);
@@ -136,7 +137,7 @@ impl Negotiation {
         }
     }
 
-    /// Closes a connection: what it still has to send is sent, what it still has to report is not an event any more.
+    /// Closes a connection. What it still sends is passed on, but its remaining events are discarded.
     pub(super) fn close(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
         let epoch = self.epoch;
         let mut drained = Vec::new();

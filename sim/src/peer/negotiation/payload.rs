@@ -1,13 +1,14 @@
-//! What clients put into the opaque payload of a signal.
+//! The contents of the opaque payload of a signal.
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Any payload: `{"session":…, …}`. The session is the ICE username fragment of the offer that opened the connection. It tells apart what
-/// belongs to an older connection between the same two clients. The body is a [`Description`](crate::peer::stack::Description), a
-/// [`Trickled`](crate::peer::stack::Trickled) candidate, or [`Nothing`].
+/// Any payload: `{"session":…, …}`. The session is the ICE username fragment of the offer that opened the connection.
+/// It marks what belongs to an older connection between the same two clients. The body is a
+/// [`Description`](crate::peer::stack::Description), a [`Trickled`](crate::peer::stack::Trickled) candidate, or
+/// [`Nothing`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Payload<B> {
     pub(crate) session: Arc<str>,
@@ -15,7 +16,7 @@ pub(crate) struct Payload<B> {
     pub(crate) body: B,
 }
 
-/// The body of a hangup.
+/// The empty body of a hangup.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Nothing {}
 

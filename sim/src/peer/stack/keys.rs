@@ -1,7 +1,8 @@
-//! The secrets of DTLS sessions, for anyone who wants to decrypt what they protect.
+//! The secrets of DTLS sessions, for anyone who wants to decrypt the captured traffic.
 //!
-//! The stack has no key log. But it lets its cryptography be chosen, and all keys of a session of DTLS 1.2 are made by one function of
-//! the master secret and the two random values (RFC 5246 §6.3): that call has everything that a key log holds.
+//! The stack has no key log, but its cryptography can be replaced. All keys of a DTLS 1.2 session are derived by one
+//! function from the master secret and the two random values (RFC 5246 §6.3), so that call receives everything that a
+//! key log contains.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,19 +14,21 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-/// Bytes of a master secret. RFC 5246 §8.1.
+/// Size of a master secret, bytes. RFC 5246 §8.1.
 const MASTER_SECRET_BYTES: usize = 48;
-/// Bytes of a random value. RFC 5246 §7.4.1.2.
+/// Size of a random value, bytes. RFC 5246 §7.4.1.2.
 const RANDOM_BYTES: usize = 32;
-/// What the keys of a session are derived under, before the server's random value and the client's. RFC 5246 §6.3.
+/// The label under which the keys of a session are derived; the server's and the client's random values follow it. RFC
+/// 5246 §6.3.
 const LABEL: &[u8] = b"key expansion";
 
-/// Master secrets by the client's random value. Clones are the same log.
+/// Master secrets, by the client's random value. All clones are the same log.
 #[derive(Clone, Debug, Default)]
 pub struct KeyLog(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
 impl KeyLog {
-    /// All secrets as Wireshark and others read them, one per line: `CLIENT_RANDOM`, the random value, the secret. RFC 9850 §2.2.
+    /// All secrets in the format that Wireshark and others read, one per line: `CLIENT_RANDOM`, the random value, the
+    /// secret. RFC 9850 §2.2.
     pub fn text(&self) -> String {
         let mut out = String::new();
         for (random, secret) in &*self.0.lock().expect("no panic while held") {
@@ -34,12 +37,12 @@ impl KeyLog {
         out
     }
 
-    /// The same cryptography, with each session's secret written to this log.
+    /// Wraps a provider of cryptography so that each session's secret is written to this log.
     pub(super) fn overhear(&self, provider: Arc<dyn RTCCryptoProvider>) -> Arc<dyn RTCCryptoProvider> {
         Arc::new(Overheard { provider, log: self.clone() })
     }
 
-    /// Keeps the secret of a session if that is what `input` derives from `key`.
+    /// Keeps `key` if `input` shows that it is a master secret from which the keys of a session are derived.
     fn note(&self, key: &[u8], input: &[&[u8]]) {
         let Some(randoms) = input.last().and_then(|seed| seed.strip_prefix(LABEL)) else { return };
         if randoms.len() == 2 * RANDOM_BYTES {

@@ -1,4 +1,5 @@
-//! A WebRTC stack as its driver sees it: one connection, sans-IO. Only what is below this folder names a library.
+//! The interface of a WebRTC stack: one connection, sans-IO. Only the files in this folder refer to a particular
+//! library.
 
 mod keys;
 mod rtc;
@@ -16,73 +17,73 @@ use crate::peer::path::{Path, Transmit};
 pub use keys::KeyLog;
 pub(crate) use rtc::RtcFactory;
 
-/// One WebRTC connection with one transport and, on it, one data channel.
+/// One WebRTC connection with one transport, which carries one data channel.
 ///
-/// It neither gathers candidates nor opens sockets nor reads a clock. After each call that changes something the driver calls
-/// [`poll`](Self::poll) until that returns [`Output::Timeout`].
+/// A stack does not gather candidates, open sockets or read a clock. After each call that changes its state, the caller
+/// must call [`poll`](Self::poll) until it returns [`Output::Timeout`].
 pub(crate) trait Stack: Send {
-    /// Makes an offer and sets it as the local description.
+    /// Creates an offer and sets it as the local description.
     fn offer(&mut self, now: Instant) -> Result<Description, StackError>;
 
-    /// Makes the answer to the offer that was [accepted](Self::accept) last and sets it as the local description.
+    /// Creates the answer to the offer that was [accepted](Self::accept) last, and sets it as the local description.
     fn answer(&mut self, now: Instant) -> Result<Description, StackError>;
 
     /// Sets the remote description, an offer or an answer.
     fn accept(&mut self, remote: &Description, now: Instant) -> Result<(), StackError>;
 
-    /// Takes its own offer back. RFC 9429 §4.1.10.2.
+    /// Rolls back its own offer. RFC 9429 §4.1.10.2.
     fn roll_back(&mut self, now: Instant) -> Result<(), StackError>;
 
-    /// The next offer has new ICE credentials.
+    /// Makes the next offer use new ICE credentials.
     fn restart_ice(&mut self);
 
-    /// Adds a local candidate. Returns its `candidate` attribute, as the other side needs it. RFC 8839 §5.1.
+    /// Adds a local candidate. Returns its `candidate` attribute for the other side. RFC 8839 §5.1.
     fn add_local(&mut self, candidate: &LocalCandidate) -> Result<String, StackError>;
 
-    /// Adds a remote candidate of the ICE generation that the remote description began.
+    /// Adds a remote candidate. It must belong to the ICE generation of the current remote description.
     fn add_remote(&mut self, candidate: &Trickled) -> Result<(), StackError>;
 
     /// Sends a text on the data channel.
     fn send(&mut self, text: &str, now: Instant) -> Result<(), StackError>;
 
-    /// Ends the connection. What it still has to send comes from [`poll`](Self::poll).
+    /// Ends the connection. [`poll`](Self::poll) returns what is still to be sent.
     fn close(&mut self) -> Result<(), StackError>;
 
-    /// Takes what came.
+    /// Handles an input.
     fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), StackError>;
 
-    /// What the stack wants or reports next.
+    /// The next output of the stack.
     fn poll(&mut self) -> Output;
 }
 
-/// Makes the connections of one client.
+/// Creates the connections of one client.
 pub(crate) trait StackFactory: Send {
-    /// A connection without descriptions; the offerer's has the data channel.
+    /// Creates a connection without descriptions. The offerer's side has the data channel.
     fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError>;
 }
 
-/// What a stack takes.
+/// An input of a stack.
 pub(crate) enum Input<'a> {
-    /// A datagram came.
+    /// A datagram that arrived.
     Datagram { path: Path, bytes: &'a [u8] },
-    /// Time has passed.
+    /// The time that [`Output::Timeout`] named has come.
     Timeout,
 }
 
-/// What a stack wants of its driver, or reports.
+/// What a stack sends or reports.
 #[derive(Debug)]
 pub(crate) enum Output {
     Transmit(Transmit),
     Event(StackEvent),
-    /// Nothing more for now; when to call [`Stack::handle`] with [`Input::Timeout`].
+    /// There is no other output for now. At this time, call [`Stack::handle`] with [`Input::Timeout`].
     Timeout(Option<Instant>),
 }
 
-/// What happened to a connection.
+/// An event of a connection.
 #[derive(Debug)]
 pub(crate) enum StackEvent {
     Ice(IceState),
-    /// ICE uses this pair.
+    /// ICE selected this pair.
     Selected {
         local: Candidate,
         remote: Candidate,
@@ -90,11 +91,11 @@ pub(crate) enum StackEvent {
     Dtls(DtlsState),
     ChannelOpen,
     ChannelClosed,
-    /// A text came on the data channel.
+    /// A text arrived on the data channel.
     Text(Arc<str>),
 }
 
-/// Why a stack refused something, in its own words.
+/// An error of a stack, with the stack's own message.
 #[derive(Debug)]
 pub(crate) struct StackError(Box<dyn std::error::Error + Send + Sync>);
 
@@ -118,7 +119,7 @@ pub(crate) struct Description {
     pub(crate) sdp: String,
 }
 
-/// What a session description does.
+/// The type of a session description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DescriptionKind {
@@ -127,13 +128,13 @@ pub(crate) enum DescriptionKind {
 }
 
 impl Description {
-    /// The ICE username fragment: the value of `a=ice-ufrag`. One transport has one.
+    /// The ICE username fragment: the value of `a=ice-ufrag`. All sections share one, because there is one transport.
     pub(crate) fn ufrag(&self) -> Arc<str> {
         self.sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim_end().into()
     }
 }
 
-/// The signal that carries a description.
+/// The kind of signal that carries a description.
 impl From<DescriptionKind> for SignalKind {
     fn from(kind: DescriptionKind) -> Self {
         match kind {
@@ -147,17 +148,17 @@ impl From<DescriptionKind> for SignalKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalCandidate {
     pub(crate) kind: CandidateKind,
-    /// Where others reach it.
+    /// The address at which others reach it.
     pub(crate) address: SocketAddr,
-    /// Where its datagrams leave from. RFC 8445 §5.1.1.
+    /// The address from which its datagrams are sent. RFC 8445 §5.1.1.
     pub(crate) base: SocketAddr,
 }
 
-/// A candidate as it is trickled. W3C WebRTC §4.8.1.
+/// A candidate in its trickled form. W3C WebRTC §4.8.1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trickled {
-    /// The `candidate` attribute; empty after the last one.
+    /// The `candidate` attribute. It is empty at the end of candidates.
     pub(crate) candidate: String,
     pub(crate) sdp_mid: Option<String>,
     #[serde(rename = "sdpMLineIndex")]
@@ -176,7 +177,8 @@ impl Trickled {
         }
     }
 
-    /// Its type and address: `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`. RFC 8839 §5.1.
+    /// Reads its type and address: `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`. RFC 8839
+    /// §5.1.
     pub(crate) fn parse(&self) -> Option<Candidate> {
         let mut words = self.candidate.split_ascii_whitespace().skip(4);
         let address = words.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The stack of the crate `rtc`.
+//! A WebRTC stack built on the crate `rtc`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
@@ -41,18 +41,18 @@ impl From<Error> for StackError {
     }
 }
 
-/// Connections that share a certificate.
+/// Creates connections that share a certificate.
 pub(crate) struct RtcFactory {
     certificate: RTCCertificate,
-    /// What all connections take their cryptography from.
+    /// The cryptography of all connections.
     provider: Arc<dyn RTCCryptoProvider>,
 }
 
 impl RtcFactory {
-    /// `name` is the certificate's. The secrets of DTLS go to `keys`, if that is there.
+    /// A factory whose certificate carries `name`. The secrets of DTLS sessions go to `keys`, if given.
     ///
     /// # Errors
-    /// No certificate can be made.
+    /// No certificate can be created.
     pub(crate) fn new(name: &str, keys: Option<&KeyLog>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
         let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
@@ -85,7 +85,7 @@ struct Rtc {
     connection: RTCPeerConnection,
     channel: Option<RTCDataChannelId>,
     dtls: DtlsState,
-    /// What [`poll`](Stack::poll) returns before it asks the connection again.
+    /// Outputs that [`poll`](Stack::poll) returns before it queries the connection again.
     outputs: VecDeque<Output>,
 }
 
@@ -196,7 +196,7 @@ impl Rtc {
         Ok(Description { kind, sdp })
     }
 
-    /// Takes what the connection has at the moment.
+    /// Collects all outputs that the connection has ready.
     fn take_outputs(&mut self) {
         while let Some(TaggedBytesMut { transport, message: bytes, .. }) = self.connection.poll_write() {
             let path = Path { remote: transport.peer_addr, base: transport.local_addr };
@@ -246,7 +246,7 @@ impl Rtc {
     }
 }
 
-/// A description that is parsed where it is set.
+/// A description that has not been parsed: the stack parses it when it is set.
 fn description(kind: RTCSdpType, sdp: &str) -> RTCSessionDescription {
     let mut description = RTCSessionDescription::default();
     description.sdp_type = kind;

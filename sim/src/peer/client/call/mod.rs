@@ -1,7 +1,8 @@
-//! The `call` dialect on a client's side: a user with a name who calls others, is called, and talks.
+//! The client side of the `call` dialect: a user with a name who calls others and is called.
 //!
-//! The caller offers when its call is taken. What the documents leave open: a user whose name is taken (by its own ghost, say) asks for it
-//! again; a call ends with the signaling, for the server ends it too.
+//! The caller sends an offer when its call is accepted. Two points are not in the protocol's documents: a user whose
+//! name is taken (by its own ghost, for example) asks for it again, and a call ends with the signaling connection,
+//! because the server ends it too.
 
 mod wire;
 
@@ -15,13 +16,13 @@ use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
 use wire::Incoming;
 
-/// The call that a user is in, and with whom.
+/// The state of a user's call, with the other user's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum CallState {
     Idle,
-    /// The user has called.
+    /// The user has called another, who has not answered yet.
     Calling(Arc<str>),
-    /// The user was called; with the caller's connection.
+    /// The user is being called. The second value identifies the caller's connection.
     Ringing(Arc<str>, Arc<str>),
     InCall(Arc<str>),
 }
@@ -35,16 +36,17 @@ impl CallState {
     }
 }
 
-/// A user.
+/// A user of the `call` dialect.
 pub(super) struct User {
     call: CallState,
-    /// Whether both called at once, so that this user's own call took the other's.
+    /// Whether both users called at once, so that this user's own call accepted the other's.
     was_glare: bool,
     /// The other users, once it has joined.
     others: Option<BTreeSet<Arc<str>>>,
     /// When to ask to join again, after a refusal.
     ask_again: Option<Instant>,
-    /// Whether the next offer, or answer, goes by name: `video-offer`, `video-answer`.
+    /// Whether the next offer is sent as a named message, `video-offer`; below, the same for the answer:
+    /// `video-answer`.
     offers_video: bool,
     answers_video: bool,
 }
@@ -80,7 +82,7 @@ impl User {
         cx.send(text, Message::Call { peer: peer.clone(), step });
     }
 
-    /// The call is over, whoever ended it.
+    /// Ends the call, whichever side ended it.
     fn end(&mut self, why: Closed, cx: &mut ClientCx) {
         if let Some(peer) = self.call.peer() {
             cx.end(peer, why);
@@ -103,7 +105,7 @@ impl User {
         }
     }
 
-    /// The list of users: the first is the answer to the own join, later ones tell who came and who went.
+    /// Handles the list of users. The first list answers the client's own join; later ones show who came and who left.
     fn on_list(&mut self, names: Vec<Arc<str>>, cx: &mut ClientCx) {
         let own = cx.config.name.clone();
         let is_listed = names.contains(&own);
@@ -117,7 +119,7 @@ impl User {
                 cx.set_signaling(true);
                 self.others = Some(now_there);
             }
-            // Who has not joined may be told too.
+            // The server may also send the list to clients that have not joined.
             None => cx.received(&Message::Unknown),
             Some(before) => {
                 for gone in before.difference(&now_there) {
@@ -134,12 +136,13 @@ impl User {
     fn on_step(&mut self, peer: Arc<str>, step: CallStep, caller_id: Arc<str>, cx: &mut ClientCx) {
         match (step, self.call.clone()) {
             (CallStep::Ring, CallState::Idle) => self.set(CallState::Ringing(peer, caller_id), cx),
-            // Call glare: the server takes the later call as the answer to the earlier, and tells only the first caller.
+            // Call glare: the server treats the later call as the acceptance of the earlier one, and notifies only the
+            // first caller.
             (CallStep::Ring, CallState::Calling(called)) if called == peer => {
                 self.set(CallState::InCall(peer), cx);
                 self.was_glare = true;
             }
-            // No server should let it ring where somebody talks.
+            // A correct server does not let a call ring at a user who is not free.
             (CallStep::Ring, _) => {
                 Self::step(cx, &peer, CallStep::Reject, wire::call_response(false, &peer, &caller_id));
             }
@@ -152,7 +155,8 @@ impl User {
             }
             (CallStep::End, call) if call.peer() == Some(&peer) => {
                 if self.was_glare {
-                    // The other may have hung up before the own call came, which then rings there still.
+                    // The other user may have hung up before this user's own call arrived there. That call would still
+                    // be ringing.
                     Self::step(cx, &peer, CallStep::End, wire::end_call(&peer));
                 }
                 self.end(Closed::RemoteHangup, cx);
@@ -163,7 +167,7 @@ impl User {
 
     fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, is_video: bool, cx: &mut ClientCx) {
         if self.call != CallState::InCall(from.clone()) {
-            // Of a call that is over on this side.
+            // The signal belongs to a call that is over on this side.
             return;
         }
         if kind == SignalKind::Offer {
@@ -225,7 +229,7 @@ impl Dialect for User {
             SignalKind::Offer => std::mem::take(&mut self.offers_video),
             SignalKind::Answer => std::mem::take(&mut self.answers_video),
             SignalKind::IceCandidate => false,
-            // `endCall` would end the call: a connection that fails is only offered anew.
+            // `endCall` would end the whole call, but after a failed connection the client only sends a new offer.
             SignalKind::Hangup => return,
         };
         let text = match is_video {
@@ -242,13 +246,13 @@ impl Dialect for User {
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
         match command {
             Command::Call(name) => match &self.call {
-                // Nobody is known to be there before the own join is answered.
+                // Before its own join is answered, a user does not know who is there.
                 CallState::Idle if self.others.is_none() => {}
                 CallState::Idle => {
                     Self::step(cx, name, CallStep::Ring, wire::call(name));
                     self.set(CallState::Calling(name.clone()), cx);
                 }
-                // To call whoever is calling is to accept.
+                // Calling the user who is calling accepts the call.
                 CallState::Ringing(caller, _) if caller == name => self.accept(cx),
                 _ => {}
             },

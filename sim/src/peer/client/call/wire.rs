@@ -1,4 +1,4 @@
-//! The messages of the `call` dialect: `{"type":T,"data":D}`, and flat session descriptions by name.
+//! The messages of the `call` dialect: `{"type":T,"data":D}`, and flat, named session descriptions.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) fn call(target: &str) -> String {
     format!(r#"{{"type":"call","data":{{"target":{}}}}}"#, quoted(target))
 }
 
-/// The answer to a call; `caller_id` is the caller's connection.
+/// Encodes the response to a call; `caller_id` identifies the caller's connection.
 pub(super) fn call_response(accepted: bool, caller: &str, caller_id: &str) -> String {
     let (caller, id) = (quoted(caller), quoted(caller_id));
     format!(r#"{{"type":"callResponse","data":{{"accepted":{accepted},"caller":{caller},"callerId":{id}}}}}"#)
@@ -33,7 +33,7 @@ pub(super) fn media_state_change(target: &str, kind: MediaKind, enabled: bool) -
     format!(r#"{{"type":"mediaStateChange","data":{{"target":{target},"mediaType":"{kind}","enabled":{enabled}}}}}"#)
 }
 
-/// A signal to the other side of a call; the payload stands in it byte for byte.
+/// Encodes a signal to the other side of a call. It contains the payload byte for byte.
 pub(super) fn signal(kind: SignalKind, target: &str, payload: &str) -> String {
     let (kind, key) = match kind {
         SignalKind::Offer => ("offer", "offer"),
@@ -43,26 +43,26 @@ pub(super) fn signal(kind: SignalKind, target: &str, payload: &str) -> String {
     format!(r#"{{"type":"{kind}","data":{{"target":{},"{key}":{payload}}}}}"#, quoted(target))
 }
 
-/// A session description by name, for which there need be no call.
+/// Encodes a named session description, which does not require a call.
 pub(super) fn description(kind: SignalKind, name: &str, target: &str, payload: &str) -> String {
     let kind = if kind == SignalKind::Offer { "video-offer" } else { "video-answer" };
     format!(r#"{{"type":"{kind}","name":{},"target":{},"sdp":{payload}}}"#, quoted(name), quoted(target))
 }
 
-/// What the server sent.
+/// A decoded message from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// All users.
+    /// The names of all users.
     List(Vec<Arc<str>>),
-    /// A step of a call; `caller_id` is empty unless it rings.
+    /// A step of a call; `caller_id` is empty unless the step is [`CallStep::Ring`].
     Step { peer: Arc<str>, step: CallStep, caller_id: Arc<str> },
-    /// From the other side of a call; `is_video` is by name.
+    /// A signal from the other side of a call; `is_video` is true for a named session description.
     Signal { message: Message, is_video: bool },
-    /// An error, or what the dialect does not know.
+    /// An error, or a message that the dialect does not define.
     Other(Message),
 }
 
-/// Reads what the server sends. `room` stands for the room that users do not have.
+/// Decodes a message from the server. `room` is a substitute: users have no rooms.
 pub(super) fn read(text: &str, room: &Arc<str>) -> Incoming {
     read_known(text, room).unwrap_or(Incoming::Other(Message::Unknown))
 }
@@ -116,7 +116,7 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Incoming> {
     }
     let mut envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
     if let (Some(data), "video-offer" | "video-answer") = (envelope.data, &*envelope.r#type) {
-        // As an event of Socket.IO it is not flat.
+        // As a Socket.IO event, the message is not flat.
         let Named { name, sdp } = serde_json::from_str(data.get()).ok()?;
         (envelope.name, envelope.sdp) = (Some(name), sdp);
     }

@@ -1,4 +1,4 @@
-//! Offers, answers, candidates, and what of them is early or stale.
+//! Tests of offers, answers and candidates, including early and stale ones.
 
 use std::time::Duration;
 

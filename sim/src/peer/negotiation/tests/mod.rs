@@ -1,4 +1,4 @@
-//! How two clients come to terms, each with a real WebRTC stack.
+//! Tests of two clients that negotiate, each with a real WebRTC stack.
 
 mod descriptions;
 mod pair;

@@ -1,4 +1,4 @@
-//! Two negotiations over a network in memory, in virtual time.
+//! Two negotiations, connected by a network in memory, in virtual time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
 use crate::peer::stack::{LocalCandidate, RtcFactory};
 
-/// How long signals and datagrams travel.
+/// How long each signal and datagram takes.
 const LATENCY: Duration = Duration::from_millis(20);
 /// How long [`Pair::drive`] waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,13 +38,13 @@ impl Who {
     }
 }
 
-/// What is under way, to whom.
+/// A signal or datagram in flight, with its receiver.
 enum Flight {
     Signal(Who, OutgoingSignal),
     Datagram(Who, Path, Vec<u8>),
 }
 
-/// What becomes of a signal: `None` if it is lost, else how much longer than the others it takes.
+/// Decides what happens to a signal: `None` loses it, otherwise it takes that much longer than normal.
 type SignalFate = Box<dyn FnMut(Who, SignalKind) -> Option<Duration>>;
 
 /// Ana and Ben.
@@ -52,7 +52,7 @@ pub(super) struct Pair {
     sides: [Side; 2],
     start: Instant,
     now: Instant,
-    /// In order of arrival, then of departure.
+    /// Items in flight, by arrival time, then by the order of sending.
     flights: BTreeMap<(Instant, usize), Flight>,
     departures: usize,
     signal_fate: SignalFate,
@@ -67,7 +67,7 @@ struct Side {
     is_connected: bool,
 }
 
-/// Plays a test on a thread with seeded randomness.
+/// Runs a test on a thread with seeded randomness.
 pub(super) fn with_pair(test: fn(&mut Pair)) {
     if let Err(panic) = entropy::sealed(1, move || test(&mut Pair::new())) {
         std::panic::resume_unwind(panic);
@@ -98,37 +98,37 @@ impl Pair {
 
     // ---- what happens
 
-    /// Decides what becomes of signals from now on, by their sender and kind.
+    /// Sets what happens to signals from now on, by their sender and kind.
     pub(super) fn signals(&mut self, fate: impl FnMut(Who, SignalKind) -> Option<Duration> + 'static) {
         self.signal_fate = Box::new(fate);
     }
 
-    /// Offers a connection.
+    /// Makes one side offer a connection.
     pub(super) fn offer(&mut self, who: Who) {
         self.act(who, |negotiation, peer, now| negotiation.offer(peer, now));
     }
 
-    /// Does something on one side, with the other's id and the time.
+    /// Calls `act` with one side's negotiation, the other side's id and the current time.
     pub(super) fn act(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &Arc<str>, Instant)) {
         let now = self.now;
         act(&mut self.sides[who as usize].negotiation, &who.other().id(), now);
         self.collect(who);
     }
 
-    /// One side's first signal of a kind arrives, once more if it arrived before.
+    /// Delivers one side's first signal of a kind, even if it has arrived before.
     pub(super) fn repeat(&mut self, from: Who, kind: SignalKind) {
         let sent = self.sides[from as usize].signals.iter().find(|signal| signal.kind == kind);
         let sent = sent.expect("such a signal was sent").clone();
         self.arrive(Flight::Signal(from.other(), sent));
     }
 
-    /// A signal arrives that its sender never sent.
+    /// Delivers a signal that its sender never sent.
     pub(super) fn forge(&mut self, from: Who, kind: SignalKind, payload: &str) {
         let signal = OutgoingSignal { to: from.other().id(), kind, payload: payload.into() };
         self.arrive(Flight::Signal(from.other(), signal));
     }
 
-    /// One side gathers a server-reflexive candidate.
+    /// Gives one side a server-reflexive candidate.
     pub(super) fn gather(&mut self, who: Who, address: &str) {
         let gathered = candidate(CandidateKind::Srflx, address.parse().expect("an address"), who);
         self.act(who, |negotiation, _, now| negotiation.on_gathered(gathered, now));
@@ -136,7 +136,8 @@ impl Pair {
 
     // ---- time
 
-    /// Moves to the next arrival or deadline and plays all that is due then. False if there is none.
+    /// Advances to the next arrival or deadline, and handles everything that is due then. Returns false if there is
+    /// none.
     pub(super) fn step(&mut self) -> bool {
         let Some(next) = self.next() else { return false };
         self.now = self.now.max(next);
@@ -154,7 +155,7 @@ impl Pair {
         true
     }
 
-    /// Plays until both are connected and no signal is under way.
+    /// Runs until both are connected and no signal is in flight.
     pub(super) fn drive(&mut self) {
         let end = self.now + PATIENCE;
         while !self.is_settled() {
@@ -162,7 +163,7 @@ impl Pair {
         }
     }
 
-    /// Plays for some time.
+    /// Runs for some time.
     pub(super) fn drive_for(&mut self, time: Duration) {
         let end = self.now + time;
         while self.next().is_some_and(|next| next <= end) {
@@ -178,23 +179,23 @@ impl Pair {
         self.sides.iter().all(|side| side.is_connected)
     }
 
-    /// What happened to one side's connections, in words; without candidates, and the states of ICE and DTLS.
+    /// What happened to one side's connections, in words, without candidates and states of ICE and DTLS.
     pub(super) fn story(&self, who: Who) -> Vec<String> {
         self.sides[who as usize].events.iter().filter_map(|(_, event)| word(&event.change)).collect()
     }
 
-    /// Forgets what happened so far.
+    /// Clears the recorded events.
     pub(super) fn clear(&mut self) {
         self.sides.iter_mut().for_each(|side| side.events.clear());
     }
 
-    /// The same, with the seconds at which it happened.
+    /// What [`story`](Self::story) returns, with the time of each event in seconds.
     pub(super) fn timeline(&self, who: Who) -> Vec<String> {
         let events = self.sides[who as usize].events.iter();
         events.filter_map(|(at, event)| Some(format!("{} {}", at.as_secs(), word(&event.change)?))).collect()
     }
 
-    /// How often something happened to one side.
+    /// How often one side had an event that fulfils `is`.
     pub(super) fn count(&self, who: Who, is: impl Fn(&PeerChange) -> bool) -> usize {
         self.sides[who as usize].events.iter().filter(|(_, event)| is(&event.change)).count()
     }
@@ -228,7 +229,7 @@ impl Pair {
         }
     }
 
-    /// Takes what came of an input, and sends it on its way.
+    /// Collects the outputs of an input, and puts them in flight.
     fn collect(&mut self, who: Who) {
         while let Some(output) = self.sides[who as usize].negotiation.poll_output() {
             match output {

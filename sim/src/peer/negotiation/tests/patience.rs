@@ -1,4 +1,4 @@
-//! How long a side waits, when it hangs up, and when it offers again.
+//! Tests of how long a side waits, when it hangs up, and when it offers again.
 
 use std::time::Duration;
 
