@@ -1,4 +1,4 @@
-//! The worked examples of adapters: the same cases, asked through a program in another language.
+//! The example adapters: the same cases, through a program in another language.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn examples() -> &'static Path {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_node() {
-    // Older Nodes have no WebSocket of their own: beside the packages one is found.
+    // Older versions of Node.js have no WebSocket client; the npm packages include one.
     let Some(packages) = packages() else { return };
     let folder = packages.join("adapters");
     fs::create_dir_all(&folder).expect("the target folder is ours");

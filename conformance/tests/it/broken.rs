@@ -1,4 +1,4 @@
-//! Each defect is found by the case that should find it, and told so that its author understands.
+//! Each defect is found by the right case, and the report helps its author to understand it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use tokio::time::timeout;
 use crate::mini::{self, Behaviour, Defect};
 use crate::{ask, text};
 
-/// Longer than any of these takes, on the slowest machine.
+/// Longer than any of these tests takes, even on the slowest machine.
 const HANG: Duration = Duration::from_secs(300);
 
-/// The whole suite against a server with one defect.
+/// Runs the whole suite against a server with one defect.
 async fn report(defect: Defect) -> Report {
     let behaviour = Behaviour { defect: Some(defect), ..Behaviour::default() };
     ask(mini::start(behaviour).await, &[]).await.expect("it is there")
 }
 
-/// Exactly these cases fail, and the text of the first says this.
+/// Exactly these cases fail, and the reason of the first contains `says`.
 async fn finds(defect: Defect, cases: &[&str], says: &str) -> Report {
     let report = report(defect).await;
     let text = text(&report);

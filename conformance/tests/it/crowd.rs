@@ -1,4 +1,4 @@
-//! Clients that are handed over to somebody who measures.
+//! Clients that are handed over to a load test.
 
 use std::future::poll_fn;
 use std::time::Duration;

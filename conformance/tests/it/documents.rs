@@ -1,4 +1,4 @@
-//! What the documents say of the suite is so.
+//! What the documents say about the suite is true.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn the_list_of_cases_is_generated() {
     assert!(written == list, "docs/conformance/cases.md is old: UPDATE_DOCS=1 cargo test -p conformance documents");
 }
 
-/// The dialect that *write a dialect* builds up is one, and every key that the schema has is explained there.
+/// The dialect that *Write a dialect* builds up is valid, and the page explains every key of the schema.
 #[test]
 fn the_example_of_a_dialect_works_and_every_key_is_explained() {
     let text = fs::read_to_string(docs("write-a-dialect.md")).expect("it is there");

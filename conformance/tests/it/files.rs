@@ -1,4 +1,4 @@
-//! Dialect files: the shipped ones are right, and what is wrong with another is told with its line.
+//! Dialect files: the shipped ones are valid, and errors in others are reported with their line.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn every_shipped_dialect_is_right() {
     }
 }
 
-/// What is wrong with the mesh dialect once a part of it is replaced.
+/// The errors in the mesh dialect after a part of it is replaced.
 fn wrong(from: &str, to: &str) -> String {
     let mesh = include_str!("../../dialects/mesh.toml");
     assert!(mesh.contains(from), "{from}");
@@ -64,7 +64,7 @@ fn a_pattern_that_is_never_reached_is_told() {
     let error = wrong("[[match]]\nevent = \"member-left\"", any);
     let says = "never reached: all that matches this `member-left` matches the `ignored` of line 44 before";
     assert!(error.contains(says), "{error}");
-    // The other way round the second still has something to match.
+    // In the opposite order, the second pattern can still match something.
     let first = "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\", \"clientId\": \"me\"}'\n\n[[match]]\nevent = \"member-left\"";
     let mesh = include_str!("../../dialects/mesh.toml").replacen("[[match]]\nevent = \"member-left\"", first, 1);
     assert!(Dialect::parse("mine.toml", &mesh).is_ok());
@@ -81,7 +81,8 @@ fn a_name_that_is_not_shipped_is_answered_with_the_nearest() {
     assert_eq!(error, "./nowhere.toml: there is no such file");
 }
 
-/// The published schema is the one that files are read by: `cargo xtask dialect schema > conformance/dialects/schema.json`.
+/// The published schema is that of the code. To update it: `cargo xtask dialect schema >
+/// conformance/dialects/schema.json`.
 #[test]
 fn the_schema_is_published() {
     assert_eq!(Dialect::schema(), include_str!("../../dialects/schema.json"));
@@ -122,7 +123,7 @@ fn what_is_known_fails_and_what_is_known_at_times_may_do_both() {
     }
 }
 
-/// The report of a run of one case.
+/// The report of a run with this one case.
 fn report(slug: &str, verdict: Verdict) -> Report {
     let case = cases().iter().find(|case| case.slug == slug).expect("there is such a case");
     let (notes, known, took, transcript) = (Notes::default(), None, Duration::ZERO, Transcript::default());

@@ -1,4 +1,4 @@
-//! What is no WebSocket server, or none that answers: told in bounded time, without a panic.
+//! Targets that are not WebSocket servers, or do not answer: reported within a time limit, without a panic.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio_tungstenite::accept_async;
 
 use crate::ask;
 
-/// Longer than any of these takes, on the slowest machine.
+/// Longer than any of these tests takes, even on the slowest machine.
 const HANG: Duration = Duration::from_secs(300);
 
-/// What is done with each connection.
+/// What the server does with each connection.
 #[derive(Clone, Copy)]
 enum Serve {
     NotFound,
@@ -79,13 +79,13 @@ async fn is_unreachable(serve: Serve, says: &str) {
     assert!(error.contains(says), "{error}");
 }
 
-/// The first case fails and says why; nothing else is tried.
+/// The first case fails with this reason, and the cases that need it do not run.
 async fn fails_at_once(serve: Serve, says: &str) {
     let report = outcome(serve).await.expect("it opens WebSockets");
     for case in &report.cases {
         match &case.verdict {
             Verdict::Fail { why, .. } if case.case.slug == "room/join-ack" => assert!(why.contains(says), "{why}"),
-            // Handshakes it can do.
+            // Handshakes work on this server.
             _ if case.case.slug.starts_with("ws/") && case.case.needs.is_empty() => {}
             verdict => {
                 let not_asked = matches!(verdict, Verdict::NotTested { .. } | Verdict::Unsupported { .. });

@@ -1,4 +1,5 @@
-//! The suite against the reference server, against servers with one defect each, and against what is no server at all.
+//! The suite against the reference server, against servers with one defect each, and against ports without a working
+//! server.
 
 mod adapters;
 mod broken;
@@ -27,17 +28,17 @@ fn dialect(name: &str) -> Arc<Dialect> {
     Arc::new(Dialect::load(name).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// Asks a mesh server the cases that match, all for none.
+/// Runs the matching cases against a mesh server, or all if no pattern is given.
 async fn ask(address: SocketAddr, cases: &[&str]) -> Result<Report, Unreachable> {
     ask_as(&dialect("mesh"), &format!("ws://{address}/"), cases).await
 }
 
-/// Asks a server of any dialect.
+/// Runs cases against a server of any dialect.
 async fn ask_as(dialect: &Arc<Dialect>, url: &str, cases: &[&str]) -> Result<Report, Unreachable> {
     ask_at(dialect, &url.parse().expect("a good URL"), cases).await
 }
 
-/// Asks a server with what is sent along.
+/// Runs cases against a target, which may have headers and other settings.
 async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Result<Report, Unreachable> {
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
@@ -45,7 +46,7 @@ async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Resu
     conformance::run(Tokio, target, dialect, &cases, &options).await
 }
 
-/// The report as a person without colours sees it.
+/// The text report without colours.
 fn text(report: &Report) -> String {
     let coloured = report.text(conformance::Show::new("glare conformance --url URL"));
     let mut plain = String::new();

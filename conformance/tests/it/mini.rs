@@ -1,5 +1,5 @@
-//! A small mesh server of its own, correct unless it is told to have a defect. Whatever the dialect leaves open is a switch; unless
-//! told otherwise it chooses otherwise than the reference.
+//! A small mesh server of its own, correct unless it is given a defect. Whatever the dialect leaves open is a switch,
+//! and by default it chooses differently from the reference server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// What is wrong with a server.
+/// The defect of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
     EchoToSender,
@@ -43,20 +43,20 @@ pub(crate) enum Defect {
     GarbageForJoined,
 }
 
-/// What a mesh server may do in this way or in that.
+/// Choices that the mesh dialect leaves open.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Choices {
     pub(crate) ids: Ids,
     pub(crate) rosters: Rosters,
     pub(crate) errors: Errors,
     pub(crate) oversize: Oversize,
-    /// A repeated join is not told to the others.
+    /// Whether a repeated join is not announced to the others.
     pub(crate) rejoin_untold: bool,
-    /// A member without a name has none, rather than the name null.
+    /// Whether the name of a member without one is left out, rather than null.
     pub(crate) absent_names: bool,
-    /// Clients also hear what no dialect knows: a greeting, and a note behind every signal.
+    /// Whether clients also receive messages outside the dialect: a greeting, and a note after each signal.
     pub(crate) chatty: bool,
-    /// A signal without data has none, rather than the data null.
+    /// Whether the data of a signal without data is left out, rather than null.
     pub(crate) absent_data: bool,
 }
 
@@ -77,19 +77,19 @@ pub(crate) enum Rosters {
     Shuffled,
 }
 
-/// What comes of a message that is not right.
+/// How the server reacts to an invalid message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Errors {
-    /// Silence, mostly.
+    /// Usually silence.
     #[default]
     Few,
     Silence,
     Always,
-    /// Errors without a word of why.
+    /// Errors without a reason.
     Mute,
 }
 
-/// What comes of a message over the limit.
+/// How the server reacts to a message over the size limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Oversize {
     #[default]
@@ -103,7 +103,7 @@ pub(crate) enum Oversize {
 pub(crate) struct Behaviour {
     pub(crate) defect: Option<Defect>,
     pub(crate) choices: Choices,
-    /// Time that each message takes, in and out.
+    /// Delay of each message, inbound and outbound.
     pub(crate) latency: Duration,
 }
 
@@ -149,7 +149,7 @@ struct Session {
     defect: Option<Defect>,
     choices: Choices,
     muted: bool,
-    /// Kept back to be sent after the next one.
+    /// A signal held back until the next one is sent.
     held: Option<(Vec<UnboundedSender<Message>>, String)>,
 }
 
@@ -222,7 +222,7 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
     }
 }
 
-/// Answers a handshake of another version, which the WebSocket library would only hang up on.
+/// Answers a handshake of an unknown version; the WebSocket library would only close the connection.
 async fn spoken(mut stream: TcpStream) -> Option<TcpStream> {
     let mut head = [0; 2048];
     let read = stream.peek(&mut head).await.ok()?;
@@ -240,7 +240,7 @@ impl Session {
         self.defect == Some(defect)
     }
 
-    /// Says that something is not right, where that is this server's way. `few`: even one that seldom does.
+    /// Sends an error, if the server's choice allows. With `few`, a server that seldom sends errors sends one too.
     fn refuse(&self, few: bool) {
         match self.choices.errors {
             Errors::Few if !few => {}
@@ -363,7 +363,7 @@ impl Session {
         }
     }
 
-    /// A server that forgets that it has told already.
+    /// Announces a leave that has been announced already, for [`Defect::LeftToldTwice`].
     fn tell_of_last_leave(&self) {
         if let Some(room) = &self.last_room {
             self.room_left(room, &self.id);
@@ -413,7 +413,7 @@ impl Session {
         };
         let data = data.map(|data| format!(r#""data":{data},"#)).unwrap_or_default();
         let (room, from, kind) = (quoted(room), quoted(&from), quoted(kind));
-        // Another order of keys than the reference's.
+        // A different order of keys from the reference server's.
         let text = format!(r#"{{{data}"type":{kind},"from":{from},"action":"signal","roomId":{room}}}"#);
         let meant = |member: &&Member| match &to {
             _ if member.id == self.id => self.is(Defect::EchoToSender),
@@ -440,7 +440,7 @@ impl Session {
 }
 
 impl Ids {
-    /// The id of a server's so-manieth client.
+    /// The id of the client with this number.
     fn of(self, client: usize) -> String {
         match self {
             Self::Words => format!("Client/{client}-with-a-long-id"),

@@ -1,5 +1,5 @@
-//! The dialects of servers that nobody here wrote, each asked of the real one, installed from its registry. They are found
-//! to deviate just as `known/` says.
+//! The dialects of third-party servers, each tested against the real server, installed from its package registry. The
+//! findings must be exactly the deviations in `known/`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout};
 use crate::stun::outsiders::free_port;
 use crate::{ask_as, dialect, text};
 
-/// Where packages are kept from one run of the tests to the next.
+/// The folder where packages are kept between test runs.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("outsiders")
 }
 
-/// Installs both npm packages, unless that is done; `None` where npm cannot be had.
+/// Installs both npm packages if needed; `None` if npm does not work.
 pub(crate) fn packages() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     let install = || {
@@ -42,14 +42,14 @@ pub(crate) fn packages() -> Option<&'static Path> {
     INSTALLED.get_or_init(install).as_deref()
 }
 
-/// Where the tool cannot be had the test says so; CI has it.
+/// Skips a test whose tool cannot be installed, with a message; on CI that is a failure.
 pub(crate) fn skip(why: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
     eprintln!("SKIPPED: a server of others cannot be installed: {why}");
     None
 }
 
-/// A server process, started again when it dies; it ends with the test.
+/// A server process that is restarted when it dies, and killed when this is dropped.
 pub(crate) struct Server {
     ended: Arc<AtomicBool>,
     keeper: Option<std::thread::JoinHandle<()>>,
@@ -66,7 +66,7 @@ impl Server {
             while !end.load(SeqCst) {
                 std::thread::sleep(Duration::from_millis(50));
                 if matches!(child.try_wait(), Ok(Some(_))) {
-                    // Long enough that whoever kills it notices.
+                    // A pause long enough for a case that kills the server to notice.
                     std::thread::sleep(Duration::from_millis(300));
                     child = spawn();
                 }
@@ -85,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks a server all cases, and holds the answers against what is known of it.
+/// Runs all cases against a server, and marks its known deviations in the report.
 async fn asked(name: &str, port: u16, path: &str) -> Report {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listens = async {
@@ -137,7 +137,8 @@ async fn y_webrtc() {
     assert!(!echo.notes.quality.is_empty(), "and that is not good");
 }
 
-/// Builds the server first, which takes minutes: `cargo test -p conformance -- --ignored`.
+/// Ignored by default because it builds the server first, which takes minutes: `cargo test -p conformance --
+/// --ignored`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds matchbox_server, which takes minutes"]
 async fn matchbox() {

@@ -1,4 +1,4 @@
-//! What is kept of a run: whole, without secrets, and good for playing it again.
+//! Recordings of a run: complete, without secrets, and fit to be replayed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,14 +19,14 @@ async fn reference(config: Config) -> Server<Net> {
     Server::bind(Net, all).await.expect("port 0 is free")
 }
 
-/// Asks with recordings.
+/// Runs cases with recording on.
 async fn recorded(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> (Report, Vec<Recording>) {
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
     let options = Options { deadline: Duration::from_secs(300), record: true, ..Options::default() };
     let report = conformance::run(Tokio, target, dialect, &cases, &options).await.expect("it is there");
     let recordings = report.cases.iter().filter_map(|case| Recording::of(&report, case));
-    // As a file has them.
+    // After a round trip through the file format.
     let read = |recording: Recording| {
         let read = Recording::parse("file", &recording.lines()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(read, recording);
@@ -48,7 +48,8 @@ fn at(address: SocketAddr) -> Target {
     format!("ws://{address}/").parse().expect("a good URL")
 }
 
-/// Each case that was recorded on the reference server comes again on another one, whose ids are others.
+/// A recording of each case on one reference server replays without differences on another one, which assigns other
+/// ids.
 async fn comes_again(name: &str, at_least: usize) {
     let dialect = dialect(name);
     let (first, second) =
@@ -60,14 +61,14 @@ async fn comes_again(name: &str, at_least: usize) {
     let (report, recordings) = recorded(&dialect, &targets[0], &[]).await;
     assert!(report.passed(), "{}", text(&report));
     let mut played = 0;
-    // Clients that all come at once come in another order each time, and what buffers of the system hold differs too.
-    // And a kick is a request over plain HTTP, which is not made again.
+    // Clients that connect all at once do so in a different order each time, and the amount of data in the system's
+    // buffers varies. A kick is a request over plain HTTP, which is not replayed.
     let by_chance = ["load/reconnect-storm", "mesh/one-offerer", "load/slow-consumer", "http/kick"];
     let races = |recording: &&Recording| by_chance.contains(&&*recording.head.case);
     for recording in recordings.iter().filter(|recording| !races(recording)) {
         match conformance::replay(Tokio, &targets[1], &dialect, recording).await {
             Ok(again) => {
-                // Of a race another outcome may come.
+                // After a race the outcome may differ.
                 let differs = again.differs().filter(|first| again.raced.is_none_or(|raced| first < &raced));
                 assert_eq!(differs, None, "{name}\n{}", again.text());
                 played += usize::from(again.raced.is_none());
@@ -91,7 +92,7 @@ async fn the_first_difference_is_marked() {
     let right = mini::start(Behaviour::default()).await;
     let (_, recordings) = recorded(&mesh, &at(right), &["mesh/unicast", "room/join-ack"]).await;
     let recording = of(&recordings, "mesh/unicast");
-    // Ids of another length are put in place everywhere.
+    // Ids of a different length are replaced everywhere.
     let choices = Choices { ids: Ids::Uuid, ..Choices::default() };
     let other = mini::start(Behaviour { choices, ..Behaviour::default() }).await;
     let played = play(&mesh, &at(other), recording).await;
@@ -136,7 +137,7 @@ async fn no_secret_is_kept_or_shown() {
     for secret in [BEARER, QUERY, SHARED] {
         assert!(!kept.contains(secret) && !shown.contains(secret), "{secret} is there");
     }
-    // Who plays it again brings them along again.
+    // The secrets are not in the recording, so the user gives them again for the replay.
     let played = play(&dialect, &target, of(&recordings, "room/join-ack")).await;
     assert_eq!(played.differs(), None, "{}", played.text());
     let refused = conformance::replay(Tokio, &at(address), &dialect, of(&recordings, "room/join-ack")).await;
@@ -180,7 +181,7 @@ async fn of_another_dialect_or_without_a_connection() {
     }
 }
 
-/// A failure is shown as a list, as a diagram, and with the lines that ask it and play it again.
+/// A failure is shown as a list and as a diagram, with the commands that run the case again and replay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_drawn() {
     let mesh = dialect("mesh");

@@ -1,4 +1,4 @@
-//! A correct server passes, the reference and another one.
+//! Correct servers pass: the reference server and another one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -12,7 +12,7 @@ use server::{Access, Config, DIALECTS, Listen, Server, Tls};
 use crate::mini::{self, Behaviour};
 use crate::{ask, ask_as, ask_at, dialect, text};
 
-/// The reference server, all of it, on free ports; it lives as long as the test's runtime.
+/// Starts the reference server with all dialects, on free ports; it lives as long as the test's runtime.
 async fn server() -> Server<Tokio> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = Listen::each(DIALECTS.iter().map(|entry| entry.name), |_| free);
@@ -27,7 +27,7 @@ pub(crate) async fn reference() -> SocketAddr {
     address
 }
 
-/// Every case that can be asked of the reference server in a dialect passes, at least so many.
+/// Every case that applies passes on the reference server in this dialect, and at least this many do.
 async fn all_pass(name: &str, at_least: usize) {
     let server = server().await;
     let url = server.url(name).expect("asked for");
@@ -63,7 +63,8 @@ async fn call_over_socketio() {
     all_pass("call-socketio", 35).await;
 }
 
-/// Over TLS with a certificate of nobody's, and with a token: both are told to the suite, and asked for by the server.
+/// Over TLS with a self-signed certificate, and with a token. The suite is given both, and the server requires the
+/// token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_with_a_token() {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key and a certificate");

@@ -1,4 +1,4 @@
-//! Correct servers that make other choices, or are far away: no case may fail on them.
+//! Correct servers that make other choices or are far away: no case may fail on them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::mini::{self, Behaviour, Choices, Errors, Ids, Oversize, Rosters};
 use crate::{ask, ask_as, dialect, text};
 
-/// What each direction of a connection takes through the proxy.
+/// The delay that the proxy adds in each direction.
 const DELAY: Duration = Duration::from_millis(40);
 
-/// Every case of the mesh dialect is asked of a server that chooses like this, and none fails.
+/// Runs every mesh case against a server with these choices; none may fail.
 async fn passes(choices: Choices) -> conformance::Report {
     let report = ask(mini::start(Behaviour { choices, ..Behaviour::default() }).await, &[]).await.expect("it is there");
     assert!(report.passed(), "{choices:?}\n{}", text(&report));
@@ -68,7 +68,7 @@ async fn what_is_told_and_what_is_left_out() {
     }
 }
 
-/// Passes every byte on, 40 ms later, to an address; it lives as long as the test's runtime.
+/// Starts a proxy that passes all bytes on to a server, 40 ms later; it lives as long as the test's runtime.
 async fn far(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
     let address = listener.local_addr().expect("it listens");
@@ -89,7 +89,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send +
     let writer = tokio::spawn(async move {
         while let Some((at, bytes)) = arriving.recv().await {
             sleep_until(at).await;
-            // No bytes: the sender is done.
+            // Empty: the sender has ended its direction.
             if bytes.is_empty() || to.write_all(&bytes).await.is_err() {
                 break;
             }
@@ -102,12 +102,12 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send +
             break;
         }
     }
-    // After a reset too the other side learns that it is over.
+    // Even after a reset, the other side must notice the end.
     drop(under_way);
     let _ = writer.await;
 }
 
-/// Every case that can be asked of the reference server in a dialect passes from far away.
+/// Every case that applies to the reference server in this dialect passes from far away.
 async fn passes_from_far(name: &str) {
     let entry = DialectEntry::named(name).expect("it is in the table");
     let listen = Listen::each([entry.name], |_| (Ipv4Addr::LOCALHOST, 0).into());
@@ -123,6 +123,6 @@ async fn passes_from_far(name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forty_milliseconds_each_way() {
-    // The other dialects are asked from as far away in the simulator, where waiting takes no time.
+    // The other dialects are tested at this distance in the simulator, where waiting takes no time.
     passes_from_far("mesh").await;
 }

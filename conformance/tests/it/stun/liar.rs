@@ -1,4 +1,5 @@
-//! A small STUN and TURN server that can be given a defect. It has its own bytes: neither the suite's nor the reference's.
+//! A small STUN and TURN server with one optional defect. It has its own wire code, shared neither with the suite nor
+//! with the reference server.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +12,7 @@ use sha1::Sha1;
 use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 
-/// What is wrong with the server.
+/// The defect of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lie {
     Nothing,
@@ -83,7 +84,7 @@ struct Liar {
     allocations: Mutex<BTreeMap<SocketAddr, Allocation>>,
 }
 
-/// Starts it on a free port.
+/// Starts the server on a free port.
 pub(super) async fn start(lie: Lie) -> SocketAddr {
     let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
     let (socket, other) = (bind().await.expect("a port"), bind().await.expect("a port"));
@@ -503,12 +504,12 @@ fn ip_of(address: SocketAddr) -> Ipv4Addr {
     }
 }
 
-/// A port on which nobody answers.
+/// A bound port that never answers.
 pub(super) async fn nobody() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = socket.local_addr().expect("bound");
     (socket, address)
 }
 
-/// No run may take longer, whatever the server does.
+/// Limit for any run, whatever the server does.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);

@@ -1,4 +1,4 @@
-//! A server with one defect: the right case goes red, the others stay as they are, and nothing hangs.
+//! Servers with one defect each: the case for the defect fails, the results of others do not change, and nothing hangs.
 
 use conformance::stun::Service;
 use conformance::{Report, Verdict};

@@ -1,4 +1,4 @@
-//! The suites for STUN and TURN servers: against the reference server, against liars, and against servers of others.
+//! The STUN and TURN suites against the reference server, servers with a defect, and third-party servers.
 
 mod liar;
 mod lies;
@@ -12,7 +12,8 @@ use conformance::dial::Tokio;
 use conformance::stun::{Credential, Service, ServiceTarget, run};
 use conformance::{Options, Report, Selection, Unreachable, select_from, service_cases};
 
-/// Asks the quick cases that match, all for none. Users are `u` and `v` with the passwords `p` and `q`.
+/// Runs the quick cases whose slugs match, or all if no pattern is given. The users are `u` and `v`, with the passwords
+/// `p` and `q`.
 async fn ask(service: Service, address: SocketAddr, patterns: &[&str]) -> Result<Report, Unreachable> {
     let target = ServiceTarget::new(service, &address.to_string()).expect("a good address");
     let credential = |user: &str, password: &str| Credential { user: user.to_owned(), password: password.to_owned() };

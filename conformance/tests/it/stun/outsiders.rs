@@ -1,4 +1,4 @@
-//! Servers that others wrote, installed by name and version: the suite finds what is known of each, no more and no less.
+//! Third-party servers, installed by name and version: the suite must find exactly the deviations listed for each.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::text;
 async fn coturn_deviates_as_known() {
     let Some(turnserver) = debian("turnserver", "coturn") else { return };
     let address = free_port();
-    // Sixty allocations are more than the cases need side by side, and few enough to be used up by one.
+    // Sixty allocations: more than the cases need in parallel, yet few enough for one case to use up.
     let turn =
         ["--lt-cred-mech", "--user=u:p", "--user=v:q", "--realm=test", "--allow-loopback-peers", "--user-quota=60"];
     let _coturn = coturn(&turnserver, address, &["-L", "127.0.0.1", "-L", "::1"], &turn);
@@ -47,7 +47,7 @@ fn coturn(turnserver: &Path, address: SocketAddr, listen: &[&str], more: &[&str]
     })
 }
 
-/// Waits until a server of both suites answers, and asks it everything.
+/// Waits until a server answers both services, and runs all cases against it.
 async fn everything(address: SocketAddr) -> Vec<Report> {
     ready(address).await;
     let mut reports = Vec::new();
@@ -57,7 +57,7 @@ async fn everything(address: SocketAddr) -> Vec<Report> {
     reports
 }
 
-/// Each try takes some seconds.
+/// Waits until the server answers. Each attempt takes some seconds.
 async fn ready(address: SocketAddr) {
     for _ in 0..60 {
         if ask(Service::Stun, address, &["stun/binding"]).await.is_ok() {
@@ -94,7 +94,7 @@ async fn pion_deviates_as_known() {
         );
         return;
     }
-    // Go without modules finds /v2 only from a folder under GOPATH.
+    // In GOPATH mode (without modules), Go resolves /v2 imports only for code in a folder under GOPATH.
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pion");
     let source = work.join("src/pion");
     std::fs::create_dir_all(&source).expect("a folder");
@@ -119,7 +119,7 @@ async fn pion_deviates_as_known() {
     deviates_as_known("pion-turn", everything(address).await);
 }
 
-/// Every case that is not well is in the file, and no case of the file is well.
+/// Checks that the cases with a finding are exactly those in the list of known deviations.
 fn deviates_as_known(name: &str, mut reports: Vec<Report>) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("known").join(format!("{name}.toml"));
     let known = Known::load(&file).unwrap_or_else(|error| panic!("{error}"));
@@ -129,7 +129,7 @@ fn deviates_as_known(name: &str, mut reports: Vec<Report>) {
     assert!(wrong.is_empty(), "{name}:{wrong}\n\n{}", reports.iter().map(text).collect::<String>());
 }
 
-/// A program of a Debian package; installed where it is missing and that is possible.
+/// A program from a Debian package, installed if missing; `None` if that is not possible.
 fn debian(program: &str, package: &str) -> Option<PathBuf> {
     let find = || {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -138,7 +138,7 @@ fn debian(program: &str, package: &str) -> Option<PathBuf> {
         folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
     };
     find().or_else(|| {
-        // Another test, or another program, may be installing something.
+        // Another process may hold the package manager's lock.
         let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
         let installed = Command::new("apt-get").args(install).stdout(Stdio::null()).status();
         let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
@@ -149,7 +149,7 @@ fn debian(program: &str, package: &str) -> Option<PathBuf> {
     })
 }
 
-/// A folder in which a package of npm is installed.
+/// A folder in which an npm package is installed.
 fn npm(package: &str, version: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{package}-{version}"));
     if folder.join("node_modules").join(package).is_dir() {
@@ -165,8 +165,8 @@ fn npm(package: &str, version: &str) -> Option<PathBuf> {
     skip(&format!("npm cannot install {package}@{version}"))
 }
 
-/// An address on which nobody listens at the moment, nor on the next port, which coturn takes as well. Below the ports that
-/// systems give away by themselves, so that it stays free until the server takes it.
+/// A loopback address whose port and next port are free; coturn uses both. The ports are below the system's ephemeral
+/// range, so they stay free until the server binds them.
 pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let is_free = |address: SocketAddr| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();

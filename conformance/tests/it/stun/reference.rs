@@ -1,4 +1,4 @@
-//! The reference server does all that is asked.
+//! The reference server passes every case.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ async fn reference(address: SocketAddr) -> SocketAddr {
     let turn = TurnSettings {
         users: vec![user("u", "p"), user("v", "q")],
         allow_private_peers: true,
-        // More than the cases need side by side, and few enough to be used up by one.
+        // More than the cases need in parallel, yet few enough for one case to use up.
         allocations_per_user_max: 60,
         ..TurnSettings::default()
     };
@@ -49,7 +49,7 @@ async fn every_case_of_turn_passes_on_the_reference_server() {
     assert!(report.passed(), "{}", text(&report));
     let other: Vec<_> =
         report.cases.iter().filter(|case| case.verdict != Verdict::Pass).map(|case| case.case.slug).collect();
-    // What it lacks, and that loopback is a peer here.
+    // Features that the reference server lacks; and it allows loopback peers here.
     let expected = ["turn/sha256", "turn/dont-fragment", "turn/peer-loopback", "turn/tcp"];
     assert_eq!(other, expected, "{}", text(&report));
 }
