@@ -1,4 +1,4 @@
-//! Colours of what people read. They are always written; the stream that it goes to takes them out where nobody sees them.
+//! Colours for text that people read. They are always written; the output stream removes them where they cannot be shown.
 
 use anstyle::{AnsiColor, Style};
 

@@ -72,7 +72,7 @@ struct Inner {
     notes: Notes,
 }
 
-/// Observations about a case beside its verdict.
+/// Observations about a case that go with its verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// What the server chose where the dialect leaves the choice open.

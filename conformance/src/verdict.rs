@@ -46,7 +46,7 @@ pub struct CaseReport {
     pub case: &'static Case,
     /// Its verdict.
     pub verdict: Verdict,
-    /// Observations beside the verdict.
+    /// Observations that go with the verdict.
     pub notes: Notes,
     /// The reason why a failure is expected, if this case is listed as a known deviation.
     pub known: Option<String>,

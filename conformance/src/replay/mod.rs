@@ -30,7 +30,7 @@ use crate::transcript::Log;
 
 /// How much longer than in the recording to wait for an arrival.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same, after one arrival has failed to come.
+/// How much longer to wait once an arrival has failed to come: the rest is unlikely to come either.
 const PATIENCE_THEN: Duration = Duration::from_millis(300);
 /// How long to watch at the end for messages that were not in the recording.
 const AFTERWARDS: Duration = Duration::from_millis(100);

@@ -255,7 +255,7 @@ impl UdpClient {
         }
     }
 
-    /// Waits for a datagram that is no answer to a request: it is already in `heard`, or arrives within the patience.
+    /// Waits for a datagram that is not an answer to a request: it is already in `heard`, or arrives within the patience.
     pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
         if let Some(at) = self.heard.iter().position(&wanted) {
             return Ok(self.heard.remove(at));

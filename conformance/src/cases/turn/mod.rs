@@ -14,7 +14,7 @@ mod tcp;
 
 /// What nearly every other case needs: the server grants an allocation.
 const ALLOCATE: &[&str] = &["turn/allocate"];
-/// The same, and data passes through the allocation.
+/// What cases about data need: the server grants an allocation, and data passes through it.
 const DATA: &[&str] = &["turn/allocate", "turn/data-both-ways"];
 
 /// All cases, in the order of the catalogue.
