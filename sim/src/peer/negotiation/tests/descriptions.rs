@@ -100,7 +100,8 @@ fn early_candidates_of_another_session_are_dropped() {
         pair.forge(Ana, SignalKind::IceCandidate, &candidate("another", "u1"));
         pair.offer(Ana);
         pair.drive();
-        assert_eq!(pair.story(Ben)[0], "candidate queued");
+        let story = ["candidate queued", "opens to answer", "remote offer", "local answer", "connected"];
+        assert_eq!(pair.story(Ben), story);
         assert_eq!(pair.count(Ben, is_remote_candidate), 1);
     });
 }
@@ -207,6 +208,12 @@ fn a_candidate_that_is_gathered_late_is_trickled_once_for_each_generation() {
         pair.act(Ana, |ana, ben, now| ana.restart_ice(ben, now));
         pair.drive_for(Duration::from_secs(1));
         assert_eq!(pair.count(Ana, is_local_candidate), 4);
+        // Of the next generation too, when what was known is too old to begin with.
+        pair.drive_for(Duration::from_secs(5));
+        pair.act(Ana, |ana, ben, now| ana.restart_ice(ben, now));
+        assert_eq!(pair.count(Ana, is_local_candidate), 5);
+        pair.gather(Ana, "198.51.100.1:7001");
+        assert_eq!(pair.count(Ana, is_local_candidate), 6);
     });
 }
 

@@ -128,10 +128,11 @@ impl Pair {
         self.arrive(Flight::Signal(from.other(), signal));
     }
 
-    /// Gives one side a server-reflexive candidate.
+    /// Gives one side a server-reflexive candidate, which is valid for five seconds.
     pub(super) fn gather(&mut self, who: Who, address: &str) {
+        let until = Some(self.now + Duration::from_secs(5));
         let gathered = candidate(CandidateKind::Srflx, address.parse().expect("an address"), who);
-        self.act(who, |negotiation, _, now| negotiation.on_gathered(gathered, now));
+        self.act(who, |negotiation, _, now| negotiation.on_gathered(Gathered { until, ..gathered }, now));
     }
 
     // ---- time
