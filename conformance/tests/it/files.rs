@@ -81,8 +81,8 @@ fn a_name_that_is_not_shipped_is_answered_with_the_nearest() {
     assert_eq!(error, "./nowhere.toml: there is no such file");
 }
 
-/// The published schema is that of the code. To update it: `cargo xtask dialect schema >
-/// conformance/dialects/schema.json`.
+/// The published schema is that of the code. To update it:
+/// `cargo xtask dialect schema > conformance/dialects/schema.json`.
 #[test]
 fn the_schema_is_published() {
     assert_eq!(Dialect::schema(), include_str!("../../dialects/schema.json"));

@@ -137,8 +137,8 @@ async fn y_webrtc() {
     assert!(!echo.notes.quality.is_empty(), "and that is not good");
 }
 
-/// Ignored by default because it builds the server first, which takes minutes: `cargo test -p conformance --
-/// --ignored`.
+/// Ignored by default because it builds the server first, which takes minutes. To run it:
+/// `cargo test -p conformance -- --ignored`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds matchbox_server, which takes minutes"]
 async fn matchbox() {
