@@ -19,7 +19,7 @@ use crate::table::Lined;
 use crate::value::show;
 
 /// Links into the internet, unless a file says otherwise.
-const LINK: Link = Link {
+pub(crate) const LINK: Link = Link {
     latency: Duration::from_millis(10),
     jitter: Duration::ZERO,
     loss_ppm: 0,
@@ -28,15 +28,11 @@ const LINK: Link = Link {
     bandwidth_bps: None,
 };
 /// Links inside a home or an office, unless a file says otherwise.
-const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
+pub(crate) const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
 /// Time between the server's pings, unless a file says otherwise.
-const HEARTBEAT: Duration = Duration::from_secs(20);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(20);
 /// The room of who names none.
-const ROOM: &str = "demo";
-/// What stands for the room of users, who have none.
-const USERS: &str = "users";
-/// The one room of those who broadcast.
-const EVERYBODY: &str = "everybody";
+pub(crate) const ROOM: &str = "demo";
 /// Actors at most: what the internet of [`address`] has room for.
 const ACTORS_MAX: usize = 50_000;
 /// NATs in a row at most.
@@ -71,6 +67,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         about: file.about.clone(),
         spec: file.spec.clone(),
         duration,
+        idle_steps: file.idle_steps,
         server,
         networks: draft.networks,
         actors: draft.actors,
@@ -287,11 +284,7 @@ fn add_actors(
             let joins = joins(entry, number, file.duration.value, problems);
             draft.actor_names.insert(name.clone(), first + number..first + number + 1);
             let plays = entry.plays.as_ref().map_or(Role::default(), |plays| plays.value);
-            let room = match plays {
-                Role::User => USERS,
-                Role::Broadcast => EVERYBODY,
-                _ => ROOM,
-            };
+            let room = plays.only_room().unwrap_or(ROOM);
             draft.actors.push(Actor {
                 name,
                 network,

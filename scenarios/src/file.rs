@@ -22,6 +22,8 @@ pub(crate) struct File {
     pub(crate) about: String,
     pub(crate) spec: Vec<String>,
     pub(crate) duration: Lined<Duration>,
+    /// Whether steps may do nothing.
+    pub(crate) idle_steps: bool,
     pub(crate) server: ServerEntry,
     /// Of every link that leads into the internet or a carrier's network.
     pub(crate) link: LinkEntry,
@@ -182,6 +184,7 @@ impl File {
         let about = table.optional::<String>("about");
         let spec = table.optional::<Vec<Lined<String>>>("spec");
         let duration = table.required::<Duration>("duration");
+        let idle_steps = table.optional::<bool>("idle-steps");
         let server = table.optional("server");
         let link = table.optional("link");
         let lan = table.optional("lan");
@@ -204,6 +207,7 @@ impl File {
             about: about.map(|about| about.value).unwrap_or_default(),
             spec: spec.map(|spec| spec.value.into_iter().map(|line| line.value).collect()).unwrap_or_default(),
             duration: duration?,
+            idle_steps: idle_steps.is_some_and(|idle| idle.value),
             server: server.map(|server| server.value).unwrap_or_default(),
             link: link.map(|link| link.value).unwrap_or_default(),
             lan: lan.map(|lan| lan.value).unwrap_or_default(),

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Problems;
 use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation};
 use crate::table::{Read, Table};
-use crate::value::{Name, Parse, Subnet};
+use crate::value::{Name, Parse, Subnet, Word, show};
 
 /// A profile file.
 #[derive(Debug)]
@@ -67,7 +67,37 @@ impl Parse for Lifetime {
     }
 }
 
-/// Names the keys of a NAT's behavior once, for reading, overriding and completing.
+/// A value of a NAT's behavior, as TOML.
+trait Written {
+    fn written(&self) -> String;
+}
+
+impl<T: Word + PartialEq> Written for T {
+    fn written(&self) -> String {
+        let word = T::WORDS.iter().find(|(_, meaning)| meaning == self);
+        format!("\"{}\"", word.expect("every meaning has a word").0)
+    }
+}
+
+impl Written for Duration {
+    fn written(&self) -> String {
+        format!("\"{}\"", show(*self))
+    }
+}
+
+impl Written for bool {
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Written for usize {
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Names the keys of a NAT's behavior once, for reading, overriding, completing and writing.
 macro_rules! nat_keys {
     ($($field:ident, $key:literal, $read:ty, $into:expr;)*) => {
         /// Some or all keys of a NAT's behavior.
@@ -84,6 +114,13 @@ macro_rules! nat_keys {
             fn complete(&self) -> Option<NatBehavior> {
                 Some(NatBehavior { $($field: $into(self.$field?),)* })
             }
+        }
+
+        /// The keys in which a behavior is not as `base`, each with its value as TOML.
+        pub(crate) fn differing_keys(behavior: &NatBehavior, base: &NatBehavior) -> Vec<(&'static str, String)> {
+            let mut keys = Vec::new();
+            $(if behavior.$field != base.$field { keys.push(($key, behavior.$field.written())); })*
+            keys
         }
 
         impl Read for NatKeys {

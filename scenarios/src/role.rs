@@ -78,6 +78,15 @@ impl Role {
         if self == Self::Broadcast { Framing::SocketIo } else { Framing::WebSocket }
     }
 
+    /// The room that all who play it are in, where they have no choice.
+    pub fn only_room(self) -> Option<&'static str> {
+        match self {
+            Self::User => Some("users"),
+            Self::Broadcast => Some("everybody"),
+            Self::Mesh | Self::Sender | Self::Viewer | Self::Relay => None,
+        }
+    }
+
     /// What files call it.
     pub fn name(self) -> &'static str {
         ROLES.iter().find(|(_, role)| *role == self).map(|(name, _)| *name).expect("every role has a name")

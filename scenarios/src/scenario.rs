@@ -1,5 +1,6 @@
 //! A scenario as the simulator takes it: profiles looked up, counts expanded, every name checked.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub struct Scenario {
     pub spec: Vec<String>,
     /// Virtual time it takes.
     pub duration: Duration,
+    /// Whether steps may do nothing, such as `leave` of an actor that is not there. Generated scenarios have such steps; in others they are
+    /// mistakes.
+    pub idle_steps: bool,
     /// The servers on the internet.
     pub server: ServerSetup,
     /// Private networks, an outer one always before those behind it.
@@ -116,14 +120,26 @@ pub struct Step {
 }
 
 /// An index into [`Scenario::actors`], and into every list with one element per actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ActorIndex(pub usize);
 
 /// An index into [`Scenario::networks`], and into every list with one element per network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NetworkIndex(pub usize);
+
+impl fmt::Debug for ActorIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Debug for NetworkIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
 
 macro_rules! indexes_lists {
     ($($index:ident of $list:ty;)*) => {$(

@@ -123,6 +123,12 @@ pub fn profile(name: &str) -> Option<Profile> {
     PROFILES.iter().find(|(found, _)| *found == name).map(|(_, text)| read_profile(text))
 }
 
+/// The name of a NAT profile that behaves like that; of another one, to be overridden, if there is none.
+pub(crate) fn profile_of(behavior: &NatBehavior) -> &'static str {
+    let same = |(_, text): &&(&str, &'static str)| read_profile(text).behavior.as_ref() == Some(behavior);
+    PROFILES.iter().find(same).map_or("full-cone", |(name, _)| name)
+}
+
 /// The names that [`profile`] knows.
 pub(crate) fn profile_names() -> impl Iterator<Item = &'static str> + Clone {
     PROFILES.iter().map(|(name, _)| *name)

@@ -37,6 +37,7 @@
 //! It runs only on Linux: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of
 //! simulations.
 
+pub mod campaign;
 pub mod capture;
 pub mod cast;
 mod dialects;

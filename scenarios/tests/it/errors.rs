@@ -17,7 +17,7 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",

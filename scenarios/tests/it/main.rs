@@ -4,3 +4,4 @@ mod errors;
 mod expand;
 mod mutated;
 mod shipped;
+mod write;

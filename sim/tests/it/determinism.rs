@@ -11,8 +11,8 @@ use scenarios::{
 };
 use sim::hash::event_hash;
 
-use crate::build::{link, scenario};
 use crate::nat;
+use crate::played::{link, scenario};
 
 /// Set in the process that a test starts of itself: the seed whose hash it prints.
 const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_SEED";
@@ -75,10 +75,10 @@ fn a_hash_is_the_same_in_another_process() {
 /// The server's tasks all wait for the shutdown, and a client starts at the same instant: the order in which they wake shows.
 #[test]
 fn a_graceful_shutdown_wakes_tasks_in_the_same_order_each_time() {
-    let mut build =
-        scenario(12).peer(None).at(8, Action::World(WorldAction::Shutdown)).at(8, Action::Join(ActorIndex(0)));
-    (build.0.actors[0].joins, build.0.actors[0].webrtc) = (None, false);
-    let scenario = build.done();
+    let built = scenario(12).peer(None).with(|actor| (actor.joins, actor.webrtc) = (None, false));
+    let shutdown = Duration::from_secs(8);
+    let built = built.at(shutdown, Action::World(WorldAction::Shutdown)).at(shutdown, Action::Join(ActorIndex(0)));
+    let scenario = Arc::new(built.build());
     let first = hash(&scenario, 1);
     for run in 0..50 {
         assert_eq!(hash(&scenario, 1), first, "run {run}");
@@ -116,7 +116,7 @@ fn eventful() -> Arc<Scenario> {
     let reboot = NatReboot { resets_tcp: true, new_address: Some([198, 51, 100, 77].into()) };
     let machine = |actor| Machine::Actor(ActorIndex(actor));
     let command = |actor, command| Action::Actor(ActorIndex(actor), command);
-    let mut build = scenario(30)
+    let mut builder = scenario(30)
         .home(random(EndpointIndependent, AddressAndPortDependent))
         .home(random(AddressDependent, AddressDependent))
         .home(random(AddressAndPortDependent, EndpointIndependent))
@@ -124,24 +124,24 @@ fn eventful() -> Arc<Scenario> {
         .peer(1)
         .peer(2)
         .peer(None)
-        .at(3, command(0, Command::Say("to all".to_owned())))
-        .at(4, Action::Network(NetworkIndex(0), NetworkAction::Reboot(reboot)))
-        .at(6, command(1, Command::Drop))
-        .at(8, command(1, Command::IceRestart(ActorIndex(2))))
-        .at(10, Action::Machine(machine(2), MachineAction::PowerLoss))
-        .at(12, Action::Machine(machine(2), MachineAction::Boot))
+        .at(Duration::from_secs(3), command(0, Command::Say("to all".to_owned())))
+        .at(Duration::from_secs(4), Action::Network(NetworkIndex(0), NetworkAction::Reboot(reboot)))
+        .at(Duration::from_secs(6), command(1, Command::Drop))
+        .at(Duration::from_secs(8), command(1, Command::IceRestart(ActorIndex(2))))
+        .at(Duration::from_secs(10), Action::Machine(machine(2), MachineAction::PowerLoss))
+        .at(Duration::from_secs(12), Action::Machine(machine(2), MachineAction::Boot))
         .at(
-            14,
+            Duration::from_secs(14),
             Action::World(WorldAction::Partition { from: vec![machine(3)], to: vec![Machine::Server], one_way: false }),
         )
-        .at(17, Action::World(WorldAction::Heal))
-        .at(18, Action::Machine(Machine::Server, MachineAction::PowerLoss))
-        .at(20, Action::Machine(Machine::Server, MachineAction::Boot))
-        .at(24, command(0, Command::Hangup(ActorIndex(3))));
-    build.0.server.heartbeat = Duration::from_secs(3);
-    for actor in &mut build.0.actors {
+        .at(Duration::from_secs(17), Action::World(WorldAction::Heal))
+        .at(Duration::from_secs(18), Action::Machine(Machine::Server, MachineAction::PowerLoss))
+        .at(Duration::from_secs(20), Action::Machine(Machine::Server, MachineAction::Boot))
+        .at(Duration::from_secs(24), command(0, Command::Hangup(ActorIndex(3))));
+    builder.scenario.server.heartbeat = Duration::from_secs(3);
+    for actor in &mut builder.scenario.actors {
         let (loss_ppm, duplicate_ppm, reorder_ppm) = (20_000, 20_000, 20_000);
         actor.link = Link { jitter: Duration::from_millis(9), loss_ppm, duplicate_ppm, reorder_ppm, ..link(9) };
     }
-    build.done()
+    Arc::new(builder.build())
 }

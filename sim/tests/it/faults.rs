@@ -18,8 +18,8 @@ use sim::world::{Machine, NetworkConfig, Realm, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::build::{LINK, link};
 use crate::nat::behavior;
+use crate::played::{LINK, link};
 
 /// Longer than anything takes that comes at all. Virtual time costs nothing.
 const LONG: Duration = Duration::from_secs(600);

@@ -1,6 +1,5 @@
 //! What the simulator promises, tested from outside.
 
-mod build;
 mod determinism;
 mod faults;
 mod live;
@@ -14,6 +13,7 @@ mod nat_model;
 mod negotiation;
 mod oracle;
 mod oracle_roles;
+mod played;
 mod properties;
 mod reachability;
 mod sources;

@@ -1,13 +1,15 @@
 //! Who connects with whom: the real stack behind simulated NATs, cell by cell as [`can_connect`] says.
 
+use std::net::Ipv4Addr;
+
 use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{self, PerEndpoint, PerMapping};
-use scenarios::{ActorIndex, Hairpinning, NatBehavior, PortAllocation};
+use scenarios::{Actor, ActorIndex, Builder, Hairpinning, NatBehavior, PortAllocation};
 use sim::event::Protocol;
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
 
-use crate::build::{Build, Played, SERVER, Seen, scenario};
 use crate::nat;
+use crate::played::{Played, SERVER, Seen, scenario};
 
 /// Long enough for a second offer, which finds all that the first has left in the NATs.
 const SECONDS: u64 = 15;
@@ -22,7 +24,7 @@ fn of_the_textbook_classes_only_port_restricted_and_symmetric_fail_with_symmetri
         [("full cone", full), ("restricted", restricted), ("port-restricted", cone()), ("symmetric", symmetric())];
     let mut table = String::from("\n");
     for (name, a) in &classes {
-        let row = classes.iter().map(|(_, b)| found(&pair(a, b).play(1)).to_string());
+        let row = classes.iter().map(|(_, b)| found(&Played::of(pair(a, b), 1)).to_string());
         table += &format!("        {name:<16} {}\n", row.collect::<Vec<_>>().join("  "));
     }
     assert_eq!(
@@ -50,7 +52,7 @@ fn all_324_pairs_are_as_worked_out() {
     let mut tally = [0; 4];
     for (row, a) in every.iter().enumerate() {
         for (column, b) in every.iter().enumerate() {
-            let played = pair(a, b).play((row * every.len() + column) as u64);
+            let played = Played::of(pair(a, b), (row * every.len() + column) as u64);
             let (found, expected) = (found(&played), expected(&played));
             tally[match found {
                 Found::Connected(Path { a: CandidateKind::ServerReflexive, b: CandidateKind::ServerReflexive }) => 0,
@@ -73,7 +75,7 @@ fn all_324_pairs_are_as_worked_out() {
 #[test]
 fn an_answer_from_another_address_is_no_answer() {
     let open_symmetric = behavior(AddressAndPortDependent, EndpointIndependent, PerMapping);
-    let played = pair(&open_symmetric, &open_symmetric).play(1);
+    let played = Played::of(pair(&open_symmetric, &open_symmetric), 1);
     assert_eq!(found(&played), Found::ChecksArrive);
     // Nothing is filtered there: every success response reaches its asker, from a mapping that the check did not go to.
     let answers = between_peers(&played).filter(|packet| !packet.sent && packet.view.bytes == SUCCESS_RESPONSE).count();
@@ -138,8 +140,9 @@ fn somebody_inside_the_carriers_network_is_a_host_to_those_in_its_homes() {
 /// Each one's host candidate leads the other to itself.
 #[test]
 fn two_homes_may_have_the_same_addresses() {
+    let at_10 = |actor: &mut Actor| actor.address = Ipv4Addr::new(192, 168, 1, 10);
     let homes = scenario(SECONDS).home(cone()).home(cone());
-    let twins = homes.peer(0).with_address([192, 168, 1, 10]).peer(1).with_address([192, 168, 1, 10]);
+    let twins = homes.peer(0).with(at_10).peer(1).with(at_10);
     assert_found(twins, "srflx-srflx");
 }
 
@@ -160,7 +163,7 @@ fn symmetric() -> NatBehavior {
     behavior(AddressAndPortDependent, AddressAndPortDependent, PerMapping)
 }
 
-fn pair(a: &NatBehavior, b: &NatBehavior) -> Build {
+fn pair(a: &NatBehavior, b: &NatBehavior) -> Builder {
     scenario(SECONDS).home(a.clone()).home(b.clone()).peer(0).peer(1)
 }
 
@@ -206,8 +209,8 @@ fn expected(played: &Played) -> Found {
 }
 
 #[track_caller]
-fn assert_found(build: Build, text: &str) -> Played {
-    let played = build.play(1);
+fn assert_found(build: Builder, text: &str) -> Played {
+    let played = Played::of(build, 1);
     let found = found(&played);
     assert_eq!((found.to_string().as_str(), found), (text, expected(&played)), "{}", played.story());
     played

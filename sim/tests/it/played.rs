@@ -1,13 +1,11 @@
-//! Scenarios in a line or two, and what came of their pairs.
+//! What came of the pairs of a scenario.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{
-    Action, Actor, ActorIndex, Expect, Link, Machine, NatBehavior, Network, NetworkIndex, Scenario, ServerSetup, Step,
-};
+use scenarios::{ActorIndex, Builder, Link, Machine, Scenario};
 use sim::event::{
     CandidateKind, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent, Record,
     Signaling, What,
@@ -17,8 +15,6 @@ use sim::event::{
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// 10 ms, and nothing else.
 pub(crate) const LINK: Link = link(10);
-
-const NAMES: [&str; 12] = ["ana", "ben", "cam", "dee", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "lou"];
 
 /// A link that only takes time.
 pub(crate) const fn link(latency_ms: u64) -> Link {
@@ -32,92 +28,9 @@ pub(crate) const fn link(latency_ms: u64) -> Link {
     }
 }
 
-/// Makes a scenario of the given length; everybody is in one room, and joins 50 ms after the one before.
-pub(crate) fn scenario(seconds: u64) -> Build {
-    Build(Scenario {
-        name: "built".to_owned(),
-        about: "built by a test".to_owned(),
-        spec: Vec::new(),
-        duration: Duration::from_secs(seconds),
-        server: ServerSetup { address: SERVER, link: LINK, heartbeat: Duration::from_secs(20) },
-        networks: Vec::new(),
-        actors: Vec::new(),
-        steps: Vec::new(),
-        expect: Expect::default(),
-    })
-}
-
-/// A scenario that grows.
-pub(crate) struct Build(pub(crate) Scenario);
-
-impl Build {
-    /// A home behind a NAT on the internet. Its hosts are in 192.168.N.0/24, N being its index from 1.
-    pub(crate) fn home(self, nat: NatBehavior) -> Self {
-        self.network(None, nat)
-    }
-
-    /// A network behind a NAT whose outside is in the network `behind`.
-    pub(crate) fn network(mut self, behind: Option<usize>, nat: NatBehavior) -> Self {
-        let number = self.0.networks.len() as u8 + 1;
-        self.0.networks.push(Network {
-            name: format!("net-{number}"),
-            behind: behind.map(NetworkIndex),
-            external: vec![match behind {
-                None => Ipv4Addr::new(198, 51, 100, number),
-                Some(outer) => Ipv4Addr::new(192, 168, outer as u8 + 1, 100 + number),
-            }],
-            gateway: Ipv4Addr::new(192, 168, number, 1),
-            profile: "built".to_owned(),
-            nat: Some(nat),
-            link: LINK,
-        });
-        self
-    }
-
-    /// Somebody in a network, or on the internet.
-    pub(crate) fn peer(mut self, network: impl Into<Option<usize>>) -> Self {
-        let (index, network) = (self.0.actors.len(), network.into());
-        let last = 10 + index as u8;
-        self.0.actors.push(Actor {
-            name: NAMES[index].to_owned(),
-            network: network.map(NetworkIndex),
-            address: network
-                .map_or(Ipv4Addr::new(203, 0, 113, last), |network| Ipv4Addr::new(192, 168, network as u8 + 1, last)),
-            link: network.map_or(LINK, |_| link(1)),
-            plays: scenarios::Role::Mesh,
-            over: scenarios::Framing::WebSocket,
-            room: "room".to_owned(),
-            joins: Some(Duration::from_millis(50 * index as u64)),
-            webrtc: true,
-            line: 1,
-        });
-        self
-    }
-
-    /// Gives the last peer another address.
-    pub(crate) fn with_address(mut self, address: [u8; 4]) -> Self {
-        self.0.actors.last_mut().expect("a peer was added").address = address.into();
-        self
-    }
-
-    /// Something happens, at the given second.
-    pub(crate) fn at(mut self, second: u64, action: Action) -> Self {
-        self.0.steps.push(Step { at: Duration::from_secs(second), action, line: self.0.steps.len() + 1 });
-        self
-    }
-
-    pub(crate) fn done(self) -> Arc<Scenario> {
-        Arc::new(self.0)
-    }
-
-    /// Plays it.
-    pub(crate) fn play(self, seed: u64) -> Played {
-        let scenario = self.done();
-        match sim::run::record(&scenario, seed) {
-            Ok(record) => Played::new(scenario, record),
-            Err(crash) => panic!("{crash:?}\n{scenario:#?}"),
-        }
-    }
+/// A scenario of the given length.
+pub(crate) fn scenario(seconds: u64) -> Builder {
+    Builder::new("built", Duration::from_secs(seconds))
 }
 
 /// A packet at the place where it was sent, or where it arrived.
@@ -149,7 +62,10 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    fn new(scenario: Arc<Scenario>, record: Record) -> Self {
+    /// Plays it.
+    pub(crate) fn of(built: Builder, seed: u64) -> Self {
+        let scenario = Arc::new(built.build());
+        let record = sim::run::record(&scenario, seed).unwrap_or_else(|crash| panic!("{crash:?}\n{scenario:#?}"));
         let none = vec![BTreeSet::new(); scenario.actors.len()];
         let mut this = Self { views: BTreeMap::new(), bases: none.clone(), mapped: none, scenario, record };
         let mut owners: BTreeMap<Arc<str>, ActorIndex> = BTreeMap::new();

@@ -1,0 +1,130 @@
+//! Builds scenarios in Rust, for tests and for generators.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::expand::{HEARTBEAT, LAN, LINK, ROOM};
+use crate::nat::NatBehavior;
+use crate::role::Role;
+use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Step};
+use crate::{address, shipped};
+
+/// Names of the first actors.
+const NAMES: [&str; 12] = ["ana", "ben", "cam", "dee", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "lou"];
+
+/// A scenario that grows. Everybody is in one room, and joins 50 ms after the one before.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use scenarios::{Action, ActorIndex, Builder, Command};
+///
+/// let nat = scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile");
+/// let scenario = Builder::new("two", Duration::from_secs(20))
+///     .home(nat)
+///     .peer(0)
+///     .peer(None)
+///     .at(Duration::from_secs(10), Action::Actor(ActorIndex(0), Command::Say("hello".to_owned())))
+///     .build();
+/// assert_eq!(scenario.actors[1].name, "ben");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// What has been built so far, for changes that have no method.
+    pub scenario: Scenario,
+}
+
+impl Builder {
+    /// A scenario of that name and length, with a server and nobody else.
+    pub fn new(name: &str, duration: Duration) -> Self {
+        let server = ServerSetup { address: address::SERVER, link: LINK, heartbeat: HEARTBEAT };
+        Self {
+            scenario: Scenario {
+                name: name.to_owned(),
+                about: String::new(),
+                spec: Vec::new(),
+                duration,
+                idle_steps: true,
+                server,
+                networks: Vec::new(),
+                actors: Vec::new(),
+                steps: Vec::new(),
+                expect: Expect::default(),
+            },
+        }
+    }
+
+    /// Adds a home behind a NAT on the internet. The hosts of the first network are in 192.168.1.0/24, of the second in 192.168.2.0/24.
+    #[must_use]
+    pub fn home(self, nat: NatBehavior) -> Self {
+        self.network(None, nat)
+    }
+
+    /// Adds a network behind a NAT whose outside is in the network number `behind`, from 0, or on the internet. Networks on the internet
+    /// must be added before those behind others, or the written file lists them in another order.
+    #[must_use]
+    pub fn network(mut self, behind: Option<usize>, nat: NatBehavior) -> Self {
+        let number = self.scenario.networks.len() as u8 + 1;
+        self.scenario.networks.push(Network {
+            name: format!("net-{number}"),
+            behind: behind.map(NetworkIndex),
+            external: vec![match behind {
+                None => Ipv4Addr::new(198, 51, 100, number),
+                Some(outer) => Ipv4Addr::new(192, 168, outer as u8 + 1, 100 + number),
+            }],
+            gateway: Ipv4Addr::new(192, 168, number, 1),
+            profile: shipped::profile_of(&nat).to_owned(),
+            nat: Some(nat),
+            link: LINK,
+        });
+        self
+    }
+
+    /// Adds an actor in the network number `network`, from 0, or on the internet.
+    #[must_use]
+    pub fn peer(mut self, network: impl Into<Option<usize>>) -> Self {
+        let index = self.scenario.actors.len();
+        let network = network.into();
+        let last = 10 + index as u8;
+        self.scenario.actors.push(Actor {
+            name: NAMES.get(index).map_or_else(|| format!("actor-{}", index + 1), |name| (*name).to_owned()),
+            network: network.map(NetworkIndex),
+            address: match network {
+                None => Ipv4Addr::new(203, 0, 113, last),
+                Some(network) => Ipv4Addr::new(192, 168, network as u8 + 1, last),
+            },
+            link: if network.is_some() { LAN } else { LINK },
+            plays: Role::Mesh,
+            over: Role::Mesh.framing(),
+            room: ROOM.to_owned(),
+            joins: Some(Duration::from_millis(50 * index as u64)),
+            webrtc: true,
+            line: 0,
+        });
+        self
+    }
+
+    /// Changes the actor that was added last.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Actor)) -> Self {
+        change(self.scenario.actors.last_mut().expect("an actor was added"));
+        self
+    }
+
+    /// Adds a step. Steps may be added in any order; those at one time happen in the order in which they were added.
+    #[must_use]
+    pub fn at(mut self, time: Duration, action: Action) -> Self {
+        self.scenario.steps.push(Step { at: time, action, line: 0 });
+        self
+    }
+
+    /// The scenario, its steps in order of time.
+    #[must_use]
+    pub fn build(mut self) -> Scenario {
+        self.scenario.steps.sort_by_key(|step| step.at);
+        self.scenario
+    }
+}

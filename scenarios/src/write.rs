@@ -1,0 +1,285 @@
+//! From a scenario to the text of a file that reads back as the same scenario, but for line numbers.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use crate::draft::SERVER;
+use crate::expand::{LAN, LINK};
+use crate::profile::differing_keys;
+use crate::role::{Framing, Role};
+use crate::scenario::{
+    Action, Actor, ActorIndex, Command, Link, Machine, MachineAction, Network, NetworkAction, NetworkIndex, Scenario,
+    Step, WorldAction,
+};
+use crate::shipped::{profile, profile_of};
+use crate::value::{Subnet, show};
+
+/// Writes a scenario as a file. [`parse`](crate::parse) reads it back, equal but for line numbers, if the scenario came from a file, a
+/// [`Builder`](crate::Builder) or a generator.
+///
+/// A network whose profile is not a shipped one is written with a shipped profile and overrides that make it do the same.
+pub fn write(scenario: &Scenario) -> String {
+    let mut file = Writer { scenario, text: String::new() };
+    file.head();
+    for network in &scenario.networks {
+        file.network(network);
+    }
+    for actor in &scenario.actors {
+        file.actor(actor);
+    }
+    for step in &scenario.steps {
+        file.step(step);
+    }
+    file.expect();
+    file.text
+}
+
+struct Writer<'a> {
+    scenario: &'a Scenario,
+    text: String,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins a table of a list.
+    fn element(&mut self, name: &str) {
+        write!(self.text, "\n[[{name}]]\n").expect("a string takes all");
+    }
+
+    /// Writes a key with a value that is TOML already.
+    fn raw(&mut self, key: &str, value: &str) {
+        writeln!(self.text, "{key} = {value}").expect("a string takes all");
+    }
+
+    fn key(&mut self, key: &str, value: &str) {
+        self.raw(key, &quoted(value));
+    }
+
+    fn head(&mut self) {
+        let scenario = self.scenario;
+        self.key("name", &scenario.name);
+        if !scenario.about.is_empty() {
+            self.key("about", &scenario.about);
+        }
+        if !scenario.spec.is_empty() {
+            self.raw("spec", &list(&scenario.spec));
+        }
+        self.key("duration", &show(scenario.duration));
+        if scenario.idle_steps {
+            self.raw("idle-steps", "true");
+        }
+        self.text.push_str("\n[server]\n");
+        self.key("address", &scenario.server.address.to_string());
+        self.key("heartbeat", &show(scenario.server.heartbeat));
+        self.link(scenario.server.link, LINK);
+    }
+
+    /// Writes what of a link is not as in `base`, if anything.
+    fn link(&mut self, link: Link, base: Link) {
+        if link != base {
+            self.raw("link", &differences(link, base));
+        }
+    }
+
+    fn network(&mut self, network: &Network) {
+        self.element("network");
+        self.key("name", &network.name);
+        let known = profile(&network.profile).filter(|profile| profile.behavior.is_some() == network.nat.is_some());
+        let name = match (&known, &network.nat) {
+            (Some(known), _) => known.name.as_str(),
+            (None, Some(nat)) => profile_of(nat),
+            (None, None) => "open",
+        };
+        self.key("nat", name);
+        let base = profile(name).and_then(|profile| profile.behavior);
+        if let (Some(nat), Some(base)) = (&network.nat, &base)
+            && nat != base
+        {
+            self.raw("override", &table(&differing_keys(nat, base)));
+        }
+        if let Some(outer) = network.behind {
+            self.key("behind", &self.scenario.networks[outer].name);
+        }
+        self.key("subnet", &self.subnet(network).to_string());
+        self.raw("external", &list(&network.external));
+        self.link(network.link, LINK);
+    }
+
+    /// The smallest subnet that has the network's gateway as its first host and all others in it as hosts.
+    fn subnet(&self, network: &Network) -> Subnet {
+        let Scenario { networks, actors, .. } = self.scenario;
+        let inside = |index: &Option<NetworkIndex>| index.is_some_and(|index| networks[index].name == network.name);
+        let hosts = actors.iter().filter(|actor| inside(&actor.network)).map(|actor| actor.address);
+        let nats = networks.iter().filter(|inner| inside(&inner.behind)).flat_map(|inner| inner.external.clone());
+        let all: Vec<Ipv4Addr> = hosts.chain(nats).chain([network.gateway]).collect();
+        let base = Ipv4Addr::from_bits(network.gateway.to_bits().saturating_sub(1));
+        let fits = |subnet: &Subnet| {
+            let is_host = |number: u32| number > 0 && number < subnet.size() - 1;
+            all.iter().all(|address| subnet.number(*address).is_some_and(is_host))
+        };
+        (8..=30).rev().map(|prefix| Subnet::new(base, prefix)).find(fits).unwrap_or(Subnet::new(base, 24))
+    }
+
+    fn actor(&mut self, actor: &Actor) {
+        self.element("actor");
+        self.key("name", &actor.name);
+        if let Some(network) = actor.network {
+            self.key("network", &self.scenario.networks[network].name);
+        }
+        self.key("address", &actor.address.to_string());
+        if actor.plays != Role::default() {
+            self.key("plays", actor.plays.name());
+        }
+        if actor.over != actor.plays.framing() {
+            let over = match actor.over {
+                Framing::WebSocket => "websocket",
+                Framing::SocketIo => "socket.io",
+            };
+            self.key("over", over);
+        }
+        if !matches!(actor.plays, Role::User | Role::Broadcast) {
+            self.key("room", &actor.room);
+        }
+        self.key("joins", &actor.joins.map_or_else(|| "never".to_owned(), show));
+        if !actor.webrtc {
+            self.raw("webrtc", "false");
+        }
+        self.link(actor.link, if actor.network.is_some() { LAN } else { LINK });
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.element("step");
+        self.key("at", &show(step.at));
+        match &step.action {
+            Action::Join(actor) => self.verb("join", *actor),
+            Action::Actor(actor, command) => self.command(*actor, command),
+            Action::Machine(machine, action) => {
+                let verb = match action {
+                    MachineAction::PowerLoss => "power-loss",
+                    MachineAction::Boot => "boot",
+                    MachineAction::Link(_) => "link",
+                };
+                self.key("do", verb);
+                self.key("machine", self.machine(*machine));
+                if let MachineAction::Link(link) = action {
+                    let base = match machine {
+                        Machine::Server => self.scenario.server.link,
+                        Machine::Actor(actor) => self.scenario.actors[*actor].link,
+                    };
+                    self.raw("link", &differences(*link, base));
+                }
+            }
+            Action::Network(network, action) => {
+                let network = &self.scenario.networks[*network];
+                match action {
+                    NetworkAction::Reboot(reboot) => {
+                        self.key("do", "nat-reboot");
+                        self.key("network", &network.name);
+                        self.raw("resets-tcp", &reboot.resets_tcp.to_string());
+                        if let Some(address) = reboot.new_address {
+                            self.key("new-address", &address.to_string());
+                        }
+                    }
+                    NetworkAction::Link(link) => {
+                        self.key("do", "link");
+                        self.key("network", &network.name);
+                        self.raw("link", &differences(*link, network.link));
+                    }
+                }
+            }
+            Action::World(WorldAction::Shutdown) => self.key("do", "shutdown"),
+            Action::World(WorldAction::Heal) => self.key("do", "heal"),
+            Action::World(WorldAction::Partition { from, to, one_way }) => {
+                self.key("do", "partition");
+                for (key, side) in [("from", from), ("to", to)] {
+                    let names: Vec<&str> = side.iter().map(|machine| self.machine(*machine)).collect();
+                    self.raw(key, &list(&names));
+                }
+                self.raw("one-way", &one_way.to_string());
+            }
+        }
+    }
+
+    fn command(&mut self, actor: ActorIndex, command: &Command) {
+        let (verb, with) = match command {
+            Command::Leave => ("leave", None),
+            Command::Drop => ("drop", None),
+            Command::Say(_) => ("say", None),
+            Command::Hangup(with) => ("hangup", Some(with)),
+            Command::IceRestart(with) => ("ice-restart", Some(with)),
+            Command::Offer(with) => ("offer", Some(with)),
+            Command::Call(with) => ("call", Some(with)),
+            Command::Accept => ("accept", None),
+            Command::Reject => ("reject", None),
+            Command::Media(..) => ("media", None),
+        };
+        self.verb(verb, actor);
+        if let Some(with) = with {
+            self.key("with", &self.scenario.actors[*with].name);
+        }
+        match command {
+            Command::Say(text) => self.key("text", text),
+            Command::Media(kind, enabled) => {
+                self.key("kind", kind.name());
+                self.raw("enabled", &enabled.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    fn verb(&mut self, verb: &str, actor: ActorIndex) {
+        self.key("do", verb);
+        self.key("actor", &self.scenario.actors[actor].name);
+    }
+
+    fn machine(&self, machine: Machine) -> &'a str {
+        match machine {
+            Machine::Server => SERVER,
+            Machine::Actor(actor) => &self.scenario.actors[actor].name,
+        }
+    }
+
+    fn expect(&mut self) {
+        let scenario = self.scenario;
+        if scenario.expect.unconnected.is_empty() && scenario.expect.probes.is_empty() {
+            return;
+        }
+        self.text.push_str("\n[expect]\n");
+        let name = |actor: ActorIndex| &scenario.actors[actor].name;
+        let pairs: Vec<String> = scenario.expect.unconnected.iter().map(|(a, b)| list(&[name(*a), name(*b)])).collect();
+        self.raw("unconnected", &format!("[{}]", pairs.join(", ")));
+        self.raw("probes", &list(&scenario.expect.probes));
+    }
+}
+
+/// The keys of a link that are not as in `base`, as a TOML table.
+fn differences(link: Link, base: Link) -> String {
+    let share = |ppm: u32| quoted(&format!("{ppm}ppm"));
+    let bandwidth = link.bandwidth_bps.map_or_else(|| "unlimited".to_owned(), |bits| format!("{bits}bit"));
+    let keys = [
+        ("latency", link.latency != base.latency, quoted(&show(link.latency))),
+        ("jitter", link.jitter != base.jitter, quoted(&show(link.jitter))),
+        ("loss", link.loss_ppm != base.loss_ppm, share(link.loss_ppm)),
+        ("duplicate", link.duplicate_ppm != base.duplicate_ppm, share(link.duplicate_ppm)),
+        ("reorder", link.reorder_ppm != base.reorder_ppm, share(link.reorder_ppm)),
+        ("bandwidth", link.bandwidth_bps != base.bandwidth_bps, quoted(&bandwidth)),
+    ];
+    let differing: Vec<_> = keys.into_iter().filter(|(_, differs, _)| *differs).collect();
+    table(&differing.into_iter().map(|(key, _, value)| (key, value)).collect::<Vec<_>>())
+}
+
+/// A TOML table on one line; the values are TOML already.
+fn table(keys: &[(&str, String)]) -> String {
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if keys.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", keys.join(", ")) }
+}
+
+/// A TOML list of strings.
+fn list(values: &[impl ToString]) -> String {
+    let values: Vec<String> = values.iter().map(|value| quoted(&value.to_string())).collect();
+    format!("[{}]", values.join(", "))
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
