@@ -1,4 +1,4 @@
-//! How fast the world turns. `cargo bench -p sim`
+//! Measures the simulator's speed. `cargo bench -p sim`
 
 #![allow(missing_docs)] // criterion's macros write undocumented items
 
@@ -12,7 +12,7 @@ use server::net::{Network, Udp};
 use sim::event::NodeKind;
 use sim::world::{NetworkConfig, World};
 
-/// Datagrams of one measurement.
+/// Datagrams per measurement.
 const DATAGRAMS: u64 = 100_000;
 /// Datagrams sent at one instant.
 const BURST: u64 = 100;
@@ -26,7 +26,7 @@ fn fabric(c: &mut Criterion) {
     group.finish();
 }
 
-/// Two hosts, each behind a NAT, open their NATs to one another; then one sends to the other.
+/// Two hosts behind one NAT each open their NATs for each other; then one sends to the other.
 async fn through_a_nat_pair(world: World) {
     let home = scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile");
     let latency = Duration::from_millis(5);
@@ -47,7 +47,7 @@ async fn through_a_nat_pair(world: World) {
     let bind: SocketAddr = "0.0.0.0:5000".parse().expect("an address");
     let ours = host("a", a).bind_udp(bind).await.expect("a free port");
     let theirs = host("b", b).bind_udp(bind).await.expect("a free port");
-    // Both preserve ports, so each knows where the other is.
+    // Both NATs preserve ports, so each host knows the other's external endpoint.
     let (to_a, to_b) = (SocketAddr::new(a.into(), 5000), SocketAddr::new(b.into(), 5000));
     let mut buffer = [0; 1500];
     theirs.send_to(b"open", to_a).await.expect("sent");
@@ -75,7 +75,7 @@ fn load(name: &str) -> Scenario {
     scenarios::load(name).expect("a shipped scenario")
 }
 
-/// Only signaling: the same actors without WebRTC, over `seconds`.
+/// A scenario with the same actors but without WebRTC, over `seconds`.
 fn signaling_only(seconds: u64) -> Scenario {
     let mut scenario = load("mesh-6");
     scenario.duration = Duration::from_secs(seconds);
@@ -83,7 +83,7 @@ fn signaling_only(seconds: u64) -> Scenario {
     scenario
 }
 
-/// `count` actors on the internet that join 50 ms apart, without WebRTC.
+/// `count` actors on the internet without WebRTC, which join 50 ms apart.
 fn crowd(count: usize) -> Scenario {
     let text = format!(
         "name = \"crowd\"\nabout = \"a crowd\"\nduration = \"60s\"\n[[actor]]\nname = \"p\"\ncount = {count}\nevery = \"50ms\"\nwebrtc = false\n"

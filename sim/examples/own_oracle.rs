@@ -1,6 +1,7 @@
 //! How to write an oracle outside of Glare: `cargo run -p sim --example own_oracle`.
 //!
-//! It plays a shipped scenario in which the server crashes, and judges the run by Glare's oracles and one of its own.
+//! The example runs a shipped scenario in which the server crashes, and judges the run by Glare's oracles and one of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use std::time::Duration;
 use sim::event::{Event, NodeId, Signaling, What};
 use sim::oracle::{AnyOracle, Judges, Oracle, OracleCx, judge_with, oracles};
 
-/// The longest time a client may be without signaling.
+/// The longest time for which a client may be without a signaling connection.
 const OUTAGE_MAX: Duration = Duration::from_secs(5);
 
-/// An oracle keeps what it needs to know about the events before: here, since when each client has no signaling.
+/// An oracle stores what it needs from earlier events: here, since when each client has had no signaling connection.
 #[derive(Default)]
 struct ShortOutages(BTreeMap<NodeId, Duration>);
 
@@ -37,7 +38,7 @@ impl Oracle for ShortOutages {
         }
     }
 
-    /// Whoever is still without signaling at the end is judged here.
+    /// Judges the clients that are still without a signaling connection at the end.
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
         for (node, since) in &self.0 {
             if *since + OUTAGE_MAX < cx.time() {

@@ -1,4 +1,4 @@
-//! Same seed, same hash: in one process, on many threads, in another process.
+//! The same seed gives the same hash: in one process, on many threads, and in another process.
 
 use std::process;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use sim::hash::event_hash;
 use crate::nat;
 use crate::played::{link, scenario};
 
-/// Set in the process that a test starts of itself: the seed whose hash it prints.
+/// Set in the child process that a test starts: the seed whose hash the child prints.
 const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_SEED";
 
 #[test]
@@ -39,7 +39,7 @@ fn a_hash_is_the_same_on_four_threads_at_once() {
     assert_eq!(together, vec![alone; 4]);
 }
 
-/// Alone and beside one another: threads must not share what is drawn at random.
+/// Runs alone and runs side by side give the same hash, because threads share no random state.
 #[test]
 fn every_shipped_scenario_has_one_hash_on_any_thread() {
     let scenarios: Vec<_> = scenarios::shipped().map(|shipped| shipped.name).collect();
@@ -72,7 +72,8 @@ fn a_hash_is_the_same_in_another_process() {
     assert_eq!(here, there);
 }
 
-/// The server's tasks all wait for the shutdown, and a client starts at the same instant: the order in which they wake shows.
+/// The server's tasks all wait for the shutdown, and a client starts at the same instant. The order in which the tasks
+/// wake affects the events.
 #[test]
 fn a_graceful_shutdown_wakes_tasks_in_the_same_order_each_time() {
     let built = scenario(12).peer(None).with(|actor| (actor.joins, actor.webrtc) = (None, false));
@@ -85,7 +86,7 @@ fn a_graceful_shutdown_wakes_tasks_in_the_same_order_each_time() {
     }
 }
 
-/// It hashes what is there, all of it.
+/// The hash covers every field of a record.
 #[test]
 fn whatever_differs_in_a_record_differs_in_its_hash() {
     let record = sim::run::record(&eventful(), 1).expect("no crash");
@@ -107,7 +108,8 @@ fn hash(scenario: &Arc<Scenario>, seed: u64) -> String {
     event_hash(&sim::run::record(scenario, seed).expect("no crash")).to_string()
 }
 
-/// Everything that draws randomness: loss, jitter, duplication, re-ordering, random ports, DTLS, ids, and all faults.
+/// A scenario with everything that draws random numbers: loss, jitter, duplication, reordering, random ports, DTLS,
+/// ids, and all faults.
 fn eventful() -> Arc<Scenario> {
     let random = |mapping, filtering| NatBehavior {
         port_allocation: PortAllocation::Random,

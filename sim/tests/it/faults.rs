@@ -1,4 +1,4 @@
-//! What the network between real sockets does and does not do.
+//! Tests of the network between real sockets: what it does to packets, and what it never does.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::nat::behavior;
 use crate::played::{LINK, link};
 
-/// Longer than anything takes that comes at all. Virtual time costs nothing.
+/// Longer than any expected wait. Virtual time costs nothing.
 const LONG: Duration = Duration::from_secs(600);
 
 // ---- links
@@ -74,7 +74,8 @@ fn one_in_ten_comes_twice_where_one_in_ten_is_asked_for() {
 #[test]
 fn one_in_ten_is_overtaken_where_one_in_ten_is_asked_for() {
     let mut numbers = datagrams(Link { reorder_ppm: 100_000, ..link(10) }, 10_000);
-    // One datagram a millisecond, each held back by at least one: nearly all that are re-ordered are overtaken.
+    // One datagram is sent per millisecond, and each is held back by at least one: nearly all that are reordered are
+    // overtaken.
     let overtaken = numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
     assert!((700..=1100).contains(&overtaken), "{overtaken} of 10,000 overtaken");
     numbers.sort_unstable();
@@ -92,10 +93,10 @@ fn jitter_spreads_but_never_reorders_a_flow() {
 
 #[test]
 fn bandwidth_limits_datagrams_to_what_is_asked_for() {
-    // 1000 bytes and headers a millisecond are 8.2 Mbit/s: eight times too much.
+    // 1000 bytes and headers per millisecond are 8.2 Mbit/s, eight times the bandwidth.
     let numbers = datagrams(Link { bandwidth_bps: Some(1_000_000), ..link(10) }, 10_000);
     let bits = numbers.len() as f64 * (f64::from(DATAGRAM_BYTES) + 28.0) * 8.0;
-    // Ten seconds of sending, and half a second that the queue takes to empty.
+    // The sending takes ten seconds, and the queue takes half a second more to empty.
     let rate = bits / 10.5;
     assert!((950_000.0..=1_050_000.0).contains(&rate), "{rate} bit/s");
 }
@@ -104,7 +105,7 @@ fn bandwidth_limits_datagrams_to_what_is_asked_for() {
 fn bandwidth_limits_a_stream_to_what_is_asked_for() {
     let took = transfer(Link { bandwidth_bps: Some(8_000_000), ..link(5) }, 4_000_000).0;
     let rate = 4_000_000.0 * 8.0 / took.as_secs_f64();
-    // Headers of 40 bytes to some 1460 take 3 %.
+    // 40 bytes of headers on about 1460 bytes are 3 %.
     assert!((7_400_000.0..=8_000_000.0).contains(&rate), "{rate} bit/s");
 }
 
@@ -347,7 +348,7 @@ fn a_receive_buffer_that_is_full_drops_and_counts() {
         while receive(&b).await.is_some() {
             received += 1;
         }
-        // Linux' default of 212,992 bytes, and 256 for each datagram's own books.
+        // Linux' default of 212,992 bytes, with 256 bytes of overhead for each datagram.
         assert_eq!(received, 212_992 / (1000 + 256));
         assert_eq!(drops(&net.record(), Drop::ReceiveBufferFull), 500 - received);
         a.send_to(b"room again", b.local_addr()?).await?;
@@ -435,7 +436,8 @@ fn what_is_closed_is_not_counted() {
 
 // ---- NATs
 
-/// A prober knows nothing of the NAT: it asks a server to answer after a while, and finds the longest while after which the answer comes.
+/// A prober knows nothing about the NAT. It requests a response after a delay, and searches for the longest delay after
+/// which the response still arrives.
 #[test]
 fn a_prober_recovers_the_lifetime_of_a_mapping_that_was_never_answered() {
     for lifetime in [30, 35, 65, 120, 180] {
@@ -566,7 +568,7 @@ fn a_play_that_panics_fails_the_run_with_its_message() {
 
 // ---- helpers
 
-/// Payload of a numbered datagram.
+/// Payload size of a numbered datagram.
 const DATAGRAM_BYTES: u16 = 1000;
 
 fn ms(milliseconds: u64) -> Duration {
@@ -593,7 +595,7 @@ fn cone() -> NatBehavior {
     behavior(EndpointIndependent, AddressAndPortDependent, scenarios::FilterState::PerMapping)
 }
 
-/// Plays on a fresh network; what goes wrong fails the test.
+/// Runs a scene on a fresh network; any error fails the test.
 fn play<F: Future<Output = io::Result<()>>>(scene: impl FnOnce(Net) -> F + Send + 'static) {
     played(scene);
 }
@@ -606,7 +608,8 @@ fn played<T: Send + 'static, F: Future<Output = io::Result<T>>>(scene: impl FnOn
     }
 }
 
-/// The panic of a run, in real time: the loop itself may hang. The limit only catches that, on however busy a machine.
+/// Returns the panic of a run, with a limit in real time, because the loop itself may hang. The limit only catches such
+/// a hang, even on a busy machine.
 fn in_real_time(run: impl FnOnce() -> std::thread::Result<()> + Send + 'static) -> String {
     let (sender, receiver) = mpsc::channel();
     let running = move || sender.send(run().map_err(|panic| panic.downcast_ref::<String>().cloned()));
@@ -615,7 +618,7 @@ fn in_real_time(run: impl FnOnce() -> std::thread::Result<()> + Send + 'static) 
     result.expect_err("the run fails").expect("a formatted panic")
 }
 
-/// A network that grows as the test goes.
+/// A network to which a test adds machines.
 struct Net {
     world: World,
     machines: RefCell<Vec<(Machine, Ipv4Addr)>>,
@@ -627,7 +630,7 @@ impl Net {
         Self { world, machines: RefCell::default(), hosts: RefCell::default() }
     }
 
-    /// A machine without power.
+    /// Adds a machine without power.
     fn machine_in(&self, realm: Option<Realm>, link: Link) -> Machine {
         let mut machines = self.machines.borrow_mut();
         let (number, kind) = (machines.len(), NodeKind::Machine(Which::Actor(ActorIndex(machines.len()))));
@@ -648,12 +651,12 @@ impl Net {
         host
     }
 
-    /// A machine on the internet, with power.
+    /// Adds a machine on the internet, and powers it on.
     fn boot(&self, link: Link) -> Host {
         self.boot_in(None, link)
     }
 
-    /// Two machines on the internet with a socket each.
+    /// Adds two machines on the internet, with one socket each.
     async fn sockets(&self, a: Link, b: Link) -> (<Host as Network>::Udp, <Host as Network>::Udp) {
         let (a, b) = (self.boot(a), self.boot(b));
         let socket = async |host: Host| host.bind_udp(at(&host, 1000)).await.expect("a fresh machine has free ports");
@@ -679,38 +682,39 @@ impl Net {
         self.hosts.borrow()[host].clone()
     }
 
-    /// What was recorded since the last call.
+    /// The events since the last call.
     fn record(&self) -> Record {
         self.world.recorder().take()
     }
 }
 
-/// The next datagram; `None` if none comes.
+/// The next datagram; `None` if none arrives.
 async fn receive(socket: &impl Udp) -> Option<(Vec<u8>, SocketAddr)> {
     let mut buffer = [0; 1500];
     let (length, from) = timeout(LONG, socket.recv_from(&mut buffer)).await.ok()?.expect("receiving never fails");
     Some((buffer[..length].to_vec(), from))
 }
 
-/// How many packets were dropped for a reason.
+/// Number of packets that were dropped for a reason.
 fn drops(record: &Record, reason: Drop) -> usize {
     let is = |what: &What| matches!(what, What::Packet(PacketEvent::Dropped { why, .. }) if *why == reason);
     record.events.iter().filter(|event| is(&event.what)).count()
 }
 
-/// A connection from `a` to `b`, both ends.
+/// Opens a connection from `a` to `b`, and returns both ends.
 async fn connect(a: &Host, b: &Host) -> io::Result<(<Host as Network>::Stream, <Host as Network>::Stream)> {
     let listener = b.listen(any(0)).await?;
     let stream = a.connect(listener.local_addr()?).await?;
     Ok((stream, listener.accept().await?.0))
 }
 
-/// The numbers of the datagrams that arrive, in that order, when so many are sent, one a millisecond.
+/// Sends `count` numbered datagrams, one per millisecond. Returns the numbers of those that arrive, in order of
+/// arrival.
 fn datagrams(link: Link, count: u32) -> Vec<u32> {
     arrivals(link, count).into_iter().map(|(number, _)| number).collect()
 }
 
-/// The same, and when each arrives.
+/// Does what [`datagrams`] does, and also returns the arrival times.
 fn arrivals(link: Link, count: u32) -> Vec<(u32, Duration)> {
     played(async move |net| {
         let (a, b) = net.sockets(link, LINK).await;
@@ -740,7 +744,7 @@ async fn receive_number(socket: &impl Udp) -> Option<u32> {
     Some(u32::from_be_bytes(datagram[..4].try_into().expect("a number is four bytes")))
 }
 
-/// How long so many bytes take over a link, checked one by one, and the record of it.
+/// Sends `bytes` bytes over a link and checks each of them. Returns the time that this took, and the record.
 fn transfer(link: Link, bytes: usize) -> (Duration, Record) {
     played(async move |net| {
         let (a, b) = (net.boot(link), net.boot(LINK));
@@ -750,7 +754,7 @@ fn transfer(link: Link, bytes: usize) -> (Duration, Record) {
             let all: Vec<u8> = (0..bytes).map(pattern).collect();
             stream.write_all(&all).await.expect("the other end reads");
             stream.shutdown().await.expect("it is open");
-            // Dropping it at once would be to close it, with the last bytes on their way.
+            // Dropping the stream at once would close it while the last bytes are in flight.
             sleep(LONG).await;
         });
         let mut all = Vec::new();
@@ -761,12 +765,12 @@ fn transfer(link: Link, bytes: usize) -> (Duration, Record) {
     })
 }
 
-/// A byte that tells its place.
+/// A byte value that depends on its position.
 fn pattern(place: usize) -> u8 {
     (place % 251) as u8 ^ (place / 251) as u8
 }
 
-/// The shortest idle time, to the millisecond, after which an answer does not come through a NAT.
+/// The shortest idle time, in milliseconds, after which a response no longer passes through a NAT.
 fn probe(nat: NatBehavior, answered_before: bool) -> Duration {
     played(async move |net| {
         let realm = net.nat(nat);
@@ -779,7 +783,7 @@ fn probe(nat: NatBehavior, answered_before: bool) -> Duration {
                 service.send_to(b"answer", from).await.expect("it fits");
             }
         });
-        // Two links lie between the NAT and the server, there and back.
+        // There are two links between the NAT and the server, each crossed in both directions.
         let path = 4 * LINK.latency.as_millis() as u64;
         let (mut lives, mut dead) = (path, 599_000);
         while lives + 1 < dead {

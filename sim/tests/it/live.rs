@@ -1,6 +1,6 @@
-//! Scenarios on real sockets: the reference server keeps every promise, and one that is broken on purpose is found out.
+//! Scenarios on real sockets: the reference server keeps every promise, and deliberate defects are detected.
 //!
-//! Time is real here, so all that is played is played at once, within one test.
+//! Time is real here, so all scenarios run at the same time, within one test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::mini::{self, Behaviour, Defect};
 
-/// What takes no longer than this is played with every test run.
+/// Scenarios up to this length run with every test run.
 const SHORT: Duration = Duration::from_secs(30);
 
 #[test]
@@ -140,22 +140,24 @@ fn what_befalls_connections_is_played_and_survived() {
     ];
     let parts = faulty.map(|(protocol, text)| (protocol, scenario(text)));
     let [mesh, sender_viewer, _] = &passes(&parts)[..] else { unreachable!("as many as there are parts") };
-    // The partition held back what went either way, and no longer than it lasted: what set out after it did not overtake.
+    // The partition held back packets in both directions, and only while it lasted. Packets sent after it did not
+    // overtake those that it held.
     let cut = when(mesh, |what| matches!(what, What::Fault(Fault::Partition { .. })));
     let healed = when(mesh, |what| matches!(what, What::Fault(Fault::Heal)));
     let passed = packets(mesh, "ben");
     let held: Vec<_> = passed.iter().filter(|(sent, _)| (cut..healed).contains(sent)).collect();
     let next = passed.iter().filter(|(sent, _)| *sent >= healed).map(|(_, came)| *came).min().expect("pings go on");
     assert!(!held.is_empty() && held.iter().all(|(_, came)| (healed..=next).contains(came)), "{held:?}, next {next:?}");
-    // The link got slower: 80 ms to the internet, and from there to the server.
+    // The link became slower: 80 ms to the internet, and from there to the server.
     let slower = when(mesh, |what| matches!(what, What::Fault(Fault::Link)));
     let slow = |(sent, came): &(Duration, Duration)| *came - *sent >= Duration::from_millis(80);
     let passed = packets(mesh, "cam");
     let (before, after): (Vec<_>, Vec<_>) = passed.iter().partition(|(sent, _)| *sent < slower);
-    // This machine may be busy, but not for every packet.
+    // This machine may be busy, but not for every single packet.
     assert!(!before.into_iter().all(slow));
     assert!(!after.is_empty() && after.iter().copied().all(slow), "{after:?}");
-    // The machine that is back answers the first ping with a reset; for missed pongs the partner would see two pings of its own pass.
+    // The machine that came back answers the first ping with a reset. If the server had noticed by missed pongs, the
+    // partner would have received two pings first.
     let left = |what: &What| matches!(what, What::Signaling(Signaling::Received(Message::PartnerLeft { .. })));
     let ping = |what: &What| matches!(what, What::Signaling(Signaling::FrameReceived(Frame::Ping)));
     let until = sender_viewer.record.events.iter().position(|event| left(&event.what));
@@ -164,7 +166,7 @@ fn what_befalls_connections_is_played_and_survived() {
     assert!(pings <= 1, "{pings} pings\n{}", told(sender_viewer));
 }
 
-/// When something happened first.
+/// When an event first happened.
 fn when(outcome: &Outcome, is_meant: impl Fn(&What) -> bool) -> Duration {
     let event = outcome.record.events.iter().find(|event| is_meant(&event.what));
     event.unwrap_or_else(|| panic!("{}", told(outcome))).at
@@ -177,7 +179,7 @@ fn a_flood_is_a_finding_and_ends() {
     assert!(!outcome.passed());
 }
 
-/// When each piece of bytes set out to a client or from it, and when it came.
+/// For each piece of data to or from a client: when it was sent and when it arrived.
 fn packets(outcome: &Outcome, client: &str) -> Vec<(Duration, Duration)> {
     let record = &outcome.record;
     let of_client = |node| &**record.name(node) == client;
@@ -218,7 +220,7 @@ fn a_server_that_closes_is_told_so() {
     assert!(outcome.violations.iter().any(|violation| violation.message == says), "{}", told(&outcome));
 }
 
-/// A machine that dies keeps its connection; when the server notices, the others are told.
+/// A machine that loses power leaves its connection open. When the server notices, the others are notified.
 fn a_server_that_never_notices_a_dead_machine_keeps_a_ghost() {
     let scenario = scenario(
         r#"
@@ -268,7 +270,7 @@ fn broken_servers_are_found_out() {
         actor = "cam"
         "#,
     );
-    // The promise that is broken first: others may break for it.
+    // The promise that is broken first. Others may be broken as a consequence.
     let defects = [
         (None, None),
         (Some(Defect::EchoToSender), Some("no-echo-to-sender")),
@@ -327,7 +329,7 @@ fn a_server_that_is_not_there_is_told_before_anything_is_played() {
     assert!(elsewhere.contains("404"), "{elsewhere}");
 }
 
-/// Every shipped scenario of such a length, for each protocol that can play it.
+/// Every shipped scenario with a matching length, for each protocol that can run it.
 fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scenario)> {
     let all = scenarios::shipped().map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
     let meant: Vec<_> = all.filter(|scenario| is_meant(scenario.duration)).collect();
@@ -340,11 +342,11 @@ fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scen
     Protocol::names().flat_map(with).collect()
 }
 
-/// Plays of one scenario at most, until what it aims at comes about.
+/// Maximum number of runs of one scenario, until the situation that it aims at occurs.
 const TRIES_MAX: usize = 3;
 
-/// All pass, played at the same time, each on a server of its own. On a busy machine two that should cross may not: that is no finding,
-/// and they play once more.
+/// Runs all scenarios at the same time, each on its own server, and checks that they pass. On a busy machine two
+/// messages that should cross may not. That is not a failure, and the scenario runs again.
 fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
     std::thread::scope(|scope| {
         let played: Vec<_> = parts
@@ -396,15 +398,15 @@ fn told(outcome: &Outcome) -> String {
     format!("{}\n{:#?}\n{}", outcome.scenario.name, outcome.violations, Timeline::of(&outcome.record))
 }
 
-/// A server that runs on a thread of its own until it is dropped.
+/// A server that runs on its own thread until it is dropped.
 struct Background {
-    /// By protocol.
+    /// Its URLs, by protocol.
     urls: Vec<(&'static str, String)>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Background {
-    /// The reference server, all dialects. With a short heartbeat it notices ghosts in seconds.
+    /// The reference server with all dialects. With a short heartbeat it notices ghosts within seconds.
     fn reference(interval: Duration) -> Self {
         Self::start(async move {
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };

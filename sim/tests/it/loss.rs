@@ -1,4 +1,4 @@
-//! Loss delays, it does not prevent: every pair that the NATs allow ends up connected.
+//! Loss delays connections but does not prevent them: every pair that the NATs allow is connected in the end.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ fn every_pair_connects_at_two_and_at_ten_percent_loss() {
     }
 }
 
-/// `mesh-6` with that loss on the link of every NAT: each datagram between two homes meets it twice.
+/// `mesh-6` with this loss between any two homes, spread over the links of their NATs.
 fn lossy(loss_ppm: u32) -> Scenario {
     let mut scenario = scenarios::load("mesh-6").expect("a shipped scenario");
-    // Half of it on each of the two links on the way.
+    // Each datagram crosses two of these links, so each link gets half of the loss.
     scenario.networks.iter_mut().for_each(|network| network.link.loss_ppm = loss_ppm / 2);
     scenario
 }

@@ -1,4 +1,4 @@
-//! What the simulator promises, tested from outside.
+//! Tests of what the simulator promises, from outside.
 
 mod determinism;
 mod faults;

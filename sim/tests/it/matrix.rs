@@ -1,4 +1,4 @@
-//! Who connects with whom: the real stack behind simulated NATs, cell by cell as [`can_connect`] says.
+//! Which peers connect: the real stack behind simulated NATs, cell by cell as [`can_connect`] predicts.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_conne
 use crate::nat;
 use crate::played::{Played, SERVER, Seen, scenario};
 
-/// Long enough for a second offer, which finds all that the first has left in the NATs.
+/// Long enough for a second offer, which meets all the state that the first has left in the NATs.
 const SECONDS: u64 = 15;
 
 //= https://www.rfc-editor.org/rfc/rfc3489#section-5
@@ -38,10 +38,10 @@ fn of_the_textbook_classes_only_port_restricted_and_symmetric_fail_with_symmetri
     );
 }
 
-/// Every mapping with every filtering and either filter state, on either side: 18 × 18. The offerer is always the first, so both orders
-/// of each pair are there.
+/// Every mapping with every filtering and either filter state, on both sides: 18 × 18. The offerer is always the first
+/// peer, so the table contains both orders of each pair.
 ///
-/// The agents of the stack come out exactly as RFC 8445 has it: no deviation is known.
+/// The stack's agents behave exactly as RFC 8445 predicts: no deviation is known.
 #[test]
 fn all_324_pairs_are_as_worked_out() {
     let every: Vec<NatBehavior> = [PerMapping, PerEndpoint]
@@ -67,17 +67,20 @@ fn all_324_pairs_are_as_worked_out() {
         }
     }
     assert_eq!(differing, Vec::<String>::new());
-    // Server-reflexive, peer-reflexive, checks alone, nothing: a table that were all one letter would prove little.
+    // Server-reflexive, peer-reflexive, checks alone, nothing: a table with the same letter in every cell would prove
+    // little.
     assert_eq!(tally, [36, 141, 95, 52]);
 }
 
-/// Where answers come from another address than the check went to, the stack has to see that and must not take them.
+/// If responses come from another address than the one to which the check was sent, the stack must notice and reject
+/// them.
 #[test]
 fn an_answer_from_another_address_is_no_answer() {
     let open_symmetric = behavior(AddressAndPortDependent, EndpointIndependent, PerMapping);
     let played = Played::of(pair(&open_symmetric, &open_symmetric), 1);
     assert_eq!(found(&played), Found::ChecksArrive);
-    // Nothing is filtered there: every success response reaches its asker, from a mapping that the check did not go to.
+    // Nothing is filtered here: every success response reaches the agent that sent the check, from a mapping to which
+    // the check was not sent.
     let answers = between_peers(&played).filter(|packet| !packet.sent && packet.view.bytes == SUCCESS_RESPONSE).count();
     assert!(answers > 50, "{answers} success responses arrive");
     for end in [0, 1] {
@@ -137,7 +140,7 @@ fn somebody_inside_the_carriers_network_is_a_host_to_those_in_its_homes() {
     assert_found(scenario(SECONDS).home(cone()).network(Some(0), symmetric()).peer(1).peer(0), "prflx-host");
 }
 
-/// Each one's host candidate leads the other to itself.
+/// The host candidate of each peer leads the other peer to itself.
 #[test]
 fn two_homes_may_have_the_same_addresses() {
     let at_10 = |actor: &mut Actor| actor.address = Ipv4Addr::new(192, 168, 1, 10);
@@ -146,11 +149,11 @@ fn two_homes_may_have_the_same_addresses() {
     assert_found(twins, "srflx-srflx");
 }
 
-/// Bytes of a success response: header, XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY, FINGERPRINT. A check is longer.
+/// Size of a success response, bytes: header, XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY, FINGERPRINT. A check is longer.
 const SUCCESS_RESPONSE: u16 = 20 + 12 + 24 + 8;
 const DEPENDENCES: [Dependence; 3] = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
 
-/// Random ports, so that nobody can guess one.
+/// With random ports, so that no port can be predicted.
 fn behavior(mapping: Dependence, filtering: Dependence, filter_state: FilterState) -> NatBehavior {
     NatBehavior { port_allocation: PortAllocation::Random, ..nat::behavior(mapping, filtering, filter_state) }
 }
@@ -167,7 +170,7 @@ fn pair(a: &NatBehavior, b: &NatBehavior) -> Builder {
     scenario(SECONDS).home(a.clone()).home(b.clone()).peer(0).peer(1)
 }
 
-/// What came of the first two peers.
+/// What happened between the first two peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Connected(Path),

@@ -1,4 +1,4 @@
-//! The NAT, requirement by requirement of RFC 4787: what goes in and exactly what comes out.
+//! Tests of the NAT, requirement by requirement of RFC 4787: each input with its exact output.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx};
 
 const X: &str = "10.0.0.2:5000";
 const Y: &str = "198.51.100.7:3478";
-/// The same address as [`Y`], another port.
+/// The address of [`Y`] with another port.
 const Y_PORT: &str = "198.51.100.7:9999";
 const Z: &str = "192.0.2.9:3478";
 
@@ -97,7 +97,8 @@ fn a_filter_is_of_one_mapping_or_of_all_of_an_endpoint() {
     }
 }
 
-/// Kept alive by the STUN server, the mapping lives on, but whoever the inside has not sent to for the lifetime is a stranger again.
+/// The STUN server keeps the mapping alive, but a remote to which the inside has not sent for the lifetime is filtered
+/// again.
 #[test]
 fn a_filter_entry_ages_though_its_mapping_lives() {
     let mut nat = Bench::new(behavior(EndpointIndependent, AddressAndPortDependent, PerMapping));
@@ -131,7 +132,8 @@ fn a_filter_of_an_endpoint_dies_with_its_last_mapping() {
     let mut nat = Bench::new(behavior(AddressAndPortDependent, AddressDependent, PerEndpoint));
     nat.send(X, Y).unwrap();
     assert_eq!(nat.receive("203.0.113.1:20000", Y), ok(X));
-    // Y's address has answered and is good until 220 s. The mapping this is sent through, which nobody answers, ends at 130 s.
+    // Y's address has answered, so its filter entry is valid until 220 s. The mapping for this packet, which is never
+    // answered, ends at 130 s.
     assert_eq!(nat.after(100).send(X, Y_PORT), ok("203.0.113.1:20001"));
     assert_eq!(nat.after(30).send(X, Z), ok("203.0.113.1:20002"));
     assert_eq!(nat.receive("203.0.113.1:20002", Y), Err(Refusal::Filtered));
@@ -159,7 +161,7 @@ fn sequential_ports_do_not_return_at_once() {
 fn random_ports_are_free_and_from_1024_on() {
     let mut nat = Bench::new(NatBehavior { port_allocation: PortAllocation::Random, ..cone() });
     let mut ports: Vec<u16> = (0..5000).map(|from| nat.send(&format!("10.0.0.2:{from}"), Y).unwrap().port()).collect();
-    // Half of them would not be below the middle if the draw were not even.
+    // If the draw were not uniform, half of the ports would not be below the middle.
     assert!((2300..2700).contains(&ports.iter().filter(|port| **port < 33_280).count()));
     ports.sort_unstable();
     assert!(ports[0] >= 1024 && ports.windows(2).all(|pair| pair[0] != pair[1]));
@@ -421,7 +423,7 @@ fn changes_are_told_at_their_times() {
     assert_eq!((nat.nat.drain_changes().count(), nat.nat.next_expiry()), (0, None));
 }
 
-/// A behaviour with the lifetimes of Linux and otherwise nothing special.
+/// A behaviour with the lifetimes of Linux and no other special settings.
 pub(crate) fn behavior(mapping: Dependence, filtering: Dependence, filter_state: FilterState) -> NatBehavior {
     NatBehavior {
         mapping,
@@ -451,7 +453,7 @@ fn cone() -> NatBehavior {
     behavior(EndpointIndependent, AddressAndPortDependent, PerMapping)
 }
 
-/// A NAT, its time and its randomness.
+/// A NAT with its own time and randomness.
 struct Bench {
     nat: Nat,
     now: Duration,

@@ -1,4 +1,5 @@
-//! The NAT beside a naive model of RFC 4787: lists that are read from end to end. Every answer and every change must be the same.
+//! Runs the NAT beside a naive model of RFC 4787, which consists of lists that are searched from end to end. Every
+//! result and every change must be the same.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx};
 use crate::nat::at;
 
 proptest! {
-    // So many because some states lie deep: a filter that outlives the mapping it was opened through shows in one case of some thousands.
+    // This many cases, because some states are rare: a filter that outlives the mapping through which it was opened
+    // occurs in one case of several thousand.
     #![proptest_config(ProptestConfig { cases: 12_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -83,7 +85,8 @@ enum Step {
         remote: SocketAddrV4,
         opens: bool,
     },
-    /// To an external endpoint the NAT has used, counted from the last; 0 is one it has not.
+    /// A packet to an external endpoint that the NAT has used, counted from the newest; 0 is an endpoint that it has
+    /// not used.
     Inbound {
         protocol: Protocol,
         external: usize,
@@ -112,7 +115,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Such that it often ends exactly with a lifetime.
+/// Chosen so that a pause often ends exactly with a lifetime.
 fn any_pause() -> impl Strategy<Value = Duration> {
     prop_oneof![6 => Just(0), 4 => Just(1), 2 => select(vec![4, 5, 9, 10]), 1 => Just(20)].prop_map(Duration::from_secs)
 }
@@ -154,7 +157,8 @@ fn any_behavior() -> impl Strategy<Value = NatBehavior> {
     )
 }
 
-/// What is true of a NAT by the sentences of RFC 4787. It does not choose ports: it takes the NAT's choice if that is a lawful one.
+/// The state of a NAT as the sentences of RFC 4787 define it. The model does not choose ports: it takes over the NAT's
+/// choice if that is allowed.
 struct Model {
     now: Duration,
     behavior: NatBehavior,
@@ -162,9 +166,9 @@ struct Model {
     live: Vec<Known>,
     contacts: Vec<Contact>,
     happened: Vec<Change>,
-    /// The external endpoints there have been, in order.
+    /// All external endpoints that were assigned, in order.
     given: Vec<(Protocol, SocketAddrV4)>,
-    /// With paired pooling: internal and external addresses.
+    /// With paired pooling: pairs of an internal and an external address.
     paired: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
 
@@ -173,7 +177,7 @@ struct Known {
     used: Used,
 }
 
-/// The inside has sent to `remote`.
+/// A remote to which the inside has sent.
 struct Contact {
     protocol: Protocol,
     internal: SocketAddrV4,
@@ -329,7 +333,7 @@ impl Model {
         Ok((if self.behavior.hairpinning == Hairpinning::ExternalSource { source } else { internal }, destination))
     }
 
-    /// The contact of a mapping's filter that fits its remote.
+    /// The contact in a mapping's filter that matches its remote.
     fn contact(&self, mapping: Mapping) -> Option<usize> {
         let fits = |contact: &Contact| {
             self.is_of(contact, &mapping) && same(self.behavior.filtering, contact.remote, mapping.remote)
@@ -394,7 +398,7 @@ impl Model {
     }
 }
 
-/// Whether two remotes are one to a mapping or a filter.
+/// Whether a mapping or a filter treats two remotes as the same.
 fn same(dependence: Dependence, one: SocketAddrV4, other: SocketAddrV4) -> bool {
     match dependence {
         EndpointIndependent => true,

@@ -1,4 +1,4 @@
-//! How clients come to terms: offers that cross, paths that are slow, restarts.
+//! How clients negotiate: offers that cross, slow paths, restarts.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn a_slow_path_is_not_hung_up_on() {
     }
 }
 
-/// Two peers behind home NATs.
+/// Runs two peers behind home NATs.
 fn play(duration: &str, links: &str, more: &str, seed: u64) -> Outcome {
     let text = format!(
         "name = \"two\"\nabout = \"two peers\"\nduration = \"{duration}\"\n{links}\

@@ -1,6 +1,7 @@
-//! Each oracle turns red when the very thing it guards is broken, alone, and says so in words; on what really happened all are green.
+//! Each oracle reports when the very thing that it guards is broken, no other oracle does, and its message names the
+//! problem. On unchanged records no oracle reports anything.
 //!
-//! A record of a real run is tampered with as a faulty server, NAT or client would have written it.
+//! Each test changes the record of a real run as a faulty server, NAT or client would have written it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -360,7 +361,8 @@ fn single_glare_winner_sees_both_offers_answered() {
     let signal = |peer, kind| Message::Signal { room: room.clone(), peer: Some(peer), kind, payload: "{}".into() };
     let came = case.came("ben", "ana", SignalKind::Offer, 0);
     let at = case.record.events[came].at;
-    // ben offered just before ana's offer came; ana answers that, and ben hers, as the record has it.
+    // ben offered just before ana's offer arrived. In the changed record ana answers ben's offer, and ben answers hers
+    // as before.
     let events = [
         (ben, What::Signaling(Signaling::Sent(signal(case.id("ana"), SignalKind::Offer)))),
         (ana, received(signal(case.id("ben"), SignalKind::Offer))),
@@ -554,7 +556,7 @@ fn a_probe_that_a_scenario_expects_must_be_hit() {
 
 // ---- helpers
 
-/// A scenario and what came of it, to be tampered with.
+/// A scenario and the record of its run, which a test then changes.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
@@ -571,7 +573,7 @@ fn same_lan() -> Case {
     CASE.get_or_init(|| Case::play(scenarios::load("same-lan").expect("it is shipped"))).clone()
 }
 
-/// mesh-3 as if the NATs of ana and ben were such that they cannot connect.
+/// mesh-3, but with NATs of ana and ben that prevent them from connecting.
 fn with_symmetric_nats() -> Case {
     let mut case = mesh_3();
     let symmetric = scenarios::load("mesh-6-symmetric").expect("it is shipped").networks[0].nat.clone();
@@ -582,7 +584,7 @@ fn with_symmetric_nats() -> Case {
     case
 }
 
-/// ana, ben and cam are in a room; ben leaves, and eve comes to another room long after that.
+/// ana, ben and cam are in a room. ben leaves, and long after that eve joins another room.
 fn leaving() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -604,7 +606,7 @@ fn leaving() -> Case {
     CASE.get_or_init(|| Case::of(text)).clone()
 }
 
-/// ben's signaling breaks once.
+/// ben loses his signaling connection once.
 fn dropping() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -620,7 +622,7 @@ fn dropping() -> Case {
     CASE.get_or_init(|| Case::of(text)).clone()
 }
 
-/// ana, ben and cam are in one room, eve is in another, later fay in a third; nobody has a NAT.
+/// ana, ben and cam are in one room, eve is in another, and fay later joins a third. No peer has a NAT.
 fn two_rooms() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -672,7 +674,7 @@ impl Case {
         violations.into_iter().map(|violation| (violation.oracle, violation.message)).collect()
     }
 
-    /// Exactly this oracle reports, and one of its messages has all these words.
+    /// Checks that exactly this oracle reports, and that one of its messages contains all these words.
     #[track_caller]
     pub(crate) fn turns_red(&self, slug: &str, words: &[&str]) {
         let violations = self.violations();
@@ -683,7 +685,7 @@ impl Case {
     }
 
     pub(crate) fn node(&self, name: &str) -> NodeId {
-        // A NAT of somebody's own has their name too, and comes first.
+        // A NAT that belongs to one actor has the same name, and comes first.
         let node = self.record.nodes.iter().rposition(|node| &*node.name == name).expect("somebody is called so");
         NodeId(node as u16)
     }
@@ -697,7 +699,7 @@ impl Case {
         self.record.events.iter().position(what).expect("it happened")
     }
 
-    /// Where somebody was let in.
+    /// The index of the event in which a client was admitted.
     pub(crate) fn joined(&self, name: &str) -> usize {
         let node = self.node(name);
         self.find(|event| {
@@ -726,7 +728,7 @@ impl Case {
         }
     }
 
-    /// Where all signals from one to another came.
+    /// The indices of the events in which signals from one client arrived at another.
     pub(crate) fn all_came(&self, to: &str, from: &str) -> Vec<usize> {
         let (node, id) = (self.node(to), self.id(from));
         let came = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::Signal { peer: Some(peer), .. })) if *peer == id);
@@ -734,13 +736,13 @@ impl Case {
         events.filter(|(_, event)| event.node == node && came(event)).map(|(index, _)| index).collect()
     }
 
-    /// Where the `nth` signal of a kind from one to another came.
+    /// The index of the event in which the `nth` signal of a kind from one client arrived at another.
     pub(crate) fn came(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
         let is_kind = |index: &usize| matches!(self.received(*index), Message::Signal { kind: of, .. } if *of == kind);
         self.all_came(to, from).into_iter().filter(is_kind).nth(nth).expect("it came")
     }
 
-    /// Where the `nth` signal of a kind from one to another was sent.
+    /// The index of the event in which the `nth` signal of a kind from one client to another was sent.
     pub(crate) fn sent(&self, from: &str, to: &str, kind: SignalKind, nth: usize) -> usize {
         let (node, id) = (self.node(from), self.id(to));
         let sent = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Sent(Message::Signal { peer: Some(peer), kind: of, .. })) if *peer == id && *of == kind);
@@ -763,14 +765,14 @@ impl Case {
         })
     }
 
-    /// Names another sender.
+    /// Changes the sender that a signal names.
     pub(crate) fn stamp(&mut self, index: usize, from: Option<&str>) {
         let id = from.map(|from| self.id(from));
         let Message::Signal { peer, .. } = self.received_mut(index) else { panic!("it is a signal") };
         *peer = id;
     }
 
-    /// Has somebody select another remote candidate.
+    /// Makes a client select another remote candidate.
     pub(crate) fn select(&mut self, node: NodeId, with: &Arc<str>, other: Candidate) {
         for event in self.record.events.iter_mut().filter(|event| event.node == node) {
             if let What::Peer(PeerEvent { peer, change: PeerChange::Selected { remote, .. }, .. }) = &mut event.what
@@ -781,7 +783,7 @@ impl Case {
         }
     }
 
-    /// Has something happen at a time.
+    /// Inserts an event at a time.
     pub(crate) fn insert(&mut self, at: Duration, node: NodeId, what: What) {
         let index = self.find(|event| event.at >= at);
         self.record.events.insert(index, Event { at, node, what });

@@ -1,4 +1,4 @@
-//! The oracles on senders and viewers, users and relays: as `oracle.rs`, for dialects that name nobody, and for calls.
+//! Tests like those of `oracle.rs`, for dialects without ids (senders and viewers, relays) and for calls.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -277,7 +277,7 @@ fn shipped(name: &str) -> Case {
     Case::play(scenarios::load(name).expect("it is shipped"))
 }
 
-/// ana shows ben something in the kitchen, cam shows dia something in the attic, whom she loses.
+/// ana sends to ben in the room kitchen. cam sends to dia in the room attic, and dia leaves.
 fn two_shows() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -307,7 +307,7 @@ fn two_shows() -> Case {
     CASE.get_or_init(|| Case::of(text)).clone()
 }
 
-/// ana calls cam in vain, and then talks with ben.
+/// ana calls cam without success, and then has a call with ben.
 fn calls() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -344,7 +344,7 @@ fn calls() -> Case {
     CASE.get_or_init(|| Case::of(text)).clone()
 }
 
-/// ana and ben meet in a room without names.
+/// ana and ben meet in a room of a dialect without ids.
 fn relays() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"
@@ -370,7 +370,7 @@ fn glare() -> Case {
 }
 
 impl Case {
-    /// Where the first message that is so came to somebody.
+    /// The index of the event in which the first message that fulfils `is_so` arrived at a client.
     #[track_caller]
     fn message(&self, name: &str, is_so: impl Fn(&Message) -> bool) -> usize {
         let node: NodeId = self.node(name);
@@ -380,19 +380,19 @@ impl Case {
         })
     }
 
-    /// Where the first offer came to somebody.
+    /// The index of the event in which the first offer arrived at a client.
     #[track_caller]
     fn offer_to(&self, name: &str) -> usize {
         self.message(name, |message| matches!(message, Message::Signal { kind: SignalKind::Offer, .. }))
     }
 
-    /// Where somebody was first told of a step of a call.
+    /// The index of the event in which a client was first notified of a step of a call.
     #[track_caller]
     fn step(&self, name: &str, step: CallStep) -> usize {
         self.message(name, |message| matches!(message, Message::Call { step: of, .. } if *of == step))
     }
 
-    /// Where somebody first was in a state.
+    /// The index of the event in which a client first entered a state.
     #[track_caller]
     fn state(&self, name: &str, state: ClientState) -> usize {
         let node = self.node(name);

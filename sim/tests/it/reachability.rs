@@ -1,4 +1,5 @@
-//! Who connects without a relay: exact tables, the rule they follow, and the simulated NATs asked the same question.
+//! Which peers connect without a relay: exact tables, the rules that they follow, and the same question to the
+//! simulated NATs.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -19,8 +20,8 @@ const HOST: Verdict = Verdict::Connects(Path { a: CandidateKind::Host, b: Candid
 const SERVER_REFLEXIVE: Verdict =
     Verdict::Connects(Path { a: CandidateKind::ServerReflexive, b: CandidateKind::ServerReflexive });
 
-/// `s` connects, both ends server-reflexive; `p` connects, an end is peer-reflexive; `~` checks get through, but no answer fits;
-/// `-` no check gets through. A row and a column are mapping/filtering, as in RFC 4787: EI, AD, APD.
+/// `s`: connects, both ends are server-reflexive. `p`: connects, one end is peer-reflexive. `~`: checks arrive, but no
+/// response fits. `-`: no check arrives. Each row and column is mapping/filtering as in RFC 4787: EI, AD, APD.
 #[test]
 fn all_81_pairs_with_filters_per_mapping() {
     assert_eq!(
@@ -96,7 +97,7 @@ fn the_rule_in_the_documentation_gives_every_cell() {
     }
 }
 
-/// Two state machines and a small ICE on top, against the sets of symbols.
+/// Compares two NAT state machines with a small ICE on top against the sets of symbols.
 #[test]
 fn the_simulated_nats_agree_in_every_cell() {
     for ((a, a_state), (b, b_state)) in every_pair() {
@@ -144,8 +145,8 @@ fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
     let peer_reflexive = |a, b| Verdict::Connects(Path { a, b });
     assert_eq!(verdict(Hairpinning::Off, cone()), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
     assert_eq!(verdict(Hairpinning::ExternalSource, cone()), SERVER_REFLEXIVE);
-    // With the internal source they find one another's addresses inside the carrier's network, unless the homes' filters want the
-    // address they sent to.
+    // With the internal source, the peers learn each other's addresses inside the carrier's network, unless the homes'
+    // filters require the address to which they sent.
     let open_home = behavior(EndpointIndependent, EndpointIndependent, PerMapping);
     assert_eq!(
         verdict(Hairpinning::InternalSource, open_home),
@@ -198,7 +199,7 @@ fn it_does_not_matter_who_is_asked_first() {
     }
 }
 
-/// Mapping and filtering.
+/// A pair of mapping and filtering.
 type Class = (Dependence, Dependence);
 
 const EVERY: [Class; 9] = {
@@ -215,7 +216,7 @@ fn pairs<T: Copy>(of: &[T]) -> impl Iterator<Item = (T, T)> {
     of.iter().flat_map(move |&a| of.iter().map(move |&b| (a, b)))
 }
 
-/// Every class with either filter state, against every other: 324.
+/// Every class with either filter state, against every other: 324 pairs.
 fn every_pair() -> impl Iterator<Item = ((Class, FilterState), (Class, FilterState))> {
     let every: Vec<_> =
         [PerMapping, PerEndpoint].into_iter().flat_map(|state| EVERY.map(|class| (class, state))).collect();
@@ -264,7 +265,7 @@ fn table(classes: &[Class], behavior: impl Fn(Dependence, Dependence) -> NatBeha
     text + "        "
 }
 
-/// Two agents, each alone behind a simulated NAT, with the same private address: hosts in two homes often have.
+/// Two agents, each behind its own simulated NAT, with the same private address, as hosts in two homes often have.
 struct Simulated {
     nats: [Nat; 2],
     rng: ChaCha8Rng,
@@ -279,14 +280,14 @@ impl Simulated {
         Self { nats, rng: ChaCha8Rng::seed_from_u64(1) }
     }
 
-    /// The source a packet from `agent` has outside.
+    /// The source of a packet from `agent`, as seen outside.
     fn leave(&mut self, agent: usize, to: SocketAddrV4) -> SocketAddrV4 {
         let packet = FiveTuple { protocol: Udp, internal: Self::BASE, remote: to };
         let sent = self.nats[agent].outbound(packet, true, &mut NatCx { now: Duration::ZERO, rng: &mut self.rng });
         sent.expect("these NATs let everything out")
     }
 
-    /// Whether a packet gets to `agent`.
+    /// Whether a packet reaches `agent`.
     fn arrives(&mut self, agent: usize, to: SocketAddrV4, source: SocketAddrV4) -> bool {
         self.nats[agent].owns(*to.ip()) && self.nats[agent].inbound(Duration::ZERO, Udp, to, source).is_ok()
     }

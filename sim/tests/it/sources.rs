@@ -1,4 +1,4 @@
-//! What no lint looks for: every `select!` that a simulation can reach polls its branches in order.
+//! A rule for which there is no lint: every `select!` that a simulation can reach polls its branches in order.
 
 use std::fs;
 use std::path::Path;

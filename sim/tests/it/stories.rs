@@ -1,4 +1,4 @@
-//! The story of each shipped scenario, as a person reads it. A change of behaviour shows here first.
+//! Snapshots of the timeline of each shipped scenario. A change of behaviour shows here first.
 
 use std::sync::Arc;
 
