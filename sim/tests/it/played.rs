@@ -1,4 +1,4 @@
-//! What came of the pairs of a scenario.
+//! Runs scenarios that tests build, and reads from the record what happened to each pair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,10 +13,10 @@ use sim::event::{
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-/// 10 ms, and nothing else.
+/// A link with a latency of 10 ms and no faults.
 pub(crate) const LINK: Link = link(10);
 
-/// A link that only takes time.
+/// A link with this latency and no faults.
 pub(crate) const fn link(latency_ms: u64) -> Link {
     Link {
         latency: Duration::from_millis(latency_ms),
@@ -28,41 +28,41 @@ pub(crate) const fn link(latency_ms: u64) -> Link {
     }
 }
 
-/// A scenario of the given length.
+/// Starts a scenario of the given length.
 pub(crate) fn scenario(seconds: u64) -> Builder {
     Builder::new("built", Duration::from_secs(seconds))
 }
 
-/// A packet at the place where it was sent, or where it arrived.
+/// A packet, as seen where it was sent or where it arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) sent: bool,
     pub(crate) view: PacketView,
 }
 
-/// What somebody thinks of a pair when the scenario is over.
+/// The state of a connection at the end of the scenario, as one side sees it.
 #[derive(Clone, Copy, Debug, Default)]
 struct View {
     open: bool,
     ice: Option<IceState>,
-    /// When ICE was connected for the first time, in any attempt.
+    /// When ICE was first connected, in any attempt.
     connected_at: Option<Duration>,
-    /// The other's end of the selected pair.
+    /// The remote candidate of the selected pair.
     selected: Option<SocketAddrV4>,
 }
 
-/// A scenario and what came of it.
+/// A scenario and the outcome of its run.
 pub(crate) struct Played {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) record: Record,
-    /// What each actor thinks of each other one.
+    /// The state of each connection, by this side and the other side.
     views: BTreeMap<(ActorIndex, ActorIndex), View>,
     bases: Vec<BTreeSet<SocketAddrV4>>,
     mapped: Vec<BTreeSet<SocketAddrV4>>,
 }
 
 impl Played {
-    /// Plays it.
+    /// Runs a scenario.
     pub(crate) fn of(built: Builder, seed: u64) -> Self {
         let scenario = Arc::new(built.build());
         let record = sim::run::record(&scenario, seed).unwrap_or_else(|crash| panic!("{crash:?}\n{scenario:#?}"));
@@ -108,7 +108,7 @@ impl Played {
         this
     }
 
-    /// The actor whose machine an event is about.
+    /// The actor on whose machine an event happened.
     pub(crate) fn actor(&self, event: &Event) -> Option<ActorIndex> {
         match self.record.nodes[usize::from(event.node.0)].kind {
             NodeKind::Machine(Machine::Actor(actor)) => Some(actor),
@@ -116,7 +116,7 @@ impl Played {
         }
     }
 
-    /// Whether both ends of a pair have an open channel at the end.
+    /// Whether both sides of a pair have an open data channel at the end.
     pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
         let (a, b) = (ActorIndex(a), ActorIndex(b));
         [(a, b), (b, a)].iter().all(|pair| {
@@ -126,7 +126,8 @@ impl Played {
         })
     }
 
-    /// As what kind of address `other` sees `actor`, by who told the address: the interface, the STUN server, or a check.
+    /// The type of the address under which `other` sees `actor`, by its source: the interface, the STUN server, or a
+    /// check.
     pub(crate) fn seen_as(&self, actor: usize, other: usize) -> Option<sim::reachability::CandidateKind> {
         let (actor, other) = (ActorIndex(actor), ActorIndex(other));
         use sim::reachability::CandidateKind::{Host, PeerReflexive, ServerReflexive};
@@ -138,12 +139,12 @@ impl Played {
         })
     }
 
-    /// When `a` first saw ICE connected with `b`.
+    /// When `a` first saw ICE connected to `b`.
     pub(crate) fn ice_connected(&self, a: usize, b: usize) -> Option<Duration> {
         self.views.get(&(ActorIndex(a), ActorIndex(b)))?.connected_at
     }
 
-    /// All packets that machines sent and that machines received.
+    /// All packets that machines sent, and all that they received.
     pub(crate) fn packets(&self) -> impl Iterator<Item = Seen> {
         self.record.events.iter().filter_map(|event| match event.what {
             What::Packet(PacketEvent::Sent(view)) => Some(Seen { sent: true, view }),
@@ -152,7 +153,7 @@ impl Played {
         })
     }
 
-    /// The events that a person reads when a run surprises: all but packets and mappings.
+    /// The events to read when a run surprises: all except packets and mappings.
     pub(crate) fn story(&self) -> String {
         let told = |event: &&Event| !matches!(event.what, What::Packet(_) | What::Nat(_) | What::Signaling(_));
         let line = |event| self.record.json_line(event).chars().take(240).collect::<String>();

@@ -1,4 +1,4 @@
-//! Whatever happens for a while, all is well a while after.
+//! Whatever happens for a while, some time later every promise holds again.
 
 use std::env;
 use std::ops::Range;
@@ -8,7 +8,8 @@ use scenarios::Scenario;
 use sim::campaign::{Profile, generate};
 use sim::hash::first_difference;
 
-/// The seed of the first scenario, so that other ones can be tried. The same scenarios otherwise, so that a change is judged by them alone.
+/// The seed of the first scenario, to try other scenarios. Without it every run uses the same ones, so that results
+/// depend only on the change under test.
 const FIRST_SEED: &str = "GLARE_FIRST_SEED";
 
 #[test]
@@ -38,7 +39,7 @@ fn every_generated_scenario_reads_back_as_it_was_written() {
     }
 }
 
-/// A generated scenario has no lines.
+/// Removes the line numbers of the file, because a generated scenario has none.
 fn without_lines(mut scenario: Scenario) -> Scenario {
     scenario.actors.iter_mut().for_each(|actor| actor.line = 0);
     scenario.steps.iter_mut().for_each(|step| step.line = 0);
@@ -64,7 +65,7 @@ fn all_settle(profile: &Profile, count: u64) {
     }
 }
 
-/// Plays it twice: nothing crashes, nothing is wrong, nothing differs.
+/// Runs the scenario twice: nothing crashes, no promise is broken, and both runs are equal.
 fn settles(scenario: &Arc<Scenario>, seed: u64) -> Result<(), String> {
     let play = || sim::run::run(scenario, seed).map_err(|crash| format!("{crash:?}"));
     let once = play()?;
