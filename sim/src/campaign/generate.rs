@@ -1,4 +1,4 @@
-//! Random scenarios: for a while whatever may go wrong does, then there is time to settle.
+//! Random scenarios: for a while anything may go wrong, and after that there is time to settle.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,39 +13,39 @@ use scenarios::{
 
 use crate::reachability::{Place, Verdict, can_connect};
 
-/// Trouble begins at most this long after the start.
+/// Each trouble starts at most this long after the start of the scenario, milliseconds.
 const TROUBLE_MS: u64 = 35_000;
-/// When the last trouble is over: what was cut heals, what was down may be up.
+/// When all troubles are over: what was cut off is connected again, and what was down may run again.
 const CALM: Duration = Duration::from_secs(45);
-/// When it is judged.
+/// Length of the scenario. Oracles judge the end state then.
 const END: Duration = Duration::from_secs(110);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
-/// What random scenarios are like.
+/// The properties of random scenarios.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// What scenarios are called, before their seed.
+    /// The first part of a scenario's name; its seed follows.
     pub name: &'static str,
-    /// Whether actors make WebRTC connections, or only play their signaling.
+    /// Whether actors make real WebRTC connections; if not, only their signaling is simulated.
     pub webrtc: bool,
-    /// What actors play, each as likely.
+    /// The roles of actors. Each entry is drawn with the same probability.
     pub roles: &'static [Role],
-    /// Actors at most, at least two.
+    /// Maximum number of actors. The minimum is two.
     pub actors_max: u64,
-    /// NATs at most.
+    /// Maximum number of NATs.
     pub nats_max: u64,
-    /// Rooms at most.
+    /// Maximum number of rooms.
     pub rooms_max: u64,
-    /// How much goes wrong at most.
+    /// Maximum number of troubles.
     pub troubles_max: u64,
-    /// How likely the trouble is with an actor or a network, with a user's calls, and with the server.
+    /// Weights of the kinds of trouble: with an actor or a network, with a user's calls, and with the server.
     pub weights: [u64; 3],
-    /// How long something may be away, down or cut off at most, milliseconds.
+    /// Maximum time for which something is away, down or cut off, milliseconds.
     pub longest_ms: u64,
 }
 
 impl Profile {
-    /// Two to four peers of a mesh with real WebRTC connections, behind any NATs, over any links.
+    /// Two to four peers of a mesh with real WebRTC connections, behind arbitrary NATs, over arbitrary links.
     pub const CALLS: Self = Self {
         name: "calls",
         webrtc: true,
@@ -58,7 +58,7 @@ impl Profile {
         longest_ms: 8_000,
     };
 
-    /// Two to twelve peers of a mesh that only signal, in up to three rooms, and a server that comes and goes.
+    /// Two to twelve peers of a mesh that only use signaling, in up to three rooms, and a server that stops and starts.
     pub const CROWD: Self = Self {
         name: "crowd",
         webrtc: false,
@@ -71,7 +71,8 @@ impl Profile {
         longest_ms: 9_000,
     };
 
-    /// Two to ten of any role that only signal, in up to two rooms, and a server that comes and goes. Users call a lot.
+    /// Two to ten clients of any role that only use signaling, in up to two rooms, and a server that stops and starts.
+    /// Users call often.
     pub const ROLES: Self = Self {
         name: "roles",
         webrtc: false,
@@ -84,13 +85,14 @@ impl Profile {
         longest_ms: 9_000,
     };
 
-    /// All of them.
+    /// All profiles.
     pub const ALL: [Self; 3] = [Self::CALLS, Self::CROWD, Self::ROLES];
 }
 
-/// The scenario of a seed: the same for ever, as long as this file is.
+/// Generates the scenario of a seed. The result does not change as long as this file does not.
 ///
-/// Whatever happens in it, all must be well at its end. Some of its steps do nothing, such as `leave` of somebody who is not there.
+/// Whatever happens in the scenario, every promise must hold at its end. Some of its steps have no effect, such as the
+/// `leave` of an actor that is not in a room.
 pub fn generate(seed: u64, profile: &Profile) -> Scenario {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -111,7 +113,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Scenario {
     scenario
 }
 
-/// The pairs that no NAT lets through.
+/// The pairs that cannot connect without a relay.
 fn unconnected(scenario: &Scenario) -> Vec<(ActorIndex, ActorIndex)> {
     let actors = || (0..scenario.actors.len()).map(ActorIndex);
     let pairs = actors().flat_map(|b| actors().take_while(move |a| *a < b).map(move |a| (a, b)));
@@ -119,11 +121,11 @@ fn unconnected(scenario: &Scenario) -> Vec<(ActorIndex, ActorIndex)> {
     pairs.filter(|(a, b)| matches!(can_connect(&place(*a), &place(*b)), Verdict::NeedsRelay(_))).collect()
 }
 
-/// Draws whose results depend on nothing but the seed.
+/// A source of random numbers whose results depend only on the seed.
 struct Draw(ChaCha8Rng);
 
 impl Draw {
-    /// A number from 0 to `limit` - 1; `limit` is far below 2^64, so none is noticeably more likely.
+    /// A number from 0 to `limit` - 1. `limit` is far below 2^64, so all results are practically equally likely.
     fn below(&mut self, limit: u64) -> u64 {
         self.0.next_u64() % limit
     }
@@ -140,7 +142,7 @@ impl Draw {
         from[self.index(from.len())]
     }
 
-    /// The number of a weight, as likely as the weight is large.
+    /// The index of a weight, drawn with a probability in proportion to the weight.
     fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut drawn = self.below(weights.iter().sum());
         for (number, weight) in weights.iter().enumerate() {
@@ -159,7 +161,7 @@ impl Draw {
         Link { latency, jitter, loss_ppm: share(), duplicate_ppm: share(), reorder_ppm: share(), bandwidth_bps: None }
     }
 
-    /// Any behaviour that keeps a mapping for as long as ICE's keep-alives, and lets UDP through or does not.
+    /// Any behaviour that keeps a mapping for at least the interval of ICE's keep-alives. It may block UDP.
     fn nat(&mut self) -> NatBehavior {
         const DEPENDENCES: [Dependence; 3] =
             [Dependence::EndpointIndependent, Dependence::AddressDependent, Dependence::AddressAndPortDependent];
@@ -196,7 +198,7 @@ impl Generator<'_> {
         ActorIndex(self.draw.index(self.builder.scenario.actors.len()))
     }
 
-    /// Adds NATs; the last may be behind the first.
+    /// Adds NATs. The last may be behind the first.
     fn add_networks(&mut self) {
         let count = self.draw.below(self.profile.nats_max + 1);
         let cascade = count > 1 && self.draw.coin();
@@ -210,7 +212,7 @@ impl Generator<'_> {
     fn add_actors(&mut self) {
         let networks = self.builder.scenario.networks.len();
         for _ in 0..2 + self.draw.below(self.profile.actors_max - 1) {
-            // Beyond the last network is the internet.
+            // An index beyond the last network stands for the internet.
             let network = Some(self.draw.index(4)).filter(|network| *network < networks);
             let plays = self.draw.pick(self.profile.roles);
             let over = self.draw.pick(&[Framing::WebSocket, Framing::SocketIo]);
@@ -251,7 +253,7 @@ impl Generator<'_> {
         100 + self.draw.below(self.profile.longest_ms - 100)
     }
 
-    /// Something that goes wrong with an actor or a network. What can be mended is, after a while.
+    /// Adds a trouble with an actor or a network. What can be repaired is repaired after a while.
     fn add_fault(&mut self, at_ms: u64) {
         let actor = self.actor();
         let machine = Machine::Actor(actor);
@@ -283,7 +285,7 @@ impl Generator<'_> {
             return;
         }
         let network = self.draw.index(count);
-        // A NAT behind another keeps its address.
+        // A NAT behind another NAT keeps its address.
         let is_public = self.builder.scenario.networks[network].behind.is_none();
         let new_address = (self.draw.coin() && is_public)
             .then(|| Ipv4Addr::new(198, 51, 101 + network as u8, 1 + (at_ms % 250) as u8));
@@ -291,7 +293,7 @@ impl Generator<'_> {
         self.at(at_ms, Action::Network(NetworkIndex(network), NetworkAction::Reboot(reboot)));
     }
 
-    /// One or two machines of actors.
+    /// The machines of one or two actors.
     fn machines(&mut self) -> Vec<Machine> {
         (0..1 + self.draw.below(2)).map(|_| Machine::Actor(self.actor())).collect()
     }
@@ -311,13 +313,14 @@ impl Generator<'_> {
         }
     }
 
-    /// The actors that fit.
+    /// The actors that fulfil `fits`.
     fn those(&self, fits: impl Fn(&Actor) -> bool) -> Vec<ActorIndex> {
         let actors = self.builder.scenario.actors.iter().enumerate();
         actors.filter(|(_, actor)| fits(actor)).map(|(index, _)| ActorIndex(index)).collect()
     }
 
-    /// A command that names another actor, if two of those that `can` are of one kind and in one room.
+    /// Adds a command that names another actor. Both must fulfil `can`, and have the same role and room; if there are
+    /// no such actors, adds nothing.
     fn add_pair(&mut self, at_ms: u64, command: fn(ActorIndex) -> Command, can: fn(&Actor) -> bool) {
         let able = self.those(can);
         if able.is_empty() {
@@ -332,7 +335,7 @@ impl Generator<'_> {
         }
     }
 
-    /// Something that a user does, if there are users.
+    /// Adds an action of a user, if there are users.
     fn add_call(&mut self, at_ms: u64) {
         const IS_USER: fn(&Actor) -> bool = |actor| actor.plays == Role::User;
         let users = self.those(IS_USER);

@@ -1,4 +1,4 @@
-//! Scenarios that nobody wrote: the generator of random ones.
+//! Generated scenarios: random ones that are derived from a seed.
 
 mod generate;
 

@@ -1,4 +1,4 @@
-//! Real sockets on this machine's loopback interface: a proxy for each actor, and the server at a URL.
+//! The real sockets of this machine's loopback interface: a proxy for each actor, and the server at a URL.
 
 use std::io;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ pub(super) struct Live {
     actors: Vec<ActorMachine>,
 }
 
-/// What stands for the machine of an actor: its way to the server, and its tasks.
+/// The stand-in for the machine of an actor: its path to the server, and its tasks.
 struct ActorMachine {
     node: NodeId,
     proxy: Proxy,
-    /// Where it has power.
+    /// Its sockets and tasks; `None` while it has no power.
     net: Option<Loopback>,
 }
 
 impl Live {
-    /// Starts a proxy for each actor; times count from now.
+    /// Starts a proxy for each actor. All times count from this moment.
     pub(super) async fn new(scenario: Arc<Scenario>, target: Target, seed: u64) -> io::Result<Self> {
         let start = Instant::now();
         let recorder = Recorder::new(start);
@@ -56,7 +56,7 @@ impl Live {
         Ok(Self { scenario, target, start, recorder, everything, server, actors })
     }
 
-    /// Holds back what goes from actors to the server, or the other way.
+    /// Holds back the bytes from actors to the server, or in the other direction, if `server` contains the server.
     fn hold(&self, actors: &[Machine], server: &[Machine], way: Way) {
         if !server.contains(&Machine::Server) {
             return;
@@ -94,7 +94,7 @@ impl Ground for Live {
     }
 
     fn start_server(&mut self) -> Result<(), String> {
-        // It was there before.
+        // The server at the URL was already running.
         self.recorder.write(self.server, What::Machine(MachineEvent::Booted));
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Ground for Live {
         let ActorMachine { node, proxy, net } = &mut self.actors[actor];
         if let Some(net) = net.take() {
             self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
-            // Before its sockets close: the server must hear nothing of it.
+            // This must happen before the client's sockets close, because the server must not receive anything of that.
             proxy.power_off();
             net.abort().await;
         }
@@ -167,7 +167,7 @@ impl Ground for Live {
             let Some(mut program) = program else { continue };
             match timeout_at(deadline, program.ended()).await {
                 Ok(ended) => ended?,
-                // The server does not answer its farewell.
+                // The server does not answer the client's goodbye, so its tasks are aborted.
                 Err(_) => {
                     if let Some(net) = machine.net.take() {
                         net.abort().await;
@@ -175,7 +175,7 @@ impl Ground for Live {
                 }
             }
         }
-        // What they said last is still on its way.
+        // The last messages of the clients are still in flight.
         let longest = self.scenario.actors.iter().map(|actor| actor.link.latency + actor.link.jitter).max();
         sleep(longest.unwrap_or_default()).await;
         Ok(())

@@ -1,8 +1,9 @@
 //! A scenario on real sockets and in real time, against any server at a URL.
 //!
-//! The clients are those of the simulator, on this machine's loopback interface; before the server stands a [`proxy`] for each, which does
-//! what the simulated network does there. One thread runs all of a scenario, so the record has one order. **What only the server or a
-//! simulated network knows is not judged here**: [`oracle::judge_live`].
+//! The clients are those of the simulator, on this machine's loopback interface. Each client has its own [`proxy`] in
+//! front of the server, which does what the simulated network does in a simulation. One thread runs the whole scenario,
+//! so the record has one order. **Promises that depend on facts known only to the server or a simulated network are not
+//! judged here**: see [`oracle::judge_live`].
 
 mod ground;
 mod network;
@@ -28,23 +29,23 @@ use ground::Live;
 pub use script::{Protocol, Script, Unplayable};
 pub use upstream::Upstream;
 
-/// Two events further apart do not belong to one group …
+/// Events that are further apart than this belong to different groups.
 const PAUSE: Duration = Duration::from_millis(1);
-/// … nor does an event so long after the first of the group.
+/// An event that is further from the first of a group than this starts a new group.
 const GROUP_MAX: Duration = Duration::from_millis(5);
-/// How long the first handshake may take.
+/// Time limit for the first handshake.
 const REACH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server, and how it is to be spoken to.
+/// A server, and how to connect to it.
 #[derive(Clone)]
 pub struct Target {
-    /// Where its bytes go.
+    /// The host and port to connect to.
     pub upstream: Upstream,
-    /// What its requests name.
+    /// The host, path and headers of requests.
     pub endpoint: Arc<Endpoint>,
-    /// What it speaks.
+    /// The protocol that it speaks.
     pub protocol: Protocol,
-    /// Time between its pings: how long a client without a word may stay unnoticed follows from it.
+    /// The interval between its pings. It determines how soon the server must notice a client that vanished.
     pub heartbeat: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Target {
     /// Opens a WebSocket as the clients will, and closes it.
     ///
     /// # Errors
-    /// What was tried, and what came of it.
+    /// The message says what was tried and how it failed.
     pub fn reach(&self) -> Result<(), String> {
         let runtime = runtime().map_err(|error| error.to_string())?;
         runtime.block_on(async {
@@ -67,23 +68,23 @@ impl Target {
         let request = self.endpoint.request(&client::path(self.protocol.role(), self.protocol.over, "reach"));
         let opened = tokio_tungstenite::client_async(request, stream).await;
         let (mut socket, _) = opened.map_err(|error| format!("TCP is accepted; the WebSocket handshake: {error}"))?;
-        // Whether it likes to be left so soon is not the question.
+        // The connection worked. Whether the server accepts such an early close does not matter.
         let _ = socket.close(None).await;
         Ok(())
     }
 }
 
-/// Plays a script to its end and judges it.
+/// Runs a script to its end and judges it.
 ///
 /// # Errors
-/// This machine has no sockets to spare, or a client panicked: the fault is Glare's, or a library's.
+/// This machine has no more sockets, or a client panicked. The defect is in Glare or in a library.
 pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash> {
     let played = runtime()
         .map_err(|error| error.to_string())
         .and_then(|runtime| runtime.block_on(play(script.scenario.clone(), target.clone(), seed)));
     let mut record = played.map_err(|message| Crash { seed, message })?;
     quantize(&mut record);
-    // What the oracles know of the server is what was said of it.
+    // Oracles judge by the heartbeat of the target, not by that of the scenario.
     let mut scenario = Scenario::clone(&script.scenario);
     scenario.server.heartbeat = target.heartbeat;
     let (violations, probes) = oracle::judge_live(&scenario, &record);
@@ -91,7 +92,8 @@ pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash
     Ok(Outcome { scenario: scenario.into(), seed, record, hash, violations, probes })
 }
 
-/// Gives all events of a group one time, a whole millisecond, as in a simulation: so the timeline reads the same.
+/// Gives all events of a group the same time, a whole millisecond as in a simulation, so that the timeline reads the
+/// same.
 fn quantize(record: &mut Record) {
     let mut group = Duration::ZERO;
     let mut last = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! This machine's sockets, as every client has them that plays here.
+//! This machine's sockets, for the clients that run on it.
 
 use std::future::Future;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use server::net::{Network, Tokio};
 use tokio::task::JoinHandle;
 
-/// The part of this machine that stands for the machine of one actor: its tasks. All actors share one address.
+/// The tasks of one actor, which stand for its machine. All actors share this machine's address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loopback(Arc<Mutex<Vec<JoinHandle<()>>>>);
 
@@ -20,7 +20,7 @@ impl Loopback {
         let tasks = std::mem::take(&mut *self.0.lock().expect("no panic while held"));
         for task in tasks {
             task.abort();
-            // It is gone, in whatever way: that is all that matters.
+            // The task is gone; it does not matter how it ended.
             let _ = task.await;
         }
     }
@@ -50,7 +50,8 @@ impl Network for Loopback {
     }
 }
 
-/// A client that has a machine to itself binds any address, and tells others the one that it gets: a candidate.
+/// The address to bind. On its own machine, a client binds the unspecified address; here it must bind the one that
+/// becomes its candidate.
 fn own(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Loopback::ADDRESS));

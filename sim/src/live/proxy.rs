@@ -1,8 +1,9 @@
-//! What a simulated network does between a client and the server, done to real connections: a TCP proxy of the client's own.
+//! Does to real connections what a simulated network does between a client and the server: a TCP proxy for each client.
 //!
-//! It takes time for each way, holds bytes back, and plays dead when its client's machine loses power: then the server hears nothing, not even
-//! a FIN, until the machine is back and answers with RST what it knows nothing of (RFC 9293 §3.5.1). Each piece of bytes that it passes
-//! on goes into the record as a packet, so that oracles know what is under way.
+//! A proxy delays bytes in each direction and can hold them back. When its client's machine loses power, the server
+//! receives nothing more, not even a FIN. When the machine is back, it answers with RST whatever belongs to a
+//! connection that it does not know (RFC 9293 §3.5.1). Each piece of bytes that the proxy passes on is recorded as a
+//! packet, so that oracles know what is in flight.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,25 +26,25 @@ use super::upstream::Upstream;
 use crate::event::{Drop, NodeId, PacketEvent, PacketId, PacketView, Protocol, Recorder, What};
 use crate::hash::digest;
 
-/// Bytes that are passed on in one piece.
+/// Maximum size of a piece, bytes.
 const PIECE_BYTES: usize = 16 * 1024;
-/// Pieces that wait for their time; who sends more waits too.
+/// Maximum number of pieces that wait for their time. While so many wait, the proxy does not read from the sender.
 const PIECES_MAX: usize = 256;
 /// TCP's control bits. RFC 9293 §3.1.
 const SYN: u8 = 2;
 const FIN_ACK: u8 = 17;
 const PSH_ACK: u8 = 24;
 
-/// A way through the proxy.
+/// A direction through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     ToServer,
     ToClient,
 }
 
-/// The proxy of one client. Its connections end with the runtime.
+/// The proxy of one client. Its connections end when the runtime does.
 pub(super) struct Proxy {
-    /// Where the client dials.
+    /// The address that the client dials.
     pub(super) address: SocketAddrV4,
     shared: Arc<Shared>,
 }
@@ -56,7 +57,7 @@ struct Shared {
     upstream: Upstream,
     packets: Arc<AtomicU32>,
     state: Mutex<State>,
-    /// The state has changed.
+    /// Notified when the state changes.
     changed: Notify,
 }
 
@@ -64,22 +65,22 @@ struct State {
     link: Link,
     rng: ChaCha8Rng,
     held: [bool; 2],
-    /// The how-manieth life of the client's machine this is, and whether it has power.
+    /// Number of the current life of the client's machine; below, whether it has power.
     life: u32,
     has_power: bool,
 }
 
-/// How a connection stands to the client's machine.
+/// The state of a connection as seen from the client's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Alive,
-    /// The machine is without power.
+    /// The machine has no power.
     Dead,
-    /// The machine is back, and knows nothing of it.
+    /// The machine has rebooted and does not know the connection.
     Forgotten,
 }
 
-/// What goes one way.
+/// A piece of bytes in one direction, or the end of the stream.
 struct Piece {
     what: Content,
     due: Instant,
@@ -91,11 +92,11 @@ enum Content {
     End,
 }
 
-/// A connection is to be reset on both sides.
+/// The error that makes both sides of a connection be reset.
 struct Reset;
 
 impl Proxy {
-    /// Stands before a server for one client. `packets` numbers what passes, over all proxies of a run.
+    /// Starts a proxy in front of a server for one client. `packets` numbers the pieces, over all proxies of a run.
     pub(super) async fn start(
         recorder: Recorder,
         [client, server]: [NodeId; 2],
@@ -119,22 +120,22 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// The client's machine has power, and knows nothing of the connections of before.
+    /// Powers the client's machine on. It does not know any earlier connection.
     pub(super) fn power_on(&self) {
         self.shared.change(|state| (state.life, state.has_power) = (state.life + 1, true));
     }
 
-    /// The client's machine loses power. To be called before its sockets close.
+    /// Cuts the power of the client's machine. Must be called before its sockets close.
     pub(super) fn power_off(&self) {
         self.shared.change(|state| state.has_power = false);
     }
 
-    /// Holds back what goes a way, or lets it pass again.
+    /// Holds back the bytes in one direction, or lets them pass again.
     pub(super) fn hold(&self, way: Way, held: bool) {
         self.shared.change(|state| state.held[way as usize] = held);
     }
 
-    /// Changes the time that each way takes.
+    /// Changes the delay of each direction.
     pub(super) fn set_link(&self, link: Link) {
         self.shared.change(|state| state.link = link);
     }
@@ -159,7 +160,7 @@ impl Shared {
         }
     }
 
-    /// Carries one connection to its end.
+    /// Carries one connection until it ends.
     async fn carry(self: Arc<Self>, mut client: TcpStream, from: SocketAddrV4) {
         let life = self.state().life;
         let _ = client.set_nodelay(true);
@@ -188,7 +189,8 @@ impl Shared {
         }
     }
 
-    /// Reads on one side and writes, when it is time, on the other, until the end of what comes is passed on.
+    /// Reads on one side and writes on the other when each piece is due, until the end of the stream has been passed
+    /// on.
     async fn carry_one_way(
         &self,
         way: Way,
@@ -209,7 +211,7 @@ impl Shared {
                 }
                 let read = source.read(&mut buffer).await;
                 if way == Way::ToServer && self.stand(life) != Stand::Alive {
-                    // A machine without power says nothing: these are its sockets that close.
+                    // A machine without power sends nothing: this is only the close of its sockets.
                     return std::future::pending().await;
                 }
                 let bytes = &buffer[..*read.as_ref().map_err(|_| Reset)?];
@@ -258,7 +260,7 @@ impl Shared {
         tokio::try_join!(reading, writing).map(|_| ())
     }
 
-    /// When what sets out now arrives.
+    /// The arrival time of what is sent now.
     fn due(&self, now: Instant) -> Instant {
         let mut state = self.state();
         let jitter_ms = state.link.jitter.as_millis() as u64 + 1;
@@ -266,7 +268,7 @@ impl Shared {
         now + state.link.latency + Duration::from_millis(drawn)
     }
 
-    /// Waits until it is time, and until the way is open.
+    /// Waits until a piece is due and its direction is not held back.
     async fn pass(&self, way: Way, due: Instant) {
         sleep_until(due).await;
         loop {
@@ -302,7 +304,7 @@ impl Shared {
         self.write(way, false, PacketEvent::Dropped { packet: view.packet, why: Drop::HostDown });
     }
 
-    /// At which end it happens: the one where a packet sets out, or the other.
+    /// Records an event at one end: where a piece is sent if `sets_out`, otherwise where it arrives.
     fn write(&self, way: Way, sets_out: bool, event: PacketEvent) {
         let node = if (way == Way::ToServer) == sets_out { self.client } else { self.server };
         self.recorder.write(node, What::Packet(event));

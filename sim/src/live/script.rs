@@ -1,5 +1,5 @@
-//! What of a scenario can be played against a server at a URL: its actors who speak that server's dialect, and every step that needs
-//! neither the server's machine nor a simulated network.
+//! The part of a scenario that can run against a server at a URL: the actors that speak the server's dialect, and every
+//! step that needs neither the server's machine nor a simulated network.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,55 +17,56 @@ use crate::dialects::describe;
 use crate::hash::digest;
 use crate::protocol;
 
-/// Room ids have at most this many code points, in every dialect.
+/// Maximum length of a room id, in code points, in every dialect.
 const ROOM_CHARS_MAX: usize = 64;
 
-/// What a server at a URL speaks: one of the dialects that our clients know, in one framing.
+/// The protocol of a server at a URL: one of the dialects that Glare's clients speak, in one framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocol {
     /// The dialect.
     pub dialect: Dialect,
-    /// What its messages go in.
+    /// The framing of its messages.
     pub over: Framing,
 }
 
 impl Protocol {
-    /// Every protocol, as the command line calls it.
+    /// Every protocol, with its name on the command line.
     fn all() -> impl Iterator<Item = (&'static str, Self)> + Clone {
         DIALECTS
             .iter()
             .filter_map(|entry| protocol::spoken(entry).map(|(dialect, over)| (entry.name, Self { dialect, over })))
     }
 
-    /// The protocol of that name.
+    /// The protocol with this name; `None` if there is none.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|(known, _)| *known == name).map(|(_, protocol)| protocol)
     }
 
-    /// The names that [`named`](Self::named) knows.
+    /// All names that [`named`](Self::named) accepts.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         Self::all().map(|(name, _)| name)
     }
 
-    /// A role of the dialect.
+    /// One of the dialect's roles.
     pub(super) fn role(self) -> Role {
         describe(self.dialect).roles[0]
     }
 
-    /// Whether everybody on the server meets everybody: then it must be left to one scenario at a time.
+    /// Whether all clients of the server are in one room. Then only one scenario may run on the server at a time.
     pub fn is_one_room(self) -> bool {
         describe(self.dialect).is_one_room
     }
 }
 
-/// A scenario as it is played on real sockets: no NATs, everybody on this machine, each link the whole way to the server.
+/// A scenario adapted to real sockets: there are no NATs, all actors are on this machine, and each link stands for the
+/// whole path to the server.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// What is played, and judged.
+    /// The scenario that is run and judged.
     pub scenario: Arc<Scenario>,
-    /// Actors who speak something else and stay away.
+    /// Names of the actors that speak other dialects and do not take part.
     pub absent: Vec<String>,
-    /// Probes that the scenario expects and only a simulated network can bring about.
+    /// Probes that the scenario expects but that only a simulated network can produce.
     pub unasked: Vec<String>,
 }
 
@@ -74,9 +75,9 @@ pub struct Script {
 pub struct Unplayable {
     /// The scenario's name.
     pub scenario: String,
-    /// The step that stands in the way: its line in the scenario's file, and its time.
+    /// The step that prevents it: its line in the scenario's file, and its time.
     pub step: Option<(usize, Duration)>,
-    /// What stands in the way.
+    /// The reason.
     pub why: String,
 }
 
@@ -93,10 +94,11 @@ impl fmt::Display for Unplayable {
 impl std::error::Error for Unplayable {}
 
 impl Script {
-    /// What of a scenario a server can be asked that speaks so. Rooms get names that no other `seed` gives them.
+    /// The part of a scenario that can run against a server with this protocol. Rooms get names that differ for every
+    /// `seed`.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// The reason why the scenario cannot run on real sockets.
     pub fn of(scenario: &Scenario, protocol: Protocol, seed: u64) -> Result<Self, Unplayable> {
         let refuse = |why: String| Unplayable { scenario: scenario.name.clone(), step: None, why };
         let speaks = |actor: &&Actor| actor.plays.dialect() == protocol.dialect;
@@ -168,7 +170,7 @@ const SIMULATED: &[&str] = &[
     "udp-blocked",
 ];
 
-/// A link that takes no time.
+/// A link without delay.
 const LINK: Link = Link {
     latency: Duration::ZERO,
     jitter: Duration::ZERO,
@@ -178,17 +180,17 @@ const LINK: Link = Link {
     bandwidth_bps: None,
 };
 
-/// What stands in the way of a step.
+/// The step that prevents a run, by line and time, and the reason.
 type Refused = ((usize, Duration), String);
 
-/// Who is there.
+/// The actors that take part.
 struct Cast<'a> {
     scenario: &'a Scenario,
-    /// The place of each who is there among those who are there.
+    /// The new index of each actor that takes part, by its index in the scenario.
     index: BTreeMap<ActorIndex, ActorIndex>,
 }
 
-/// All links, as they are at one time of a scenario.
+/// The settings of all links at one time of a scenario.
 struct Links {
     server: Link,
     networks: Vec<Link>,
@@ -208,7 +210,7 @@ impl Cast<'_> {
         self.index.contains_key(&actor)
     }
 
-    /// The whole way of an actor to the server.
+    /// An actor's whole path to the server, as one link.
     fn way(&self, actor: ActorIndex, links: &Links) -> Result<Link, String> {
         let mut way = vec![links.server, links.actors[actor]];
         let mut at = self.scenario.actors[actor].network;
@@ -226,7 +228,8 @@ impl Cast<'_> {
         Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
     }
 
-    /// The steps of those who are there. A change of a link becomes one of each way that it is a part of.
+    /// The steps for the actors that take part. A change of a link becomes one change for each path that contains the
+    /// link.
     fn steps(&self) -> Result<Vec<Step>, Refused> {
         let mut links = Links::of(self.scenario);
         let mut steps = Vec::new();
@@ -251,7 +254,7 @@ impl Cast<'_> {
         Ok(steps)
     }
 
-    /// What a step is among those who are there; `None` where it is the business of others.
+    /// An action with the new indices; `None` if it concerns only actors that do not take part.
     fn action(&self, action: &Action) -> Result<Option<Action>, String> {
         let one = |actor: &ActorIndex| self.index.get(actor).copied();
         let there = |machine: &Machine| match machine {
@@ -292,7 +295,7 @@ impl Cast<'_> {
         })
     }
 
-    /// A command among those who are there; `None` if it is about somebody else.
+    /// A command with the new indices; `None` if it concerns an actor that does not take part.
     fn command(&self, command: &Command) -> Option<Command> {
         let one = |actor: &ActorIndex| self.index.get(actor).copied();
         match command {
@@ -310,7 +313,7 @@ impl Cast<'_> {
     }
 }
 
-/// A room's name that is this run's own.
+/// The name of a room that belongs to this run alone.
 fn room(room: &str, tag: &str) -> String {
     let own = format!("{room}-{tag}");
     if own.chars().count() <= ROOM_CHARS_MAX { own } else { format!("{:016x}-{tag}", digest(room.as_bytes())) }
@@ -340,7 +343,7 @@ mod tests {
         let (one, other) = (script(1), script(2));
         assert_ne!(one.scenario.actors[0].room, other.scenario.actors[0].room);
         assert_eq!(one.unasked, ["hairpinned"]);
-        // eve is behind a home's NAT and her provider's.
+        // eve is behind two NATs: that of her home and that of her provider.
         let [ana, eve] = [0, 4].map(|actor: usize| one.scenario.actors[actor].link);
         let networks: Duration =
             scenario.networks.iter().filter(|n| n.name == "provider").map(|n| n.link.latency).sum();

@@ -1,4 +1,4 @@
-//! The server at the other end of a proxy: TCP, or TLS upon it.
+//! The server behind a proxy, over TCP or TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Where a server is, and whether it is spoken to over TLS.
+/// The address of a server, and whether to connect over TLS.
 #[derive(Clone)]
 pub struct Upstream {
     host: String,
@@ -21,15 +21,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A server that is spoken to over bare TCP. `host` is a name or an address without brackets.
+    /// A server over plain TCP. `host` is a name, or an address without brackets.
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, tls: None }
     }
 
-    /// The same over TLS; `config` decides which certificates will do.
+    /// Uses TLS instead; `config` determines which certificates are accepted.
     ///
     /// # Errors
-    /// The host's name can be on no certificate.
+    /// The host is not a valid name for a certificate.
     pub fn with_tls(mut self, config: Arc<ClientConfig>) -> Result<Self, String> {
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|_| format!("TLS: `{}` is no name of a server", self.host))?;
@@ -40,14 +40,14 @@ impl Upstream {
     /// Opens a connection.
     ///
     /// # Errors
-    /// What was tried, and what came of it, in words.
+    /// The message says what was tried and how it failed.
     pub(super) async fn connect(&self) -> Result<Stream, String> {
         let (host, port) = (self.host.as_str(), self.port);
         let tcp = TcpStream::connect((host, port)).await.map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => format!("TCP to {host} port {port}: connection refused"),
             _ => format!("TCP to {host} port {port}: {error}"),
         })?;
-        // Without it the server gets a client's messages later, and all the same.
+        // If this fails, the server only receives a client's messages later.
         let _ = tcp.set_nodelay(true);
         let Some((connector, name)) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let tls = connector.connect(name.clone(), tcp).await.map_err(|error| {
@@ -66,7 +66,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// The connection below.
+    /// The underlying TCP connection.
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,

@@ -1,11 +1,12 @@
-//! The commands of a scenario, which names actors by index, as clients take them, who know each other by name.
+//! Translates the commands of a scenario, which names actors by index, to commands for clients, which know each other
+//! by name.
 
 use scenarios::{ActorIndex, Scenario};
 
 use crate::event::Fault;
 use crate::peer::client::Command;
 
-/// A command for a client, and what the record says of it.
+/// The command for a client, and the fault that the record shows for it.
 pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command, Fault) {
     let name = |actor: &ActorIndex| scenario.actors[*actor].name.as_str();
     let (command, what) = match command {

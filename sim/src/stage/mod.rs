@@ -1,8 +1,8 @@
-//! Plays a scenario, whatever it is played on: joins and steps in order of time, the record of what is done, and the end, when everybody
-//! leaves.
+//! Runs a scenario on any ground: joins and steps in order of time, the record of what is done, and the end, when all
+//! actors leave.
 //!
-//! A [`Ground`] is what it is played on: the [simulated world](simulated), or this machine's real sockets (`crate::live`). A [`Program`]
-//! is what an actor runs.
+//! A [`Ground`] is where the scenario runs: the [simulated world](simulated), or the real sockets of this machine
+//! (`crate::live`). A [`Program`] is what an actor runs.
 
 mod command;
 mod program;
@@ -19,28 +19,28 @@ use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::Command;
 pub(crate) use program::{Brief, InProcess, Program, Servers};
 
-/// What a scenario is played on.
+/// Where a scenario runs.
 ///
-/// What a ground does not have, such as NATs on real sockets, is an error in words: whoever chose the scenario for it should have refused
-/// it before.
+/// If a ground lacks something, such as NATs on real sockets, the method returns an error message. Such scenarios
+/// should have been refused before the run.
 pub(crate) trait Ground {
-    /// Writes the record.
+    /// The recorder of the run.
     fn recorder(&self) -> &Recorder;
 
-    /// The node of everything together.
+    /// The node of the world as a whole.
     fn everything(&self) -> NodeId;
 
     fn machine(&self, machine: Machine) -> NodeId;
 
     fn router(&self, network: NetworkIndex) -> NodeId;
 
-    /// Waits until `at` after the start.
+    /// Waits until the time `at`, counted from the start.
     async fn until(&self, at: Duration);
 
-    /// Boots the server's machine with its program. Does nothing if the program runs already.
+    /// Boots the server's machine and starts its program. Does nothing if the program is already running.
     fn start_server(&mut self) -> Result<(), String>;
 
-    /// Asks the server's program to end.
+    /// Orders the server's program to shut down.
     fn shut_server_down(&mut self) -> Result<(), String>;
 
     /// How the program of an actor reaches the servers.
@@ -49,7 +49,7 @@ pub(crate) trait Ground {
     /// Starts the program of an actor on its machine, which is booted if it has no power.
     fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program>;
 
-    /// Cuts the power of a machine: its programs die, and nothing leaves it any more.
+    /// Cuts the power of a machine: its programs end at once, and it sends nothing more.
     async fn lose_power(&mut self, machine: Machine) -> Result<(), String>;
 
     fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), String>;
@@ -58,21 +58,21 @@ pub(crate) trait Ground {
 
     fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), String>;
 
-    /// Lets nothing pass from one set of machines to another.
+    /// Blocks all packets from one set of machines to another.
     fn partition(&mut self, from: &[Machine], to: &[Machine]);
 
     /// Ends all partitions.
     fn heal(&mut self);
 
-    /// Waits until the programs, which were told to leave, have ended. Then ends the server if it is this ground's, and records what is
-    /// left over.
+    /// Waits until the programs, which have been ordered to leave, have ended. Then ends the server if it belongs to
+    /// this ground, and records what is left.
     async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String>;
 }
 
-/// Plays a scenario to its end and takes everything down again.
+/// Runs a scenario to its end and then takes everything down.
 ///
 /// # Errors
-/// In words: the ground lacks something that the scenario needs, or a program failed.
+/// A message: the ground lacks something that the scenario needs, or a program failed.
 pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed: u64) -> Result<(), String> {
     ground.start_server()?;
     let programs = scenario.actors.iter().map(|_| None).collect();
@@ -85,7 +85,7 @@ pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed:
     stage.tear_down().await
 }
 
-/// Joins and steps in order of time, joins first.
+/// All joins and steps in order of time. At the same time, joins come first.
 fn programme(scenario: &Scenario) -> Vec<(Duration, Action)> {
     let joins = scenario.actors.iter().enumerate();
     let joins = joins.filter_map(|(index, actor)| Some((actor.joins?, Action::Join(ActorIndex(index)))));
@@ -98,7 +98,7 @@ struct Stage<G> {
     ground: G,
     scenario: Arc<Scenario>,
     seed: u64,
-    /// What each actor runs.
+    /// The program of each actor, once it has been started.
     programs: Vec<Option<Box<dyn Program>>>,
 }
 
@@ -173,7 +173,7 @@ impl<G: Ground> Stage<G> {
         Ok(())
     }
 
-    /// Starts the program of an actor. Does nothing if it runs already.
+    /// Starts the program of an actor. Does nothing if it is already running.
     async fn start(&mut self, actor: ActorIndex) -> Result<(), String> {
         if let Some(program) = &mut self.programs[actor] {
             if !program.has_ended() {
@@ -198,7 +198,7 @@ impl<G: Ground> Stage<G> {
         }
     }
 
-    /// Lets everybody leave and takes everything down.
+    /// Makes all actors leave and takes everything down.
     async fn tear_down(&mut self) -> Result<(), String> {
         self.ground.recorder().write(self.ground.everything(), What::TearDown);
         self.ground.heal();

@@ -1,4 +1,4 @@
-//! What an actor runs.
+//! The program that an actor runs.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,50 +15,50 @@ use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, Command};
 use crate::peer::endpoint::Endpoint;
 
-/// What the program of an actor needs to know at its start.
+/// What the program of an actor receives at its start.
 pub(crate) struct Brief {
-    /// Whom it plays.
+    /// The actor that it plays.
     pub(crate) actor: Actor,
     pub(crate) servers: Servers,
-    /// Where it records what it does and sees, and as whom.
+    /// Where it records what it does and sees; `node` is its own node.
     pub(crate) recorder: Recorder,
     pub(crate) node: NodeId,
-    /// Decides what it draws.
+    /// Determines its random numbers.
     pub(crate) seed: u64,
 }
 
 /// How a program reaches the servers.
 pub(crate) struct Servers {
-    /// Where it dials the signaling server.
+    /// The address at which it dials the signaling server.
     pub(crate) signaling: SocketAddr,
-    /// What its requests name, where that is not `signaling` with the dialect's own path.
+    /// Host, path and headers of its requests; `None` means `signaling` with the dialect's own path.
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// The STUN server, if there is one.
     pub(crate) stun: Option<SocketAddr>,
-    /// Time between the signaling server's pings.
+    /// The interval between the signaling server's pings.
     pub(crate) heartbeat: Duration,
-    /// Where the secrets of DTLS sessions are noted, if they are.
+    /// The log for the secrets of DTLS sessions, if they are kept.
     pub(crate) keys: Option<KeyLog>,
 }
 
-/// What an actor runs, from its start until it has left. It records what it does and sees.
+/// The program of an actor, from its start until it has left. It records what it does and sees.
 ///
-/// It ends when it is told to leave, when it is dropped, or with its machine.
+/// It ends when it is ordered to leave, when it is dropped, or when its machine loses power.
 pub(crate) trait Program {
-    /// Hands over a command. After the end it has no effect.
+    /// Passes a command to the program. It has no effect after the program has ended.
     fn command(&mut self, command: Command);
 
     /// Whether it has ended.
     fn has_ended(&self) -> bool;
 
-    /// Waits until it has ended. To be called once.
+    /// Waits until it has ended. Must be called only once.
     ///
     /// # Errors
-    /// In words: it failed.
+    /// The program failed; the message says how.
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>>;
 }
 
-/// The client of this crate, as a task of this process.
+/// The client of this crate, run as a task of this process.
 pub(crate) struct InProcess {
     name: String,
     commands: mpsc::UnboundedSender<Command>,
@@ -88,7 +88,7 @@ impl InProcess {
         net.spawn(async move {
             let result = client::run(task_net, config, recorder.clone(), node, receiver).await;
             recorder.write(node, What::Machine(MachineEvent::Ended));
-            // Nobody wants to know of it after the end of the scenario.
+            // The receiver may be gone: after the end of the scenario the result is not needed.
             let _ = report.send(result);
         });
         Self { name: actor.name, commands, ended }

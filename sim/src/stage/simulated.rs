@@ -19,14 +19,14 @@ use crate::host::Host;
 use crate::protocol;
 use crate::world::{Machine, NetworkConfig, Realm, World};
 
-/// How often the end of something is looked for.
+/// Interval at which the end of something is polled.
 const POLL: Duration = Duration::from_millis(250);
 /// How long clients may take to leave, tasks to end and packets to arrive.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(30);
 /// Virtual time beyond a scenario's end at which a run counts as hung.
 pub(crate) const LIMIT_AFTER_END: Duration = Duration::from_secs(600);
 
-/// How many times machines get power.
+/// How many times machines are booted in a scenario.
 pub(crate) fn boots(scenario: &Scenario) -> usize {
     let boots = |action: &Action| matches!(action, Action::Join(_) | Action::Machine(_, MachineAction::Boot));
     let again = scenario.steps.iter().filter(|step| boots(&step.action)).count();
@@ -53,12 +53,12 @@ struct ServerMachine {
 
 struct ActorMachine {
     machine: Machine,
-    /// Where it has power.
+    /// The machine during its current life; `None` while it has no power.
     host: Option<Host>,
 }
 
 impl Simulated {
-    /// Adds the networks and machines of a scenario to a world that has none. No machine has power yet.
+    /// Adds the networks and machines of a scenario to an empty world. No machine has power yet.
     pub(crate) fn new(world: World, scenario: Arc<Scenario>, seed: u64) -> Self {
         let everything = world.recorder().node("world", NodeKind::World);
         let mut networks: Vec<Realm> = Vec::new();
@@ -85,7 +85,7 @@ impl Simulated {
         Self { world: world.clone(), scenario: scenario.clone(), seed, everything, networks, server, actors }
     }
 
-    /// What the server is to serve: every dialect that somebody speaks.
+    /// The server's configuration: it serves every dialect that at least one actor speaks.
     fn config(&self, host: &Host) -> server::Config {
         let at = |port| SocketAddr::new(host.address().into(), port);
         let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
@@ -103,7 +103,8 @@ impl Simulated {
             },
             stun: Some(at(STUN_PORT)),
             heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
-            // Each life draws other ids: a client must not mistake a new peer for one it knew before.
+            // Each life of the server draws different ids, so that a client cannot mistake a new peer for one that it
+            // knew before.
             seed: self.seed.wrapping_add(self.server.starts),
             ..server::Config::default()
         }
@@ -139,13 +140,13 @@ impl Ground for Simulated {
             return Ok(());
         }
         if let Some(before) = self.server.host.take() {
-            // It was shut down: what it may still have to drain ends here.
+            // The server was shut down before. What it may still have to send ends here.
             before.switch_off();
         }
         let host = self.world.boot(self.server.machine);
         let config = self.config(&host);
         self.server.starts += 1;
-        // Binding never waits, so the server is there before the first client dials.
+        // Binding never waits, so the server is listening before the first client dials.
         let binding = pin!(Server::bind(host.clone(), config));
         let Poll::Ready(server) = binding.poll(&mut Context::from_waker(Waker::noop())) else {
             unreachable!("a simulated bind is immediate")
@@ -232,7 +233,7 @@ impl Ground for Simulated {
     async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String> {
         let handle = self.server.handle.take();
         let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
-        // A connection whose client is gone without a word is noticed after some missed pongs.
+        // The server notices a client that vanished only after some missed pongs.
         let patience = TEAR_DOWN_PATIENCE + self.scenario.server.heartbeat * 4;
         wait_for(patience, || census().connections == 0).await;
         let left = census();
