@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::event::{Event, Record};
 
-/// Xxh3 of a record's nodes and events.
+/// The Xxh3 hash of a record's nodes and events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventHash(pub u64);
 
@@ -41,7 +41,7 @@ pub fn first_difference<'a>(a: &'a Record, b: &'a Record) -> Option<(usize, Opti
     (0..longest).map(|index| (index, a.events.get(index), b.events.get(index))).find(|(_, a, b)| a != b)
 }
 
-/// Xxh3 of some bytes.
+/// The Xxh3 hash of some bytes.
 pub fn digest(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }

@@ -116,7 +116,7 @@ pub struct Path {
 /// Why two agents need a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// A NAT passes no UDP.
+    /// A NAT blocks all UDP.
     UdpBlocked,
     /// No check arrives, because of filters or missing hairpinning.
     NoCheckArrives,

@@ -27,7 +27,7 @@ pub struct Outcome {
     pub hash: EventHash,
     /// The promises that were broken.
     pub violations: Vec<Violation>,
-    /// How often each rare situation occurred.
+    /// How often each rare situation occurred, by the probe's name.
     pub probes: Probes,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// The secrets of DTLS sessions, if the run is captured.
     keys: Mutex<Option<KeyLog>>,
-    /// Wakes the loop when something was sent.
+    /// Wakes the loop when a socket has sent something, a task has panicked, or a poll limit is reached.
     pub(crate) wake: Notify,
     /// Whether a kernel may have something to send.
     tcp_touched: AtomicBool,

@@ -49,7 +49,7 @@ impl Network for Host {
 /// A TCP connection.
 pub struct SimStream {
     host: Host,
-    /// `None` only while being dropped.
+    /// `None` only during the drop.
     stream: Option<kernel::TcpStream>,
     /// Bytes read from the kernel. `unread` is the part that the program has not read yet.
     buffer: Box<[u8]>,

@@ -52,7 +52,7 @@ pub enum Tone {
 pub struct Timeline {
     /// The lines, in order of time.
     pub lines: Vec<Line>,
-    /// The nodes' names.
+    /// The names of all nodes, by [`NodeId`].
     names: Vec<String>,
 }
 

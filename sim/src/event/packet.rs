@@ -1,4 +1,4 @@
-//! Packets, and what NATs do to them.
+//! What happens to packets and in NATs.
 
 use std::net::SocketAddrV4;
 
@@ -23,9 +23,9 @@ pub struct PacketView {
     pub src: SocketAddrV4,
     /// Destination, as seen here.
     pub dst: SocketAddrV4,
-    /// Payload bytes.
+    /// Size of the payload, bytes.
     pub bytes: u16,
-    /// Xxh3 of the payload.
+    /// The Xxh3 hash of the payload.
     pub digest: u64,
 }
 

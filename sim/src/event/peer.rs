@@ -34,7 +34,7 @@ pub enum PeerChange {
     Mapped {
         /// The socket's local address.
         base: SocketAddrV4,
-        /// XOR-MAPPED-ADDRESS.
+        /// The address in XOR-MAPPED-ADDRESS.
         mapped: SocketAddrV4,
     },
     /// A session description was set. RFC 9429 §3.5.
@@ -125,7 +125,7 @@ pub enum Closed {
     Replaced,
     /// The client leaves.
     Leaving,
-    /// The signaling was lost, and the call with it.
+    /// The signaling connection was lost, and the call with it.
     SignalingLost,
 }
 

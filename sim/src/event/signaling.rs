@@ -72,7 +72,7 @@ pub enum ClientState {
     Active,
     /// A sender or viewer that was refused, or has stopped dialling.
     Error,
-    /// A user without a call.
+    /// A user who has no call.
     Idle,
     /// A user who calls another and waits for an answer.
     Calling,

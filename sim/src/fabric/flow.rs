@@ -24,7 +24,7 @@ pub(crate) struct Flow {
 pub(crate) struct Flows(BTreeMap<Flow, Duration>);
 
 impl Flows {
-    /// The arrival time of a packet that would arrive at `at` if it were alone.
+    /// The arrival time of a packet that would arrive at `at` by itself: never before an earlier packet of its flow.
     pub(crate) fn in_order(&mut self, flow: Flow, at: Duration, now: Duration) -> Duration {
         if self.0.len() >= FLOWS_KEPT {
             self.0.retain(|_, last| *last >= now);

@@ -154,7 +154,7 @@ impl Fabric {
 
     // ---- faults
 
-    /// A NAT loses its mappings, and may come back with another address.
+    /// Reboots a NAT: it loses its mappings, and may come back with another address.
     pub(crate) fn reboot_nat(&mut self, router: RouterIndex, reboot: NatReboot) {
         let now = self.recorder.now();
         if !self.topology[router].reboot(reboot, now) {

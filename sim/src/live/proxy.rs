@@ -170,6 +170,7 @@ impl Shared {
             Ok(server) => server,
             Err(_) => {
                 self.dropped(Way::ToServer, syn);
+                // With zero linger, the close sends an RST.
                 let _ = client.set_zero_linger();
                 return;
             }

@@ -47,7 +47,7 @@ impl Protocol {
         Self::all().map(|(name, _)| name)
     }
 
-    /// One of the dialect's roles.
+    /// The first of the dialect's roles.
     pub(super) fn role(self) -> Role {
         describe(self.dialect).roles[0]
     }
@@ -70,7 +70,7 @@ pub struct Script {
     pub unasked: Vec<String>,
 }
 
-/// Why a scenario cannot be played on real sockets.
+/// Why a scenario cannot run on real sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unplayable {
     /// The scenario's name.

@@ -75,7 +75,7 @@ fn one_leave_notice_sees_a_second_notice_of_a_partner() {
     case.turns_red("one-leave-notice", &["cam was told for the 2. time that its viewer left, but 1 can have"]);
 }
 
-// ---- where nobody is named
+// ---- dialects without ids
 
 #[test]
 fn no_cross_room_leak_sees_a_signal_that_names_nobody() {

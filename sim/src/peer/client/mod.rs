@@ -58,7 +58,7 @@ pub struct Config {
     pub endpoint: Option<Arc<Endpoint>>,
     /// The STUN server; without one there are only host candidates.
     pub stun: Option<SocketAddr>,
-    /// Time between WebSocket pings.
+    /// Interval between the server's WebSocket pings.
     pub heartbeat: Duration,
     /// Whether it makes real WebRTC connections; if not, a script stands in for them.
     pub webrtc: bool,

@@ -47,7 +47,7 @@ enum Flight {
 /// Decides what happens to a signal: `None` loses it, otherwise it takes that much longer than normal.
 type SignalFate = Box<dyn FnMut(Who, SignalKind) -> Option<Duration>>;
 
-/// Ana and Ben.
+/// Two clients, Ana and Ben, and the network between them.
 pub(super) struct Pair {
     sides: [Side; 2],
     start: Instant,
@@ -173,7 +173,7 @@ impl Pair {
         self.now = end;
     }
 
-    // ---- what came of it
+    // ---- results
 
     /// Whether both have an open data channel.
     pub(super) fn is_connected(&self) -> bool {
