@@ -75,7 +75,7 @@ impl World {
     /// that `play` reaches only if it hangs.
     ///
     /// # Errors
-    /// The message of a panic: in `play`, in a task, or in the loop if the simulation hangs.
+    /// The payload of a panic: in `play`, in a task, or in the loop if the simulation hangs.
     pub fn run<T, F>(
         seed: u64,
         boots: usize,
