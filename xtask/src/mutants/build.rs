@@ -30,6 +30,13 @@ pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<Path
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
+    // What cargo has set for this program. Some build scripts look at it, and would compile their crates again and again.
+    let of_this_crate = |name: &std::ffi::OsString| {
+        name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    };
+    for name in std::env::vars_os().map(|(name, _)| name).filter(of_this_crate) {
+        command.env_remove(name);
+    }
     let output = command.stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
     anyhow::ensure!(output.status.success(), "the server with mutants, {}, does not compile", copy.display());
     let messages = String::from_utf8(output.stdout).context("cargo writes no UTF-8")?;
