@@ -354,11 +354,14 @@ impl Peer {
 
     /// Like [`until`](Self::until), but `wanted` sees the message as received.
     pub(crate) async fn until_heard(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
+        // What did not match once never will: a flood would take quadratic time if each message looked at all the others again.
+        let mut seen = 0;
         loop {
-            if let Some(heard) = self.heard.iter_mut().find(|heard| !heard.taken && wanted(heard)) {
+            if let Some(heard) = self.heard[seen..].iter_mut().find(|heard| !heard.taken && wanted(heard)) {
                 heard.taken = true;
                 return Ok(heard.clone());
             }
+            seen = self.heard.len();
             self.more(what).await?;
         }
     }

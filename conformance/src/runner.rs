@@ -251,7 +251,7 @@ impl<S: Subject> Runner<S> {
             Err(_) if Instant::now() >= self.deadline => time_is_over(),
             Err(_) => {
                 let limit = human(limit - start);
-                let why = format!("the case did not end within {limit}, though no single answer was late");
+                let why = format!("something arrived all the time, and the case did not end within {limit}");
                 Verdict::Fail { why, line: None }
             }
         };
