@@ -34,7 +34,7 @@ pub(crate) fn waves(cases: &[&'static Case], terms: Terms) -> Vec<Wave> {
     let beside = depths.into_values().map(|cases| Wave { cases, jobs: terms.jobs.max(1) });
     // One at a time, so that if the server is dead afterwards it is clear which case killed it.
     let alone = alone.into_iter().map(|case| Wave { cases: vec![case], jobs: 1 });
-    let slow = (!slow.is_empty()).then(|| Wave { jobs: slow.len(), cases: slow });
+    let slow = (!slow.is_empty()).then_some(Wave { jobs: slow.len(), cases: slow });
     beside.chain(alone).chain(slow).collect()
 }
 

@@ -13,10 +13,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! // Two dialects on ports that the host chooses; without `listen` and `stun` it would be `mesh` and STUN on their usual ports.
-//! let listen = Listen::each(["mesh", "relay"], |_| ([127, 0, 0, 1], 0).into());
+//! let listen = Listen::each(["mesh", "call"], |_| ([127, 0, 0, 1], 0).into());
 //! // On a real network give it a fresh random seed at each start.
 //! let server = Server::bind(Tokio, Config { listen, stun: None, seed: 7, ..Config::default() }).await?;
-//! assert!(server.url("relay").expect("it is served").starts_with("ws://127.0.0.1:"));
+//! assert!(server.url("call").expect("it is served").starts_with("ws://127.0.0.1:"));
 //!
 //! let handle = server.handle();
 //! let running = tokio::spawn(server.run());

@@ -81,7 +81,15 @@ mod tests {
         assert_eq!(kept, Ok(()));
         assert!(squares.len() == 100 && squares.iter().all(|(n, square)| n * n == *square));
         let mut order = Vec::new();
-        let kept: Result<(), ()> = for_each_in_order(0..100u32, 4, |n| *n, |_, n| Ok(order.push(n)));
+        let kept: Result<(), ()> = for_each_in_order(
+            0..100u32,
+            4,
+            |n| *n,
+            |_, n| {
+                order.push(n);
+                Ok(())
+            },
+        );
         assert_eq!(kept, Ok(()));
         assert!(order.is_sorted() && order.len() == 100);
     }

@@ -153,6 +153,8 @@ pub(crate) fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (server, address) = bind(surface, setup).await.expect("the sockets are free");
+        // It waits in a read that only the end of the parent process ends; no simulation is near.
+        #[allow(clippy::disallowed_methods)]
         std::thread::spawn(|| {
             _ = io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(0);

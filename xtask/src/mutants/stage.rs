@@ -75,6 +75,8 @@ impl Process {
         command.envs(planted.map(|mutant| ("GLARE_MUTANT", &mutant.name)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        // Read beside the run, so that the pipe never fills; no simulation is near.
+        #[allow(clippy::disallowed_methods)]
         let panics = std::thread::spawn(move || {
             let mut text = String::new();
             _ = stderr.read_to_string(&mut text);

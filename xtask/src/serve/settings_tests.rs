@@ -37,7 +37,7 @@ fn the_defaults_of_the_settings_are_those_of_the_server() {
     assert_eq!(config.socketio, default.socketio);
     assert_eq!((config.stun, config.metrics), (default.stun, default.metrics));
     let (mesh, others) = config.listen.split_first().expect("it is the first of the table");
-    assert_eq!([mesh.clone()], default.listen[..]);
+    assert_eq!(std::slice::from_ref(mesh), default.listen);
     let others: Vec<_> = others.iter().map(|listen| (listen.at.port(), &listen.dialects[..], listen.pages)).collect();
     let documents = [
         (8080, &["sender-viewer", "relay"][..], true),

@@ -88,7 +88,7 @@ fn a_baseline_of_a_revision_is_read_from_git() {
     );
     let wrong = diff("HEAD:nowhere.jsonl");
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("HEAD:nowhere.jsonl is no file, and git says: "));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("HEAD:nowhere.jsonl is not a file, and git reports: "));
 }
 
 #[test]

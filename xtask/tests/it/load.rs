@@ -220,7 +220,7 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
         (&["--dialect", "broadcast", "--rooms", "2"], "--rooms 2: broadcast has no rooms"),
         (&["--members", "1"], "it takes two"),
         (&["--bytes", "20"], "--bytes 20: a payload that can be recognised has 55"),
-        (&["--rate", "0"], "no number greater than 0"),
+        (&["--rate", "0"], "is not a number greater than 0"),
         (&["--seconds", "-1"], "--seconds"),
         (&["--window", "2", "--rate", "3"], "cannot be used with"),
         (&["--idle", "2", "--churn", "3"], "cannot be used with"),

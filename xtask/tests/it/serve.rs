@@ -63,10 +63,10 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
 #[test]
 fn dialects_are_chosen_and_a_wrong_name_gets_the_nearest() {
     let mut server = Server::start(&[&FREE[..], &["--dialects", "relay,call", "--no-stun"]].concat());
-    let relay = server.line("relay  ws://");
-    server.line("api  http://");
     server.line("call  ws://");
     assert!(server.line("call  http://").ends_with("/socket.io/"));
+    let relay = server.line("relay  ws://");
+    server.line("api  http://");
     server.line("metrics  http://");
     server.line("ready");
     let site = relay.trim_end_matches("/relay");
