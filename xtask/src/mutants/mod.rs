@@ -19,22 +19,22 @@ pub(crate) use play::run;
 
 use std::path::PathBuf;
 
-/// Plant every defect of a catalogue in the reference server, one at a time, and see whether the suite finds it.
+/// Plant each known defect in the reference server, one at a time, and check whether the suite detects it.
 ///
-/// Prints which cases find which mutant. Exit codes: 0 every mutant is found and every case finds one, 1 not so, or the unbroken
-/// server fails, 2 bad usage.
+/// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected and every case detects one; 1 otherwise, or if the
+/// unbroken server fails; 2 bad usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only where it shows in these: `mesh`, `relay`, `stun` …
+    /// Only test these dialects or services: `mesh`, `relay`, `stun` …
     #[arg(long = "dialect", value_name = "NAME", num_args = 1..)]
     dialects: Vec<String>,
-    /// Only mutants whose name matches: `mesh/*`
+    /// Only mutants whose name matches, such as `mesh/*`
     #[arg(long = "mutant", value_name = "GLOB", num_args = 1..)]
     mutants: Vec<String>,
-    /// Checkout of Glare that the server is built from [default: the one this program was built from]
+    /// Checkout of Glare to build the server from [default: the one this program was built from]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// Servers at the same time: each mostly waits [default: eight per core]
+    /// Number of parallel servers; each one mostly waits [default: eight per core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Folder for the result, which `report` renders
