@@ -99,10 +99,9 @@ impl Subject for SignalingServer {
     }
 
     fn jobs(&self, options: &Options) -> usize {
-        // If all clients of a server receive each other's messages, cases must not overlap, or the recording of one
-        // would include another.
-        let mixed = options.record && self.env.dialect.file.room.r#in == RoomIn::None;
-        if mixed { 1 } else { options.jobs }
+        // Without rooms, the clients of all cases meet in one space. Cases run one at a time there, or one would receive
+        // and record what another sends.
+        if self.env.dialect.file.room.r#in == RoomIn::None { 1 } else { options.jobs }
     }
 
     fn attempts(&self, _: &Case) -> usize {

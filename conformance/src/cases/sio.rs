@@ -14,6 +14,7 @@ use crate::framing::http::{Request, Response};
 use crate::framing::link::Command;
 use crate::stop::Stop;
 use crate::target::Target;
+use crate::words::human;
 
 /// A rule that holds for both transports.
 const MANDATORY: Citation = Citation {
@@ -335,10 +336,7 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     let event = |word: &str| cx.event_names().first().map(|name| format!(r#"42["{name}","{word}"]"#));
     if let Some(event) = event(&polled).filter(|_| cx.has(Feature::Broadcast)) {
         ben.send(event);
-        let answer = poll(cx, "GET", &session, None).await?;
-        if !answer.body.contains(&polled) {
-            return Err(Stop::fail(format!("a poll for what ben sends is answered {}", answer.body)));
-        }
+        polls_for(cx, &session, &polled).await?;
     }
     let mut peer = raw(cx, "ana", &format!("EIO=4&transport=websocket&sid={sid}")).await?;
     peer.send("2probe");
@@ -371,6 +369,32 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// Polls the session until a packet with this word arrives. Others may come first: pings, and what others send.
+async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
+    let mut last = "nothing".to_owned();
+    let polling = async {
+        loop {
+            let answer = poll(cx, "GET", session, None).await?;
+            if answer.body.contains(word) {
+                return Ok(());
+            }
+            if answer.status != 200 {
+                return Err(Stop::fail(format!("a poll for what ben sends is answered HTTP {}", answer.status)));
+            }
+            if answer.body.split('\u{1e}').any(|packet| packet == "2") {
+                poll(cx, "POST", session, Some("3")).await?;
+            }
+            last = answer.body;
+        }
+    };
+    let limit = cx.env.net.patience;
+    let polled = timeout(limit, polling).await;
+    polled.unwrap_or_else(|_| {
+        let limit = human(limit);
+        Err(Stop::fail(format!("no poll brings what ben sends, within {limit}; the last brings {last}")))
+    })
 }
 
 async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
