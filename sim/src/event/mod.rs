@@ -16,5 +16,5 @@ pub use node::{Node, NodeId, NodeKind};
 pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};
 pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent};
 pub use record::{Record, Recorder};
-pub use signaling::{CallStep, ClientState, Frame, Member, Message, SignalKind, Signaling};
+pub use signaling::{CallStep, ClientState, Frame, Member, Message, Refused, SignalKind, Signaling};
 pub use what::{Event, What};

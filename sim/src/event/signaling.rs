@@ -162,6 +162,33 @@ pub enum Message {
         /// The step.
         step: CallStep,
     },
+    /// The server refuses what the client asked for, in one of the ways that oracles judge. Every other error is an
+    /// [`Error`](Self::Error).
+    Refused {
+        /// Why, independent of the server's wording.
+        why: Refused,
+        /// The error's message.
+        text: Arc<str>,
+    },
+}
+
+/// Why a server refuses what a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refused {
+    /// A join: another client holds the role in that room.
+    RoleTaken,
+    /// A join: another client holds the name.
+    NameTaken,
+    /// A call: no user has that name.
+    NoSuchUser,
+}
+
+impl Refused {
+    /// Whether it is a join that was refused.
+    pub fn is_join(self) -> bool {
+        matches!(self, Self::RoleTaken | Self::NameTaken)
+    }
 }
 
 /// A step of a call between users.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{CallStep, Message, NodeId, Signaling};
+use crate::event::{CallStep, Message, NodeId, Refused, Signaling};
 use crate::oracle::history::At;
 
 /// The state of a user, with the other user's name.
@@ -69,7 +69,7 @@ impl CallStates {
                 }
                 user.after_received(peer, *step)
             }
-            Signaling::Received(Message::Error { text }) if &**text == "user-not-found" => match &user.state {
+            Signaling::Received(Message::Refused { why: Refused::NoSuchUser, .. }) => match &user.state {
                 CallState::Calling(_) => CallState::Idle,
                 state => state.clone(),
             },

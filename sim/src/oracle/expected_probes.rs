@@ -8,7 +8,7 @@ use scenarios::{Machine, PortAllocation, Role};
 
 use crate::event::{
     CallStep, CandidateKind, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent,
-    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, SignalKind, Signaling, What,
+    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, SignalKind, Signaling, What,
 };
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Oracle, OracleCx};
@@ -86,10 +86,11 @@ impl ExpectedProbes {
                 }
             }
             Signaling::GaveUp { .. } => cx.probe("gave-up"),
-            Signaling::Received(Message::Error { text }) => {
+            Signaling::Received(Message::Error { .. }) => cx.probe("signal-refused"),
+            Signaling::Received(Message::Refused { why, .. }) => {
                 cx.probe("signal-refused");
-                if text.ends_with("-already-exists") {
-                    of_refusal(event.node, cx);
+                if *why == Refused::RoleTaken {
+                    of_refused_role(event.node, cx);
                 }
             }
             Signaling::Received(Message::Admitted { room, .. }) => of_admission(event.node, room, cx),
@@ -123,7 +124,7 @@ impl ExpectedProbes {
     }
 }
 
-fn of_refusal(node: NodeId, cx: &mut OracleCx<'_>) {
+fn of_refused_role(node: NodeId, cx: &mut OracleCx<'_>) {
     cx.probe("role-refused");
     let Some(role) = cx.actor(node).map(|actor| cx.scenario.actors[actor].plays) else { return };
     let Some(connection) = cx.model.history.connection_at(node, cx.now().index) else { return };

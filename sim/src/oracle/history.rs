@@ -204,7 +204,7 @@ impl History {
                 self.join(client, node, room.clone(), id.clone(), at);
             }
             // The join was refused, so the client no longer waits for an answer.
-            Signaling::Received(Message::Error { text }) if is_refusal(text) => {
+            Signaling::Received(Message::Refused { why, .. }) if why.is_join() => {
                 client.pending = None;
                 if let Some(connection) = client.connection {
                     self.connections[connection].refused = Some(at);
@@ -304,11 +304,6 @@ fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<st
         _ => None,
     };
     record.nodes.iter().enumerate().filter_map(role).collect()
-}
-
-/// Whether an error means that a join was refused.
-pub(crate) fn is_refusal(error: &str) -> bool {
-    error.ends_with("-already-exists") || error == "username-taken"
 }
 
 pub(crate) fn server_of(record: &Record) -> Option<NodeId> {

@@ -2,9 +2,9 @@
 //! admitted without learning it.
 
 use crate::dialects::{Pairing, descriptor};
-use crate::event::{Event, Message, NodeId, Signaling, What};
+use crate::event::{Event, Message, NodeId, Refused, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
-use crate::oracle::history::{Stay, is_refusal};
+use crate::oracle::history::Stay;
 use scenarios::Role;
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ impl Oracle for RoleExclusive {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let found = match &event.what {
             What::Signaling(Signaling::Received(Message::Admitted { .. })) => admitted(event.node, cx),
-            What::Signaling(Signaling::Received(Message::Error { text })) if is_refusal(text) => {
+            What::Signaling(Signaling::Received(Message::Refused { why: Refused::RoleTaken, .. })) => {
                 refused(event.node, cx)
             }
             _ => None,

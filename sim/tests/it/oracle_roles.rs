@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sim::event::{CallStep, ClientState, Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What};
+use sim::event::{
+    CallStep, ClientState, Event, Message, NodeId, PeerChange, PeerEvent, Refused, SignalKind, Signaling, What,
+};
 
 use crate::oracle::{Case, mesh_3, received};
 
@@ -19,7 +21,7 @@ fn what_really_happens_breaks_no_promise() {
 #[test]
 fn role_exclusive_sees_a_second_sender_let_in() {
     let mut case = shipped("sender-replaced");
-    let (cam, refusal) = (case.node("cam"), case.message("cam", |m| matches!(m, Message::Error { .. })));
+    let (cam, refusal) = (case.node("cam"), case.message("cam", |m| matches!(m, Message::Refused { .. })));
     case.record.events[refusal] = Event {
         at: case.record.events[refusal].at,
         node: cam,
@@ -33,7 +35,8 @@ fn role_exclusive_sees_a_refusal_for_nobody() {
     let mut case = shipped("viewer-first");
     let (ana, admitted) = (case.node("ana"), case.message("ana", |m| matches!(m, Message::Admitted { .. })));
     let (at, text) = (case.record.events[admitted].at, "sender-already-exists".into());
-    case.record.events.insert(admitted, Event { at, node: ana, what: received(Message::Error { text }) });
+    let refused = Message::Refused { why: Refused::RoleTaken, text };
+    case.record.events.insert(admitted, Event { at, node: ana, what: received(refused) });
     case.turns_red("role-exclusive", &["ana was refused as sender of room `show`, of which nobody is sender"]);
 }
 

@@ -13,7 +13,7 @@ use scenarios::Role;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{ClientState, Closed, Message, SignalKind};
+use crate::event::{ClientState, Closed, Message, Refused, SignalKind};
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::{self, quoted};
 use crate::peer::client::{ASK_AGAIN, Dialect};
@@ -80,7 +80,7 @@ impl Dialect for SenderViewer {
                 }
                 cx.on_signal(&self.partner, kind, &payload);
             }
-            Message::Error { text } if text.ends_with("-already-exists") => {
+            Message::Refused { .. } => {
                 cx.enter(ClientState::Error);
                 self.ask_again = Some(cx.now() + ASK_AGAIN);
             }
@@ -110,6 +110,14 @@ impl Dialect for SenderViewer {
     fn on_time(&mut self, cx: &mut ClientCx) {
         self.ask_again = None;
         self.join(cx);
+    }
+}
+
+fn refused(reason: &str) -> Message {
+    let text = reason.into();
+    match reason {
+        "sender-already-exists" | "viewer-already-exists" => Message::Refused { why: Refused::RoleTaken, text },
+        _ => Message::Error { text },
     }
 }
 
@@ -143,7 +151,7 @@ fn read(text: &str, room: &Arc<str>) -> Message {
         "offer" => wire::signal(room, None, SignalKind::Offer, wire.sdp),
         "answer" => wire::signal(room, None, SignalKind::Answer, wire.sdp),
         "ice-candidate" => wire::signal(room, None, SignalKind::IceCandidate, wire.candidate),
-        "error" => wire.reason.map_or(Message::Unknown, |reason| Message::Error { text: reason.into() }),
+        "error" => wire.reason.map_or(Message::Unknown, |reason| refused(&reason)),
         _ => Message::Unknown,
     }
 }
@@ -166,6 +174,10 @@ mod tests {
         assert_eq!(read(r#"{"type":"offer","sdp":{"z":1,"a":1.0}}"#), signal(SignalKind::Offer, r#"{"z":1,"a":1.0}"#));
         assert_eq!(read(r#"{"type":"ice-candidate","candidate":null}"#), signal(SignalKind::IceCandidate, "null"));
         assert_eq!(read(r#"{"type":"error","reason":"no-peer"}"#), Message::Error { text: "no-peer".into() });
+        for taken in ["sender-already-exists", "viewer-already-exists"] {
+            let refused = Message::Refused { why: Refused::RoleTaken, text: taken.into() };
+            assert_eq!(read(&format!(r#"{{"type":"error","reason":"{taken}"}}"#)), refused);
+        }
         for text in ["", "null", "{}", r#"{"type":"zzz"}"#, r#"{"type":"joined"}"#, r#"{"type":1}"#] {
             assert_eq!(read(text), Message::Unknown, "{text}");
         }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::{CallStep, ClientState, Closed, Member, Message, SignalKind};
+use crate::event::{CallStep, ClientState, Closed, Member, Message, Refused, SignalKind};
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
@@ -207,10 +207,10 @@ impl Dialect for User {
             Incoming::Other(message) => {
                 cx.received(&message);
                 match &message {
-                    Message::Error { text } if &**text == "username-taken" => {
+                    Message::Refused { why: Refused::NameTaken, .. } => {
                         self.ask_again = Some(cx.now() + ASK_AGAIN);
                     }
-                    Message::Error { text } if &**text == "user-not-found" => {
+                    Message::Refused { why: Refused::NoSuchUser, .. } => {
                         if let CallState::Calling(_) = self.call {
                             self.end(Closed::RemoteHangup, cx);
                         }

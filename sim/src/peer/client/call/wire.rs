@@ -7,7 +7,7 @@ use scenarios::MediaKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{CallStep, Message, SignalKind};
+use crate::event::{CallStep, Message, Refused, SignalKind};
 use crate::peer::client::wire::{quoted, signal as signal_of};
 
 pub(super) fn join(name: &str) -> String {
@@ -157,9 +157,18 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Incoming> {
         "offer" => signal(data.caller?, SignalKind::Offer, data.offer, false),
         "answer" => signal(data.answerer?, SignalKind::Answer, data.answer, false),
         "iceCandidate" => signal(data.sender?, SignalKind::IceCandidate, data.candidate, false),
-        "error" => Incoming::Other(Message::Error { text: data.code?.into() }),
+        "error" => Incoming::Other(error(&data.code?)),
         _ => return None,
     })
+}
+
+fn error(code: &str) -> Message {
+    let text = code.into();
+    match code {
+        "username-taken" => Message::Refused { why: Refused::NameTaken, text },
+        "user-not-found" => Message::Refused { why: Refused::NoSuchUser, text },
+        _ => Message::Error { text },
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +217,14 @@ mod tests {
             (
                 r#"{"type":"error","data":{"code":"busy","message":"…"}}"#,
                 Incoming::Other(Message::Error { text: "busy".into() }),
+            ),
+            (
+                r#"{"type":"error","data":{"code":"username-taken","message":"…"}}"#,
+                Incoming::Other(Message::Refused { why: Refused::NameTaken, text: "username-taken".into() }),
+            ),
+            (
+                r#"{"type":"error","data":{"code":"user-not-found","message":"…"}}"#,
+                Incoming::Other(Message::Refused { why: Refused::NoSuchUser, text: "user-not-found".into() }),
             ),
         ] {
             assert_eq!(read(text, &"users".into()), meant, "{text}");
