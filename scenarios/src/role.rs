@@ -6,7 +6,7 @@ use crate::error::{instead, quote};
 use crate::value::Parse;
 
 /// What an actor is to the signaling server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// One of many in a room, each connected to each.

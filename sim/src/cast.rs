@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Message, NodeId, PeerChange, PeerEvent, Record, Signaling, What};
+use crate::event::{ClientId, Message, NodeId, PeerChange, PeerEvent, PeerName, Record, Signaling, What};
 
 /// A client and its name for the other side of a connection.
-type Side = (NodeId, Arc<str>);
+type Side = (NodeId, PeerName);
 
 /// The owners of all ids that were assigned in a record, and the partners of all connections without ids.
 #[derive(Clone, Debug, Default)]
 pub struct Cast {
-    owners: BTreeMap<Arc<str>, NodeId>,
+    owners: BTreeMap<ClientId, NodeId>,
     /// The connections of each side, in order: the index of the event that opened it, and the node of the other side.
     partners: BTreeMap<Side, Vec<(usize, Option<NodeId>)>>,
 }
@@ -35,7 +35,7 @@ impl Cast {
         }
         for (index, event) in record.events.iter().enumerate() {
             let What::Peer(PeerEvent { peer, change, .. }) = &event.what else { continue };
-            if cast.owners.contains_key(peer) {
+            if cast.owner(peer).is_some() {
                 continue;
             }
             match change {
@@ -60,7 +60,7 @@ impl Cast {
     }
 
     /// The other side of the WebRTC connection to which the event at `index` belongs.
-    pub fn partner(&self, index: usize, node: NodeId, peer: &Arc<str>) -> Option<NodeId> {
+    pub fn partner(&self, index: usize, node: NodeId, peer: &PeerName) -> Option<NodeId> {
         self.owner(peer).or_else(|| {
             let connections = self.partners.get(&(node, peer.clone()))?;
             connections.iter().rfind(|(begins, _)| *begins <= index)?.1

@@ -188,7 +188,9 @@ impl Teller<'_> {
                     let who = self.cast.name(self.record, peer);
                     (None, Tone::Plain, format!("told that {who} {}", call_word(*step)))
                 }
-                Message::Error { text } | Message::Refused { text, .. } => (None, Tone::Bad, format!("error from the server: {text}")),
+                Message::Error { text } | Message::Refused { text, .. } => {
+                    (None, Tone::Bad, format!("error from the server: {text}"))
+                }
                 Message::Unknown => (None, Tone::Bad, "a message that the dialect does not know".to_owned()),
                 _ => return,
             },

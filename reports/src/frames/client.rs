@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sim::capture::{Content, Taken};
 use sim::event::{
-    DtlsState, Event, Frame, Message, PacketEvent, PacketView, PeerChange, PeerEvent, Protocol, SignalKind, Signaling,
-    What,
+    DtlsState, Event, Frame, Message, PacketEvent, PacketView, PeerChange, PeerEvent, PeerName, Protocol, SignalKind,
+    Signaling, What,
 };
 
 use super::Wires;
@@ -44,7 +44,7 @@ pub(super) struct Client {
     /// The datagram that it took last, as a sighting.
     taken: Option<(Duration, usize)>,
     /// Where the other side of each connection is.
-    remotes: BTreeMap<Arc<str>, SocketAddrV4>,
+    remotes: BTreeMap<PeerName, SocketAddrV4>,
 }
 
 struct Heard {
@@ -183,7 +183,7 @@ impl Client {
         }
     }
 
-    fn datagram_of(&self, at: Duration, peer: &str, kinds: &[u8], wires: &Wires<'_>) -> Option<usize> {
+    fn datagram_of(&self, at: Duration, peer: &PeerName, kinds: &[u8], wires: &Wires<'_>) -> Option<usize> {
         self.datagram(at, Some(*self.remotes.get(peer)?), kinds, wires)
     }
 

@@ -4,6 +4,7 @@
 //! read it and nothing else.
 
 mod machine;
+mod names;
 mod node;
 mod packet;
 mod peer;
@@ -12,6 +13,7 @@ mod signaling;
 mod what;
 
 pub use machine::{Census, Fault, MachineEvent};
+pub use names::{ClientId, PeerName, RoomName};
 pub use node::{Node, NodeId, NodeKind};
 pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};
 pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent};

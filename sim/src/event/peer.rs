@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::event::names::PeerName;
 use crate::event::signaling::SignalKind;
 
 /// A change of one of a client's WebRTC connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PeerEvent {
-    /// The other side's id in the signaling. If the dialect has no ids, it is `sender` or `viewer`, or `other` in a
-    /// relay.
-    pub peer: Arc<str>,
+    /// The other side.
+    pub peer: PeerName,
     /// The number of the connection to that peer, counted from 1. It is 0 for a host candidate, which belongs to no
     /// connection.
     pub attempt: u16,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use scenarios::MediaKind;
 use serde::Serialize;
 
+use crate::event::names::{ClientId, RoomName};
+
 /// An event of a client's signaling connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -89,43 +91,43 @@ pub enum Message {
     /// A client asks to join.
     Join {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
     },
     /// The server admits a client.
     Joined {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
         /// The client's own id.
-        id: Arc<str>,
+        id: ClientId,
         /// The members that are in the room already.
         roster: Vec<Member>,
     },
     /// The server announces that another client joined.
     PeerJoined {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
         /// The new member.
         member: Member,
     },
     /// A client leaves.
     Leave {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
     },
     /// The server announces that another client left.
     PeerLeft {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
         /// That client's id.
-        id: Arc<str>,
+        id: ClientId,
     },
     /// A message from one client to another.
     Signal {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
         /// The receiver in a sent message; `None` addresses everybody else. The sender in a received one; `None` if the
         /// dialect does not name it.
-        peer: Option<Arc<str>>,
+        peer: Option<ClientId>,
         /// The kind of signal.
         kind: SignalKind,
         /// The opaque payload, byte for byte.
@@ -141,24 +143,24 @@ pub enum Message {
     /// The server admits a client, without a list of the members.
     Admitted {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
         /// The client's own id.
-        id: Arc<str>,
+        id: ClientId,
     },
     /// The server announces that the other side of a two-party room is there.
     PartnerReady {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
     },
     /// The server announces that the other side of a two-party room has left.
     PartnerLeft {
         /// The room.
-        room: Arc<str>,
+        room: RoomName,
     },
     /// A step of a call between users.
     Call {
         /// The receiver of a sent message, or the sender of a received one.
-        peer: Arc<str>,
+        peer: ClientId,
         /// The step.
         step: CallStep,
     },
@@ -218,7 +220,7 @@ pub enum CallStep {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Member {
     /// The id by which other clients address it.
-    pub id: Arc<str>,
+    pub id: ClientId,
     /// Its display name.
     pub name: Option<Arc<str>>,
 }

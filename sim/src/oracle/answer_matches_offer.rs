@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What};
+use crate::event::{Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What, ClientId, PeerName};
 use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::signals::Origin;
 
 /// A client and the id of its peer.
-type Side = (NodeId, Arc<str>);
+type Side = (NodeId, PeerName);
 
 /// A signaling connection and the peer with which its client negotiates; `None` if the dialect does not name peers.
-type Way = (usize, Option<Arc<str>>);
+type Way = (usize, Option<ClientId>);
 
 #[derive(Default)]
 pub(crate) struct AnswerMatchesOffer {

@@ -1,9 +1,8 @@
 //! The state of each user of the `call` dialect, according to what it has sent and received.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::event::{CallStep, Message, NodeId, Refused, Signaling};
+use crate::event::{CallStep, ClientId, Message, NodeId, Refused, Signaling};
 use crate::oracle::history::At;
 
 /// The state of a user, with the other user's name.
@@ -11,13 +10,13 @@ use crate::oracle::history::At;
 pub(crate) enum CallState {
     #[default]
     Idle,
-    Calling(Arc<str>),
-    Ringing(Arc<str>),
-    InCall(Arc<str>),
+    Calling(ClientId),
+    Ringing(ClientId),
+    InCall(ClientId),
 }
 
 impl CallState {
-    pub(crate) fn peer(&self) -> Option<&Arc<str>> {
+    pub(crate) fn peer(&self) -> Option<&ClientId> {
         match self {
             Self::Idle => None,
             Self::Calling(peer) | Self::Ringing(peer) | Self::InCall(peer) => Some(peer),
@@ -25,7 +24,7 @@ impl CallState {
     }
 
     /// The state in which the other side must be, if this state belongs to the user `name`.
-    pub(crate) fn counterpart(&self, name: &Arc<str>) -> Self {
+    pub(crate) fn counterpart(&self, name: &ClientId) -> Self {
         let name = name.clone();
         match self {
             Self::Idle => Self::Idle,
@@ -42,7 +41,7 @@ struct UserCall {
     state: CallState,
     since: Option<At>,
     /// Calls that this side has ended, counted by the other side's name: the two messages that end a call may cross.
-    ended: BTreeMap<Arc<str>, usize>,
+    ended: BTreeMap<ClientId, usize>,
 }
 
 /// The calls of all users, by their machines.
@@ -92,14 +91,14 @@ impl CallStates {
 
     /// Whether a user may be notified of the end of a call with another: it has one, or the two messages that end it
     /// crossed.
-    pub(crate) fn may_end(&self, node: NodeId, peer: &Arc<str>) -> bool {
+    pub(crate) fn may_end(&self, node: NodeId, peer: &ClientId) -> bool {
         let Some(user) = self.0.get(&node) else { return false };
         user.state.peer() == Some(peer) || user.ended.get(peer).is_some_and(|ended| *ended > 0)
     }
 }
 
 impl UserCall {
-    fn after_sent(&self, peer: &Arc<str>, step: CallStep) -> CallState {
+    fn after_sent(&self, peer: &ClientId, step: CallStep) -> CallState {
         match (step, &self.state) {
             (CallStep::Ring, CallState::Idle) => CallState::Calling(peer.clone()),
             (CallStep::Accept, CallState::Ringing(caller)) if caller == peer => CallState::InCall(peer.clone()),
@@ -108,7 +107,7 @@ impl UserCall {
         }
     }
 
-    fn after_received(&self, peer: &Arc<str>, step: CallStep) -> CallState {
+    fn after_received(&self, peer: &ClientId, step: CallStep) -> CallState {
         match (step, &self.state) {
             (CallStep::Ring, CallState::Idle) => CallState::Ringing(peer.clone()),
             // Each user has called the other: the second call accepts the first.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use scenarios::{ActorIndex, Machine, Scenario};
 use serde::Serialize;
 
-use crate::event::{Event, Message, NodeId, NodeKind, Record, SignalKind, Signaling, What};
+use crate::event::{ClientId, Event, Message, NodeId, NodeKind, Record, SignalKind, Signaling, What};
 use crate::oracle::history::{At, Stay};
 use crate::oracle::model::Model;
 use crate::oracle::signals::Origin;
@@ -143,7 +143,7 @@ pub struct OracleCx<'a> {
 /// A signal that arrived.
 pub(crate) struct Arrival<'e> {
     /// The id that the server names as its sender.
-    pub(crate) from: Option<&'e Arc<str>>,
+    pub(crate) from: Option<&'e ClientId>,
     pub(crate) kind: SignalKind,
     pub(crate) payload: &'e Arc<str>,
     /// The true origin, according to what clients have sent.

@@ -2,14 +2,12 @@
 //! tested what it claims to test. Only events before the end of the scenario count.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use scenarios::{Machine, PortAllocation, Role};
 
 use crate::event::{
     CallStep, CandidateKind, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent,
-    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, SignalKind, Signaling, What,
-};
+    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, SignalKind, Signaling, What, ClientId, RoomName};
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::history::Stay;
@@ -135,7 +133,7 @@ fn of_refused_role(node: NodeId, cx: &mut OracleCx<'_>) {
     }
 }
 
-fn of_admission(node: NodeId, room: &Arc<str>, cx: &mut OracleCx<'_>) {
+fn of_admission(node: NodeId, room: &RoomName, cx: &mut OracleCx<'_>) {
     let Some(stay) = cx.stay_at(node) else { return };
     let is_viewer = stay.role == Role::Viewer;
     if is_viewer && holders(cx, Role::Sender, room, stay.connection).next().is_none() {
@@ -143,7 +141,7 @@ fn of_admission(node: NodeId, room: &Arc<str>, cx: &mut OracleCx<'_>) {
     }
 }
 
-fn of_call(node: NodeId, peer: &Arc<str>, step: CallStep, cx: &mut OracleCx<'_>) {
+fn of_call(node: NodeId, peer: &ClientId, step: CallStep, cx: &mut OracleCx<'_>) {
     let line = cx.model.call_states.state(node).0;
     if line.peer().is_some_and(|with| with != peer) {
         return;

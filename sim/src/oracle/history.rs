@@ -4,13 +4,15 @@
 //! own id.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{Machine, Role, Scenario};
 
 use crate::dialects::{Descriptor, descriptor};
-use crate::event::{Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, Record, Signaling, What};
+use crate::event::{
+    ClientId, Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, PeerName, Record, RoomName, Signaling,
+    What,
+};
 use crate::oracle::tcp::{FlowNumbers, TcpFlow, is_syn};
 
 /// A position in the record.
@@ -30,7 +32,7 @@ pub(crate) struct Connection {
     pub(crate) life: u32,
     pub(crate) flow: Option<TcpFlow>,
     /// The rooms that the client asked to join, and when.
-    pub(crate) asked: Vec<(At, Arc<str>)>,
+    pub(crate) asked: Vec<(At, RoomName)>,
     /// When the newest of these requests was refused.
     pub(crate) refused: Option<At>,
     /// Whether the client said goodbye.
@@ -39,7 +41,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// The last request to join before `at`.
-    pub(crate) fn asked_before(&self, at: At) -> Option<(At, Arc<str>)> {
+    pub(crate) fn asked_before(&self, at: At) -> Option<(At, RoomName)> {
         self.asked.iter().rfind(|(asked, _)| *asked < at).cloned()
     }
 }
@@ -50,9 +52,9 @@ pub(crate) struct Stay {
     pub(crate) node: NodeId,
     pub(crate) role: Role,
     pub(crate) connection: usize,
-    pub(crate) room: Arc<str>,
+    pub(crate) room: RoomName,
     /// The id that the server assigned, or a user's name. If the dialect has no ids, it is one that the oracles invent.
-    pub(crate) id: Arc<str>,
+    pub(crate) id: ClientId,
     /// The times at which it asked to join: more than one if it repeated the request.
     pub(crate) asked: Vec<At>,
     pub(crate) joined: At,
@@ -77,11 +79,11 @@ impl Stay {
 
     /// The name by which the client refers to the other side of a WebRTC connection: its id, or its role if the dialect
     /// has no ids.
-    pub(crate) fn calls(&self, other: &Self) -> Arc<str> {
+    pub(crate) fn calls(&self, other: &Self) -> PeerName {
         match self.dialect().partner(self.role) {
-            _ if self.dialect().names_others => other.id.clone(),
-            Some(partner) => partner.name().into(),
-            None => "other".into(),
+            _ if self.dialect().names_others => PeerName::Client(other.id.clone()),
+            Some(partner) => PeerName::Role(partner),
+            None => PeerName::Other,
         }
     }
 
@@ -94,7 +96,7 @@ impl Stay {
 #[derive(Clone, Debug)]
 pub(crate) struct Unanswered {
     pub(crate) node: NodeId,
-    pub(crate) room: Arc<str>,
+    pub(crate) room: RoomName,
     pub(crate) asked: At,
     pub(crate) ended: Option<At>,
 }
@@ -102,11 +104,11 @@ pub(crate) struct Unanswered {
 /// All connections and stays of a record.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    roles: BTreeMap<NodeId, (Role, Arc<str>)>,
+    roles: BTreeMap<NodeId, (Role, RoomName)>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) stays: Vec<Stay>,
     pub(crate) unanswered: Vec<Unanswered>,
-    by_id: BTreeMap<Arc<str>, Vec<usize>>,
+    by_id: BTreeMap<ClientId, Vec<usize>>,
     stays_of: BTreeMap<NodeId, Vec<usize>>,
     connections_of: BTreeMap<NodeId, Vec<usize>>,
 }
@@ -123,7 +125,7 @@ struct ReadState {
 
 struct Join {
     asked: At,
-    room: Arc<str>,
+    room: RoomName,
 }
 
 impl History {
@@ -214,7 +216,7 @@ impl History {
         }
     }
 
-    fn join(&mut self, client: &mut ReadState, node: NodeId, room: Arc<str>, id: Arc<str>, at: At) {
+    fn join(&mut self, client: &mut ReadState, node: NodeId, room: RoomName, id: ClientId, at: At) {
         let asked = client.pending.take().map_or(at, |join| join.asked);
         let Some(connection) = client.connection else { return };
         if client.stay.is_some_and(|stay| self.stays[stay].room == room && self.stays[stay].id == id) {
@@ -295,7 +297,7 @@ impl History {
 }
 
 /// The role of each client, and its room.
-fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, Arc<str>)> {
+fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, RoomName)> {
     let role = |(number, node): (usize, &Node)| match node.kind {
         NodeKind::Machine(Machine::Actor(actor)) => {
             let actor = scenario.actors.get(actor.0)?;

@@ -2,9 +2,8 @@
 //! that no offer is pending: a client that has sent an offer must roll it back before it accepts another.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, SignalKind, What};
+use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, SignalKind, What, PeerName};
 use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The states of RFC 9429 §3.2, without those for provisional answers, which Glare's clients never send.
@@ -17,7 +16,7 @@ enum State {
 }
 
 #[derive(Default)]
-pub(crate) struct LegalSignalingState(BTreeMap<(NodeId, Arc<str>), State>);
+pub(crate) struct LegalSignalingState(BTreeMap<(NodeId, PeerName), State>);
 
 impl Oracle for LegalSignalingState {
     const SLUG: &'static str = "legal-signaling-state";

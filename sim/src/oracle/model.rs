@@ -2,12 +2,11 @@
 //! which programs run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::Scenario;
 
-use crate::event::{Event, Fault, MachineEvent, Message, NodeId, Record, Signaling, What};
+use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, Record, Signaling, What};
 use crate::oracle::call_states::CallStates;
 use crate::oracle::history::{At, History, Stay, server_of};
 use crate::oracle::signals::Signals;
@@ -44,9 +43,9 @@ pub(crate) struct Model {
     pub(crate) peer_connections: PeerConnections,
     pub(crate) call_states: CallStates,
     /// The notices that each client in a room has received about the others, by their ids.
-    pub(crate) views: BTreeMap<NodeId, BTreeMap<Arc<str>, Notices>>,
+    pub(crate) views: BTreeMap<NodeId, BTreeMap<ClientId, Notices>>,
     /// For each id: when which client received a notice that its owner left.
-    pub(crate) told: BTreeMap<Arc<str>, Vec<(At, NodeId)>>,
+    pub(crate) told: BTreeMap<ClientId, Vec<(At, NodeId)>>,
     /// Clients whose program is running.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,

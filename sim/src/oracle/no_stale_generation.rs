@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::event::{Event, NodeId, PeerChange, PeerEvent, What};
+use crate::event::{Event, NodeId, PeerChange, PeerEvent, What, PeerName};
 use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The username fragments of a peer's earlier connections, and those of the current one.
@@ -15,7 +15,7 @@ struct Fragments {
 }
 
 #[derive(Default)]
-pub(crate) struct NoStaleGeneration(BTreeMap<(NodeId, Arc<str>), Fragments>);
+pub(crate) struct NoStaleGeneration(BTreeMap<(NodeId, PeerName), Fragments>);
 
 impl Oracle for NoStaleGeneration {
     const SLUG: &'static str = "no-stale-generation";

@@ -3,9 +3,8 @@
 //! more often than partners can have left. That it happens at all is judged by `states-as-specified`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::event::{Event, Message, NodeId, Signaling, What};
+use crate::event::{Event, Message, NodeId, Signaling, What, RoomName};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 use crate::oracle::model::SLACK;
@@ -79,7 +78,7 @@ impl Oracle for OneLeaveNotice {
 
 impl OneLeaveNotice {
     /// Returns what is wrong with a notice that a client's partner left, or `None`.
-    fn of_a_partner(&mut self, node: NodeId, room: &Arc<str>, cx: &OracleCx<'_>) -> Option<String> {
+    fn of_a_partner(&mut self, node: NodeId, room: &RoomName, cx: &OracleCx<'_>) -> Option<String> {
         let stay = cx.stay_at(node)?;
         let other = stay.dialect().partner(stay.role)?;
         let told = self.partners_left.entry(stay.connection).or_default();

@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::event::Event;
+use crate::event::{Event, ClientId};
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
 use crate::oracle::signals::Origin;
 
 /// The newest signal that arrived, by the sender's id and the receiver's connection.
 #[derive(Default)]
-pub(crate) struct PerPairFifo(BTreeMap<(Arc<str>, usize), usize>);
+pub(crate) struct PerPairFifo(BTreeMap<(ClientId, usize), usize>);
 
 impl Oracle for PerPairFifo {
     const SLUG: &'static str = "per-pair-fifo";

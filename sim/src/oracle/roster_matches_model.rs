@@ -2,9 +2,8 @@
 //! until the server has noticed (`ghosts-purged`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use crate::event::{Event, Member, Message, NodeId, Signaling, What};
+use crate::event::{Event, Member, Message, NodeId, Signaling, What, ClientId, RoomName};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 
@@ -42,7 +41,7 @@ impl Oracle for RosterMatchesModel {
 type Found = Option<(Vec<NodeId>, String)>;
 
 /// Returns what is wrong with a member that is on a roster, or `None`.
-fn listed(member: &Member, room: &Arc<str>, reader: &Stay, cx: &OracleCx<'_>) -> Found {
+fn listed(member: &Member, room: &RoomName, reader: &Stay, cx: &OracleCx<'_>) -> Found {
     let Member { id, .. } = member;
     let nodes = cx.with_owner(reader.node, id);
     let wrong = if *id == reader.id {
@@ -81,7 +80,7 @@ fn missing(roster: &[Member], reader: &Stay, cx: &OracleCx<'_>) -> Vec<(Vec<Node
 }
 
 /// Returns what is wrong with the announcement of a member, or `None`.
-fn announced(member: &Member, room: &Arc<str>, reader: NodeId, cx: &OracleCx<'_>) -> Found {
+fn announced(member: &Member, room: &RoomName, reader: NodeId, cx: &OracleCx<'_>) -> Found {
     let Member { id, .. } = member;
     let nodes = cx.with_owner(reader, id);
     let Some(stay) = cx.stay_of(id) else {
@@ -106,7 +105,7 @@ fn misnamed(member: &Member, stay: &Stay, cx: &OracleCx<'_>) -> Option<String> {
     Some(format!("calls {} `{called}`", cx.who(&member.id)))
 }
 
-fn twice(roster: &[Member]) -> impl Iterator<Item = &Arc<str>> {
+fn twice(roster: &[Member]) -> impl Iterator<Item = &ClientId> {
     let mut seen = BTreeSet::new();
     roster.iter().map(|member| &member.id).filter(move |id| !seen.insert(*id))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use scenarios::Dialect;
 
 use crate::dialects::Descriptor;
-use crate::event::{Message, NodeId, Record, SignalKind, Signaling, What};
+use crate::event::{ClientId, Message, NodeId, Record, RoomName, SignalKind, Signaling, What};
 use crate::oracle::history::{At, History, Stay};
 
 /// A signal that a client sent while it was in a room.
@@ -15,11 +15,11 @@ pub(crate) struct Sent {
     pub(crate) at: At,
     pub(crate) node: NodeId,
     pub(crate) dialect: &'static Descriptor,
-    pub(crate) room: Arc<str>,
+    pub(crate) room: RoomName,
     /// The sender's id at that time.
-    pub(crate) from: Arc<str>,
+    pub(crate) from: ClientId,
     /// The receiver's id; `None` addresses everybody in the room.
-    pub(crate) to: Option<Arc<str>>,
+    pub(crate) to: Option<ClientId>,
     pub(crate) kind: SignalKind,
     pub(crate) payload: Arc<str>,
     /// When it first arrived at the right receiver.
@@ -49,13 +49,13 @@ pub(crate) struct Signals {
     pub(crate) sent: Vec<Sent>,
     origins: BTreeMap<usize, Origin>,
     /// Indices into `sent`, by the sender's id.
-    by_sender: BTreeMap<Arc<str>, Vec<usize>>,
+    by_sender: BTreeMap<ClientId, Vec<usize>>,
     /// Indices into `sent`, by room, for dialects that do not name the sender.
-    by_room: BTreeMap<(Dialect, Arc<str>), Vec<usize>>,
+    by_room: BTreeMap<(Dialect, RoomName), Vec<usize>>,
     /// Pairs of a signal and a connection over which it arrived.
     come: BTreeSet<(usize, usize)>,
     /// The newest signal that arrived, by the sender's id and the receiver's connection.
-    newest: BTreeMap<(Arc<str>, usize), usize>,
+    newest: BTreeMap<(ClientId, usize), usize>,
 }
 
 impl Signals {
@@ -136,7 +136,7 @@ impl Signals {
     /// Finds the origin of a signal that arrived at a client in the stay `own`.
     fn find(
         &self,
-        from: Option<&Arc<str>>,
+        from: Option<&ClientId>,
         own: Option<&Stay>,
         connection: usize,
         kind: SignalKind,

@@ -3,9 +3,8 @@
 //! settles the matter.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What};
+use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What, ClientId};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::At;
 use crate::oracle::model::SLACK;
@@ -15,7 +14,7 @@ use crate::oracle::signals::{Origin, Sent};
 #[derive(Default)]
 pub(crate) struct SingleGlareWinner {
     /// The newest offer that a client has received, by its sender's id; `None` if the dialect has no ids.
-    newest: BTreeMap<(NodeId, Option<Arc<str>>), usize>,
+    newest: BTreeMap<(NodeId, Option<ClientId>), usize>,
     answered: BTreeSet<usize>,
     /// Pairs of offers that crossed, and when the second of the two arrived.
     crossed: VecDeque<(At, usize, usize)>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Candidate, DtlsState, Event, IceState, NodeId, PeerChange, PeerEvent};
+use crate::event::{Candidate, DtlsState, Event, IceState, NodeId, PeerChange, PeerEvent, PeerName};
 
 /// One side of a WebRTC connection.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl PeerConnection {
 
 /// All connections, by the client and its name for the other side.
 #[derive(Debug, Default)]
-pub(crate) struct PeerConnections(BTreeMap<(NodeId, Arc<str>), PeerConnection>);
+pub(crate) struct PeerConnections(BTreeMap<(NodeId, PeerName), PeerConnection>);
 
 impl PeerConnections {
     pub(crate) fn advance(&mut self, event: &Event, PeerEvent { peer, change, .. }: &PeerEvent) {
@@ -85,7 +85,7 @@ impl PeerConnections {
         self.0.retain(|(of, _), _| *of != node);
     }
 
-    pub(crate) fn get(&self, node: NodeId, peer: &Arc<str>) -> Option<&PeerConnection> {
+    pub(crate) fn get(&self, node: NodeId, peer: &PeerName) -> Option<&PeerConnection> {
         self.0.get(&(node, peer.clone()))
     }
 }

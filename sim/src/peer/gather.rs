@@ -5,10 +5,9 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::{CandidateKind, PeerChange, PeerEvent};
+use crate::event::{CandidateKind, PeerChange, PeerEvent, PeerName};
 use crate::peer::path::{Path, Transmit};
 use crate::peer::stack::LocalCandidate;
 use crate::peer::stun::BindingClient;
@@ -94,7 +93,7 @@ impl Gatherer {
     fn on_mapped(&mut self, base: SocketAddr, mapped: SocketAddr, until: Instant) {
         if let (SocketAddr::V4(base), SocketAddr::V4(mapped)) = (base, mapped) {
             let change = PeerChange::Mapped { base, mapped };
-            self.outputs.push_back(Output::Event(PeerEvent { peer: Arc::default(), attempt: 0, change }));
+            self.outputs.push_back(Output::Event(PeerEvent { peer: PeerName::None, attempt: 0, change }));
         }
         // Without a NAT, the mapped address equals the base, and the candidate is redundant (RFC 8445 §5.1.3).
         if mapped != base {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
-    Candidate, CandidateKind, Event, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange, PeerEvent, Protocol,
-    Record, SignalKind, Signaling, What,
+    Candidate, CandidateKind, ClientId, Event, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange, PeerEvent,
+    Protocol, Record, RoomName, SignalKind, Signaling, What,
 };
 use sim::oracle::judge;
 
@@ -429,7 +429,7 @@ fn everyone_connected_sees_a_pair_that_never_heard_from_one_another() {
     let mut case = mesh_3();
     let (ben, ana) = (case.node("ben"), case.id("ana"));
     case.record.events.retain(|event| {
-        let heard = matches!(&event.what, What::Peer(PeerEvent { peer, change: PeerChange::ChannelReceived { .. }, .. }) if *peer == ana);
+        let heard = matches!(&event.what, What::Peer(PeerEvent { peer, change: PeerChange::ChannelReceived { .. }, .. }) if peer.id() == Some(&ana));
         event.node != ben || !heard
     });
     case.turns_red("everyone-connected", &["ana", "ben", "are not connected", "open data channel but got no message"]);
@@ -452,13 +452,13 @@ fn best_path_chosen_sees_a_detour() {
     let mut case = same_lan();
     let srflx = Candidate { kind: CandidateKind::Srflx, address: "198.51.100.10:50170".parse().expect("an address") };
     let (ana, ben) = (case.node("ana"), case.id("ben"));
-    case.select(ana, &ben, srflx);
+    case.select(ana, ben, srflx);
     case.turns_red("best-path-chosen", &["ana reaches ben at 198.51.100.10:50170", "its own address 192.168.1.11"]);
 
     let relay = Candidate { kind: CandidateKind::Relay, ..srflx };
     let cam = case.id("cam");
     let mut case = same_lan();
-    case.select(ana, &cam, relay);
+    case.select(ana, cam, relay);
     case.turns_red("best-path-chosen", &["ana reaches cam through a relay"]);
 }
 
@@ -690,7 +690,7 @@ impl Case {
         NodeId(node as u16)
     }
 
-    pub(crate) fn room(&self) -> Arc<str> {
+    pub(crate) fn room(&self) -> RoomName {
         self.scenario.actors[0].room.as_str().into()
     }
 
@@ -707,7 +707,7 @@ impl Case {
         })
     }
 
-    pub(crate) fn id(&self, name: &str) -> Arc<str> {
+    pub(crate) fn id(&self, name: &str) -> ClientId {
         match self.received(self.joined(name)) {
             Message::Joined { id, .. } => id.clone(),
             _ => unreachable!("found as joined"),
@@ -773,10 +773,10 @@ impl Case {
     }
 
     /// Makes a client select another remote candidate.
-    pub(crate) fn select(&mut self, node: NodeId, with: &Arc<str>, other: Candidate) {
+    pub(crate) fn select(&mut self, node: NodeId, with: ClientId, other: Candidate) {
         for event in self.record.events.iter_mut().filter(|event| event.node == node) {
             if let What::Peer(PeerEvent { peer, change: PeerChange::Selected { remote, .. }, .. }) = &mut event.what
-                && peer == with
+                && peer.id() == Some(&with)
             {
                 *remote = other;
             }

@@ -1,10 +1,11 @@
 //! Tests like those of `oracle.rs`, for dialects without ids (senders and viewers, relays) and for calls.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sim::event::{
-    CallStep, ClientState, Event, Message, NodeId, PeerChange, PeerEvent, Refused, SignalKind, Signaling, What,
+    CallStep, ClientState, Event, Message, NodeId, PeerChange, PeerEvent, Refused, RoomName, SignalKind, Signaling,
+    What,
 };
 
 use crate::oracle::{Case, mesh_3, received};
@@ -140,7 +141,7 @@ fn sender_identity_stamped_sees_another_users_name() {
 #[test]
 fn single_glare_winner_sees_offers_of_relays_that_nobody_answers() {
     let mut case = relays();
-    let (ana, ben, room) = (case.node("ana"), case.node("ben"), Arc::<str>::from("kitchen"));
+    let (ana, ben, room) = (case.node("ana"), case.node("ben"), RoomName::from("kitchen"));
     let offer = |payload: &str| Message::Signal {
         room: room.clone(),
         peer: None,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use scenarios::{ActorIndex, Builder, Link, Machine, Scenario};
 use sim::event::{
-    CandidateKind, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent, Record,
-    Signaling, What,
+    CandidateKind, ClientId, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent,
+    Record, Signaling, What,
 };
 
 /// The server's address.
@@ -68,7 +68,7 @@ impl Played {
         let record = sim::run::record(&scenario, seed).unwrap_or_else(|crash| panic!("{crash:?}\n{scenario:#?}"));
         let none = vec![BTreeSet::new(); scenario.actors.len()];
         let mut this = Self { views: BTreeMap::new(), bases: none.clone(), mapped: none, scenario, record };
-        let mut owners: BTreeMap<Arc<str>, ActorIndex> = BTreeMap::new();
+        let mut owners: BTreeMap<ClientId, ActorIndex> = BTreeMap::new();
         for event in this.record.events.iter().take_while(|event| event.what != What::TearDown) {
             let Some(actor) = this.actor(event) else { continue };
             match &event.what {
@@ -85,7 +85,7 @@ impl Played {
                     this.bases[actor].insert(candidate.address);
                 }
                 What::Peer(PeerEvent { peer, change, .. }) => {
-                    let Some(&other) = owners.get(peer) else { continue };
+                    let Some(&other) = owners.get(&**peer) else { continue };
                     let view = this.views.entry((actor, other)).or_default();
                     match change {
                         PeerChange::Opened { .. } | PeerChange::Closed { .. } => {

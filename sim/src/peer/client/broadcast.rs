@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Message, SignalKind};
+use crate::event::{Message, PeerName, RoomName, SignalKind};
 use crate::peer::client::Dialect;
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::{self, Envelope};
@@ -23,7 +23,7 @@ const GATHERING: Duration = Duration::from_millis(500);
 /// A client in a group without ids.
 pub(super) struct Broadcast {
     /// The name that the negotiation uses for the other side.
-    other: Arc<str>,
+    other: PeerName,
     /// The description that is held back, its candidates, and until when it waits.
     gathering: Option<(OutgoingSignal, Vec<Arc<str>>, Instant)>,
     /// Payloads that it has sent and not yet received back.
@@ -32,7 +32,7 @@ pub(super) struct Broadcast {
 
 impl Default for Broadcast {
     fn default() -> Self {
-        Self { other: "other".into(), gathering: None, echoes: VecDeque::new() }
+        Self { other: PeerName::Other, gathering: None, echoes: VecDeque::new() }
     }
 }
 
@@ -104,7 +104,7 @@ impl Dialect for Broadcast {
         }
     }
 
-    fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
+    fn known_as(&self, _name: &str) -> Vec<PeerName> {
         vec![self.other.clone()]
     }
 
@@ -118,7 +118,7 @@ impl Dialect for Broadcast {
 }
 
 /// Decodes a message, which is in the envelope of an event.
-fn read(text: &str, room: &Arc<str>) -> Message {
+fn read(text: &str, room: &RoomName) -> Message {
     let Ok(Envelope { r#type, data }) = serde_json::from_str(text) else { return Message::Unknown };
     let kind = match &*r#type {
         "receive-offer" => SignalKind::Offer,
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn what_comes_is_read_by_its_meaning() {
-        let room = "everybody".into();
+        let room = RoomName::from("everybody");
         let payload = r#"{"description":{"z":1,"a":1.0},"candidates":[]}"#;
         let meant =
-            Message::Signal { room: Arc::clone(&room), peer: None, kind: SignalKind::Answer, payload: payload.into() };
+            Message::Signal { room: room.clone(), peer: None, kind: SignalKind::Answer, payload: payload.into() };
         assert_eq!(read(&format!(r#"{{"type":"receive-answer","data":{payload}}}"#), &room), meant);
         for text in ["", "{}", r#"{"type":"send-offer","data":1}"#] {
             assert_eq!(read(text, &room), Message::Unknown, "{text}");

@@ -1,11 +1,10 @@
 //! The context of a dialect's client: its connections, its recorder, and its outgoing messages.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Config;
 use super::scripted::Script;
-use crate::event::{ClientState, Closed, Message, NodeId, Recorder, SignalKind, Signaling, What};
+use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
@@ -40,7 +39,7 @@ impl ClientCx {
     }
 
     /// The room that it is in, or wants to join.
-    pub(super) fn room(&self) -> Arc<str> {
+    pub(super) fn room(&self) -> RoomName {
         self.config.room.clone()
     }
 
@@ -109,7 +108,7 @@ impl ClientCx {
     }
 
     /// Opens a connection to a peer by sending an offer.
-    pub(super) fn offer(&mut self, peer: &Arc<str>) {
+    pub(super) fn offer(&mut self, peer: &PeerName) {
         match &mut self.media {
             Media::WebRtc(_) => self.webrtc(|connections, now| connections.offer(peer, now)),
             Media::Scripted(script) => self.signals.extend(script.offer(peer)),
@@ -122,17 +121,17 @@ impl ClientCx {
     }
 
     /// Restarts ICE with a peer.
-    pub(super) fn restart_ice(&mut self, peer: &Arc<str>) {
+    pub(super) fn restart_ice(&mut self, peer: &PeerName) {
         self.webrtc(|connections, now| connections.restart_ice(peer, now));
     }
 
     /// Sends a new offer on the connection to a peer, or opens a connection.
-    pub(super) fn renegotiate(&mut self, peer: &Arc<str>) {
+    pub(super) fn renegotiate(&mut self, peer: &PeerName) {
         self.webrtc(|connections, now| connections.renegotiate(peer, now));
     }
 
     /// Handles a signal that arrived.
-    pub(super) fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str) {
+    pub(super) fn on_signal(&mut self, from: &PeerName, kind: SignalKind, payload: &str) {
         match &mut self.media {
             Media::WebRtc(_) => self.webrtc(|connections, now| connections.on_signal(from, kind, payload, now)),
             Media::Scripted(script) => self.signals.extend(script.answer(from, kind)),
@@ -140,7 +139,7 @@ impl ClientCx {
     }
 
     /// Hangs up on a peer.
-    pub(super) fn hangup(&mut self, peer: &Arc<str>) {
+    pub(super) fn hangup(&mut self, peer: &PeerName) {
         self.webrtc(|connections, now| connections.hangup(peer, now));
     }
 
@@ -150,7 +149,7 @@ impl ClientCx {
     }
 
     /// Ends the connection to a peer, and forgets its number of attempts and failures.
-    pub(super) fn end(&mut self, peer: &Arc<str>, why: Closed) {
+    pub(super) fn end(&mut self, peer: &PeerName, why: Closed) {
         self.webrtc(|connections, now| connections.end(peer, why, now));
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Closed, Member, Message, SignalKind};
+use crate::event::{ClientId, Closed, Member, Message, PeerName, RoomName, SignalKind};
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::quoted;
 use crate::peer::client::{Command, Dialect};
@@ -17,9 +17,9 @@ use crate::peer::negotiation::OutgoingSignal;
 #[derive(Default)]
 pub(super) struct Mesh {
     /// Its own id, while it is in the room.
-    id: Option<Arc<str>>,
+    id: Option<ClientId>,
     /// The display names of the others, by id.
-    names: BTreeMap<Arc<str>, Arc<str>>,
+    names: BTreeMap<ClientId, Arc<str>>,
 }
 
 impl Dialect for Mesh {
@@ -51,24 +51,24 @@ impl Dialect for Mesh {
             Message::PeerJoined { member, .. } => {
                 let id = member.id.clone();
                 self.learn(member);
-                cx.offer(&id);
+                cx.offer(&id.into());
             }
             Message::PeerLeft { id, .. } => {
                 self.names.remove(&id);
-                cx.end(&id, Closed::PeerLeft);
+                cx.end(&id.into(), Closed::PeerLeft);
             }
-            Message::Signal { peer: Some(from), kind, payload, .. } => cx.on_signal(&from, kind, &payload),
+            Message::Signal { peer: Some(from), kind, payload, .. } => cx.on_signal(&from.into(), kind, &payload),
             _ => {}
         }
     }
 
     fn send_signal(&mut self, OutgoingSignal { to, kind, payload }: OutgoingSignal, cx: &mut ClientCx) {
         let text = signal(&cx.config.room, &to, kind, &payload);
-        cx.send(text, Message::Signal { room: cx.room(), peer: Some(to), kind, payload });
+        cx.send(text, Message::Signal { room: cx.room(), peer: to.id().cloned(), kind, payload });
     }
 
-    fn known_as(&self, name: &str) -> Vec<Arc<str>> {
-        self.names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone()).collect()
+    fn known_as(&self, name: &str) -> Vec<PeerName> {
+        self.names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone().into()).collect()
     }
 
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
@@ -111,7 +111,7 @@ fn signal(room: &str, to: &str, kind: SignalKind, payload: &str) -> String {
 }
 
 /// Decodes a message from the server. `own_room` is the room of most messages: its name is shared, not copied.
-fn read(text: &str, own_room: &Arc<str>) -> Message {
+fn read(text: &str, own_room: &RoomName) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire<'a> {
@@ -158,7 +158,7 @@ fn read(text: &str, own_room: &Arc<str>) -> Message {
         "peer-left" => room().zip(wire.client_id.clone()).map(|(room, id)| Message::PeerLeft { room, id: id.into() }),
         "signal" => room().zip(wire.r#type.as_deref().and_then(kind)).map(|(room, kind)| Message::Signal {
             room,
-            peer: wire.from.clone().map(Arc::from),
+            peer: wire.from.clone().map(ClientId::from),
             kind,
             payload: wire.data.map_or("", RawValue::get).into(),
         }),

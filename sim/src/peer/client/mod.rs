@@ -25,7 +25,7 @@ use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use crate::event::{Closed, NodeId, Recorder, Signaling};
+use crate::event::{Closed, NodeId, PeerName, Recorder, RoomName, Signaling};
 use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::Gatherer;
@@ -51,7 +51,7 @@ pub struct Config {
     /// How its messages are framed.
     pub over: Framing,
     /// The room it joins.
-    pub room: Arc<str>,
+    pub room: RoomName,
     /// The address of the signaling server, at the port of the role's dialect.
     pub server: SocketAddr,
     /// Host, path and headers of its requests; `None` means `server` with the dialect's own path.
@@ -111,7 +111,7 @@ trait Dialect: Send {
     fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx);
 
     /// The ids of the peers with this name. A peer that vanished and came back may have two.
-    fn known_as(&self, name: &str) -> Vec<Arc<str>>;
+    fn known_as(&self, name: &str) -> Vec<PeerName>;
 
     /// Handles a command that not every dialect supports.
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {

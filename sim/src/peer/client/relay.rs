@@ -3,12 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Message, SignalKind};
+use crate::event::{Message, PeerName, RoomName, SignalKind};
 use crate::peer::client::Dialect;
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire;
@@ -17,12 +16,12 @@ use crate::peer::negotiation::OutgoingSignal;
 /// A client that exchanges messages with the only other client in its room.
 pub(super) struct Relay {
     /// The name that the negotiation uses for the other side.
-    other: Arc<str>,
+    other: PeerName,
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { other: "other".into() }
+        Self { other: PeerName::Other }
     }
 }
 
@@ -63,13 +62,13 @@ impl Dialect for Relay {
         cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
     }
 
-    fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
+    fn known_as(&self, _name: &str) -> Vec<PeerName> {
         vec![self.other.clone()]
     }
 }
 
 /// Decodes a message that arrives in `room`: the other client's message, or an error of the server.
-fn read(text: &str, room: &Arc<str>) -> Message {
+fn read(text: &str, room: &RoomName) -> Message {
     #[derive(Deserialize)]
     struct Wire<'a> {
         #[serde(borrow)]

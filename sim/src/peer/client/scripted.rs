@@ -1,9 +1,8 @@
 //! Replaces WebRTC where only the signaling is simulated: each offer is answered, and each side trickles one candidate.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{NodeId, SignalKind};
+use crate::event::{NodeId, PeerName, SignalKind};
 use crate::peer::negotiation::OutgoingSignal;
 
 /// Produces the signals of one client. No two of its payloads are equal, so that the oracles can tell them apart.
@@ -20,16 +19,16 @@ impl Script {
     }
 
     /// The signals that offer a connection to a peer.
-    pub(crate) fn offer(&mut self, to: &Arc<str>) -> Vec<OutgoingSignal> {
+    pub(crate) fn offer(&mut self, to: &PeerName) -> Vec<OutgoingSignal> {
         self.describe(to, SignalKind::Offer)
     }
 
     /// The signals that respond to a signal from a peer.
-    pub(crate) fn answer(&mut self, from: &Arc<str>, kind: SignalKind) -> Vec<OutgoingSignal> {
+    pub(crate) fn answer(&mut self, from: &PeerName, kind: SignalKind) -> Vec<OutgoingSignal> {
         if kind == SignalKind::Offer { self.describe(from, SignalKind::Answer) } else { Vec::new() }
     }
 
-    fn describe(&mut self, to: &Arc<str>, kind: SignalKind) -> Vec<OutgoingSignal> {
+    fn describe(&mut self, to: &PeerName, kind: SignalKind) -> Vec<OutgoingSignal> {
         self.said += 1;
         let number = format!("{}{:03}", self.client, self.said);
         let signal = |kind, payload: String| OutgoingSignal { to: to.clone(), kind, payload: payload.into() };

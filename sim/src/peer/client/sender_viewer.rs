@@ -6,14 +6,13 @@
 //! after it has stopped dialling. When it loses its signaling connection, it returns to INIT.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Instant;
 
 use scenarios::Role;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{ClientState, Closed, Message, Refused, SignalKind};
+use crate::event::{ClientState, Closed, Message, PeerName, Refused, RoomName, SignalKind};
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::{self, quoted};
 use crate::peer::client::{ASK_AGAIN, Dialect};
@@ -23,7 +22,7 @@ use crate::peer::negotiation::OutgoingSignal;
 pub(super) struct SenderViewer {
     role: Role,
     /// The name that the negotiation uses for the other side, because the dialect has no ids.
-    partner: Arc<str>,
+    partner: PeerName,
     /// When to ask to join again, after a refusal.
     ask_again: Option<Instant>,
 }
@@ -31,7 +30,7 @@ pub(super) struct SenderViewer {
 impl SenderViewer {
     pub(super) fn new(role: Role) -> Self {
         let partner = if role == Role::Sender { Role::Viewer } else { Role::Sender };
-        Self { role, partner: partner.name().into(), ask_again: None }
+        Self { role, partner: PeerName::Role(partner), ask_again: None }
     }
 
     fn join(&self, cx: &mut ClientCx) {
@@ -99,7 +98,7 @@ impl Dialect for SenderViewer {
         cx.send(text, Message::Signal { room: cx.room(), peer: None, kind, payload });
     }
 
-    fn known_as(&self, _name: &str) -> Vec<Arc<str>> {
+    fn known_as(&self, _name: &str) -> Vec<PeerName> {
         vec![self.partner.clone()]
     }
 
@@ -122,7 +121,7 @@ fn refused(reason: &str) -> Message {
 }
 
 /// Decodes a message from the server to a client in `room`.
-fn read(text: &str, room: &Arc<str>) -> Message {
+fn read(text: &str, room: &RoomName) -> Message {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wire<'a> {
@@ -176,7 +175,8 @@ mod tests {
         assert_eq!(read(r#"{"type":"error","reason":"no-peer"}"#), Message::Error { text: "no-peer".into() });
         for taken in ["sender-already-exists", "viewer-already-exists"] {
             let refused = Message::Refused { why: Refused::RoleTaken, text: taken.into() };
-            assert_eq!(read(&format!(r#"{{"type":"error","reason":"{taken}"}}"#)), refused);
+            let text = format!(r#"{{"type":"error","reason":"{taken}"}}"#);
+            assert_eq!(super::read(&text, &"r".into()), refused);
         }
         for text in ["", "null", "{}", r#"{"type":"zzz"}"#, r#"{"type":"joined"}"#, r#"{"type":1}"#] {
             assert_eq!(read(text), Message::Unknown, "{text}");

@@ -1,12 +1,12 @@
 //! The client side of Socket.IO 5, over a WebSocket from the start: a dialect's `{"type":T,"data":D}` is sent as the
 //! event `["T",D]`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
 use server::socketio::{engine, packet};
 
+use crate::event::PeerName;
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::wire::{Envelope, quoted};
 use crate::peer::client::{Command, Dialect};
@@ -75,7 +75,7 @@ impl Dialect for SocketIo {
         self.framed(cx, |dialect, cx| dialect.send_signal(signal, cx));
     }
 
-    fn known_as(&self, name: &str) -> Vec<Arc<str>> {
+    fn known_as(&self, name: &str) -> Vec<PeerName> {
         self.dialect.known_as(name)
     }
 

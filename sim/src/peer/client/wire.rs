@@ -1,12 +1,11 @@
 //! Message parts that several dialects share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Message, SignalKind};
+use crate::event::{ClientId, Message, RoomName, SignalKind};
 
 /// A message in the form of an event: `{"type":…,"data":…}`.
 #[derive(Deserialize)]
@@ -18,7 +17,7 @@ pub(super) struct Envelope<'a> {
 }
 
 /// A decoded signal. If it has no payload, the payload is `null`.
-pub(super) fn signal(room: &Arc<str>, peer: Option<Arc<str>>, kind: SignalKind, payload: Option<&RawValue>) -> Message {
+pub(super) fn signal(room: &RoomName, peer: Option<ClientId>, kind: SignalKind, payload: Option<&RawValue>) -> Message {
     Message::Signal { room: room.clone(), peer, kind, payload: payload.map_or("null", RawValue::get).into() }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::event::PeerName;
 use crate::peer::path::Path;
 
 /// Attribute type of USERNAME. RFC 8489 §14.3.
@@ -15,18 +16,18 @@ const HEADER: usize = 20;
 /// The peer for each local username fragment and for each path.
 #[derive(Debug, Default)]
 pub(super) struct Demux {
-    by_ufrag: BTreeMap<Arc<str>, Arc<str>>,
-    by_path: BTreeMap<Path, Arc<str>>,
+    by_ufrag: BTreeMap<Arc<str>, PeerName>,
+    by_path: BTreeMap<Path, PeerName>,
 }
 
 impl Demux {
     /// Assigns to `peer` the connectivity checks that carry this local username fragment.
-    pub(super) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &Arc<str>) {
+    pub(super) fn add_ufrag(&mut self, ufrag: Arc<str>, peer: &PeerName) {
         self.by_ufrag.insert(ufrag, peer.clone());
     }
 
     /// Assigns to `peer` all other datagrams on `path`.
-    pub(super) fn add_path(&mut self, path: Path, peer: &Arc<str>) {
+    pub(super) fn add_path(&mut self, path: Path, peer: &PeerName) {
         if self.by_path.get(&path) != Some(peer) {
             self.by_path.insert(path, peer.clone());
         }
@@ -39,7 +40,7 @@ impl Demux {
     }
 
     /// The peer that a datagram comes from. A Binding request is assigned by its USERNAME, anything else by its path.
-    pub(super) fn route(&self, path: Path, datagram: &[u8]) -> Option<&Arc<str>> {
+    pub(super) fn route(&self, path: Path, datagram: &[u8]) -> Option<&PeerName> {
         if datagram.len() >= HEADER && datagram[..2] == BINDING_REQUEST {
             let ufrag = username(datagram)?.split(':').next()?;
             return self.by_ufrag.get(ufrag);
@@ -86,8 +87,8 @@ mod tests {
     fn a_request_goes_by_its_username_and_the_rest_by_its_path() {
         let path = path();
         let mut demux = Demux::default();
-        demux.add_ufrag("ours".into(), &"ben".into());
-        demux.add_path(path, &"cleo".into());
+        demux.add_ufrag("ours".into(), &PeerName::Client("ben".into()));
+        demux.add_path(path, &PeerName::Client("cleo".into()));
         assert_eq!(demux.route(path, &request("ours:theirs")).map(|p| &**p), Some("ben"));
         assert_eq!(demux.route(path, &request("other:theirs")), None);
         assert_eq!(demux.route(path, &[22, 0]).map(|p| &**p), Some("cleo"));

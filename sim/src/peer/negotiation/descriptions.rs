@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Negotiation;
 use super::payload::Payload;
-use crate::event::{Closed, PeerChange, SignalKind};
+use crate::event::{Closed, PeerChange, PeerName, SignalKind};
 use crate::peer::stack::{Description, DescriptionKind, LocalCandidate, StackError, Trickled};
 
 /// Maximum number of candidates that are kept of a peer whose offer has not arrived.
@@ -14,7 +14,7 @@ pub(super) const EARLY_MAX: usize = 64;
 impl Negotiation {
     pub(super) fn on_offer(
         &mut self,
-        from: &Arc<str>,
+        from: &PeerName,
         payload: &Payload<Description>,
         now: Instant,
     ) -> Result<(), StackError> {
@@ -51,7 +51,7 @@ impl Negotiation {
 
     pub(super) fn on_answer(
         &mut self,
-        from: &Arc<str>,
+        from: &PeerName,
         payload: &Payload<Description>,
         now: Instant,
     ) -> Result<(), StackError> {
@@ -66,14 +66,14 @@ impl Negotiation {
     }
 
     /// Called when no local offer is pending any more: restarts ICE if that had to wait.
-    fn on_stable(&mut self, peer: &Arc<str>, now: Instant) {
+    fn on_stable(&mut self, peer: &PeerName, now: Instant) {
         if self.connection(peer).is_some_and(|connection| connection.restart_due) {
             self.restart_ice(peer, now);
         }
     }
 
     /// Sets a remote description, and then adds the candidates that arrived before it.
-    fn take_description(&mut self, from: &Arc<str>, description: &Description, now: Instant) -> Result<(), StackError> {
+    fn take_description(&mut self, from: &PeerName, description: &Description, now: Instant) -> Result<(), StackError> {
         let Some(connection) = self.connection(from) else { return Ok(()) };
         connection.set_remote(description, now)?;
         let early = std::mem::take(&mut connection.early);
@@ -85,7 +85,7 @@ impl Negotiation {
         Ok(())
     }
 
-    pub(super) fn on_candidate(&mut self, from: &Arc<str>, payload: Payload<Trickled>) -> Result<(), StackError> {
+    pub(super) fn on_candidate(&mut self, from: &PeerName, payload: Payload<Trickled>) -> Result<(), StackError> {
         match self.connection(from) {
             Some(connection) if connection.session == payload.session => self.take_candidate(from, payload.body),
             _ => {
@@ -101,7 +101,7 @@ impl Negotiation {
 
     /// Adds a candidate if it belongs to the newest remote description. Queues it if its description has not arrived
     /// yet, and drops it if its description has been replaced.
-    fn take_candidate(&mut self, from: &Arc<str>, candidate: Trickled) -> Result<(), StackError> {
+    fn take_candidate(&mut self, from: &PeerName, candidate: Trickled) -> Result<(), StackError> {
         let Some(connection) = self.connection(from) else { return Ok(()) };
         let newest = connection.remote_ufrag().cloned();
         let named = candidate.username_fragment.as_deref().map(Arc::<str>::from);
@@ -125,7 +125,7 @@ impl Negotiation {
 
     /// Sends a local description. If that starts a new ICE generation, also sends the candidates that are already
     /// known.
-    pub(super) fn describe(&mut self, peer: &Arc<str>, kind: DescriptionKind, now: Instant) -> Result<(), StackError> {
+    pub(super) fn describe(&mut self, peer: &PeerName, kind: DescriptionKind, now: Instant) -> Result<(), StackError> {
         let Some(connection) = self.connection(peer) else { return Ok(()) };
         let (description, is_new) = connection.describe(kind, now)?;
         let ufrag = connection.local_ufrag.clone();
@@ -146,7 +146,7 @@ impl Negotiation {
     }
 
     /// Adds a local candidate to a connection, and sends it to the peer.
-    pub(super) fn add_local(&mut self, peer: &Arc<str>, candidate: LocalCandidate) -> Result<(), StackError> {
+    pub(super) fn add_local(&mut self, peer: &PeerName, candidate: LocalCandidate) -> Result<(), StackError> {
         let Some(connection) = self.connection(peer) else { return Ok(()) };
         let trickled = connection.add_local(candidate)?;
         let (session, ufrag) = (connection.session.clone(), connection.local_ufrag.clone());

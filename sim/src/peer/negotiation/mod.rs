@@ -18,7 +18,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::{Closed, DtlsState, IceState, PeerChange, PeerEvent, SignalKind};
+use crate::event::{Closed, DtlsState, IceState, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
 use crate::peer::path::{Path, Transmit};
 use crate::peer::stack::{DescriptionKind, StackFactory, Trickled};
@@ -29,7 +29,7 @@ use payload::Payload;
 /// A signal to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingSignal {
-    pub(crate) to: Arc<str>,
+    pub(crate) to: PeerName,
     pub(crate) kind: SignalKind,
     pub(crate) payload: Arc<str>,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Negotiation {
     /// The start of the grid for the timers of quiet connections.
     epoch: Instant,
     demux: Demux,
-    remotes: BTreeMap<Arc<str>, Remote>,
+    remotes: BTreeMap<PeerName, Remote>,
     /// The gathered candidates, one for each kind and base.
     candidates: Vec<Gathered>,
     /// Whether a new ICE generation needs candidates.
@@ -113,7 +113,7 @@ impl Negotiation {
     }
 
     /// Opens a connection to a peer by sending an offer.
-    pub(crate) fn offer(&mut self, peer: &Arc<str>, now: Instant) {
+    pub(crate) fn offer(&mut self, peer: &PeerName, now: Instant) {
         let offered = self.open(peer, true, None, now).and_then(|()| self.describe(peer, DescriptionKind::Offer, now));
         if let Err(error) = offered {
             self.error(peer, &error);
@@ -122,7 +122,7 @@ impl Negotiation {
     }
 
     /// Handles a signal that arrived.
-    pub(crate) fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, now: Instant) {
+    pub(crate) fn on_signal(&mut self, from: &PeerName, kind: SignalKind, payload: &str, now: Instant) {
         if let Err(error) = self.take_signal(from, kind, payload, now) {
             self.error(from, &error);
         }
@@ -131,7 +131,7 @@ impl Negotiation {
 
     fn take_signal(
         &mut self,
-        from: &Arc<str>,
+        from: &PeerName,
         kind: SignalKind,
         payload: &str,
         now: Instant,
@@ -146,7 +146,7 @@ impl Negotiation {
     }
 
     /// Ends the connection to a peer, and forgets its number of attempts and failures.
-    pub(crate) fn end(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
+    pub(crate) fn end(&mut self, peer: &PeerName, why: Closed, now: Instant) {
         self.close(peer, why, now);
         self.remotes.remove(peer);
     }
@@ -170,13 +170,13 @@ impl Negotiation {
     }
 
     /// Hangs up on a peer. The side that was the offerer will offer again.
-    pub(crate) fn hangup(&mut self, peer: &Arc<str>, now: Instant) {
+    pub(crate) fn hangup(&mut self, peer: &PeerName, now: Instant) {
         self.give_up(peer, Closed::Hangup, now);
     }
 
     /// Restarts ICE: the connection gets new ICE credentials and new candidates. If a local offer is pending, the
     /// restart waits until it is answered, because an answer does not show which of two offers it belongs to.
-    pub(crate) fn restart_ice(&mut self, peer: &Arc<str>, now: Instant) {
+    pub(crate) fn restart_ice(&mut self, peer: &PeerName, now: Instant) {
         let Some(connection) = self.connection(peer) else { return };
         connection.restart_due = connection.have_local_offer;
         if connection.restart_due {
@@ -189,7 +189,7 @@ impl Negotiation {
 
     /// Sends a new offer on the existing connection, or opens one if there is none. Does nothing while a local offer is
     /// pending.
-    pub(crate) fn renegotiate(&mut self, peer: &Arc<str>, now: Instant) {
+    pub(crate) fn renegotiate(&mut self, peer: &PeerName, now: Instant) {
         match self.connection(peer).map(|connection| connection.have_local_offer) {
             None => self.offer(peer, now),
             Some(true) => {}
@@ -197,7 +197,7 @@ impl Negotiation {
         }
     }
 
-    fn offer_change(&mut self, peer: &Arc<str>, now: Instant) {
+    fn offer_change(&mut self, peer: &PeerName, now: Instant) {
         if let Err(error) = self.describe(peer, DescriptionKind::Offer, now) {
             self.error(peer, &error);
         }
@@ -239,7 +239,7 @@ impl Negotiation {
     // ---- from the stack
 
     /// Collects everything that a connection sends and reports, and reacts to it.
-    fn drain(&mut self, peer: &Arc<str>, now: Instant) {
+    fn drain(&mut self, peer: &PeerName, now: Instant) {
         let epoch = self.epoch;
         let mut drained = std::mem::take(&mut self.drained);
         loop {
@@ -262,7 +262,7 @@ impl Negotiation {
         self.drained = drained;
     }
 
-    fn on_change(&mut self, peer: &Arc<str>, change: PeerChange, now: Instant) {
+    fn on_change(&mut self, peer: &PeerName, change: PeerChange, now: Instant) {
         self.note(peer, change.clone());
         let signaling = self.signaling;
         let Some(connection) = self.connection(peer) else { return };
@@ -293,7 +293,7 @@ impl Negotiation {
         }
     }
 
-    fn say_to(&mut self, peer: &Arc<str>, text: &str, now: Instant) {
+    fn say_to(&mut self, peer: &PeerName, text: &str, now: Instant) {
         if self.connection(peer).is_some_and(|connection| connection.send(text, now)) {
             self.note(peer, PeerChange::ChannelSent { text: text.into() });
         }
@@ -301,26 +301,26 @@ impl Negotiation {
 
     // ---- helpers
 
-    fn peers(&self) -> Vec<Arc<str>> {
+    fn peers(&self) -> Vec<PeerName> {
         self.remotes.keys().cloned().collect()
     }
 
-    fn connection(&mut self, peer: &Arc<str>) -> Option<&mut Connection> {
+    fn connection(&mut self, peer: &PeerName) -> Option<&mut Connection> {
         self.remotes.get_mut(peer)?.connection.as_mut()
     }
 
-    fn signal(&mut self, to: &Arc<str>, kind: SignalKind, payload: Arc<str>) {
+    fn signal(&mut self, to: &PeerName, kind: SignalKind, payload: Arc<str>) {
         if self.signaling {
             self.outputs.push_back(Output::Signal(OutgoingSignal { to: to.clone(), kind, payload }));
         }
     }
 
-    fn note(&mut self, peer: &Arc<str>, change: PeerChange) {
+    fn note(&mut self, peer: &PeerName, change: PeerChange) {
         let attempt = self.remotes.get(peer).map_or(0, |remote| remote.attempts);
         self.outputs.push_back(Output::Event(PeerEvent { peer: peer.clone(), attempt, change }));
     }
 
-    fn error(&mut self, peer: &Arc<str>, error: &dyn Display) {
+    fn error(&mut self, peer: &PeerName, error: &dyn Display) {
         self.note(peer, PeerChange::Error { text: error.to_string().into() });
     }
 }

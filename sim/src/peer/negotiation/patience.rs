@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::connection::{self, Connection};
 use super::payload::{Nothing, Payload};
 use super::{Negotiation, Output, Remote};
-use crate::event::{Closed, PeerChange, SignalKind};
+use crate::event::{Closed, PeerChange, PeerName, SignalKind};
 use crate::peer::stack::StackError;
 
 /// How long the offerer waits for the next step of a connection (ICE, DTLS, the data channel) before it hangs up and
@@ -70,7 +70,7 @@ impl Negotiation {
     /// Opens a connection without descriptions.
     pub(super) fn open(
         &mut self,
-        peer: &Arc<str>,
+        peer: &PeerName,
         offerer: bool,
         session: Option<Arc<str>>,
         now: Instant,
@@ -91,7 +91,7 @@ impl Negotiation {
     }
 
     /// Restarts the waiting time of a connection that has made progress.
-    pub(super) fn be_patient(&mut self, peer: &Arc<str>, now: Instant) {
+    pub(super) fn be_patient(&mut self, peer: &PeerName, now: Instant) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let patience = remote.connection.as_ref().map(|connection| remote.patience(connection.offerer, now));
         if let Some(connection) = &mut remote.connection {
@@ -100,7 +100,7 @@ impl Negotiation {
     }
 
     /// Ends the waiting time of a connection that is connected, and resets its peer's failures.
-    pub(super) fn succeeded(&mut self, peer: &Arc<str>) {
+    pub(super) fn succeeded(&mut self, peer: &PeerName) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         remote.failures = 0;
         if let Some(connection) = &mut remote.connection {
@@ -110,7 +110,7 @@ impl Negotiation {
 
     /// Counts a failure and schedules the next offer. Both sides count, so that both wait longer for the next
     /// connection.
-    fn failed(&mut self, peer: &Arc<str>, offerer: bool, now: Instant) {
+    fn failed(&mut self, peer: &PeerName, offerer: bool, now: Instant) {
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let pause = Duration::from_secs(u64::from(remote.failures)).min(OFFER_AGAIN_MAX);
         remote.failures += 1;
@@ -118,7 +118,7 @@ impl Negotiation {
     }
 
     /// Hangs up, and schedules a new offer if this side was the offerer.
-    pub(super) fn give_up(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
+    pub(super) fn give_up(&mut self, peer: &PeerName, why: Closed, now: Instant) {
         let Some(connection) = self.connection(peer) else { return };
         let (session, offerer) = (connection.session.clone(), connection.offerer);
         self.signal(peer, SignalKind::Hangup, Payload { session, body: Nothing {} }.to_json());
@@ -126,7 +126,7 @@ impl Negotiation {
         self.failed(peer, offerer, now);
     }
 
-    pub(super) fn on_hangup(&mut self, from: &Arc<str>, payload: &Payload<Nothing>, now: Instant) {
+    pub(super) fn on_hangup(&mut self, from: &PeerName, payload: &Payload<Nothing>, now: Instant) {
         match self.connection(from) {
             Some(connection) if connection.session == payload.session => {
                 let offerer = connection.offerer;
@@ -138,7 +138,7 @@ impl Negotiation {
     }
 
     /// Closes a connection. What it still sends is passed on, but its remaining events are discarded.
-    pub(super) fn close(&mut self, peer: &Arc<str>, why: Closed, now: Instant) {
+    pub(super) fn close(&mut self, peer: &PeerName, why: Closed, now: Instant) {
         let epoch = self.epoch;
         let mut drained = Vec::new();
         let Some(connection) = self.connection(peer) else { return };

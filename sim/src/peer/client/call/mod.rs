@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::{CallStep, ClientState, Closed, Member, Message, Refused, SignalKind};
+use crate::event::{CallStep, ClientId, ClientState, Closed, Member, Message, PeerName, Refused, SignalKind};
 use crate::peer::client::cx::ClientCx;
 use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
@@ -21,14 +21,14 @@ use wire::Incoming;
 enum CallState {
     Idle,
     /// The user has called another, who has not answered yet.
-    Calling(Arc<str>),
+    Calling(ClientId),
     /// The user is being called. The second value identifies the caller's connection.
-    Ringing(Arc<str>, Arc<str>),
-    InCall(Arc<str>),
+    Ringing(ClientId, Arc<str>),
+    InCall(ClientId),
 }
 
 impl CallState {
-    fn peer(&self) -> Option<&Arc<str>> {
+    fn peer(&self) -> Option<&ClientId> {
         match self {
             Self::Idle => None,
             Self::Calling(peer) | Self::Ringing(peer, _) | Self::InCall(peer) => Some(peer),
@@ -42,7 +42,7 @@ pub(super) struct User {
     /// Whether both users called at once, so that this user's own call accepted the other's.
     was_glare: bool,
     /// The other users, once it has joined.
-    others: Option<BTreeSet<Arc<str>>>,
+    others: Option<BTreeSet<ClientId>>,
     /// When to ask to join again, after a refusal.
     ask_again: Option<Instant>,
     /// Whether the next offer is sent as a named message, `video-offer`; below, the same for the answer:
@@ -78,14 +78,14 @@ impl User {
         self.was_glare = false;
     }
 
-    fn step(cx: &mut ClientCx, peer: &Arc<str>, step: CallStep, text: String) {
+    fn step(cx: &mut ClientCx, peer: &ClientId, step: CallStep, text: String) {
         cx.send(text, Message::Call { peer: peer.clone(), step });
     }
 
     /// Ends the call, whichever side ended it.
     fn end(&mut self, why: Closed, cx: &mut ClientCx) {
-        if let Some(peer) = self.call.peer() {
-            cx.end(peer, why);
+        if let Some(peer) = self.call.peer().cloned() {
+            cx.end(&peer.into(), why);
         }
         (self.offers_video, self.answers_video) = (false, false);
         self.set(CallState::Idle, cx);
@@ -106,11 +106,11 @@ impl User {
     }
 
     /// Handles the list of users. The first list answers the client's own join; later ones show who came and who left.
-    fn on_list(&mut self, names: Vec<Arc<str>>, cx: &mut ClientCx) {
-        let own = cx.config.name.clone();
+    fn on_list(&mut self, names: Vec<ClientId>, cx: &mut ClientCx) {
+        let own = ClientId::from(cx.config.name.clone());
         let is_listed = names.contains(&own);
         let now_there: BTreeSet<_> = names.into_iter().filter(|name| *name != own).collect();
-        let member = |name: &Arc<str>| Member { id: name.clone(), name: Some(name.clone()) };
+        let member = |name: &ClientId| Member { id: name.clone(), name: Some((**name).into()) };
         match self.others.take() {
             None if is_listed => {
                 let roster = now_there.iter().map(member).collect();
@@ -133,7 +133,7 @@ impl User {
         }
     }
 
-    fn on_step(&mut self, peer: Arc<str>, step: CallStep, caller_id: Arc<str>, cx: &mut ClientCx) {
+    fn on_step(&mut self, peer: ClientId, step: CallStep, caller_id: Arc<str>, cx: &mut ClientCx) {
         match (step, self.call.clone()) {
             (CallStep::Ring, CallState::Idle) => self.set(CallState::Ringing(peer, caller_id), cx),
             // Call glare: the server treats the later call as the acceptance of the earlier one, and notifies only the
@@ -148,7 +148,7 @@ impl User {
             }
             (CallStep::Accept, CallState::Calling(called)) if called == peer => {
                 self.set(CallState::InCall(peer.clone()), cx);
-                cx.offer(&peer);
+                cx.offer(&peer.into());
             }
             (CallStep::Reject | CallStep::Busy, CallState::Calling(called)) if called == peer => {
                 self.end(Closed::RemoteHangup, cx);
@@ -165,7 +165,7 @@ impl User {
         }
     }
 
-    fn on_signal(&mut self, from: &Arc<str>, kind: SignalKind, payload: &str, is_video: bool, cx: &mut ClientCx) {
+    fn on_signal(&mut self, from: &ClientId, kind: SignalKind, payload: &str, is_video: bool, cx: &mut ClientCx) {
         if self.call != CallState::InCall(from.clone()) {
             // The signal belongs to a call that is over on this side.
             return;
@@ -173,7 +173,7 @@ impl User {
         if kind == SignalKind::Offer {
             self.answers_video = is_video;
         }
-        cx.on_signal(from, kind, payload);
+        cx.on_signal(&from.clone().into(), kind, payload);
     }
 }
 
@@ -222,9 +222,7 @@ impl Dialect for User {
     }
 
     fn send_signal(&mut self, OutgoingSignal { to, kind, payload }: OutgoingSignal, cx: &mut ClientCx) {
-        if self.call != CallState::InCall(to.clone()) {
-            return;
-        }
+        let Some(to) = to.id().filter(|to| self.call == CallState::InCall((*to).clone())).cloned() else { return };
         let is_video = match kind {
             SignalKind::Offer => std::mem::take(&mut self.offers_video),
             SignalKind::Answer => std::mem::take(&mut self.answers_video),
@@ -239,8 +237,8 @@ impl Dialect for User {
         cx.send(text, Message::Signal { room: cx.room(), peer: Some(to), kind, payload });
     }
 
-    fn known_as(&self, name: &str) -> Vec<Arc<str>> {
-        self.call.peer().filter(|peer| &***peer == name).cloned().into_iter().collect()
+    fn known_as(&self, name: &str) -> Vec<PeerName> {
+        self.call.peer().filter(|peer| &***peer == name).cloned().map(PeerName::from).into_iter().collect()
     }
 
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
@@ -249,11 +247,12 @@ impl Dialect for User {
                 // Before its own join is answered, a user does not know who is there.
                 CallState::Idle if self.others.is_none() => {}
                 CallState::Idle => {
-                    Self::step(cx, name, CallStep::Ring, wire::call(name));
-                    self.set(CallState::Calling(name.clone()), cx);
+                    let callee = ClientId::from(name.clone());
+                    Self::step(cx, &callee, CallStep::Ring, wire::call(name));
+                    self.set(CallState::Calling(callee), cx);
                 }
                 // Calling the user who is calling accepts the call.
-                CallState::Ringing(caller, _) if caller == name => self.accept(cx),
+                CallState::Ringing(caller, _) if **caller == **name => self.accept(cx),
                 _ => {}
             },
             Command::Accept => self.accept(cx),
@@ -263,16 +262,19 @@ impl Dialect for User {
                     self.set(CallState::Idle, cx);
                 }
             }
-            Command::Hangup(name) if self.call.peer() == Some(name) => self.hang_up(cx),
+            Command::Hangup(name) if self.call.peer().is_some_and(|peer| **peer == **name) => self.hang_up(cx),
             Command::Media(kind, enabled) => {
                 if let Some(peer) = self.call.peer() {
                     let text = wire::media_state_change(peer, *kind, *enabled);
                     Self::step(cx, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
                 }
             }
-            Command::Offer(name) if self.call == CallState::InCall(name.clone()) => {
-                self.offers_video = cx.is_webrtc();
-                cx.renegotiate(name);
+            Command::Offer(name) => {
+                let peer = ClientId::from(name.clone());
+                if self.call == CallState::InCall(peer.clone()) {
+                    self.offers_video = cx.is_webrtc();
+                    cx.renegotiate(&peer.into());
+                }
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use scenarios::MediaKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{CallStep, Message, Refused, SignalKind};
+use crate::event::{CallStep, ClientId, Message, Refused, RoomName, SignalKind};
 use crate::peer::client::wire::{quoted, signal as signal_of};
 
 pub(super) fn join(name: &str) -> String {
@@ -53,9 +53,9 @@ pub(super) fn description(kind: SignalKind, name: &str, target: &str, payload: &
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// The names of all users.
-    List(Vec<Arc<str>>),
+    List(Vec<ClientId>),
     /// A step of a call; `caller_id` is empty unless the step is [`CallStep::Ring`].
-    Step { peer: Arc<str>, step: CallStep, caller_id: Arc<str> },
+    Step { peer: ClientId, step: CallStep, caller_id: Arc<str> },
     /// A signal from the other side of a call; `is_video` is true for a named session description.
     Signal { message: Message, is_video: bool },
     /// An error, or a message that the dialect does not define.
@@ -63,11 +63,11 @@ pub(super) enum Incoming {
 }
 
 /// Decodes a message from the server. `room` is a substitute: users have no rooms.
-pub(super) fn read(text: &str, room: &Arc<str>) -> Incoming {
+pub(super) fn read(text: &str, room: &RoomName) -> Incoming {
     read_known(text, room).unwrap_or(Incoming::Other(Message::Unknown))
 }
 
-fn read_known(text: &str, room: &Arc<str>) -> Option<Incoming> {
+fn read_known(text: &str, room: &RoomName) -> Option<Incoming> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
@@ -129,7 +129,7 @@ fn read_known(text: &str, room: &Arc<str>) -> Option<Incoming> {
         "video-answer" => return Some(signal(envelope.name?, SignalKind::Answer, envelope.sdp, true)),
         "userList" => {
             let names: Vec<Cow<'_, str>> = serde_json::from_str(envelope.data?.get()).ok()?;
-            return Some(Incoming::List(names.into_iter().map(Arc::from).collect()));
+            return Some(Incoming::List(names.into_iter().map(ClientId::from).collect()));
         }
         _ => {}
     }

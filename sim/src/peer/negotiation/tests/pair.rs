@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::entropy;
-use crate::event::{CandidateKind, PeerChange, PeerEvent, SignalKind};
+use crate::event::{CandidateKind, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
@@ -29,8 +28,12 @@ impl Who {
         if self == Ana { Ben } else { Ana }
     }
 
-    fn id(self) -> Arc<str> {
-        if self == Ana { "ana".into() } else { "ben".into() }
+    fn name(self) -> &'static str {
+        if self == Ana { "ana" } else { "ben" }
+    }
+
+    fn peer(self) -> PeerName {
+        PeerName::Client(self.name().into())
     }
 
     fn address(self) -> SocketAddr {
@@ -79,8 +82,8 @@ impl Pair {
         #[allow(clippy::disallowed_methods)] // only differences count
         let start = Instant::now();
         let side = |who: Who| {
-            let stacks = RtcFactory::new(&who.id(), None).expect("a certificate");
-            let mut negotiation = Negotiation::new(who.id(), Box::new(stacks), start);
+            let stacks = RtcFactory::new(who.name(), None).expect("a certificate");
+            let mut negotiation = Negotiation::new(who.name().into(), Box::new(stacks), start);
             negotiation.set_signaling(true);
             negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
             Side { negotiation, events: Vec::new(), signals: Vec::new(), is_connected: false }
@@ -109,9 +112,9 @@ impl Pair {
     }
 
     /// Calls `act` with one side's negotiation, the other side's id and the current time.
-    pub(super) fn act(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &Arc<str>, Instant)) {
+    pub(super) fn act(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &PeerName, Instant)) {
         let now = self.now;
-        act(&mut self.sides[who as usize].negotiation, &who.other().id(), now);
+        act(&mut self.sides[who as usize].negotiation, &who.other().peer(), now);
         self.collect(who);
     }
 
@@ -124,7 +127,7 @@ impl Pair {
 
     /// Delivers a signal that its sender never sent.
     pub(super) fn forge(&mut self, from: Who, kind: SignalKind, payload: &str) {
-        let signal = OutgoingSignal { to: from.other().id(), kind, payload: payload.into() };
+        let signal = OutgoingSignal { to: from.other().peer(), kind, payload: payload.into() };
         self.arrive(Flight::Signal(from.other(), signal));
     }
 
@@ -244,7 +247,7 @@ impl Pair {
                     side.events.push((self.now - self.start, event));
                 }
                 Output::Signal(signal) => {
-                    assert_eq!(signal.to, who.other().id());
+                    assert_eq!(signal.to, who.other().peer());
                     self.sides[who as usize].signals.push(signal.clone());
                     if let Some(delay) = (self.signal_fate)(who, signal.kind) {
                         self.depart(LATENCY + delay, Flight::Signal(who.other(), signal));
