@@ -17,5 +17,5 @@ pub(crate) fn spoken(entry: &DialectEntry) -> Option<(Dialect, Framing)> {
 /// The table entry that serves a dialect in a framing.
 pub(crate) fn entry(dialect: Dialect, over: Framing) -> &'static DialectEntry {
     let found = DIALECTS.iter().find(|entry| spoken(entry) == Some((dialect, over)));
-    found.expect("a scenario that asks for a framing that the dialect lacks does not load")
+    found.expect("a scenario with a framing that the dialect lacks does not load")
 }

@@ -128,9 +128,9 @@ pub enum Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UdpBlocked => "a NAT passes no UDP",
-            Self::NoCheckArrives => "no connectivity check gets through",
-            Self::NoAnswerFits => "checks get through, but no answer comes back from the address that was checked",
+            Self::UdpBlocked => "a NAT blocks UDP",
+            Self::NoCheckArrives => "no connectivity check arrives",
+            Self::NoAnswerFits => "checks arrive, but no response comes from the address that was checked",
         })
     }
 }
@@ -270,7 +270,7 @@ impl<'a> Exchange<'a> {
     fn check(&mut self, agent: usize, remote: Endpoint) {
         let peer = 1 - agent;
         let Some((reached, source)) = self.carry(self.places[agent].network(), base(agent), remote) else { return };
-        assert_eq!(reached, Address::Host(peer), "a candidate leads to whoever told it, or nowhere");
+        assert_eq!(reached, Address::Host(peer), "a candidate leads to the agent that sent it, or nowhere");
         self.check_arrived = true;
         if !self.remotes[peer].contains(&source) && self.remotes[peer].len() < REMOTES_MAX {
             self.remotes[peer].push(source);

@@ -60,14 +60,14 @@ impl Timeline {
     /// Builds the timeline of a record, up to the end of the scenario.
     pub fn of(record: &Record) -> Self {
         let cast = Cast::of(record);
-        let mut teller = Teller { record, cast: &cast, lines: Vec::new() };
+        let mut builder = Builder { record, cast: &cast, lines: Vec::new() };
         for (index, event) in record.events.iter().enumerate() {
             if event.what == What::TearDown {
                 break;
             }
-            teller.tell(index, event);
+            builder.add(index, event);
         }
-        let lines = teller.lines;
+        let lines = builder.lines;
         Self { lines, names: record.nodes.iter().map(|node| node.name.to_string()).collect() }
     }
 
@@ -91,21 +91,21 @@ impl fmt::Display for Timeline {
     }
 }
 
-struct Teller<'a> {
+struct Builder<'a> {
     record: &'a Record,
     cast: &'a Cast,
     lines: Vec<Line>,
 }
 
-impl Teller<'_> {
-    fn tell(&mut self, index: usize, event: &Event) {
-        let mut add = |whom: Option<NodeId>, tone: Tone, what: String| {
+impl Builder<'_> {
+    fn add(&mut self, index: usize, event: &Event) {
+        let mut push = |whom: Option<NodeId>, tone: Tone, what: String| {
             self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
         };
         match &event.what {
-            What::Machine(MachineEvent::Ended) => add(None, Tone::Plain, "program ends".to_owned()),
+            What::Machine(MachineEvent::Ended) => push(None, Tone::Plain, "program ends".to_owned()),
             What::Machine(_) | What::Packet(_) | What::Census(_) | What::TearDown => {}
-            What::Nat(NatEvent::Rebooted { lost }) => add(None, Tone::Bad, format!("loses {lost} mappings")),
+            What::Nat(NatEvent::Rebooted { lost }) => push(None, Tone::Bad, format!("loses {lost} mappings")),
             What::Nat(_) => {}
             What::Fault(fault) => {
                 let what = self.fault(fault);
@@ -118,12 +118,12 @@ impl Teller<'_> {
                     event: index,
                 });
             }
-            What::Signaling(signaling) => self.tell_signaling(index, event, signaling),
-            What::Peer(peer) => self.tell_peer(index, event, peer),
+            What::Signaling(signaling) => self.add_signaling(index, event, signaling),
+            What::Peer(peer) => self.add_peer(index, event, peer),
         }
     }
 
-    fn tell_signaling(&mut self, index: usize, event: &Event, signaling: &Signaling) {
+    fn add_signaling(&mut self, index: usize, event: &Event, signaling: &Signaling) {
         let (whom, tone, what) = match signaling {
             Signaling::Connecting { attempt } if *attempt > 0 => {
                 (None, Tone::Plain, format!("dials again, attempt {attempt}"))
@@ -141,13 +141,13 @@ impl Teller<'_> {
             {
                 let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
                 let is_whom = |line: &Line| line.whom == whom || peer.is_none();
-                let said = |line: &Line| (line.at, &line.who[..]) == (event.at, &[event.node]) && is_whom(line);
+                let is_same = |line: &Line| (line.at, &line.who[..]) == (event.at, &[event.node]) && is_whom(line);
                 if self
                     .lines
                     .iter()
                     .rev()
                     .take(TOGETHER_LINES)
-                    .any(|line| said(line) && line.what.starts_with(word(*kind)))
+                    .any(|line| is_same(line) && line.what.starts_with(word(*kind)))
                 {
                     return;
                 }
@@ -166,7 +166,7 @@ impl Teller<'_> {
             }
             // The end of the connection already shows it, if there was a connection.
             Signaling::Sent(Message::Call { peer, step: CallStep::End })
-                if self.has_told(event, self.cast.owner(peer), &call_word(CallStep::End)) =>
+                if self.has_line(event, self.cast.owner(peer), &call_word(CallStep::End)) =>
             {
                 return;
             }
@@ -180,18 +180,18 @@ impl Teller<'_> {
                 }
                 Message::PeerLeft { id, .. } => {
                     let gone = self.cast.name(self.record, id);
-                    return self.together(index, event, format!("told that {gone} left"));
+                    return self.together(index, event, format!("notified that {gone} left"));
                 }
-                Message::PartnerReady { .. } => (None, Tone::Plain, "told that the other side is ready".to_owned()),
-                Message::PartnerLeft { .. } => (None, Tone::Plain, "told that the other side left".to_owned()),
+                Message::PartnerReady { .. } => (None, Tone::Plain, "notified that the other side is ready".to_owned()),
+                Message::PartnerLeft { .. } => (None, Tone::Plain, "notified that the other side left".to_owned()),
                 Message::Call { peer, step } => {
                     let who = self.cast.name(self.record, peer);
-                    (None, Tone::Plain, format!("told that {who} {}", call_word(*step)))
+                    (None, Tone::Plain, format!("notified that {who} {}", call_word(*step)))
                 }
                 Message::Error { text } | Message::Refused { text, .. } => {
                     (None, Tone::Bad, format!("error from the server: {text}"))
                 }
-                Message::Unknown => (None, Tone::Bad, "a message that the dialect does not know".to_owned()),
+                Message::Unknown => (None, Tone::Bad, "a message that the dialect does not define".to_owned()),
                 _ => return,
             },
             _ => return,
@@ -199,7 +199,7 @@ impl Teller<'_> {
         self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
     }
 
-    fn tell_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
+    fn add_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
         let whom = self.cast.partner(index, event.node, &peer.peer);
         let (tone, what) = match &peer.change {
             PeerChange::Opened { .. } if peer.attempt > 1 => {
@@ -218,11 +218,11 @@ impl Teller<'_> {
                 }
                 (Tone::Plain, format!("candidate {what}"))
             }
-            PeerChange::CandidateQueued => (Tone::Plain, "queues a candidate that came early".to_owned()),
-            PeerChange::Stale { kind } => (Tone::Plain, format!("leaves aside a stale {}", word(*kind))),
+            PeerChange::CandidateQueued => (Tone::Plain, "queues a candidate that arrived early".to_owned()),
+            PeerChange::Stale { kind } => (Tone::Plain, format!("ignores a stale {}", word(*kind))),
             PeerChange::Ice { state: IceState::Disconnected } => (Tone::Bad, "ICE disconnected".to_owned()),
             PeerChange::Ice { state: IceState::Failed } => (Tone::Bad, "ICE failed".to_owned()),
-            PeerChange::RolledBack => (Tone::Plain, "takes its own offer back".to_owned()),
+            PeerChange::RolledBack => (Tone::Plain, "rolls back its own offer".to_owned()),
             PeerChange::IceRestart => (Tone::Plain, "restarts ICE".to_owned()),
             PeerChange::Selected { local, remote } => {
                 let (from, to) = (lower(local.kind), lower(remote.kind));
@@ -231,11 +231,11 @@ impl Teller<'_> {
             PeerChange::Dtls { state: DtlsState::Connected } => (Tone::Good, "DTLS connected".to_owned()),
             PeerChange::Dtls { state: DtlsState::Failed } => (Tone::Bad, "DTLS failed".to_owned()),
             PeerChange::ChannelOpen => (Tone::Good, "data channel open".to_owned()),
-            PeerChange::ChannelReceived { text } => (Tone::Good, format!("hears “{text}”")),
+            PeerChange::ChannelReceived { text } => (Tone::Good, format!("receives “{text}”")),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
                 Closed::PeerLeft | Closed::Leaving | Closed::Replaced | Closed::SignalingLost => return,
-                Closed::RemoteHangup => (Tone::Plain, "was hung up on".to_owned()),
+                Closed::RemoteHangup => (Tone::Plain, "receives a hangup".to_owned()),
                 Closed::Hangup => (Tone::Plain, "hangs up".to_owned()),
                 Closed::Timeout => (Tone::Bad, "not connected in time, hangs up".to_owned()),
                 Closed::Failed => (Tone::Bad, "failed, hangs up".to_owned()),
@@ -246,7 +246,7 @@ impl Teller<'_> {
     }
 
     /// Whether an existing line says the same of this node at the same instant.
-    fn has_told(&self, event: &Event, whom: Option<NodeId>, what: &str) -> bool {
+    fn has_line(&self, event: &Event, whom: Option<NodeId>, what: &str) -> bool {
         let is_it = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
         self.lines.iter().rev().take(TOGETHER_LINES).any(|line| is_it(line) && line.what == what)
     }
@@ -271,7 +271,7 @@ impl Teller<'_> {
             Fault::SignalingDropped => "loses the signaling connection".to_owned(),
             Fault::PowerLoss => "loses power".to_owned(),
             Fault::Boot => "boots".to_owned(),
-            Fault::Shutdown => "is told to shut down".to_owned(),
+            Fault::Shutdown => "is ordered to shut down".to_owned(),
             Fault::NatReboot => "NAT reboots".to_owned(),
             Fault::Partition { from, to, one_way } => {
                 let arrow = if *one_way { "↛" } else { "⇎" };
@@ -279,7 +279,7 @@ impl Teller<'_> {
             }
             Fault::Heal => "partitions heal".to_owned(),
             Fault::Link => "link changes".to_owned(),
-            Fault::Told { what } => format!("is told to {what}"),
+            Fault::Told { what } => format!("is ordered to {what}"),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Kernels {
 
     /// Starts a fresh kernel on a host.
     pub(crate) fn start(&mut self, host: HostIndex) -> Kernel {
-        let kernel = self.spare.pop().expect("a kernel was set aside for every boot of the scenario");
+        let kernel = self.spare.pop().expect("a kernel was created for every boot of the scenario");
         self.running.insert(kernel.address, host);
         kernel
     }

@@ -204,6 +204,6 @@ mod tests {
             None,
             "the internet has no gateway"
         );
-        assert_eq!(topology.next_hop(RealmIndex(1), None, ELSEWHERE), None, "nor does what came from the gateway");
+        assert_eq!(topology.next_hop(RealmIndex(1), None, ELSEWHERE), None, "nor does a packet from the gateway");
     }
 }

@@ -12,7 +12,7 @@ use super::Target;
 use super::network::Loopback;
 use super::proxy::{Proxy, Way};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
-use crate::stage::{Brief, Ground, InProcess, Program, Servers};
+use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers};
 
 /// How long clients may take to leave.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -113,14 +113,14 @@ impl Ground for Live {
         }
     }
 
-    fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program> {
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program> {
         let ActorMachine { node, proxy, net } = &mut self.actors[actor];
         let net = net.get_or_insert_with(|| {
             proxy.power_on();
             self.recorder.write(*node, What::Machine(MachineEvent::Booted));
             Loopback::default()
         });
-        Box::new(InProcess::start(net, brief))
+        Box::new(InProcess::start(net, config))
     }
 
     async fn lose_power(&mut self, machine: Machine) -> Result<(), String> {
@@ -136,7 +136,9 @@ impl Ground for Live {
     }
 
     fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), String> {
-        let Machine::Actor(actor) = machine else { return Err("the server's link is only simulated".to_owned()) };
+        let Machine::Actor(actor) = machine else {
+            return Err("the server's link exists only in simulations".to_owned());
+        };
         self.actors[actor].proxy.set_link(link);
         Ok(())
     }
@@ -182,5 +184,5 @@ impl Ground for Live {
     }
 }
 
-const NOT_OURS: &str = "the server at the URL is not ours to switch off";
-const NO_NATS: &str = "NATs are only simulated";
+const NOT_OURS: &str = "the server at the URL cannot be switched off";
+const NO_NATS: &str = "NATs exist only in simulations";

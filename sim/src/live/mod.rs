@@ -59,7 +59,7 @@ impl Target {
         runtime.block_on(async {
             timeout(REACH_PATIENCE, self.open())
                 .await
-                .unwrap_or_else(|_| Err(format!("no answer within {} s", REACH_PATIENCE.as_secs())))
+                .unwrap_or_else(|_| Err(format!("no response within {} s", REACH_PATIENCE.as_secs())))
         })
     }
 
@@ -67,7 +67,8 @@ impl Target {
         let stream = self.upstream.connect().await?;
         let request = self.endpoint.request(&client::path(self.protocol.role(), self.protocol.over, "reach"));
         let opened = tokio_tungstenite::client_async(request, stream).await;
-        let (mut socket, _) = opened.map_err(|error| format!("TCP is accepted; the WebSocket handshake: {error}"))?;
+        let (mut socket, _) =
+            opened.map_err(|error| format!("TCP is accepted; the WebSocket handshake fails: {error}"))?;
         // The connection worked. Whether the server accepts such an early close does not matter.
         let _ = socket.close(None).await;
         Ok(())

@@ -113,15 +113,15 @@ impl Script {
                     && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
             });
             let others: Vec<_> = others.map(|(name, _)| format!("--dialect {name}")).collect();
-            let others = if others.is_empty() { "nobody".to_owned() } else { others.join(" or ") };
-            return Err(refuse(format!("no two of its actors speak this dialect; it is for {others}")));
+            let hint = if others.is_empty() { String::new() } else { format!("; use {}", others.join(" or ")) };
+            return Err(refuse(format!("fewer than two of its actors speak this dialect{hint}")));
         }
         if actors().any(|one| actors().any(|other| one.over != other.over)) {
-            return Err(refuse("its users speak over two framings, and one URL has one".to_owned()));
+            return Err(refuse("its users use two framings, but a URL has only one".to_owned()));
         }
         if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| cast.has(*a) && cast.has(*b)) {
             let (a, b) = (&scenario.actors[*a].name, &scenario.actors[*b].name);
-            return Err(refuse(format!("`expect.unconnected`: only NATs keep {a} and {b} apart, and here are none")));
+            return Err(refuse(format!("`expect.unconnected` lists {a} and {b}, but only simulations have NATs")));
         }
         let steps = cast.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
         let tag = tag(seed);
@@ -219,10 +219,10 @@ impl Cast<'_> {
             at = self.scenario.networks[network].behind;
         }
         if way.iter().any(|link| link.loss_ppm + link.duplicate_ppm + link.reorder_ppm > 0) {
-            return Err("a link that loses, doubles or re-orders packets is only simulated".to_owned());
+            return Err("links lose, duplicate or reorder packets only in simulations".to_owned());
         }
         if way.iter().any(|link| link.bandwidth_bps.is_some()) {
-            return Err("a link with a bandwidth is only simulated".to_owned());
+            return Err("links have a bandwidth only in simulations".to_owned());
         }
         let sum = |of: fn(&Link) -> Duration| way.iter().map(of).sum();
         Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
@@ -261,21 +261,21 @@ impl Cast<'_> {
             Machine::Server => Some(Machine::Server),
             Machine::Actor(actor) => one(actor).map(Machine::Actor),
         };
-        let not_ours = |what: &str| Err(format!("{what}: the server at the URL is not ours to switch off"));
+        let refuse = |what: &str| Err(format!("{what}: the server at the URL cannot be switched off"));
         Ok(match action {
             Action::Join(actor) => one(actor).map(Action::Join),
             Action::Actor(actor, command) => {
                 one(actor).zip(self.command(command)).map(|(actor, command)| Action::Actor(actor, command))
             }
             Action::Machine(Machine::Server, MachineAction::PowerLoss) => {
-                return not_ours("`power-loss` of the server");
+                return refuse("`power-loss` of the server");
             }
-            Action::Machine(Machine::Server, MachineAction::Boot) => return not_ours("`boot` of the server"),
-            Action::World(WorldAction::Shutdown) => return not_ours("`shutdown`"),
+            Action::Machine(Machine::Server, MachineAction::Boot) => return refuse("`boot` of the server"),
+            Action::World(WorldAction::Shutdown) => return refuse("`shutdown`"),
             Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),
             Action::Network(network, _) => {
                 let network = &self.scenario.networks[*network].name;
-                return Err(format!("`nat-reboot` of `{network}`: NATs are only simulated"));
+                return Err(format!("`nat-reboot` of `{network}`: NATs exist only in simulations"));
             }
             Action::World(WorldAction::Partition { from, to, one_way }) => {
                 let side = |machines: &[Machine]| machines.iter().filter_map(there).collect::<Vec<_>>();
@@ -283,8 +283,8 @@ impl Cast<'_> {
                 let is_actor = |machine: &&Machine| **machine != Machine::Server;
                 if from.iter().any(|machine| is_actor(&machine)) && to.iter().any(|machine| is_actor(&machine)) {
                     return Err(
-                        "`partition` of two actors: what passes between them does not pass through the proxy, \
-                                which stands before the server"
+                        "`partition` of two actors: the proxy in front of the server does not carry the packets \
+                                between them"
                             .to_owned(),
                     );
                 }

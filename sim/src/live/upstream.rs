@@ -32,7 +32,7 @@ impl Upstream {
     /// The host is not a valid name for a certificate.
     pub fn with_tls(mut self, config: Arc<ClientConfig>) -> Result<Self, String> {
         let name = ServerName::try_from(self.host.clone());
-        let name = name.map_err(|_| format!("TLS: `{}` is no name of a server", self.host))?;
+        let name = name.map_err(|_| format!("TLS: `{}` is not a valid server name", self.host))?;
         self.tls = Some((TlsConnector::from(config), name));
         Ok(self)
     }

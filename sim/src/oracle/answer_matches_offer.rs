@@ -27,7 +27,7 @@ pub(crate) struct AnswerMatchesOffer {
 
 impl Oracle for AnswerMatchesOffer {
     const SLUG: &'static str = "answer-matches-offer";
-    const PROMISE: &'static str = "An answer answers the pending offer, and no offer is answered twice.";
+    const PROMISE: &'static str = "Every answer belongs to the pending offer, and no offer is answered twice.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let (history, sent) = (&cx.model.history, &cx.model.signals.sent);
@@ -65,10 +65,10 @@ impl Oracle for AnswerMatchesOffer {
                             return;
                         }
                         let made_for =
-                            made_for.map_or("no offer at all".to_owned(), |ufrag| format!("offer `{ufrag}`"));
+                            made_for.map_or("no offer".to_owned(), |ufrag| format!("offer `{ufrag}`"));
                         let (name, ours, who) = (cx.name(event.node), &offers[0], cx.who(peer));
                         let message = format!(
-                            "{name} took an answer of {who} to its offer `{ours}` that was made for {made_for}"
+                            "{name} accepted an answer from {who} for its offer `{ours}`, but it was made for {made_for}"
                         );
                         cx.violated(&cx.with_owner(event.node, peer), message);
                     }
@@ -82,9 +82,9 @@ impl Oracle for AnswerMatchesOffer {
         for ((connection, peer), (offers, answers)) in &self.came {
             if answers > offers {
                 let node = cx.model.history.connections[*connection].node;
-                let to = peer.as_ref().map_or_else(|| "the other side".to_owned(), |peer| cx.who(peer));
+                let from = peer.as_ref().map_or_else(|| "the other side".to_owned(), |peer| cx.who(peer));
                 let name = cx.name(node);
-                let message = format!("{name} sent {answers} answers to {to}, from where {offers} offers came");
+                let message = format!("{name} received {offers} offers from {from}, but sent {answers} answers");
                 cx.violated(&[node], message);
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
+use crate::oracle::history::At;
 use crate::oracle::signals::Origin;
 
 #[derive(Default)]
@@ -9,7 +10,7 @@ pub(crate) struct AtMostOnce;
 
 impl Oracle for AtMostOnce {
     const SLUG: &'static str = "at-most-once";
-    const PROMISE: &'static str = "A signal arrives at most once, and only at those to whom it was sent.";
+    const PROMISE: &'static str = "A signal arrives at most once, and only at the clients that it was sent to.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let Some(arrival) = cx.arrival(event) else { return };
@@ -18,8 +19,9 @@ impl Oracle for AtMostOnce {
             Origin::Again(number) => {
                 let sent = &cx.model.signals.sent[number];
                 let (who, at) = (cx.who(&sent.from), seconds(sent.at.time));
-                let first = sent.arrived.map_or_else(String::new, |at| format!(", first at {}", seconds(at.time)));
-                (sent, format!("{name} got {what} twice that {who} sent once, at {at}{first}"))
+                let first = |at: At| format!("; it first arrived at {}", seconds(at.time));
+                let first = sent.arrived.map_or_else(String::new, first);
+                (sent, format!("{name} received {what} twice, but {who} sent it once, at {at}{first}"))
             }
             Origin::ForAnother(number) => {
                 let sent = &cx.model.signals.sent[number];
@@ -32,7 +34,7 @@ impl Oracle for AtMostOnce {
                 }
                 let (who, at) = (cx.who(&sent.from), seconds(sent.at.time));
                 let to = sent.to.as_ref().map_or_else(|| "everybody else".to_owned(), |to| cx.who(to));
-                (sent, format!("{name} got {what} that {who} sent at {at} to {to}"))
+                (sent, format!("{name} received {what} that {who} sent to {to} at {at}"))
             }
             _ => return,
         };

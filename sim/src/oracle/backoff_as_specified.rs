@@ -26,7 +26,7 @@ pub(crate) struct BackoffAsSpecified(BTreeMap<NodeId, Dialer>);
 
 impl Oracle for BackoffAsSpecified {
     const SLUG: &'static str = "backoff-as-specified";
-    const PROMISE: &'static str = "A client that lost its signaling connection redials after 1, 2, 3, 4 and 5 s, then gives up; a success resets this.";
+    const PROMISE: &'static str = "A client that lost its signaling connection dials again after 1, 2, 3, 4 and 5 s, then gives up; a success resets the count.";
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
@@ -71,7 +71,7 @@ impl Oracle for BackoffAsSpecified {
             } else {
                 continue;
             };
-            let message = format!("{} lost its signaling at {} and {wrong}", cx.name(*node), seconds(ended));
+            let message = format!("{} lost its signaling connection at {} and {wrong}", cx.name(*node), seconds(ended));
             cx.violated(&[*node], message);
         }
     }
@@ -91,10 +91,10 @@ impl Dialer {
         } else if self.ends > ATTEMPTS_MAX {
             Some(format!("dialled again after {ATTEMPTS_MAX} attempts had failed"))
         } else if attempt != self.ends {
-            Some(format!("dialled as attempt {attempt}, but it was attempt {}", self.ends))
+            Some(format!("reported attempt {attempt}, but this was attempt {}", self.ends))
         } else if waited < self.pause() || waited > self.pause() + TOLERANCE {
             let (waited, pause) = (seconds(waited), self.pause().as_secs());
-            Some(format!("dialled attempt {attempt} after {waited} rather than {pause} s"))
+            Some(format!("dialled attempt {attempt} after {waited} instead of {pause} s"))
         } else {
             None
         }

@@ -79,11 +79,11 @@ fn worse(
     let own = there.address;
     let is_near = there.network.is_none() || there.network == here.network;
     if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
-        return Some("through a relay, which it need not".to_owned());
+        return Some("through a relay, although a direct path exists".to_owned());
     }
     if best == reachability::CandidateKind::Host && is_near && *remote.address.ip() != own {
         let address = remote.address;
-        return Some(format!("at {address}, an address of a NAT, although its own address {own} can be reached"));
+        return Some(format!("at {address}, an address of a NAT, although the peer's own address {own} is reachable"));
     }
     None
 }

@@ -19,7 +19,7 @@ impl Oracle for CallEndAgreed {
         };
         if !cx.model.call_states.may_end(event.node, peer) {
             let (name, who) = (cx.name(event.node), cx.who(peer));
-            let message = format!("{name} was told of the end of a call with {who}, with whom it has none");
+            let message = format!("{name} was notified of the end of a call with {who}, but has no such call");
             cx.violated(&cx.with_owner(event.node, peer), message);
         }
     }

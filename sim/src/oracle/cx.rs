@@ -184,7 +184,7 @@ impl<'a> OracleCx<'a> {
         let before = self.violations.iter().rev().filter(|violation| violation.oracle == oracle).take(LISTED_MAX + 1);
         let message = match before.count() {
             0..LISTED_MAX => message.into(),
-            LISTED_MAX => "and more, which are not listed".to_owned(),
+            LISTED_MAX => "further violations are not listed".to_owned(),
             _ => return,
         };
         self.violations.push(Violation { oracle, message, event, at, nodes: nodes.to_vec() });
@@ -255,7 +255,7 @@ impl<'a> OracleCx<'a> {
     pub(crate) fn who(&self, id: &str) -> String {
         match self.stay_of(id).or_else(|| self.model.history.stays_under(id).next()) {
             Some(stay) => format!("{} (id {id})", self.name(stay.node)),
-            None => format!("somebody unknown (id {id})"),
+            None => format!("an unknown client (id {id})"),
         }
     }
 

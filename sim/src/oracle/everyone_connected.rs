@@ -23,7 +23,7 @@ pub(crate) struct EveryoneConnected;
 
 impl Oracle for EveryoneConnected {
     const SLUG: &'static str = "everyone-connected";
-    const PROMISE: &'static str = "At the end every two clients that belong together are connected and have heard from one another, unless their NATs prevent it.";
+    const PROMISE: &'static str = "At the end, every two clients that belong together are connected and have received a message from each other, unless their NATs prevent it.";
 
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
         let found: Vec<_> = pairs(cx).into_iter().filter_map(|(a, b)| judge(a, b, cx)).collect();
@@ -93,7 +93,7 @@ fn judge(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)>
             if [ours, theirs].into_iter().flatten().any(PeerConnection::is_open) && !has_rebooted_nat(cx) =>
         {
             format!(
-                "{one} and {other} are connected, but `expect.unconnected` lists them and their NATs keep them apart"
+                "{one} and {other} are connected, but `expect.unconnected` lists them and their NATs should prevent it"
             )
         }
         (true, Verdict::NeedsRelay(_)) => return None,
@@ -133,7 +133,7 @@ fn state(call: Option<&PeerConnection>) -> String {
     }
     match (call.has_sent, call.has_received) {
         (true, true) => "has an open data channel".to_owned(),
-        (true, false) => "has an open data channel but got no message".to_owned(),
+        (true, false) => "has an open data channel but received no message".to_owned(),
         (false, _) => "has an open data channel but sent no message".to_owned(),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct ExpectedProbes {
 
 impl Oracle for ExpectedProbes {
     const SLUG: &'static str = "expected-probes";
-    const PROMISE: &'static str = "Every rare situation that the scenario expects comes about.";
+    const PROMISE: &'static str = "Every rare situation that the scenario expects occurs.";
     const SEES_PACKETS: bool = true;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
@@ -49,7 +49,7 @@ impl Oracle for ExpectedProbes {
     fn finish(&mut self, cx: &mut OracleCx<'_>) {
         for probe in &cx.scenario.expect.probes {
             if !cx.probes.contains_key(probe.as_str()) {
-                cx.violated(&[], format!("the scenario expects `{probe}`, which never came about"));
+                cx.violated(&[], format!("the scenario expects `{probe}`, which never occurred"));
             }
         }
     }

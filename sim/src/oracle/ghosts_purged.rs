@@ -10,7 +10,7 @@ pub(crate) struct GhostsPurged;
 
 impl Oracle for GhostsPurged {
     const SLUG: &'static str = "ghosts-purged";
-    const PROMISE: &'static str = "A client that is gone is removed: at once if it said goodbye, otherwise as soon as missing pongs must have shown it.";
+    const PROMISE: &'static str = "A client that is gone is removed: at once if it left or sent a close frame, otherwise as soon as its missing pongs show it.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(Message::Joined { room, roster, .. })) = &event.what else { return };
@@ -22,16 +22,16 @@ impl Oracle for GhostsPurged {
                 continue;
             };
             let (name, who) = (cx.name(event.node), cx.who(&member.id));
-            let told = format!("{name} was told a roster of room `{room}` that lists {who}, who");
+            let wrong = format!("{name} received a roster of room `{room}` that lists {who}, who");
             let theirs = &cx.model.history.connections[stay.connection];
             if theirs.life < life {
-                found.push((stay.node, format!("{told} was there before the server was restarted")));
+                found.push((stay.node, format!("{wrong} joined before the server restarted")));
             } else if cx.model.told_over(stay).is_none_or(|(told, _)| told > asked)
                 && let (Some(by), Some(ended)) = (cx.model.noticed_by(stay, asked), stay.ended)
                 && by < asked.time
             {
                 let (ended, by) = (seconds(ended.time), seconds(by));
-                found.push((stay.node, format!("{told} is gone since {ended} and should be struck off since {by}")));
+                found.push((stay.node, format!("{wrong} was gone at {ended} and had to be removed by {by}")));
             }
         }
         for (node, message) in found {
@@ -57,7 +57,7 @@ impl Oracle for GhostsPurged {
                 let since = since.map_or_else(String::new, |since| format!(", gone since {},", seconds(since)));
                 let (who, by) = (cx.who(id), seconds(by));
                 let message = format!(
-                    "nobody was told that {who}{since} left room `{room}`, where {name} still counts on them: it was due by {by}"
+                    "no client was notified that {who}{since} left room `{room}`, where {name} still lists it: the notice was due by {by}"
                 );
                 found.push((cx.with_owner(reader.node, id), message));
             }

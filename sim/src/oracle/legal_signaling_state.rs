@@ -43,11 +43,11 @@ impl Oracle for LegalSignalingState {
                 | (false, SignalKind::Answer, State::HaveLocalOffer) => (Some(State::Stable), ""),
                 (true, SignalKind::Offer, _) => (None, "offered"),
                 (true, ..) => (None, "answered"),
-                (false, SignalKind::Offer, _) => (None, "took an offer"),
-                (false, ..) => (None, "took an answer"),
+                (false, SignalKind::Offer, _) => (None, "accepted an offer"),
+                (false, ..) => (None, "accepted an answer"),
             },
             PeerChange::RolledBack if state == State::HaveLocalOffer => (Some(State::Stable), ""),
-            PeerChange::RolledBack => (None, "took an offer back"),
+            PeerChange::RolledBack => (None, "rolled back an offer"),
             _ => return,
         };
         match next {

@@ -21,7 +21,7 @@ pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTree
 
 impl Oracle for MappedAddressTrue {
     const SLUG: &'static str = "mapped-address-true";
-    const PROMISE: &'static str = "The STUN server reports the address by which the internet sees the client.";
+    const PROMISE: &'static str = "The STUN server reports the address at which the internet sees the client.";
     const SEES_PACKETS: bool = true;
     const JUDGES: Judges = Judges::Simulations;
 
@@ -40,9 +40,9 @@ impl Oracle for MappedAddressTrue {
                 if !seen.contains(mapped) {
                     let name = cx.name(event.node);
                     let seen: Vec<_> = seen.iter().map(SocketAddrV4::to_string).collect();
-                    let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join(" or ") };
+                    let seen = if seen.is_empty() { "no response".to_owned() } else { seen.join(" or ") };
                     let message = format!(
-                        "the STUN server told {name} that {base} is seen as {mapped}, but it is seen as {seen}"
+                        "the STUN server reported {mapped} to {name} as the mapped address of {base}; expected {seen}"
                     );
                     cx.violated(&[event.node], message);
                 }

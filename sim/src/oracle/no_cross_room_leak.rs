@@ -15,9 +15,9 @@ impl Oracle for NoCrossRoomLeak {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
         let (room, subject, what) = match message {
-            Message::PeerJoined { room, member } => (room, Some(&member.id), "word of the coming"),
-            Message::PeerLeft { room, id } => (room, Some(id), "word of the leaving"),
-            Message::Signal { room, peer, kind, .. } => (room, peer.as_ref(), called(*kind)),
+            Message::PeerJoined { room, member } => (room, Some(&member.id), "a join notice about".to_owned()),
+            Message::PeerLeft { room, id } => (room, Some(id), "a leave notice about".to_owned()),
+            Message::Signal { room, peer, kind, .. } => (room, peer.as_ref(), format!("{} from", called(*kind))),
             _ => return,
         };
         let (node, history) = (event.node, &cx.model.history);
@@ -25,19 +25,19 @@ impl Oracle for NoCrossRoomLeak {
         let asked = connection.map(|connection| &history.connections[connection].asked);
         let has_asked = asked.is_some_and(|asked| asked.iter().any(|(at, asked)| asked == room && *at < cx.now()));
         let subject = subject.map(|id| (id, cx.stay_of(id)));
-        let of = subject.map_or_else(|| "somebody unnamed".to_owned(), |(id, _)| cx.who(id));
+        let of = subject.map_or_else(|| "an unnamed client".to_owned(), |(id, _)| cx.who(id));
         let name = cx.name(node);
         let unnamed = cx.arrival(event).filter(|_| cx.stay_at(node).is_some_and(|stay| !stay.dialect().names_others));
         let message = if let Some(Origin::ByAnother(number)) = unnamed.map(|arrival| arrival.origin) {
             let sent = &cx.model.signals.sent[number];
-            format!("{name}, in room `{room}`, got {what} of {}, who is in room `{}`", cx.who(&sent.from), sent.room)
+            format!("{name}, in room `{room}`, received {what} {}, who is in room `{}`", cx.who(&sent.from), sent.room)
         } else if !has_asked {
-            format!("{name} got {what} of {of} from room `{room}`, which {name} never asked to join")
+            format!("{name} received {what} {of} in room `{room}`, which {name} never requested to join")
         } else if let Some((id, Some(_))) = subject
             && !history.stays_under(id).any(|stay| stay.room == *room && stay.asked() < cx.now())
         {
             let theirs = &cx.stay_of(id).expect("the subject has a stay").room;
-            format!("{name}, in room `{room}`, got {what} of {of}, who is in room `{theirs}`")
+            format!("{name}, in room `{room}`, received {what} {of}, who is in room `{theirs}`")
         } else {
             return;
         };

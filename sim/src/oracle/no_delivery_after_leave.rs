@@ -12,7 +12,7 @@ pub(crate) struct NoDeliveryAfterLeave;
 impl Oracle for NoDeliveryAfterLeave {
     const SLUG: &'static str = "no-delivery-after-leave";
     const PROMISE: &'static str =
-        "A client that has left a room gets nothing more from it, and nobody gets anything more from that client.";
+        "A client that has left a room receives nothing more from it, and no client receives anything more from that client.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
@@ -31,7 +31,8 @@ fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let from = arrival.from?;
     let gone = cx.model.views.get(&event.node)?.get(from)?.gone?;
     let (name, what, who) = (cx.name(event.node), called(arrival.kind), cx.who(from));
-    let message = format!("{name} got {what} from {who}, of whom it was told at {} that they left", seconds(gone.time));
+    let at = seconds(gone.time);
+    let message = format!("{name} received {what} from {who}, but had been notified at {at} that this client left");
     Some((cx.with_owner(event.node, from), message))
 }
 
@@ -44,7 +45,7 @@ fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let (witness, told, at) = (cx.name(witness), seconds(told.time), seconds(sent.at.time));
     let id = &stay.id;
     let message = format!(
-        "{name} (id {id}) got {what} that {sender} sent at {at}, although {witness} had been told at {told} that {name} left"
+        "{name} (id {id}) received {what} that {sender} sent at {at}, although {witness} had been notified at {told} that {name} left"
     );
     Some((vec![event.node, sent.node], message))
 }
@@ -62,5 +63,6 @@ fn of_a_room_left(event: &Event, message: &Message, cx: &OracleCx<'_>) -> Found 
         return None;
     }
     let (name, there) = (cx.name(event.node), &stay.room);
-    Some((vec![event.node], format!("{name} got news of room `{room}` although it has left it for room `{there}`")))
+    let message = format!("{name} received a message of room `{room}`, but has left that room for room `{there}`");
+    Some((vec![event.node], message))
 }

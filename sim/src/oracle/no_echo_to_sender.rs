@@ -10,7 +10,7 @@ pub(crate) struct NoEchoToSender;
 
 impl Oracle for NoEchoToSender {
     const SLUG: &'static str = "no-echo-to-sender";
-    const PROMISE: &'static str = "Nobody is told what they said or did themselves, unless the dialect echoes.";
+    const PROMISE: &'static str = "No client receives its own signals or a notice about itself, unless the dialect echoes.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };
@@ -18,12 +18,12 @@ impl Oracle for NoEchoToSender {
             && let (None, Origin::ForAnother(number)) = (arrival.from, arrival.origin)
             && cx.model.signals.sent[number].node == event.node
         {
-            let message = format!("{} got {} that it had sent itself", cx.name(event.node), called(arrival.kind));
+            let message = format!("{} received {} that it had sent itself", cx.name(event.node), called(arrival.kind));
             cx.violated(&[event.node], message);
         }
         let (id, what) = match message {
-            Message::PeerJoined { member, .. } => (&member.id, "word of its own coming"),
-            Message::PeerLeft { id, .. } => (id, "word of its own leaving"),
+            Message::PeerJoined { member, .. } => (&member.id, "a notice of its own joining"),
+            Message::PeerLeft { id, .. } => (id, "a notice of its own leaving"),
             Message::Signal { peer: Some(id), kind, .. } => (id, called(*kind)),
             _ => return,
         };
@@ -31,7 +31,7 @@ impl Oracle for NoEchoToSender {
         if is_own {
             let name = cx.name(event.node);
             let from = if matches!(message, Message::Signal { .. }) { " from itself" } else { "" };
-            let message = format!("{name} (id {id}) got {what}{from}");
+            let message = format!("{name} (id {id}) received {what}{from}");
             cx.violated(&[event.node], message);
         }
     }

@@ -37,9 +37,9 @@ impl Oracle for NoStaleGeneration {
                     fragments.current.push(ufrag.clone());
                 }
                 if is_earlier {
-                    format!("a description with ICE generation `{ufrag}`, which is of an earlier connection")
+                    format!("a description with ICE generation `{ufrag}`, which belongs to an earlier connection")
                 } else if is_back {
-                    format!("a description with ICE generation `{ufrag}`, which was replaced before")
+                    format!("a description with ICE generation `{ufrag}`, which has been replaced")
                 } else {
                     return;
                 }
@@ -48,15 +48,15 @@ impl Oracle for NoStaleGeneration {
                 let address = candidate.address;
                 match fragments.current.last() {
                     Some(current) => {
-                        format!("the candidate {address} of ICE generation `{ufrag}` while `{current}` stands")
+                        format!("the candidate {address} of ICE generation `{ufrag}` while `{current}` is current")
                     }
-                    None => format!("the candidate {address} of ICE generation `{ufrag}` without any description"),
+                    None => format!("the candidate {address} of ICE generation `{ufrag}` without a description"),
                 }
             }
             _ => return,
         };
         let (name, who) = (cx.name(event.node), cx.who(peer));
-        let message = format!("{name} took {wrong} (connection {attempt} with {who})");
+        let message = format!("{name} accepted {wrong} (connection {attempt} with {who})");
         cx.violated(&cx.with_owner(event.node, peer), message);
     }
 }

@@ -40,20 +40,20 @@ pub(crate) fn left(cx: &OracleCx<'_>, is_judged: fn(&CallState) -> bool) -> Vec<
                 }
                 format!("{} {}", cx.name(other.node), doing(&theirs))
             }
-            Some(other) if is_struck_off(other, cx) => format!("{} is gone", cx.name(other.node)),
+            Some(other) if must_be_removed(other, cx) => format!("{} is gone", cx.name(other.node)),
             _ => continue,
         };
         let nodes = cx.with_owner(stay.node, peer);
         found.push((
             nodes,
-            format!("{} {} since {}, but {wrong}", cx.name(stay.node), doing(&line), seconds(since.time)),
+            format!("{} {} (since {}), but {wrong}", cx.name(stay.node), doing(&line), seconds(since.time)),
         ));
     }
     found
 }
 
 /// Whether a server must have noticed by now that a client is gone.
-fn is_struck_off(stay: &Stay, cx: &OracleCx<'_>) -> bool {
+fn must_be_removed(stay: &Stay, cx: &OracleCx<'_>) -> bool {
     cx.model.noticed_by(stay, cx.now()).is_some_and(|by| by + SLACK < cx.now().time)
 }
 
@@ -61,7 +61,7 @@ fn doing(line: &CallState) -> String {
     match line {
         CallState::Idle => "is free".to_owned(),
         CallState::Calling(peer) => format!("calls {peer}"),
-        CallState::Ringing(peer) => format!("rings with a call of {peer}"),
+        CallState::Ringing(peer) => format!("rings for a call from {peer}"),
         CallState::InCall(peer) => format!("is in a call with {peer}"),
     }
 }

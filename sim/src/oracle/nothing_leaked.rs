@@ -8,7 +8,7 @@ pub(crate) struct NothingLeaked {
 
 impl Oracle for NothingLeaked {
     const SLUG: &'static str = "nothing-leaked";
-    const PROMISE: &'static str = "After everybody has left and the server was shut down, nothing is left: no task, socket, connection, room or queued message.";
+    const PROMISE: &'static str = "After all clients have left and the server has shut down, nothing remains: no task, socket, connection, room or queued message.";
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
@@ -17,7 +17,7 @@ impl Oracle for NothingLeaked {
         // Packets in flight at the end have no receiver left; they are judged by `packet-conservation`.
         let Census { tasks, sockets, packets_in_flight: _, connections, rooms, queued_messages } = census;
         let left = [
-            (tasks, "tasks that run"),
+            (tasks, "running tasks"),
             (sockets, "open sockets"),
             (connections, "signaling connections at the server"),
             (rooms, "rooms at the server"),
@@ -25,14 +25,15 @@ impl Oracle for NothingLeaked {
         ];
         let left: Vec<_> = left.iter().filter(|(n, _)| **n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !left.is_empty() {
-            let message = format!("after everybody had left there were still {}", left.join(", "));
+            let left = left.join(", ");
+            let message = format!("after all clients had left and the server had shut down, these remained: {left}");
             cx.violated(&[event.node], message);
         }
     }
 
     fn finish(&mut self, cx: &mut OracleCx<'_>) {
         if !self.was_counted {
-            cx.violated(&[], "nobody counted what was left: the record has no census");
+            cx.violated(&[], "the record has no census, so what remained was not counted");
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct OneLeaveNotice {
 
 impl Oracle for OneLeaveNotice {
     const SLUG: &'static str = "one-leave-notice";
-    const PROMISE: &'static str = "Everybody who leaves is announced once to each client that knew them, and nobody is announced who is still there.";
+    const PROMISE: &'static str = "When a client leaves, each client that knew it is notified once, and no notice is about a client that is still there.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         if let What::Signaling(Signaling::Received(Message::PartnerLeft { room })) = &event.what
@@ -36,8 +36,8 @@ impl Oracle for OneLeaveNotice {
         let (name, who) = (cx.name(event.node), cx.who(id));
         let word = cx.model.views.get(&event.node).and_then(|view| view.get(id));
         let message = match word.map(|word| word.gone) {
-            None => format!("{name} was told that {who} left, who was never announced to it"),
-            Some(Some(gone)) => format!("{name} was told twice that {who} left, first at {}", seconds(gone.time)),
+            None => format!("{name} was notified that {who} left, but never that it had joined"),
+            Some(Some(gone)) => format!("{name} was notified twice that {who} left, first at {}", seconds(gone.time)),
             Some(None) => return,
         };
         let nodes = cx.with_owner(event.node, id);
@@ -58,12 +58,13 @@ impl Oracle for OneLeaveNotice {
                 match (word.gone, told) {
                     (Some(gone), _) if cx.model.is_surely_there(theirs, now) => {
                         let at = seconds(gone.time);
-                        let message = format!("{name} was told at {at} that {} left, who is still there", cx.who(id));
+                        let who = cx.who(id);
+                        let message = format!("{name} was notified at {at} that {who} left, but it is still there");
                         found.push((vec![stay.node, theirs.node], message));
                     }
                     (None, Some((told, witness))) if told > word.since => {
                         let (witness, at, who) = (cx.name(witness), seconds(told.time), cx.who(id));
-                        let message = format!("{name} was never told that {who} left, although {witness} was at {at}");
+                        let message = format!("{name} was not notified that {who} left, but {witness} was at {at}");
                         found.push((vec![stay.node, theirs.node], message));
                     }
                     _ => {}
@@ -93,6 +94,6 @@ impl OneLeaveNotice {
         let most = left + unanswered.count();
         let (name, other) = (cx.name(node), other.name());
         (*told > most)
-            .then(|| format!("{name} was told for the {told}. time that its {other} left, but {most} can have"))
+            .then(|| format!("{name} was notified {told} times that its {other} left, but only {most} can have"))
     }
 }

@@ -25,7 +25,7 @@ impl Oracle for PacketConservation {
                 let packet = UnderWay { copies: 1, from: event.node, sent: *view };
                 if self.0.insert(view.packet, packet).is_some() {
                     let message =
-                        format!("packet {} was sent while a packet of that number is under way", view.packet.0);
+                        format!("packet {} was sent while a packet with that number was in flight", view.packet.0);
                     cx.violated(&[event.node], message);
                 }
             }
@@ -37,7 +37,7 @@ impl Oracle for PacketConservation {
                 Some((from, sent)) if (sent.bytes, sent.digest) != (view.bytes, view.digest) => {
                     let (sender, name) = (cx.name(from), cx.name(event.node));
                     let message = format!(
-                        "packet {} from {sender} came to {name} with another payload: {} bytes, {} when it was sent",
+                        "packet {} from {sender} arrived at {name} with another payload: {} bytes, but {} when it was sent",
                         view.packet.0, view.bytes, sent.bytes
                     );
                     cx.violated(&[from, event.node], message);
@@ -57,7 +57,7 @@ impl Oracle for PacketConservation {
                     });
                     let counted = census.packets_in_flight;
                     let message = format!(
-                        "{under_way} packets were sent and neither delivered nor dropped, but {counted} are under way{first}"
+                        "{under_way} packets were sent and neither delivered nor dropped, but {counted} are in flight{first}"
                     );
                     cx.violated(&[event.node], message);
                 }
@@ -82,6 +82,6 @@ impl PacketConservation {
 
 fn nowhere(event: &Event, packet: PacketId, what: &str, cx: &mut OracleCx<'_>) {
     let name = cx.name(event.node);
-    let message = format!("packet {} was {what} at {name}, but no copy of it was under way", packet.0);
+    let message = format!("packet {} was {what} at {name}, but no copy of it was in flight", packet.0);
     cx.violated(&[event.node], message);
 }

@@ -19,7 +19,7 @@ impl Oracle for PayloadByteExact {
         let (ours, theirs) = (sent.payload.as_bytes(), arrival.payload.as_bytes());
         let equal = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
         let message = format!(
-            "{} got {} from {} altered from byte {equal} on: sent `{}` ({} bytes), came `{}` ({} bytes)",
+            "{} received {} from {} altered from byte {equal} on: sent `{}` ({} bytes), received `{}` ({} bytes)",
             cx.name(event.node),
             called(sent.kind),
             cx.who(&sent.from),

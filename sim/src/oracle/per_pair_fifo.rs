@@ -24,7 +24,7 @@ impl Oracle for PerPairFifo {
         }
         let before = &cx.model.signals.sent[*newest];
         let message = format!(
-            "{} got {} that {} sent at {} after {} sent at {}",
+            "{} received {} that {} sent at {} after {} sent at {}",
             cx.name(event.node),
             called(sent.kind),
             cx.who(&sent.from),

@@ -13,7 +13,7 @@ pub(crate) struct RoleExclusive;
 impl Oracle for RoleExclusive {
     const SLUG: &'static str = "role-exclusive";
     const PROMISE: &'static str =
-        "A room has at most one sender and one viewer, and nobody is refused a role that is free.";
+        "A room has at most one sender and one viewer, and no client is refused a role that is free.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let found = match &event.what {
@@ -54,7 +54,7 @@ fn admitted(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
         .find(|holder| holder.joined < stay.asked() && cx.model.is_surely_there(holder, now))?;
     let (name, other, since) = (cx.name(node), cx.name(holder.node), seconds(holder.joined.time));
     let (role, room) = (stay.role.name(), &stay.room);
-    let message = format!("{name} was let in as {role} of room `{room}`, which {other} is since {since}");
+    let message = format!("{name} was admitted as {role} of room `{room}`, but {other} has had it since {since}");
     Some((vec![node, holder.node], message))
 }
 
@@ -69,5 +69,5 @@ fn refused(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
         return None;
     }
     let (name, role) = (cx.name(node), role.name());
-    Some((vec![node], format!("{name} was refused as {role} of room `{room}`, of which nobody is {role}")))
+    Some((vec![node], format!("{name} was refused as {role} of room `{room}`, but no client has this role")))
 }

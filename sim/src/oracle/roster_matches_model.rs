@@ -12,7 +12,7 @@ pub(crate) struct RosterMatchesModel;
 
 impl Oracle for RosterMatchesModel {
     const SLUG: &'static str = "roster-matches-model";
-    const PROMISE: &'static str = "A roster lists everybody else in the room and nobody who is not there; whoever comes later is announced once per join.";
+    const PROMISE: &'static str = "A roster lists exactly the other clients in the room, and a client that joins later is announced once per join.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let found = match &event.what {
@@ -21,14 +21,14 @@ impl Oracle for RosterMatchesModel {
                 let mut found: Vec<_> = roster.iter().filter_map(|member| listed(member, room, reader, cx)).collect();
                 found.extend(twice(roster).map(|id| (vec![event.node], format!("lists {} twice", cx.who(id)))));
                 found.extend(missing(roster, reader, cx));
-                let told =
-                    format!("{} (id {}) was told a roster of room `{room}` that", cx.name(event.node), reader.id);
-                found.into_iter().map(|(nodes, wrong)| (nodes, format!("{told} {wrong}"))).collect()
+                let what =
+                    format!("{} (id {}) received a roster of room `{room}` that", cx.name(event.node), reader.id);
+                found.into_iter().map(|(nodes, wrong)| (nodes, format!("{what} {wrong}"))).collect()
             }
             What::Signaling(Signaling::Received(Message::PeerJoined { room, member })) => {
-                let told = format!("{} was told that somebody came to room `{room}`:", cx.name(event.node));
+                let what = format!("{} received a join notice for room `{room}` that", cx.name(event.node));
                 let wrong = announced(member, room, event.node, cx);
-                wrong.map(|(nodes, wrong)| (nodes, format!("{told} {wrong}"))).into_iter().collect()
+                wrong.map(|(nodes, wrong)| (nodes, format!("{what} {wrong}"))).into_iter().collect()
             }
             _ => Vec::new(),
         };
@@ -52,14 +52,14 @@ fn listed(member: &Member, room: &RoomName, reader: &Stay, cx: &OracleCx<'_>) ->
             format!("lists {}, who is in room `{}`", cx.who(id), stay.room)
         } else if let Some((told, witness)) = told {
             let (witness, told) = (cx.name(witness), seconds(told.time));
-            format!("lists {}, of whom {witness} had been told at {told} that they left", cx.who(id))
+            format!("lists {}, but {witness} had been notified at {told} that this client left", cx.who(id))
         } else {
             misnamed(member, stay, cx)?
         }
     } else if cx.model.history.may_be_unanswered(room, cx.now().index) {
         return None;
     } else {
-        format!("lists {}: nobody was given this id", cx.who(id))
+        format!("lists {}, but no client was given this id", cx.who(id))
     };
     Some((nodes, wrong))
 }
@@ -85,7 +85,7 @@ fn announced(member: &Member, room: &RoomName, reader: NodeId, cx: &OracleCx<'_>
     let nodes = cx.with_owner(reader, id);
     let Some(stay) = cx.stay_of(id) else {
         let may_be = cx.model.history.may_be_unanswered(room, cx.now().index);
-        return (!may_be).then(|| (nodes, format!("{}, but nobody was given this id", cx.who(id))));
+        return (!may_be).then(|| (nodes, format!("names {}, but no client was given this id", cx.who(id))));
     };
     // Other oracles judge announcements of the client itself and of members of other rooms.
     if stay.room != *room || stay.node == reader {
@@ -93,8 +93,11 @@ fn announced(member: &Member, room: &RoomName, reader: NodeId, cx: &OracleCx<'_>
     }
     let joins = stay.asked.iter().filter(|asked| **asked < cx.now()).count();
     let known = cx.model.views.get(&reader).and_then(|view| view.get(id)).map_or(0, |word| word.announced);
-    let wrong =
-        if known >= joins { format!("{}, of whom it knew already", cx.who(id)) } else { misnamed(member, stay, cx)? };
+    let wrong = if known >= joins {
+        format!("names {}, which was announced before", cx.who(id))
+    } else {
+        misnamed(member, stay, cx)?
+    };
     Some((nodes, wrong))
 }
 

@@ -10,15 +10,15 @@ pub(crate) struct RostersConverge;
 
 impl Oracle for RostersConverge {
     const SLUG: &'static str = "rosters-converge";
-    const PROMISE: &'static str = "At the end every client that asked to join is let in or refused, and everybody in a room knows everybody else in it.";
+    const PROMISE: &'static str = "At the end, every client that requested to join is admitted or refused, and every client in a room knows all the others.";
 
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
-        let mut found = never_let_in(cx);
+        let mut found = never_answered(cx);
         let now = cx.now();
         let stays = cx.stays();
-        let is_told = |stay: &&&Stay| stay.dialect().names_others;
+        let is_notified = |stay: &&&Stay| stay.dialect().names_others;
         let is_settled = |stay: &&&Stay| stay.joined.time + SLACK < now.time && cx.model.is_surely_there(stay, now);
-        let settled: Vec<_> = stays.iter().filter(is_told).filter(is_settled).collect();
+        let settled: Vec<_> = stays.iter().filter(is_notified).filter(is_settled).collect();
         for ours in &settled {
             let Some(view) = cx.model.views.get(&ours.node) else { continue };
             for theirs in settled.iter().filter(|theirs| theirs.is_with(ours) && theirs.node != ours.node) {
@@ -26,7 +26,7 @@ impl Oracle for RostersConverge {
                 if !view.contains_key(&theirs.id) && !is_known {
                     let (name, who, at) = (cx.name(ours.node), cx.who(&theirs.id), seconds(theirs.joined.time));
                     let room = &ours.room;
-                    let message = format!("{name} was never told of {who}, who is in room `{room}` with it since {at}");
+                    let message = format!("{name} was not notified of {who}, who has been in room `{room}` since {at}");
                     found.push((vec![ours.node, theirs.node], message));
                 }
             }
@@ -38,7 +38,7 @@ impl Oracle for RostersConverge {
 }
 
 /// Clients whose join was never answered although their connection works.
-fn never_let_in(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)> {
+fn never_answered(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)> {
     let (now, history) = (cx.now(), &cx.model.history);
     let mut found = Vec::new();
     for node in cx.nodes_of_actors().filter(|node| cx.stay_at(*node).is_none()) {
@@ -50,7 +50,7 @@ fn never_let_in(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)> {
         // One `SLACK` for the request and one for the response.
         if asked.time + 2 * SLACK < now.time && cx.model.has_got(connection, *asked, now.time) {
             let (name, at) = (cx.name(node), seconds(asked.time));
-            found.push((vec![node], format!("{name} asked at {at} to join room `{room}` and was never answered")));
+            found.push((vec![node], format!("{name} requested at {at} to join room `{room}`, but got no answer")));
         }
     }
     found

@@ -7,7 +7,7 @@ pub(crate) struct SenderIdentityStamped;
 
 impl Oracle for SenderIdentityStamped {
     const SLUG: &'static str = "sender-identity-stamped";
-    const PROMISE: &'static str = "A signal carries the id of the client that sent it, if the dialect names senders, and some client did send it.";
+    const PROMISE: &'static str = "Every signal was sent by a client, and carries the id of that client if the dialect names senders.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let Some(arrival) = cx.arrival(event) else { return };
@@ -19,10 +19,13 @@ impl Oracle for SenderIdentityStamped {
             Origin::ByAnother(number) if is_named => {
                 let sent = &cx.model.signals.sent[number];
                 let (who, at) = (cx.who(&sent.from), seconds(sent.at.time));
-                let message = format!("{name} got {what} that names {stamped}, but it was {who} who sent it at {at}");
+                let message = format!("{name} received {what} that names {stamped}, but {who} sent it, at {at}");
                 (vec![event.node, sent.node], message)
             }
-            Origin::Nobody => (vec![event.node], format!("{name} got {what} that names {stamped}, but nobody sent it")),
+            Origin::Nobody => {
+                let message = format!("{name} received {what} that names {stamped}, but no client sent it");
+                (vec![event.node], message)
+            }
             _ => return,
         };
         cx.violated(&nodes, message);

@@ -21,7 +21,7 @@ pub(crate) struct SignalingKept {
 impl Oracle for SignalingKept {
     const SLUG: &'static str = "signaling-kept";
     const PROMISE: &'static str =
-        "Every client that dials is let in and stays connected, except for what the scenario does to the connection.";
+        "Every client that dials is admitted and stays connected, unless the scenario breaks the connection.";
     const JUDGES: Judges = Judges::RealSockets;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
@@ -43,13 +43,13 @@ impl Oracle for SignalingKept {
                     return;
                 }
                 let was_open = cx.model.history.connection_at(event.node, cx.now().index - 1).is_some();
-                let what = if was_open { "lost its signaling" } else { "could not open its signaling" };
+                let what = if was_open { "lost" } else { "could not open" };
                 let why = match (code, reason.is_empty()) {
                     (Some(code), true) => format!("the server closed with {code}"),
                     (Some(code), false) => format!("the server closed with {code}: {reason}"),
                     (None, _) => reason.to_string(),
                 };
-                let message = format!("{} {what}: {why}", cx.name(event.node));
+                let message = format!("{} {what} its signaling connection: {why}", cx.name(event.node));
                 cx.violated(&[event.node], message);
             }
             _ => {}

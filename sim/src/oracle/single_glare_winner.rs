@@ -87,7 +87,7 @@ fn is_to(sent: &Sent, one: &Sent, other: &Sent) -> bool {
 fn at_once(cx: &OracleCx<'_>, a: usize, b: usize) -> String {
     let (one, other) = (&cx.model.signals.sent[a], &cx.model.signals.sent[b]);
     let (a, b) = (cx.who(&one.from), cx.who(&other.from));
-    format!("{a} and {b} offered at once, at {} and {}", seconds(one.at.time), seconds(other.at.time))
+    format!("{a} and {b} sent offers that crossed, at {} and {}", seconds(one.at.time), seconds(other.at.time))
 }
 
 /// Whether either side has hung up on the other since the first of two offers was sent.

@@ -19,7 +19,7 @@ pub(crate) struct StatesAsSpecified(BTreeMap<NodeId, ClientState>);
 
 impl Oracle for StatesAsSpecified {
     const SLUG: &'static str = "states-as-specified";
-    const PROMISE: &'static str = "A sender and a viewer go through the states that the dialect names, and at the end each knows whether the other is there.";
+    const PROMISE: &'static str = "A sender and a viewer go through the states that the dialect specifies, and at the end each knows whether the other is there.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
@@ -34,7 +34,8 @@ impl Oracle for StatesAsSpecified {
                 let before = self.0.insert(event.node, *state).unwrap_or(dialect.first_state);
                 if dialect.states.is_some_and(|rules| !(rules.may_follow)(role, before, *state)) {
                     let (name, role) = (cx.name(event.node), role.name());
-                    let message = format!("{name}, a {role}, went from {before:?} to {state:?}");
+                    let message =
+                        format!("{name}, a {role}, went from {before:?} to {state:?}, which the dialect forbids");
                     cx.violated(&[event.node], message);
                 }
             }
@@ -67,12 +68,12 @@ impl StatesAsSpecified {
         let (name, other) = (cx.name(stay.node), other.name());
         if let Some(them) = partners.iter().find(is_there) {
             let (who, since) = (cx.name(them.node), seconds(them.joined.time));
-            let message = format!("{name} is {state:?}, although its {other} {who} is there since {since}");
+            let message = format!("{name} is {state:?}, but its {other} {who} has been there since {since}");
             return (state != with_partner).then(|| (vec![stay.node, them.node], message));
         }
         let may_be_there = cx.model.history.may_be_unanswered(&stay.room, now.index);
         if state == with_partner && partners.iter().all(is_gone) && !may_be_there {
-            let message = format!("{name} is {state:?}, but its {other} is gone and it was never told");
+            let message = format!("{name} is {state:?}, but its {other} has left and {name} was not notified");
             let last = partners.last().map(|them| them.node);
             return Some(([stay.node].into_iter().chain(last).collect(), message));
         }

@@ -8,7 +8,7 @@ pub(crate) struct UniqueLivePeerId;
 
 impl Oracle for UniqueLivePeerId {
     const SLUG: &'static str = "unique-live-peer-id";
-    const PROMISE: &'static str = "No two clients have the same id at once, and no id is reused while somebody could still address its old owner.";
+    const PROMISE: &'static str = "No two clients have the same id at once, and no id is reused while a client could still address its old owner.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         if let Some((node, message)) = reused(event, cx) {
@@ -33,7 +33,7 @@ fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
     for old in others {
         let owner = cx.name(old.node);
         if history.connections[old.connection].ended.is_none_or(|ended| ended > now) {
-            return Some((old.node, format!("{name} was given the id {id}, which {owner} has")));
+            return Some((old.node, format!("{name} was given the id {id}, but {owner} still has it")));
         }
         let still_knows = cx.model.views.iter().find(|(node, view)| {
             // In a dialect where users choose their names, a user may take its own name again.
@@ -42,7 +42,7 @@ fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
         });
         if let Some((node, _)) = still_knows {
             let witness = cx.name(*node);
-            let message = format!("{name} was given the id {id}, by which {witness} still knows {owner}, who is gone");
+            let message = format!("{name} was given the id {id}, under which {witness} still lists {owner}, who left");
             return Some((old.node, message));
         }
     }

@@ -17,7 +17,7 @@ use scenarios::{
 
 use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::Command;
-pub(crate) use program::{Brief, InProcess, Program, Servers};
+pub(crate) use program::{InProcess, Program, ProgramConfig, Servers};
 
 /// Where a scenario runs.
 ///
@@ -47,7 +47,7 @@ pub(crate) trait Ground {
     fn servers(&self, actor: ActorIndex) -> Servers;
 
     /// Starts the program of an actor on its machine, which is booted if it has no power.
-    fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program>;
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program>;
 
     /// Cuts the power of a machine: its programs end at once, and it sends nothing more.
     async fn lose_power(&mut self, machine: Machine) -> Result<(), String>;
@@ -77,7 +77,7 @@ pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed:
     ground.start_server()?;
     let programs = scenario.actors.iter().map(|_| None).collect();
     let mut stage = Stage { ground, scenario, seed, programs };
-    for (at, action) in programme(&stage.scenario) {
+    for (at, action) in timetable(&stage.scenario) {
         stage.ground.until(at).await;
         stage.act(&action).await?;
     }
@@ -86,7 +86,7 @@ pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed:
 }
 
 /// All joins and steps in order of time. At the same time, joins come first.
-fn programme(scenario: &Scenario) -> Vec<(Duration, Action)> {
+fn timetable(scenario: &Scenario) -> Vec<(Duration, Action)> {
     let joins = scenario.actors.iter().enumerate();
     let joins = joins.filter_map(|(index, actor)| Some((actor.joins?, Action::Join(ActorIndex(index)))));
     let mut all: Vec<_> = joins.chain(scenario.steps.iter().map(|step| (step.at, step.action.clone()))).collect();
@@ -181,14 +181,14 @@ impl<G: Ground> Stage<G> {
             }
             program.ended().await?;
         }
-        let brief = Brief {
+        let config = ProgramConfig {
             actor: self.scenario.actors[actor].clone(),
             servers: self.ground.servers(actor),
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };
-        self.programs[actor] = Some(self.ground.start(actor, brief));
+        self.programs[actor] = Some(self.ground.start(actor, config));
         Ok(())
     }
 

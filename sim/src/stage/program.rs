@@ -16,7 +16,7 @@ use crate::peer::client::{self, Command};
 use crate::peer::endpoint::Endpoint;
 
 /// What the program of an actor receives at its start.
-pub(crate) struct Brief {
+pub(crate) struct ProgramConfig {
     /// The actor that it plays.
     pub(crate) actor: Actor,
     pub(crate) servers: Servers,
@@ -67,8 +67,8 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     /// Starts the client on the network `net`.
-    pub(crate) fn start<N: Network>(net: &N, brief: Brief) -> Self {
-        let Brief { actor, servers, recorder, node, seed } = brief;
+    pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig) -> Self {
+        let ProgramConfig { actor, servers, recorder, node, seed } = config;
         let config = client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,

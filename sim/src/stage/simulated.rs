@@ -13,7 +13,7 @@ use server::socketio::SocketIoSettings;
 use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
 use tokio::time::sleep;
 
-use super::{Brief, Ground, InProcess, Program, Servers};
+use super::{Ground, InProcess, Program, ProgramConfig, Servers};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::host::Host;
 use crate::protocol;
@@ -182,10 +182,10 @@ impl Ground for Simulated {
         }
     }
 
-    fn start(&mut self, actor: ActorIndex, brief: Brief) -> Box<dyn Program> {
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program> {
         let ActorMachine { machine, host } = &mut self.actors[actor];
         let host = host.get_or_insert_with(|| self.world.boot(*machine));
-        Box::new(InProcess::start(host, brief))
+        Box::new(InProcess::start(host, config))
     }
 
     async fn lose_power(&mut self, machine: Which) -> Result<(), String> {

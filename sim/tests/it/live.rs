@@ -216,7 +216,7 @@ fn a_server_that_closes_is_told_so() {
     });
     let outcome = play(&scenario(two), "mesh", &server.url("mesh"));
     assert_eq!(broken(&outcome), ["signaling-kept"].into(), "{}", told(&outcome));
-    let says = "ana lost its signaling: the server closed with 1013: full";
+    let says = "ana lost its signaling connection: the server closed with 1013: full";
     assert!(outcome.violations.iter().any(|violation| violation.message == says), "{}", told(&outcome));
 }
 
@@ -247,7 +247,7 @@ fn a_server_that_never_notices_a_dead_machine_keeps_a_ghost() {
     let sleeping = Background::mini(None);
     let outcome = play(&scenario, "mesh", &sleeping.url("mesh"));
     assert_eq!(broken(&outcome), ["ghosts-purged"].into(), "{}", told(&outcome));
-    assert!(outcome.violations[0].message.contains("nobody was told that ben"), "{}", told(&outcome));
+    assert!(outcome.violations[0].message.contains("no client was notified that ben"), "{}", told(&outcome));
 }
 
 fn broken_servers_are_found_out() {
@@ -309,10 +309,10 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
             "`reconnect-backoff` cannot be played on the wire: line 21, the step at 8 s: `shutdown`: the server at the URL is not ours",
         ),
         ("server-crash-restart", "mesh", "the step at 15 s: `power-loss` of the server"),
-        ("nat-reboot-mid-call", "mesh", "the step at 20 s: `nat-reboot` of `ana`: NATs are only simulated"),
-        ("mesh-6-symmetric", "mesh", "only NATs keep ana and ben apart"),
-        ("mesh-3", "call", "no two of its actors speak this dialect; it is for --dialect mesh"),
-        ("call-across-framings", "call", "over two framings"),
+        ("nat-reboot-mid-call", "mesh", "the step at 20 s: `nat-reboot` of `ana`: NATs exist only in simulations"),
+        ("mesh-6-symmetric", "mesh", "lists ana and ben, but only simulations have NATs"),
+        ("mesh-3", "call", "fewer than two of its actors speak this dialect; use --dialect mesh"),
+        ("call-across-framings", "call", "its users use two framings"),
     ] {
         let said = refused(name, protocol);
         assert!(said.contains(why), "{said}");

@@ -14,7 +14,7 @@ fn of_two_ice_restarts_at_once_one_wins_and_the_connection_lives() {
         let outcome = play("20s", "", steps, seed);
         assert_eq!(outcome.violations, [], "seed {seed}");
         let story = sim::timeline::Timeline::of(&outcome.record).to_string();
-        assert!(story.contains("hears “still here”"), "{story}");
+        assert!(story.contains("receives “still here”"), "{story}");
         assert!(!story.contains("connection 2 begins"), "the restart itself must do: {story}");
     }
 }

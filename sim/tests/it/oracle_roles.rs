@@ -28,7 +28,7 @@ fn role_exclusive_sees_a_second_sender_let_in() {
         node: cam,
         what: received(Message::Admitted { room: "show".into(), id: "zzzzzzzzzz".into() }),
     };
-    case.turns_red("role-exclusive", &["cam was let in as sender of room `show`, which ana is since"]);
+    case.turns_red("role-exclusive", &["cam was admitted as sender of room `show`, but ana has had it since"]);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn role_exclusive_sees_a_refusal_for_nobody() {
     let (at, text) = (case.record.events[admitted].at, "sender-already-exists".into());
     let refused = Message::Refused { why: Refused::RoleTaken, text };
     case.record.events.insert(admitted, Event { at, node: ana, what: received(refused) });
-    case.turns_red("role-exclusive", &["ana was refused as sender of room `show`, of which nobody is sender"]);
+    case.turns_red("role-exclusive", &["ana was refused as sender of room `show`, but no client has this role"]);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn states_as_specified_sees_a_sender_that_does_not_know_its_viewer() {
     let mut case = two_shows();
     let at = case.state("ana", ClientState::Active);
     case.record.events.remove(at);
-    case.turns_red("states-as-specified", &["ana is Waiting, although its viewer ben is there since"]);
+    case.turns_red("states-as-specified", &["ana is Waiting, but its viewer ben has been there since"]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn states_as_specified_sees_a_partner_that_was_never_told() {
     };
     let last = case.record.events.iter().rposition(is_waiting).expect("it waits in the end");
     case.record.events.remove(last);
-    case.turns_red("states-as-specified", &["cam is Active, but its viewer is gone and it was never told"]);
+    case.turns_red("states-as-specified", &["cam is Active, but its viewer has left and cam was not notified"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn one_leave_notice_sees_a_second_notice_of_a_partner() {
     let mut case = two_shows();
     let told = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
     case.record.events.insert(told, case.record.events[told].clone());
-    case.turns_red("one-leave-notice", &["cam was told for the 2. time that its viewer left, but 1 can have"]);
+    case.turns_red("one-leave-notice", &["cam was notified 2 times that its viewer left, but only 1 can have"]);
 }
 
 // ---- dialects without ids
@@ -89,7 +89,10 @@ fn no_cross_room_leak_sees_a_signal_that_names_nobody() {
     *room = "attic".into();
     let cam = case.node("cam");
     case.insert(Duration::from_secs(6), cam, message);
-    case.turns_red("no-cross-room-leak", &["cam, in room `attic`, got an offer of ana", "who is in room `kitchen`"]);
+    case.turns_red(
+        "no-cross-room-leak",
+        &["cam, in room `attic`, received an offer from ana", "who is in room `kitchen`"],
+    );
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn no_echo_to_sender_sees_an_echo_that_names_nobody() {
     for (mut case, to, from) in [(two_shows(), "ben", "ana"), (relays(), "ben", "ana")] {
         let (what, from_node) = (case.record.events[case.offer_to(to)].what.clone(), case.node(from));
         case.insert(Duration::from_secs(10), from_node, what);
-        case.turns_red("no-echo-to-sender", &["ana got an offer that it had sent itself"]);
+        case.turns_red("no-echo-to-sender", &["ana received an offer that it had sent itself"]);
     }
 }
 
@@ -107,7 +110,9 @@ fn at_most_once_sees_a_signal_that_names_nobody_come_twice() {
         let at = case.offer_to("ben");
         case.record.events.insert(at + 1, case.record.events[at].clone());
         let found = case.violations();
-        assert!(found.iter().any(|(slug, words)| *slug == "at-most-once" && words.contains("ben got an offer twice")));
+        assert!(
+            found.iter().any(|(slug, words)| *slug == "at-most-once" && words.contains("ben received an offer twice"))
+        );
     }
 }
 
@@ -117,7 +122,7 @@ fn payload_byte_exact_sees_one_byte_of_whomever() {
         let at = case.offer_to("ben");
         let Message::Signal { payload, .. } = case.received_mut(at) else { unreachable!() };
         *payload = payload.replacen("IN IP4", "IN IP5", 1).into();
-        case.turns_red("payload-byte-exact", &["ben got an offer from ana", "IN IP4", "IN IP5"]);
+        case.turns_red("payload-byte-exact", &["ben received an offer from ana", "IN IP4", "IN IP5"]);
     }
 }
 
@@ -127,7 +132,7 @@ fn sender_identity_stamped_sees_what_nobody_sent() {
     let (ana, room) = (case.node("ana"), "kitchen".into());
     let forged = Message::Signal { room, peer: None, kind: SignalKind::Answer, payload: "{}".into() };
     case.insert(Duration::from_secs(6), ana, received(forged));
-    case.turns_red("sender-identity-stamped", &["ana got an answer", "nobody sent it"]);
+    case.turns_red("sender-identity-stamped", &["ana received an answer", "no client sent it"]);
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn sender_identity_stamped_sees_another_users_name() {
     let mut case = calls();
     let at = case.offer_to("ben");
     case.stamp(at, Some("cam"));
-    case.turns_red("sender-identity-stamped", &["ben got an offer that names cam", "it was ana"]);
+    case.turns_red("sender-identity-stamped", &["ben received an offer that names cam", "but ana"]);
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn single_glare_winner_sees_offers_of_relays_that_nobody_answers() {
     for (node, what) in events.into_iter().rev() {
         case.insert(Duration::from_secs(12), node, what);
     }
-    case.turns_red("single-glare-winner", &["offered at once", "neither offer was answered"]);
+    case.turns_red("single-glare-winner", &["sent offers that crossed", "neither offer was answered"]);
 }
 
 #[test]
@@ -166,7 +171,7 @@ fn an_echo_is_no_fault_where_the_dialect_has_it_but_a_second_one_is() {
     assert_eq!(case.violations(), []);
     let echo = case.offer_to("ana");
     case.record.events.insert(echo + 1, case.record.events[echo].clone());
-    case.turns_red("at-most-once", &["ana got an offer twice", "sent once"]);
+    case.turns_red("at-most-once", &["ana received an offer twice", "sent it once"]);
 }
 
 // ---- users
@@ -185,7 +190,7 @@ fn nobody_left_ringing_sees_a_caller_who_hung_up() {
     let mut case = calls();
     let told = case.step("cam", CallStep::End);
     case.record.events.remove(told);
-    case.turns_red("nobody-left-ringing", &["cam rings with a call of ana", "but ana is in a call with ben"]);
+    case.turns_red("nobody-left-ringing", &["cam rings for a call from ana", "but ana is in a call with ben"]);
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn call_end_agreed_sees_one_side_that_was_not_told() {
     let mut case = shipped("call-accept");
     let told = case.step("ana", CallStep::End);
     case.record.events.remove(told);
-    case.turns_red("call-end-agreed", &["ana is in a call with ben since", "but ben is free"]);
+    case.turns_red("call-end-agreed", &["ana is in a call with ben (since", "but ben is free"]);
 }
 
 #[test]
@@ -201,7 +206,7 @@ fn call_end_agreed_sees_a_call_end_twice() {
     let mut case = shipped("call-accept");
     let told = case.step("ana", CallStep::End);
     case.record.events.insert(told + 1, case.record.events[told].clone());
-    case.turns_red("call-end-agreed", &["ana was told of the end of a call with ben", "with whom it has none"]);
+    case.turns_red("call-end-agreed", &["ana was notified of the end of a call with ben", "but has no such call"]);
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn everyone_connected_sees_a_call_without_a_connection() {
         let heard = matches!(&event.what, What::Peer(PeerEvent { change: PeerChange::ChannelReceived { .. }, .. }));
         event.node != ben || !heard
     });
-    case.turns_red("everyone-connected", &["ana", "ben", "are not connected", "got no message"]);
+    case.turns_red("everyone-connected", &["ana", "ben", "are not connected", "received no message"]);
 }
 
 // ---- descriptions
@@ -240,7 +245,7 @@ fn legal_signaling_state_sees_an_offer_taken_over_an_own_one() {
     case.record.events.remove(at);
     let found = case.violations();
     let is_seen = |(slug, words): &(&str, String)| {
-        *slug == "legal-signaling-state" && words.contains("took an offer in state HaveLocalOffer")
+        *slug == "legal-signaling-state" && words.contains("accepted an offer in state HaveLocalOffer")
     };
     assert!(found.iter().any(is_seen), "{found:#?}");
     assert!(found.iter().all(|(slug, _)| ["legal-signaling-state", "expected-probes"].contains(slug)), "{found:#?}");
@@ -251,7 +256,7 @@ fn answer_matches_offer_sees_one_answer_too_many() {
     let mut case = mesh_3();
     let at = case.sent("ben", "ana", SignalKind::Answer, 0);
     case.record.events.insert(at + 1, case.record.events[at].clone());
-    case.turns_red("answer-matches-offer", &["ben sent 2 answers to ana", "from where 1 offers came"]);
+    case.turns_red("answer-matches-offer", &["ben received 1 offers from ana", "but sent 2 answers"]);
 }
 
 #[test]
@@ -271,8 +276,8 @@ fn answer_matches_offer_sees_an_answer_to_an_older_offer() {
     };
     let older = std::mem::replace(ufrag, "newer".into());
     case.record.events.insert(at + 1, newer);
-    let words = format!("to its offer `newer` that was made for offer `{older}`");
-    case.turns_red("answer-matches-offer", &["ana took an answer of ben", &words]);
+    let words = format!("for its offer `newer`, but it was made for offer `{older}`");
+    case.turns_red("answer-matches-offer", &["ana accepted an answer from ben", &words]);
 }
 
 // ---- helpers

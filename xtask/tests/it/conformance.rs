@@ -63,12 +63,12 @@ fn a_scenario_that_cannot_be_played_is_refused_before_it_starts() {
         (play(&["--scenario", "mesh-3"]), 3, "tried: TCP to 127.0.0.1 port 9: connection refused"),
         (play(&["--scenario", "mesh-33"]), 2, "did you mean `mesh-3`"),
         (play(&["--scenario", "mesh-3", "--dialect", "peerjs"]), 2, "the clients of scenarios speak mesh, "),
-        (play(&["--scenario", "mesh-3", "--dialect", "relay"]), 2, "it is for --dialect mesh"),
+        (play(&["--scenario", "mesh-3", "--dialect", "relay"]), 2, "use --dialect mesh"),
         (play(&["--scenario", "mesh-3", "--case", "room/*"]), 2, "cannot be used with"),
         (
             play(&["--scenario", "mesh-3", "nat-reboot-mid-call", "mesh-6-symmetric"]),
             2,
-            "line 26, the step at 20 s: `nat-reboot` of `ana`: NATs are only simulated\n`mesh-6-symmetric` cannot be played",
+            "line 26, the step at 20 s: `nat-reboot` of `ana`: NATs exist only in simulations\n`mesh-6-symmetric` cannot be played",
         ),
         (said(&["conformance", "--scenario", "mesh-3"]), 2, "--url"),
     ] {
