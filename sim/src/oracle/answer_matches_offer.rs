@@ -18,7 +18,7 @@ type Way = (usize, Option<ClientId>);
 #[derive(Default)]
 pub(crate) struct AnswerMatchesOffer {
     /// Number of offers received and of answers sent over a signaling connection, by peer.
-    came: BTreeMap<Way, (usize, usize)>,
+    counts: BTreeMap<Way, (usize, usize)>,
     /// The ICE generations of the newest local offer and of the newest remote offer that was accepted.
     offers: BTreeMap<Side, [Arc<str>; 2]>,
     /// For each answer, by its own ICE generation: the generation of the offer that it answers.
@@ -45,11 +45,11 @@ impl Oracle for AnswerMatchesOffer {
                     Origin::ByAnother(number) if sent[number].dialect.names_others => Some(&sent[number].from),
                     _ => peer.as_ref(),
                 };
-                self.came.entry((connection, from.cloned())).or_default().0 += 1;
+                self.counts.entry((connection, from.cloned())).or_default().0 += 1;
             }
             What::Signaling(Signaling::Sent(Message::Signal { peer, kind: SignalKind::Answer, .. })) => {
                 let Some(connection) = history.connection_at(event.node, cx.now().index) else { return };
-                self.came.entry((connection, peer.clone())).or_default().1 += 1;
+                self.counts.entry((connection, peer.clone())).or_default().1 += 1;
             }
             What::Peer(PeerEvent { peer, change: PeerChange::Described { local, kind, ufrag }, .. }) => {
                 let offers = self.offers.entry((event.node, peer.clone())).or_default();
@@ -79,7 +79,7 @@ impl Oracle for AnswerMatchesOffer {
     }
 
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
-        for ((connection, peer), (offers, answers)) in &self.came {
+        for ((connection, peer), (offers, answers)) in &self.counts {
             if answers > offers {
                 let node = cx.model.history.connections[*connection].node;
                 let from = peer.as_ref().map_or_else(|| "the other side".to_owned(), |peer| cx.who(peer));

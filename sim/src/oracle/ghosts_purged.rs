@@ -26,7 +26,7 @@ impl Oracle for GhostsPurged {
             let theirs = &cx.model.history.connections[stay.connection];
             if theirs.life < life {
                 found.push((stay.node, format!("{wrong} joined before the server restarted")));
-            } else if cx.model.told_over(stay).is_none_or(|(told, _)| told > asked)
+            } else if cx.model.leave_notice(stay).is_none_or(|(notified, _)| notified > asked)
                 && let (Some(by), Some(ended)) = (cx.model.noticed_by(stay, asked), stay.ended)
                 && by < asked.time
             {
@@ -46,10 +46,10 @@ impl Oracle for GhostsPurged {
             let Some(view) = cx.model.views.get(&reader.node).filter(|_| cx.model.is_surely_there(reader, now)) else {
                 continue;
             };
-            for (id, _) in view.iter().filter(|(_, word)| word.gone.is_none()) {
+            for (id, _) in view.iter().filter(|(_, notices)| notices.gone.is_none()) {
                 let (name, room) = (cx.name(reader.node), &reader.room);
                 let (since, by) = match cx.stay_of(id) {
-                    Some(stay) if cx.model.told_over(stay).is_some() => continue,
+                    Some(stay) if cx.model.leave_notice(stay).is_some() => continue,
                     Some(stay) => (stay.ended.map(|ended| ended.time), cx.model.noticed_by(stay, now)),
                     None => (None, cx.model.unanswered_noticed_by(room, now.index)),
                 };

@@ -45,7 +45,7 @@ pub(crate) struct Model {
     /// The notices that each client in a room has received about the others, by their ids.
     pub(crate) views: BTreeMap<NodeId, BTreeMap<ClientId, Notices>>,
     /// For each id: when which client received a notice that its owner left.
-    pub(crate) told: BTreeMap<ClientId, Vec<(At, NodeId)>>,
+    pub(crate) leave_notices: BTreeMap<ClientId, Vec<(At, NodeId)>>,
     /// Clients whose program is running.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,
@@ -65,7 +65,7 @@ impl Model {
             call_states: CallStates::default(),
             history,
             views: BTreeMap::new(),
-            told: BTreeMap::new(),
+            leave_notices: BTreeMap::new(),
             running: BTreeSet::new(),
             heartbeat: scenario.server.heartbeat,
             server: server_of(record),
@@ -119,7 +119,7 @@ impl Model {
                 }
             }
             Signaling::Received(Message::PeerLeft { id, .. }) => {
-                self.told.entry(id.clone()).or_default().push((at, node));
+                self.leave_notices.entry(id.clone()).or_default().push((at, node));
                 if let Some(view) = self.views.get_mut(&node) {
                     let notices = view.entry(id.clone()).or_insert_with(first);
                     (notices.gone, notices.announced) = (Some(at), 0);
@@ -130,15 +130,15 @@ impl Model {
     }
 
     /// When the first client received a notice that this stay is over, and which client.
-    pub(crate) fn told_over(&self, stay: &Stay) -> Option<(At, NodeId)> {
+    pub(crate) fn leave_notice(&self, stay: &Stay) -> Option<(At, NodeId)> {
         let newest_ask = stay.asked.last().copied().unwrap_or(stay.joined);
         // A user who returns has the same name. A client that has seen the return no longer counts as a witness.
         let still_counts = |witness: &NodeId| {
             let notices = self.views.get(witness).and_then(|view| view.get(&stay.id));
             !stay.dialect().chooses_ids || notices.is_none_or(|notices| notices.gone.is_some())
         };
-        let mut told = self.told.get(&stay.id)?.iter().copied();
-        told.find(|(told, witness)| *told > newest_ask && still_counts(witness))
+        let mut notices = self.leave_notices.get(&stay.id)?.iter().copied();
+        notices.find(|(at, witness)| *at > newest_ask && still_counts(witness))
     }
 
     /// Whether a connection leads to the server that is running.
@@ -154,23 +154,23 @@ impl Model {
 
     /// Whether the running server has certainly received what a client sent at `said`, and no part of its response is
     /// lost or late.
-    pub(crate) fn has_got(&self, connection: usize, said: At, now: Duration) -> bool {
+    pub(crate) fn has_received(&self, connection: usize, sent: At, now: Duration) -> bool {
         let Some(flow) = self.history.connections[connection].flow else { return false };
-        let is_heard = self.tcp.heard(flow).is_some_and(|heard| heard >= said.time);
-        is_heard
+        let is_received = self.tcp.last_received(flow).is_some_and(|received| received >= sent.time);
+        is_received
             && self.is_served(connection)
             && self.flows(connection, now)
-            && !self.tcp.has_lost_since(flow, said.time)
+            && !self.tcp.has_lost_since(flow, sent.time)
     }
 
     /// Whether a client considers itself present and the server has no reason to think otherwise.
     pub(crate) fn is_surely_there(&self, stay: &Stay, at: At) -> bool {
         let flow = self.history.connections[stay.connection].flow;
-        let heard = flow.and_then(|flow| self.tcp.heard(flow));
+        let last_received = flow.and_then(|flow| self.tcp.last_received(flow));
         stay.is_on(at.index)
             && self.is_served(stay.connection)
             && self.flows(stay.connection, at.time)
-            && heard.is_some_and(|heard| at.time < heard + self.heartbeat * HEARTBEATS_TO_TRUST)
+            && last_received.is_some_and(|received| at.time < received + self.heartbeat * HEARTBEATS_TO_TRUST)
     }
 
     /// The deadline by which a server must have noticed that a stay is over; `None` if it is not over, or while its
@@ -181,7 +181,7 @@ impl Model {
         if self.tcp.is_late(flow, now.time, Duration::ZERO) {
             return None;
         }
-        let last = self.tcp.heard(flow).map_or(ended.time, |heard| heard.max(ended.time));
+        let last = self.tcp.last_received(flow).map_or(ended.time, |received| received.max(ended.time));
         let by_farewell = stay.farewell && !self.tcp.has_lost_since(flow, ended.time);
         Some(last + if by_farewell { FAREWELL } else { self.heartbeat * HEARTBEATS_TO_NOTICE + FAREWELL })
     }

@@ -40,12 +40,12 @@ fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
 fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let Origin::Sent(number) = cx.arrival(event)?.origin else { return None };
     let (stay, sent) = (cx.stay_at(event.node)?, &cx.model.signals.sent[number]);
-    let (told, witness) = cx.model.told_over(stay).filter(|(told, _)| *told < sent.at)?;
+    let (notified, witness) = cx.model.leave_notice(stay).filter(|(notified, _)| *notified < sent.at)?;
     let (name, what, sender) = (cx.name(event.node), called(sent.kind), cx.name(sent.node));
-    let (witness, told, at) = (cx.name(witness), seconds(told.time), seconds(sent.at.time));
+    let (witness, notified, at) = (cx.name(witness), seconds(notified.time), seconds(sent.at.time));
     let id = &stay.id;
     let message = format!(
-        "{name} (id {id}) received {what} that {sender} sent at {at}, although {witness} had been notified at {told} that {name} left"
+        "{name} (id {id}) received {what} that {sender} sent at {at}, although {witness} had been notified at {notified} that {name} left"
     );
     Some((vec![event.node, sent.node], message))
 }

@@ -34,8 +34,8 @@ impl Oracle for OneLeaveNotice {
             return;
         }
         let (name, who) = (cx.name(event.node), cx.who(id));
-        let word = cx.model.views.get(&event.node).and_then(|view| view.get(id));
-        let message = match word.map(|word| word.gone) {
+        let notices = cx.model.views.get(&event.node).and_then(|view| view.get(id));
+        let message = match notices.map(|notices| notices.gone) {
             None => format!("{name} was notified that {who} left, but never that it had joined"),
             Some(Some(gone)) => format!("{name} was notified twice that {who} left, first at {}", seconds(gone.time)),
             Some(None) => return,
@@ -52,18 +52,18 @@ impl Oracle for OneLeaveNotice {
                 continue;
             };
             let name = cx.name(stay.node);
-            for (id, word) in view {
+            for (id, notices) in view {
                 let Some(theirs) = cx.stay_of(id) else { continue };
-                let told = cx.model.told_over(theirs).filter(|(told, _)| told.time + SLACK < now.time);
-                match (word.gone, told) {
+                let first = cx.model.leave_notice(theirs).filter(|(at, _)| at.time + SLACK < now.time);
+                match (notices.gone, first) {
                     (Some(gone), _) if cx.model.is_surely_there(theirs, now) => {
                         let at = seconds(gone.time);
                         let who = cx.who(id);
                         let message = format!("{name} was notified at {at} that {who} left, but it is still there");
                         found.push((vec![stay.node, theirs.node], message));
                     }
-                    (None, Some((told, witness))) if told > word.since => {
-                        let (witness, at, who) = (cx.name(witness), seconds(told.time), cx.who(id));
+                    (None, Some((notified, witness))) if notified > notices.since => {
+                        let (witness, at, who) = (cx.name(witness), seconds(notified.time), cx.who(id));
                         let message = format!("{name} was not notified that {who} left, but {witness} was at {at}");
                         found.push((vec![stay.node, theirs.node], message));
                     }
@@ -82,8 +82,8 @@ impl OneLeaveNotice {
     fn of_a_partner(&mut self, node: NodeId, room: &RoomName, cx: &OracleCx<'_>) -> Option<String> {
         let stay = cx.stay_at(node)?;
         let other = stay.dialect().partner(stay.role)?;
-        let told = self.partners_left.entry(stay.connection).or_default();
-        *told += 1;
+        let count = self.partners_left.entry(stay.connection).or_default();
+        *count += 1;
         let now = cx.now();
         let may_have_left = |them: &&Stay| {
             let had_gone = cx.model.noticed_by(them, stay.asked()).is_some_and(|by| by < stay.asked().time);
@@ -93,7 +93,7 @@ impl OneLeaveNotice {
         let unanswered = cx.model.history.unanswered.iter().filter(|join| join.room == *room && join.asked < now);
         let most = left + unanswered.count();
         let (name, other) = (cx.name(node), other.name());
-        (*told > most)
-            .then(|| format!("{name} was notified {told} times that its {other} left, but only {most} can have"))
+        (*count > most)
+            .then(|| format!("{name} was notified {count} times that its {other} left, but only {most} can have"))
     }
 }

@@ -47,12 +47,12 @@ fn listed(member: &Member, room: &RoomName, reader: &Stay, cx: &OracleCx<'_>) ->
     let wrong = if *id == reader.id {
         "lists itself".to_owned()
     } else if let Some(stay) = cx.stay_of(id) {
-        let told = cx.model.told_over(stay).filter(|(told, _)| *told < reader.asked());
+        let notified = cx.model.leave_notice(stay).filter(|(notified, _)| *notified < reader.asked());
         if stay.room != *room {
             format!("lists {}, who is in room `{}`", cx.who(id), stay.room)
-        } else if let Some((told, witness)) = told {
-            let (witness, told) = (cx.name(witness), seconds(told.time));
-            format!("lists {}, but {witness} had been notified at {told} that this client left", cx.who(id))
+        } else if let Some((notified, witness)) = notified {
+            let (witness, notified) = (cx.name(witness), seconds(notified.time));
+            format!("lists {}, but {witness} had been notified at {notified} that this client left", cx.who(id))
         } else {
             misnamed(member, stay, cx)?
         }
@@ -71,7 +71,7 @@ fn missing(roster: &[Member], reader: &Stay, cx: &OracleCx<'_>) -> Vec<(Vec<Node
             && stay.is_with(reader)
             && stay.joined < reader.asked()
             && cx.model.is_surely_there(stay, cx.now())
-            && cx.model.told_over(stay).is_none()
+            && cx.model.leave_notice(stay).is_none()
             && !roster.iter().any(|member| member.id == stay.id)
     };
     let life = |stay: &Stay| cx.model.history.connections[stay.connection].life;
@@ -92,7 +92,7 @@ fn announced(member: &Member, room: &RoomName, reader: NodeId, cx: &OracleCx<'_>
         return None;
     }
     let joins = stay.asked.iter().filter(|asked| **asked < cx.now()).count();
-    let known = cx.model.views.get(&reader).and_then(|view| view.get(id)).map_or(0, |word| word.announced);
+    let known = cx.model.views.get(&reader).and_then(|view| view.get(id)).map_or(0, |notices| notices.announced);
     let wrong = if known >= joins {
         format!("names {}, which was announced before", cx.who(id))
     } else {

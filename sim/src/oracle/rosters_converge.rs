@@ -48,7 +48,7 @@ fn never_answered(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)>
             continue;
         }
         // One `SLACK` for the request and one for the response.
-        if asked.time + 2 * SLACK < now.time && cx.model.has_got(connection, *asked, now.time) {
+        if asked.time + 2 * SLACK < now.time && cx.model.has_received(connection, *asked, now.time) {
             let (name, at) = (cx.name(node), seconds(asked.time));
             found.push((vec![node], format!("{name} requested at {at} to join room `{room}`, but got no answer")));
         }

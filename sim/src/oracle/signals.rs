@@ -53,7 +53,7 @@ pub(crate) struct Signals {
     /// Indices into `sent`, by room, for dialects that do not name the sender.
     by_room: BTreeMap<(Dialect, RoomName), Vec<usize>>,
     /// Pairs of a signal and a connection over which it arrived.
-    come: BTreeSet<(usize, usize)>,
+    arrived_over: BTreeSet<(usize, usize)>,
     /// The newest signal that arrived, by the sender's id and the receiver's connection.
     newest: BTreeMap<(ClientId, usize), usize>,
 }
@@ -91,7 +91,7 @@ impl Signals {
                     let own = history.stay_at(event.node, index);
                     let origin = signals.find(peer.as_ref(), own, connection, *kind, payload);
                     if let Origin::Sent(number) | Origin::Altered(number) = origin {
-                        signals.come.insert((number, connection));
+                        signals.arrived_over.insert((number, connection));
                         if let Some(from) = peer {
                             signals.newest.insert((from.clone(), connection), number);
                         }
@@ -145,7 +145,7 @@ impl Signals {
         let room = own.filter(|stay| !stay.dialect().names_others).map(|stay| (stay.role.dialect(), stay.room.clone()));
         let own = own.map(|stay| &*stay.id).unwrap_or_default();
         let same = |number: &usize| self.sent[*number].kind == kind && *self.sent[*number].payload == *payload;
-        let is_new = |number: &usize| !self.come.contains(&(*number, connection));
+        let is_new = |number: &usize| !self.arrived_over.contains(&(*number, connection));
         let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
             Some(to) => to == own,
             None => *self.sent[*number].from != *own || self.sent[*number].dialect.echoes,

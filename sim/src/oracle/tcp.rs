@@ -42,7 +42,7 @@ pub(crate) fn is_syn(view: &PacketView) -> bool {
 #[derive(Debug, Default)]
 struct Traffic {
     in_flight: BTreeSet<(Duration, PacketId)>,
-    heard: Option<Duration>,
+    last_received: Option<Duration>,
     lost: Option<Duration>,
 }
 
@@ -89,7 +89,7 @@ impl TcpTraffic {
                 if Some(event.node) == self.server {
                     self.seen_as.insert(view.src, flow);
                     if view.bytes > 0 {
-                        self.traffic.entry(flow).or_default().heard = Some(event.at);
+                        self.traffic.entry(flow).or_default().last_received = Some(event.at);
                     }
                 }
             }
@@ -109,8 +109,8 @@ impl TcpTraffic {
     }
 
     /// When the server last received data from the client over this flow.
-    pub(crate) fn heard(&self, flow: TcpFlow) -> Option<Duration> {
-        self.traffic.get(&flow)?.heard
+    pub(crate) fn last_received(&self, flow: TcpFlow) -> Option<Duration> {
+        self.traffic.get(&flow)?.last_received
     }
 
     /// Whether a segment, in either direction, has been in flight for longer than `patience`.

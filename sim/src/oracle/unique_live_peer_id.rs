@@ -2,6 +2,7 @@
 
 use crate::event::{Event, Message, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx};
+use crate::oracle::model::Notices;
 
 #[derive(Default)]
 pub(crate) struct UniqueLivePeerId;
@@ -37,8 +38,8 @@ fn reused(event: &Event, cx: &OracleCx<'_>) -> Option<(NodeId, String)> {
         }
         let still_knows = cx.model.views.iter().find(|(node, view)| {
             // In a dialect where users choose their names, a user may take its own name again.
-            let word = view.get(id).filter(|word| word.gone.is_none() && word.since < new.asked() && !is_chosen);
-            **node != event.node && word.is_some()
+            let is_listed = |known: &Notices| known.gone.is_none() && known.since < new.asked() && !is_chosen;
+            **node != event.node && view.get(id).is_some_and(is_listed)
         });
         if let Some((node, _)) = still_knows {
             let witness = cx.name(*node);
