@@ -110,13 +110,15 @@ impl Realm {
                 match subnet.number(address) {
                     None => return Err(format!("{address} is not in the subnet {subnet} of that network")),
                     Some(number) if number == 0 || number == last => {
-                        return Err(format!("{address} is not for a host: it is the first or the last of {subnet}"));
+                        return Err(format!(
+                            "{address} cannot belong to a host: it is the first or the last of {subnet}"
+                        ));
                     }
                     Some(_) => {}
                 }
             }
             None if !is_public(address) => {
-                return Err(format!("{address} is not an address of the internet; one such as 203.0.113.7 would be"));
+                return Err(format!("{address} is not a public address: use one such as 203.0.113.7"));
             }
             None => {
                 if let Some(subnet) = self.routed.iter().find(|subnet| subnet.contains(address)) {
@@ -125,7 +127,7 @@ impl Realm {
             }
         }
         match self.taken.get(&address) {
-            Some(owner) if owner != who => Err(format!("{address} is that of {owner} already")),
+            Some(owner) if owner != who => Err(format!("{address} is already taken by {owner}")),
             Some(_) => Ok(()),
             None => {
                 self.taken.insert(address, who.to_owned());
@@ -177,7 +179,7 @@ impl Realm {
     pub(crate) fn route(&mut self, subnet: Subnet) -> Result<(), String> {
         if !is_public_subnet(subnet) {
             return Err(format!(
-                "{subnet} is not public, as the subnet of an `open` network is; 192.0.2.0/24 would be"
+                "{subnet} is not public, as the subnet of an `open` network must be: use one such as 192.0.2.0/24"
             ));
         }
         if let Some(other) = self.routed.iter().find(|other| other.overlaps(subnet)) {

@@ -76,7 +76,7 @@ impl Assignment<'_> {
             for (number, address) in given.iter().enumerate() {
                 self.keep(self.behind[index], address.value, &router(&net.name), address.line);
                 if given[..number].iter().any(|other| other.value == address.value) {
-                    self.problems.report(address.line, format!("{} is named twice", address.value));
+                    self.problems.report(address.line, format!("{} is listed twice", address.value));
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Assignment<'_> {
             None => (net.profile.external, net.line),
         };
         if count > EXTERNAL_MAX {
-            self.problems.report(line, format!("`external`: {count} are more than {EXTERNAL_MAX} addresses"));
+            self.problems.report(line, format!("`external`: {count} addresses are too many: at most {EXTERNAL_MAX}"));
             return None;
         }
         (0..count).map(|_| self.assign(behind, index, Use::Nat, &router(&net.name), line)).collect()
@@ -182,7 +182,7 @@ impl Assignment<'_> {
                     "`{}` ({}) has no address left: give it a larger `subnet`",
                     self.nets[network].name, self.subnets[network]
                 ),
-                None => "the internet has no address left: it has room for some 65000 hosts and NATs".to_owned(),
+                None => "the internet has no address left: it has room for about 65000 hosts and NATs".to_owned(),
             };
             self.problems.report(line, message);
         }
@@ -215,13 +215,15 @@ fn subnets(nets: &[Net<'_>], draft: &Draft, internet: &mut Realm, problems: &Pro
         let subnet = match net.subnet {
             Some(subnet) => {
                 if net.nat.is_some() && !address::is_private(subnet.value) {
-                    let message =
-                        format!("{} is not private, as the inside of a NAT is; 192.168.1.0/24 would be", subnet.value);
+                    let message = format!(
+                        "{} is not private, as the inside of a NAT must be: use one such as 192.168.1.0/24",
+                        subnet.value
+                    );
                     problems.report(subnet.line, message);
                 }
                 if let Some(outer) = clash(subnet.value) {
                     let message = format!(
-                        "{} overlaps {outer}, in which the NAT's outside is: a NAT cannot tell them apart",
+                        "{} overlaps {outer}, the network outside the NAT: a NAT cannot distinguish them",
                         subnet.value
                     );
                     problems.report(subnet.line, message);

@@ -80,7 +80,7 @@ impl DryRun<'_> {
     fn join(&mut self, actor: ActorIndex, at: Duration, line: usize) {
         match self.presence[actor] {
             Presence::Away => self.presence[actor] = Presence::There,
-            Presence::There => self.wrong(line, actor, at, "cannot join: it is there already"),
+            Presence::There => self.wrong(line, actor, at, "cannot join: it is already there"),
             Presence::Down => self.wrong(line, actor, at, "cannot join: it has no power"),
         }
     }
@@ -126,7 +126,7 @@ impl DryRun<'_> {
             CallState::Idle => {}
             // To call one's own caller is to accept.
             CallState::Ringing(caller) if caller == with => self.connect(actor, with),
-            _ => self.wrong(step.line, actor, step.at, "cannot call: it is in a call already"),
+            _ => self.wrong(step.line, actor, step.at, "cannot call: it is already in a call"),
         }
     }
 
@@ -140,7 +140,7 @@ impl DryRun<'_> {
         match self.calls[actor] {
             CallState::Ringing(caller) => return Some(caller),
             _ if self.presence[actor] == Presence::There => {
-                self.wrong(step.line, actor, step.at, &format!("{what}: nobody calls it"));
+                self.wrong(step.line, actor, step.at, &format!("{what}: nobody is calling it"));
             }
             _ => {}
         }
@@ -154,7 +154,7 @@ impl DryRun<'_> {
         };
         let wrong = match (on, down) {
             (true, false) => "cannot boot: it is not down",
-            (false, true) => "cannot lose power: it is down already",
+            (false, true) => "cannot lose power: it is already down",
             _ => "",
         };
         match machine {
@@ -186,7 +186,7 @@ impl DryRun<'_> {
                 if self.server_down {
                     self.problems.report(
                         step.line,
-                        format!("`{SERVER}` cannot shut down: it is down already at {}", show(step.at)),
+                        format!("`{SERVER}` cannot shut down: it is already down at {}", show(step.at)),
                     );
                 }
                 self.server_down = true;
@@ -220,7 +220,7 @@ impl DryRun<'_> {
                 let is_user = self.draft.actors[actor].plays.dialect() == Dialect::Call;
                 if is_user && self.presence[actor] == Presence::There && self.calls[actor].peer() != Some(*with) {
                     let wrong =
-                        format!("cannot hang up on `{}`: it has no call with it", self.draft.actors[*with].name);
+                        format!("cannot hang up on `{}`: there is no call between them", self.draft.actors[*with].name);
                     self.wrong(step.line, actor, step.at, &wrong);
                 }
                 self.hang_up(actor);
@@ -229,7 +229,7 @@ impl DryRun<'_> {
                 self.need(actor, "cannot offer", step);
                 // Where nobody is named, nobody knows who is there.
                 if !matches!(self.draft.actors[actor].plays, Role::Relay | Role::Broadcast) {
-                    self.need(*with, "cannot be offered to", step);
+                    self.need(*with, "cannot receive an offer", step);
                 }
                 self.need_call(actor, *with, "cannot offer", step);
             }
@@ -245,9 +245,10 @@ impl DryRun<'_> {
                 }
             }
             Command::Media(kind, _) => {
-                self.need(actor, &format!("cannot turn {} on or off", kind.name()), step);
+                let what = format!("cannot turn {} on or off", kind.name());
+                self.need(actor, &what, step);
                 if self.presence[actor] == Presence::There && self.calls[actor] == CallState::Idle {
-                    self.wrong(step.line, actor, step.at, "has nobody to tell: it is in no call");
+                    self.wrong(step.line, actor, step.at, &format!("{what}: it is not in a call"));
                 }
             }
             Command::IceRestart(with) => {

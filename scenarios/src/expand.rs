@@ -42,7 +42,7 @@ const DEPTH_MAX: usize = 8;
 pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let duration = file.duration.value;
     if duration.is_zero() {
-        problems.report(file.duration.line, "`duration`: nothing happens in 0s");
+        problems.report(file.duration.line, "`duration` must be longer than 0s");
     }
     let link = file.link.over(LINK);
     let profiles = look_up_profiles(file, problems);
@@ -101,11 +101,11 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     let mut add = |net: Net<'a>| {
         if net.name == INTERNET {
-            problems.report(net.line, format!("`{INTERNET}` is the name of the internet itself: choose another"));
+            problems.report(net.line, format!("`{INTERNET}` is the name of the internet itself: choose another name"));
         }
         match lines.get(&net.name) {
             Some(first) => {
-                problems.report(net.line, format!("a second network `{}`: the first is on line {first}", net.name))
+                problems.report(net.line, format!("duplicate network `{}`: the first is on line {first}", net.name))
             }
             None => {
                 lines.insert(net.name.clone(), net.line);
@@ -158,7 +158,7 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
 }
 
 fn open_behind(name: &str) -> String {
-    format!("`{name}` is `open`, so it is on the internet: leave `behind` away")
+    format!("`{name}` is `open`, so it is on the internet: remove `behind`")
 }
 
 /// What a NAT of that profile with those overrides does.
@@ -213,8 +213,10 @@ fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
             let line = net.behind.map_or(net.line, |behind| behind.line);
             if next == index {
                 let way: Vec<String> = chain.iter().map(|index| format!("`{}`", nets[*index].name)).collect();
-                let message =
-                    format!("{}: NATs in a ring; the outermost must have no `behind`", way.join(" is behind "));
+                let message = format!(
+                    "{}: these NATs form a cycle; the outermost must have no `behind`",
+                    way.join(" is behind ")
+                );
                 problems.report(line, message);
                 break;
             }
@@ -248,12 +250,12 @@ fn add_actors(
         let line = entry.name.line;
         let mut claim = |name: &str| {
             if name == SERVER {
-                problems.report(line, format!("`{SERVER}` is the name of the server's machine: choose another"));
+                problems.report(line, format!("`{SERVER}` is the name of the server's machine: choose another name"));
             }
             match lines.insert(name.to_owned(), line) {
                 None => true,
                 Some(first) => {
-                    problems.report(line, format!("a second actor `{name}`: the first is on line {first}"));
+                    problems.report(line, format!("duplicate actor `{name}`: the first is on line {first}"));
                     false
                 }
             }
@@ -314,7 +316,7 @@ fn check_unnamed(draft: &Draft, problems: &Problems) {
         *there += 1;
         if *there == 3 {
             let message = format!(
-                "`{}` is the third {} in room {}: nobody is told who speaks, so WebRTC is for two; leave it away, or say `webrtc = false`",
+                "`{}` is the third {} in room {}: messages do not name their sender, so WebRTC works for two only; remove it, or set `webrtc = false`",
                 actor.name,
                 actor.plays.name(),
                 quote(&actor.room)

@@ -194,10 +194,10 @@ impl File {
         let expect = table.optional("expect");
         table.finish();
         if let Some(about) = about.as_ref().filter(|about| about.value.contains('\n')) {
-            problems.report(about.line, "`about` is one line: say more in a comment above");
+            problems.report(about.line, "`about` must be one line: put details in a comment above it");
         }
         if problems.none() && actors.as_ref().is_none_or(|actors| actors.value.is_empty()) {
-            problems.report(1, "nobody takes part: add an [[actor]]");
+            problems.report(1, "there are no actors: add an [[actor]]");
         }
         if !problems.none() {
             return None;
@@ -368,35 +368,37 @@ impl ActorEntry {
     /// Keys that exclude or need one another.
     fn check(&self, problems: &Problems) {
         if let (Some(_), Some(nat)) = (&self.network, &self.nat) {
-            problems.report(nat.line, "`nat` makes a network of the actor's own: give either `network` or `nat`");
+            problems.report(nat.line, "`nat` gives the actor its own network: use either `network` or `nat`");
         }
         for (key, line) in [
             ("override", self.overrides.as_ref().map(|entry| entry.line)),
             ("behind", self.behind.as_ref().map(|entry| entry.line)),
         ] {
             if let (Some(line), None) = (line, &self.nat) {
-                problems.report(line, format!("`{key}` is about a NAT of the actor's own: give `nat` too"));
+                problems.report(line, format!("`{key}` applies to the actor's own NAT: add `nat`"));
             }
         }
         if let (Some(address), Some(_)) = (&self.address, &self.count) {
-            problems.report(address.line, "`address` is for one actor: leave it or `count` away");
+            problems.report(address.line, "`address` is for one actor: remove `address` or `count`");
         }
         if let (Some(Lined { value: Role::User, .. }), Some(room)) = (&self.plays, &self.room) {
-            problems.report(room.line, "`room`: users have no rooms, each can call each: leave it away");
+            problems.report(room.line, "`room`: users have no rooms, each can call any other: remove it");
         }
         if let (Some(Lined { value: Role::Broadcast, .. }), Some(room)) = (&self.plays, &self.room) {
-            problems.report(room.line, "`room`: all who broadcast are in one room: leave it away");
+            problems.report(room.line, "`room`: all broadcasters share one room: remove it");
         }
         let role = self.plays.as_ref().map_or(Role::default(), |plays| plays.value);
         if let Some(over) = self.over.as_ref().filter(|over| role != Role::User && over.value != role.framing()) {
-            problems.report(over.line, format!("`over`: only users have a choice, and `{}` has none", role.name()));
+            problems.report(over.line, format!("`over` is only for the role `user`, not for `{}`", role.name()));
         }
         if let (Some(every), None) = (&self.every, &self.count) {
-            problems.report(every.line, "`every` parts the joins of several actors: give `count` too");
+            problems.report(every.line, "`every` is the time between the joins of several actors: add `count`");
         }
         if let (Some(every), Some(Lined { value: Joins::Never, .. })) = (&self.every, &self.joins) {
-            problems
-                .report(every.line, "`every` parts the joins of several actors, but these never join by themselves");
+            problems.report(
+                every.line,
+                "`every` is the time between the joins of several actors, but these never join by themselves",
+            );
         }
     }
 }
@@ -435,7 +437,7 @@ impl Read for OneOrMore {
         match value.get_ref() {
             DeValue::String(text) => Some(Self(vec![Lined { line, value: text.to_string() }])),
             DeValue::Array(array) if array.is_empty() => {
-                problems.report(line, format!("`{name}` must name somebody"));
+                problems.report(line, format!("`{name}` must name an actor or a machine"));
                 None
             }
             DeValue::Array(_) => Vec::read(value, name, problems).map(Self),
@@ -516,7 +518,7 @@ impl Verb {
                 let network = table.optional("network");
                 let link = table.required("link");
                 if machine.is_some() == network.is_some() {
-                    table.report(table.line(), "`link` needs either `machine` or `network`: whose link changes");
+                    table.report(table.line(), "`link` needs either `machine` or `network`");
                 }
                 Some(Self::Link { machine, network, link: link?.value })
             }

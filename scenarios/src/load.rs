@@ -58,5 +58,5 @@ pub fn parse(path_for_messages: &str, text: &str) -> Result<Scenario, Error> {
 /// A name that is neither shipped nor a path.
 fn unknown(name: &str) -> Error {
     let instead = instead(name, "shipped", shipped::names());
-    Error::whole(name, format!("no shipped scenario has this name, and a path would end in .toml{instead}"))
+    Error::whole(name, format!("no shipped scenario has this name, and a path must end in .toml{instead}"))
 }

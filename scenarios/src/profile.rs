@@ -61,7 +61,7 @@ impl Parse for Lifetime {
 
     fn parse(text: &str) -> Result<Self, String> {
         match Duration::parse(text)? {
-            Duration::ZERO => Err("a mapping that lives for 0s lets nothing through: give a longer time".to_owned()),
+            Duration::ZERO => Err("a mapping must live longer than 0s".to_owned()),
             lifetime => Ok(Self(lifetime)),
         }
     }

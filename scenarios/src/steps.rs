@@ -125,7 +125,7 @@ impl LookUp<'_> {
             match self.draft.actor_names.get(&name.value) {
                 Some(range) => found.extend(range.clone().map(ActorIndex).filter(|actor| seen.insert(*actor))),
                 None if name.value == SERVER => {
-                    self.problems.report(name.line, format!("`{SERVER}` is no actor: name one"));
+                    self.problems.report(name.line, format!("`{SERVER}` is not an actor: name an actor"));
                 }
                 None => self.problems.report(name.line, self.unknown_actor(&name.value)),
             }
@@ -185,7 +185,7 @@ impl LookUp<'_> {
         if let (Some(other), Some(name)) = (found.iter().find(|actor| !is_user(actor)), names.first()) {
             let other = &self.draft.actors[*other];
             let message =
-                format!("`{}` cannot {what}: only users call, and it plays `{}`", other.name, other.plays.name());
+                format!("`{}` cannot {what}: only users can call, and it plays `{}`", other.name, other.plays.name());
             self.problems.report(name.line, message);
         }
         self.commands(names, command)
@@ -206,7 +206,7 @@ impl LookUp<'_> {
             _ if is_mixed => Some(format!("{} and {}", plays(one), plays(other))),
             _ if one.room != other.room => Some("they are in different rooms".to_owned()),
             (Command::Call(_), Role::User) => None,
-            (Command::Call(_), _) => Some(format!("only users call, and {}", plays(one))),
+            (Command::Call(_), _) => Some(format!("only users can call, and {}", plays(one))),
             (Command::Hangup(_), Role::Mesh | Role::User) => None,
             (Command::Hangup(_), _) => Some(format!("{}, which has no hangup", plays(one))),
             (_, Role::Viewer) => Some("a viewer's offer is refused; only its sender offers".to_owned()),
@@ -246,26 +246,26 @@ impl LookUp<'_> {
         let mut seen = BTreeSet::new();
         for Lined { line, value: names } in &file.expect.unconnected {
             let [one, other] = names.as_slice() else {
-                self.problems.report(*line, format!("`unconnected`: a pair is of two actors, not {}", names.len()));
+                self.problems.report(*line, format!("`unconnected`: a pair has two actors, not {}", names.len()));
                 continue;
             };
             let (Some(first), Some(second)) = (self.actor(one), self.actor(other)) else { continue };
             let actors = &self.draft.actors;
             let wrong = if first == second {
-                Some("is no pair: name two actors")
+                Some("are the same: name two actors")
             } else if !seen.insert((first.min(second), first.max(second))) {
-                Some("is there twice")
+                Some("are listed twice")
             } else if actors[first].plays.dialect() != actors[second].plays.dialect() {
-                Some("plays two dialects, so it is never connected: leave it away")
+                Some("play different dialects, so they never connect: remove the pair")
             } else if actors[first].room != actors[second].room {
-                Some("is in two rooms, so it is never connected: leave it away")
+                Some("are in different rooms, so they never connect: remove the pair")
             } else if !actors[first].webrtc || !actors[second].webrtc {
-                Some("has no WebRTC (`webrtc = false`): leave it away")
+                Some("have no WebRTC (`webrtc = false`): remove the pair")
             } else if [first, second]
                 .iter()
                 .any(|actor| at_end.get(actor.0).is_some_and(|presence| *presence != Presence::There))
             {
-                Some("is not there at the end: leave it away")
+                Some("are not both there at the end: remove the pair")
             } else {
                 None
             };

@@ -57,7 +57,7 @@ impl Read for bool {
 }
 
 impl Read for u32 {
-    const RIGHT: &'static str = "a whole number from 1 on";
+    const RIGHT: &'static str = "a whole number of at least 1";
 
     fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
         let DeValue::Integer(number) = value.get_ref() else { return mistyped(value, name, problems) };

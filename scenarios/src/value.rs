@@ -34,7 +34,7 @@ impl Parse for Name {
     fn parse(text: &str) -> Result<Self, String> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if text.is_empty() || text.len() > 50 || text.starts_with('-') || !text.chars().all(fits) {
-            return Err(format!("{} is no name: use up to 50 of a–z, 0–9 and `-`", quote(text)));
+            return Err(format!("{} is not a valid name: use up to 50 of a–z, 0–9 and `-`", quote(text)));
         }
         Ok(Self(text.to_owned()))
     }
@@ -53,10 +53,10 @@ impl Parse for Duration {
                 Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
             }
             Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is too long: at most 720h", quote(text))),
-            Err(Malformed::Negative) => Err(format!("{} is negative: times begin at 0s", quote(text))),
+            Err(Malformed::Negative) => Err(format!("{} is negative: a time is at least 0s", quote(text))),
             Err(Malformed::TooFine) => Err(format!("{} is too fine: times are whole milliseconds", quote(text))),
             Err(Malformed::Other) => Err(format!(
-                "{} is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\"",
+                "{} is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\"",
                 quote(text)
             )),
         }
@@ -101,10 +101,10 @@ impl Parse for Ppm {
         match amount(text, &[("%", 10_000), ("ppm", 1)]) {
             Ok(ppm) if ppm <= 1_000_000 => Ok(Self(u32::try_from(ppm).unwrap_or(u32::MAX))),
             Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is over 100%", quote(text))),
-            Err(Malformed::Negative) => Err(format!("{} is negative: shares begin at 0%", quote(text))),
-            Err(Malformed::TooFine) => Err(format!("{} is too fine: the least share is \"0.0001%\"", quote(text))),
+            Err(Malformed::Negative) => Err(format!("{} is negative: a share is at least 0%", quote(text))),
+            Err(Malformed::TooFine) => Err(format!("{} is too fine: the smallest share is \"0.0001%\"", quote(text))),
             Err(Malformed::Other) => {
-                Err(format!("{} is no share: write a number and %, such as \"2%\" or \"0.5%\"", quote(text)))
+                Err(format!("{} is not a share: write a number and %, such as \"2%\" or \"0.5%\"", quote(text)))
             }
         }
     }
@@ -128,7 +128,7 @@ impl Parse for Bandwidth {
             Err(Malformed::Negative) => Err(format!("{} is negative", quote(text))),
             Err(Malformed::TooFine) => Err(format!("{} is too fine: bandwidths are whole bits", quote(text))),
             Err(Malformed::Other) => Err(format!(
-                "{} is no bandwidth: write a number and bit, kbit, Mbit or Gbit a second, such as \"5Mbit\"",
+                "{} is not a bandwidth: write a number and bit, kbit, Mbit or Gbit, such as \"5Mbit\"",
                 quote(text)
             )),
         }
@@ -139,8 +139,9 @@ impl Parse for Ipv4Addr {
     const RIGHT: &'static str = "an IPv4 address such as \"198.51.100.7\"";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_| format!("{} is no IPv4 address: write four numbers, such as \"198.51.100.7\"", quote(text)))
+        text.parse().map_err(|_| {
+            format!("{} is not an IPv4 address: write four numbers, such as \"198.51.100.7\"", quote(text))
+        })
     }
 }
 
@@ -195,12 +196,12 @@ impl Parse for Subnet {
 
     fn parse(text: &str) -> Result<Self, String> {
         let malformed =
-            || format!("{} is no subnet: write an address and a prefix, such as \"192.168.1.0/24\"", quote(text));
+            || format!("{} is not a subnet: write an address and a prefix, such as \"192.168.1.0/24\"", quote(text));
         let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
         let address: Ipv4Addr = address.parse().map_err(|_| malformed())?;
         let prefix: u32 = prefix.parse().map_err(|_| malformed())?;
         if !(8..=30).contains(&prefix) {
-            return Err(format!("{} is no size for a network: the prefix must be from 8 to 30", quote(text)));
+            return Err(format!("{} is not a valid size for a network: the prefix must be from 8 to 30", quote(text)));
         }
         let subnet = Self::new(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - prefix))), prefix);
         if subnet.address(0) != address {
@@ -228,7 +229,7 @@ impl<T: Word> Parse for T {
             .iter()
             .find(|(word, _)| *word == text)
             .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| format!("{} is no {}{}", quote(text), Self::WHAT, instead(text, "words", words())))
+            .ok_or_else(|| format!("{} is not a valid {}{}", quote(text), Self::WHAT, instead(text, "words", words())))
     }
 }
 
@@ -336,12 +337,12 @@ mod tests {
     #[test]
     fn malformed_times_say_what_would_be_right() {
         let wrong = |text| Duration::parse(text).expect_err(text);
-        assert_eq!(wrong("-5s"), "`-5s` is negative: times begin at 0s");
+        assert_eq!(wrong("-5s"), "`-5s` is negative: a time is at least 0s");
         assert_eq!(wrong("0.5ms"), "`0.5ms` is too fine: times are whole milliseconds");
         assert_eq!(wrong("721h"), "`721h` is too long: at most 720h");
         assert_eq!(wrong("99999999999999999999999s"), "`99999999999999999999999s` is too long: at most 720h");
         for text in ["", "s", "5", "5 s", "nans", "NaN", "infs", "1e9s", "1.s", ".5s", "1.2.3s", "5sec", "+5s", "٣s"] {
-            assert!(wrong(text).contains("is no time: write a number and ms, s, m or h"), "{text}");
+            assert!(wrong(text).contains("is not a time: write a number and ms, s, m or h"), "{text}");
         }
     }
 
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(Ppm::parse("0.0001%"), Ok(Ppm(1)));
         assert_eq!(Ppm::parse("100%"), Ok(Ppm(1_000_000)));
         assert_eq!(Ppm::parse("100.1%"), Err("`100.1%` is over 100%".to_owned()));
-        assert_eq!(Ppm::parse("-1%"), Err("`-1%` is negative: shares begin at 0%".to_owned()));
+        assert_eq!(Ppm::parse("-1%"), Err("`-1%` is negative: a share is at least 0%".to_owned()));
     }
 
     #[test]

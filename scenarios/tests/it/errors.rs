@@ -96,13 +96,13 @@ fn roles() {
     );
     says(
         "[[actor]]\nname = 'c'\nplays = 'user'\nroom = 'r'",
-        "x.toml:11: `room`: users have no rooms, each can call each: leave it away",
+        "x.toml:11: `room`: users have no rooms, each can call any other: remove it",
     );
     says(
         "[[actor]]\nname = 'c'\nplays = 'broadcast'\nroom = 'r'\nover = 'websocket'",
         "\
-x.toml:11: `room`: all who broadcast are in one room: leave it away
-x.toml:12: `over`: only users have a choice, and `broadcast` has none",
+x.toml:11: `room`: all broadcasters share one room: remove it
+x.toml:12: `over` is only for the role `user`, not for `broadcast`",
     );
     says(
         "[[actor]]\nname = 'c'\nplays = 'user'\nover = 'socketio'",
@@ -110,15 +110,18 @@ x.toml:12: `over`: only users have a choice, and `broadcast` has none",
     );
     says(
         "[[actor]]\nname = 'r'\nplays = 'relay'\ncount = 3",
-        "x.toml:9: `r-3` is the third relay in room `demo`: nobody is told who speaks, so WebRTC is for two; leave it away, or say `webrtc = false`",
+        "x.toml:9: `r-3` is the third relay in room `demo`: messages do not name their sender, so WebRTC works for two only; remove it, or set `webrtc = false`",
     );
     for (step, wrong) in [
-        ("call'\nactor = 'ana'\nwith = 'ben'", "24: `ana` cannot call `ben`: only users call, and `ana` plays `mesh`"),
+        (
+            "call'\nactor = 'ana'\nwith = 'ben'",
+            "24: `ana` cannot call `ben`: only users can call, and `ana` plays `mesh`",
+        ),
         (
             "call'\nactor = 'uma'\nwith = 'ben'",
             "24: `uma` cannot call `ben`: `uma` plays `user` and `ben` plays `mesh`",
         ),
-        ("accept'\nactor = 'sue'", "23: `sue` cannot accept a call: only users call, and it plays `sender`"),
+        ("accept'\nactor = 'sue'", "23: `sue` cannot accept a call: only users can call, and it plays `sender`"),
         (
             "offer'\nactor = 'vic'\nwith = 'sue'",
             "24: `vic` cannot offer to `sue`: a viewer's offer is refused; only its sender offers",
@@ -137,17 +140,20 @@ x.toml:12: `over`: only users have a choice, and `broadcast` has none",
 fn telephones() {
     let call = "[[step]]\nat = '1s'\ndo = 'call'\nactor = 'uma'\nwith = 'uwe'\n";
     for (step, wrong) in [
-        ("accept'\nactor = 'uma'", "`uma` cannot accept a call: nobody calls it at 2s"),
-        ("call'\nactor = 'uma'\nwith = 'uwe'", "`uma` cannot call: it is in a call already at 2s"),
+        ("accept'\nactor = 'uma'", "`uma` cannot accept a call: nobody is calling it at 2s"),
+        ("call'\nactor = 'uma'\nwith = 'uwe'", "`uma` cannot call: it is already in a call at 2s"),
         ("offer'\nactor = 'uma'\nwith = 'uwe'", "`uma` cannot offer: it is not in a call with `uwe` at 2s"),
     ] {
         says(&format!("{CAST}{call}[[step]]\nat = '2s'\ndo = '{step}"), &format!("x.toml:25: {wrong}"));
     }
     let end = "[[step]]\nat = '2s'\ndo = 'shutdown'\n";
     for (step, wrong) in [
-        ("reject'\nactor = 'uwe'", "`uwe` cannot reject a call: nobody calls it at 3s"),
-        ("hangup'\nactor = 'uwe'\nwith = 'uma'", "`uwe` cannot hang up on `uma`: it has no call with it at 3s"),
-        ("media'\nactor = 'uma'\nkind = 'audio'\nenabled = false", "`uma` has nobody to tell: it is in no call at 3s"),
+        ("reject'\nactor = 'uwe'", "`uwe` cannot reject a call: nobody is calling it at 3s"),
+        ("hangup'\nactor = 'uwe'\nwith = 'uma'", "`uwe` cannot hang up on `uma`: there is no call between them at 3s"),
+        (
+            "media'\nactor = 'uma'\nkind = 'audio'\nenabled = false",
+            "`uma` cannot turn audio on or off: it is not in a call at 3s",
+        ),
     ] {
         says(&format!("{CAST}{call}{end}[[step]]\nat = '3s'\ndo = '{step}"), &format!("x.toml:28: {wrong}"));
     }
@@ -155,34 +161,34 @@ fn telephones() {
 
 #[test]
 fn names_twice_or_not_free() {
-    says("[[actor]]\nname = 'ana'", "x.toml:9: a second actor `ana`: the first is on line 4");
+    says("[[actor]]\nname = 'ana'", "x.toml:9: duplicate actor `ana`: the first is on line 4");
     says(
         "[[actor]]\nname = 'b'\ncount = 2\n[[actor]]\nname = 'b-2'",
-        "x.toml:12: a second actor `b-2`: the first is on line 9",
+        "x.toml:12: duplicate actor `b-2`: the first is on line 9",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\n[[network]]\nname = 'n'\nnat = 'open'",
-        "x.toml:12: a second network `n`: the first is on line 9",
+        "x.toml:12: duplicate network `n`: the first is on line 9",
     );
     says(
         "[[network]]\nname = 'c'\nnat = 'symmetric'\n[[actor]]\nname = 'c'\nnat = 'symmetric'",
-        "x.toml:12: a second network `c`: the first is on line 9",
+        "x.toml:12: duplicate network `c`: the first is on line 9",
     );
-    says("[[actor]]\nname = 'server'", "x.toml:9: `server` is the name of the server's machine: choose another");
+    says("[[actor]]\nname = 'server'", "x.toml:9: `server` is the name of the server's machine: choose another name");
     says(
         "[[network]]\nname = 'internet'\nnat = 'open'",
-        "x.toml:9: `internet` is the name of the internet itself: choose another",
+        "x.toml:9: `internet` is the name of the internet itself: choose another name",
     );
-    says("[[actor]]\nname = 'Cam'", "x.toml:9: `name`: `Cam` is no name: use up to 50 of a–z, 0–9 and `-`");
+    says("[[actor]]\nname = 'Cam'", "x.toml:9: `name`: `Cam` is not a valid name: use up to 50 of a–z, 0–9 and `-`");
 }
 
 #[test]
 fn times() {
     for (time, wrong) in [
-        ("-1s", "`-1s` is negative: times begin at 0s"),
-        ("5", "`5` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
-        ("NaNs", "`NaNs` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
-        ("1e999s", "`1e999s` is no time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("-1s", "`-1s` is negative: a time is at least 0s"),
+        ("5", "`5` is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("NaNs", "`NaNs` is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
+        ("1e999s", "`1e999s` is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\""),
         ("0.1ms", "`0.1ms` is too fine: times are whole milliseconds"),
         ("9999999999999999999999h", "`9999999999999999999999h` is too long: at most 720h"),
     ] {
@@ -206,7 +212,7 @@ fn times() {
         "[link]\nlatency = '0s'\njitter = '2m'",
         "x.toml:9: `latency` must be from 1ms to 60s\nx.toml:10: `jitter` must be at most 60s",
     );
-    wrong("name = 'x'\nduration = '0s'\n[[actor]]\nname = 'ana'", "x.toml:2: `duration`: nothing happens in 0s");
+    wrong("name = 'x'\nduration = '0s'\n[[actor]]\nname = 'ana'", "x.toml:2: `duration` must be longer than 0s");
 }
 
 #[test]
@@ -215,7 +221,7 @@ fn values() {
     says("[link]\nloss = 2", "x.toml:9: `loss` must be a share such as \"2%\", not a bare number");
     says(
         "[link]\nbandwidth = '5MB'",
-        "x.toml:9: `bandwidth`: `5MB` is no bandwidth: write a number and bit, kbit, Mbit or Gbit a second, such as \"5Mbit\"",
+        "x.toml:9: `bandwidth`: `5MB` is not a bandwidth: write a number and bit, kbit, Mbit or Gbit, such as \"5Mbit\"",
     );
     says("[[actor]]\nname = 'c'\nwebrtc = 'yes'", "x.toml:10: `webrtc` must be true or false, not a string");
     says("[[actor]]\nname = 'c'\ncount = 0", "x.toml:10: `count`: `0` must be from 1 to 4294967295");
@@ -223,19 +229,19 @@ fn values() {
     says("[[actor]]\nname = 'c'\nroom = ''", "x.toml:10: `room` must not be empty");
     says(
         "[[actor]]\nname = 'c'\naddress = '1.2.3'",
-        "x.toml:10: `address`: `1.2.3` is no IPv4 address: write four numbers, such as \"198.51.100.7\"",
+        "x.toml:10: `address`: `1.2.3` is not an IPv4 address: write four numbers, such as \"198.51.100.7\"",
     );
     says("[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { filtering = 'adress-dependent', udp-lifetime = '0s' }", "\
-x.toml:11: `filtering`: `adress-dependent` is no dependence; did you mean `address-dependent`? (words: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`)
-x.toml:11: `udp-lifetime`: a mapping that lives for 0s lets nothing through: give a longer time");
-    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = []", "x.toml:11: `actor` must name somebody");
+x.toml:11: `filtering`: `adress-dependent` is not a valid dependence; did you mean `address-dependent`? (words: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`)
+x.toml:11: `udp-lifetime`: a mapping must live longer than 0s");
+    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = []", "x.toml:11: `actor` must name an actor or a machine");
     says(
         "[[step]]\nat = '1s'\ndo = 'leave'\nactor = ['ana', 7]",
         "x.toml:11: `actor` must be a string, not a bare number",
     );
     wrong(
         "name = 'x'\nabout = \"\"\"\na\nb\"\"\"\nduration = '1s'\n[[actor]]\nname = 'a'",
-        "x.toml:2: `about` is one line: say more in a comment above",
+        "x.toml:2: `about` must be one line: put details in a comment above it",
     );
 }
 
@@ -243,25 +249,25 @@ x.toml:11: `udp-lifetime`: a mapping that lives for 0s lets nothing through: giv
 fn keys_that_exclude_or_need_one_another() {
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\n[[actor]]\nname = 'c'\nnetwork = 'n'\nnat = 'symmetric'",
-        "x.toml:14: `nat` makes a network of the actor's own: give either `network` or `nat`",
+        "x.toml:14: `nat` gives the actor its own network: use either `network` or `nat`",
     );
     says(
         "[[actor]]\nname = 'c'\noverride = {}\nbehind = 'n'",
         "\
-x.toml:10: `override` is about a NAT of the actor's own: give `nat` too
-x.toml:11: `behind` is about a NAT of the actor's own: give `nat` too",
+x.toml:10: `override` applies to the actor's own NAT: add `nat`
+x.toml:11: `behind` applies to the actor's own NAT: add `nat`",
     );
     says(
         "[[actor]]\nname = 'c'\ncount = 2\naddress = '203.0.113.7'",
-        "x.toml:11: `address` is for one actor: leave it or `count` away",
+        "x.toml:11: `address` is for one actor: remove `address` or `count`",
     );
     says(
         "[[actor]]\nname = 'c'\nevery = '1s'",
-        "x.toml:10: `every` parts the joins of several actors: give `count` too",
+        "x.toml:10: `every` is the time between the joins of several actors: add `count`",
     );
     says(
         "[[actor]]\nname = 'c'\ncount = 2\nevery = '1s'\njoins = 'never'",
-        "x.toml:11: `every` parts the joins of several actors, but these never join by themselves",
+        "x.toml:11: `every` is the time between the joins of several actors, but these never join by themselves",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\noverride = {}",
@@ -282,10 +288,7 @@ fn fields_of_verbs() {
     );
     says("[[step]]\ndo = 'shutdown'", "x.toml:8: [[step]] needs `at`: a time such as \"250ms\", \"1.5s\" or \"2m\"");
     says("[[step]]\nat = '1s'", "x.toml:8: [[step]] needs `do`: a string");
-    says(
-        "[[step]]\nat = '1s'\ndo = 'link'\nlink = {}",
-        "x.toml:8: `link` needs either `machine` or `network`: whose link changes",
-    );
+    says("[[step]]\nat = '1s'\ndo = 'link'\nlink = {}", "x.toml:8: `link` needs either `machine` or `network`");
     says(
         "[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'ana'\nwith = 'ana'",
         "x.toml:12: `ana` cannot hang up on itself: name another actor",
@@ -306,7 +309,7 @@ fn fields_of_verbs() {
         "[[actor]]\nname = 'c'\ncount = 3\n[[step]]\nat = '1s'\ndo = 'hangup'\nactor = 'c'\nwith = 'ana'",
         "x.toml:14: `c` is several actors: name one, such as `c-1`",
     );
-    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = 'server'", "x.toml:11: `server` is no actor: name one");
+    says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = 'server'", "x.toml:11: `server` is not an actor: name an actor");
     says(
         "[[step]]\nat = '1s'\ndo = 'partition'\nfrom = ['ana', 'server']\nto = 'ana'",
         "x.toml:8: `ana` is on both sides of the partition",
@@ -325,7 +328,7 @@ fn fields_of_verbs() {
 fn steps_that_could_do_nothing() {
     for (step, wrong) in [
         ("do = 'leave'\nactor = 'ben'", "`ben` cannot leave: it is not there at 1s"),
-        ("do = 'join'\nactor = 'ana'", "`ana` cannot join: it is there already at 1s"),
+        ("do = 'join'\nactor = 'ana'", "`ana` cannot join: it is already there at 1s"),
         ("do = 'drop'\nactor = 'ben'", "`ben` has no connection to drop: it is not there at 1s"),
         ("do = 'say'\nactor = 'ben'\ntext = ''", "`ben` cannot say anything: it is not there at 1s"),
         ("do = 'hangup'\nactor = 'ana'\nwith = 'ben'", "`ben` cannot be hung up on: it is not there at 1s"),
@@ -338,8 +341,8 @@ fn steps_that_could_do_nothing() {
     says(
         "[[step]]\nat = '1s'\ndo = 'shutdown'\n[[step]]\nat = '2s'\ndo = 'power-loss'\nmachine = 'server'\n[[step]]\nat = '3s'\ndo = 'shutdown'",
         "\
-x.toml:11: `server` cannot lose power: it is down already at 2s
-x.toml:15: `server` cannot shut down: it is down already at 3s",
+x.toml:11: `server` cannot lose power: it is already down at 2s
+x.toml:15: `server` cannot shut down: it is already down at 3s",
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'power-loss'\nmachine = 'ana'\n[[step]]\nat = '2s'\ndo = 'leave'\nactor = 'ana'",
@@ -356,16 +359,16 @@ fn networks_and_addresses() {
     says(
         "[[network]]\nname = 'a'\nnat = 'home-linux'\nbehind = 'b'\n[[network]]\nname = 'b'\nnat = 'home-linux'\nbehind = 'a'",
         "\
-x.toml:11: `a` is behind `b` is behind `a`: NATs in a ring; the outermost must have no `behind`
-x.toml:15: `b` is behind `a` is behind `b`: NATs in a ring; the outermost must have no `behind`",
+x.toml:11: `a` is behind `b` is behind `a`: these NATs form a cycle; the outermost must have no `behind`
+x.toml:15: `b` is behind `a` is behind `b`: these NATs form a cycle; the outermost must have no `behind`",
     );
     says(
         "[[network]]\nname = 'a'\nnat = 'home-linux'\nbehind = 'a'",
-        "x.toml:11: `a` is behind `a`: NATs in a ring; the outermost must have no `behind`",
+        "x.toml:11: `a` is behind `a`: these NATs form a cycle; the outermost must have no `behind`",
     );
     says(
         "[[actor]]\nname = 'c'\nnat = 'open'\nbehind = 'n'",
-        "x.toml:11: `c` is `open`, so it is on the internet: leave `behind` away",
+        "x.toml:11: `c` is `open`, so it is on the internet: remove `behind`",
     );
     const HOME: &str = "[[network]]\nname = 'home'\nnat = 'home-linux'";
     says(
@@ -374,11 +377,11 @@ x.toml:15: `b` is behind `a` is behind `b`: NATs in a ring; the outermost must h
     );
     says(
         &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\naddress = '192.168.1.255'"),
-        "x.toml:14: 192.168.1.255 is not for a host: it is the first or the last of 192.168.1.0/24",
+        "x.toml:14: 192.168.1.255 cannot belong to a host: it is the first or the last of 192.168.1.0/24",
     );
     says(
         &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\naddress = '192.168.1.1'"),
-        "x.toml:14: 192.168.1.1 is that of the router of `home` already",
+        "x.toml:14: 192.168.1.1 is already taken by the router of `home`",
     );
     says(
         &format!("{HOME}\n[[actor]]\nname = 'c'\nnetwork = 'home'\ncount = 254"),
@@ -390,45 +393,45 @@ x.toml:15: `b` is behind `a` is behind `b`: NATs in a ring; the outermost must h
     );
     says(
         &format!("{HOME}\nsubnet = '8.8.8.0/24'"),
-        "x.toml:11: 8.8.8.0/24 is not private, as the inside of a NAT is; 192.168.1.0/24 would be",
+        "x.toml:11: 8.8.8.0/24 is not private, as the inside of a NAT must be: use one such as 192.168.1.0/24",
     );
     says(
         &format!("{HOME}\nexternal = ['10.0.0.1']"),
-        "x.toml:11: 10.0.0.1 is not an address of the internet; one such as 203.0.113.7 would be",
+        "x.toml:11: 10.0.0.1 is not a public address: use one such as 203.0.113.7",
     );
-    says(&format!("{HOME}\nexternal = ['198.51.100.7', '198.51.100.7']"), "x.toml:11: 198.51.100.7 is named twice");
+    says(&format!("{HOME}\nexternal = ['198.51.100.7', '198.51.100.7']"), "x.toml:11: 198.51.100.7 is listed twice");
     says(&format!("{HOME}\nexternal = []"), "x.toml:11: `external`: a NAT needs an external address");
-    says(&format!("{HOME}\nexternal = 257"), "x.toml:11: `external`: 257 are more than 256 addresses");
+    says(&format!("{HOME}\nexternal = 257"), "x.toml:11: `external`: 257 addresses are too many: at most 256");
     says(
         &format!(
             "{HOME}\nsubnet = '10.0.0.0/8'\n[[network]]\nname = 'n'\nnat = 'symmetric'\nbehind = 'home'\nsubnet = '10.1.0.0/16'"
         ),
-        "x.toml:16: 10.1.0.0/16 overlaps 10.0.0.0/8, in which the NAT's outside is: a NAT cannot tell them apart",
+        "x.toml:16: 10.1.0.0/16 overlaps 10.0.0.0/8, the network outside the NAT: a NAT cannot distinguish them",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nsubnet = '192.168.1.0/24'",
-        "x.toml:11: 192.168.1.0/24 is not public, as the subnet of an `open` network is; 192.0.2.0/24 would be",
+        "x.toml:11: 192.168.1.0/24 is not public, as the subnet of an `open` network must be: use one such as 192.0.2.0/24",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nsubnet = '203.0.113.0/24'",
         "x.toml:11: 203.0.113.0/24 contains 203.0.113.1, the address of the server",
     );
-    says("[[actor]]\nname = 'c'\naddress = '203.0.113.1'", "x.toml:10: 203.0.113.1 is that of the server already");
+    says("[[actor]]\nname = 'c'\naddress = '203.0.113.1'", "x.toml:10: 203.0.113.1 is already taken by the server");
     says(
         "[[actor]]\nname = 'c'\naddress = '203.0.113.7'\n[[actor]]\nname = 'd'\naddress = '203.0.113.7'",
-        "x.toml:13: 203.0.113.7 is that of `c` already",
+        "x.toml:13: 203.0.113.7 is already taken by `c`",
     );
 }
 
 #[test]
 fn expectations() {
     for (pairs, wrong) in [
-        ("['ana', 'ana']", "`ana` and `ana` is no pair: name two actors"),
-        ("['ana', 'ben']", "`ana` and `ben` is not there at the end: leave it away"),
-        ("['ana']", "a pair is of two actors, not 1"),
-        ("['ana', 'mute']", "`ana` and `mute` has no WebRTC (`webrtc = false`): leave it away"),
-        ("['ana', 'far']", "`ana` and `far` is in two rooms, so it is never connected: leave it away"),
-        ("['ana', 'dia'], ['dia', 'ana']", "`dia` and `ana` is there twice"),
+        ("['ana', 'ana']", "`ana` and `ana` are the same: name two actors"),
+        ("['ana', 'ben']", "`ana` and `ben` are not both there at the end: remove the pair"),
+        ("['ana']", "a pair has two actors, not 1"),
+        ("['ana', 'mute']", "`ana` and `mute` have no WebRTC (`webrtc = false`): remove the pair"),
+        ("['ana', 'far']", "`ana` and `far` are in different rooms, so they never connect: remove the pair"),
+        ("['ana', 'dia'], ['dia', 'ana']", "`dia` and `ana` are listed twice"),
     ] {
         let others =
             "[[actor]]\nname = 'mute'\nwebrtc = false\n[[actor]]\nname = 'far'\nroom = 'b'\n[[actor]]\nname = 'dia'";
@@ -444,7 +447,7 @@ fn no_scenario_at_all() {
 x.toml:1: a scenario needs `name`: a name such as \"ana\"
 x.toml:1: a scenario needs `duration`: a time such as \"250ms\", \"1.5s\" or \"2m\"",
     );
-    wrong("name = 'x'\nduration = '1s'", "x.toml:1: nobody takes part: add an [[actor]]");
+    wrong("name = 'x'\nduration = '1s'", "x.toml:1: there are no actors: add an [[actor]]");
     wrong(
         "name = 'x'\nduration = \n[[actor]",
         "\
@@ -463,7 +466,7 @@ fn several_problems_at_once() {
 x.toml:11: unknown actor `bob` (actors: `ana`, `ben`)
 x.toml:13: `at`: 20s is not before the end: `duration` is 10s
 x.toml:15: unknown network `home` (networks: none)
-x.toml:17: `unconnected`: a pair is of two actors, not 1",
+x.toml:17: `unconnected`: a pair has two actors, not 1",
     );
 }
 
@@ -471,7 +474,7 @@ x.toml:17: `unconnected`: a pair is of two actors, not 1",
 fn text_from_outside_is_shown_on_one_line() {
     says(
         "[[actor]]\nname = \"a\\nb\\u0007\"",
-        "x.toml:9: `name`: `a\\nb\\u{7}` is no name: use up to 50 of a–z, 0–9 and `-`",
+        "x.toml:9: `name`: `a\\nb\\u{7}` is not a valid name: use up to 50 of a–z, 0–9 and `-`",
     );
     let long = "z".repeat(100);
     says(
@@ -496,7 +499,7 @@ fn names_that_are_not_shipped() {
     ] {
         load_says(
             name,
-            &format!("{name}: no shipped scenario has this name, and a path would end in .toml{near} {shipped}"),
+            &format!("{name}: no shipped scenario has this name, and a path must end in .toml{near} {shipped}"),
         );
     }
 }

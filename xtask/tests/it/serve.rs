@@ -125,7 +125,7 @@ fn a_bad_file_is_told_with_its_line() {
         ("no-stun = 1\n", ":1: no-stun must be true or false"),
         (
             "join-timeout = 30\n",
-            ":1: invalid value '30' for 'join-timeout <TIME>': `30` is no time: write a number and ms, s, m or h",
+            ":1: invalid value '30' for 'join-timeout <TIME>': `30` is not a time: write a number and ms, s, m or h",
         ),
         (
             "ping-interval = \"0s\"\n",
