@@ -1,8 +1,8 @@
-//! Who has which address: given ones are kept, the others are assigned, none is given twice.
+//! Assigns addresses. Addresses that the file gives are kept, the others are assigned, and none is assigned twice.
 //!
-//! The internet is made of ranges that no real host has (RFC 5737 documentation, RFC 2544 benchmarking), so that an address of a simulation
-//! is known by sight. The *n*th actor or network of a scenario is given the host number 9 + *n* where it is free, in whatever range: the actor
-//! with 192.168.1.12 at home is the third.
+//! The internet consists of ranges that no real host uses (RFC 5737 documentation, RFC 2544 benchmarking), so that an
+//! address of a simulation is easy to recognise. In every range, the *n*th actor or network of a scenario gets the host
+//! number 9 + *n* if it is free: the actor with 192.168.1.12 in a home network is the third.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,16 +13,16 @@ use crate::value::Subnet;
 const HOSTS: Subnet = Subnet::new(Ipv4Addr::new(203, 0, 113, 0), 24);
 /// External addresses of NATs on the internet.
 const NATS: Subnet = Subnet::new(Ipv4Addr::new(198, 51, 100, 0), 24);
-/// Both, where there are too many for those.
+/// Hosts and NATs for which the first two ranges have no room.
 const OVERFLOW: Subnet = Subnet::new(Ipv4Addr::new(198, 18, 0, 0), 16);
-/// Public networks, of the size of the first.
+/// Subnets for public networks. Each network gets a part of the size of the first range.
 const PUBLIC_NETWORKS: [Subnet; 2] =
     [Subnet::new(Ipv4Addr::new(192, 0, 2, 0), 24), Subnet::new(Ipv4Addr::new(198, 19, 0, 0), 16)];
 
-/// The server, unless a file says otherwise.
+/// The server's address, unless the file gives another.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-/// RFC 1918 and RFC 6598.
+/// Private ranges. RFC 1918 and RFC 6598.
 const PRIVATE: [Subnet; 4] = [
     Subnet::new(Ipv4Addr::new(10, 0, 0, 0), 8),
     Subnet::new(Ipv4Addr::new(172, 16, 0, 0), 12),
@@ -38,43 +38,44 @@ pub(crate) fn is_private(subnet: Subnet) -> bool {
     PRIVATE.iter().any(|range| subnet.within(*range))
 }
 
-/// Whether a host on the internet may have the address.
+/// Whether a host on the internet may use the address.
 pub(crate) fn is_public(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     let special = first == 0 || first == 127 || first >= 224 || (first, second) == (169, 254);
     !special && !PRIVATE.iter().any(|range| range.contains(address))
 }
 
-/// Whether every address of a subnet may be on the internet.
+/// Whether hosts on the internet may use every address of a subnet.
 pub(crate) fn is_public_subnet(subnet: Subnet) -> bool {
     is_public(subnet.address(0))
         && is_public(subnet.address(subnet.size() - 1))
         && !PRIVATE.iter().any(|range| range.overlaps(subnet))
 }
 
-/// The inside of a NAT, unless its profile says otherwise: the first of the usual home ranges that none of the outer ones overlaps.
+/// The subnet inside a NAT, unless its profile gives another: the first of the usual home ranges that overlaps none of
+/// the outer ones.
 pub(crate) fn home(outer: &[Subnet]) -> Option<Subnet> {
     (1..=254)
         .map(|third| Subnet::new(Ipv4Addr::new(192, 168, third, 0), 24))
         .find(|subnet| !outer.iter().any(|outer| outer.overlaps(*subnet)))
 }
 
-/// Where addresses have to differ: the internet, or the inside of one NAT.
+/// A set of hosts whose addresses must differ: the internet, or the inside of one NAT.
 #[derive(Debug)]
 pub(crate) struct Realm {
     /// `None` is the internet.
     subnet: Option<Subnet>,
-    /// Who has what.
+    /// The owner of each address that is taken.
     taken: BTreeMap<Ipv4Addr, String>,
-    /// The internet's ranges that public networks have.
+    /// The subnets of the internet that belong to public networks.
     routed: Vec<Subnet>,
-    /// The number to try next where the wanted one is not to be had. No address is ever given back, so this never goes back.
+    /// The number to try next if the preferred one is taken. It only grows, because addresses are never released.
     next: u32,
-    /// The same for [`HOSTS`] and [`NATS`], from their ends.
+    /// The numbers to try next in [`HOSTS`] and [`NATS`], which are searched from their ends.
     last: [u32; 2],
 }
 
-/// What an address on the internet is for, which decides its range.
+/// What an address on the internet is used for. This determines its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Host,
@@ -92,17 +93,17 @@ impl Realm {
         }
     }
 
-    /// The inside of a router, which has the first address itself.
+    /// The inside of a router. The router has the first address.
     pub(crate) fn inside(subnet: Subnet, router: &str) -> Self {
         let mut taken = BTreeMap::new();
         taken.insert(subnet.address(1), format!("the router of `{router}`"));
         Self { subnet: Some(subnet), taken, routed: Vec::new(), next: 2, last: [0; 2] }
     }
 
-    /// Keeps a given address for somebody.
+    /// Reserves an address for its owner `who`.
     ///
     /// # Errors
-    /// Why nobody, or not this one, can have it here.
+    /// The reason why the address is invalid here or already taken.
     pub(crate) fn reserve(&mut self, address: Ipv4Addr, who: &str) -> Result<(), String> {
         match self.subnet {
             Some(subnet) => {
@@ -136,7 +137,7 @@ impl Realm {
         }
     }
 
-    /// Gives the `index`th actor or network an address; `None` if there is none left.
+    /// Assigns an address to the `index`th actor or network; `None` if no address is left.
     pub(crate) fn assign(&mut self, index: usize, purpose: Use, who: &str) -> Option<Ipv4Addr> {
         let wanted = u32::try_from(index).ok()?.checked_add(FIRST)?;
         let address = match self.subnet {
@@ -164,7 +165,7 @@ impl Realm {
         found.map(|(_, address)| address)
     }
 
-    /// The address with that number, if a host may have it and none has.
+    /// The address with this number, if a host may use it and it is free.
     fn free(&self, subnet: Subnet, number: u32) -> Option<Ipv4Addr> {
         let address = subnet.address(number);
         let fits = number > 0 && number < subnet.size() - 1;
@@ -172,10 +173,10 @@ impl Realm {
         (fits && !routed && !self.taken.contains_key(&address)).then_some(address)
     }
 
-    /// Gives a public network the part of the internet that it wants.
+    /// Reserves a subnet of the internet for a public network.
     ///
     /// # Errors
-    /// Why it cannot have it.
+    /// The reason why the subnet cannot be reserved.
     pub(crate) fn route(&mut self, subnet: Subnet) -> Result<(), String> {
         if !is_public_subnet(subnet) {
             return Err(format!(
@@ -192,7 +193,7 @@ impl Realm {
         Ok(())
     }
 
-    /// Gives a public network a part of the internet; `None` if there is none left.
+    /// Assigns a free subnet of the internet to a public network; `None` if no subnet is left.
     pub(crate) fn route_any(&mut self) -> Option<Subnet> {
         let whole = PUBLIC_NETWORKS[0].size();
         let parts = PUBLIC_NETWORKS

@@ -1,4 +1,4 @@
-//! Gives every machine of a scenario its addresses.
+//! Assigns addresses to all machines of a scenario.
 
 use std::net::Ipv4Addr;
 
@@ -10,10 +10,10 @@ use crate::scenario::{Link, Network, NetworkIndex, ServerSetup};
 use crate::table::Lined;
 use crate::value::Subnet;
 
-/// External addresses of one NAT at most.
+/// Maximum number of external addresses of a NAT.
 const EXTERNAL_MAX: u32 = 256;
 
-/// Gives every machine its addresses: first those that the file names, then the others. Problems are reported.
+/// Assigns addresses to all machines: first those that the file gives, then the others. Reports problems.
 pub(crate) fn addresses(
     file: &File,
     nets: &[Net<'_>],
@@ -40,22 +40,22 @@ pub(crate) fn addresses(
     problems.none().then_some(assignment.draft)
 }
 
-/// The addresses that are taken and those that are still to be given.
+/// The state of the assignment: addresses that are taken, and machines that still need one.
 struct Assignment<'a> {
     nets: &'a [Net<'a>],
-    /// The inside of each network.
+    /// The subnet inside each network.
     subnets: Vec<Subnet>,
-    /// The network that each network's NAT has its outside in.
+    /// For each network: the network outside its NAT; `None` is the internet.
     behind: Vec<Option<NetworkIndex>>,
     internet: Realm,
-    /// The inside of each network.
+    /// The addresses inside each network.
     insides: Vec<Realm>,
     draft: Draft,
     problems: &'a Problems,
 }
 
 impl Assignment<'_> {
-    /// The inside of a network, or the internet.
+    /// The addresses inside a network, or those of the internet.
     fn realm(&mut self, network: Option<NetworkIndex>) -> &mut Realm {
         match network {
             Some(network) => &mut self.insides[network],
@@ -63,7 +63,7 @@ impl Assignment<'_> {
         }
     }
 
-    /// Keeps an address that the file names.
+    /// Reserves an address that the file gives.
     fn keep(&mut self, network: Option<NetworkIndex>, address: Ipv4Addr, owner: &str, line: usize) {
         if let Err(wrong) = self.realm(network).reserve(address, owner) {
             self.problems.report(line, wrong);
@@ -150,7 +150,7 @@ impl Assignment<'_> {
     }
 
     fn assign_new_external(&mut self, reboots: &[Reboot]) {
-        /// After what the first networks of a file are given, so that a new address is known by sight.
+        /// Far above the numbers of the first networks, so that a new address is easy to recognise.
         const FIRST_NEW: usize = 190;
         for (number, reboot) in reboots.iter().enumerate() {
             let address = match reboot.new {
@@ -166,7 +166,7 @@ impl Assignment<'_> {
         }
     }
 
-    /// Gives the `index`th actor or network an address. Reports if none is left.
+    /// Assigns an address to the `index`th actor or network. Reports a problem if no address is left.
     fn assign(
         &mut self,
         network: Option<NetworkIndex>,
@@ -190,14 +190,14 @@ impl Assignment<'_> {
     }
 }
 
-/// What messages call a network's NAT.
+/// The name of a network's NAT in messages.
 fn router(network: &str) -> String {
     format!("the NAT of `{network}`")
 }
 
-/// The inside of each network.
+/// The subnet inside each network.
 fn subnets(nets: &[Net<'_>], draft: &Draft, internet: &mut Realm, problems: &Problems) -> Option<Vec<Subnet>> {
-    // Those that are given come first, so that the others keep out of their way.
+    // Subnets that the file gives come first, so that the assigned ones do not overlap them.
     for net in nets.iter().filter(|net| net.nat.is_none()) {
         if let Some(subnet) = net.subnet {
             internet.route(subnet.value).unwrap_or_else(|wrong| problems.report(subnet.line, wrong));
@@ -250,7 +250,7 @@ fn subnets(nets: &[Net<'_>], draft: &Draft, internet: &mut Realm, problems: &Pro
     Some(subnets)
 }
 
-/// A reboot of a NAT that names the address that it has afterwards.
+/// A reboot of a NAT with the key `new-address`.
 struct Reboot {
     /// The number of the step in the file.
     step: usize,

@@ -12,7 +12,7 @@ use crate::{address, shipped};
 /// Names of the first actors.
 const NAMES: [&str; 12] = ["ana", "ben", "cam", "dee", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "lou"];
 
-/// A scenario that grows. Everybody is in one room, and joins 50 ms after the one before.
+/// Builds a scenario part by part. All actors are in one room, and each joins 50 ms after the one before.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A scenario of that name and length, with a server and nobody else.
+    /// A scenario with a server and no actors.
     pub fn new(name: &str, duration: Duration) -> Self {
         let server = ServerSetup { address: address::SERVER, link: LINK, heartbeat: HEARTBEAT };
         Self {
@@ -54,14 +54,16 @@ impl Builder {
         }
     }
 
-    /// Adds a home behind a NAT on the internet. The hosts of the first network are in 192.168.1.0/24, of the second in 192.168.2.0/24.
+    /// Adds a home network behind a NAT on the internet. The hosts of the first network are in 192.168.1.0/24, those of
+    /// the second in 192.168.2.0/24.
     #[must_use]
     pub fn home(self, nat: NatBehavior) -> Self {
         self.network(None, nat)
     }
 
-    /// Adds a network behind a NAT whose outside is in the network number `behind`, from 0, or on the internet. Networks on the internet
-    /// must be added before those behind others, or the written file lists them in another order.
+    /// Adds a network behind a NAT. The outside of the NAT is in network `behind`, counted from 0, or on the internet.
+    /// Networks on the internet must be added before those behind others, or the written file lists them in another
+    /// order.
     #[must_use]
     pub fn network(mut self, behind: Option<usize>, nat: NatBehavior) -> Self {
         let number = self.scenario.networks.len() as u8 + 1;
@@ -80,7 +82,7 @@ impl Builder {
         self
     }
 
-    /// Adds an actor in the network number `network`, from 0, or on the internet.
+    /// Adds an actor in network `network`, counted from 0, or on the internet.
     #[must_use]
     pub fn peer(mut self, network: impl Into<Option<usize>>) -> Self {
         let index = self.scenario.actors.len();
@@ -107,21 +109,22 @@ impl Builder {
     /// Changes the actor that was added last.
     ///
     /// # Panics
-    /// If there is none.
+    /// No actor has been added.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Actor)) -> Self {
         change(self.scenario.actors.last_mut().expect("an actor was added"));
         self
     }
 
-    /// Adds a step. Steps may be added in any order; those at one time happen in the order in which they were added.
+    /// Adds a step. Steps may be added in any order. Steps at the same time happen in the order in which they were
+    /// added.
     #[must_use]
     pub fn at(mut self, time: Duration, action: Action) -> Self {
         self.scenario.steps.push(Step { at: time, action, line: 0 });
         self
     }
 
-    /// The scenario, its steps in order of time.
+    /// Returns the scenario, with its steps in order of time.
     #[must_use]
     pub fn build(mut self) -> Scenario {
         self.scenario.steps.sort_by_key(|step| step.at);

@@ -1,4 +1,4 @@
-//! A scenario in the making: what is known of its networks and actors before they have addresses and steps.
+//! An unfinished scenario: its networks and actors before they have addresses and steps.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,9 +11,9 @@ use crate::shipped::Profile;
 use crate::table::Lined;
 use crate::value::Subnet;
 
-/// The name of the server's machine in steps and messages. No actor may have it.
+/// The name of the server's machine in steps and messages. Actors cannot have this name.
 pub(crate) const SERVER: &str = "server";
-/// The name of the outermost network in messages. No network may have it.
+/// The name of the outermost network in messages. Networks cannot have this name.
 pub(crate) const INTERNET: &str = "internet";
 
 /// A private network before it has addresses.
@@ -28,14 +28,14 @@ pub(crate) struct Net<'a> {
     pub(crate) link: &'a LinkEntry,
 }
 
-/// What the expansion has found out so far.
+/// The parts of the scenario that are known so far.
 #[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) networks: Vec<Network>,
     pub(crate) network_names: BTreeMap<String, NetworkIndex>,
     pub(crate) actors: Vec<Actor>,
-    /// Names of actors and of groups, each with the indices of its actors.
+    /// The indices of the actors that each name of an actor or group stands for.
     pub(crate) actor_names: BTreeMap<String, Range<usize>>,
-    /// Addresses after reboots, by the number of the step in the file.
+    /// The addresses of NATs after reboots, by the number of the step in the file.
     pub(crate) new_addresses: BTreeMap<usize, Ipv4Addr>,
 }

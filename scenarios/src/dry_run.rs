@@ -1,6 +1,7 @@
-//! Follows the steps of a scenario before it is played: which actor is there when, and who is in a call with whom.
+//! Goes through the steps of a scenario before it is played, and tracks which actors are present and which users are in
+//! a call.
 //!
-//! A step that would do nothing, because the actor that it names is not there or has no power, is reported as a mistake.
+//! A step that would have no effect, because its actor is not present or has no power, is reported as a mistake.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::role::{Dialect, Role};
 use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, Step, WorldAction};
 use crate::value::show;
 
-/// Whether an actor takes part.
+/// Whether an actor is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Away,
@@ -18,7 +19,7 @@ pub(crate) enum Presence {
     Down,
 }
 
-/// The call of a user, as the user sees it. The other side's always matches.
+/// The state of a user's call. The state of the other side always matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallState {
     Idle,
@@ -36,7 +37,7 @@ impl CallState {
     }
 }
 
-/// Follows the steps and reports those that would do nothing. Returns the presence of each actor at the end.
+/// Goes through the steps and reports those that would have no effect. Returns the presence of each actor at the end.
 pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec<Presence> {
     let mut run = DryRun {
         draft,
@@ -51,7 +52,7 @@ pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec
     joins.sort();
     let mut joins = joins.into_iter().peekable();
     for step in steps {
-        // Joins at the time of a step come before it.
+        // Joins happen before the steps at the same time.
         while let Some((at, actor)) = joins.next_if(|(at, _)| *at <= step.at) {
             run.join(actor, at, draft.actors[actor].line);
         }
@@ -85,7 +86,7 @@ impl DryRun<'_> {
         }
     }
 
-    /// Reports an actor that cannot do what it should, since it is not there.
+    /// Reports an actor that cannot do `what` because it is not present.
     fn need(&self, actor: ActorIndex, what: &str, step: &Step) {
         match self.presence[actor] {
             Presence::There => {}
@@ -94,7 +95,7 @@ impl DryRun<'_> {
         }
     }
 
-    /// Reports a user who has no answered call with whom it should have one.
+    /// Reports a user that is not in an accepted call with `with`.
     fn need_call(&self, actor: ActorIndex, with: ActorIndex, what: &str, step: &Step) {
         let is_user = self.draft.actors[actor].plays == Role::User;
         if is_user && self.presence[actor] == Presence::There && self.calls[actor] != CallState::InCall(with) {
@@ -110,7 +111,7 @@ impl DryRun<'_> {
         }
     }
 
-    /// A call goes with the server that knows of it.
+    /// Ends all calls: the server that kept their state has gone.
     fn hang_up_all(&mut self) {
         self.calls.fill(CallState::Idle);
     }
@@ -122,9 +123,9 @@ impl DryRun<'_> {
             CallState::Idle if self.calls[with] == CallState::Idle => {
                 (self.calls[actor], self.calls[with]) = (CallState::Calling(with), CallState::Ringing(actor));
             }
-            // The other is busy.
+            // The called user is busy.
             CallState::Idle => {}
-            // To call one's own caller is to accept.
+            // A user that calls its own caller accepts the call.
             CallState::Ringing(caller) if caller == with => self.connect(actor, with),
             _ => self.wrong(step.line, actor, step.at, "cannot call: it is already in a call"),
         }
@@ -134,7 +135,7 @@ impl DryRun<'_> {
         (self.calls[one], self.calls[other]) = (CallState::InCall(other), CallState::InCall(one));
     }
 
-    /// The caller whose call rings at a user.
+    /// The caller of a user who is ringing. Reports a problem if the user is not ringing.
     fn ringing(&mut self, actor: ActorIndex, what: &str, step: &Step) -> Option<ActorIndex> {
         self.need(actor, what, step);
         match self.calls[actor] {
@@ -227,7 +228,7 @@ impl DryRun<'_> {
             }
             Command::Offer(with) => {
                 self.need(actor, "cannot offer", step);
-                // Where nobody is named, nobody knows who is there.
+                // In a dialect without names, a client does not know who is present.
                 if !matches!(self.draft.actors[actor].plays, Role::Relay | Role::Broadcast) {
                     self.need(*with, "cannot receive an offer", step);
                 }

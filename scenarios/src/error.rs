@@ -1,31 +1,31 @@
-//! What is wrong with a scenario file, and where.
+//! The problems of a scenario file and their lines.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
-/// Why a scenario could not be loaded: everything that was found wrong with one file, in order of lines.
+/// Why a scenario could not be loaded: all problems of its file, in order of lines.
 ///
-/// [`Display`](fmt::Display) writes one problem a line, each behind `file:line: `.
+/// [`Display`](fmt::Display) writes one problem per line, each after `file:line: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The file, or the name that was asked for, as the caller called it.
+    /// The path or name that the caller gave.
     pub file: String,
     /// At least one problem.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong, and what would be right.
+/// A problem, and how to solve it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The line, from 1; `None` is the file as a whole.
+    /// The line, counted from 1; `None` if the problem concerns the whole file.
     pub line: Option<usize>,
-    /// A lowercase fragment, without file and line.
+    /// A message in lower case, without file and line.
     pub message: String,
 }
 
 impl Error {
-    /// A problem of the file as a whole.
+    /// An error about the whole file.
     pub(crate) fn whole(file: &str, message: String) -> Self {
         Self { file: file.to_owned(), problems: vec![Problem { line: None, message }] }
     }
@@ -49,7 +49,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Collects the problems of one text and knows its lines.
+/// Collects the problems of a text, and finds the lines of its spans.
 #[derive(Debug)]
 pub(crate) struct Problems {
     /// Where each line begins, in bytes.
@@ -63,7 +63,7 @@ impl Problems {
         Self { line_starts: std::iter::once(0).chain(ends).collect(), found: RefCell::default() }
     }
 
-    /// The line a span of bytes begins on, from 1.
+    /// The line on which a span of bytes begins, counted from 1.
     pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         self.line_starts.partition_point(|start| *start <= span.start).max(1)
     }
@@ -76,7 +76,7 @@ impl Problems {
         self.found.borrow().is_empty()
     }
 
-    /// All that was reported, in order of lines, each once.
+    /// All reported problems without duplicates, in order of lines.
     pub(crate) fn into_error(self, file: &str) -> Error {
         let mut problems = self.found.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -85,7 +85,7 @@ impl Problems {
     }
 }
 
-/// Text from outside as a message shows it: on one line, without control characters, not endless.
+/// Quotes text from outside for a message: on one line, without control characters, and shortened.
 pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 60;
     let mut quoted: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
@@ -95,9 +95,9 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{}`", quoted.replace("\\\"", "\"").replace("\\'", "'"))
 }
 
-/// What may have been meant by a wrong word, and what there is: `; did you mean …? (what: …)`.
+/// The valid words that are similar to a wrong one, and a list of all: `; did you mean …? (what: …)`.
 pub fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str> + Clone) -> String {
-    /// More would bury the message.
+    /// A longer list would hide the message.
     const SHOWN: usize = 20;
     let near = nearest(wrong, right.clone());
     let near = if near.is_empty() { String::new() } else { format!("; did you mean {}?", list(near, "or")) };
@@ -108,14 +108,14 @@ pub fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str>
     format!("{near} ({what}: {shown}{more})")
 }
 
-/// The message about a name that does not exist: `unknown actor …`, with the names that do.
+/// The message about a name that does not exist: `unknown actor …`, with a list of the names that exist.
 pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     format!("unknown {what} {}{}", quote(name), instead(name, &format!("{what}s"), known))
 }
 
-/// The words that are most like `wrong`, if any is so like that it may be meant.
+/// The words most similar to `wrong`, if they are similar enough to be meant.
 fn nearest<'a>(wrong: &str, right: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    // The distance takes quadratic time: text of such length is no slip of the finger.
+    // The distance takes quadratic time, and a text longer than this is not a typing error.
     const LONGEST: usize = 64;
     const SHOWN: usize = 3;
     let length = wrong.chars().count();
@@ -126,7 +126,7 @@ fn nearest<'a>(wrong: &str, right: impl Iterator<Item = &'a str>) -> Vec<&'a str
     let near: Vec<(usize, &str)> = right
         .map(|word| {
             let distance = strsim::damerau_levenshtein(&wrong, word);
-            // The beginning of a word is as good as a slip.
+            // The beginning of a word counts as one typing error at most.
             let begins = length >= 3 && word.starts_with(&wrong);
             (if begins { distance.min(1) } else { distance }, word)
         })
@@ -136,7 +136,7 @@ fn nearest<'a>(wrong: &str, right: impl Iterator<Item = &'a str>) -> Vec<&'a str
     near.into_iter().filter(|(distance, _)| Some(*distance) == least).map(|(_, word)| word).take(SHOWN).collect()
 }
 
-/// `a`, `b` and `c`, or with another word than "and".
+/// Lists words: `a`, `b` and `c`. The last two are joined by `and`.
 pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>, and: &str) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {

@@ -1,4 +1,4 @@
-//! From a file as it is written to the scenario that the simulator takes.
+//! Turns a scenario file into the scenario that the simulator takes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,7 +18,7 @@ use crate::steps;
 use crate::table::Lined;
 use crate::value::show;
 
-/// Links into the internet, unless a file says otherwise.
+/// The default of links into the internet.
 pub(crate) const LINK: Link = Link {
     latency: Duration::from_millis(10),
     jitter: Duration::ZERO,
@@ -27,18 +27,18 @@ pub(crate) const LINK: Link = Link {
     reorder_ppm: 0,
     bandwidth_bps: None,
 };
-/// Links inside a home or an office, unless a file says otherwise.
+/// The default of links inside a home or an office.
 pub(crate) const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
-/// Time between the server's pings, unless a file says otherwise.
+/// The default interval between the server's pings.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(20);
-/// The room of who names none.
+/// The default room.
 pub(crate) const ROOM: &str = "demo";
-/// Actors at most: what the internet of [`address`] has room for.
+/// Maximum number of actors: the number for which the internet of [`address`] has room.
 const ACTORS_MAX: usize = 50_000;
-/// NATs in a row at most.
+/// Maximum number of networks in a chain, each behind the next.
 const DEPTH_MAX: usize = 8;
 
-/// Expands a file; `None` if anything does not fit together, which has been reported then.
+/// Expands a file. If its parts do not fit together, reports the problems and returns `None`.
 pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let duration = file.duration.value;
     if duration.is_zero() {
@@ -94,7 +94,7 @@ fn look_up_profiles(file: &File, problems: &Problems) -> BTreeMap<String, Profil
     profiles
 }
 
-/// Every network, those that actors have of their own among them, in order of the file.
+/// All networks, including those that belong to one actor, in the order of the file.
 fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &Problems) -> Option<Vec<Net<'a>>> {
     const NO_LINK: &LinkEntry = &LinkEntry::NONE;
     let mut nets = Vec::new();
@@ -161,7 +161,7 @@ fn open_behind(name: &str) -> String {
     format!("`{name}` is `open`, so it is on the internet: remove `behind`")
 }
 
-/// What a NAT of that profile with those overrides does.
+/// The behavior of a NAT with this profile and these overrides.
 fn behavior(profile: &Profile, overrides: Option<&Lined<NatKeys>>, problems: &Problems) -> Option<NatBehavior> {
     let Some(mut behavior) = profile.behavior.clone() else {
         if let Some(overrides) = overrides {
@@ -176,7 +176,7 @@ fn behavior(profile: &Profile, overrides: Option<&Lined<NatKeys>>, problems: &Pr
     Some(behavior)
 }
 
-/// The names of the actors that an entry makes.
+/// The names of the actors that an entry creates.
 fn names(actor: &ActorEntry) -> impl Iterator<Item = String> + '_ {
     let name = &actor.name.value.0;
     let one = actor.count.is_none().then(|| name.clone());
@@ -185,7 +185,7 @@ fn names(actor: &ActorEntry) -> impl Iterator<Item = String> + '_ {
     one.into_iter().chain(many)
 }
 
-/// Puts every network after the one it is behind, otherwise in order of the file.
+/// Sorts networks so that each comes after the one it is behind, and otherwise in the order of the file.
 fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
     let names: BTreeMap<&str, usize> = nets.iter().enumerate().map(|(index, net)| (net.name.as_str(), index)).collect();
     let mut outer = Vec::with_capacity(nets.len());
@@ -221,7 +221,7 @@ fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
                 break;
             }
             if chain.len() > DEPTH_MAX {
-                // Behind a ring of others, or too deep.
+                // The chain ends in a cycle of other networks, or it is too long.
                 problems.report(line, format!("`{}` is behind more than {} NATs in a row", net.name, DEPTH_MAX - 1));
                 break;
             }
@@ -236,7 +236,7 @@ fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
     Some(sorted.into_iter().map(|(_, net)| net).collect())
 }
 
-/// Adds the actors, yet without addresses.
+/// Adds the actors, still without addresses.
 fn add_actors(
     file: &File,
     link: Link,
@@ -275,7 +275,7 @@ fn add_actors(
         if entry.count.is_some() && !claim(&entry.name.value.0) {
             continue;
         }
-        // An `open` NAT of one's own is none.
+        // The profile `open` has no NAT, so it creates no network for the actor.
         let own = entry.nat.as_ref().and_then(|nat| profiles.get(&nat.value)?.behavior.as_ref());
         for (number, name) in names(entry).enumerate() {
             if !claim(&name) {
@@ -307,7 +307,8 @@ fn add_actors(
     draft
 }
 
-/// Where nobody is named, more than two could not tell whose offer they hear.
+/// Reports rooms with more than two WebRTC clients in dialects without names: the clients could not know whose offer
+/// they receive.
 fn check_unnamed(draft: &Draft, problems: &Problems) {
     let mut rooms: BTreeMap<(Role, &str), usize> = BTreeMap::new();
     let is_unnamed = |actor: &&Actor| matches!(actor.plays, Role::Relay | Role::Broadcast) && actor.webrtc;
@@ -326,7 +327,7 @@ fn check_unnamed(draft: &Draft, problems: &Problems) {
     }
 }
 
-/// When the actor of that number, from 0, joins.
+/// When the actor with this number in its group, counted from 0, joins.
 fn joins(entry: &ActorEntry, number: usize, duration: Duration, problems: &Problems) -> Option<Duration> {
     let first = match entry.joins.as_ref().map(|joins| joins.value) {
         None => Duration::ZERO,
@@ -341,7 +342,7 @@ fn joins(entry: &ActorEntry, number: usize, duration: Duration, problems: &Probl
             0 => format!("joins at {}, which is not before the end: `duration` is {}", show(time), show(duration)),
             _ => format!("the last would join at {} or later: `duration` is {}", show(time), show(duration)),
         };
-        // One of a group is enough.
+        // Reported once per group.
         if number == 0 || time - every < duration {
             problems.report(line.unwrap_or(entry.name.line), message);
         }

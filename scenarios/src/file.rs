@@ -1,4 +1,4 @@
-//! The schema of scenario files, as they are written: names not looked up, nothing expanded.
+//! The schema of scenario files: the keys as they are written, before names are resolved and counts expanded.
 //!
 //! `README.md` documents every key for authors.
 
@@ -22,12 +22,12 @@ pub(crate) struct File {
     pub(crate) about: String,
     pub(crate) spec: Vec<String>,
     pub(crate) duration: Lined<Duration>,
-    /// Whether steps may do nothing.
+    /// Whether steps may have no effect.
     pub(crate) idle_steps: bool,
     pub(crate) server: ServerEntry,
-    /// Of every link that leads into the internet or a carrier's network.
+    /// The default of links into the internet or a carrier's network.
     pub(crate) link: LinkEntry,
-    /// Of every link of a host behind a NAT.
+    /// The default of links of hosts behind NATs.
     pub(crate) lan: LinkEntry,
     pub(crate) networks: Vec<Lined<NetworkEntry>>,
     pub(crate) actors: Vec<Lined<ActorEntry>>,
@@ -43,7 +43,7 @@ pub(crate) struct ServerEntry {
     pub(crate) link: LinkEntry,
 }
 
-/// A link: what is absent is taken from elsewhere.
+/// A link. Missing keys are inherited.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkEntry {
     latency: Option<Duration>,
@@ -69,7 +69,7 @@ pub(crate) struct NetworkEntry {
 /// A NAT's external addresses.
 #[derive(Clone, Debug)]
 pub(crate) enum External {
-    /// So many, whichever.
+    /// A number of addresses, which are assigned.
     Count(u32),
     These(Vec<Lined<Ipv4Addr>>),
 }
@@ -79,7 +79,7 @@ pub(crate) enum External {
 pub(crate) struct ActorEntry {
     pub(crate) name: Lined<Name>,
     pub(crate) network: Option<Lined<String>>,
-    /// A NAT of their own.
+    /// The profile of the actor's own NAT.
     pub(crate) nat: Option<Lined<String>>,
     pub(crate) overrides: Option<Lined<NatKeys>>,
     pub(crate) behind: Option<Lined<String>>,
@@ -98,7 +98,7 @@ pub(crate) struct ActorEntry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Joins {
     At(Duration),
-    /// Not before a step says so.
+    /// When a step says so.
     Never,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct StepEntry {
     pub(crate) verb: Verb,
 }
 
-/// Names of actors, of groups of them, or `server`.
+/// Names of actors or groups of actors, or `server`.
 pub(crate) type Names = Vec<Lined<String>>;
 
 /// What a step does.
@@ -140,7 +140,7 @@ pub(crate) enum Verb {
 pub(crate) enum NewAddress {
     /// The old one.
     Same,
-    /// Another one, whichever.
+    /// Another one, which is assigned.
     Another,
     This(Ipv4Addr),
 }
@@ -150,11 +150,11 @@ pub(crate) enum NewAddress {
 pub(crate) struct ExpectEntry {
     pub(crate) unconnected: Vec<Lined<Vec<Lined<String>>>>,
     pub(crate) probes: Vec<Lined<Name>>,
-    /// Where the table begins; 0 if there is none.
+    /// The line on which the table begins; 0 if there is no table.
     pub(crate) line: usize,
 }
 
-/// Every verb with the keys it takes beside `at` and `do`.
+/// All verbs, each with the keys that it takes besides `at` and `do`.
 const VERBS: &[(&str, &[&str])] = &[
     ("join", &["actor"]),
     ("leave", &["actor"]),
@@ -177,7 +177,7 @@ const VERBS: &[(&str, &[&str])] = &[
 ];
 
 impl File {
-    /// Reads a document; `None` if anything was wrong, which has been reported then.
+    /// Reads a document. Reports problems and returns `None` if there are any.
     pub(crate) fn read(document: &DeTable<'_>, problems: &Problems) -> Option<Self> {
         let mut table = Table::new(document, "a scenario".to_owned(), 1, problems);
         let name = table.required::<Name>("name");
@@ -239,11 +239,11 @@ impl Read for ServerEntry {
 }
 
 impl LinkEntry {
-    /// As everywhere else.
+    /// A link that inherits all keys.
     pub(crate) const NONE: Self =
         Self { latency: None, jitter: None, loss: None, duplicate: None, reorder: None, bandwidth: None };
 
-    /// The link, with what is absent here taken from `base`.
+    /// The link, with missing keys inherited from `base`.
     pub(crate) fn over(&self, base: Link) -> Link {
         Link {
             latency: self.latency.unwrap_or(base.latency),
@@ -260,12 +260,12 @@ impl Read for LinkEntry {
     const RIGHT: &'static str = "a table such as { latency = \"10ms\" }";
 
     fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
-        /// A packet that is under way for longer is lost for every protocol here.
+        /// Longer than any protocol here waits for a packet.
         const SLOWEST: Duration = Duration::from_secs(60);
         let mut table = Table::of::<Self>(value, name, problems)?;
         let latency = table.optional::<Duration>("latency");
         let jitter = table.optional::<Duration>("jitter");
-        // Without latency two machines could answer each other for ever at one instant of virtual time.
+        // Without latency, two machines could answer each other for ever at one instant of virtual time.
         if let Some(wrong) = latency.as_ref().filter(|latency| latency.value.is_zero() || latency.value > SLOWEST) {
             table.report(wrong.line, "`latency` must be from 1ms to 60s");
         }
@@ -365,7 +365,7 @@ impl Read for ActorEntry {
 }
 
 impl ActorEntry {
-    /// Keys that exclude or need one another.
+    /// Checks for keys that exclude or require each other.
     fn check(&self, problems: &Problems) {
         if let (Some(_), Some(nat)) = (&self.network, &self.nat) {
             problems.report(nat.line, "`nat` gives the actor its own network: use either `network` or `nat`");
@@ -426,7 +426,7 @@ impl Parse for MediaKind {
     }
 }
 
-/// One name or several.
+/// One or more names.
 struct OneOrMore(Names);
 
 impl Read for OneOrMore {

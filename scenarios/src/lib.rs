@@ -1,22 +1,22 @@
 //! What happens in a simulation: scenario files and their schema.
 //!
-//! A scenario is a TOML file, documented in `README.md`. [`load`] and [`parse`] read one, [`Builder`] makes one in Rust, [`write`] turns
-//! one into a file again.
+//! A scenario is a TOML file, documented in `README.md`. [`load`] and [`parse`] read a file, [`Builder`] builds a
+//! scenario in Rust, and [`write`] turns a scenario into a file.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `scenario` | [`Scenario`], as the simulator takes it: names looked up, everything checked |
-//! | `nat`, `role`, `probes` | the words of scenarios: what NATs do, what actors play, which situations a scenario can aim at |
-//! | `load` | from a name or a path to a scenario |
+//! | `scenario` | [`Scenario`], as the simulator takes it: all names resolved and checked |
+//! | `nat`, `role`, `probes` | NAT behaviors, the roles of actors, and the rare situations that a scenario can expect |
+//! | `load` | loads a scenario by name or path |
 //! | `table`, `value`, `error` | reads TOML key by key and collects all problems, each with its line |
-//! | `file`, `profile` | the keys of scenario files and of NAT profiles, as they are written |
-//! | `expand` | from the file to the scenario: looks up profiles and names, expands counts |
-//! | `draft`, `assign`, `address` | the scenario in the making, and who gets which address |
-//! | `steps`, `dry_run` | the steps with their names looked up, and whether each would do anything |
+//! | `file`, `profile` | the keys of scenario files and of NAT profiles |
+//! | `expand` | turns a file into a scenario: looks up profiles and names, expands counts |
+//! | `draft`, `assign`, `address` | the unfinished scenario, and the assignment of addresses |
+//! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
 //! | `shipped` | the scenarios and profiles that are part of the program |
-//! | `build`, `write` | scenarios made in Rust, and scenarios as files |
+//! | `build`, `write` | builds scenarios in Rust, and writes scenarios as files |
 //!
-//! Text goes one way: `table` → `file` → `expand` (with `assign` and `steps`) → [`Scenario`].
+//! Data flows one way: `table` → `file` → `expand` (with `assign` and `steps`) → [`Scenario`].
 //!
 //! ```
 //! let scenario = scenarios::load("mesh-3")?;

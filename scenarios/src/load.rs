@@ -1,4 +1,4 @@
-//! From a name or a path to a scenario.
+//! Loads scenarios by name or path.
 
 use std::fs;
 use std::io;
@@ -11,12 +11,13 @@ use crate::scenario::Scenario;
 use crate::shipped;
 use crate::table::document;
 
-/// Loads a scenario: a shipped one by its name, such as `mesh-6`, or a file by its path.
+/// Loads a shipped scenario by its name, such as `mesh-6`, or a file by its path.
 ///
-/// What contains a `/` or ends in `.toml` is a path, anything else a name.
+/// Anything that contains a `/` or ends in `.toml` is a path, and anything else is a name.
 ///
 /// # Errors
-/// All problems of the file, each with its line and what would be right. A name that is not shipped is answered with the nearest ones.
+/// All problems of the file, each with its line and a suggested fix. The error about an unknown name lists similar
+/// ones.
 pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
     if let Some(shipped) = shipped::find(name_or_path) {
         return parse(&shipped.path(), shipped.text);
@@ -42,11 +43,11 @@ pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
     parse(name_or_path, text)
 }
 
-/// Parses, checks and expands the text of a scenario file. `path_for_messages` is what errors call the file.
+/// Parses, checks and expands the text of a scenario file. `path_for_messages` is the name of the file in errors.
 ///
 /// # Errors
-/// All problems of the text, each with its line and what would be right. Problems of syntax hide those of keys and values, and those
-/// hide what does not fit together.
+/// All problems of the text, each with its line and a suggested fix. The text is checked in three stages: syntax, then
+/// keys and values, then whether the parts fit together. A stage with problems is the last one.
 pub fn parse(path_for_messages: &str, text: &str) -> Result<Scenario, Error> {
     let problems = Problems::new(text);
     match document(text, &problems, |table| File::read(table, &problems)).and_then(|file| expand(&file, &problems)) {
@@ -55,7 +56,7 @@ pub fn parse(path_for_messages: &str, text: &str) -> Result<Scenario, Error> {
     }
 }
 
-/// A name that is neither shipped nor a path.
+/// The error about a name that is neither a shipped scenario nor a path.
 fn unknown(name: &str) -> Error {
     let instead = instead(name, "shipped", shipped::names());
     Error::whole(name, format!("no shipped scenario has this name, and a path must end in .toml{instead}"))

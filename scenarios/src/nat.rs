@@ -1,15 +1,15 @@
-//! What a NAT does, in the words of RFC 4787.
+//! The behavior of a NAT, in the terms of RFC 4787.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a mapping, or a filter, depends on beside the internal endpoint. RFC 4787 §4.1 and §5.
+/// What a mapping or a filter depends on besides the internal endpoint. RFC 4787 §4.1 and §5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dependence {
-    /// On nothing: one mapping for all destinations; anybody may send through it.
+    /// On nothing: all destinations share a mapping, and any host may send through it.
     EndpointIndependent,
     /// On the remote address.
     AddressDependent,
@@ -17,15 +17,17 @@ pub enum Dependence {
     AddressAndPortDependent,
 }
 
-/// Where a NAT remembers to whom the inside has sent, which decides what an endpoint-dependent filter lets in.
+/// Where a NAT remembers the destinations to which the inside has sent. A filter that is not endpoint-independent uses
+/// this.
 ///
-/// RFC 4787 leaves it open and devices differ. It matters only where one internal endpoint has several mappings.
+/// RFC 4787 leaves this open, and devices differ. It matters only if an internal endpoint has several mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FilterState {
-    /// With each mapping: a packet to a mapping passes if that very mapping was used towards its source.
+    /// With each mapping: a packet to a mapping passes if this mapping was used to send to the packet's source.
     PerMapping,
-    /// With the internal endpoint: a packet to any of its mappings passes if the endpoint has sent to its source through any.
+    /// With the internal endpoint: a packet to any mapping passes if any of the endpoint's mappings was used to
+    /// send to the packet's source.
     PerEndpoint,
 }
 
@@ -33,13 +35,14 @@ pub enum FilterState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PortAllocation {
-    /// The internal port where it is free, else the next free one.
+    /// The internal port if it is free, otherwise the next free port.
     Preserve,
-    /// One after the other.
+    /// The next free port after the one that was assigned last.
     Sequential,
-    /// Any free port from 1024 on.
+    /// A random free port, 1024 or higher.
     Random,
-    /// Sequentially out of a block of 64 ports that an internal address is given at its first mapping (RFC 6888 §4, REQ-14).
+    /// Sequentially from a block of 64 ports that the NAT assigns to an internal address with its first mapping
+    /// (RFC 6888 §4, REQ-14).
     Block,
 }
 
@@ -49,35 +52,35 @@ pub enum PortAllocation {
 pub enum Hairpinning {
     /// It is dropped.
     Off,
-    /// It is turned round and bears the sender's internal endpoint as its source.
+    /// It is hairpinned, with the sender's internal endpoint as its source.
     InternalSource,
-    /// It is turned round and bears the sender's external endpoint as its source, as REQ-9 asks.
+    /// It is hairpinned, with the sender's external endpoint as its source, as REQ-9 requires.
     ExternalSource,
 }
 
-/// Which external address an internal one gets where the NAT has several. RFC 4787 §4.1.
+/// How a NAT with several external addresses chooses one. RFC 4787 §4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// Always the same one.
+    /// Always the same one for an internal address.
     Paired,
-    /// Any, anew for each mapping.
+    /// Any one, chosen for each mapping.
     Arbitrary,
 }
 
-/// All that decides what a NAT does with a packet.
+/// Everything that determines what a NAT does with a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NatBehavior {
-    /// When two destinations share a mapping.
+    /// Which destinations share a mapping.
     pub mapping: Dependence,
     /// Who may send through a mapping.
     pub filtering: Dependence,
-    /// Where the filter's memory lies.
+    /// Where the state of the filter is kept.
     pub filter_state: FilterState,
     /// How external ports are chosen.
     pub port_allocation: PortAllocation,
-    /// Whether insiders reach each other by external endpoints.
+    /// Whether internal hosts reach each other at external endpoints.
     pub hairpinning: Hairpinning,
     /// How external addresses are chosen.
     pub pooling: Pooling,
@@ -85,20 +88,20 @@ pub struct NatBehavior {
     pub udp_lifetime_new: Duration,
     /// Time without traffic after which a UDP mapping that has seen packets both ways expires.
     pub udp_lifetime: Duration,
-    /// Whether inbound packets refresh a UDP mapping; outbound ones always do (RFC 4787 §4.3, REQ-6).
+    /// Whether inbound packets refresh a UDP mapping. Outbound packets always do (RFC 4787 §4.3, REQ-6).
     pub udp_inbound_refresh: bool,
     /// Time without traffic after which a TCP mapping expires.
     pub tcp_lifetime: Duration,
-    /// Live mappings at most; a further one is refused.
+    /// Maximum number of live mappings. Packets that need another one are refused.
     pub max_mappings: usize,
     /// Whether UDP is dropped in both directions.
     pub udp_blocked: bool,
 }
 
-/// What a NAT's reboot does beside losing every mapping.
+/// What happens at a NAT's reboot, besides the loss of all mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatReboot {
-    /// Whether TCP segments without a mapping are answered with RST from then on, rather than dropped.
+    /// Whether TCP segments without a mapping are answered with RST after the reboot instead of being dropped.
     pub resets_tcp: bool,
     /// The new external address, if the old one is lost too.
     pub new_address: Option<Ipv4Addr>,

@@ -1,6 +1,6 @@
-//! Rare situations that a scenario may aim at, by name.
+//! The rare situations that a scenario can expect, by name.
 
-/// Every probe and the situation it is hit by, in alphabetical order. A name never changes meaning.
+/// All probes with the situations that they detect, in alphabetical order. A name never changes meaning.
 pub const PROBES: &[(&str, &str)] = &[
     ("call-busy", "a user was notified that the called user is busy"),
     ("call-ended-ringing", "a call ended before it was accepted"),

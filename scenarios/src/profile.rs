@@ -1,4 +1,4 @@
-//! The schema of profile files, and the keys of a NAT's behavior, which scenarios override.
+//! The schema of profile files, and the keys of a NAT's behavior, which scenarios can override.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::value::{Name, Parse, Subnet, Word, show};
 pub(crate) struct ProfileFile {
     pub(crate) name: String,
     pub(crate) about: String,
-    /// The default inside of such a NAT.
+    /// The default subnet inside such a NAT.
     pub(crate) subnet: Option<Subnet>,
-    /// How many external addresses such a NAT has by default.
+    /// The default number of external addresses of such a NAT.
     pub(crate) external: u32,
     pub(crate) behavior: Option<NatBehavior>,
 }
 
 impl ProfileFile {
-    /// Reads a document; `None` if anything was wrong, which has been reported then.
+    /// Reads a document. Reports problems and returns `None` if there are any.
     pub(crate) fn read(document: &DeTable<'_>, problems: &Problems) -> Option<Self> {
         let mut table = Table::new(document, "a profile".to_owned(), 1, problems);
         let name = table.required::<Name>("name");
@@ -52,7 +52,7 @@ impl ProfileFile {
     }
 }
 
-/// A NAT's mapping lifetime: never nothing.
+/// The lifetime of a NAT's mappings; never zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime(Duration);
 
@@ -67,7 +67,7 @@ impl Parse for Lifetime {
     }
 }
 
-/// A value of a NAT's behavior, as TOML.
+/// A value of a NAT's behavior that can be written as TOML.
 trait Written {
     fn written(&self) -> String;
 }
@@ -97,7 +97,7 @@ impl Written for usize {
     }
 }
 
-/// Names the keys of a NAT's behavior once, for reading, overriding, completing and writing.
+/// Declares the keys of a NAT's behavior once, for reading, overriding, completing and writing.
 macro_rules! nat_keys {
     ($($field:ident, $key:literal, $read:ty, $into:expr;)*) => {
         /// Some or all keys of a NAT's behavior.
@@ -105,18 +105,18 @@ macro_rules! nat_keys {
         pub(crate) struct NatKeys { $($field: Option<$read>,)* }
 
         impl NatKeys {
-            /// Puts the keys that are there in place of those of `behavior`.
+            /// Replaces the values in `behavior` for which there is a key.
             pub(crate) fn apply(&self, behavior: &mut NatBehavior) {
                 $(if let Some(value) = self.$field { behavior.$field = $into(value); })*
             }
 
-            /// The behavior, if every key is there.
+            /// The behavior, if no key is missing.
             fn complete(&self) -> Option<NatBehavior> {
                 Some(NatBehavior { $($field: $into(self.$field?),)* })
             }
         }
 
-        /// The keys in which a behavior is not as `base`, each with its value as TOML.
+        /// The keys in which a behavior differs from `base`, each with its value as TOML.
         pub(crate) fn differing_keys(behavior: &NatBehavior, base: &NatBehavior) -> Vec<(&'static str, String)> {
             let mut keys = Vec::new();
             $(if behavior.$field != base.$field { keys.push(($key, behavior.$field.written())); })*

@@ -1,26 +1,26 @@
-//! What an actor plays: a dialect, and where it has them, a part in it.
+//! The roles that actors play: a dialect and, in some dialects, a role in it.
 
 use serde::Serialize;
 
 use crate::error::{instead, quote};
 use crate::value::Parse;
 
-/// What an actor is to the signaling server.
+/// The role of an actor in the signaling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// One of many in a room, each connected to each.
+    /// One of many clients in a room, all connected to each other.
     #[default]
     Mesh,
-    /// The one of a room who shows something, and so the one who offers.
+    /// The client in a room that sends media, and so makes the offer.
     Sender,
-    /// The one of a room who watches, and answers.
+    /// The client in a room that receives media, and so answers.
     Viewer,
-    /// A named user who calls others and is called.
+    /// A named user who makes and receives calls.
     User,
-    /// One of two in a room without names: what one says the other hears.
+    /// One of two clients in a room without names. Each receives what the other sends.
     Relay,
-    /// One of two among whom everybody hears every offer and every answer, their own too.
+    /// One of two clients that both receive every offer and every answer, including their own.
     Broadcast,
 }
 
@@ -36,22 +36,22 @@ pub enum Dialect {
     Call,
     /// Rooms without names.
     Relay,
-    /// One room, in which everybody hears all.
+    /// One room, in which all clients receive all messages.
     Broadcast,
 }
 
-/// What the messages of a dialect go in.
+/// How the messages of a dialect are transported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framing {
-    /// A WebSocket's text messages.
+    /// As text messages of a WebSocket.
     #[default]
     WebSocket,
-    /// Events of Socket.IO 5, over a WebSocket.
+    /// As events of Socket.IO 5, over a WebSocket.
     SocketIo,
 }
 
-/// Every role, as files call it.
+/// All roles, with their names in files.
 const ROLES: &[(&str, Role)] = &[
     ("mesh", Role::Mesh),
     ("sender", Role::Sender),
@@ -62,7 +62,7 @@ const ROLES: &[(&str, Role)] = &[
 ];
 
 impl Role {
-    /// The dialect it is a part of.
+    /// The dialect that it belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
             Self::Mesh => Dialect::Mesh,
@@ -73,12 +73,12 @@ impl Role {
         }
     }
 
-    /// What its messages go in, where a file does not choose.
+    /// The default framing of its messages.
     pub fn framing(self) -> Framing {
         if self == Self::Broadcast { Framing::SocketIo } else { Framing::WebSocket }
     }
 
-    /// The room that all who play it are in, where they have no choice.
+    /// The room that all actors with this role share, if they cannot choose one.
     pub fn only_room(self) -> Option<&'static str> {
         match self {
             Self::User => Some("users"),
@@ -87,14 +87,14 @@ impl Role {
         }
     }
 
-    /// What files call it.
+    /// Its name in files.
     pub fn name(self) -> &'static str {
         ROLES.iter().find(|(_, role)| *role == self).map(|(name, _)| *name).expect("every role has a name")
     }
 }
 
 impl Dialect {
-    /// Its name, which the server's table of dialects has too.
+    /// Its name, which is also its name in the server's table of dialects.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mesh => "mesh",

@@ -1,4 +1,4 @@
-//! A scenario as the simulator takes it: profiles looked up, counts expanded, every name checked.
+//! A scenario as the simulator takes it: profiles looked up, counts expanded, all names resolved.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -13,109 +13,111 @@ use crate::role::{Framing, Role};
 /// What happens in one simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scenario {
-    /// The slug it is called by.
+    /// Its slug.
     pub name: String,
     /// What it shows, in one line.
     pub about: String,
-    /// The specifications it is about, such as `RFC 4787 §4.1`.
+    /// The sections of specifications that it is about, such as `RFC 4787 §4.1`.
     pub spec: Vec<String>,
-    /// Virtual time it takes.
+    /// Its length in virtual time.
     pub duration: Duration,
-    /// Whether steps may do nothing, such as `leave` of an actor that is not there. Generated scenarios have such steps; in others they are
-    /// mistakes.
+    /// Whether steps may have no effect, such as `leave` of an actor that is not present. Generated scenarios have such
+    /// steps. In others they are mistakes.
     pub idle_steps: bool,
-    /// The servers on the internet.
+    /// The machine with the signaling and STUN servers.
     pub server: ServerSetup,
-    /// Private networks, an outer one always before those behind it.
+    /// Private networks. Each network comes before those behind it.
     pub networks: Vec<Network>,
-    /// Who takes part.
+    /// The actors that take part.
     pub actors: Vec<Actor>,
-    /// What happens when, in order of time.
+    /// The steps, in order of time.
     pub steps: Vec<Step>,
-    /// What must come of it.
+    /// What must hold at the end.
     pub expect: Expect,
 }
 
 /// The machine that runs the signaling and STUN server, on the internet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSetup {
-    /// Its address. Each [`Dialect`](crate::Dialect) that somebody plays listens on a TCP port of its own, STUN on UDP 3478.
+    /// Its address. For each [`Dialect`](crate::Dialect) that an actor speaks, the server listens on a separate TCP
+    /// port; for STUN on UDP port 3478.
     pub address: Ipv4Addr,
     /// Its link to the internet.
     pub link: Link,
-    /// Time between the server's WebSocket pings.
+    /// The interval between the server's WebSocket pings.
     pub heartbeat: Duration,
 }
 
-/// One direction of a link; both directions of a host's or a NAT's link are alike.
+/// The settings of a link. They apply to each direction of a host's or a NAT's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// Time a packet takes, whole milliseconds.
+    /// The time that a packet takes, in whole milliseconds.
     pub latency: Duration,
-    /// Further time, uniformly from zero to this, drawn for each packet, whole milliseconds. It re-orders no flow.
+    /// Maximum additional time, in whole milliseconds. Each packet's time is drawn uniformly from zero to this. Packets
+    /// of a flow stay in order.
     pub jitter: Duration,
-    /// Lost packets in a million. A lost TCP segment comes later, as after a retransmission.
+    /// Number of lost packets per million. A lost TCP segment arrives later, as after a retransmission.
     pub loss_ppm: u32,
-    /// UDP datagrams in a million that arrive twice.
+    /// Number of UDP datagrams per million that arrive twice.
     pub duplicate_ppm: u32,
-    /// UDP datagrams in a million that are overtaken by later ones.
+    /// Number of UDP datagrams per million that later ones overtake.
     pub reorder_ppm: u32,
-    /// Bits a second; `None` is no limit.
+    /// Bits per second; `None` means no limit.
     pub bandwidth_bps: Option<u64>,
 }
 
 /// A private network behind a NAT.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Network {
-    /// What steps call it.
+    /// Its name in steps.
     pub name: String,
-    /// The network its NAT's outside is in; `None` is the internet.
+    /// The network outside its NAT; `None` is the internet.
     pub behind: Option<NetworkIndex>,
     /// The NAT's external addresses, at least one.
     pub external: Vec<Ipv4Addr>,
     /// The NAT's internal address.
     pub gateway: Ipv4Addr,
-    /// The profile it was made of, for people.
+    /// The name of its NAT's profile, for readers.
     pub profile: String,
-    /// What the NAT does; `None` is a router that translates nothing (its hosts have public addresses).
+    /// The NAT's behavior; `None` is a router that does not translate, whose hosts have public addresses.
     pub nat: Option<NatBehavior>,
     /// The NAT's link to the outer network.
     pub link: Link,
 }
 
-/// Somebody who takes part, on a host of their own.
+/// A participant with a host of its own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Actor {
-    /// What steps and reports call them; also the name of their host.
+    /// Its name in steps and reports, and the name of its host.
     pub name: String,
-    /// The network their host is in; `None` is the internet.
+    /// The network of its host; `None` is the internet.
     pub network: Option<NetworkIndex>,
-    /// Their host's address there.
+    /// Its host's address in that network.
     pub address: Ipv4Addr,
-    /// Their host's link to that network.
+    /// Its host's link to that network.
     pub link: Link,
-    /// What they are to the signaling server.
+    /// Its role in the signaling.
     pub plays: Role,
-    /// What their messages to it go in.
+    /// The framing of its signaling messages.
     pub over: Framing,
-    /// The room they join; users have none, and share one name for all.
+    /// The room that it joins. Users have no rooms, so all of them have the same name here.
     pub room: String,
-    /// When they join; `None` waits for a `join` step.
+    /// When it joins; `None` means that it waits for a `join` step.
     pub joins: Option<Duration>,
-    /// Real WebRTC connections if true; with false only the signaling is played.
+    /// Whether it makes real WebRTC connections. If not, only the signaling is played.
     pub webrtc: bool,
-    /// The line of the scenario file that describes them, from 1.
+    /// The line of the scenario file on which it is defined, counted from 1.
     pub line: usize,
 }
 
-/// Something that is done at a given time.
+/// An action at a given time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
-    /// Virtual time.
+    /// When, in virtual time.
     pub at: Duration,
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// The line of the scenario file, from 1.
+    /// The line of the scenario file, counted from 1.
     pub line: usize,
 }
 
@@ -170,9 +172,9 @@ indexes_lists! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Machine {
-    /// The server's.
+    /// The server's machine.
     Server,
-    /// An actor's.
+    /// An actor's machine.
     Actor(ActorIndex),
 }
 
@@ -180,9 +182,9 @@ pub enum Machine {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// The program of an actor that is not there starts, and joins its room.
+    /// An actor that is not present starts its program and joins its room.
     Join(ActorIndex),
-    /// An actor's program is given a command.
+    /// An actor's program receives a command.
     Actor(ActorIndex, Command),
     /// Something happens to a machine.
     Machine(Machine, MachineAction),
@@ -196,26 +198,26 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// Say `leave`, close all connections, end.
+    /// Send `leave`, close all connections, and end.
     Leave,
-    /// Break the signaling connection without a close frame; the client reconnects with its backoff.
+    /// Break the signaling connection without a close frame. The client reconnects with its backoff.
     Drop,
     /// Send a text message on each open data channel.
     Say(String),
-    /// Hang up on another. Between users this ends their call, ringing or answered; in a mesh it ends the pair, and the offerer offers
-    /// again.
+    /// Hang up on another actor. Between users, this ends their call, whether it is ringing or accepted. In a mesh, it
+    /// ends the pair's connection, and the offerer offers again.
     Hangup(ActorIndex),
-    /// Restart ICE with another.
+    /// Restart ICE with another actor.
     IceRestart(ActorIndex),
-    /// Offer to another: a connection if there is none, else a change of it.
+    /// Send an offer to another actor: for a new connection, or to change an existing one.
     Offer(ActorIndex),
     /// Call another user.
     Call(ActorIndex),
-    /// Take the call that rings.
+    /// Accept the incoming call.
     Accept,
-    /// Reject the call that rings.
+    /// Reject the incoming call.
     Reject,
-    /// Turn the camera or the microphone on or off, and tell the other user in the call.
+    /// Turn the camera or the microphone on or off, and notify the other user in the call.
     Media(MediaKind, bool),
 }
 
@@ -223,9 +225,9 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MachineAction {
-    /// It dies at once: nothing leaves it, not even a FIN.
+    /// It loses power at once. It sends nothing more, not even a FIN.
     PowerLoss,
-    /// It was down and starts again; an actor joins again.
+    /// It starts again after it was down. An actor joins again.
     Boot,
     /// Its link changes.
     Link(Link),
@@ -247,20 +249,21 @@ pub enum NetworkAction {
 pub enum WorldAction {
     /// The server closes every connection with 1001 and ends.
     Shutdown,
-    /// No packet passes between any machine of the first list and any of the second. With `one_way` only those from the first to the second are stopped.
+    /// No packet passes between machines of the first list and machines of the second. With `one_way`, only packets
+    /// from the first to the second are blocked.
     Partition {
         /// One side.
         from: Vec<Machine>,
         /// The other side.
         to: Vec<Machine>,
-        /// Whether the way back stays open.
+        /// Whether packets from `to` to `from` still pass.
         one_way: bool,
     },
     /// All partitions end.
     Heal,
 }
 
-/// What a user can turn on and off.
+/// The media that a user can turn on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaKind {
@@ -280,14 +283,14 @@ impl MediaKind {
     }
 }
 
-/// What must come of a scenario, beside what every run must keep to.
+/// What must hold at the end of a scenario, in addition to the promises that every run must keep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Expect {
-    /// Pairs of actors that must not be connected by WebRTC at the end, because their NATs forbid it. Every other pair of actors that are
-    /// in one room at the end must be. The list must agree with what follows from the NATs.
+    /// Pairs of actors that must not be connected by WebRTC at the end, because their NATs prevent it. All other pairs
+    /// that are in one room at the end must be connected. The list must agree with what follows from the NATs.
     pub unconnected: Vec<(ActorIndex, ActorIndex)>,
-    /// Names of the probes that must have been hit, such as `mapping-expired`.
+    /// Names of the rare situations that must have occurred, such as `mapping-expired`.
     pub probes: Vec<String>,
-    /// The line of the scenario file that says so, from 1; 0 if nothing is expected.
+    /// The line of the scenario file on which `[expect]` begins, counted from 1; 0 if there is no such table.
     pub line: usize,
 }

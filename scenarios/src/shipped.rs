@@ -1,4 +1,4 @@
-//! The scenarios and NAT profiles that are part of the program, so that an installed binary has them.
+//! The shipped scenarios and NAT profiles. They are compiled into the program, so that an installed binary has them.
 
 use crate::error::Problems;
 use crate::nat::NatBehavior;
@@ -6,16 +6,16 @@ use crate::profile::ProfileFile;
 use crate::table::document;
 use crate::value::Subnet;
 
-/// A scenario that is part of the program.
+/// A scenario that is compiled into the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shipped {
-    /// The slug it is called by.
+    /// Its slug.
     pub name: &'static str,
-    /// The folder it is in, such as `nat`.
+    /// Its folder, such as `nat`.
     pub group: &'static str,
     /// What it shows, in one line.
     pub about: String,
-    /// The scenario file.
+    /// The text of its file.
     pub text: &'static str,
 }
 
@@ -26,20 +26,20 @@ impl Shipped {
     }
 }
 
-/// A NAT profile that is part of the program.
+/// A NAT profile that is compiled into the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// The slug that `nat = "…"` takes.
+    /// Its slug, the value of `nat = "…"`.
     pub name: String,
-    /// What it stands for, in one line.
+    /// The kind of NAT that it represents, in one line.
     pub about: String,
-    /// What the NAT does; `None` is a router that translates nothing.
+    /// The NAT's behavior; `None` is a router that does not translate.
     pub behavior: Option<NatBehavior>,
-    /// The profile file, with a comment on its sources.
+    /// The text of its file, which cites sources in a comment.
     pub text: &'static str,
-    /// The default inside of such a NAT.
+    /// The default subnet inside such a NAT.
     pub(crate) subnet: Option<Subnet>,
-    /// How many external addresses such a NAT has by default.
+    /// The default number of external addresses of such a NAT.
     pub(crate) external: u32,
 }
 
@@ -98,38 +98,39 @@ const PROFILES: &[(&str, &str)] = profiles![
     "udp-blocked",
 ];
 
-/// The scenarios that are part of the program.
+/// All shipped scenarios.
 pub fn shipped() -> impl Iterator<Item = Shipped> {
     SCENARIOS.iter().map(|(group, name, text)| Shipped { name, group, about: about(text), text })
 }
 
-/// The names of the scenarios that are part of the program.
+/// The names of all shipped scenarios.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
     SCENARIOS.iter().map(|(_, name, _)| *name)
 }
 
-/// The shipped scenario of that name.
+/// The shipped scenario with this name.
 pub(crate) fn find(name: &str) -> Option<Shipped> {
     shipped().find(|shipped| shipped.name == name)
 }
 
-/// The NAT profiles that are part of the program, the most open first.
+/// All shipped NAT profiles, the most open first.
 pub fn profiles() -> impl Iterator<Item = Profile> {
     PROFILES.iter().map(|(_, text)| read_profile(text))
 }
 
-/// The NAT profile of that name.
+/// The NAT profile with this name.
 pub fn profile(name: &str) -> Option<Profile> {
     PROFILES.iter().find(|(found, _)| *found == name).map(|(_, text)| read_profile(text))
 }
 
-/// The name of a NAT profile that behaves like that; of another one, to be overridden, if there is none.
+/// The name of a NAT profile with this behavior. If there is none, the name of another profile, whose keys must be
+/// overridden.
 pub(crate) fn profile_of(behavior: &NatBehavior) -> &'static str {
     let same = |(_, text): &&(&str, &'static str)| read_profile(text).behavior.as_ref() == Some(behavior);
     PROFILES.iter().find(same).map_or("full-cone", |(name, _)| name)
 }
 
-/// The names that [`profile`] knows.
+/// The names of all NAT profiles.
 pub(crate) fn profile_names() -> impl Iterator<Item = &'static str> + Clone {
     PROFILES.iter().map(|(name, _)| *name)
 }

@@ -1,4 +1,5 @@
-//! The steps and the expectations of a scenario: names looked up, and whether who is named can do it.
+//! The steps and expectations of a scenario: resolves their names, and checks that the named actors can do what the
+//! steps say.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::scenario::{
 use crate::table::Lined;
 use crate::value::show;
 
-/// The steps in order of time, and what must come of them. Problems are reported.
+/// The steps in order of time, and the expectations. Reports problems.
 pub(crate) fn resolve(file: &File, draft: &Draft, server: &ServerSetup, problems: &Problems) -> (Vec<Step>, Expect) {
     let look_up = LookUp { draft, server, problems };
     let mut steps = Vec::new();
@@ -36,7 +37,7 @@ pub(crate) fn resolve(file: &File, draft: &Draft, server: &ServerSetup, problems
     (steps, expect)
 }
 
-/// Finds whom names mean.
+/// Resolves names.
 struct LookUp<'a> {
     draft: &'a Draft,
     server: &'a ServerSetup,
@@ -44,7 +45,7 @@ struct LookUp<'a> {
 }
 
 impl LookUp<'_> {
-    /// What a verb does, in one action for each actor or machine.
+    /// The actions of a verb, one for each actor or machine.
     fn actions(&self, number: usize, line: usize, verb: &Verb) -> Vec<Action> {
         let each = |names: &Names, command: Command| self.commands(names, &command);
         let machines = |names: &Names, action: MachineAction| {
@@ -117,7 +118,7 @@ impl LookUp<'_> {
         found
     }
 
-    /// The actors of names and groups, each once.
+    /// The actors that names and groups stand for, without duplicates.
     fn actors(&self, names: &Names) -> Vec<ActorIndex> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
@@ -137,7 +138,7 @@ impl LookUp<'_> {
         unknown("actor", name, self.draft.actor_names.keys().map(String::as_str))
     }
 
-    /// The actor of a name that is not a group's.
+    /// The actor that a name stands for. Reports the names of groups.
     fn actor(&self, name: &Lined<String>) -> Option<ActorIndex> {
         let found = self.draft.actor_names.get(&name.value);
         match found.cloned().map(|range| range.map(ActorIndex)).map(|mut range| (range.next(), range.next())) {
@@ -155,7 +156,7 @@ impl LookUp<'_> {
         }
     }
 
-    /// The server, and the actors of names and groups.
+    /// The machines that names, groups and `server` stand for.
     fn machines(&self, names: &Names) -> Vec<Machine> {
         let mut machines = Vec::new();
         for name in names {
@@ -178,7 +179,7 @@ impl LookUp<'_> {
         }
     }
 
-    /// Users, for what nobody else can do.
+    /// A command for each of the actors. Reports actors that are not users, because only users can do it.
     fn users(&self, what: &str, names: &Names, command: &Command) -> Vec<Action> {
         let found = self.actors(names);
         let is_user = |actor: &&ActorIndex| self.draft.actors[**actor].plays == Role::User;
@@ -191,12 +192,12 @@ impl LookUp<'_> {
         self.commands(names, command)
     }
 
-    /// A command for each of the actors of names and groups.
+    /// A command for each of the actors that names and groups stand for.
     fn commands(&self, names: &Names, command: &Command) -> Vec<Action> {
         self.actors(names).into_iter().map(|actor| Action::Actor(actor, command.clone())).collect()
     }
 
-    /// What is wrong with a verb between two by what they play.
+    /// The reason why the roles or rooms of two actors do not allow a command between them, or `None`.
     fn miscast(&self, command: &Command, one: ActorIndex, other: ActorIndex) -> Option<String> {
         let [one, other] = [one, other].map(|actor| &self.draft.actors[actor]);
         let plays = |actor: &Actor| format!("`{}` plays `{}`", actor.name, actor.plays.name());
@@ -240,7 +241,7 @@ impl LookUp<'_> {
         vec![Action::Actor(one, command)]
     }
 
-    /// `at_end` has one element per actor, or none if that is not known.
+    /// Resolves the expectations. `at_end` has one element per actor, or is empty if that is unknown.
     fn expect(&self, file: &File, at_end: &[Presence]) -> Expect {
         let mut unconnected = Vec::new();
         let mut seen = BTreeSet::new();

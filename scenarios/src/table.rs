@@ -1,6 +1,6 @@
-//! Reads the tables of a TOML document key by key, and reports what is wrong with the line where it is.
+//! Reads the tables of a TOML document key by key, and reports all problems with their lines.
 //!
-//! Serde would stop at the first problem and forget the lines of inner values; so the parsed document is walked here.
+//! This does not use serde, because serde stops at the first problem and loses the lines of inner values.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, quote};
 use crate::value::Parse;
 
-/// Parses a text as TOML and hands the document to `read`. Reports wrong syntax instead.
+/// Parses a text as TOML and passes the document to `read`. If the syntax is wrong, reports that instead.
 pub(crate) fn document<T>(text: &str, problems: &Problems, read: impl FnOnce(&DeTable<'_>) -> Option<T>) -> Option<T> {
     let (document, wrong) = DeTable::parse_recoverable(text);
     if wrong.is_empty() {
@@ -23,19 +23,19 @@ pub(crate) fn document<T>(text: &str, problems: &Problems, read: impl FnOnce(&De
     None
 }
 
-/// A value and the line it is written on.
+/// A value and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lined<T> {
     pub(crate) line: usize,
     pub(crate) value: T,
 }
 
-/// A value that can be read out of a document.
+/// A value that can be read from a document.
 pub(crate) trait Read: Sized {
-    /// What is right, to go behind "must be".
+    /// A description of valid values, which completes "must be".
     const RIGHT: &'static str;
 
-    /// The value; `None` if something was wrong with it, which has been reported then.
+    /// The value. If it is invalid, reports the problem and returns `None`.
     fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self>;
 }
 
@@ -70,7 +70,7 @@ impl Read for u32 {
     }
 }
 
-/// An array; what is wrong with one element does not hide the others.
+/// Reads an array. A problem with one element does not hide problems with others.
 impl<T: Read> Read for Vec<Lined<T>> {
     const RIGHT: &'static str = "a list in [ ]";
 
@@ -98,17 +98,17 @@ pub(crate) fn mistyped<T: Read>(value: &Spanned<DeValue<'_>>, name: &str, proble
     None
 }
 
-/// A table that is being read. It remembers which keys were asked for: any other is unknown.
+/// A table that is being read. It remembers which keys were read, to report all others as unknown.
 pub(crate) struct Table<'a> {
     title: String,
     line: usize,
     entries: &'a DeTable<'a>,
-    asked: Vec<&'static str>,
+    read: Vec<&'static str>,
     problems: &'a Problems,
 }
 
 impl<'a> Table<'a> {
-    /// The table that a value is. `name` is what messages call it.
+    /// A value as a table. `name` is its name in messages. Reports values of other types.
     pub(crate) fn of<T: Read>(value: &'a Spanned<DeValue<'a>>, name: &str, problems: &'a Problems) -> Option<Self> {
         let DeValue::Table(entries) = value.get_ref() else {
             mistyped::<T>(value, name, problems);
@@ -118,15 +118,15 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn new(entries: &'a DeTable<'a>, title: String, line: usize, problems: &'a Problems) -> Self {
-        Self { title, line, entries, asked: Vec::new(), problems }
+        Self { title, line, entries, read: Vec::new(), problems }
     }
 
-    /// Where the table begins.
+    /// The line on which the table begins.
     pub(crate) fn line(&self) -> usize {
         self.line
     }
 
-    /// What messages call the table from here on.
+    /// Changes the name of the table in messages.
     pub(crate) fn rename(&mut self, title: String) {
         self.title = title;
     }
@@ -139,14 +139,14 @@ impl<'a> Table<'a> {
         self.entries.iter().find(|(found, _)| found.get_ref() == key).map(|(_, value)| value)
     }
 
-    /// The value of a key that may be absent; `None` too if it is wrong, which has been reported then.
+    /// The value of a key that may be missing. Reports an invalid value and returns `None`.
     pub(crate) fn optional<T: Read>(&mut self, key: &'static str) -> Option<Lined<T>> {
-        self.asked.push(key);
+        self.read.push(key);
         let value = self.entry(key)?;
         Some(Lined { line: self.problems.line(&value.span()), value: T::read(value, key, self.problems)? })
     }
 
-    /// The value of a key that must be there; `None` if it is not, or is wrong, which has been reported then.
+    /// The value of a required key. Reports a missing or invalid value and returns `None`.
     pub(crate) fn required<T: Read>(&mut self, key: &'static str) -> Option<Lined<T>> {
         if self.entry(key).is_none() {
             self.problems.report(self.line, format!("{} needs `{key}`: {}", self.title, T::RIGHT));
@@ -154,16 +154,16 @@ impl<'a> Table<'a> {
         self.optional(key)
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports all keys that were not read.
     pub(crate) fn finish(self) {
         self.finish_knowing(|_| None);
     }
 
-    /// Reports every key that was not asked for; `known` may know better what is wrong with it.
+    /// Reports all keys that were not read. `known` may return a more specific message for a key.
     pub(crate) fn finish_knowing(self, known: impl Fn(&str) -> Option<String>) {
-        for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.iter().any(|asked| key.get_ref() == asked)) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !self.read.iter().any(|read| key.get_ref() == read)) {
             let message = known(key.get_ref()).unwrap_or_else(|| {
-                let instead = instead(key.get_ref(), "keys", self.asked.iter().copied());
+                let instead = instead(key.get_ref(), "keys", self.read.iter().copied());
                 format!("unknown key {} in {}{instead}", quote(key.get_ref()), self.title)
             });
             self.problems.report(self.problems.line(&key.span()), message);

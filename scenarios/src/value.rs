@@ -1,4 +1,4 @@
-//! How the values of a scenario file are written: times, shares, bandwidths, addresses, words.
+//! Parses the values of scenario files: times, shares, bandwidths, addresses, words.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,11 +8,13 @@ use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation};
 
 /// A value that is written as a string.
 pub(crate) trait Parse: Sized {
-    /// What is right, to go behind "must be".
+    /// A description of valid values, which completes "must be".
     const RIGHT: &'static str;
 
+    /// Parses a text.
+    ///
     /// # Errors
-    /// What is wrong with the text, and what would be right.
+    /// What is wrong with the text, and how to correct it.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -24,7 +26,7 @@ impl Parse for String {
     }
 }
 
-/// The name of a scenario, a network or an actor; also the name of a host.
+/// The name of a scenario, a network or an actor. An actor's host has the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) String);
 
@@ -40,7 +42,7 @@ impl Parse for Name {
     }
 }
 
-/// The longest time that may be written: far beyond any timer of a protocol, far below any overflow.
+/// The longest time that files may give: far longer than any timer of a protocol, and far from any overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Parse for Duration {
@@ -63,23 +65,23 @@ impl Parse for Duration {
     }
 }
 
-/// Reads a time as files write it, such as `250ms`, `1.5s` or `2m`: whole milliseconds, at most 720 h.
+/// Parses a time as written in files, such as `250ms`, `1.5s` or `2m`: whole milliseconds, at most 720 h.
 ///
 /// # Errors
-/// What is wrong with the text, and what would be right.
+/// What is wrong with the text, and how to correct it.
 pub fn time(text: &str) -> Result<Duration, String> {
     Duration::parse(text)
 }
 
-/// Reads a share as files write it, such as `2%` or `0.5%`: millionths.
+/// Parses a share as written in files, such as `2%` or `0.5%`, and returns parts per million.
 ///
 /// # Errors
-/// What is wrong with the text, and what would be right.
+/// What is wrong with the text, and how to correct it.
 pub fn share(text: &str) -> Result<u32, String> {
     Ppm::parse(text).map(|Ppm(ppm)| ppm)
 }
 
-/// A time as it is written in a file.
+/// A time as written in files.
 pub(crate) fn show(time: Duration) -> String {
     let millis = time.as_millis();
     match millis {
@@ -90,7 +92,7 @@ pub(crate) fn show(time: Duration) -> String {
     }
 }
 
-/// A share, in millionths.
+/// A share, in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ppm(pub(crate) u32);
 
@@ -110,7 +112,7 @@ impl Parse for Ppm {
     }
 }
 
-/// Bits a second; `None` is no limit.
+/// Bits per second; `None` means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bandwidth(pub(crate) Option<u64>);
 
@@ -157,17 +159,17 @@ impl Subnet {
         Self { base: base.to_bits(), prefix }
     }
 
-    /// Addresses in it, those that no host may have among them.
+    /// The number of addresses in it, including those that no host can have.
     pub(crate) fn size(self) -> u32 {
         1 << (32 - self.prefix)
     }
 
-    /// The address with that number, from 0.
+    /// The address with this number, counted from 0.
     pub(crate) fn address(self, number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.base.saturating_add(number))
     }
 
-    /// The number of an address in it.
+    /// The number of an address in the subnet; `None` if the subnet does not contain it.
     pub(crate) fn number(self, address: Ipv4Addr) -> Option<u32> {
         address.to_bits().checked_sub(self.base).filter(|number| *number < self.size())
     }
@@ -211,11 +213,11 @@ impl Parse for Subnet {
     }
 }
 
-/// One of a few words, each with what it means.
+/// A value that is written as one of a few words.
 pub(crate) trait Word: Copy + 'static {
-    /// What the words are about, to go behind "is no".
+    /// What the words stand for, which completes "is not a valid".
     const WHAT: &'static str;
-    /// What is right, to go behind "must be".
+    /// A description of valid values, which completes "must be".
     const RIGHT: &'static str;
     const WORDS: &'static [(&'static str, Self)];
 }
@@ -274,18 +276,19 @@ impl Word for Pooling {
     const WORDS: &'static [(&'static str, Self)] = &[("paired", Self::Paired), ("arbitrary", Self::Arbitrary)];
 }
 
-/// Why a text is no amount.
+/// Why a text is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Malformed {
     Negative,
-    /// Not a whole number of the least unit.
+    /// Not a whole number of the smallest unit.
     TooFine,
     /// More digits than an amount can need.
     TooLong,
     Other,
 }
 
-/// A decimal number and its unit, in the least unit. Exact: no floating point, hence neither NaN nor infinity.
+/// Parses a decimal number with a unit, and returns it in the smallest unit. Exact: it uses no floating point, so there
+/// is no NaN and no infinity.
 fn amount(text: &str, units: &[(&str, u128)]) -> Result<u128, Malformed> {
     // 15 digits before and after the point, times the largest unit, stay far below u128::MAX.
     const DIGITS: usize = 15;
@@ -382,7 +385,7 @@ mod tests {
         }
     }
 
-    /// The words are those that the types are written as elsewhere.
+    /// The words are the same as in the types' serde forms.
     #[test]
     fn words_agree_with_serde() {
         fn check<T: Word + serde::Serialize + for<'de> serde::Deserialize<'de> + PartialEq + std::fmt::Debug>() {

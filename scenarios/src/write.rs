@@ -1,4 +1,4 @@
-//! From a scenario to the text of a file that reads back as the same scenario, but for line numbers.
+//! Writes a scenario as the text of a file. Parsing the text gives the same scenario, except for line numbers.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -14,10 +14,11 @@ use crate::scenario::{
 use crate::shipped::{profile, profile_of};
 use crate::value::{Subnet, show};
 
-/// Writes a scenario as a file. [`parse`](crate::parse) reads it back, equal but for line numbers, if the scenario came from a file, a
-/// [`Builder`](crate::Builder) or a generator.
+/// Writes a scenario as a file. If the scenario comes from a file, a [`Builder`](crate::Builder) or a generator,
+/// [`parse`](crate::parse) returns an equal scenario, except for line numbers.
 ///
-/// A network whose profile is not a shipped one is written with a shipped profile and overrides that make it do the same.
+/// A network whose profile is not shipped is written with a shipped profile, and with overrides that give the same
+/// behavior.
 pub fn write(scenario: &Scenario) -> String {
     let mut file = Writer { scenario, text: String::new() };
     file.head();
@@ -40,12 +41,12 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins a table of a list.
+    /// Begins an element of an array of tables.
     fn element(&mut self, name: &str) {
         write!(self.text, "\n[[{name}]]\n").expect("a string takes all");
     }
 
-    /// Writes a key with a value that is TOML already.
+    /// Writes a key with a value that is already TOML.
     fn raw(&mut self, key: &str, value: &str) {
         writeln!(self.text, "{key} = {value}").expect("a string takes all");
     }
@@ -73,7 +74,7 @@ impl<'a> Writer<'a> {
         self.link(scenario.server.link, LINK);
     }
 
-    /// Writes what of a link is not as in `base`, if anything.
+    /// Writes the keys of a link that differ from `base`, if there are any.
     fn link(&mut self, link: Link, base: Link) {
         if link != base {
             self.raw("link", &differences(link, base));
@@ -104,7 +105,7 @@ impl<'a> Writer<'a> {
         self.link(network.link, LINK);
     }
 
-    /// The smallest subnet that has the network's gateway as its first host and all others in it as hosts.
+    /// The smallest subnet whose first host is the network's gateway, and which contains all other hosts in it.
     fn subnet(&self, network: &Network) -> Subnet {
         let Scenario { networks, actors, .. } = self.scenario;
         let inside = |index: &Option<NetworkIndex>| index.is_some_and(|index| networks[index].name == network.name);
@@ -251,7 +252,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The keys of a link that are not as in `base`, as a TOML table.
+/// The keys of a link that differ from `base`, as a TOML table.
 fn differences(link: Link, base: Link) -> String {
     let share = |ppm: u32| quoted(&format!("{ppm}ppm"));
     let bandwidth = link.bandwidth_bps.map_or_else(|| "unlimited".to_owned(), |bits| format!("{bits}bit"));
@@ -267,7 +268,7 @@ fn differences(link: Link, base: Link) -> String {
     table(&differing.into_iter().map(|(key, _, value)| (key, value)).collect::<Vec<_>>())
 }
 
-/// A TOML table on one line; the values are TOML already.
+/// A TOML table on one line. The values are already TOML.
 fn table(keys: &[(&str, String)]) -> String {
     let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     if keys.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", keys.join(", ")) }
