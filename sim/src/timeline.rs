@@ -245,13 +245,13 @@ impl Builder<'_> {
         self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
     }
 
-    /// Whether an existing line says the same of this node at the same instant.
+    /// Whether there is already such a line about this node at the same instant.
     fn has_line(&self, event: &Event, whom: Option<NodeId>, what: &str) -> bool {
         let is_it = |line: &Line| (line.at, &line.who[..], line.whom) == (event.at, &[event.node], whom);
         self.lines.iter().rev().take(TOGETHER_LINES).any(|line| is_it(line) && line.what == what)
     }
 
-    /// Adds a line, or adds the node to a line that says the same of other nodes at about the same time.
+    /// Adds a line, or adds the node to a line with the same words about other nodes at about the same time.
     fn together(&mut self, index: usize, event: &Event, what: String) {
         let recent = self.lines.iter_mut().rev().take(TOGETHER_LINES);
         for line in recent {

@@ -1,4 +1,4 @@
-//! What is said about wrong files: file, line, what is wrong, what would be right.
+//! Errors about invalid files: file, line, the problem, and how to solve it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -457,7 +457,7 @@ x.toml:3: not TOML: unclosed array table, expected `]`",
     says("[lan]\n[lan]", "x.toml:9: not TOML: duplicate key `lan`");
 }
 
-/// Problems of one kind are all told at once.
+/// All problems of one stage are reported at once.
 #[test]
 fn several_problems_at_once() {
     says(
@@ -514,7 +514,7 @@ fn files_that_cannot_be_read() {
     load_says(&path("latin-1.toml"), &format!("{}:2: is not UTF-8: save the file as UTF-8 text", path("latin-1.toml")));
 }
 
-/// What is said about a file of two actors, ana and ben who never joins, with `rest` from line 8 on.
+/// Checks the error about a file with two actors, ana and ben (who never joins), and with `rest` from line 8 on.
 fn says(rest: &str, expected: &str) {
     const HEAD: &str =
         "name = 'x'\nduration = '10s'\n[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\njoins = 'never'\n";
@@ -523,14 +523,14 @@ fn says(rest: &str, expected: &str) {
 
 fn wrong(text: &str, expected: &str) {
     match parse("x.toml", text) {
-        Ok(_) => panic!("nothing was said about\n{text}"),
+        Ok(_) => panic!("no error about\n{text}"),
         Err(error) => assert_eq!(error.to_string(), expected, "\n{text}"),
     }
 }
 
 fn load_says(name: &str, expected: &str) {
     match load(name) {
-        Ok(_) => panic!("nothing was said about {name}"),
+        Ok(_) => panic!("no error about {name}"),
         Err(error) => assert_eq!(error.to_string(), expected),
     }
 }

@@ -1,4 +1,4 @@
-//! What a file expands to.
+//! How files are expanded to scenarios.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What scenario files expand to, and what is said about wrong ones.
+//! How scenario files are expanded, and the errors about invalid ones.
 
 mod errors;
 mod expand;

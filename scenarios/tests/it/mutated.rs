@@ -1,4 +1,4 @@
-//! No text makes the loader panic, and what it says always has a line.
+//! No text makes the loader panic, and its errors always have a line.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

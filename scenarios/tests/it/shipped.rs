@@ -1,4 +1,4 @@
-//! The scenarios and profiles that are part of the program.
+//! The shipped scenarios and profiles.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ fn every_profile_is_found_by_its_name() {
     assert_eq!(profile("closed"), None);
 }
 
-/// The four classes of RFC 3489, in the words of RFC 4787.
+/// The four classes of RFC 3489, in the terms of RFC 4787.
 #[test]
 fn the_textbook_profiles_are_what_their_names_say() {
     use Dependence::{AddressAndPortDependent as Apd, AddressDependent as Ad, EndpointIndependent as Ei};
@@ -82,7 +82,7 @@ fn mesh_6_has_two_customers_of_one_provider() {
     );
 }
 
-/// What the file claims follows from its NATs, by the rules of RFC 4787 and RFC 8445 for two NATs side by side.
+/// The expectations of the file follow from its NATs, by the rules of RFC 4787 and RFC 8445 for two adjacent NATs.
 #[test]
 fn mesh_6_symmetric_expects_exactly_the_pairs_that_need_a_relay() {
     let scenario = loaded("mesh-6-symmetric");
@@ -156,7 +156,7 @@ fn nat(profile_name: &str) -> Option<NatBehavior> {
     profile(profile_name)?.behavior
 }
 
-/// Each actor's way to the internet, in a line.
+/// The path of each actor to the internet, on one line.
 fn described(scenario: &Scenario) -> Vec<String> {
     let describe = |actor: &Actor| {
         let mut way = format!("{} {}", actor.name, actor.address);

@@ -1,4 +1,4 @@
-//! What is written reads back.
+//! A written scenario reads back as the same scenario.
 
 use scenarios::{Scenario, load, parse, shipped, write};
 
@@ -14,7 +14,7 @@ fn every_shipped_scenario_reads_back_as_it_was_written() {
     }
 }
 
-/// A file that is written has other lines.
+/// Removes line numbers, because a written file has different ones.
 fn forget_lines(scenario: &mut Scenario) {
     scenario.actors.iter_mut().for_each(|actor| actor.line = 0);
     scenario.steps.iter_mut().for_each(|step| step.line = 0);

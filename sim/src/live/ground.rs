@@ -169,7 +169,7 @@ impl Ground for Live {
             let Some(mut program) = program else { continue };
             match timeout_at(deadline, program.ended()).await {
                 Ok(ended) => ended?,
-                // The server does not answer the client's goodbye, so its tasks are aborted.
+                // The server does not answer the client's close frame, so the client's tasks are aborted.
                 Err(_) => {
                     if let Some(net) = machine.net.take() {
                         net.abort().await;

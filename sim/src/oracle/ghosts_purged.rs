@@ -1,6 +1,6 @@
 //! A server must report that a client is gone within four heartbeats and five seconds after it last received data from
-//! that client, and within five seconds after a client said goodbye. A restarted server must not list any client from
-//! before.
+//! that client, and within five seconds after a client left or sent a close frame. A restarted server must not list any
+//! client from before.
 
 use crate::event::{Event, Message, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};

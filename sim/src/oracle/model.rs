@@ -15,8 +15,8 @@ use crate::oracle::webrtc::PeerConnections;
 
 /// Time within which a message arrives, unless a segment of its connection is visibly late.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
-/// Time within which a server must have acted on a client's goodbye.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Time within which a server must have acted on a client's `leave` message or close frame.
+const LEAVE_HANDLED: Duration = Duration::from_secs(5);
 /// Heartbeats within which a server must have noticed that a client vanished: two missed pongs, the interval in which
 /// it vanished, and one more for servers that count differently.
 const HEARTBEATS_TO_NOTICE: u32 = 4;
@@ -182,14 +182,14 @@ impl Model {
             return None;
         }
         let last = self.tcp.last_received(flow).map_or(ended.time, |received| received.max(ended.time));
-        let by_farewell = stay.farewell && !self.tcp.has_lost_since(flow, ended.time);
-        Some(last + if by_farewell { FAREWELL } else { self.heartbeat * HEARTBEATS_TO_NOTICE + FAREWELL })
+        let has_left = stay.farewell && !self.tcp.has_lost_since(flow, ended.time);
+        Some(last + if has_left { LEAVE_HANDLED } else { self.heartbeat * HEARTBEATS_TO_NOTICE + LEAVE_HANDLED })
     }
 
     /// The deadline by which a server must have noticed that clients which never learned their id are gone.
     pub(crate) fn unanswered_noticed_by(&self, room: &str, index: usize) -> Option<Duration> {
         let asked = self.history.unanswered.iter().filter(|join| *join.room == *room && join.asked.index < index);
-        let patience = self.heartbeat * HEARTBEATS_TO_NOTICE + FAREWELL;
+        let patience = self.heartbeat * HEARTBEATS_TO_NOTICE + LEAVE_HANDLED;
         // A join that is still pending may be announced at any time.
         asked.map(|join| join.ended.map(|ended| ended.time + patience)).max_by_key(|by| by.unwrap_or(Duration::MAX))?
     }

@@ -124,15 +124,15 @@ impl<N: Network> SignalingClient<N> {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
             open.outbox.push_back(Message::Close(Some(frame)));
             self.record(Signaling::FrameSent(Frame::Close(Some(1000))));
-            let farewell = poll_fn(|cx| {
-                while let Poll::Ready(came) = open.poll_socket(cx) {
-                    if came.is_err() {
+            let closing = poll_fn(|cx| {
+                while let Poll::Ready(polled) = open.poll_socket(cx) {
+                    if polled.is_err() {
                         return Poll::Ready(());
                     }
                 }
                 Poll::Pending
             });
-            let _ = timeout(DIAL_TIMEOUT, farewell).await;
+            let _ = timeout(DIAL_TIMEOUT, closing).await;
             self.record(Signaling::Closed { code: Some(1000), reason: "left".into() });
         }
     }
