@@ -31,7 +31,7 @@ fn scenarios_on_the_wire() {
         ("what befalls connections is survived", what_befalls_connections_is_played_and_survived),
         ("a dead machine is noticed", a_server_that_never_notices_a_dead_machine_keeps_a_ghost),
         ("broken servers are found out", broken_servers_are_found_out),
-        ("a server that closes is told so", a_server_that_closes_is_told_so),
+        ("a server that closes is reported", a_server_that_closes_is_reported),
         ("a flood is a finding and ends", a_flood_is_a_finding_and_ends),
     ];
     std::thread::scope(|scope| {
@@ -161,15 +161,15 @@ fn what_befalls_connections_is_played_and_survived() {
     let left = |what: &What| matches!(what, What::Signaling(Signaling::Received(Message::PartnerLeft { .. })));
     let ping = |what: &What| matches!(what, What::Signaling(Signaling::FrameReceived(Frame::Ping)));
     let until = sender_viewer.record.events.iter().position(|event| left(&event.what));
-    let until = until.unwrap_or_else(|| panic!("{}", told(sender_viewer)));
+    let until = until.unwrap_or_else(|| panic!("{}", report(sender_viewer)));
     let pings = sender_viewer.record.events[..until].iter().filter(|event| ping(&event.what)).count();
-    assert!(pings <= 1, "{pings} pings\n{}", told(sender_viewer));
+    assert!(pings <= 1, "{pings} pings\n{}", report(sender_viewer));
 }
 
 /// When an event first happened.
 fn when(outcome: &Outcome, is_meant: impl Fn(&What) -> bool) -> Duration {
     let event = outcome.record.events.iter().find(|event| is_meant(&event.what));
-    event.unwrap_or_else(|| panic!("{}", told(outcome))).at
+    event.unwrap_or_else(|| panic!("{}", report(outcome))).at
 }
 
 fn a_flood_is_a_finding_and_ends() {
@@ -200,7 +200,7 @@ fn packets(outcome: &Outcome, client: &str) -> Vec<(Duration, Duration)> {
     passed
 }
 
-fn a_server_that_closes_is_told_so() {
+fn a_server_that_closes_is_reported() {
     let two = "duration = \"4s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"";
     let server = Background::start(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("port 0 is free");
@@ -215,9 +215,9 @@ fn a_server_that_closes_is_told_so() {
         vec![("mesh", format!("ws://{address}/"))]
     });
     let outcome = play(&scenario(two), "mesh", &server.url("mesh"));
-    assert_eq!(broken(&outcome), ["signaling-kept"].into(), "{}", told(&outcome));
+    assert_eq!(broken(&outcome), ["signaling-kept"].into(), "{}", report(&outcome));
     let says = "ana lost its signaling connection: the server closed with 1013: full";
-    assert!(outcome.violations.iter().any(|violation| violation.message == says), "{}", told(&outcome));
+    assert!(outcome.violations.iter().any(|violation| violation.message == says), "{}", report(&outcome));
 }
 
 /// A machine that loses power leaves its connection open. When the server notices, the others are notified.
@@ -242,12 +242,12 @@ fn a_server_that_never_notices_a_dead_machine_keeps_a_ghost() {
     );
     let noticing = Background::reference(scenario.server.heartbeat);
     let outcome = play(&scenario, "mesh", &noticing.url("mesh"));
-    assert!(outcome.passed(), "{}", told(&outcome));
+    assert!(outcome.passed(), "{}", report(&outcome));
     // The small server has no heartbeat.
     let sleeping = Background::mini(None);
     let outcome = play(&scenario, "mesh", &sleeping.url("mesh"));
-    assert_eq!(broken(&outcome), ["ghosts-purged"].into(), "{}", told(&outcome));
-    assert!(outcome.violations[0].message.contains("no client was notified that ben"), "{}", told(&outcome));
+    assert_eq!(broken(&outcome), ["ghosts-purged"].into(), "{}", report(&outcome));
+    assert!(outcome.violations[0].message.contains("no client was notified that ben"), "{}", report(&outcome));
 }
 
 fn broken_servers_are_found_out() {
@@ -288,7 +288,7 @@ fn broken_servers_are_found_out() {
                 let server = Background::mini(defect);
                 let outcome = play(scenario, "mesh", &server.url("mesh"));
                 let first = outcome.violations.first().map(|violation| violation.oracle);
-                assert_eq!(first, oracle, "{defect:?}\n{}", told(&outcome));
+                assert_eq!(first, oracle, "{defect:?}\n{}", report(&outcome));
             });
         }
     });
@@ -320,7 +320,7 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_before_anything_is_played() {
+fn a_server_that_is_not_there_is_reported_before_anything_is_played() {
     let nobody = target("mesh", "ws://127.0.0.1:9/", Duration::ZERO).reach().expect_err("nobody listens there");
     assert!(nobody.contains("TCP to 127.0.0.1 port 9: connection refused"), "{nobody}");
     let server = Background::reference(Duration::from_secs(20));
@@ -358,8 +358,8 @@ fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
                     let missed =
                         |outcome: &Outcome| outcome.violations.iter().all(|one| one.oracle == "expected-probes");
                     let tested = tries.find(|outcome| outcome.passed() || !missed(outcome));
-                    let outcome = tested.unwrap_or_else(|| panic!("{protocol}: what it aims at never came about"));
-                    assert!(outcome.passed(), "{protocol}\n{}", told(&outcome));
+                    let outcome = tested.unwrap_or_else(|| panic!("{protocol}: what it aims at never occurred"));
+                    assert!(outcome.passed(), "{protocol}\n{}", report(&outcome));
                     outcome
                 })
             })
@@ -394,7 +394,7 @@ fn broken(outcome: &Outcome) -> BTreeSet<&'static str> {
     outcome.violations.iter().map(|violation| violation.oracle).collect()
 }
 
-fn told(outcome: &Outcome) -> String {
+fn report(outcome: &Outcome) -> String {
     format!("{}\n{:#?}\n{}", outcome.scenario.name, outcome.violations, Timeline::of(&outcome.record))
 }
 

@@ -399,7 +399,7 @@ fn a_reboot_may_bring_a_new_address() {
 }
 
 #[test]
-fn changes_are_told_at_their_times() {
+fn changes_are_reported_at_their_times() {
     let mut nat = Bench::new(cone());
     nat.send(X, Y).unwrap();
     nat.after(1).send("10.0.0.3:5000", Y).unwrap();

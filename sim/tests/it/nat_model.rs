@@ -36,38 +36,38 @@ proptest! {
         for (pause, step) in steps {
             model.pass(pause);
             let now = model.now;
-            let told: Vec<_>;
+            let changes: Vec<_>;
             match step {
                 Step::Nothing => {
                     nat.expire(now);
-                    told = nat.drain_changes().collect();
+                    changes = nat.drain_changes().collect();
                 }
                 Step::Reboot(new_address) => {
                     nat.reboot(now, new_address);
-                    told = nat.drain_changes().collect();
+                    changes = nat.drain_changes().collect();
                     model.reboot(new_address);
                 }
                 Step::Outbound { protocol, internal, remote, opens } => {
                     let packet = FiveTuple { protocol, internal, remote };
                     let answer = nat.outbound(packet, opens, &mut NatCx { now, rng: &mut rng });
-                    told = nat.drain_changes().collect();
-                    prop_assert_eq!(answer, model.outbound(protocol, internal, remote, opens, &told));
+                    changes = nat.drain_changes().collect();
+                    prop_assert_eq!(answer, model.outbound(protocol, internal, remote, opens, &changes));
                 }
                 Step::Inbound { protocol, external, remote } => {
                     let external = model.some_external(external);
                     let answer = nat.inbound(now, protocol, external, remote);
-                    told = nat.drain_changes().collect();
+                    changes = nat.drain_changes().collect();
                     prop_assert_eq!(answer, model.inbound(protocol, external, remote));
                 }
                 Step::Hairpin { protocol, internal, external, opens } => {
                     let external = model.some_external(external);
                     let packet = FiveTuple { protocol, internal, remote: external };
                     let answer = nat.hairpin(packet, opens, &mut NatCx { now, rng: &mut rng });
-                    told = nat.drain_changes().collect();
-                    prop_assert_eq!(answer, model.hairpin(protocol, internal, external, opens, &told));
+                    changes = nat.drain_changes().collect();
+                    prop_assert_eq!(answer, model.hairpin(protocol, internal, external, opens, &changes));
                 }
             }
-            prop_assert_eq!(in_order(told), in_order(std::mem::take(&mut model.happened)));
+            prop_assert_eq!(in_order(changes), in_order(std::mem::take(&mut model.happened)));
             let live = model.live.iter().map(|known| known.mapping);
             prop_assert_eq!(in_order(nat.mappings().copied()), in_order(live));
             prop_assert_eq!(nat.next_expiry(), model.live.iter().map(|known| model.end(known.mapping.protocol, known.used)).min());
@@ -250,7 +250,7 @@ impl Model {
         internal: SocketAddrV4,
         remote: SocketAddrV4,
         opens: bool,
-        told: &[Change],
+        changes: &[Change],
     ) -> Result<SocketAddrV4, Refusal> {
         if protocol == Udp && self.behavior.udp_blocked {
             return Err(Refusal::UdpBlocked);
@@ -268,7 +268,7 @@ impl Model {
         } else if self.live.len() >= self.behavior.max_mappings {
             return Err(Refusal::TableFull);
         } else {
-            let created = told.iter().find_map(|change| match change {
+            let created = changes.iter().find_map(|change| match change {
                 Change::Created(mapping) => Some(mapping.external),
                 _ => None,
             });
@@ -323,12 +323,12 @@ impl Model {
         internal: SocketAddrV4,
         external: SocketAddrV4,
         opens: bool,
-        told: &[Change],
+        changes: &[Change],
     ) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
         if self.behavior.hairpinning == Hairpinning::Off && !(protocol == Udp && self.behavior.udp_blocked) {
             return Err(Refusal::HairpinOff);
         }
-        let source = self.outbound(protocol, internal, external, opens, told)?;
+        let source = self.outbound(protocol, internal, external, opens, changes)?;
         let destination = self.inbound(protocol, external, source)?;
         Ok((if self.behavior.hairpinning == Hairpinning::ExternalSource { source } else { internal }, destination))
     }

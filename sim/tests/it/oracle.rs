@@ -23,9 +23,9 @@ fn what_really_happens_breaks_no_promise() {
 }
 
 #[test]
-fn no_cross_room_leak_sees_a_room_that_was_never_asked_for() {
+fn no_cross_room_leak_sees_a_room_that_was_never_requested() {
     let mut case = mesh_3();
-    let at = case.came("ben", "ana", SignalKind::IceCandidate, 0);
+    let at = case.arrival("ben", "ana", SignalKind::IceCandidate, 0);
     let Message::Signal { room, .. } = case.received_mut(at) else { unreachable!() };
     *room = "attic".into();
     case.turns_red(
@@ -38,7 +38,7 @@ fn no_cross_room_leak_sees_a_room_that_was_never_asked_for() {
 fn no_cross_room_leak_sees_a_signal_from_another_room() {
     for room in ["kitchen", "attic"] {
         let mut case = two_rooms();
-        let at = case.came("ben", "ana", SignalKind::Offer, 0);
+        let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
         let mut message = case.received(at).clone();
         let Message::Signal { room: of, .. } = &mut message else { unreachable!() };
         *of = room.into();
@@ -51,9 +51,9 @@ fn no_cross_room_leak_sees_a_signal_from_another_room() {
 #[test]
 fn no_delivery_after_leave_sees_a_signal_from_somebody_gone() {
     let mut case = leaving();
-    let last = case.all_came("ana", "ben").pop().expect("ben sent to ana");
+    let last = case.arrivals("ana", "ben").pop().expect("ben sent to ana");
     let signal = case.record.events.remove(last);
-    let left = case.told_left("ana", "ben");
+    let left = case.leave_notice("ana", "ben");
     case.record.events.insert(left + 1, Event { at: case.record.events[left].at, ..signal });
     case.turns_red("no-delivery-after-leave", &["ana got", "from ben", "they left"]);
 }
@@ -74,7 +74,7 @@ fn no_delivery_after_leave_sees_a_signal_to_somebody_gone() {
 #[test]
 fn no_delivery_after_leave_sees_news_of_a_room_left_behind() {
     let mut case = two_rooms();
-    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
     let ben = case.node("ben");
     let joined = Message::Joined { room: "attic".into(), id: case.id("ben"), roster: Vec::new() };
     let join = Message::Join { room: "attic".into() };
@@ -89,7 +89,7 @@ fn no_delivery_after_leave_sees_news_of_a_room_left_behind() {
 #[test]
 fn per_pair_fifo_sees_two_signals_swapped() {
     let mut case = mesh_3();
-    let [one, other] = case.all_came("ben", "ana")[..2] else { panic!("ana sent two signals to ben") };
+    let [one, other] = case.arrivals("ben", "ana")[..2] else { panic!("ana sent two signals to ben") };
     let first = case.received(one).clone();
     let second = std::mem::replace(case.received_mut(other), first);
     *case.received_mut(one) = second;
@@ -99,7 +99,7 @@ fn per_pair_fifo_sees_two_signals_swapped() {
 #[test]
 fn at_most_once_sees_a_signal_come_twice() {
     let mut case = mesh_3();
-    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
     case.record.events.insert(at + 1, case.record.events[at].clone());
     case.turns_red("at-most-once", &["ben received an offer twice", "ana", "sent it once"]);
 }
@@ -107,7 +107,7 @@ fn at_most_once_sees_a_signal_come_twice() {
 #[test]
 fn at_most_once_sees_a_signal_come_to_a_third() {
     let mut case = mesh_3();
-    let (at, cam) = (case.came("ben", "ana", SignalKind::Offer, 0), case.node("cam"));
+    let (at, cam) = (case.arrival("ben", "ana", SignalKind::Offer, 0), case.node("cam"));
     let what = case.record.events[at].what.clone();
     case.insert(Duration::from_secs(8), cam, what);
     case.turns_red("at-most-once", &["cam received an offer", "ana", "to ben"]);
@@ -116,14 +116,14 @@ fn at_most_once_sees_a_signal_come_to_a_third() {
 #[test]
 fn no_echo_to_sender_sees_a_signal_come_back() {
     let mut case = mesh_3();
-    let (at, ana) = (case.came("ben", "ana", SignalKind::Offer, 0), case.node("ana"));
+    let (at, ana) = (case.arrival("ben", "ana", SignalKind::Offer, 0), case.node("ana"));
     let what = case.record.events[at].what.clone();
     case.insert(Duration::from_secs(8), ana, what);
     case.turns_red("no-echo-to-sender", &["ana", "received an offer from itself"]);
 }
 
 #[test]
-fn no_echo_to_sender_sees_a_client_told_of_itself() {
+fn no_echo_to_sender_sees_a_notice_about_itself() {
     let mut case = mesh_3();
     let (ana, room, id) = (case.node("ana"), case.room(), case.id("ana"));
     case.insert(Duration::from_secs(8), ana, received(Message::PeerJoined { room, member: Member { id, name: None } }));
@@ -133,7 +133,7 @@ fn no_echo_to_sender_sees_a_client_told_of_itself() {
 #[test]
 fn sender_identity_stamped_sees_another_sender() {
     let mut case = mesh_3();
-    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
     case.stamp(at, Some("cam"));
     case.turns_red("sender-identity-stamped", &["ben received an offer that names cam", "but ana"]);
 }
@@ -141,7 +141,7 @@ fn sender_identity_stamped_sees_another_sender() {
 #[test]
 fn sender_identity_stamped_sees_no_sender() {
     let mut case = mesh_3();
-    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
     case.stamp(at, None);
     case.turns_red("sender-identity-stamped", &["ben received an offer that names no sender", "but ana"]);
 }
@@ -212,7 +212,7 @@ fn roster_matches_model_sees_somebody_too_many() {
 #[test]
 fn roster_matches_model_sees_somebody_announced_twice() {
     let mut case = mesh_3();
-    let at = case.told_joined("ana", "cam");
+    let at = case.join_notice("ana", "cam");
     case.record.events.insert(at + 1, case.record.events[at].clone());
     case.turns_red("roster-matches-model", &["ana received a join notice", "cam", "which was announced before"]);
 }
@@ -220,15 +220,15 @@ fn roster_matches_model_sees_somebody_announced_twice() {
 #[test]
 fn one_leave_notice_sees_a_second_notice() {
     let mut case = leaving();
-    let at = case.told_left("ana", "ben");
+    let at = case.leave_notice("ana", "ben");
     case.record.events.insert(at + 1, case.record.events[at].clone());
     case.turns_red("one-leave-notice", &["ana was notified twice that ben", "left"]);
 }
 
 #[test]
-fn one_leave_notice_sees_somebody_who_was_not_told() {
+fn one_leave_notice_sees_a_client_that_was_not_notified() {
     let mut case = leaving();
-    let at = case.told_left("ana", "ben");
+    let at = case.leave_notice("ana", "ben");
     case.record.events.remove(at);
     case.turns_red("one-leave-notice", &["ana was not notified that ben", "but cam was"]);
 }
@@ -250,10 +250,10 @@ fn one_leave_notice_sees_a_notice_for_a_stranger() {
 }
 
 #[test]
-fn ghosts_purged_sees_a_leaving_that_nobody_is_told_of() {
+fn ghosts_purged_sees_a_leave_without_a_notice() {
     let mut case = leaving();
     for reader in ["ana", "cam"] {
-        let at = case.told_left(reader, "ben");
+        let at = case.leave_notice(reader, "ben");
         case.record.events.remove(at);
     }
     case.turns_red("ghosts-purged", &["no client was notified that ben", "cam still lists"]);
@@ -263,7 +263,7 @@ fn ghosts_purged_sees_a_leaving_that_nobody_is_told_of() {
 fn ghosts_purged_sees_a_ghost_on_a_roster() {
     let mut case = leaving();
     for reader in ["ana", "cam"] {
-        let at = case.told_left(reader, "ben");
+        let at = case.leave_notice(reader, "ben");
         case.record.events.remove(at);
     }
     let (at, id) = (case.joined("eve"), case.id("ben"));
@@ -273,7 +273,7 @@ fn ghosts_purged_sees_a_ghost_on_a_roster() {
 }
 
 #[test]
-fn ghosts_purged_tells_a_ghost_from_its_owners_next_connection() {
+fn ghosts_purged_distinguishes_a_ghost_from_its_owners_next_connection() {
     let mut case = Case::of(
         r#"
         [server]
@@ -293,7 +293,7 @@ fn ghosts_purged_tells_a_ghost_from_its_owners_next_connection() {
         "#,
     );
     assert_eq!(case.violations(), []);
-    let at = case.told_left("ana", "ben");
+    let at = case.leave_notice("ana", "ben");
     case.record.events.remove(at);
     case.turns_red("ghosts-purged", &["no client was notified that ben", "gone since 5.000 s", "ana still lists"]);
 }
@@ -301,7 +301,7 @@ fn ghosts_purged_tells_a_ghost_from_its_owners_next_connection() {
 #[test]
 fn rosters_converge_sees_somebody_who_was_not_announced() {
     let mut case = mesh_3();
-    let at = case.told_joined("ana", "cam");
+    let at = case.join_notice("ana", "cam");
     case.record.events.remove(at);
     case.turns_red("rosters-converge", &["ana was not notified of cam"]);
 }
@@ -317,7 +317,7 @@ fn rosters_converge_sees_a_join_that_is_not_answered() {
 #[test]
 fn payload_byte_exact_sees_one_byte() {
     let mut case = mesh_3();
-    let at = case.came("ben", "ana", SignalKind::Offer, 0);
+    let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
     let Message::Signal { payload, .. } = case.received_mut(at) else { unreachable!() };
     *payload = payload.replacen("IN IP4", "IN IP5", 1).into();
     case.turns_red("payload-byte-exact", &["ben received an offer from ana", "altered from byte", "IN IP4", "IN IP5"]);
@@ -362,8 +362,8 @@ fn single_glare_winner_sees_both_offers_answered() {
     let mut case = mesh_3();
     let (ana, ben, room) = (case.node("ana"), case.node("ben"), case.room());
     let signal = |peer, kind| Message::Signal { room: room.clone(), peer: Some(peer), kind, payload: "{}".into() };
-    let came = case.came("ben", "ana", SignalKind::Offer, 0);
-    let at = case.record.events[came].at;
+    let arrival = case.arrival("ben", "ana", SignalKind::Offer, 0);
+    let at = case.record.events[arrival].at;
     // ben offered just before ana's offer arrived. In the changed record ana answers ben's offer, and ben answers hers
     // as before.
     let events = [
@@ -372,7 +372,7 @@ fn single_glare_winner_sees_both_offers_answered() {
         (ana, What::Signaling(Signaling::Sent(signal(case.id("ben"), SignalKind::Answer)))),
     ];
     for (node, what) in events.into_iter().rev() {
-        case.record.events.insert(came, Event { at, node, what });
+        case.record.events.insert(arrival, Event { at, node, what });
     }
     case.turns_red("single-glare-winner", &["ana", "ben", "sent offers that crossed", "both offers were answered"]);
 }
@@ -738,17 +738,17 @@ impl Case {
     }
 
     /// The indices of the events in which signals from one client arrived at another.
-    pub(crate) fn all_came(&self, to: &str, from: &str) -> Vec<usize> {
+    pub(crate) fn arrivals(&self, to: &str, from: &str) -> Vec<usize> {
         let (node, id) = (self.node(to), self.id(from));
-        let came = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::Signal { peer: Some(peer), .. })) if *peer == id);
+        let is_arrival = |event: &Event| matches!(&event.what, What::Signaling(Signaling::Received(Message::Signal { peer: Some(peer), .. })) if *peer == id);
         let events = self.record.events.iter().enumerate();
-        events.filter(|(_, event)| event.node == node && came(event)).map(|(index, _)| index).collect()
+        events.filter(|(_, event)| event.node == node && is_arrival(event)).map(|(index, _)| index).collect()
     }
 
     /// The index of the event in which the `nth` signal of a kind from one client arrived at another.
-    pub(crate) fn came(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
+    pub(crate) fn arrival(&self, to: &str, from: &str, kind: SignalKind, nth: usize) -> usize {
         let is_kind = |index: &usize| matches!(self.received(*index), Message::Signal { kind: of, .. } if *of == kind);
-        self.all_came(to, from).into_iter().filter(is_kind).nth(nth).expect("it came")
+        self.arrivals(to, from).into_iter().filter(is_kind).nth(nth).expect("it arrived")
     }
 
     /// The index of the event in which the `nth` signal of a kind from one client to another was sent.
@@ -760,14 +760,14 @@ impl Case {
         sent.nth(nth).expect("it was sent")
     }
 
-    pub(crate) fn told_left(&self, reader: &str, gone: &str) -> usize {
+    pub(crate) fn leave_notice(&self, reader: &str, gone: &str) -> usize {
         let (node, id) = (self.node(reader), self.id(gone));
         self.find(|event| {
             event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerLeft { id: of, .. })) if *of == id)
         })
     }
 
-    pub(crate) fn told_joined(&self, reader: &str, new: &str) -> usize {
+    pub(crate) fn join_notice(&self, reader: &str, new: &str) -> usize {
         let (node, id) = (self.node(reader), self.id(new));
         self.find(|event| {
             event.node == node && matches!(&event.what, What::Signaling(Signaling::Received(Message::PeerJoined { member, .. })) if member.id == id)

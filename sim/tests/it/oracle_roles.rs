@@ -50,10 +50,10 @@ fn states_as_specified_sees_a_sender_that_does_not_know_its_viewer() {
 }
 
 #[test]
-fn states_as_specified_sees_a_partner_that_was_never_told() {
+fn states_as_specified_sees_a_partner_that_was_never_notified() {
     let mut case = two_shows();
-    let told = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
-    case.record.events.remove(told);
+    let notice = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
+    case.record.events.remove(notice);
     let cam = case.node("cam");
     let is_waiting = |event: &Event| {
         event.node == cam && event.what == What::Signaling(Signaling::State { state: ClientState::Waiting })
@@ -74,8 +74,8 @@ fn states_as_specified_sees_a_step_that_is_none() {
 #[test]
 fn one_leave_notice_sees_a_second_notice_of_a_partner() {
     let mut case = two_shows();
-    let told = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
-    case.record.events.insert(told, case.record.events[told].clone());
+    let notice = case.message("cam", |m| matches!(m, Message::PartnerLeft { .. }));
+    case.record.events.insert(notice, case.record.events[notice].clone());
     case.turns_red("one-leave-notice", &["cam was notified 2 times that its viewer left, but only 1 can have"]);
 }
 
@@ -188,24 +188,24 @@ fn roster_matches_model_sees_a_user_missing() {
 #[test]
 fn nobody_left_ringing_sees_a_caller_who_hung_up() {
     let mut case = calls();
-    let told = case.step("cam", CallStep::End);
-    case.record.events.remove(told);
+    let notice = case.step("cam", CallStep::End);
+    case.record.events.remove(notice);
     case.turns_red("nobody-left-ringing", &["cam rings for a call from ana", "but ana is in a call with ben"]);
 }
 
 #[test]
-fn call_end_agreed_sees_one_side_that_was_not_told() {
+fn call_end_agreed_sees_one_side_that_was_not_notified() {
     let mut case = shipped("call-accept");
-    let told = case.step("ana", CallStep::End);
-    case.record.events.remove(told);
+    let notice = case.step("ana", CallStep::End);
+    case.record.events.remove(notice);
     case.turns_red("call-end-agreed", &["ana is in a call with ben (since", "but ben is free"]);
 }
 
 #[test]
 fn call_end_agreed_sees_a_call_end_twice() {
     let mut case = shipped("call-accept");
-    let told = case.step("ana", CallStep::End);
-    case.record.events.insert(told + 1, case.record.events[told].clone());
+    let notice = case.step("ana", CallStep::End);
+    case.record.events.insert(notice + 1, case.record.events[notice].clone());
     case.turns_red("call-end-agreed", &["ana was notified of the end of a call with ben", "but has no such call"]);
 }
 

@@ -155,8 +155,8 @@ impl Played {
 
     /// The events to read when a run surprises: all except packets and mappings.
     pub(crate) fn story(&self) -> String {
-        let told = |event: &&Event| !matches!(event.what, What::Packet(_) | What::Nat(_) | What::Signaling(_));
+        let is_shown = |event: &&Event| !matches!(event.what, What::Packet(_) | What::Nat(_) | What::Signaling(_));
         let line = |event| self.record.json_line(event).chars().take(240).collect::<String>();
-        self.record.events.iter().filter(told).map(line).collect::<Vec<_>>().join("\n")
+        self.record.events.iter().filter(is_shown).map(line).collect::<Vec<_>>().join("\n")
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sim::timeline::Timeline;
 
 #[test]
-fn every_shipped_scenario_tells_the_story_it_told_before() {
+fn every_shipped_scenario_has_the_same_timeline_as_before() {
     for shipped in scenarios::shipped() {
         let scenario = Arc::new(scenarios::load(shipped.name).expect("a shipped scenario is valid"));
         let outcome = sim::run::run(&scenario, 1).expect("no crash");
