@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Event, Message, NodeId, PeerChange, PeerEvent, SignalKind, Signaling, What, ClientId, PeerName};
+use crate::event::{ClientId, Event, Message, NodeId, PeerChange, PeerEvent, PeerName, SignalKind, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::signals::Origin;
 
@@ -64,8 +64,7 @@ impl Oracle for AnswerMatchesOffer {
                         if made_for == Some(&offers[0]) {
                             return;
                         }
-                        let made_for =
-                            made_for.map_or("no offer".to_owned(), |ufrag| format!("offer `{ufrag}`"));
+                        let made_for = made_for.map_or("no offer".to_owned(), |ufrag| format!("offer `{ufrag}`"));
                         let (name, ours, who) = (cx.name(event.node), &offers[0], cx.who(peer));
                         let message = format!(
                             "{name} accepted an answer from {who} for its offer `{ours}`, but it was made for {made_for}"

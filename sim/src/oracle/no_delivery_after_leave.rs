@@ -11,8 +11,7 @@ pub(crate) struct NoDeliveryAfterLeave;
 
 impl Oracle for NoDeliveryAfterLeave {
     const SLUG: &'static str = "no-delivery-after-leave";
-    const PROMISE: &'static str =
-        "A client that has left a room receives nothing more from it, and no client receives anything more from that client.";
+    const PROMISE: &'static str = "A client that has left a room receives nothing more from it, and no client receives anything more from that client.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };

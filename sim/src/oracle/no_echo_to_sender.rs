@@ -10,7 +10,8 @@ pub(crate) struct NoEchoToSender;
 
 impl Oracle for NoEchoToSender {
     const SLUG: &'static str = "no-echo-to-sender";
-    const PROMISE: &'static str = "No client receives its own signals or a notice about itself, unless the dialect echoes.";
+    const PROMISE: &'static str =
+        "No client receives its own signals or a notice about itself, unless the dialect echoes.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Signaling(Signaling::Received(message)) = &event.what else { return };

@@ -7,7 +7,8 @@ pub(crate) struct SenderIdentityStamped;
 
 impl Oracle for SenderIdentityStamped {
     const SLUG: &'static str = "sender-identity-stamped";
-    const PROMISE: &'static str = "Every signal was sent by a client, and carries the id of that client if the dialect names senders.";
+    const PROMISE: &'static str =
+        "Every signal was sent by a client, and carries the id of that client if the dialect names senders.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let Some(arrival) = cx.arrival(event) else { return };
