@@ -54,7 +54,7 @@ fn admitted(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
         .find(|holder| holder.joined < stay.asked() && cx.model.is_surely_there(holder, now))?;
     let (name, other, since) = (cx.name(node), cx.name(holder.node), seconds(holder.joined.time));
     let (role, room) = (stay.role.name(), &stay.room);
-    let message = format!("{name} was admitted as {role} of room `{room}`, but {other} has had it since {since}");
+    let message = format!("{name} was admitted as {role} of room `{room}`, but {other} has been {role} since {since}");
     Some((vec![node, holder.node], message))
 }
 

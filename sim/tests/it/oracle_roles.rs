@@ -28,7 +28,7 @@ fn role_exclusive_sees_a_second_sender_let_in() {
         node: cam,
         what: received(Message::Admitted { room: "show".into(), id: "zzzzzzzzzz".into() }),
     };
-    case.turns_red("role-exclusive", &["cam was admitted as sender of room `show`, but ana has had it since"]);
+    case.turns_red("role-exclusive", &["cam was admitted as sender of room `show`, but ana has been sender since"]);
 }
 
 #[test]
