@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenarios::{NatBehavior, Scenario};
-use sim::cast::Cast;
 use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
+use sim::identities::Identities;
 use sim::oracle::Violation;
 use sim::run::{Crash, Outcome};
 use sim::timeline::{self, Timeline};
@@ -274,12 +274,12 @@ fn pairs(record: &Record) -> Vec<([NodeId; 2], Pair)> {
 
 /// Adds what each side gathered for each other: its last attempt's, and those of its host, which belong to all.
 fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
-    let cast = Cast::of(record);
+    let identities = Identities::of(record);
     let mut gathered: BTreeMap<(NodeId, NodeId), Vec<Candidate>> = BTreeMap::new();
     let events = record.events.iter().take_while(|event| event.what != What::TearDown);
     for event in events {
         let What::Peer(peer) = &event.what else { continue };
-        let Some(other) = cast.owner(&peer.peer) else { continue };
+        let Some(other) = identities.owner(&peer.peer) else { continue };
         let known = gathered.entry((event.node, other)).or_default();
         match &peer.change {
             PeerChange::Opened { .. } => known.clear(),

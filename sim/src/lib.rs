@@ -39,13 +39,13 @@
 
 pub mod campaign;
 pub mod capture;
-pub mod cast;
 mod dialects;
 pub mod entropy;
 pub mod event;
 pub mod fabric;
 pub mod hash;
 pub mod host;
+pub mod identities;
 pub mod live;
 mod mapping;
 pub mod oracle;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cast::Cast;
 use crate::event::{Candidate, NodeId, PeerChange, PeerEvent, Record, What};
+use crate::identities::Identities;
 
 /// Two clients that had, or tried to have, a WebRTC connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,12 +45,12 @@ struct Side {
 
 /// Reads the pairs from a record, in their state at the end of the scenario.
 pub fn pairs(record: &Record) -> Vec<Pair> {
-    let cast = Cast::of(record);
+    let identities = Identities::of(record);
     let mut sides: BTreeMap<(NodeId, NodeId), Side> = BTreeMap::new();
     for (index, event) in record.events.iter().enumerate().take_while(|(_, event)| event.what != What::TearDown) {
         match &event.what {
             What::Peer(PeerEvent { peer, change, .. }) => {
-                let partner = cast.partner(index, event.node, peer);
+                let partner = identities.partner(index, event.node, peer);
                 let Some(other) = partner.filter(|other| *other != event.node) else { continue };
                 read(sides.entry((event.node, other)).or_default(), change, event.at);
             }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cast::Cast;
 use crate::event::{
     CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
     PeerChange, PeerEvent, Record, SignalKind, Signaling, What,
 };
+use crate::identities::Identities;
 
 /// Maximum time between two equal happenings at different nodes that share a line.
 const TOGETHER: Duration = Duration::from_millis(100);
@@ -59,8 +59,8 @@ pub struct Timeline {
 impl Timeline {
     /// Builds the timeline of a record, up to the end of the scenario.
     pub fn of(record: &Record) -> Self {
-        let cast = Cast::of(record);
-        let mut builder = Builder { record, cast: &cast, lines: Vec::new() };
+        let identities = Identities::of(record);
+        let mut builder = Builder { record, identities: &identities, lines: Vec::new() };
         for (index, event) in record.events.iter().enumerate() {
             if event.what == What::TearDown {
                 break;
@@ -93,7 +93,7 @@ impl fmt::Display for Timeline {
 
 struct Builder<'a> {
     record: &'a Record,
-    cast: &'a Cast,
+    identities: &'a Identities,
     lines: Vec<Line>,
 }
 
@@ -139,7 +139,7 @@ impl Builder<'_> {
             Signaling::Sent(Message::Signal { peer, kind, .. })
                 if matches!(kind, SignalKind::Offer | SignalKind::Answer) =>
             {
-                let whom = peer.as_deref().and_then(|id| self.cast.owner(id));
+                let whom = peer.as_deref().and_then(|id| self.identities.owner(id));
                 let is_whom = |line: &Line| line.whom == whom || peer.is_none();
                 let is_same = |line: &Line| (line.at, &line.who[..]) == (event.at, &[event.node]) && is_whom(line);
                 if self
@@ -166,26 +166,29 @@ impl Builder<'_> {
             }
             // The end of the connection already shows it, if there was a connection.
             Signaling::Sent(Message::Call { peer, step: CallStep::End })
-                if self.has_line(event, self.cast.owner(peer), &call_word(CallStep::End)) =>
+                if self.has_line(event, self.identities.owner(peer), &call_word(CallStep::End)) =>
             {
                 return;
             }
-            Signaling::Sent(Message::Call { peer, step }) => (self.cast.owner(peer), Tone::Plain, call_word(*step)),
+            Signaling::Sent(Message::Call { peer, step }) => {
+                (self.identities.owner(peer), Tone::Plain, call_word(*step))
+            }
             Signaling::Received(message) => match message {
                 Message::Admitted { room, .. } => (None, Tone::Good, format!("joined {room}")),
                 Message::Joined { room, roster, .. } => {
-                    let others: Vec<_> = roster.iter().map(|member| self.cast.name(self.record, &member.id)).collect();
+                    let others: Vec<_> =
+                        roster.iter().map(|member| self.identities.name(self.record, &member.id)).collect();
                     let others = if others.is_empty() { "nobody".to_owned() } else { others.join(", ") };
                     (None, Tone::Good, format!("joined {room}, finds {others}"))
                 }
                 Message::PeerLeft { id, .. } => {
-                    let gone = self.cast.name(self.record, id);
+                    let gone = self.identities.name(self.record, id);
                     return self.together(index, event, format!("notified that {gone} left"));
                 }
                 Message::PartnerReady { .. } => (None, Tone::Plain, "notified that the other side is ready".to_owned()),
                 Message::PartnerLeft { .. } => (None, Tone::Plain, "notified that the other side left".to_owned()),
                 Message::Call { peer, step } => {
-                    let who = self.cast.name(self.record, peer);
+                    let who = self.identities.name(self.record, peer);
                     (None, Tone::Plain, format!("notified that {who} {}", call_word(*step)))
                 }
                 Message::Error { text } | Message::Refused { text, .. } => {
@@ -200,7 +203,7 @@ impl Builder<'_> {
     }
 
     fn add_peer(&mut self, index: usize, event: &Event, peer: &PeerEvent) {
-        let whom = self.cast.partner(index, event.node, &peer.peer);
+        let whom = self.identities.partner(index, event.node, &peer.peer);
         let (tone, what) = match &peer.change {
             PeerChange::Opened { .. } if peer.attempt > 1 => {
                 (Tone::Plain, format!("connection {} begins", peer.attempt))

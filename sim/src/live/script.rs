@@ -104,8 +104,10 @@ impl Script {
         let speaks = |actor: &&Actor| actor.plays.dialect() == protocol.dialect;
         let present: Vec<ActorIndex> =
             (0..scenario.actors.len()).map(ActorIndex).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
-        let cast =
-            Cast { scenario, index: present.iter().enumerate().map(|(new, old)| (*old, ActorIndex(new))).collect() };
+        let selection = Selection {
+            scenario,
+            index: present.iter().enumerate().map(|(new, old)| (*old, ActorIndex(new))).collect(),
+        };
         let actors = || present.iter().map(|actor| &scenario.actors[*actor]);
         if present.len() < 2 {
             let others = Protocol::all().filter(|(_, other)| {
@@ -119,16 +121,16 @@ impl Script {
         if actors().any(|one| actors().any(|other| one.over != other.over)) {
             return Err(refuse("its users use two framings, but a URL has only one".to_owned()));
         }
-        if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| cast.has(*a) && cast.has(*b)) {
+        if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| selection.has(*a) && selection.has(*b)) {
             let (a, b) = (&scenario.actors[*a].name, &scenario.actors[*b].name);
             return Err(refuse(format!("`expect.unconnected` lists {a} and {b}, but only simulations have NATs")));
         }
-        let steps = cast.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
+        let steps = selection.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
         let tag = tag(seed);
         let actor = |index: &ActorIndex| -> Result<Actor, Unplayable> {
             let actor = &scenario.actors[*index];
             let link =
-                cast.way(*index, &Links::of(scenario)).map_err(|why| refuse(format!("{}: {why}", actor.name)))?;
+                selection.way(*index, &Links::of(scenario)).map_err(|why| refuse(format!("{}: {why}", actor.name)))?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
             Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: protocol.over, room, ..actor.clone() })
         };
@@ -184,7 +186,7 @@ const LINK: Link = Link {
 type Refused = ((usize, Duration), String);
 
 /// The actors that take part.
-struct Cast<'a> {
+struct Selection<'a> {
     scenario: &'a Scenario,
     /// The new index of each actor that takes part, by its index in the scenario.
     index: BTreeMap<ActorIndex, ActorIndex>,
@@ -205,7 +207,7 @@ impl Links {
     }
 }
 
-impl Cast<'_> {
+impl Selection<'_> {
     fn has(&self, actor: ActorIndex) -> bool {
         self.index.contains_key(&actor)
     }

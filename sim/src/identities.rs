@@ -11,21 +11,21 @@ type Side = (NodeId, PeerName);
 
 /// The owners of all ids that were assigned in a record, and the partners of all connections without ids.
 #[derive(Clone, Debug, Default)]
-pub struct Cast {
+pub struct Identities {
     owners: BTreeMap<ClientId, NodeId>,
     /// The connections of each side, in order: the index of the event that opened it, and the node of the other side.
     partners: BTreeMap<Side, Vec<(usize, Option<NodeId>)>>,
 }
 
-impl Cast {
+impl Identities {
     /// Reads from a record which client received which id. An id that was assigned twice belongs to its first owner.
     pub fn of(record: &Record) -> Self {
-        let mut cast = Self::default();
+        let mut identities = Self::default();
         let mut described: BTreeMap<&Arc<str>, NodeId> = BTreeMap::new();
         for event in &record.events {
             match &event.what {
                 What::Signaling(Signaling::Received(Message::Joined { id, .. } | Message::Admitted { id, .. })) => {
-                    cast.owners.entry(id.clone()).or_insert(event.node);
+                    identities.owners.entry(id.clone()).or_insert(event.node);
                 }
                 What::Peer(PeerEvent { change: PeerChange::Described { local: true, ufrag, .. }, .. }) => {
                     described.insert(ufrag, event.node);
@@ -35,15 +35,15 @@ impl Cast {
         }
         for (index, event) in record.events.iter().enumerate() {
             let What::Peer(PeerEvent { peer, change, .. }) = &event.what else { continue };
-            if cast.owner(peer).is_some() {
+            if identities.owner(peer).is_some() {
                 continue;
             }
             match change {
                 PeerChange::Opened { .. } => {
-                    cast.partners.entry((event.node, peer.clone())).or_default().push((index, None));
+                    identities.partners.entry((event.node, peer.clone())).or_default().push((index, None));
                 }
                 PeerChange::Described { local: false, ufrag, .. } => {
-                    let connections = cast.partners.get_mut(&(event.node, peer.clone()));
+                    let connections = identities.partners.get_mut(&(event.node, peer.clone()));
                     if let Some((_, partner)) = connections.and_then(|connections| connections.last_mut()) {
                         *partner = described.get(ufrag).copied();
                     }
@@ -51,7 +51,7 @@ impl Cast {
                 _ => {}
             }
         }
-        cast
+        identities
     }
 
     /// The owner of an id.
