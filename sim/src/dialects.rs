@@ -66,7 +66,7 @@ const COMMON: Descriptor = Descriptor {
 };
 
 /// The descriptors of all dialects.
-static DESCRIPTORS: &[Descriptor] = &[
+pub(crate) static DESCRIPTORS: &[Descriptor] = &[
     Descriptor { dialect: Dialect::Mesh, roles: &[Role::Mesh], names_others: true, ..COMMON },
     Descriptor {
         dialect: Dialect::SenderViewer,

@@ -3,10 +3,11 @@
 use scenarios::{Dialect, Framing};
 use server::{DIALECTS, DialectEntry};
 
+use crate::dialects::DESCRIPTORS;
+
 /// The dialect and framing of a table entry, as scenarios name them; `None` if Glare's clients do not speak it.
 pub(crate) fn spoken(entry: &DialectEntry) -> Option<(Dialect, Framing)> {
-    let all = [Dialect::Mesh, Dialect::SenderViewer, Dialect::Call, Dialect::Relay, Dialect::Broadcast];
-    let dialect = all.into_iter().find(|dialect| dialect.name() == entry.dialect)?;
+    let dialect = DESCRIPTORS.iter().map(|descriptor| descriptor.dialect).find(|it| it.name() == entry.dialect)?;
     let over = match entry.framing {
         server::Framing::WebSocket => Framing::WebSocket,
         server::Framing::SocketIo => Framing::SocketIo,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Config;
 use super::scripted::Script;
+use crate::dialects::descriptor;
 use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
@@ -33,7 +34,7 @@ pub(super) struct ClientCx {
 
 impl ClientCx {
     pub(super) fn new(config: Config, recorder: Recorder, node: NodeId, media: Media) -> Self {
-        let state = if config.plays == scenarios::Role::User { ClientState::Idle } else { ClientState::Init };
+        let state = descriptor(config.plays).first_state;
         let (transmits, signals, outbox) = (Vec::new(), Vec::new(), Vec::new());
         Self { config, recorder, node, media, transmits, signals, outbox, state }
     }
