@@ -77,7 +77,7 @@ impl Answer {
     pub(crate) fn success(self, to: &str) -> Result<Self, Stop> {
         match self.message.class {
             Class::Success => Ok(self),
-            _ => Err(self.stop(format!("{to} is answered with {}", self.in_words()))),
+            _ => Err(self.stop(format!("{to} is answered with {}, expected a success", self.in_words()))),
         }
     }
 
@@ -86,7 +86,7 @@ impl Answer {
         if self.code()? == Some(code) {
             return Ok(self);
         }
-        Err(self.stop(format!("{to} is answered with {}, not {code}", self.in_words())))
+        Err(self.stop(format!("{to} is answered with {}, expected {code}", self.in_words())))
     }
 
     /// The code of an error response; `None` for a success.
@@ -214,7 +214,7 @@ impl UdpClient {
         let (what, patience) = (shown(&request.bytes), human(self.env.patience));
         // A datagram that came instead is better evidence than the request.
         let (others, line) = match self.heard.last() {
-            Some(other) => (format!("; {} other datagrams came", self.heard.len()), Some(other.line)),
+            Some(other) => (format!("; {} other datagrams arrived", self.heard.len()), Some(other.line)),
             None => (String::new(), first),
         };
         let why = format!("no answer to `{what}` within {patience}, sent {sent} times{others}");
@@ -229,7 +229,7 @@ impl UdpClient {
                 return Ok(heard);
             }
             if self.heard.len() >= HEARD_MAX {
-                let why = format!("{} is flooded: more than {HEARD_MAX} datagrams that nobody asked for", self.name);
+                let why = format!("{} is flooded: more than {HEARD_MAX} unexpected datagrams", self.name);
                 return Err(Stop::at(why, heard.line));
             }
             self.heard.push(heard);
@@ -263,7 +263,7 @@ impl UdpClient {
         match timeout(self.env.patience, self.until(wanted)).await {
             Ok(heard) => heard,
             Err(_) => {
-                Err(Stop::fail(format!("{} does not hear {what} within {}", self.name, human(self.env.patience))))
+                Err(Stop::fail(format!("{} did not receive {what} within {}", self.name, human(self.env.patience))))
             }
         }
     }

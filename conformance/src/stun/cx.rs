@@ -67,18 +67,18 @@ impl StunCx {
         }
         let local = client.local;
         if answer.message.address(kind) == Ok(Some(local)) {
-            return Err(answer.stop(format!("{name} is {local} as it is: not XORed")));
+            return Err(answer.stop(format!("{name} is {local} without the XOR")));
         }
         let old = answer.message.address(attr::MAPPED_ADDRESS);
         if self.is_near() || mapped.is_ipv4() != local.is_ipv4() {
-            return Err(answer.stop(format!("{name} says {mapped}; {} sends from {local}", client.name)));
+            return Err(answer.stop(format!("{name} is {mapped}, but {} sends from {local}", client.name)));
         }
         if let Ok(Some(old)) = old
             && old != mapped
         {
-            return Err(answer.stop(format!("{name} says {mapped} and MAPPED-ADDRESS {old}")));
+            return Err(answer.stop(format!("{name} is {mapped}, but MAPPED-ADDRESS is {old}")));
         }
-        self.remark(format!("a NAT lies between, so {name} cannot be checked in full: {mapped} for {local}"));
+        self.remark(format!("a NAT lies in between, so {name} cannot be checked completely: {mapped} for {local}"));
         Ok(())
     }
 

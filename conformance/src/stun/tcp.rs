@@ -45,7 +45,7 @@ impl TcpClient {
         self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, what)));
         match timeout(self.patience, self.stream.write_all(bytes)).await {
             Ok(Ok(())) => Ok(line),
-            Ok(Err(error)) => Err(Stop::at(format!("the server ends the connection: {error}"), line)),
+            Ok(Err(error)) => Err(Stop::at(format!("the server ended the connection: {error}"), line)),
             Err(_) => Err(Stop::at("the server does not read", line)),
         }
     }
@@ -62,9 +62,9 @@ impl TcpClient {
                     return Ok((bytes, line));
                 }
                 match self.stream.read_buf(&mut self.received).await {
-                    Ok(0) => return Err(Stop::fail("the server ends the connection instead of an answer")),
+                    Ok(0) => return Err(Stop::fail("the server ended the connection instead of answering")),
                     Ok(_) => {}
-                    Err(error) => return Err(Stop::fail(format!("the server breaks the connection: {error}"))),
+                    Err(error) => return Err(Stop::fail(format!("the server broke the connection: {error}"))),
                 }
             }
         };
@@ -86,7 +86,7 @@ impl TcpClient {
         let message = Message::parse(&bytes);
         let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), line))?;
         if message.id != request.id() {
-            return Err(Stop::at("the answer has the transaction id of no request", line));
+            return Err(Stop::at("the answer has another transaction id than the request", line));
         }
         Ok(message)
     }
@@ -96,7 +96,7 @@ impl TcpClient {
         let (bytes, line) = self.next().await?;
         match read_channel_data(&bytes) {
             Some((channel, data)) => Ok((channel, data.to_vec(), line)),
-            None => Err(Stop::at(format!("ChannelData is awaited; `{}` comes", shown(&bytes)), line)),
+            None => Err(Stop::at(format!("expected ChannelData, received `{}`", shown(&bytes)), line)),
         }
     }
 

@@ -58,7 +58,10 @@ impl Drop for Allocation {
 impl StunCx {
     /// The user that cases authenticate as.
     pub(crate) fn credential(&self) -> Result<&Credential, Stop> {
-        self.env.credentials.first().ok_or_else(|| Stop::Setup("no user is given: --user, --credential".to_owned()))
+        self.env
+            .credentials
+            .first()
+            .ok_or_else(|| Stop::Setup("no user is given: use --user and --credential".to_owned()))
     }
 
     pub(crate) fn allocate_request(&self) -> Draft {
@@ -213,7 +216,7 @@ impl Allocation {
 
     /// Waits for a peer's data in a Data indication; returns it with the peer address in it.
     pub(crate) async fn hears_data(&mut self, data: &[u8]) -> Result<(Heard, SocketAddr), Stop> {
-        let what = format!("{:?} of its peer", String::from_utf8_lossy(data));
+        let what = format!("the data {:?} from its peer", String::from_utf8_lossy(data));
         let heard = self.client.hears(&what, |heard| carries(heard, data)).await?;
         let message = heard.message().expect("it was read to find the data");
         match message.xor_address(attr::XOR_PEER_ADDRESS) {
@@ -240,7 +243,7 @@ fn carries(heard: &Heard, data: &[u8]) -> bool {
 impl UdpClient {
     /// Waits for a relayed datagram with exactly this data.
     pub(crate) async fn hears_plain(&mut self, data: &[u8]) -> Result<Heard, Stop> {
-        let what = format!("{:?}, relayed", String::from_utf8_lossy(data));
+        let what = format!("the relayed data {:?}", String::from_utf8_lossy(data));
         self.hears(&what, |heard| heard.bytes == data).await
     }
 }

@@ -131,7 +131,7 @@ impl Message {
             return Err(wrong("has no magic cookie".to_owned()));
         }
         if length != body.len() || !length.is_multiple_of(4) {
-            return Err(wrong(format!("says {length} bytes follow its header; there are {}", body.len())));
+            return Err(wrong(format!("announces {length} bytes after its header, but has {}", body.len())));
         }
         let class = match kind >> 7 & 2 | kind >> 4 & 1 {
             0 => Class::Request,
@@ -147,7 +147,7 @@ impl Message {
             // What remains is a multiple of four bytes, so type and length are complete.
             let (kind, length) = (u16_at(bytes, at), usize::from(u16_at(bytes, at + 2)));
             let Some(value) = bytes.get(at + 4..at + 4 + length) else {
-                return Err(wrong(format!("has a {} that reaches beyond its end", attribute_name(kind))));
+                return Err(wrong(format!("has a {} that extends beyond its end", attribute_name(kind))));
             };
             message.attributes.push(Attribute { kind, value: value.to_vec(), at });
             at += 4 + length.next_multiple_of(4);
@@ -186,7 +186,7 @@ impl Message {
         let [_, _, class, number, phrase @ ..] = value else { return Err(wrong("has less than 4 bytes")) };
         let class = class & 7;
         if !(3..=6).contains(&class) || *number > 99 {
-            return Err(wrong(&format!("has class {class} and number {number}, not 3 to 6 and 0 to 99")));
+            return Err(wrong(&format!("has class {class} and number {number}, expected 3 to 6 and 0 to 99")));
         }
         let phrase = std::str::from_utf8(phrase).map_err(|_| wrong("has a phrase that is not UTF-8"))?;
         if phrase.chars().count() > 127 {

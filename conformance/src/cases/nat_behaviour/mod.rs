@@ -34,7 +34,7 @@ pub(crate) const CASES: &[&Case] = &[
         rfc!("5780", "6.1", "If the server supports an alternate address and port, the server MUST add an OTHER-ADDRESS attribute to the Binding Response."),
         rfc!("5780", "7.4", "OTHER-ADDRESS MUST NOT be inserted into a Binding Response unless the server has a second IP address."),
     ]),
-    &Case::network("nat-behaviour/change-matrix", Must, "CHANGE-REQUEST selects which of the four addresses answers, whichever was asked.", |cx| {
+    &Case::network("nat-behaviour/change-matrix", Must, "CHANGE-REQUEST selects which of the four addresses answers, whichever received the request.", |cx| {
         Box::pin(change_matrix(cx))
     })
     .needs(BINDING)
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[&Case] = &[
     &Case::network("nat-behaviour/padding", May, "PADDING is answered with PADDING.", |cx| Box::pin(padding(cx)))
         .needs(BINDING)
         .cites(&[rfc!("5780", "6.1", "If the Request contained a PADDING attribute, PADDING MUST be included in the Binding Response.")]),
-    &Case::network("nat-behaviour/padding-port", Must, "PADDING together with RESPONSE-PORT gets 400.", |cx| {
+    &Case::network("nat-behaviour/padding-port", Must, "PADDING together with RESPONSE-PORT is answered with 400.", |cx| {
         Box::pin(padding_port(cx))
     })
     .needs(BINDING)
@@ -80,7 +80,7 @@ async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
 async fn discovery(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     let answer = asked(cx, client).await?;
     if !answer.message.has(attr::RESPONSE_ORIGIN) && !answer.message.has(attr::OTHER_ADDRESS) {
-        let why = "the server does not take part: no RESPONSE-ORIGIN, no OTHER-ADDRESS";
+        let why = "the server does not support RFC 5780: no RESPONSE-ORIGIN, no OTHER-ADDRESS";
         return Err(Stop::Unsupported(why.to_owned()));
     }
     Ok(answer)
@@ -94,10 +94,10 @@ async fn both_mapped(cx: &mut StunCx) -> Result<(), Stop> {
         return Ok(());
     }
     if cx.is_near() {
-        return Err(answer.stop(format!("MAPPED-ADDRESS says {plain} and XOR-MAPPED-ADDRESS {xored}")));
+        return Err(answer.stop(format!("MAPPED-ADDRESS is {plain}, but XOR-MAPPED-ADDRESS is {xored}")));
     }
     cx.remark(format!(
-        "MAPPED-ADDRESS says {plain} and XOR-MAPPED-ADDRESS {xored}: a NAT on the way rewrites addresses"
+        "MAPPED-ADDRESS is {plain}, but XOR-MAPPED-ADDRESS is {xored}: a NAT on the way rewrites addresses"
     ));
     Ok(())
 }
@@ -110,10 +110,10 @@ async fn response_origin(cx: &mut StunCx) -> Result<(), Stop> {
         return Ok(());
     }
     if cx.is_near() || origin.port() == 0 || origin.ip().is_unspecified() {
-        return Err(answer.stop(format!("RESPONSE-ORIGIN says {origin}; the answer comes from {}", answer.from)));
+        return Err(answer.stop(format!("RESPONSE-ORIGIN is {origin}, but the answer comes from {}", answer.from)));
     }
     cx.remark(format!(
-        "RESPONSE-ORIGIN says {origin}, the answer comes from {}: a NAT before the server?",
+        "RESPONSE-ORIGIN is {origin}, but the answer comes from {}: is the server behind a NAT?",
         answer.from
     ));
     Ok(())
@@ -133,22 +133,25 @@ async fn other_address(cx: &mut StunCx) -> Result<(), Stop> {
     let (answer, other) = alternate(cx, &mut ana).await?;
     let asked = ana.server;
     if other.ip() == asked.ip() {
-        return Err(answer.stop(format!("OTHER-ADDRESS is {other}: the address that was asked, with another port")));
+        return Err(answer.stop(format!(
+            "OTHER-ADDRESS is {other}: the IP address of the request's destination, expected another one"
+        )));
     }
     if other.port() == asked.port() {
-        return Err(answer.stop(format!("OTHER-ADDRESS is {other}: the port that was asked")));
+        return Err(answer
+            .stop(format!("OTHER-ADDRESS is {other}: the port of the request's destination, expected another one")));
     }
     if other.ip().is_unspecified() || other.is_ipv4() != asked.is_ipv4() {
-        return Err(answer.stop(format!("OTHER-ADDRESS is {other}, where {asked} was asked")));
+        return Err(answer.stop(format!("OTHER-ADDRESS is {other} for a request to {asked}")));
     }
     ana.server = other;
     let there = ana
         .ask(&cx.binding())
         .await
-        .map_err(|stop| stop.reworded(|why| format!("OTHER-ADDRESS is {other}, and nobody answers there: {why}")))?;
+        .map_err(|stop| stop.reworded(|why| format!("OTHER-ADDRESS is {other}, but it does not answer: {why}")))?;
     let back = there.success("a Binding request at OTHER-ADDRESS")?.address(attr::OTHER_ADDRESS)?;
     if back != asked {
-        return Err(Stop::fail(format!("{other} tells the OTHER-ADDRESS {back}, not {asked}")));
+        return Err(Stop::fail(format!("{other} reports the OTHER-ADDRESS {back}, expected {asked}")));
     }
     Ok(())
 }
@@ -171,21 +174,21 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
             let what = format!("CHANGE-REQUEST {flags:#x} to {asked}");
             let answer = ana.ask(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await;
             let answer = answer.map_err(|stop| {
-                let nat = if cx.is_near() { "" } else { "; a NAT that filters by address lets no such answer in" };
+                let nat = if cx.is_near() { "" } else { "; a NAT that filters by address blocks such an answer" };
                 stop.reworded(|why| format!("{what}: {why}{nat}"))
             })?;
             let answer = answer.success(&what)?;
             if answer.from != wanted {
-                return Err(answer.stop(format!("{what} is answered from {}, not {wanted}", answer.from)));
+                return Err(answer.stop(format!("{what} is answered from {}, expected {wanted}", answer.from)));
             }
             let origin = answer.address(attr::RESPONSE_ORIGIN)?;
             if origin != wanted {
-                return Err(answer.stop(format!("{what}: RESPONSE-ORIGIN says {origin}, not {wanted}")));
+                return Err(answer.stop(format!("{what}: RESPONSE-ORIGIN is {origin}, expected {wanted}")));
             }
             let told = answer.address(attr::OTHER_ADDRESS)?;
             // OTHER-ADDRESS from the other three is tested by `nat-behaviour/other-address`.
             if asked == first && told != changed {
-                return Err(answer.stop(format!("{what}: OTHER-ADDRESS says {told}, not {changed}")));
+                return Err(answer.stop(format!("{what}: OTHER-ADDRESS is {told}, expected {changed}")));
             }
         }
     }
@@ -229,7 +232,8 @@ async fn response_port(cx: &mut StunCx) -> Result<(), Stop> {
         if heard.message().is_ok_and(|message| is_unknown(&message, attr::RESPONSE_PORT)) {
             return Err(not_known(attr::RESPONSE_PORT));
         }
-        let why = format!("the answer comes to the port that asked, not to RESPONSE-PORT: `{}`", shown(&heard.bytes));
+        let why =
+            format!("the answer goes to the port of the request, not to RESPONSE-PORT: `{}`", shown(&heard.bytes));
         return Err(Stop::at(why, heard.line));
     }
     ben.hears("the answer at RESPONSE-PORT", |heard| heard.is_of(request.id())).await.map(drop)

@@ -20,7 +20,7 @@ pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
     let answer = ana.ask(&cx.binding()).await?;
     let answer = answer.success("a Binding request")?;
     if answer.message.method != method::BINDING {
-        return Err(answer.stop("the answer is of another method"));
+        return Err(answer.stop("the answer has another method"));
     }
     Ok(())
 }
@@ -31,14 +31,14 @@ async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
 
 pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
     if cx.env.server.is_ipv6() && !cx.env.addresses.iter().any(SocketAddr::is_ipv4) {
-        return Err(Stop::Unsupported("the server was given by an IPv6 address".to_owned()));
+        return Err(Stop::Unsupported("the server was given as an IPv6 address".to_owned()));
     }
     let v4 = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv4).unwrap_or(cx.env.server);
-    let mut ana = at(cx, v4, "ana").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
+    let mut ana = at(cx, v4, "ana").await?.ok_or_else(|| Stop::Setup(format!("no route to {v4}")))?;
     // From two ports: a constant address in the answers would not pass.
     let answer = asked(cx, &mut ana).await?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
-    let mut ben = at(cx, v4, "ben").await?.ok_or_else(|| Stop::Setup(format!("no way to {v4}")))?;
+    let mut ben = at(cx, v4, "ben").await?.ok_or_else(|| Stop::Setup(format!("no route to {v4}")))?;
     let answer = asked(cx, &mut ben).await?;
     cx.check_mapped(&ben, &answer, attr::XOR_MAPPED_ADDRESS)
 }
@@ -46,7 +46,7 @@ pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
 pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
     let known = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv6);
     let loopback: SocketAddr = (IpAddr::V6(Ipv6Addr::LOCALHOST), cx.env.server.port()).into();
-    let nothing = || Stop::Unsupported("the server has no IPv6 address that is known here".to_owned());
+    let nothing = || Stop::Unsupported("no IPv6 address of the server is known".to_owned());
     let is_guess = known.is_none();
     let v6 = known.or(cx.env.server.ip().is_loopback().then_some(loopback)).ok_or_else(nothing)?;
     let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
@@ -86,7 +86,7 @@ pub(super) async fn no_mixup(cx: &mut StunCx) -> Result<(), Stop> {
             let again = client.heard.iter().filter(|heard| heard.is_of(request.id())).count();
             if again >= answer.sent {
                 let last = client.heard.last().expect("there is one");
-                return Err(Stop::at(format!("one request gets {} answers", again + 1), last.line));
+                return Err(Stop::at(format!("expected one answer to a request, received {}", again + 1), last.line));
             }
             Ok(())
         });
@@ -126,7 +126,10 @@ pub(super) async fn source_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.binding()).await?;
     if answer.from != ana.server {
-        return Err(answer.stop(format!("{} was asked, {} answers: no NAT lets that in", ana.server, answer.from)));
+        return Err(answer.stop(format!(
+            "the request was sent to {}, but the answer comes from {}: NATs block such an answer",
+            ana.server, answer.from
+        )));
     }
     Ok(())
 }
@@ -158,7 +161,7 @@ pub(super) async fn well_formed(cx: &mut StunCx) -> Result<(), Stop> {
         });
         if let Some(kind) = strange {
             let name = attribute_name(kind);
-            return Err(answer.stop(format!("the answer has a {name}, which a client must understand and cannot")));
+            return Err(answer.stop(format!("the answer has a {name}, an unknown comprehension-required attribute")));
         }
         answer.code()?;
     }
@@ -170,9 +173,9 @@ pub(super) async fn software(cx: &mut StunCx) -> Result<(), Stop> {
     let answer = asked(cx, &mut ana).await?;
     match answer.message.get(attr::SOFTWARE) {
         // Many servers leave it out on purpose (RFC 8489 §16.1.2 gives the reason).
-        None => cx.acceptable("no SOFTWARE"),
+        None => cx.acceptable("the answer has no SOFTWARE"),
         Some(name) if std::str::from_utf8(name).is_ok_and(|name| name.chars().count() < 128) => {
-            cx.remark(format!("it is {:?}", String::from_utf8_lossy(name)));
+            cx.remark(format!("SOFTWARE is {:?}", String::from_utf8_lossy(name)));
         }
         Some(_) => return Err(answer.stop("SOFTWARE is not UTF-8 of less than 128 characters")),
     }
@@ -202,7 +205,7 @@ pub(super) async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
         told.push(format!("{what} {factor:.1}"));
         worst = worst.max(factor);
     }
-    cx.remark(format!("bytes answered for a byte asked: {}", told.join(", ")));
+    cx.remark(format!("bytes in the answer per byte of the request: {}", told.join(", ")));
     if worst > AMPLIFICATION_MAX {
         cx.acceptable(format!("an answer has {worst:.1} times the bytes of the request"));
     }

@@ -17,7 +17,7 @@ pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
         return Err(answer.stop("the 420 has no UNKNOWN-ATTRIBUTES"));
     };
     if !answer.message.get(attr::UNKNOWN_ATTRIBUTES).is_some_and(|list| list.len().is_multiple_of(2)) {
-        return Err(answer.stop("UNKNOWN-ATTRIBUTES is no list of pairs of bytes"));
+        return Err(answer.stop("the length of UNKNOWN-ATTRIBUTES is not a multiple of two"));
     }
     listed.sort_unstable();
     let repeated = listed.windows(2).any(|pair| pair[0] == pair[1]);
@@ -26,7 +26,10 @@ pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
         return Err(answer.stop(format!("UNKNOWN-ATTRIBUTES does not list {}", attribute_name(*missing))));
     }
     if let Some(wrong) = listed.iter().find(|kind| !unknown.contains(kind)) {
-        return Err(answer.stop(format!("UNKNOWN-ATTRIBUTES lists {}, which was not asked", attribute_name(*wrong))));
+        return Err(answer.stop(format!(
+            "UNKNOWN-ATTRIBUTES lists {}, which is not one of the unknown attributes in the request",
+            attribute_name(*wrong)
+        )));
     }
     if repeated && unknown.len().is_multiple_of(2) {
         return Err(answer.stop("UNKNOWN-ATTRIBUTES lists an attribute twice"));
@@ -47,7 +50,7 @@ pub(super) async fn unknown_required(cx: &mut StunCx) -> Result<(), Stop> {
 pub(super) async fn unknown_optional(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, [7; 40]).with(0xffff, []);
-    let answer = ana.ask(&request).await?.success("an optional attribute that nobody knows")?;
+    let answer = ana.ask(&request).await?.success("an unknown comprehension-optional attribute")?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
@@ -55,7 +58,7 @@ pub(super) async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for value in ["a", "ab", "abc"] {
         let request = cx.binding().with_padding(attr::SOFTWARE, value, 0xff);
-        ana.ask(&request).await?.success("padding of ones")?;
+        ana.ask(&request).await?.success("padding of one bits")?;
     }
     Ok(())
 }
@@ -70,16 +73,16 @@ pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
         Some(420) => {
             let listed = answer.message.numbers(attr::UNKNOWN_ATTRIBUTES).unwrap_or_default();
             if listed.contains(&attr::UNKNOWN_REQUIRED[0]) {
-                return Err(answer.stop("an attribute behind MESSAGE-INTEGRITY is read"));
+                return Err(answer.stop("an attribute after MESSAGE-INTEGRITY is not ignored"));
             }
             cx.acceptable("the server does not know USERNAME or MESSAGE-INTEGRITY");
             Ok(())
         }
         Some(400 | 401) => {
-            cx.acceptable(format!("the server wants credentials: {}", answer.in_words()));
+            cx.acceptable(format!("the server requires credentials: {}", answer.in_words()));
             Ok(())
         }
-        Some(_) => Err(answer.success("a sealed request").expect_err("it is an error")),
+        Some(_) => Err(answer.success("an authenticated request").expect_err("it is an error")),
     }
 }
 
@@ -88,7 +91,9 @@ pub(super) async fn vectors_5769(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = Draft { bytes: vectors::bytes(vectors::REQUEST) };
     let answer = ana.ask(&request).await.map_err(|stop| {
-        stop.reworded(|why| format!("RFC 5769 §2.1: {why}; its FINGERPRINT is right, and its padding is of spaces"))
+        stop.reworded(|why| {
+            format!("RFC 5769 §2.1: {why}; its FINGERPRINT is correct, and its padding consists of spaces")
+        })
     })?;
     match answer.code()? {
         None | Some(400 | 401) => {}

@@ -19,9 +19,12 @@ pub(super) async fn bad_cookie(cx: &mut StunCx) -> Result<(), Stop> {
         && heard.bytes.get(4..20) == request.bytes.get(4..20)
         && heard.bytes.windows(mapped.len()).any(|window| window == mapped);
     if !is_old {
-        return Err(Stop::at("a request without the magic cookie is answered, and not as RFC 3489 says", heard.line));
+        return Err(Stop::at(
+            "a request without the magic cookie is answered, but not as RFC 3489 defines",
+            heard.line,
+        ));
     }
-    cx.acceptable("a request without the magic cookie is answered as RFC 3489 says");
+    cx.acceptable("a request without the magic cookie is answered as RFC 3489 defines");
     Ok(())
 }
 
@@ -39,10 +42,10 @@ pub(super) async fn bad_length(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let with_software = cx.binding().with(attr::SOFTWARE, "four");
     let cases: [(&str, Draft); 5] = [
-        ("a length field of 4 with nothing behind the header", cx.binding().with_length(4)),
-        ("a length field of 65,532 with nothing behind the header", cx.binding().with_length(65_532)),
-        ("a length field of 0 with an attribute behind the header", with_software.clone().with_length(0)),
-        ("a length field of 7, which is no multiple of four", with_software.with_length(7)),
+        ("a length field of 4 with nothing after the header", cx.binding().with_length(4)),
+        ("a length field of 65,532 with nothing after the header", cx.binding().with_length(65_532)),
+        ("a length field of 0 with an attribute after the header", with_software.clone().with_length(0)),
+        ("a length field of 7, which is not a multiple of four", with_software.with_length(7)),
         ("a length field of 3 and three bytes", {
             let mut draft = cx.binding().with_length(3);
             draft.bytes.extend([0; 3]);
@@ -76,10 +79,11 @@ pub(super) async fn attribute_overrun(cx: &mut StunCx) -> Result<(), Stop> {
             let message = heard.message();
             let is_400 = message.is_ok_and(|message| matches!(message.error(), Ok(Some((400, _)))));
             if !is_400 {
-                let why = format!("an attribute that reaches beyond its message gets `{}`", shown(&heard.bytes));
+                let why =
+                    format!("an attribute that extends beyond its message is answered with `{}`", shown(&heard.bytes));
                 return Err(Stop::at(why, heard.line));
             }
-            cx.remark("an attribute that reaches beyond its message gets 400");
+            cx.remark("an attribute that extends beyond its message is answered with 400");
         }
     }
     Ok(())
@@ -92,10 +96,10 @@ pub(super) async fn unknown_method(cx: &mut StunCx) -> Result<(), Stop> {
         for heard in ana.answers_to(&draft.bytes).await? {
             let is_error = heard.message().is_ok_and(|message| message.class == Class::Error);
             if !is_error {
-                let why = format!("method 0x{method:03x} gets `{}`", shown(&heard.bytes));
+                let why = format!("method 0x{method:03x} is answered with `{}`", shown(&heard.bytes));
                 return Err(Stop::at(why, heard.line));
             }
-            cx.acceptable(format!("method 0x{method:03x} gets an error, not silence"));
+            cx.acceptable(format!("method 0x{method:03x} is answered with an error instead of being ignored"));
         }
     }
     Ok(())

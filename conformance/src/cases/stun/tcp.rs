@@ -11,11 +11,11 @@ pub(super) async fn answers(cx: &mut StunCx) -> Result<(), Stop> {
         let answer = ana.ask(&cx.binding()).await?;
         let mapped = answer.xor_address(attr::XOR_MAPPED_ADDRESS);
         let Ok(Some(mapped)) = mapped else {
-            return Err(Stop::fail("the answer over TCP has no XOR-MAPPED-ADDRESS that can be read"));
+            return Err(Stop::fail("the answer over TCP has no valid XOR-MAPPED-ADDRESS"));
         };
         if cx.is_near() && mapped.ip() != cx.env.source {
             return Err(Stop::fail(format!(
-                "over TCP the address is {mapped}; the connection comes from {}",
+                "over TCP, XOR-MAPPED-ADDRESS is {mapped}, but the connection comes from {}",
                 cx.env.source
             )));
         }
@@ -35,7 +35,7 @@ pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     }
     let answer = ana.answer(&request).await?;
     if answer.class != Class::Success {
-        return Err(Stop::fail(format!("a request that comes byte by byte is answered with `{answer}`")));
+        return Err(Stop::fail(format!("a request that arrives byte by byte is answered with `{answer}`")));
     }
     let [first, second] = [cx.binding(), cx.binding()];
     let together = [first.bytes.clone(), second.bytes.clone()].concat();
@@ -48,7 +48,7 @@ pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     ids.sort();
     asked.sort();
     if ids != asked {
-        return Err(Stop::at("two requests in one segment do not get an answer each", line));
+        return Err(Stop::at("two requests in one segment are not both answered", line));
     }
     // Then a request in two halves, with the answer to another one in between.
     let (whole, half) = (cx.binding(), cx.binding());

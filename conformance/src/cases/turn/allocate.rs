@@ -51,7 +51,7 @@ pub(super) const CASES: &[&Case] = &[
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "If the server does not support the address family requested by the client in REQUESTED-ADDRESS-FAMILY, or if the allocation of the requested address family is disabled by local policy, it MUST generate an Allocate error response, and it MUST include an ERROR-CODE attribute with the 440 (Address Family not Supported) response code.")]),
-    &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for a client that asks for less; it may be longer for a client that asks for more.", |cx| {
+    &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for a client that requests less; it may be longer for a client that requests more.", |cx| {
         Box::pin(lifetime(cx))
     })
     .needs(ALLOCATE)
@@ -124,16 +124,18 @@ async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
     ben.refresh(cx, None).await?.error(437, "a Refresh without an allocation")?;
     ben.create_permission(cx, &[peer]).await?.error(437, "a CreatePermission without an allocation")?;
     ben.bind(cx, 0x4000, peer).await?.error(437, "a ChannelBind without an allocation")?;
-    ana.refresh(cx, None).await?.success("the Refresh of who has an allocation").map(drop)
+    ana.refresh(cx, None).await?.success("the Refresh of the client with the allocation").map(drop)
 }
 
 async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let request = ana.request.clone();
-    let again = ana.ask(&request).await?.success("an Allocate that is sent again")?;
+    let again = ana.ask(&request).await?.success("a retransmitted Allocate")?;
     let relayed = again.xor_address(attr::XOR_RELAYED_ADDRESS)?;
     if relayed != ana.relayed {
-        return Err(again.stop(format!("an Allocate that is sent again gets {relayed}, where it got {}", ana.relayed)));
+        return Err(
+            again.stop(format!("a retransmitted Allocate is answered with {relayed}, expected {}", ana.relayed))
+        );
     }
     Ok(())
 }
@@ -170,11 +172,12 @@ async fn family(cx: &mut StunCx) -> Result<(), Stop> {
         match granted {
             Some(granted) if granted.relayed.is_ipv4() == is_v4 => {}
             Some(granted) => {
-                return Err(answer.stop(format!("family {family} is asked for, {} given", granted.relayed)));
+                return Err(answer
+                    .stop(format!("family {family} was requested, but the relayed address is {}", granted.relayed)));
             }
             None => {
                 answer.error(440, &format!("REQUESTED-ADDRESS-FAMILY {family}"))?;
-                cx.remark(format!("no relayed addresses of IPv{}", if is_v4 { 4 } else { 6 }));
+                cx.remark(format!("the server has no relayed addresses of IPv{}", if is_v4 { 4 } else { 6 }));
             }
         }
     }
@@ -182,10 +185,13 @@ async fn family(cx: &mut StunCx) -> Result<(), Stop> {
     match answer.code()? {
         Some(440) => Ok(()),
         Some(400) => {
-            cx.acceptable("a family that does not exist gets 400, not 440");
+            cx.acceptable("a family that does not exist is answered with 400, not 440");
             Ok(())
         }
-        _ => Err(answer.stop(format!("a family that does not exist gets {}", answer.in_words()))),
+        _ => {
+            Err(answer
+                .stop(format!("a family that does not exist is answered with {}, expected 440", answer.in_words())))
+        }
     }
 }
 
@@ -201,13 +207,17 @@ async fn lifetime(cx: &mut StunCx) -> Result<(), Stop> {
         // A retransmitted Allocate is answered with the remaining time.
         let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
         if lifetime > most {
-            return Err(granted.granted.stop(format!("{what} gets {lifetime} s, more than {most}")));
+            return Err(granted
+                .granted
+                .stop(format!("{what} is answered with {lifetime} s, expected at most {most} s")));
         }
         if lifetime + 5 < DEFAULT_LIFETIME {
-            return Err(granted.granted.stop(format!("{what} gets {lifetime} s, less than {DEFAULT_LIFETIME}")));
+            return Err(granted
+                .granted
+                .stop(format!("{what} is answered with {lifetime} s, expected at least {DEFAULT_LIFETIME} s")));
         }
         if asked == Some(3600) {
-            cx.remark(format!("who asks for 3600 s gets {lifetime} s"));
+            cx.remark(format!("LIFETIME 3600 is answered with {lifetime} s"));
         }
     }
     Ok(())
@@ -246,9 +256,9 @@ async fn even_port(cx: &mut StunCx) -> Result<(), Stop> {
             return Err(stop);
         }
         let answer = answer.success("EVEN-PORT")?;
-        let granted = granted.ok_or_else(|| answer.stop("the answer to EVEN-PORT lacks what an allocation needs"))?;
+        let granted = granted.ok_or_else(|| answer.stop("the answer to EVEN-PORT lacks a required attribute"))?;
         if !granted.relayed.port().is_multiple_of(2) {
-            return Err(answer.stop(format!("EVEN-PORT is asked for, the port {} given", granted.relayed.port())));
+            return Err(answer.stop(format!("EVEN-PORT was requested, but the port is {}", granted.relayed.port())));
         }
     }
     Ok(())
@@ -261,27 +271,28 @@ async fn reservation(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(stop);
     }
     let reserved = reserved.success("EVEN-PORT with R")?;
-    let ana = ana.ok_or_else(|| reserved.stop("the answer to EVEN-PORT lacks what an allocation needs"))?;
+    let ana = ana.ok_or_else(|| reserved.stop("the answer to EVEN-PORT lacks a required attribute"))?;
     let Some(token) = reserved.message.get(attr::RESERVATION_TOKEN).map(<[u8]>::to_vec) else {
         return Err(reserved.stop("EVEN-PORT with R is granted without a RESERVATION-TOKEN"));
     };
     if token.len() != 8 {
-        return Err(reserved.stop(format!("the RESERVATION-TOKEN has {} bytes, not 8", token.len())));
+        return Err(reserved.stop(format!("the RESERVATION-TOKEN has {} bytes, expected 8", token.len())));
     }
     let with = |token: Vec<u8>| {
         move |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::RESERVATION_TOKEN, &token)
     };
     let (redeemed, ben) = answer(cx, "ben", with(token.clone())).await?;
     let redeemed = redeemed.success("the RESERVATION-TOKEN")?;
-    let ben = ben.ok_or_else(|| redeemed.stop("the answer to the token lacks what an allocation needs"))?;
+    let ben = ben.ok_or_else(|| redeemed.stop("the answer to the token lacks a required attribute"))?;
     let next = (ana.relayed.ip(), ana.relayed.port() + 1).into();
     if ana.relayed.port().is_multiple_of(2) && ben.relayed == next {
         let (twice, _given_back) = answer(cx, "cleo", with(token)).await?;
-        twice.error(508, "a token that is used up")?;
+        twice.error(508, "a token that was already used")?;
         let (wrong, _given_back) = answer(cx, "dora", with(vec![0x5a; 8])).await?;
-        return wrong.error(508, "a token that nobody was given").map(drop);
+        return wrong.error(508, "a token that the server did not issue").map(drop);
     }
-    Err(redeemed.stop(format!("{} was reserved with {}; the token gets {}", next, ana.relayed, ben.relayed)))
+    Err(redeemed
+        .stop(format!("expected {} for the token (reserved with {}), received {}", next, ana.relayed, ben.relayed)))
 }
 
 async fn reservation_exclusive(cx: &mut StunCx) -> Result<(), Stop> {
@@ -309,7 +320,7 @@ async fn dont_fragment(cx: &mut StunCx) -> Result<(), Stop> {
         return Ok(());
     }
     lists(answer, &[attr::DONT_FRAGMENT])?;
-    cx.acceptable("the server does not set the DF bit, and says so by a 420");
+    cx.acceptable("the server does not set the DF bit and refuses DONT-FRAGMENT with 420");
     Ok(())
 }
 
@@ -327,10 +338,10 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
             let (answer, granted) = came?;
             match (answer.code()?, granted) {
                 (None, Some(granted)) => all.push(granted),
-                (None, None) => return Err(answer.stop("an allocation lacks what it needs")),
+                (None, None) => return Err(answer.stop("the answer to an Allocate lacks a required attribute")),
                 (Some(486), _) => refused = true,
                 (Some(508), _) => {
-                    cx.acceptable(format!("after {} allocations of one user no port is left: 508", all.len()));
+                    cx.acceptable(format!("after {} allocations of one user, no port is left: 508", all.len()));
                     return Ok(());
                 }
                 (Some(_), _) => {
@@ -341,7 +352,7 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
     }
     cx.remark(format!("a user may have {} allocations", all.len()));
     let Some(mut last) = all.pop() else {
-        return Err(Stop::Setup("the user has no allocation left: others use its name".to_owned()));
+        return Err(Stop::Setup("the user may have no allocation: other clients have used up the quota".to_owned()));
     };
     last.refresh(cx, Some(0)).await?.success("a Refresh with LIFETIME 0")?;
     // Immediate reuse is tested by `turn/refresh-0`; here it may take a moment.
@@ -352,7 +363,7 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
             return Ok(());
         }
         if start.elapsed() >= cx.env.patience {
-            return again.success("an Allocate after one was given back").map(drop);
+            return again.success("an Allocate after another allocation was deleted").map(drop);
         }
         sleep(cx.env.rto).await;
     }

@@ -65,7 +65,8 @@ async fn data(cx: &mut StunCx) -> Result<(), Stop> {
         ana.say_on(0x4001, &data);
         let heard = ben.hears_plain(&data).await?;
         if heard.from != ana.relayed {
-            let why = format!("the peer hears it from {}, not from the relayed address {}", heard.from, ana.relayed);
+            let why =
+                format!("the peer received the data from {}, expected the relayed address {}", heard.from, ana.relayed);
             return Err(Stop::at(why, heard.line));
         }
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
@@ -75,11 +76,13 @@ async fn data(cx: &mut StunCx) -> Result<(), Stop> {
         match read_channel_data(&heard.bytes) {
             Some((0x4001, found)) if found == back => {}
             Some((0x4001, _)) => {
-                return Err(Stop::at("ChannelData carries other bytes than the peer sent", heard.line));
+                return Err(Stop::at("ChannelData contains other bytes than the peer sent", heard.line));
             }
-            Some((other, _)) => return Err(Stop::at(format!("it comes on channel 0x{other:04x}"), heard.line)),
+            Some((other, _)) => {
+                return Err(Stop::at(format!("the data arrived on channel 0x{other:04x}, expected 0x4001"), heard.line));
+            }
             None => {
-                return Err(Stop::at("a peer with a channel is heard by something else than ChannelData", heard.line));
+                return Err(Stop::at("the data of a peer with a channel arrived, but not as ChannelData", heard.line));
             }
         }
     }
@@ -145,7 +148,7 @@ async fn discard(cx: &mut StunCx) -> Result<(), Stop> {
     let messages = [
         ("ChannelData on an unbound channel", channel_data(0x4001, evil.as_bytes())),
         ("ChannelData on a reserved channel", channel_data(0x5000, evil.as_bytes())),
-        ("ChannelData that is shorter than it says", lying),
+        ("ChannelData that is shorter than its length field", lying),
         ("three bytes of ChannelData", vec![0x40, 0, 0]),
     ];
     for (what, message) in messages {

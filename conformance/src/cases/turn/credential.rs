@@ -76,9 +76,9 @@ fn challenges(answer: &Answer) -> Result<(), Stop> {
         let text = answer.message.text(kind);
         let name = attribute_name(kind);
         match text {
-            None => return Err(answer.stop(format!("the refusal has no {name} of UTF-8"))),
+            None => return Err(answer.stop(format!("the error response has no {name} in UTF-8"))),
             Some(text) if text.is_empty() || text.chars().count() > 127 => {
-                return Err(answer.stop(format!("{name} has {} characters, not 1 to 127", text.chars().count())));
+                return Err(answer.stop(format!("{name} has {} characters, expected 1 to 127", text.chars().count())));
             }
             Some(_) => {}
         }
@@ -105,7 +105,7 @@ async fn nonce_per_client(cx: &mut StunCx) -> Result<(), Stop> {
         let answer = client.ask(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
         let nonce = answer.message.get(attr::NONCE).map(<[u8]>::to_vec);
         if nonces.contains(&nonce) {
-            return Err(answer.stop("two clients on different ports are given the same NONCE"));
+            return Err(answer.stop("two clients on different ports received the same NONCE"));
         }
         nonces.push(nonce);
     }
@@ -116,13 +116,13 @@ async fn allocate(cx: &mut StunCx) -> Result<(), Stop> {
     let ana = cx.allocation_with("ana", |request| request).await?;
     let granted = &ana.granted;
     if !ana.auth.has_sealed(&granted.message) {
-        return Err(granted.stop("the success is not sealed by MESSAGE-INTEGRITY with the user's key"));
+        return Err(granted.stop("the success response has no valid MESSAGE-INTEGRITY with the user's key"));
     }
     if ana.relayed.port() == 0 || ana.relayed.ip().is_unspecified() {
-        return Err(granted.stop(format!("{} is no address that peers could send to", ana.relayed)));
+        return Err(granted.stop(format!("{} is not an address that peers could send to", ana.relayed)));
     }
     if ana.relayed.port() < 1024 {
-        return Err(granted.stop(format!("the relayed port {} is a well-known one", ana.relayed.port())));
+        return Err(granted.stop(format!("the relayed port {} is a well-known port", ana.relayed.port())));
     }
     if ana.relayed.port() < 49152 {
         cx.remark(format!("the relayed port {} is below 49152, the range for this purpose", ana.relayed.port()));
@@ -155,7 +155,7 @@ async fn tampered(cx: &mut StunCx) -> Result<(), Stop> {
     // The last byte of LIFETIME, after the header (20 bytes), REQUESTED-TRANSPORT (8), type and length (4).
     sealed.bytes[35] ^= 1;
     let answer = ana.ask(&sealed).await?;
-    answer.error(401, "a request that was changed after it was sealed").map(drop)
+    answer.error(401, "a request that was changed after it was authenticated").map(drop)
 }
 
 async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
@@ -169,7 +169,7 @@ async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
             draft = draft.with(kind, value);
         }
         let answer = ana.ask(&draft.sealed(b"whatever")).await?;
-        answer.error(400, &format!("a sealed request without {}", attribute_name(without)))?;
+        answer.error(400, &format!("an authenticated request without {}", attribute_name(without)))?;
     }
     Ok(())
 }
@@ -218,7 +218,7 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
         sextet.is_some_and(|sextet| sextet & 0x20 != 0)
     });
     if !has_bit {
-        return Err(Stop::fail("the server offers PASSWORD-ALGORITHMS, and its nonce cookie does not say so"));
+        return Err(Stop::fail("the server offers PASSWORD-ALGORITHMS, but its nonce cookie does not announce them"));
     }
     if !offered.chunks(4).any(|algorithm| algorithm.starts_with(&[0, 2])) {
         return Err(Stop::Unsupported("the server does not offer SHA-256".to_owned()));
@@ -227,9 +227,9 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     auth.algorithm = PasswordAlgorithm::Sha256;
     let mut ana = cx.allocate(ana, auth, |request| request).await?;
     if !ana.auth.has_sealed(&ana.granted.message) {
-        return Err(ana.granted.stop("the success is not sealed by MESSAGE-INTEGRITY-SHA256 with the user's key"));
+        return Err(ana.granted.stop("the success response has no valid MESSAGE-INTEGRITY-SHA256 with the user's key"));
     }
-    ana.refresh(cx, None).await?.success("a Refresh sealed with SHA-256")?;
+    ana.refresh(cx, None).await?.success("a Refresh authenticated with SHA-256")?;
     // As if an attacker in between had removed SHA-256 from the offer.
     down.offered = Some(vec![0, 1, 0, 0]);
     down.algorithm = PasswordAlgorithm::Sha256;
@@ -237,7 +237,7 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     let fresh = cx.challenge(&mut ben, cx.credential()?).await?;
     down.nonce = fresh.nonce;
     let answer = ben.ask(&down.seal(cx.allocate_request())).await?;
-    answer.error(400, "an offer that is not what the server sent").map(drop)
+    answer.error(400, "PASSWORD-ALGORITHMS that differ from those of the server").map(drop)
 }
 
 async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
@@ -245,7 +245,7 @@ async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let answer = ana.ask(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
     let factor = answer.message.bytes.len() as f64 / answer.asked_bytes as f64;
     cx.remark(format!(
-        "a stranger's Allocate of {} bytes is answered with {factor:.1} times as many",
+        "an Allocate of {} bytes without credentials is answered with {factor:.1} times as many bytes",
         answer.asked_bytes
     ));
     if factor > 10.0 {

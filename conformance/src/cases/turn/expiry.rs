@@ -97,14 +97,15 @@ async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     let age = (PERMISSION_LIFETIME + LEEWAY).as_secs();
     if let Some(heard) = ana.heard_of(late.as_bytes()) {
         return Err(Stop::at(
-            format!("a peer still reaches the client {age} s after the CreatePermission"),
+            format!("data of a peer still reached the client {age} s after the CreatePermission"),
             heard.line,
         ));
     }
     match ben.heard.iter().find(|heard| heard.bytes == late_out.as_bytes()) {
-        Some(heard) => {
-            Err(Stop::at(format!("the client still reaches a peer {age} s after the CreatePermission"), heard.line))
-        }
+        Some(heard) => Err(Stop::at(
+            format!("data of the client still reached a peer {age} s after the CreatePermission"),
+            heard.line,
+        )),
         None => Ok(()),
     }
 }
@@ -126,18 +127,15 @@ async fn channel(cx: &mut StunCx) -> Result<(), Stop> {
     ana.bind(cx, 0x4000, other).await?.error(400, "a bound channel for another peer")?;
     until(start + CHANNEL_LIFETIME + LEEWAY, cx, &mut ana, None).await?;
     let late = cx.word("late");
-    ana.is_silent_on(
-        "ChannelData on a channel that has lapsed",
-        &crate::stun::wire::channel_data(0x4000, late.as_bytes()),
-    )
-    .await?;
+    ana.is_silent_on("ChannelData on an expired channel", &crate::stun::wire::channel_data(0x4000, late.as_bytes()))
+        .await?;
     let there = cx.word("sentinel");
     ana.say(cx, ben.local, there.as_bytes());
     ben.hears_plain(there.as_bytes()).await?;
     if let Some(heard) = ben.heard.iter().find(|heard| heard.bytes == late.as_bytes()) {
         return Err(Stop::at("a channel is still bound 610 s after its ChannelBind", heard.line));
     }
-    ana.bind(cx, 0x4000, other).await?.success("a channel that has lapsed, for another peer").map(drop)
+    ana.bind(cx, 0x4000, other).await?.success("an expired channel for another peer").map(drop)
 }
 
 async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
@@ -161,7 +159,7 @@ async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
     ben.fence().await?;
     ana.fence().await?;
     if let Some(heard) = ana.heard_of(late.as_bytes()) {
-        return Err(Stop::at("data still passes 10 s after the allocation's end", heard.line));
+        return Err(Stop::at("data is still relayed 10 s after the allocation's end", heard.line));
     }
     ana.refresh(cx, None).await?.error(437, "a Refresh 10 s after the allocation's end")?;
     let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;

@@ -63,7 +63,7 @@ async fn create(cx: &mut StunCx) -> Result<(), Stop> {
     let peer = (cx.peer_ip()?, 9).into();
     let answer = ana.create_permission(cx, &[peer]).await?.success("CreatePermission")?;
     if !ana.auth.has_sealed(&answer.message) {
-        return Err(answer.stop("the answer to CreatePermission is not sealed"));
+        return Err(answer.stop("the answer to CreatePermission has no valid MESSAGE-INTEGRITY"));
     }
     Ok(())
 }
@@ -114,10 +114,10 @@ async fn no_permission(cx: &mut StunCx) -> Result<(), Stop> {
     };
     ana.fence().await?;
     if let Some(heard) = ana.heard_of(inward.as_bytes()) {
-        return Err(Stop::at("a peer without a permission reaches the client", heard.line));
+        return Err(Stop::at("data of a peer without a permission reached the client", heard.line));
     }
     if let Some(heard) = mallory.heard.iter_mut().find(|heard| heard.bytes == outward.as_bytes()) {
-        return Err(Stop::at("the client reaches a peer without a permission", heard.line));
+        return Err(Stop::at("data of the client reached a peer without a permission", heard.line));
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ async fn any_port(cx: &mut StunCx) -> Result<(), Stop> {
     cleo.send_to(word.as_bytes(), ana.relayed);
     let (heard, from) = ana.hears_data(word.as_bytes()).await?;
     if from != cleo.local {
-        return Err(Stop::at(format!("{} sent it, XOR-PEER-ADDRESS says {from}", cleo.local), heard.line));
+        return Err(Stop::at(format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", cleo.local), heard.line));
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ async fn many(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let ben = cx.peer("ben").await?;
     let Some(cleo) = cx.stranger("cleo").await? else {
-        return Err(Stop::Unsupported("this machine has one address only that the server relays to".to_owned()));
+        return Err(Stop::Unsupported("this machine has only one address that the server relays to".to_owned()));
     };
     ana.create_permission(cx, &[ben.local, cleo.local]).await?.success("a CreatePermission with two peers")?;
     for peer in [&ben, &cleo] {
@@ -171,7 +171,7 @@ async fn own(cx: &mut StunCx) -> Result<(), Stop> {
         }
     }
     match cleo.heard_of(word.as_bytes()) {
-        Some(heard) => Err(Stop::at("a permission of another allocation lets a peer in", heard.line)),
+        Some(heard) => Err(Stop::at("a permission of another allocation lets a peer's data through", heard.line)),
         None => Ok(()),
     }
 }
@@ -194,20 +194,20 @@ async fn family(cx: &mut StunCx) -> Result<(), Stop> {
 async fn peer_loopback(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     if !ana.relayed.is_ipv4() {
-        return Err(Stop::Unsupported("the relayed address is no IPv4 address".to_owned()));
+        return Err(Stop::Unsupported("the relayed address is not an IPv4 address".to_owned()));
     }
     let peers = [
-        ("127.0.0.1", "the server's own machine: whoever may use the relay reaches its private services"),
-        ("0.0.0.0", "nobody, which many systems take for their own machine"),
+        ("127.0.0.1", "the server's own machine: any user of the relay can reach its private services"),
+        ("0.0.0.0", "the unspecified address, which many systems treat as their own machine"),
         ("224.0.0.1", "a multicast group"),
-        ("255.255.255.255", "everybody on the network"),
+        ("255.255.255.255", "all machines on the network"),
     ];
     for (address, what) in peers {
         let peer = format!("{address}:9").parse().expect("it is an address");
         let answer = ana.create_permission(cx, &[peer]).await?;
         match answer.code()? {
             Some(403) => {}
-            Some(400) => cx.remark(format!("{address} gets 400")),
+            Some(400) => cx.remark(format!("a permission for {address} is answered with 400")),
             None => cx.acceptable(format!("a permission for {address} is granted: {what}")),
             Some(_) => {
                 return Err(answer.error(403, &format!("a permission for {address}")).expect_err("it is another"));

@@ -34,15 +34,17 @@ async fn refresh(cx: &mut StunCx) -> Result<(), Stop> {
     for asked in [None, Some(1), Some(900)] {
         let answer = ana.refresh(cx, asked).await?.success("a Refresh")?;
         if !ana.auth.has_sealed(&answer.message) {
-            return Err(answer.stop("the answer to Refresh is not sealed"));
+            return Err(answer.stop("the answer to Refresh has no valid MESSAGE-INTEGRITY"));
         }
         let Some(lifetime) = answer.message.number(attr::LIFETIME) else {
             return Err(answer.stop("the answer to Refresh has no LIFETIME of 4 bytes"));
         };
         let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
         if lifetime > most || lifetime + 5 < DEFAULT_LIFETIME {
-            let asked = asked.map_or("nothing".to_owned(), |asked| format!("{asked} s"));
-            let why = format!("a Refresh that asks for {asked} gets {lifetime} s, not {DEFAULT_LIFETIME} to {most}");
+            let asked = asked.map_or("no LIFETIME".to_owned(), |asked| format!("LIFETIME {asked}"));
+            let why = format!(
+                "a Refresh with {asked} is answered with {lifetime} s, expected {DEFAULT_LIFETIME} to {most} s"
+            );
             return Err(answer.stop(why));
         }
     }
@@ -57,11 +59,11 @@ async fn refresh_0(cx: &mut StunCx) -> Result<(), Stop> {
         let answer = answer.success("a Refresh with LIFETIME 0")?;
         match answer.message.number(attr::LIFETIME) {
             Some(0) => {}
-            Some(other) => return Err(answer.stop(format!("LIFETIME 0 is answered with {other}"))),
+            Some(other) => return Err(answer.stop(format!("LIFETIME 0 is answered with {other}, expected 0"))),
             None => return Err(answer.stop("the answer to LIFETIME 0 has no LIFETIME of 4 bytes")),
         }
     }
-    ana.refresh(cx, None).await?.error(437, "a Refresh of what was deleted")?;
+    ana.refresh(cx, None).await?.error(437, "a Refresh of a deleted allocation")?;
     let udp = crate::stun::turn::UDP;
     let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, udp)).await?;
     again.success("an Allocate on the port whose allocation was deleted").map(drop)

@@ -52,14 +52,15 @@ async fn both_ways(cx: &mut StunCx) -> Result<(), Stop> {
         ana.say(cx, ben.local, &data);
         let heard = ben.hears_plain(&data).await?;
         if heard.from != ana.relayed {
-            let why = format!("the peer hears it from {}, not from the relayed address {}", heard.from, ana.relayed);
+            let why =
+                format!("the peer received the data from {}, expected the relayed address {}", heard.from, ana.relayed);
             return Err(Stop::at(why, heard.line));
         }
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
         ben.send_to(&back, ana.relayed);
         let (heard, from) = ana.hears_data(&back).await?;
         if from != ben.local {
-            return Err(Stop::at(format!("{} sent it, XOR-PEER-ADDRESS says {from}", ben.local), heard.line));
+            return Err(Stop::at(format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", ben.local), heard.line));
         }
     }
     Ok(())
@@ -74,14 +75,14 @@ async fn empty(cx: &mut StunCx) -> Result<(), Stop> {
     ana.say(cx, ben.local, there.as_bytes());
     ben.hears_plain(there.as_bytes()).await?;
     if !ben.heard.iter().any(|heard| heard.bytes.is_empty()) {
-        return Err(Stop::fail("a Send indication with DATA of no bytes does not reach the peer; one behind it does"));
+        return Err(Stop::fail("a Send indication with empty DATA did not reach the peer, but the one after it did"));
     }
     ben.send_to(b"", ana.relayed);
     let back = cx.word("sentinel");
     ben.send_to(back.as_bytes(), ana.relayed);
     ana.hears_data(back.as_bytes()).await?;
     if ana.heard_of(b"").is_none() {
-        return Err(Stop::fail("a peer's datagram of no bytes does not reach the client; one behind it does"));
+        return Err(Stop::fail("an empty datagram of a peer did not reach the client, but the one after it did"));
     }
     Ok(())
 }
@@ -123,14 +124,14 @@ async fn open_relay(cx: &mut StunCx) -> Result<(), Stop> {
     let mut mallory = cx.client("mallory").await?;
     let evil = cx.word("evil");
     let send = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, ben.local).with(attr::DATA, &evil);
-    mallory.is_silent_on("a Send of who has no allocation", &send.bytes).await?;
+    mallory.is_silent_on("a Send without an allocation", &send.bytes).await?;
     let on_channel = channel_data(0x4000, evil.as_bytes());
-    mallory.is_silent_on("ChannelData of who has no allocation", &on_channel).await?;
+    mallory.is_silent_on("ChannelData without an allocation", &on_channel).await?;
     let there = cx.word("sentinel");
     ana.say_on(0x4000, there.as_bytes());
     ben.hears_plain(there.as_bytes()).await?;
     match ben.heard.iter().find(|heard| heard.bytes == evil.as_bytes()) {
-        Some(heard) => Err(Stop::at("who has no allocation reaches a peer", heard.line)),
+        Some(heard) => Err(Stop::at("data of a client without an allocation reached a peer", heard.line)),
         None => Ok(()),
     }
 }

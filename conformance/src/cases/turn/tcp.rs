@@ -28,7 +28,7 @@ async fn granted(ana: &mut TcpClient, what: &str, request: &Draft) -> Result<Mes
     if answer.class == Class::Success {
         Ok(answer)
     } else {
-        Err(Stop::fail(format!("{what} over TCP gets `{answer}`")))
+        Err(Stop::fail(format!("{what} over TCP is answered with `{answer}`")))
     }
 }
 
@@ -44,7 +44,7 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let request = auth.seal(cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP));
     let allocated = granted(&mut ana, "an Allocate", &request).await?;
     let Ok(Some(relayed)) = allocated.xor_address(attr::XOR_RELAYED_ADDRESS) else {
-        return Err(Stop::fail("an allocation over TCP has no XOR-RELAYED-ADDRESS that can be read"));
+        return Err(Stop::fail("an allocation over TCP has no valid XOR-RELAYED-ADDRESS"));
     };
     let bind = cx.request(method::CHANNEL_BIND).with(attr::CHANNEL_NUMBER, [0x40, 0, 0, 0]);
     granted(&mut ana, "a ChannelBind", &auth.seal(bind.with_xor_address(attr::XOR_PEER_ADDRESS, ben.local))).await?;
@@ -58,7 +58,10 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
         let (channel, data, line) = ana.channel_data().await?;
         if channel != 0x4000 || data != word.as_bytes() {
             let found = String::from_utf8_lossy(&data).into_owned();
-            return Err(Stop::at(format!("{word:?} was sent, {found:?} comes on channel 0x{channel:04x}"), line));
+            return Err(Stop::at(
+                format!("expected {word:?} on channel 0x4000, received {found:?} on channel 0x{channel:04x}"),
+                line,
+            ));
         }
     }
     let padded = |word: &str| {
