@@ -266,18 +266,18 @@ impl Peer {
             JoinAnswer::Echo => {
                 let word = format!("here-{}", self.env.fresh());
                 self.say(&word);
-                self.until("its own signal, which tells that it is there", |event| event.says(&word)).await?;
+                self.until("its own signal, which confirms the join", |event| event.says(&word)).await?;
                 return Ok(Vec::new());
             }
             JoinAnswer::Joined | JoinAnswer::Roster => {}
         }
         let refused = |event: &Event| join && event.is_error();
         let broken = |event: &Event| matches!(event.what, Meaning::Broken(EventName::Joined | EventName::Roster, _));
-        let what = if join { "an answer to its join" } else { "that it is connected" };
+        let what = if join { "an answer to its join" } else { "an answer to its connection" };
         let heard = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
         match &heard.event.what {
             Meaning::Broken(event, why) => {
-                return Err(Stop::at(format!("{} is answered `{}` {why}", self.name, event.name()), heard.line));
+                return Err(Stop::at(format!("{} is answered with `{}` {why}", self.name, event.name()), heard.line));
             }
             _ if refused(&heard.event) => return Err(Stop::at(format!("{}'s join is refused", self.name), heard.line)),
             _ => {}
@@ -312,10 +312,10 @@ impl Peer {
     pub(crate) async fn calls(&mut self, other: &mut Self) -> Result<(), Stop> {
         self.act(Operation::Call, &Act { to: Some(&other.id), ..Act::default() })?;
         let (me, them) = (self.id.clone(), other.id.clone());
-        let rings = format!("that {} calls", self.name);
+        let rings = format!("{}'s call", self.name);
         other.until(&rings, |event| event.is(EventName::Ringing) && event.from.as_ref() == Some(&me)).await?;
         other.act(Operation::Accept, &Act { to: Some(&me), ..Act::default() })?;
-        let accepts = format!("that {} accepts", other.name);
+        let accepts = format!("{}'s acceptance", other.name);
         let answered = |event: &Event| {
             event.is(EventName::Answered)
                 && event.accepted == Some(true)
@@ -383,7 +383,7 @@ impl Peer {
         if self.count(wanted) > 0 {
             return Ok(());
         }
-        Err(self.stop(format!("{} did not hear {what} within {}", self.name, human(limit))))
+        Err(self.stop(format!("{} did not receive {what} within {}", self.name, human(limit))))
     }
 
     /// Waits for one more arrival of any kind.
@@ -396,7 +396,7 @@ impl Peer {
                 End::Broken(why) => format!("the server broke the framing rules ({why})"),
                 End::Flood => "the server flooded it".to_owned(),
             };
-            return Err(Stop::at(format!("{} did not hear {what}: {how}", self.name), self.end_line));
+            return Err(Stop::at(format!("{} did not receive {what}: {how}", self.name), self.end_line));
         }
         match timeout(self.env.net.patience, self.link.events.recv()).await {
             Ok(event) => {
@@ -404,13 +404,15 @@ impl Peer {
                 Ok(())
             }
             Err(_) => {
-                let why = format!("{} did not hear {what} within {}", self.name, human(self.env.net.patience));
+                let why = format!("{} did not receive {what} within {}", self.name, human(self.env.net.patience));
                 let broken = self.heard.iter().rev().find_map(|heard| match &heard.event.what {
                     Meaning::Broken(event, lack) => Some((event, lack, heard.line)),
                     _ => None,
                 });
                 Err(match broken {
-                    Some((event, lack, line)) => Stop::at(format!("{why}; it heard `{}` {lack}", event.name()), line),
+                    Some((event, lack, line)) => {
+                        Stop::at(format!("{why}; it received `{}` {lack}", event.name()), line)
+                    }
                     None => Stop::fail(why),
                 })
             }
@@ -537,10 +539,10 @@ impl Peer {
         let matching: Vec<_> = self.heard.iter().filter(|heard| wanted(&heard.event)).collect();
         match matching[..] {
             [_] => Ok(()),
-            [] => Err(Stop::fail(format!("{} did not hear {what}", self.name))),
+            [] => Err(Stop::fail(format!("{} did not receive {what}", self.name))),
             [_, second, ..] => {
                 let times = matching.len();
-                Err(Stop::at(format!("{} heard {what} {times} times", self.name), second.line))
+                Err(Stop::at(format!("{} received {what} {times} times", self.name), second.line))
             }
         }
     }

@@ -165,7 +165,7 @@ impl Cx {
         }
         let newcomer = self.join("newcomer", &peer.room).await?;
         let who = newcomer.who();
-        peer.until("that somebody came", |event| event.is_joined(&who)).await.map(drop)
+        peer.until("the join notice for the newcomer", |event| event.is_joined(&who)).await.map(drop)
     }
 
     /// The same server, for clients without the user's headers.
@@ -236,7 +236,7 @@ impl Cx {
     async fn tries(&self, from: &Peer, to: &mut Peer) -> Result<(), Stop> {
         let pause = (self.env.round_trip * 2).max(Duration::from_millis(5));
         let word = self.word("settling");
-        let what = format!("{}, who tries again and again whether it is heard", from.name);
+        let what = format!("any of the repeated signals from {}", from.name);
         let id = to.id.clone();
         let again = async {
             loop {
@@ -245,7 +245,7 @@ impl Cx {
             }
         };
         // A deadline of its own, because other arrivals renew the patience of `until`.
-        let never = format!("{} did not hear {what}, within {}", to.name, human(self.env.net.patience));
+        let never = format!("{} did not receive {what} within {}", to.name, human(self.env.net.patience));
         let limit = self.env.net.patience;
         tokio::select! { biased;
             heard = tokio::time::timeout(limit, to.until(&what, |event| event.says(&word))) => match heard {

@@ -102,9 +102,9 @@ impl Recording {
     pub fn parse(file: &str, text: &str) -> Result<Self, BadRecording> {
         let wrong = |line: usize, why: String| BadRecording(format!("{file}:{line}: {why}"));
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let (_, first) = lines.next().ok_or_else(|| wrong(1, "there is nothing in it".to_owned()))?;
+        let (_, first) = lines.next().ok_or_else(|| wrong(1, "the file is empty".to_owned()))?;
         let head: Head = serde_json::from_str(first)
-            .map_err(|error| wrong(1, format!("is no recording that `--record DIR` has written: {error}")))?;
+            .map_err(|error| wrong(1, format!("is not a recording written by `--record DIR`: {error}")))?;
         if head.recording != VERSION {
             return Err(wrong(1, format!("is a recording of version {}; this suite reads {VERSION}", head.recording)));
         }
@@ -119,7 +119,7 @@ impl Recording {
             if let Did::SendsBytes(octets) = &entry.did
                 && octets.bytes().is_none()
             {
-                return Err(wrong(index + 1, "`hex` has no two digits for each byte".to_owned()));
+                return Err(wrong(index + 1, "`hex` does not have two digits for each byte".to_owned()));
             }
             entries.push(entry);
         }

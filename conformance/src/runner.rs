@@ -181,7 +181,7 @@ impl<S: Subject> Run<S> {
         self.waited = true;
         while self.runner.is_alive(&Log::new()).await.is_err() {
             if Instant::now() >= limit {
-                return Some(Verdict::NotTested { why: format!("the server does not answer since {killer}") });
+                return Some(Verdict::NotTested { why: format!("the server has not answered since {killer}") });
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -219,13 +219,13 @@ impl<S: Subject> Runner<S> {
             }
             let mut next = self.attempt(case).await;
             if matches!(next.report.verdict, Verdict::Pass | Verdict::Acceptable { .. }) {
-                let remark = format!("so it is in attempt {number}, as where datagrams are lost; before: {why}");
+                let remark = format!("attempt {number} passed, so datagrams were probably lost before: {why}");
                 next.report.notes.remarks.push(remark);
                 return next;
             }
             first.alive = next.alive;
             if number == attempts {
-                let remark = format!("it fails in each of {attempts} attempts, so no lost datagram is the reason");
+                let remark = format!("all {attempts} attempts failed, so lost datagrams are not the reason");
                 first.report.notes.remarks.push(remark);
             }
         }
@@ -251,7 +251,7 @@ impl<S: Subject> Runner<S> {
             Err(_) if Instant::now() >= self.deadline => time_is_over(),
             Err(_) => {
                 let limit = human(limit - start);
-                let why = format!("something arrived all the time, and the case did not end within {limit}");
+                let why = format!("messages kept arriving, and the case did not end within {limit}");
                 Verdict::Fail { why, line: None }
             }
         };
@@ -264,7 +264,7 @@ impl<S: Subject> Runner<S> {
         };
         let (mut transcript, mut notes) = log.snapshot();
         self.subject.redact(&mut transcript);
-        let dead = |why: &str| format!("afterwards the server is dead to a fresh client: {why}");
+        let dead = |why: &str| format!("afterwards the server does not serve a new client: {why}");
         let verdict = match (verdict, &alive) {
             (Verdict::Pass, Err(why)) => Verdict::Fail { why: dead(why), line: None },
             (Verdict::Pass, Ok(())) if !notes.choices.is_empty() => {
@@ -272,7 +272,7 @@ impl<S: Subject> Runner<S> {
             }
             // The case never reached its test because the server died.
             (Verdict::NotTested { why }, Err(_)) if S::JOINS && Instant::now() < self.deadline => {
-                Verdict::Fail { why: format!("the server died within the case: {why}"), line: None }
+                Verdict::Fail { why: format!("the server stopped answering during the case: {why}"), line: None }
             }
             (verdict, Err(why)) => {
                 notes.remarks.push(dead(why));
@@ -293,5 +293,5 @@ impl<S: Subject> Runner<S> {
 }
 
 fn time_is_over() -> Verdict {
-    Verdict::NotTested { why: "the time for the whole run was over".to_owned() }
+    Verdict::NotTested { why: "the deadline of the whole run was reached".to_owned() }
 }

@@ -73,7 +73,7 @@ mod tests {
     use crate::case::Level;
 
     const fn case(slug: &'static str, needs: &'static [&'static str]) -> Case {
-        Case::new(slug, Level::Must, "It is asked.", |_| Box::pin(async { Ok(()) })).needs(needs)
+        Case::new(slug, Level::Must, "It holds.", |_| Box::pin(async { Ok(()) })).needs(needs)
     }
 
     static JOIN: Case = case("a/join", &[]);

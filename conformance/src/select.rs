@@ -108,7 +108,7 @@ impl fmt::Display for NoSuchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.pattern {
             Some(pattern) => write!(f, "no case matches `{pattern}`; the nearest is `{}`", self.nearest),
-            None => f.write_str("no case is of all that was asked for: --case, --group, --level"),
+            None => f.write_str("no case matches --case, --group and --level together"),
         }
     }
 }

@@ -147,7 +147,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, BadUrl> {
         let wrong = |why: &str| BadUrl(format!("`{text}` {why}"));
         let uri: Uri =
-            text.parse().map_err(|error| wrong(&format!("is no URL ({error}): write ws://HOST:PORT/PATH")))?;
+            text.parse().map_err(|error| wrong(&format!("is not a URL ({error}): write ws://HOST:PORT/PATH")))?;
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,
             Some("wss" | "https") => true,
@@ -183,7 +183,7 @@ impl std::error::Error for BadUrl {}
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.url.split_once(':') {
-            Some(("stun" | "turn", _)) => "nobody answers",
+            Some(("stun" | "turn", _)) => "no answer",
             _ => "no server of this dialect",
         };
         write!(f, "{what} at {}", self.url)?;

@@ -75,7 +75,7 @@ impl Report {
                 write!(out, ", {not_tested} not tested")?;
             }
             if surprises > 0 {
-                write!(out, ", {surprises} known to fail no longer do")?;
+                write!(out, ", {surprises} known to fail now pass")?;
             }
             if broken > 0 {
                 write!(out, ", {}", plural(broken, "harness error", "harness errors"))?;
@@ -94,7 +94,7 @@ impl Report {
         let (round_trip, patience, took) = (human(self.round_trip), human(self.patience), human(self.took));
         writeln!(
             out,
-            "{FAINT}dialect {} · round trip {round_trip}, so each message is waited for {patience} · {took}{FAINT:#}\n",
+            "{FAINT}dialect {} · round trip {round_trip}, so the limit for each message is {patience} · {took}{FAINT:#}\n",
             self.dialect
         )?;
         let width = self.cases.iter().map(|case| case.case.slug.len()).max().unwrap_or_default();
@@ -126,7 +126,7 @@ impl Report {
                 requirement.id, requirement.text
             )?;
             for (slug, _) in requirement.cases.iter().filter(|(_, shows)| !shows) {
-                writeln!(out, "  {:<10}  {FAINT}· {slug} does not show it{FAINT:#}", "")?;
+                writeln!(out, "  {:<10}  {FAINT}· {slug} did not pass{FAINT:#}", "")?;
             }
         }
         for case in self.cases.iter().filter(|case| !case.is_well()) {
@@ -159,7 +159,7 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
             let reason = report.known.as_deref().unwrap_or_default();
             return writeln!(
                 out,
-                "\n{FAIL}PASSES{FAIL:#}  {HEADING}{}{HEADING:#}: it is known to fail ({reason}) and no longer does; take it out of the known deviations",
+                "\n{FAIL}PASSES{FAIL:#}  {HEADING}{}{HEADING:#}: it is a known deviation ({reason}), but it passes; remove it from the known deviations",
                 report.case.slug
             );
         }
@@ -172,9 +172,9 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
     if report.transcript.lines.is_empty() {
         return Ok(());
     }
-    writeln!(out, "  {HEADING}asked{HEADING:#}  {}", report.case.asks)?;
+    writeln!(out, "  {HEADING}rule{HEADING:#}   {}", report.case.asks)?;
     for citation in report.case.citations {
-        writeln!(out, "  {HEADING}says{HEADING:#}   {}: \"{}\"", citation.section, citation.quote)?;
+        writeln!(out, "  {HEADING}spec{HEADING:#}   {}: \"{}\"", citation.section, citation.quote)?;
         writeln!(out, "         {FAINT}{}{FAINT:#}", citation.url)?;
     }
     for remark in report.notes.choices.iter().chain(&report.notes.remarks) {

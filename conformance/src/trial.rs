@@ -50,7 +50,7 @@ pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, see
     let failed = match timeout(LIMIT, meeting).await {
         Ok(Ok(())) => None,
         Ok(Err(stop)) => Some(stop.into_why()),
-        Err(_) => Some(format!("two clients did not come to signal within {} s", LIMIT.as_secs())),
+        Err(_) => Some(format!("two clients could not signal to each other within {} s", LIMIT.as_secs())),
     };
     Ok(Trial { dialect: Arc::clone(dialect), transcript: log.snapshot().0, failed })
 }
@@ -82,14 +82,14 @@ impl Trial {
                 };
                 let meaning = match &event.what {
                     Meaning::Is(name) => format!("`{}`", name.name()),
-                    Meaning::Broken(name, why) => format!("`{}` {why}: not what the dialect says", name.name()),
-                    Meaning::Other => "nothing that the dialect knows".to_owned(),
+                    Meaning::Broken(name, why) => format!("`{}` {why}: not as the dialect declares", name.name()),
+                    Meaning::Other => "no message of the dialect".to_owned(),
                 };
                 let _ = writeln!(out, "  {:<6}   is {meaning}", "");
             }
         }
         let verdict = match &self.failed {
-            None => "It works: each hears the other.".to_owned(),
+            None => "It works: each receives the other's signals.".to_owned(),
             Some(why) => format!("It does not work: {why}."),
         };
         let _ = writeln!(out, "\n  {verdict}");

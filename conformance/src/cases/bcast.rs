@@ -11,7 +11,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "bcast/echo-as-declared",
         Declared,
-        "A sender hears its own signal exactly once if the dialect says so, and never otherwise.",
+        "A sender receives its own signal exactly once if the dialect declares it, and never otherwise.",
         run!(echo_as_declared),
     )
     .needs(DELIVERY),
@@ -34,10 +34,10 @@ async fn echo_as_declared(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     ben.heard_once("ana's signal", |event| event.says(&word))?;
     if !cx.file().signals.echo {
-        return ana.never_heard("heard her own signal", |event| event.says(&word));
+        return ana.never_heard("received her own signal", |event| event.says(&word));
     }
-    ana.heard_once("her own signal, which comes back in this dialect", |event| event.says(&word))?;
-    cx.quality("every signal comes back to its sender, who must tell it from those of others");
+    ana.heard_once("her own signal, which this dialect echoes", |event| event.says(&word))?;
+    cx.quality("the server echoes every signal to its sender, which must distinguish it from the signals of others");
     Ok(())
 }
 
@@ -50,7 +50,7 @@ async fn late_listener(cx: &mut Cx) -> Result<(), Stop> {
     let mut cleo = cx.join("cleo", &room).await?;
     cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
     ana.say(&late);
-    cleo.until("what ana says after cleo came", |event| event.says(&late)).await?;
+    cleo.until("the signal that ana sent after cleo joined", |event| event.says(&late)).await?;
     cx.fence(&mut ben, &mut [&mut cleo]).await?;
-    cleo.never_heard("heard what was said before she came", |event| event.says(&early))
+    cleo.never_heard("received a signal that was sent before she joined", |event| event.says(&early))
 }

@@ -33,7 +33,7 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Calls, Feature::Busy]),
-    &Case::new("call/needed", Declared, "Where signals need a call, nobody can be reached without one.", run!(needed))
+    &Case::new("call/needed", Declared, "If signals need a call, no signal is delivered without one.", run!(needed))
         .needs(DELIVERY)
         .requires(&[Feature::Calls]),
     &Case::new(
@@ -117,7 +117,7 @@ async fn users<const N: usize>(cx: &Cx, names: [&str; N]) -> Result<[Peer; N], S
 
 /// Checks that ana and ben are free: they can start a new call, and signal in it.
 async fn are_free(cx: &Cx, ana: &mut Peer, ben: &mut Peer, after: &str) -> Result<(), Stop> {
-    ana.calls(ben).await.map_err(|stop| stop.reworded(|why| format!("{after}, and in a new call {why}")))?;
+    ana.calls(ben).await.map_err(|stop| stop.reworded(|why| format!("{after}; in a new call, {why}")))?;
     cx.fence(ana, &mut [ben]).await?;
     cx.fence(ben, &mut [ana]).await
 }
@@ -127,36 +127,38 @@ async fn accept(cx: &mut Cx) -> Result<(), Stop> {
     ana.calls(&mut ben).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.heard_once("that ana calls", |event| of(event, EventName::Ringing, &ana.id))?;
-    ana.heard_once("that ben accepts", |event| event.is(EventName::Answered))?;
-    ben.never_heard("is told that a call is answered, which he did himself", |event| event.is(EventName::Answered))?;
+    ben.heard_once("ana's call", |event| of(event, EventName::Ringing, &ana.id))?;
+    ana.heard_once("ben's acceptance", |event| event.is(EventName::Answered))?;
+    ben.never_heard("received the notice that the call was answered, although he answered it himself", |event| {
+        event.is(EventName::Answered)
+    })?;
     // Cleo receives something of her own last, so anything about the others' call would have arrived before it.
     cx.fence_alone(&mut cleo).await?;
     let theirs = |event: &Event| {
         [EventName::Ringing, EventName::Answered, EventName::Signal].into_iter().any(|name| event.is(name))
     };
-    cleo.never_heard("hears of a call between others", theirs)?;
+    cleo.never_heard("received a message about a call between others", theirs)?;
     act(&ana, Operation::End, &ben)?;
-    ben.until("that ana ends the call", |event| of(event, EventName::Ended, &ana.id)).await?;
+    ben.until("the notice that ana ended the call", |event| of(event, EventName::Ended, &ana.id)).await?;
     are_free(cx, &mut ben, &mut ana, "the call has ended").await?;
-    ben.heard_once("that ana ended the call", |event| event.is(EventName::Ended))
+    ben.heard_once("the notice that ana ended the call", |event| event.is(EventName::Ended))
 }
 
 async fn reject(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
     act(&ana, Operation::Call, &ben)?;
-    ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+    ben.until("ana's call", |event| of(event, EventName::Ringing, &ana.id)).await?;
     act(&ben, Operation::Reject, &ana)?;
-    let answered = ana.until("that ben rejects", |event| event.is(EventName::Answered)).await?;
+    let answered = ana.until("ben's rejection", |event| event.is(EventName::Answered)).await?;
     if answered.event.accepted != Some(false) {
-        return Err(Stop::at("ben rejects, and ana is told that he accepts", answered.line));
+        return Err(Stop::at("ben rejected the call, but ana received an acceptance", answered.line));
     }
     are_free(cx, &mut ana, &mut ben, "the call was rejected").await
 }
 
 async fn needed(cx: &mut Cx) -> Result<(), Stop> {
     if !cx.file().calls.needed {
-        return Err(Stop::Unsupported("the dialect has signals without a call".to_owned()));
+        return Err(Stop::Unsupported("the dialect allows signals without a call".to_owned()));
     }
     let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
     let (before, after) = (cx.word("before-the-call"), cx.word("after-the-call"));
@@ -167,12 +169,12 @@ async fn needed(cx: &mut Cx) -> Result<(), Stop> {
     ana.tell(&cleo, &besides);
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence_alone(&mut cleo).await?;
-    cleo.never_heard("hears a signal of somebody who is in a call with another", |event| event.says(&besides))?;
+    cleo.never_heard("received a signal from a user who is in a call with another one", |event| event.says(&besides))?;
     act(&ana, Operation::End, &ben)?;
     ana.tell(&ben, &after);
-    ben.until("that ana ends the call", |event| of(event, EventName::Ended, &ana.id)).await?;
+    ben.until("the notice that ana ended the call", |event| of(event, EventName::Ended, &ana.id)).await?;
     are_free(cx, &mut ana, &mut ben, "the call has ended").await?;
-    ben.never_heard("hears a signal of somebody who is in no call with him", |event| {
+    ben.never_heard("received a signal from a user with whom he is not in a call", |event| {
         event.says(&before) || event.says(&after)
     })
 }
@@ -180,7 +182,7 @@ async fn needed(cx: &mut Cx) -> Result<(), Stop> {
 async fn foreign_answer(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut eve] = users(cx, ["ana", "ben", "eve"]).await?;
     act(&ana, Operation::Call, &ben)?;
-    ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+    ben.until("ana's call", |event| of(event, EventName::Ringing, &ana.id)).await?;
     for answer in [Operation::Accept, Operation::Reject] {
         act(&eve, answer, &ana)?;
         act(&eve, answer, &ben)?;
@@ -188,11 +190,11 @@ async fn foreign_answer(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence_alone(&mut eve).await?;
     act(&ben, Operation::Accept, &ana)?;
     let answered = |event: &Event| event.is(EventName::Answered);
-    ana.until("that ben accepts", answered).await?;
+    ana.until("ben's acceptance", answered).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.heard_once("that her call to ben is answered, which eve tried, too", answered)?;
-    ben.never_heard("is told that a call of his is answered, who has made none", answered)
+    ana.heard_once("the answer to her call to ben, which eve also tried to answer", answered)?;
+    ben.never_heard("received an answer to a call, although he made none", answered)
 }
 
 async fn foreign_end(cx: &mut Cx) -> Result<(), Stop> {
@@ -204,12 +206,12 @@ async fn foreign_end(cx: &mut Cx) -> Result<(), Stop> {
     let ended = |event: &Event| event.is(EventName::Ended);
     ana.catch_up();
     ben.catch_up();
-    ana.never_heard("is told that her call with ben has ended, when eve said so", ended)?;
-    ben.never_heard("is told that his call with ana has ended, when eve said so", ended)?;
+    ana.never_heard("received the notice that her call with ben ended, after eve tried to end it", ended)?;
+    ben.never_heard("received the notice that his call with ana ended, after eve tried to end it", ended)?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.never_heard("is told that her call with ben has ended, when eve said so", ended)?;
-    ben.never_heard("is told that his call with ana has ended, when eve said so", ended)
+    ana.never_heard("received the notice that her call with ben ended, after eve tried to end it", ended)?;
+    ben.never_heard("received the notice that his call with ana ended, after eve tried to end it", ended)
 }
 
 async fn busy(cx: &mut Cx) -> Result<(), Stop> {
@@ -219,14 +221,16 @@ async fn busy(cx: &mut Cx) -> Result<(), Stop> {
     let mark = (ana.heard.len(), ben.heard.len());
     for target in [&ben, &ana] {
         act(&cleo, Operation::Call, target)?;
-        let told =
-            cleo.until("that the line is busy", |event| event.is(EventName::Answered) || event.is_error()).await?;
+        let told = cleo.until("a busy answer", |event| event.is(EventName::Answered) || event.is_error()).await?;
         if told.event.is_error() {
-            cx.acceptable("a call of somebody in a call is answered with an error, not with `busy`");
+            cx.acceptable("a call to a user who is in a call is answered with an error, not with `busy`");
         } else if told.event.accepted != Some(false) {
-            return Err(Stop::at("cleo calls somebody who is in a call, and is told that it is accepted", told.line));
+            return Err(Stop::at(
+                "cleo called a user who is in a call: expected a rejection, received an acceptance",
+                told.line,
+            ));
         } else if told.event.reason != reason {
-            cx.acceptable("a call of somebody in a call is rejected without the reason that the dialect has");
+            cx.acceptable("a call to a user who is in a call is rejected without the declared reason");
         }
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -234,8 +238,8 @@ async fn busy(cx: &mut Cx) -> Result<(), Stop> {
     let notices = |event: &Event| {
         [EventName::Ringing, EventName::Answered, EventName::Ended].into_iter().any(|name| event.is(name))
     };
-    ana.never_heard_since(mark.0, "is disturbed in her call by somebody who calls", notices)?;
-    ben.never_heard_since(mark.1, "is disturbed in his call by somebody who calls", notices)
+    ana.never_heard_since(mark.0, "received a notice about another user's call while she was in a call", notices)?;
+    ben.never_heard_since(mark.1, "received a notice about another user's call while he was in a call", notices)
 }
 
 async fn glare(cx: &mut Cx) -> Result<(), Stop> {
@@ -245,8 +249,8 @@ async fn glare(cx: &mut Cx) -> Result<(), Stop> {
         act(&ben, Operation::Call, &ana)?;
         // A client that is called before its own call is answered accepts, as a user would.
         let settled = |event: &Event| event.is(EventName::Ringing) || event.is(EventName::Answered);
-        let of_ana = ana.until("what became of the two calls", settled).await?;
-        let of_ben = ben.until("what became of the two calls", settled).await?;
+        let of_ana = ana.until("the outcome of the two calls", settled).await?;
+        let of_ben = ben.until("the outcome of the two calls", settled).await?;
         match (of_ana.event.is(EventName::Answered), of_ben.event.is(EventName::Answered)) {
             // The server took the second call as an answer to the first.
             (true, _) | (_, true) => {}
@@ -257,7 +261,7 @@ async fn glare(cx: &mut Cx) -> Result<(), Stop> {
                     || ben.count(|event| event.is(EventName::Answered)) > 0;
                 if !answered {
                     return Err(Stop::fail(format!(
-                        "ana and ben call each other, {both} telephones ring, and no call comes of it"
+                        "ana and ben called each other: expected one call, received {both} ringing notices and no answer"
                     )));
                 }
             }
@@ -268,30 +272,30 @@ async fn glare(cx: &mut Cx) -> Result<(), Stop> {
         let winners = accepted(&ana) + accepted(&ben);
         if winners != 1 {
             return Err(Stop::fail(format!(
-                "ana and ben call each other, and {winners} are told that their call is accepted"
+                "ana and ben called each other: expected one accepted call, received {winners} acceptances"
             )));
         }
         act(&ana, Operation::End, &ben)?;
-        ben.until("that ana ends the one call", |event| event.is(EventName::Ended)).await?;
-        are_free(cx, &mut ben, &mut ana, "the one call of both has ended").await?;
+        ben.until("the notice that ana ended their one call", |event| event.is(EventName::Ended)).await?;
+        are_free(cx, &mut ben, &mut ana, "their one call has ended").await?;
     }
     Ok(())
 }
 
 fn no_call(stop: Stop) -> Stop {
-    stop.reworded(|why| format!("ana and ben call each other, and are in no call: {why}"))
+    stop.reworded(|why| format!("ana and ben called each other, but are not in a call: {why}"))
 }
 
 async fn cancel_accept_race(cx: &mut Cx) -> Result<(), Stop> {
     for _ in 0..4 {
         let [mut ana, mut ben] = users(cx, ["ana", "ben"]).await?;
         act(&ana, Operation::Call, &ben)?;
-        ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+        ben.until("ana's call", |event| of(event, EventName::Ringing, &ana.id)).await?;
         act(&ana, Operation::End, &ben)?;
         act(&ben, Operation::Accept, &ana)?;
-        ben.until("that the call has ended", |event| event.is(EventName::Ended)).await?;
-        are_free(cx, &mut ben, &mut ana, "the call was taken back while it was accepted").await?;
-        ben.heard_once("that the first call has ended", |event| event.is(EventName::Ended))?;
+        ben.until("the notice that the call ended", |event| event.is(EventName::Ended)).await?;
+        are_free(cx, &mut ben, &mut ana, "the call was cancelled while it was being accepted").await?;
+        ben.heard_once("the notice that the first call ended", |event| event.is(EventName::Ended))?;
     }
     Ok(())
 }
@@ -300,14 +304,14 @@ async fn callee_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
     for abruptly in [false, true] {
         let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
         act(&ana, Operation::Call, &ben)?;
-        ben.until("that ana calls", |event| of(event, EventName::Ringing, &ana.id)).await?;
+        ben.until("ana's call", |event| of(event, EventName::Ringing, &ana.id)).await?;
         disconnects(ben, abruptly).await;
         let over = |event: &Event| {
             event.is(EventName::Ended) || (event.is(EventName::Answered) && event.accepted == Some(false))
         };
-        ana.until("that ben, who disconnected while it rang, is gone", over).await?;
-        are_free(cx, &mut cleo, &mut ana, "the callee died").await?;
-        ana.heard_once("that ben is gone", over)?;
+        ana.until("the notice that ben disconnected while it rang", over).await?;
+        are_free(cx, &mut cleo, &mut ana, "the callee disconnected").await?;
+        ana.heard_once("the notice that ben disconnected", over)?;
     }
     Ok(())
 }
@@ -316,12 +320,12 @@ async fn caller_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
     for abruptly in [false, true] {
         let [mut ana, ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
         act(&ben, Operation::Call, &ana)?;
-        ana.until("that ben calls", |event| of(event, EventName::Ringing, &ben.id)).await?;
+        ana.until("ben's call", |event| of(event, EventName::Ringing, &ben.id)).await?;
         disconnects(ben, abruptly).await;
         let ended = |event: &Event| event.is(EventName::Ended);
-        ana.until("that ben, who disconnected while he called, is gone", ended).await?;
-        are_free(cx, &mut cleo, &mut ana, "the caller died").await?;
-        ana.heard_once("that ben is gone", ended)?;
+        ana.until("the notice that ben disconnected while he called", ended).await?;
+        are_free(cx, &mut cleo, &mut ana, "the caller disconnected").await?;
+        ana.heard_once("the notice that ben disconnected", ended)?;
     }
     Ok(())
 }
@@ -336,9 +340,9 @@ async fn partner_dies(cx: &mut Cx) -> Result<(), Stop> {
         }
         disconnects(ben, abruptly).await;
         let ended = |event: &Event| event.is(EventName::Ended);
-        ana.until("that ben, who disconnected in the call, is gone", ended).await?;
-        are_free(cx, &mut cleo, &mut ana, "the other side died").await?;
-        ana.heard_once("that ben is gone", ended)?;
+        ana.until("the notice that ben disconnected during the call", ended).await?;
+        are_free(cx, &mut cleo, &mut ana, "the other user disconnected").await?;
+        ana.heard_once("the notice that ben disconnected", ended)?;
     }
     Ok(())
 }
@@ -352,17 +356,17 @@ async fn media_state(cx: &mut Cx) -> Result<(), Stop> {
     ana.calls(&mut ben).await?;
     for (media, enabled) in [("video", false), ("audio", false), ("audio", true), ("video", true)] {
         ana.act(Operation::Media, &Act { to: Some(&ben.id), media: Some((media, enabled)), ..Act::default() })?;
-        let what = format!("that ana's {media} is {}", if enabled { "on" } else { "off" });
+        let what = format!("the notice that ana's {media} is {}", if enabled { "on" } else { "off" });
         let heard = ben.until(&what, |event| event.is(EventName::Media)).await?;
         let event = &heard.event;
         if event.media.as_deref() != Some(media) || event.enabled != Some(enabled) {
-            return Err(Stop::at(format!("ben is told something else than {what}"), heard.line));
+            return Err(Stop::at(format!("expected {what}, but ben received another media state"), heard.line));
         }
         if event.from.as_ref().is_some_and(|from| *from != ana.id) {
-            return Err(Stop::at(format!("ben is told {what}, as from somebody else"), heard.line));
+            return Err(Stop::at(format!("ben received {what}, but from another sender"), heard.line));
         }
     }
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.never_heard("hears what she said about herself", |event| event.is(EventName::Media))?;
+    ana.never_heard("received the notice about her own media state", |event| event.is(EventName::Media))?;
     Ok(())
 }

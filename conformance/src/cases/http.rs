@@ -60,7 +60,9 @@ async fn health(cx: &mut Cx) -> Result<(), Stop> {
     let response = fetch(&cx.env.net, &request).await;
     match response {
         Ok(response) if response.status == 200 => Ok(()),
-        Ok(response) => Err(Stop::fail(format!("{} is answered HTTP {}", request.path, response.status))),
+        Ok(response) => {
+            Err(Stop::fail(format!("{} is answered with HTTP {}, expected 200", request.path, response.status)))
+        }
         Err(why) => Err(Stop::fail(format!("{}: {why}", request.path))),
     }
 }
@@ -71,17 +73,17 @@ async fn status(cx: &mut Cx) -> Result<(), Stop> {
     let [ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
     let told = send(cx, "GET", &path, Vec::new(), None).await?;
     if told.status == 401 {
-        return Err(Stop::Unsupported(format!("{path} is for who has a token: give --bearer")));
+        return Err(Stop::Unsupported(format!("{path} requires a token: use --bearer")));
     }
     if !told.body.contains(&room) {
-        return Err(Stop::fail(format!("{path} does not tell of a room with two members: {}", told.body)));
+        return Err(Stop::fail(format!("{path} does not list a room with two members: {}", told.body)));
     }
     ana.close().await;
     ben.close().await;
     let start = Instant::now();
     while send(cx, "GET", &path, Vec::new(), None).await?.body.contains(&room) {
         if start.elapsed() >= cx.env.net.patience {
-            return Err(Stop::fail(format!("{path} tells of a room that everybody has left")));
+            return Err(Stop::fail(format!("{path} still lists a room that everybody has left")));
         }
         tokio::time::sleep(cx.env.round_trip.max(Duration::from_millis(5))).await;
     }
@@ -97,22 +99,31 @@ async fn kick(cx: &mut Cx) -> Result<(), Stop> {
     let json = || vec![("Content-Type", "application/json".to_owned())];
     let nobody = send(cx, "POST", &path, json(), Some(&body("\"glare-nobody\""))).await?;
     if nobody.status == 401 {
-        return Err(Stop::Unsupported(format!("{path} is for who has a token: give --bearer")));
+        return Err(Stop::Unsupported(format!("{path} requires a token: use --bearer")));
     }
     if !(400..500).contains(&nobody.status) {
-        return Err(Stop::fail(format!("kicking somebody who is not there is answered HTTP {}", nobody.status)));
+        return Err(Stop::fail(format!(
+            "kicking a client that does not exist is answered with HTTP {}, expected 4xx",
+            nobody.status
+        )));
     }
     let broken = send(cx, "POST", &path, json(), Some("{")).await?;
     if !(400..500).contains(&broken.status) {
-        return Err(Stop::fail(format!("a kick whose body is no JSON is answered HTTP {}", broken.status)));
+        return Err(Stop::fail(format!(
+            "a kick whose body is not JSON is answered with HTTP {}, expected 4xx",
+            broken.status
+        )));
     }
     let kicked = send(cx, "POST", &path, json(), Some(&body(&ana.id.0))).await?;
     if !(200..300).contains(&kicked.status) {
-        return Err(Stop::fail(format!("kicking ana is answered HTTP {}: {}", kicked.status, kicked.body)));
+        return Err(Stop::fail(format!(
+            "kicking ana is answered with HTTP {}, expected 2xx: {}",
+            kicked.status, kicked.body
+        )));
     }
     match ana.ended_in_time().await {
         Some(_) => Ok(()),
-        None => Err(Stop::fail("who was kicked is not closed")),
+        None => Err(Stop::fail("the connection of the kicked client is not closed")),
     }
 }
 
@@ -124,22 +135,22 @@ async fn not_found(cx: &mut Cx) -> Result<(), Stop> {
         return Ok(());
     }
     if answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
-        cx.acceptable("a path that is not there gets a page");
+        cx.acceptable("an unknown path is answered with an HTML page");
         return Ok(());
     }
-    Err(Stop::fail(format!("{path} is answered HTTP {}", answer.status)))
+    Err(Stop::fail(format!("{path} is answered with HTTP {}, expected an error", answer.status)))
 }
 
 async fn method(cx: &mut Cx) -> Result<(), Stop> {
     let answer = get(cx, "DELETE", Vec::new()).await?;
     match answer.status {
         405 if answer.header("allow").is_some() => Ok(()),
-        405 => Err(Stop::fail("a 405 has no Allow")),
+        405 => Err(Stop::fail("the 405 response has no Allow header")),
         status @ 400..600 => {
-            cx.acceptable(format!("DELETE gets {status}, not 405"));
+            cx.acceptable(format!("DELETE is answered with HTTP {status}, not 405"));
             Ok(())
         }
-        status => Err(Stop::fail(format!("DELETE of the ICE servers is answered HTTP {status}"))),
+        status => Err(Stop::fail(format!("DELETE of the ICE servers is answered with HTTP {status}, expected 405"))),
     }
 }
 
@@ -164,12 +175,16 @@ async fn send(
 async fn servers(cx: &Cx) -> Result<(Response, Vec<Value>), Stop> {
     let response = get(cx, "GET", Vec::new()).await?;
     if response.status != 200 {
-        return Err(Stop::fail(format!("the ICE servers are answered HTTP {}", response.status)));
+        return Err(Stop::fail(format!(
+            "the request for the ICE servers is answered with HTTP {}, expected 200",
+            response.status
+        )));
     }
-    let body: Value = serde_json::from_str(&response.body).map_err(|_| Stop::fail("the ICE servers are no JSON"))?;
+    let body: Value = serde_json::from_str(&response.body)
+        .map_err(|_| Stop::fail("the response with the ICE servers is not JSON"))?;
     // Either a configuration object or only the list.
     let list = body.get("iceServers").unwrap_or(&body).as_array().cloned();
-    let list = list.ok_or_else(|| Stop::fail("there is no list `iceServers`"))?;
+    let list = list.ok_or_else(|| Stop::fail("the response has no list `iceServers`"))?;
     Ok((response, list))
 }
 
@@ -185,30 +200,30 @@ async fn ice_schema(cx: &mut Cx) -> Result<(), Stop> {
     let (response, servers) = servers(cx).await?;
     for server in &servers {
         let Some(urls) = urls(server).filter(|urls| !urls.is_empty()) else {
-            let url = if server.get("url").is_some() { "; it has `url`, which browsers took out long ago" } else { "" };
+            let url = if server.get("url").is_some() { "; it has `url`, which browsers no longer support" } else { "" };
             return Err(Stop::fail(format!(
-                "an ICE server has no `urls`, a string or a list of strings{url}: {server}"
+                "an ICE server lacks `urls`, a string or a list of strings{url}: {server}"
             )));
         };
         let scheme = |url: &&&str| !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
         if let Some(url) = urls.iter().find(scheme) {
-            return Err(Stop::fail(format!("`{url}` is no URL of a STUN or TURN server")));
+            return Err(Stop::fail(format!("`{url}` is not the URL of a STUN or TURN server")));
         }
         if urls.iter().any(|url| url.contains("//")) {
             return Err(Stop::fail(format!(
-                "the URL of an ICE server has `//`, which RFC 7064 and RFC 7065 do not have: {server}"
+                "the URL of an ICE server has `//`, which RFC 7064 and RFC 7065 do not allow: {server}"
             )));
         }
         for key in ["username", "credential"] {
             if server.get(key).is_some_and(|value| !value.is_string()) {
-                return Err(Stop::fail(format!("`{key}` of an ICE server is no string: {server}")));
+                return Err(Stop::fail(format!("`{key}` of an ICE server is not a string: {server}")));
             }
         }
     }
     match response.header("content-type") {
         Some(kind) if kind.starts_with("application/json") => Ok(()),
-        Some(kind) => Err(Stop::fail(format!("the ICE servers have the content type {kind}"))),
-        None => Err(Stop::fail("the ICE servers have no content type")),
+        Some(kind) => Err(Stop::fail(format!("the response has the content type {kind}, expected application/json"))),
+        None => Err(Stop::fail("the response has no content type, expected application/json")),
     }
 }
 
@@ -218,16 +233,19 @@ async fn cors(cx: &mut Cx) -> Result<(), Stop> {
     let allowed = response.header("access-control-allow-origin");
     match allowed.as_deref() {
         Some("*" | "https://page.example") => {}
-        Some(other) => return Err(Stop::fail(format!("only pages of {other} may read it"))),
-        None => return Err(Stop::fail("there is no Access-Control-Allow-Origin")),
+        Some(other) => return Err(Stop::fail(format!("only pages of {other} may read the response"))),
+        None => return Err(Stop::fail("the response has no Access-Control-Allow-Origin")),
     }
     let ask = vec![origin(), ("Access-Control-Request-Method", "GET".to_owned())];
     let preflight = get(cx, "OPTIONS", ask).await?;
     if !(200..300).contains(&preflight.status) {
-        return Err(Stop::fail(format!("a preflight is answered HTTP {}", preflight.status)));
+        return Err(Stop::fail(format!(
+            "a preflight request is answered with HTTP {}, expected 2xx",
+            preflight.status
+        )));
     }
     if preflight.header("access-control-allow-origin").is_none() {
-        return Err(Stop::fail("a preflight is answered without Access-Control-Allow-Origin"));
+        return Err(Stop::fail("a preflight request is answered without Access-Control-Allow-Origin"));
     }
     Ok(())
 }
@@ -235,13 +253,13 @@ async fn cors(cx: &mut Cx) -> Result<(), Stop> {
 async fn no_store(cx: &mut Cx) -> Result<(), Stop> {
     let (response, servers) = servers(cx).await?;
     if servers.iter().all(|server| server.get("credential").is_none()) {
-        return Err(Stop::Unsupported("there are no credentials in the ICE servers".to_owned()));
+        return Err(Stop::Unsupported("the ICE servers contain no credentials".to_owned()));
     }
     let control = response.header("cache-control").unwrap_or_default();
     if control.contains("no-store") {
         Ok(())
     } else {
-        Err(Stop::fail("credentials come without Cache-Control: no-store"))
+        Err(Stop::fail("a response with credentials lacks Cache-Control: no-store"))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "load/reconnect-storm",
         Declared,
-        "After forty members have joined and left at once, no ghost remains.",
+        "After forty members have joined and left at once, none of them is still listed.",
         run!(reconnect_storm),
     )
     .needs(DELIVERY)
@@ -75,9 +75,9 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     while sent < SIGNALS && Instant::now() < enough {
         ana.signal(ana.plain_kind(), &quoted(&format!("{sent}-{filler}")), to.as_ref())?;
         sent += 1;
-        let wait = |why| format!("ben does not read, {sent} signals of 120 KiB wait for him, and {why}");
+        let wait = |why| format!("ben does not read, and {sent} signals of 120 KiB are queued for him: {why}");
         if !ana.written().await {
-            return Err(ana.stop(wait("the server takes no more from ana".to_owned())));
+            return Err(ana.stop(wait("the server accepts no more data from ana".to_owned())));
         }
         if sent % 8 == 0 {
             // A client that reads must be served meanwhile.
@@ -92,31 +92,34 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
         .filter_map(|heard| heard.event.data.as_ref()?.trim_start_matches('"').split('-').next()?.parse().ok())
         .collect();
     if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(Stop::fail("ben, who read again, heard what was kept for him out of order or twice"));
+        return Err(Stop::fail("ben started to read again and received the queued signals out of order or twice"));
     }
     match (heard, &ben.end) {
         (_, Some(End::Closed(Some(code)))) => {
-            cx.remark(format!("a member that does not read is closed with {code} after {} signals", numbers.len()));
+            cx.remark(format!(
+                "the server closes a member that does not read with {code} after {} signals",
+                numbers.len()
+            ));
             Ok(())
         }
         (_, Some(_)) => {
-            cx.remark("a member that does not read is disconnected");
+            cx.remark("the server disconnects a member that does not read");
             Ok(())
         }
         (Ok(()), None) if numbers.len() == sent => {
             let mebibytes = sent * SIGNAL_BYTES / (1024 * 1024);
-            let kept = format!("{mebibytes} MiB are kept for a member that does not read");
+            let kept = format!("the server queued {mebibytes} MiB for a member that does not read");
             if sent == SIGNALS {
-                cx.acceptable(format!("{kept}; many of them cost the server its memory"));
+                cx.acceptable(format!("{kept}; many such members can exhaust its memory"));
             } else {
-                cx.remark(format!("{kept}; more do not come over the line in time"));
+                cx.remark(format!("{kept}; the connection is too slow to test more"));
             }
             Ok(())
         }
         (Ok(()), None) => {
             let lost = sent - numbers.len();
             Err(Stop::fail(format!(
-                "ben did not read for a while; {lost} of {sent} signals were dropped, and he is not told"
+                "ben did not read for a while: {lost} of {sent} signals were dropped, and he was not notified"
             )))
         }
         (Err(stop), None) => Err(stop),
@@ -141,7 +144,7 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
     }));
     for came in storm.await {
         came.map_err(|stop| match stop {
-            Stop::Setup(why) => Stop::fail(format!("{MEMBERS} come at once, and {why}")),
+            Stop::Setup(why) => Stop::fail(format!("{MEMBERS} members joined at once: {why}")),
             other => other,
         })?;
     }
@@ -162,13 +165,13 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
         }
         if Instant::now() > limit {
             return Err(Stop::fail(format!(
-                "{MEMBERS} members have come and gone, and {ghosts} ghosts are still listed"
+                "{MEMBERS} members have joined and left, but {ghosts} of them are still listed"
             )));
         }
         let who = late.who();
         late.close().await;
         if cx.has(Feature::LeaveNotice) {
-            ana.until("that the last one left", |event| event.is_left(&who)).await?;
+            ana.until("the leave notice for the last one", |event| event.is_left(&who)).await?;
         }
         sleep(pause).await;
         pause *= 2;
@@ -189,11 +192,13 @@ async fn rate_limit(cx: &mut Cx) -> Result<(), Stop> {
         return Ok(());
     }
     if told {
-        cx.remark(format!("{heard} of {SIGNALS} signals at once arrive; their sender is told or closed"));
+        cx.remark(format!(
+            "{heard} of {SIGNALS} signals sent at once arrived; the sender was notified or disconnected"
+        ));
         return Ok(());
     }
     last?;
-    Err(Stop::fail(format!("{heard} of {SIGNALS} signals at once arrive, and their sender is told nothing")))
+    Err(Stop::fail(format!("{heard} of {SIGNALS} signals sent at once arrived, and the sender was not notified")))
 }
 
 /// How long a client may be silent before the server drops it.
@@ -206,8 +211,8 @@ async fn idle_stays(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let limit = dead_after(cx) * 5 / 4;
     tokio::select! { biased;
-        _ = ana.ended() => return Err(ana.stop("ana says nothing, and answers pings, and her connection ends".to_owned())),
-        _ = ben.ended() => return Err(ben.stop("ben says nothing, and answers pings, and his connection ends".to_owned())),
+        _ = ana.ended() => return Err(ana.stop("ana sent nothing but answered pings, and her connection ended".to_owned())),
+        _ = ben.ended() => return Err(ben.stop("ben sent nothing but answered pings, and his connection ended".to_owned())),
         () = sleep(limit) => {}
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -220,6 +225,6 @@ async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
     let gone = ben.who();
     // Ben stops reading and so answers no pings, while TCP stays up.
     ben.command(Command::Deaf(true));
-    ana.until_within("that ben, who answers nothing any more, left", limit, |event| event.is_left(&gone)).await?;
+    ana.until_within("the leave notice for ben, who stopped answering", limit, |event| event.is_left(&gone)).await?;
     Ok(())
 }

@@ -57,7 +57,7 @@ async fn delivery(cx: &mut Cx) -> Result<(), Stop> {
     let event = &heard.event;
     let wrong = |field: &str, want: &dyn std::fmt::Display| {
         Err(Stop::at(
-            format!("ben hears ana's signal, and its {field} is not {want:?}", want = want.to_string()),
+            format!("ben received ana's signal, but its {field} is not {want:?}", want = want.to_string()),
             heard.line,
         ))
     };
@@ -100,14 +100,14 @@ async fn one_offerer(cx: &mut Cx) -> Result<(), Stop> {
             let (a_told, b_told) = (told(a, b), told(b, a));
             if a_told + b_told != 1 {
                 return Err(Stop::fail(format!(
-                    "of {} and {} one should be told that the other came; the notices are {a_told} and {b_told}",
+                    "{} and {}: expected one join notice between them, received {a_told} and {b_told}",
                     a.name, b.name
                 )));
             }
             let (newcomer, existing, list) = if a_told == 1 { (b, a, &listed[other]) } else { (a, b, &listed[index]) };
             if !list.contains(&existing.id) {
                 return Err(Stop::fail(format!(
-                    "{} came after {}, and was not told that {1} is there",
+                    "{} joined after {}, but its roster does not list {1}",
                     newcomer.name, existing.name
                 )));
             }
@@ -126,7 +126,7 @@ async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
         ana.signal(ana.plain_kind(), &quoted(&null), Some(&Id("null".to_owned())))?;
     }
     for member in [&mut ben, &mut cleo] {
-        member.until("ana's signal without receiver", |event| event.says(&plain)).await?;
+        member.until("ana's signal without a receiver", |event| event.says(&plain)).await?;
         if with_null {
             member.until("ana's signal to null, which is for everyone", |event| event.says(&null)).await?;
         }
@@ -141,10 +141,10 @@ async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
     }
     let own = |event: &Event| event.says(&plain) || event.says(&null);
     if cx.file().signals.echo {
-        cx.quality("a sender hears its own signals: every client must tell them from those of others");
+        cx.quality("a sender receives its own signals: every client must distinguish them from the signals of others");
         return Ok(());
     }
-    ana.never_heard("heard her own signal", own)
+    ana.never_heard("received her own signal", own)
 }
 
 async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
@@ -161,18 +161,18 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     if cx.file().signals.addressing == Addressing::FilteredByReceiver {
         if ben.count(|event| event.says(&word)) > 0 {
             cx.quality(
-                "a signal for one member reaches all of the room: candidates tell everybody its sender's addresses",
+                "a signal for one member reaches the whole room: candidates reveal the sender's addresses to everybody",
             );
         }
         return Ok(());
     }
-    ben.never_heard("heard a signal that was for cleo alone", |event| event.says(&word))?;
-    ana.never_heard("heard her own signal to cleo", |event| event.says(&word))?;
+    ben.never_heard("received a signal that was for cleo only", |event| event.says(&word))?;
+    ana.never_heard("received her own signal to cleo", |event| event.says(&word))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("heard a signal to somebody who is not there", |event| event.says(&nobody))?;
+        member.never_heard("received a signal to a client that does not exist", |event| event.says(&nobody))?;
     }
     let errors = ana.count(Event::is_error);
-    cx.reaction("a signal to somebody who is not there", cx.file().declares.absent_target, errors > 0, None);
+    cx.reaction("a signal to a client that does not exist", cx.file().declares.absent_target, errors > 0, None);
     Ok(())
 }
 
@@ -190,7 +190,7 @@ async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
         let what = format!("{}'s {kind}", from.name);
         let heard = to.until(&what, |event| event.says(&word)).await?;
         if let Some(other) = heard.event.kind.filter(|other| *other != kind) {
-            return Err(Stop::at(format!("{} hears {what} as {other}", to.name), heard.line));
+            return Err(Stop::at(format!("{} received {what} as {other}", to.name), heard.line));
         }
     }
     Ok(())
@@ -211,14 +211,14 @@ async fn fifo(cx: &mut Cx) -> Result<(), Stop> {
         match expected.next() {
             Some((next, _)) if next == number => {}
             Some((next, _)) => {
-                return Err(Stop::at(format!("ben heard ana's signal {number} where {next} is due"), heard.line));
+                return Err(Stop::at(format!("ben received ana's signal {number}, expected {next}"), heard.line));
             }
-            None => return Err(Stop::at(format!("ben heard ana's signal {number} twice"), heard.line)),
+            None => return Err(Stop::at(format!("ben received ana's signal {number} twice"), heard.line)),
         }
     }
     match expected.next() {
         None => Ok(()),
-        Some((lost, _)) => Err(Stop::fail(format!("ben did not hear ana's signal {lost} of {SIGNALS}"))),
+        Some((lost, _)) => Err(Stop::fail(format!("ben did not receive ana's signal {lost} of {SIGNALS}"))),
     }
 }
 
@@ -234,11 +234,11 @@ async fn early_candidate(cx: &mut Cx) -> Result<(), Stop> {
     for heard in &ben.heard {
         let Some((kind, word)) = script.iter().find(|(_, word)| heard.event.says(word)) else { continue };
         if due.next() != Some(&(*kind, word.clone())) {
-            return Err(Stop::at(format!("ben heard ana's {kind} out of turn"), heard.line));
+            return Err(Stop::at(format!("ben received ana's {kind} out of order"), heard.line));
         }
     }
     match due.next() {
         None => Ok(()),
-        Some((kind, word)) => Err(Stop::fail(format!("ben did not hear ana's {kind} {word}"))),
+        Some((kind, word)) => Err(Stop::fail(format!("ben did not receive ana's {kind} {word}"))),
     }
 }

@@ -118,7 +118,7 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         ana.command(order);
         ana.tell(&ben, &word);
         let mut ended = tokio::select! { biased;
-            heard = ben.until("what ana says next", |event| event.says(&word)) => {
+            heard = ben.until("ana's next signal", |event| event.says(&word)) => {
                 heard.map_err(|stop| after(&what, stop))?;
                 None
             }
@@ -139,11 +139,11 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         }
         ben.catch_up();
         let obeyed = |event: &Event| declared != Reaction::Obeyed && obeyed(event);
-        ben.never_heard_since(at_ben, &format!("hears a signal that ana's message made: {what}"), obeyed)?;
-        ben.never_heard_since(at_ben, &format!("is sent an error for ana's message: {what}"), Event::is_error)?;
+        ben.never_heard_since(at_ben, &format!("received a signal that ana's message caused: {what}"), obeyed)?;
+        ben.never_heard_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
         let passed_on = |heard: &&Heard| declared != Reaction::Obeyed && !sent.is_empty() && heard.text == sent;
         if let Some(heard) = ben.heard[at_ben..].iter().find(passed_on) {
-            return Err(Stop::at(format!("ben is sent ana's message as it is: {what}"), heard.line));
+            return Err(Stop::at(format!("ben received ana's message unchanged: {what}"), heard.line));
         }
         if ended.is_some() {
             // A new room, because a call or a role ends with its holder's connection.
@@ -173,7 +173,7 @@ fn after(what: &str, stop: Stop) -> Stop {
 fn died(what: &str, stop: Stop) -> Stop {
     match stop {
         Stop::Setup(why) | Stop::Fail { why, .. } => {
-            Stop::fail(format!("the server is dead of ana's message ({what}): {why}"))
+            Stop::fail(format!("the server stopped answering after ana's message ({what}): {why}"))
         }
         other => other,
     }
@@ -202,8 +202,8 @@ async fn not_json(cx: &mut Cx) -> Result<(), Stop> {
             ("an empty text", String::new()),
             ("a word", "hello".to_owned()),
             ("an open brace", "{".to_owned()),
-            ("a signal cut off", good[..good.len() - 1].to_owned()),
-            ("a signal with a tail", format!("{good} x")),
+            ("a truncated signal", good[..good.len() - 1].to_owned()),
+            ("a signal followed by more text", format!("{good} x")),
             ("two signals in one", format!("{good}{good}")),
             ("single quotes", good.replace('"', "'")),
         ]))
@@ -228,8 +228,8 @@ async fn null(cx: &mut Cx) -> Result<(), Stop> {
 async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
     let bad = |_: &Peer, _: &Peer| {
         Ok(texts([
-            ("a list 20,000 deep", format!("{}{}", "[".repeat(20_000), "]".repeat(20_000))),
-            ("an object 20,000 deep", format!("{}1{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000))),
+            ("a list nested 20,000 deep", format!("{}{}", "[".repeat(20_000), "]".repeat(20_000))),
+            ("an object nested 20,000 deep", format!("{}1{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000))),
         ]))
     };
     is_shrugged_off(cx, &bad, Reaction::Any).await
@@ -331,15 +331,15 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
         }
         let heard = candidates.iter().find(|_| cx.has(Feature::Rooms) || cx.has(Feature::Targeted));
         return Err(match heard {
-            None => Stop::fail(format!("ben did not hear a signal whose data is {what}: {payload}")),
+            None => Stop::fail(format!("ben did not receive a signal whose data is {what}: {payload}")),
             Some(heard) => {
                 let data = heard.event.data.as_deref().unwrap_or("no data");
-                Stop::at(format!("{what} does not survive: ana sent {payload}, ben heard {data}"), heard.line)
+                Stop::at(format!("{what} is not preserved: ana sent {payload}, ben received {data}"), heard.line)
             }
         });
     }
     if !exact {
-        cx.remark("payloads are parsed and written again: big numbers and repeated keys do not survive");
+        cx.remark("payloads are parsed and serialized again: big numbers and repeated keys are not preserved");
     }
     Ok(())
 }
@@ -377,8 +377,8 @@ async fn large_payload(cx: &mut Cx) -> Result<(), Stop> {
             continue;
         }
         return Err(match signals.first() {
-            Some(heard) => Stop::at(format!("a message of {bytes} bytes arrives changed"), heard.line),
-            None => Stop::fail(format!("a message of {bytes} bytes does not arrive")),
+            Some(heard) => Stop::at(format!("a message of {bytes} bytes arrived changed"), heard.line),
+            None => Stop::fail(format!("a message of {bytes} bytes did not arrive")),
         });
     }
     Ok(())

@@ -58,7 +58,7 @@ impl Session {
         let sid = open["sid"].as_str().unwrap_or_default();
         let mut session = Self { query: format!("EIO=4&transport=polling&sid={sid}"), heard: Vec::new() };
         session.send(cx, &["40"]).await?;
-        session.until(cx, "that it is connected", |packet| packet.starts_with("40")).await?;
+        session.until(cx, "the answer to CONNECT", |packet| packet.starts_with("40")).await?;
         Ok(session)
     }
 
@@ -68,7 +68,11 @@ impl Session {
         if sent.status == 200 {
             return Ok(());
         }
-        Err(Stop::fail(format!("a POST of {} packets is answered HTTP {}", packets.len(), sent.status)))
+        Err(Stop::fail(format!(
+            "a POST of {} packets is answered with HTTP {}, expected 200",
+            packets.len(),
+            sent.status
+        )))
     }
 
     /// Polls until a wanted packet arrives. Answers pings meanwhile.
@@ -76,7 +80,10 @@ impl Session {
         for _ in 0..POLLS_MAX {
             let answer = poll(cx, "GET", &self.query, None).await?;
             if answer.status != 200 {
-                return Err(Stop::fail(format!("a poll for {what} is answered HTTP {}", answer.status)));
+                return Err(Stop::fail(format!(
+                    "a poll for {what} is answered with HTTP {}, expected 200",
+                    answer.status
+                )));
             }
             let packets: Vec<_> = answer.body.split(SEPARATOR).map(str::to_owned).collect();
             if packets.iter().any(|packet| packet == "2") {
@@ -88,7 +95,7 @@ impl Session {
                 return Ok(());
             }
         }
-        Err(Stop::fail(format!("{POLLS_MAX} polls do not bring {what}")))
+        Err(Stop::fail(format!("{POLLS_MAX} polls did not return {what}")))
     }
 
     /// The positions of the packets with these words, among all that arrived.
@@ -107,7 +114,7 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     ana.until(cx, "the answer to the second packet of a payload", |packet| packet.starts_with("44/glare-neither"))
         .await?;
     if !ana.heard.iter().any(|packet| packet.starts_with("44/glare-nowhere")) {
-        return Err(Stop::fail("the first packet of a payload is not answered, the second is"));
+        return Err(Stop::fail("the first packet of a payload is not answered, but the second is"));
     }
     let Some(name) = cx.event_names().into_iter().next().filter(|_| cx.has(Feature::Broadcast)) else { return Ok(()) };
     let mut ben = Session::connect(cx).await?;
@@ -116,19 +123,20 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     let events = words.clone().map(|word| format!(r#"42["{name}","{word}"]"#));
     ana.send(cx, &[&events[0], &events[1]]).await?;
     // Cleo has received it, so the server has handled it and it waits for ben's poll.
-    cleo.until_heard("what ana posts", |heard| heard.text.contains(&words[1])).await?;
-    ben.until(cx, "what ana posts", |packet| packet.contains(&words[1])).await?;
+    cleo.until_heard("the event that ana posted", |heard| heard.text.contains(&words[1])).await?;
+    ben.until(cx, "the event that ana posted", |packet| packet.contains(&words[1])).await?;
     ana.send(cx, &[&events[2]]).await?;
-    ben.until(cx, "what ana posts next", |packet| packet.contains(&words[2])).await?;
+    ben.until(cx, "the next event that ana posted", |packet| packet.contains(&words[2])).await?;
     ana.send(cx, &[&events[3]]).await?;
     ben.until(cx, "ana's sentinel", |packet| packet.contains(&words[3])).await?;
     let places = ben.places(&words);
     if places.len() != words.len() {
-        let why = format!("of {} events {} come to who polls: {:?}", words.len(), places.len(), ben.heard);
+        let why =
+            format!("ana posted {} events, but the polls returned {}: {:?}", words.len(), places.len(), ben.heard);
         return Err(Stop::fail(why));
     }
     if !places.is_sorted() {
-        return Err(Stop::fail(format!("what one client posts comes out of order to who polls: {:?}", ben.heard)));
+        return Err(Stop::fail(format!("the polls returned ana's events out of order: {:?}", ben.heard)));
     }
     Ok(())
 }
@@ -144,14 +152,14 @@ async fn overlap(cx: &mut Cx) -> Result<(), Stop> {
     if refused {
         Ok(())
     } else {
-        Err(Stop::fail("two polls of a session wait at the same time, and neither is refused"))
+        Err(Stop::fail("two polls of a session waited at the same time, and neither was refused"))
     }
 }
 
 async fn close(cx: &mut Cx) -> Result<(), Stop> {
     let (mut ana, _) = opened(cx, "ana").await?;
     ana.send("1");
-    closes(&mut ana, "the packet `1`, close,").await?;
+    closes(&mut ana, "the packet `1` (close)").await?;
     let ben = Session::connect(cx).await?;
     ben.send(cx, &["1"]).await?;
     let answer = poll(cx, "GET", &ben.query, None).await?;
@@ -159,7 +167,7 @@ async fn close(cx: &mut Cx) -> Result<(), Stop> {
     if answer.status >= 400 || answer.body.split(SEPARATOR).all(|packet| matches!(packet, "1" | "6")) {
         return Ok(());
     }
-    Err(Stop::fail(format!("a poll of a session that was closed is answered {}", answer.body)))
+    Err(Stop::fail(format!("a poll of a closed session is answered with {}", answer.body)))
 }
 
 async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
@@ -173,11 +181,11 @@ async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
         ana.command(Command::Binary(attachment.to_vec().into()));
     }
     ana.send(format!(r#"42["{name}","{after}"]"#));
-    ben.until(cx, "what ana says behind an event with attachments", |packet| packet.contains(&after)).await?;
+    ben.until(cx, "the event that ana sent after one with attachments", |packet| packet.contains(&after)).await?;
     let at = ben.heard.iter().position(|packet| packet.contains(&word));
-    let at = at.ok_or_else(|| Stop::fail("an event with attachments does not arrive; one behind it does"))?;
+    let at = at.ok_or_else(|| Stop::fail("an event with attachments did not arrive, but the event after it did"))?;
     if !ben.heard[at].starts_with("452-") {
-        return Err(Stop::fail(format!("an event with two attachments arrives as {}", ben.heard[at])));
+        return Err(Stop::fail(format!("an event with two attachments arrived as {}", ben.heard[at])));
     }
     // The bytes 0xff, 0 and `first` in base64; then `second`.
     let wanted = ["b/wBmaXJzdA==", "bc2Vjb25k"];
@@ -185,5 +193,5 @@ async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
     if found == wanted {
         return Ok(());
     }
-    Err(Stop::fail(format!("behind an event with two attachments come {found:?}; {wanted:?} are due")))
+    Err(Stop::fail(format!("an event with two attachments is followed by {found:?}, expected {wanted:?}")))
 }

@@ -11,13 +11,13 @@ use crate::dialect::{Event, EventName, Feature, Kind};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
-    &Case::new("role/exclusive", Declared, "When many clients ask for a role at once, exactly one gets it.", run!(exclusive))
+    &Case::new("role/exclusive", Declared, "When many clients request a role at once, exactly one gets it.", run!(exclusive))
         .needs(DELIVERY)
         .requires(&[Feature::Roles, Feature::JoinAnswer]),
     &Case::new(
         "role/refused-has-no-power",
         Declared,
-        "A client that was refused a role can send nothing and receives nothing, and nobody is notified when it goes.",
+        "A client that was refused a role can send nothing and receives nothing, and nobody is notified when it disconnects.",
         run!(refused_has_no_power),
     )
     .needs(DELIVERY)
@@ -73,7 +73,9 @@ async fn exclusive(cx: &mut Cx) -> Result<(), Stop> {
         let joined = join_all(peers.iter_mut().map(|peer| peer.join(&room, None))).await;
         let winners = joined.iter().filter(|joined| joined.is_ok()).count();
         if winners != 1 {
-            return Err(Stop::fail(format!("six asked for the role {role} at once, and {winners} got it")));
+            return Err(Stop::fail(format!(
+                "six clients requested the role {role} at once: expected one to get it, {winners} did"
+            )));
         }
     }
     Ok(())
@@ -84,7 +86,7 @@ async fn is_refused(cx: &Cx, name: &str, room: &str, role: &str) -> Result<Peer,
     let mut peer = cx.connect_as(name, room, Some(role)).await?;
     match peer.join(room, None).await {
         Err(_) => Ok(peer),
-        Ok(_) => Err(Stop::fail(format!("{name} gets the role {role}, whose holder is alive"))),
+        Ok(_) => Err(Stop::fail(format!("{name} got the role {role}, although its holder is connected"))),
     }
 }
 
@@ -104,7 +106,7 @@ async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
         eve.catch_up();
-        eve.never_heard("was refused, and hears the room", |event| event.says(&secret))?;
+        eve.never_heard("was refused, but received a signal of the room", |event| event.says(&secret))?;
         eve.close().await;
         // By the time fred is refused, the server has handled eve's close, and anything that the close made it send has
         // been sent.
@@ -112,11 +114,11 @@ async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
         let told = |event: &Event| event.says(&word);
-        ana.never_heard("hears somebody who was refused", told)?;
-        ben.never_heard("hears somebody who was refused", told)?;
+        ana.never_heard("received a signal from a client that was refused", told)?;
+        ben.never_heard("received a signal from a client that was refused", told)?;
         let left = |event: &Event| event.is(EventName::MemberLeft);
-        ana.never_heard_since(mark.0, "is told that somebody left, who was refused", left)?;
-        ben.never_heard_since(mark.1, "is told that somebody left, who was refused", left)?;
+        ana.never_heard_since(mark.0, "received a leave notice for a client that was refused", left)?;
+        ben.never_heard_since(mark.1, "received a leave notice for a client that was refused", left)?;
     }
     Ok(())
 }
@@ -134,24 +136,26 @@ async fn replace_dead(cx: &mut Cx) -> Result<(), Stop> {
             } else {
                 ben.close().await
             }
-            let left = ana.until("that ben left", |event| event.is_left(&gone)).await?;
+            let left = ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
             let mark = ana.heard.len();
             let mut cleo = cx.connect_as("cleo", &room, Some(goes)).await?;
             cleo.join(&room, None).await.map_err(|stop| {
-                stop.reworded(|why| format!("ben, who had the role {goes}, has gone, and ana is told so; still {why}"))
+                stop.reworded(|why| format!("ben, who had the role {goes}, left, and ana was notified; but {why}"))
             })?;
             if let Some(ready) = cx.file().roles.as_ref().and_then(|roles| roles.ready.as_ref()) {
                 let told = if stays == ready { &mut ana } else { &mut cleo };
-                let what = format!("that the other side is there again, when a new {goes} came");
+                let what = format!("`ready` after a new {goes} joined");
                 told.until_heard(&what, |heard| heard.line > left.line && heard.event.is(EventName::Ready)).await?;
             }
             cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
             cx.fence(&mut cleo, &mut [&mut ana]).await?;
             cx.fence(&mut ana, &mut [&mut cleo]).await?;
-            ana.heard_once("that ben left", |event| event.is_left(&gone))?;
+            ana.heard_once("the leave notice for ben", |event| event.is_left(&gone))?;
             let stale = |event: &Event| event.is_left(&gone);
-            ana.never_heard_since(mark, "is told that ben left after cleo took his place", stale)?;
-            cleo.never_heard("is told that she left, who has just come", |event| event.is_left(&cleo.who()))?;
+            ana.never_heard_since(mark, "received a leave notice for ben after cleo took his role", stale)?;
+            cleo.never_heard("received a leave notice for herself, although she has just joined", |event| {
+                event.is_left(&cleo.who())
+            })?;
         }
     }
     Ok(())
@@ -166,7 +170,9 @@ async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
         let mut eve = is_refused(cx, "eve", &room, role).await?;
         eve.catch_up();
         if eve.count(Event::is_error) == 0 {
-            cx.acceptable(format!("eve is refused the role {role} by a close, without an error that says why"));
+            cx.acceptable(format!(
+                "eve is refused the role {role} with a close, without an error that gives the reason"
+            ));
         }
     }
     let word = cx.word("still-me");
@@ -175,8 +181,8 @@ async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     ben.heard_once("ana's signal", |event| event.says(&word))?;
     let notices = |event: &Event| event.is(EventName::MemberLeft) || event.is_error();
-    ana.never_heard_since(mark.0, "is told of somebody who was refused", notices)?;
-    ben.never_heard_since(mark.1, "is told of somebody who was refused", notices)
+    ana.never_heard_since(mark.0, "received a notice about a client that was refused", notices)?;
+    ben.never_heard_since(mark.1, "received a notice about a client that was refused", notices)
 }
 
 async fn ready_either_order(cx: &mut Cx) -> Result<(), Stop> {
@@ -187,12 +193,12 @@ async fn ready_either_order(cx: &mut Cx) -> Result<(), Stop> {
         let mut ana = cx.join_as("ana", &room, Some(first)).await?;
         let mut ben = cx.join_as("ben", &room, Some(second)).await?;
         let (told, other) = if *first == ready { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
-        let what = format!("that the other side is there, when the {first} came first");
+        let what = format!("`ready` when the {first} joined first");
         told.until(&what, |event| event.is(EventName::Ready)).await?;
         cx.fence(told, &mut [other]).await?;
         cx.fence(other, &mut [told]).await?;
         told.heard_once(&what, |event| event.is(EventName::Ready))?;
-        other.never_heard("is told `ready`, which is for the other side", |event| event.is(EventName::Ready))?;
+        other.never_heard("received `ready`, which is for the other side", |event| event.is(EventName::Ready))?;
     }
     Ok(())
 }
@@ -204,11 +210,11 @@ async fn wrong_direction(cx: &mut Cx) -> Result<(), Stop> {
     ben.signal(Kind::Offer, &quoted(&offer), None)?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.never_heard("hears an answer of the side that offers", |event| event.says(&answer))?;
-    ana.never_heard("hears an offer of the side that answers", |event| event.says(&offer))?;
+    ben.never_heard("received an answer from the side that offers", |event| event.says(&answer))?;
+    ana.never_heard("received an offer from the side that answers", |event| event.says(&offer))?;
     for peer in [&ana, &ben] {
         if peer.count(Event::is_error) == 0 {
-            cx.acceptable(format!("{}'s signal against its direction is dropped without an error", peer.name));
+            cx.acceptable(format!("{}'s signal in the wrong direction is dropped without an error", peer.name));
         }
     }
     Ok(())

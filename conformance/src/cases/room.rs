@@ -17,7 +17,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/join-ack",
         Declared,
-        "A join is answered as the dialect says: with the client's id, and with no members in a new room.",
+        "A join is answered as the dialect declares: with the client's id, and with no members in a new room.",
         run!(join_ack),
     )
     .requires(&[Feature::JoinAnswer]),
@@ -66,7 +66,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/leave-foreign-room",
         Declared,
-        "Leaving a room that one is not in has no effect on any room.",
+        "Leaving a room that the client is not in has no effect on any room.",
         run!(leave_foreign_room),
     )
     .needs(DELIVERY)
@@ -91,7 +91,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/capacity-race",
         Declared,
-        "When many clients ask for the last places at once, exactly as many are admitted as there are places.",
+        "When many clients request the last places at once, exactly as many are admitted as there are places.",
         run!(capacity_race),
     )
     .needs(DELIVERY)
@@ -118,12 +118,12 @@ async fn join_ack(cx: &mut Cx) -> Result<(), Stop> {
             return Err(Stop::at(format!("`joined` does not name the room {room}"), joined.line));
         }
         if joined.event.role.is_some() && joined.event.role != role {
-            return Err(Stop::at("`joined` does not name the role that was asked for", joined.line));
+            return Err(Stop::at("`joined` does not name the requested role", joined.line));
         }
         line = Some(joined.line);
     }
     if !peers.is_empty() && !cx.file().roster.of_server {
-        let why = "ana is alone in a new room, and the list of members is not empty".to_owned();
+        let why = "ana is alone in a new room, but the list of members is not empty".to_owned();
         return Err(Stop::Fail { why, line });
     }
     let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
@@ -166,7 +166,7 @@ async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Memb
             .collect();
         if members.is_empty() { "nobody".to_owned() } else { members.join(", ") }
     };
-    let why = format!("{} is told of {}; in the room are {}", peer.name, list(&told), list(&expected));
+    let why = format!("{} received the members: {}; expected: {}", peer.name, list(&told), list(&expected));
     match peer.heard.iter().rev().find(|heard| heard.event.members.is_some()) {
         Some(joined) => Err(Stop::at(why, joined.line)),
         None => Err(Stop::fail(why)),
@@ -199,7 +199,7 @@ async fn roster_exact(cx: &mut Cx) -> Result<(), Stop> {
     }
     let gone = ben.who();
     goes(cx, ben).await;
-    ana.until("that ben left", |event| event.is_left(&gone)).await?;
+    ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
     let mut dora = cx.connect("dora", &room).await?;
     joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, name), (&cleo, None)]), &[&gone.id]).await
 }
@@ -210,28 +210,28 @@ async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
         |event: &Event| event.is(EventName::MemberJoined) && event.room.as_ref().is_some_and(|named| *named != room);
     if !cx.has(Feature::Crowd) {
         let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-        ana.until("that ben joined", |event| event.is_joined(&ben.who())).await?;
+        ana.until("the join notice for ben", |event| event.is_joined(&ben.who())).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
         cx.fence(&mut ana, &mut [&mut ben]).await?;
-        ana.heard_once("that ben joined", |event| event.is_joined(&ben.who()))?;
-        ben.never_heard("heard that ana joined, who was there before", |event| event.is_joined(&ana.who()))?;
-        return ben.never_heard("heard that he joined himself", |event| event.is_joined(&ben.who()));
+        ana.heard_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
+        ben.never_heard("received a join notice for ana, who was there before", |event| event.is_joined(&ana.who()))?;
+        return ben.never_heard("received a join notice for himself", |event| event.is_joined(&ben.who()));
     }
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     for member in [&mut ana, &mut ben] {
-        member.until("that cleo joined", |event| event.is_joined(&cleo.who())).await?;
+        member.until("the join notice for cleo", |event| event.is_joined(&cleo.who())).await?;
     }
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
-    ana.heard_once("that ben joined", |event| event.is_joined(&ben.who()))?;
-    ana.heard_once("that cleo joined", |event| event.is_joined(&cleo.who()))?;
-    ben.heard_once("that cleo joined", |event| event.is_joined(&cleo.who()))?;
+    ana.heard_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
+    ana.heard_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
+    ben.heard_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("heard that it joined itself", |event| event.is_joined(&member.who()))?;
+        member.never_heard("received a join notice for itself", |event| event.is_joined(&member.who()))?;
     }
-    ben.never_heard("heard that ana joined, who was there before", |event| event.is_joined(&ana.who()))?;
-    ana.never_heard("heard a notice that does not name the room", elsewhere)
+    ben.never_heard("received a join notice for ana, who was there before", |event| event.is_joined(&ana.who()))?;
+    ana.never_heard("received a notice that names another room", elsewhere)
 }
 
 async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
@@ -289,20 +289,23 @@ async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
                 let count = member.count(|event| event.is_left(who));
                 if count != gone.len() {
                     let name = &member.name;
-                    return Err(Stop::fail(format!("{} left, and {name} was told so {count} times", gone.len())));
+                    return Err(Stop::fail(format!(
+                        "{} members left, but {name} received {count} leave notices",
+                        gone.len()
+                    )));
                 }
                 continue;
             }
-            member.heard_once(&format!("that cleo, who {way}, left"), |event| event.is_left(who))?;
+            member.heard_once(&format!("the leave notice for cleo, who {way},"), |event| event.is_left(who))?;
         }
     }
     let elsewhere =
         |event: &Event| event.is(EventName::MemberLeft) && event.room.as_ref().is_some_and(|named| *named != room);
-    ana.never_heard("heard a notice that does not name the room", elsewhere)
+    ana.never_heard("received a notice that names another room", elsewhere)
 }
 
 async fn continue_after(ana: &mut Peer, ben: Option<&mut Peer>, who: &Who, way: &str) -> Result<(), Stop> {
-    let what = format!("that cleo, who {way}, left");
+    let what = format!("the leave notice for cleo, who {way},");
     ana.until(&what, |event| event.is_left(who)).await?;
     if let Some(ben) = ben {
         ben.until(&what, |event| event.is_left(who)).await?;
@@ -316,30 +319,30 @@ async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
         let [mut ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
         let gone = ben.who();
         ben.hang_up();
-        ana.until("that ben, who lost his connection, left", |event| event.is_left(&gone)).await?;
+        ana.until("the leave notice for ben, who lost his connection,", |event| event.is_left(&gone)).await?;
         let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
         let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
         joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None)]), &[&gone.id]).await?;
         cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
         cx.fence(&mut cleo, &mut [&mut ana]).await?;
-        return ana.heard_once("that ben left", |event| event.is_left(&gone));
+        return ana.heard_once("the leave notice for ben", |event| event.is_left(&gone));
     }
     let [mut ana, mut ben, cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let gone = cleo.who();
     cleo.hang_up();
     for member in [&mut ana, &mut ben] {
-        member.until("that cleo, who lost her connection, left", |event| event.is_left(&gone)).await?;
+        member.until("the leave notice for cleo, who lost her connection,", |event| event.is_left(&gone)).await?;
     }
     let mut dora = cx.connect("dora", &room).await?;
     joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, None), (&ben, None)]), &[&gone.id]).await?;
     cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
     let last = dora.who();
     dora.hang_up();
-    ana.until("that dora, who lost her connection, left", |event| event.is_left(&last)).await?;
+    ana.until("the leave notice for dora, who lost her connection,", |event| event.is_left(&last)).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     for member in [&ana, &ben] {
-        member.heard_once("that cleo left", |event| event.is_left(&gone))?;
+        member.heard_once("the leave notice for cleo", |event| event.is_left(&gone))?;
     }
     Ok(())
 }
@@ -357,7 +360,7 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
         ana.tell(&ben, &word);
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
-        ana.never_heard("heard that ben left, who only joined again", |event| event.is_left(&who))?;
+        ana.never_heard("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
         return ben.heard_once("ana's signal", |event| event.says(&word));
     }
     let mut cleo = cx.connect("cleo", &room).await?;
@@ -369,7 +372,7 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     }
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
     ben.heard_once("cleo's signal", |event| event.says(&word))?;
-    ana.never_heard("heard that ben left, who only joined again", |event| event.is_left(&who))?;
+    ana.never_heard("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
     let announced = ana.count(|event| event.is_joined(&who));
     if announced > 1 {
         cx.remark(format!("joining again is announced to the others ({announced} times in all)"));
@@ -379,7 +382,7 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     }
     // A single leave ends the membership, after two joins.
     ben.leave();
-    ana.until("that ben left", |event| event.is_left(&who)).await?;
+    ana.until("the leave notice for ben", |event| event.is_left(&who)).await?;
     let elsewhere = cx.room();
     ben.join(&elsewhere, None).await?;
     if ben.id != id {
@@ -390,8 +393,8 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut cleo, &mut [&mut ana]).await?;
     let mut dora = cx.join("dora", &elsewhere).await?;
     cx.fence(&mut dora, &mut [&mut ben]).await?;
-    ana.heard_once("that ben left", |event| event.is_left(&who))?;
-    ben.never_heard("heard a signal of the room that he has left", |event| event.says(&word))
+    ana.heard_once("the leave notice for ben", |event| event.is_left(&who))?;
+    ben.never_heard("received a signal of the room that he has left", |event| event.says(&word))
 }
 
 async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
@@ -405,16 +408,16 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     let left = |event: &Event| event.is(EventName::MemberLeft);
     let is_in = cx.fence(&mut eve, &mut [&mut fred]).await;
     let gone = |event: &Event| event.is_left(&eve.who());
-    fred.never_heard("heard that eve left their room, when she asked to leave others", gone)?;
+    fred.never_heard("received a leave notice for eve, who tried to leave other rooms", gone)?;
     is_in?;
     cx.fence(&mut fred, &mut [&mut eve]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("heard that somebody left, when eve, who is in another room, said so", left)?;
+        member.never_heard("received a leave notice after eve, who is in another room, tried to leave", left)?;
     }
     let told = eve.count(Event::is_error) > 0;
-    cx.reaction("leaving a room one is not in", cx.file().declares.not_a_member, told, None);
+    cx.reaction("leaving a room that the client is not in", cx.file().declares.not_a_member, told, None);
     Ok(())
 }
 
@@ -443,8 +446,8 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
     let others = [
         ("lower case", room.to_lowercase()),
         ("upper case", room.to_uppercase()),
-        ("a space before", format!(" {room}")),
-        ("a space behind", format!("{room} ")),
+        ("a leading space", format!(" {room}")),
+        ("a trailing space", format!("{room} ")),
         ("é as two code points", room.replace('\u{e9}', "e\u{301}")),
     ];
     let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
@@ -453,19 +456,19 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
         let mut eve = cx.connect_as("eve", &other, role.as_deref()).await?;
         let told = eve.join(&other, None).await?;
         if have_met(cx, &mut ana, &mut eve, &told).await? {
-            return Err(Stop::fail(format!("a room id spelt otherwise ({how}) led eve into ana's room")));
+            return Err(Stop::fail(format!("a different room id ({how}) put eve into ana's room")));
         }
         strangers.push(eve);
     }
     let ready = ana.count(|event| event.is(EventName::Ready));
     if ready > 0 {
-        return Err(Stop::fail("ana is told that the other side is there, which is in a room spelt otherwise"));
+        return Err(Stop::fail("ana received `ready`, although the other side is in a room with a different id"));
     }
     let mut ben = cx.join_as("ben", &room, role.as_deref()).await?;
     cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     let stranger = |event: &Event| strangers.iter().any(|eve| event.id.is_some() && event.is_joined(&eve.who()));
-    ana.never_heard("heard of somebody who joined a room of another name", stranger)
+    ana.never_heard("received a join notice for a client in a room with a different id", stranger)
 }
 
 async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
@@ -502,7 +505,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         eve.act(Operation::Join, &Act { room: &room, ..Act::default() })?;
         let mine =
             |event: &Event| event.is(EventName::Joined) && event.room.as_ref().is_none_or(|named| *named == room);
-        if let Err(stop) = eve.until("the answer to a good join after a bad one", mine).await {
+        if let Err(stop) = eve.until("the answer to a valid join after an invalid one", mine).await {
             if eve.end.is_none() {
                 return Err(stop);
             }
@@ -525,7 +528,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         let told = eve.join(&other, None).await.map_err(refused)?;
         if have_met(cx, &mut ana, &mut eve, &told).await? {
             let which = format!("code point {max} ({fill})");
-            return Err(Stop::fail(format!("two room ids that differ in their {which} alone are one room")));
+            return Err(Stop::fail(format!("two room ids that differ only in {which} lead to the same room")));
         }
         let mut ben = cx.connect_as("ben", &room, role.as_deref()).await?;
         joins_and_sees(cx, &mut ben, &room, roster(&[(&ana, None)]), &[]).await?;
@@ -560,7 +563,7 @@ async fn capacity_race(cx: &mut Cx) -> Result<(), Stop> {
     if joined == max {
         return Ok(());
     }
-    Err(Stop::fail(format!("{} asked at once for a room of {max}, and {joined} got in", max + 4)))
+    Err(Stop::fail(format!("{} clients joined a room of {max} at once, and {joined} were admitted", max + 4)))
 }
 
 async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
@@ -588,12 +591,13 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
             let mut dora = cx.join_as("dora", &room, role.as_deref()).await?;
             cx.settle(&mut cleo, &mut dora).await.map_err(Stop::into_setup)?;
             cx.fence(&mut dora, &mut [&mut cleo]).await?;
-            return cleo.never_heard("heard what was said before the room was empty", |event| event.says(&word));
+            return cleo
+                .never_heard("received a signal that was sent before the room was empty", |event| event.says(&word));
         }
         if Instant::now() > limit {
             return Err(match told {
-                Ok(_) => Stop::fail("everybody has left, and cleo is told of members that are gone"),
-                Err(stop) => stop.reworded(|why| format!("everybody has left the room, and still: {why}")),
+                Ok(_) => Stop::fail("everybody has left, but cleo received a list of members that are gone"),
+                Err(stop) => stop.reworded(|why| format!("everybody has left the room, but {why}")),
             });
         }
         cleo.close().await;

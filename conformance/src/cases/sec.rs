@@ -48,7 +48,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "sec/id-reuse",
         Declared,
-        "An id is not assigned again while somebody may still mean its first holder.",
+        "An id is not assigned again while others may still use it for its first holder.",
         run!(id_reuse),
     )
     .needs(DELIVERY)
@@ -108,13 +108,13 @@ async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
     }
     let passes = cx.fence(&mut eve, &mut [&mut cleo]).await;
     if passes.is_err() && eve.end.is_some() {
-        cx.acceptable("who claims to be somebody else is disconnected");
+        cx.acceptable("a client that claims to be another one is disconnected");
         return Ok(());
     }
     passes?;
     let mut heard = cleo.heard.iter().filter(|heard| heard.event.says(&word)).peekable();
     if heard.peek().is_none() {
-        cx.acceptable("a signal that claims to be of somebody else is refused");
+        cx.acceptable("a signal that claims another sender is refused");
         return Ok(());
     }
     for heard in heard {
@@ -122,10 +122,10 @@ async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
             continue;
         }
         if cx.file().signals.sender == Sender::Claimed {
-            cx.quality("the receiver is told whatever the sender writes: anybody can speak as anybody");
+            cx.quality("the server relays whatever sender a signal claims: any client can pretend to be another one");
             return Ok(());
         }
-        let why = format!("cleo hears a signal of eve ({}) as from somebody else", eve.id);
+        let why = format!("cleo received a signal from eve ({}) with another sender", eve.id);
         return Err(Stop::at(why, heard.line));
     }
     Ok(())
@@ -162,12 +162,12 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("heard a signal from outside of the room", |event| event.says(&word))?;
+        member.never_heard("received a signal from outside the room", |event| event.says(&word))?;
     }
-    fred.never_heard("heard eve's signal, which was for another room", |event| event.says(&word))?;
+    fred.never_heard("received eve's signal, which was for another room", |event| event.says(&word))?;
     let told = eve.count(Event::is_error) > 0;
     if in_message || ids {
-        cx.reaction("a signal into a room one is not in", cx.file().declares.not_a_member, told, None);
+        cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, told, None);
     }
     Ok(())
 }
@@ -191,7 +191,7 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
         let gone = cleo.who();
         ids.push(gone.id.clone());
         cleo.close().await;
-        ana.until("that cleo left", |event| event.is_left(&gone)).await?;
+        ana.until("the leave notice for cleo", |event| event.is_left(&gone)).await?;
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut eve, &mut [&mut fred]).await?;
@@ -202,12 +202,12 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     strangers.extend([eve, fred]);
     for stranger in &strangers {
         let signal = |event: &Event| event.says(&all) || event.says(&one);
-        stranger.never_heard("heard a signal of a room that it is not in", signal)?;
+        stranger.never_heard("received a signal of a room that it is not in", signal)?;
         let notice = |event: &Event| {
             let told = event.is(EventName::MemberJoined) || event.is(EventName::MemberLeft);
             told && event.id.as_ref().is_some_and(|id| ids.contains(id))
         };
-        stranger.never_heard("heard who joins or leaves a room that it is not in", notice)?;
+        stranger.never_heard("received a join or leave notice of a room that it is not in", notice)?;
     }
     Ok(())
 }
@@ -230,11 +230,11 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
     ben.catch_up();
     let gone = ana.who();
-    ana.never_heard("heard that she left herself, when somebody else said so", |event| event.is_left(&gone))?;
-    ben.never_heard("heard that ana left, when somebody else said so", |event| event.is_left(&gone))?;
+    ana.never_heard("received a leave notice for herself that another client caused", |event| event.is_left(&gone))?;
+    ben.never_heard("received a leave notice for ana that another client caused", |event| event.is_left(&gone))?;
     hears?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
-    ben.never_heard("heard that ana left, when somebody else said so", |event| event.is_left(&gone))
+    ben.never_heard("received a leave notice for ana that another client caused", |event| event.is_left(&gone))
 }
 
 async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
@@ -251,20 +251,22 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
         let takes_over = cx.file().declares.duplicate_id == Duplicate::TakesOver;
         match fence {
             Err(stop) if !takes_over && ana.end.is_none() => {
-                return Err(stop.reworded(|why| format!("eve asked for ana's id, and from then on {why}")));
+                return Err(stop.reworded(|why| format!("after eve requested ana's id, {why}")));
             }
-            Err(_) if !takes_over => return Err(ana.stop("eve asked for ana's id, and ana was closed".to_owned())),
+            Err(_) if !takes_over => {
+                return Err(ana.stop("after eve requested ana's id, ana's connection was closed".to_owned()));
+            }
             Err(_) if ana.end.is_none() && ana.count(Event::is_error) == 0 => {
-                return Err(Stop::fail("eve took ana's id over, and ana was neither told nor closed"));
+                return Err(Stop::fail("eve took over ana's id, and ana was neither notified nor disconnected"));
             }
             Err(_) => return Ok(()),
             Ok(()) => {}
         }
-        eve.never_heard("asked for ana's id and hears what is sent to her", |event| {
+        eve.never_heard("requested ana's id and received a signal for ana", |event| {
             event.data.as_ref().is_some_and(|data| data.contains("sentinel-"))
         })?;
         if joined && eve.end.is_none() && !takes_over {
-            return Err(Stop::fail("eve asked for ana's id and was let in with it"));
+            return Err(Stop::fail("eve requested ana's id and was admitted with it"));
         }
     }
     if !cx.uses_token() {
@@ -289,7 +291,7 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
     ana.catch_up();
     if came && again.end.is_none() && ana.end.is_none() && ana.heard.len() == mark {
         return Err(Stop::fail(
-            "somebody with ana's token takes her id over silently: her connection stays open, and nothing tells her that she hears nothing any more",
+            "a client with ana's token takes over her id silently: her connection stays open, and she is not notified that she receives nothing any more",
         ));
     }
     Ok(())
@@ -301,7 +303,7 @@ async fn id_reuse(cx: &mut Cx) -> Result<(), Stop> {
     for number in 0..24 {
         let peer = cx.join(&format!("p{number}"), &room).await?;
         if ids.contains(&peer.id) {
-            return Err(Stop::fail(format!("the id {} was given again, moments after its holder left", peer.id)));
+            return Err(Stop::fail(format!("the id {} was assigned again, moments after its holder left", peer.id)));
         }
         ids.push(peer.id.clone());
         peer.close().await;
@@ -315,7 +317,7 @@ async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     let gone = eve.who();
     eve.leave();
     if cx.has(Feature::LeaveNotice) {
-        ana.until("that eve left", |event| event.is_left(&gone)).await?;
+        ana.until("the leave notice for eve", |event| event.is_left(&gone)).await?;
     } else if eve.act(Operation::Ping, &Act::default()).is_ok() {
         eve.until("a pong", |event| event.is(EventName::Pong)).await?;
     }
@@ -336,9 +338,9 @@ async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     }
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("heard a signal of eve, who has left", |event| event.says(&hers))?;
+        member.never_heard("received a signal from eve, who has left", |event| event.says(&hers))?;
     }
-    eve.never_heard("heard a signal of the room that she has left", |event| event.says(&ours))
+    eve.never_heard("received a signal of the room that she has left", |event| event.says(&ours))
 }
 
 async fn auth(cx: &mut Cx) -> Result<(), Stop> {
@@ -347,7 +349,7 @@ async fn auth(cx: &mut Cx) -> Result<(), Stop> {
     let Ok(mut eve) = Peer::connect(&env, &cx.log, "eve", &room, None).await else { return Ok(()) };
     match eve.join(&room, None).await {
         Err(_) => Ok(()),
-        Ok(_) => Err(Stop::fail("eve, who shows no credentials, is let in")),
+        Ok(_) => Err(Stop::fail("eve was admitted without credentials")),
     }
 }
 
@@ -368,7 +370,7 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
                 |id: &Id| peers.iter().any(|peer| peer.id == *id && (named.is_none() || peer.name.as_deref() == named));
             if cx.has(Feature::Roster) && !seen(&ana.id) {
                 return Err(Stop::fail(format!(
-                    "ana is in the room {room} under the same name, and ben is not told so"
+                    "ana is in the room {room} under the same name, but the list that ben received lacks her"
                 )));
             }
             cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
@@ -385,7 +387,7 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
             let Ok(mut odd) = odd else { continue };
             match odd.join(&ana.room, None).await {
                 Ok(_) => {}
-                Err(_) => cx.remark(format!("nobody can be called {name}")),
+                Err(_) => cx.remark(format!("the server does not accept the id {name}")),
             }
         }
     }
@@ -410,10 +412,10 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     if cx.file().signals.addressing != crate::dialect::file::Addressing::FilteredByReceiver {
-        ben.never_heard("heard a signal to a client that is not there", |event| event.says(&word))?;
+        ben.never_heard("received a signal to a client that does not exist", |event| event.says(&word))?;
     }
     let gone = ana.who();
-    ben.never_heard("heard that ana left, who is there", |event| event.is_left(&gone))
+    ben.never_heard("received a leave notice for ana, who has not left", |event| event.is_left(&gone))
 }
 
 async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
@@ -454,7 +456,7 @@ async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
         if let Some(tell) = tells.into_iter().find(|tell| heard.text.contains(tell)) {
             let tell = tell.trim();
             return Err(Stop::at(
-                format!("eve is sent an error that shows the inside of the server (`{tell}`)"),
+                format!("eve received an error that reveals the server's internals (`{tell}`)"),
                 heard.line,
             ));
         }

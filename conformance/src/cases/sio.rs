@@ -96,7 +96,7 @@ pub(super) const CASES: &[&Case] = &[
     .needs(&["sio/open-fields"])
     .requires(&[Feature::SocketIo])
     .alone(),
-    &Case::new("sio/binary-ack", Declared, "An event that asks for an acknowledgement gets one.", run!(binary_ack))
+    &Case::new("sio/binary-ack", Declared, "An event that requests an acknowledgement gets one.", run!(binary_ack))
         .needs(&["sio/open-fields"])
         .requires(&[Feature::SocketIo])
         .alone(),
@@ -142,7 +142,10 @@ fn path(cx: &Cx, query: &str) -> String {
 pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
     let response = poll(cx, "GET", "EIO=4&transport=polling", None).await?;
     if response.status != 200 {
-        return Err(Stop::fail(format!("a handshake over polling is answered HTTP {}", response.status)));
+        return Err(Stop::fail(format!(
+            "a handshake over polling is answered with HTTP {}, expected 200",
+            response.status
+        )));
     }
     let packet = response.body.split('\u{1e}').next().unwrap_or_default();
     let open = packet.strip_prefix('0').and_then(|json| serde_json::from_str(json).ok());
@@ -163,7 +166,7 @@ pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
     let mut peer = raw(cx, name, "EIO=4&transport=websocket").await?;
     let open = peer.until_heard("the packet that opens the session", |heard| heard.text.starts_with('0')).await?;
     let open =
-        serde_json::from_str(&open.text[1..]).map_err(|_| Stop::at("the first packet has no JSON", open.line))?;
+        serde_json::from_str(&open.text[1..]).map_err(|_| Stop::at("the first packet contains no JSON", open.line))?;
     Ok((peer, open))
 }
 
@@ -171,7 +174,7 @@ pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
 pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     let (mut peer, _) = opened(cx, name).await?;
     peer.send("40");
-    peer.until_heard("that it is connected", |heard| heard.text.starts_with("40")).await?;
+    peer.until_heard("the answer to CONNECT", |heard| heard.text.starts_with("40")).await?;
     Ok(peer)
 }
 
@@ -182,7 +185,7 @@ pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
     match peer.until_heard("an answer", |heard| heard.text.starts_with("44")).await {
         Ok(heard) => Err(Stop::at(format!("{what} does not close the session"), heard.line)),
         Err(_) if peer.end.is_some() => Ok(()),
-        Err(_) => Err(Stop::fail(format!("{what} neither closes the session nor leaves it in order"))),
+        Err(_) => Err(Stop::fail(format!("after {what}, the session is neither closed nor usable"))),
     }
 }
 
@@ -190,7 +193,7 @@ async fn open_fields(cx: &mut Cx) -> Result<(), Stop> {
     let (_peer, over_websocket) = opened(cx, "ana").await?;
     for (open, transport, upgrades) in [(open(cx).await?, "polling", true), (over_websocket, "WebSocket", false)] {
         let wrong =
-            |field: &str, want: &str| Err(Stop::fail(format!("over {transport} `{field}` is not {want}: {open}")));
+            |field: &str, want: &str| Err(Stop::fail(format!("over {transport}, `{field}` is not {want}: {open}")));
         if open["sid"].as_str().is_none_or(str::is_empty) {
             return wrong("sid", "a string");
         }
@@ -217,20 +220,23 @@ async fn bad_eio(cx: &mut Cx) -> Result<(), Stop> {
             continue;
         }
         if version == "3" && response.status == 200 {
-            cx.acceptable("Engine.IO 3 is spoken too");
+            cx.acceptable("the server supports Engine.IO 3 too");
             continue;
         }
-        return Err(Stop::fail(format!("EIO={version} is answered HTTP {}; 400 is due", response.status)));
+        return Err(Stop::fail(format!("EIO={version} is answered with HTTP {}, expected 400", response.status)));
     }
     let response = poll(cx, "GET", "transport=polling", None).await?;
     if response.status != 400 {
-        return Err(Stop::fail(format!("a handshake without EIO is answered HTTP {}; 400 is due", response.status)));
+        return Err(Stop::fail(format!(
+            "a handshake without EIO is answered with HTTP {}, expected 400",
+            response.status
+        )));
     }
     let response = poll(cx, "GET", "EIO=4&transport=carrier-pigeon", None).await?;
     if response.status == 400 {
         Ok(())
     } else {
-        Err(Stop::fail(format!("an unknown transport is answered HTTP {}", response.status)))
+        Err(Stop::fail(format!("an unknown transport is answered with HTTP {}, expected 400", response.status)))
     }
 }
 
@@ -242,7 +248,7 @@ async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
     // This WebSocket does not answer Engine.IO pings.
     match timeout(limit, peer.ended()).await {
         Ok(_) => Ok(()),
-        Err(_) => Err(Stop::fail(format!("a client that answers no ping is not closed within {time} ms"))),
+        Err(_) => Err(Stop::fail(format!("a client that answers no pings is not disconnected within {time} ms"))),
     }
 }
 
@@ -277,14 +283,14 @@ async fn connect(cx: &mut Cx) -> Result<(), Stop> {
     for name in ["ana", "ben"] {
         let (mut peer, _) = opened(cx, name).await?;
         peer.send("40");
-        let told = peer.until_heard("that it is connected", |heard| heard.text.starts_with("40")).await?;
+        let told = peer.until_heard("the answer to CONNECT", |heard| heard.text.starts_with("40")).await?;
         let told_sid = serde_json::from_str::<Value>(&told.text[2..]).ok();
         let Some(sid) = told_sid.and_then(|told| told["sid"].as_str().map(str::to_owned)).filter(|sid| !sid.is_empty())
         else {
             return Err(Stop::at("CONNECT is answered without a `sid`", told.line));
         };
         if ids.contains(&sid) {
-            return Err(Stop::at("two clients are given the same `sid`", told.line));
+            return Err(Stop::at("two clients received the same `sid`", told.line));
         }
         ids.push(sid);
         cx.keep(peer);
@@ -304,13 +310,15 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
     let stays = ana.until_heard("an answer", is_there).await.is_ok();
     let word = cx.word("after-disconnect");
     ben.send(format!(r#"42["{name}","{word}"]"#));
-    cleo.until_heard("what ben sends", |heard| heard.text.contains(&word)).await?;
+    cleo.until_heard("ben's event", |heard| heard.text.contains(&word)).await?;
     if stays {
         ana.send("40/glare-nowhere,");
         ana.until_heard("an answer", is_there).await?;
     }
     match ana.heard.iter().find(|heard| heard.text.contains(&word)) {
-        Some(heard) => Err(Stop::at("ana has disconnected from the namespace, and hears its events", heard.line)),
+        Some(heard) => {
+            Err(Stop::at("ana has disconnected from the namespace, but received one of its events", heard.line))
+        }
         None => Ok(()),
     }
 }
@@ -324,11 +332,11 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     let session = format!("EIO=4&transport=polling&sid={sid}");
     let sent = poll(cx, "POST", &session, Some("40")).await?;
     if sent.status != 200 {
-        return Err(Stop::fail(format!("CONNECT over polling is answered HTTP {}", sent.status)));
+        return Err(Stop::fail(format!("CONNECT over polling is answered with HTTP {}, expected 200", sent.status)));
     }
     let answer = poll(cx, "GET", &session, None).await?;
     if !answer.body.starts_with("40") {
-        return Err(Stop::fail(format!("CONNECT over polling is answered {}", answer.body)));
+        return Err(Stop::fail(format!("CONNECT over polling is answered with {}", answer.body)));
     }
     let mut ben = connected(cx, "ben").await?;
     let mut cleo = connected(cx, "cleo").await?;
@@ -344,7 +352,7 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     if let Some(event) = event(&waiting).filter(|_| cx.has(Feature::Broadcast)) {
         // Cleo has received it, so it now waits for a poll of ana's session, and none comes.
         ben.send(event);
-        cleo.until_heard("what ben sends", |heard| heard.text.contains(&waiting)).await?;
+        cleo.until_heard("ben's event", |heard| heard.text.contains(&waiting)).await?;
     }
     peer.send("5");
     if !cx.has(Feature::Broadcast) {
@@ -357,15 +365,15 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
             .map(drop);
     }
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
-    peer.until_heard("what was sent when it changed over", |heard| heard.text.contains(&waiting)).await?;
+    peer.until_heard("the event that was sent during the upgrade", |heard| heard.text.contains(&waiting)).await?;
     peer.send(format!(r#"42["{name}","{word}"]"#));
-    ben.until_heard("what ana sends over the new transport", |heard| heard.text.contains(&word)).await?;
+    ben.until_heard("ana's event over the new transport", |heard| heard.text.contains(&word)).await?;
     let back = cx.word("to-the-upgraded");
     ben.send(format!(r#"42["{name}","{back}"]"#));
-    peer.until_heard("what ben sends, over the new transport", |heard| heard.text.contains(&back)).await?;
+    peer.until_heard("ben's event over the new transport", |heard| heard.text.contains(&back)).await?;
     for (word, most) in [(polled, 0), (waiting, 1)] {
         if let Some(again) = peer.heard.iter().filter(|heard| heard.text.contains(&word)).nth(most) {
-            return Err(Stop::at("an event comes twice to a client that changes over", again.line));
+            return Err(Stop::at("a client received an event twice during the upgrade", again.line));
         }
     }
     Ok(())
@@ -381,7 +389,10 @@ async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
                 return Ok(());
             }
             if answer.status != 200 {
-                return Err(Stop::fail(format!("a poll for what ben sends is answered HTTP {}", answer.status)));
+                return Err(Stop::fail(format!(
+                    "a poll for ben's event is answered with HTTP {}, expected 200",
+                    answer.status
+                )));
             }
             if answer.body.split('\u{1e}').any(|packet| packet == "2") {
                 poll(cx, "POST", session, Some("3")).await?;
@@ -393,19 +404,19 @@ async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
     let polled = timeout(limit, polling).await;
     polled.unwrap_or_else(|_| {
         let limit = human(limit);
-        Err(Stop::fail(format!("no poll brings what ben sends, within {limit}; the last brings {last}")))
+        Err(Stop::fail(format!("no poll returned ben's event within {limit}; the last returned {last}")))
     })
 }
 
 async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
     let unknown = poll(cx, "GET", "EIO=4&transport=polling&sid=glare-nobody", None).await?;
     if unknown.status != 400 {
-        return Err(Stop::fail(format!("an unknown session is answered HTTP {}; 400 is due", unknown.status)));
+        return Err(Stop::fail(format!("an unknown session is answered with HTTP {}, expected 400", unknown.status)));
     }
     let posted = poll(cx, "POST", "EIO=4&transport=polling&sid=glare-nobody", Some("40")).await?;
     if posted.status != 400 {
         return Err(Stop::fail(format!(
-            "a packet for an unknown session is answered HTTP {}; 400 is due",
+            "a packet for an unknown session is answered with HTTP {}, expected 400",
             posted.status
         )));
     }
@@ -418,10 +429,10 @@ async fn unknown_namespace(cx: &mut Cx) -> Result<(), Stop> {
     let refused =
         peer.until_heard("an answer", |heard| heard.text.starts_with("44") || heard.text.starts_with("40")).await?;
     if refused.text.starts_with("40") {
-        return Err(Stop::at("a namespace that nobody made can be joined", refused.line));
+        return Err(Stop::at("a namespace that does not exist accepts a client", refused.line));
     }
     peer.send("40");
-    peer.until_heard("that it is connected to the default namespace", |heard| heard.text.starts_with("40{"))
+    peer.until_heard("the answer to CONNECT for the default namespace", |heard| heard.text.starts_with("40{"))
         .await
         .map(drop)
 }
@@ -436,7 +447,7 @@ async fn event_before_connect(cx: &mut Cx) -> Result<(), Stop> {
     closes(&mut ana, "an event before CONNECT").await?;
     ben.catch_up();
     match ben.heard.iter().find(|heard| heard.text.contains(&word)) {
-        Some(heard) => Err(Stop::at("ben hears an event of somebody who has not connected", heard.line)),
+        Some(heard) => Err(Stop::at("ben received an event from a client that has not connected", heard.line)),
         None => Ok(()),
     }
 }
@@ -448,11 +459,11 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     let ack = ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("43"));
     match timeout(cx.env.net.patience / 4, ack).await {
         Ok(Ok(ack)) if !ack.text.starts_with("4317[") => {
-            Err(Stop::at("the acknowledgement of event 17 says that it is of another", ack.line))
+            Err(Stop::at("the acknowledgement of event 17 has another id", ack.line))
         }
         Ok(ack) => ack.map(drop),
         Err(_) => {
-            cx.acceptable("an event that asks for an acknowledgement gets none");
+            cx.acceptable("an event that requests an acknowledgement gets none");
             Ok(())
         }
     }
@@ -466,7 +477,7 @@ async fn closes_unasked(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
     ben.send(packet);
     // A server that still pings has not closed the session. It closes it later, because the pings are not answered.
     let is_prompt = ben.ended_in_time().await.is_some() && ben.heard[before..].iter().all(|heard| heard.text != "2");
-    let late = || Stop::fail(format!("{what} closes the session only when something follows"));
+    let late = || Stop::fail(format!("{what} closes the session only when another packet follows"));
     if is_prompt { Ok(()) } else { Err(late()) }
 }
 
@@ -486,7 +497,7 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
             continue;
         }
         answered.map_err(|stop| {
-            stop.reworded(|why| format!("{what} neither closes the session nor leaves it in order: {why}"))
+            stop.reworded(|why| format!("after {what}, the session is neither closed nor usable: {why}"))
         })?;
         cx.acceptable(format!("{what} is ignored"));
     }
@@ -502,5 +513,5 @@ async fn max_payload(cx: &mut Cx) -> Result<(), Stop> {
     }
     let name = cx.event_names().into_iter().next().unwrap_or_else(|| "event".to_owned());
     ana.command(Command::Text(format!(r#"42["{name}","{}"]"#, "x".repeat(max + 1))));
-    closes(&mut ana, &format!("a packet of over {max} bytes")).await
+    closes(&mut ana, &format!("a packet of more than {max} bytes")).await
 }

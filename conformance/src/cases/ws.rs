@@ -195,20 +195,23 @@ async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Res
         all.retain(|(other, _)| other != name);
         all.push((name, (*value).to_owned()));
     }
-    let words = format!("shakes hands at {path}, with {headers:?}");
+    let words = format!("sends a handshake for {path} with {headers:?}");
     let request = Request { method: "GET", path, headers: all, body: None };
     let response = cx.fetch_as(name, &request, &words, |_| String::new()).await;
-    response.map_err(|why| Stop::fail(format!("to a handshake with {headers:?}: {why}")))
+    response.map_err(|why| Stop::fail(format!("a handshake with {headers:?}: {why}")))
 }
 
 async fn accept_key(cx: &mut Cx) -> Result<(), Stop> {
     let response = handshake(cx, "ana", &[]).await?;
     if response.status != 101 {
-        return Err(Stop::fail(format!("a handshake as in RFC 6455 §1.3 is answered HTTP {}", response.status)));
+        return Err(Stop::fail(format!(
+            "a handshake as in RFC 6455 §1.3 is answered with HTTP {}, expected 101",
+            response.status
+        )));
     }
     match response.header("sec-websocket-accept") {
         Some(accept) if accept == ACCEPT => Ok(()),
-        Some(accept) => Err(Stop::fail(format!("the key {KEY} is answered {accept}; {ACCEPT} is right"))),
+        Some(accept) => Err(Stop::fail(format!("the key {KEY} is answered with {accept}, expected {ACCEPT}"))),
         None => Err(Stop::fail("the handshake is answered without Sec-WebSocket-Accept")),
     }
 }
@@ -223,19 +226,19 @@ async fn version_426(cx: &mut Cx) -> Result<(), Stop> {
         Some(versions) if versions.split(',').any(|version| version.trim() == "13") => {}
         Some(versions) => {
             return Err(Stop::fail(format!(
-                "version 99 is answered HTTP {} and the versions {versions}, not 13",
+                "version 99 is answered with HTTP {} and the versions {versions}, which lack 13",
                 response.status
             )));
         }
         None => {
             let status = response.status;
             return Err(Stop::fail(format!(
-                "version 99 is answered HTTP {status} without the versions that the server speaks"
+                "version 99 is answered with HTTP {status} without the versions that the server supports"
             )));
         }
     }
     if response.status != 426 {
-        cx.acceptable(format!("version 99 is answered HTTP {}; 426 would say why", response.status));
+        cx.acceptable(format!("version 99 is answered with HTTP {}; 426 would give the reason", response.status));
     }
     Ok(())
 }
@@ -245,10 +248,10 @@ async fn subprotocol_subset(cx: &mut Cx) -> Result<(), Stop> {
     let response = handshake(cx, "ana", &[("Sec-WebSocket-Protocol", &offered.join(", "))]).await?;
     match response.header("sec-websocket-protocol") {
         Some(chosen) if !offered.contains(&chosen.as_str()) => {
-            Err(Stop::fail(format!("the server chooses the subprotocol {chosen}, which was not asked for")))
+            Err(Stop::fail(format!("the server selects the subprotocol {chosen}, which the client did not offer")))
         }
         Some(chosen) => {
-            cx.acceptable(format!("the server claims to speak the subprotocol {chosen}, which does not exist"));
+            cx.acceptable(format!("the server claims to support the subprotocol {chosen}, which does not exist"));
             Ok(())
         }
         None => Ok(()),
@@ -261,9 +264,14 @@ async fn origin_deny(cx: &mut Cx) -> Result<(), Stop> {
         101 => cx.remark("pages of any origin can connect"),
         403 => cx.remark("pages of unknown origins are refused with 403"),
         500.. => {
-            return Err(Stop::fail(format!("a handshake that names an origin is answered HTTP {}", response.status)));
+            return Err(Stop::fail(format!(
+                "a handshake with an Origin header is answered with HTTP {}",
+                response.status
+            )));
         }
-        other => cx.acceptable(format!("a page of an unknown origin is answered HTTP {other}; 403 would say why")),
+        other => cx.acceptable(format!(
+            "a page of an unknown origin is answered with HTTP {other}; 403 would give the reason"
+        )),
     }
     Ok(())
 }
@@ -292,7 +300,7 @@ async fn ping_pong(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn pong_unsolicited(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    ana.command(Command::Raw(frame(0x8a, b"nobody asked"), "a pong that nobody asked for"));
+    ana.command(Command::Raw(frame(0x8a, b"nobody asked"), "an unsolicited pong"));
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await
 }
@@ -307,7 +315,9 @@ async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {
                 let echo = echo.map_or("no code".to_owned(), |echo| echo.to_string());
                 cx.remark(format!("a close with {code} is answered with {echo}"));
             }
-            Some(_) => return Err(ana.stop(format!("ana's close with {code} is not answered: TCP just ends"))),
+            Some(_) => {
+                return Err(ana.stop(format!("ana's close with {code} is not answered: TCP ends without a close frame")));
+            }
             None => return Err(ana.stop(format!("ana's close with {code} does not end the connection"))),
         }
     }
@@ -321,11 +331,11 @@ async fn closes(cx: &Cx, what: &'static str, bytes: &[u8], code: u16) -> Result<
     match ana.ended_in_time().await {
         Some(End::Closed(Some(with))) if with == code => Ok(()),
         Some(End::Closed(Some(with))) => {
-            cx.remark(format!("{what} closes the connection with {with}; {code} would say why"));
+            cx.remark(format!("{what} closes the connection with {with}; {code} would give the reason"));
             Ok(())
         }
         Some(End::Closed(None) | End::Lost) => {
-            cx.remark(format!("{what} ends the connection without a close code; {code} would say why"));
+            cx.remark(format!("{what} ends the connection without a close code; {code} would give the reason"));
             Ok(())
         }
         Some(End::Broken(_) | End::Flood) => Err(ana.stop(format!("{what} is answered with broken frames"))),
@@ -382,10 +392,10 @@ async fn utf8_failfast(cx: &mut Cx) -> Result<(), Stop> {
     }
     pong.map_err(|stop| {
         stop.reworded(|why| {
-            format!("after a fragment that is not UTF-8 the connection is neither closed nor of use: {why}")
+            format!("after a fragment that is not UTF-8, the connection is neither closed nor usable: {why}")
         })
     })?;
-    cx.remark("a fragment that is not UTF-8 is noticed when the message is complete, not before");
+    cx.remark("a fragment that is not UTF-8 is detected only when the message is complete");
     Ok(())
 }
 
@@ -425,7 +435,7 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let word = cx.word("after");
     ana.tell(&ben, &word);
     let ended = tokio::select! { biased;
-        heard = ben.until("what ana says after a message of 2 MiB", |event| event.says(&word)) => heard.map(|_| None)?,
+        heard = ben.until("ana's signal after a message of 2 MiB", |event| event.says(&word)) => heard.map(|_| None)?,
         end = ana.ended() => Some(end),
     };
     // A fence shows when the server has handled everything, where ana's close does not also remove ben from the room.
@@ -439,11 +449,11 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let large = |event: &Event| event.is_signal() && event.data.as_ref().is_some_and(|data| data.len() > 1024 * 1024);
     match limit {
         Some(max) => {
-            let why = format!("hears a signal of 2 MiB; the dialect's limit is {} KiB", max / 1024);
+            let why = format!("received a signal of 2 MiB; the dialect's limit is {} KiB", max / 1024);
             ben.never_heard_since(mark, &why, large)?;
         }
         None if ben.count(large) > 0 => {
-            cx.acceptable("a signal of 2 MiB is relayed; nobody needs that, and it costs memory for each receiver");
+            cx.acceptable("a signal of 2 MiB is relayed; no client needs that, and it costs memory for each receiver");
             return Ok(());
         }
         None => {}

@@ -63,7 +63,7 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     if let Some(signal) = send.get(&Operation::Signal).or_else(|| send.get(&Operation::Offer)) {
         wrong.extend(made_of(signal));
     } else {
-        problems.table("[send]", "there must be a `signal` or an `offer`: nothing can be sent without");
+        problems.table("[send]", "a `signal` or an `offer` is required: nothing can be sent without one");
     }
     problems.finish(path)?;
     let places = Places::of(text);
@@ -105,7 +105,7 @@ impl Checker<'_> {
         }
         let kinds = ["kind", "field"].into_iter().find(|name| shape.has(name)).filter(|_| self.file.kinds.is_none());
         if let Some(name) = kinds {
-            let message = format!("`${name}` needs a table [kinds] that says what kinds of signals are called");
+            let message = format!("`${name}` needs a table [kinds] with the names of the kinds of signals");
             self.problems.at(&text.span(), message);
         }
         all_known.then_some(shape)
@@ -130,7 +130,7 @@ impl Checker<'_> {
             let wider = |name: &str, other: &Shape| self.wider(name, other);
             if let Some(earlier) = patterns.iter().find(|earlier| earlier.shape.covers(&shape, &wider)) {
                 let message = format!(
-                    "never reached: all that matches this `{}` matches the `{}` of line {} before",
+                    "never reached: every message that matches this `{}` already matches the `{}` of line {}",
                     event.name(),
                     earlier.event.name(),
                     earlier.line
@@ -157,7 +157,7 @@ impl Checker<'_> {
                 need(shape.has("kind") || kind, "`$kind`, or a key `kind` beside the message");
             }
             EventName::MemberJoined | EventName::MemberLeft => {
-                need(shape.has("id") || shape.has("role") || role, "`$id` or `$role`: who it is about");
+                need(shape.has("id") || shape.has("role") || role, "`$id` or `$role` of the member concerned");
             }
             EventName::Roster => need(shape.has("members"), "`$members[…]` or `$members{…}`"),
             EventName::Answered => need(shape.has("accepted") || accepted, "`$accepted`, or a key `accepted`"),
@@ -198,7 +198,7 @@ impl Checker<'_> {
             self.problems.at(&text.span(), format!("unknown variable `${name}`{instead}"));
         }
         if !text.get_ref().starts_with("$url") {
-            self.problems.at(&text.span(), "must begin with `$url`, which the user of the suite gives");
+            self.problems.at(&text.span(), "must begin with `$url`, which the user of the suite provides");
         }
         Some(url)
     }
@@ -235,13 +235,13 @@ impl Checker<'_> {
                 join.is_none_or(|join| join.has("room"))
                     && (join.is_some() || send.values().any(|shape| shape.has("room"))),
                 "[room]",
-                "`in` is \"message\", and `$room` is in no `join`",
+                "`in` is \"message\", but no `join` has `$room`",
             ),
             RoomIn::Path | RoomIn::Query => {
                 check(
                     in_url("room"),
                     "[room]",
-                    "`in` says that the URL has the room, and [connection] `url` has no `$room`",
+                    "`in` declares that the URL has the room, but [connection] `url` has no `$room`",
                 );
             }
             RoomIn::None => {}
@@ -250,12 +250,12 @@ impl Checker<'_> {
             AssignedBy::Server => check(
                 patterns.iter().any(|pattern| pattern.event == EventName::Joined && pattern.shape.has("id")),
                 "[identity]",
-                "`assigned-by` is \"server\", and no `joined` has an `$id`",
+                "`assigned-by` is \"server\", but no `joined` has an `$id`",
             ),
             AssignedBy::Client | AssignedBy::UserName => check(
                 in_url("self") || send.values().any(|shape| shape.has("self")),
                 "[identity]",
-                "clients choose their ids, and `$self` is neither in the URL nor in a message",
+                "clients choose their ids, but `$self` is neither in the URL nor in a message",
             ),
             AssignedBy::Nobody => {}
         }
@@ -266,20 +266,20 @@ impl Checker<'_> {
             JoinAnswer::Echo | JoinAnswer::None => (None, None),
         };
         if let Some(event) = event {
-            let message = format!("`answer` is \"{0}\", and no [[match]] is a `{0}`", event.name());
+            let message = format!("`answer` is \"{0}\", but no [[match]] is a `{0}`", event.name());
             check(hears(event), "[join]", &message);
         }
         check(
             sent.is_none_or(|sent| send.contains_key(&sent)),
             "[join]",
-            "`answer` is \"pong\", and there is no `ping` to send",
+            "`answer` is \"pong\", but there is no `ping` to send",
         );
         check(
             file.join.answer != JoinAnswer::Echo || file.signals.echo,
             "[join]",
-            "`answer` is \"echo\", and [signals] `echo` is not true",
+            "`answer` is \"echo\", but [signals] `echo` is not true",
         );
-        check(hears(EventName::Signal), "[[match]]", "no [[match]] is a `signal`: nothing can be heard");
+        check(hears(EventName::Signal), "[[match]]", "no [[match]] is a `signal`: no signal can be received");
         let signals = [Operation::Signal, Operation::Offer, Operation::Answer, Operation::Candidate];
         for shape in signals.iter().filter_map(|operation| send.get(operation)) {
             let (has, requires) = (shape.has("to"), shape.requires("to"));
@@ -287,13 +287,13 @@ impl Checker<'_> {
                 Addressing::Both | Addressing::FilteredByReceiver => check(
                     has && !requires,
                     "[signals]",
-                    "`addressing` wants signals with and without receiver: write `\"…\"?: $to` in the messages that send them",
+                    "`addressing` requires signals with and without a receiver: write `\"…\"?: $to` in the messages that send them",
                 ),
                 Addressing::Targeted => {
-                    check(requires, "[signals]", "`addressing` is \"targeted\", and a signal has no `$to`");
+                    check(requires, "[signals]", "`addressing` is \"targeted\", but a signal has no `$to`");
                 }
                 Addressing::Broadcast => {
-                    check(!has, "[signals]", "`addressing` is \"broadcast\", and a signal has a `$to`")
+                    check(!has, "[signals]", "`addressing` is \"broadcast\", but a signal has a `$to`")
                 }
             }
             check(shape.has("data"), "[send]", "a signal has no `$data`");
@@ -303,49 +303,49 @@ impl Checker<'_> {
             Sender::Stamped | Sender::Claimed => check(
                 from,
                 "[signals]",
-                "`sender` says that signals tell who sent them, and no `signal` has a `$from`: write \"absent\"",
+                "`sender` declares that signals name their sender, but no `signal` has a `$from`: write \"absent\"",
             ),
-            Sender::Absent => check(!from, "[signals]", "`sender` is \"absent\", and a `signal` has a `$from`"),
+            Sender::Absent => check(!from, "[signals]", "`sender` is \"absent\", but a `signal` has a `$from`"),
         }
         if let Some(roles) = &file.roles {
             let chosen = in_url("role") || join.is_some_and(|join| join.has("role"));
             check(chosen, "[roles]", "`$role` is neither in `join` nor in the URL");
             let ready = roles.ready.as_ref().is_none_or(|role| *role == roles.offers || *role == roles.answers);
-            check(ready, "[roles]", "`ready` names neither of the roles");
+            check(ready, "[roles]", "`ready` names neither role");
             check(
                 roles.ready.is_none() || hears(EventName::Ready),
                 "[roles]",
-                "`ready` is told, and no [[match]] is a `ready`",
+                "`ready` is set, but no [[match]] is a `ready`",
             );
         }
         if send.contains_key(&Operation::Call) {
-            check(hears(EventName::Ringing), "[send]", "there is a `call`, and no [[match]] is a `ringing`");
-            check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, and no `accept`");
+            check(hears(EventName::Ringing), "[send]", "there is a `call`, but no [[match]] is a `ringing`");
+            check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, but no `accept`");
         }
         check(
             !file.calls.needed || send.contains_key(&Operation::Call),
             "[calls]",
-            "calls are needed, and there is no `call` to send",
+            "calls are needed, but there is no `call` to send",
         );
         check(
             !file.roster.differences || hears(EventName::Roster),
             "[roster]",
-            "`differences` of what? No [[match]] is a `roster`",
+            "`differences` is true, but no [[match]] is a `roster`",
         );
         match file.connection.framing {
             Framing::Sse => {
-                check(file.connection.post.is_some(), "[connection]", "`framing` is \"sse\", and there is no `post`")
+                check(file.connection.post.is_some(), "[connection]", "`framing` is \"sse\", but there is no `post`")
             }
             Framing::Adapter => {
                 check(
                     file.connection.command.is_some(),
                     "[connection]",
-                    "`framing` is \"adapter\", and there is no `command`",
+                    "`framing` is \"adapter\", but there is no `command`",
                 );
             }
             _ => {
                 let alone = file.connection.post.is_none() && file.connection.command.is_none();
-                check(alone, "[connection]", "`post` is for \"sse\" and `command` for \"adapter\" alone");
+                check(alone, "[connection]", "`post` is for \"sse\" only, and `command` for \"adapter\" only");
             }
         }
         for kind in Kind::ALL {
@@ -353,7 +353,7 @@ impl Checker<'_> {
             let heard = patterns.iter().any(|pattern| {
                 pattern.event == EventName::Signal && (pattern.kind == Some(kind) || pattern.kind.is_none())
             });
-            check(!named || heard, "[kinds]", &format!("`{kind}` is sent, and no `signal` is matched for it"));
+            check(!named || heard, "[kinds]", &format!("`{kind}` is sent, but no [[match]] has a `signal` for it"));
         }
         for (table, message) in wrong {
             self.problems.table(table, message);

@@ -20,13 +20,13 @@ impl Dialect {
         let url = file.connection.url.as_ref().map_or("$url", |url| url.get_ref().as_str());
         writeln!(out, "\n  connects   to {url} by {:?}", file.connection.framing)?;
         let id = match file.identity.assigned_by {
-            AssignedBy::Server => "the server gives each client its id",
+            AssignedBy::Server => "the server assigns each client its id",
             AssignedBy::Client => "clients choose their ids",
-            AssignedBy::UserName => "users are known by name",
+            AssignedBy::UserName => "user names are the ids",
             AssignedBy::Nobody => "there are no ids",
         };
         let room = match file.room.r#in {
-            RoomIn::Message => "rooms stand in messages",
+            RoomIn::Message => "messages name the room",
             RoomIn::Path => "the room is the path",
             RoomIn::Query => "the room is in the query",
             RoomIn::None => "there are no rooms",
@@ -39,16 +39,16 @@ impl Dialect {
         let answer = match file.join.answer {
             JoinAnswer::Joined => "answered `joined`",
             JoinAnswer::Roster => "answered by a roster",
-            JoinAnswer::Pong => "proved by a `pong`",
-            JoinAnswer::Echo => "proved by the echo of a signal",
-            JoinAnswer::None => "not answered: clients try whether they are heard",
+            JoinAnswer::Pong => "confirmed by a `pong`",
+            JoinAnswer::Echo => "confirmed by the echo of a signal",
+            JoinAnswer::None => "not answered: clients repeat a signal until it arrives",
         };
         writeln!(out, "  joins      {by}, {answer}")?;
         let whom = match file.signals.addressing {
             Addressing::Both => "to one or to all",
             Addressing::Targeted => "to one",
             Addressing::Broadcast => "to all",
-            Addressing::FilteredByReceiver => "to all, and who is not meant ignores them",
+            Addressing::FilteredByReceiver => "to all; clients ignore signals for others",
         };
         let kinds: Vec<_> = Kind::ALL
             .into_iter()
@@ -60,11 +60,11 @@ impl Dialect {
         writeln!(out, "  sends      {}", sends.join(", "))?;
         let mut hears: Vec<_> = self.patterns.iter().map(|pattern| pattern.event.name()).collect();
         hears.dedup();
-        writeln!(out, "  hears      {}", hears.join(", "))?;
+        writeln!(out, "  receives   {}", hears.join(", "))?;
         let lacks = |case: &crate::Case| case.requires.iter().find_map(|feature| self.lacks(*feature));
         let all = cases::all();
         let asked = all.iter().filter(|case| lacks(case).is_none()).count();
-        writeln!(out, "\n  {asked} of {} cases can be asked. Not asked, because the dialect …", all.len())?;
+        writeln!(out, "\n  {asked} of {} cases apply. The others do not, because the dialect …", all.len())?;
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for case in all {
             let Some(reason) = lacks(case) else { continue };
@@ -75,7 +75,7 @@ impl Dialect {
         }
         reasons.iter().try_for_each(|(reason, slugs)| writeln!(out, "  … {reason}: {}", slugs.join(", ")))?;
         if !self.send.contains_key(&Operation::Leave) {
-            writeln!(out, "  Nobody can leave but by disconnecting.")?;
+            writeln!(out, "  A client can leave only by disconnecting.")?;
         }
         Ok(())
     }

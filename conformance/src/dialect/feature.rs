@@ -71,10 +71,10 @@ impl Dialect {
         };
         let (has, why) = match feature {
             Feature::Rooms => (file.room.r#in != RoomIn::None, "has no rooms"),
-            Feature::JoinMessage => (file.join.by == JoinBy::Message, "has no message that joins"),
+            Feature::JoinMessage => (file.join.by == JoinBy::Message, "has no message to join"),
             Feature::Moving => {
                 let moves = file.join.by == JoinBy::Message && file.room.r#in == RoomIn::Message;
-                (moves && file.join.answer == JoinAnswer::Joined, "has no message that changes rooms and is answered")
+                (moves && file.join.answer == JoinAnswer::Joined, "has no message to change rooms that is answered")
             }
             Feature::JoinAnswer => {
                 (!matches!(file.join.answer, JoinAnswer::None | JoinAnswer::Echo), "does not answer a join")
@@ -88,64 +88,67 @@ impl Dialect {
                     "has no ids that clients choose and the server knows",
                 )
             }
-            Feature::GivenIds => (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server gives"),
+            Feature::GivenIds => {
+                (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server assigns")
+            }
             Feature::Roster => {
                 let listed = captures(EventName::Joined, "members") || self.hears(EventName::Roster);
-                (listed, "does not tell a newcomer who is there")
+                (listed, "does not list the members to a new one")
             }
-            Feature::JoinNotice => (self.hears(EventName::MemberJoined) || diff, "has no notices of who joins"),
-            Feature::LeaveNotice => (self.hears(EventName::MemberLeft) || diff, "has no notices of who leaves"),
-            Feature::Leave => (sends(Operation::Leave), "has no message that leaves"),
+            Feature::JoinNotice => (self.hears(EventName::MemberJoined) || diff, "has no join notices"),
+            Feature::LeaveNotice => (self.hears(EventName::MemberLeft) || diff, "has no leave notices"),
+            Feature::Leave => (sends(Operation::Leave), "has no message to leave"),
             Feature::Targeted => {
-                (file.signals.addressing != Addressing::Broadcast, "has no signals to one member alone")
+                (file.signals.addressing != Addressing::Broadcast, "has no signals to a single member")
             }
             Feature::Broadcast => (file.signals.addressing != Addressing::Targeted, "has no signals to all members"),
             Feature::Crowd => {
                 let crowd = file.room.members_max.is_none_or(|max| max >= 3) && !file.calls.needed;
-                (crowd, "is for two")
+                (crowd, "allows only two members")
             }
-            Feature::Sender => (file.signals.sender != Sender::Absent, "does not say who sent a signal"),
+            Feature::Sender => (file.signals.sender != Sender::Absent, "does not name the sender of a signal"),
             Feature::Candidates => (self.signal_operation(Kind::Candidate).is_some(), "has no candidates"),
             Feature::Roles => (file.roles.is_some(), "has no roles"),
             Feature::Ready => (
                 file.roles.as_ref().is_some_and(|roles| roles.ready.is_some()),
-                "has no notice that both roles are there",
+                "has no notice that both roles are present",
             ),
             Feature::Calls => (sends(Operation::Call), "has no calls"),
-            Feature::Busy => (file.calls.busy.is_some(), "does not say who is busy"),
-            Feature::Media => (sends(Operation::Media), "has no messages about sound and picture"),
-            Feature::MembersMax => {
-                (file.room.members_max.is_some() && file.roles.is_none(), "has no limit of members that is no role")
-            }
-            Feature::RoomLimit => (file.room.code_points_max.is_some(), "has no limit for names of rooms"),
-            Feature::SizeLimit => (file.signals.bytes_max.is_some(), "has no limit for messages"),
+            Feature::Busy => (file.calls.busy.is_some(), "has no busy answer"),
+            Feature::Media => (sends(Operation::Media), "has no messages about audio and video"),
+            Feature::MembersMax => (
+                file.room.members_max.is_some() && file.roles.is_none(),
+                "has no limit of members apart from its roles",
+            ),
+            Feature::RoomLimit => (file.room.code_points_max.is_some(), "has no limit for room ids"),
+            Feature::SizeLimit => (file.signals.bytes_max.is_some(), "has no limit for the size of messages"),
             Feature::ExactRooms => {
                 (file.room.exact && file.room.r#in != RoomIn::None, "does not compare rooms exactly")
             }
             Feature::Messages => {
-                (file.connection.framing != Framing::Adapter, "is spoken by an adapter, which writes no wrong messages")
+                (file.connection.framing != Framing::Adapter, "uses an adapter, which cannot send invalid messages")
             }
-            Feature::Frames | Feature::WebSocket => (websocket, "is not spoken in plain WebSocket frames"),
-            Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "is not spoken over Socket.IO"),
+            Feature::Frames | Feature::WebSocket => (websocket, "does not use plain WebSocket frames"),
+            Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "does not use Socket.IO"),
             Feature::IceEndpoint => {
-                (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that gives ICE servers")
+                (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that lists ICE servers")
             }
             Feature::HealthEndpoint => {
-                (file.http.as_ref().is_some_and(|http| http.health.is_some()), "has no endpoint that tells its health")
+                (file.http.as_ref().is_some_and(|http| http.health.is_some()), "has no endpoint that reports health")
             }
             Feature::StatusEndpoint => {
-                (file.http.as_ref().is_some_and(|http| http.status.is_some()), "has no endpoint that tells of rooms")
+                (file.http.as_ref().is_some_and(|http| http.status.is_some()), "has no endpoint that lists rooms")
             }
             Feature::KickEndpoint => {
                 (file.http.as_ref().is_some_and(|http| http.kick.is_some()), "has no endpoint that kicks a client")
             }
             Feature::Cors => (file.http.as_ref().is_some_and(|http| http.cors), "declares no CORS"),
-            Feature::Auth => (file.auth.as_ref().is_some_and(|auth| auth.required), "lets anybody in"),
+            Feature::Auth => (file.auth.as_ref().is_some_and(|auth| auth.required), "requires no credentials"),
             Feature::DeadAfter => (
                 file.heartbeat.as_ref().is_some_and(|beat| beat.dead_after_s.is_some()),
-                "does not give silent clients up",
+                "does not drop silent clients",
             ),
-            Feature::Offers => (file.signals.offers != super::file::Offers::Anybody, "does not say who offers"),
+            Feature::Offers => (file.signals.offers != super::file::Offers::Anybody, "does not define who offers"),
         };
         (!has).then_some(why)
     }

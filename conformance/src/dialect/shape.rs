@@ -84,7 +84,7 @@ impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMessage { operation } => write!(f, "the dialect has no `{operation}`"),
-            Self::Unknown { variable } => write!(f, "nothing is known for `${variable}`"),
+            Self::Unknown { variable } => write!(f, "there is no value for `${variable}`"),
         }
     }
 }
@@ -411,7 +411,7 @@ impl Reader<'_> {
         }
         self.space();
         match self.rest().chars().next() {
-            None => Err(self.wrong("ends where a value is due")),
+            None => Err(self.wrong("ends where a value is expected")),
             Some('{') => self.object(depth),
             Some('[') => {
                 self.at += 1;
@@ -454,7 +454,7 @@ impl Reader<'_> {
                         self.at += end;
                         Ok(Shape::Literal(value))
                     }
-                    Err(_) => Err(self.wrong("a value is due: a string in double quotes, a number, true, false, null, { }, [ ] or a $variable")),
+                    Err(_) => Err(self.wrong("expected a value: a string in double quotes, a number, true, false, null, { }, [ ] or a $variable")),
                 }
             }
         }
@@ -471,10 +471,10 @@ impl Reader<'_> {
             let key = match self.rest().chars().next() {
                 Some('"') => Key::Literal(self.string()?),
                 Some('$') => Key::Variable(self.variable()?),
-                _ => return Err(self.wrong("a key is due: a string in double quotes or a $variable")),
+                _ => return Err(self.wrong("expected a key: a string in double quotes or a $variable")),
             };
             if entries.iter().any(|entry| entry.key == key) {
-                return Err(self.wrong(format!("the key {key} is there twice")));
+                return Err(self.wrong(format!("the key {key} occurs twice")));
             }
             let optional = self.next_is('?');
             self.expect(':', &format!("the key {key}"))?;
@@ -490,7 +490,7 @@ impl Reader<'_> {
 
     fn variable(&mut self) -> Result<String, Malformed> {
         if !self.rest().starts_with('$') {
-            return Err(self.wrong("a $variable is due"));
+            return Err(self.wrong("expected a $variable"));
         }
         let name: String = self.rest()[1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         if name.is_empty() {
@@ -508,7 +508,7 @@ impl Reader<'_> {
             ends
         });
         let Some((end, _)) = end else { return Err(self.wrong("a string is not closed")) };
-        let string = serde_json::from_str(&self.rest()[..=end]).map_err(|_| self.wrong("is no JSON string"))?;
+        let string = serde_json::from_str(&self.rest()[..=end]).map_err(|_| self.wrong("is not a JSON string"))?;
         self.at += end + 1;
         Ok(string)
     }

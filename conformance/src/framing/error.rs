@@ -120,11 +120,11 @@ impl fmt::Display for TransportError {
             Self::Tls(error) => error.fmt(f),
             Self::TlsHandshake(Cause::Io(error)) => {
                 let certificate = error.to_string().contains("certificate");
-                let hint = if certificate { "; --insecure takes any certificate" } else { "" };
+                let hint = if certificate { "; --insecure accepts any certificate" } else { "" };
                 write!(f, "TCP is accepted; the TLS handshake fails: {}{hint}", Words(error))
             }
             Self::TlsHandshake(Cause::Silence(patience)) => {
-                write!(f, "TCP is accepted; to the TLS handshake no answer within {} s", patience.as_secs())
+                write!(f, "TCP is accepted; no answer to the TLS handshake within {} s", patience.as_secs())
             }
             Self::Url { url, why } => write!(f, "`{url}` is not a valid URL: {why}"),
             Self::Upgrade { answer: UpgradeAnswer::SecondSilence, .. } => f.write_str("no answer in time"),
@@ -132,10 +132,13 @@ impl fmt::Display for TransportError {
                 let below = if *tls { "TLS" } else { "TCP" };
                 write!(f, "{below} is accepted; to the WebSocket upgrade the server answers {answer}")
             }
-            Self::SecondUpgrade { status } => write!(f, "a second WebSocket upgrade is answered HTTP {status}"),
+            Self::SecondUpgrade { status } => write!(f, "a second WebSocket upgrade is answered with HTTP {status}"),
             Self::Http(error) => error.fmt(f),
             Self::NoEventStream { status, content_type } => {
-                write!(f, "GET answers HTTP {status} with the content type `{content_type}`, no text/event-stream")
+                write!(
+                    f,
+                    "GET is answered with HTTP {status} and the content type `{content_type}`, expected text/event-stream"
+                )
             }
             Self::SilentEventStream => f.write_str("GET: no answer in time"),
             Self::Adapter(error) => error.fmt(f),
@@ -161,7 +164,7 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => Words(error).fmt(f),
-            Self::Truncated => f.write_str("the connection ended within the answer"),
+            Self::Truncated => f.write_str("the connection ended in the middle of the answer"),
             Self::NotHttp => f.write_str("the answer is not HTTP"),
             Self::EndlessHead => f.write_str("the head of the answer has no end"),
             Self::EndlessBody => f.write_str("the answer has no end"),
@@ -175,9 +178,9 @@ impl fmt::Display for AdapterError {
         match self {
             Self::Missing => f.write_str("the dialect names no adapter"),
             Self::Spawn { command, error } => write!(f, "the adapter `{command}` does not start: {error}"),
-            Self::Ended => f.write_str("the adapter ended; what it says is on its standard error"),
+            Self::Ended => f.write_str("the adapter ended; its standard error may give the reason"),
             Self::Silence(patience) => {
-                write!(f, "the adapter does not say `connected` within {} s", patience.as_secs())
+                write!(f, "the adapter did not report `connected` within {} s", patience.as_secs())
             }
             Self::Refused(why) => f.write_str(why),
         }
@@ -187,8 +190,8 @@ impl fmt::Display for AdapterError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRoots => f.write_str("TLS: this system has no root certificates; --insecure does without"),
-            Self::Name(host) => write!(f, "TLS: `{host}` is not a name of a server"),
+            Self::NoRoots => f.write_str("TLS: this system has no root certificates; --insecure does not need any"),
+            Self::Name(host) => write!(f, "TLS: `{host}` is not a server name"),
             Self::Library(why) => write!(f, "TLS: {why}"),
         }
     }

@@ -97,11 +97,11 @@ pub async fn replay(
     let slug = &recording.head.case;
     let continues = |entry: &Entry| matches!(&entry.did, Did::Connects(connects) if connects.session().is_some());
     if recording.entries.iter().any(continues) {
-        return bad(format!("it continues a session that was opened over plain HTTP: ask it with --case {slug}"));
+        return bad(format!("it continues a session that was opened over plain HTTP: run the case with --case {slug}"));
     }
     if !recording.entries.iter().any(|entry| matches!(entry.did, Did::Connects(_))) {
         return bad(format!(
-            "no client of {slug} opened a connection that could be opened again: ask it with --case {slug}"
+            "no client of {slug} opened a connection that could be opened again: run the case with --case {slug}"
         ));
     }
     let net = Net { dial: Arc::new(dial), target: target.clone(), patience: PATIENCE };

@@ -28,12 +28,14 @@ impl Played {
         let (all, same) = (arrivals.clone().count(), arrivals.filter(|step| step.same).count());
         let first = self.differs();
         match first {
-            None => {
-                write!(out, "{PASS}SAME{PASS:#}  {HEADING}{case}{HEADING:#} on {}: all that came came again", self.url)?
-            }
+            None => write!(
+                out,
+                "{PASS}SAME{PASS:#}  {HEADING}{case}{HEADING:#} on {}: all arrivals are the same",
+                self.url
+            )?,
             Some(_) => {
                 write!(out, "{FAIL}DIFFERS{FAIL:#}  {HEADING}{case}{HEADING:#} on {}: ", self.url)?;
-                write!(out, "{same} of {all} arrivals came again as they were")?;
+                write!(out, "{same} of {all} arrivals are the same")?;
             }
         }
         let why = self.head.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();

@@ -43,30 +43,30 @@ macro_rules! killed {
 }
 
 killed! {
-    echo_to_sender: EchoToSender => ["mesh/broadcast-minus-self", "mesh/unicast", "bcast/echo-as-declared"], "ana heard her own signal";
-    from_taken_from_client: FromTakenFromClient => ["sec/from-spoof"], "cleo hears a signal of eve";
-    foreign_leave_believed: ForeignLeaveBelieved => ["sec/foreign-leave"], "ben heard that ana left, when somebody else said so";
+    echo_to_sender: EchoToSender => ["mesh/broadcast-minus-self", "mesh/unicast", "bcast/echo-as-declared"], "ana received her own signal";
+    from_taken_from_client: FromTakenFromClient => ["sec/from-spoof"], "cleo received a signal from eve";
+    foreign_leave_believed: ForeignLeaveBelieved => ["sec/foreign-leave"], "ben received a leave notice for ana that another client caused";
     targeted_message_to_all: TargetedMessageToAll =>
-        ["mesh/unicast", "sec/cross-room-send", "sec/proto-key", "msg/wrong-type"], "ben heard a signal that was for cleo alone";
+        ["mesh/unicast", "sec/cross-room-send", "sec/proto-key", "msg/wrong-type"], "ben received a signal that was for cleo only";
     mute_after_bad_json: MuteAfterBadJson =>
-        ["msg/not-json", "msg/null", "msg/deep-nest"], "after ana's message (an empty text): ben did not hear what ana says next within ";
+        ["msg/not-json", "msg/null", "msg/deep-nest"], "after ana's message (an empty text): ben did not receive ana's next signal within ";
     payload_reserialised: PayloadReserialised =>
-        ["msg/payload-byte-exact"], "order of keys does not survive: ana sent {\"z\":1,\"a\":2,\"10\":3,\"9\":4}, ben heard {";
+        ["msg/payload-byte-exact"], "order of keys is not preserved: ana sent {\"z\":1,\"a\":2,\"10\":3,\"9\":4}, ben received {";
     left_told_twice: LeftToldTwice =>
-        ["room/leave-once", "room/abrupt-leave"], "ana heard that cleo, who leaves, left 2 times";
+        ["room/leave-once", "room/abrupt-leave"], "ana received the leave notice for cleo, who leaves, 2 times";
     ghost_after_abrupt_close: GhostAfterAbruptClose =>
-        ["room/abrupt-leave", "load/reconnect-storm"], "ana did not hear that cleo, who lost her connection, left within ";
-    room_ids_folded: RoomIdsFolded => ["room/id-case"], "a room id spelt otherwise";
+        ["room/abrupt-leave", "load/reconnect-storm"], "ana did not receive the leave notice for cleo, who lost her connection, within ";
+    room_ids_folded: RoomIdsFolded => ["room/id-case"], "a different room id (";
     room_ids_cut: RoomIdsCut => ["room/id-limits"], "eve joined with 65 code points";
     signals_into_foreign_rooms: SignalsIntoForeignRooms =>
-        ["sec/cross-room-send", "sec/post-leave-send"], "ana heard a signal from outside of the room";
+        ["sec/cross-room-send", "sec/post-leave-send"], "ana received a signal from outside the room";
     candidate_before_offer_dropped: CandidateBeforeOfferDropped =>
-        ["mesh/early-candidate"], "ben heard ana's offer out of turn";
-    reordered_sends: ReorderedSends => ["mesh/fifo"], "ben heard ana's signal 1 where 0 is due";
-    join_twice_is_two_members: JoinTwiceIsTwoMembers => ["room/double-join"], "cleo is told of";
+        ["mesh/early-candidate"], "ben received ana's offer out of order";
+    reordered_sends: ReorderedSends => ["mesh/fifo"], "ben received ana's signal 1, expected 0";
+    join_twice_is_two_members: JoinTwiceIsTwoMembers => ["room/double-join"], "cleo received the members: ";
     binary_obeyed: BinaryObeyed =>
-        ["msg/binary"], "ben hears a signal that ana's message made: a signal in a binary frame";
-    no_limit: NoLimit => ["ws/oversize"], "ben hears a signal of 2 MiB; the dialect's limit is 256 KiB";
+        ["msg/binary"], "ben received a signal that ana's message caused: a signal in a binary frame";
+    no_limit: NoLimit => ["ws/oversize"], "ben received a signal of 2 MiB; the dialect's limit is 256 KiB";
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,11 +94,11 @@ async fn a_server_that_dies_is_blamed_on_the_case_that_killed_it() {
     let report = report(Defect::DeadAfterBadJson).await;
     let text = text(&report);
     assert!(matches!(report.case("msg/not-json").expect("it ran").verdict, Verdict::Fail { .. }), "{text}");
-    assert!(text.contains("afterwards the server is dead to a fresh client"), "{text}");
+    assert!(text.contains("afterwards the server does not serve a new client"), "{text}");
     let after = report.case("ws/rsv").expect("it is listed");
     assert_eq!(
         after.verdict,
-        Verdict::NotTested { why: "the server does not answer since msg/not-json".to_owned() },
+        Verdict::NotTested { why: "the server has not answered since msg/not-json".to_owned() },
         "{text}"
     );
     assert!(report.case("room/join-once").is_some_and(|case| case.verdict == Verdict::Pass), "{text}");
@@ -106,7 +106,7 @@ async fn a_server_that_dies_is_blamed_on_the_case_that_killed_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_evidence_is_a_transcript_over_all_clients() {
-    let report = finds(Defect::FromTakenFromClient, &["sec/from-spoof"], "cleo hears").await;
+    let report = finds(Defect::FromTakenFromClient, &["sec/from-spoof"], "cleo received a signal from eve").await;
     let text = text(&report);
     let evidence = text.split("FAIL  sec/from-spoof").nth(1).expect("it failed");
     let shown = evidence.lines().find(|line| line.starts_with(" !")).expect("a line is marked");
@@ -125,7 +125,7 @@ async fn the_evidence_is_a_transcript_over_all_clients() {
 async fn a_flood_and_garbage_are_findings_and_end_in_time() {
     for (defect, says) in [
         (Defect::FloodsAfterJoin, "the server flooded it"),
-        (Defect::GarbageForJoined, "ana did not hear an answer to its join within"),
+        (Defect::GarbageForJoined, "ana did not receive an answer to its join within"),
     ] {
         let report = timeout(HANG, report(defect)).await.expect("it ends");
         let text = text(&report);

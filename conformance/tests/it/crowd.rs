@@ -50,7 +50,7 @@ async fn members_hear_each_other_on_the_wire_and_the_end() {
 async fn who_is_no_dialect_is_told() {
     let address = reference::reference().await;
     let error = crowd(address, &dialect("sender-viewer")).reach().await.expect_err("it speaks mesh");
-    assert!(error.to_string().contains("m0 did not hear an answer to its join"), "{error}");
+    assert!(error.to_string().contains("m0 did not receive an answer to its join"), "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn every_shipped_dialect_is_right() {
     for name in shipped() {
         let dialect = Dialect::load(name).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(dialect.name(), name);
-        assert!(dialect.explain().contains("cases can be asked"), "{name}");
+        assert!(dialect.explain().contains("cases apply"), "{name}");
     }
 }
 
@@ -34,7 +34,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
         (
             "leave = '{\"action\"",
             "leave = '{action",
-            "mine.toml:31: message: a key is due: a string in double quotes or a $variable at `action",
+            "mine.toml:31: message: expected a key: a string in double quotes or a $variable at `action",
         ),
         ("\"data\": $data}'", "\"data\": $data'", "mine.toml:32: message: `}` must follow the last entry at its end"),
         ("code-points-max = 64", "code-points-max = -1", "mine.toml:11: not a dialect: invalid value"),
@@ -43,16 +43,16 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
             "join = '{\"action\": \"join\", \"roomId\": \"r\"",
             "[room]",
         ),
-        ("\"from\": $from, ", "", "`sender` says that signals tell who sent them, and no `signal` has a `$from`"),
+        ("\"from\": $from, ", "", "`sender` declares that signals name their sender, but no `signal` has a `$from`"),
         (
             "addressing = \"both\"",
             "addressing = \"targeted\"",
-            "`addressing` is \"targeted\", and a signal has no `$to`",
+            "`addressing` is \"targeted\", but a signal has no `$to`",
         ),
         ("hangup = \"hangup\"", "hangup = ", "mine.toml:17: "),
     ] {
         let error = wrong(from, to);
-        let says = says.replace("[room]", "`in` is \"message\", and `$room` is in no `join`");
+        let says = says.replace("[room]", "`in` is \"message\", but no `join` has `$room`");
         assert!(error.contains(&says), "{to}\n{error}");
     }
 }
@@ -62,7 +62,7 @@ fn a_pattern_that_is_never_reached_is_told() {
     let any =
         "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\"}'\n\n[[match]]\nevent = \"member-left\"";
     let error = wrong("[[match]]\nevent = \"member-left\"", any);
-    let says = "never reached: all that matches this `member-left` matches the `ignored` of line 44 before";
+    let says = "never reached: every message that matches this `member-left` already matches the `ignored` of line 44";
     assert!(error.contains(says), "{error}");
     // In the opposite order, the second pattern can still match something.
     let first = "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\", \"clientId\": \"me\"}'\n\n[[match]]\nevent = \"member-left\"";

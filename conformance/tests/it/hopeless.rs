@@ -142,7 +142,7 @@ async fn upgrades_then_garbage() {
 
 #[tokio::test]
 async fn upgrades_then_silence() {
-    fails_at_once(Serve::UpgradeThenSilence, "did not hear an answer to its join within").await;
+    fails_at_once(Serve::UpgradeThenSilence, "did not receive an answer to its join within").await;
 }
 
 #[test]

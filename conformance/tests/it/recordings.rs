@@ -149,15 +149,15 @@ fn a_bad_file_is_told_by_its_line() {
     const HEAD: &str =
         r#"{"recording":1,"dialect":"mesh","case":"a/b","verdict":"pass","url":"ws://h/","clients":["ana"]}"#;
     for (text, says) in [
-        (String::new(), "file:1: there is nothing in it"),
-        ("{}".to_owned(), "file:1: is no recording that `--record DIR` has written: missing field `recording`"),
+        (String::new(), "file:1: the file is empty"),
+        ("{}".to_owned(), "file:1: is not a recording written by `--record DIR`: missing field `recording`"),
         (HEAD.replace(r#""recording":1"#, r#""recording":2"#), "file:1: is a recording of version 2"),
         (format!("{HEAD}\n{{\"at_ms\":1.0}}"), "file:2: missing field `client`"),
         (format!("{HEAD}\n\n{{\"at_ms\":1.0,\"client\":0,\"shouts\":\"x\"}}"), "file:3: "),
         (format!("{HEAD}\n{{\"at_ms\":1.0,\"client\":1,\"sends\":\"x\"}}"), "file:2: client 1 of 1: the first is 0"),
         (
             format!("{HEAD}\n{{\"at_ms\":1.0,\"client\":0,\"sends-bytes\":{{\"hex\":\"0\",\"words\":\"x\"}}}}"),
-            "file:2: `hex` has no two digits for each byte",
+            "file:2: `hex` does not have two digits for each byte",
         ),
     ] {
         let error = Recording::parse("file", &text).expect_err(&text).to_string();
@@ -174,7 +174,7 @@ async fn of_another_dialect_or_without_a_connection() {
         )
     };
     let target: Target = "ws://127.0.0.1:9/".parse().expect("good");
-    for (name, says) in [("call", "a recording of `call`, not of `mesh`"), ("mesh", "ask it with --case a/b")] {
+    for (name, says) in [("call", "a recording of `call`, not of `mesh`"), ("mesh", "run the case with --case a/b")] {
         let recording = Recording::parse("file", &head(name)).expect("good");
         let error = conformance::replay(Tokio, &target, &dialect("mesh"), &recording).await.expect_err(name);
         assert!(error.to_string().contains(says), "{error}");

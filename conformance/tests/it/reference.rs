@@ -85,7 +85,10 @@ async fn over_tls_with_a_token() {
     let mesh = Arc::new(Dialect::parse("mesh.toml", &mesh).unwrap_or_else(|error| panic!("{error}")));
     let target: Target = url.parse().expect("a good URL");
     let error = ask_at(&mesh, &target, &[]).await.expect_err("nobody signed it").to_string();
-    assert!(error.contains("the TLS handshake fails") && error.contains("--insecure takes any certificate"), "{error}");
+    assert!(
+        error.contains("the TLS handshake fails") && error.contains("--insecure accepts any certificate"),
+        "{error}"
+    );
     let target = target.insecure(true);
     let error = ask_at(&mesh, &target, &[]).await.expect_err("no token").to_string();
     assert!(error.contains("TLS is accepted") && error.contains("HTTP 401"), "{error}");

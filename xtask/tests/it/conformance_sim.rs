@@ -175,7 +175,7 @@ fn recordings_come_again() {
                     let excused = ["clients raced each other", "requests over plain HTTP were not made again"];
                     assert!(excused.iter().any(|why| run.out().contains(why)), "{dialect} {file}\n{}", run.out());
                 }
-                _ => assert!(run.err().contains("ask it with --case"), "{dialect} {file}\n{}", run.err()),
+                _ => assert!(run.err().contains("run the case with --case"), "{dialect} {file}\n{}", run.err()),
             }
         }
         assert!(played >= at_least, "{dialect}: only {played} came again");

@@ -71,7 +71,7 @@ fn a_bad_file_is_refused() {
         )
     };
     for (text, says) in [
-        ("nonsense".to_owned(), "bad.jsonl:1: is no recording"),
+        ("nonsense".to_owned(), "bad.jsonl:1: is not a recording"),
         (format!("{}\nnonsense", head("mesh")), "bad.jsonl:2: "),
         (head("mesh"), "bad.jsonl: no client of a/b opened a connection"),
         (head("STUN (RFC 8489, RFC 5780)"), "which is not shipped: only signaling can be played again"),

@@ -92,7 +92,7 @@ async fn a_flood_is_survived() {
 async fn who_never_answers_is_unreachable() {
     let (_socket, silent) = nobody().await;
     for (service, address) in [(Stun, start(Lie::NeverAnswers).await), (Turn, silent)] {
-        let error = timeout(LIMIT, ask(service, address, &[])).await.expect("in time").expect_err("nobody answers");
+        let error = timeout(LIMIT, ask(service, address, &[])).await.expect("in time").expect_err("no answer");
         assert!(error.to_string().contains(&address.to_string()), "{error}");
         assert!(error.to_string().contains("no answer"), "{error}");
     }

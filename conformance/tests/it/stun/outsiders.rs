@@ -64,7 +64,7 @@ async fn ready(address: SocketAddr) {
             return;
         }
     }
-    panic!("nobody answers at {address}");
+    panic!("no answer at {address}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
