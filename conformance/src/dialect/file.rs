@@ -11,11 +11,11 @@ use toml::Spanned;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(title = "Dialect of signaling")]
 pub(crate) struct File {
-    /// Name that reports call it by.
+    /// The dialect's name in reports.
     pub(crate) name: String,
-    /// What it is, in one sentence.
+    /// The protocol, in one sentence.
     pub(crate) about: String,
-    /// URL of a server on one's own machine, for examples.
+    /// URL of a server on the user's own machine, for examples.
     pub(crate) example: String,
     #[serde(default)]
     pub(crate) connection: Connection,
@@ -37,41 +37,41 @@ pub(crate) struct File {
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) http: Option<Http>,
     pub(crate) auth: Option<Auth>,
-    /// Messages that a client sends, by what they do.
+    /// The messages that a client sends, one per operation.
     #[serde(default)]
     #[schemars(with = "BTreeMap<Operation, String>")]
     pub(crate) send: BTreeMap<Operation, Spanned<String>>,
-    /// Messages that arrive, tried in order: the first that matches tells what it is.
+    /// Patterns for the messages that arrive, tried in order: the first one that matches names the event.
     #[serde(default, rename = "match")]
     pub(crate) matches: Vec<Match>,
     #[serde(default)]
     pub(crate) declares: Declares,
-    /// Messages that the server must not obey, beside those that the suite makes out of the templates.
+    /// Messages that the server must not act on, in addition to those that the suite derives from `send`.
     #[serde(default)]
     pub(crate) wrong: Vec<Wrong>,
 }
 
-/// How a client is connected.
+/// How a client connects.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Connection {
     pub(crate) framing: Framing,
-    /// Where each client connects to, made of `$url`, which the user gives, and of `$room`, `$self`, `$token`, `$role`.
+    /// Where each client connects: `$url`, which the user provides, with `$room`, `$self`, `$token` and `$role`.
     /// Default: `$url`.
     #[schemars(with = "Option<String>")]
     pub(crate) url: Option<Spanned<String>>,
-    /// `Sec-WebSocket-Protocol` that is asked for.
+    /// The `Sec-WebSocket-Protocol` that the client requests.
     pub(crate) subprotocol: Option<String>,
-    /// Of `sse`: where messages are posted to, made like `url`.
+    /// Of `sse`: where messages are posted, with the same variables as `url`.
     #[schemars(with = "Option<String>")]
     pub(crate) post: Option<Spanned<String>>,
     /// Of `adapter`: the program and its arguments, relative to the dialect file.
     pub(crate) command: Option<Vec<String>>,
-    /// Of `adapter` without `[send]` and `[[match]]`: the operations that the program knows. Default: all.
+    /// Of `adapter` without `[send]` and `[[match]]`: the operations that the program supports. Default: all.
     pub(crate) operations: Option<Vec<Operation>>,
-    /// The same of the events that it tells.
+    /// Of `adapter` without `[send]` and `[[match]]`: the events that the program reports. Default: all.
     pub(crate) events: Option<Vec<EventName>>,
-    /// Time that the server itself takes for a message, in milliseconds, beyond the measured round trip.
+    /// Time that the server needs for a message beyond the measured round trip, in milliseconds.
     pub(crate) slow_by_ms: u32,
 }
 
@@ -79,38 +79,38 @@ pub(crate) struct Connection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Framing {
-    /// A WebSocket text frame each.
+    /// One WebSocket text frame per message.
     #[default]
     #[serde(rename = "websocket")]
     WebSocket,
-    /// A WebSocket binary frame each.
+    /// One WebSocket binary frame per message.
     #[serde(rename = "websocket-binary")]
     WebSocketBinary,
-    /// A Socket.IO 5 event each, over Engine.IO 4: the shape is a list, event name first. What the layer itself tells are
-    /// the events `connect`, `connect_error` and `ack`.
+    /// One Socket.IO 5 event per message, over Engine.IO 4: the shape is a list, event name first. The layer itself
+    /// reports the events `connect`, `connect_error` and `ack`.
     #[serde(rename = "socketio")]
     SocketIo,
-    /// Server-sent events in, HTTP POST out.
+    /// Server-sent events from the server, HTTP POST to it.
     Sse,
-    /// A program of yours speaks the protocol: JSON lines of operations in, of events out.
+    /// A program of the user speaks the protocol. It reads operations and writes events, as JSON lines.
     Adapter,
 }
 
-/// Who gives a client its id.
+/// Who assigns a client its id.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Identity {
     pub(crate) assigned_by: AssignedBy,
 }
 
-/// Who gives a client its id.
+/// Who assigns a client its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AssignedBy {
     /// The server: `$id` of `joined`.
     #[default]
     Server,
-    /// The client: `$self`, in the URL or the first message.
+    /// The client: `$self` in the URL or in the first message.
     Client,
     /// The user's name is the id: `$self`.
     UserName,
@@ -118,14 +118,14 @@ pub(crate) enum AssignedBy {
     Nobody,
 }
 
-/// What keeps clients apart.
+/// What separates groups of clients.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Room {
     pub(crate) r#in: RoomIn,
-    /// How many can be in one room. Default: no limit.
+    /// Maximum number of members of a room. Default: no limit.
     pub(crate) members_max: Option<usize>,
-    /// Longest id of a room that must be accepted, in code points; one more is refused.
+    /// Maximum length of a room id in code points; a longer one is refused.
     pub(crate) code_points_max: Option<usize>,
     /// Whether rooms whose names differ in case, spaces or Unicode normalisation are different rooms.
     pub(crate) exact: bool,
@@ -137,7 +137,7 @@ impl Default for Room {
     }
 }
 
-/// Where the room's id stands.
+/// Where clients name the room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RoomIn {
@@ -158,7 +158,7 @@ pub(crate) enum RoomIn {
 pub(crate) struct Join {
     pub(crate) by: JoinBy,
     pub(crate) answer: JoinAnswer,
-    /// Whether the answer may come before others can reach the newcomer, so that it has to try.
+    /// Whether the answer may arrive before others can reach the new member, so that signals have to be repeated.
     pub(crate) settles: bool,
 }
 
@@ -173,20 +173,20 @@ pub(crate) enum JoinBy {
     Connecting,
 }
 
-/// What tells a client that it is a member.
+/// What confirms to a client that it is a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum JoinAnswer {
     /// The event `joined`.
     #[default]
     Joined,
-    /// An event `roster` with its own id in it.
+    /// An event `roster` that contains its own id.
     Roster,
-    /// The event `pong` to a `ping` that is sent behind the join.
+    /// The event `pong`, as the answer to a `ping` sent after the join.
     Pong,
-    /// Its own signal, which comes back.
+    /// Its own signal, which the server echoes.
     Echo,
-    /// Nothing: it has to try whether it is heard.
+    /// Nothing: clients repeat a signal until it arrives.
     None,
 }
 
@@ -194,9 +194,9 @@ pub(crate) enum JoinAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// A session description that asks.
+    /// A session description that opens a negotiation.
     Offer,
-    /// A session description that answers.
+    /// A session description that answers an offer.
     Answer,
     /// An ICE candidate.
     Candidate,
@@ -204,7 +204,7 @@ pub(crate) enum Kind {
     Hangup,
 }
 
-/// What a kind is called on the wire.
+/// The name of a kind on the wire.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, rename_all = "kebab-case")]
 pub(crate) enum KindNames {
@@ -219,22 +219,22 @@ pub(crate) enum KindNames {
     },
 }
 
-/// Whom signals reach.
+/// How signals are relayed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Signals {
     pub(crate) addressing: Addressing,
-    /// Whether the sender hears its own signal: declared, which does not make it good.
+    /// Whether the sender receives its own signal. The report marks that as bad practice.
     pub(crate) echo: bool,
-    /// Who says who sent a signal.
+    /// Who names the sender of a signal.
     pub(crate) sender: Sender,
-    /// How payloads survive.
+    /// How payloads are relayed.
     pub(crate) payload: Payload,
-    /// Whether `$session` tells which answer and candidates belong to which offer.
+    /// Whether `$session` links answers and candidates to their offer.
     pub(crate) sessions: bool,
-    /// Who offers when somebody joins.
+    /// Who offers when a client joins.
     pub(crate) offers: Offers,
-    /// The longest message that must be accepted, in bytes of text; anything over twice as long must not be relayed.
+    /// Maximum size of a message in bytes of text. A message of more than twice that size must not be relayed.
     pub(crate) bytes_max: Option<usize>,
 }
 
@@ -256,47 +256,47 @@ impl Default for Signals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Addressing {
-    /// With `$to` one, without it all.
+    /// One client with `$to`, all without it.
     Both,
-    /// Always one.
+    /// Always one client.
     Targeted,
-    /// Always all.
+    /// Always all clients.
     Broadcast,
-    /// All, and who is not meant ignores it.
+    /// All clients; those that are not the receiver ignore it.
     FilteredByReceiver,
 }
 
-/// Who says who sent a signal.
+/// Who names the sender of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Sender {
     /// The server.
     Stamped,
-    /// The sender itself, and the server believes it.
+    /// The sender, and the server does not check it.
     Claimed,
     /// Nobody.
     Absent,
 }
 
-/// What payloads go through.
+/// What the server does to payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Payload {
     /// They are relayed byte for byte.
     Bytes,
-    /// They are parsed and written again: the same JSON, other bytes.
+    /// They are parsed and serialized again: the same JSON, but other bytes.
     Json,
 }
 
-/// Who offers when somebody joins.
+/// Who offers when a client joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Offers {
-    /// The members that are there, to the newcomer.
+    /// The existing members, to the new one.
     Existing,
-    /// The newcomer, to the members that are there.
+    /// The new member, to the existing ones.
     Newcomer,
-    /// The dialect does not say.
+    /// Not defined.
     Anybody,
 }
 
@@ -304,21 +304,21 @@ pub(crate) enum Offers {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Roster {
-    /// Who joined and who left is the difference of successive rosters.
+    /// Joins and leaves are the differences between successive rosters.
     pub(crate) differences: bool,
-    /// The roster lists everybody on the server.
+    /// The roster lists all clients of the server.
     pub(crate) of_server: bool,
 }
 
-/// Roles that exclude each other.
+/// Roles that only one client of a room can have.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Roles {
-    /// Who offers, as `$role` names it.
+    /// The role that offers, as a value of `$role`.
     pub(crate) offers: String,
-    /// Who answers.
+    /// The role that answers.
     pub(crate) answers: String,
-    /// Who is told `ready` when both are there, in whichever order they came.
+    /// The role that receives `ready` when both are present, in whichever order they joined.
     pub(crate) ready: Option<String>,
 }
 
@@ -326,9 +326,9 @@ pub(crate) struct Roles {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Calls {
-    /// Signals need an answered call between the two.
+    /// Whether signals need an accepted call between the two users.
     pub(crate) needed: bool,
-    /// `$reason` of the answer to a call of somebody who is in a call.
+    /// `$reason` of the answer to a call to a user who is in a call.
     pub(crate) busy: Option<String>,
 }
 
@@ -336,25 +336,25 @@ pub(crate) struct Calls {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Heartbeat {
-    /// How often `send.ping` is sent, in seconds; never, unless told.
+    /// Interval at which `send.ping` is sent, in seconds. Default: never.
     pub(crate) every_s: Option<u32>,
-    /// After how much silence the server gives a client up, in seconds.
+    /// After how many seconds the server drops a silent client.
     pub(crate) dead_after_s: Option<u32>,
 }
 
-/// Endpoints beside the signaling.
+/// HTTP endpoints of the server.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Http {
-    /// Path that gives the ICE servers as JSON.
+    /// Path of the ICE servers, as JSON.
     pub(crate) ice: Option<String>,
-    /// Path that answers 200 while the server is well.
+    /// Path that is answered with 200 while the server is healthy.
     pub(crate) health: Option<String>,
-    /// Path that tells of rooms as JSON.
+    /// Path of the rooms, as JSON.
     pub(crate) status: Option<String>,
-    /// What closes a client's connection.
+    /// How to close a client's connection.
     pub(crate) kick: Option<Kick>,
-    /// Whether pages of any origin may read them.
+    /// Whether pages of any origin may read the endpoints.
     #[serde(default)]
     pub(crate) cors: bool,
 }
@@ -364,7 +364,7 @@ pub(crate) struct Http {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Kick {
     pub(crate) path: String,
-    /// The field that has the client's id.
+    /// The field with the client's id.
     pub(crate) field: String,
 }
 
@@ -372,7 +372,7 @@ pub(crate) struct Kick {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Auth {
-    /// Whether nobody is let in without what `--bearer` or `--header` give.
+    /// Whether clients need the credentials from `--bearer` or `--header`.
     pub(crate) required: bool,
 }
 
@@ -380,37 +380,37 @@ pub(crate) struct Auth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {
-    /// Becomes a member.
+    /// Become a member.
     Join,
-    /// Ceases to be one.
+    /// Stop being a member.
     Leave,
-    /// Sends a signal of any kind.
+    /// Send a signal of any kind.
     Signal,
-    /// Sends an offer, if that differs from `signal`.
+    /// Send an offer, if that differs from `signal`.
     Offer,
-    /// Sends an answer, if that differs from `signal`.
+    /// Send an answer, if that differs from `signal`.
     Answer,
-    /// Sends a candidate, if that differs from `signal`.
+    /// Send a candidate, if that differs from `signal`.
     Candidate,
-    /// Ends a connection, if that differs from `signal`.
+    /// End a connection, if that differs from `signal`.
     Hangup,
-    /// Calls a user.
+    /// Call a user.
     Call,
-    /// Accepts a call.
+    /// Accept a call.
     Accept,
-    /// Rejects a call.
+    /// Reject a call.
     Reject,
-    /// Ends a call, or takes it back.
+    /// End a call, or cancel it.
     End,
-    /// Tells that sound or picture is on or off.
+    /// Report that audio or video is on or off.
     Media,
-    /// Asks for a `pong`, or just shows life.
+    /// Request a `pong`, or keep the connection alive.
     Ping,
-    /// Answers a `ping`.
+    /// Answer a `ping`.
     Pong,
 }
 
-/// What an arriving message is.
+/// A pattern for arriving messages.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Match {
@@ -418,11 +418,11 @@ pub(crate) struct Match {
     /// The message's shape.
     #[schemars(with = "String")]
     pub(crate) message: Spanned<String>,
-    /// Of `signal`: its kind, if `$kind` does not say.
+    /// Of `signal`: its kind, if the message has no `$kind`.
     pub(crate) kind: Option<Kind>,
-    /// Of whom it tells, if `$role` does not say.
+    /// The role that the message is about, if it has no `$role`.
     pub(crate) role: Option<String>,
-    /// Of `answered`: how, if `$accepted` does not say.
+    /// Of `answered`: whether the call was accepted, if the message has no `$accepted`.
     pub(crate) accepted: Option<bool>,
 }
 
@@ -430,33 +430,33 @@ pub(crate) struct Match {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EventName {
-    /// The client is a member.
+    /// The client is now a member.
     Joined,
-    /// Somebody else is.
+    /// Another client is now a member.
     MemberJoined,
-    /// Somebody no longer is.
+    /// Another client is no longer a member.
     MemberLeft,
-    /// These are the members.
+    /// The list of members.
     Roster,
-    /// The other role is there.
+    /// The client with the other role is present.
     Ready,
     /// A signal.
     Signal,
-    /// Somebody calls.
+    /// Another user calls.
     Ringing,
     /// The called user has answered.
     Answered,
     /// The other side has ended the call.
     Ended,
-    /// The other side's sound or picture is on or off.
+    /// The audio or video of the other side is on or off.
     Media,
-    /// Something was refused.
+    /// The server refused something.
     Error,
-    /// The server asks for a `pong`.
+    /// The server requests a `pong`.
     Ping,
     /// The answer to a `ping`.
     Pong,
-    /// Nothing that matters.
+    /// A message without meaning for the suite.
     Ignored,
 }
 
@@ -464,9 +464,9 @@ pub(crate) enum EventName {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Declares {
-    /// A text that is no JSON.
+    /// A text that is not JSON.
     pub(crate) not_json: Reaction,
-    /// JSON that is no message.
+    /// JSON that is not a message.
     pub(crate) null: Reaction,
     /// A message of an unknown type.
     pub(crate) unknown_type: Reaction,
@@ -474,63 +474,63 @@ pub(crate) struct Declares {
     pub(crate) missing_field: Reaction,
     /// A field of the wrong JSON type.
     pub(crate) wrong_type: Reaction,
-    /// A binary frame where text is due.
+    /// A binary frame where text is expected.
     pub(crate) binary: Reaction,
     /// A message that is too long.
     pub(crate) oversize: Reaction,
-    /// A signal to somebody who is not there.
+    /// A signal to a client that does not exist.
     pub(crate) absent_target: Reaction,
-    /// A message of somebody who has not joined, or for another room.
+    /// A message from a client that has not joined, or for another room.
     pub(crate) not_a_member: Reaction,
-    /// Somebody who asks for an id that is taken.
+    /// A client that requests an id that is in use.
     pub(crate) duplicate_id: Duplicate,
 }
 
-/// What becomes of a message that is not right.
+/// How the server reacts to an invalid message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reaction {
-    /// The dialect does not say.
+    /// Not defined.
     #[default]
     Any,
-    /// Its sender is told.
+    /// The sender receives an error.
     Error,
-    /// Nothing.
+    /// The server ignores it.
     Ignored,
-    /// Its sender's connection is closed.
+    /// The server closes the sender's connection.
     Closed,
-    /// It is taken like any other: of a binary frame, where the server makes no difference.
+    /// The server handles it like a valid message: for a server that treats binary and text frames alike.
     Obeyed,
 }
 
-/// What becomes of somebody who asks for an id that is taken.
+/// How the server reacts to a client that requests an id that is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Duplicate {
-    /// It is refused.
+    /// The client is refused.
     #[default]
     Refused,
-    /// It replaces the one who had it, who is told or closed.
+    /// It replaces the holder, which is notified or disconnected.
     TakesOver,
 }
 
-/// A message that must not be obeyed.
+/// A message that the server must not act on.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Wrong {
     /// The case that sends it.
     pub(crate) case: WrongCase,
-    /// What is wrong with it, in words.
+    /// What is wrong with the message, in words.
     pub(crate) what: String,
     /// The message.
     #[schemars(with = "String")]
     pub(crate) message: Spanned<String>,
-    /// Whether it is sent instead of a join, by somebody who is no member.
+    /// Whether it is sent instead of a join, by a client that is not a member.
     #[serde(default)]
     pub(crate) joining: bool,
 }
 
-/// Which case sends a wrong message.
+/// The case that sends an invalid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WrongCase {
