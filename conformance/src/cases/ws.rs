@@ -316,7 +316,9 @@ async fn close_echo(cx: &mut Cx) -> Result<(), Stop> {
                 cx.remark(format!("a close with {code} is answered with {echo}"));
             }
             Some(_) => {
-                return Err(ana.stop(format!("ana's close with {code} is not answered: TCP ends without a close frame")));
+                return Err(
+                    ana.stop(format!("ana's close with {code} is not answered: TCP ends without a close frame"))
+                );
             }
             None => return Err(ana.stop(format!("ana's close with {code} does not end the connection"))),
         }

@@ -79,7 +79,10 @@ async fn data(cx: &mut StunCx) -> Result<(), Stop> {
                 return Err(Stop::at("ChannelData contains other bytes than the peer sent", heard.line));
             }
             Some((other, _)) => {
-                return Err(Stop::at(format!("the data arrived on channel 0x{other:04x}, expected 0x4001"), heard.line));
+                return Err(Stop::at(
+                    format!("the data arrived on channel 0x{other:04x}, expected 0x4001"),
+                    heard.line,
+                ));
             }
             None => {
                 return Err(Stop::at("the data of a peer with a channel arrived, but not as ChannelData", heard.line));
