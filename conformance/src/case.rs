@@ -13,7 +13,7 @@ pub struct Case {
     /// How binding the rule is.
     pub level: Level,
     /// The rule in one sentence.
-    pub asks: &'static str,
+    pub rule: &'static str,
     /// The sentences of public specifications that state the rule; empty for a rule of the dialect alone.
     pub citations: &'static [Citation],
     /// Slugs of the cases that must pass first: without them, the result of this case means nothing.
@@ -78,24 +78,24 @@ impl Case {
         self.slug.split('/').next().unwrap_or_default()
     }
 
-    /// The line of the dialect file, from 1, that explains a failure of this case. `heard` is the server's message that
-    /// shows the failure, if there is one.
-    pub fn line_in(&self, dialect: &Dialect, heard: Option<&str>) -> usize {
-        dialect.line_about(self.slug, self.requires, heard)
+    /// The line of the dialect file, from 1, that explains a failure of this case. `received` is the server's message
+    /// that shows the failure, if there is one.
+    pub fn line_in(&self, dialect: &Dialect, received: Option<&str>) -> usize {
+        dialect.line_about(self.slug, self.requires, received)
     }
 
     /// A case for a signaling server. It needs no other case and may run beside others.
-    pub(crate) const fn new(slug: &'static str, level: Level, asks: &'static str, run: CaseFn) -> Self {
-        Self::of(slug, level, asks, Body::Signaling(run))
+    pub(crate) const fn new(slug: &'static str, level: Level, rule: &'static str, run: CaseFn) -> Self {
+        Self::of(slug, level, rule, Body::Signaling(run))
     }
 
     /// A case for a STUN or TURN server. It needs no other case and may run beside others.
-    pub(crate) const fn network(slug: &'static str, level: Level, asks: &'static str, run: stun::cx::CaseFn) -> Self {
-        Self::of(slug, level, asks, Body::Network(run))
+    pub(crate) const fn network(slug: &'static str, level: Level, rule: &'static str, run: stun::cx::CaseFn) -> Self {
+        Self::of(slug, level, rule, Body::Network(run))
     }
 
-    const fn of(slug: &'static str, level: Level, asks: &'static str, body: Body) -> Self {
-        Self { slug, level, asks, citations: &[], needs: &[], alone: false, slow: false, requires: &[], body }
+    const fn of(slug: &'static str, level: Level, rule: &'static str, body: Body) -> Self {
+        Self { slug, level, rule, citations: &[], needs: &[], alone: false, slow: false, requires: &[], body }
     }
 
     pub(crate) const fn needs(mut self, needs: &'static [&'static str]) -> Self {

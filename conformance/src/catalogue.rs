@@ -27,7 +27,7 @@ pub fn catalogue() -> String {
                 } else {
                     ""
                 };
-                let _ = writeln!(out, "- **`{}`**{mark} ({}) {}", case.slug, case.level, case.asks);
+                let _ = writeln!(out, "- **`{}`**{mark} ({}) {}", case.slug, case.level, case.rule);
                 for citation in case.citations {
                     let _ = writeln!(out, "  > \"{}\" — [{}]({})", citation.quote, citation.section, citation.url);
                 }

@@ -29,7 +29,7 @@ pub(crate) struct Peer {
     /// The room that it connected for, or last joined.
     pub(crate) room: String,
     /// The messages that it received and has looked at, in order.
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) received: Vec<Received>,
     pub(crate) end: Option<End>,
     /// The transcript line that shows the end of the connection.
     end_line: usize,
@@ -50,7 +50,7 @@ pub(crate) struct Peer {
 
 /// A message and the transcript line that shows it.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) line: usize,
     pub(crate) event: Event,
     pub(crate) text: String,
@@ -140,7 +140,7 @@ impl Peer {
             id: Id::default(),
             role: None,
             room: String::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
             end: None,
             end_line: 0,
             pongs: Vec::new(),
@@ -177,10 +177,10 @@ impl Peer {
 
     /// Waits until TCP has accepted everything sent before; returns whether it did so in time.
     pub(crate) async fn written(&self) -> bool {
-        let (teller, told) = oneshot::channel();
-        self.command(Command::Written(teller));
+        let (sender, reply) = oneshot::channel();
+        self.command(Command::Written(sender));
         // Tasks of other framings than WebSocket never answer this command.
-        timeout(self.env.net.patience, told).await.is_ok()
+        timeout(self.env.net.patience, reply).await.is_ok()
     }
 
     pub(crate) fn send(&self, text: impl Into<String>) {
@@ -229,16 +229,16 @@ impl Peer {
     }
 
     /// Sends a word to all in its room.
-    pub(crate) fn say(&self, word: &str) {
+    pub(crate) fn broadcast_word(&self, word: &str) {
         self.signal(self.plain, &quoted(word), None).expect("the case requires broadcast");
     }
 
     /// Sends a word to one client in its room, or to all if the dialect has only broadcasts.
-    pub(crate) fn tell(&self, to: &Self, word: &str) {
-        self.tell_id(&to.id, word);
+    pub(crate) fn send_word(&self, to: &Self, word: &str) {
+        self.send_word_to(&to.id, word);
     }
 
-    pub(crate) fn tell_id(&self, to: &Id, word: &str) {
+    pub(crate) fn send_word_to(&self, to: &Id, word: &str) {
         let all = self.env.dialect.file.signals.addressing == Addressing::Broadcast || to.is_empty();
         self.signal(self.plain, &quoted(word), (!all).then_some(to)).expect("every dialect has a signal");
     }
@@ -265,8 +265,8 @@ impl Peer {
             JoinAnswer::Pong => self.act(Operation::Ping, &Act::default())?,
             JoinAnswer::Echo => {
                 let word = format!("here-{}", self.env.fresh());
-                self.say(&word);
-                self.until("its own signal, which confirms the join", |event| event.says(&word)).await?;
+                self.broadcast_word(&word);
+                self.until("its own signal, which confirms the join", |event| event.has_word(&word)).await?;
                 return Ok(Vec::new());
             }
             JoinAnswer::Joined | JoinAnswer::Roster => {}
@@ -274,18 +274,23 @@ impl Peer {
         let refused = |event: &Event| join && event.is_error();
         let broken = |event: &Event| matches!(event.what, Meaning::Broken(EventName::Joined | EventName::Roster, _));
         let what = if join { "an answer to its join" } else { "an answer to its connection" };
-        let heard = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
-        match &heard.event.what {
+        let received = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
+        match &received.event.what {
             Meaning::Broken(event, why) => {
-                return Err(Stop::at(format!("{} is answered with `{}` {why}", self.name, event.name()), heard.line));
+                return Err(Stop::at(
+                    format!("{} is answered with `{}` {why}", self.name, event.name()),
+                    received.line,
+                ));
             }
-            _ if refused(&heard.event) => return Err(Stop::at(format!("{}'s join is refused", self.name), heard.line)),
+            _ if refused(&received.event) => {
+                return Err(Stop::at(format!("{}'s join is refused", self.name), received.line));
+            }
             _ => {}
         }
-        if let (AssignedBy::Server, Some(id)) = (self.env.dialect.file.identity.assigned_by, heard.event.id) {
+        if let (AssignedBy::Server, Some(id)) = (self.env.dialect.file.identity.assigned_by, received.event.id) {
             self.id = id;
         }
-        let members = heard.event.members.unwrap_or_default();
+        let members = received.event.members.unwrap_or_default();
         // A roster lists this client too.
         let mine = |member: &Member| answer == JoinAnswer::Roster && member.id == self.id;
         Ok(members.into_iter().filter(|member| !mine(member)).collect())
@@ -348,20 +353,26 @@ impl Peer {
 
     /// Waits for a message that `wanted` accepts and no earlier wait returned, however many others arrive first. Each
     /// arrival restarts the patience: a slow server is not a failure.
-    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Heard, Stop> {
-        self.until_heard(what, |heard| wanted(&heard.event)).await
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Received, Stop> {
+        self.until_received(what, |received| wanted(&received.event)).await
     }
 
     /// Like [`until`](Self::until), but `wanted` sees the message as received.
-    pub(crate) async fn until_heard(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
+    pub(crate) async fn until_received(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Received) -> bool,
+    ) -> Result<Received, Stop> {
         // What did not match once never will: a flood would take quadratic time if each message looked at all the others again.
         let mut seen = 0;
         loop {
-            if let Some(heard) = self.heard[seen..].iter_mut().find(|heard| !heard.taken && wanted(heard)) {
-                heard.taken = true;
-                return Ok(heard.clone());
+            if let Some(received) =
+                self.received[seen..].iter_mut().find(|received| !received.taken && wanted(received))
+            {
+                received.taken = true;
+                return Ok(received.clone());
             }
-            seen = self.heard.len();
+            seen = self.received.len();
             self.more(what).await?;
         }
     }
@@ -405,8 +416,8 @@ impl Peer {
             }
             Err(_) => {
                 let why = format!("{} did not receive {what} within {}", self.name, human(self.env.net.patience));
-                let broken = self.heard.iter().rev().find_map(|heard| match &heard.event.what {
-                    Meaning::Broken(event, lack) => Some((event, lack, heard.line)),
+                let broken = self.received.iter().rev().find_map(|received| match &received.event.what {
+                    Meaning::Broken(event, lack) => Some((event, lack, received.line)),
                     _ => None,
                 });
                 Err(match broken {
@@ -434,7 +445,7 @@ impl Peer {
                     self.sessions.insert(from.clone(), session.clone());
                 }
                 let members = event.members.clone().filter(|_| event.is(EventName::Roster));
-                self.heard.push(Heard { line, event, text, taken: false });
+                self.received.push(Received { line, event, text, taken: false });
                 if let Some(members) = members.filter(|_| self.env.dialect.file.roster.differences) {
                     self.difference(line, members);
                 }
@@ -457,7 +468,7 @@ impl Peer {
         // A server may send its list to clients that have not joined yet, so this client's own join is not a notice.
         for (name, id) in changes.filter(|(_, id)| **id != self.id) {
             let event = Event { what: Meaning::Is(name), id: Some(id.clone()), ..Event::default() };
-            self.heard.push(Heard { line, event, text: String::new(), taken: false });
+            self.received.push(Received { line, event, text: String::new(), taken: false });
         }
     }
 
@@ -512,31 +523,31 @@ impl Peer {
 
     /// How many of the messages received match.
     pub(crate) fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
-        self.heard.iter().filter(|heard| wanted(&heard.event)).count()
+        self.received.iter().filter(|received| wanted(&received.event)).count()
     }
 
     /// Fails if a message received matches. Call it after a sentinel has arrived.
-    pub(crate) fn never_heard(&self, why: &str, unwanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
-        self.never_heard_since(0, why, unwanted)
+    pub(crate) fn never_received(&self, why: &str, unwanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
+        self.never_received_since(0, why, unwanted)
     }
 
-    /// Like [`never_heard`](Self::never_heard), for messages after the first `mark`.
-    pub(crate) fn never_heard_since(
+    /// Like [`never_received`](Self::never_received), for messages after the first `mark`.
+    pub(crate) fn never_received_since(
         &self,
         mark: usize,
         why: &str,
         unwanted: impl Fn(&Event) -> bool,
     ) -> Result<(), Stop> {
-        match self.heard[mark..].iter().find(|heard| unwanted(&heard.event)) {
-            Some(heard) => Err(Stop::at(format!("{} {why}", self.name), heard.line)),
+        match self.received[mark..].iter().find(|received| unwanted(&received.event)) {
+            Some(received) => Err(Stop::at(format!("{} {why}", self.name), received.line)),
             None => Ok(()),
         }
     }
 
     /// Fails unless exactly one message received matches. Call it after a sentinel has arrived. `what` names the
     /// message.
-    pub(crate) fn heard_once(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
-        let matching: Vec<_> = self.heard.iter().filter(|heard| wanted(&heard.event)).collect();
+    pub(crate) fn received_once(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), Stop> {
+        let matching: Vec<_> = self.received.iter().filter(|received| wanted(&received.event)).collect();
         match matching[..] {
             [_] => Ok(()),
             [] => Err(Stop::fail(format!("{} did not receive {what}", self.name))),

@@ -66,17 +66,17 @@ impl Cx {
     }
 
     /// Notes how the server reacted to an invalid message, if that is not as declared. Every reaction is allowed.
-    pub(crate) fn reaction(&self, what: &str, declared: Reaction, told: bool, closed: Option<&End>) {
+    pub(crate) fn reaction(&self, what: &str, declared: Reaction, notified: bool, closed: Option<&End>) {
         let with = match closed {
             Some(End::Closed(Some(code))) => format!("closes the connection with {code}"),
             Some(_) => "ends the connection without a close code".to_owned(),
-            None if told => "is answered with an error".to_owned(),
+            None if notified => "is answered with an error".to_owned(),
             None => "is ignored without an error".to_owned(),
         };
         let as_declared = match declared {
             Reaction::Any | Reaction::Obeyed => true,
-            Reaction::Error => told && closed.is_none(),
-            Reaction::Ignored => !told && closed.is_none(),
+            Reaction::Error => notified && closed.is_none(),
+            Reaction::Ignored => !notified && closed.is_none(),
             Reaction::Closed => closed.is_some(),
         };
         if !as_declared {
@@ -123,7 +123,7 @@ impl Cx {
     }
 
     /// Whether notices of leaves give the client's id rather than its role.
-    pub(crate) fn tells_ids(&self) -> bool {
+    pub(crate) fn leave_notices_have_ids(&self) -> bool {
         let mut left = self.env.dialect.patterns().iter().filter(|pattern| pattern.event == EventName::MemberLeft);
         left.all(|pattern| pattern.shape.has("id"))
     }
@@ -160,7 +160,7 @@ impl Cx {
     /// Waits until everything sent to a client before has arrived, where no other client can signal to it. It pings the
     /// server, or a newcomer joins its room.
     pub(crate) async fn fence_alone(&self, peer: &mut Peer) -> Result<(), Stop> {
-        if self.env.dialect.hears(EventName::Pong) && peer.act(Operation::Ping, &Act::default()).is_ok() {
+        if self.env.dialect.has_event(EventName::Pong) && peer.act(Operation::Ping, &Act::default()).is_ok() {
             return peer.until("a pong", |event| event.is(EventName::Pong)).await.map(drop);
         }
         let newcomer = self.join("newcomer", &peer.room).await?;
@@ -228,19 +228,19 @@ impl Cx {
         if !file.join.settles && file.join.answer != JoinAnswer::None {
             return Ok(());
         }
-        self.tries(a, b).await?;
-        self.tries(b, a).await
+        self.signal_until_received(a, b).await?;
+        self.signal_until_received(b, a).await
     }
 
     /// `from` signals to `to` repeatedly until a signal arrives.
-    async fn tries(&self, from: &Peer, to: &mut Peer) -> Result<(), Stop> {
+    async fn signal_until_received(&self, from: &Peer, to: &mut Peer) -> Result<(), Stop> {
         let pause = (self.env.round_trip * 2).max(Duration::from_millis(5));
         let word = self.word("settling");
         let what = format!("any of the repeated signals from {}", from.name);
         let id = to.id.clone();
         let again = async {
             loop {
-                from.tell_id(&id, &word);
+                from.send_word_to(&id, &word);
                 tokio::time::sleep(pause).await;
             }
         };
@@ -248,8 +248,8 @@ impl Cx {
         let never = format!("{} did not receive {what} within {}", to.name, human(self.env.net.patience));
         let limit = self.env.net.patience;
         tokio::select! { biased;
-            heard = tokio::time::timeout(limit, to.until(&what, |event| event.says(&word))) => match heard {
-                Ok(heard) => heard.map(drop),
+            received = tokio::time::timeout(limit, to.until(&what, |event| event.has_word(&word))) => match received {
+                Ok(received) => received.map(drop),
                 Err(_) => Err(Stop::fail(never)),
             },
             () = again => unreachable!("it never ends"),
@@ -261,13 +261,13 @@ impl Cx {
     pub(crate) async fn fence(&self, from: &mut Peer, to: &mut [&mut Peer]) -> Result<(), Stop> {
         let word = self.word("sentinel");
         if self.has(Feature::Broadcast) {
-            from.say(&word);
+            from.broadcast_word(&word);
         } else {
-            to.iter().for_each(|peer| from.tell(peer, &word));
+            to.iter().for_each(|peer| from.send_word(peer, &word));
         }
         for peer in to {
             let what = format!("{}'s sentinel, a plain signal", from.name);
-            peer.until(&what, |event| event.says(&word)).await?;
+            peer.until(&what, |event| event.has_word(&word)).await?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn case(report: &CaseReport) -> JsonCase<'_> {
     JsonCase {
         slug: report.case.slug,
         level: report.case.level.to_string(),
-        asks: report.case.asks,
+        asks: report.case.rule,
         verdict,
         why,
         line,

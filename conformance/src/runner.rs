@@ -174,14 +174,14 @@ impl<S: Subject> Run<S> {
         if Instant::now() >= self.runner.deadline {
             return Some(time_is_over());
         }
-        let killer = self.dead_since?;
+        let last_case = self.dead_since?;
         // A supervisor may restart the server; we wait for that once.
         let restart = if self.waited { Duration::ZERO } else { S::RESTART };
         let limit = (Instant::now() + restart).min(self.runner.deadline);
         self.waited = true;
         while self.runner.is_alive(&Log::new()).await.is_err() {
             if Instant::now() >= limit {
-                return Some(Verdict::NotTested { why: format!("the server has not answered since {killer}") });
+                return Some(Verdict::NotTested { why: format!("the server has not answered since {last_case}") });
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -257,9 +257,9 @@ impl<S: Subject> Runner<S> {
         };
         drop(task);
         // If the server fails at such a case's join, the case itself reports that.
-        let says_so = S::JOINS && case.needs.is_empty();
+        let reports_it = S::JOINS && case.needs.is_empty();
         let alive = match &verdict {
-            Verdict::Fail { .. } | Verdict::NotTested { .. } if says_so => Ok(()),
+            Verdict::Fail { .. } | Verdict::NotTested { .. } if reports_it => Ok(()),
             _ => self.is_alive(&log).await.map_err(Stop::into_why),
         };
         let (mut transcript, mut notes) = log.snapshot();

@@ -61,16 +61,16 @@ impl Report {
             .filter(|case| matches!(case.verdict, Verdict::NotTested { .. }) && !case.is_well())
             .count();
         let broken = count(|verdict| matches!(verdict, Verdict::HarnessError { .. }));
-        let asked = self.cases.len() - unsupported;
+        let applicable = self.cases.len() - unsupported;
         let url = &self.url;
         if self.passed() {
             write!(
                 out,
                 "{PASS}PASS{PASS:#}  {HEADING}{url}{HEADING:#}: {}",
-                plural(asked - known, "case passes", "cases pass")
+                plural(applicable - known, "case passes", "cases pass")
             )?;
         } else {
-            write!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{url}{HEADING:#}: {failed} of {asked} cases fail")?;
+            write!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{url}{HEADING:#}: {failed} of {applicable} cases fail")?;
             if not_tested > 0 {
                 write!(out, ", {not_tested} not tested")?;
             }
@@ -100,12 +100,12 @@ impl Report {
         let width = self.cases.iter().map(|case| case.case.slug.len()).max().unwrap_or_default();
         for case in &self.cases {
             let (style, verdict) = word(case);
-            let (slug, level, asks) = (case.case.slug, case.case.level, case.case.asks);
+            let (slug, level, rule) = (case.case.slug, case.case.level, case.case.rule);
             if let Verdict::Unsupported { why } = &case.verdict {
                 writeln!(out, "  {FAINT}{:<10}  {slug:<width$}  {level:<8}  {why}{FAINT:#}", "–")?;
                 continue;
             }
-            writeln!(out, "  {style}{verdict:<10}{style:#}  {slug:<width$}  {FAINT}{level:<8}{FAINT:#}  {asks}")?;
+            writeln!(out, "  {style}{verdict:<10}{style:#}  {slug:<width$}  {FAINT}{level:<8}{FAINT:#}  {rule}")?;
             let mut below = |mark: &str, style: Style, text: &str| {
                 writeln!(out, "  {:<10}  {:<width$}  {style}{:<8}  {mark} {text}{style:#}", "", "", "")
             };
@@ -172,7 +172,7 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
     if report.transcript.lines.is_empty() {
         return Ok(());
     }
-    writeln!(out, "  {HEADING}rule{HEADING:#}   {}", report.case.asks)?;
+    writeln!(out, "  {HEADING}rule{HEADING:#}   {}", report.case.rule)?;
     for citation in report.case.citations {
         writeln!(out, "  {HEADING}spec{HEADING:#}   {}: \"{}\"", citation.section, citation.quote)?;
         writeln!(out, "         {FAINT}{}{FAINT:#}", citation.url)?;

@@ -73,7 +73,7 @@ fn case(found: &CaseReport, again: &str) -> Case {
         .map(|(why, line)| Finding {
             rule: asked.slug.to_owned(),
             message: why.clone(),
-            promise: Some(asked.asks.to_owned()),
+            promise: Some(asked.rule.to_owned()),
             at: line.and_then(|line| story.get(line)).map(|step| step.at),
             steps: around(line, story.len()),
             step: line.filter(|line| *line < story.len()),
@@ -103,7 +103,7 @@ fn case(found: &CaseReport, again: &str) -> Case {
         parties,
         story,
         steps_omitted: omitted,
-        ..Case::new(asked.slug.to_owned(), asked.asks.to_owned(), format!("{again} --case {}", asked.slug))
+        ..Case::new(asked.slug.to_owned(), asked.rule.to_owned(), format!("{again} --case {}", asked.slug))
     }
 }
 

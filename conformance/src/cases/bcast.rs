@@ -28,15 +28,15 @@ pub(super) const CASES: &[&Case] = &[
 async fn echo_as_declared(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let word = cx.word("echo");
-    ana.tell(&ben, &word);
-    ben.until("ana's signal", |event| event.says(&word)).await?;
+    ana.send_word(&ben, &word);
+    ben.until("ana's signal", |event| event.has_word(&word)).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.heard_once("ana's signal", |event| event.says(&word))?;
+    ben.received_once("ana's signal", |event| event.has_word(&word))?;
     if !cx.file().signals.echo {
-        return ana.never_heard("received her own signal", |event| event.says(&word));
+        return ana.never_received("received her own signal", |event| event.has_word(&word));
     }
-    ana.heard_once("her own signal, which this dialect echoes", |event| event.says(&word))?;
+    ana.received_once("her own signal, which this dialect echoes", |event| event.has_word(&word))?;
     cx.quality("the server echoes every signal to its sender, which must distinguish it from the signals of others");
     Ok(())
 }
@@ -45,12 +45,12 @@ async fn late_listener(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let (early, late) = (cx.word("early"), cx.word("late"));
-    ana.say(&early);
-    ben.until("ana's signal", |event| event.says(&early)).await?;
+    ana.broadcast_word(&early);
+    ben.until("ana's signal", |event| event.has_word(&early)).await?;
     let mut cleo = cx.join("cleo", &room).await?;
     cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
-    ana.say(&late);
-    cleo.until("the signal that ana sent after cleo joined", |event| event.says(&late)).await?;
+    ana.broadcast_word(&late);
+    cleo.until("the signal that ana sent after cleo joined", |event| event.has_word(&late)).await?;
     cx.fence(&mut ben, &mut [&mut cleo]).await?;
-    cleo.never_heard("received a signal that was sent before she joined", |event| event.says(&early))
+    cleo.never_received("received a signal that was sent before she joined", |event| event.has_word(&early))
 }

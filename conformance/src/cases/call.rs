@@ -127,9 +127,9 @@ async fn accept(cx: &mut Cx) -> Result<(), Stop> {
     ana.calls(&mut ben).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.heard_once("ana's call", |event| of(event, EventName::Ringing, &ana.id))?;
-    ana.heard_once("ben's acceptance", |event| event.is(EventName::Answered))?;
-    ben.never_heard("received the notice that the call was answered, although he answered it himself", |event| {
+    ben.received_once("ana's call", |event| of(event, EventName::Ringing, &ana.id))?;
+    ana.received_once("ben's acceptance", |event| event.is(EventName::Answered))?;
+    ben.never_received("received the notice that the call was answered, although he answered it himself", |event| {
         event.is(EventName::Answered)
     })?;
     // Cleo receives something of her own last, so anything about the others' call would have arrived before it.
@@ -137,11 +137,11 @@ async fn accept(cx: &mut Cx) -> Result<(), Stop> {
     let theirs = |event: &Event| {
         [EventName::Ringing, EventName::Answered, EventName::Signal].into_iter().any(|name| event.is(name))
     };
-    cleo.never_heard("received a message about a call between others", theirs)?;
+    cleo.never_received("received a message about a call between others", theirs)?;
     act(&ana, Operation::End, &ben)?;
     ben.until("the notice that ana ended the call", |event| of(event, EventName::Ended, &ana.id)).await?;
     are_free(cx, &mut ben, &mut ana, "the call has ended").await?;
-    ben.heard_once("the notice that ana ended the call", |event| event.is(EventName::Ended))
+    ben.received_once("the notice that ana ended the call", |event| event.is(EventName::Ended))
 }
 
 async fn reject(cx: &mut Cx) -> Result<(), Stop> {
@@ -163,19 +163,21 @@ async fn needed(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
     let (before, after) = (cx.word("before-the-call"), cx.word("after-the-call"));
     let besides = cx.word("besides-the-call");
-    ana.tell(&ben, &before);
+    ana.send_word(&ben, &before);
     // When the server handles ana's next message, it has handled this one.
     ana.calls(&mut ben).await?;
-    ana.tell(&cleo, &besides);
+    ana.send_word(&cleo, &besides);
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence_alone(&mut cleo).await?;
-    cleo.never_heard("received a signal from a user who is in a call with another one", |event| event.says(&besides))?;
+    cleo.never_received("received a signal from a user who is in a call with another one", |event| {
+        event.has_word(&besides)
+    })?;
     act(&ana, Operation::End, &ben)?;
-    ana.tell(&ben, &after);
+    ana.send_word(&ben, &after);
     ben.until("the notice that ana ended the call", |event| of(event, EventName::Ended, &ana.id)).await?;
     are_free(cx, &mut ana, &mut ben, "the call has ended").await?;
-    ben.never_heard("received a signal from a user with whom he is not in a call", |event| {
-        event.says(&before) || event.says(&after)
+    ben.never_received("received a signal from a user with whom he is not in a call", |event| {
+        event.has_word(&before) || event.has_word(&after)
     })
 }
 
@@ -193,8 +195,8 @@ async fn foreign_answer(cx: &mut Cx) -> Result<(), Stop> {
     ana.until("ben's acceptance", answered).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.heard_once("the answer to her call to ben, which eve also tried to answer", answered)?;
-    ben.never_heard("received an answer to a call, although he made none", answered)
+    ana.received_once("the answer to her call to ben, which eve also tried to answer", answered)?;
+    ben.never_received("received an answer to a call, although he made none", answered)
 }
 
 async fn foreign_end(cx: &mut Cx) -> Result<(), Stop> {
@@ -206,30 +208,30 @@ async fn foreign_end(cx: &mut Cx) -> Result<(), Stop> {
     let ended = |event: &Event| event.is(EventName::Ended);
     ana.catch_up();
     ben.catch_up();
-    ana.never_heard("received the notice that her call with ben ended, after eve tried to end it", ended)?;
-    ben.never_heard("received the notice that his call with ana ended, after eve tried to end it", ended)?;
+    ana.never_received("received the notice that her call with ben ended, after eve tried to end it", ended)?;
+    ben.never_received("received the notice that his call with ana ended, after eve tried to end it", ended)?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.never_heard("received the notice that her call with ben ended, after eve tried to end it", ended)?;
-    ben.never_heard("received the notice that his call with ana ended, after eve tried to end it", ended)
+    ana.never_received("received the notice that her call with ben ended, after eve tried to end it", ended)?;
+    ben.never_received("received the notice that his call with ana ended, after eve tried to end it", ended)
 }
 
 async fn busy(cx: &mut Cx) -> Result<(), Stop> {
     let reason = cx.file().calls.busy.clone();
     let [mut ana, mut ben, mut cleo] = users(cx, ["ana", "ben", "cleo"]).await?;
     ana.calls(&mut ben).await?;
-    let mark = (ana.heard.len(), ben.heard.len());
+    let mark = (ana.received.len(), ben.received.len());
     for target in [&ben, &ana] {
         act(&cleo, Operation::Call, target)?;
-        let told = cleo.until("a busy answer", |event| event.is(EventName::Answered) || event.is_error()).await?;
-        if told.event.is_error() {
+        let reply = cleo.until("a busy answer", |event| event.is(EventName::Answered) || event.is_error()).await?;
+        if reply.event.is_error() {
             cx.acceptable("a call to a user who is in a call is answered with an error, not with `busy`");
-        } else if told.event.accepted != Some(false) {
+        } else if reply.event.accepted != Some(false) {
             return Err(Stop::at(
                 "cleo called a user who is in a call: expected a rejection, received an acceptance",
-                told.line,
+                reply.line,
             ));
-        } else if told.event.reason != reason {
+        } else if reply.event.reason != reason {
             cx.acceptable("a call to a user who is in a call is rejected without the declared reason");
         }
     }
@@ -238,8 +240,8 @@ async fn busy(cx: &mut Cx) -> Result<(), Stop> {
     let notices = |event: &Event| {
         [EventName::Ringing, EventName::Answered, EventName::Ended].into_iter().any(|name| event.is(name))
     };
-    ana.never_heard_since(mark.0, "received a notice about another user's call while she was in a call", notices)?;
-    ben.never_heard_since(mark.1, "received a notice about another user's call while he was in a call", notices)
+    ana.never_received_since(mark.0, "received a notice about another user's call while she was in a call", notices)?;
+    ben.never_received_since(mark.1, "received a notice about another user's call while he was in a call", notices)
 }
 
 async fn glare(cx: &mut Cx) -> Result<(), Stop> {
@@ -295,7 +297,7 @@ async fn cancel_accept_race(cx: &mut Cx) -> Result<(), Stop> {
         act(&ben, Operation::Accept, &ana)?;
         ben.until("the notice that the call ended", |event| event.is(EventName::Ended)).await?;
         are_free(cx, &mut ben, &mut ana, "the call was cancelled while it was being accepted").await?;
-        ben.heard_once("the notice that the first call ended", |event| event.is(EventName::Ended))?;
+        ben.received_once("the notice that the first call ended", |event| event.is(EventName::Ended))?;
     }
     Ok(())
 }
@@ -311,7 +313,7 @@ async fn callee_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
         };
         ana.until("the notice that ben disconnected while it rang", over).await?;
         are_free(cx, &mut cleo, &mut ana, "the callee disconnected").await?;
-        ana.heard_once("the notice that ben disconnected", over)?;
+        ana.received_once("the notice that ben disconnected", over)?;
     }
     Ok(())
 }
@@ -325,7 +327,7 @@ async fn caller_dies_ringing(cx: &mut Cx) -> Result<(), Stop> {
         let ended = |event: &Event| event.is(EventName::Ended);
         ana.until("the notice that ben disconnected while he called", ended).await?;
         are_free(cx, &mut cleo, &mut ana, "the caller disconnected").await?;
-        ana.heard_once("the notice that ben disconnected", ended)?;
+        ana.received_once("the notice that ben disconnected", ended)?;
     }
     Ok(())
 }
@@ -342,7 +344,7 @@ async fn partner_dies(cx: &mut Cx) -> Result<(), Stop> {
         let ended = |event: &Event| event.is(EventName::Ended);
         ana.until("the notice that ben disconnected during the call", ended).await?;
         are_free(cx, &mut cleo, &mut ana, "the other user disconnected").await?;
-        ana.heard_once("the notice that ben disconnected", ended)?;
+        ana.received_once("the notice that ben disconnected", ended)?;
     }
     Ok(())
 }
@@ -357,16 +359,16 @@ async fn media_state(cx: &mut Cx) -> Result<(), Stop> {
     for (media, enabled) in [("video", false), ("audio", false), ("audio", true), ("video", true)] {
         ana.act(Operation::Media, &Act { to: Some(&ben.id), media: Some((media, enabled)), ..Act::default() })?;
         let what = format!("the notice that ana's {media} is {}", if enabled { "on" } else { "off" });
-        let heard = ben.until(&what, |event| event.is(EventName::Media)).await?;
-        let event = &heard.event;
+        let received = ben.until(&what, |event| event.is(EventName::Media)).await?;
+        let event = &received.event;
         if event.media.as_deref() != Some(media) || event.enabled != Some(enabled) {
-            return Err(Stop::at(format!("expected {what}, but ben received another media state"), heard.line));
+            return Err(Stop::at(format!("expected {what}, but ben received another media state"), received.line));
         }
         if event.from.as_ref().is_some_and(|from| *from != ana.id) {
-            return Err(Stop::at(format!("ben received {what}, but from another sender"), heard.line));
+            return Err(Stop::at(format!("ben received {what}, but from another sender"), received.line));
         }
     }
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ana.never_heard("received the notice about her own media state", |event| event.is(EventName::Media))?;
+    ana.never_received("received the notice about her own media state", |event| event.is(EventName::Media))?;
     Ok(())
 }

@@ -71,12 +71,12 @@ async fn status(cx: &mut Cx) -> Result<(), Stop> {
     let path = cx.file().http.as_ref().and_then(|http| http.status.clone()).expect("the case requires it");
     let room = cx.room();
     let [ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let told = send(cx, "GET", &path, Vec::new(), None).await?;
-    if told.status == 401 {
+    let answer = send(cx, "GET", &path, Vec::new(), None).await?;
+    if answer.status == 401 {
         return Err(Stop::Unsupported(format!("{path} requires a token: use --bearer")));
     }
-    if !told.body.contains(&room) {
-        return Err(Stop::fail(format!("{path} does not list a room with two members: {}", told.body)));
+    if !answer.body.contains(&room) {
+        return Err(Stop::fail(format!("{path} does not list a room with two members: {}", answer.body)));
     }
     ana.close().await;
     ben.close().await;

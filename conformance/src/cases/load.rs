@@ -85,16 +85,16 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
         }
     }
     ben.command(Command::Deaf(false));
-    let heard = cx.fence(&mut ana, &mut [&mut ben]).await;
+    let received = cx.fence(&mut ana, &mut [&mut ben]).await;
     let numbers: Vec<usize> = ben
-        .heard
+        .received
         .iter()
-        .filter_map(|heard| heard.event.data.as_ref()?.trim_start_matches('"').split('-').next()?.parse().ok())
+        .filter_map(|received| received.event.data.as_ref()?.trim_start_matches('"').split('-').next()?.parse().ok())
         .collect();
     if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err(Stop::fail("ben started to read again and received the queued signals out of order or twice"));
     }
-    match (heard, &ben.end) {
+    match (received, &ben.end) {
         (_, Some(End::Closed(Some(code)))) => {
             cx.remark(format!(
                 "the server closes a member that does not read with {code} after {} signals",
@@ -142,8 +142,8 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
             Ok::<_, Stop>(())
         }
     }));
-    for came in storm.await {
-        came.map_err(|stop| match stop {
+    for joined in storm.await {
+        joined.map_err(|stop| match stop {
             Stop::Setup(why) => Stop::fail(format!("{MEMBERS} members joined at once: {why}")),
             other => other,
         })?;
@@ -158,8 +158,8 @@ async fn reconnect_storm(cx: &mut Cx) -> Result<(), Stop> {
     let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
     loop {
         let mut late = cx.connect("late", &room).await?;
-        let told = late.join(&room, None).await?;
-        let ghosts = told.iter().filter(|member| member.id != ana.id && member.id != ben.id).count();
+        let listed = late.join(&room, None).await?;
+        let ghosts = listed.iter().filter(|member| member.id != ana.id && member.id != ben.id).count();
         if ghosts == 0 {
             return Ok(());
         }
@@ -183,22 +183,22 @@ async fn rate_limit(cx: &mut Cx) -> Result<(), Stop> {
     let [ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let mut ana = ana;
     let words: Vec<_> = (0..SIGNALS).map(|_| cx.word("much")).collect();
-    words.iter().for_each(|word| ana.tell(&ben, word));
+    words.iter().for_each(|word| ana.send_word(&ben, word));
     let last = cx.fence(&mut ana, &mut [&mut ben]).await;
-    let heard = words.iter().filter(|word| ben.count(|event| event.says(word)) > 0).count();
+    let received = words.iter().filter(|word| ben.count(|event| event.has_word(word)) > 0).count();
     ana.catch_up();
-    let told = ana.count(Event::is_error) > 0 || ana.end.is_some();
-    if heard == SIGNALS {
+    let notified = ana.count(Event::is_error) > 0 || ana.end.is_some();
+    if received == SIGNALS {
         return Ok(());
     }
-    if told {
+    if notified {
         cx.remark(format!(
-            "{heard} of {SIGNALS} signals sent at once arrived; the sender was notified or disconnected"
+            "{received} of {SIGNALS} signals sent at once arrived; the sender was notified or disconnected"
         ));
         return Ok(());
     }
     last?;
-    Err(Stop::fail(format!("{heard} of {SIGNALS} signals sent at once arrived, and the sender was not notified")))
+    Err(Stop::fail(format!("{received} of {SIGNALS} signals sent at once arrived, and the sender was not notified")))
 }
 
 /// How long a client may be silent before the server drops it.

@@ -52,13 +52,13 @@ pub(super) const CASES: &[&Case] = &[
 async fn delivery(cx: &mut Cx) -> Result<(), Stop> {
     let [ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let word = cx.word("hello");
-    ana.tell(&ben, &word);
-    let heard = ben.until("ana's signal", |event| event.says(&word)).await?;
-    let event = &heard.event;
+    ana.send_word(&ben, &word);
+    let received = ben.until("ana's signal", |event| event.has_word(&word)).await?;
+    let event = &received.event;
     let wrong = |field: &str, want: &dyn std::fmt::Display| {
         Err(Stop::at(
             format!("ben received ana's signal, but its {field} is not {want:?}", want = want.to_string()),
-            heard.line,
+            received.line,
         ))
     };
     if event.room.as_ref().is_some_and(|room| *room != ana.room) {
@@ -89,22 +89,23 @@ async fn one_offerer(cx: &mut Cx) -> Result<(), Stop> {
         let word = cx.word("sentinel");
         let ids: Vec<Id> = peers.iter().map(|peer| peer.id.clone()).collect();
         for (to, id) in ids.iter().enumerate().filter(|(to, _)| *to != from) {
-            peers[from].tell_id(id, &word);
+            peers[from].send_word_to(id, &word);
             let what = format!("{}'s sentinel, a plain signal", peers[from].name);
-            peers[to].until(&what, |event| event.says(&word)).await?;
+            peers[to].until(&what, |event| event.has_word(&word)).await?;
         }
     }
     for (index, a) in peers.iter().enumerate() {
         for (other, b) in peers.iter().enumerate().skip(index + 1) {
-            let told = |a: &Peer, b: &Peer| a.count(|event| event.is_joined(&b.who()));
-            let (a_told, b_told) = (told(a, b), told(b, a));
-            if a_told + b_told != 1 {
+            let notices = |a: &Peer, b: &Peer| a.count(|event| event.is_joined(&b.who()));
+            let (a_notices, b_notices) = (notices(a, b), notices(b, a));
+            if a_notices + b_notices != 1 {
                 return Err(Stop::fail(format!(
-                    "{} and {}: expected one join notice between them, received {a_told} and {b_told}",
+                    "{} and {}: expected one join notice between them, received {a_notices} and {b_notices}",
                     a.name, b.name
                 )));
             }
-            let (newcomer, existing, list) = if a_told == 1 { (b, a, &listed[other]) } else { (a, b, &listed[index]) };
+            let (newcomer, existing, list) =
+                if a_notices == 1 { (b, a, &listed[other]) } else { (a, b, &listed[index]) };
             if !list.contains(&existing.id) {
                 return Err(Stop::fail(format!(
                     "{} joined after {}, but its roster does not list {1}",
@@ -120,56 +121,56 @@ async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let (plain, null) = (cx.word("plain"), cx.word("to-null"));
-    ana.say(&plain);
+    ana.broadcast_word(&plain);
     let with_null = cx.file().signals.addressing == Addressing::Both;
     if with_null {
         ana.signal(ana.plain_kind(), &quoted(&null), Some(&Id("null".to_owned())))?;
     }
     for member in [&mut ben, &mut cleo] {
-        member.until("ana's signal without a receiver", |event| event.says(&plain)).await?;
+        member.until("ana's signal without a receiver", |event| event.has_word(&plain)).await?;
         if with_null {
-            member.until("ana's signal to null, which is for everyone", |event| event.says(&null)).await?;
+            member.until("ana's signal to null, which is for everyone", |event| event.has_word(&null)).await?;
         }
     }
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
     for member in [&ben, &cleo] {
-        member.heard_once("ana's signal", |event| event.says(&plain))?;
+        member.received_once("ana's signal", |event| event.has_word(&plain))?;
         if with_null {
-            member.heard_once("ana's signal to null", |event| event.says(&null))?;
+            member.received_once("ana's signal to null", |event| event.has_word(&null))?;
         }
     }
-    let own = |event: &Event| event.says(&plain) || event.says(&null);
+    let own = |event: &Event| event.has_word(&plain) || event.has_word(&null);
     if cx.file().signals.echo {
         cx.quality("a sender receives its own signals: every client must distinguish them from the signals of others");
         return Ok(());
     }
-    ana.never_heard("received her own signal", own)
+    ana.never_received("received her own signal", own)
 }
 
 async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let word = cx.word("for-cleo");
-    ana.tell(&cleo, &word);
-    cleo.until("ana's signal to her", |event| event.says(&word)).await?;
+    ana.send_word(&cleo, &word);
+    cleo.until("ana's signal to her", |event| event.has_word(&word)).await?;
     let nobody = cx.word("for-nobody");
-    ana.tell_id(&Id::of(&cx.word("nobody-here")), &nobody);
+    ana.send_word_to(&Id::of(&cx.word("nobody-here")), &nobody);
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
-    cleo.heard_once("ana's signal to her", |event| event.says(&word))?;
+    cleo.received_once("ana's signal to her", |event| event.has_word(&word))?;
     if cx.file().signals.addressing == Addressing::FilteredByReceiver {
-        if ben.count(|event| event.says(&word)) > 0 {
+        if ben.count(|event| event.has_word(&word)) > 0 {
             cx.quality(
                 "a signal for one member reaches the whole room: candidates reveal the sender's addresses to everybody",
             );
         }
         return Ok(());
     }
-    ben.never_heard("received a signal that was for cleo only", |event| event.says(&word))?;
-    ana.never_heard("received her own signal to cleo", |event| event.says(&word))?;
+    ben.never_received("received a signal that was for cleo only", |event| event.has_word(&word))?;
+    ana.never_received("received her own signal to cleo", |event| event.has_word(&word))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("received a signal to a client that does not exist", |event| event.says(&nobody))?;
+        member.never_received("received a signal to a client that does not exist", |event| event.has_word(&nobody))?;
     }
     let errors = ana.count(Event::is_error);
     cx.reaction("a signal to a client that does not exist", cx.file().declares.absent_target, errors > 0, None);
@@ -188,9 +189,9 @@ async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
         let word = cx.word(&kind.to_string());
         from.signal(kind, &quoted(&word), target)?;
         let what = format!("{}'s {kind}", from.name);
-        let heard = to.until(&what, |event| event.says(&word)).await?;
-        if let Some(other) = heard.event.kind.filter(|other| *other != kind) {
-            return Err(Stop::at(format!("{} received {what} as {other}", to.name), heard.line));
+        let received = to.until(&what, |event| event.has_word(&word)).await?;
+        if let Some(other) = received.event.kind.filter(|other| *other != kind) {
+            return Err(Stop::at(format!("{} received {what} as {other}", to.name), received.line));
         }
     }
     Ok(())
@@ -202,18 +203,18 @@ async fn fifo(cx: &mut Cx) -> Result<(), Stop> {
     let words: Vec<_> = (0..SIGNALS).map(|n| cx.word(&format!("number-{n}-of"))).collect();
     for (n, word) in words.iter().enumerate() {
         // Both ways to send must keep one common order.
-        if n % 3 == 0 || !cx.has(Feature::Broadcast) { ana.tell(&ben, word) } else { ana.say(word) }
+        if n % 3 == 0 || !cx.has(Feature::Broadcast) { ana.send_word(&ben, word) } else { ana.broadcast_word(word) }
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     let mut expected = words.iter().enumerate();
-    for heard in &ben.heard {
-        let Some(number) = words.iter().position(|word| heard.event.says(word)) else { continue };
+    for received in &ben.received {
+        let Some(number) = words.iter().position(|word| received.event.has_word(word)) else { continue };
         match expected.next() {
             Some((next, _)) if next == number => {}
             Some((next, _)) => {
-                return Err(Stop::at(format!("ben received ana's signal {number}, expected {next}"), heard.line));
+                return Err(Stop::at(format!("ben received ana's signal {number}, expected {next}"), received.line));
             }
-            None => return Err(Stop::at(format!("ben received ana's signal {number} twice"), heard.line)),
+            None => return Err(Stop::at(format!("ben received ana's signal {number} twice"), received.line)),
         }
     }
     match expected.next() {
@@ -231,10 +232,10 @@ async fn early_candidate(cx: &mut Cx) -> Result<(), Stop> {
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     let mut due = script.iter();
-    for heard in &ben.heard {
-        let Some((kind, word)) = script.iter().find(|(_, word)| heard.event.says(word)) else { continue };
+    for received in &ben.received {
+        let Some((kind, word)) = script.iter().find(|(_, word)| received.event.has_word(word)) else { continue };
         if due.next() != Some(&(*kind, word.clone())) {
-            return Err(Stop::at(format!("ben received ana's {kind} out of order"), heard.line));
+            return Err(Stop::at(format!("ben received ana's {kind} out of order"), received.line));
         }
     }
     match due.next() {

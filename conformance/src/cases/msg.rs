@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::DELIVERY;
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Heard, Peer};
+use crate::client::{Peer, Received};
 use crate::cx::Cx;
 use crate::dialect::file::{Addressing, Framing, Payload, Reaction, WrongCase};
 use crate::dialect::{Act, Event, Feature};
@@ -103,12 +103,12 @@ type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Command)>, Stop> + Se
 /// Ana sends bad messages, one at a time, in a room with ben. The server may answer with an error, ignore the message,
 /// or close her connection. It must not pass anything on to ben. As long as ana's connection stays open, her signals
 /// must reach ben, and his must reach her.
-async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(), Stop> {
+async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    let (mut told, mut ignored, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut errors, mut ignored, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..bad(&ana, &ben)?.len() {
         let (what, order) = bad(&ana, &ben)?.swap_remove(index);
-        let (at_ana, at_ben) = (ana.heard.len(), ben.heard.len());
+        let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
         let word = cx.word("next");
         let sent = match &order {
             Command::Text(text) => text.clone(),
@@ -116,34 +116,37 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
             _ => String::new(),
         };
         ana.command(order);
-        ana.tell(&ben, &word);
+        ana.send_word(&ben, &word);
         let mut ended = tokio::select! { biased;
-            heard = ben.until("ana's next signal", |event| event.says(&word)) => {
-                heard.map_err(|stop| after(&what, stop))?;
+            received = ben.until("ana's next signal", |event| event.has_word(&word)) => {
+                received.map_err(|stop| after(&what, stop))?;
                 None
             }
             end = ana.ended() => Some(end),
         };
         if ended.is_none() {
-            let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
+            let answered = cx.fence(&mut ben, &mut [&mut ana]).await;
             // The server may still pass on a signal of hers while it closes her connection.
             ended = ana.end.clone();
-            hears.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
+            answered.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
         }
         let obeyed = |event: &Event| event.is_signal() && !is_ours(event);
         match &ended {
-            None if ana.heard[at_ana..].iter().any(|heard| heard.event.is_error()) => told.push(what.clone()),
+            None if ana.received[at_ana..].iter().any(|received| received.event.is_error()) => {
+                errors.push(what.clone())
+            }
             None => ignored.push(what.clone()),
             Some(End::Closed(Some(code))) => closed.push(format!("{what} ({code})")),
             Some(_) => closed.push(format!("{what} (without a close code)")),
         }
         ben.catch_up();
         let obeyed = |event: &Event| declared != Reaction::Obeyed && obeyed(event);
-        ben.never_heard_since(at_ben, &format!("received a signal that ana's message caused: {what}"), obeyed)?;
-        ben.never_heard_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
-        let passed_on = |heard: &&Heard| declared != Reaction::Obeyed && !sent.is_empty() && heard.text == sent;
-        if let Some(heard) = ben.heard[at_ben..].iter().find(passed_on) {
-            return Err(Stop::at(format!("ben received ana's message unchanged: {what}"), heard.line));
+        ben.never_received_since(at_ben, &format!("received a signal that ana's message caused: {what}"), obeyed)?;
+        ben.never_received_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
+        let passed_on =
+            |received: &&Received| declared != Reaction::Obeyed && !sent.is_empty() && received.text == sent;
+        if let Some(received) = ben.received[at_ben..].iter().find(passed_on) {
+            return Err(Stop::at(format!("ben received ana's message unchanged: {what}"), received.line));
         }
         if ended.is_some() {
             // A new room, because a call or a role ends with its holder's connection.
@@ -151,7 +154,7 @@ async fn is_shrugged_off(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(
         }
     }
     for (reaction, list, words) in [
-        (Reaction::Error, told, "answered with an error"),
+        (Reaction::Error, errors, "answered with an error"),
         (Reaction::Ignored, ignored, "ignored without an error"),
         (Reaction::Closed, closed, "closes the connection"),
     ] {
@@ -179,7 +182,7 @@ fn died(what: &str, stop: Stop) -> Stop {
     }
 }
 
-/// Whether it is one of the valid signals that [`is_shrugged_off`] sends.
+/// Whether it is one of the valid signals that [`has_no_effect`] sends.
 fn is_ours(event: &Event) -> bool {
     let ours = ["\"next-", "\"sentinel-", "\"settling-", "\"here-"];
     event.data.as_ref().is_some_and(|data| ours.iter().any(|ours| data.starts_with(ours)))
@@ -208,7 +211,7 @@ async fn not_json(cx: &mut Cx) -> Result<(), Stop> {
             ("single quotes", good.replace('"', "'")),
         ]))
     };
-    is_shrugged_off(cx, &bad, cx.file().declares.not_json).await
+    has_no_effect(cx, &bad, cx.file().declares.not_json).await
 }
 
 async fn null(cx: &mut Cx) -> Result<(), Stop> {
@@ -222,7 +225,7 @@ async fn null(cx: &mut Cx) -> Result<(), Stop> {
             ("a signal in a list", format!("[{}]", good(cx, ana, ben)?)),
         ]))
     };
-    is_shrugged_off(cx, &bad, cx.file().declares.null).await
+    has_no_effect(cx, &bad, cx.file().declares.null).await
 }
 
 async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
@@ -232,7 +235,7 @@ async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
             ("an object nested 20,000 deep", format!("{}1{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000))),
         ]))
     };
-    is_shrugged_off(cx, &bad, Reaction::Any).await
+    has_no_effect(cx, &bad, Reaction::Any).await
 }
 
 /// The wrong messages that the dialect gives for a case, and those derived from its signals.
@@ -251,7 +254,7 @@ async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop>
         });
         wrong.collect()
     };
-    is_shrugged_off(cx, &bad, declared).await
+    has_no_effect(cx, &bad, declared).await
 }
 
 async fn unknown_type(cx: &mut Cx) -> Result<(), Stop> {
@@ -286,7 +289,7 @@ async fn binary(cx: &mut Cx) -> Result<(), Stop> {
             ("an empty binary frame".to_owned(), Command::Binary(Bytes::new())),
         ])
     };
-    is_shrugged_off(cx, &bad, cx.file().declares.binary).await
+    has_no_effect(cx, &bad, cx.file().declares.binary).await
 }
 
 const PAYLOADS: [(&str, &str); 12] = [
@@ -312,7 +315,7 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
         if !exact && ["a big integer", "a key twice", "negative zero"].contains(&what) {
             continue;
         }
-        let mark = ben.heard.len();
+        let mark = ben.received.len();
         let to = (cx.file().signals.addressing == Addressing::Targeted).then_some(&ben.id);
         ana.signal(ana.plain_kind(), payload, to)?;
         cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -324,17 +327,19 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
             }
         };
         // Without rooms, signals of other cases may arrive too.
-        let candidates: Vec<_> =
-            ben.heard[mark..].iter().filter(|heard| heard.event.is_signal() && !is_ours(&heard.event)).collect();
-        if candidates.iter().any(|heard| heard.event.data.as_deref().is_some_and(survives)) {
+        let candidates: Vec<_> = ben.received[mark..]
+            .iter()
+            .filter(|received| received.event.is_signal() && !is_ours(&received.event))
+            .collect();
+        if candidates.iter().any(|received| received.event.data.as_deref().is_some_and(survives)) {
             continue;
         }
-        let heard = candidates.iter().find(|_| cx.has(Feature::Rooms) || cx.has(Feature::Targeted));
-        return Err(match heard {
+        let received = candidates.iter().find(|_| cx.has(Feature::Rooms) || cx.has(Feature::Targeted));
+        return Err(match received {
             None => Stop::fail(format!("ben did not receive a signal whose data is {what}: {payload}")),
-            Some(heard) => {
-                let data = heard.event.data.as_deref().unwrap_or("no data");
-                Stop::at(format!("{what} is not preserved: ana sent {payload}, ben received {data}"), heard.line)
+            Some(received) => {
+                let data = received.event.data.as_deref().unwrap_or("no data");
+                Stop::at(format!("{what} is not preserved: ana sent {payload}, ben received {data}"), received.line)
             }
         });
     }
@@ -368,16 +373,17 @@ async fn large_payload(cx: &mut Cx) -> Result<(), Stop> {
         // The letters vary: in a run of equal ones, a part lost in the middle would go unnoticed.
         let letters = (b'a'..=b'z').cycle().take(bytes - envelope).map(char::from);
         let payload: String = letters.collect();
-        let mark = ben.heard.len();
-        ana.tell_id(to.as_ref().unwrap_or(&ben.id), &payload);
+        let mark = ben.received.len();
+        ana.send_word_to(to.as_ref().unwrap_or(&ben.id), &payload);
         cx.fence(&mut ana, &mut [&mut ben]).await.map_err(|stop| after(&format!("{bytes} bytes"), stop))?;
-        let signals = ben.heard[mark..].iter().filter(|heard| heard.event.is_signal() && !is_ours(&heard.event));
+        let signals =
+            ben.received[mark..].iter().filter(|received| received.event.is_signal() && !is_ours(&received.event));
         let signals: Vec<_> = signals.collect();
-        if signals.iter().any(|heard| heard.event.says(&payload)) {
+        if signals.iter().any(|received| received.event.has_word(&payload)) {
             continue;
         }
         return Err(match signals.first() {
-            Some(heard) => Stop::at(format!("a message of {bytes} bytes arrived changed"), heard.line),
+            Some(received) => Stop::at(format!("a message of {bytes} bytes arrived changed"), received.line),
             None => Stop::fail(format!("a message of {bytes} bytes did not arrive")),
         });
     }

@@ -49,14 +49,14 @@ pub(super) struct Session {
     /// The query of each request.
     query: String,
     /// Every packet that arrived.
-    pub(super) heard: Vec<String>,
+    pub(super) received: Vec<String>,
 }
 
 impl Session {
     pub(super) async fn connect(cx: &Cx) -> Result<Self, Stop> {
         let open = open(cx).await?;
         let sid = open["sid"].as_str().unwrap_or_default();
-        let mut session = Self { query: format!("EIO=4&transport=polling&sid={sid}"), heard: Vec::new() };
+        let mut session = Self { query: format!("EIO=4&transport=polling&sid={sid}"), received: Vec::new() };
         session.send(cx, &["40"]).await?;
         session.until(cx, "the answer to CONNECT", |packet| packet.starts_with("40")).await?;
         Ok(session)
@@ -90,7 +90,7 @@ impl Session {
                 self.send(cx, &["3"]).await?;
             }
             let found = packets.iter().any(|packet| wanted(packet));
-            self.heard.extend(packets);
+            self.received.extend(packets);
             if found {
                 return Ok(());
             }
@@ -101,8 +101,8 @@ impl Session {
     /// The positions of the packets with these words, among all that arrived.
     fn places(&self, words: &[String]) -> Vec<usize> {
         let with = |word: &str| -> Vec<usize> {
-            let heard = self.heard.iter().enumerate();
-            heard.filter(|(_, packet)| packet.contains(word)).map(|(at, _)| at).collect()
+            let received = self.received.iter().enumerate();
+            received.filter(|(_, packet)| packet.contains(word)).map(|(at, _)| at).collect()
         };
         words.iter().flat_map(|word| with(word)).collect()
     }
@@ -113,7 +113,7 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     ana.send(cx, &["40/glare-nowhere,", "40/glare-neither,"]).await?;
     ana.until(cx, "the answer to the second packet of a payload", |packet| packet.starts_with("44/glare-neither"))
         .await?;
-    if !ana.heard.iter().any(|packet| packet.starts_with("44/glare-nowhere")) {
+    if !ana.received.iter().any(|packet| packet.starts_with("44/glare-nowhere")) {
         return Err(Stop::fail("the first packet of a payload is not answered, but the second is"));
     }
     let Some(name) = cx.event_names().into_iter().next().filter(|_| cx.has(Feature::Broadcast)) else { return Ok(()) };
@@ -123,7 +123,7 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     let events = words.clone().map(|word| format!(r#"42["{name}","{word}"]"#));
     ana.send(cx, &[&events[0], &events[1]]).await?;
     // Cleo has received it, so the server has handled it and it waits for ben's poll.
-    cleo.until_heard("the event that ana posted", |heard| heard.text.contains(&words[1])).await?;
+    cleo.until_received("the event that ana posted", |received| received.text.contains(&words[1])).await?;
     ben.until(cx, "the event that ana posted", |packet| packet.contains(&words[1])).await?;
     ana.send(cx, &[&events[2]]).await?;
     ben.until(cx, "the next event that ana posted", |packet| packet.contains(&words[2])).await?;
@@ -132,11 +132,11 @@ async fn polling(cx: &mut Cx) -> Result<(), Stop> {
     let places = ben.places(&words);
     if places.len() != words.len() {
         let why =
-            format!("ana posted {} events, but the polls returned {}: {:?}", words.len(), places.len(), ben.heard);
+            format!("ana posted {} events, but the polls returned {}: {:?}", words.len(), places.len(), ben.received);
         return Err(Stop::fail(why));
     }
     if !places.is_sorted() {
-        return Err(Stop::fail(format!("the polls returned ana's events out of order: {:?}", ben.heard)));
+        return Err(Stop::fail(format!("the polls returned ana's events out of order: {:?}", ben.received)));
     }
     Ok(())
 }
@@ -182,14 +182,14 @@ async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
     }
     ana.send(format!(r#"42["{name}","{after}"]"#));
     ben.until(cx, "the event that ana sent after one with attachments", |packet| packet.contains(&after)).await?;
-    let at = ben.heard.iter().position(|packet| packet.contains(&word));
+    let at = ben.received.iter().position(|packet| packet.contains(&word));
     let at = at.ok_or_else(|| Stop::fail("an event with attachments did not arrive, but the event after it did"))?;
-    if !ben.heard[at].starts_with("452-") {
-        return Err(Stop::fail(format!("an event with two attachments arrived as {}", ben.heard[at])));
+    if !ben.received[at].starts_with("452-") {
+        return Err(Stop::fail(format!("an event with two attachments arrived as {}", ben.received[at])));
     }
     // The bytes 0xff, 0 and `first` in base64; then `second`.
     let wanted = ["b/wBmaXJzdA==", "bc2Vjb25k"];
-    let found = ben.heard.get(at + 1..at + 3).unwrap_or_default();
+    let found = ben.received.get(at + 1..at + 3).unwrap_or_default();
     if found == wanted {
         return Ok(());
     }

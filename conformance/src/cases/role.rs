@@ -96,7 +96,7 @@ async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     for (role, kind) in [(&offers, Kind::Offer), (&answers, Kind::Answer)] {
         let mut eve = is_refused(cx, "eve", &room, role).await?;
-        let mark = (ana.heard.len(), ben.heard.len());
+        let mark = (ana.received.len(), ben.received.len());
         let word = cx.word("powerless");
         for kind in [kind, Kind::Candidate] {
             eve.signal(kind, &quoted(&word), None)?;
@@ -106,19 +106,19 @@ async fn refused_has_no_power(cx: &mut Cx) -> Result<(), Stop> {
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
         eve.catch_up();
-        eve.never_heard("was refused, but received a signal of the room", |event| event.says(&secret))?;
+        eve.never_received("was refused, but received a signal of the room", |event| event.has_word(&secret))?;
         eve.close().await;
         // By the time fred is refused, the server has handled eve's close, and anything that the close made it send has
         // been sent.
         is_refused(cx, "fred", &room, role).await?.close().await;
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
-        let told = |event: &Event| event.says(&word);
-        ana.never_heard("received a signal from a client that was refused", told)?;
-        ben.never_heard("received a signal from a client that was refused", told)?;
+        let from_eve = |event: &Event| event.has_word(&word);
+        ana.never_received("received a signal from a client that was refused", from_eve)?;
+        ben.never_received("received a signal from a client that was refused", from_eve)?;
         let left = |event: &Event| event.is(EventName::MemberLeft);
-        ana.never_heard_since(mark.0, "received a leave notice for a client that was refused", left)?;
-        ben.never_heard_since(mark.1, "received a leave notice for a client that was refused", left)?;
+        ana.never_received_since(mark.0, "received a leave notice for a client that was refused", left)?;
+        ben.never_received_since(mark.1, "received a leave notice for a client that was refused", left)?;
     }
     Ok(())
 }
@@ -137,23 +137,25 @@ async fn replace_dead(cx: &mut Cx) -> Result<(), Stop> {
                 ben.close().await
             }
             let left = ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
-            let mark = ana.heard.len();
+            let mark = ana.received.len();
             let mut cleo = cx.connect_as("cleo", &room, Some(goes)).await?;
             cleo.join(&room, None).await.map_err(|stop| {
                 stop.reworded(|why| format!("ben, who had the role {goes}, left, and ana was notified; but {why}"))
             })?;
             if let Some(ready) = cx.file().roles.as_ref().and_then(|roles| roles.ready.as_ref()) {
-                let told = if stays == ready { &mut ana } else { &mut cleo };
+                let notified = if stays == ready { &mut ana } else { &mut cleo };
                 let what = format!("`ready` after a new {goes} joined");
-                told.until_heard(&what, |heard| heard.line > left.line && heard.event.is(EventName::Ready)).await?;
+                notified
+                    .until_received(&what, |received| received.line > left.line && received.event.is(EventName::Ready))
+                    .await?;
             }
             cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
             cx.fence(&mut cleo, &mut [&mut ana]).await?;
             cx.fence(&mut ana, &mut [&mut cleo]).await?;
-            ana.heard_once("the leave notice for ben", |event| event.is_left(&gone))?;
+            ana.received_once("the leave notice for ben", |event| event.is_left(&gone))?;
             let stale = |event: &Event| event.is_left(&gone);
-            ana.never_heard_since(mark, "received a leave notice for ben after cleo took his role", stale)?;
-            cleo.never_heard("received a leave notice for herself, although she has just joined", |event| {
+            ana.never_received_since(mark, "received a leave notice for ben after cleo took his role", stale)?;
+            cleo.never_received("received a leave notice for herself, although she has just joined", |event| {
                 event.is_left(&cleo.who())
             })?;
         }
@@ -165,7 +167,7 @@ async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
     let (offers, answers) = roles(cx);
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let mark = (ana.heard.len(), ben.heard.len());
+    let mark = (ana.received.len(), ben.received.len());
     for role in [&offers, &answers] {
         let mut eve = is_refused(cx, "eve", &room, role).await?;
         eve.catch_up();
@@ -176,13 +178,13 @@ async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
         }
     }
     let word = cx.word("still-me");
-    ana.tell(&ben, &word);
+    ana.send_word(&ben, &word);
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.heard_once("ana's signal", |event| event.says(&word))?;
+    ben.received_once("ana's signal", |event| event.has_word(&word))?;
     let notices = |event: &Event| event.is(EventName::MemberLeft) || event.is_error();
-    ana.never_heard_since(mark.0, "received a notice about a client that was refused", notices)?;
-    ben.never_heard_since(mark.1, "received a notice about a client that was refused", notices)
+    ana.never_received_since(mark.0, "received a notice about a client that was refused", notices)?;
+    ben.never_received_since(mark.1, "received a notice about a client that was refused", notices)
 }
 
 async fn ready_either_order(cx: &mut Cx) -> Result<(), Stop> {
@@ -192,13 +194,13 @@ async fn ready_either_order(cx: &mut Cx) -> Result<(), Stop> {
         let room = cx.room();
         let mut ana = cx.join_as("ana", &room, Some(first)).await?;
         let mut ben = cx.join_as("ben", &room, Some(second)).await?;
-        let (told, other) = if *first == ready { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
+        let (notified, other) = if *first == ready { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
         let what = format!("`ready` when the {first} joined first");
-        told.until(&what, |event| event.is(EventName::Ready)).await?;
-        cx.fence(told, &mut [other]).await?;
-        cx.fence(other, &mut [told]).await?;
-        told.heard_once(&what, |event| event.is(EventName::Ready))?;
-        other.never_heard("received `ready`, which is for the other side", |event| event.is(EventName::Ready))?;
+        notified.until(&what, |event| event.is(EventName::Ready)).await?;
+        cx.fence(notified, &mut [other]).await?;
+        cx.fence(other, &mut [notified]).await?;
+        notified.received_once(&what, |event| event.is(EventName::Ready))?;
+        other.never_received("received `ready`, which is for the other side", |event| event.is(EventName::Ready))?;
     }
     Ok(())
 }
@@ -210,8 +212,8 @@ async fn wrong_direction(cx: &mut Cx) -> Result<(), Stop> {
     ben.signal(Kind::Offer, &quoted(&offer), None)?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    ben.never_heard("received an answer from the side that offers", |event| event.says(&answer))?;
-    ana.never_heard("received an offer from the side that answers", |event| event.says(&offer))?;
+    ben.never_received("received an answer from the side that offers", |event| event.has_word(&answer))?;
+    ana.never_received("received an offer from the side that answers", |event| event.has_word(&offer))?;
     for peer in [&ana, &ben] {
         if peer.count(Event::is_error) == 0 {
             cx.acceptable(format!("{}'s signal in the wrong direction is dropped without an error", peer.name));

@@ -111,7 +111,7 @@ async fn join_ack(cx: &mut Cx) -> Result<(), Stop> {
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
     let mut ana = cx.connect_as("ana", &room, role.as_deref()).await?;
     let peers = ana.join(&room, None).await?;
-    let joined = ana.heard.iter().rev().find(|heard| heard.event.is(EventName::Joined));
+    let joined = ana.received.iter().rev().find(|received| received.event.is(EventName::Joined));
     let mut line = None;
     if let Some(joined) = joined {
         if joined.event.room.as_ref().is_some_and(|named| *named != room) {
@@ -144,16 +144,16 @@ fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
 
 /// Joins `peer` and compares the list that it receives with the expected members. `gone` are members that have left.
 async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Member>, gone: &[&Id]) -> Result<(), Stop> {
-    let mut told = peer.join(room, None).await?;
+    let mut members = peer.join(room, None).await?;
     if !cx.has(Feature::Roster) {
         return Ok(());
     }
     if cx.file().roster.of_server {
         // The list has clients of other cases too, which do not matter here.
-        told.retain(|member| gone.contains(&&member.id) || expected.iter().any(|other| other.id == member.id));
+        members.retain(|member| gone.contains(&&member.id) || expected.iter().any(|other| other.id == member.id));
     }
-    told.sort();
-    if told == expected {
+    members.sort();
+    if members == expected {
         return Ok(());
     }
     let list = |members: &[Member]| {
@@ -166,15 +166,15 @@ async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Memb
             .collect();
         if members.is_empty() { "nobody".to_owned() } else { members.join(", ") }
     };
-    let why = format!("{} received the members: {}; expected: {}", peer.name, list(&told), list(&expected));
-    match peer.heard.iter().rev().find(|heard| heard.event.members.is_some()) {
+    let why = format!("{} received the members: {}; expected: {}", peer.name, list(&members), list(&expected));
+    match peer.received.iter().rev().find(|received| received.event.members.is_some()) {
         Some(joined) => Err(Stop::at(why, joined.line)),
         None => Err(Stop::fail(why)),
     }
 }
 
 /// Leaves by a message if the dialect has one; otherwise closes the connection.
-async fn goes(cx: &Cx, peer: Peer) {
+async fn depart(cx: &Cx, peer: Peer) {
     if cx.has(Feature::Leave) {
         peer.leave();
         // The connection stays open, so only the message can have caused a notice.
@@ -198,7 +198,7 @@ async fn roster_exact(cx: &mut Cx) -> Result<(), Stop> {
         return Ok(());
     }
     let gone = ben.who();
-    goes(cx, ben).await;
+    depart(cx, ben).await;
     ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
     let mut dora = cx.connect("dora", &room).await?;
     joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, name), (&cleo, None)]), &[&gone.id]).await
@@ -213,9 +213,11 @@ async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
         ana.until("the join notice for ben", |event| event.is_joined(&ben.who())).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
         cx.fence(&mut ana, &mut [&mut ben]).await?;
-        ana.heard_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
-        ben.never_heard("received a join notice for ana, who was there before", |event| event.is_joined(&ana.who()))?;
-        return ben.never_heard("received a join notice for himself", |event| event.is_joined(&ben.who()));
+        ana.received_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
+        ben.never_received("received a join notice for ana, who was there before", |event| {
+            event.is_joined(&ana.who())
+        })?;
+        return ben.never_received("received a join notice for himself", |event| event.is_joined(&ben.who()));
     }
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     for member in [&mut ana, &mut ben] {
@@ -224,14 +226,14 @@ async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
-    ana.heard_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
-    ana.heard_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
-    ben.heard_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
+    ana.received_once("the join notice for ben", |event| event.is_joined(&ben.who()))?;
+    ana.received_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
+    ben.received_once("the join notice for cleo", |event| event.is_joined(&cleo.who()))?;
     for member in [&ana, &ben, &cleo] {
-        member.never_heard("received a join notice for itself", |event| event.is_joined(&member.who()))?;
+        member.never_received("received a join notice for itself", |event| event.is_joined(&member.who()))?;
     }
-    ben.never_heard("received a join notice for ana, who was there before", |event| event.is_joined(&ana.who()))?;
-    ana.never_heard("received a notice that names another room", elsewhere)
+    ben.never_received("received a join notice for ana, who was there before", |event| event.is_joined(&ana.who()))?;
+    ana.never_received("received a notice that names another room", elsewhere)
 }
 
 async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
@@ -285,7 +287,7 @@ async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
     }
     for member in [Some(&ana), ben.as_ref()].into_iter().flatten() {
         for (way, who) in &gone {
-            if who.id.is_empty() || !cx.tells_ids() {
+            if who.id.is_empty() || !cx.leave_notices_have_ids() {
                 let count = member.count(|event| event.is_left(who));
                 if count != gone.len() {
                     let name = &member.name;
@@ -296,12 +298,12 @@ async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
                 }
                 continue;
             }
-            member.heard_once(&format!("the leave notice for cleo, who {way},"), |event| event.is_left(who))?;
+            member.received_once(&format!("the leave notice for cleo, who {way},"), |event| event.is_left(who))?;
         }
     }
     let elsewhere =
         |event: &Event| event.is(EventName::MemberLeft) && event.room.as_ref().is_some_and(|named| *named != room);
-    ana.never_heard("received a notice that names another room", elsewhere)
+    ana.never_received("received a notice that names another room", elsewhere)
 }
 
 async fn continue_after(ana: &mut Peer, ben: Option<&mut Peer>, who: &Who, way: &str) -> Result<(), Stop> {
@@ -325,7 +327,7 @@ async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
         joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None)]), &[&gone.id]).await?;
         cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
         cx.fence(&mut cleo, &mut [&mut ana]).await?;
-        return ana.heard_once("the leave notice for ben", |event| event.is_left(&gone));
+        return ana.received_once("the leave notice for ben", |event| event.is_left(&gone));
     }
     let [mut ana, mut ben, cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let gone = cleo.who();
@@ -342,7 +344,7 @@ async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     for member in [&ana, &ben] {
-        member.heard_once("the leave notice for cleo", |event| event.is_left(&gone))?;
+        member.received_once("the leave notice for cleo", |event| event.is_left(&gone))?;
     }
     Ok(())
 }
@@ -357,22 +359,22 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     }
     let word = cx.word("once");
     if !cx.has(Feature::Crowd) {
-        ana.tell(&ben, &word);
+        ana.send_word(&ben, &word);
         cx.fence(&mut ana, &mut [&mut ben]).await?;
         cx.fence(&mut ben, &mut [&mut ana]).await?;
-        ana.never_heard("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
-        return ben.heard_once("ana's signal", |event| event.says(&word));
+        ana.never_received("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
+        return ben.received_once("ana's signal", |event| event.has_word(&word));
     }
     let mut cleo = cx.connect("cleo", &room).await?;
     joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None), (&ben, None)]), &[]).await?;
     if cx.has(Feature::Broadcast) {
-        cleo.say(&word);
+        cleo.broadcast_word(&word);
     } else {
-        cleo.tell(&ben, &word);
+        cleo.send_word(&ben, &word);
     }
     cx.fence(&mut cleo, &mut [&mut ana, &mut ben]).await?;
-    ben.heard_once("cleo's signal", |event| event.says(&word))?;
-    ana.never_heard("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
+    ben.received_once("cleo's signal", |event| event.has_word(&word))?;
+    ana.never_received("received a leave notice for ben, who only joined again", |event| event.is_left(&who))?;
     let announced = ana.count(|event| event.is_joined(&who));
     if announced > 1 {
         cx.remark(format!("joining again is announced to the others ({announced} times in all)"));
@@ -389,12 +391,12 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
         return Err(Stop::fail(format!("ben joined another room and got another id: {id} became {}", ben.id)));
     }
     let word = cx.word("gone");
-    cleo.say(&word);
+    cleo.broadcast_word(&word);
     cx.fence(&mut cleo, &mut [&mut ana]).await?;
     let mut dora = cx.join("dora", &elsewhere).await?;
     cx.fence(&mut dora, &mut [&mut ben]).await?;
-    ana.heard_once("the leave notice for ben", |event| event.is_left(&who))?;
-    ben.never_heard("received a signal of the room that he has left", |event| event.says(&word))
+    ana.received_once("the leave notice for ben", |event| event.is_left(&who))?;
+    ben.never_received("received a signal of the room that he has left", |event| event.has_word(&word))
 }
 
 async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
@@ -408,27 +410,27 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     let left = |event: &Event| event.is(EventName::MemberLeft);
     let is_in = cx.fence(&mut eve, &mut [&mut fred]).await;
     let gone = |event: &Event| event.is_left(&eve.who());
-    fred.never_heard("received a leave notice for eve, who tried to leave other rooms", gone)?;
+    fred.never_received("received a leave notice for eve, who tried to leave other rooms", gone)?;
     is_in?;
     cx.fence(&mut fred, &mut [&mut eve]).await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("received a leave notice after eve, who is in another room, tried to leave", left)?;
+        member.never_received("received a leave notice after eve, who is in another room, tried to leave", left)?;
     }
-    let told = eve.count(Event::is_error) > 0;
-    cx.reaction("leaving a room that the client is not in", cx.file().declares.not_a_member, told, None);
+    let notified = eve.count(Event::is_error) > 0;
+    cx.reaction("leaving a room that the client is not in", cx.file().declares.not_a_member, notified, None);
     Ok(())
 }
 
-/// Whether two clients are in the same room. `told` is the list that `eve` received when she joined after `ana`.
-async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, told: &[Member]) -> Result<bool, Stop> {
-    let listed = told.iter().any(|member| member.id == ana.id) && !cx.file().roster.of_server;
+/// Whether two clients are in the same room. `members` is the list that `eve` received when she joined after `ana`.
+async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, members: &[Member]) -> Result<bool, Stop> {
+    let listed = members.iter().any(|member| member.id == ana.id) && !cx.file().roster.of_server;
     if listed || !cx.has(Feature::Broadcast) {
         return Ok(listed);
     }
     let word = cx.word("strangers");
-    eve.say(&word);
+    eve.broadcast_word(&word);
     // If another client in eve's room has received her sentinel, her signal is handled.
     let answers = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
     if answers.is_none() && cx.has(Feature::Crowd) {
@@ -437,7 +439,7 @@ async fn have_met(cx: &Cx, ana: &mut Peer, eve: &mut Peer, told: &[Member]) -> R
         cx.fence(eve, &mut [&mut gil]).await?;
     }
     ana.catch_up();
-    Ok(ana.count(|event| event.says(&word)) > 0)
+    Ok(ana.count(|event| event.has_word(&word)) > 0)
 }
 
 async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
@@ -454,8 +456,8 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
     let mut strangers = Vec::new();
     for (how, other) in others {
         let mut eve = cx.connect_as("eve", &other, role.as_deref()).await?;
-        let told = eve.join(&other, None).await?;
-        if have_met(cx, &mut ana, &mut eve, &told).await? {
+        let members = eve.join(&other, None).await?;
+        if have_met(cx, &mut ana, &mut eve, &members).await? {
             return Err(Stop::fail(format!("a different room id ({how}) put eve into ana's room")));
         }
         strangers.push(eve);
@@ -468,7 +470,7 @@ async fn id_case(cx: &mut Cx) -> Result<(), Stop> {
     cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     let stranger = |event: &Event| strangers.iter().any(|eve| event.id.is_some() && event.is_joined(&eve.who()));
-    ana.never_heard("received a join notice for a client in a room with a different id", stranger)
+    ana.never_received("received a join notice for a client in a room with a different id", stranger)
 }
 
 async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
@@ -497,7 +499,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
             }
             continue;
         }
-        let (mark, room) = (eve.heard.len(), cx.room());
+        let (mark, room) = (eve.received.len(), cx.room());
         match message {
             Some(message) => eve.send(message),
             None => eve.act(Operation::Join, &Act { room: &too_long, ..Act::default() })?,
@@ -514,7 +516,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
             continue;
         }
         let why = format!("joined with {what}");
-        eve.never_heard_since(mark, &why, |event| event.is(EventName::Joined) && !mine(event))?;
+        eve.never_received_since(mark, &why, |event| event.is(EventName::Joined) && !mine(event))?;
     }
     for fill in ['x', 'é', '😀'] {
         let room = long(&cx.room(), fill, max);
@@ -525,8 +527,8 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         let other = format!("{}y", &room[..end]);
         let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
         let mut eve = cx.connect_as("eve", &other, role.as_deref()).await?;
-        let told = eve.join(&other, None).await.map_err(refused)?;
-        if have_met(cx, &mut ana, &mut eve, &told).await? {
+        let members = eve.join(&other, None).await.map_err(refused)?;
+        if have_met(cx, &mut ana, &mut eve, &members).await? {
             let which = format!("code point {max} ({fill})");
             return Err(Stop::fail(format!("two room ids that differ only in {which} lead to the same room")));
         }
@@ -570,8 +572,8 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
     let word = cx.word("of-old");
-    ben.tell(&ana, &word);
-    ana.until("ben's signal", |event| event.says(&word)).await?;
+    ben.send_word(&ana, &word);
+    ana.until("ben's signal", |event| event.has_word(&word)).await?;
     let gone = [ana.id.clone(), ben.id.clone()];
     ana.close().await;
     ben.close().await;
@@ -581,9 +583,9 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
     loop {
         let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
         let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
-        let told = cleo.join(&room, None).await;
-        let ghosts = match &told {
-            Ok(told) => told.iter().any(|member| gone.contains(&member.id) && !member.id.is_empty()),
+        let members = cleo.join(&room, None).await;
+        let ghosts = match &members {
+            Ok(members) => members.iter().any(|member| gone.contains(&member.id) && !member.id.is_empty()),
             Err(_) => true,
         };
         if !ghosts {
@@ -591,11 +593,12 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
             let mut dora = cx.join_as("dora", &room, role.as_deref()).await?;
             cx.settle(&mut cleo, &mut dora).await.map_err(Stop::into_setup)?;
             cx.fence(&mut dora, &mut [&mut cleo]).await?;
-            return cleo
-                .never_heard("received a signal that was sent before the room was empty", |event| event.says(&word));
+            return cleo.never_received("received a signal that was sent before the room was empty", |event| {
+                event.has_word(&word)
+            });
         }
         if Instant::now() > limit {
-            return Err(match told {
+            return Err(match members {
                 Ok(_) => Stop::fail("everybody has left, but cleo received a list of members that are gone"),
                 Err(stop) => stop.reworded(|why| format!("everybody has left the room, but {why}")),
             });

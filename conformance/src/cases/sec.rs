@@ -112,13 +112,13 @@ async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
         return Ok(());
     }
     passes?;
-    let mut heard = cleo.heard.iter().filter(|heard| heard.event.says(&word)).peekable();
-    if heard.peek().is_none() {
+    let mut received = cleo.received.iter().filter(|received| received.event.has_word(&word)).peekable();
+    if received.peek().is_none() {
         cx.acceptable("a signal that claims another sender is refused");
         return Ok(());
     }
-    for heard in heard {
-        if heard.event.from.as_ref() == Some(&eve.id) {
+    for received in received {
+        if received.event.from.as_ref() == Some(&eve.id) {
             continue;
         }
         if cx.file().signals.sender == Sender::Claimed {
@@ -126,7 +126,7 @@ async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
             return Ok(());
         }
         let why = format!("cleo received a signal from eve ({}) with another sender", eve.id);
-        return Err(Stop::at(why, heard.line));
+        return Err(Stop::at(why, received.line));
     }
     Ok(())
 }
@@ -162,12 +162,12 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("received a signal from outside the room", |event| event.says(&word))?;
+        member.never_received("received a signal from outside the room", |event| event.has_word(&word))?;
     }
-    fred.never_heard("received eve's signal, which was for another room", |event| event.says(&word))?;
-    let told = eve.count(Event::is_error) > 0;
+    fred.never_received("received eve's signal, which was for another room", |event| event.has_word(&word))?;
+    let notified = eve.count(Event::is_error) > 0;
     if in_message || ids {
-        cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, told, None);
+        cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, notified, None);
     }
     Ok(())
 }
@@ -182,9 +182,9 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let (all, one) = (cx.word("for-all"), cx.word("for-ben"));
     if cx.has(Feature::Broadcast) {
-        ana.say(&all);
+        ana.broadcast_word(&all);
     }
-    ana.tell(&ben, &one);
+    ana.send_word(&ben, &one);
     let mut ids = vec![ana.id.clone(), ben.id.clone()];
     if cx.has(Feature::Crowd) && cx.has(Feature::LeaveNotice) {
         let cleo = cx.join("cleo", &room).await?;
@@ -201,13 +201,13 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     }
     strangers.extend([eve, fred]);
     for stranger in &strangers {
-        let signal = |event: &Event| event.says(&all) || event.says(&one);
-        stranger.never_heard("received a signal of a room that it is not in", signal)?;
+        let signal = |event: &Event| event.has_word(&all) || event.has_word(&one);
+        stranger.never_received("received a signal of a room that it is not in", signal)?;
         let notice = |event: &Event| {
-            let told = event.is(EventName::MemberJoined) || event.is(EventName::MemberLeft);
-            told && event.id.as_ref().is_some_and(|id| ids.contains(id))
+            let is_notice = event.is(EventName::MemberJoined) || event.is(EventName::MemberLeft);
+            is_notice && event.id.as_ref().is_some_and(|id| ids.contains(id))
         };
-        stranger.never_heard("received a join or leave notice of a room that it is not in", notice)?;
+        stranger.never_received("received a join or leave notice of a room that it is not in", notice)?;
     }
     Ok(())
 }
@@ -227,14 +227,14 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     leave(&mole)?;
     // For the mole, that message was its own leave.
     mole.moves_to(&cx.room()).await?;
-    let hears = cx.fence(&mut ben, &mut [&mut ana]).await;
+    let fence = cx.fence(&mut ben, &mut [&mut ana]).await;
     ben.catch_up();
     let gone = ana.who();
-    ana.never_heard("received a leave notice for herself that another client caused", |event| event.is_left(&gone))?;
-    ben.never_heard("received a leave notice for ana that another client caused", |event| event.is_left(&gone))?;
-    hears?;
+    ana.never_received("received a leave notice for herself that another client caused", |event| event.is_left(&gone))?;
+    ben.never_received("received a leave notice for ana that another client caused", |event| event.is_left(&gone))?;
+    fence?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
-    ben.never_heard("received a leave notice for ana that another client caused", |event| event.is_left(&gone))
+    ben.never_received("received a leave notice for ana that another client caused", |event| event.is_left(&gone))
 }
 
 async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
@@ -262,7 +262,7 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
             Err(_) => return Ok(()),
             Ok(()) => {}
         }
-        eve.never_heard("requested ana's id and received a signal for ana", |event| {
+        eve.never_received("requested ana's id and received a signal for ana", |event| {
             event.data.as_ref().is_some_and(|data| data.contains("sentinel-"))
         })?;
         if joined && eve.end.is_none() && !takes_over {
@@ -276,20 +276,20 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
     let again = Peer::connect_with(&cx.env, &cx.log, "ana again", &room, None, ana.values().clone()).await;
     let Ok(mut again) = again else { return Ok(()) };
     let word = cx.word("for-ana");
-    let mark = ana.heard.len();
-    let hears = async {
+    let mark = ana.received.len();
+    let delivery = async {
         loop {
-            ben.tell(&ana, &word);
+            ben.send_word(&ana, &word);
             tokio::time::sleep(cx.env.round_trip.max(std::time::Duration::from_millis(5))).await;
             again.catch_up();
-            if again.count(|event| event.says(&word)) > 0 || again.end.is_some() {
+            if again.count(|event| event.has_word(&word)) > 0 || again.end.is_some() {
                 return;
             }
         }
     };
-    let came = tokio::time::timeout(cx.env.net.patience / 2, hears).await.is_ok();
+    let arrived = tokio::time::timeout(cx.env.net.patience / 2, delivery).await.is_ok();
     ana.catch_up();
-    if came && again.end.is_none() && ana.end.is_none() && ana.heard.len() == mark {
+    if arrived && again.end.is_none() && ana.end.is_none() && ana.received.len() == mark {
         return Err(Stop::fail(
             "a client with ana's token takes over her id silently: her connection stays open, and she is not notified that she receives nothing any more",
         ));
@@ -323,12 +323,12 @@ async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     }
     let (hers, ours) = (cx.word("after-leave"), cx.word("without-eve"));
     if cx.has(Feature::Broadcast) {
-        eve.say(&hers);
-        ana.say(&ours);
+        eve.broadcast_word(&hers);
+        ana.broadcast_word(&ours);
     }
     if cx.has(Feature::Targeted) {
-        eve.tell(&ana, &hers);
-        ana.tell(&eve, &ours);
+        eve.send_word(&ana, &hers);
+        ana.send_word(&eve, &ours);
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     if cx.has(Feature::Moving) {
@@ -338,9 +338,9 @@ async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     }
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     for member in [&ana, &ben] {
-        member.never_heard("received a signal from eve, who has left", |event| event.says(&hers))?;
+        member.never_received("received a signal from eve, who has left", |event| event.has_word(&hers))?;
     }
-    eve.never_heard("received a signal of the room that she has left", |event| event.says(&ours))
+    eve.never_received("received a signal of the room that she has left", |event| event.has_word(&ours))
 }
 
 async fn auth(cx: &mut Cx) -> Result<(), Stop> {
@@ -398,7 +398,7 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     for name in NAMES {
         let extra = [("__proto__", r#"{"action":"leave","type":"leave"}"#.to_owned())];
         if cx.has(Feature::Targeted) {
-            ana.tell_id(&Id::of(name), &word);
+            ana.send_word_to(&Id::of(name), &word);
         }
         let to = cx.has(Feature::Targeted).then(|| Id::of(name));
         let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
@@ -412,10 +412,10 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     if cx.file().signals.addressing != crate::dialect::file::Addressing::FilteredByReceiver {
-        ben.never_heard("received a signal to a client that does not exist", |event| event.says(&word))?;
+        ben.never_received("received a signal to a client that does not exist", |event| event.has_word(&word))?;
     }
     let gone = ana.who();
-    ben.never_heard("received a leave notice for ana, who has not left", |event| event.is_left(&gone))
+    ben.never_received("received a leave notice for ana, who has not left", |event| event.is_left(&gone))
 }
 
 async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
@@ -441,7 +441,7 @@ async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
             pongs = in_time || eve.end.is_some();
         }
     }
-    let tells = [
+    let traces = [
         "node_modules",
         "    at ",
         ".js:",
@@ -452,12 +452,12 @@ async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {
         ".go:",
         "goroutine ",
     ];
-    for heard in &eve.heard {
-        if let Some(tell) = tells.into_iter().find(|tell| heard.text.contains(tell)) {
-            let tell = tell.trim();
+    for received in &eve.received {
+        if let Some(trace) = traces.into_iter().find(|trace| received.text.contains(trace)) {
+            let trace = trace.trim();
             return Err(Stop::at(
-                format!("eve received an error that reveals the server's internals (`{tell}`)"),
-                heard.line,
+                format!("eve received an error that reveals the server's internals (`{trace}`)"),
+                received.line,
             ));
         }
     }

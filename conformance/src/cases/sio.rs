@@ -164,7 +164,8 @@ async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
 /// A WebSocket with an open session, and the content of its first packet.
 pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
     let mut peer = raw(cx, name, "EIO=4&transport=websocket").await?;
-    let open = peer.until_heard("the packet that opens the session", |heard| heard.text.starts_with('0')).await?;
+    let open =
+        peer.until_received("the packet that opens the session", |received| received.text.starts_with('0')).await?;
     let open =
         serde_json::from_str(&open.text[1..]).map_err(|_| Stop::at("the first packet contains no JSON", open.line))?;
     Ok((peer, open))
@@ -174,7 +175,7 @@ pub(super) async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
 pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     let (mut peer, _) = opened(cx, name).await?;
     peer.send("40");
-    peer.until_heard("the answer to CONNECT", |heard| heard.text.starts_with("40")).await?;
+    peer.until_received("the answer to CONNECT", |received| received.text.starts_with("40")).await?;
     Ok(peer)
 }
 
@@ -182,8 +183,8 @@ pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
 /// alone would prove nothing, because it also ends for unanswered pings.
 pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
     peer.send("40/glare-nowhere,");
-    match peer.until_heard("an answer", |heard| heard.text.starts_with("44")).await {
-        Ok(heard) => Err(Stop::at(format!("{what} does not close the session"), heard.line)),
+    match peer.until_received("an answer", |received| received.text.starts_with("44")).await {
+        Ok(received) => Err(Stop::at(format!("{what} does not close the session"), received.line)),
         Err(_) if peer.end.is_some() => Ok(()),
         Err(_) => Err(Stop::fail(format!("after {what}, the session is neither closed nor usable"))),
     }
@@ -266,7 +267,7 @@ async fn ping(cx: &mut Cx) -> Result<(), Stop> {
     for _ in 0..2 {
         let limit = tokio::time::Instant::now() + interval + cx.env.net.patience;
         loop {
-            match ana.until_heard("a ping", |heard| heard.text == "2").await {
+            match ana.until_received("a ping", |received| received.text == "2").await {
                 Ok(_) => break,
                 Err(stop) if ana.end.is_some() || tokio::time::Instant::now() >= limit => return Err(stop),
                 Err(_) => {}
@@ -275,7 +276,7 @@ async fn ping(cx: &mut Cx) -> Result<(), Stop> {
         ana.send("3");
     }
     ana.send("40/glare-nowhere,");
-    ana.until_heard("an answer after two pongs", |heard| heard.text.starts_with("44")).await.map(drop)
+    ana.until_received("an answer after two pongs", |received| received.text.starts_with("44")).await.map(drop)
 }
 
 async fn connect(cx: &mut Cx) -> Result<(), Stop> {
@@ -283,14 +284,15 @@ async fn connect(cx: &mut Cx) -> Result<(), Stop> {
     for name in ["ana", "ben"] {
         let (mut peer, _) = opened(cx, name).await?;
         peer.send("40");
-        let told = peer.until_heard("the answer to CONNECT", |heard| heard.text.starts_with("40")).await?;
-        let told_sid = serde_json::from_str::<Value>(&told.text[2..]).ok();
-        let Some(sid) = told_sid.and_then(|told| told["sid"].as_str().map(str::to_owned)).filter(|sid| !sid.is_empty())
+        let reply = peer.until_received("the answer to CONNECT", |received| received.text.starts_with("40")).await?;
+        let reply_sid = serde_json::from_str::<Value>(&reply.text[2..]).ok();
+        let Some(sid) =
+            reply_sid.and_then(|reply| reply["sid"].as_str().map(str::to_owned)).filter(|sid| !sid.is_empty())
         else {
-            return Err(Stop::at("CONNECT is answered without a `sid`", told.line));
+            return Err(Stop::at("CONNECT is answered without a `sid`", reply.line));
         };
         if ids.contains(&sid) {
-            return Err(Stop::at("two clients received the same `sid`", told.line));
+            return Err(Stop::at("two clients received the same `sid`", reply.line));
         }
         ids.push(sid);
         cx.keep(peer);
@@ -305,19 +307,19 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
     ana.send("41");
     // A server may close a connection that is in no namespace.
-    let is_there = |heard: &crate::client::Heard| heard.text.starts_with("44");
+    let is_there = |received: &crate::client::Received| received.text.starts_with("44");
     ana.send("40/glare-nowhere,");
-    let stays = ana.until_heard("an answer", is_there).await.is_ok();
+    let stays = ana.until_received("an answer", is_there).await.is_ok();
     let word = cx.word("after-disconnect");
     ben.send(format!(r#"42["{name}","{word}"]"#));
-    cleo.until_heard("ben's event", |heard| heard.text.contains(&word)).await?;
+    cleo.until_received("ben's event", |received| received.text.contains(&word)).await?;
     if stays {
         ana.send("40/glare-nowhere,");
-        ana.until_heard("an answer", is_there).await?;
+        ana.until_received("an answer", is_there).await?;
     }
-    match ana.heard.iter().find(|heard| heard.text.contains(&word)) {
-        Some(heard) => {
-            Err(Stop::at("ana has disconnected from the namespace, but received one of its events", heard.line))
+    match ana.received.iter().find(|received| received.text.contains(&word)) {
+        Some(received) => {
+            Err(Stop::at("ana has disconnected from the namespace, but received one of its events", received.line))
         }
         None => Ok(()),
     }
@@ -348,11 +350,11 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
     }
     let mut peer = raw(cx, "ana", &format!("EIO=4&transport=websocket&sid={sid}")).await?;
     peer.send("2probe");
-    peer.until_heard("`3probe`", |heard| heard.text == "3probe").await?;
+    peer.until_received("`3probe`", |received| received.text == "3probe").await?;
     if let Some(event) = event(&waiting).filter(|_| cx.has(Feature::Broadcast)) {
         // Cleo has received it, so it now waits for a poll of ana's session, and none comes.
         ben.send(event);
-        cleo.until_heard("ben's event", |heard| heard.text.contains(&waiting)).await?;
+        cleo.until_received("ben's event", |received| received.text.contains(&waiting)).await?;
     }
     peer.send("5");
     if !cx.has(Feature::Broadcast) {
@@ -360,19 +362,20 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
         // session is alive.
         peer.send("40/glare-nowhere,");
         return peer
-            .until_heard("an answer over the new transport", |heard| heard.text.starts_with("44"))
+            .until_received("an answer over the new transport", |received| received.text.starts_with("44"))
             .await
             .map(drop);
     }
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
-    peer.until_heard("the event that was sent during the upgrade", |heard| heard.text.contains(&waiting)).await?;
+    peer.until_received("the event that was sent during the upgrade", |received| received.text.contains(&waiting))
+        .await?;
     peer.send(format!(r#"42["{name}","{word}"]"#));
-    ben.until_heard("ana's event over the new transport", |heard| heard.text.contains(&word)).await?;
+    ben.until_received("ana's event over the new transport", |received| received.text.contains(&word)).await?;
     let back = cx.word("to-the-upgraded");
     ben.send(format!(r#"42["{name}","{back}"]"#));
-    peer.until_heard("ben's event over the new transport", |heard| heard.text.contains(&back)).await?;
+    peer.until_received("ben's event over the new transport", |received| received.text.contains(&back)).await?;
     for (word, most) in [(polled, 0), (waiting, 1)] {
-        if let Some(again) = peer.heard.iter().filter(|heard| heard.text.contains(&word)).nth(most) {
+        if let Some(again) = peer.received.iter().filter(|received| received.text.contains(&word)).nth(most) {
             return Err(Stop::at("a client received an event twice during the upgrade", again.line));
         }
     }
@@ -426,13 +429,14 @@ async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
 async fn unknown_namespace(cx: &mut Cx) -> Result<(), Stop> {
     let (mut peer, _) = opened(cx, "ana").await?;
     peer.send("40/glare-nowhere,");
-    let refused =
-        peer.until_heard("an answer", |heard| heard.text.starts_with("44") || heard.text.starts_with("40")).await?;
+    let refused = peer
+        .until_received("an answer", |received| received.text.starts_with("44") || received.text.starts_with("40"))
+        .await?;
     if refused.text.starts_with("40") {
         return Err(Stop::at("a namespace that does not exist accepts a client", refused.line));
     }
     peer.send("40");
-    peer.until_heard("the answer to CONNECT for the default namespace", |heard| heard.text.starts_with("40{"))
+    peer.until_received("the answer to CONNECT for the default namespace", |received| received.text.starts_with("40{"))
         .await
         .map(drop)
 }
@@ -446,8 +450,8 @@ async fn event_before_connect(cx: &mut Cx) -> Result<(), Stop> {
     }
     closes(&mut ana, "an event before CONNECT").await?;
     ben.catch_up();
-    match ben.heard.iter().find(|heard| heard.text.contains(&word)) {
-        Some(heard) => Err(Stop::at("ben received an event from a client that has not connected", heard.line)),
+    match ben.received.iter().find(|received| received.text.contains(&word)) {
+        Some(received) => Err(Stop::at("ben received an event from a client that has not connected", received.line)),
         None => Ok(()),
     }
 }
@@ -456,7 +460,7 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = connected(cx, "ana").await?;
     let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
     ana.send(format!(r#"4217["{name}",{{}}]"#));
-    let ack = ana.until_heard("an acknowledgement", |heard| heard.text.starts_with("43"));
+    let ack = ana.until_received("an acknowledgement", |received| received.text.starts_with("43"));
     match timeout(cx.env.net.patience / 4, ack).await {
         Ok(Ok(ack)) if !ack.text.starts_with("4317[") => {
             Err(Stop::at("the acknowledgement of event 17 has another id", ack.line))
@@ -473,10 +477,11 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
 /// alone ends a session promptly.
 async fn closes_unasked(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
     let mut ben = connected(cx, "ben").await?;
-    let before = ben.heard.len();
+    let before = ben.received.len();
     ben.send(packet);
     // A server that still pings has not closed the session. It closes it later, because the pings are not answered.
-    let is_prompt = ben.ended_in_time().await.is_some() && ben.heard[before..].iter().all(|heard| heard.text != "2");
+    let is_prompt =
+        ben.ended_in_time().await.is_some() && ben.received[before..].iter().all(|received| received.text != "2");
     let late = || Stop::fail(format!("{what} closes the session only when another packet follows"));
     if is_prompt { Ok(()) } else { Err(late()) }
 }
@@ -491,7 +496,7 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
         }
         // The server may also ignore the packet, if the session goes on.
         ana.send("40/glare-nowhere,");
-        let answered = ana.until_heard("an answer", |heard| heard.text.starts_with("44")).await;
+        let answered = ana.until_received("an answer", |received| received.text.starts_with("44")).await;
         if ana.end.is_some() {
             closes_unasked(cx, packet, &what).await?;
             continue;

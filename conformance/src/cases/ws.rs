@@ -377,10 +377,10 @@ async fn frag_interleave(cx: &mut Cx) -> Result<(), Stop> {
     ]
     .concat();
     ana.command(Command::Raw(bytes.into(), "a signal in four fragments with a ping between them"));
-    ben.until("ana's signal in fragments", |event| event.says(&word)).await?;
+    ben.until("ana's signal in fragments", |event| event.has_word(&word)).await?;
     ana.until_pong(b"between").await?;
     cx.fence(&mut ana, &mut [&mut ben]).await?;
-    ben.heard_once("ana's signal in fragments", |event| event.says(&word))
+    ben.received_once("ana's signal in fragments", |event| event.has_word(&word))
 }
 
 async fn utf8_failfast(cx: &mut Cx) -> Result<(), Stop> {
@@ -431,13 +431,15 @@ async fn utf8_invalid(cx: &mut Cx) -> Result<(), Stop> {
 async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let mark = ben.heard.len();
+    let mark = ben.received.len();
     let large = signal(cx, &ana, &ben, &"x".repeat(2 * 1024 * 1024))?;
     ana.command(Command::Raw(frame(0x81, large.as_bytes()), "a signal of 2 MiB"));
     let word = cx.word("after");
-    ana.tell(&ben, &word);
+    ana.send_word(&ben, &word);
     let ended = tokio::select! { biased;
-        heard = ben.until("ana's signal after a message of 2 MiB", |event| event.says(&word)) => heard.map(|_| None)?,
+        received = ben.until("ana's signal after a message of 2 MiB", |event| event.has_word(&word)) => {
+            received.map(|_| None)?
+        }
         end = ana.ended() => Some(end),
     };
     // A fence shows when the server has handled everything, where ana's close does not also remove ben from the room.
@@ -452,7 +454,7 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     match limit {
         Some(max) => {
             let why = format!("received a signal of 2 MiB; the dialect's limit is {} KiB", max / 1024);
-            ben.never_heard_since(mark, &why, large)?;
+            ben.never_received_since(mark, &why, large)?;
         }
         None if ben.count(large) > 0 => {
             cx.acceptable("a signal of 2 MiB is relayed; no client needs that, and it costs memory for each receiver");
@@ -460,13 +462,13 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
         }
         None => {}
     }
-    let told = ana.count(Event::is_error) > 0;
+    let notified = ana.count(Event::is_error) > 0;
     match &ended {
         Some(End::Closed(Some(1009))) if limit.is_none() => {}
         Some(end @ End::Closed(Some(1009))) | Some(end) => {
-            cx.reaction("a message of 2 MiB", cx.file().declares.oversize, told, Some(end));
+            cx.reaction("a message of 2 MiB", cx.file().declares.oversize, notified, Some(end));
         }
-        None => cx.reaction("a message of 2 MiB", cx.file().declares.oversize, told, None),
+        None => cx.reaction("a message of 2 MiB", cx.file().declares.oversize, notified, None),
     }
     Ok(())
 }

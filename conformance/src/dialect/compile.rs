@@ -215,7 +215,7 @@ impl Checker<'_> {
     /// Checks that the tables do not contradict each other.
     fn fits_together(&mut self, send: &BTreeMap<Operation, Shape>, patterns: &[Pattern], url: Option<&Url>) {
         let file = self.file;
-        let hears = |event| patterns.iter().any(|pattern| pattern.event == event);
+        let has_event = |event| patterns.iter().any(|pattern| pattern.event == event);
         let in_url = |name: &str| url.is_some_and(|url| url.has(name));
         let join = send.get(&Operation::Join);
         let mut wrong: Vec<(&str, String)> = Vec::new();
@@ -267,7 +267,7 @@ impl Checker<'_> {
         };
         if let Some(event) = event {
             let message = format!("`answer` is \"{0}\", but no [[match]] is a `{0}`", event.name());
-            check(hears(event), "[join]", &message);
+            check(has_event(event), "[join]", &message);
         }
         check(
             sent.is_none_or(|sent| send.contains_key(&sent)),
@@ -279,7 +279,7 @@ impl Checker<'_> {
             "[join]",
             "`answer` is \"echo\", but [signals] `echo` is not true",
         );
-        check(hears(EventName::Signal), "[[match]]", "no [[match]] is a `signal`: no signal can be received");
+        check(has_event(EventName::Signal), "[[match]]", "no [[match]] is a `signal`: no signal can be received");
         let signals = [Operation::Signal, Operation::Offer, Operation::Answer, Operation::Candidate];
         for shape in signals.iter().filter_map(|operation| send.get(operation)) {
             let (has, requires) = (shape.has("to"), shape.requires("to"));
@@ -313,13 +313,13 @@ impl Checker<'_> {
             let ready = roles.ready.as_ref().is_none_or(|role| *role == roles.offers || *role == roles.answers);
             check(ready, "[roles]", "`ready` names neither role");
             check(
-                roles.ready.is_none() || hears(EventName::Ready),
+                roles.ready.is_none() || has_event(EventName::Ready),
                 "[roles]",
                 "`ready` is set, but no [[match]] is a `ready`",
             );
         }
         if send.contains_key(&Operation::Call) {
-            check(hears(EventName::Ringing), "[send]", "there is a `call`, but no [[match]] is a `ringing`");
+            check(has_event(EventName::Ringing), "[send]", "there is a `call`, but no [[match]] is a `ringing`");
             check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, but no `accept`");
         }
         check(
@@ -328,7 +328,7 @@ impl Checker<'_> {
             "calls are needed, but there is no `call` to send",
         );
         check(
-            !file.roster.differences || hears(EventName::Roster),
+            !file.roster.differences || has_event(EventName::Roster),
             "[roster]",
             "`differences` is true, but no [[match]] is a `roster`",
         );
@@ -350,10 +350,10 @@ impl Checker<'_> {
         }
         for kind in Kind::ALL {
             let named = file.kinds.as_ref().is_some_and(|kinds| kinds.contains_key(&kind));
-            let heard = patterns.iter().any(|pattern| {
+            let received = patterns.iter().any(|pattern| {
                 pattern.event == EventName::Signal && (pattern.kind == Some(kind) || pattern.kind.is_none())
             });
-            check(!named || heard, "[kinds]", &format!("`{kind}` is sent, but no [[match]] has a `signal` for it"));
+            check(!named || received, "[kinds]", &format!("`{kind}` is sent, but no [[match]] has a `signal` for it"));
         }
         for (table, message) in wrong {
             self.problems.table(table, message);

@@ -94,7 +94,7 @@ impl Event {
     }
 
     /// Whether it is a signal whose payload is this word.
-    pub(crate) fn says(&self, word: &str) -> bool {
+    pub(crate) fn has_word(&self, word: &str) -> bool {
         self.is_signal()
             && self
                 .data

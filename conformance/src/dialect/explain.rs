@@ -58,13 +58,13 @@ impl Dialect {
         writeln!(out, "  signals    {whom}: {}", kinds.join(", "))?;
         let sends: Vec<_> = self.send.keys().map(|operation| operation.name()).collect();
         writeln!(out, "  sends      {}", sends.join(", "))?;
-        let mut hears: Vec<_> = self.patterns.iter().map(|pattern| pattern.event.name()).collect();
-        hears.dedup();
-        writeln!(out, "  receives   {}", hears.join(", "))?;
+        let mut receives: Vec<_> = self.patterns.iter().map(|pattern| pattern.event.name()).collect();
+        receives.dedup();
+        writeln!(out, "  receives   {}", receives.join(", "))?;
         let lacks = |case: &crate::Case| case.requires.iter().find_map(|feature| self.lacks(*feature));
         let all = cases::all();
-        let asked = all.iter().filter(|case| lacks(case).is_none()).count();
-        writeln!(out, "\n  {asked} of {} cases apply. The others do not, because the dialect …", all.len())?;
+        let applicable = all.iter().filter(|case| lacks(case).is_none()).count();
+        writeln!(out, "\n  {applicable} of {} cases apply. The others do not, because the dialect …", all.len())?;
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for case in all {
             let Some(reason) = lacks(case) else { continue };

@@ -92,11 +92,11 @@ impl Dialect {
                 (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server assigns")
             }
             Feature::Roster => {
-                let listed = captures(EventName::Joined, "members") || self.hears(EventName::Roster);
+                let listed = captures(EventName::Joined, "members") || self.has_event(EventName::Roster);
                 (listed, "does not list the members to a new one")
             }
-            Feature::JoinNotice => (self.hears(EventName::MemberJoined) || diff, "has no join notices"),
-            Feature::LeaveNotice => (self.hears(EventName::MemberLeft) || diff, "has no leave notices"),
+            Feature::JoinNotice => (self.has_event(EventName::MemberJoined) || diff, "has no join notices"),
+            Feature::LeaveNotice => (self.has_event(EventName::MemberLeft) || diff, "has no leave notices"),
             Feature::Leave => (sends(Operation::Leave), "has no message to leave"),
             Feature::Targeted => {
                 (file.signals.addressing != Addressing::Broadcast, "has no signals to a single member")

@@ -116,7 +116,7 @@ impl Dialect {
         &self.patterns
     }
 
-    pub(crate) fn hears(&self, event: EventName) -> bool {
+    pub(crate) fn has_event(&self, event: EventName) -> bool {
         self.patterns.iter().any(|pattern| pattern.event == event)
     }
 

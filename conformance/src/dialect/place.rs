@@ -33,11 +33,11 @@ impl Places {
 
 impl Dialect {
     /// The line of the dialect file that a failure is about. `topic` is the slug of the case, `requires` its features,
-    /// and `heard` the server's message that shows the failure, if there is one. Tried in this order: a `declares` key
-    /// of the case's name, the pattern of the message, a feature, the table for the group.
-    pub(crate) fn line_about(&self, topic: &str, requires: &[Feature], heard: Option<&str>) -> usize {
+    /// and `received` the server's message that shows the failure, if there is one. Tried in this order: a `declares`
+    /// key of the case's name, the pattern of the message, a feature, the table for the group.
+    pub(crate) fn line_about(&self, topic: &str, requires: &[Feature], received: Option<&str>) -> usize {
         let (group, name) = topic.split_once('/').unwrap_or((topic, ""));
-        let event = heard.and_then(|message| match self.read(message).what {
+        let event = received.and_then(|message| match self.read(message).what {
             Meaning::Is(event) | Meaning::Broken(event, _) => self.line_of_event(event),
             Meaning::Other => None,
         });

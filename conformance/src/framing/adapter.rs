@@ -119,14 +119,14 @@ impl Adapter {
         let clients: Arc<Mutex<Clients>> = Arc::default();
         let known = Arc::clone(&clients);
         dial.spawn_boxed(Box::pin(async move {
-            let mut heard = BufReader::new(stdout).lines();
+            let mut received = BufReader::new(stdout).lines();
             loop {
                 tokio::select! { biased;
                     line = to_write.recv() => {
                         let Some(line) = line else { break };
                         if stdin.write_all(format!("{line}\n").as_bytes()).await.is_err() { break }
                     }
-                    line = heard.next_line() => match line {
+                    line = received.next_line() => match line {
                         Ok(Some(line)) => take_in(&known, &line),
                         _ => break,
                     },
@@ -171,7 +171,7 @@ fn take_in(clients: &Mutex<Clients>, line: &str) {
             }
             clients.remove(&head.client);
         }
-        _ => client.reporter.heard(line.to_owned()),
+        _ => client.reporter.received(line.to_owned()),
     }
 }
 

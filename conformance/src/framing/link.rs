@@ -126,7 +126,7 @@ impl Reporter {
     }
 
     /// Logs and reports that a message arrived.
-    pub(crate) fn heard(&self, text: String) {
+    pub(crate) fn received(&self, text: String) {
         let line = self.line(LineKind::Hears, &text);
         self.keep(|| Did::Hears(text.clone()));
         self.report(line, LinkEvent::Text(text));

@@ -158,7 +158,7 @@ impl Events {
         }
         let complete = if line.is_empty() { self.data.take() } else { None };
         let Some(text) = complete else { return false };
-        self.reporter.heard(text);
+        self.reporter.received(text);
         true
     }
 }

@@ -241,8 +241,8 @@ impl Task {
                 return;
             }
             // A command is handled only after everything from earlier ones is flushed.
-            Command::Written(teller) => {
-                let _ = teller.send(());
+            Command::Written(sender) => {
+                let _ = sender.send(());
                 return;
             }
             Command::HandOver(taker) => {
@@ -285,7 +285,7 @@ impl Task {
         let (line, event) = match message {
             Message::Text(text) => {
                 let Codec::SocketIo(socketio) = &mut self.socket.codec else {
-                    return self.reporter.heard(text.to_string());
+                    return self.reporter.received(text.to_string());
                 };
                 let line = self.reporter.line(LineKind::Hears, &text);
                 let event = socketio.decode(&text);
@@ -306,7 +306,7 @@ impl Task {
                 }
             }
             Message::Binary(bytes) if matches!(self.socket.codec, Codec::Binary) => {
-                return self.reporter.heard(String::from_utf8_lossy(&bytes).into_owned());
+                return self.reporter.received(String::from_utf8_lossy(&bytes).into_owned());
             }
             Message::Binary(bytes) => {
                 self.reporter.keep(|| Did::HearsBytes(Octets::new(&bytes, "a binary frame")));

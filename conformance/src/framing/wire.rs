@@ -113,7 +113,7 @@ impl Wire {
                         && interval.poll_tick(cx).is_ready()
                     {
                         let ping = ping.clone();
-                        self.say(ping);
+                        self.send_text(ping);
                         continue;
                     }
                     let message = socket.stream.poll_next_unpin(cx);
@@ -162,7 +162,7 @@ impl Wire {
         if event.is(EventName::Ping)
             && let Ok(pong) = self.dialect.render(Operation::Pong, &Act::default(), &Default::default())
         {
-            self.say(pong);
+            self.send_text(pong);
         }
         event.is_error().then(|| text.to_owned())
     }
@@ -188,7 +188,7 @@ impl Wire {
         }
     }
 
-    fn say(&mut self, message: String) {
+    fn send_text(&mut self, message: String) {
         let frame = self.framed(message);
         self.send(frame);
     }

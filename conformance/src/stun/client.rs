@@ -18,7 +18,7 @@ use crate::words::human;
 /// The longest datagram that a client reads.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// More datagrams than this in one case count as a flood.
-const HEARD_MAX: usize = 5_000;
+const RECEIVED_MAX: usize = 5_000;
 /// Sentinels are sent one after another. The second gives time to a server that handles requests in parallel.
 const SENTINELS: usize = 2;
 
@@ -37,12 +37,12 @@ pub(crate) struct UdpClient {
     /// The requests that have been answered.
     answered: Vec<TransactionId>,
     /// Datagrams that no wait has returned, in order of arrival.
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) received: Vec<Received>,
 }
 
 /// A datagram that arrived.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) from: SocketAddr,
     pub(crate) bytes: Vec<u8>,
     /// The transcript line that shows it.
@@ -58,10 +58,10 @@ pub(crate) struct Answer {
     /// How often the request had been sent when the answer arrived.
     pub(crate) sent: usize,
     /// Length of the request.
-    pub(crate) asked_bytes: usize,
+    pub(crate) request_bytes: usize,
 }
 
-impl Heard {
+impl Received {
     /// Whether it carries this transaction id, however malformed it is otherwise.
     pub(crate) fn is_of(&self, id: TransactionId) -> bool {
         self.bytes.get(8..HEADER_BYTES) == Some(&id[..])
@@ -151,7 +151,7 @@ impl UdpClient {
             log: log.clone(),
             index: log.client(name),
             buffer: vec![0; DATAGRAM_BYTES_MAX],
-            heard: Vec::new(),
+            received: Vec::new(),
             arrived: 0,
             answered: Vec::new(),
         })
@@ -174,7 +174,7 @@ impl UdpClient {
         line
     }
 
-    pub(crate) fn heard_anything(&self) -> bool {
+    pub(crate) fn received_anything(&self) -> bool {
         self.arrived > 0
     }
 
@@ -201,42 +201,42 @@ impl UdpClient {
             let left = self.env.patience.saturating_sub(start.elapsed());
             // Wait out the rest rather than retransmit just before giving up.
             let now = if left < wait * 2 { left } else { wait };
-            if let Ok(heard) = timeout(now, self.until(|heard| heard.is_of(id))).await {
-                let heard = heard?;
+            if let Ok(received) = timeout(now, self.until(|received| received.is_of(id))).await {
+                let received = received?;
                 self.answered.push(id);
-                let message = heard.message();
-                let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), heard.line))?;
-                let asked_bytes = request.bytes.len();
-                return Ok(Answer { message, from: heard.from, line: heard.line, sent, asked_bytes });
+                let message = received.message();
+                let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), received.line))?;
+                let request_bytes = request.bytes.len();
+                return Ok(Answer { message, from: received.from, line: received.line, sent, request_bytes });
             }
             wait *= 2;
         }
         let (what, patience) = (shown(&request.bytes), human(self.env.patience));
         // A datagram that came instead is better evidence than the request.
-        let (others, line) = match self.heard.last() {
-            Some(other) => (format!("; {} other datagrams arrived", self.heard.len()), Some(other.line)),
+        let (others, line) = match self.received.last() {
+            Some(other) => (format!("; {} other datagrams arrived", self.received.len()), Some(other.line)),
             None => (String::new(), first),
         };
         let why = format!("no answer to `{what}` within {patience}, sent {sent} times{others}");
         Err(Stop::Fail { why, line })
     }
 
-    /// Receives datagrams until one is wanted, and keeps the others in `heard`.
-    pub(crate) async fn until(&mut self, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
+    /// Receives datagrams until one is wanted, and keeps the others in `received`.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Received) -> bool) -> Result<Received, Stop> {
         loop {
-            let heard = self.hear().await;
-            if wanted(&heard) {
-                return Ok(heard);
+            let received = self.next_datagram().await;
+            if wanted(&received) {
+                return Ok(received);
             }
-            if self.heard.len() >= HEARD_MAX {
-                let why = format!("{} is flooded: more than {HEARD_MAX} unexpected datagrams", self.name);
-                return Err(Stop::at(why, heard.line));
+            if self.received.len() >= RECEIVED_MAX {
+                let why = format!("{} is flooded: more than {RECEIVED_MAX} unexpected datagrams", self.name);
+                return Err(Stop::at(why, received.line));
             }
-            self.heard.push(heard);
+            self.received.push(received);
         }
     }
 
-    async fn hear(&mut self) -> Heard {
+    async fn next_datagram(&mut self) -> Received {
         loop {
             match self.socket.receive_boxed(&mut self.buffer).await {
                 Ok((length, from)) => {
@@ -246,7 +246,7 @@ impl UdpClient {
                     let words = format!("{}{address}", shown(&bytes));
                     let line = self.log.push(self.index, LineKind::Hears, &words);
                     self.log.keep(self.index, || Did::HearsBytes(Octets::new(&bytes, words)));
-                    return Heard { from, bytes, line };
+                    return Received { from, bytes, line };
                 }
                 // The error may concern an earlier datagram whose receiver was unreachable. The pause keeps a lasting
                 // error from blocking the thread.
@@ -255,13 +255,14 @@ impl UdpClient {
         }
     }
 
-    /// Waits for a datagram that is not an answer to a request: it is already in `heard`, or arrives within the patience.
-    pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Heard) -> bool) -> Result<Heard, Stop> {
-        if let Some(at) = self.heard.iter().position(&wanted) {
-            return Ok(self.heard.remove(at));
+    /// Waits for a datagram that is not an answer to a request: it is already in `received`, or arrives within the
+    /// patience.
+    pub(crate) async fn receive(&mut self, what: &str, wanted: impl Fn(&Received) -> bool) -> Result<Received, Stop> {
+        if let Some(at) = self.received.iter().position(&wanted) {
+            return Ok(self.received.remove(at));
         }
         match timeout(self.env.patience, self.until(wanted)).await {
-            Ok(heard) => heard,
+            Ok(received) => received,
             Err(_) => {
                 Err(Stop::fail(format!("{} did not receive {what} within {}", self.name, human(self.env.patience))))
             }
@@ -288,18 +289,18 @@ impl UdpClient {
     pub(crate) async fn is_silent_on(&mut self, what: &str, bytes: &[u8]) -> Result<(), Stop> {
         match self.answers_to(bytes).await?.first() {
             None => Ok(()),
-            Some(heard) => Err(Stop::at(format!("{what} is answered: {}", shown(&heard.bytes)), heard.line)),
+            Some(received) => Err(Stop::at(format!("{what} is answered: {}", shown(&received.bytes)), received.line)),
         }
     }
 
     /// Like [`is_silent_on`](Self::is_silent_on), but returns what arrived.
-    pub(crate) async fn answers_to(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, Stop> {
-        self.heard.clear();
+    pub(crate) async fn answers_to(&mut self, bytes: &[u8]) -> Result<Vec<Received>, Stop> {
+        self.received.clear();
         self.fence_after(Some(bytes)).await?;
-        let mut heard = std::mem::take(&mut self.heard);
+        let mut received = std::mem::take(&mut self.received);
         // A second answer to an earlier request or a sentinel is not an answer to these bytes.
-        heard.retain(|heard| !self.answered.iter().any(|id| heard.is_of(*id)));
-        Ok(heard)
+        received.retain(|received| !self.answered.iter().any(|id| received.is_of(*id)));
+        Ok(received)
     }
 }
 

@@ -158,7 +158,7 @@ impl Subject for ServiceServer {
     async fn alive(&self, log: &Log) -> Result<(), Stop> {
         let mut client = UdpClient::open(&self.env, log, "alive?", (self.env.source, 0).into()).await?;
         match client.ask(&self.env.sentinel()).await {
-            Err(stop) if !client.heard_anything() => Err(stop),
+            Err(stop) if !client.received_anything() => Err(stop),
             _ => Ok(()),
         }
     }
@@ -180,7 +180,7 @@ async fn first_answer(env: &Arc<StunEnv>) -> Result<Duration, Stop> {
         match client.ask(&env.sentinel()).await {
             Ok(_) => least = least.min(start.elapsed()),
             // Whether the answer is correct is for the cases to test.
-            Err(_) if client.heard_anything() => return Ok(UNKNOWN_ROUND_TRIP),
+            Err(_) if client.received_anything() => return Ok(UNKNOWN_ROUND_TRIP),
             Err(stop) => return Err(stop),
         }
     }

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use tokio::time::{Instant, sleep};
 
 use super::auth::Auth;
-use super::client::{Answer, Heard, UdpClient};
+use super::client::{Answer, Received, UdpClient};
 use super::cx::StunCx;
 use super::names::{attr, method};
 use super::target::Credential;
@@ -205,45 +205,45 @@ impl Allocation {
     }
 
     /// Sends a Send indication.
-    pub(crate) fn say(&self, cx: &StunCx, peer: SocketAddr, data: &[u8]) {
+    pub(crate) fn send_data(&self, cx: &StunCx, peer: SocketAddr, data: &[u8]) {
         let draft = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data);
         self.client.send(&draft.bytes);
     }
 
-    pub(crate) fn say_on(&self, channel: u16, data: &[u8]) {
+    pub(crate) fn send_on_channel(&self, channel: u16, data: &[u8]) {
         self.client.send(&channel_data(channel, data));
     }
 
     /// Waits for a peer's data in a Data indication; returns it with the peer address in it.
-    pub(crate) async fn hears_data(&mut self, data: &[u8]) -> Result<(Heard, SocketAddr), Stop> {
+    pub(crate) async fn receive_data(&mut self, data: &[u8]) -> Result<(Received, SocketAddr), Stop> {
         let what = format!("the data {:?} from its peer", String::from_utf8_lossy(data));
-        let heard = self.client.hears(&what, |heard| carries(heard, data)).await?;
-        let message = heard.message().expect("it was read to find the data");
+        let received = self.client.receive(&what, |received| carries(received, data)).await?;
+        let message = received.message().expect("it was read to find the data");
         match message.xor_address(attr::XOR_PEER_ADDRESS) {
-            Ok(Some(peer)) => Ok((heard, peer)),
-            _ => Err(Stop::at("the Data indication has no XOR-PEER-ADDRESS", heard.line)),
+            Ok(Some(peer)) => Ok((received, peer)),
+            _ => Err(Stop::at("the Data indication has no XOR-PEER-ADDRESS", received.line)),
         }
     }
 
     /// The message that carried this data of a peer, in any form, if it has arrived.
-    pub(crate) fn heard_of(&self, data: &[u8]) -> Option<&Heard> {
-        self.client.heard.iter().find(|heard| {
-            carries(heard, data) || read_channel_data(&heard.bytes).is_some_and(|(_, found)| found == data)
+    pub(crate) fn received_data(&self, data: &[u8]) -> Option<&Received> {
+        self.client.received.iter().find(|received| {
+            carries(received, data) || read_channel_data(&received.bytes).is_some_and(|(_, found)| found == data)
         })
     }
 }
 
 /// Whether it is a Data indication with this data.
-fn carries(heard: &Heard, data: &[u8]) -> bool {
-    heard.message().is_ok_and(|message| {
+fn carries(received: &Received, data: &[u8]) -> bool {
+    received.message().is_ok_and(|message| {
         (message.class, message.method) == (Class::Indication, method::DATA) && message.get(attr::DATA) == Some(data)
     })
 }
 
 impl UdpClient {
     /// Waits for a relayed datagram with exactly this data.
-    pub(crate) async fn hears_plain(&mut self, data: &[u8]) -> Result<Heard, Stop> {
+    pub(crate) async fn receive_relayed(&mut self, data: &[u8]) -> Result<Received, Stop> {
         let what = format!("the relayed data {:?}", String::from_utf8_lossy(data));
-        self.hears(&what, |heard| heard.bytes == data).await
+        self.receive(&what, |received| received.bytes == data).await
     }
 }

@@ -151,7 +151,7 @@ fn slugs_are_unique_and_what_they_need_comes_before_and_hurts_nobody() {
     for (index, case) in cases.iter().enumerate() {
         assert!(case.slug.split_once('/').is_some_and(|(group, name)| !group.is_empty() && !name.is_empty()));
         assert!(cases[..index].iter().all(|other| other.slug != case.slug), "{case:?} is there twice");
-        assert!(case.asks.ends_with('.'), "{case:?} does not ask a sentence");
+        assert!(case.rule.ends_with('.'), "the rule of {case:?} is not a sentence");
         for needed in case.needs {
             let needed = cases.iter().position(|other| other.slug == *needed).expect("it exists");
             let (needed, before) = (cases[needed], needed < index);

@@ -152,7 +152,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(refuse(&error, NO_CASE)),
     };
     if arguments.list {
-        let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.asks.to_owned()]);
+        let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.rule.to_owned()]);
         anstream::print!("{}", reports::list(rows, reports::terminal_width()));
         return Ok(ExitCode::SUCCESS);
     }

@@ -72,13 +72,13 @@ pub(crate) const CASES: &[&Case] = &[
     ]),
 ];
 
-async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
+async fn binding_answer(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     client.ask(&cx.binding()).await?.success("a Binding request")
 }
 
 /// The answer of a server that supports NAT behaviour discovery; otherwise the case does not apply.
 async fn discovery(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
-    let answer = asked(cx, client).await?;
+    let answer = binding_answer(cx, client).await?;
     if !answer.message.has(attr::RESPONSE_ORIGIN) && !answer.message.has(attr::OTHER_ADDRESS) {
         let why = "the server does not support RFC 5780: no RESPONSE-ORIGIN, no OTHER-ADDRESS";
         return Err(Stop::Unsupported(why.to_owned()));
@@ -131,18 +131,18 @@ async fn alternate(cx: &StunCx, client: &mut UdpClient) -> Result<(Answer, Socke
 async fn other_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let (answer, other) = alternate(cx, &mut ana).await?;
-    let asked = ana.server;
-    if other.ip() == asked.ip() {
+    let destination = ana.server;
+    if other.ip() == destination.ip() {
         return Err(answer.stop(format!(
             "OTHER-ADDRESS is {other}: the IP address of the request's destination, expected another one"
         )));
     }
-    if other.port() == asked.port() {
+    if other.port() == destination.port() {
         return Err(answer
             .stop(format!("OTHER-ADDRESS is {other}: the port of the request's destination, expected another one")));
     }
-    if other.ip().is_unspecified() || other.is_ipv4() != asked.is_ipv4() {
-        return Err(answer.stop(format!("OTHER-ADDRESS is {other} for a request to {asked}")));
+    if other.ip().is_unspecified() || other.is_ipv4() != destination.is_ipv4() {
+        return Err(answer.stop(format!("OTHER-ADDRESS is {other} for a request to {destination}")));
     }
     ana.server = other;
     let there = ana
@@ -150,8 +150,8 @@ async fn other_address(cx: &mut StunCx) -> Result<(), Stop> {
         .await
         .map_err(|stop| stop.reworded(|why| format!("OTHER-ADDRESS is {other}, but it does not answer: {why}")))?;
     let back = there.success("a Binding request at OTHER-ADDRESS")?.address(attr::OTHER_ADDRESS)?;
-    if back != asked {
-        return Err(Stop::fail(format!("{other} reports the OTHER-ADDRESS {back}, expected {asked}")));
+    if back != destination {
+        return Err(Stop::fail(format!("{other} reports the OTHER-ADDRESS {back}, expected {destination}")));
     }
     Ok(())
 }
@@ -160,18 +160,20 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let (_, other) = alternate(cx, &mut ana).await?;
     let first = ana.server;
-    for asked in [first, SocketAddr::new(first.ip(), other.port()), SocketAddr::new(other.ip(), first.port()), other] {
+    for destination in
+        [first, SocketAddr::new(first.ip(), other.port()), SocketAddr::new(other.ip(), first.port()), other]
+    {
         let changed = SocketAddr::new(
-            if asked.ip() == first.ip() { other.ip() } else { first.ip() },
-            if asked.port() == first.port() { other.port() } else { first.port() },
+            if destination.ip() == first.ip() { other.ip() } else { first.ip() },
+            if destination.port() == first.port() { other.port() } else { first.port() },
         );
         for flags in [0, CHANGE_IP, CHANGE_PORT, CHANGE_IP | CHANGE_PORT] {
             let wanted = SocketAddr::new(
-                if flags & CHANGE_IP == 0 { asked.ip() } else { changed.ip() },
-                if flags & CHANGE_PORT == 0 { asked.port() } else { changed.port() },
+                if flags & CHANGE_IP == 0 { destination.ip() } else { changed.ip() },
+                if flags & CHANGE_PORT == 0 { destination.port() } else { changed.port() },
             );
-            ana.server = asked;
-            let what = format!("CHANGE-REQUEST {flags:#x} to {asked}");
+            ana.server = destination;
+            let what = format!("CHANGE-REQUEST {flags:#x} to {destination}");
             let answer = ana.ask(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await;
             let answer = answer.map_err(|stop| {
                 let nat = if cx.is_near() { "" } else { "; a NAT that filters by address blocks such an answer" };
@@ -185,10 +187,10 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
             if origin != wanted {
                 return Err(answer.stop(format!("{what}: RESPONSE-ORIGIN is {origin}, expected {wanted}")));
             }
-            let told = answer.address(attr::OTHER_ADDRESS)?;
+            let reported = answer.address(attr::OTHER_ADDRESS)?;
             // OTHER-ADDRESS from the other three is tested by `nat-behaviour/other-address`.
-            if asked == first && told != changed {
-                return Err(answer.stop(format!("{what}: OTHER-ADDRESS is {told}, expected {changed}")));
+            if destination == first && reported != changed {
+                return Err(answer.stop(format!("{what}: OTHER-ADDRESS is {reported}, expected {changed}")));
             }
         }
     }
@@ -197,7 +199,7 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
 
 async fn single_ip(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let plain = asked(cx, &mut ana).await?;
+    let plain = binding_answer(cx, &mut ana).await?;
     if let Ok(Some(other)) = plain.message.address(attr::OTHER_ADDRESS) {
         if other.ip() != ana.server.ip() {
             return Err(Stop::Unsupported(format!("the server has a second address: {other}")));
@@ -225,18 +227,18 @@ async fn response_port(cx: &mut StunCx) -> Result<(), Stop> {
     let [mut ana, mut ben] = [cx.client("ana").await?, cx.client("ben").await?];
     discovery(cx, &mut ana).await?;
     // Behind a NAT, this is the port that the NAT assigned to ben.
-    let port = asked(cx, &mut ben).await?.xor_address(attr::XOR_MAPPED_ADDRESS)?.port();
+    let port = binding_answer(cx, &mut ben).await?.xor_address(attr::XOR_MAPPED_ADDRESS)?.port();
     let request = cx.binding().with(attr::RESPONSE_PORT, [&port.to_be_bytes()[..], &[0, 0]].concat());
     let answers = ana.answers_to(&request.bytes).await?;
-    if let Some(heard) = answers.first() {
-        if heard.message().is_ok_and(|message| is_unknown(&message, attr::RESPONSE_PORT)) {
+    if let Some(received) = answers.first() {
+        if received.message().is_ok_and(|message| is_unknown(&message, attr::RESPONSE_PORT)) {
             return Err(not_known(attr::RESPONSE_PORT));
         }
         let why =
-            format!("the answer goes to the port of the request, not to RESPONSE-PORT: `{}`", shown(&heard.bytes));
-        return Err(Stop::at(why, heard.line));
+            format!("the answer goes to the port of the request, not to RESPONSE-PORT: `{}`", shown(&received.bytes));
+        return Err(Stop::at(why, received.line));
     }
-    ben.hears("the answer at RESPONSE-PORT", |heard| heard.is_of(request.id())).await.map(drop)
+    ben.receive("the answer at RESPONSE-PORT", |received| received.is_of(request.id())).await.map(drop)
 }
 
 async fn padding(cx: &mut StunCx) -> Result<(), Stop> {

@@ -25,7 +25,7 @@ pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn asked(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
+async fn binding_answer(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
     client.ask(&cx.binding()).await?.success("a Binding request")
 }
 
@@ -36,10 +36,10 @@ pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
     let v4 = cx.env.addresses.iter().copied().find(SocketAddr::is_ipv4).unwrap_or(cx.env.server);
     let mut ana = at(cx, v4, "ana").await?.ok_or_else(|| Stop::Setup(format!("no route to {v4}")))?;
     // From two ports: a constant address in the answers would not pass.
-    let answer = asked(cx, &mut ana).await?;
+    let answer = binding_answer(cx, &mut ana).await?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
     let mut ben = at(cx, v4, "ben").await?.ok_or_else(|| Stop::Setup(format!("no route to {v4}")))?;
-    let answer = asked(cx, &mut ben).await?;
+    let answer = binding_answer(cx, &mut ben).await?;
     cx.check_mapped(&ben, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
@@ -52,16 +52,16 @@ pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
     let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
     let answer = if is_guess {
         // No such address was given, so waiting for the full patience would be a waste.
-        match timeout(cx.env.rto * 2, asked(cx, &mut ana)).await {
+        match timeout(cx.env.rto * 2, binding_answer(cx, &mut ana)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(nothing()),
         }
     } else {
-        asked(cx, &mut ana).await?
+        binding_answer(cx, &mut ana).await?
     };
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)?;
     // With another transaction id, because half of the XOR mask comes from it.
-    let answer = asked(cx, &mut ana).await?;
+    let answer = binding_answer(cx, &mut ana).await?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
@@ -75,24 +75,24 @@ async fn at(cx: &StunCx, server: SocketAddr, name: &str) -> Result<Option<UdpCli
 
 pub(super) async fn no_mixup(cx: &mut StunCx) -> Result<(), Stop> {
     const CLIENTS: usize = 32;
-    let mut asking = tokio::task::JoinSet::new();
+    let mut running = tokio::task::JoinSet::new();
     for index in 0..CLIENTS {
         let mut client = cx.client(&format!("client {index}")).await?;
         let (request, cx) = (cx.binding(), StunCx { env: Arc::<StunEnv>::clone(&cx.env), log: cx.log.clone() });
-        asking.spawn(async move {
+        running.spawn(async move {
             let answer = client.ask(&request).await?.success("a Binding request")?;
             cx.check_mapped(&client, &answer, attr::XOR_MAPPED_ADDRESS)?;
             client.fence().await?;
-            let again = client.heard.iter().filter(|heard| heard.is_of(request.id())).count();
+            let again = client.received.iter().filter(|received| received.is_of(request.id())).count();
             if again >= answer.sent {
-                let last = client.heard.last().expect("there is one");
+                let last = client.received.last().expect("there is one");
                 return Err(Stop::at(format!("expected one answer to a request, received {}", again + 1), last.line));
             }
             Ok(())
         });
     }
-    while let Some(asked) = asking.join_next().await {
-        asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    while let Some(outcome) = running.join_next().await {
+        outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ pub(super) async fn no_mixup(cx: &mut StunCx) -> Result<(), Stop> {
 pub(super) async fn transaction_id(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for id in [[0; 12], [0xff; 12], *b"\x21\x12\xa4\x42\x21\x12\xa4\x42\x21\x12\xa4\x42"] {
-        ana.heard.clear();
+        ana.received.clear();
         let request = Draft::new(method::BINDING, Class::Request, id);
         let answer = ana.ask(&request).await.map_err(|stop| {
             stop.reworded(|why| format!("{why}; the transaction id was {}", crate::stun::wire::hex(&id)))
@@ -170,7 +170,7 @@ pub(super) async fn well_formed(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn software(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = asked(cx, &mut ana).await?;
+    let answer = binding_answer(cx, &mut ana).await?;
     match answer.message.get(attr::SOFTWARE) {
         // Many servers leave it out on purpose (RFC 8489 §16.1.2 gives the reason).
         None => cx.acceptable("the answer has no SOFTWARE"),
@@ -198,14 +198,14 @@ pub(super) async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let requests = [("Binding", cx.binding()), ("Binding with FINGERPRINT", cx.binding().with_fingerprint())];
     let mut worst: f64 = 0.0;
-    let mut told = Vec::new();
+    let mut factors = Vec::new();
     for (what, request) in requests {
         let answer = ana.ask(&request).await?;
-        let factor = answer.message.bytes.len() as f64 / answer.asked_bytes as f64;
-        told.push(format!("{what} {factor:.1}"));
+        let factor = answer.message.bytes.len() as f64 / answer.request_bytes as f64;
+        factors.push(format!("{what} {factor:.1}"));
         worst = worst.max(factor);
     }
-    cx.remark(format!("bytes in the answer per byte of the request: {}", told.join(", ")));
+    cx.remark(format!("bytes in the answer per byte of the request: {}", factors.join(", ")));
     if worst > AMPLIFICATION_MAX {
         cx.acceptable(format!("an answer has {worst:.1} times the bytes of the request"));
     }

@@ -11,17 +11,17 @@ pub(super) async fn bad_cookie(cx: &mut StunCx) -> Result<(), Stop> {
     let mut request = cx.binding();
     request.bytes[4..8].copy_from_slice(b"abcd");
     let answers = ana.answers_to(&request.bytes).await?;
-    let Some(heard) = answers.first() else { return Ok(()) };
+    let Some(received) = answers.first() else { return Ok(()) };
     // RFC 8489 §11 lets a server support RFC 3489 clients: their transaction id has 16 bytes, and their address is not
     // XORed.
     let mapped = [&[0, 1, 0, 8][..], &write_address(ana.local)].concat();
-    let is_old = heard.bytes.starts_with(&[1, 1])
-        && heard.bytes.get(4..20) == request.bytes.get(4..20)
-        && heard.bytes.windows(mapped.len()).any(|window| window == mapped);
+    let is_old = received.bytes.starts_with(&[1, 1])
+        && received.bytes.get(4..20) == request.bytes.get(4..20)
+        && received.bytes.windows(mapped.len()).any(|window| window == mapped);
     if !is_old {
         return Err(Stop::at(
             "a request without the magic cookie is answered, but not as RFC 3489 defines",
-            heard.line,
+            received.line,
         ));
     }
     cx.acceptable("a request without the magic cookie is answered as RFC 3489 defines");
@@ -75,13 +75,15 @@ pub(super) async fn attribute_overrun(cx: &mut StunCx) -> Result<(), Stop> {
         draft
     };
     for draft in [overrun(5), overrun(8), overrun(0xffff)] {
-        for heard in ana.answers_to(&draft.bytes).await? {
-            let message = heard.message();
+        for received in ana.answers_to(&draft.bytes).await? {
+            let message = received.message();
             let is_400 = message.is_ok_and(|message| matches!(message.error(), Ok(Some((400, _)))));
             if !is_400 {
-                let why =
-                    format!("an attribute that extends beyond its message is answered with `{}`", shown(&heard.bytes));
-                return Err(Stop::at(why, heard.line));
+                let why = format!(
+                    "an attribute that extends beyond its message is answered with `{}`",
+                    shown(&received.bytes)
+                );
+                return Err(Stop::at(why, received.line));
             }
             cx.remark("an attribute that extends beyond its message is answered with 400");
         }
@@ -93,11 +95,11 @@ pub(super) async fn unknown_method(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for method in [method::UNASSIGNED, 0x000, 0xfff] {
         let draft = cx.request(method);
-        for heard in ana.answers_to(&draft.bytes).await? {
-            let is_error = heard.message().is_ok_and(|message| message.class == Class::Error);
+        for received in ana.answers_to(&draft.bytes).await? {
+            let is_error = received.message().is_ok_and(|message| message.class == Class::Error);
             if !is_error {
-                let why = format!("method 0x{method:03x} is answered with `{}`", shown(&heard.bytes));
-                return Err(Stop::at(why, heard.line));
+                let why = format!("method 0x{method:03x} is answered with `{}`", shown(&received.bytes));
+                return Err(Stop::at(why, received.line));
             }
             cx.acceptable(format!("method 0x{method:03x} is answered with an error instead of being ignored"));
         }

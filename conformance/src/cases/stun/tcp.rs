@@ -44,10 +44,10 @@ pub(super) async fn split(cx: &mut StunCx) -> Result<(), Stop> {
     let (two, line) = ana.next().await?;
     // The server may answer in a different order (RFC 8489 §6.3.1.2).
     let mut ids = [one, two].map(|bytes| bytes.get(8..20).map(<[u8]>::to_vec));
-    let mut asked = [first.id(), second.id()].map(|id| Some(id.to_vec()));
+    let mut expected = [first.id(), second.id()].map(|id| Some(id.to_vec()));
     ids.sort();
-    asked.sort();
-    if ids != asked {
+    expected.sort();
+    if ids != expected {
         return Err(Stop::at("two requests in one segment are not both answered", line));
     }
     // Then a request in two halves, with the answer to another one in between.

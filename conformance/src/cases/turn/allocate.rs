@@ -196,16 +196,16 @@ async fn family(cx: &mut StunCx) -> Result<(), Stop> {
 }
 
 async fn lifetime(cx: &mut StunCx) -> Result<(), Stop> {
-    for (asked, name) in [(None, "ana"), (Some(1_u32), "ben"), (Some(3600), "cleo")] {
-        let extend = |draft: Draft| match asked {
-            Some(asked) => draft.with(attr::LIFETIME, asked.to_be_bytes()),
+    for (requested, name) in [(None, "ana"), (Some(1_u32), "ben"), (Some(3600), "cleo")] {
+        let extend = |draft: Draft| match requested {
+            Some(requested) => draft.with(attr::LIFETIME, requested.to_be_bytes()),
             None => draft,
         };
         let granted = cx.allocation_with(name, extend).await?;
-        let what = asked.map_or("no LIFETIME".to_owned(), |asked| format!("LIFETIME {asked}"));
+        let what = requested.map_or("no LIFETIME".to_owned(), |requested| format!("LIFETIME {requested}"));
         let lifetime = granted.lifetime;
         // A retransmitted Allocate is answered with the remaining time.
-        let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
+        let most = requested.unwrap_or(0).max(DEFAULT_LIFETIME);
         if lifetime > most {
             return Err(granted
                 .granted
@@ -216,7 +216,7 @@ async fn lifetime(cx: &mut StunCx) -> Result<(), Stop> {
                 .granted
                 .stop(format!("{what} is answered with {lifetime} s, expected at least {DEFAULT_LIFETIME} s")));
         }
-        if asked == Some(3600) {
+        if requested == Some(3600) {
             cx.remark(format!("LIFETIME 3600 is answered with {lifetime} s"));
         }
     }
@@ -333,9 +333,9 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
             return Err(Stop::Unsupported(format!("one user has {ALLOCATIONS_MAX} allocations and may have more")));
         }
         let names: Vec<_> = (0..AT_ONCE).map(|number| format!("client {}", all.len() + number)).collect();
-        let asking = names.iter().map(|name| answer(cx, name, with_udp));
-        for came in join_all(asking).await {
-            let (answer, granted) = came?;
+        let requests = names.iter().map(|name| answer(cx, name, with_udp));
+        for outcome in join_all(requests).await {
+            let (answer, granted) = outcome?;
             match (answer.code()?, granted) {
                 (None, Some(granted)) => all.push(granted),
                 (None, None) => return Err(answer.stop("the answer to an Allocate lacks a required attribute")),

@@ -62,30 +62,35 @@ async fn data(cx: &mut StunCx) -> Result<(), Stop> {
     ana.bind(cx, 0x4001, ben.local).await?.success("ChannelBind")?;
     let every: Vec<u8> = (0..=255).cycle().take(1200).collect();
     for data in [cx.word("a").into_bytes(), [cx.word("every-byte").as_bytes(), &every].concat()] {
-        ana.say_on(0x4001, &data);
-        let heard = ben.hears_plain(&data).await?;
-        if heard.from != ana.relayed {
-            let why =
-                format!("the peer received the data from {}, expected the relayed address {}", heard.from, ana.relayed);
-            return Err(Stop::at(why, heard.line));
+        ana.send_on_channel(0x4001, &data);
+        let received = ben.receive_relayed(&data).await?;
+        if received.from != ana.relayed {
+            let why = format!(
+                "the peer received the data from {}, expected the relayed address {}",
+                received.from, ana.relayed
+            );
+            return Err(Stop::at(why, received.line));
         }
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
         ben.send_to(&back, ana.relayed);
         let carries = |bytes: &[u8]| bytes.windows(back.len()).any(|window| window == back);
-        let heard = ana.hears("its peer's data", |heard| carries(&heard.bytes)).await?;
-        match read_channel_data(&heard.bytes) {
+        let received = ana.receive("its peer's data", |received| carries(&received.bytes)).await?;
+        match read_channel_data(&received.bytes) {
             Some((0x4001, found)) if found == back => {}
             Some((0x4001, _)) => {
-                return Err(Stop::at("ChannelData contains other bytes than the peer sent", heard.line));
+                return Err(Stop::at("ChannelData contains other bytes than the peer sent", received.line));
             }
             Some((other, _)) => {
                 return Err(Stop::at(
                     format!("the data arrived on channel 0x{other:04x}, expected 0x4001"),
-                    heard.line,
+                    received.line,
                 ));
             }
             None => {
-                return Err(Stop::at("the data of a peer with a channel arrived, but not as ChannelData", heard.line));
+                return Err(Stop::at(
+                    "the data of a peer with a channel arrived, but not as ChannelData",
+                    received.line,
+                ));
             }
         }
     }
@@ -99,10 +104,10 @@ async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     // Another port on the same address: permitted, but without a channel.
     let word = cx.word("another-port");
     cleo.send_to(word.as_bytes(), ana.relayed);
-    ana.hears_data(word.as_bytes()).await?;
+    ana.receive_data(word.as_bytes()).await?;
     let there = cx.word("there");
-    ana.say(cx, ben.local, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await.map(drop)
+    ana.send_data(cx, ben.local, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await.map(drop)
 }
 
 async fn range(cx: &mut StunCx) -> Result<(), Stop> {
@@ -128,8 +133,8 @@ async fn rebind(cx: &mut StunCx) -> Result<(), Stop> {
     ana.bind(cx, 0x4002, ben.local).await?.error(400, "a second channel for a bound peer")?;
     ana.bind(cx, 0x4000, ben.local).await?.success("the same pair again")?;
     let word = cx.word("still-bound");
-    ana.say_on(0x4000, word.as_bytes());
-    ben.hears_plain(word.as_bytes()).await.map(drop)
+    ana.send_on_channel(0x4000, word.as_bytes());
+    ben.receive_relayed(word.as_bytes()).await.map(drop)
 }
 
 async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
@@ -157,10 +162,10 @@ async fn discard(cx: &mut StunCx) -> Result<(), Stop> {
     for (what, message) in messages {
         ana.is_silent_on(what, &message).await?;
         let there = cx.word("sentinel");
-        ana.say_on(0x4000, there.as_bytes());
-        ben.hears_plain(there.as_bytes()).await?;
-        if let Some(heard) = ben.heard.first() {
-            return Err(Stop::at(format!("{what} is relayed"), heard.line));
+        ana.send_on_channel(0x4000, there.as_bytes());
+        ben.receive_relayed(there.as_bytes()).await?;
+        if let Some(received) = ben.received.first() {
+            return Err(Stop::at(format!("{what} is relayed"), received.line));
         }
     }
     Ok(())
@@ -177,9 +182,9 @@ async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut padded = channel_data(0x4000, word.as_bytes());
     padded.resize(padded.len().next_multiple_of(4), 0);
     ana.send(&padded);
-    let heard = ben.hears("the data", |heard| heard.bytes.starts_with(word.as_bytes())).await?;
-    if heard.bytes != word.as_bytes() {
-        return Err(Stop::at("the padding of ChannelData is relayed to the peer", heard.line));
+    let received = ben.receive("the data", |received| received.bytes.starts_with(word.as_bytes())).await?;
+    if received.bytes != word.as_bytes() {
+        return Err(Stop::at("the padding of ChannelData is relayed to the peer", received.line));
     }
     Ok(())
 }

@@ -243,10 +243,10 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
 async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let answer = ana.ask(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
-    let factor = answer.message.bytes.len() as f64 / answer.asked_bytes as f64;
+    let factor = answer.message.bytes.len() as f64 / answer.request_bytes as f64;
     cx.remark(format!(
         "an Allocate of {} bytes without credentials is answered with {factor:.1} times as many bytes",
-        answer.asked_bytes
+        answer.request_bytes
     ));
     if factor > 10.0 {
         cx.acceptable(format!("an answer has {factor:.1} times the bytes of the request"));

@@ -71,10 +71,10 @@ async fn until(at: Instant, cx: &StunCx, ana: &mut Allocation, ben: Option<&mut 
 /// Checks that data passes in both directions.
 async fn passes(cx: &StunCx, ana: &mut Allocation, ben: &mut UdpClient) -> Result<(), Stop> {
     let (there, back) = (cx.word("there"), cx.word("back"));
-    ana.say(cx, ben.local, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await?;
+    ana.send_data(cx, ben.local, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await?;
     ben.send_to(back.as_bytes(), ana.relayed);
-    ana.hears_data(back.as_bytes()).await.map(drop)
+    ana.receive_data(back.as_bytes()).await.map(drop)
 }
 
 async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
@@ -90,21 +90,21 @@ async fn permission(cx: &mut StunCx) -> Result<(), Stop> {
     until(start + PERMISSION_LIFETIME + LEEWAY, cx, &mut ana, None).await?;
     let (late, late_out) = (cx.word("late"), cx.word("late"));
     ben.send_to(late.as_bytes(), ana.relayed);
-    ana.say(cx, ben.local, late_out.as_bytes());
+    ana.send_data(cx, ben.local, late_out.as_bytes());
     ben.fence().await?;
     super::permission::comes_behind(cx, &mut ana, &mut ben).await?;
     passes(cx, &mut ana, &mut ben).await?;
     let age = (PERMISSION_LIFETIME + LEEWAY).as_secs();
-    if let Some(heard) = ana.heard_of(late.as_bytes()) {
+    if let Some(received) = ana.received_data(late.as_bytes()) {
         return Err(Stop::at(
             format!("data of a peer still reached the client {age} s after the CreatePermission"),
-            heard.line,
+            received.line,
         ));
     }
-    match ben.heard.iter().find(|heard| heard.bytes == late_out.as_bytes()) {
-        Some(heard) => Err(Stop::at(
+    match ben.received.iter().find(|received| received.bytes == late_out.as_bytes()) {
+        Some(received) => Err(Stop::at(
             format!("data of the client still reached a peer {age} s after the CreatePermission"),
-            heard.line,
+            received.line,
         )),
         None => Ok(()),
     }
@@ -122,18 +122,18 @@ async fn channel(cx: &mut StunCx) -> Result<(), Stop> {
         ana.refresh(cx, None).await?.success("a Refresh")?;
     }
     let word = cx.word("still-bound");
-    ana.say_on(0x4000, word.as_bytes());
-    ben.hears_plain(word.as_bytes()).await?;
+    ana.send_on_channel(0x4000, word.as_bytes());
+    ben.receive_relayed(word.as_bytes()).await?;
     ana.bind(cx, 0x4000, other).await?.error(400, "a bound channel for another peer")?;
     until(start + CHANNEL_LIFETIME + LEEWAY, cx, &mut ana, None).await?;
     let late = cx.word("late");
     ana.is_silent_on("ChannelData on an expired channel", &crate::stun::wire::channel_data(0x4000, late.as_bytes()))
         .await?;
     let there = cx.word("sentinel");
-    ana.say(cx, ben.local, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await?;
-    if let Some(heard) = ben.heard.iter().find(|heard| heard.bytes == late.as_bytes()) {
-        return Err(Stop::at("a channel is still bound 610 s after its ChannelBind", heard.line));
+    ana.send_data(cx, ben.local, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await?;
+    if let Some(received) = ben.received.iter().find(|received| received.bytes == late.as_bytes()) {
+        return Err(Stop::at("a channel is still bound 610 s after its ChannelBind", received.line));
     }
     ana.bind(cx, 0x4000, other).await?.success("an expired channel for another peer").map(drop)
 }
@@ -158,8 +158,8 @@ async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
     ben.send_to(late.as_bytes(), ana.relayed);
     ben.fence().await?;
     ana.fence().await?;
-    if let Some(heard) = ana.heard_of(late.as_bytes()) {
-        return Err(Stop::at("data is still relayed 10 s after the allocation's end", heard.line));
+    if let Some(received) = ana.received_data(late.as_bytes()) {
+        return Err(Stop::at("data is still relayed 10 s after the allocation's end", received.line));
     }
     ana.refresh(cx, None).await?.error(437, "a Refresh 10 s after the allocation's end")?;
     let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;

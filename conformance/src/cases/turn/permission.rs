@@ -80,7 +80,7 @@ pub(super) async fn comes_behind(cx: &StunCx, to: &mut Allocation, from: &mut Ud
     to.permit(cx, from).await?;
     let sentinel = cx.word("sentinel");
     from.send_to(sentinel.as_bytes(), to.relayed);
-    to.hears_data(sentinel.as_bytes()).await.map(drop)
+    to.receive_data(sentinel.as_bytes()).await.map(drop)
 }
 
 async fn no_permission(cx: &mut StunCx) -> Result<(), Stop> {
@@ -92,32 +92,32 @@ async fn no_permission(cx: &mut StunCx) -> Result<(), Stop> {
         Some(mut mallory) => {
             ana.permit(cx, &ben).await?;
             mallory.send_to(inward.as_bytes(), ana.relayed);
-            ana.say(cx, mallory.local, outward.as_bytes());
+            ana.send_data(cx, mallory.local, outward.as_bytes());
             let there = cx.word("sentinel");
-            ana.say(cx, ben.local, there.as_bytes());
-            ben.hears_plain(there.as_bytes()).await?;
+            ana.send_data(cx, ben.local, there.as_bytes());
+            ben.receive_relayed(there.as_bytes()).await?;
             let back = cx.word("sentinel");
             ben.send_to(back.as_bytes(), ana.relayed);
-            ana.hears_data(back.as_bytes()).await?;
+            ana.receive_data(back.as_bytes()).await?;
             mallory.fence().await?;
             mallory
         }
         None => {
             ben.send_to(inward.as_bytes(), ana.relayed);
-            ana.say(cx, ben.local, outward.as_bytes());
+            ana.send_data(cx, ben.local, outward.as_bytes());
             comes_behind(cx, &mut ana, &mut ben).await?;
             let there = cx.word("sentinel");
-            ana.say(cx, ben.local, there.as_bytes());
-            ben.hears_plain(there.as_bytes()).await?;
+            ana.send_data(cx, ben.local, there.as_bytes());
+            ben.receive_relayed(there.as_bytes()).await?;
             ben
         }
     };
     ana.fence().await?;
-    if let Some(heard) = ana.heard_of(inward.as_bytes()) {
-        return Err(Stop::at("data of a peer without a permission reached the client", heard.line));
+    if let Some(received) = ana.received_data(inward.as_bytes()) {
+        return Err(Stop::at("data of a peer without a permission reached the client", received.line));
     }
-    if let Some(heard) = mallory.heard.iter_mut().find(|heard| heard.bytes == outward.as_bytes()) {
-        return Err(Stop::at("data of the client reached a peer without a permission", heard.line));
+    if let Some(received) = mallory.received.iter_mut().find(|received| received.bytes == outward.as_bytes()) {
+        return Err(Stop::at("data of the client reached a peer without a permission", received.line));
     }
     Ok(())
 }
@@ -128,9 +128,9 @@ async fn any_port(cx: &mut StunCx) -> Result<(), Stop> {
     ana.permit(cx, &ben).await?;
     let word = cx.word("another-port");
     cleo.send_to(word.as_bytes(), ana.relayed);
-    let (heard, from) = ana.hears_data(word.as_bytes()).await?;
+    let (received, from) = ana.receive_data(word.as_bytes()).await?;
     if from != cleo.local {
-        return Err(Stop::at(format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", cleo.local), heard.line));
+        return Err(Stop::at(format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", cleo.local), received.line));
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ async fn many(cx: &mut StunCx) -> Result<(), Stop> {
     for peer in [&ben, &cleo] {
         let word = cx.word("permitted");
         peer.send_to(word.as_bytes(), ana.relayed);
-        ana.hears_data(word.as_bytes()).await?;
+        ana.receive_data(word.as_bytes()).await?;
     }
     Ok(())
 }
@@ -163,15 +163,15 @@ async fn own(cx: &mut StunCx) -> Result<(), Stop> {
             let sentinel = cx.word("sentinel");
             ben.send_to(word.as_bytes(), cleo.relayed);
             dora.send_to(sentinel.as_bytes(), cleo.relayed);
-            cleo.hears_data(sentinel.as_bytes()).await?;
+            cleo.receive_data(sentinel.as_bytes()).await?;
         }
         None => {
             ben.send_to(word.as_bytes(), cleo.relayed);
             comes_behind(cx, &mut cleo, &mut ben).await?;
         }
     }
-    match cleo.heard_of(word.as_bytes()) {
-        Some(heard) => Err(Stop::at("a permission of another allocation lets a peer's data through", heard.line)),
+    match cleo.received_data(word.as_bytes()) {
+        Some(received) => Err(Stop::at("a permission of another allocation lets a peer's data through", received.line)),
         None => Ok(()),
     }
 }

@@ -31,19 +31,19 @@ pub(super) const CASES: &[&Case] = &[
 
 async fn refresh(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
-    for asked in [None, Some(1), Some(900)] {
-        let answer = ana.refresh(cx, asked).await?.success("a Refresh")?;
+    for requested in [None, Some(1), Some(900)] {
+        let answer = ana.refresh(cx, requested).await?.success("a Refresh")?;
         if !ana.auth.has_sealed(&answer.message) {
             return Err(answer.stop("the answer to Refresh has no valid MESSAGE-INTEGRITY"));
         }
         let Some(lifetime) = answer.message.number(attr::LIFETIME) else {
             return Err(answer.stop("the answer to Refresh has no LIFETIME of 4 bytes"));
         };
-        let most = asked.unwrap_or(0).max(DEFAULT_LIFETIME);
+        let most = requested.unwrap_or(0).max(DEFAULT_LIFETIME);
         if lifetime > most || lifetime + 5 < DEFAULT_LIFETIME {
-            let asked = asked.map_or("no LIFETIME".to_owned(), |asked| format!("LIFETIME {asked}"));
+            let requested = requested.map_or("no LIFETIME".to_owned(), |requested| format!("LIFETIME {requested}"));
             let why = format!(
-                "a Refresh with {asked} is answered with {lifetime} s, expected {DEFAULT_LIFETIME} to {most} s"
+                "a Refresh with {requested} is answered with {lifetime} s, expected {DEFAULT_LIFETIME} to {most} s"
             );
             return Err(answer.stop(why));
         }
@@ -74,19 +74,19 @@ async fn refresh_0_data(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
     let there = cx.word("there");
-    ana.say(cx, ben.local, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await?;
+    ana.send_data(cx, ben.local, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await?;
     ana.refresh(cx, Some(0)).await?;
     let (late, late_back) = (cx.word("late"), cx.word("late-back"));
-    ana.say(cx, ben.local, late.as_bytes());
+    ana.send_data(cx, ben.local, late.as_bytes());
     ben.send_to(late_back.as_bytes(), ana.relayed);
     ana.fence().await?;
     ben.fence().await?;
-    if let Some(heard) = ben.heard.iter().find(|heard| heard.bytes == late.as_bytes()) {
-        return Err(Stop::at("a deleted allocation still relays to its peer", heard.line));
+    if let Some(received) = ben.received.iter().find(|received| received.bytes == late.as_bytes()) {
+        return Err(Stop::at("a deleted allocation still relays to its peer", received.line));
     }
-    if let Some(heard) = ana.heard_of(late_back.as_bytes()) {
-        return Err(Stop::at("a deleted allocation still relays to its client", heard.line));
+    if let Some(received) = ana.received_data(late_back.as_bytes()) {
+        return Err(Stop::at("a deleted allocation still relays to its client", received.line));
     }
     Ok(())
 }

@@ -49,18 +49,23 @@ async fn both_ways(cx: &mut StunCx) -> Result<(), Stop> {
     let every: Vec<u8> = (0..=255).cycle().take(1200).collect();
     let long: Vec<u8> = [cx.word("every-byte").as_bytes(), &every].concat();
     for data in [cx.word("a").into_bytes(), cx.word("some").into_bytes(), long] {
-        ana.say(cx, ben.local, &data);
-        let heard = ben.hears_plain(&data).await?;
-        if heard.from != ana.relayed {
-            let why =
-                format!("the peer received the data from {}, expected the relayed address {}", heard.from, ana.relayed);
-            return Err(Stop::at(why, heard.line));
+        ana.send_data(cx, ben.local, &data);
+        let received = ben.receive_relayed(&data).await?;
+        if received.from != ana.relayed {
+            let why = format!(
+                "the peer received the data from {}, expected the relayed address {}",
+                received.from, ana.relayed
+            );
+            return Err(Stop::at(why, received.line));
         }
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
         ben.send_to(&back, ana.relayed);
-        let (heard, from) = ana.hears_data(&back).await?;
+        let (received, from) = ana.receive_data(&back).await?;
         if from != ben.local {
-            return Err(Stop::at(format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", ben.local), heard.line));
+            return Err(Stop::at(
+                format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", ben.local),
+                received.line,
+            ));
         }
     }
     Ok(())
@@ -70,18 +75,18 @@ async fn empty(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let mut ben = cx.peer("ben").await?;
     ana.permit(cx, &ben).await?;
-    ana.say(cx, ben.local, b"");
+    ana.send_data(cx, ben.local, b"");
     let there = cx.word("sentinel");
-    ana.say(cx, ben.local, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await?;
-    if !ben.heard.iter().any(|heard| heard.bytes.is_empty()) {
+    ana.send_data(cx, ben.local, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await?;
+    if !ben.received.iter().any(|received| received.bytes.is_empty()) {
         return Err(Stop::fail("a Send indication with empty DATA did not reach the peer, but the one after it did"));
     }
     ben.send_to(b"", ana.relayed);
     let back = cx.word("sentinel");
     ben.send_to(back.as_bytes(), ana.relayed);
-    ana.hears_data(back.as_bytes()).await?;
-    if ana.heard_of(b"").is_none() {
+    ana.receive_data(back.as_bytes()).await?;
+    if ana.received_data(b"").is_none() {
         return Err(Stop::fail("an empty datagram of a peer did not reach the client, but the one after it did"));
     }
     Ok(())
@@ -108,10 +113,10 @@ async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
     for (what, message) in messages {
         ana.is_silent_on(what, &message.bytes).await?;
         let there = cx.word("sentinel");
-        ana.say(cx, peer, there.as_bytes());
-        ben.hears_plain(there.as_bytes()).await?;
-        if let Some(heard) = ben.heard.first() {
-            return Err(Stop::at(format!("{what} is relayed"), heard.line));
+        ana.send_data(cx, peer, there.as_bytes());
+        ben.receive_relayed(there.as_bytes()).await?;
+        if let Some(received) = ben.received.first() {
+            return Err(Stop::at(format!("{what} is relayed"), received.line));
         }
     }
     Ok(())
@@ -128,10 +133,10 @@ async fn open_relay(cx: &mut StunCx) -> Result<(), Stop> {
     let on_channel = channel_data(0x4000, evil.as_bytes());
     mallory.is_silent_on("ChannelData without an allocation", &on_channel).await?;
     let there = cx.word("sentinel");
-    ana.say_on(0x4000, there.as_bytes());
-    ben.hears_plain(there.as_bytes()).await?;
-    match ben.heard.iter().find(|heard| heard.bytes == evil.as_bytes()) {
-        Some(heard) => Err(Stop::at("data of a client without an allocation reached a peer", heard.line)),
+    ana.send_on_channel(0x4000, there.as_bytes());
+    ben.receive_relayed(there.as_bytes()).await?;
+    match ben.received.iter().find(|received| received.bytes == evil.as_bytes()) {
+        Some(received) => Err(Stop::at("data of a client without an allocation reached a peer", received.line)),
         None => Ok(()),
     }
 }

@@ -39,7 +39,7 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
         // TURN over TCP is only a SHOULD; the server may offer just STUN on this port.
         Stop::Unsupported("the server has no TURN over TCP: an Allocate is not answered".to_owned())
     })?;
-    let refused = Answer { from: cx.env.server, line: 0, sent: 1, asked_bytes: 0, message: refused };
+    let refused = Answer { from: cx.env.server, line: 0, sent: 1, request_bytes: 0, message: refused };
     let auth = Auth::challenged(cx.credential()?, &refused)?;
     let request = auth.seal(cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP));
     let allocated = granted(&mut ana, "an Allocate", &request).await?;
@@ -72,12 +72,12 @@ async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let together: Vec<u8> = words.iter().flat_map(|word| padded(word)).collect();
     ana.send(&together, "four times ChannelData at once").await?;
     for word in &words {
-        ben.hears_plain(word.as_bytes()).await?;
+        ben.receive_relayed(word.as_bytes()).await?;
     }
     let word = cx.word("in-pieces");
     for (index, byte) in padded(&word).iter().enumerate() {
         ana.send(&[*byte], &format!("byte {index} of ChannelData")).await?;
         tokio::task::yield_now().await;
     }
-    ben.hears_plain(word.as_bytes()).await.map(drop)
+    ben.receive_relayed(word.as_bytes()).await.map(drop)
 }

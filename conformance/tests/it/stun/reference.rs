@@ -67,7 +67,7 @@ fn slugs_are_unique_and_what_they_need_comes_before_and_hurts_nobody() {
     for (index, case) in all.iter().enumerate() {
         assert!(["stun", "nat-behaviour", "turn"].contains(&case.group()), "{case:?}");
         assert!(all[..index].iter().all(|other| other.slug != case.slug), "{case:?} is there twice");
-        assert!(case.asks.ends_with('.'), "{case:?} does not ask a sentence");
+        assert!(case.rule.ends_with('.'), "the rule of {case:?} is not a sentence");
         assert!(!case.citations.is_empty() || case.level == Level::May, "{case:?} is of no specification");
         for needed in case.needs {
             let needed = all.iter().find(|other| other.slug == *needed).expect("it exists");
