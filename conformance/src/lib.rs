@@ -1,9 +1,39 @@
 //! A conformance suite for signaling, STUN and TURN servers, whatever their implementation.
 //!
-//! [`run`] runs [`Case`]s against the signaling server at a [`Target`], over any network that implements
-//! [`Dial`](dial::Dial). It returns a [`Report`]: the findings, each with a transcript of what all clients sent and
-//! received. [`stun::run`] does this for STUN and TURN servers. [`Crowd`] makes clients for load tests instead. Nothing
-//! here depends on the reference server: the suite has its own wire code, and it judges behaviour, never wording.
+//! The suite connects to a server over its own protocol, as clients do, and tests one rule at a time. It has its own
+//! wire code, does not depend on the reference server, and judges behaviour, never wording.
+//!
+//! - A [`Case`] is one rule: a stable slug, a sentence, a [`Level`] and the [`Citation`]s of the specifications that
+//!   state it. [`cases()`] lists the cases for signaling servers, [`service_cases`] those for STUN and TURN.
+//! - A [`Dialect`] is the protocol of a signaling server, as a TOML file. [`shipped()`] names the dialects that come with
+//!   the suite.
+//! - A [`Target`] is the URL of the server, with headers and TLS settings.
+//! - [`select()`] chooses cases by slug, group and level, and adds the cases that they need.
+//! - [`run`] runs cases against a signaling server, over any network that implements [`Dial`](dial::Dial).
+//!   [`stun::run`] does this for STUN and TURN servers.
+//! - A [`Report`] has a [`CaseReport`] for each case: its [`Verdict`], remarks, and a [`Transcript`] of what all clients
+//!   sent and received.
+//! - [`Known`] marks known deviations in a report, and [`Requirements`] judges the user's own requirements.
+//! - [`Recording`] and [`replay()`] save and repeat the exchange of a case. [`trial()`] tries a new dialect with two
+//!   clients. [`Crowd`] makes clients for load tests.
+//!
+//! # Example
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use conformance::dial::Tokio;
+//! use conformance::{Dialect, Options, Selection, Show, Target, run, select};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let target: Target = "ws://127.0.0.1:8787/".parse()?;
+//! let dialect = Arc::new(Dialect::load("mesh")?);
+//! let cases = select(&Selection { groups: vec!["room".to_owned()], ..Selection::default() })?;
+//! let report = run(Tokio, &target, &dialect, &cases, &Options::default()).await?;
+//! print!("{}", report.text(Show::new("cargo xtask conformance --url ws://127.0.0.1:8787/")));
+//! assert!(report.passed());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod case;
 mod cases;

@@ -1,7 +1,43 @@
-//! Results for people and for CI.
+//! Renders the results of simulations and of conformance runs, for people and for CI.
 //!
-//! A report reads outcomes and nothing else: it never plays, never judges. [`model`] is what all of them have in common: `sim` and
-//! `conformance` write it, and every form that a result can take is rendered from it.
+//! This crate reads results and renders them. It runs nothing and judges nothing.
+//!
+//! - [`model`] is the common format of all results: JSON Lines with an opening record, one [`model::Case`] for each
+//!   case, and a closing record.
+//! - [`cases_of_report`] makes cases from a conformance report, [`case_of_outcome`] from a run of the simulator.
+//! - A [`Writer`] writes a result file, and [`Results`] reads one.
+//! - [`html()`] renders a self-contained page, [`markdown()`] a comment for a pull request, and [`summary()`] a text for
+//!   the terminal.
+//! - [`junit()`], [`ctrf()`], [`sarif()`] and [`github()`] render the formats of CI systems.
+//! - [`diff`] compares two results, and [`history`] keeps the results of many.
+//!
+//! # Example
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use reports::model::{Opening, Suite, VERSION};
+//! use reports::{Results, Writer, cases_of_report, html};
+//!
+//! # fn example(report: &conformance::Report) -> Result<(), Box<dyn std::error::Error>> {
+//! let opening = Opening {
+//!     version: VERSION,
+//!     suite: Suite::Conformance,
+//!     name: report.dialect.clone(),
+//!     tool: "my-tool 1.0.0".to_owned(),
+//!     target: report.url.clone(),
+//!     command: "my-tool test".to_owned(),
+//!     started_ms: 0,
+//! };
+//! let mut writer = Writer::create(Path::new("target/found"), &opening)?;
+//! for case in cases_of_report(report, "my-tool test", None) {
+//!     writer.case(case)?;
+//! }
+//! writer.close(report.took)?;
+//! let results = Results::load(Path::new("target/found"))?;
+//! std::fs::write("report.html", html(&[results]))?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod ctrf;
 pub mod diff;
