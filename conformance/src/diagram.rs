@@ -22,7 +22,7 @@ const TAIL: usize = 12;
 /// Longer labels are cut.
 const LABEL_CHARS_MAX: usize = 36;
 /// Keys under which protocols give a message's type.
-const TELLING: [&str; 6] = ["action", "type", "event", "kind", "op", "method"];
+const TYPE_KEYS: [&str; 6] = ["action", "type", "event", "kind", "op", "method"];
 /// Keys under which protocols give the reason of an error.
 const REASONS: [&str; 4] = ["message", "reason", "code", "error"];
 /// The column of the server.
@@ -143,12 +143,12 @@ fn label(text: &str) -> String {
         values.map(|(_, value)| *value).collect::<Vec<_>>()
     };
     // Only the first two: a payload may have a type of its own.
-    let told: Vec<&str> = of(&TELLING).into_iter().take(2).collect();
-    let named = match told[..] {
+    let types: Vec<&str> = of(&TYPE_KEYS).into_iter().take(2).collect();
+    let named = match types[..] {
         // For Socket.IO, the name of the event.
         _ if plain.starts_with('[') => strings.first().map(|(_, value)| (*value).to_owned()),
         [] => None,
-        _ => Some(told.join(" ")),
+        _ => Some(types.join(" ")),
     };
     let Some(named) = named else { return text.split_whitespace().collect::<Vec<_>>().join(" ") };
     match of(&REASONS).first() {

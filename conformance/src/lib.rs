@@ -5,14 +5,14 @@
 //!
 //! - A [`Case`] is one rule: a stable slug, a sentence, a [`Level`] and the [`Citation`]s of the specifications that
 //!   state it. [`cases()`] lists the cases for signaling servers, [`service_cases`] those for STUN and TURN.
-//! - A [`Dialect`] is the protocol of a signaling server, as a TOML file. [`shipped()`] names the dialects that come with
-//!   the suite.
+//! - A [`Dialect`] is the protocol of a signaling server, as a TOML file. [`shipped()`] names the dialects that come
+//!   with the suite.
 //! - A [`Target`] is the URL of the server, with headers and TLS settings.
 //! - [`select()`] chooses cases by slug, group and level, and adds the cases that they need.
 //! - [`run`] runs cases against a signaling server, over any network that implements [`Dial`](dial::Dial).
 //!   [`stun::run`] does this for STUN and TURN servers.
-//! - A [`Report`] has a [`CaseReport`] for each case: its [`Verdict`], remarks, and a [`Transcript`] of what all clients
-//!   sent and received.
+//! - A [`Report`] has a [`CaseReport`] for each case: its [`Verdict`], remarks, and a [`Transcript`] of what all
+//!   clients sent and received.
 //! - [`Known`] marks known deviations in a report, and [`Requirements`] judges the user's own requirements.
 //! - [`Recording`] and [`replay()`] save and repeat the exchange of a case. [`trial()`] tries a new dialect with two
 //!   clients. [`Crowd`] makes clients for load tests.

@@ -4,7 +4,7 @@
 /// What replaces a secret.
 pub(crate) const SECRET: &str = "…";
 /// JSON keys whose values are secret, in lower case and without `-` and `_`.
-const TELLING: [&str; 9] =
+const SECRET_KEYS: [&str; 9] =
     ["accesstoken", "apikey", "authorization", "bearer", "credential", "jwt", "password", "secret", "token"];
 /// A shorter text does not count as a secret: it would be found everywhere.
 const CHARS_MIN: usize = 4;
@@ -32,7 +32,7 @@ impl Secrets {
     /// A text with its secrets replaced.
     pub(crate) fn hide(&self, text: &str) -> String {
         let hidden = self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET));
-        hide_telling(&hidden)
+        hide_secret_values(&hidden)
     }
 }
 
@@ -82,14 +82,14 @@ fn decoded(text: &str) -> String {
 }
 
 /// A text, JSON or with JSON in it, in which the strings under secret keys are replaced.
-fn hide_telling(text: &str) -> String {
+fn hide_secret_values(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('"') {
         let Some(length) = string_end(&rest[open + 1..]) else { break };
         let (key, after) = (&rest[open + 1..open + 1 + length], &rest[open + 2 + length..]);
         let colon = after.trim_start().strip_prefix(':').map(str::trim_start);
-        let value = colon.and_then(|value| value.strip_prefix('"')).filter(|_| is_telling(key));
+        let value = colon.and_then(|value| value.strip_prefix('"')).filter(|_| is_secret_key(key));
         match value.and_then(|value| Some((value, string_end(value)?))) {
             Some((value, length)) => {
                 out.push_str(&rest[..rest.len() - value.len()]);
@@ -108,9 +108,9 @@ fn hide_telling(text: &str) -> String {
     out
 }
 
-fn is_telling(key: &str) -> bool {
+fn is_secret_key(key: &str) -> bool {
     let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
-    TELLING.contains(&plain.as_str())
+    SECRET_KEYS.contains(&plain.as_str())
 }
 
 /// The position of the closing quote of a JSON string. `text` starts after the opening quote.
@@ -139,12 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_telling_key_is_hidden_and_nothing_else() {
-        let hidden =
-            hide_telling(r#"200: {"urls":"turn:h","credential":"a\"b","Access-Token" : "x","n":{"password":"y"}}"#);
+    fn the_value_of_a_secret_key_is_hidden_and_nothing_else() {
+        let hidden = hide_secret_values(
+            r#"200: {"urls":"turn:h","credential":"a\"b","Access-Token" : "x","n":{"password":"y"}}"#,
+        );
         assert_eq!(hidden, r#"200: {"urls":"turn:h","credential":"…","Access-Token" : "…","n":{"password":"…"}}"#);
         for same in [r#"{"token":5,"data":"password"}"#, r#"{"token"}"#, "\"", r#"{"password":"open"#, "é\""] {
-            assert_eq!(hide_telling(same), same);
+            assert_eq!(hide_secret_values(same), same);
         }
     }
 

@@ -6,8 +6,8 @@
 //!   case, and a closing record.
 //! - [`cases_of_report`] makes cases from a conformance report, [`case_of_outcome`] from a run of the simulator.
 //! - A [`Writer`] writes a result file, and [`Results`] reads one.
-//! - [`html()`] renders a self-contained page, [`markdown()`] a comment for a pull request, and [`summary()`] a text for
-//!   the terminal.
+//! - [`html()`] renders a self-contained page, [`markdown()`] a comment for a pull request, and [`summary()`] a text
+//!   for the terminal.
 //! - [`junit()`], [`ctrf()`], [`sarif()`] and [`github()`] render the formats of CI systems.
 //! - [`diff`] compares two results, and [`history`] keeps the results of many.
 //!

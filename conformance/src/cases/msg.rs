@@ -130,7 +130,7 @@ async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(),
             ended = ana.end.clone();
             answered.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
         }
-        let obeyed = |event: &Event| event.is_signal() && !is_ours(event);
+        let acted_on = |event: &Event| event.is_signal() && !is_ours(event);
         match &ended {
             None if ana.received[at_ana..].iter().any(|received| received.event.is_error()) => {
                 errors.push(what.clone())
@@ -140,8 +140,8 @@ async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(),
             Some(_) => closed.push(format!("{what} (without a close code)")),
         }
         ben.catch_up();
-        let obeyed = |event: &Event| declared != Reaction::Obeyed && obeyed(event);
-        ben.never_received_since(at_ben, &format!("received a signal that ana's message caused: {what}"), obeyed)?;
+        let acted_on = |event: &Event| declared != Reaction::Obeyed && acted_on(event);
+        ben.never_received_since(at_ben, &format!("received a signal that ana's message caused: {what}"), acted_on)?;
         ben.never_received_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
         let passed_on =
             |received: &&Received| declared != Reaction::Obeyed && !sent.is_empty() && received.text == sent;

@@ -475,7 +475,7 @@ async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
 
 /// For a packet after which a session ended, but only when another packet had followed: checks that the first packet
 /// alone ends a session promptly.
-async fn closes_unasked(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
+async fn closes_alone(cx: &Cx, packet: &str, what: &str) -> Result<(), Stop> {
     let mut ben = connected(cx, "ben").await?;
     let before = ben.received.len();
     ben.send(packet);
@@ -498,7 +498,7 @@ async fn bad_packet(cx: &mut Cx) -> Result<(), Stop> {
         ana.send("40/glare-nowhere,");
         let answered = ana.until_received("an answer", |received| received.text.starts_with("44")).await;
         if ana.end.is_some() {
-            closes_unasked(cx, packet, &what).await?;
+            closes_alone(cx, packet, &what).await?;
             continue;
         }
         answered.map_err(|stop| {

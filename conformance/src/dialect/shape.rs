@@ -272,7 +272,7 @@ impl Shape {
                 };
                 let mut order: Vec<&Entry> = entries.iter().collect();
                 order.sort_by_key(|entry| rank(entry));
-                let (mut wrong, mut told) = (None, false);
+                let (mut wrong, mut identified) = (None, false);
                 for entry in order {
                     let key = match &entry.key {
                         Key::Literal(key) => key.clone(),
@@ -286,7 +286,7 @@ impl Shape {
                         Some(value) => entry.value.take(value, fits, into, false),
                         None if entry.optional => Ok(()),
                         None if matches!(entry.value, Self::Literal(_)) => Err(Mismatch::Other),
-                        None if !told && entry.value.tells_messages_apart() => Err(Mismatch::Other),
+                        None if !identified && entry.value.distinguishes_messages() => Err(Mismatch::Other),
                         None => Err(Mismatch::Lacks(format!("without `{key}`"))),
                     };
                     match taken {
@@ -296,7 +296,7 @@ impl Shape {
                                 if what.starts_with("without") { what } else { format!("whose `{key}` is not {what}") };
                             wrong = wrong.or(Some(Mismatch::Lacks(what)));
                         }
-                        Ok(()) => told |= matches!(entry.value, Self::Literal(_)),
+                        Ok(()) => identified |= matches!(entry.value, Self::Literal(_)),
                     }
                 }
                 wrong.map_or(Ok(()), Err)
@@ -331,11 +331,11 @@ impl Shape {
     }
 
     /// Whether this part distinguishes the message from others.
-    fn tells_messages_apart(&self) -> bool {
+    fn distinguishes_messages(&self) -> bool {
         match self {
             Self::Literal(_) => true,
             Self::Object(entries) => entries.iter().any(|entry| !entry.optional),
-            Self::List(items) => items.iter().any(Self::tells_messages_apart),
+            Self::List(items) => items.iter().any(Self::distinguishes_messages),
             Self::Variable(name) => name == "kind",
             Self::Each(..) | Self::Keyed(..) => false,
         }

@@ -45,13 +45,13 @@ pub(crate) fn made_of(signal: &Shape) -> Vec<WrongMessage> {
 fn with_type(shape: &Shape, with: Option<Shape>) -> Option<Shape> {
     match shape {
         Shape::Object(entries) => {
-            let tells = |entry: &Entry| match &entry.value {
+            let is_type = |entry: &Entry| match &entry.value {
                 Shape::Literal(value) => value.is_string(),
                 Shape::Variable(name) => name == "kind",
                 _ => false,
             };
             let mut entries = entries.clone();
-            if let Some(index) = entries.iter().position(tells) {
+            if let Some(index) = entries.iter().position(is_type) {
                 match with {
                     Some(with) => entries[index].value = with,
                     None => drop(entries.remove(index)),

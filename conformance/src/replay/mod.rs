@@ -339,13 +339,13 @@ impl Player<'_> {
 
     fn arrived(&mut self, entry: &Entry, event: Option<LinkEvent>) {
         let then = shown(&entry.did);
-        let came = event.map(|event| match event {
+        let arrival = event.map(|event| match event {
             LinkEvent::Text(text) => Did::Hears(text),
             LinkEvent::Binary => Did::HearsBytes(Octets::new(&[], "a binary frame")),
             LinkEvent::Pong(payload) => Did::Pong(String::from_utf8_lossy(&payload).into_owned()),
             LinkEvent::End(end) => end.kept(),
         });
-        let same = match (&entry.did, &came) {
+        let same = match (&entry.did, &arrival) {
             (Did::Hears(then), Some(Did::Hears(now))) => {
                 self.learn(then, now);
                 self.is_same(then, now)
@@ -354,7 +354,7 @@ impl Player<'_> {
             (then, Some(now)) => then == now,
             (_, None) => false,
         };
-        let now = came.as_ref().map(shown);
+        let now = arrival.as_ref().map(shown);
         self.steps.push(Step { client: entry.client, does: false, then, now, same });
     }
 

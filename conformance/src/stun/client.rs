@@ -183,12 +183,12 @@ impl UdpClient {
     }
 
     /// Sends a request, and retransmits it at growing intervals until it is answered.
-    pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Answer, Stop> {
-        self.ask_after(request, None).await
+    pub(crate) async fn send_request(&mut self, request: &Draft) -> Result<Answer, Stop> {
+        self.send_request_after(request, None).await
     }
 
-    /// Like [`ask`](Self::ask), but sends `before` ahead of each transmission of the request.
-    async fn ask_after(&mut self, request: &Draft, before: Option<&[u8]>) -> Result<Answer, Stop> {
+    /// Like [`send_request`](Self::send_request), but sends `before` ahead of each transmission of the request.
+    async fn send_request_after(&mut self, request: &Draft, before: Option<&[u8]>) -> Result<Answer, Stop> {
         let (id, start) = (request.id(), Instant::now());
         let (mut wait, mut sent, mut first) = (self.env.rto, 0, None);
         while start.elapsed() < self.env.patience {
@@ -278,7 +278,7 @@ impl UdpClient {
         for index in 0..SENTINELS {
             let sentinel = self.env.sentinel();
             let before = before.filter(|_| index == 0);
-            let answer = self.ask_after(&sentinel, before).await;
+            let answer = self.send_request_after(&sentinel, before).await;
             answer.map_err(|stop| stop.reworded(|why| format!("the sentinel sent after it: {why}")))?;
         }
         Ok(())

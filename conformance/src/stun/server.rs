@@ -157,7 +157,7 @@ impl Subject for ServiceServer {
     /// The server answers a new client, correctly or not: correctness is for the cases to test.
     async fn alive(&self, log: &Log) -> Result<(), Stop> {
         let mut client = UdpClient::open(&self.env, log, "alive?", (self.env.source, 0).into()).await?;
-        match client.ask(&self.env.sentinel()).await {
+        match client.send_request(&self.env.sentinel()).await {
             Err(stop) if !client.received_anything() => Err(stop),
             _ => Ok(()),
         }
@@ -177,7 +177,7 @@ async fn first_answer(env: &Arc<StunEnv>) -> Result<Duration, Stop> {
     let mut least = Duration::MAX;
     for _ in 0..3 {
         let start = Instant::now();
-        match client.ask(&env.sentinel()).await {
+        match client.send_request(&env.sentinel()).await {
             Ok(_) => least = least.min(start.elapsed()),
             // Whether the answer is correct is for the cases to test.
             Err(_) if client.received_anything() => return Ok(UNKNOWN_ROUND_TRIP),

@@ -75,7 +75,7 @@ impl TcpClient {
     }
 
     /// Sends a request; the next message must be its answer.
-    pub(crate) async fn ask(&mut self, request: &Draft) -> Result<Message, Stop> {
+    pub(crate) async fn send_request(&mut self, request: &Draft) -> Result<Message, Stop> {
         self.send(&request.bytes, &shown(&request.bytes)).await?;
         self.answer(request).await
     }

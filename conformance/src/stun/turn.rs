@@ -70,13 +70,13 @@ impl StunCx {
 
     /// Sends an Allocate without credentials, and takes realm and nonce from the answer.
     pub(crate) async fn challenge(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
-        let answer = client.ask(&self.allocate_request()).await?;
+        let answer = client.send_request(&self.allocate_request()).await?;
         Auth::challenged(credential, &answer.error(401, "an Allocate without credentials")?)
     }
 
     /// Like [`challenge`](Self::challenge), with a Refresh instead: for a client that already has an allocation.
     pub(crate) async fn challenge_of(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
-        let answer = client.ask(&self.request(method::REFRESH)).await?;
+        let answer = client.send_request(&self.request(method::REFRESH)).await?;
         Auth::challenged(credential, &answer.error(401, "a Refresh without credentials")?)
     }
 
@@ -125,7 +125,7 @@ impl StunCx {
         let start = Instant::now();
         loop {
             let request = auth.seal(extend(self.allocate_request()));
-            let answer = client.ask(&request).await?;
+            let answer = client.send_request(&request).await?;
             match answer.code()? {
                 None => return self.granted(client, auth, request, answer).map(Ok),
                 Some(438) if start.elapsed() < self.env.patience => auth = auth.renewed(&answer)?,
@@ -167,13 +167,13 @@ impl Allocation {
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Answer, Stop> {
         let request = self.auth.seal(extend(cx.request(method)));
-        let answer = self.client.ask(&request).await?;
+        let answer = self.client.send_request(&request).await?;
         if answer.code()? != Some(438) {
             return Ok(answer);
         }
         self.auth = self.auth.clone().renewed(&answer)?;
         let request = self.auth.seal(extend(cx.request(method)));
-        self.client.ask(&request).await
+        self.client.send_request(&request).await
     }
 
     pub(crate) async fn refresh(&mut self, cx: &StunCx, lifetime: Option<u32>) -> Result<Answer, Stop> {

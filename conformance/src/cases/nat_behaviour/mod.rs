@@ -73,7 +73,7 @@ pub(crate) const CASES: &[&Case] = &[
 ];
 
 async fn binding_answer(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
-    client.ask(&cx.binding()).await?.success("a Binding request")
+    client.send_request(&cx.binding()).await?.success("a Binding request")
 }
 
 /// The answer of a server that supports NAT behaviour discovery; otherwise the case does not apply.
@@ -146,7 +146,7 @@ async fn other_address(cx: &mut StunCx) -> Result<(), Stop> {
     }
     ana.server = other;
     let there = ana
-        .ask(&cx.binding())
+        .send_request(&cx.binding())
         .await
         .map_err(|stop| stop.reworded(|why| format!("OTHER-ADDRESS is {other}, but it does not answer: {why}")))?;
     let back = there.success("a Binding request at OTHER-ADDRESS")?.address(attr::OTHER_ADDRESS)?;
@@ -174,7 +174,7 @@ async fn change_matrix(cx: &mut StunCx) -> Result<(), Stop> {
             );
             ana.server = destination;
             let what = format!("CHANGE-REQUEST {flags:#x} to {destination}");
-            let answer = ana.ask(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await;
+            let answer = ana.send_request(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await;
             let answer = answer.map_err(|stop| {
                 let nat = if cx.is_near() { "" } else { "; a NAT that filters by address blocks such an answer" };
                 stop.reworded(|why| format!("{what}: {why}{nat}"))
@@ -207,7 +207,7 @@ async fn single_ip(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(plain.stop(format!("OTHER-ADDRESS is {other}, but the server has no second IP address")));
     }
     for flags in [CHANGE_IP, CHANGE_PORT, CHANGE_IP | CHANGE_PORT] {
-        let answer = ana.ask(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await?;
+        let answer = ana.send_request(&cx.binding().with(attr::CHANGE_REQUEST, [0, 0, 0, flags])).await?;
         lists(answer, &[attr::CHANGE_REQUEST])?;
     }
     Ok(())
@@ -244,7 +244,7 @@ async fn response_port(cx: &mut StunCx) -> Result<(), Stop> {
 async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     discovery(cx, &mut ana).await?;
-    let answer = ana.ask(&cx.binding().with(attr::PADDING, [0; 64])).await?;
+    let answer = ana.send_request(&cx.binding().with(attr::PADDING, [0; 64])).await?;
     if is_unknown(&answer.message, attr::PADDING) {
         return Err(not_known(attr::PADDING));
     }
@@ -261,7 +261,7 @@ async fn padding_port(cx: &mut StunCx) -> Result<(), Stop> {
     discovery(cx, &mut ana).await?;
     let port = ana.local.port().to_be_bytes();
     let request = cx.binding().with(attr::PADDING, [0; 64]).with(attr::RESPONSE_PORT, [port[0], port[1], 0, 0]);
-    let answer = ana.ask(&request).await?;
+    let answer = ana.send_request(&request).await?;
     for kind in [attr::PADDING, attr::RESPONSE_PORT] {
         if is_unknown(&answer.message, kind) {
             return Err(not_known(kind));

@@ -17,7 +17,7 @@ const AMPLIFICATION_MAX: f64 = 10.0;
 
 pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.ask(&cx.binding()).await?;
+    let answer = ana.send_request(&cx.binding()).await?;
     let answer = answer.success("a Binding request")?;
     if answer.message.method != method::BINDING {
         return Err(answer.stop("the answer has another method"));
@@ -26,7 +26,7 @@ pub(super) async fn binding(cx: &mut StunCx) -> Result<(), Stop> {
 }
 
 async fn binding_answer(cx: &StunCx, client: &mut UdpClient) -> Result<Answer, Stop> {
-    client.ask(&cx.binding()).await?.success("a Binding request")
+    client.send_request(&cx.binding()).await?.success("a Binding request")
 }
 
 pub(super) async fn xor_v4(cx: &mut StunCx) -> Result<(), Stop> {
@@ -80,7 +80,7 @@ pub(super) async fn no_mixup(cx: &mut StunCx) -> Result<(), Stop> {
         let mut client = cx.client(&format!("client {index}")).await?;
         let (request, cx) = (cx.binding(), StunCx { env: Arc::<StunEnv>::clone(&cx.env), log: cx.log.clone() });
         running.spawn(async move {
-            let answer = client.ask(&request).await?.success("a Binding request")?;
+            let answer = client.send_request(&request).await?.success("a Binding request")?;
             cx.check_mapped(&client, &answer, attr::XOR_MAPPED_ADDRESS)?;
             client.fence().await?;
             let again = client.received.iter().filter(|received| received.is_of(request.id())).count();
@@ -102,7 +102,7 @@ pub(super) async fn transaction_id(cx: &mut StunCx) -> Result<(), Stop> {
     for id in [[0; 12], [0xff; 12], *b"\x21\x12\xa4\x42\x21\x12\xa4\x42\x21\x12\xa4\x42"] {
         ana.received.clear();
         let request = Draft::new(method::BINDING, Class::Request, id);
-        let answer = ana.ask(&request).await.map_err(|stop| {
+        let answer = ana.send_request(&request).await.map_err(|stop| {
             stop.reworded(|why| format!("{why}; the transaction id was {}", crate::stun::wire::hex(&id)))
         })?;
         cx.check_mapped(&ana, &answer.success("it")?, attr::XOR_MAPPED_ADDRESS)?;
@@ -113,8 +113,8 @@ pub(super) async fn transaction_id(cx: &mut StunCx) -> Result<(), Stop> {
 pub(super) async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding();
-    let first = ana.ask(&request).await?.success("a Binding request")?;
-    let second = ana.ask(&request).await?.success("a Binding request, sent again,")?;
+    let first = ana.send_request(&request).await?.success("a Binding request")?;
+    let second = ana.send_request(&request).await?.success("a Binding request, sent again,")?;
     let mapped = [&first, &second].map(|answer| answer.message.xor_address(attr::XOR_MAPPED_ADDRESS));
     if mapped[0] != mapped[1] {
         return Err(second.stop("the retransmission is answered with another address"));
@@ -124,7 +124,7 @@ pub(super) async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn source_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.ask(&cx.binding()).await?;
+    let answer = ana.send_request(&cx.binding()).await?;
     if answer.from != ana.server {
         return Err(answer.stop(format!(
             "the request was sent to {}, but the answer comes from {}: NATs block such an answer",
@@ -138,7 +138,7 @@ pub(super) async fn well_formed(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let requests = [cx.binding(), cx.binding().with_fingerprint(), cx.binding().with(attr::SOFTWARE, "four")];
     for request in requests {
-        let answer = ana.ask(&request).await?;
+        let answer = ana.send_request(&request).await?;
         if let Some(fault) = answer.message.faults().first() {
             return Err(answer.stop(fault.clone()));
         }
@@ -184,7 +184,7 @@ pub(super) async fn software(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn fingerprint(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.ask(&cx.binding().with_fingerprint()).await?.success("a request with FINGERPRINT")?;
+    let answer = ana.send_request(&cx.binding().with_fingerprint()).await?.success("a request with FINGERPRINT")?;
     if let Some(fault) = answer.message.faults().iter().find(|fault| fault.contains("FINGERPRINT")) {
         return Err(answer.stop(fault.clone()));
     }
@@ -200,7 +200,7 @@ pub(super) async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut worst: f64 = 0.0;
     let mut factors = Vec::new();
     for (what, request) in requests {
-        let answer = ana.ask(&request).await?;
+        let answer = ana.send_request(&request).await?;
         let factor = answer.message.bytes.len() as f64 / answer.request_bytes as f64;
         factors.push(format!("{what} {factor:.1}"));
         worst = worst.max(factor);

@@ -40,17 +40,17 @@ pub(crate) fn lists(answer: Answer, unknown: &[u16]) -> Result<(), Stop> {
 pub(super) async fn unknown_required(cx: &mut StunCx) -> Result<(), Stop> {
     let [a, b] = attr::UNKNOWN_REQUIRED;
     let mut ana = cx.client("ana").await?;
-    let one = ana.ask(&cx.binding().with(a, [1, 2, 3, 4])).await?;
+    let one = ana.send_request(&cx.binding().with(a, [1, 2, 3, 4])).await?;
     lists(one, &[a])?;
     let mixed = cx.binding().with(attr::UNKNOWN_OPTIONAL, "x").with(a, []).with(b, "abc");
-    let two = ana.ask(&mixed).await?;
+    let two = ana.send_request(&mixed).await?;
     lists(two, &[a, b])
 }
 
 pub(super) async fn unknown_optional(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, [7; 40]).with(0xffff, []);
-    let answer = ana.ask(&request).await?.success("an unknown comprehension-optional attribute")?;
+    let answer = ana.send_request(&request).await?.success("an unknown comprehension-optional attribute")?;
     cx.check_mapped(&ana, &answer, attr::XOR_MAPPED_ADDRESS)
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     for value in ["a", "ab", "abc"] {
         let request = cx.binding().with_padding(attr::SOFTWARE, value, 0xff);
-        ana.ask(&request).await?.success("padding of one bits")?;
+        ana.send_request(&request).await?.success("padding of one bits")?;
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     // No server knows this key; a server that does not authenticate accepts the message anyway.
     let request = cx.binding().with(attr::USERNAME, "a:b").sealed(b"key").with(attr::UNKNOWN_REQUIRED[0], [0; 4]);
-    let answer = ana.ask(&request).await?;
+    let answer = ana.send_request(&request).await?;
     match answer.code()? {
         None => Ok(()),
         Some(420) => {
@@ -90,7 +90,7 @@ pub(super) async fn behind_integrity(cx: &mut StunCx) -> Result<(), Stop> {
 pub(super) async fn vectors_5769(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let request = Draft { bytes: vectors::bytes(vectors::REQUEST) };
-    let answer = ana.ask(&request).await.map_err(|stop| {
+    let answer = ana.send_request(&request).await.map_err(|stop| {
         stop.reworded(|why| {
             format!("RFC 5769 §2.1: {why}; its FINGERPRINT is correct, and its padding consists of spaces")
         })
@@ -101,7 +101,7 @@ pub(super) async fn vectors_5769(cx: &mut StunCx) -> Result<(), Stop> {
         Some(_) => return Err(answer.success("the request of RFC 5769 §2.1").expect_err("it is an error")),
     }
     let long_term = Draft { bytes: vectors::bytes(vectors::LONG_TERM_REQUEST) };
-    let answer = ana.ask(&long_term).await?;
+    let answer = ana.send_request(&long_term).await?;
     if !matches!(answer.code()?, None | Some(400 | 401 | 438)) {
         return Err(answer.success("the request of RFC 5769 §2.4").expect_err("it is an error"));
     }

@@ -8,7 +8,7 @@ use crate::stun::wire::Class;
 pub(super) async fn answers(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     for _ in 0..2 {
-        let answer = ana.ask(&cx.binding()).await?;
+        let answer = ana.send_request(&cx.binding()).await?;
         let mapped = answer.xor_address(attr::XOR_MAPPED_ADDRESS);
         let Ok(Some(mapped)) = mapped else {
             return Err(Stop::fail("the answer over TCP has no valid XOR-MAPPED-ADDRESS"));

@@ -104,7 +104,7 @@ async fn answer(
         client = cx.client(name).await?;
         auth = cx.challenge(&mut client, cx.credential()?).await?;
         request = auth.seal(extend(cx.request(method::ALLOCATE)));
-        answer = client.ask(&request).await?;
+        answer = client.send_request(&request).await?;
         tries += 1;
         if tries == 3 || answer.code()? != Some(437) {
             break;
@@ -130,7 +130,7 @@ async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
 async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let request = ana.request.clone();
-    let again = ana.ask(&request).await?.success("a retransmitted Allocate")?;
+    let again = ana.send_request(&request).await?.success("a retransmitted Allocate")?;
     let relayed = again.xor_address(attr::XOR_RELAYED_ADDRESS)?;
     if relayed != ana.relayed {
         return Err(

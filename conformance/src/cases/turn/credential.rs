@@ -88,7 +88,7 @@ fn challenges(answer: &Answer) -> Result<(), Stop> {
 
 async fn unauthenticated(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.ask(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
+    let answer = ana.send_request(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
     challenges(&answer)?;
     for kind in [attr::USERNAME, attr::MESSAGE_INTEGRITY, attr::MESSAGE_INTEGRITY_SHA256] {
         if answer.message.has(kind) {
@@ -102,7 +102,8 @@ async fn nonce_per_client(cx: &mut StunCx) -> Result<(), Stop> {
     let mut nonces = Vec::new();
     for name in ["ana", "ben"] {
         let mut client = cx.client(name).await?;
-        let answer = client.ask(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
+        let answer =
+            client.send_request(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
         let nonce = answer.message.get(attr::NONCE).map(<[u8]>::to_vec);
         if nonces.contains(&nonce) {
             return Err(answer.stop("two clients on different ports received the same NONCE"));
@@ -136,7 +137,7 @@ async fn allocate(cx: &mut StunCx) -> Result<(), Stop> {
 async fn wrong_password(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let auth = cx.challenge(&mut ana, cx.credential()?).await?.with_password("not the password");
-    let answer = ana.ask(&auth.seal(cx.allocate_request())).await?.error(401, "a wrong password")?;
+    let answer = ana.send_request(&auth.seal(cx.allocate_request())).await?.error(401, "a wrong password")?;
     challenges(&answer)
 }
 
@@ -144,7 +145,7 @@ async fn unknown_user(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     auth.user = "nobody-of-this-name".to_owned();
-    let answer = ana.ask(&auth.seal(cx.allocate_request())).await?.error(401, "an unknown user")?;
+    let answer = ana.send_request(&auth.seal(cx.allocate_request())).await?.error(401, "an unknown user")?;
     challenges(&answer)
 }
 
@@ -154,7 +155,7 @@ async fn tampered(cx: &mut StunCx) -> Result<(), Stop> {
     let mut sealed = auth.seal(cx.allocate_request().with(attr::LIFETIME, 700_u32.to_be_bytes()));
     // The last byte of LIFETIME, after the header (20 bytes), REQUESTED-TRANSPORT (8), type and length (4).
     sealed.bytes[35] ^= 1;
-    let answer = ana.ask(&sealed).await?;
+    let answer = ana.send_request(&sealed).await?;
     answer.error(401, "a request that was changed after it was authenticated").map(drop)
 }
 
@@ -168,7 +169,7 @@ async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
         for (kind, value) in parts.into_iter().filter(|(kind, _)| *kind != without) {
             draft = draft.with(kind, value);
         }
-        let answer = ana.ask(&draft.sealed(b"whatever")).await?;
+        let answer = ana.send_request(&draft.sealed(b"whatever")).await?;
         answer.error(400, &format!("an authenticated request without {}", attribute_name(without)))?;
     }
     Ok(())
@@ -178,7 +179,8 @@ async fn stale_nonce(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     auth.nonce = b"0123456789abcdef".to_vec();
-    let answer = ana.ask(&auth.seal(cx.allocate_request())).await?.error(438, "a nonce that is not the server's")?;
+    let answer =
+        ana.send_request(&auth.seal(cx.allocate_request())).await?.error(438, "a nonce that is not the server's")?;
     challenges(&answer)?;
     let auth = auth.renewed(&answer)?;
     let ana = cx.allocate(ana, auth, |request| request).await;
@@ -236,13 +238,13 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ben: UdpClient = cx.client("ben").await?;
     let fresh = cx.challenge(&mut ben, cx.credential()?).await?;
     down.nonce = fresh.nonce;
-    let answer = ben.ask(&down.seal(cx.allocate_request())).await?;
+    let answer = ben.send_request(&down.seal(cx.allocate_request())).await?;
     answer.error(400, "PASSWORD-ALGORITHMS that differ from those of the server").map(drop)
 }
 
 async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.ask(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    let answer = ana.send_request(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
     let factor = answer.message.bytes.len() as f64 / answer.request_bytes as f64;
     cx.remark(format!(
         "an Allocate of {} bytes without credentials is answered with {factor:.1} times as many bytes",

@@ -24,7 +24,7 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 async fn granted(ana: &mut TcpClient, what: &str, request: &Draft) -> Result<Message, Stop> {
-    let answer = ana.ask(request).await?;
+    let answer = ana.send_request(request).await?;
     if answer.class == Class::Success {
         Ok(answer)
     } else {
@@ -35,7 +35,7 @@ async fn granted(ana: &mut TcpClient, what: &str, request: &Draft) -> Result<Mes
 async fn framing(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.tcp("ana").await?;
     let mut ben = cx.peer("ben").await?;
-    let refused = ana.ask(&cx.allocate_request()).await.map_err(|_| {
+    let refused = ana.send_request(&cx.allocate_request()).await.map_err(|_| {
         // TURN over TCP is only a SHOULD; the server may offer just STUN on this port.
         Stop::Unsupported("the server has no TURN over TCP: an Allocate is not answered".to_owned())
     })?;
