@@ -11,7 +11,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What every request to a server carries.
+/// Headers and TLS options of every request to a server.
 #[derive(clap::Args)]
 pub(crate) struct Requests {
     /// Send this header with every request
@@ -26,10 +26,10 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// The server at a URL, to which every request carries this.
+    /// Returns the target at a URL with these headers and TLS options.
     ///
     /// # Errors
-    /// A header is not a valid one.
+    /// A header is invalid.
     pub(crate) fn to(&self, url: &Target) -> Result<Target, BadUrl> {
         let mut target = url.clone().insecure(self.insecure);
         for header in &self.headers {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use conformance::dial::Tokio;
 use conformance::{Dialect, Target};
 
-use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::exit::{UNREACHABLE, USAGE, report_error};
 use crate::random;
 
 /// Check a dialect file and explain how the suite reads it.
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
     let dialect = match Dialect::load(dialect) {
         Ok(dialect) => Arc::new(dialect),
-        Err(error) => return Ok(refuse(&error, USAGE)),
+        Err(error) => return Ok(report_error(&error, USAGE)),
     };
     anstream::print!("{}", dialect.explain());
     let Some(url) = url else {
@@ -67,7 +67,7 @@ fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
     let trial = runtime.block_on(conformance::trial(Tokio, &url, &dialect, random()?));
     runtime.shutdown_background();
     match trial {
-        Err(error) => Ok(refuse(&error, UNREACHABLE)),
+        Err(error) => Ok(report_error(&error, UNREACHABLE)),
         Ok(trial) => {
             anstream::print!("{}", trial.text());
             Ok(if trial.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

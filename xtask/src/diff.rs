@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     update: bool,
 }
 
-/// Prints the differences, and updates the baseline if wanted.
+/// Prints the differences, and updates the baseline on request.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (before, now) = match (&arguments.baseline, &arguments.results[..]) {
         (Some(baseline), [now]) => (baseline.exists().then(|| Results::load(baseline)).transpose()?, now),
@@ -59,14 +59,15 @@ fn load(what: &str) -> anyhow::Result<Results> {
     if path.exists() || !what.contains(':') {
         return Ok(Results::load(path)?);
     }
-    // `--end-of-options`: what a person names is never an option of git.
+    // After `--end-of-options` git never takes the user's text for an option.
     let shown = Command::new("git").args(["show", "--end-of-options", what]).output().context("cannot run git")?;
     let said = String::from_utf8_lossy(&shown.stderr);
     anyhow::ensure!(shown.status.success(), "{what} is not a file, and git reports: {}", said.trim());
     Results::parse(&shown.stdout, PathBuf::new()).map_err(|wrong| anyhow::anyhow!("{what}:{wrong}"))
 }
 
-/// Writes a result without the details that only people read. Writes to a temporary file first, so that a baseline is never half written.
+/// Writes a result without the details that only people read. A temporary file is written first, so that a baseline is never
+/// half written.
 fn keep(file: &Path, results: Results) -> std::io::Result<()> {
     let partial = file.with_extension("partial");
     let mut writer = Writer::new(std::io::BufWriter::new(std::fs::File::create(&partial)?), &results.opening)?;

@@ -1,4 +1,4 @@
-//! How the program ends when it cannot do what it was asked to do.
+//! The exit codes for errors, and how errors are printed.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -10,8 +10,8 @@ pub(crate) const UNREACHABLE: u8 = 3;
 
 const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 
-/// Prints an error; the exit code says of which kind it is.
-pub(crate) fn refuse(error: &(impl Display + ?Sized), code: u8) -> ExitCode {
+/// Prints an error; returns the exit code of its kind.
+pub(crate) fn report_error(error: &(impl Display + ?Sized), code: u8) -> ExitCode {
     anstream::eprintln!("{RED}error{RED:#}: {error:#}");
     ExitCode::from(code)
 }

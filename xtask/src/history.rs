@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     match arguments.command {
         Command::Add { results, revision, store } => {
-            // Read all before adding the first, so that a bad one changes nothing.
+            // All results are read before the first is added, so that an unreadable one changes nothing.
             let results: Vec<_> = results.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
             for result in &results {
                 let entry = Entry::of(result, revision.clone())

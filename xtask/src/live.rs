@@ -12,14 +12,14 @@ use reports::model::Suite;
 use sim::live::{Endpoint, Protocol, Script, Upstream};
 use sim::run::{Crash, Outcome};
 
-use crate::exit::{UNREACHABLE, refuse};
+use crate::exit::{UNREACHABLE, report_error};
 use crate::pool;
 use crate::sink::{Sink, cannot_write, opening};
 
-/// Every shipped scenario that can be played.
+/// Selects every shipped scenario that can be played.
 const ALL: &str = "all";
 
-/// Scenarios that are played instead of running cases.
+/// Scenarios to play instead of running cases.
 #[derive(clap::Args)]
 pub(crate) struct Scenarios {
     /// Play scenarios in real time instead of running cases: names, TOML files, or `all` for every scenario that can be played
@@ -32,7 +32,7 @@ pub(crate) struct Scenarios {
     heartbeat: u32,
 }
 
-/// The server, and where the result goes.
+/// The server, and the output of the result.
 pub(crate) struct Setting<'a> {
     pub(crate) target: Target,
     pub(crate) dialect: &'a str,
@@ -44,7 +44,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) json: bool,
 }
 
-/// A scenario that is going to be played.
+/// A scenario to be played.
 struct PlannedRun {
     called: String,
     script: Script,
@@ -59,17 +59,17 @@ struct Played {
 }
 
 impl Scenarios {
-    /// Whether scenarios are to be played.
-    pub(crate) fn asks(&self) -> bool {
+    /// Whether the command line names scenarios.
+    pub(crate) fn is_requested(&self) -> bool {
         !self.scenarios.is_empty()
     }
 
-    /// Plays them and prints what was found.
+    /// Plays the scenarios and prints the results.
     pub(crate) fn run(&self, setting: &Setting<'_>) -> anyhow::Result<ExitCode> {
         let Some(protocol) = Protocol::named(setting.dialect) else {
             let spoken: Vec<_> = Protocol::names().collect();
             anyhow::bail!(
-                "--scenario: the clients of scenarios speak {}, not `{}`; without --scenario, cases run in any dialect",
+                "--scenario: the clients of scenarios support {}, not `{}`; without --scenario, cases run in any dialect",
                 spoken.join(", "),
                 setting.dialect
             );
@@ -78,9 +78,9 @@ impl Scenarios {
         let target = self.target(setting, protocol).map_err(anyhow::Error::msg)?;
         if let Err(tried) = target.reach() {
             let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![tried] };
-            return Ok(refuse(&unreachable, UNREACHABLE));
+            return Ok(report_error(&unreachable, UNREACHABLE));
         }
-        // Where all clients share one room, parallel scenarios would meet.
+        // Without rooms, the clients of parallel scenarios would be in the same room.
         let jobs = if protocol.is_one_room() { 1 } else { setting.jobs.min(runs.len()) };
         announce(&runs, jobs);
         let mut output = Output::open(setting, &runs, self.again(setting, &runs))?;
@@ -105,10 +105,10 @@ impl Scenarios {
         Ok(if passed == runs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// The scenarios as they can be played.
+    /// The scenarios to play.
     ///
     /// # Errors
-    /// One that was named cannot be played, or none can.
+    /// A named scenario cannot be played, or no scenario can.
     fn planned(&self, protocol: Protocol, seed: u64) -> anyhow::Result<Vec<PlannedRun>> {
         let mut runs = Vec::new();
         let mut refused = Vec::new();
@@ -116,7 +116,7 @@ impl Scenarios {
             let shipped = scenarios::shipped().filter(|_| called == ALL).map(|shipped| shipped.name);
             let named = (called != ALL).then_some(called.as_str());
             for name in shipped.chain(named) {
-                // A seed of its own: scenarios that are played at the same time must not meet.
+                // Each scenario has its own seed, so that parallel scenarios use different rooms.
                 let seed = seed.wrapping_add(runs.len() as u64);
                 match Script::of(&scenarios::load(name)?, protocol, seed) {
                     Ok(script) => runs.push(PlannedRun::of(name, script, seed)),
@@ -142,7 +142,7 @@ impl Scenarios {
         Ok(sim::live::Target { upstream, endpoint, protocol, heartbeat })
     }
 
-    /// The command that plays scenarios again. Secrets stay out of it.
+    /// The command that plays the scenarios again. Secrets are left out.
     fn again<'r>(&self, setting: &Setting<'_>, runs: impl IntoIterator<Item = &'r PlannedRun>) -> String {
         let target = &setting.target;
         let mut words = vec!["conformance".to_owned(), "--url".to_owned(), target.shown()];
@@ -195,14 +195,14 @@ fn announce(runs: &[PlannedRun], jobs: usize) {
     anstream::eprintln!("playing in real time, {longest} s: {}", each.join(", "));
 }
 
-/// Prints what was found, and writes the result.
+/// Prints and writes the results.
 struct Output<'a> {
     sink: Sink,
     setting: &'a Setting<'a>,
 }
 
 impl<'a> Output<'a> {
-    /// `command` is not the arguments as they were given: a header may be a secret.
+    /// `command` is not the command line as typed: a header may be a secret.
     fn open(setting: &'a Setting<'a>, runs: &[PlannedRun], command: String) -> anyhow::Result<Self> {
         let names: Vec<_> = runs.iter().map(|run| run.script.scenario.name.as_str()).collect();
         let name = format!("{}: {}", setting.dialect, names.join(", "));

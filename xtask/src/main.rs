@@ -1,6 +1,6 @@
 //! The command line: `cargo xtask …` in a checkout, `glare …` once installed.
 //!
-//! Exit codes: 0 everything passed, 1 a check failed, 2 bad usage or a bad file; `conformance` and `load` add their own.
+//! Exit codes: 0 everything passed, 1 a check failed, 2 bad usage or a bad file; `conformance` and `load` have more.
 
 mod arguments;
 mod conformance;
@@ -76,29 +76,29 @@ fn main() -> ExitCode {
         Command::Load(arguments) => load::run(*arguments),
         Command::Mutants(arguments) => mutants::run(arguments),
     };
-    done.unwrap_or_else(|error| exit::refuse(&error, exit::USAGE))
+    done.unwrap_or_else(|error| exit::report_error(&error, exit::USAGE))
 }
 
-/// How this program was called, so that the command can be pasted.
+/// The name under which this program was called, for commands to paste.
 fn program() -> String {
-    // Cargo names itself to what it runs.
+    // Cargo sets this variable for the programs that it runs.
     if std::env::var_os("CARGO").is_some() { "cargo xtask".to_owned() } else { "glare".to_owned() }
 }
 
-/// The command line of this call, so that it can be pasted.
+/// The command line of this call, in a form to paste.
 fn command() -> String {
     reports::command_line(&program(), std::env::args().skip(1))
 }
 
 /// The wall clock, milliseconds since 1970.
-#[allow(clippy::disallowed_methods)] // when a person called the program, outside of every simulation
+#[allow(clippy::disallowed_methods)] // the time of the call, outside of every simulation
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The real clock.
-#[allow(clippy::disallowed_methods)] // it never reaches a simulation
+#[allow(clippy::disallowed_methods)] // for durations outside of every simulation
 fn now() -> Instant {
     Instant::now()
 }
@@ -112,7 +112,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 /// A random seed.
 fn random() -> anyhow::Result<u64> {
     let mut seed = [0; 8];
-    #[allow(clippy::disallowed_methods)] // a real server: its rooms must not be those of another run
-    getrandom::fill(&mut seed).context("the system gives no randomness for the names of rooms")?;
+    #[allow(clippy::disallowed_methods)] // a real server: the rooms of two runs must differ
+    getrandom::fill(&mut seed).context("the system provides no randomness for room names")?;
     Ok(u64::from_le_bytes(seed))
 }

@@ -1,16 +1,17 @@
-//! Work on several threads. The results come back to the thread that asked for it.
+//! Work on several threads, with the results on the calling thread.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-/// How many threads this machine runs at the same time.
+/// Number of threads that this machine runs in parallel.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Does the work of every item, `jobs` at a time, and hands over each result as it comes. Once `done` fails, no other item is begun.
+/// Runs `work` on every item, `jobs` at a time, and passes each result to `done` as it arrives. Once `done` fails, no further
+/// item is started.
 ///
 /// # Errors
 /// The first of `done`.
@@ -37,13 +38,13 @@ pub(crate) fn for_each<T: Send, R: Send, E>(
             });
         }
         drop(results);
-        // Moved in here, so that it is dropped with the first error: then the threads stop.
+        // Moved into the scope, so that the first error drops it and the threads stop.
         let ended = ended;
         ended.iter().try_for_each(|(item, result)| done(item, result))
     })
 }
 
-/// The same, and the results come in the order of the items.
+/// The same, but `done` gets the results in the order of the items.
 ///
 /// # Errors
 /// The first of `done`.
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_worked_on_once_and_the_order_is_kept_where_it_is_wanted() {
+    fn every_item_is_processed_once_and_in_order_if_requested() {
         let mut squares = BTreeMap::new();
         let kept = for_each(0..100u32, 4, |n| n * n, |n, square| squares.insert(n, square).map_or(Ok(()), Err));
         assert_eq!(kept, Ok(()));
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_nothing_more_is_handed_over() {
+    fn after_an_error_no_further_result_is_passed_on() {
         let mut handed_over = 0;
         let stopped = for_each(
             0.., // without an end

@@ -1,4 +1,4 @@
-//! What a run leaves behind: the result's folder, and the recordings.
+//! Writes the files of a run: the result's folder, and the recordings.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use reports::model::Suite;
 use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Writes the result's folder. `again` repeats one case.
+/// Writes the result's folder.
 pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, server: &TestedServer) -> std::io::Result<()> {
-    // Not the arguments as they were given: a header may be a secret.
+    // Not the arguments as typed: a header may be a secret.
     let command = show.again.to_owned();
     let mut opening = opening(Suite::Conformance, report.dialect.clone(), report.url.clone(), command);
     let took_ms = u64::try_from(report.took.as_millis()).unwrap_or_default();
@@ -23,12 +23,12 @@ pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, server: &Tested
     let mut writer = reports::Writer::create(dir, &opening)?;
     reports::cases_of_report(report, show.again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
     writer.close(report.took)?;
-    // As wide as everywhere, whatever screen it was made on.
+    // A file has the default width, whatever the width of the terminal.
     let text = report.text(Show { columns: Show::new("").columns, ..show });
     std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(&text).to_string())
 }
 
-/// Writes a file for each case of which something was kept.
+/// Writes one file per case that was recorded.
 pub(super) fn record(dir: &Path, report: &Report) -> anyhow::Result<()> {
     let cannot = || format!("cannot write to {}", dir.display());
     std::fs::create_dir_all(dir).with_context(cannot)?;

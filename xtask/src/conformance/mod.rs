@@ -16,7 +16,7 @@ use conformance::stun::Service;
 use conformance::{Case, Known, Level, RequirementReport, Requirements, Selection, Show, Target, select_from};
 
 use crate::arguments::{Format, Requests};
-use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::exit::{UNREACHABLE, USAGE, report_error};
 use crate::live::Setting;
 use crate::random;
 use network::Network;
@@ -24,15 +24,15 @@ use repeat::Series;
 use server::{TestedServer, servers};
 use simulated::Conditions;
 
-/// The dialect, if none is named.
+/// The default dialect.
 const DIALECT: &str = "mesh";
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
 
 /// Test a signaling server against its dialect, and a STUN or TURN server against its RFCs.
 ///
-/// Exit codes: 0 all cases pass, 1 a case fails that is not known to, 2 bad usage or a bad file, 3 the server cannot be
-/// reached, 4 no such case.
+/// Exit codes: 0 all cases pass, 1 a case fails that is not a known deviation, 2 bad usage or a bad file, 3 the server
+/// cannot be reached, 4 no such case.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
@@ -55,13 +55,13 @@ pub(crate) struct Arguments {
     /// Protocol of the server: a shipped dialect's name, or a TOML file; with --sim also stun and turn [default: mesh]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
-    /// Only cases whose name matches, and what they need: `room/join-once`, `sec/*`
+    /// Run only cases whose name matches, and the cases they need: `room/join-once`, `sec/*`
     #[arg(long = "case", value_name = "GLOB", num_args = 1..)]
     cases: Vec<String>,
-    /// Only cases of a group: `room`, `ws`
+    /// Run only cases of a group: `room`, `ws`
     #[arg(long = "group", value_name = "GROUP", num_args = 1..)]
     groups: Vec<String>,
-    /// Only cases at or above this level; rules declared by the dialect count as MUST
+    /// Run only cases at or above this level; rules declared by the dialect count as MUST
     #[arg(long, value_enum)]
     level: Option<AtLeast>,
     /// Also run cases that wait for a lifetime to expire
@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     format: Format,
     #[command(flatten)]
     requests: Requests,
-    /// Time limit of the whole run in seconds; cases that it does not reach are not tested
+    /// Time limit of the whole run in seconds; cases that have not started by then are not tested
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     deadline: u32,
     /// Folder for recordings of the wire, one file per case, for `conformance replay`; secrets are left out
@@ -100,7 +100,7 @@ pub(crate) struct Arguments {
     /// Use only ASCII characters in the report
     #[arg(long)]
     ascii: bool,
-    /// List the cases and run none
+    /// List the cases without running them
     #[arg(long)]
     list: bool,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Replay a recorded case, and compare what arrives with the recording
+    /// Replay a recorded case, and compare the server's messages with the recording
     Replay(replay::Arguments),
 }
 
@@ -120,12 +120,12 @@ enum AtLeast {
     May,
 }
 
-/// Runs the cases and prints what was found.
+/// Runs the cases and prints the report.
 pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(Command::Replay(arguments)) = arguments.command.take() {
         return replay::run(arguments);
     }
-    if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.asks()) {
+    if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.is_requested()) {
         return match arguments.requests.to(url) {
             Ok(target) => arguments.live.run(&Setting {
                 target,
@@ -135,21 +135,21 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
                 out: arguments.out.as_deref(),
                 json: arguments.format == Format::Json,
             }),
-            Err(error) => Ok(refuse(&error, USAGE)),
+            Err(error) => Ok(report_error(&error, USAGE)),
         };
     }
     arguments.network.check(arguments.sim)?;
-    // `requires` gives way to the conflict of --sim with --url.
+    // clap ignores `requires = "sim"` when --url is given, because --url conflicts with --sim.
     let simulated = arguments.delay.is_some() || arguments.loss.is_some();
-    anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss are of no use without --sim");
+    anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss have no effect without --sim");
     let servers = match servers(&arguments) {
         Ok(servers) => servers,
-        Err(error) => return Ok(refuse(&*error, USAGE)),
+        Err(error) => return Ok(report_error(&*error, USAGE)),
     };
     let all = every_case(&arguments, &servers);
     let selected = match select_from(&all, &arguments.selection()) {
         Ok(cases) => cases,
-        Err(error) => return Ok(refuse(&error, NO_CASE)),
+        Err(error) => return Ok(report_error(&error, NO_CASE)),
     };
     if arguments.list {
         let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.rule.to_owned()]);
@@ -161,7 +161,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         arguments.requirements.as_deref().map(Requirements::load).transpose(),
     ) {
         (Ok(known), Ok(requirements)) => (known, requirements),
-        (Err(error), _) | (_, Err(error)) => return Ok(refuse(&error, USAGE)),
+        (Err(error), _) | (_, Err(error)) => return Ok(report_error(&error, USAGE)),
     };
     let options = arguments.options()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -172,7 +172,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         for run in 0..if cases.is_empty() { 0 } else { arguments.repeat.get() } {
             let mut report = match server.test(run, &runtime, &cases, &options) {
                 Ok(report) => report,
-                Err(error) => return Ok(refuse(&error, UNREACHABLE)),
+                Err(error) => return Ok(report_error(&error, UNREACHABLE)),
             };
             if let Some(known) = &known {
                 known.mark(&mut report);
@@ -183,26 +183,26 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
             if arguments.format == Format::Json {
                 println!("{}", report.json());
             }
-            let is_well = report.passed() && report.requirements.iter().all(RequirementReport::met);
+            let passed = report.passed() && report.requirements.iter().all(RequirementReport::met);
             match &mut series {
-                Some(series) => series.add(report, is_well),
-                None => series = Some(Series::of(report, is_well)),
+                Some(series) => series.add(report, passed),
+                None => series = Some(Series::of(report, passed)),
             }
         }
         tested.extend(series.map(|series| (server, series)));
     }
-    // A name that still resolves would hold the exit up.
+    // A pending name resolution would otherwise delay the exit.
     runtime.shutdown_background();
     for (server, series) in &tested {
-        // One server's report is where it always was; of several each has a folder.
+        // With a single server the files go directly into the folder; with several, each server gets its own subfolder.
         let scheme = series.kept.url.split_once(':').map_or("report", |(scheme, _)| scheme);
         let folder = |dir: &PathBuf| if tested.len() == 1 { dir.clone() } else { dir.join(scheme) };
         arguments.show(server, series, folder)?;
     }
-    Ok(if tested.iter().all(|(_, series)| series.is_well()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What can be selected from: every case for one of the servers; without a server, all there are.
+/// All cases that can be selected: those of the named servers, or every case if no server is named.
 fn every_case(arguments: &Arguments, servers: &[TestedServer]) -> Vec<&'static Case> {
     let mut all: Vec<_> = servers.iter().flat_map(|server| server.cases).copied().collect();
     if servers.is_empty() && arguments.list {
@@ -213,15 +213,15 @@ fn every_case(arguments: &Arguments, servers: &[TestedServer]) -> Vec<&'static C
 }
 
 impl Arguments {
-    /// Prints and writes what was found on one server.
+    /// Prints and writes the results for one server.
     fn show(&self, server: &TestedServer, series: &Series, folder: impl Fn(&PathBuf) -> PathBuf) -> anyhow::Result<()> {
         let (report, run) = (&series.kept, series.kept_run);
         let record = self.record.as_ref().map(&folder);
         let (again, replay) = (server.again(run), record.as_ref().and_then(|dir| server.replay(run, dir)));
         let show = Show { again: &again, replay: replay.as_deref(), columns: columns(), ascii: self.ascii };
         if self.format == Format::Text {
-            // Of many runs the first that fails says all.
-            if self.repeat.get() == 1 || !series.is_well() {
+            // Of many runs, only the first failing one is shown.
+            if self.repeat.get() == 1 || !series.passed() {
                 anstream::print!("{}", report.text(show));
             }
             if self.repeat.get() > 1 {
@@ -261,16 +261,16 @@ impl Arguments {
         })
     }
 
-    /// What the simulator needs to know.
+    /// The conditions of the simulation.
     fn conditions(&self) -> Conditions {
         let delay = self.delay.unwrap_or(simulated::DELAY);
         Conditions { seed: self.seed.unwrap_or(1), delay, loss_ppm: self.loss.unwrap_or_default() }
     }
 }
 
-/// How wide the screen is; 120 where there is none.
+/// The terminal's width; 120 if there is no terminal.
 fn columns() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || reports::terminal_width().map(usize::from);
-    told.or_else(seen).unwrap_or(120)
+    let configured = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let detected = || reports::terminal_width().map(usize::from);
+    configured.or_else(detected).unwrap_or(120)
 }

@@ -5,17 +5,17 @@ use conformance::stun::{Credential, Service, ServiceTarget};
 /// The STUN and TURN servers to test.
 #[derive(clap::Args)]
 pub(crate) struct Network {
-    /// Test a STUN server; with --sim it is the reference server, and the address is left out
+    /// Test a STUN server; with --sim, test the reference server and give no address
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = target_of(Service::Stun))]
     stun: Option<Option<ServiceTarget>>,
-    /// Test a TURN server; with --sim it is the reference server, and the address is left out
+    /// Test a TURN server; with --sim, test the reference server and give no address
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = target_of(Service::Turn))]
     turn: Option<Option<ServiceTarget>>,
-    /// A user of the TURN server; a second one lets the suite test what another user may do. With --sim the reference
-    /// server has these users
+    /// User of the TURN server; give a second one to test access to another user's allocations. With --sim, the reference
+    /// server is configured with these users
     #[arg(long = "user", id = "users", value_name = "NAME", requires = "credentials")]
     users: Vec<String>,
-    /// The user's password
+    /// Password of the user
     #[arg(long = "credential", id = "credentials", value_name = "PASSWORD", requires = "users")]
     credentials: Vec<String>,
 }
@@ -25,15 +25,18 @@ fn target_of(service: Service) -> impl Fn(&str) -> Result<ServiceTarget, conform
 }
 
 impl Network {
-    /// Checks the flags together. `sim`: the server is the simulated one.
+    /// Checks that the flags fit together. `sim`: the server is the simulated one.
     ///
     /// # Errors
-    /// What is missing, or of no use.
+    /// A flag is missing, or has no effect.
     pub(crate) fn check(&self, sim: bool) -> anyhow::Result<()> {
         let (users, credentials) = (self.users.len(), self.credentials.len());
-        anyhow::ensure!(users == credentials, "{users} --user and {credentials} --credential: each user needs one");
+        anyhow::ensure!(
+            users == credentials,
+            "{users} --user but {credentials} --credential: give one --credential per --user"
+        );
         anyhow::ensure!(users <= 2, "{users} --user: the suite uses at most two");
-        anyhow::ensure!(users == 0 || self.turn.is_some(), "--user is of no use without --turn");
+        anyhow::ensure!(users == 0 || self.turn.is_some(), "--user has no effect without --turn");
         for (service, address) in [(Service::Stun, &self.stun), (Service::Turn, &self.turn)] {
             match address {
                 Some(None) if !sim => anyhow::bail!("--{service} needs an address: --{service} HOST:PORT"),
@@ -65,7 +68,7 @@ impl Network {
         users.map(|(user, password)| Credential { user: user.clone(), password: password.clone() }).collect()
     }
 
-    /// The flags that test a service again, at an address if it has one. Secrets are left out.
+    /// The flags that repeat the test of a service, at an address if it has one. Secrets are left out.
     pub(crate) fn again(&self, service: Service, address: &str) -> String {
         let gap = if address.is_empty() { "" } else { " " };
         let users: String = self.users.iter().map(|user| format!(" --user {user} --credential …")).collect();

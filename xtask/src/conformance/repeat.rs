@@ -1,4 +1,4 @@
-//! `glare conformance --repeat N`: what differs between runs that should be alike.
+//! `glare conformance --repeat N`: differences between runs that should be identical.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,41 +13,41 @@ const ODD: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Runs of the same cases on one server.
 pub(super) struct Series {
-    /// The first run that was not well, or else the last.
+    /// The first run that failed, or else the last run.
     pub(super) kept: Report,
-    /// Which that was, from 0.
+    /// The number of that run, from 0.
     pub(super) kept_run: u64,
-    kept_is_well: bool,
+    kept_passed: bool,
     runs: u64,
-    runs_well: u64,
+    runs_passed: u64,
     tallies: BTreeMap<&'static str, Tally>,
     took: Vec<Duration>,
 }
 
-/// How a case went.
+/// The verdicts of one case over all runs.
 #[derive(Default)]
 struct Tally {
     failed: u64,
-    /// The first run in which it did, and why.
+    /// The first run in which it failed, and why.
     first: Option<(u64, String)>,
 }
 
 impl Series {
-    pub(super) fn of(first: Report, is_well: bool) -> Self {
+    pub(super) fn of(first: Report, passed: bool) -> Self {
         let mut series = Self {
             kept: first.clone(),
             kept_run: 0,
-            kept_is_well: is_well,
+            kept_passed: passed,
             runs: 0,
-            runs_well: 0,
+            runs_passed: 0,
             tallies: BTreeMap::new(),
             took: Vec::new(),
         };
-        series.add(first, is_well);
+        series.add(first, passed);
         series
     }
 
-    pub(super) fn add(&mut self, report: Report, is_well: bool) {
+    pub(super) fn add(&mut self, report: Report, passed: bool) {
         for case in report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. })) {
             let tally = self.tallies.entry(case.case.slug).or_default();
             if !case.is_well() {
@@ -57,28 +57,28 @@ impl Series {
             }
         }
         self.took.push(report.took);
-        if self.kept_is_well {
-            (self.kept, self.kept_run, self.kept_is_well) = (report, self.runs, is_well);
+        if self.kept_passed {
+            (self.kept, self.kept_run, self.kept_passed) = (report, self.runs, passed);
         }
         self.runs += 1;
-        self.runs_well += u64::from(is_well);
+        self.runs_passed += u64::from(passed);
     }
 
-    /// Whether every run was well.
-    pub(super) fn is_well(&self) -> bool {
-        self.runs == self.runs_well
+    /// Whether every run passed.
+    pub(super) fn passed(&self) -> bool {
+        self.runs == self.runs_passed
     }
 
-    /// The runs in a few lines.
+    /// A summary of the runs in a few lines.
     pub(super) fn text(&self) -> String {
         let mut took = self.took.clone();
         took.sort_unstable();
         let seconds = |at: usize| took[at.min(took.len() - 1)].as_secs_f64();
         let url = &self.kept.url;
-        let mut out = if self.is_well() {
+        let mut out = if self.passed() {
             format!("{PASS}PASS{PASS:#}  {} runs of {} cases on {url}: none fails", self.runs, self.tallies.len())
         } else {
-            format!("{FAIL}FAIL{FAIL:#}  {} of {} runs on {url} fail", self.runs - self.runs_well, self.runs)
+            format!("{FAIL}FAIL{FAIL:#}  {} of {} runs on {url} fail", self.runs - self.runs_passed, self.runs)
         };
         let (least, middle, most) = (seconds(0), seconds(took.len() / 2), seconds(took.len() - 1));
         let _ = writeln!(out, "; a run takes {middle:.2} s ({least:.2} to {most:.2} s)");

@@ -10,19 +10,19 @@ use conformance::{BadRecording, Dialect, Played, Recording, Target, Unplayable};
 
 use super::simulated::{self, Conditions, Reference};
 use crate::arguments::Requests;
-use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::exit::{UNREACHABLE, USAGE, report_error};
 
-/// Replay a recorded case, and compare what arrives with the recording.
+/// Replay a recorded case, and compare the server's messages with the recording.
 ///
 /// Exit codes: 0 no difference, 1 a difference, 2 bad usage or a bad file, 3 the server cannot be reached.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Recording, a file of `conformance --record`
+    /// Recording that `conformance --record` wrote
     file: PathBuf,
-    /// URL of the server to replay it to [default: the recorded one]
+    /// URL of the server to test [default: the recorded one]
     #[arg(long)]
     url: Option<Target>,
-    /// Replay it to the reference server inside the simulator
+    /// Test the reference server inside the simulator
     #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
     /// Seed of the simulation
@@ -34,22 +34,22 @@ pub(super) struct Arguments {
     /// Share of packets lost in the simulator: `1%`
     #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
     loss: Option<u32>,
-    /// Its dialect: a name, or a TOML file [default: the shipped one of the recorded name]
+    /// Dialect of the recording: a shipped dialect's name, or a TOML file [default: the shipped dialect with the recorded name]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
     #[command(flatten)]
     requests: Requests,
 }
 
-/// Plays a recording.
+/// Replays a recording.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let recording = match Recording::load(&arguments.file) {
         Ok(recording) => recording,
-        Err(error) => return Ok(refuse(&error, USAGE)),
+        Err(error) => return Ok(report_error(&error, USAGE)),
     };
     let played = match play(&arguments, recording) {
         Ok(played) => played,
-        Err(error) => return Ok(refuse(&*error, USAGE)),
+        Err(error) => return Ok(report_error(&*error, USAGE)),
     };
     match played {
         Ok(played) => {
@@ -57,9 +57,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(if played.differs().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(Unplayable::Bad(error)) => {
-            Ok(refuse(&BadRecording::of(&arguments.file.display().to_string(), &error), USAGE))
+            Ok(report_error(&BadRecording::of(&arguments.file.display().to_string(), &error), USAGE))
         }
-        Err(error) => Ok(refuse(&error, UNREACHABLE)),
+        Err(error) => Ok(report_error(&error, UNREACHABLE)),
     }
 }
 
@@ -68,16 +68,16 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Unplayable>, Box<dyn std::error::Error>> {
     let name = arguments.dialect.clone().unwrap_or_else(|| recording.head.dialect.clone());
     if arguments.dialect.is_none() && !conformance::shipped().any(|shipped| shipped == name) {
-        let hint = "only signaling can be played again; if it is a dialect of your own, name its file: --dialect FILE";
+        let hint = "only signaling can be replayed; if it is your own dialect, give its file: --dialect FILE";
         return Err(anyhow::anyhow!(
-            "{}: it is a recording of `{name}`, which is not shipped: {hint}",
+            "{}: a recording of `{name}`, which is not a shipped dialect: {hint}",
             arguments.file.display()
         )
         .into());
     }
     let simulated = arguments.delay.is_some() || arguments.loss.is_some();
     if simulated && !arguments.sim {
-        return Err(anyhow::anyhow!("--delay and --loss are of no use without --sim").into());
+        return Err(anyhow::anyhow!("--delay and --loss have no effect without --sim").into());
     }
     let recorded = || recording.head.url.split('?').next().unwrap_or_default().parse::<Target>();
     if arguments.sim || (arguments.url.is_none() && recorded()?.host() == simulated::NAME) {

@@ -1,4 +1,4 @@
-//! The servers that the command line names, and how to test them again.
+//! The servers given on the command line, and the commands that test them again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use tokio::runtime::Runtime;
 use super::Arguments;
 use super::simulated::{self, Conditions, Reference};
 
-/// Cases that wait out a lifetime need so much more.
+/// Extra time for cases that wait for a lifetime to expire.
 const SLOW: Duration = Duration::from_secs(1200);
 
-/// A server that is tested, and every case that it can be tested with.
+/// A server to test, and every case that applies to it.
 pub(super) struct TestedServer {
     kind: ServerKind,
     pub(super) cases: &'static [&'static Case],
     /// The command that tests it again, without case and seed. Secrets are left out.
     again: String,
-    /// The dialect as it was given: a name or a file.
+    /// The dialect as given: a name or a file.
     pub(super) dialect: Option<String>,
 }
 
@@ -31,10 +31,10 @@ enum ServerKind {
     Simulated(Reference, Conditions),
 }
 
-/// The servers that are named.
+/// The servers given on the command line.
 ///
 /// # Errors
-/// A dialect or a header is not valid.
+/// A dialect or a header is invalid.
 pub(super) fn servers(arguments: &Arguments) -> Result<Vec<TestedServer>, Box<dyn std::error::Error>> {
     if arguments.sim {
         return Ok(simulated(arguments)?);
@@ -60,7 +60,7 @@ pub(super) fn servers(arguments: &Arguments) -> Result<Vec<TestedServer>, Box<dy
     Ok(servers)
 }
 
-/// The reference server, once for the dialect and once for each service. Without a word about either it speaks `mesh`.
+/// The reference server, once for the dialect and once for each service; by default for the dialect `mesh`.
 fn simulated(arguments: &Arguments) -> anyhow::Result<Vec<TestedServer>> {
     let by_dialect = arguments.dialect.as_deref().and_then(simulated::service);
     let named = arguments.network.services().filter(|service| Some(*service) != by_dialect);
@@ -120,7 +120,7 @@ impl Arguments {
 }
 
 impl TestedServer {
-    /// The selected cases that are for this server.
+    /// The selected cases that apply to this server.
     pub(super) fn of(&self, selected: &[&'static Case]) -> Vec<&'static Case> {
         selected.iter().filter(|case| self.cases.iter().any(|other| other.slug == case.slug)).copied().collect()
     }
@@ -135,11 +135,11 @@ impl TestedServer {
         }
     }
 
-    /// The command that plays a recording of a run again, with `FILE` for its name.
+    /// The command that replays a recording of a run; `FILE` stands for its name.
     pub(super) fn replay(&self, run: u64, dir: &Path) -> Option<String> {
         let file = reports::command_line("", [format!("{}/FILE", dir.display())]);
         let again = self.again(run);
-        // A dialect's file and what the server asks for are the same; a shipped dialect's name is in the recording.
+        // The flags are the same as for the run, except that the recording contains the name of a shipped dialect.
         let (program, rest) = again.split_once(" conformance ")?;
         let named = self.dialect.as_deref().filter(|dialect| conformance::shipped().any(|name| name == *dialect));
         let rest = named.map_or_else(|| rest.to_owned(), |name| rest.replace(&format!(" --dialect {name}"), ""));
@@ -147,7 +147,7 @@ impl TestedServer {
             .then(|| format!("{program} conformance replay {} {rest}", file.trim()))
     }
 
-    /// Tests the server with cases, complete with what they need, as run number `run`.
+    /// Tests the server with cases as run number `run`. The cases that they need must be among them.
     ///
     /// # Errors
     /// The server cannot be reached.

@@ -1,7 +1,7 @@
-//! `glare conformance --sim`: the reference server is tested inside the simulator, in virtual time.
+//! `glare conformance --sim`: tests the reference server inside the simulator, in virtual time.
 //!
-//! Each case has a world of its own, so its outcome follows from the seed and the case alone: by itself or with all the others, on
-//! one core or on eight, it is the same to the byte.
+//! Each case has its own simulated world, so its outcome follows from the seed and the case alone. It is the same byte
+//! for byte whether the case runs alone or with others, on one core or on eight.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,26 +28,26 @@ use sim::world::World;
 
 use crate::pool;
 
-/// What clients call the server by, and where it is (RFC 5737).
+/// The server's host name and address (RFC 5737).
 pub(super) const NAME: &str = "reference";
 const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-/// Where clients are, and where somebody else is.
+/// The clients' address, and the one for cases that need a second client address.
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// Time that each message takes unless told otherwise.
+/// Default delay of each message.
 pub(super) const DELAY: Duration = Duration::from_millis(1);
-/// Virtual time for one case: more than any waits, and waiting costs nothing here.
+/// Virtual time limit of one case: longer than any case waits, because virtual time costs nothing.
 const CASE_TIME: Duration = Duration::from_secs(2 * 3600);
-/// Beyond that a world counts as hung.
+/// Virtual time after which a world counts as hung.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 
-/// What lies between the clients and the server, and the seed of all that is drawn.
+/// The network between the clients and the server, and the seed of all random choices.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conditions {
     pub(super) seed: u64,
-    /// Time that each message takes, whole milliseconds.
+    /// Delay of each message, in whole milliseconds.
     pub(super) delay: Duration,
-    /// Lost packets in a million.
+    /// Lost packets per million.
     pub(super) loss_ppm: u32,
 }
 
@@ -59,10 +59,10 @@ pub(super) enum Reference {
 }
 
 impl Reference {
-    /// The server as it speaks a dialect, or, by the names `stun` and `turn`, as such a server.
+    /// The server with a dialect, or as a STUN or TURN server if the name is `stun` or `turn`.
     ///
     /// # Errors
-    /// It does not speak that.
+    /// The server does not support this dialect.
     pub(super) fn speaking(dialect: &str) -> anyhow::Result<Self> {
         if let Some(service) = service(dialect) {
             return Ok(Self::serving(service, Vec::new()));
@@ -71,7 +71,7 @@ impl Reference {
         let Some(entry) = DialectEntry::named(dialect.name()) else {
             let names: Vec<_> = DIALECTS.iter().map(|entry| entry.name).collect();
             anyhow::bail!(
-                "the reference server does not speak `{}`; it speaks {}, stun and turn",
+                "the reference server has no dialect `{}`; it has {}, stun and turn",
                 dialect.name(),
                 names.join(", ")
             );
@@ -80,14 +80,14 @@ impl Reference {
         Ok(Self::Signaling(url.parse()?, Arc::new(dialect)))
     }
 
-    /// The server as a STUN or TURN server. These are its users; without any it has two of its own.
+    /// The server as a STUN or TURN server with these users, or with two default users if there are none.
     pub(super) fn serving(service: Service, users: Vec<Credential>) -> Self {
         let target = ServiceTarget::new(service, NAME).expect("it is the name of a host");
         let users = if users.is_empty() { default_users() } else { users };
         Self::Service(target.with_credentials(users))
     }
 
-    /// The users of TURN.
+    /// The TURN users.
     fn users(&self) -> Vec<Credential> {
         match self {
             Self::Signaling(..) => default_users(),
@@ -95,7 +95,7 @@ impl Reference {
         }
     }
 
-    /// Every case that it can be tested with.
+    /// Every case that applies to it.
     pub(super) fn cases(&self) -> &'static [&'static Case] {
         match self {
             Self::Signaling(..) => conformance::cases(),
@@ -118,7 +118,7 @@ impl Reference {
     }
 }
 
-/// Which service a name stands for where a dialect is asked for.
+/// The service that a `--dialect` value names, if it names one.
 pub(super) fn service(name: &str) -> Option<Service> {
     match name {
         "stun" => Some(Service::Stun),
@@ -127,10 +127,10 @@ pub(super) fn service(name: &str) -> Option<Service> {
     }
 }
 
-/// Tests the server with cases, `jobs` worlds at a time; they should be complete with what they need.
+/// Tests the server with cases, `jobs` worlds at a time. The cases that they need must be among them.
 ///
 /// # Errors
-/// No case reached the server: so much is lost that nothing comes through.
+/// No case reached the server, because too many packets were lost.
 pub(super) fn test(
     reference: &Reference,
     cases: &[&'static Case],
@@ -149,14 +149,14 @@ pub(super) fn test(
     }
 }
 
-/// What came of one case in its world: a report of that case alone.
+/// The outcome of one case in its world: a report of that case alone.
 enum CaseOutcome {
     Tested(Report),
     Unreachable(Unreachable),
     Panicked(WorldPanic),
 }
 
-/// A world that panicked, which is a fault of Glare or of a library.
+/// A world that panicked, which is a bug in Glare or in a library.
 #[derive(Debug)]
 struct WorldPanic {
     message: String,
@@ -164,7 +164,7 @@ struct WorldPanic {
 
 impl fmt::Display for WorldPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the world ended: {}", self.message)
+        write!(f, "the simulated world panicked: {}", self.message)
     }
 }
 
@@ -185,17 +185,17 @@ fn one(reference: &Reference, case: &'static Case, options: &Options, conditions
     }
 }
 
-/// Plays a recording of a case in a world like the one the case is asked in.
+/// Replays a recording of a case in a world like the one in which the case runs.
 ///
 /// # Errors
-/// The reference server's part in it is no signaling, or something panicked.
+/// The recording is not one of signaling, or the world panicked.
 pub(super) fn replay(
     reference: &Reference,
     recording: Recording,
     conditions: Conditions,
 ) -> anyhow::Result<Result<Played, Unplayable>> {
     let Reference::Signaling(target, dialect) = reference.clone() else {
-        anyhow::bail!("only signaling can be played again; ask {0} with --case {0}", recording.head.case);
+        anyhow::bail!("only signaling can be replayed; run the case again with --case {0}", recording.head.case);
     };
     let slug = recording.head.case.clone();
     let played = in_a_world(&slug, conditions, reference.users(), async move |clients| {
@@ -204,17 +204,17 @@ pub(super) fn replay(
     Ok(played?)
 }
 
-/// Does something beside the server, in a world of its own.
+/// Runs something in its own world together with the server.
 ///
 /// # Errors
-/// Something panicked.
+/// The world panicked.
 fn in_a_world<T: Send + 'static>(
     case: &str,
     conditions: Conditions,
     users: Vec<Credential>,
     play: impl AsyncFnOnce(Simulated) -> T + Send + 'static,
 ) -> Result<T, WorldPanic> {
-    // Worlds that draw alike would all lose their first packet, or none.
+    // With the same random numbers, either all worlds would lose their first packet, or none would.
     let seed = conditions.seed ^ hash(case);
     let played = World::run(seed, 3, LIMIT, move |world| async move {
         let clients = set_up(&world, conditions, users).await;
@@ -231,7 +231,7 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Starts the server; the machines that clients are on.
+/// Starts the server. Returns the machines of the clients.
 async fn set_up(world: &World, conditions: Conditions, users: Vec<Credential>) -> Simulated {
     let near = Link {
         latency: Duration::ZERO,
@@ -265,13 +265,13 @@ fn config(seed: u64, users: Vec<Credential>) -> Config {
     }
 }
 
-/// The users of TURN unless the command line names some.
+/// The TURN users if the command line gives none.
 fn default_users() -> Vec<Credential> {
     let user = |(name, password): (&str, &str)| Credential { user: name.to_owned(), password: password.to_owned() };
     [("ana", "simulated-1"), ("ben", "simulated-2")].map(user).to_vec()
 }
 
-/// One report of all outcomes. A case whose need is not met counts as on a real server: not tested.
+/// Combines all outcomes in one report. As on a real server, a case is not tested if a case that it needs fails.
 fn gather(
     reference: &Reference,
     cases: &[&'static Case],
@@ -318,7 +318,7 @@ fn gather(
 #[derive(Clone)]
 struct Simulated {
     clients: Host,
-    /// For who must have another address.
+    /// The machine for clients that need a second address.
     elsewhere: Host,
 }
 
@@ -355,9 +355,9 @@ impl Datagrams for Simulated {
     }
 }
 
-/// The world has one name.
+/// The world has a single host name.
 fn address(host: &str) -> io::Result<IpAddr> {
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("nobody is called `{host}` in this world"));
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("this world has no host `{host}`"));
     if host == NAME { Ok(SERVER.into()) } else { host.parse().map_err(|_| unknown()) }
 }
 

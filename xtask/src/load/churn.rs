@@ -1,4 +1,4 @@
-//! Clients that come, join, leave and go, so many a second.
+//! Clients that connect, join, leave and disconnect, at a given rate per second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use super::process::{Use, Watch};
 use super::run::latencies;
 use super::stop::Stop;
 
-/// Visitors at a time: when the server does not keep up, the next ones wait, and that counts.
+/// Clients at the same time. If the server does not keep up, the next ones wait, and their latency includes the wait.
 const AT_ONCE: usize = 1000;
 
-/// What it came to.
+/// The measured values.
 pub(super) struct Churn {
     pub(super) visits: u64,
     pub(super) failed: u64,
     pub(super) first_failure: Option<String>,
-    /// From the moment at which a client was to come, to the answer of its join.
+    /// From the time at which a client was due to connect, to the answer to its join.
     pub(super) latencies_ns: Histogram<u64>,
     pub(super) used: Use,
 }
 
-/// Lets clients come and go.
+/// Connects and disconnects clients at the given rate.
 ///
 /// # Errors
 /// The server cannot be reached. `None`: it was stopped before anything was measured.
@@ -71,7 +71,7 @@ pub(super) async fn run(plan: &Plan, per_second: f64, stop: &Stop) -> Result<Opt
             count(visit.expect("a visitor does not panic"));
         }
     }
-    // Each of them has its patience.
+    // Each visit has its own time limit.
     while let Some(visit) = visiting.join_next().await {
         count(visit.expect("a visitor does not panic"));
     }

@@ -1,4 +1,4 @@
-//! One client of a measured loop: it sends when it may, and enters what it hears.
+//! One client of a measured loop: it sends when it is allowed to, and records what it receives.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use super::receipts::{Receipt, Receipts};
 use super::run::Run;
 use super::token::{Template, Token};
 
-/// Messages that a client reads or sends before it lets others have their turn.
+/// Messages that a client reads or sends before it yields to the other clients.
 const BATCH: usize = 64;
 
-/// What the others of a room, and the pacer, know of a client.
+/// A client's state that the other members of its room and the pacer access.
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct SenderState {
     /// Messages that it may send now.
     turns: AtomicU64,
     waker: AtomicWaker,
-    /// Messages that it has sent, by their audience.
+    /// Messages that it has sent, by audience.
     sent: Vec<AtomicU64>,
 }
 
-impl Seat {
+impl SenderState {
     pub(super) fn new(audiences: usize) -> Self {
         Self { sent: (0..audiences).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
     }
 
-    /// Lets it send some messages more.
-    pub(super) fn give(&self, turns: u64) {
+    /// Allows it to send this many more messages.
+    pub(super) fn allow(&self, turns: u64) {
         self.turns.fetch_add(turns, Relaxed);
         self.waker.wake();
     }
 
-    /// Whether it may send and has not yet.
+    /// Whether it may send a message that it has not sent yet.
     pub(super) fn is_due(&self) -> bool {
         self.turns.load(Relaxed) > 0
     }
@@ -48,17 +48,17 @@ impl Seat {
     }
 }
 
-/// A client, when its loop begins.
+/// A client of a measured loop.
 pub(super) struct Client {
     run: Arc<Run>,
-    seats: Arc<[Arc<Seat>]>,
+    states: Arc<[Arc<SenderState>]>,
     room: u32,
     place: usize,
     wire: Wire,
     audiences: Vec<Audience>,
-    /// Of an open loop, with its number among the senders. Without one the answer to a message lets the next one go.
+    /// The schedule of an open loop, and the client's number among the senders. Without one, a delivery allows the next message.
     schedule: Option<(Schedule, usize)>,
-    /// How many hear each of its messages and enter them.
+    /// Number of clients that receive and record each of its messages.
     listeners: u64,
     sent: u64,
     /// By the sender's place.
@@ -68,27 +68,27 @@ pub(super) struct Client {
     tally: Tally,
 }
 
-/// Whom a signal reaches.
+/// The receivers of a signal.
 struct Audience {
     template: Template,
     sent: u64,
 }
 
-/// What a client has met.
+/// What a client has counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) lost: u64,
     pub(super) twice: u64,
     pub(super) out_of_order: u64,
-    /// It heard itself, where that is not promised.
+    /// Own signals that came back, although the dialect does not echo.
     pub(super) to_sender: u64,
-    /// Signals of other rooms that came to it.
+    /// Signals from other rooms that it received.
     pub(super) astray: u64,
-    /// Messages that were due and never got out.
+    /// Messages that were due but never sent.
     pub(super) unsent: u64,
     pub(super) errors: u64,
     pub(super) first_error: Option<String>,
-    /// How its connection ended before it was to.
+    /// How its connection ended, if it ended early.
     pub(super) ended: Option<String>,
 }
 
@@ -99,20 +99,20 @@ impl Client {
         run: &Arc<Run>,
         room: u32,
         place: usize,
-        seats: &Arc<[Arc<Seat>]>,
+        states: &Arc<[Arc<SenderState>]>,
         member: Member,
         listeners: u64,
         schedule: Option<(Schedule, usize)>,
     ) -> Result<Self, String> {
         let audience = |frame: &str| {
             let template = run.tokens.template(frame);
-            let template = template.ok_or("the dialect's signals do not hold the payload as it is")?;
+            let template = template.ok_or("the dialect changes payloads, so Glare cannot recognize its messages")?;
             Ok::<_, String>(Audience { template, sent: 0 })
         };
         let audiences = member.signals.iter().map(|signal| audience(&signal.frame)).collect::<Result<_, _>>()?;
         Ok(Self {
             run: Arc::clone(run),
-            seats: Arc::clone(seats),
+            states: Arc::clone(states),
             room,
             place,
             wire: member.wire,
@@ -120,14 +120,14 @@ impl Client {
             schedule,
             listeners,
             sent: 0,
-            receipts: (0..seats.len()).map(|_| Receipts::default()).collect(),
+            receipts: (0..states.len()).map(|_| Receipts::default()).collect(),
             hint: 0,
             batch: Vec::new(),
             tally: Tally::default(),
         })
     }
 
-    /// Sends and hears until the run is over. The connection stays open meanwhile and is closed in the end.
+    /// Sends and receives until the run is over, then closes the connection.
     pub(super) async fn play(mut self) -> Tally {
         poll_fn(|cx| self.poll(cx)).await;
         for (place, receipts) in self.receipts.iter().enumerate() {
@@ -140,11 +140,11 @@ impl Client {
                 (false, true) => self.place - 1,
                 (false, false) => self.place,
             };
-            let sent = self.seats[place].sent.get(audience).map_or(0, |sent| sent.load(Relaxed));
-            self.tally.lost += sent.saturating_sub(receipts.came);
+            let sent = self.states[place].sent.get(audience).map_or(0, |sent| sent.load(Relaxed));
+            self.tally.lost += sent.saturating_sub(receipts.received);
         }
         if self.schedule.is_some() {
-            self.tally.unsent = self.seats[self.place].turns.load(Relaxed);
+            self.tally.unsent = self.states[self.place].turns.load(Relaxed);
         }
         if self.tally.ended.is_none() {
             self.wire.close(std::time::Duration::from_secs(1)).await;
@@ -153,17 +153,17 @@ impl Client {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let seats = Arc::clone(&self.seats);
-        let seat = &seats[self.place];
-        seat.waker.register(cx.waker());
+        let states = Arc::clone(&self.states);
+        let state = &states[self.place];
+        state.waker.register(cx.waker());
         if self.run.is_over() {
             return Poll::Ready(());
         }
         if self.tally.ended.is_some() {
             return Poll::Pending;
         }
-        let mut busy = self.hear_some(cx);
-        busy |= self.send_some(seat, cx);
+        let mut busy = self.receive_some(cx);
+        busy |= self.send_some(state, cx);
         let _ = self.wire.poll_flush(cx);
         if busy {
             cx.waker().wake_by_ref();
@@ -171,12 +171,12 @@ impl Client {
         Poll::Pending
     }
 
-    /// Reads; whether there may be more.
-    fn hear_some(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Reads messages. Returns whether there may be more.
+    fn receive_some(&mut self, cx: &mut Context<'_>) -> bool {
         let mut more = true;
         for _ in 0..BATCH {
             match self.wire.poll_next(cx) {
-                Poll::Ready(Arrival::Message(message)) => self.hear(&message),
+                Poll::Ready(Arrival::Message(message)) => self.receive(&message),
                 Poll::Ready(Arrival::End(how)) => self.tally.ended = Some(how),
                 Poll::Pending => more = false,
             }
@@ -185,12 +185,12 @@ impl Client {
             }
         }
         if !self.batch.is_empty() {
-            self.run.enter(&mut self.batch);
+            self.run.record(&mut self.batch);
         }
         more
     }
 
-    fn hear(&mut self, message: &[u8]) {
+    fn receive(&mut self, message: &[u8]) {
         let Some(token) = self.run.tokens.find(message, &mut self.hint) else {
             if let Some(error) = self.wire.take_in(message) {
                 self.tally.errors += 1;
@@ -200,7 +200,7 @@ impl Client {
         };
         let now_ns = self.run.now_ns();
         let sender = token.place as usize;
-        if token.room != self.room || sender >= self.seats.len() {
+        if token.room != self.room || sender >= self.states.len() {
             self.tally.astray += 1;
             return;
         }
@@ -208,7 +208,7 @@ impl Client {
             self.tally.to_sender += 1;
             return;
         }
-        match self.receipts[sender].enter(token.number) {
+        match self.receipts[sender].record(token.number) {
             Receipt::Twice => {
                 self.tally.twice += 1;
                 return;
@@ -217,24 +217,24 @@ impl Client {
             Receipt::InOrder => {}
         }
         self.batch.push((token.at_ns, now_ns.saturating_sub(token.at_ns)));
-        // The next peer lets the sender send one more; where signals name their receiver, that is the one.
-        let next = !self.run.audience.everyone || (sender + 1) % self.seats.len() == self.place;
+        // A delivery to the next peer, or to the receiver that the signal names, allows the sender one more message.
+        let next = !self.run.audience.everyone || (sender + 1) % self.states.len() == self.place;
         if self.schedule.is_none() && next {
-            self.seats[sender].give(1);
+            self.states[sender].allow(1);
         }
     }
 
-    /// Sends what may be sent; whether there may be more.
-    fn send_some(&mut self, seat: &Seat, cx: &mut Context<'_>) -> bool {
+    /// Sends the messages that are allowed. Returns whether there may be more.
+    fn send_some(&mut self, state: &SenderState, cx: &mut Context<'_>) -> bool {
         if self.schedule.is_none() && !self.run.is_sending() {
             return false;
         }
         for _ in 0..BATCH {
-            if !seat.is_due() || self.wire.poll_ready(cx).is_pending() {
+            if !state.is_due() || self.wire.poll_ready(cx).is_pending() {
                 return false;
             }
-            // Only this client takes turns away.
-            seat.turns.fetch_sub(1, Relaxed);
+            // Only this client decreases the counter.
+            state.turns.fetch_sub(1, Relaxed);
             let at_ns = match &self.schedule {
                 Some((schedule, sender)) => schedule.due_ns(*sender, self.sent),
                 None => self.run.now_ns(),
@@ -245,7 +245,7 @@ impl Client {
             self.wire.send(self.run.tokens.frame(&audience.template, token));
             audience.sent += 1;
             self.sent += 1;
-            seat.sent[index].store(audience.sent, Relaxed);
+            state.sent[index].store(audience.sent, Relaxed);
             self.run.expect(self.listeners);
         }
         true

@@ -1,4 +1,4 @@
-//! Connections that join and then only stay: what one costs the server.
+//! Connections that join and then stay idle: the cost of one connection on the server.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use super::stop::Stop;
 
 /// Clients that join at the same time.
 const AT_ONCE: usize = 64;
-/// The server's memory is looked at this long after the last join.
+/// Time between the last join and the measurement of the server's memory.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// What it came to.
+/// The measured values.
 pub(super) struct Idle {
     pub(super) joined: usize,
-    /// Why no more came.
+    /// Why no further client could join.
     pub(super) refused: Option<String>,
     pub(super) joining: Duration,
-    /// From before the first connection to the end.
+    /// Usage from before the first connection to the end.
     pub(super) used: Use,
-    /// How connections ended that were to stay.
+    /// How connections ended that ended early.
     pub(super) ended: Vec<String>,
 }
 
-/// Lets clients join, keeps them for the plan's time, and lets them go.
+/// Joins clients, keeps them connected for the plan's time, and disconnects them.
 ///
 /// # Errors
 /// The server cannot be reached. `None`: it was stopped before anything was measured.
@@ -68,7 +68,7 @@ pub(super) async fn run(plan: &Plan, clients: usize, stop: &Stop) -> Result<Opti
     Ok(Some(Idle { joined, refused, joining, used, ended }))
 }
 
-/// Keeps a connection alive; how it ended if it did.
+/// Keeps a connection alive. Returns how it ended if it ended early.
 async fn stay(mut wire: Wire, stop: Stop, time: Duration) -> Option<String> {
     let listening = poll_fn(|cx| {
         loop {

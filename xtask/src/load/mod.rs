@@ -19,7 +19,7 @@ use std::time::Duration;
 use conformance::{Dialect, Target, Unreachable};
 
 use crate::arguments::{Format, Requests};
-use crate::exit::{UNREACHABLE, USAGE, refuse};
+use crate::exit::{UNREACHABLE, USAGE, report_error};
 use crate::random;
 use plan::{Mode, Pace, Plan};
 use report::Report;
@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     /// Warm-up before the first phase
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, allow_negative_numbers = true)]
     warm_up: f64,
-    /// Process IDs of the server, if it runs on this machine; report CPU per delivery, and memory
+    /// Process IDs of the server, if it runs on this machine; report its CPU per delivery and its memory
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
     pids: Vec<u32>,
     /// Number of threads of the load generator
@@ -99,18 +99,18 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let dialect = match Dialect::load(&arguments.dialect) {
         Ok(dialect) => dialect,
-        Err(error) => return Ok(refuse(&error, USAGE)),
+        Err(error) => return Ok(report_error(&error, USAGE)),
     };
     let target = match arguments.requests.to(&arguments.url) {
         Ok(target) => target,
-        Err(error) => return Ok(refuse(&error, USAGE)),
+        Err(error) => return Ok(report_error(&error, USAGE)),
     };
     let plan = Plan::new(&arguments, target, dialect, random()?).map_err(anyhow::Error::msg)?;
-    // Beside the connections: the program's own files, and an adapter's pipes.
+    // 64 more than the connections, for the program's own files and an adapter's pipes.
     let files = plan.connections() as u64 + 64;
     match rlimit::increase_nofile_limit(files) {
         Ok(limit) if limit < files => {
-            anyhow::bail!("{files} open files are needed and the system allows {limit}: see `ulimit -Hn`")
+            anyhow::bail!("{files} open files are needed, but the system allows {limit}: see `ulimit -Hn`")
         }
         _ => {}
     }
@@ -120,10 +120,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         tokio::spawn(async move { (measure(&plan, &stop).await, plan) }).await
     });
     let (report, plan) = report?;
-    // A name that still resolves would hold the exit up.
+    // A pending name resolution would otherwise delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(200));
     match report {
-        Err(error) => Ok(refuse(&error, UNREACHABLE)),
+        Err(error) => Ok(report_error(&error, UNREACHABLE)),
         Ok(None) => {
             anstream::eprintln!("stopped before anything was measured");
             Ok(ExitCode::from(INTERRUPTED))

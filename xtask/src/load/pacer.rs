@@ -1,14 +1,14 @@
-//! Lets messages go when they are due, whatever came of those before: an open loop.
+//! Allows each message when it is due, whether or not earlier ones were delivered: an open loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::client::Seat;
+use super::client::SenderState;
 use super::run::Run;
 
-/// When which message is due: evenly spaced over all senders, who take turns.
+/// The times at which messages are due: evenly spaced over all senders, which take turns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// Nanoseconds since the run began.
@@ -22,7 +22,7 @@ impl Schedule {
         Self { start_ns, gap_ns: 1e9 / per_second, senders: senders as u64 }
     }
 
-    /// When the next message of a sender is due, who has sent `sent` messages: nanoseconds since the run began.
+    /// When the next message of a sender that has sent `sent` messages is due: nanoseconds since the run began.
     pub(super) fn due_ns(&self, sender: usize, sent: u64) -> u64 {
         self.at_ns(sent * self.senders + sender as u64)
     }
@@ -32,16 +32,16 @@ impl Schedule {
     }
 }
 
-/// A thread of its own, because tokio's timers have steps of a millisecond.
+/// The thread that allows messages. It is not a task, because tokio's timers have a resolution of one millisecond.
 pub(super) struct Pacer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pacer {
-    /// Gives the seats their turns.
-    #[allow(clippy::disallowed_methods)] // real sockets, real time: no simulation comes here
-    pub(super) fn start(run: &Arc<Run>, schedule: Schedule, seats: Vec<Arc<Seat>>) -> Self {
+    /// Starts the thread.
+    #[allow(clippy::disallowed_methods)] // real sockets and real time, outside of every simulation
+    pub(super) fn start(run: &Arc<Run>, schedule: Schedule, states: Vec<Arc<SenderState>>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (run, stopped) = (Arc::clone(run), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
@@ -57,7 +57,7 @@ impl Pacer {
                     }
                     std::thread::sleep(Duration::from_nanos((due_ns - now_ns).min(50_000_000)));
                 }
-                seats[turn as usize % seats.len()].give(1);
+                states[turn as usize % states.len()].allow(1);
             }
         });
         Self { stop, thread: Some(thread) }

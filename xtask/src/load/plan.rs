@@ -1,4 +1,4 @@
-//! What is to be done: the arguments, checked against the dialect.
+//! The plan of a run: the arguments, checked against the dialect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::token::PAYLOAD_MIN;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Members of a room, and rooms, unless told otherwise or the dialect has its own idea.
+/// Default numbers of members per room and of rooms, unless the dialect limits them.
 const MEMBERS: usize = 6;
 const ROOMS: usize = 10;
-/// Messages in flight a sender, unless told otherwise.
+/// Default number of messages in flight per sender.
 const WINDOW: u64 = 8;
-/// Messages a second of an open loop in which clients stop reading, unless told otherwise.
+/// Default number of messages per second of an open loop in which clients stop reading.
 const PER_SECOND: f64 = 2000.0;
 
 /// A run.
@@ -39,7 +39,7 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
     Talk(Pace),
-    /// Clients that stop reading, and the messages a second of the others.
+    /// Clients that stop reading, and the messages per second of the others.
     Stalled {
         clients: usize,
         per_second: f64,
@@ -52,18 +52,18 @@ pub(super) enum Mode {
     },
 }
 
-/// What lets a message go.
+/// What triggers the next message.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
-    /// The arrival of an earlier one: so many are in flight a sender.
+    /// The delivery of an earlier one: `window` messages are in flight per sender.
     Closed { window: u64 },
-    /// Time: so many a second over all senders.
+    /// Time: this many messages per second over all senders.
     Open { per_second: f64 },
 }
 
 impl Plan {
     /// # Errors
-    /// The flag that does not fit, and what would.
+    /// A flag does not fit; the message says what would.
     pub(super) fn new(
         arguments: &super::Arguments,
         target: Target,
@@ -83,28 +83,28 @@ impl Plan {
                 None => Pace::Closed { window: arguments.window.map_or(WINDOW, |window| window.get().into()) },
             }),
         };
-        let rooms_asked = arguments.rooms.map(|rooms| rooms.get());
-        let members_asked = arguments.members.map(|members| members.get());
+        let rooms_given = arguments.rooms.map(|rooms| rooms.get());
+        let members_given = arguments.members.map(|members| members.get());
         let (rooms, members) = if audience.rooms {
             let most = audience.members_max.unwrap_or(usize::MAX);
-            if let Some(asked) = members_asked.filter(|asked| *asked > most) {
-                return Err(format!("--members {asked}: a room of {name} holds {most}"));
+            if let Some(given) = members_given.filter(|given| *given > most) {
+                return Err(format!("--members {given}: a room of {name} has at most {most}"));
             }
-            (rooms_asked.unwrap_or(ROOMS), members_asked.unwrap_or(MEMBERS.min(most)))
+            (rooms_given.unwrap_or(ROOMS), members_given.unwrap_or(MEMBERS.min(most)))
         } else {
-            if let Some(asked) = rooms_asked.filter(|asked| *asked > 1) {
+            if let Some(given) = rooms_given.filter(|given| *given > 1) {
                 return Err(format!(
-                    "--rooms {asked}: {name} has no rooms, so that everyone hears everyone; give --members"
+                    "--rooms {given}: {name} has no rooms, all clients receive all messages; use --members instead"
                 ));
             }
-            (1, members_asked.unwrap_or(MEMBERS * ROOMS))
+            (1, members_given.unwrap_or(MEMBERS * ROOMS))
         };
         if members < 2 && matches!(mode, Mode::Talk(_) | Mode::Stalled { .. }) {
-            return Err(format!("--members {members}: it takes two to talk"));
+            return Err(format!("--members {members}: at least two members are needed"));
         }
         if arguments.bytes < PAYLOAD_MIN {
             return Err(format!(
-                "--bytes {}: a payload that can be recognised has {PAYLOAD_MIN} or more",
+                "--bytes {}: the minimum is {PAYLOAD_MIN}, because each payload contains a token",
                 arguments.bytes
             ));
         }
@@ -125,7 +125,7 @@ impl Plan {
         })
     }
 
-    /// Makes clients; two crowds of a run have different numbers.
+    /// Creates the clients. Each crowd of a run needs its own number.
     pub(super) fn crowd(&self, dial: impl Dial, number: u64) -> Crowd {
         Crowd::new(dial, &self.target, &self.dialect, self.seed.wrapping_add(number), PATIENCE)
     }

@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, as Linux tells them in `/proc`.
+//! CPU time and memory of processes, from Linux's `/proc`.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// Clock ticks a second in `/proc`: what Linux shows to programs on every architecture that matters here.
+/// Clock ticks per second in `/proc`: 100 on every architecture that Glare supports.
 const TICKS_PER_S: u64 = 100;
 
 /// The processes of a server.
@@ -17,17 +17,17 @@ pub(super) struct Processes(Vec<u32>);
 
 impl Processes {
     /// # Errors
-    /// A process is not there, or this system has no `/proc`.
+    /// A process does not exist, or this system has no `/proc`.
     pub(super) fn new(ids: &[u32]) -> Result<Self, String> {
         for id in ids {
             if cpu(&id.to_string()).is_none() {
-                return Err(format!("--pid {id}: there is no such process, or /proc does not tell of it"));
+                return Err(format!("--pid {id}: there is no such process, or it is not visible in /proc"));
             }
         }
         Ok(Self(ids.to_vec()))
     }
 
-    /// CPU time that they have used. A process that has ended counts as nothing.
+    /// CPU time that they have used. A process that has ended counts as zero.
     pub(super) fn cpu(&self) -> Duration {
         self.0.iter().filter_map(|id| cpu(&id.to_string())).sum()
     }
@@ -38,7 +38,7 @@ impl Processes {
     }
 }
 
-/// What was used in some time.
+/// CPU time and memory used during a measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Use {
     pub(super) time: Duration,
@@ -47,7 +47,7 @@ pub(super) struct Use {
     pub(super) server: Option<ServerUse>,
 }
 
-/// What the server used.
+/// The server's part of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerUse {
     pub(super) cpu: Duration,
@@ -56,7 +56,7 @@ pub(super) struct ServerUse {
     pub(super) memory_max_bytes: u64,
 }
 
-/// Looks at what is used, from its start on.
+/// Measures usage from its start on.
 pub(super) struct Watch {
     start: Instant,
     own_cpu: Duration,
@@ -110,7 +110,7 @@ fn own_cpu() -> Duration {
 
 fn cpu(id: &str) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The second field is a name in parentheses, which may hold anything.
+    // The second field is a name in parentheses, which may contain any character.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();

@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The report of a run, as text and as JSON.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use super::plan::{Mode, Pace, Plan};
 use super::process::{ServerUse, Use};
 use super::run::{Measured, Phase};
 
-/// A generator that is busier than this may itself be what was measured.
+/// A generator that is busier than this may itself be the bottleneck.
 const BUSY: f64 = 0.9;
 const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
 
-/// What was measured.
+/// The measured values.
 pub(super) enum Report {
     Talk(Measured),
     Idle(Idle),
@@ -24,7 +24,7 @@ pub(super) enum Report {
 }
 
 impl Report {
-    /// Whether the server did what its dialect promises.
+    /// Whether the server kept the promises of its dialect.
     pub(super) fn kept(&self) -> bool {
         match self {
             Self::Talk(measured) => {
@@ -37,7 +37,7 @@ impl Report {
         }
     }
 
-    /// For people.
+    /// The report as text.
     pub(super) fn text(&self, plan: &Plan) -> String {
         let mut out = format!("{} at {} · {}\n\n", plan.dialect.name(), plan.target.url(), what(plan));
         match self {
@@ -49,13 +49,13 @@ impl Report {
         line(&mut out, "generator", &format!("{:.0} % of its {}", busiest * 100.0, cores(plan.threads)));
         if busiest > BUSY {
             let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-            let more = "this generator was busy all the time: the figures may be its own limit. Try --threads";
+            let more = "the load generator was busy all the time, so the figures may be its own limit. Try --threads";
             let _ = writeln!(out, "\n{}warning{}: {more} {}", yellow.render(), yellow.render_reset(), plan.threads + 1);
         }
         out
     }
 
-    /// For programs: one object. Times are in microseconds, memory in bytes.
+    /// The report as one JSON object. Times are in microseconds, memory in bytes.
     pub(super) fn json(&self, plan: &Plan) -> Value {
         let mut out = json!({
             "dialect": plan.dialect.name(),
@@ -115,12 +115,12 @@ fn what(plan: &Plan) -> String {
     let talk = |pace: String| format!("{rooms} · {} B · {pace}", plan.bytes);
     match plan.mode {
         Mode::Talk(Pace::Closed { window }) => talk(format!("{window} in flight each")),
-        Mode::Talk(Pace::Open { per_second }) => talk(format!("{} messages a second", grouped(per_second))),
+        Mode::Talk(Pace::Open { per_second }) => talk(format!("{} messages per second", grouped(per_second))),
         Mode::Stalled { clients, per_second } => {
-            talk(format!("{} messages a second, then {clients} more clients that do not read", grouped(per_second)))
+            talk(format!("{} messages per second, then {clients} more clients that do not read", grouped(per_second)))
         }
-        Mode::Idle { clients } => format!("{clients} clients that only stay, {} a room", plan.members),
-        Mode::Churn { per_second } => format!("{} clients a second come and go", grouped(per_second)),
+        Mode::Idle { clients } => format!("{clients} idle clients, {} per room", plan.members),
+        Mode::Churn { per_second } => format!("{} clients per second connect and disconnect", grouped(per_second)),
     }
 }
 
@@ -128,13 +128,13 @@ fn talk(plan: &Plan, measured: &Measured, out: &mut String) {
     let stalled = matches!(plan.mode, Mode::Stalled { .. });
     for (index, phase) in measured.phases.iter().enumerate() {
         if stalled {
-            let _ = writeln!(out, "{}", if index == 0 { "all read" } else { "some do not" });
+            let _ = writeln!(out, "{}", if index == 0 { "all clients read" } else { "some clients do not read" });
         }
         let per_second = phase.deliveries as f64 / phase.used.time.as_secs_f64();
-        line(out, "delivered", &format!("{} a second", grouped(per_second)));
+        line(out, "delivered", &format!("{} per second", grouped(per_second)));
         line(out, "latency", &latency(&phase.latencies_ns));
         if let Some(server) = &phase.used.server {
-            let a_delivery = format!("{} CPU a delivery · ", cpu_each(server, phase.deliveries));
+            let a_delivery = format!("{} CPU per delivery · ", cpu_each(server, phase.deliveries));
             line(out, "server", &(a_delivery + &server_text(server, &phase.used)));
         }
     }
@@ -142,22 +142,22 @@ fn talk(plan: &Plan, measured: &Measured, out: &mut String) {
         let _ = writeln!(out);
     }
     if let Some(ratio) = ratio(measured) {
-        line(out, "p99", &format!("× {ratio:.2} for the others when some do not read"));
+        line(out, "p99", &format!("× {ratio:.2} for the other clients while some do not read"));
     }
     if !measured.stalled.is_empty() {
         let closed: Vec<&String> = measured.stalled.iter().flatten().collect();
-        let how = closed.first().map(|how| format!(", the first: {how}")).unwrap_or_default();
+        let how = closed.first().map(|how| format!(", first: {how}")).unwrap_or_default();
         let words = format!("{} of {} disconnected by the server{how}", closed.len(), measured.stalled.len());
         line(out, "stalled", &words);
     }
     let tally = &measured.tally;
-    let to_sender = if plan.audience.echo { "" } else { ", to its sender" };
-    let rights = format!("nothing lost, twice, out of order{to_sender} or in another room");
+    let to_sender = if plan.audience.echo { "" } else { ", back to its sender" };
+    let rights = format!("no message lost, duplicated, out of order{to_sender} or in another room");
     let wrongs = [
         (tally.lost, "lost"),
-        (tally.twice, "twice"),
+        (tally.twice, "duplicated"),
         (tally.out_of_order, "out of order"),
-        (tally.to_sender, "to the sender"),
+        (tally.to_sender, "back to the sender"),
         (tally.astray, "in another room"),
     ];
     let wrongs: Vec<String> = wrongs
@@ -173,10 +173,10 @@ fn talk(plan: &Plan, measured: &Measured, out: &mut String) {
     ended(&measured.ended, out);
     if tally.errors > 0 {
         let first = tally.first_error.as_deref().unwrap_or_default();
-        line(out, "errors", &format!("{}, the first: {first}", grouped(tally.errors as f64)));
+        line(out, "errors", &format!("{}, first: {first}", grouped(tally.errors as f64)));
     }
     if tally.unsent > 0 {
-        let words = "due and never sent: the server did not take them";
+        let words = "due but never sent: the server did not accept them in time";
         line(out, "unsent", &format!("{} {words}", grouped(tally.unsent as f64)));
     }
 }
@@ -206,7 +206,7 @@ fn talk_json(plan: &Plan, measured: &Measured) -> Value {
     out
 }
 
-/// The p99 of the second phase by that of the first.
+/// The p99 of the second phase divided by that of the first.
 fn ratio(measured: &Measured) -> Option<f64> {
     let [before, after] = &measured.phases[..] else { return None };
     let [before, after] = [before, after].map(|phase| phase.latencies_ns.value_at_percentile(99.0) as f64);
@@ -215,13 +215,13 @@ fn ratio(measured: &Measured) -> Option<f64> {
 
 fn idle_text(idle: &Idle, out: &mut String) {
     let per_second = idle.joined as f64 / idle.joining.as_secs_f64();
-    line(out, "joined", &format!("{} clients, {} a second", grouped(idle.joined as f64), grouped(per_second)));
+    line(out, "joined", &format!("{} clients, {} per second", grouped(idle.joined as f64), grouped(per_second)));
     if let Some(server) = &idle.used.server {
         let kib = per_connection(server, idle.joined) / 1024.0;
         line(
             out,
             "server",
-            &format!("{kib:.2} KiB a connection · {} CPU a join", cpu_each(server, idle.joined as u64)),
+            &format!("{kib:.2} KiB per connection · {} CPU per join", cpu_each(server, idle.joined as u64)),
         );
         line(out, "memory", &memory(server));
     }
@@ -233,7 +233,7 @@ fn idle_text(idle: &Idle, out: &mut String) {
 
 fn churn_text(churn: &Churn, out: &mut String) {
     let per_second = churn.visits as f64 / churn.used.time.as_secs_f64();
-    line(out, "came", &format!("{} clients, {} a second", grouped(churn.visits as f64), grouped(per_second)));
+    line(out, "connected", &format!("{} clients, {} per second", grouped(churn.visits as f64), grouped(per_second)));
     line(out, "joined in", &latency(&churn.latencies_ns));
     if let Some(server) = &churn.used.server {
         line(
@@ -244,13 +244,13 @@ fn churn_text(churn: &Churn, out: &mut String) {
     }
     if churn.failed > 0 {
         let first = churn.first_failure.as_deref().unwrap_or_default();
-        line(out, "FAILED", &format!("{}, the first: {first}", grouped(churn.failed as f64)));
+        line(out, "FAILED", &format!("{}, first: {first}", grouped(churn.failed as f64)));
     }
 }
 
 fn ended(ended: &[String], out: &mut String) {
     if let Some(first) = ended.first() {
-        line(out, "ENDED", &format!("{} connections before their time, the first: {first}", ended.len()));
+        line(out, "ENDED", &format!("{} connections ended early, first: {first}", ended.len()));
     }
 }
 
@@ -309,7 +309,7 @@ fn per_connection(server: &ServerUse, connections: usize) -> f64 {
     more / connections.max(1) as f64
 }
 
-/// Share of its threads that the generator was busy.
+/// Share of time for which the generator's threads were busy.
 fn busy(used: &Use, plan: &Plan) -> f64 {
     used.own_cpu.as_secs_f64() / used.time.max(Duration::from_millis(1)).as_secs_f64() / plan.threads as f64
 }
@@ -323,7 +323,7 @@ fn millis(ns: u64) -> String {
     if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }
 
-/// A number with a comma at each thousand.
+/// A number with a comma after each thousand.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

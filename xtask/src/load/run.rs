@@ -1,4 +1,4 @@
-//! A measured loop: rooms are filled, everyone talks, and what arrives is counted.
+//! A measured loop: fills the rooms, lets all members send, and counts the deliveries.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::client::{Client, Seat, Tally};
+use super::client::{Client, SenderState, Tally};
 use super::pacer::{Pacer, Schedule};
 use super::plan::{Pace, Plan};
 use super::process::{Use, Watch};
@@ -26,46 +26,46 @@ use super::token::Tokens;
 
 /// Rooms that are filled at the same time.
 const ROOMS_AT_ONCE: usize = 8;
-/// What is on its way may take this long without any arrival …
+/// At the end of a run, waiting stops after this time without a delivery …
 const QUIET: Duration = Duration::from_secs(1);
-/// … and this long in all.
+/// … and after this time in any case.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Receive buffer of a client that stops reading: small, so that the server feels it soon.
+/// Receive buffer of a client that stops reading: small, so that it fills soon.
 const STALLED_BUFFER_BYTES: u32 = 4096;
-/// Latencies beyond this count as this: one hour in nanoseconds.
+/// Longer latencies count as this: one hour in nanoseconds.
 const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 
-/// What all clients of a run share.
+/// The state that all clients of a run share.
 pub(super) struct Run {
     start: Instant,
     pub(super) tokens: Tokens,
     pub(super) audience: Audience,
     sending: AtomicBool,
     over: AtomicBool,
-    /// Deliveries that all messages so far should come to.
+    /// Deliveries expected for all messages sent so far.
     expected: AtomicU64,
-    came: AtomicU64,
+    delivered: AtomicU64,
     windows: Mutex<Vec<Window>>,
 }
 
-/// Latencies of what was sent, or was to be sent, within a time.
+/// Latencies of the messages that were sent or due within a time.
 struct Window {
     since_ns: u64,
     until_ns: u64,
     latencies_ns: Histogram<u64>,
 }
 
-/// What a loop came to.
+/// The measured values of a loop.
 pub(super) struct Measured {
     pub(super) phases: Vec<Phase>,
     pub(super) tally: Tally,
-    /// How the connections of clients ended that were to stay.
+    /// How connections ended that ended early.
     pub(super) ended: Vec<String>,
-    /// Of clients that stopped reading: what became of each. `None`: still connected.
+    /// How the connection of each client that stopped reading ended. `None`: still connected.
     pub(super) stalled: Vec<Option<String>>,
 }
 
-/// One stretch of time in which was measured.
+/// One period of measurement.
 pub(super) struct Phase {
     pub(super) deliveries: u64,
     pub(super) latencies_ns: Histogram<u64>,
@@ -81,7 +81,7 @@ impl Run {
             sending: AtomicBool::new(true),
             over: AtomicBool::new(false),
             expected: AtomicU64::new(0),
-            came: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
             windows: Mutex::default(),
         }
     }
@@ -99,14 +99,14 @@ impl Run {
         self.over.load(Relaxed)
     }
 
-    /// A message is sent that so many should hear.
+    /// Records that a message is sent which this many clients should receive.
     pub(super) fn expect(&self, listeners: u64) {
         self.expected.fetch_add(listeners, Relaxed);
     }
 
-    /// Enters arrivals: when they were sent, and how long they took, in nanoseconds.
-    pub(super) fn enter(&self, batch: &mut Vec<(u64, u64)>) {
-        self.came.fetch_add(batch.len() as u64, Relaxed);
+    /// Records deliveries: when each message was sent, and its latency, in nanoseconds.
+    pub(super) fn record(&self, batch: &mut Vec<(u64, u64)>) {
+        self.delivered.fetch_add(batch.len() as u64, Relaxed);
         let mut windows = self.windows();
         for (at_ns, took_ns) in batch.drain(..) {
             let window = windows.iter_mut().find(|window| (window.since_ns..window.until_ns).contains(&at_ns));
@@ -120,29 +120,30 @@ impl Run {
         self.windows.lock().expect("nothing panics while it holds them")
     }
 
-    /// Measures for some time; the latencies are complete when all has arrived.
+    /// Measures for some time. The latencies are complete once all messages have arrived.
     async fn measure(&self, plan: &Plan, time: Duration, stop: &Stop) -> (u64, Use) {
         let latencies_ns = latencies();
         self.windows().push(Window { since_ns: self.now_ns(), until_ns: u64::MAX, latencies_ns });
         let watch = Watch::start(plan.processes.clone());
-        let before = self.came.load(Relaxed);
+        let before = self.delivered.load(Relaxed);
         stop.pause(time).await;
-        let deliveries = self.came.load(Relaxed) - before;
+        let deliveries = self.delivered.load(Relaxed) - before;
         if let Some(window) = self.windows().last_mut() {
             window.until_ns = self.now_ns();
         }
         (deliveries, watch.finish())
     }
 
-    /// Waits for what is on its way, and for what was due and is not yet sent.
+    /// Waits for messages in flight, and for messages that were due but not sent yet.
     async fn drain(&self, due: impl Fn() -> bool) {
         let deadline = Instant::now() + DRAIN;
-        let (mut came, mut last) = (self.came.load(Relaxed), Instant::now());
-        while (due() || came < self.expected.load(Relaxed)) && last.elapsed() < QUIET && Instant::now() < deadline {
+        let (mut delivered, mut last) = (self.delivered.load(Relaxed), Instant::now());
+        while (due() || delivered < self.expected.load(Relaxed)) && last.elapsed() < QUIET && Instant::now() < deadline
+        {
             sleep(Duration::from_millis(10)).await;
-            let by_now = self.came.load(Relaxed);
-            if by_now != came {
-                (came, last) = (by_now, Instant::now());
+            let by_now = self.delivered.load(Relaxed);
+            if by_now != delivered {
+                (delivered, last) = (by_now, Instant::now());
             }
         }
     }
@@ -165,33 +166,34 @@ pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) ->
     let mut rooms = rooms?;
     let names: Vec<String> = rooms.iter_mut().map(|room| std::mem::take(&mut room.name)).collect();
 
-    let mut stage = Stage { run: Arc::clone(&run), clients: JoinSet::new(), seats: Vec::new(), pacers: Vec::new() };
+    let mut running =
+        Clients { run: Arc::clone(&run), clients: JoinSet::new(), states: Vec::new(), pacers: Vec::new() };
     let everyone = plan.members as u64 - 1 + u64::from(plan.audience.echo);
     let listeners = if plan.audience.everyone { everyone } else { 1 };
     let wrong = |why| Unreachable { url: plan.target.url().to_owned(), tried: vec![why] };
-    stage.enter(rooms, 0, pace, listeners).map_err(wrong)?;
+    running.start(rooms, 0, pace, listeners).map_err(wrong)?;
     stop.pause(plan.warm_up).await;
     if stop.is_set() {
         return Ok(None);
     }
     let mut phases = vec![run.measure(plan, plan.time, stop).await];
 
-    let mut deaf: Vec<Wire> = Vec::new();
+    let mut stalled_wires: Vec<Wire> = Vec::new();
     if stalled > 0 && !stop.is_set() {
-        let narrow = plan.crowd(Narrow, 1);
-        let joining = stage.stall(plan, &narrow, &names, &payload, stalled, pace);
+        let stalled_crowd = plan.crowd(SmallBuffers, 1);
+        let joining = running.stall(plan, &stalled_crowd, &names, &payload, stalled, pace);
         if let Some(joined) = stop.unless(joining).await {
-            deaf = joined.map_err(wrong)?;
+            stalled_wires = joined.map_err(wrong)?;
             phases.push(run.measure(plan, plan.time, stop).await);
         }
     }
 
     run.sending.store(false, Relaxed);
-    stage.pacers.clear();
+    running.pacers.clear();
     let open = matches!(pace, Pace::Open { .. });
-    run.drain(|| open && stage.seats.iter().any(|seat| seat.is_due())).await;
-    let stalled = join_all(deaf.into_iter().map(fate)).await;
-    let (tally, ended) = stage.end().await;
+    run.drain(|| open && running.states.iter().any(|state| state.is_due())).await;
+    let stalled = join_all(stalled_wires.into_iter().map(drain_stalled)).await;
+    let (tally, ended) = running.end().await;
     let windows = std::mem::take(&mut *run.windows());
     let phases = phases.into_iter().zip(windows);
     let phases = phases
@@ -200,7 +202,7 @@ pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) ->
     Ok(Some(Measured { phases, tally, ended, stalled }))
 }
 
-/// Fills the rooms, some at a time.
+/// Fills the rooms, several in parallel.
 async fn fill(plan: &Plan, crowd: &Crowd, payload: &str) -> Result<Vec<Room>, Unreachable> {
     crowd.reach().await?;
     let room = |number: usize| async move {
@@ -217,51 +219,51 @@ async fn fill(plan: &Plan, crowd: &Crowd, payload: &str) -> Result<Vec<Room>, Un
 }
 
 /// The clients of a run.
-struct Stage {
+struct Clients {
     run: Arc<Run>,
     clients: JoinSet<Tally>,
-    seats: Vec<Arc<Seat>>,
+    states: Vec<Arc<SenderState>>,
     pacers: Vec<Pacer>,
 }
 
-impl Stage {
-    /// Lets the members of rooms play, the first room of which has this number.
-    fn enter(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> Result<(), String> {
+impl Clients {
+    /// Starts the members of rooms. `first` is the number of the first room.
+    fn start(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> Result<(), String> {
         let senders = rooms.iter().map(|room| room.members.len()).sum();
-        // All senders of the run share its rate, whenever they come.
+        // All senders of the run share its rate, also those that start later.
         let schedule = match pace {
             Pace::Open { per_second } => {
-                let before = self.seats.len();
+                let before = self.states.len();
                 let share = if before == 0 { 1.0 } else { senders as f64 / before as f64 };
                 Some(Schedule::new(self.run.now_ns() + 5_000_000, per_second * share, senders))
             }
             Pace::Closed { .. } => None,
         };
-        let mut entered: Vec<Arc<Seat>> = Vec::with_capacity(senders);
+        let mut started: Vec<Arc<SenderState>> = Vec::with_capacity(senders);
         for (number, room) in rooms.into_iter().enumerate() {
-            let seats = room.members.iter().map(|member| Arc::new(Seat::new(member.signals.len()))).collect();
-            let seats: Arc<[Arc<Seat>]> = seats;
+            let states = room.members.iter().map(|member| Arc::new(SenderState::new(member.signals.len()))).collect();
+            let states: Arc<[Arc<SenderState>]> = states;
             for (place, member) in room.members.into_iter().enumerate() {
-                let schedule = schedule.map(|schedule| (schedule, entered.len()));
+                let schedule = schedule.map(|schedule| (schedule, started.len()));
                 let number = (first + number) as u32;
-                let client = Client::new(&self.run, number, place, &seats, member, listeners, schedule)?;
+                let client = Client::new(&self.run, number, place, &states, member, listeners, schedule)?;
                 self.clients.spawn(client.play());
-                entered.push(Arc::clone(&seats[place]));
+                started.push(Arc::clone(&states[place]));
             }
         }
         match (pace, schedule) {
-            (Pace::Closed { window }, _) => entered.iter().for_each(|seat| seat.give(window)),
+            (Pace::Closed { window }, _) => started.iter().for_each(|state| state.allow(window)),
             (Pace::Open { .. }, Some(schedule)) => {
-                self.pacers.push(Pacer::start(&self.run, schedule, entered.clone()));
+                self.pacers.push(Pacer::start(&self.run, schedule, started.clone()));
             }
             (Pace::Open { .. }, None) => unreachable!("an open loop has a schedule"),
         }
-        self.seats.extend(entered);
+        self.states.extend(started);
         Ok(())
     }
 
-    /// Brings clients that stop reading: into the rooms where one more fits and hears everything, else each to a sender of its
-    /// own.
+    /// Connects clients that stop reading. They join the existing rooms if they fit and receive every message there; otherwise
+    /// each joins a new room with one sender.
     async fn stall(
         &mut self,
         plan: &Plan,
@@ -272,30 +274,30 @@ impl Stage {
         pace: Pace,
     ) -> Result<Vec<Wire>, String> {
         let fits = plan.audience.members_max.is_none_or(|max| plan.members + clients.div_ceil(names.len()) <= max);
-        let mut deaf = Vec::with_capacity(clients);
+        let mut stalled_wires = Vec::with_capacity(clients);
         if plan.audience.everyone && fits {
             for number in 0..clients {
                 let place = plan.members + number / names.len();
                 let joined = crowd.join(&names[number % names.len()], place).await;
-                deaf.push(joined.map_err(|error| error.why)?);
+                stalled_wires.push(joined.map_err(|error| error.why)?);
             }
-            return Ok(deaf);
+            return Ok(stalled_wires);
         }
         let mut rooms = Vec::with_capacity(clients);
         for _ in 0..clients {
             let room = crowd.room(&crowd.room_name(), 2, payload).await;
             let mut room = room.map_err(|error| error.why)?;
-            deaf.extend(room.members.pop().map(|member| member.wire));
+            stalled_wires.extend(room.members.pop().map(|member| member.wire));
             rooms.push(room);
         }
-        self.enter(rooms, names.len(), pace, 0)?;
-        Ok(deaf)
+        self.start(rooms, names.len(), pace, 0)?;
+        Ok(stalled_wires)
     }
 
-    /// Ends all clients, and sums up.
+    /// Ends all clients and adds up their counts.
     async fn end(mut self) -> (Tally, Vec<String>) {
         self.run.over.store(true, Relaxed);
-        self.seats.iter().for_each(|seat| seat.wake());
+        self.states.iter().for_each(|state| state.wake());
         let (mut sum, mut ended) = (Tally::default(), Vec::new());
         while let Some(tally) = self.clients.join_next().await {
             let tally = tally.expect("a client does not panic");
@@ -313,8 +315,8 @@ impl Stage {
     }
 }
 
-/// What became of a client that stopped reading: it reads again, all that was kept for it, and perhaps finds the end.
-async fn fate(mut wire: Wire) -> Option<String> {
+/// Reads what the server has queued for a client that had stopped reading. Returns how its connection ended, if it ended.
+async fn drain_stalled(mut wire: Wire) -> Option<String> {
     let reading = async {
         loop {
             match timeout(Duration::from_millis(500), std::future::poll_fn(|cx| wire.poll_next(cx))).await {
@@ -327,11 +329,11 @@ async fn fate(mut wire: Wire) -> Option<String> {
     timeout(Duration::from_secs(5), reading).await.unwrap_or_default()
 }
 
-/// The real network, for clients that will stop reading.
+/// Dials real connections with small receive buffers, for clients that will stop reading.
 #[derive(Clone, Copy)]
-struct Narrow;
+struct SmallBuffers;
 
-impl Dial for Narrow {
+impl Dial for SmallBuffers {
     type Stream = TcpStream;
 
     async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {

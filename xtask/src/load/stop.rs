@@ -1,4 +1,4 @@
-//! Ctrl-C ends a run early and cleanly: what was measured until then is told.
+//! Ctrl-C ends a run early and cleanly: what was measured so far is reported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Whether the run is to end.
+/// Whether the run should end.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<(AtomicBool, Notify)>);
 
 impl Stop {
-    /// Listens for Ctrl-C; a second one ends the program at once.
+    /// Listens for Ctrl-C; a second one exits immediately.
     pub(super) fn on_ctrl_c() -> Self {
         let stop = Self::default();
-        let theirs = stop.clone();
+        let shared = stop.clone();
         tokio::spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
-                theirs.0.0.store(true, Relaxed);
-                theirs.0.1.notify_waiters();
+                shared.0.0.store(true, Relaxed);
+                shared.0.1.notify_waiters();
                 let _ = tokio::signal::ctrl_c().await;
                 std::process::exit(super::INTERRUPTED.into());
             }
@@ -31,12 +31,12 @@ impl Stop {
         self.0.0.load(Relaxed)
     }
 
-    /// Waits for some time, or for the stop.
+    /// Waits for some time, or until the run should end.
     pub(super) async fn pause(&self, time: Duration) {
         let _ = timeout(time, self.set()).await;
     }
 
-    /// Does something unless the stop comes first.
+    /// Does something unless the run should end first.
     pub(super) async fn unless<T>(&self, doing: impl Future<Output = T>) -> Option<T> {
         tokio::select! { biased;
             () = self.set() => None,
@@ -45,12 +45,12 @@ impl Stop {
     }
 
     async fn set(&self) {
-        let told = self.0.1.notified();
-        tokio::pin!(told);
-        // From here on no notice is missed.
-        told.as_mut().enable();
+        let notified = self.0.1.notified();
+        tokio::pin!(notified);
+        // From here on, no notification is missed.
+        notified.as_mut().enable();
         if !self.is_set() {
-            told.await;
+            notified.await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What makes a signal recognisable wherever it arrives: a text of fixed length in its payload, found by a search for bytes.
+//! Tokens make a signal recognizable wherever it arrives: a text of fixed length in its payload, found by byte search.
 
 use memchr::memmem::Finder;
 
@@ -9,10 +9,10 @@ const MARKER: usize = 10;
 /// The shortest payload: a token as a JSON string.
 pub(super) const PAYLOAD_MIN: usize = LENGTH + 2;
 
-/// Who sent a signal, and when.
+/// The sender of a signal, and when it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Token {
-    /// When it was sent, or was to be sent: nanoseconds since the run began.
+    /// When it was sent, or due: nanoseconds since the run began.
     pub(super) at_ns: u64,
     pub(super) room: u32,
     /// The sender's place in the room: at most 24 bits.
@@ -27,14 +27,14 @@ pub(super) struct Tokens {
     finder: Finder<'static>,
 }
 
-/// A signal into which a token is put.
+/// A signal into which a token is inserted.
 pub(super) struct Template {
     before: String,
     after: String,
 }
 
 impl Tokens {
-    /// The tokens of one run: those of others on the same server are not found.
+    /// The tokens of one run. Tokens of other runs on the same server are not found.
     pub(super) fn new(seed: u64) -> Self {
         let marker = format!("~{:08x}~", seed as u32);
         let finder = Finder::new(marker.as_bytes()).into_owned();
@@ -51,7 +51,7 @@ impl Tokens {
         payload
     }
 
-    /// A signal that holds such a payload.
+    /// The template of a signal that contains such a payload, if it contains one.
     pub(super) fn template(&self, frame: &str) -> Option<Template> {
         let at = frame.find(&self.marker)?;
         let after = frame.get(at + LENGTH..)?;
@@ -67,7 +67,7 @@ impl Tokens {
         frame
     }
 
-    /// The token in a message. `hint` is where the last one was: most are there too.
+    /// The token in a message. `hint` is the position of the last one, which is usually the same.
     pub(super) fn find(&self, message: &[u8], hint: &mut usize) -> Option<Token> {
         let is_there = |at: usize| message.get(at..at + MARKER) == Some(self.marker.as_bytes());
         if !is_there(*hint) {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_found_wherever_it_stands() {
+    fn a_token_is_found_at_any_position() {
         let tokens = Tokens::new(0xabc);
         let payload = tokens.payload(100);
         assert_eq!(payload.len(), 100);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_of_this_run_is_not_found() {
+    fn invalid_tokens_and_those_of_other_runs_are_not_found() {
         let tokens = Tokens::new(1);
         let payload = tokens.payload(PAYLOAD_MIN);
         let mut hint = 0;

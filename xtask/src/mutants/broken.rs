@@ -1,4 +1,4 @@
-//! A reference server in a process of its own. Copied as `main.rs` beside the server that has the mutants: see `build.rs`.
+//! A reference server as a separate process. `build.rs` copies this file as `main.rs` into the server with the mutants.
 
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,19 +8,19 @@ use server::net::Tokio;
 use server::socketio::SocketIoSettings;
 use server::{Config, DialectEntry, Heartbeat, Limits, Listen, Server, TurnSettings};
 
-/// What silent clients get, so that nobody waits for a minute: they are given up after 1.8 s.
+/// A short heartbeat, so that cases need not wait for a minute: silent clients are disconnected after 1.8 s.
 const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), missed_max: 2 };
-/// The same under Socket.IO.
+/// The same for Socket.IO.
 const PING_INTERVAL: Duration = Duration::from_millis(600);
 const PING_TIMEOUT: Duration = Duration::from_millis(2400);
-/// Members of a room where there is a limit.
+/// Members per room on the server with a limit.
 pub(crate) const MEMBERS_MAX: usize = 4;
-/// Allocations of a user where there are few.
+/// Allocations per user on the server with a low limit.
 const ALLOCATIONS_MAX: usize = 8;
-/// Users of TURN, with their passwords.
+/// TURN users and their passwords.
 pub(crate) const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
 
-/// What clients meet of a server, and what the suite has cases for.
+/// A dialect or service of the server that the suite has cases for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Surface {
     Mesh,
@@ -31,12 +31,12 @@ pub(crate) enum Surface {
     Broadcast,
     Stun,
     Turn,
-    /// What of TURN ends by itself: cases that wait for ten minutes, run only when it is named.
+    /// Lifetimes of TURN: cases that wait for ten minutes and run only if this surface is named.
     TurnLifetimes,
 }
 
 impl Surface {
-    /// All that take seconds.
+    /// All surfaces whose cases take seconds.
     pub(crate) const ALL: [Self; 8] = [
         Self::Mesh,
         Self::SenderViewer,
@@ -53,7 +53,7 @@ impl Surface {
         Self::ALL.into_iter().chain([Self::TurnLifetimes])
     }
 
-    /// The dialect's name, or the service's.
+    /// The name of the dialect or service.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mesh => "mesh",
@@ -68,20 +68,20 @@ impl Surface {
         }
     }
 
-    /// The surface of this name.
+    /// The surface with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::every().find(|surface| surface.name() == name)
     }
 }
 
-/// A server that serves what a surface needs and nothing else.
+/// A server that serves only what a surface needs.
 pub(crate) struct Setup {
     config: Config,
-    /// The cases that need this server. The first server of a surface gets all, but for those that only others can be asked.
+    /// The cases that run on this server. `None`: all cases that need no other server of the surface.
     pub(crate) only: Option<&'static str>,
 }
 
-/// The servers of a surface, one after the other.
+/// The servers of a surface, which are tested one after the other.
 pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let name = DialectEntry::named(surface.name()).map(|entry| entry.name);
@@ -134,7 +134,7 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
     }
 }
 
-/// Opens a server's sockets. Returns it, and where the suite reaches it.
+/// Opens a server's sockets. Returns the server and its address for the suite.
 async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, String)> {
     let server = Server::bind(Tokio, setup.config).await?;
     let stun = || server.address("stun").map(|address| address.to_string());
@@ -142,10 +142,10 @@ async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, Stri
     Ok((server, address))
 }
 
-/// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and ends with its standard input.
+/// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and exits when its standard input closes.
 #[cfg_attr(not(test), allow(dead_code))] // the copy calls it
 pub(crate) fn main() {
-    // All that standard error is for; `stage.rs` reads it.
+    // Standard error contains nothing but panics; `stage.rs` reads it.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let [surface, nth] = [1, 2].map(|nth| std::env::args().nth(nth).expect("SURFACE NTH"));
     let surface = Surface::named(&surface).expect("a surface");
@@ -153,7 +153,7 @@ pub(crate) fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (server, address) = bind(surface, setup).await.expect("the sockets are free");
-        // It waits in a read that only the end of the parent process ends; no simulation is near.
+        // The read blocks until the parent process exits. No simulation runs in this process.
         #[allow(clippy::disallowed_methods)]
         std::thread::spawn(|| {
             _ = io::stdin().read_to_end(&mut Vec::new());
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_setup_can_be_served_and_only_the_first_is_asked_everything() {
+    async fn every_setup_can_be_served_and_only_the_first_runs_all_cases() {
         for surface in Surface::every() {
             for (nth, setup) in setups(surface).into_iter().enumerate() {
                 assert_eq!(setup.only.is_none(), nth == 0, "{}", surface.name());

@@ -1,4 +1,4 @@
-//! Builds the server that has all mutants: from a copy of the reference, in the target folder.
+//! Builds the server with all mutants from a copy of the reference server in the target folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,16 +13,16 @@ use super::patch::patch;
 /// The program in the copy.
 const PROGRAM: &str = "glare-mutants";
 
-/// Lays the mutants over a copy of the server and builds it, which cargo shows. Returns the program.
+/// Applies the mutants to a copy of the server and builds it. Cargo's output is shown. Returns the program.
 ///
 /// # Errors
-/// A mutant cannot be laid over the sources, or the copy cannot be written or does not compile.
+/// A mutant cannot be applied to the sources, or the copy cannot be written or does not compile.
 pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
     let target = std::path::absolute(target)?;
     let copy = target.join("mutants/workspace");
     write(&copy, &copied(workspace, mutants)?).with_context(|| format!("cannot write to {}", copy.display()))?;
-    // The target folder is the checkout's, so that the server's dependencies are there.
+    // The copy shares the checkout's target folder, so that the server's dependencies are already built.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--message-format", "json-render-diagnostics", "--manifest-path"]);
@@ -30,7 +30,7 @@ pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<Path
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // What cargo has set for this program. Some build scripts look at it, and would compile their crates again and again.
+    // Cargo has set these variables for this program. Some build scripts depend on them and would run each time.
     let of_this_crate = |name: &std::ffi::OsString| {
         name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
     };
@@ -39,15 +39,15 @@ pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<Path
     }
     let output = command.stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
     anyhow::ensure!(output.status.success(), "the server with mutants, {}, does not compile", copy.display());
-    let messages = String::from_utf8(output.stdout).context("cargo writes no UTF-8")?;
+    let messages = String::from_utf8(output.stdout).context("cargo's output is not UTF-8")?;
     let executable = messages.lines().rev().find_map(|message| {
         let message: serde_json::Value = serde_json::from_str(message).ok()?;
         message.get("executable")?.as_str().map(PathBuf::from)
     });
-    executable.context("cargo names no program")
+    executable.context("cargo's output contains no executable")
 }
 
-/// The server's sources, in their folders below `server/src`.
+/// The server's sources, by path relative to `server/src`.
 pub(super) fn sources(workspace: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let root = workspace.join("server/src");
     let mut sources = BTreeMap::new();
@@ -59,13 +59,13 @@ pub(super) fn sources(workspace: &Path) -> anyhow::Result<BTreeMap<String, Strin
     Ok(sources)
 }
 
-/// The copy's files, by path: the server without its tests and benches, and with the program of `broken.rs`.
+/// The files of the copy, by path: the server without its tests and benches, but with the program in `broken.rs`.
 fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<String, String>> {
     let mut sources = sources(workspace)?;
     let patched = patch(mutants, &sources).map_err(|wrong| anyhow::anyhow!("{}", wrong.join("\n")))?;
     sources.extend(patched);
     let library = sources.remove("lib.rs").context("server/src has no lib.rs")?;
-    // A body that a mutant has cut short leaves names unused.
+    // Names may be unused in a body that a mutant has shortened.
     sources.insert("lib.rs".to_owned(), format!("#![allow(warnings)]\n{library}\nmod mutant;\n"));
     let read = |path: &str| fs::read_to_string(workspace.join(path)).with_context(|| format!("cannot read {path}"));
     sources.insert("mutant.rs".to_owned(), read("server/mutants/support.rs")?);
@@ -88,7 +88,7 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
     Ok(copied)
 }
 
-/// Makes a folder hold these files and no others, and leaves alone what has not changed: cargo builds by the time of files.
+/// Makes a folder contain exactly these files. Unchanged files are not rewritten, because cargo rebuilds by modification time.
 fn write(folder: &Path, files_wanted: &BTreeMap<String, String>) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     for path in files(folder)? {

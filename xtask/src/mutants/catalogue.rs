@@ -1,4 +1,4 @@
-//! The mutants that `server/mutants/*.toml` lists.
+//! The mutants listed in `server/mutants/*.toml`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,32 +8,32 @@ use anyhow::Context;
 
 use super::broken::Surface;
 
-/// A defect, and the edits of the server's source that make it.
+/// A defect, and the edits of the server's source that cause it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mutant {
     /// `area/what-is-wrong`, unique.
     pub(super) name: String,
-    /// Where it shows.
+    /// The surfaces on which it shows.
     pub(super) surfaces: Vec<Surface>,
-    /// What is wrong, in a sentence.
+    /// The defect, in a sentence.
     pub(super) defect: String,
     pub(super) edits: Vec<Edit>,
 }
 
-/// One place in the server's source, and what stands there instead.
+/// One place in the server's source, and its replacement.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edit {
-    /// The file, below `server/src`.
+    /// The file, relative to `server/src`.
     pub(super) file: String,
-    /// The function that `before` is searched in, for a text that others have as well.
+    /// The function in which `before` is searched, if other functions contain it too.
     pub(super) within: Option<String>,
-    /// Source text that occurs once, whatever its line breaks and indentation.
+    /// Source text that occurs once; differences in line breaks and indentation are ignored.
     pub(super) before: String,
     pub(super) after: String,
 }
 
 impl Mutant {
-    /// The file that it breaks first, below `server/src`.
+    /// The file of its first edit, relative to `server/src`.
     pub(super) fn file(&self) -> &str {
         &self.edits[0].file
     }
@@ -42,12 +42,12 @@ impl Mutant {
 /// Reads the catalogue of a checkout, sorted by name.
 ///
 /// # Errors
-/// A file cannot be read or is not what it should be; the message names the mutant.
+/// A file cannot be read or is invalid; the message names the mutant.
 pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
     let folder = workspace.join("server/mutants");
     let entries = fs::read_dir(&folder).with_context(|| {
         format!(
-            "mutants are built from source, and {} cannot be read: name a checkout of Glare with --workspace",
+            "mutants are built from source, but {} cannot be read: give a checkout of Glare with --workspace",
             folder.display()
         )
     })?;
@@ -61,7 +61,7 @@ pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         for mutant in parse(area, &text).with_context(|| path.display().to_string())? {
             let name = mutant.name.clone();
-            anyhow::ensure!(mutants.insert(name.clone(), mutant).is_none(), "{name} is there twice");
+            anyhow::ensure!(mutants.insert(name.clone(), mutant).is_none(), "{name} is defined twice");
         }
     }
     Ok(mutants.into_values().collect())
@@ -78,7 +78,7 @@ fn mutant(area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
     let name = string(table, "name")?;
     let read = || {
         only(table, &["name", "surfaces", "defect", "edit"])?;
-        anyhow::ensure!(is_name_of(area, name), "the name is not `{area}/` and lowercase words joined by `-`");
+        anyhow::ensure!(is_name_of(area, name), "the name must be `{area}/` followed by lowercase words joined by `-`");
         let defect = string(table, "defect")?;
         let is_sentence =
             defect.starts_with(|first: char| first.is_uppercase() || first == '`') && defect.ends_with('.');
@@ -88,7 +88,7 @@ fn mutant(area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
             name.as_str().and_then(Surface::named).with_context(|| format!("there is no surface {name}"))
         };
         let surfaces = surfaces.iter().map(surface).collect::<anyhow::Result<Vec<_>>>()?;
-        anyhow::ensure!(!surfaces.is_empty(), "it shows nowhere");
+        anyhow::ensure!(!surfaces.is_empty(), "`surfaces` is empty");
         let edits = tables(table, "edit")?.into_iter().map(edit).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Mutant { name: name.to_owned(), surfaces, defect: defect.to_owned(), edits })
     };
@@ -144,10 +144,10 @@ mod tests {
     fn a_bad_entry_is_named_with_what_is_wrong() {
         assert_eq!(parse("room", GOOD).expect("it is good")[0].edits.len(), 1);
         for (old, new, says) in [
-            ("room/none", "mesh/none", "mesh/none: the name is not `room/`"),
-            ("room/none", "room/None", "room/None: the name is not `room/`"),
+            ("room/none", "mesh/none", "mesh/none: the name must be `room/`"),
+            ("room/none", "room/None", "room/None: the name must be `room/`"),
             ("\"mesh\"", "\"mash\"", "room/none: there is no surface \"mash\""),
-            ("\"mesh\"", "", "room/none: it shows nowhere"),
+            ("\"mesh\"", "", "room/none: `surfaces` is empty"),
             ("rooms.\"", "rooms\"", "room/none: the defect is not a sentence"),
             ("before =", "befor =", "room/none: there is no field `befor`"),
             ("before = \"rooms\"", "before = \" \"", "room/none: `before` is empty"),

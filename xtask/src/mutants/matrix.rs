@@ -1,4 +1,4 @@
-//! Which cases find which mutants.
+//! Which cases detect which mutants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,44 +11,44 @@ use serde_json::json;
 
 use super::broken::Surface;
 use super::catalogue::Mutant;
-use super::stage::Answers;
+use super::stage::Outcome;
 
-/// What came of a whole run.
+/// The outcome of a whole run.
 #[derive(Default)]
 pub(super) struct Matrix<'a> {
-    /// What was asked of the unbroken server.
-    asked: BTreeMap<Surface, BTreeSet<&'static str>>,
-    /// What the unbroken server may do otherwise, and does best.
+    /// The cases that ran on the unmodified server.
+    tested: BTreeMap<Surface, BTreeSet<&'static str>>,
+    /// The MAY cases that the unmodified server passes.
     best: BTreeMap<Surface, BTreeSet<&'static str>>,
     played: BTreeMap<&'a Mutant, BTreeMap<Surface, Played>>,
-    /// Whether a case that finds nothing says something: every mutant was played everywhere.
+    /// Whether every mutant was tested on every surface, so that a case that detects none is a finding.
     whole: bool,
     pub(super) took: Duration,
 }
 
-/// One mutant on one surface.
+/// The outcome of one mutant on one surface.
 struct Played {
-    /// The cases that fail, with what they say, and those that find a permitted choice where the unbroken server needs no leave.
+    /// The cases that fail, with their messages, and the MAY cases that only the unmodified server passes.
     detected_by: BTreeMap<&'static str, String>,
-    /// How the server died, if it did.
+    /// The server's panic, or why it could not be reached.
     died: Option<String>,
     took: Duration,
 }
 
 impl<'a> Matrix<'a> {
-    /// An empty one.
+    /// An empty matrix.
     pub(super) fn new(whole: bool) -> Self {
         Self { whole, ..Self::default() }
     }
 
-    /// Enters what the unbroken server was asked.
+    /// Adds the outcome of the unmodified server.
     ///
     /// # Errors
-    /// It fails a case, or cannot be reached: then nothing said about mutants would mean anything.
-    pub(super) fn unbroken(&mut self, surface: Surface, answers: &Answers) -> Result<(), String> {
+    /// It fails a case, or cannot be reached. The outcomes of mutants would then mean nothing.
+    pub(super) fn unmodified(&mut self, surface: Surface, outcome: &Outcome) -> Result<(), String> {
         let name = surface.name();
-        let report = answers.report.as_ref().map_err(|why| format!("{name}: {why}"))?;
-        if let Some(panic) = &answers.panic {
+        let report = outcome.report.as_ref().map_err(|why| format!("{name}: {why}"))?;
+        if let Some(panic) = &outcome.panic {
             return Err(format!("{name}: the server panicked: {panic}"));
         }
         let wrong = report.cases.iter().filter_map(|case| match &case.verdict {
@@ -61,14 +61,14 @@ impl<'a> Matrix<'a> {
         if !wrong.is_empty() {
             return Err(wrong.join("\n"));
         }
-        let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. }));
-        self.asked.insert(surface, asked.map(|case| case.case.slug).collect());
+        let tested = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. }));
+        self.tested.insert(surface, tested.map(|case| case.case.slug).collect());
         let best = report.cases.iter().filter(|case| case.case.level == Level::May && case.verdict == Verdict::Pass);
         self.best.insert(surface, best.map(|case| case.case.slug).collect());
         Ok(())
     }
 
-    /// Enters what became of a mutant.
+    /// Adds the outcome of a mutant.
     ///
     /// # Errors
     /// The suite itself failed.
@@ -76,10 +76,10 @@ impl<'a> Matrix<'a> {
         &mut self,
         mutant: &'a Mutant,
         surface: Surface,
-        answers: Answers,
+        outcome: Outcome,
         took: Duration,
     ) -> Result<(), String> {
-        let Answers { report, panic } = answers;
+        let Outcome { report, panic } = outcome;
         let panic = panic.map(|panic| format!("the server panicked: {panic}"));
         let (detected_by, died) = match &report {
             Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.clone()))),
@@ -95,7 +95,7 @@ impl<'a> Matrix<'a> {
         Ok(())
     }
 
-    /// Mutants that nothing has found, each with the dialect.
+    /// Mutants that no case has detected, each with the surface.
     pub(super) fn survivors(&self) -> Vec<(&'a Mutant, Surface)> {
         let all = self
             .played
@@ -104,31 +104,31 @@ impl<'a> Matrix<'a> {
         all.filter(|(.., played)| played.survived()).map(|(mutant, surface, _)| (mutant, surface)).collect()
     }
 
-    /// The mutants that a case has found.
-    fn found_by(&self, case: &str) -> Vec<&'a Mutant> {
+    /// The mutants that a case has detected.
+    fn mutants_detected_by(&self, case: &str) -> Vec<&'a Mutant> {
         let finds = |on: &BTreeMap<Surface, Played>| on.values().any(|played| played.detected_by.contains_key(case));
         self.played.iter().filter(|(_, on)| finds(on)).map(|(mutant, _)| *mutant).collect()
     }
 
-    /// Cases that were asked and found nothing, anywhere.
+    /// Cases that ran but detected no mutant on any surface.
     pub(super) fn never_detecting(&self) -> Vec<&'static str> {
-        let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
-        asked.into_iter().filter(|case| self.found_by(case).is_empty()).collect()
+        let tested: BTreeSet<_> = self.tested.values().flatten().copied().collect();
+        tested.into_iter().filter(|case| self.mutants_detected_by(case).is_empty()).collect()
     }
 
-    /// Cases that no server was asked: of dialects that the reference server does not speak, or of features that it lacks here.
-    fn unasked(&self) -> Vec<&'static str> {
+    /// Cases that ran on no server: those of dialects or features that the reference server lacks.
+    fn untested(&self) -> Vec<&'static str> {
         let all = [conformance::cases(), service_cases(Service::Stun), service_cases(Service::Turn)].concat();
-        let asked: BTreeSet<_> = self.asked.values().flatten().copied().collect();
-        all.into_iter().map(|case| case.slug).filter(|case| !asked.contains(case)).collect()
+        let tested: BTreeSet<_> = self.tested.values().flatten().copied().collect();
+        all.into_iter().map(|case| case.slug).filter(|case| !tested.contains(case)).collect()
     }
 
-    /// Whether every mutant is found and, in a whole run, every case that was asked finds one.
+    /// Whether every mutant is detected and, in a whole run, every case that ran detects one.
     pub(super) fn passed(&self) -> bool {
         self.survivors().is_empty() && (!self.whole || self.never_detecting().is_empty())
     }
 
-    /// The matrix for people.
+    /// The matrix as text.
     pub(super) fn text(&self) -> String {
         use std::fmt::Write as _;
         let mut out = String::new();
@@ -139,11 +139,11 @@ impl<'a> Matrix<'a> {
         let (found, all) = (self.played.len() - alive.len(), self.played.len());
         let _ = writeln!(
             out,
-            "{word}  {found} of {all} mutants found everywhere · {servers} broken servers in {:.0} s",
+            "{word}  {found} of {all} mutants detected on every surface · {servers} modified servers in {:.0} s",
             self.took.as_secs_f64()
         );
         let width = self.played.keys().map(|mutant| mutant.name.len()).max().unwrap_or_default();
-        for surface in self.asked.keys() {
+        for surface in self.tested.keys() {
             let _ = writeln!(out, "\n{}", surface.name());
             for (mutant, played) in self.played.iter().filter_map(|(mutant, on)| Some((mutant, on.get(surface)?))) {
                 let _ = writeln!(out, "  {:<width$}  {}", mutant.name, played.words());
@@ -154,21 +154,21 @@ impl<'a> Matrix<'a> {
                 };
                 !self.played.values().any(on)
             };
-            let idle: Vec<_> = self.asked[surface].iter().filter(here).copied().collect();
+            let idle: Vec<_> = self.tested[surface].iter().filter(here).copied().collect();
             if self.whole && !idle.is_empty() {
-                let _ = writeln!(out, "  find nothing here: {}", idle.join(", "));
+                let _ = writeln!(out, "  detect nothing here: {}", idle.join(", "));
             }
         }
         if !survivors.is_empty() {
-            let _ = writeln!(out, "\nNo case finds");
+            let _ = writeln!(out, "\nDetected by no case");
             for (mutant, surface) in survivors {
                 let Mutant { name, defect, .. } = mutant;
                 let file = mutant.file();
                 let _ = writeln!(out, "  {name:<width$}  in {}: {defect} (server/src/{file})", surface.name());
             }
         }
-        let unasked = self.unasked();
-        for (words, cases) in [("No mutant is found by", &idle), ("No server was asked", &unasked)] {
+        let untested = self.untested();
+        for (words, cases) in [("Cases that detect no mutant", &idle), ("Cases that ran on no server", &untested)] {
             if self.whole && !cases.is_empty() {
                 let _ = writeln!(out, "\n{words}\n  {}", cases.join(", "));
             }
@@ -176,7 +176,7 @@ impl<'a> Matrix<'a> {
         out
     }
 
-    /// The matrix for programs.
+    /// The matrix as JSON.
     pub(super) fn json(&self) -> serde_json::Value {
         let mutants: Vec<_> = self
             .played
@@ -197,7 +197,7 @@ impl<'a> Matrix<'a> {
             .iter()
             .map(|(mutant, surface)| json!({ "mutant": mutant.name, "dialect": surface.name() }))
             .collect();
-        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.never_detecting()), "unasked_cases": self.whole.then(|| self.unasked()) })
+        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.never_detecting()), "unasked_cases": self.whole.then(|| self.untested()) })
     }
 
     /// The cases of a result: each mutant, and in a whole run each case of the suite.
@@ -205,12 +205,12 @@ impl<'a> Matrix<'a> {
         let mutants = self.played.iter().map(|(mutant, on)| {
             let findings = on.iter().filter(|(_, played)| played.survived()).map(|(surface, _)| Finding {
                 rule: mutant.name.clone(),
-                message: format!("no case finds it in {}", surface.name()),
-                promise: Some("The suite finds every planted defect.".to_owned()),
+                message: format!("no case detects it in {}", surface.name()),
+                promise: Some("The suite detects every planted defect.".to_owned()),
                 ..Finding::default()
             });
             let findings: Vec<_> = findings.collect();
-            let told = on.iter().flat_map(|(surface, played)| {
+            let remarks = on.iter().flat_map(|(surface, played)| {
                 let detected_by =
                     played.detected_by.iter().map(|(case, why)| format!("{case} in {}: {why}", surface.name()));
                 detected_by.chain(played.died.iter().map(|why| format!("in {}: {why}", surface.name())))
@@ -218,7 +218,7 @@ impl<'a> Matrix<'a> {
             model::Case {
                 verdict: verdict(findings.is_empty()),
                 wall: on.values().map(|played| played.took.as_secs_f64()).sum(),
-                remarks: told.collect(),
+                remarks: remarks.collect(),
                 findings,
                 location: Some(model::Location { file: format!("server/src/{}", mutant.file()), line: None }),
                 ..model::Case::new(
@@ -228,23 +228,23 @@ impl<'a> Matrix<'a> {
                 )
             }
         });
-        let asked: BTreeSet<_> = self.asked.values().flatten().copied().filter(|_| self.whole).collect();
-        let cases = asked.into_iter().map(|case| {
-            let found: Vec<_> = self.found_by(case).into_iter().map(|mutant| mutant.name.as_str()).collect();
+        let tested: BTreeSet<_> = self.tested.values().flatten().copied().filter(|_| self.whole).collect();
+        let cases = tested.into_iter().map(|case| {
+            let found: Vec<_> = self.mutants_detected_by(case).into_iter().map(|mutant| mutant.name.as_str()).collect();
             let id = format!("case/{case}");
             let idle = found.is_empty().then(|| Finding {
                 rule: id.clone(),
-                message: "no mutant is found by it".to_owned(),
-                promise: Some("Every case finds a planted defect.".to_owned()),
+                message: "it detects no mutant".to_owned(),
+                promise: Some("Every case detects a planted defect.".to_owned()),
                 ..Finding::default()
             });
             model::Case {
                 verdict: verdict(idle.is_none()),
                 findings: idle.into_iter().collect(),
-                remarks: found.iter().map(|mutant| format!("finds {mutant}")).collect(),
+                remarks: found.iter().map(|mutant| format!("detects {mutant}")).collect(),
                 ..model::Case::new(
                     id,
-                    format!("The case `{case}` finds a planted defect."),
+                    format!("The case `{case}` detects a planted defect."),
                     format!("{program} mutants"),
                 )
             }
@@ -275,7 +275,7 @@ impl Played {
     }
 }
 
-/// The cases that a server fails, and those of what it may that it did `best` when it was unbroken.
+/// The cases that a server fails, and the MAY cases that it does not pass although they are among `best`.
 fn detected_by(
     report: &Report,
     best: Option<&BTreeSet<&'static str>>,
@@ -302,8 +302,8 @@ mod tests {
     use super::super::catalogue::Edit;
     use super::*;
 
-    /// A server of which the first two cases say this.
-    fn answers(verdicts: [Verdict; 2]) -> Answers {
+    /// A server on which the first two cases have these verdicts.
+    fn outcome(verdicts: [Verdict; 2]) -> Outcome {
         let reports = conformance::cases().iter().zip(verdicts).map(|(case, verdict)| CaseReport {
             case,
             verdict,
@@ -321,7 +321,7 @@ mod tests {
             cases: reports.collect(),
             requirements: Vec::new(),
         };
-        Answers { report: Ok(report), panic: None }
+        Outcome { report: Ok(report), panic: None }
     }
 
     fn mutants() -> [Mutant; 2] {
@@ -333,17 +333,17 @@ mod tests {
     }
 
     fn fail() -> Verdict {
-        Verdict::Fail { why: "ana heard nothing".to_owned(), line: None }
+        Verdict::Fail { why: "ana received nothing".to_owned(), line: None }
     }
 
     #[test]
-    fn a_mutant_that_nothing_finds_and_a_case_that_finds_nothing_fail_the_run() {
+    fn a_mutant_that_no_case_detects_and_a_case_that_detects_nothing_fail_the_run() {
         let (first, second) = (conformance::cases()[0].slug, conformance::cases()[1].slug);
         let [a, b] = &mutants();
         let mut matrix = Matrix::new(true);
-        matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, Verdict::Pass])).expect("it is well");
+        matrix.unmodified(Surface::Mesh, &outcome([Verdict::Pass, Verdict::Pass])).expect("it passes");
         let mut enter = |mutant, verdicts| {
-            matrix.enter(mutant, Surface::Mesh, answers(verdicts), Duration::ZERO).expect("the suite is well");
+            matrix.enter(mutant, Surface::Mesh, outcome(verdicts), Duration::ZERO).expect("no harness error");
             (matrix.survivors(), matrix.never_detecting(), matrix.passed())
         };
         let none = || Verdict::NotTested { why: "needs another".to_owned() };
@@ -355,30 +355,30 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_panics_or_cannot_be_reached_is_found_and_says_why() {
+    fn a_server_that_panics_or_cannot_be_reached_is_detected_with_the_reason() {
         let [a, b] = &mutants();
         let mut matrix = Matrix::new(false);
         let pass = || [Verdict::Pass, Verdict::Pass];
-        matrix.unbroken(Surface::Mesh, &answers(pass())).expect("it is well");
-        let panicked = Answers { panic: Some("at line 1".to_owned()), ..answers(pass()) };
-        matrix.enter(a, Surface::Mesh, panicked, Duration::ZERO).expect("the suite is well");
-        let unreachable = Answers { report: Err("connection refused".to_owned()), panic: None };
-        matrix.enter(b, Surface::Mesh, unreachable, Duration::ZERO).expect("the suite is well");
+        matrix.unmodified(Surface::Mesh, &outcome(pass())).expect("it passes");
+        let panicked = Outcome { panic: Some("at line 1".to_owned()), ..outcome(pass()) };
+        matrix.enter(a, Surface::Mesh, panicked, Duration::ZERO).expect("no harness error");
+        let unreachable = Outcome { report: Err("connection refused".to_owned()), panic: None };
+        matrix.enter(b, Surface::Mesh, unreachable, Duration::ZERO).expect("no harness error");
         let text = matrix.text();
         assert!(matrix.passed() && text.contains("the server panicked: at line 1"), "{text}");
         assert!(text.contains("connection refused"), "{text}");
     }
 
     #[test]
-    fn what_the_unbroken_server_fails_and_what_the_suite_itself_fails_are_errors() {
+    fn failures_of_the_unmodified_server_and_of_the_suite_itself_are_errors() {
         let [mutant, _] = &mutants();
         let mut matrix = Matrix::new(false);
         let harness = || Verdict::HarnessError { why: "the case panicked".to_owned() };
         for wrong in [fail(), harness(), Verdict::NotTested { why: "time".to_owned() }] {
-            let why = matrix.unbroken(Surface::Mesh, &answers([Verdict::Pass, wrong])).expect_err("it fails");
+            let why = matrix.unmodified(Surface::Mesh, &outcome([Verdict::Pass, wrong])).expect_err("it fails");
             assert!(why.starts_with(&format!("mesh: {}: ", conformance::cases()[1].slug)), "{why}");
         }
-        let why = matrix.enter(mutant, Surface::Mesh, answers([Verdict::Pass, harness()]), Duration::ZERO);
+        let why = matrix.enter(mutant, Surface::Mesh, outcome([Verdict::Pass, harness()]), Duration::ZERO);
         assert!(why.expect_err("it fails").ends_with("the case panicked"));
     }
 }

@@ -1,7 +1,8 @@
-//! `glare mutants`: the suite against servers that are broken on purpose.
+//! `glare mutants`: runs the suite against servers that are broken on purpose.
 //!
-//! No shipped source has a defect. `server/mutants/*.toml` lists them as edits of the server; [`build`] lays all of them over
-//! a copy, and `stage` runs the copy in a process of its own for each server, with the name of the one mutant that it has.
+//! The shipped source contains none of these defects. `server/mutants/*.toml` lists them as edits of the server.
+//! [`build`] applies all of them to a copy, and `stage` runs each server as a separate process with at most one active
+//! mutant.
 
 mod broken;
 mod build;
@@ -22,13 +23,13 @@ use std::path::PathBuf;
 /// Plant each known defect in the reference server, one at a time, and check whether the suite detects it.
 ///
 /// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected and every case detects one; 1 otherwise, or if the
-/// unbroken server fails; 2 bad usage.
+/// unmodified server fails; 2 bad usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only test these dialects or services: `mesh`, `relay`, `stun` …
+    /// Test only these dialects or services: `mesh`, `relay`, `stun` …
     #[arg(long = "dialect", value_name = "NAME", num_args = 1..)]
     dialects: Vec<String>,
-    /// Only mutants whose name matches, such as `mesh/*`
+    /// Test only mutants whose name matches, such as `mesh/*`
     #[arg(long = "mutant", value_name = "GLOB", num_args = 1..)]
     mutants: Vec<String>,
     /// Checkout of Glare to build the server from [default: the one this program was built from]
@@ -40,15 +41,15 @@ pub(crate) struct Arguments {
     /// Folder for the result, which `report` renders
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// For programs: one JSON object
+    /// One JSON object for programs
     Json,
 }

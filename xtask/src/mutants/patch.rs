@@ -1,6 +1,6 @@
-//! Makes one source of all mutants: each function that some of them edit has a body for each of these, and its own.
+//! Merges all mutants into one source: each function that mutants edit gets one body per mutant, and keeps its own.
 //!
-//! Every body is made from the shipped one, so edits of different mutants never meet, whatever they change.
+//! Every body is derived from the shipped one, so edits of different mutants never conflict.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::catalogue::{Edit, Mutant};
 
-/// The files of `sources` that mutants edit, with all of them in it. A path is relative to `server/src`.
+/// The files of `sources` that mutants edit, with all mutants applied. Paths are relative to `server/src`.
 ///
 /// # Errors
-/// Why some mutants cannot be laid over these sources, a line each, with the mutant's name and the file.
+/// Some mutants cannot be applied; one line for each, with the mutant's name and the file.
 pub(super) fn patch(
     mutants: &[Mutant],
     sources: &BTreeMap<String, String>,
@@ -21,7 +21,7 @@ pub(super) fn patch(
     for mutant in mutants {
         for edit in &mutant.edits {
             let source = sources.get(&edit.file).map(String::as_str);
-            let place = source.ok_or_else(|| "is not there".to_owned()).and_then(|source| find(source, edit));
+            let place = source.ok_or_else(|| "does not exist".to_owned()).and_then(|source| find(source, edit));
             match place {
                 Err(why) => wrong.push(format!("{}: server/src/{} {why}", mutant.name, edit.file)),
                 Ok(place) => {
@@ -41,7 +41,7 @@ pub(super) fn patch(
     if wrong.is_empty() { Ok(patched) } else { Err(wrong) }
 }
 
-/// Of a file: what is written once for each mutant, by its range, and what each mutant changes there.
+/// For one file, by range: the parts that are written once per mutant, and the changes of each mutant.
 type Units<'a> = BTreeMap<(usize, usize), BTreeMap<&'a str, Vec<Change<'a>>>>;
 type Change<'a> = (Range<usize>, &'a str);
 
@@ -49,7 +49,7 @@ type Change<'a> = (Range<usize>, &'a str);
 #[derive(Debug)]
 struct Place {
     text: Range<usize>,
-    /// What is written once for each mutant.
+    /// The part that is written once per mutant.
     unit: Range<usize>,
 }
 
@@ -72,14 +72,14 @@ fn find(source: &str, edit: &Edit) -> Result<Place, String> {
         functions.iter().filter(|function| within(text, function)).min_by_key(|function| function.body.len());
     let function = innermost.ok_or_else(|| format!("has this in no function's body: {}", edit.before.trim()))?;
     if function.is_const {
-        return Err(format!("has this in a `const fn`, which cannot ask for a mutant: {}", edit.before.trim()));
+        return Err(format!("has this in a `const fn`, which cannot check for a mutant: {}", edit.before.trim()));
     }
-    // Two bodies would be two types.
+    // Two bodies would have two types.
     let unit = if function.returns_impl { text.clone() } else { function.body.clone() };
     Ok(Place { text: text.clone(), unit })
 }
 
-/// Where a text is in a source, whatever the white space between its words.
+/// The positions of a text in a source; differences in white space between its words are ignored.
 fn occurrences(source: &str, text: &str) -> Vec<Range<usize>> {
     let mut words = text.split_whitespace();
     let Some(first) = words.next() else { return Vec::new() };
@@ -96,14 +96,14 @@ fn occurrences(source: &str, text: &str) -> Vec<Range<usize>> {
 /// A function of a formatted source.
 struct Function<'a> {
     name: &'a str,
-    /// What is between its braces.
+    /// The text between its braces.
     body: Range<usize>,
-    /// It returns a type that its body chooses.
+    /// Whether it returns `impl Trait`, a type that its body determines.
     returns_impl: bool,
     is_const: bool,
 }
 
-/// The functions of a source that rustfmt has formatted: a body ends with the first brace as far to the left as its header.
+/// The functions of a source that rustfmt has formatted: a body ends with the first brace that is indented like its header.
 fn functions(source: &str) -> Vec<Function<'_>> {
     let lines: Vec<_> = source
         .split_inclusive('\n')
@@ -135,14 +135,14 @@ fn functions(source: &str) -> Vec<Function<'_>> {
     functions
 }
 
-/// Whether this can stand before `fn`.
+/// Whether these words can precede `fn`.
 fn are_qualifiers(text: &str) -> bool {
     let known =
         |word: &str| matches!(word, "const" | "async" | "unsafe" | "extern" | "\"C\"") || word.starts_with("pub");
     text.split_whitespace().all(known)
 }
 
-/// A source with all units written once for each mutant, and as they are.
+/// A source in which each unit is written once per mutant, and once unchanged.
 fn rewritten(source: &str, units: &Units<'_>) -> Result<String, String> {
     let mut out = String::new();
     let mut at = 0;
@@ -261,7 +261,7 @@ const fn third() -> u8 {
     }
 
     #[test]
-    fn what_does_not_apply_is_told_with_the_mutant_and_the_file() {
+    fn an_edit_that_does_not_apply_is_reported_with_the_mutant_and_the_file() {
         for (edits, says) in [
             (&[("self.three()", "")][..], "a/x: server/src/a.rs does not have: self.three()"),
             (&[("self.two(2)", "")], "a/x: server/src/a.rs has 2 times: self.two(2)"),
@@ -275,6 +275,6 @@ const fn third() -> u8 {
         }
         let mut elsewhere = mutant("a/x", &[("self.one()", "")]);
         elsewhere.edits[0].file = "b.rs".to_owned();
-        assert_eq!(patched(&[elsewhere]).expect_err("no file"), ["a/x: server/src/b.rs is not there"]);
+        assert_eq!(patched(&[elsewhere]).expect_err("no file"), ["a/x: server/src/b.rs does not exist"]);
     }
 }

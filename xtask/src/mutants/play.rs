@@ -1,4 +1,4 @@
-//! Plays every wanted mutant, several at the same time.
+//! Tests the selected mutants, several in parallel.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use reports::model::{self, Opening, Suite};
 use super::broken::Surface;
 use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
-use super::stage::{self, Answers};
+use super::stage::{self, Outcome};
 use super::{Arguments, Format, build};
-use crate::exit::refuse;
+use crate::exit::report_error;
 use crate::pool;
 
-/// Servers at the same time for each core, as they mostly wait.
+/// Parallel servers per core; a server mostly waits.
 const JOBS_PER_CORE: usize = 8;
 
-/// Plays the mutants and prints what was found.
+/// Tests the mutants and prints the matrix.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let workspace = arguments.workspace.as_deref().unwrap_or(&built_from);
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let matrix = match played {
         Ok(matrix) => matrix,
         Err(why) => {
-            return Ok(refuse(&why, 1));
+            return Ok(report_error(&why, 1));
         }
     };
     match arguments.format {
@@ -60,12 +60,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if matrix.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Servers at the same time, unless somebody says.
+/// The default number of parallel servers.
 pub(super) fn jobs() -> usize {
     pool::cores() * JOBS_PER_CORE
 }
 
-/// The surfaces and mutants that are asked for; all for none.
+/// The selected surfaces and mutants; all of them if none are named.
 pub(super) fn wanted<'a>(
     catalogue: &'a [Mutant],
     dialects: &[String],
@@ -77,7 +77,7 @@ pub(super) fn wanted<'a>(
     for name in dialects {
         anyhow::ensure!(
             Surface::named(name).is_some(),
-            "mutants show in no dialect `{name}`; did you mean `{}`?",
+            "there is no dialect or service `{name}` with mutants; did you mean `{}`?",
             near(name, Surface::every().map(Surface::name))
         );
     }
@@ -93,24 +93,24 @@ pub(super) fn wanted<'a>(
         |mutant: &&Mutant| patterns.is_empty() || patterns.iter().any(|glob| conformance::glob(glob, &mutant.name));
     let mutants: Vec<_> = catalogue.iter().filter(is_wanted).collect();
     let surfaces = Surface::every().filter(|surface| {
-        // Who waits for eleven minutes says so.
+        // This surface takes eleven minutes, so it runs only if it is named.
         let named = if dialects.is_empty() {
             *surface != Surface::TurnLifetimes
         } else {
             dialects.iter().any(|name| name == surface.name())
         };
-        // Without a pattern also those without a mutant: their cases find nothing.
+        // Without a pattern, surfaces without a mutant run too: their cases are reported as detecting nothing.
         named && (patterns.is_empty() || mutants.iter().any(|mutant| mutant.surfaces.contains(surface)))
     });
     let surfaces: Vec<_> = surfaces.collect();
-    anyhow::ensure!(!surfaces.is_empty(), "no mutant that matches shows in {}", dialects.join(", "));
+    anyhow::ensure!(!surfaces.is_empty(), "no matching mutant shows in {}", dialects.join(", "));
     Ok((surfaces, mutants))
 }
 
-/// Asks the unbroken server on each surface, then plays the mutants where they show.
+/// Tests the unmodified server on each surface, then the mutants on their surfaces.
 ///
 /// # Errors
-/// The unbroken server fails, or the suite does.
+/// The unmodified server fails, or the suite itself.
 pub(super) fn play<'a>(
     program: &Path,
     surfaces: &[Surface],
@@ -120,7 +120,7 @@ pub(super) fn play<'a>(
     show: bool,
 ) -> Result<Matrix<'a>, String> {
     let start = crate::now();
-    // The unbroken ones first: if they fail, the rest is spared.
+    // The unmodified servers run first: if one fails, the mutants are not run.
     let mut servers: Vec<_> = surfaces.iter().map(|surface| (*surface, None)).collect();
     for mutant in mutants {
         servers.extend(mutant.surfaces.iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
@@ -129,16 +129,16 @@ pub(super) fn play<'a>(
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} servers, {elapsed}{msg}");
     bar.set_style(style.expect("a valid template"));
     let mut matrix = Matrix::new(is_whole);
-    for_each(program, servers, jobs, |surface, mutant, answers, took| {
+    for_each(program, servers, jobs, |surface, mutant, outcome, took| {
         bar.inc(1);
         let Some(mutant) = mutant else {
-            let fails = |why| format!("the unbroken server fails, so mutants say nothing\n{why}");
-            return matrix.unbroken(surface, &answers).map_err(fails);
+            let fails = |why| format!("the unmodified server fails, so the mutants cannot be judged\n{why}");
+            return matrix.unmodified(surface, &outcome).map_err(fails);
         };
-        matrix.enter(mutant, surface, answers, took)?;
+        matrix.enter(mutant, surface, outcome, took)?;
         let survivors = matrix.survivors().len();
         if survivors > 0 {
-            bar.set_message(format!(", {survivors} not found"));
+            bar.set_message(format!(", {survivors} not detected"));
         }
         Ok(())
     })?;
@@ -147,16 +147,17 @@ pub(super) fn play<'a>(
     Ok(matrix)
 }
 
-/// Runs the suite against servers, `jobs` at a time, and hands over what it found of each as it ends, with the time that it took.
+/// Runs the suite against servers, `jobs` at a time. Calls `done` with the outcome and duration of each as it finishes.
 ///
 /// # Errors
-/// The first of `done`, or a server cannot be started.
+/// `done` fails, or a server cannot be started.
 pub(super) fn for_each<'a>(
     program: &Path,
     servers: Vec<(Surface, Option<&'a Mutant>)>,
     jobs: usize,
-    mut done: impl FnMut(Surface, Option<&'a Mutant>, Answers, Duration) -> Result<(), String>,
+    mut done: impl FnMut(Surface, Option<&'a Mutant>, Outcome, Duration) -> Result<(), String>,
 ) -> Result<(), String> {
-    let ask = |(surface, mutant): &(Surface, Option<&Mutant>)| crate::timed(|| stage::ask(program, *surface, *mutant));
-    pool::for_each(servers, jobs, ask, |(surface, mutant), (answers, took)| done(surface, mutant, answers?, took))
+    let test =
+        |(surface, mutant): &(Surface, Option<&Mutant>)| crate::timed(|| stage::test(program, *surface, *mutant));
+    pool::for_each(servers, jobs, test, |(surface, mutant), (outcome, took)| done(surface, mutant, outcome?, took))
 }

@@ -1,4 +1,4 @@
-//! Planted bugs as regressions: `diff` says what each breaks, all of it and nothing else, and how to see it again.
+//! Mutants as regressions: `diff` reports exactly the cases that each one breaks, and the commands that repeat them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,40 +13,41 @@ use super::broken::Surface;
 use super::play::for_each;
 use super::tests::{catalogue, program};
 
-/// The command that `--case` is added to.
+/// The command to which `--case` is added.
 const AGAIN: &str = "glare conformance --url ws://127.0.0.1:8787/";
 const JOBS: usize = 8;
 
 #[test]
 fn every_mutant_of_mesh_is_the_regression_that_it_is() {
     let mutants = catalogue().iter().filter(|mutant| mutant.surfaces.contains(&Surface::Mesh));
-    // The right server once more: it is no regression of itself.
+    // The unmodified server runs twice: it must not be a regression of itself.
     let servers = [None, None].into_iter().chain(mutants.map(Some)).map(|mutant| (Surface::Mesh, mutant));
     let (mut right, mut broken) = (Vec::new(), Vec::new());
-    for_each(program(), servers.collect(), JOBS, |_, mutant, answers, _| {
-        match (mutant, answers.report) {
+    for_each(program(), servers.collect(), JOBS, |_, mutant, outcome, _| {
+        match (mutant, outcome.report) {
             (None, report) => right.push(report?),
             (Some(mutant), Ok(report)) => broken.push((mutant, report)),
-            // Who cannot be reached any more has no result.
+            // A server that can no longer be reached has no result.
             (Some(_), Err(_)) => {}
         }
         Ok(())
     })
     .unwrap_or_else(|why| panic!("{why}"));
-    let [base, again] = &right[..] else { panic!("the right server was asked twice") };
+    let [base, again] = &right[..] else { panic!("the unmodified server was tested twice") };
     let before = results(base);
     let unchanged = Diff::of(&before, &results(again)).expect("results of one suite");
     assert!(!unchanged.is_regression() && unchanged.fixed.is_empty(), "{}", unchanged.text(None));
     assert!(broken.len() >= 20, "only {} mutants gave a result", broken.len());
     for (mutant, report) in &broken {
         let diff = Diff::of(&before, &results(report)).expect("results of one suite");
-        let told: BTreeSet<_> = diff.newly_failing.iter().map(|case| (case.id.as_str(), case.replay.clone())).collect();
+        let reported: BTreeSet<_> =
+            diff.newly_failing.iter().map(|case| (case.id.as_str(), case.replay.clone())).collect();
         let is_right = |slug| base.case(slug).is_some_and(|case| is_good(&case.verdict));
         let fails = report.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. }));
         let slugs = fails.map(|case| case.case.slug).filter(|slug| is_right(slug));
         let planted: BTreeSet<_> = slugs.map(|slug| (slug, format!("{AGAIN} --case {slug}"))).collect();
-        assert_eq!(told, planted, "{}: {}", mutant.name, diff.text(None));
-        assert!(diff.is_regression(), "{} is found by the suite, not by the diff", mutant.name);
+        assert_eq!(reported, planted, "{}: {}", mutant.name, diff.text(None));
+        assert!(diff.is_regression(), "{} is detected by the suite, not by the diff", mutant.name);
         let others = (&diff.fixed, &diff.flaky, &diff.added, &diff.removed);
         assert_eq!(others, (&vec![], &vec![], &vec![], &vec![]), "{}", mutant.name);
     }
@@ -56,7 +57,7 @@ fn is_good(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Pass | Verdict::Acceptable { .. })
 }
 
-/// A report as it is kept in a file and read again.
+/// A report after it was written to a file and read back.
 fn results(report: &Report) -> Results {
     let opening = Opening {
         version: model::VERSION,

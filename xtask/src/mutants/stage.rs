@@ -1,4 +1,4 @@
-//! One server, broken or not, and the suite that is run against it.
+//! Runs the suite against one server, with or without a mutant.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -15,22 +15,22 @@ use super::catalogue::Mutant;
 
 /// Time for all cases on one server: a mutant that fails many of them makes each wait.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// The same where cases wait for ten minutes.
+/// The same for cases that wait for ten minutes.
 const LIFETIMES_DEADLINE: Duration = Duration::from_secs(720);
 
-/// What the suite found of one server.
-pub(super) struct Answers {
-    /// Or why it could not be asked: nothing could connect.
+/// The outcome of the suite on one server.
+pub(super) struct Outcome {
+    /// The report, or why no connection to the server was possible.
     pub(super) report: Result<Report, String>,
-    /// What the server panicked of.
+    /// The server's panic message.
     pub(super) panic: Option<String>,
 }
 
-/// Runs the servers of a surface, with a mutant or none, and every case against them.
+/// Starts the servers of a surface, with or without a mutant, and runs every case against them.
 ///
 /// # Errors
 /// A server cannot be started.
-pub(super) fn ask(program: &Path, surface: Surface, planted: Option<&Mutant>) -> Result<Answers, String> {
+pub(super) fn test(program: &Path, surface: Surface, planted: Option<&Mutant>) -> Result<Outcome, String> {
     let mut all: Option<Result<Report, String>> = None;
     let mut panic = None;
     for (nth, setup) in setups(surface).into_iter().enumerate() {
@@ -43,14 +43,14 @@ pub(super) fn ask(program: &Path, surface: Surface, planted: Option<&Mutant>) ->
             (_, Err(why)) | (Some(Err(why)), _) => Err(why),
         });
     }
-    Ok(Answers { report: all.expect("every surface has a setup"), panic })
+    Ok(Outcome { report: all.expect("every surface has a setup"), panic })
 }
 
-/// Adds what a further server was asked.
+/// Adds the report of another server of the surface.
 fn merged(mut all: Report, more: Report, only: Option<&str>) -> Report {
     for case in more.cases.into_iter().filter(|case| only.is_none_or(|glob| conformance::glob(glob, case.case.slug))) {
         match all.cases.iter_mut().find(|known| known.case.slug == case.case.slug) {
-            // What fails on one server fails, and what one can be asked is asked.
+            // A case that fails on one server fails; a case that one server does not support keeps the verdict of another.
             Some(known) if matches!(known.verdict, Verdict::Fail { .. } | Verdict::HarnessError { .. }) => {}
             Some(_) if matches!(case.verdict, Verdict::Unsupported { .. }) => {}
             Some(known) => *known = case,
@@ -60,11 +60,11 @@ fn merged(mut all: Report, more: Report, only: Option<&str>) -> Report {
     all
 }
 
-/// A server's process, which ends with this.
+/// The process of a server, killed on drop.
 struct Process {
     child: Child,
     address: String,
-    /// Reads standard error to its end: what the server panics of.
+    /// Reads standard error to its end, which contains the server's panics.
     panics: Option<JoinHandle<String>>,
 }
 
@@ -75,7 +75,7 @@ impl Process {
         command.envs(planted.map(|mutant| ("GLARE_MUTANT", &mutant.name)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-        // Read beside the run, so that the pipe never fills; no simulation is near.
+        // Read in parallel, so that the pipe never fills. No simulation runs in this process.
         #[allow(clippy::disallowed_methods)]
         let panics = std::thread::spawn(move || {
             let mut text = String::new();
@@ -87,12 +87,12 @@ impl Process {
         server.address.truncate(server.address.trim_end().len());
         if server.address.is_empty() {
             let why = server.stop().unwrap_or_default();
-            return Err(io::Error::other(format!("the server does not start: {why}")));
+            return Err(io::Error::other(format!("the server did not start: {why}")));
         }
         Ok(server)
     }
 
-    /// Ends the server; returns what it panicked of.
+    /// Stops the server. Returns its panic message, if any.
     fn stop(mut self) -> Option<String> {
         _ = self.child.kill();
         let panics = self.panics.take()?.join().ok()?;
@@ -128,7 +128,7 @@ async fn run_dialect(address: &str, dialect: Dialect, only: Option<&str>) -> Res
     conformance::run(conformance::dial::Tokio, &target, &Arc::new(dialect), &cases, &options).await
 }
 
-/// The cases that wait out a lifetime of TURN, which is minutes, are run by themselves.
+/// The cases that wait for a TURN lifetime to expire take minutes and are run separately.
 async fn run_service(surface: Surface, address: &str, only: Option<&str>) -> Result<Report, Unreachable> {
     let service = if surface == Surface::Stun { Service::Stun } else { Service::Turn };
     let slow = surface == Surface::TurnLifetimes;
@@ -140,22 +140,22 @@ async fn run_service(surface: Surface, address: &str, only: Option<&str>) -> Res
     stun::run(conformance::dial::Tokio, &target, &cases, &options).await
 }
 
-/// The dialect of a surface, as its server keeps it; None where the protocol is no file.
+/// The dialect of a surface, adapted to its server; `None` for STUN and TURN.
 fn dialect(surface: Surface, setup: &Setup) -> Option<Dialect> {
     match surface {
         Surface::Stun | Surface::Turn | Surface::TurnLifetimes => None,
         Surface::Mesh if setup.only.is_some() => {
             Some(mesh("code-points-max = 64", &format!("code-points-max = 64\nmembers-max = {MEMBERS_MAX}")))
         }
-        // As soon as this server's heartbeat notices.
+        // This server's heartbeat is shorter than the shipped one.
         Surface::Mesh => Some(mesh("dead-after-s = 60", "dead-after-s = 2")),
         _ => Some(Dialect::load(surface.name()).unwrap_or_else(|error| panic!("{error}"))),
     }
 }
 
-/// The dialect `mesh` that declares something else.
+/// The dialect `mesh` with one declaration replaced.
 fn mesh(declared: &str, instead: &str) -> Dialect {
     let text = include_str!("../../../conformance/dialects/mesh.toml");
-    assert!(text.contains(declared), "the dialect does not say `{declared}`");
+    assert!(text.contains(declared), "the dialect does not contain `{declared}`");
     Dialect::parse("mesh.toml", &text.replace(declared, instead)).unwrap_or_else(|error| panic!("{error}"))
 }

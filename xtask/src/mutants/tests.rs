@@ -1,4 +1,4 @@
-//! The suite finds every mutant, and every mutant can be laid over the server's sources.
+//! The suite detects every mutant, and every mutant applies to the server's sources.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -35,9 +35,9 @@ fn played(surfaces: &[Surface], is_whole: bool) -> Matrix<'static> {
     matrix
 }
 
-/// What does not apply any more is named, with its file and what is not there.
+/// The message names each edit that no longer applies, with its file and the missing text.
 #[test]
-fn every_mutant_can_be_laid_over_the_sources() {
+fn every_mutant_applies_to_the_sources() {
     let sources = build::sources(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
     patch::patch(catalogue(), &sources).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
     assert!(catalogue().len() >= 238, "{} mutants", catalogue().len());
@@ -53,20 +53,20 @@ fn the_shipped_source_has_no_trace_of_mutants() {
 }
 
 #[test]
-fn every_mutant_is_found_and_every_case_finds_one() {
+fn every_mutant_is_detected_and_every_case_detects_one() {
     let matrix = played(&Surface::ALL, true);
     assert!(matrix.survivors().is_empty() && matrix.never_detecting().is_empty());
 }
 
-/// What waits for TURN's lifetimes: eleven minutes.
+/// The cases that wait for TURN lifetimes, which takes eleven minutes.
 #[test]
 #[ignore = "takes eleven minutes"]
-fn every_mutant_of_lifetimes_is_found() {
+fn every_mutant_of_lifetimes_is_detected() {
     played(&[Surface::TurnLifetimes], false);
 }
 
 #[test]
-fn what_is_asked_for_is_known_or_the_nearest_name_is_told() {
+fn an_unknown_name_is_rejected_with_the_nearest_known_one() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (surfaces, mutants) = wanted(catalogue(), &names(&["relay"]), &names(&["room/echo-*"])).expect("there is one");
     let mutants: Vec<_> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
@@ -74,7 +74,7 @@ fn what_is_asked_for_is_known_or_the_nearest_name_is_told() {
     for (dialects, patterns, says) in [
         (names(&["mash"]), names(&[]), "did you mean `mesh`?"),
         (names(&[]), names(&["room/echo"]), "the nearest is `room/echo-to-sender`"),
-        (names(&["call"]), names(&["room/echo-*"]), "no mutant that matches shows in call"),
+        (names(&["call"]), names(&["room/echo-*"]), "no matching mutant shows in call"),
     ] {
         let error = wanted(catalogue(), &dialects, &patterns).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");

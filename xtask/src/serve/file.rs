@@ -1,5 +1,5 @@
-//! The file of settings: a TOML table of them becomes the defaults of the command, so that flags and environment still count first,
-//! and every value is read by what reads the flag.
+//! The settings file: a TOML table whose values become the defaults of the command, so that flags and the environment
+//! override them. Every value is parsed like the value of its flag.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::bail;
 use clap::{Arg, ArgAction, Command};
 use toml::de::{DeTable, DeValue};
 
-/// Gives a command the defaults that a file sets.
+/// Sets the defaults of a command from a file.
 ///
 /// # Errors
-/// The file, the line, and what would be right.
+/// The file is invalid; the message names the file, the line and what would be right.
 pub(super) fn apply(mut command: Command, path: &Path) -> anyhow::Result<Command> {
     let name = path.display();
     let text = match fs::read(path).map(String::from_utf8) {
@@ -26,7 +26,7 @@ pub(super) fn apply(mut command: Command, path: &Path) -> anyhow::Result<Command
     };
     for (key, value) in &table {
         let line = line(key.span().start);
-        // A file that names the file would be asked for too late.
+        // When the file is read, it is too late to set `config`.
         let known = |argument: &&Arg| argument.get_long().is_some_and(|long| long != "config" && long != "help");
         let names: Vec<_> = command.get_arguments().filter(known).filter_map(Arg::get_long).collect();
         let wanted: &str = key.get_ref();
@@ -43,14 +43,14 @@ pub(super) fn apply(mut command: Command, path: &Path) -> anyhow::Result<Command
             bail!("{name}:{line}: {why}");
         }
         let id = argument.get_id().clone();
-        // For the rest of the process, as the definitions are.
+        // clap needs defaults that live as long as the process.
         let values: Vec<&'static str> = values.into_iter().map(|value| &*value.leak()).collect();
         command = command.mut_arg(id, |argument| argument.default_values(values));
     }
     Ok(command)
 }
 
-/// A value as it would be written behind a flag; a list where the setting is one. The error is what would be right.
+/// A value in the form in which a flag takes it; several if the setting is a list. The error says what would be right.
 fn values(value: &DeValue<'_>, argument: &Arg) -> Result<Vec<String>, &'static str> {
     let is_list = argument.get_value_delimiter().is_some();
     let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);
@@ -75,14 +75,14 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// Lets what reads the flag read the values.
+/// Parses the values as the flag's values would be parsed.
 fn check(argument: &Arg, values: &[String]) -> Result<(), String> {
     let (Some(long), false) = (argument.get_long(), matches!(argument.get_action(), ArgAction::SetTrue)) else {
         return Ok(());
     };
     let alone = Command::new("setting").no_binary_name(true).arg(argument.clone().env(None::<&str>));
     let given = values.iter().map(|value| format!("--{long}={value}"));
-    // Lists are given by a flag for each value, and a single one by one flag.
+    // A list is passed as one flag per value, a single value as one flag.
     let alone =
         if values.len() > 1 { alone.mut_arg(argument.get_id(), |a| a.action(ArgAction::Append)) } else { alone };
     match alone.try_get_matches_from(given) {

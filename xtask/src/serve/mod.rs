@@ -33,20 +33,21 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings as a command of their own, which a file can give other defaults.
+/// The settings as a separate command, whose defaults a file can change.
 fn command() -> clap::Command {
     Settings::augment_args(clap::Command::new("serve").no_binary_name(true))
 }
 
-/// What follows `serve` on the command line.
+/// The arguments after `serve` on the command line.
 fn own_arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os().skip_while(|argument| argument != "serve").skip(1)
 }
 
 fn log(settings: &Settings) -> anyhow::Result<()> {
     let levels = &settings.log;
-    let levels: Targets =
-        levels.parse().with_context(|| format!("--log (RUST_LOG): `{levels}` is not such as `info,server=debug`"))?;
+    let levels: Targets = levels.parse().with_context(|| {
+        format!("--log (RUST_LOG): `{levels}` is invalid: write levels such as `info,server=debug`")
+    })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -58,8 +59,8 @@ fn log(settings: &Settings) -> anyhow::Result<()> {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut seed = [0; 8];
-    #[allow(clippy::disallowed_methods)] // a real server: ids must not be guessed
-    getrandom::fill(&mut seed).context("no randomness for client ids")?;
+    #[allow(clippy::disallowed_methods)] // a real server: nobody must be able to guess its ids
+    getrandom::fill(&mut seed).context("the system provides no randomness for client ids")?;
     let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
     let (listens, is_secure) = (config.listen.clone(), config.tls.is_some());
     let server = Server::bind(Tokio, config).await?;
@@ -86,7 +87,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(address) = server.address("metrics") {
         println!("metrics  http://{address}/metrics");
     }
-    // From here on it can be ended well: whoever waits for the next line may do so at once.
+    // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
     let stop = stop_signal()?;
     println!("ready, Ctrl-C ends it");
     let handle = server.handle();
@@ -96,7 +97,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     ended.await.context("the server panicked")
 }
 
-/// Catches Ctrl-C and what a supervisor sends, and waits for either.
+/// Catches SIGINT (Ctrl-C) and SIGTERM, which supervisors send. The returned future waits for either.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {

@@ -13,7 +13,7 @@ use server::{
     STUN_PORT, Tls, TurnSettings,
 };
 
-/// More of anything is a slip: the sums stay far from any overflow.
+/// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
 const COUNT_MAX: usize = 1_000_000_000;
 
 /// Run the reference signaling, STUN and TURN server on real sockets. Each setting is a flag, an environment variable, or a key of
@@ -138,13 +138,13 @@ pub(crate) struct Settings {
     /// Messages and pings per second of a connection; more close with 1008
     #[arg(long, env = "GLARE_MESSAGE_RATE", value_name = "N")]
     message_rate: Option<NonZeroU32>,
-    /// How many of them may come at once [default: as many as per second]
+    /// Number of messages and pings that may arrive in a burst [default: the number per second]
     #[arg(long, env = "GLARE_MESSAGE_BURST", value_name = "N")]
     message_burst: Option<NonZeroU32>,
     /// HTTP requests per second of an address, including upgrades; more get 429
     #[arg(long, env = "GLARE_REQUEST_RATE", value_name = "N")]
     request_rate: Option<NonZeroU32>,
-    /// How many of them may come at once [default: as many as per second]
+    /// Number of HTTP requests that may arrive in a burst [default: the number per second]
     #[arg(long, env = "GLARE_REQUEST_BURST", value_name = "N")]
     request_burst: Option<NonZeroU32>,
 
@@ -187,15 +187,15 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 }
 
-/// The lines of the table whose ports have flags of their own.
+/// The entries of `DIALECTS` whose ports have their own flags.
 const MESH: &str = "mesh";
 const CALL: &str = "call";
 const CALL_SOCKETIO: &str = "call-socketio";
 const BROADCAST: &str = "broadcast";
-/// Served when it is named.
+/// Served only if it is named.
 const ECHO: &str = "echo";
 
-/// Every dialect once, whatever its framings.
+/// Every dialect once, even if it has several framings.
 fn dialects() -> impl Iterator<Item = &'static str> {
     let is_first = |entry: &&DialectEntry| {
         DIALECTS.iter().find(|other| other.dialect == entry.dialect).is_some_and(|first| first.name == entry.name)
@@ -214,7 +214,7 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
-    /// What they mean for the server; the seed is left as it is.
+    /// The server's configuration, without the seed.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let is_served = |entry: &&DialectEntry| self.dialects.iter().any(|dialect| dialect == entry.dialect);
         let names = DIALECTS.iter().filter(is_served).map(|entry| entry.name);
@@ -228,8 +228,8 @@ impl Settings {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(|why| anyhow!(why))?),
-            (Some(_), None) => bail!("--tls-cert needs --tls-key: name the PEM file of its key"),
-            (None, Some(_)) => bail!("--tls-key needs --tls-cert: name the PEM file of its certificate"),
+            (Some(_), None) => bail!("--tls-cert needs --tls-key: give the PEM file with its private key"),
+            (None, Some(_)) => bail!("--tls-key needs --tls-cert: give the PEM file with its certificate chain"),
         };
         Ok(Config {
             listen,
@@ -260,7 +260,7 @@ impl Settings {
         })
     }
 
-    /// TURN, if anybody could use it.
+    /// The TURN settings, if there are users or a secret.
     fn turn(&self) -> anyhow::Result<Option<TurnSettings>> {
         if self.turn_users.is_empty() && self.turn_secret.is_none() {
             return Ok(None);
@@ -268,7 +268,7 @@ impl Settings {
         let bind = self.turn_relay_host.unwrap_or(self.host);
         let advertised = self.turn_external_ip.unwrap_or(bind);
         if self.no_stun {
-            bail!("--no-stun leaves no port for TURN: leave out --turn-users and --turn-secret too");
+            bail!("TURN shares the port of STUN: with --no-stun, leave out --turn-users and --turn-secret too");
         }
         Ok(Some(TurnSettings {
             realm: self.turn_realm.clone(),
@@ -283,7 +283,7 @@ impl Settings {
 
     fn limits(&self) -> anyhow::Result<Limits> {
         let rate = |what: &str, per_second: Option<NonZeroU32>, burst: Option<NonZeroU32>| match (per_second, burst) {
-            (None, Some(_)) => bail!("--{what}-burst needs --{what}-rate: say how many a second"),
+            (None, Some(_)) => bail!("--{what}-burst needs --{what}-rate: give the number per second"),
             (per_second, burst) => Ok(per_second.map(|rate| Rate { per_second: rate, burst: burst.unwrap_or(rate) })),
         };
         Ok(Limits {

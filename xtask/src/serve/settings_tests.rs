@@ -25,7 +25,7 @@ fn the_readme_shows_every_setting_as_it_is() {
     assert_eq!(shown, table, "write it with INSTA_UPDATE=always");
 }
 
-/// The library and the command agree on what is usual.
+/// The library and the command have the same defaults.
 #[test]
 fn the_defaults_of_the_settings_are_those_of_the_server() {
     let matches = command().mut_args(|argument| argument.env(None::<&str>)).get_matches_from([""; 0]);
@@ -48,7 +48,7 @@ fn the_defaults_of_the_settings_are_those_of_the_server() {
     assert_eq!(others, documents, "the documents say so");
 }
 
-/// A row for each: the file's key is the flag without its dashes.
+/// One row per setting. The key in the file is the flag without its dashes.
 fn table() -> String {
     let mut table =
         "| Flag | Environment | Default | What it is, and what happens beyond it |\n|---|---|---|---|\n".to_owned();

@@ -1,4 +1,4 @@
-//! What the Action and the container run, run here: `.ci/ask` against a real server.
+//! What the Action and the container run, run here: `.ci/test-server` against a real server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,8 @@ fn a_server_that_is_not_there_exits_with_3_and_leaves_no_old_result_looking_new(
 fn the_action_runs_that_script_and_every_input_of_it_is_declared() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join(name)).expect(name);
-    let (action, script) = (read("action.yml"), read(".ci/ask"));
-    assert!(action.contains(r#"run: bash "$GITHUB_ACTION_PATH/.ci/ask""#));
+    let (action, script) = (read("action.yml"), read(".ci/test-server"));
+    assert!(action.contains(r#"run: bash "$GITHUB_ACTION_PATH/.ci/test-server""#));
     for line in action.lines().filter(|line| line.trim_start().starts_with("GLARE")) {
         let name = line.trim().split(':').next().expect("a name");
         assert!(script.contains(&format!("${{{name}:")), "{name} is read by the script");
@@ -114,7 +114,7 @@ fn act(dir: &Path, inputs: &[(&str, &str)], but: &[&str]) -> Option<(i32, Value)
 }
 
 fn ask(dir: &Path, url: &str, arguments: &str) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/ask");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/test-server");
     Command::new("bash")
         .arg(script)
         .env_remove("CARGO")

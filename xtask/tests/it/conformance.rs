@@ -42,7 +42,7 @@ fn what_is_wrong_has_an_exit_code_of_its_own() {
         (
             said(&["conformance", "--turn", "h", "--user", "u", "--user", "v", "--credential", "p"]),
             2,
-            "each user needs one",
+            "give one --credential per --user",
         ),
         (said(&["conformance", "--list", "--group", "turn"]), 0, "turn/permission-own"),
         (said(&["dialect", "check", "mash"]), 2, "did you mean `mesh`?"),

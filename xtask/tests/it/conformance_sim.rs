@@ -214,7 +214,7 @@ fn what_the_reference_does_not_speak_is_refused() {
         (&["--stun", "127.0.0.1:3478"], "write --stun without an address"),
         (&["--turn", "h", "--user", "u", "--credential", "p"], "write --turn without an address"),
         (&["--turn", "--user", "u"], "--credential"),
-        (&["--user", "u", "--credential", "p"], "of no use without --turn"),
+        (&["--user", "u", "--credential", "p"], "no effect without --turn"),
     ] {
         let run = glare(&[&["conformance", "--sim"], more].concat());
         assert_eq!(run.code(), 2, "{}", run.err());

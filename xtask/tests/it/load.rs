@@ -110,7 +110,7 @@ fn a_closed_loop_is_told_in_a_few_lines() {
     assert!(out.starts_with(&first), "{out}");
     let names: Vec<&str> = out.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.starts_with(&["delivered", "latency", "promises", "generator"]), "{out}");
-    assert!(out.contains("nothing lost, twice, out of order, to its sender or in another room"), "{out}");
+    assert!(out.contains("no message lost, duplicated, out of order, back to its sender or in another room"), "{out}");
     let per_second = out.split_once("delivered ").and_then(|(_, rest)| rest.trim().split(' ').next()).expect("a rate");
     let per_second: f64 = per_second.replace(',', "").parse().expect("a number");
     assert!(per_second > 0.0, "{out}");
@@ -196,7 +196,7 @@ fn a_server_that_dies_ends_the_run_with_what_was_measured() {
     site.server.child.kill().expect("it runs");
     let (code, out) = finish(child);
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("ENDED      6 connections before their time, the first: lost"), "{out}");
+    assert!(out.contains("ENDED      6 connections ended early, first: lost"), "{out}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn ctrl_c_ends_a_run_early_and_tells_what_was_measured() {
     assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill is there").success());
     let (code, out) = finish(child);
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("delivered ") && out.contains("nothing lost"), "{out}");
+    assert!(out.contains("delivered ") && out.contains("no message lost"), "{out}");
 }
 
 #[test]
@@ -216,10 +216,10 @@ fn bad_usage_exits_with_2_and_says_what_would_be_right() {
     let mesh = ["--url", "ws://127.0.0.1:9"];
     let cases: [(&[&str], &str); 13] = [
         (&["--dialect", "mehs"], "did you mean `mesh`?"),
-        (&["--dialect", "call", "--members", "3"], "--members 3: a room of call holds 2"),
+        (&["--dialect", "call", "--members", "3"], "--members 3: a room of call has at most 2"),
         (&["--dialect", "broadcast", "--rooms", "2"], "--rooms 2: broadcast has no rooms"),
-        (&["--members", "1"], "it takes two"),
-        (&["--bytes", "20"], "--bytes 20: a payload that can be recognised has 55"),
+        (&["--members", "1"], "at least two members"),
+        (&["--bytes", "20"], "--bytes 20: the minimum is 55"),
         (&["--rate", "0"], "is not a number greater than 0"),
         (&["--seconds", "-1"], "--seconds"),
         (&["--window", "2", "--rate", "3"], "cannot be used with"),

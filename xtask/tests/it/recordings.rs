@@ -74,7 +74,7 @@ fn a_bad_file_is_refused() {
         ("nonsense".to_owned(), "bad.jsonl:1: is not a recording"),
         (format!("{}\nnonsense", head("mesh")), "bad.jsonl:2: "),
         (head("mesh"), "bad.jsonl: no client of a/b opened a connection"),
-        (head("STUN (RFC 8489, RFC 5780)"), "which is not shipped: only signaling can be played again"),
+        (head("STUN (RFC 8489, RFC 5780)"), "which is not a shipped dialect: only signaling can be replayed"),
     ] {
         std::fs::write(file, text).expect("ours");
         let run = glare(&["conformance", "replay", file]);

@@ -165,7 +165,10 @@ fn settings_that_do_not_fit_together_are_told() {
         (&["--room-secret", "hush"], "the room secret has at least 16 bytes"),
         (&["--tokens", "two words"], "a bearer token is made of letters"),
         (&["--origins", "example.org"], "`example.org` is no origin: write it like `https://example.org`"),
-        (&["--log", "server=loud"], "--log (RUST_LOG): `server=loud` is not such as `info,server=debug`"),
+        (
+            &["--log", "server=loud"],
+            "--log (RUST_LOG): `server=loud` is invalid: write levels such as `info,server=debug`",
+        ),
         (&["--missed-pongs-max=-1"], "'-1' for '--missed-pongs-max <N>'"),
     ] {
         let run = crate::glare(&[&["serve"][..], &FREE, flags].concat());
