@@ -11,7 +11,8 @@ use reports::{Detail, Frames, Replay, Results, Writer};
 
 const WALL: Duration = Duration::from_millis(40);
 
-/// A page with all events of a run and the frames that they are, and the same with the events repeated until there are 100,000.
+/// A page with all events of a run and the frames that they are, and the same with the events repeated until there are
+/// 100,000.
 fn html(c: &mut Criterion) {
     let mut group = c.benchmark_group("html");
     group.sample_size(10);
@@ -52,7 +53,7 @@ fn mesh_6(dir: &Path) -> Results {
     frames.write(&mut file).expect("a scratch file");
     let events = Some("mesh-6-1/events.jsonl".to_owned());
     let mut case = reports::case_of_outcome(&outcome, WALL, &replay, Detail::Full, events);
-    frames.tell(&mut case, "run.pcapng", Some("frames.jsonl".to_owned()));
+    frames.add_to(&mut case, "run.pcapng", Some("frames.jsonl".to_owned()));
     let text = written(Suite::Sim, vec![case]);
     Results { dir: dir.to_owned(), ..Results::parse(text.as_bytes(), PathBuf::new()).expect("a result") }
 }

@@ -6,7 +6,7 @@ use crate::model::{Case, Verdict};
 use crate::result::Results;
 use crate::words::{account, headline, text};
 
-/// The version of the format that is written.
+/// The version of the format written.
 const SPEC_VERSION: &str = "0.0.0";
 
 /// Results as one CTRF document.
@@ -48,7 +48,7 @@ fn status_of(case: &Case) -> &'static str {
     match case.verdict {
         Verdict::Pass | Verdict::Acceptable | Verdict::Fail if case.is_bad() => "failed",
         Verdict::Pass | Verdict::Acceptable => "passed",
-        // One that is known to fail is no news.
+        // A known failure is not reported as a failure.
         Verdict::Fail | Verdict::Unsupported | Verdict::NotTested => "skipped",
         Verdict::HarnessError => "other",
     }
@@ -75,6 +75,6 @@ fn test(result: &Results, case: &Case) -> Value {
 }
 
 fn milliseconds(seconds: f64) -> u64 {
-    // Negative, endless and not-a-number become 0 or the most there is: `as` saturates.
+    // `as` saturates: negative values and NaN become 0, infinity the maximum.
     (seconds * 1e3).round() as u64
 }

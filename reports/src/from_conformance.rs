@@ -5,54 +5,54 @@ use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Fou
 
 use crate::model::{Case, Citation, Finding, Layer, Level, Location, Party, PartyKind, Step, Tone, Verdict};
 
-/// Steps kept before the one that shows a failure, and after it.
+/// Numbers of steps kept before the one that shows a failure, and after it.
 const STEPS_BEFORE: usize = 24;
 const STEPS_AFTER: usize = 3;
-/// The server's place among the parties.
+/// The server's index among the parties.
 const SERVER: usize = 0;
 
-/// All cases of a run, and the user's requirements. `again` is the command that `--case SLUG` is added to for asking one case again,
-/// `dialect` the file of the dialect that was spoken, if it was one.
+/// All cases of a run, and the user's requirements. `again` is the command to which `--case SLUG` is added to repeat
+/// one case, `dialect` the file of the dialect, if there is one.
 pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>) -> Vec<Case> {
     let spoken = dialect.and_then(spoken);
     let cases = report.cases.iter().map(|found| {
         let mut case = case(found, again);
-        let line = spoken.as_ref().map_or(1, |spoken| found.case.line_in(spoken, shows(found)));
+        let line = spoken.as_ref().map_or(1, |spoken| found.case.line_in(spoken, evidence_line(found)));
         case.location = dialect.map(|file| Location { file: file.to_owned(), line: Some(line) });
         case
     });
     cases.chain(report.requirements.iter().map(|judged| requirement(judged, again))).collect()
 }
 
-/// The dialect of a file, or of a shipped one's path in the repository.
+/// The dialect in a file, or the shipped one with this path in the repository.
 fn spoken(file: &str) -> Option<Dialect> {
     let shipped = file.strip_prefix("conformance/dialects/").and_then(|name| name.strip_suffix(".toml"));
     Dialect::load(shipped.unwrap_or(file)).ok()
 }
 
-/// The message of the server that shows a failure.
-fn shows(found: &CaseReport) -> Option<&str> {
+/// The server's message that shows a failure.
+fn evidence_line(found: &CaseReport) -> Option<&str> {
     let Found::Fail { line: Some(line), .. } = &found.verdict else { return None };
     let line = found.transcript.lines.get(*line)?;
     (line.kind == transcript::LineKind::Hears).then_some(line.text.as_str())
 }
 
-/// A requirement as a case of its own: the user's name for it, met or not.
+/// A requirement as a separate case, with the user's id for it.
 fn requirement(judged: &RequirementReport, again: &str) -> Case {
-    let shows: Vec<_> = judged.cases.iter().map(|(slug, _)| *slug).collect();
-    let open: Vec<_> = judged.cases.iter().filter(|(_, shows)| !shows).map(|(slug, _)| *slug).collect();
+    let verifying: Vec<_> = judged.cases.iter().map(|(slug, _)| *slug).collect();
+    let open: Vec<_> = judged.cases.iter().filter(|(_, passes)| !passes).map(|(slug, _)| *slug).collect();
     let id = format!("requirement/{}", judged.id);
     let finding = (!judged.met()).then(|| Finding {
         rule: id.clone(),
-        message: format!("not shown by {}", open.join(", ")),
+        message: format!("not verified by {}", open.join(", ")),
         promise: Some(judged.text.clone()),
         ..Finding::default()
     });
     Case {
         verdict: if judged.met() { Verdict::Pass } else { Verdict::Fail },
         findings: finding.into_iter().collect(),
-        remarks: vec![format!("shown by {}", shows.join(", "))],
-        ..Case::new(id, judged.text.clone(), format!("{again} --case {}", shows.join(" ")))
+        remarks: vec![format!("verified by {}", verifying.join(", "))],
+        ..Case::new(id, judged.text.clone(), format!("{again} --case {}", verifying.join(" ")))
     }
 }
 
@@ -66,8 +66,8 @@ fn case(found: &CaseReport, again: &str) -> Case {
         Found::NotTested { why } => (Verdict::NotTested, Some((why, None))),
         Found::HarnessError { why } => (Verdict::HarnessError, Some((why, None))),
     };
-    let told = matches!(verdict, Verdict::Fail | Verdict::NotTested | Verdict::HarnessError);
-    let (story, omitted) = if told { story(&found.transcript) } else { (Vec::new(), 0) };
+    let has_story = matches!(verdict, Verdict::Fail | Verdict::NotTested | Verdict::HarnessError);
+    let (story, omitted) = if has_story { story(&found.transcript) } else { (Vec::new(), 0) };
     let parties = if story.is_empty() { Vec::new() } else { parties(&found.transcript) };
     let mut findings: Vec<_> = wrong
         .map(|(why, line)| Finding {
@@ -116,9 +116,9 @@ fn level(level: conformance::Level) -> Level {
     }
 }
 
-/// The steps around the one that shows a failure; without one, the last.
-fn around(shows: Option<usize>, all: usize) -> Vec<usize> {
-    let to = shows.map_or(all, |line| (line + 1 + STEPS_AFTER).min(all));
+/// The steps around the one that shows a failure; the last steps if there is none.
+fn around(shown: Option<usize>, all: usize) -> Vec<usize> {
+    let to = shown.map_or(all, |line| (line + 1 + STEPS_AFTER).min(all));
     (to.saturating_sub(STEPS_BEFORE + STEPS_AFTER)..to).collect()
 }
 

@@ -1,4 +1,4 @@
-//! From a simulated run to a case of the result.
+//! Converts a simulated run to a case of the result.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,22 +17,23 @@ use crate::model::{
 use crate::place::line_of;
 use crate::replay::Replay;
 
-/// How many steps of the story stand before a violation, and after it.
+/// Numbers of steps of the story shown before a violation, and after it.
 const STEPS_BEFORE: usize = 5;
 const STEPS_AFTER: usize = 2;
-/// A text longer than this is cut: a scenario may send megabytes.
+/// Longer texts are cut: a scenario may send megabytes.
 const TEXT_CHARS_MAX: usize = 1_000;
 
-/// How much is kept of a run.
+/// How much of a run is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Story, topology, candidates.
     Full,
-    /// Verdict and pairs: one of many seeds that pass.
+    /// Verdict and pairs, for one of many seeds that pass.
     Brief,
 }
 
-/// A run as a case. `wall` is the time it took, `events_file` where its events are, from the result's folder.
+/// A run as a case. `wall` is the real time it took, `events_file` the path of its events, relative to the result's
+/// folder.
 pub fn case_of_outcome(
     outcome: &Outcome,
     wall: Duration,
@@ -81,14 +82,14 @@ pub fn case_of_outcome(
     case
 }
 
-/// A run that did not come to its end, as a case.
+/// A run that crashed, as a case.
 pub fn case_of_crash(scenario: &Scenario, crash: &Crash, wall: Duration, replay: &Replay) -> Case {
     let message = cut(&crash.message).0;
     let finding = Finding { rule: "crash".to_owned(), message, ..Finding::default() };
     broken(scenario, crash.seed, wall, replay, finding)
 }
 
-/// A seed that gave two different runs, as a case.
+/// A seed whose two runs differ, as a case.
 pub fn case_of_mismatch(runs: &[Outcome; 2], wall: Duration, replay: &Replay) -> Case {
     let [first, second] = runs;
     let mut message = format!("two runs of seed {} differ: {} and {}", first.seed, first.hash, second.hash);
@@ -140,14 +141,14 @@ fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
     }
 }
 
-/// Where a scenario is written down: a shipped one by its path in the repository.
+/// The file of a scenario; for a shipped one, its path in the repository.
 fn file_of(name_or_path: &str) -> String {
     scenarios::shipped()
         .find(|shipped| shipped.name == name_or_path)
         .map_or_else(|| name_or_path.to_owned(), |shipped| shipped.path())
 }
 
-/// `RFC 4787 §4.1` at its editor's.
+/// The URL of `RFC 4787 §4.1` at the RFC editor.
 fn rfc_url(section: &str) -> Option<String> {
     let mut words = section.strip_prefix("RFC ")?.split(' ');
     let number: u32 = words.next()?.parse().ok()?;
@@ -164,7 +165,7 @@ fn party(node: &event::Node, record: &Record) -> Party {
         NodeKind::Nat(_) => PartyKind::Nat,
         NodeKind::World => PartyKind::World,
     };
-    // The NAT of a home bears the name of the one who lives there.
+    // The NAT of a home network has the name of its machine.
     let taken = kind == PartyKind::Nat && record.nodes.iter().any(|other| other.name == node.name && other != node);
     Party { name: if taken { format!("{}’s NAT", node.name) } else { node.name.to_string() }, kind }
 }
@@ -189,7 +190,7 @@ fn step(record: &Record, line: &timeline::Line) -> Step {
     }
 }
 
-/// A STUN answer comes from the server.
+/// The server, if the step is a STUN answer.
 fn asked_of(record: &Record, line: &timeline::Line) -> Option<usize> {
     let What::Peer(peer) = &record.events.get(line.event)?.what else { return None };
     let is_server = |node: &event::Node| node.kind == NodeKind::Machine(scenarios::Machine::Server);
@@ -219,7 +220,8 @@ fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Findi
         .filter(|&line| {
             let (line, nodes) = (&timeline.lines[line], &violation.nodes);
             let acts = line.who.iter().any(|node| nodes.contains(node));
-            // What concerns two is between them; what concerns one is with anybody.
+            // A violation that concerns two nodes is about steps between them; one that concerns a single node, about
+            // all its steps.
             let with = line.whom.map(|whom| nodes.contains(&whom));
             nodes.is_empty() || if nodes.len() > 1 { acts && with.unwrap_or(true) } else { acts || with == Some(true) }
         })
@@ -250,7 +252,7 @@ fn index(node: NodeId) -> usize {
     usize::from(node.0)
 }
 
-/// The beginning of a text, and the bytes of the whole if that is not all.
+/// The beginning of a text, and the length of the whole in bytes if it was cut.
 fn cut(text: &str) -> (String, Option<usize>) {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => (format!("{}…", &text[..end]), Some(text.len())),
@@ -272,7 +274,8 @@ fn pairs(record: &Record) -> Vec<([NodeId; 2], Pair)> {
     sim::pairs::pairs(record).iter().map(|pair| ([pair.a, pair.b], view(pair))).collect()
 }
 
-/// Adds what each side gathered for each other: its last attempt's, and those of its host, which belong to all.
+/// Adds the candidates that each side gathered for the other: those of the last attempt, and the host's, which every
+/// attempt shares.
 fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
     let identities = Identities::of(record);
     let mut gathered: BTreeMap<(NodeId, NodeId), Vec<Candidate>> = BTreeMap::new();
@@ -289,7 +292,7 @@ fn with_candidates(record: &Record, pairs: &mut [([NodeId; 2], Pair)]) {
                     known.push(one);
                 }
             }
-            // Nobody gathers a peer-reflexive candidate: checks reveal it.
+            // Peer-reflexive candidates are not gathered: connectivity checks discover them.
             PeerChange::Selected { local, .. } if local.kind == event::CandidateKind::Prflx => {
                 known.push(candidate(*local))
             }
@@ -341,7 +344,7 @@ fn topology(scenario: &Scenario) -> Topology {
     }
 }
 
-/// What a NAT does, in the words of its own file; times in seconds.
+/// A NAT's behavior, in the terms of the scenario file; times in seconds.
 fn behavior(nat: &NatBehavior) -> BTreeMap<String, String> {
     let word = |value: serde_json::Value| match value {
         serde_json::Value::String(word) => word,

@@ -7,10 +7,11 @@ use crate::result::Results;
 use crate::summary;
 use crate::words::{account, headline, text};
 
-/// Annotations that are written; GitHub shows ten of a step.
+/// Maximum number of annotations; GitHub shows ten per step.
 const WRITTEN_MAX: usize = 50;
 
-/// Results as workflow commands: an `error` for each failing case, a `warning` where Glare itself failed, a `notice` with the whole.
+/// Results as workflow commands: an `error` per failing case, a `warning` per harness error, and a `notice` with the
+/// summary.
 pub fn github(results: &[Results]) -> String {
     let mut out = String::new();
     for result in results {
@@ -34,12 +35,12 @@ fn annotate(out: &mut String, case: &Case) {
     let _ = writeln!(out, "::{command} {place}title={title}::{message}");
 }
 
-/// A message: its line ends must not end the command.
+/// Escapes a message, whose line feeds must not end the command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A value between commas.
+/// Escapes the value of a property; properties are separated by commas.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

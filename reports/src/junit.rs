@@ -47,15 +47,15 @@ pub fn junit(results: &[Results]) -> String {
         }
     }
     report.set_time(seconds(results.iter().filter_map(|result| result.closing).map(|closing| closing.wall).sum()));
-    let xml = report.to_string().expect("memory takes all that is written");
-    // Jenkins' schema has no `skipped` for the whole, only for a suite.
+    let xml = report.to_string().expect("writing to memory cannot fail");
+    // Jenkins' schema allows `skipped` on a suite, but not on the whole report.
     let Some((head, rest)) = xml.split_once("<testsuites ") else { return xml };
     let Some((attributes, suites)) = rest.split_once('>') else { return xml };
     let kept: Vec<_> = attributes.split(' ').filter(|attribute| !attribute.starts_with("skipped=")).collect();
     format!("{head}<testsuites {}>{suites}", kept.join(" "))
 }
 
-/// `time` is the how-manieth under this id.
+/// `time` counts the cases with the same id, from 1.
 fn test_case(case: &Case, class: &str, time: usize) -> TestCase {
     let failed = |kind| {
         let mut status = TestCaseStatus::non_success(kind);

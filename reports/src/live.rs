@@ -1,4 +1,4 @@
-//! What a scenario on real sockets leaves: its report for people, its case of a result, its files.
+//! A scenario that was played on real sockets: its text report, its case of a result, and its files.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -19,38 +19,38 @@ use crate::text::{body, headline};
 use crate::words::text as words;
 use crate::write::{plain, write_events};
 
-/// The oracle that says what a scenario aimed at and missed.
+/// The oracle that reports which situations a scenario aims at and did not reach.
 const MISSED: &str = "expected-probes";
 
 /// A scenario that was played against a server at a URL.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
-    /// What was played.
+    /// The scenario.
     pub scenario: &'a Scenario,
-    /// The name or the path by which it was called.
+    /// The name or path of the scenario as given.
     pub called: &'a str,
-    /// What came of it.
+    /// The outcome.
     pub played: Result<&'a Outcome, &'a Crash>,
     /// The server's URL.
     pub url: &'a str,
     /// What was left out of the scenario, and why.
     pub remarks: &'a [String],
-    /// The line that plays it again.
+    /// The command that replays it.
     pub again: &'a str,
 }
 
 impl Live<'_> {
-    /// Whether it tested what it is for, or found something else wrong. A real server may be too quick for the situation that a scenario
-    /// aims at, and is no worse for that.
+    /// Whether the scenario reached the situation that it aims at, or found a violation. A real server may be too fast
+    /// for the situation, which is not a fault.
     fn is_tested(&self) -> bool {
         let aims = |outcome: &&Outcome| outcome.violations.iter().any(|violation| violation.oracle != MISSED);
         self.played.as_ref().map_or(true, |outcome| outcome.passed() || aims(outcome))
     }
 
-    /// The report: verdict, connections, story, violations, and the line that plays it again.
+    /// The report: verdict, connections, story, violations, and the replay command.
     pub fn text(&self, width: Width) -> String {
         let mut out = String::new();
-        self.write_text(&mut out, width).expect("a string takes all that is written");
+        self.write_text(&mut out, width).expect("writing to a string cannot fail");
         out
     }
 
@@ -72,13 +72,13 @@ impl Live<'_> {
             }
             Err(Crash { message, .. }) => {
                 writeln!(out, "{FAIL}CRASH{FAIL:#}  {HEADING}{name}{HEADING:#}: {message}")?;
-                writeln!(out, "This is a fault of Glare, a library or this machine, not of the server.")?;
+                writeln!(out, "The problem is in Glare, a library or this machine, not in the server.")?;
             }
         }
         writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", self.again)
     }
 
-    /// The case of a result, `live/SCENARIO`. `wall` is the time it took, `events_file` where its events are.
+    /// The case of a result, `live/SCENARIO`. `wall` is the real time it took, `events_file` the path of its events.
     pub fn case(&self, wall: Duration, events_file: Option<String>) -> Case {
         let replay = Replay { program: String::new(), scenario: self.called.to_owned() };
         let mut case = match self.played {
@@ -92,13 +92,13 @@ impl Live<'_> {
         case.replay = self.again.to_owned();
         case.remarks = self.remarks.to_vec();
         if let Some(simulation) = &mut case.simulation {
-            // Two real runs are never equal, and the network is this machine's.
+            // Two real runs never have equal hashes, and the network was not the simulated one.
             (simulation.hash, simulation.topology) = (None, None);
         }
         case
     }
 
-    /// Writes `report.txt`, and `events.jsonl` unless it crashed, into `DIR/SCENARIO`; the folder's name is returned.
+    /// Writes `report.txt`, and `events.jsonl` unless it crashed, into `DIR/SCENARIO`. Returns the folder's name.
     ///
     /// # Errors
     /// A file cannot be written.

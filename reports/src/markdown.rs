@@ -1,4 +1,4 @@
-//! Markdown for a comment on a pull request, or for a step's summary.
+//! Markdown for a comment on a pull request, or for the summary of a CI step.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use crate::summary;
 use crate::text::{shortened, thousands};
 use crate::words::{account, headline, text};
 
-/// Bytes of a comment: GitHub takes 65,536 characters.
+/// Maximum size of a comment: GitHub accepts 65,536 characters.
 const BYTES_MAX: usize = 60_000;
-/// Failures that are named in the table.
+/// Maximum number of failures in the table.
 const LISTED_MAX: usize = 50;
-/// Failures whose account is folded below it.
+/// Maximum number of failures with details, collapsed below the table.
 const SHOWN_MAX: usize = 10;
 
-/// Results as Markdown, a section each.
+/// Results as Markdown, one section per result.
 pub fn markdown(results: &[Results]) -> String {
     let mut out = String::new();
     for result in results {
@@ -24,7 +24,7 @@ pub fn markdown(results: &[Results]) -> String {
     if out.len() > BYTES_MAX {
         let end = (0..=BYTES_MAX).rev().find(|end| out.is_char_boundary(*end)).unwrap_or(0);
         out.truncate(end);
-        // A cut inside of a fold or a fence would swallow what comes behind.
+        // If the text was cut inside of a details element or a code fence, it must be closed.
         out.push_str("\n\n````\n</details>\n\n… truncated: the full text is in the result's folder\n");
     }
     out
@@ -37,7 +37,7 @@ fn section(out: &mut String, result: &Results) {
         _ => "⚠️",
     };
     let opening = &result.opening;
-    // Writing to a string never fails.
+    // Writing to a string cannot fail.
     let _ = writeln!(out, "### {mark} {}: {}\n", inline(&opening.name), summary::headline(result));
     let _ = writeln!(out, "{} on {} · {}\n", opening.suite.word(), inline(&opening.target), inline(&opening.tool));
     if result.closing.is_none() {
@@ -69,7 +69,7 @@ fn fold(out: &mut String, case: &Case) {
     );
 }
 
-/// The mark of a verdict.
+/// The icon of a verdict.
 fn icon(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "✅",
@@ -86,7 +86,7 @@ fn fence(inside: &str) -> String {
     "`".repeat((longest + 1).max(4))
 }
 
-/// Words that mean themselves: no markup, no table cell, no mention of anybody.
+/// Escapes text, so that it is not read as markup, a table cell or a mention.
 fn inline(words: &str) -> String {
     let mut out = String::new();
     for c in text(words).chars() {
@@ -103,12 +103,12 @@ fn inline(words: &str) -> String {
             c => out.push(c),
         }
     }
-    // Backticks come in pairs where a message has code in it; others are no markup.
+    // Paired backticks mark code in a message; others are escaped.
     let pairs = out.matches('`').count().is_multiple_of(2) && !out.contains("``");
     if pairs { out } else { out.replace('`', "\\`") }
 }
 
-/// A command as code that also stands in a table.
+/// A command as code, also inside of a table.
 fn code(command: &str) -> String {
     let command = text(command).replace('|', "\\|").replace('\n', " ");
     let ticks = "`".repeat(command.split(|c| c != '`').map(str::len).max().unwrap_or(0) + 1);

@@ -1,9 +1,11 @@
-//! The result that every report is rendered from: JSON Lines, an opening record, a record a case, a closing record.
+//! The result from which every report is rendered: JSON Lines with an opening record, one record per case, and a
+//! closing record.
 //!
-//! Whoever writes it may be killed at any time, so each line stands for itself and the closing record counts the others: a file without
-//! it, or with other counts, was cut off. The format is published as `reports/schema/result.schema.json`; a test holds both together.
-//! Times are seconds, virtual where a simulation has a clock of its own. Fields that a reader does not know are to be ignored; a field
-//! that changes its meaning makes a new [`VERSION`], and a reader refuses what is newer than itself.
+//! The program that writes it may be killed at any time, so each line is complete in itself and the closing record
+//! counts the others: a file without it, or with other counts, is truncated. The format is published as
+//! `reports/schema/result.schema.json`; a test checks that both agree. Times are in seconds, and virtual in
+//! simulations. Readers ignore unknown fields. If the meaning of a field changes, [`VERSION`] increases, and readers
+//! reject newer versions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,40 +24,40 @@ pub const FILE: &str = "result.jsonl";
 pub enum Record {
     /// The first line.
     Opening(Opening),
-    /// One for each case, in the order in which they ended.
+    /// One per case, in the order in which they finished.
     Case(Box<Case>),
     /// The last line.
     Closing(Closing),
 }
 
-/// What was asked of whom.
+/// What was run against which target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// [`VERSION`] of whoever wrote it.
+    /// [`VERSION`] of the program that wrote it.
     pub version: u32,
-    /// Who judged.
+    /// The suite.
     pub suite: Suite,
-    /// What was played or asked: a scenario's name, a dialect's name.
+    /// The name of the scenario or dialect.
     pub name: String,
     /// Program and version, such as `glare 0.1.0`.
     pub tool: String,
-    /// Who was judged: `reference server`, or a URL.
+    /// The tested server: `reference server`, or a URL.
     pub target: String,
-    /// The command that made it, ready for a shell.
+    /// The command that produced it, ready for a shell.
     pub command: String,
     /// Wall-clock time of the start, milliseconds since 1970.
     pub started_ms: u64,
 }
 
-/// Who judged.
+/// The suite that judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Suite {
     /// The oracles, over simulated runs. A case is a scenario and a seed.
     Sim,
-    /// The conformance suite. A case is a question.
+    /// The conformance suite. A case checks one rule.
     Conformance,
-    /// The same, over servers that are broken on purpose. A case is such a server.
+    /// The conformance suite, run on servers that are broken on purpose. A case is such a server.
     Mutants,
 }
 
@@ -64,13 +66,13 @@ pub enum Suite {
 pub struct Closing {
     /// Case records before this line.
     pub cases: usize,
-    /// How many of each verdict.
+    /// Number of cases per verdict.
     pub counts: Counts,
-    /// Wall time of all.
+    /// Real time of the whole run.
     pub wall: f64,
 }
 
-/// How many cases have each verdict.
+/// Numbers of cases per verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // see Verdict
@@ -83,36 +85,37 @@ pub struct Counts {
     pub harness_error: usize,
 }
 
-/// What came of a case, the best first.
+/// The verdict on a case, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// As promised.
+    /// The rule is kept.
     Pass,
-    /// Not the best that a specification asks for, but allowed.
+    /// Not what a specification recommends, but allowed.
     Acceptable,
-    /// A promise is broken.
+    /// The rule is broken.
     Fail,
-    /// The server says that it does not do this, and may.
+    /// The server declares that it does not support this, which is allowed.
     Unsupported,
-    /// It could not be asked: something that it needs does not work, or time was up.
+    /// It did not run: something that it needs does not work, or time ran out.
     NotTested,
-    /// Glare itself failed; it says nothing about the target.
+    /// Glare itself failed; this says nothing about the target.
     HarnessError,
 }
 
-/// One case and what came of it.
+/// One case and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
-    /// Stable: `room/join-once`, `mesh-6/17` (scenario and seed). A file that asks a case several times has its id several times.
+    /// Stable: `room/join-once`, `mesh-6/17` (scenario and seed). If a case ran several times, its id occurs several
+    /// times.
     pub id: String,
-    /// What it belongs to: the scenario, the group of questions.
+    /// The scenario or group of cases that it belongs to.
     pub group: String,
-    /// The question in one sentence.
+    /// What it checks, in one sentence.
     pub title: String,
-    /// The answer.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// How binding the rule is.
+    /// The level of the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
     /// Why it is expected to fail, if it is known to. An unexpected pass is reported as a finding.
@@ -120,35 +123,35 @@ pub struct Case {
     pub known: Option<String>,
     /// Real time that it took.
     pub wall: f64,
-    /// What is wrong, or why it was not asked.
+    /// What is wrong, or why it did not run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
-    /// What is worth knowing and no failure.
+    /// Remarks that are not failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// Where public specifications speak of it.
+    /// The relevant passages of public specifications.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub citations: Vec<Citation>,
     /// The file that describes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
-    /// The command that plays it again.
+    /// The command that replays it.
     pub replay: String,
-    /// Who takes part in the story.
+    /// The parties of the story.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parties: Vec<Party>,
-    /// What happened, as a person reads it. Passing cases of a big result leave it out.
+    /// What happened, for people. Passing cases of a large result leave it out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub story: Vec<Step>,
-    /// Steps that were too many to be kept.
+    /// Number of steps left out because there were too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub steps_omitted: usize,
-    /// What only a simulation knows.
+    /// Details of a simulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<Box<Simulation>>,
 }
 
-/// How binding a rule is.
+/// The level of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -174,7 +177,7 @@ impl Level {
     }
 }
 
-/// Something that is wrong.
+/// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The rule that is broken: an oracle's slug, a case's slug; `crash` and `determinism` are Glare's own.
@@ -184,10 +187,10 @@ pub struct Finding {
     /// The rule in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<String>,
-    /// When it was seen.
+    /// When it was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
-    /// Whom it concerns, indices into [`Case::parties`].
+    /// The parties that it concerns, indices into [`Case::parties`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parties: Vec<usize>,
     /// The part of the story that shows it, indices into [`Case::story`].
@@ -196,10 +199,10 @@ pub struct Finding {
     /// The step at which it shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
-    /// The event at which it was seen, an index into the file of events.
+    /// The event at which it was detected, an index into the events file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
-    /// The line of the case's file that it is about, from 1.
+    /// The line of the case's file that it refers to, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// That event, or other raw evidence.
@@ -212,10 +215,10 @@ pub struct Finding {
 pub struct Citation {
     /// Document and section: `RFC 6455 §5.1`.
     pub section: String,
-    /// Where to read it.
+    /// Its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The sentence, as it stands there.
+    /// The sentence, quoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<String>,
 }
@@ -223,23 +226,23 @@ pub struct Citation {
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
-    /// The path as it was given, or from the repository's root.
+    /// The path as given, or relative to the repository's root.
     pub file: String,
-    /// From 1.
+    /// The line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
 }
 
-/// Somebody in the story.
+/// A participant of the story.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
-    /// What they are called.
+    /// Its name.
     pub name: String,
-    /// What they are.
+    /// Its kind.
     pub kind: PartyKind,
 }
 
-/// What a party is.
+/// The kind of a party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the words say it
@@ -255,24 +258,24 @@ pub enum PartyKind {
 pub struct Step {
     /// Seconds since the start.
     pub at: f64,
-    /// What it is about.
+    /// Its layer.
     pub layer: Layer,
-    /// To whom it happens, indices into [`Case::parties`].
+    /// The parties that it happens to, indices into [`Case::parties`].
     pub who: Vec<usize>,
-    /// To whom they send.
+    /// The receiver, if it is a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<usize>,
-    /// What, in words, or a message as it is on the wire.
+    /// The step in words, or a message as on the wire.
     pub text: String,
-    /// Bytes of the whole text where it was cut.
+    /// Length of the whole text in bytes, if it was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<usize>,
-    /// How to take it.
+    /// Its tone.
     pub tone: Tone,
-    /// The event that it tells of, an index into the file of events.
+    /// The event that it describes, an index into the events file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
-    /// The frame of the capture that it is, where one was made.
+    /// Its frame in the capture, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<Frame>,
 }
@@ -282,11 +285,11 @@ pub struct Step {
 pub struct Frame {
     /// Its number, from 1, as Wireshark counts.
     pub number: usize,
-    /// The interface that it was seen on: a network's name, or `internet`.
+    /// The interface on which it was captured: a network's name, or `internet`.
     pub interface: String,
 }
 
-/// What a step is about.
+/// The layer of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the words say it
@@ -301,21 +304,21 @@ pub enum Layer {
     Fault,
 }
 
-/// How to take a step.
+/// The tone of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tone {
-    /// As it goes.
+    /// Ordinary progress.
     Plain,
     /// Something is achieved.
     Good,
     /// Something is lost, or tried again.
     Bad,
-    /// The scenario's doing.
+    /// A step of the scenario.
     Fault,
 }
 
-/// What only a simulation knows.
+/// Details of a simulation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Simulation {
     /// The scenario's name.
@@ -327,21 +330,21 @@ pub struct Simulation {
     /// Hash of all events; equal hashes are equal runs. Absent after a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// How many events.
+    /// Number of events.
     pub events: usize,
-    /// The file of all events, from the result's folder.
+    /// The events file, relative to the result's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_file: Option<String>,
-    /// The capture of its packets, where one was made.
+    /// The capture of its packets, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Captured>,
-    /// Clients that had, or tried to have, a connection.
+    /// Pairs of clients that had a connection or tried to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
-    /// How often each rare situation came about.
+    /// How often each rare situation occurred.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, usize>,
-    /// The network it was played in.
+    /// The simulated network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,
 }
@@ -349,30 +352,30 @@ pub struct Simulation {
 /// A capture of a run's packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Captured {
-    /// The file, as it was named.
+    /// The file, as named by the user.
     pub file: String,
-    /// The file that says which event is which frame, from the result's folder.
+    /// The frames file, which maps events to frames, relative to the result's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames_file: Option<String>,
 }
 
-/// Two clients that had, or tried to have, a WebRTC connection.
+/// Two clients that had a WebRTC connection or tried to connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
     /// Their names.
     pub between: [String; 2],
-    /// Since when the connection stands that stands in the end.
+    /// When the connection that exists at the end was established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
-    /// When both had first heard from one another.
+    /// When both had first received data from each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_heard: Option<f64>,
-    /// Connections that were opened.
+    /// Number of connections that were opened.
     pub attempts: usize,
-    /// The candidates in use, by the first one's account.
+    /// The selected candidates, as the first client sees them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selected: Option<[Candidate; 2]>,
-    /// What each side had to offer, over the last attempt.
+    /// The candidates that each side gathered in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<[Vec<Candidate>; 2]>,
 }
@@ -409,12 +412,12 @@ impl CandidateKind {
     }
 }
 
-/// Homes, NATs and servers.
+/// The simulated networks, NATs and machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// The server's address.
     pub server: String,
-    /// Private networks, an outer one before those behind it.
+    /// Private networks; an outer one precedes those behind it.
     pub networks: Vec<Network>,
     /// Machines.
     pub machines: Vec<Machine>,
@@ -425,14 +428,14 @@ pub struct Topology {
 pub struct Network {
     /// Its name.
     pub name: String,
-    /// The network its NAT is in, an index; absent is the internet.
+    /// The network that its NAT is connected to, an index; absent means the internet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<usize>,
     /// The NAT's external addresses.
     pub external: Vec<String>,
-    /// The profile it was made of.
+    /// The profile of the NAT.
     pub profile: String,
-    /// What the NAT does, in words: `mapping` → `endpoint-independent`. Empty where nothing is translated.
+    /// The NAT's behavior in words: `mapping` → `endpoint-independent`. Empty if nothing is translated.
     pub behavior: BTreeMap<String, String>,
 }
 
@@ -441,7 +444,7 @@ pub struct Network {
 pub struct Machine {
     /// Its name.
     pub name: String,
-    /// The network it is in, an index; absent is the internet.
+    /// The network that it is connected to, an index; absent means the internet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<usize>,
     /// Its address there.
@@ -451,7 +454,7 @@ pub struct Machine {
 }
 
 impl Case {
-    /// A case that passes, of which nothing else is known. Its group is what stands before the slash of its id.
+    /// A case that passes, without details. Its group is the part of its id before the slash.
     pub fn new(id: String, title: String, replay: String) -> Self {
         Self {
             group: id.split('/').next().unwrap_or_default().to_owned(),
@@ -473,7 +476,8 @@ impl Case {
         }
     }
 
-    /// Whether a build should be red for it: it fails and is not known to, it passes and is known to fail, or Glare itself failed.
+    /// Whether it should fail a build: it fails unexpectedly, it passes although it is known to fail, or Glare itself
+    /// failed.
     pub fn is_bad(&self) -> bool {
         match self.verdict {
             Verdict::Pass | Verdict::Acceptable => self.known.is_some(),
@@ -485,7 +489,7 @@ impl Case {
 }
 
 impl Verdict {
-    /// Whether it says that something is wrong, expected or not.
+    /// Whether it is a failure, expected or not.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Fail | Self::HarnessError)
     }
@@ -550,12 +554,12 @@ impl Layer {
 }
 
 impl Counts {
-    /// Counts one more.
+    /// Counts one more case.
     pub fn add(&mut self, verdict: Verdict) {
         *self.slot(verdict) += 1;
     }
 
-    /// How many of a verdict.
+    /// Number of cases with a verdict.
     pub fn of(mut self, verdict: Verdict) -> usize {
         *self.slot(verdict)
     }

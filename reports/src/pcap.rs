@@ -1,8 +1,8 @@
-//! A capture that Wireshark opens: pcapng, an interface for each realm, each packet with its IP and UDP or TCP headers, and the secrets
-//! that decrypt its DTLS.
+//! A capture that Wireshark opens: pcapng with one interface per realm, the packets with their IP and UDP or TCP
+//! headers, and the secrets that decrypt DTLS.
 //!
-//! Blocks are those of the IETF's draft-ietf-opsawg-pcapng, little-endian. Times are microseconds since 1970 by the clock of the simulation.
-//! Each frame's comment names its packet by the number that it has in the record, so that both can be read side by side.
+//! Blocks follow draft-ietf-opsawg-pcapng, little-endian. Times are microseconds since 1970 on the simulation's clock.
+//! Each frame's comment contains the number that its packet has in the record, so that both can be compared.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use sim::event::Record;
 
 /// Raw IP, no link layer. <https://www.tcpdump.org/linktypes.html>
 const LINKTYPE_RAW: u16 = 101;
-/// Bytes of a frame that are kept: all.
+/// No limit on the captured bytes of a frame.
 const SNAP_LENGTH: u32 = 0;
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const DECRYPTION_SECRETS: u32 = 10;
-/// Secrets of TLS and DTLS, as a key log: `TLSK`.
+/// TLS and DTLS secrets in key log format: `TLSK`.
 const TLS_KEY_LOG: u32 = 0x544C_534B;
 
 const OPTION_END: u16 = 0;
@@ -51,7 +51,7 @@ pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> i
         option(&mut interface, OPTION_TIME_RESOLUTION, &[6]);
         block(out, INTERFACE_DESCRIPTION, interface)?;
     }
-    // Before the first packet, so that a reader has them when it needs them.
+    // Before the first packet, so that a reader already has them when it needs them.
     let keys = capture.keys.text();
     if !keys.is_empty() {
         let mut secrets = Vec::with_capacity(keys.len() + 16);
@@ -112,7 +112,7 @@ fn frame(seen: &Sighting) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// A block with its options ended, and its length before and behind.
+/// Writes a block: ends its options, and adds its length before and after it.
 fn block(out: &mut impl Write, kind: u32, mut body: Vec<u8>) -> io::Result<()> {
     option(&mut body, OPTION_END, &[]);
     let length = u32::try_from(body.len() + 12).map_err(io::Error::other)?.to_le_bytes();
@@ -123,7 +123,7 @@ fn block(out: &mut impl Write, kind: u32, mut body: Vec<u8>) -> io::Result<()> {
 }
 
 fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    // Names are short: what an option cannot hold is left out.
+    // Names are short. A value that is too long for an option is left out.
     let value = &value[..value.len().min(usize::from(u16::MAX))];
     body.extend(code.to_le_bytes());
     body.extend((value.len() as u16).to_le_bytes());
@@ -131,7 +131,7 @@ fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(body);
 }
 
-/// To the next multiple of four.
+/// Pads to the next multiple of four.
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }

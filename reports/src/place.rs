@@ -1,4 +1,4 @@
-//! Where a scenario file speaks of what went wrong in it: the line that a reader looks at first.
+//! Finds the line of a scenario file that a violation refers to.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use scenarios::{Action, ActorIndex, Command, Machine, NetworkIndex, Scenario, Wo
 use sim::event::{NodeId, NodeKind, Record};
 use sim::oracle::Violation;
 
-/// The line that a violation is about, from 1: what the scenario expects, if that is what is broken; else the last step before it that
-/// befell those concerned; else where the first of them is described.
+/// The line that a violation refers to, from 1: the scenario's expectation if that is not met; otherwise the last
+/// earlier step that affects the parties concerned; otherwise the definition of the first of them.
 pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violation) -> usize {
     let actors: Vec<ActorIndex> = violation.nodes.iter().filter_map(|node| actor(record, *node)).collect();
-    let step = || before(scenario, violation.at).find(|step| befalls(scenario, &step.action, &actors));
+    let step = || before(scenario, violation.at).find(|step| affects(scenario, &step.action, &actors));
     let described = || actors.first().map(|actor| scenario.actors[*actor].line);
     if is_expected(scenario, violation, &actors) {
         return scenario.expect.line;
@@ -26,12 +26,12 @@ fn actor(record: &Record, node: NodeId) -> Option<ActorIndex> {
     }
 }
 
-/// Steps up to a time, the last first.
+/// Steps up to a time, the last one first.
 fn before(scenario: &Scenario, at: Duration) -> impl Iterator<Item = &scenarios::Step> {
     scenario.steps.iter().rev().filter(move |step| step.at <= at)
 }
 
-/// Whether it is the scenario's own expectation that is not met.
+/// Whether the violation is an unmet expectation of the scenario.
 fn is_expected(scenario: &Scenario, violation: &Violation, actors: &[ActorIndex]) -> bool {
     let listed = |(a, b): &(ActorIndex, ActorIndex)| actors.contains(a) && actors.contains(b);
     scenario.expect.line > 0
@@ -42,8 +42,8 @@ fn is_expected(scenario: &Scenario, violation: &Violation, actors: &[ActorIndex]
         }
 }
 
-/// Whether a step does something to one of these actors, or to all.
-fn befalls(scenario: &Scenario, action: &Action, actors: &[ActorIndex]) -> bool {
+/// Whether a step affects one of these actors, or all.
+fn affects(scenario: &Scenario, action: &Action, actors: &[ActorIndex]) -> bool {
     let one = |actor: &ActorIndex| actors.contains(actor);
     let machine = |machine: &Machine| match machine {
         Machine::Server => true,
@@ -98,7 +98,7 @@ probes = ["glare"]
 "#;
 
     #[test]
-    fn a_violation_is_about_the_last_line_that_befell_whom_it_concerns() {
+    fn a_violation_refers_to_the_last_step_that_affects_the_parties_concerned() {
         let scenario = Arc::new(scenarios::parse("story.toml", SCENARIO).expect("a valid scenario"));
         let record = sim::run::record(&scenario, 1).expect("no crash");
         let node = |name: &str| {
@@ -115,11 +115,15 @@ probes = ["glare"]
         };
         let name = |who: &str| heading(0, &format!("name = \"{who}\""));
         assert_eq!(line("at-most-once", &["ana"], 3), heading(0, "[[step]]"));
-        assert_eq!(line("at-most-once", &["ana"], 9), heading(0, "[[step]]"), "another's NAT is not hers");
+        assert_eq!(
+            line("at-most-once", &["ana"], 9),
+            heading(0, "[[step]]"),
+            "a step on another's NAT does not affect her"
+        );
         assert_eq!(line("at-most-once", &["ben"], 9), heading(1, "[[step]]"));
-        assert_eq!(line("at-most-once", &["ben"], 3), name("ben"), "nothing has befallen him");
+        assert_eq!(line("at-most-once", &["ben"], 3), name("ben"), "no step affects him yet");
         assert_eq!(line("expected-probes", &[], 10), heading(0, "[expect]"));
-        assert_eq!(line("nothing-leaked", &["server"], 9), heading(1, "[[step]]"), "the last there is");
+        assert_eq!(line("nothing-leaked", &["server"], 9), heading(1, "[[step]]"), "the last step");
         assert_eq!(line("nothing-leaked", &[], 1), 1);
     }
 }

@@ -1,18 +1,18 @@
-//! The line that plays a run again.
+//! The command that replays a run.
 
 use std::fmt;
 
-/// How this program was called, so that the line can be pasted as it is.
+/// The name under which this program was called, so that the command can be pasted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// `cargo xtask` or `glare`.
     pub program: String,
-    /// The scenario's name or file, as it was given.
+    /// The scenario's name or file, as given.
     pub scenario: String,
 }
 
 impl Replay {
-    /// The line for a seed.
+    /// The command for a seed.
     pub fn line(&self, seed: u64) -> String {
         format!("{} sim --scenario {} --seed {seed}", self.program, Quoted(&self.scenario))
     }

@@ -1,4 +1,4 @@
-//! Result files: written a line at a time, read with an error that names the line.
+//! Result files: written line by line, and read with errors that name the line.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Case, Closing, Counts, FILE, Opening, Record, Suite, VERSION, Verdict};
 
-/// Writes a result: the opening at once, each case as it ends, the closing in the end.
+/// Writes a result: first the opening record, then each case as it finishes, at the end the closing record.
 pub struct Writer<W: Write> {
     out: W,
     cases: usize,
@@ -16,10 +16,10 @@ pub struct Writer<W: Write> {
 }
 
 impl Writer<BufWriter<File>> {
-    /// Starts `DIR/result.jsonl`, in place of one that is there.
+    /// Starts `DIR/result.jsonl`. Replaces an existing file.
     ///
     /// # Errors
-    /// The folder or the file cannot be made.
+    /// The folder or the file cannot be created.
     pub fn create(dir: &Path, opening: &Opening) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         Self::new(BufWriter::new(File::create(dir.join(FILE))?), opening)
@@ -37,7 +37,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds a case. What was written before is safe from whatever comes.
+    /// Adds a case. Earlier records stay intact whatever happens later.
     ///
     /// # Errors
     /// It cannot be written.
@@ -47,7 +47,7 @@ impl<W: Write> Writer<W> {
         self.line(&Record::Case(Box::new(case)))
     }
 
-    /// Ends the result. `wall` is the time that all took.
+    /// Ends the result. `wall` is the real time of the whole run.
     ///
     /// # Errors
     /// It cannot be written.
@@ -64,20 +64,20 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// A result as it was read.
+/// A result that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Results {
-    /// The folder that its files are in.
+    /// The folder of its files.
     pub dir: PathBuf,
-    /// What was asked of whom.
+    /// The opening record.
     pub opening: Opening,
-    /// The cases; seeds of a simulation in order, others as they stand in the file.
+    /// The cases: seeds of a simulation in order, others as in the file.
     pub cases: Vec<Case>,
-    /// The counts; `None` if the file is cut off.
+    /// The counts; `None` if the file is truncated.
     pub closing: Option<Closing>,
 }
 
-/// A file that is not what it should be.
+/// An invalid file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadFile {
     /// The file.
@@ -88,10 +88,10 @@ pub struct BadFile {
     pub message: String,
 }
 
-/// A line that is not what it should be.
+/// An invalid line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
     /// What is wrong, and what would be right.
     pub message: String,
@@ -116,10 +116,10 @@ impl fmt::Display for BadFile {
 impl std::error::Error for BadFile {}
 
 impl Results {
-    /// Reads a result: a folder with a `result.jsonl`, or such a file. A file that is cut off is read as far as it goes.
+    /// Reads a result: a folder with a `result.jsonl`, or such a file. A truncated file is read up to its end.
     ///
     /// # Errors
-    /// There is none, it is of another kind or newer than this program, or a line in it is not what it should be.
+    /// There is no result, it is of another kind or newer than this program, or it has an invalid line.
     pub fn load(path: &Path) -> Result<Self, BadFile> {
         let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let wrong = |message: String| BadFile { file: file.clone(), line: None, message };
@@ -137,7 +137,7 @@ impl Results {
     /// Reads the text of a result file whose other files are in `dir`.
     ///
     /// # Errors
-    /// The line, and what is wrong with it.
+    /// A line is invalid.
     pub fn parse(bytes: &[u8], dir: PathBuf) -> Result<Self, BadLine> {
         let bad = |line, message: &str| BadLine { line, message: message.to_owned() };
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate();
@@ -155,7 +155,7 @@ impl Results {
                 Ok(Record::Case(case)) => cases.push(*case),
                 Ok(Record::Closing(end)) => closing = Some((number, end)),
                 Ok(Record::Opening(_)) => return Err(bad(number, "is a second opening record")),
-                // Whoever wrote it was killed in the middle of a line.
+                // The program that wrote it was killed in the middle of a line.
                 Err(_) if !line.ends_with(b"\n") => break,
                 Err(error) => return Err(bad(number, &format!("is not a record of a result: {error}"))),
             }
@@ -179,12 +179,12 @@ impl Results {
         Ok(Self { dir, opening, cases, closing: closing.map(|(_, closing)| closing) })
     }
 
-    /// How many cases have each verdict.
+    /// Numbers of cases per verdict.
     pub fn counts(&self) -> Counts {
         self.cases.iter().map(|case| case.verdict).collect()
     }
 
-    /// The verdict on the whole.
+    /// The verdict on the whole result.
     pub fn verdict(&self) -> Overall {
         let counts = self.counts();
         if self.bad().any(|case| case.verdict != Verdict::HarnessError) {
@@ -207,7 +207,7 @@ impl Results {
         self.cases.iter().filter(move |case| case.verdict == verdict)
     }
 
-    /// Cases for which a build should be red: what Glare itself failed at comes last.
+    /// Cases that should fail a build; harness errors come last.
     pub fn bad(&self) -> impl Iterator<Item = &Case> {
         let of = |harness: bool| {
             self.cases.iter().filter(move |case| case.is_bad() && (case.verdict == Verdict::HarnessError) == harness)
@@ -221,13 +221,13 @@ impl Results {
 pub enum Overall {
     /// Nothing is wrong.
     Pass,
-    /// A promise is broken.
+    /// A rule is broken.
     Fail,
     /// Glare itself failed.
     Error,
-    /// The file is cut off, so nobody knows.
+    /// The file is truncated, so the verdict is unknown.
     CutOff,
-    /// Some cases could not be asked, and nobody knows why.
+    /// Some cases did not run.
     Untested,
     /// No case was judged.
     Nothing,
@@ -247,19 +247,19 @@ impl Overall {
     }
 }
 
-/// The first line. Its version is looked at before its fields: a newer one may have others.
+/// Reads the first line. Its version is checked before its fields, because a newer version may have others.
 fn opening(line: &[u8]) -> Result<Opening, BadLine> {
     let wrong = |message: String| BadLine { line: 1, message };
     let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
         wrong(format!("is not the opening record of a result, a line of JSON with \"record\": \"opening\": {error}"))
     })?;
     if value["record"] != "opening" {
-        let hint = if value["version"] == 1 { "; it is of version 1: run it again" } else { "" };
+        let hint = if value["version"] == 1 { "; its version is 1: run it again" } else { "" };
         return Err(wrong(format!("is not the opening record of a result (no \"record\": \"opening\"){hint}")));
     }
     match value["version"].as_u64() {
         Some(version) if version > u64::from(VERSION) => Err(wrong(format!(
-            "is of version {version}, and this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
+            "has version {version}, but this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
         ))),
         Some(_) => {
             serde_json::from_value(value).map_err(|error| wrong(format!("is not a valid opening record: {error}")))

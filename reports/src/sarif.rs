@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, for code scanning: what is wrong at the place in the scenario or dialect file that it is about.
+//! SARIF 2.1.0, for code scanning: findings, located in the scenario or dialect file.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::model::{Case, Finding, Verdict};
 use crate::result::Results;
 use crate::words::{account, text};
 
-/// Results as one SARIF log, a run for each.
+/// Results as one SARIF log, one run per result.
 pub fn sarif(results: &[Results]) -> String {
     let log = json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -60,7 +60,7 @@ fn rule(id: &str, case: &Case, finding: &Finding) -> Value {
     rule
 }
 
-/// The rule and where public specifications speak of it.
+/// The rule, and the relevant passages of public specifications.
 fn help(case: &Case, promise: &str) -> String {
     let cited = case.citations.iter().map(|citation| {
         let quote = citation.quote.as_ref().map(|quote| format!(": \"{}\"", text(quote))).unwrap_or_default();
@@ -87,7 +87,7 @@ fn one(result: &Results, case: &Case, finding: &Finding, rule: &str, index: usiz
     one
 }
 
-/// SARIF wants sentences that end.
+/// SARIF requires sentences with a final punctuation mark.
 fn sentence(text: &str) -> String {
     if text.ends_with(['.', '!', '?', '…']) { text.to_owned() } else { format!("{text}.") }
 }

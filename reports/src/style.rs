@@ -1,4 +1,4 @@
-//! Colours. They are always written; the stream that they go to takes them out where nobody sees them.
+//! Colors. Color codes are always written; the output stream removes them if it is not a terminal.
 
 use anstyle::{AnsiColor, Style};
 use sim::timeline::Tone;

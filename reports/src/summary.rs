@@ -1,4 +1,4 @@
-//! A result on the terminal: the verdict, the counts, and each failure with what shows it.
+//! A result for the terminal: the verdict, the counts, and each failure with its evidence.
 
 use std::fmt::{self, Write as _};
 
@@ -8,13 +8,13 @@ use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
 use crate::table::{Table, Width};
 use crate::text::{shortened, thousands};
 
-/// How many cases are shown with all that is known of them.
+/// Maximum number of cases shown with details.
 const SHOWN_MAX: usize = 10;
 
-/// A result as a person reads it. Colours are written; the stream takes them out where nobody sees them.
+/// A result as text. Always with color codes, which the stream removes if it is not a terminal.
 pub fn summary(results: &Results, width: Width) -> String {
     let mut out = String::new();
-    write(&mut out, results, width).expect("a string takes all that is written");
+    write(&mut out, results, width).expect("writing to a string cannot fail");
     out
 }
 
@@ -41,7 +41,7 @@ fn write(out: &mut String, results: &Results, width: Width) -> fmt::Result {
     writeln!(out, "\n{HEADING}Made by{HEADING:#}  {}", clean(&opening.command))
 }
 
-/// The whole in one line: `7 of 1,000 cases fail, 3 not tested`.
+/// The whole result in one line: `7 of 1,000 cases fail, 3 not tested`.
 pub(crate) fn headline(results: &Results) -> String {
     let (mut counts, all) = (results.counts(), results.cases.len());
     let known = results.with(Verdict::Fail).filter(|case| case.known.is_some()).count();
@@ -98,7 +98,7 @@ fn failure(out: &mut String, case: &Case, width: Width) -> fmt::Result {
         let quote = citation.quote.as_ref().map(|quote| format!(": “{}”", clean(quote))).unwrap_or_default();
         writeln!(out, "  {FAINT}{}{quote}{FAINT:#}", clean(&citation.section))?;
     }
-    writeln!(out, "  {HEADING}again{HEADING:#}  {}", clean(&case.replay))
+    writeln!(out, "  {HEADING}replay{HEADING:#}  {}", clean(&case.replay))
 }
 
 fn steps(case: &Case, finding: &Finding, width: Width) -> String {
@@ -118,7 +118,8 @@ fn steps(case: &Case, finding: &Finding, width: Width) -> String {
     table.text(width)
 }
 
-/// A text that does nothing to a terminal: what could move the cursor, colour or turn round the line is shown as its code point.
+/// A text that is safe on a terminal: characters that could move the cursor, or change colors or the direction of the
+/// text, are shown as code points.
 pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -131,8 +132,8 @@ pub(crate) fn clean(text: &str) -> String {
     out
 }
 
-/// Controls, marks that change the direction of what follows (Unicode Bidirectional Algorithm, UAX #9), and the two code points below
-/// U+10000 that are no characters and that XML forbids.
+/// Control characters, marks that change the text direction (Unicode Bidirectional Algorithm, UAX #9), and the two
+/// noncharacters below U+10000 that XML forbids.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')

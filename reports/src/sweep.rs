@@ -1,4 +1,4 @@
-//! Many seeds of one scenario: how many passed, which did not, how long connecting took.
+//! Many seeds of one scenario: how many passed, which failed, and how long connecting took.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,24 +12,24 @@ use crate::style::{FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
 use crate::text::thousands;
 
-/// How many failing seeds are named.
+/// Maximum number of failing seeds shown.
 const FAILURES_SHOWN: usize = 10;
 
-/// What is kept of one seed's run.
+/// A summary of one seed's run.
 #[derive(Clone, Debug)]
 pub struct Seed {
     seed: u64,
-    /// What is wrong, each by its oracle's slug (or `crash`) and message.
+    /// What is wrong: the oracle's slug (or `crash`) and the message of each violation.
     wrong: Vec<(String, String)>,
-    /// When each pair had first heard from one another.
+    /// When each pair had first received data from each other.
     heard: Vec<Duration>,
-    /// Pairs without a connection in the end.
+    /// Pairs without a connection at the end.
     unconnected: usize,
     probes: BTreeMap<&'static str, usize>,
 }
 
 impl Seed {
-    /// Keeps what counts of an outcome.
+    /// Summarizes an outcome.
     pub fn of(outcome: &Outcome) -> Self {
         let pairs = pairs(&outcome.record);
         Self {
@@ -41,12 +41,12 @@ impl Seed {
         }
     }
 
-    /// A run that did not come to its end.
+    /// A run that crashed.
     pub fn crashed(crash: &Crash) -> Self {
         Self::failed(crash.seed, "crash", &crash.message)
     }
 
-    /// A seed that gave two different runs.
+    /// A seed whose two runs differ.
     pub fn not_deterministic(seed: u64) -> Self {
         Self::failed(seed, "determinism", "two runs differ")
     }
@@ -69,14 +69,14 @@ pub struct Sweep {
     pub scenario: String,
     /// Its seeds, in order.
     pub seeds: Vec<Seed>,
-    /// Wall time of all.
+    /// Real time of the whole sweep.
     pub wall: Duration,
     /// Whether each seed was run twice.
     pub twice: bool,
 }
 
 impl Sweep {
-    /// All seeds have come, in whatever order, in `wall`.
+    /// Ends the sweep: sorts the seeds. `wall` is the real time that they took.
     pub fn finish(&mut self, wall: Duration) {
         self.wall = wall;
         self.seeds.sort_by_key(|seed| seed.seed);
@@ -87,7 +87,7 @@ impl Sweep {
         self.seeds.iter().all(Seed::passed)
     }
 
-    /// The report that a person reads.
+    /// The report as text.
     pub fn text(&self, replay: &Replay, width: Width) -> String {
         let mut out = String::new();
         let failed: Vec<_> = self.seeds.iter().filter(|seed| !seed.passed()).collect();
@@ -133,7 +133,7 @@ impl Sweep {
         heard.sort();
         let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize].as_secs_f64();
         let unconnected: usize = self.seeds.iter().map(|seed| seed.unconnected).sum();
-        let said = format!(
+        let words = format!(
             "{} pairs exchanged data: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} not connected at the end",
             thousands(heard.len()),
             at(0.5),
@@ -141,7 +141,7 @@ impl Sweep {
             at(1.0),
             thousands(unconnected)
         );
-        table.row([format!("{HEADING}Connected{HEADING:#}"), said]);
+        table.row([format!("{HEADING}Connected{HEADING:#}"), words]);
     }
 
     fn situations(&self, table: &mut Table) {
@@ -153,7 +153,7 @@ impl Sweep {
             return;
         }
         let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
-        let said = format!("{} of {} seeds", list.join(", "), self.seeds.len());
-        table.row([format!("{HEADING}Rare situations met{HEADING:#}"), said]);
+        let words = format!("{} of {} seeds", list.join(", "), self.seeds.len());
+        table.row([format!("{HEADING}Rare situations met{HEADING:#}"), words]);
     }
 }

@@ -1,14 +1,14 @@
-//! Columns on a terminal: as wide as it is, and not cut where nobody looks at a terminal.
+//! Columns on a terminal, wrapped to its width; not wrapped in a pipe or a file.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 
-/// Columns of the terminal; `None` where nothing is wrapped: a pipe, a file.
+/// Width of the terminal in columns; `None` for a pipe or a file, where nothing is wrapped.
 pub type Width = Option<u16>;
 
-/// What a text needs to be read: where less is left of a line, the terminal had better wrap by itself.
+/// Minimum width of a readable text. If less is left of a line, the terminal wraps the text by itself.
 const TEXT_COLUMNS_MIN: usize = 24;
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: u16 = 2;
 
 /// The width of standard output, if that is a terminal.
@@ -23,7 +23,7 @@ pub fn list<const N: usize>(rows: impl IntoIterator<Item = [String; N]>, width: 
     table.text(width)
 }
 
-/// Rows of cells, colours in them. The last column takes what the others leave, and wraps.
+/// Rows of cells, which may contain color codes. The last column gets the remaining width, and wraps.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     indent: usize,
@@ -31,12 +31,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table so many blanks from the left.
+    /// A table indented by this many spaces.
     pub(crate) fn indented(indent: usize) -> Self {
         Self { rows: Vec::new(), indent, right: None }
     }
 
-    /// A column of figures, which end below each other.
+    /// Aligns a column to the right, for numbers.
     pub(crate) fn right(self, column: usize) -> Self {
         Self { right: Some(column), ..self }
     }
@@ -45,7 +45,7 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// The table, a line feed behind each line.
+    /// The table as text, with a line feed after each line.
     pub(crate) fn text(&self, width: Width) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING).force_no_tty();
@@ -98,11 +98,11 @@ mod tests {
         let lines = "    1.5 s  ana → ben  a sentence that is long,\n                      and goes on\n  10.25 s  cam        short\n";
         assert_eq!(plain(&text), lines);
         let wrapped = text.lines().take(2).filter(|line| line.contains("\u{1b}[31m") && line.ends_with("\u{1b}[0m"));
-        assert_eq!(wrapped.count(), 2, "each line has its colour: {text:?}");
+        assert_eq!(wrapped.count(), 2, "each line has its color: {text:?}");
     }
 
     #[test]
-    fn nothing_is_wrapped_in_a_pipe_nor_where_a_terminal_has_no_room() {
+    fn nothing_is_wrapped_in_a_pipe_or_on_a_narrow_terminal() {
         let whole = "    1.5 s  ana → ben  a sentence that is long, and goes on\n  10.25 s  cam        short\n";
         assert_eq!(plain(&table().text(None)), whole);
         assert_eq!(plain(&table().text(Some(30))), whole);

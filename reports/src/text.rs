@@ -1,4 +1,4 @@
-//! What a person reads on the terminal.
+//! The text reports of simulated runs.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -13,16 +13,17 @@ use crate::replay::Replay;
 use crate::style::{self, FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
 
-/// How many lines of the story stand around a violation.
+/// Number of lines of the story shown around a violation.
 const LINES_AROUND: usize = 5;
-/// Blanks before the story.
+/// Spaces before the story.
 const STORY_INDENT: usize = 2;
 
-/// The report of one run: verdict, connections, story, violations, and the line that plays it again. `wall` is the time it took.
+/// The report of one run: verdict, connections, story, violations, and the replay command. `wall` is the real time it
+/// took.
 pub fn outcome(outcome: &Outcome, wall: Duration, replay: &Replay, width: Width) -> String {
     let mut out = String::new();
     let timeline = Timeline::of(&outcome.record);
-    write_outcome(&mut out, outcome, &timeline, wall, replay, width).expect("a string takes all that is written");
+    write_outcome(&mut out, outcome, &timeline, wall, replay, width).expect("writing to a string cannot fail");
     out
 }
 
@@ -76,14 +77,14 @@ pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
             let detail = match pairs.len() {
                 0 => "signaling as specified".to_owned(),
                 all if connected == all => format!("all {all} pairs connected"),
-                all => format!("{connected} of {all} pairs connected, the others are expected not to"),
+                all => format!("{connected} of {all} pairs connected, the others are expected not to connect"),
             };
             writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {detail}")
         }
         1 => writeln!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {}", outcome.violations[0].message),
         n => writeln!(
             out,
-            "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {n} violations, the first: {}",
+            "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {n} violations, first: {}",
             outcome.violations[0].message
         ),
     }
@@ -131,7 +132,7 @@ fn kind(kind: CandidateKind) -> &'static str {
     }
 }
 
-/// The NAT profile that a node is behind.
+/// The NAT profile of a node.
 fn nat(outcome: &Outcome, node: sim::event::NodeId) -> &str {
     let NodeKind::Machine(scenarios::Machine::Actor(actor)) = outcome.record.nodes[usize::from(node.0)].kind else {
         return "no NAT";
@@ -160,7 +161,7 @@ fn write_violation(
     let when = violation.at.as_secs_f64();
     writeln!(out, "  {}", violation.message)?;
     writeln!(out, "  {FAINT}seen at {when:.3} s, concerns {}{FAINT:#}", who.join(", "))?;
-    // What the story tells of those concerned, up to the event, and a little of what follows.
+    // The story of the nodes concerned up to the event, and a few lines after it.
     let concerned: Vec<_> = timeline
         .lines
         .iter()
@@ -183,17 +184,17 @@ fn write_violation(
     Ok(())
 }
 
-/// The report of a run that did not come to its end.
+/// The report of a run that crashed.
 pub fn crash(crash: &Crash, scenario: &str, replay: &Replay) -> String {
     format!(
-        "{FAIL}CRASH{FAIL:#}  {HEADING}{scenario}{HEADING:#}: {}\nThe run did not come to its end; that is a fault of Glare or of a library it \
-         uses, not of the scenario.\n\n{HEADING}Replay{HEADING:#}  {}\n",
+        "{FAIL}CRASH{FAIL:#}  {HEADING}{scenario}{HEADING:#}: {}\nThe run crashed. The bug is in Glare or in a library that it uses, not in the \
+                 scenario.\n\n{HEADING}Replay{HEADING:#}  {}\n",
         crash.message,
         replay.line(crash.seed)
     )
 }
 
-/// The report of a seed that gave two different runs.
+/// The report of a seed whose two runs differ.
 pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
     let mut out = format!(
         "{FAIL}NOT DETERMINISTIC{FAIL:#}  {HEADING}{}{HEADING:#}: seed {} gave {} and then {}\n",
@@ -214,7 +215,7 @@ pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
     out
 }
 
-/// Cuts what would fill the screen.
+/// Cuts texts that would fill the screen.
 pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     match text.char_indices().nth(CHARS_MAX) {

@@ -1,11 +1,11 @@
-//! What several renderings say of a case in plain words.
+//! Texts about a case that several reports share.
 
 use std::fmt::Write as _;
 
 use crate::model::{Case, Finding};
 use crate::summary::clean;
 
-/// Characters of one text in a report: whoever wants more opens the result.
+/// Maximum number of characters of one text in a report; the result contains the whole text.
 const TEXT_CHARS_MAX: usize = 2_000;
 
 /// The first finding in one line: `everyone-connected: ana and ben are not connected`.
@@ -17,7 +17,7 @@ pub(crate) fn headline(case: &Case) -> String {
     }
 }
 
-/// A case with all its findings, what shows them, the specification and the replay line, as lines of text.
+/// A case with its findings, their evidence, the specification and the replay command, as lines of text.
 pub(crate) fn account(case: &Case) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}", text(&case.title));
@@ -39,7 +39,7 @@ pub(crate) fn account(case: &Case) -> String {
     out
 }
 
-/// The steps that show a finding, a line each.
+/// The steps that show a finding, one line per step.
 pub(crate) fn transcript(case: &Case, finding: &Finding) -> String {
     let name = |party: &usize| case.parties.get(*party).map_or("?", |party| party.name.as_str());
     let mut out = String::new();
@@ -54,7 +54,7 @@ pub(crate) fn transcript(case: &Case, finding: &Finding) -> String {
     out
 }
 
-/// A text of a result in one line: not endless, nothing in it moves a cursor or turns a line round.
+/// A text of a result in one line: of limited length, without control characters and bidirectional marks.
 pub(crate) fn text(text: &str) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}… ({} bytes)", clean(&text[..end]), text.len()),

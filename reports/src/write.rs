@@ -1,4 +1,4 @@
-//! A result's folder: `result.jsonl`, and for each run that is worth it a folder with its report and all its events.
+//! A result's folder: `result.jsonl`, and for runs written in full a folder with the report and all events.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -10,7 +10,7 @@ use sim::run::{Crash, Outcome};
 use crate::replay::Replay;
 use crate::text;
 
-/// Writes `report.txt` and `events.jsonl` of a run into `DIR/SCENARIO-SEED`; the folder's name is returned.
+/// Writes `report.txt` and `events.jsonl` of a run into `DIR/SCENARIO-SEED`. Returns the folder's name.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -32,7 +32,7 @@ pub(crate) fn write_events(dir: &Path, outcome: &Outcome) -> io::Result<()> {
     events.flush()
 }
 
-/// Writes `report.txt` of a run that did not come to its end.
+/// Writes `report.txt` of a run that crashed.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -10,8 +10,8 @@ use reports::{Results, Writer};
 
 /// Compare a result with an earlier one.
 ///
-/// Exit codes: 0 no regression (flaky cases and timings are reported, but do not fail the build), 1 regression, 2 the results cannot be
-/// read or compared.
+/// Exit codes: 0 no regression (flaky cases and timings are reported, but do not fail the build), 1 regression, 2 the
+/// results cannot be read or compared.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The old and the new result: folders, files, or REVISION:PATH of a file in git; with --baseline only the new one
@@ -66,8 +66,8 @@ fn load(what: &str) -> anyhow::Result<Results> {
     Results::parse(&shown.stdout, PathBuf::new()).map_err(|wrong| anyhow::anyhow!("{what}:{wrong}"))
 }
 
-/// Writes a result without the details that only people read. A temporary file is written first, so that a baseline is never
-/// half written.
+/// Writes a result without the details that only people read. A temporary file is written first, so that a baseline is
+/// never half written.
 fn keep(file: &Path, results: Results) -> std::io::Result<()> {
     let partial = file.with_extension("partial");
     let mut writer = Writer::new(std::io::BufWriter::new(std::fs::File::create(&partial)?), &results.opening)?;

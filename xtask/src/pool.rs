@@ -10,8 +10,8 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Runs `work` on every item, `jobs` at a time, and passes each result to `done` as it arrives. Once `done` fails, no further
-/// item is started.
+/// Runs `work` on every item, `jobs` at a time, and passes each result to `done` as it arrives. Once `done` fails, no
+/// further item is started.
 ///
 /// # Errors
 /// The first of `done`.

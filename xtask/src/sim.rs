@@ -264,7 +264,7 @@ impl<'a> Runs<'a> {
                 write_frames(dir, frames).with_context(|| cannot_write(dir))?;
             }
             let frames_file = folder.map(|folder| format!("{}/{FRAMES_FILE}", folder.display()));
-            frames.tell(&mut case, &file.display().to_string(), frames_file);
+            frames.add_to(&mut case, &file.display().to_string(), frames_file);
         }
         self.sink.case(case)?;
         Ok(written)

@@ -1,4 +1,4 @@
-//! What happens otherwise: the first event, or step of the story, in which two runs differ.
+//! Changed behavior: the first event, or step of the story, in which two runs differ.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -6,27 +6,27 @@ use std::io::{BufRead, BufReader};
 use crate::model::Case;
 use crate::result::Results;
 
-/// How many equal lines are shown before the first difference.
+/// Number of equal lines shown before the first difference.
 const CONTEXT: usize = 3;
-/// Bytes of an event that are kept.
+/// Maximum length of an event's line; longer ones are cut.
 const LINE_BYTES_MAX: usize = 2_000;
 
-/// Where two runs part.
+/// The first difference of two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SideBySide {
     /// The number of the event, or of the step, from 0.
     pub index: usize,
     /// `event` or `step`.
     pub of: &'static str,
-    /// What both have before it.
+    /// The equal lines before it.
     pub common: Vec<String>,
-    /// What happened before; `None` if that run had ended.
+    /// The line of the old run; `None` if that run had ended.
     pub before: Option<String>,
-    /// What happens now.
+    /// The line of the new run; `None` if that run had ended.
     pub now: Option<String>,
 }
 
-/// Whether two passing cases did the same, as far as their results say.
+/// Whether two passing cases behave the same, as far as their results show.
 pub(super) fn is_same(before: &Case, now: &Case) -> bool {
     let hash = |case: &Case| case.simulation.as_ref().and_then(|simulation| simulation.hash.clone());
     match (hash(before), hash(now)) {
@@ -35,12 +35,12 @@ pub(super) fn is_same(before: &Case, now: &Case) -> bool {
     }
 }
 
-/// A case's remarks without their figures: what is measured on a real network is another each time.
+/// A case's remarks without their figures, because measurements on a real network always differ.
 fn measured(case: &Case) -> impl Iterator<Item = String> + '_ {
     case.remarks.iter().map(|remark| remark.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect())
 }
 
-/// The first difference: of the events where both are still there, else of the stories.
+/// The first difference of the events if both files exist, otherwise of the stories, otherwise of the remarks.
 pub(super) fn first_difference(before: (&Results, &Case), now: (&Results, &Case)) -> Option<SideBySide> {
     in_events(before, now).or_else(|| in_stories(before.1, now.1)).or_else(|| in_remarks(before.1, now.1))
 }
@@ -65,7 +65,7 @@ fn in_stories(before: &Case, now: &Case) -> Option<SideBySide> {
         let line = |step: &crate::model::Step| {
             let who: Vec<_> = step.who.iter().map(name).collect();
             let to = step.to.as_ref().map(|to| format!(" → {}", name(to))).unwrap_or_default();
-            // Conformance is timed by a real clock: only a simulation's times are part of what happens.
+            // Conformance runs have real times, which always differ. Only the times of a simulation are compared.
             let at = if case.simulation.is_some() { format!("{:.3} s  ", step.at) } else { String::new() };
             format!("{at}{}{to}  {}", who.join(", "), step.text)
         };
@@ -75,7 +75,7 @@ fn in_stories(before: &Case, now: &Case) -> Option<SideBySide> {
 }
 
 fn in_remarks(before: &Case, now: &Case) -> Option<SideBySide> {
-    // That one passes and the other fails is no news.
+    // A changed verdict is already reported.
     if before.verdict.is_failure() != now.verdict.is_failure() {
         return None;
     }

@@ -1,7 +1,8 @@
-//! What changed between two results: what newly fails, what is mended, what behaves otherwise though it passes.
+//! Differences between two results: new failures, fixed cases, and passing cases that behave differently.
 //!
-//! A case may stand in a result several times: repeats decide whether it is flaky. Only what passed before and fails now is a regression;
-//! flaky cases and timings are told and fail no build, for a build that is red without a reason is soon ignored.
+//! A case may occur in a result several times; the repeats decide whether it is flaky. Only a case that passed before
+//! and fails now is a regression. Flaky cases and timings are reported but fail no build, because a build that fails
+//! without a reason is soon ignored.
 
 mod behaviour;
 mod text;
@@ -16,41 +17,41 @@ use crate::result::Results;
 pub use behaviour::SideBySide;
 pub use timing::Timing;
 
-/// What changed.
+/// The differences.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diff {
-    /// Passed, fails now; or fails by a rule that it kept before.
+    /// Cases that passed and fail now, or that break a rule that they did not break before.
     pub newly_failing: Vec<Failing>,
-    /// Failed, passes now.
+    /// Cases that failed and pass now.
     pub fixed: Vec<String>,
-    /// Failed and fails.
+    /// Cases that failed and still fail.
     pub still_failing: Vec<String>,
-    /// Passes and fails by turns, in either result.
+    /// Cases whose repeats both pass and fail in one of the results.
     pub flaky: Vec<Flaky>,
-    /// Was judged, is not any more: not tested, or unsupported.
+    /// Cases that had a verdict and are now not tested or unsupported.
     pub no_longer_tested: Vec<(String, Verdict)>,
-    /// Only in the new result, with its verdict.
+    /// Cases that are only in the new result, with their verdicts.
     pub added: Vec<(String, Verdict)>,
-    /// Only in the old result.
+    /// Cases that are only in the old result.
     pub removed: Vec<String>,
-    /// Passes as before, but something else happens.
+    /// Cases that pass as before but behave differently.
     pub behaviour: Vec<Behaviour>,
-    /// Took longer or shorter by more than its noise.
+    /// Timings that changed by more than their noise.
     pub timing: Vec<Timing>,
-    /// Cases that are in both.
+    /// Number of cases that are in both results.
     pub compared: usize,
 }
 
 /// A case that newly fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failing {
-    /// Which case.
+    /// The case.
     pub id: String,
-    /// The rules that it breaks and did not break before, each with what is wrong.
+    /// The rules that it newly breaks, each with the finding's message.
     pub rules: Vec<(String, String)>,
-    /// The command that plays it again.
+    /// The command that replays it.
     pub replay: String,
-    /// What happens otherwise, and first.
+    /// The first difference in behavior.
     pub first: Option<SideBySide>,
 }
 
@@ -59,18 +60,18 @@ pub struct Failing {
 pub struct Flaky {
     /// Which case.
     pub id: String,
-    /// How often it failed, of how many times, before and now.
+    /// How often it failed in the old result, and how often it ran.
     pub before: (usize, usize),
     /// The same in the new result.
     pub now: (usize, usize),
 }
 
-/// A case that passes as before and behaves otherwise.
+/// A case that passes as before but behaves differently.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Behaviour {
     /// Which case.
     pub id: String,
-    /// What happens otherwise, and first; `None` if neither result has kept it.
+    /// The first difference in behavior; `None` if the results do not contain the details.
     pub first: Option<SideBySide>,
 }
 
@@ -86,14 +87,14 @@ impl fmt::Display for Incomparable {
 
 impl std::error::Error for Incomparable {}
 
-/// Behaviours that are looked into: reading the events of each run takes time.
+/// Maximum number of changed behaviors whose events are read, because that takes time.
 const LOOKED_INTO_MAX: usize = 20;
 
 impl Diff {
-    /// Compares a result with one before it.
+    /// Compares a result with an earlier one.
     ///
     /// # Errors
-    /// They are of different suites, one is cut off, or they have no case in common.
+    /// They are from different suites, one is truncated, or they have no case in common.
     pub fn of(before: &Results, now: &Results) -> Result<Self, Incomparable> {
         comparable(before, now)?;
         let (old, new) = (by_id(before), by_id(now));
@@ -110,7 +111,7 @@ impl Diff {
         diff.removed = old.keys().filter(|id| !new.contains_key(*id)).map(|id| (*id).to_owned()).collect();
         if diff.compared == 0 {
             return Err(Incomparable(format!(
-                "they have no case in common: one is of {}, the other of {}",
+                "they have no case in common: one is for {}, the other for {}",
                 before.opening.name, now.opening.name
             )));
         }
@@ -118,27 +119,29 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Whether something that was right is wrong.
+    /// Whether something that passed now fails.
     pub fn is_regression(&self) -> bool {
         !self.newly_failing.is_empty()
     }
 
-    /// Whether nothing at all changed.
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self { compared: self.compared, still_failing: self.still_failing.clone(), ..Self::default() }
     }
 
     fn compare(&mut self, id: &str, (before, old): (&Results, &[&Case]), (now, new): (&Results, &[&Case])) {
         let id_of = || id.to_owned();
-        match (Standing::of(old), Standing::of(new)) {
-            (Standing::Unjudged, Standing::Good | Standing::Unjudged) => {}
-            (Standing::Good | Standing::Bad | Standing::Mixed, Standing::Unjudged) => {
+        match (RepeatVerdict::of(old), RepeatVerdict::of(new)) {
+            (RepeatVerdict::Unjudged, RepeatVerdict::Good | RepeatVerdict::Unjudged) => {}
+            (RepeatVerdict::Good | RepeatVerdict::Bad | RepeatVerdict::Mixed, RepeatVerdict::Unjudged) => {
                 self.no_longer_tested.push((id_of(), worst(new)));
             }
-            (Standing::Good, Standing::Good) => self.behaves(id, (before, old[0]), (now, new[0])),
-            (Standing::Bad, Standing::Good) => self.fixed.push(id_of()),
-            (Standing::Good | Standing::Unjudged, Standing::Bad) => self.fails((before, old), (now, new)),
-            (Standing::Bad, Standing::Bad) => {
+            (RepeatVerdict::Good, RepeatVerdict::Good) => self.behaves(id, (before, old[0]), (now, new[0])),
+            (RepeatVerdict::Bad, RepeatVerdict::Good) => self.fixed.push(id_of()),
+            (RepeatVerdict::Good | RepeatVerdict::Unjudged, RepeatVerdict::Bad) => {
+                self.fails((before, old), (now, new))
+            }
+            (RepeatVerdict::Bad, RepeatVerdict::Bad) => {
                 let known = rules(old);
                 if rules(new).keys().any(|rule| !known.contains_key(rule)) {
                     self.fails((before, old), (now, new));
@@ -146,8 +149,10 @@ impl Diff {
                     self.still_failing.push(id_of());
                 }
             }
-            // It never failed before, and mostly fails now: that is more than a flake.
-            (Standing::Good, Standing::Mixed) if 2 * failures(new) > new.len() => self.fails((before, old), (now, new)),
+            // It never failed before and mostly fails now, so it is not merely flaky.
+            (RepeatVerdict::Good, RepeatVerdict::Mixed) if 2 * failures(new) > new.len() => {
+                self.fails((before, old), (now, new))
+            }
             _ => self.flaky.push(Flaky {
                 id: id_of(),
                 before: (failures(old), old.len()),
@@ -197,16 +202,16 @@ fn comparable(before: &Results, now: &Results) -> Result<(), Incomparable> {
     Ok(())
 }
 
-/// How all repeats of a case ended.
+/// The combined verdict of all repeats of a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum RepeatVerdict {
     Good,
     Bad,
     Mixed,
     Unjudged,
 }
 
-impl Standing {
+impl RepeatVerdict {
     fn of(cases: &[&Case]) -> Self {
         let judged =
             cases.iter().filter(|case| !matches!(case.verdict, Verdict::NotTested | Verdict::Unsupported)).count();
@@ -228,7 +233,7 @@ fn worst(cases: &[&Case]) -> Verdict {
     bad.or_else(|| cases.iter().map(|case| case.verdict).max()).unwrap_or(Verdict::NotTested)
 }
 
-/// The rules that cases break, each with what is wrong the first time.
+/// The rules that cases break, each with the message of its first finding.
 fn rules(cases: &[&Case]) -> BTreeMap<String, String> {
     let mut rules = BTreeMap::new();
     for finding in cases.iter().filter(|case| case.verdict.is_failure()).flat_map(|case| &case.findings) {
@@ -245,7 +250,7 @@ fn by_id(results: &Results) -> BTreeMap<&str, Vec<&Case>> {
     cases
 }
 
-/// A result without what only a person reads: what is kept as a baseline, an order of magnitude smaller.
+/// A case without the details that only people read, as stored in a baseline: about a tenth of the size.
 pub fn brief(mut case: Case) -> Case {
     case.story.clear();
     case.parties.clear();
@@ -259,7 +264,7 @@ pub fn brief(mut case: Case) -> Case {
     case
 }
 
-/// Ids of a list, in groups: `mesh-6/{0, 1, 2}`.
+/// Ids, grouped: `mesh-6/{0, 1, 2}`.
 fn grouped<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut groups: BTreeMap<&str, BTreeSet<(u64, &str)>> = BTreeMap::new();
     for id in ids {

@@ -1,4 +1,4 @@
-//! The differences as a person reads them.
+//! The differences as text.
 
 use std::fmt::{self, Write as _};
 
@@ -8,16 +8,16 @@ use crate::table::{Table, Width};
 use crate::text::thousands;
 use crate::words;
 
-/// Newly failing cases that are shown with all that is known of them.
+/// Maximum number of newly failing cases shown with details.
 const SHOWN_MAX: usize = 20;
-/// Changed behaviours that are shown side by side.
+/// Maximum number of changed behaviors shown side by side.
 const BEHAVIOURS_MAX: usize = 3;
 
 impl Diff {
-    /// The differences on a terminal. Colours are written; the stream takes them out where nobody sees them.
+    /// The differences for a terminal. Always with color codes, which the stream removes if it is not a terminal.
     pub fn text(&self, width: Width) -> String {
         let mut out = String::new();
-        self.write(&mut out, width).expect("a string takes all that is written");
+        self.write(&mut out, width).expect("writing to a string cannot fail");
         out
     }
 
@@ -37,7 +37,7 @@ impl Diff {
         }
         if self.newly_failing.len() > SHOWN_MAX {
             let rest = self.newly_failing[SHOWN_MAX..].iter().map(|failing| failing.id.as_str());
-            list(out, "Newly failing too", rest)?;
+            list(out, "More newly failing", rest)?;
         }
         list(out, "Fixed", self.fixed.iter().map(String::as_str))?;
         list(out, "Still failing", self.still_failing.iter().map(String::as_str))?;
@@ -53,7 +53,7 @@ impl Diff {
         if !self.timing.is_empty() {
             writeln!(out, "\n{ODD}Timing{ODD:#}  medians that changed by more than the noise")?;
             let mut table = Table::indented(2);
-            self.timing.iter().for_each(|timing| moved(&mut table, timing));
+            self.timing.iter().for_each(|timing| timing_row(&mut table, timing));
             out.push_str(&table.text(width));
         }
         let failing = |failing: bool| self.added.iter().filter(move |(_, verdict)| verdict.is_failure() == failing);
@@ -81,7 +81,7 @@ fn newly_failing(out: &mut String, failing: &Failing) -> fmt::Result {
     if let Some(first) = &failing.first {
         side_by_side(out, first)?;
     }
-    writeln!(out, "  {HEADING}again{HEADING:#}  {}", words::text(&failing.replay))
+    writeln!(out, "  {HEADING}replay{HEADING:#}  {}", words::text(&failing.replay))
 }
 
 fn side_by_side(out: &mut String, first: &SideBySide) -> fmt::Result {
@@ -95,9 +95,9 @@ fn side_by_side(out: &mut String, first: &SideBySide) -> fmt::Result {
     writeln!(out, "    {PASS}+ {}{PASS:#}", shown(now))
 }
 
-fn moved(table: &mut Table, timing: &Timing) {
+fn timing_row(table: &mut Table, timing: &Timing) {
     let slower = timing.now > timing.before;
-    let word = if slower { format!("{FAIL}slower{FAIL:#}") } else { format!("{PASS}quicker{PASS:#}") };
+    let word = if slower { format!("{FAIL}slower{FAIL:#}") } else { format!("{PASS}faster{PASS:#}") };
     let clock = if timing.is_virtual { "virtual" } else { "real" };
     let Timing { before, now, band, samples: (old, new), .. } = timing;
     table.row([

@@ -1,8 +1,10 @@
-//! Which frame of the capture an event is: the way from a line of the story to what Wireshark shows, and exact or not at all.
+//! Finds the frame of the capture for each event, so that a line of the story leads to Wireshark. A frame is exact or
+//! absent.
 //!
-//! A packet's own events bear its number. A WebSocket message is found in the bytes of its TCP connection, and is the segment that it ends
-//! in, as Wireshark has it. What a datagram brings about (a mapped address, a chosen pair, a handshake that is done, words on a data
-//! channel) is that datagram, which the capture says the program had just taken.
+//! A packet's own events contain its number. A WebSocket message is searched in the bytes of its TCP connection; as in
+//! Wireshark, its frame is the segment in which it ends. The frame of an effect of a datagram (a mapped address, a
+//! selected pair, a completed handshake, a message on a data channel) is that of the datagram, which the client had
+//! just received according to the capture.
 
 mod client;
 mod websocket;
@@ -20,40 +22,40 @@ use client::Client;
 /// The frames of a capture, by event.
 #[derive(Clone, Debug, Default)]
 pub struct Frames {
-    /// Places of sightings, by place of the event.
+    /// Index of the sighting, by index of the event.
     of: BTreeMap<usize, usize>,
     /// The interface of each sighting.
     interfaces: Vec<usize>,
     names: Vec<String>,
 }
 
-/// A line of the file of frames.
+/// A line of the frames file.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Line {
-    /// The event, an index into the file of events.
+    /// The event, an index into the events file.
     pub(crate) event: usize,
     #[serde(flatten)]
     pub(crate) frame: Frame,
 }
 
 impl Frames {
-    /// Reads a record beside the packets of the same run.
+    /// Matches a record with the packets of the same run.
     pub fn of(record: &Record, capture: &Capture) -> Self {
-        let mut wires = Wires::of(capture);
+        let mut sightings = Sightings::of(capture);
         let mut clients: BTreeMap<_, Client> = BTreeMap::new();
         let mut taken = capture.taken.iter().peekable();
         for (index, event) in record.events.iter().enumerate() {
             while let Some(next) = taken.next_if(|next| next.events <= index) {
-                clients.entry(next.node).or_default().takes(next, &wires);
+                clients.entry(next.node).or_default().datagram_received(next, &sightings);
             }
-            wires.read(index, event);
-            clients.entry(event.node).or_default().read(index, event, &mut wires);
+            sightings.read(index, event);
+            clients.entry(event.node).or_default().read(index, event, &mut sightings);
         }
         let interfaces = capture.sightings.iter().map(|seen| seen.realm.0).collect();
-        Self { of: wires.found, interfaces, names: capture.realms.clone() }
+        Self { of: sightings.found, interfaces, names: capture.realms.clone() }
     }
 
-    /// The frame that an event is, if it is one.
+    /// The frame of an event, if it has one.
     pub fn get(&self, event: usize) -> Option<Frame> {
         self.of.get(&event).map(|&sighting| self.frame(sighting))
     }
@@ -62,7 +64,7 @@ impl Frames {
         Frame { number: sighting + 1, interface: self.names[self.interfaces[sighting]].clone() }
     }
 
-    /// Writes them as JSON Lines, an event a line: `{"event":7,"frame":3,"interface":"internet"}`.
+    /// Writes them as JSON Lines, one line per event: `{"event":7,"frame":3,"interface":"internet"}`.
     ///
     /// # Errors
     /// They cannot be written.
@@ -74,8 +76,9 @@ impl Frames {
         Ok(())
     }
 
-    /// Tells a case's steps their frames. `file` is the capture, `frames_file` the file of frames, from the result's folder.
-    pub fn tell(&self, case: &mut Case, file: &str, frames_file: Option<String>) {
+    /// Adds frames to a case's steps. `file` is the capture, `frames_file` the frames file, relative to the result's
+    /// folder.
+    pub fn add_to(&self, case: &mut Case, file: &str, frames_file: Option<String>) {
         for step in &mut case.story {
             step.frame = step.event.and_then(|event| self.get(event));
         }
@@ -85,17 +88,17 @@ impl Frames {
     }
 }
 
-/// All wires: where each packet was seen, and which event is which sighting.
-struct Wires<'a> {
+/// The sightings of all packets, and the sighting of each event.
+struct Sightings<'a> {
     capture: &'a Capture,
-    /// Places of its sightings, in order.
+    /// Indices of a packet's sightings, in order.
     seen: BTreeMap<PacketId, Vec<usize>>,
-    /// How often it was delivered, and the sighting that was delivered last.
+    /// How often a packet was delivered, and the last delivered sighting.
     delivered: BTreeMap<PacketId, (usize, usize)>,
     found: BTreeMap<usize, usize>,
 }
 
-impl<'a> Wires<'a> {
+impl<'a> Sightings<'a> {
     fn of(capture: &'a Capture) -> Self {
         let mut seen: BTreeMap<PacketId, Vec<usize>> = BTreeMap::new();
         for (index, sighting) in capture.sightings.iter().enumerate() {
@@ -108,13 +111,13 @@ impl<'a> Wires<'a> {
         &self.capture.sightings[index]
     }
 
-    /// A packet's own events.
+    /// Reads the events of packets.
     fn read(&mut self, index: usize, event: &Event) {
         let What::Packet(packet) = &event.what else { return };
         let sighting = match packet {
             PacketEvent::Sent(view) => self.seen.get(&view.packet).and_then(|seen| seen.first().copied()),
             PacketEvent::Delivered(view) => self.arrival(view),
-            // Where it was last before that happened to it.
+            // The last place where it was seen before the event.
             PacketEvent::Duplicated { packet }
             | PacketEvent::Reordered { packet }
             | PacketEvent::Dropped { packet, .. } => {
@@ -125,7 +128,8 @@ impl<'a> Wires<'a> {
         self.found.extend(sighting.map(|sighting| (index, sighting)));
     }
 
-    /// A host takes a packet from the last wire on its way. Of one that a link doubled each copy may have been seen there.
+    /// The sighting of a delivered packet: the last one on its way. If a link duplicated the packet, each copy may have
+    /// been seen there.
     fn arrival(&mut self, view: &PacketView) -> Option<usize> {
         let seen = self.seen.get(&view.packet)?;
         let fits = |&sighting: &usize| {
@@ -141,7 +145,7 @@ impl<'a> Wires<'a> {
         Some(copy)
     }
 
-    /// The sighting of a packet that was delivered.
+    /// The last delivered sighting of a packet.
     fn last_delivered(&self, packet: PacketId) -> Option<usize> {
         self.delivered.get(&packet).map(|(_, sighting)| *sighting)
     }
@@ -150,7 +154,7 @@ impl<'a> Wires<'a> {
         self.found.get(&event).copied()
     }
 
-    fn is(&mut self, event: usize, sighting: usize) {
+    fn assign(&mut self, event: usize, sighting: usize) {
         self.found.insert(event, sighting);
     }
 }

@@ -1,4 +1,4 @@
-//! One direction of a WebSocket, from the segments that it was cut into.
+//! One direction of a WebSocket, reassembled from TCP segments.
 
 use std::io::Cursor;
 
@@ -9,23 +9,23 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 /// The bytes of one direction.
 #[derive(Default)]
 pub(super) struct Direction {
-    /// The next sequence number, once the connection is begun. RFC 9293 §3.4.
+    /// The next sequence number, once the connection has begun. RFC 9293 §3.4.
     next: Option<u32>,
-    /// What is not read yet.
+    /// Bytes not read yet.
     bytes: Vec<u8>,
     /// Whether the HTTP handshake is over.
     upgraded: bool,
-    /// The message of which more frames are to come.
+    /// The message of which more fragments follow.
     message: Option<(Data, Vec<u8>)>,
 }
 
 impl Direction {
-    /// A SYN: sequence numbers begin.
+    /// Starts at a SYN, with its sequence number.
     pub(super) fn begin(seq: u32) -> Self {
         Self { next: Some(seq.wrapping_add(1)), ..Self::default() }
     }
 
-    /// Takes a segment, and returns the messages that end in it. Nothing is read beyond a gap.
+    /// Adds a segment. Returns the messages that end in it. Nothing is read beyond a gap.
     pub(super) fn take(&mut self, seq: u32, payload: &[u8]) -> Vec<Frame> {
         let Some(next) = self.next else { return Vec::new() };
         let known = next.wrapping_sub(seq) as usize;
@@ -44,7 +44,7 @@ impl Direction {
         ended
     }
 
-    /// A whole frame, unmasked. RFC 6455 §5.2.
+    /// The next complete frame, unmasked. RFC 6455 §5.2.
     fn frame(&mut self) -> Option<(FrameHeader, Vec<u8>)> {
         let mut cursor = Cursor::new(&self.bytes);
         let (header, length) = FrameHeader::parse(&mut cursor).ok()??;
@@ -99,7 +99,7 @@ mod tests {
     ];
 
     #[test]
-    fn messages_end_in_the_segment_of_their_last_byte_however_they_are_cut() {
+    fn messages_end_in_the_segment_of_their_last_byte_in_any_segmentation() {
         let stream = [HANDSHAKE, &HELLOS.concat()].concat();
         let ends = [HANDSHAKE.len() + 11, HANDSHAKE.len() + 23, stream.len()];
         for size in 1..stream.len() {
@@ -108,7 +108,7 @@ mod tests {
             for (number, segment) in stream.chunks(size).enumerate() {
                 let seq = (u32::MAX - 8).wrapping_add((number * size) as u32);
                 found.extend(direction.take(seq, segment).into_iter().map(|frame| (number, frame)));
-                assert!(direction.take(seq, segment).is_empty(), "one that comes again says nothing new");
+                assert!(direction.take(seq, segment).is_empty(), "a duplicate adds nothing");
             }
             let at = |end: usize| (end - 1) / size;
             let hello = || Frame::Text("Hello".into());
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_beyond_a_gap_nor_before_a_beginning() {
+    fn nothing_is_read_beyond_a_gap_or_before_the_beginning() {
         let stream = [HANDSHAKE, HELLOS[0]].concat();
         let mut direction = Direction::begin(0);
         assert!(direction.take(1, HANDSHAKE).is_empty());

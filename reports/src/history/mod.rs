@@ -1,4 +1,4 @@
-//! Results over time: what is kept of each, in one file that any number of programs may add to.
+//! Results over time: a summary of each, in one file that several programs may write to.
 
 mod store;
 
@@ -15,10 +15,10 @@ use crate::words::text;
 
 pub use store::add;
 
-/// Entries of one series that are drawn, on a terminal that has room for them.
+/// Maximum number of entries drawn per series, if the terminal is wide enough.
 const BARS_MAX: usize = 60;
 
-/// The result has no closing record: whoever wrote it did not finish.
+/// The result has no closing record: the program that wrote it did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
 
@@ -30,31 +30,31 @@ impl fmt::Display for Truncated {
 
 impl std::error::Error for Truncated {}
 
-/// What is kept of a result.
+/// The summary of a result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Wall-clock time of its start, milliseconds since 1970.
     pub started_ms: u64,
-    /// The revision it is of, if it was told.
+    /// The revision that was tested, if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Who judged.
+    /// The suite.
     pub suite: Suite,
-    /// What was played or asked.
+    /// The scenario or dialect.
     pub name: String,
-    /// Who was judged.
+    /// The tested server.
     pub target: String,
-    /// Verdicts.
+    /// Number of cases per verdict.
     pub counts: Counts,
     /// Real time that it took, seconds.
     pub wall: f64,
-    /// Median of the times at which pairs had heard from one another, virtual seconds.
+    /// Median of the virtual times, in seconds, at which both sides of a pair had first received data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected: Option<f64>,
 }
 
 impl Entry {
-    /// What is kept of a result.
+    /// Summarizes a result.
     ///
     /// # Errors
     /// The result is truncated, so its counts are unknown.
@@ -76,7 +76,7 @@ impl Entry {
         })
     }
 
-    /// The share of judged cases that pass, 0 to 1.
+    /// The share of cases with a verdict that pass, 0 to 1.
     pub fn passing(&self) -> f64 {
         let good = self.counts.pass + self.counts.acceptable;
         let judged = good + self.counts.fail + self.counts.harness_error;
@@ -89,8 +89,8 @@ impl Entry {
         format!("{good} of {} pass", good + self.counts.fail + self.counts.harness_error)
     }
 
-    /// How long connecting took, now and at first, and what it is of.
-    fn said(&self, first: &Self, results: &str) -> String {
+    /// Connecting times of the newest and the first result, the number of results, and the newest revision.
+    fn details(&self, first: &Self, results: &str) -> String {
         let connected = first.connected.zip(self.connected);
         let connected =
             connected.map(|(first, now)| format!("pairs connected at {now:.2} s ({first:.2} s at first), "));
@@ -103,7 +103,7 @@ impl Entry {
     }
 }
 
-/// All entries of a store, by what they are of and in order of time.
+/// All entries of a store, grouped into series and sorted by time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// The entries of each suite, name and target.
@@ -111,7 +111,7 @@ pub struct History {
 }
 
 impl History {
-    /// A history of entries in whatever order.
+    /// Groups and sorts entries.
     fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut series: BTreeMap<(Suite, String, String), Vec<Entry>> = BTreeMap::new();
         for entry in entries {
@@ -121,7 +121,7 @@ impl History {
         Self { series }
     }
 
-    /// A paragraph for each series: what it is of, a bar for each result with the newest last, and what the newest says.
+    /// A paragraph per series: its name, a bar per result with the newest last, and the details of the newest.
     pub fn text(&self, width: Width) -> String {
         let bars = width.map_or(BARS_MAX, |width| usize::from(width).saturating_sub(4).clamp(8, BARS_MAX));
         let mut out = String::new();
@@ -136,14 +136,14 @@ impl History {
             let _ = writeln!(out, "  {style}{drawn}{style:#}");
             let mut table = Table::indented(2);
             let results = if entries.len() == 1 { "1 result".to_owned() } else { format!("{} results", entries.len()) };
-            table.row([format!("{style}{}{style:#}", newest.passed()), newest.said(&shown[0], &results)]);
+            table.row([format!("{style}{}{style:#}", newest.passed()), newest.details(&shown[0], &results)]);
             out.push_str(&table.text(width));
         }
         out
     }
 }
 
-/// An eighth for each eighth that passes; only what passes as a whole is full.
+/// A bar whose height is the share that passes, in eighths; the full bar means that everything passes.
 fn bar(share: f64) -> char {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     if share >= 1.0 { BARS[7] } else { BARS[((share * 7.0) as usize).min(6)] }

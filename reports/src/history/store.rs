@@ -1,5 +1,5 @@
-//! The file that keeps a history: an embedded database, so that a program that is killed while it adds loses nothing but its own entry, and
-//! two that add at once do not lose each other's.
+//! The file of a history: an embedded database. A program that is killed while writing loses only its own entry, and
+//! two programs that write at the same time lose none.
 
 use std::fmt;
 use std::fs;
@@ -13,20 +13,20 @@ use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, S
 use super::{Entry, History};
 use crate::result::BadFile;
 
-/// Version of what is in the tables.
+/// Version of the tables' contents.
 const VERSION: u64 = 1;
-/// What says that a database is a history, and of which version.
+/// The table that marks a database as a history, with its version.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("glare-history");
-/// Entries as JSON, by time of start, so that the same one is there once.
+/// Entries as JSON, by start time; a duplicate is stored once.
 const ENTRIES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("entries");
-/// How long to wait for another program that has the file open: it adds a few entries and is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for another program that has the file open; it usually closes it quickly.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Adds an entry. One that is there already is not added again; false then.
+/// Adds an entry. Returns false if it was already present.
 ///
 /// # Errors
-/// The file cannot be read or written, is no history, or is of a newer program.
+/// The file cannot be read or written, is not a history, or comes from a newer program.
 pub fn add(file: &Path, entry: &Entry) -> Result<bool, BadFile> {
     let wrong = |message| BadFile { file: file.to_owned(), line: None, message };
     if let Some(folder) = file.parent() {
@@ -39,13 +39,13 @@ impl History {
     /// Reads a store.
     ///
     /// # Errors
-    /// It cannot be read, is no history, or is of a newer program.
+    /// It cannot be read, is not a history, or comes from a newer program.
     pub fn load(file: &Path) -> Result<Self, BadFile> {
         let wrong = |message| BadFile { file: file.to_owned(), line: None, message };
         if !file.exists() {
             return Err(wrong("there is no such file: create it with `history add DIR`".to_owned()));
         }
-        // Whoever was killed while adding left a file that the next one to open it mends.
+        // If a program was killed while writing, opening the file repairs it.
         let entries = unharmed(|| get(&open(|| Database::builder().open(file))?));
         entries.map(Self::of).map_err(|error| wrong(error.to_string()))
     }
@@ -57,7 +57,7 @@ enum StoreError {
     NotAHistory,
     Newer(u64),
     Damaged,
-    /// Another program kept it open for [`PATIENCE`].
+    /// Another program kept it open for [`WAIT_MAX`].
     Busy,
     Open(DatabaseError),
     Read(redb::Error),
@@ -68,14 +68,18 @@ enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAHistory => f.write_str("is not a history: `history add` creates one where there is no file"),
+            Self::NotAHistory => f.write_str("is not a history: `history add` creates one if the file does not exist"),
             Self::Newer(version) => write!(
                 f,
-                "is of version {version}, and this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
+                "has version {version}, but this program reads up to version {VERSION}: use the program that wrote it, or a newer one"
             ),
             Self::Damaged => f.write_str("is damaged: keep a copy, and create a new one with `history add`"),
             Self::Busy => {
-                write!(f, "another program has kept it open for {} s: end it, or try again", PATIENCE.as_secs())
+                write!(
+                    f,
+                    "another program has kept it open for {} s: close that program, or try again",
+                    WAIT_MAX.as_secs()
+                )
             }
             Self::Open(error) => write!(f, "cannot be opened: {error}"),
             Self::Read(error) => write!(f, "cannot be read: {error}"),
@@ -101,18 +105,18 @@ fn write(error: impl Into<redb::Error>) -> StoreError {
     }
 }
 
-/// The database trusts its pages, and panics where they are damaged.
+/// Reports a damaged file as an error: the database panics on damaged pages.
 fn unharmed<T>(look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(look)).unwrap_or(Err(StoreError::Damaged))
 }
 
-/// Opens the file, and waits while another program has it.
-#[allow(clippy::disallowed_methods)] // between programs there is no virtual time, and no simulation reaches this
+/// Opens the file. Waits while another program has it open.
+#[allow(clippy::disallowed_methods)] // waits for another program in real time, outside of every simulation
 fn open(open: impl Fn() -> Result<Database, DatabaseError>) -> Result<Database, StoreError> {
     let start = Instant::now();
     loop {
         match open() {
-            Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < WAIT_MAX => std::thread::sleep(PAUSE),
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Busy),
             Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(StoreError::NotAHistory);
@@ -126,7 +130,7 @@ fn put(database: &Database, entry: &Entry) -> Result<bool, StoreError> {
     let json = serde_json::to_string(entry).expect("an entry has a JSON form");
     let writing = database.begin_write().map_err(write)?;
     let is_new = {
-        // A database of somebody else's is left as it is: without a commit nothing is written.
+        // The database of another program stays unchanged: without a commit, nothing is written.
         let is_empty = writing.list_tables().map_err(write)?.next().is_none();
         let mut about = writing.open_table(ABOUT).map_err(write)?;
         let version = about.get("version").map_err(write)?.map(|version| version.value());

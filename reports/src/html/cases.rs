@@ -1,4 +1,4 @@
-//! All cases: a matrix of questions and targets, or a grid of seeds.
+//! All cases: a matrix of cases and targets, or a grid of seeds.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ fn seeds(results: &Results) -> Markup {
     }
 }
 
-/// The seeds that fail, by what they break.
+/// The failing seeds, by broken rule.
 fn wrong(bad: &[&&Case]) -> Markup {
     const SEEDS_MAX: usize = 24;
     let mut rules: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();

@@ -1,16 +1,16 @@
-//! How long connecting took, as a histogram.
+//! A histogram of connecting times.
 
 use maud::{Markup, html};
 
 use crate::model::Case;
 use crate::text::thousands;
 
-/// Bars of the histogram; the last one also holds whatever is beyond the scale.
+/// Bars of the histogram; the last one includes everything beyond the scale.
 const BARS: usize = 48;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 120.0;
 
-/// The distribution of the times at which two clients had first heard from one another, over all runs.
+/// The distribution of the times at which both clients of a pair had first received data, over all runs.
 pub(super) fn connecting(cases: &[&Case]) -> Markup {
     let pairs = || cases.iter().filter_map(|case| case.simulation.as_ref()).flat_map(|simulation| &simulation.pairs);
     let mut heard: Vec<f64> = pairs().filter_map(|pair| pair.first_heard).filter(|at| at.is_finite()).collect();

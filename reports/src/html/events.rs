@@ -1,4 +1,4 @@
-//! The file of all events, packed for the page: columns of numbers and a table of texts, about 40 bytes an event.
+//! The events file, packed for the page: columns of numbers and a table of texts, about 40 bytes per event.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,24 +16,24 @@ use crate::model::{Case, PartyKind};
 use crate::result::BadLine;
 use crate::summary::is_control;
 
-/// Layers by their place in the column; the page has the same list.
+/// Layers, by their number in the column. The page gets the same list.
 pub(super) const LAYERS: [&str; 9] = ["signaling", "stun", "ice", "dtls", "data", "nat", "machine", "fault", "packet"];
-/// Characters of an event's text.
+/// Maximum number of characters of an event's text.
 const TEXT_CHARS_MAX: usize = 240;
 
 type MappingChange = (usize, char, String, String, String, String);
 
-/// All events, a column a field.
+/// All events, one column per field.
 #[derive(Default, Serialize)]
 pub(super) struct Packed {
-    /// Who can have an event.
+    /// The parties that can have an event.
     parties: Vec<String>,
-    /// The parties in the order in which they are drawn.
+    /// The parties in drawing order.
     order: Vec<usize>,
-    /// Virtual time of the scenario's end, seconds.
+    /// Virtual time at which the scenario ends, in seconds.
     end: f64,
     layers: [&'static str; 9],
-    /// Microseconds since the event before.
+    /// Microseconds since the previous event.
     t: Vec<u64>,
     /// Party.
     n: Vec<u32>,
@@ -53,7 +53,7 @@ pub(super) struct Packed {
     nat: Vec<MappingChange>,
 }
 
-/// What every line of the file has.
+/// The fields that every line of the file has.
 #[derive(Deserialize)]
 struct Line<'a> {
     at: f64,
@@ -65,7 +65,7 @@ struct Line<'a> {
     event: Option<Cow<'a, str>>,
 }
 
-/// What lines about packets and NATs, which are most, have beside that.
+/// The additional fields of lines about packets and NATs, which are the most frequent.
 #[derive(Default, Deserialize)]
 struct Detail<'a> {
     #[serde(default)]
@@ -90,10 +90,10 @@ struct Detail<'a> {
     why: Option<&'a RawValue>,
 }
 
-/// Why events cannot be shown.
+/// Why the events cannot be shown.
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// The result names a file that is not its own.
+    /// The result names a file outside of its folder.
     Outside(String),
     File(PathBuf, io::Error),
     Line(PathBuf, BadLine),
@@ -109,10 +109,10 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads and packs the events of a run, and what the file of frames says of them. `dir` is the result's folder.
+/// Reads and packs the events of a run, and their frames. `dir` is the result's folder.
 ///
 /// # Errors
-/// A file cannot be read, or the line that is no event or no frame.
+/// A file cannot be read, or a line is not an event or not a frame.
 pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) -> Result<Packed, Unreadable> {
     let mut packed = read(dir, file, |text| pack(text, case))?;
     if let Some(file) = frames {
@@ -123,7 +123,7 @@ pub(super) fn load(dir: &Path, case: &Case, file: &str, frames: Option<&str>) ->
 
 /// Reads a file of the result's folder.
 fn read<T>(dir: &Path, file: &str, take: impl FnOnce(&str) -> Result<T, BadLine>) -> Result<T, Unreadable> {
-    // A result may come from anywhere: it names no file but its own.
+    // A result may come from an untrusted source, so it must not name files outside of its folder.
     let inside = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !inside {
         return Err(Unreadable::Outside(file.to_owned()));
@@ -144,7 +144,7 @@ fn pack(text: &str, case: &Case) -> Result<Packed, BadLine> {
     let mut nodes: HashMap<(String, bool), u32> = HashMap::new();
     for (index, party) in case.parties.iter().enumerate() {
         let nat = party.kind == PartyKind::Nat;
-        // The NAT of a home is called like the one who lives there; the story adds to its name, the events do not.
+        // The NAT of a home network has the name of its machine. The story adds a suffix, the events do not.
         let name = party.name.strip_suffix("’s NAT").filter(|_| nat).unwrap_or(&party.name);
         nodes.insert((name.to_owned(), nat), index as u32);
     }
@@ -217,7 +217,7 @@ impl Packed {
                     self.interfaces.len() - 1
                 }
             };
-            // A number that the page cannot count to is left out, and so is one of an event that is not there.
+            // Numbers that are too large for the page, and numbers of events that do not exist, are left out.
             let (Ok(number), Ok(interface)) = (u32::try_from(frame.number), u16::try_from(interface)) else { continue };
             if let (Some(f), Some(i)) = (self.f.get_mut(event), self.i.get_mut(event)) {
                 (*f, *i) = (number, interface);
@@ -241,7 +241,7 @@ fn layer(line: &Line<'_>) -> u8 {
     let name = match &*line.layer {
         "signaling" => "signaling",
         "packet" => "packet",
-        // A mapping is used by every packet that passes.
+        // Every passing packet uses a mapping, so these events are as frequent as packets.
         "nat" if event == "used" => "packet",
         "nat" => "nat",
         "fault" => "fault",
@@ -269,13 +269,14 @@ fn mapping_change(index: usize, line: &Line<'_>, detail: &Detail<'_>) -> Option<
     Some((index, kind, shown(protocol), shown(internal), shown(external), shown(remote)))
 }
 
-/// An event in words: packets and NATs in their own, which are most; others by their fields.
+/// An event in words. Those of packets and NATs, the most frequent ones, have their own wording; others list their
+/// fields.
 fn describe(line: &Line<'_>, detail: &Detail<'_>, raw: &str, out: &mut String) {
     let event = line.event.as_deref().unwrap_or_default();
     let Detail { src, dst, internal, external, remote, flags, bytes, .. } = detail;
     let protocol = detail.protocol.to_uppercase();
     let why = || detail.why.map(|why| why.get().replace(['{', '}', '"'], "").replace(':', " ")).unwrap_or_default();
-    // A string takes all that is written.
+    // Writing to a string cannot fail.
     let _ = match (&*line.layer, event) {
         ("packet", "sent" | "delivered") => {
             let bits = [(2, " SYN"), (1, " FIN"), (4, " RST"), (8, " PSH"), (16, " ACK")];

@@ -1,4 +1,5 @@
-//! What is wrong: each failing case with its findings, the rule, the story that shows it, and the command that plays it again.
+//! The failures: each failing case with its findings, the rule, the story that shows it, and the command that replays
+//! it.
 
 use maud::{Markup, html};
 
@@ -23,7 +24,7 @@ pub(super) fn section(results: &[Results]) -> Markup {
     }
 }
 
-/// Failures that are open from the start: who has hundreds of them wants an overview first.
+/// Failures that are expanded initially. With hundreds of failures, an overview is more useful.
 const OPEN_MAX: usize = 3;
 
 fn article(case: &Case, target: Option<&str>, open: bool) -> Markup {
@@ -51,7 +52,7 @@ fn found(case: &Case, finding: &Finding) -> Markup {
     html! {
         div.finding {
             p.message {
-                // A question is a rule of its own, and its name stands above.
+                // A conformance case is itself the rule, and its name is already shown above.
                 @if finding.rule != case.id { strong.rule { (shown(&finding.rule)) } " " }
                 (prose(&finding.message))
                 @if let Some(at) = finding.at { " " span.at { "at " (format!("{at:.3} s")) } }
@@ -81,10 +82,10 @@ pub(super) fn cited(citation: &Citation) -> Markup {
     }
 }
 
-/// A sequence diagram: time, a lane for each party with what goes from whom to whom, and the words.
+/// A sequence diagram: the time, a lane per party with arrows for messages, and the text.
 pub(super) fn sequence(case: &Case, steps: &[(usize, &Step)], marked: Option<usize>, name: &str) -> Markup {
     let lanes = Lanes::of(case, steps);
-    // What is the same in every row says nothing.
+    // A layer that is the same in every row is not shown.
     let layers = steps.windows(2).any(|pair| pair[0].1.layer != pair[1].1.layer);
     html! {
         div.sequence role="group" aria-label=(name) tabindex="0" style={ "--lanes:" (lanes.0.len()) } {
@@ -128,7 +129,7 @@ fn row(case: &Case, lanes: &Lanes, (index, step): (usize, &Step), layers: bool, 
     }
 }
 
-/// An arrow between two lanes, or a dot on each lane to which it happens.
+/// An arrow between two lanes, or a dot on each affected lane.
 fn marks(lanes: &Lanes, step: &Step) -> Markup {
     let from = step.who.first().and_then(|&party| lanes.place(party));
     let to = step.to.and_then(|party| lanes.place(party));
@@ -147,7 +148,7 @@ fn marks(lanes: &Lanes, step: &Step) -> Markup {
     }
 }
 
-/// The parties of a part of a story, in the order of the case: the server first.
+/// The parties in a part of a story, in the order of the case: the server first.
 struct Lanes(Vec<usize>);
 
 impl Lanes {
@@ -187,10 +188,10 @@ fn tone_class(tone: Tone) -> &'static str {
         Tone::Plain => "plain",
         Tone::Good => "good",
         Tone::Bad => "bad",
-        Tone::Fault => "told",
+        Tone::Fault => "step",
     }
 }
 
-/// What the layers are called, in the order of a legend.
+/// The layers in the order of the legend.
 pub(super) const LAYERS: [Layer; 8] =
     [Layer::Signaling, Layer::Stun, Layer::Ice, Layer::Dtls, Layer::Data, Layer::Nat, Layer::Machine, Layer::Fault];

@@ -1,4 +1,4 @@
-//! One self-contained page: it needs no network, and whatever stands in a result is text in it, never markup.
+//! One self-contained page: it needs no network, and a result's texts never become markup.
 
 mod cases;
 mod chart;
@@ -16,9 +16,9 @@ use crate::result::{Overall, Results};
 use crate::summary::{headline, is_control};
 use crate::text::thousands;
 
-/// Characters of a text that are shown: what is longer is in the result's files.
+/// Maximum number of characters shown of a text; the result's files contain longer ones in full.
 const TEXT_CHARS_MAX: usize = 2_000;
-/// Cases that are shown with all that is known of them.
+/// Maximum number of cases shown with details.
 const FAILURES_MAX: usize = 50;
 
 /// The page of one result, or of several side by side.
@@ -29,14 +29,14 @@ pub fn html(results: &[Results]) -> String {
     html_with_history(results, &History::default())
 }
 
-/// The same, with how results went over time.
+/// The same, with trend lines of earlier results.
 ///
 /// # Panics
 /// Without a result.
 pub fn html_with_history(results: &[Results], history: &History) -> String {
-    let first = results.first().expect("a page is of one result at least");
+    let first = results.first().expect("a page shows at least one result");
     let title = format!("{} · {}", worst(results).word(), shown(&first.opening.name));
-    // Of many seeds the grid says most; of questions, the failures.
+    // For many seeds the grid is most useful; for conformance cases, the failures.
     let seeds = results.iter().all(|results| results.opening.suite == Suite::Sim);
     let page = html! {
         (DOCTYPE)
@@ -102,19 +102,19 @@ fn masthead(results: &[Results]) -> Markup {
     }
 }
 
-/// What is wrong, if it is one thing alone.
+/// The message of the only finding, if there is exactly one.
 fn first_message(results: &Results) -> Option<Markup> {
     let first = results.bad().next()?.findings.first()?;
     Some(prose(&format!("{}: {}", first.rule, first.message)))
 }
 
-/// The command that plays again what is wrong first, or the only run that there is.
+/// The command that replays the first failure, or the only run.
 fn again(results: &Results) -> Option<&str> {
     let only = || Some(&results.cases).filter(|cases| cases.len() == 1)?.first();
     results.bad().next().or_else(only).map(|case| case.replay.as_str())
 }
 
-/// What a simulation shows, in one line.
+/// A summary of a simulation in one line.
 fn about(results: &Results) -> Option<String> {
     let case = results.cases.first().filter(|_| results.opening.suite == Suite::Sim)?;
     Some(shown(&case.title))
@@ -184,18 +184,18 @@ fn overall_icon(overall: Overall) -> Markup {
     })
 }
 
-/// A sentence in which what stands between backticks is code.
+/// A sentence; text between backticks becomes code.
 fn prose(text: &str) -> Markup {
     let text = shown(text);
     let parts: Vec<_> = text.split('`').collect();
-    // A backtick without its other is a backtick.
+    // A single backtick stays a backtick.
     if parts.len().is_multiple_of(2) {
         return html! { (text) };
     }
     html! { @for (index, part) in parts.iter().enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
-/// A verdict's mark: a shape of its own, for those who see no colours.
+/// The icon of a verdict. Each has its own shape, for readers who cannot distinguish the colors.
 fn icon(verdict: Verdict) -> Markup {
     let path = match verdict {
         Verdict::Pass => "M3.5 8.5l3 3 6-7",
@@ -218,7 +218,7 @@ fn copyable(command: &str) -> Markup {
     html! { span.copy { code { (command) } button type="button" data-copy=(command) aria-label="Copy the command" { "Copy" } } }
 }
 
-/// Seconds for people.
+/// A duration in a readable unit.
 fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
@@ -227,7 +227,8 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// A text as it may stand on a page: not endless, and without what turns lines round or moves a cursor. maud escapes the rest.
+/// A text that is safe to show: of limited length, without bidirectional marks and control characters. maud escapes the
+/// rest.
 pub(crate) fn shown(text: &str) -> String {
     let mut out = String::new();
     for (index, c) in text.chars().enumerate() {
@@ -244,18 +245,18 @@ pub(crate) fn shown(text: &str) -> String {
     out
 }
 
-/// An address that may stand in a link: nothing but the web.
+/// A URL that is allowed in a link: only HTTP and HTTPS.
 fn link(url: &str) -> Option<&str> {
     (url.starts_with("https://") || url.starts_with("http://")).then_some(url)
 }
 
-/// A name that may stand in an `id` and after a `#`.
+/// A name that is valid in an `id` and after a `#`.
 fn anchor(id: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     format!("case-{}", id.chars().take(120).map(fits).collect::<String>())
 }
 
-/// JSON that may stand in a `script` element: nothing in it ends the element.
+/// JSON that is safe in a `script` element: nothing in it ends the element.
 fn json_island(json: &str) -> PreEscaped<String> {
     PreEscaped(json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029"))
 }

@@ -1,4 +1,4 @@
-//! What a simulation shows: its network, its connections, its story, and every event on an axis of time.
+//! A simulated run: its network, its connections, its story, and all events on a time axis.
 
 use maud::{Markup, html};
 
@@ -7,11 +7,11 @@ use crate::model::{Candidate, Case, Network, Pair, Simulation, Step};
 use crate::result::Results;
 use crate::text::thousands;
 
-/// Bytes of packed events that a page takes: more of them would not open quickly.
+/// Maximum bytes of packed events on a page, so that it opens quickly.
 const EVENT_BYTES_MAX: usize = 14 << 20;
-/// Runs of one result that are shown in full.
+/// Maximum number of a result's runs shown in full.
 const RUNS_MAX: usize = 12;
-/// Steps of a story that are shown.
+/// Maximum number of a story's steps shown.
 const STEPS_MAX: usize = 1_500;
 
 pub(super) fn section(results: &Results) -> Markup {
@@ -22,7 +22,7 @@ pub(super) fn section(results: &Results) -> Markup {
             @if let Some(simulation) = &case.simulation { (run(results, case, simulation, number, &mut room)) }
         }
         @if full.len() > RUNS_MAX {
-            p.more { "… and " (full.len() - RUNS_MAX) " more runs: " code { "report" } " shows them one by one when each has a folder of its own." }
+            p.more { "… and " (full.len() - RUNS_MAX) " more runs: " code { "report" } " shows a run on its own if its result has its own folder." }
         }
     }
 }
@@ -110,10 +110,10 @@ fn pair_row(pair: &Pair) -> Markup {
     }
 }
 
-/// Every pair that the two sides' candidates form, the chosen one marked. RFC 8445 §6.1.2.2.
+/// Every pair of the two sides' candidates, with the selected one marked. RFC 8445 §6.1.2.2.
 fn candidate_pairs(pair: &Pair, [ours, theirs]: &[Vec<Candidate>; 2]) -> Markup {
     let chosen = |local: &Candidate, remote: &Candidate| {
-        // A side that sees the other through a NAT may call its reflexive address peer-reflexive.
+        // A peer behind a NAT may see the other's reflexive address as peer-reflexive.
         pair.selected.as_ref().is_some_and(|[l, r]| l.address == local.address && r.address == remote.address)
     };
     let listed = ours.iter().any(|local| theirs.iter().any(|remote| chosen(local, remote)));
@@ -145,10 +145,10 @@ fn nats(networks: &[Network]) -> Markup {
     html! {
         @if !networks.is_empty() {
             details.nats {
-                summary { "What each NAT does" }
-                div.scroll tabindex="0" role="group" aria-label="NAT behaviours" {
+                summary { "NAT behavior" }
+                div.scroll tabindex="0" role="group" aria-label="NAT behavior" {
                     table {
-                        thead { tr { th scope="col" { "NAT" } th scope="col" { "Profile" } th scope="col" { "External" } th scope="col" { "Behind" } th scope="col" { "Behaviour" } } }
+                        thead { tr { th scope="col" { "NAT" } th scope="col" { "Profile" } th scope="col" { "External" } th scope="col" { "Behind" } th scope="col" { "Behavior" } } }
                         tbody {
                             @for network in networks {
                                 tr {
@@ -158,7 +158,7 @@ fn nats(networks: &[Network]) -> Markup {
                                     td { @match network.behind.and_then(|outer| networks.get(outer)) { Some(outer) => (shown(&outer.name)), None => "internet" } }
                                     td.behavior {
                                         @for (key, value) in &network.behavior { span.tag { (shown(key)) " " b { (shown(value)) } } " " }
-                                        @if network.behavior.is_empty() { "translates nothing" }
+                                        @if network.behavior.is_empty() { "no translation" }
                                     }
                                 }
                             }
@@ -212,7 +212,7 @@ fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str,
             p.hint {
                 "Drag over the axis to zoom in. "
                 @match capture {
-                    Some(capture) => { "#7 is frame 7 of " code { (shown(&capture.file)) } ", followed by the network it was captured in; search for it to find everything that happened to its packet." }
+                    Some(capture) => { "#7 is frame 7 of " code { (shown(&capture.file)) } ", followed by the network in which it was captured; search for it to find all events of its packet." }
                     None => { "In a capture made with " code { "--pcap" } ", the comment of each frame has the packet’s number." }
                 }
             }

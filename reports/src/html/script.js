@@ -3,7 +3,7 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const one = (selector, from = document) => from.querySelector(selector);
 
-  // ---- what every page has
+  // ---- all pages
 
   const dark = () => {
     const set = document.documentElement.style.colorScheme;
@@ -24,7 +24,7 @@
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      // A page from a file may have no clipboard: select the words, so that one key copies them.
+      // A page opened from a file may not access the clipboard: select the text, so that one key copies it.
       getSelection().selectAllChildren(button.previousElementSibling);
     }
     button.textContent = "Copied";
@@ -91,7 +91,7 @@
     const end = count ? time[count - 1] : 1;
     const layers = data.layers;
     const used = layers.map((_, layer) => data.l.includes(layer));
-    // Packets are most of a run: they are there when asked for.
+    // Packets are most of a run's events, so they are hidden at first.
     const shownLayers = layers.map((layer) => layer !== "packet");
     const shownParties = data.parties.map(() => true);
     let [from, to] = [0, end || 1];
@@ -121,7 +121,7 @@
       box(one(".parties", root), data.parties[i], true, (on) => ((shownParties[i] = on), select()));
     }
 
-    // Which events are shown: by layer, peer, words and the window of time.
+    // Which events are shown: by layer, peer, search and time window.
     const first = (when) => {
       let [low, high] = [0, count];
       while (low < high) {
@@ -132,7 +132,7 @@
       return low;
     };
     let hits = null;
-    // With a capture a number is its frame's: the packet of that frame, in all frames that it was seen in.
+    // With a capture, a number is a frame's: show that frame's packet in all frames in which it was seen.
     const captured = data.f.length > 0;
     const sameFrame = (number) => {
       const packet = data.p[data.f.findIndex((frame, i) => frame === number && data.p[i])];
@@ -162,7 +162,7 @@
       draw();
     };
 
-    // The list: only what can be seen is in the document.
+    // The list: only the visible rows are in the document.
     const list = one(".list", root);
     const spacer = one(".spacer", root);
     let drawn = "";
@@ -198,7 +198,7 @@
         packet.tabIndex = -1;
         packet.textContent = "#" + number + (captured ? " " + data.interfaces[data.i[i]] : "");
         const inWireshark = captured ? `frame.number == ${number}` : `frame.comment contains "packet ${number},"`;
-        packet.title = "All that happened to this packet; in Wireshark: " + inWireshark;
+        packet.title = "All events of this packet; in Wireshark: " + inWireshark;
         packet.dataset.packet = number;
         div.append(packet);
       }
@@ -275,7 +275,7 @@
         pen.fillStyle = rule;
         pen.fillRect(NAMES, i * LANE + LANE / 2 + 2, width - NAMES, 1);
       });
-      // A mark for each event, but one a pixel, layer and lane.
+      // One mark per event, but at most one per pixel, layer and lane.
       const seen = new Set();
       for (let j = 0; j < visible.length; j++) {
         const i = visible[j];
@@ -348,7 +348,7 @@
     });
     canvas.addEventListener("dblclick", () => zoom(0, end));
 
-    // The tables of all NATs at the cursor.
+    // The tables of all NATs at the cursor's time.
     const slider = one(".position", root);
     slider.addEventListener("input", () => setCursor(from + (slider.value / 1000) * (to - from), true));
     const tables = one(".tables-of-nats", root);
@@ -392,7 +392,7 @@
     select();
     setCursor(Math.min(end, data.end || end));
 
-    // A step of the story leads to its event.
+    // Shows the event of a step of the story.
     return (i) => {
       if (i >= count) return;
       field.value = "";
@@ -413,7 +413,7 @@
 
   const explorers = new Map();
   const runs = new Map(all(".run").map((run) => [run.dataset.case, run]));
-  // A run that nobody has opened costs nothing.
+  // A run is set up only when it is expanded.
   const start = (run) => {
     const root = run.open && one("[data-explorer]", run);
     if (root && !explorers.has(run)) explorers.set(run, explore(root));

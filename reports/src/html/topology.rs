@@ -1,4 +1,4 @@
-//! The network of a simulation as a drawing: the internet with its server above, NATs below it, homes below those.
+//! The network of a simulation as a drawing: the internet with the server on top, NATs below it, machines below those.
 
 use maud::{Markup, html};
 
@@ -12,7 +12,7 @@ const MACHINE_HEIGHT: f64 = 40.0;
 const TOP: f64 = 74.0;
 const LEVEL: f64 = 92.0;
 
-/// Where something stands.
+/// The position of a box.
 struct Place {
     x: f64,
     y: f64,
@@ -21,7 +21,7 @@ struct Place {
 pub(super) fn drawing(topology: &Topology) -> Markup {
     let depth = |mut network: usize| {
         let mut depth = 0;
-        // An outer network stands before those behind it; a file that says otherwise must not send us round in circles.
+        // An outer network precedes those behind it. A file that breaks this rule must not cause an endless loop.
         while let Some(outer) = topology.networks[network].behind.filter(|outer| *outer < network) {
             network = outer;
             depth += 1;
@@ -44,7 +44,7 @@ pub(super) fn drawing(topology: &Topology) -> Markup {
     for (machine, place) in topology.machines.iter().zip(&mut machines) {
         place.y = if machine.network.is_none() { TOP } else { machine_y };
     }
-    // Inner networks first: an outer one stands in the middle of what is behind it.
+    // Inner networks first: an outer one is centered over the networks behind it.
     for network in (0..topology.networks.len()).rev() {
         let inside: Vec<f64> = (network + 1..topology.networks.len())
             .filter(|&inner| topology.networks[inner].behind == Some(network))
@@ -116,7 +116,7 @@ fn external(addresses: &[String]) -> String {
     }
 }
 
-/// Mapping and filtering in the letters that the field uses for them: `EIM · APDF`.
+/// Mapping and filtering with the usual abbreviations: `EIM · APDF`.
 fn behavior(network: &crate::model::Network) -> String {
     let letters = |key: &str, what: &str| {
         network.behavior.get(key).map(|value| match value.as_str() {
@@ -143,11 +143,12 @@ fn words_of(network: &crate::model::Network) -> String {
 
 enum Leaf {
     Machine(usize),
-    /// A network with nobody in it.
+    /// A network without machines.
     Network(usize),
 }
 
-/// From left to right, so that no two wires cross: those on the internet, then each outer network with all that is behind it.
+/// From left to right, so that no lines cross: machines on the internet, then each outer network with everything behind
+/// it.
 fn leaves(topology: &Topology) -> Vec<Leaf> {
     fn inside(topology: &Topology, network: Option<usize>, into: &mut Vec<Leaf>) {
         let before = into.len();

@@ -1,4 +1,4 @@
-//! How results went over time, as lines.
+//! Results over time, as line charts.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use crate::html::{duration, shown};
 
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 54.0;
-/// Entries of one series that are drawn.
+/// Maximum number of entries drawn per series.
 const DRAWN_MAX: usize = 200;
 
 pub(super) fn section(history: &History) -> Markup {
@@ -38,11 +38,11 @@ fn line(name: &str, entries: &[Entry], value: fn(&Entry) -> Option<f64>, words: 
     let x = |index: usize| 4.0 + index as f64 / (values.len() - 1).max(1) as f64 * (WIDTH - 8.0);
     let y = |value: f64| HEIGHT - 4.0 - value / highest * (HEIGHT - 10.0);
     let points: Vec<_> = values.iter().enumerate().map(|(i, value)| format!("{:.1},{:.1}", x(i), y(*value))).collect();
-    let said = format!("{name}: {} at first, {} now", words(*first), words(*last));
+    let label = format!("{name}: {} at first, {} now", words(*first), words(*last));
     html! {
         figure {
             figcaption { (name) " " b { (words(*last)) } }
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(said) {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
                 polyline points=(points.join(" ")) {}
                 circle cx=(format!("{:.1}", x(values.len() - 1))) cy=(format!("{:.1}", y(*last))) r="3.5" {}
             }

@@ -33,7 +33,7 @@ fn a_file_of_somebody_else_is_refused_and_left_as_it_is() {
         assert!(
             wrong
                 .to_string()
-                .ends_with("foreign.redb: is not a history: `history add` creates one where there is no file"),
+                .ends_with("foreign.redb: is not a history: `history add` creates one if the file does not exist"),
             "{wrong}"
         );
     }
@@ -54,7 +54,7 @@ fn a_file_of_a_newer_program_is_refused() {
     writing.commit().expect("a scratch file");
     drop(newer);
     for wrong in [add(&file, &entry(2)).expect_err("newer"), History::load(&file).expect_err("newer")] {
-        assert!(wrong.to_string().contains("is of version 2, and this program reads up to version 1"), "{wrong}");
+        assert!(wrong.to_string().contains("has version 2, but this program reads up to version 1"), "{wrong}");
     }
 }
 

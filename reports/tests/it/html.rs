@@ -185,7 +185,7 @@ fn followed_run(dir: &Path, outcome: &Outcome, capture: &Capture) -> Results {
         .expect("a scratch file");
     let events = format!("{}/events.jsonl", folder.display());
     let mut case = reports::case_of_outcome(outcome, WALL, &replay(), Detail::Full, Some(events));
-    frames.tell(&mut case, "run.pcapng", Some("frames.jsonl".to_owned()));
+    frames.add_to(&mut case, "run.pcapng", Some("frames.jsonl".to_owned()));
     Results { dir: dir.to_owned(), ..read(&written(vec![case])).expect("a result") }
 }
 

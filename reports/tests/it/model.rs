@@ -17,7 +17,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
     let passing = play(FRIENDS, 1);
     let (outcome, capture) = crate::pcap::captured("same-lan");
     let mut followed = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, None);
-    reports::Frames::of(&outcome.record, &capture).tell(&mut followed, "run.pcapng", Some("frames.jsonl".to_owned()));
+    reports::Frames::of(&outcome.record, &capture).add_to(&mut followed, "run.pcapng", Some("frames.jsonl".to_owned()));
     let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned() };
     let cases = vec![
         reports::case_of_outcome(&passing, WALL, &replay(), Detail::Full, Some("friends-1/events.jsonl".to_owned())),

@@ -56,7 +56,8 @@ pub(super) struct Client {
     place: usize,
     wire: Wire,
     audiences: Vec<Audience>,
-    /// The schedule of an open loop, and the client's number among the senders. Without one, a delivery allows the next message.
+    /// The schedule of an open loop, and the client's number among the senders. Without one, a delivery allows the next
+    /// message.
     schedule: Option<(Schedule, usize)>,
     /// Number of clients that receive and record each of its messages.
     listeners: u64,

@@ -32,8 +32,8 @@ const INTERRUPTED: u8 = 130;
 ///
 /// Without --rate, --idle, --stalled or --churn this is a closed loop: each sender keeps --window messages in flight.
 ///
-/// Exit codes: 0 done, 1 messages were lost, duplicated, reordered or misdelivered, 2 bad usage or a bad file, 3 the server cannot be
-/// reached, 130 Ctrl-C before anything was measured.
+/// Exit codes: 0 done, 1 messages were lost, duplicated, reordered or misdelivered, 2 bad usage or a bad file, 3 the
+/// server cannot be reached, 130 Ctrl-C before anything was measured.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// URL of the server: ws://HOST:PORT/PATH, or wss, http, https
@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
     /// Connect and join N idle clients; with --pid, report memory per connection
     #[arg(long, value_name = "N", group = "mode", conflicts_with_all = ["window", "rate"])]
     idle: Option<NonZeroUsize>,
-    /// Second phase: N more clients join and stop reading, to measure the impact on the others; an open loop [default rate: 2000]
+    /// Second phase: N more clients join and stop reading, to measure the impact on the others; an open loop [default
+    /// rate: 2000]
     #[arg(long, value_name = "N", group = "mode", conflicts_with = "window")]
     stalled: Option<NonZeroUsize>,
     /// Connect, join, leave and close N clients per second

@@ -262,8 +262,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Connects clients that stop reading. They join the existing rooms if they fit and receive every message there; otherwise
-    /// each joins a new room with one sender.
+    /// Connects clients that stop reading. They join the existing rooms if they fit and receive every message there;
+    /// otherwise each joins a new room with one sender.
     async fn stall(
         &mut self,
         plan: &Plan,
@@ -315,7 +315,8 @@ impl Clients {
     }
 }
 
-/// Reads what the server has queued for a client that had stopped reading. Returns how its connection ended, if it ended.
+/// Reads what the server has queued for a client that had stopped reading. Returns how its connection ended, if it
+/// ended.
 async fn drain_stalled(mut wire: Wire) -> Option<String> {
     let reading = async {
         loop {

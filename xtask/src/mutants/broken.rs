@@ -142,7 +142,8 @@ async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, Stri
     Ok((server, address))
 }
 
-/// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and exits when its standard input closes.
+/// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and exits when its standard input
+/// closes.
 #[cfg_attr(not(test), allow(dead_code))] // the copy calls it
 pub(crate) fn main() {
     // Standard error contains nothing but panics; `stage.rs` reads it.

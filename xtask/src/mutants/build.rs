@@ -88,7 +88,8 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
     Ok(copied)
 }
 
-/// Makes a folder contain exactly these files. Unchanged files are not rewritten, because cargo rebuilds by modification time.
+/// Makes a folder contain exactly these files. Unchanged files are not rewritten, because cargo rebuilds by
+/// modification time.
 fn write(folder: &Path, files_wanted: &BTreeMap<String, String>) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     for path in files(folder)? {

@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 /// Plant each known defect in the reference server, one at a time, and check whether the suite detects it.
 ///
-/// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected and every case detects one; 1 otherwise, or if the
-/// unmodified server fails; 2 bad usage.
+/// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected and every case detects one; 1
+/// otherwise, or if the unmodified server fails; 2 bad usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Test only these dialects or services: `mesh`, `relay`, `stun` …

@@ -103,7 +103,8 @@ struct Function<'a> {
     is_const: bool,
 }
 
-/// The functions of a source that rustfmt has formatted: a body ends with the first brace that is indented like its header.
+/// The functions of a source that rustfmt has formatted: a body ends with the first brace that is indented like its
+/// header.
 fn functions(source: &str) -> Vec<Function<'_>> {
     let lines: Vec<_> = source
         .split_inclusive('\n')

@@ -50,7 +50,8 @@ pub(super) fn test(program: &Path, surface: Surface, planted: Option<&Mutant>) -
 fn merged(mut all: Report, more: Report, only: Option<&str>) -> Report {
     for case in more.cases.into_iter().filter(|case| only.is_none_or(|glob| conformance::glob(glob, case.case.slug))) {
         match all.cases.iter_mut().find(|known| known.case.slug == case.case.slug) {
-            // A case that fails on one server fails; a case that one server does not support keeps the verdict of another.
+            // A case that fails on one server fails; a case that one server does not support keeps the verdict of
+            // another.
             Some(known) if matches!(known.verdict, Verdict::Fail { .. } | Verdict::HarnessError { .. }) => {}
             Some(_) if matches!(case.verdict, Verdict::Unsupported { .. }) => {}
             Some(known) => *known = case,

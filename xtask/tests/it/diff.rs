@@ -34,7 +34,7 @@ fn a_regression_exits_with_1_and_tells_the_replay_line() {
         "{}",
         run.out()
     );
-    assert!(run.out().contains("again  glare sim --scenario same-lan --seed 1"), "{}", run.out());
+    assert!(run.out().contains("replay  glare sim --scenario same-lan --seed 1"), "{}", run.out());
 }
 
 #[test]
