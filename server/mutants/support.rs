@@ -1,6 +1,6 @@
-//! What mutants share. The copy of the server that has them gets this file as its module `mutant`.
+//! Helpers for mutants. The copy of the server with the mutants gets this file as its module `mutant`.
 //!
-//! A process runs one server, with one defect or none: the environment variable `GLARE_MUTANT` names it.
+//! Each process runs one server with at most one defect, named by the environment variable `GLARE_MUTANT`.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
@@ -17,28 +17,28 @@ pub(crate) fn is(mutant: &str) -> bool {
     PLANTED.as_deref() == Some(mutant)
 }
 
-/// The string that a client has put in a field of its message.
+/// The string in a field of a client's message.
 pub(crate) fn claimed(field: &str, message: &str) -> Option<String> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     message.get(field)?.as_str().map(str::to_owned)
 }
 
-/// Keeps a text for `recall`.
+/// Stores a text for `recall`.
 pub(crate) fn remember(key: &str, text: &str) {
     MEMORY.lock().expect("nothing panics while it holds it").insert(key.to_owned(), text.to_owned());
 }
 
-/// The text that was kept last.
+/// The text that was stored last.
 pub(crate) fn recall(key: &str) -> Option<String> {
     MEMORY.lock().expect("nothing panics while it holds it").get(key).cloned()
 }
 
-/// False when it is first called with a key, true from then on.
+/// False on the first call with a key, then true.
 pub(crate) fn is_again(key: &str) -> bool {
     MEMORY.lock().expect("nothing panics while it holds it").insert(key.to_owned(), String::new()).is_some()
 }
 
-/// A count from a cache whose entries live for a second.
+/// A count from a cache whose entries live for one second.
 pub(crate) fn a_second_ago(key: &str, count: usize) -> usize {
     let now = Instant::now();
     let mut counts = COUNTS.lock().expect("nothing panics while it holds it");

@@ -1,8 +1,8 @@
-//! The HTTP endpoints beside `sender-viewer`: what clients and operators ask for as JSON.
+//! The HTTP endpoints beside `sender-viewer`: JSON for clients and operators.
 //!
-//! `dialects.md` §1 is the reference. What it leaves open, decided here: a refusal looks like a success with
-//! `"success":false`; a body over 4 KiB is 413, one that does not arrive is 408; the admin token guards the kick alone;
-//! HEAD is answered like GET.
+//! `dialects.md` §1 is the reference. Decisions on what it leaves open: a refusal has the form of a success with
+//! `"success":false`; a body over 4 KiB gets 413, one that does not arrive gets 408; the admin token protects only the
+//! kick; HEAD is answered like GET.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
 use crate::turn::credentials::{Credentials, Minted};
 
-/// Longest body of a request, in bytes.
+/// Maximum length of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// What the endpoints share.
+/// The state that the endpoints share.
 pub(crate) struct Api {
     dialect: Arc<SenderViewer>,
     admin_token: Option<String>,
@@ -36,11 +36,11 @@ pub(crate) struct Api {
     body_timeout: Duration,
 }
 
-/// This server's own STUN and TURN, for clients that ask which to use.
+/// This server's own STUN and TURN services, for `/api/config`.
 pub(crate) struct IceService {
-    /// Where STUN listens, and TURN if there is one.
+    /// The address of STUN, and of TURN if there is one.
     pub(crate) stun: SocketAddr,
-    /// What makes credentials for TURN.
+    /// Creates TURN credentials.
     pub(crate) turn: Option<Arc<Credentials>>,
 }
 
@@ -136,8 +136,8 @@ impl Api {
         response
     }
 
-    /// The answer to a request below `/api` for what is not there. A page must be able to read it, so it has CORS too, and its
-    /// preflight succeeds.
+    /// The response to a request for a missing path below `/api`. Pages must be able to read it, so it has CORS headers
+    /// too, and its preflight succeeds.
     pub(crate) fn no_such_path(&self, method: &Method) -> Response<Full<Bytes>> {
         let is_preflight = method == Method::OPTIONS;
         let mut response = if is_preflight { no_content() } else { outcome(StatusCode::NOT_FOUND, "No such path") };
@@ -145,7 +145,7 @@ impl Api {
         response
     }
 
-    /// CORS headers; with `methods` those that answer a preflight.
+    /// Adds CORS headers; with `methods`, those of a preflight response.
     fn allow_origin(&self, headers: &mut HeaderMap, methods: Option<&'static str>) {
         let Some(origin) = &self.cors_origin else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -156,7 +156,7 @@ impl Api {
         }
     }
 
-    /// What tells of rooms or hands out servers is for those who may connect. The kick has a token of its own.
+    /// Checks access: only clients that may connect see rooms or ICE servers. The kick has its own token.
     fn check(&self, page: Page, request: &Request<Incoming>, guard: &Guard) -> Result<(), Refusal> {
         match page {
             Page::Health | Page::Kick => Ok(()),
@@ -178,7 +178,7 @@ impl Api {
             return urls.iter().cloned().map(IceServer::open).collect();
         }
         let Some(IceService { stun, turn }) = &self.ice else { return Vec::new() };
-        // The client reaches the server under this name, so STUN too.
+        // The client reached this server under this name, so it can also reach STUN under it.
         let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let server = match host {
             Some(host) => format!("{}:{}", host.host(), stun.port()),

@@ -1,4 +1,4 @@
-//! What an embedder chooses: where to listen, the limits, the heartbeat, the seed.
+//! The server's configuration: addresses, limits, heartbeat, seed.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,20 +12,21 @@ use crate::session::Heartbeat;
 use crate::socketio::SocketIoSettings;
 use crate::tls::Tls;
 
-/// A TCP address, and what is served there besides `/healthz`.
+/// A TCP address, and what is served there in addition to `/healthz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// The address. Port 0 lets the host choose; [`Server::address`](crate::Server::address) tells what it chose.
+    /// The address. With port 0 the host chooses a port; [`Server::address`](crate::Server::address) returns it.
     pub at: SocketAddr,
-    /// Names in [`DIALECTS`](crate::DIALECTS), no two with the same path.
+    /// Names from [`DIALECTS`](crate::DIALECTS), no two with the same path.
     pub dialects: Vec<&'static str>,
-    /// Whether `/api/*` and `/metrics` are there too. `/api/status` and `/api/kick` need the dialect `sender-viewer`.
+    /// Whether `/api/*` and `/metrics` are served too. `/api/status` and `/api/kick` need the dialect `sender-viewer`.
     pub pages: bool,
 }
 
 impl Listen {
-    /// Addresses for dialects as the documents group them: those with the same [`port`](DialectEntry::port) share one, and the one
-    /// that stands for [`HTTP_PORT`] has the pages. `at` says where, and is asked once for each address.
+    /// Addresses for dialects, grouped as documented: dialects with the same [`port`](DialectEntry::port) share an
+    /// address, and the one for [`HTTP_PORT`] also serves the pages. `at` returns the address and is called once per
+    /// address.
     ///
     /// # Panics
     /// A name is not in the table.
@@ -48,56 +49,56 @@ impl Listen {
     }
 }
 
-/// Where a [`Server`](crate::Server) listens and how it behaves. Port 0 lets the host choose, `None` leaves a service out.
+/// Where a [`Server`](crate::Server) listens and how it behaves. With port 0 the host chooses; `None` turns a service
+/// off.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// TCP addresses of the dialects: `mesh` at 127.0.0.1:8787 unless told otherwise.
+    /// TCP addresses of the dialects. Default: `mesh` at 127.0.0.1:8787.
     pub listen: Vec<Listen>,
-    /// UDP and TCP address of the STUN service: 127.0.0.1:3478 unless told otherwise.
+    /// UDP and TCP address of the STUN service. Default: 127.0.0.1:3478.
     pub stun: Option<SocketAddr>,
-    /// A second address of this host for STUN, with another IP address and another port: with it the UDP service helps clients
-    /// discover their NAT's behaviour (RFC 5780). It then also listens on `stun`'s IP address with this port, and on this IP
-    /// address with `stun`'s port, and answers clients of RFC 3489. None unless told otherwise: CHANGE-REQUEST is refused with 420.
+    /// A second address of this host for STUN, with another IP address and another port, for NAT behavior discovery
+    /// over UDP (RFC 5780). The service then also listens on `stun`'s IP address with this port and on this IP address
+    /// with `stun`'s port, and answers clients of RFC 3489. Default: `None`, and CHANGE-REQUEST gets 420.
     pub stun_alternate: Option<SocketAddr>,
-    /// TURN on STUN's UDP address: none unless told otherwise.
+    /// TURN on STUN's UDP address. Default: off.
     pub turn: Option<TurnSettings>,
-    /// HTTP address of `/metrics` and `/healthz` alone, never with TLS or a token: none unless told otherwise.
+    /// HTTP address for only `/metrics` and `/healthz`, always without TLS and token. Default: off.
     pub metrics: Option<SocketAddr>,
-    /// The certificate of every TCP address but `metrics`: plain HTTP unless told otherwise.
+    /// The certificate for every TCP address except `metrics`. Default: plain HTTP.
     pub tls: Option<Tls>,
-    /// Who may open a WebSocket or an Engine.IO session: everybody unless told otherwise.
+    /// Who may open a WebSocket or an Engine.IO session. Default: everyone.
     pub access: Access,
     /// How `/api/*` behaves.
     pub api: ApiSettings,
     /// How the Socket.IO endpoints behave.
     pub socketio: SocketIoSettings,
-    /// What one client may cost.
+    /// Limits for one client.
     pub limits: Limits,
-    /// How a dead connection is noticed, except under Socket.IO.
+    /// How dead connections are detected, except with Socket.IO.
     pub heartbeat: Heartbeat,
-    /// Tells UNIX time in seconds, for the expiry of room tokens and of ephemeral TURN credentials, and for nothing else: the
-    /// system's clock unless told otherwise. A simulation gives its own.
+    /// Returns UNIX time in seconds. Used only for the expiry of room tokens and ephemeral TURN credentials. Default:
+    /// the system's clock. A simulation provides its own.
     pub unix_time: fn() -> u64,
-    /// The source of every id the server hands out, and of all its randomness. The same seed and the same arrivals give
-    /// the same ids, so give a server on a real network a fresh one at each start.
+    /// The seed of all ids that the server issues, and of all its randomness. The same seed and the same arrivals give
+    /// the same ids, so use a fresh seed at each start on a real network.
     pub seed: u64,
 }
 
-/// What an embedder chooses about the HTTP endpoints under `/api/`, and the CORS origin of those of Socket.IO.
+/// Settings of the HTTP endpoints under `/api/`, and the CORS origin of the Socket.IO endpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiSettings {
-    /// `Access-Control-Allow-Origin` of every answer, `*` unless told otherwise; `None` leaves CORS out.
+    /// `Access-Control-Allow-Origin` of every response. Default: `*`; `None` turns CORS off.
     pub cors_origin: Option<String>,
-    /// The bearer token that `POST /api/kick` and `/metrics` beside it ask for, if any.
+    /// The bearer token required for `POST /api/kick` and for `/metrics` at the same address, if any.
     pub admin_token: Option<String>,
-    /// The URLs that `/api/config` hands out. `None`: this server's own STUN service, if there is one, and its TURN service with
-    /// an ephemeral credential, if it has a [shared secret](TurnSettings::secret), under the name that the request calls the
-    /// server by.
+    /// The URLs in `/api/config`. `None`: this server's own STUN service, if there is one, and its TURN service with an
+    /// ephemeral credential, if it has a [shared secret](TurnSettings::secret), with the host name of the request.
     pub ice_urls: Option<Vec<String>>,
 }
 
 impl fmt::Debug for ApiSettings {
-    /// Shows whether there is a token, not which.
+    /// Shows whether there is a token, not the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let admin_token = self.admin_token.as_ref().map(|_| "…");
         f.debug_struct("ApiSettings")
@@ -134,7 +135,7 @@ impl Default for Config {
     }
 }
 
-/// The time of day decides nothing but whether a token has expired, and a simulated thread has a clock of its own.
+/// The time of day only decides whether a token has expired, and a simulation provides its own clock.
 #[allow(clippy::disallowed_methods)]
 fn system_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -1,4 +1,4 @@
-//! The handshake of a WebSocket, and the refusals of HTTP requests, for every endpoint.
+//! The WebSocket handshake, and the refusals of HTTP requests, for all endpoints.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +10,7 @@ use crate::access::Refusal;
 use crate::access::addresses::TooMuch;
 use crate::metrics::Metrics;
 
-/// The 101 that opens a WebSocket, or the refusal of a request that asks for something else.
+/// The 101 response that opens a WebSocket, or the refusal of any other request.
 pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     let headers = request.headers();
     if request.method() != Method::GET {
@@ -45,7 +45,7 @@ pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     response
 }
 
-/// A refusal in plain text, with one more header.
+/// A refusal in plain text, with an additional header.
 pub(crate) fn refuse(
     status: StatusCode,
     extra: Option<(HeaderName, &'static str)>,
@@ -67,13 +67,13 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
 }
 
-/// Whether it can be the base64 of 16 bytes (RFC 6455 §4.1): 22 characters and `==`.
+/// Whether a key has the form of 16 bytes in base64 (RFC 6455 §4.1): 22 characters and `==`.
 fn is_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_base64))
 }
 
-/// The answer to a client that the [`Guard`](crate::access::Guard) does not let in.
+/// The response to a client that the [`Guard`](crate::access::Guard) refuses.
 pub(crate) fn refuse_guest(metrics: &Metrics, refusal: Refusal) -> Response<Full<Bytes>> {
     metrics.refused.count(refusal.label());
     let (status, header) = match refusal {

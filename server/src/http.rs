@@ -1,4 +1,5 @@
-//! One TCP connection from its first byte: TLS where there is a certificate, then HTTP/1.1 until a request upgrades it, then a dialect's WebSocket.
+//! One TCP connection from its first byte: TLS if there is a certificate, then HTTP/1.1 until a request upgrades it,
+//! then a dialect's WebSocket.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -30,17 +31,17 @@ use crate::session::registry::Registration;
 use crate::site::{Route, Site};
 use crate::socketio;
 
-/// Longest request head, in bytes.
+/// Maximum length of a request head, in bytes.
 const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// A WebSocket that a request asked for.
+/// A WebSocket that a request opens.
 enum Opening {
-    /// A dialect's own, with the query of its URL and what it may join.
+    /// A dialect's WebSocket, with the query of its URL and what it may join.
     Dialect(Arc<dyn WebSocketDialect>, Option<String>, Grant),
     SocketIo(socketio::Opening),
 }
 
-/// Agrees on TLS, then serves the connection to its end.
+/// Completes the TLS handshake, then serves the connection to its end.
 pub(crate) async fn serve_tls<S>(
     stream: S,
     tls: TlsAcceptor,
@@ -60,7 +61,7 @@ pub(crate) async fn serve_tls<S>(
     match handshaken {
         Ok(Ok(stream)) => serve(stream, visit, site, registration, shared).await,
         Ok(Err(error)) => {
-            tracing::debug!(site = site.name, from = %visit.from(), %error, "failed to agree on TLS");
+            tracing::debug!(site = site.name, from = %visit.from(), %error, "failed to complete the TLS handshake");
             shared.registry.metrics.refused.count("tls-handshake");
         }
         Err(_) => shared.registry.metrics.refused.count("tls-timeout"),
@@ -69,19 +70,19 @@ pub(crate) async fn serve_tls<S>(
 
 /// Serves one connection from its first byte of HTTP to its end.
 ///
-/// Its future is what an idle connection costs: no more layers, and nothing in it that a WebSocket does not need.
+/// The size of its future is the memory cost of an idle connection, so it contains only what a WebSocket needs.
 pub(crate) async fn serve<S>(stream: S, visit: Visit, site: Arc<Site>, registration: Registration, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let queue = &registration.queue;
-    // In a box, so that a WebSocket does not carry HTTP's state through its life.
+    // Boxed, so that a WebSocket does not keep the memory of HTTP's state.
     let Some(upgraded) = Box::pin(serve_http(stream, &site, &visit, queue, &shared)).await else { return };
     let Upgraded { stream, read_ahead, opened } = upgraded;
     let (metrics, config) = (&shared.registry.metrics, &shared.config);
     let session = match opened {
         Opened::Dialect(session) => session,
-        // In a box as well: the others need less.
+        // Boxed as well: other connections need less memory.
         Opened::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, queue)).await,
     };
     let (socket, queue) =
@@ -92,7 +93,7 @@ where
     tracing::debug!(site = site.name, from = %visit.from(), why, received, sent = sent.messages, "ended");
 }
 
-/// What speaks over an open WebSocket.
+/// The protocol on an open WebSocket.
 enum Opened {
     Dialect(Box<dyn Session>),
     SocketIo(socketio::Opening),
@@ -101,7 +102,7 @@ enum Opened {
 /// A connection whose WebSocket is open.
 struct Upgraded<S> {
     stream: S,
-    /// What arrived behind the request.
+    /// The bytes that arrived after the request.
     read_ahead: Vec<u8>,
     opened: Opened,
 }
@@ -123,7 +124,7 @@ where
     let opening = Mutex::new(None);
     let service = service_fn(|request| Box::pin(respond(site, shared, visit, request, &opening)));
     let mut http = http1::Builder::new()
-        // It would read the wall clock.
+        // hyper's own header would read the wall clock.
         .auto_date_header(false)
         .timer(TokioTimer::new())
         .header_read_timeout(limits.request_timeout)
@@ -135,12 +136,12 @@ where
         ended = poll_fn(|cx| http.poll_without_shutdown(cx)) => Some(ended),
     };
     let Some(ended) = ended else {
-        // A request that waits for news is answered before the end.
+        // A waiting poll is answered before the connection ends.
         Pin::new(&mut http).graceful_shutdown();
         let _ = timeout(limits.close_timeout, http).await;
         return None;
     };
-    // A broken request was answered by hyper; a lost connection is no news.
+    // hyper has already answered a malformed request, and a lost connection is not an error.
     ended.ok()?;
     let http1::Parts { io, read_buf, .. } = http.into_parts();
     let mut stream = io.into_inner();
@@ -160,11 +161,11 @@ where
         }
         Opening::SocketIo(opening) => Opened::SocketIo(opening),
     };
-    // Copied, for it is mostly empty, and would else keep hyper's whole buffer for the WebSocket.
+    // Copied, because it is mostly empty and would otherwise keep hyper's whole buffer alive.
     Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened })
 }
 
-/// The answer to a request. Leaves in `opening` what is to follow it.
+/// The response to a request. Sets `opening` if a WebSocket follows.
 async fn respond(
     site: &Site,
     shared: &Shared,
@@ -191,7 +192,7 @@ async fn respond(
                 opens = opening.map(Opening::SocketIo);
                 response
             }
-            // In a box, because most connections never need the room.
+            // Boxed, because most connections never need this memory.
             (Ok(()), Some(Route::Api(api, page)), _) => {
                 let response = Box::pin(api.respond(*page, request, &shared.guard)).await;
                 if response.status() == StatusCode::UNAUTHORIZED {
@@ -210,7 +211,7 @@ async fn respond(
     Ok(response)
 }
 
-/// The answer to a request at a dialect's path, and what may be joined when it opens a WebSocket.
+/// The response to a request at a dialect's path, and what may be joined if it opens a WebSocket.
 fn open<B>(
     dialect: &dyn WebSocketDialect,
     request: &Request<B>,
@@ -228,7 +229,7 @@ fn open<B>(
     }
 }
 
-/// The answer to a load balancer: while connections are served at all, the server is well.
+/// The response to a load balancer: as long as connections are served, the server is healthy.
 fn health(method: &Method) -> Response<Full<Bytes>> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET, HEAD")), "Only GET");
@@ -238,7 +239,7 @@ fn health(method: &Method) -> Response<Full<Bytes>> {
     response
 }
 
-/// The answer to a request at a dialect's path; 101 when it opens a WebSocket.
+/// The response to a request at a dialect's path; 101 if it opens a WebSocket.
 fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>) -> Response<Full<Bytes>> {
     match (handshake(request), dialect.admit(request.uri().query())) {
         (response, Err(why)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

@@ -1,10 +1,11 @@
 //! The reference signaling, STUN and TURN server: the same code on real sockets and inside a simulation.
 //!
-//! It speaks several signaling protocols ([`DIALECTS`]) over WebSocket and Socket.IO, has HTTP pages for clients and operators
-//! (`/api/*`, `/metrics`, `/healthz`), answers STUN over UDP and TCP (RFC 8489, NAT discovery of RFC 5780 included), and relays
-//! with TURN over UDP (RFC 8656). Every limit of what one client may cost is a setting: see [`Limits`] and [`Access`].
+//! It supports several signaling protocols ([`DIALECTS`]) over WebSocket and Socket.IO, has HTTP endpoints for clients
+//! and operators (`/api/*`, `/metrics`, `/healthz`), answers STUN over UDP and TCP (RFC 8489, including NAT discovery
+//! of RFC 5780), and relays with TURN over UDP (RFC 8656). Every limit per client is a setting: see [`Limits`] and
+//! [`Access`].
 //!
-//! [`Server::bind`] opens the sockets that a [`Config`] asks for, [`Server::run`] serves them until [`Handle::shutdown`]:
+//! [`Server::bind`] opens the sockets of a [`Config`], [`Server::run`] serves them until [`Handle::shutdown`]:
 //!
 //! ```
 //! use server::net::Tokio;
@@ -12,9 +13,9 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! // Two dialects on ports that the host chooses; without `listen` and `stun` it would be `mesh` and STUN on their usual ports.
+//! // Two dialects on ports that the host chooses. The default is `mesh` and STUN on their usual ports.
 //! let listen = Listen::each(["mesh", "call"], |_| ([127, 0, 0, 1], 0).into());
-//! // On a real network give it a fresh random seed at each start.
+//! // On a real network, use a fresh random seed at each start.
 //! let server = Server::bind(Tokio, Config { listen, stun: None, seed: 7, ..Config::default() }).await?;
 //! assert!(server.url("call").expect("it is served").starts_with("ws://127.0.0.1:"));
 //!
@@ -27,11 +28,12 @@
 //! # }
 //! ```
 //!
-//! **Time comes from `tokio::time` and randomness from [`Config::seed`] alone**, so a run inside a paused runtime repeats exactly.
-//! Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's own, [`net_impl!`] writes the adapter for anything
-//! that mirrors `tokio::net`, such as turmoil. `examples/embed.rs` is a whole program around the server.
+//! **Time comes only from `tokio::time` and randomness only from [`Config::seed`]**, so a run in a paused runtime repeats
+//! exactly. Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's, and [`net_impl!`] generates
+//! the adapter for any module that mirrors `tokio::net`, such as turmoil's. `examples/embed.rs` is a complete program.
 //!
-//! [`socketio::engine`], [`socketio::packet`] and [`stun::answer`] are pure functions on bytes that others may use as well.
+//! [`socketio::engine`], [`socketio::packet`] and [`stun::answer`] are pure functions on bytes that other programs can
+//! use too.
 
 mod access;
 mod api;
@@ -81,41 +83,41 @@ pub use tls::Tls;
 use turn::Turn;
 pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 
-/// Pause after a failed accept: out of file descriptors, say, which the end of another connection mends.
+/// Pause after a failed accept, for example if file descriptors run out until another connection ends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A server with open sockets.
 pub struct Server<N: Network> {
     net: N,
     shared: Arc<Shared>,
-    /// Where each service listens, by its name.
+    /// The address of each service, by name.
     addresses: BTreeMap<&'static str, SocketAddr>,
-    /// What serves each open socket until the server stops.
+    /// The tasks that serve the open sockets until the server stops.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// Ends a server and counts what it holds, from anywhere.
+/// Stops a server and counts what it holds, from any task.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
-/// What a server holds at a moment. All but the peaks are 0 once every client is gone: anything else is a leak.
+/// What a server holds at one moment. Once every client is gone, all values except the peaks are 0, or there is a leak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Open TCP connections, from accept to the end of their shutdown.
     pub connections: usize,
-    /// Engine.IO sessions; over WebSocket each has a connection, polling it has one at times.
+    /// Engine.IO sessions. Over WebSocket each has a connection; with polling it has one only at times.
     pub sessions: usize,
-    /// Rooms with a member; in `call`, calls that ring or were answered.
+    /// Rooms with members; in `call`, calls that ring or were answered.
     pub rooms: usize,
     /// Members of all rooms; in `call`, users.
     pub members: usize,
-    /// Messages that wait to be written, over all connections and sessions.
+    /// Queued messages of all connections and sessions.
     pub queued_messages: usize,
     /// Their size in bytes of text.
     pub queued_bytes: usize,
-    /// The most messages that ever waited for one connection.
+    /// The largest number of messages that were ever queued for one connection.
     pub queued_messages_peak: usize,
-    /// The most bytes that ever waited for one connection.
+    /// The largest number of bytes that were ever queued for one connection.
     pub queued_bytes_peak: usize,
 }
 
@@ -123,9 +125,9 @@ struct Shared {
     config: Config,
     registry: Arc<Registry>,
     guard: Guard,
-    /// Those that are served, entered by [`Server::bind`], to count what they hold.
+    /// The served dialects, added by [`Server::bind`], to count what they hold.
     dialects: Mutex<Vec<Arc<dyn Dialect>>>,
-    /// Asks the TURN service for its counters, once there is one.
+    /// Returns the counters of the TURN service, once there is one.
     turn_counters: OnceLock<Box<dyn Fn() -> TurnCounters + Send + Sync>>,
     stop: Arc<stop::Stop>,
 }
@@ -137,10 +139,11 @@ impl Shared {
 }
 
 impl<N: Network> Server<N> {
-    /// Opens the sockets that `config` asks for; nothing is served before [`run`](Self::run).
+    /// Opens the sockets of `config`. Nothing is served before [`run`](Self::run).
     ///
     /// # Errors
-    /// A socket cannot be opened; the message names the service and the address. Or a setting is invalid; the message names it.
+    /// A socket cannot be opened; the message names the service and the address. Or a setting is invalid; the message
+    /// names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
         let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
         let shared = Arc::new(Shared {
@@ -152,7 +155,7 @@ impl<N: Network> Server<N> {
             stop: Arc::default(),
         });
         let mut server = Self { net, shared, addresses: BTreeMap::new(), services: Vec::new() };
-        // The API tells clients where it is.
+        // The API tells clients its address.
         let stun = server.add_stun().await?;
         let shared = Arc::clone(&server.shared);
         let sites = Sites::new(server.net.clone(), &shared, stun)?;
@@ -168,29 +171,29 @@ impl<N: Network> Server<N> {
         Ok(server)
     }
 
-    /// Where a service listens, with the port that was chosen: a dialect by its name in [`DIALECTS`], `api`, `stun`, `turn`, or
+    /// The address of a service, with the chosen port: a dialect by its name in [`DIALECTS`], `api`, `stun`, `turn`, or
     /// `metrics` for [`Config::metrics`]. `None` if it is not served.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         self.addresses.get(name).copied()
     }
 
-    /// The URL of a dialect by its name in [`DIALECTS`], with the address where it listens. `None` if it is not served.
+    /// The URL of a dialect by its name in [`DIALECTS`], with its address. `None` if it is not served.
     #[must_use]
     pub fn url(&self, name: &str) -> Option<String> {
         let (entry, address) = (DialectEntry::named(name)?, self.address(name)?);
         Some(entry.url(address, self.shared.config.tls.is_some()))
     }
 
-    /// A handle for the time while the server runs.
+    /// A handle to use while the server runs.
     pub fn handle(&self) -> Handle {
         Handle(Arc::clone(&self.shared))
     }
 
     /// Serves until [`Handle::shutdown`], then stops accepting, closes every WebSocket with 1001, and returns when all
-    /// connections have ended: at most [`Limits::close_timeout`] and a second later.
+    /// connections have ended, at most [`Limits::close_timeout`] plus one second later.
     pub async fn run(self) {
-        // Every service holds a sender, so the receiver ends when all of them have.
+        // Every service holds a sender, so the receiver ends when all services have ended.
         let (alive, mut services_ended) = mpsc::channel::<()>(1);
         for service in self.services {
             let alive = alive.clone();
@@ -215,7 +218,7 @@ impl<N: Network> Server<N> {
         let (listener, address) = opened(site.name, at, self.net.listen(at), Listener::local_addr).await?;
         let mut dialects = self.shared.dialects.lock().expect("nothing panics while it holds the dialects");
         for dialect in site.dialects() {
-            // One that is served at two addresses is counted once.
+            // A dialect that is served at two addresses is counted once.
             if !dialects.iter().any(|known| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(&dialect))) {
                 dialects.push(dialect);
             }
@@ -260,18 +263,18 @@ impl<N: Network> Server<N> {
 }
 
 impl Handle {
-    /// Ends the server gracefully; [`Server::run`] returns when it is done. Calling it again has no effect.
+    /// Stops the server gracefully; [`Server::run`] returns when it has stopped. Calling it again has no effect.
     pub fn shutdown(&self) {
         self.0.stop.stop();
     }
 
-    /// What the TURN service holds and has done; `None` when there is none.
+    /// The counters of the TURN service; `None` if there is none.
     #[must_use]
     pub fn turn(&self) -> Option<TurnCounters> {
         self.0.turn_counters.get().map(|counters| counters())
     }
 
-    /// Counts what the server holds. Costs a walk over all connections.
+    /// Counts what the server holds. Iterates over all connections.
     #[must_use]
     pub fn census(&self) -> Census {
         let totals = self.0.registry.totals();
@@ -294,7 +297,7 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// Awaits a socket and asks for its address; an error names both.
+/// Awaits a socket and returns it with its address. An error names the service and the address.
 async fn opened<S>(
     service: &str,
     address: SocketAddr,
@@ -304,11 +307,11 @@ async fn opened<S>(
     let named = |error: io::Error| io::Error::new(error.kind(), format!("open {service} on {address}: {error}"));
     let socket = opening.await.map_err(named)?;
     let address = local_addr(&socket).map_err(named)?;
-    tracing::info!(service, %address, "listens");
+    tracing::info!(service, %address, "listening");
     Ok((socket, address))
 }
 
-/// Accepts connections for one site, each with a task of its own.
+/// Accepts connections for one site and spawns a task for each.
 async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {

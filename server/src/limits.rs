@@ -1,39 +1,42 @@
-//! What one client may cost the server, in bytes, messages and time.
+//! Limits for one client, in bytes, messages and time.
 
 use std::time::Duration;
 
 use crate::rate::Rate;
 
-/// The limits of `dialects.md`; each bounds memory or time that a client could otherwise take without end.
+/// The limits of `dialects.md`. Each bounds memory or time that a client could otherwise use without limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest text message that is handled, inclusive: 262,144 bytes. `mesh` answers a longer one with an error.
+    /// Maximum length of a text message, inclusive. Default: 262,144 bytes. `mesh` answers a longer one with an error.
     pub message_bytes_max: usize,
-    /// Longest frame or reassembled message that is read at all, inclusive: 1,048,576 bytes. Beyond it: close 1009.
+    /// Maximum length of a frame or reassembled message, inclusive. Default: 1,048,576 bytes. Beyond it: close 1009.
     pub frame_bytes_max: usize,
-    /// Messages that may wait for one slow client: 4,096. One more: close 1008.
+    /// Maximum number of messages queued for a client. Default: 4,096. One more: close 1008.
     pub queue_messages_max: usize,
-    /// Bytes of text that may wait for one slow client: 4 MiB. Beyond it: close 1008.
+    /// Maximum bytes of text queued for a client. Default: 4 MiB. Beyond it: close 1008.
     pub queue_bytes_max: usize,
-    /// Open connections, WebSocket or still HTTP: 16,384. A WebSocket beyond them is closed with 1013.
+    /// Maximum number of open connections, WebSocket or HTTP. Default: 16,384. A WebSocket beyond it is closed with
+    /// 1013.
     pub connections_max: usize,
-    /// Open connections of one address (IPv6: of one /64): any number. A request on one more is answered with 429.
+    /// Maximum number of open connections per address (IPv6: per /64). Default: none. A request on one more gets 429.
     pub connections_per_address_max: Option<usize>,
-    /// HTTP requests of one address (IPv6: of one /64), upgrades among them: any number. One more is answered with 429.
+    /// Rate of HTTP requests per address (IPv6: per /64), including upgrades. Default: no limit. One more gets 429.
     pub request_rate: Option<Rate>,
-    /// Messages and pings of one connection: any number. One more: close 1008.
+    /// Rate of messages and pings per connection. Default: no limit. One more: close 1008.
     pub message_rate: Option<Rate>,
-    /// Rooms of one dialect: any number. Whoever would open one more is closed with 1013.
+    /// Maximum number of rooms per dialect. Default: none. A client that would open one more is closed with 1013.
     pub rooms_max: Option<usize>,
-    /// Members of one room: any number. One more is closed with 1013.
+    /// Maximum number of members per room. Default: none. One more is closed with 1013.
     pub room_members_max: Option<usize>,
-    /// Time to the first join: 30 s, else close 1008.
+    /// Time limit for the first join. Default: 30 s. Then: close 1008.
     pub join_timeout: Duration,
-    /// Time for the TLS handshake, and for one HTTP request head to arrive, also the longest idle time between two: 10 s, else the connection ends.
+    /// Time limit for the TLS handshake, for an HTTP request head, and for the pause between two requests. Default: 10
+    /// s. Then the connection ends.
     pub request_timeout: Duration,
-    /// Time a write may make no progress (the peer's window stays shut): 30 s, else the connection is dropped.
+    /// Time limit for a write without progress (the peer's window stays closed). Default: 30 s. Then the connection is
+    /// dropped.
     pub write_timeout: Duration,
-    /// Time to flush what is queued, the close handshake and the TCP shutdown may take together: 5 s.
+    /// Time limit for flushing the queue, the close handshake and the TCP shutdown together. Default: 5 s.
     pub close_timeout: Duration,
 }
 

@@ -1,8 +1,8 @@
-//! The network as the server and the peers see it: listen, connect, UDP, and a place to run tasks.
+//! The network interface of the server and the peers: TCP, UDP, and spawning tasks.
 //!
 //! Everything that touches a socket is generic over [`Network`], so the same code runs on tokio's sockets, under
-//! classic `turmoil`, and on a simulated host. [`net_impl!`](crate::net_impl) writes the adapter for any module that mirrors
-//! `tokio::net`.
+//! classic `turmoil`, and on a simulated host. [`net_impl!`](crate::net_impl) generates the adapter for any module that
+//! mirrors `tokio::net`.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,7 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// A UDP socket.
     type Udp: Udp;
 
-    /// Listens for TCP connections. Port 0 lets the host choose.
+    /// Listens for TCP connections. With port 0 the host chooses a port.
     ///
     /// # Errors
     /// The address is taken, or not this host's.
@@ -28,31 +28,31 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// Opens a TCP connection, without Nagle's delay.
     ///
     /// # Errors
-    /// The other side refused or reset it. A host that is silent leaves this pending: set a deadline.
+    /// The other side refused or reset it. If a host does not answer, this stays pending: use a timeout.
     fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Binds a UDP socket. Port 0 lets the host choose.
+    /// Binds a UDP socket. With port 0 the host chooses a port.
     ///
     /// # Errors
     /// The address is taken, or not this host's.
     fn bind_udp(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Udp>> + Send;
 
-    /// Runs a task on this host; it dies with the host.
+    /// Runs a task on this host. It ends with the host.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 }
 
 /// A listening TCP socket.
 pub trait Listener: Send + Sync + 'static {
-    /// What [`accept`](Self::accept) yields.
+    /// The type that [`accept`](Self::accept) returns.
     type Stream;
 
-    /// The next connection, without Nagle's delay, and the address it came from.
+    /// The next connection, without Nagle's delay, and its remote address.
     ///
     /// # Errors
-    /// As the operating system reports them; some concern one connection only, so go on accepting.
+    /// As the operating system reports them. Some concern only one connection, so continue to accept.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 
-    /// Where it listens, with the port that was chosen.
+    /// Its address, with the chosen port.
     ///
     /// # Errors
     /// As the operating system reports them.
@@ -64,23 +64,23 @@ pub trait Udp: Send + Sync + 'static {
     /// Sends one datagram.
     ///
     /// # Errors
-    /// It is larger than the link carries, or as the operating system reports them.
+    /// The datagram is too large for the link, or as the operating system reports them.
     fn send_to(&self, datagram: &[u8], to: SocketAddr) -> impl Future<Output = io::Result<usize>> + Send;
 
-    /// The next datagram's length, cut to the buffer's, and its source.
+    /// Receives a datagram, truncated to the buffer. Returns its length in the buffer and its source.
     ///
     /// # Errors
-    /// As the operating system reports them; none of them ends the socket.
+    /// As the operating system reports them. The socket stays usable.
     fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
 
-    /// Where it is bound, with the port that was chosen.
+    /// Its address, with the chosen port.
     ///
     /// # Errors
     /// As the operating system reports them.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// Writes a [`Network`] named `$name` over `$net`, a module with the types of `tokio::net`.
+/// Generates a [`Network`] named `$name` for `$net`, a module with the types of `tokio::net`.
 ///
 /// ```
 /// server::net_impl!(Tokio, tokio::net);
@@ -90,7 +90,7 @@ macro_rules! net_impl {
     ($name:ident, $($net:ident)::+) => {
         $crate::net_impl!($name, $($net)::+, |_| ());
     };
-    // `$prepare` is called with each UDP socket that was bound.
+    // `$prepare` is called with each bound UDP socket.
     ($name:ident, $($net:ident)::+, $prepare:expr) => {
         #[doc = concat!("The network of `", stringify!($($net)::+), "`.")]
         #[derive(Clone, Copy, Debug, Default)]
@@ -157,12 +157,12 @@ macro_rules! net_impl {
 
 net_impl!(Tokio, tokio::net, widen);
 
-/// Room for what comes while a UDP socket's task is busy: Linux gives 208 KiB, which 92 datagrams of 1,000 bytes fill, as each
-/// counts with its overhead. What the system allows of this is taken (`net.core.rmem_max`).
+/// Size of a UDP socket's receive buffer, for datagrams that arrive while its task is busy. Linux's default of 208 KiB
+/// holds only 92 datagrams of 1,000 bytes, because overhead counts. The system may grant less (`net.core.rmem_max`).
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 fn widen(socket: &tokio::net::UdpSocket) {
     if let Err(error) = socket2::SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
-        tracing::debug!(%error, "failed to widen a UDP socket's buffer");
+        tracing::debug!(%error, "failed to enlarge a UDP socket's receive buffer");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The value of the first `name=…`, decoded. `+` is a plus sign, and a `%` without two hexadecimal digits behind it stands for
-/// itself.
+/// The decoded value of the first `name=…`. `+` is a plus sign, and a `%` that two hexadecimal digits do not follow is
+/// kept.
 pub(crate) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, [u8]>> {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| percent_decoded(value))

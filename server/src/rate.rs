@@ -1,23 +1,23 @@
-//! How much may be asked for in a time: a token bucket, kept as one instant.
+//! Rate limits: a token bucket, stored as one instant.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What may be asked for: `burst` at once, and `per_second` in the long run.
+/// A rate limit: `burst` at once, and `per_second` on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Tokens that come back in a second.
+    /// Tokens that are added per second.
     pub per_second: NonZeroU32,
     /// Tokens in a full bucket.
     pub burst: NonZeroU32,
 }
 
-/// What is left of a [`Rate`]. The clock is passed in.
+/// The remaining tokens of a [`Rate`]. The time is passed in.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    /// When all tokens will be back: each one taken moves it on by the time that one takes to come back.
+    /// When the bucket will be full again: each token taken moves this by the time in which one is added.
     full_at: Instant,
 }
 
@@ -30,7 +30,7 @@ impl Bucket {
         self.full_at <= now
     }
 
-    /// Takes a token; tells whether there was one.
+    /// Takes a token. Returns whether there was one.
     pub(crate) fn take(&mut self, rate: &Rate, now: Instant) -> bool {
         let one = Duration::from_secs(1) / rate.per_second.get();
         let full_at = self.full_at.max(now) + one;

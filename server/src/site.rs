@@ -1,4 +1,4 @@
-//! What is at each path of a TCP address.
+//! The routes of a TCP address.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,19 +15,19 @@ use crate::session::dialect::{Dialect, WebSocketDialect};
 use crate::socketio::{Engine, SocketIo};
 use crate::{Shared, invalid};
 
-/// What one listening address serves.
+/// The routes of one listening address.
 pub(crate) struct Site {
     /// Its name in logs and errors.
     pub(crate) name: &'static str,
-    /// By path without the query, compared exactly.
+    /// Routes by path without the query, compared exactly.
     pub(crate) routes: Vec<(&'static str, Route)>,
-    /// Answers for the paths below `/api` that do not exist.
+    /// Answers requests for missing paths below `/api`.
     pub(crate) api: Option<Arc<Api>>,
-    /// For operators: neither TLS nor limits by address.
+    /// For operators: no TLS, and no limits by address.
     pub(crate) is_private: bool,
 }
 
-/// What is at a path.
+/// The endpoint at a path.
 pub(crate) enum Route {
     /// A dialect's WebSocket.
     WebSocket(Arc<dyn WebSocketDialect>),
@@ -35,26 +35,26 @@ pub(crate) enum Route {
     SocketIo(Arc<SocketIo>),
     /// An endpoint of the API.
     Api(Arc<Api>, Page),
-    /// The counts, for Prometheus.
+    /// The metrics, for Prometheus.
     Metrics(MetricsPage),
-    /// Whether the server is there, for load balancers.
+    /// The health check, for load balancers.
     Health,
 }
 
-/// What the sites of a server are made of.
+/// The shared state from which a server's sites are created.
 pub(crate) struct Sites {
     shared: Arc<Shared>,
-    /// By the names of [`DIALECTS`].
+    /// By the names in [`DIALECTS`].
     dialects: BTreeMap<&'static str, Served>,
     engine: Arc<Engine>,
     api: Arc<Api>,
 }
 
 impl Sites {
-    /// `stun` is this server's own STUN service, which the API tells clients of.
+    /// `stun` is this server's own STUN service, whose address the API gives to clients.
     ///
     /// # Errors
-    /// The CORS origin cannot be a header's value.
+    /// The CORS origin is not valid as a header value.
     pub(crate) fn new<N: Network>(net: N, shared: &Arc<Shared>, stun: Option<IceService>) -> io::Result<Self> {
         let Config { api, limits, seed, .. } = &shared.config;
         let cors_origin = api.cors_origin.as_deref().map(HeaderValue::from_str).transpose();
@@ -81,7 +81,7 @@ impl Sites {
             })?;
             if routes.iter().any(|(path, _)| *path == entry.path) {
                 let (path, at) = (entry.path, listen.at);
-                return Err(invalid(format!("serve `{name}` at {path} of {at}: another dialect is there")));
+                return Err(invalid(format!("serve `{name}` at {path} of {at}: another dialect has this path")));
             }
             routes.push((entry.path, self.route(entry)));
         }
@@ -96,7 +96,7 @@ impl Sites {
         Ok(Site { name, routes, api, is_private: false })
     }
 
-    /// `/metrics` alone, for operators.
+    /// Only `/metrics`, for operators.
     pub(crate) fn metrics(&self) -> Site {
         let page = MetricsPage::new(&self.shared, None);
         let routes = vec![("/healthz", Route::Health), ("/metrics", Route::Metrics(page))];
@@ -122,7 +122,7 @@ impl Sites {
 }
 
 impl Site {
-    /// The dialects behind its routes.
+    /// The dialects of its routes.
     pub(crate) fn dialects(&self) -> impl Iterator<Item = Arc<dyn Dialect>> {
         self.routes.iter().filter_map(|(_, route)| match route {
             Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),

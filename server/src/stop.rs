@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-/// Requested once; tasks wake in the order in which they began to wait.
+/// Requested once. Tasks wake in the order in which they began to wait.
 ///
 /// Not `tokio::sync::watch`: it spreads its receivers over eight lists at random, which a simulation could not repeat.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl Stop {
         self.waiting.notify_waiters();
     }
 
-    /// Returns once [`stop`](Self::stop) was called.
+    /// Waits until [`stop`](Self::stop) has been called.
     pub(crate) async fn stopped(&self) {
         let mut notified = pin!(self.waiting.notified());
         notified.as_mut().enable();

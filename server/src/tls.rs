@@ -1,4 +1,4 @@
-//! TLS for every HTTP-speaking address: rustls, with ring as its only crypto.
+//! TLS for all HTTP addresses: rustls with ring.
 
 use std::fmt;
 use std::fs;
@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate chain and its key, ready to serve TLS 1.2 and 1.3 with ALPN `http/1.1`.
+/// A certificate chain and its key, for TLS 1.2 and 1.3 with ALPN `http/1.1`.
 #[derive(Clone)]
 pub struct Tls(pub(crate) TlsAcceptor);
 
@@ -22,21 +22,21 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads a chain of certificates, the server's own first, and the private key of the first, both PEM.
+    /// Reads a certificate chain, with the server's own certificate first, and its private key, both PEM.
     ///
     /// # Errors
-    /// A sentence that names the file and what would be right.
+    /// A file cannot be used. The message names it and says what would be right.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
         let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
             format!(
-                "{} holds no certificate: PEM text with `-----BEGIN CERTIFICATE-----` is right",
+                "{} contains no certificate: it must be PEM text with `-----BEGIN CERTIFICATE-----`",
                 certificate.display()
             )
         })?;
         let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
-            format!("{} holds no private key: PEM text with `-----BEGIN PRIVATE KEY-----` is right", key.display())
+            format!("{} contains no private key: it must be PEM text with `-----BEGIN PRIVATE KEY-----`", key.display())
         })?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -47,9 +47,11 @@ impl Tls {
             let (certificate, key) = (certificate.display(), key.display());
             match why {
                 rustls::Error::InconsistentKeys(_) => {
-                    format!("the key in {key} is not that of the first certificate in {certificate}: name a pair")
+                    format!(
+                        "the key in {key} does not match the first certificate in {certificate}: give a matching pair"
+                    )
                 }
-                why => format!("{certificate} and {key} are no certificate and key that rustls can serve: {why}"),
+                why => format!("rustls cannot use the certificate in {certificate} with the key in {key}: {why}"),
             }
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -1,4 +1,5 @@
-//! The UDP service: tells STUN from TURN's ChannelData by the first byte, and answers on the socket that RFC 5780 asks for.
+//! The UDP service: distinguishes STUN from TURN's ChannelData by the first byte, and answers on the socket that RFC
+//! 5780 requires.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,20 +12,20 @@ use crate::stun::binding::{self, Origin};
 use crate::stun::message::Message;
 use crate::turn::{DATAGRAM_BYTES_MAX, Turn};
 
-/// One of the STUN service's UDP sockets, with what it needs of the others.
+/// One of the STUN service's UDP sockets, with what it needs from the others.
 pub(crate) struct Service<N: Network> {
     pub(crate) sockets: Arc<[N::Udp]>,
     pub(crate) addresses: Arc<[SocketAddr]>,
-    /// Which of them this is.
+    /// The index of this socket.
     pub(crate) index: usize,
-    /// On the first socket alone.
+    /// Only on the first socket.
     pub(crate) turn: Option<Arc<Turn<N>>>,
 }
 
 impl<N: Network> Service<N> {
     /// Answers datagrams until the server stops.
     pub(crate) async fn serve(self, shared: Arc<Shared>) {
-        // Around the loop, not in it: listening anew for each datagram would cost a tenth of answering it.
+        // Outside of the loop: a new wait for the stop per datagram would cost a tenth of the time of an answer.
         tokio::select! {
             biased;
             () = shared.stop.stopped() => {}
@@ -34,10 +35,10 @@ impl<N: Network> Service<N> {
 
     async fn answer_all(&self, metrics: &Metrics) {
         let origin = Origin { addresses: &self.addresses, index: self.index };
-        // One byte more than is taken, to see what was cut.
+        // One additional byte to detect truncation.
         let (mut buffer, mut out) = (vec![0; DATAGRAM_BYTES_MAX + 1], Vec::with_capacity(256));
         loop {
-            // An error here concerns an earlier datagram's destination; it does not end the socket.
+            // An error here concerns the destination of an earlier datagram. The socket stays usable.
             let Ok((length, from)) = self.sockets[self.index].recv_from(&mut buffer).await else { continue };
             let datagram = &buffer[..length];
             //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5

@@ -1,4 +1,4 @@
-//! What each address has open, and how often it asks.
+//! Counts the connections and requests of each address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::rate::{Bucket, Rate};
 
-/// How many addresses are known before those without a reason are forgotten.
+/// Number of known addresses above which idle ones are removed.
 const SWEEP_MIN: usize = 1024;
 
-/// Clients by address: an IPv4 address, or the /64 network that an IPv6 client can choose its address from.
+/// Clients by address: an IPv4 address, or the /64 network from which an IPv6 client can choose its address.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     connections_max: Option<usize>,
@@ -22,7 +22,7 @@ pub(crate) struct Addresses {
 #[derive(Debug)]
 struct State {
     known: BTreeMap<IpAddr, Known>,
-    /// Sweep when this many are known.
+    /// Number of known addresses that triggers the next removal.
     sweep_at: usize,
 }
 
@@ -32,11 +32,11 @@ struct Known {
     bucket: Bucket,
 }
 
-/// One connection of an address, until it is dropped.
+/// One connection of an address, counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Visit {
     from: IpAddr,
-    /// Where it is counted, if anything about addresses is limited.
+    /// Where it is counted, if anything is limited by address.
     addresses: Option<Arc<Addresses>>,
 }
 
@@ -83,7 +83,7 @@ impl State {
 }
 
 impl Visit {
-    /// One that nothing limits.
+    /// A connection without limits.
     pub(crate) fn unlimited(from: IpAddr) -> Self {
         Self { from, addresses: None }
     }
@@ -95,7 +95,7 @@ impl Visit {
     /// Whether its address may make a request.
     ///
     /// # Errors
-    /// The address has too many connections, or asks too often.
+    /// The address has too many connections, or makes too many requests.
     pub(crate) fn request(&self) -> Result<(), TooMuch> {
         let Some(addresses) = &self.addresses else { return Ok(()) };
         let Addresses { connections_max, rate, .. } = &**addresses;
@@ -125,7 +125,8 @@ impl Drop for Visit {
     }
 }
 
-/// Those who count as one: RFC 4291 §2.5.4 gives a network 64 bits for its hosts, and a host may use any of them.
+/// The addresses that count as one: RFC 4291 §2.5.4 gives a network 64 bits for its hosts, and a host may use any of
+/// them.
 fn group(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_ipv6_network_counts_as_one_and_an_ipv4_address_in_any_dress() {
+    fn one_ipv6_network_counts_as_one_and_so_does_an_ipv4_address_in_any_notation() {
         let group = |text: &str| group(text.parse().expect("an address"));
         assert_eq!(group("2001:db8:1:2:3::1"), group("2001:db8:1:2:ffff::9"));
         assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:1:3::1"));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn addresses_without_a_reason_are_forgotten() {
+    async fn idle_addresses_are_removed() {
         let one = NonZeroU32::new(1).expect("1");
         let addresses = Arc::new(Addresses::new(None, Some(Rate { per_second: one, burst: one })));
         for round in 0..3_u32 {

@@ -1,5 +1,5 @@
-//! Who may come in, and how much one address may ask for. Off unless told otherwise, and no dialect knows of it: a token binds
-//! the connection's [`Grant`], and what all dialects share looks at that.
+//! Access control, and limits per address. Off by default, and no dialect knows of it: a token determines the
+//! connection's [`Grant`], which the code that all dialects share checks.
 
 pub(crate) mod addresses;
 mod token;
@@ -19,19 +19,19 @@ use crate::query;
 use addresses::{Addresses, TooMuch, Visit};
 use token::Claims;
 
-/// Shortest secret that signs room tokens, in bytes: RFC 2104 §3 discourages less than the hash is long, but asks for no more
-/// than that its holder cannot be guessed.
+/// Minimum length of the secret that signs room tokens, in bytes. RFC 2104 §3 discourages secrets shorter than the
+/// hash, but requires only that they cannot be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// Who may open a WebSocket, and what a token is checked against. Everybody, unless told otherwise.
+/// Who may open a WebSocket, and how tokens are checked. The default is everyone.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// Bearer tokens, each of which opens everything (RFC 6750's characters).
+    /// Bearer tokens, each of which grants full access (with the characters of RFC 6750).
     pub tokens: Vec<String>,
-    /// The secret that room tokens are signed with, at least 16 bytes.
+    /// The secret that signs room tokens, at least 16 bytes.
     pub room_secret: Option<String>,
-    /// The origins (`https://host[:port]`) whose pages a browser may connect from; none means any. A request without
-    /// `Origin` is not from a browser and passes.
+    /// The origins (`https://host[:port]`) whose pages may connect; any if the list is empty. A request without
+    /// `Origin` is not from a browser and is allowed.
     pub origins: Vec<String>,
 }
 
@@ -55,10 +55,10 @@ pub(crate) enum Refusal {
     TooMuch(TooMuch),
 }
 
-/// The rules of [`Access`], ready to be asked.
+/// Checks requests against the rules of [`Access`].
 pub(crate) struct Guard {
     access: Access,
-    /// For the expiry of room tokens.
+    /// The clock for the expiry of room tokens.
     unix_time: fn() -> u64,
     room_key: Option<hmac::Key>,
     addresses: Arc<Addresses>,
@@ -72,7 +72,7 @@ impl Access {
 }
 
 impl fmt::Debug for Access {
-    /// Shows how many secrets there are, not which.
+    /// Shows the number of secrets, not the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let room_secret = self.room_secret.as_ref().map(|_| "…");
         f.debug_struct("Access")
@@ -84,12 +84,12 @@ impl fmt::Debug for Access {
 }
 
 impl Grant {
-    /// Whether a room may be joined at this moment.
+    /// Whether a room may be joined now.
     pub(crate) fn allows_room(&self, room: &str) -> bool {
         self.allows(|claims| claims.room.as_deref(), room)
     }
 
-    /// Whether a name may be taken at this moment.
+    /// Whether a name may be used now.
     pub(crate) fn allows_user(&self, user: &str) -> bool {
         self.allows(|claims| claims.user.as_deref(), user)
     }
@@ -114,7 +114,7 @@ impl Refusal {
         }
     }
 
-    /// What the client is told.
+    /// The message for the client.
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Origin => "Pages of this origin may not connect",
@@ -129,19 +129,21 @@ impl Refusal {
 
 impl Guard {
     /// # Errors
-    /// A token, the secret or an origin is none; the message says what would be right, and no secret.
+    /// A token, the secret or an origin is invalid. The message says what would be right and contains no secret.
     pub(crate) fn new(access: &Access, limits: &Limits, unix_time: fn() -> u64) -> io::Result<Self> {
         let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         let is_token = |token: &&String| !token.is_empty() && token.bytes().all(is_token_byte);
         if access.tokens.iter().any(|token| !is_token(&token)) {
-            return invalid("a bearer token is made of letters, digits and -._~+/=, and is not empty".to_owned());
+            return invalid(
+                "a bearer token must consist of letters, digits and -._~+/=, and must not be empty".to_owned(),
+            );
         }
         if access.room_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
-            return invalid(format!("the room secret has at least {SECRET_BYTES_MIN} bytes"));
+            return invalid(format!("the room secret must have at least {SECRET_BYTES_MIN} bytes"));
         }
         if let Some(origin) = access.origins.iter().find(|origin| !is_origin(origin)) {
             return invalid(format!(
-                "`{origin}` is no origin: write it like `https://example.org` or `http://localhost:5173`"
+                "`{origin}` is not an origin: write it like `https://example.org` or `http://localhost:5173`"
             ));
         }
         let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
@@ -149,15 +151,15 @@ impl Guard {
         Ok(Self { access: access.clone(), unix_time, room_key, addresses: Arc::new(addresses) })
     }
 
-    /// A connection from an address.
+    /// Counts a connection from an address.
     pub(crate) fn enter(&self, from: IpAddr) -> Visit {
         self.addresses.enter(from)
     }
 
-    /// Whether a page of the request's origin may connect.
+    /// Checks whether pages of the request's origin may connect.
     ///
     /// # Errors
-    /// It may not.
+    /// They may not.
     pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(origin) = headers.get(header::ORIGIN).filter(|_| !self.access.origins.is_empty()) else {
             return Ok(());
@@ -166,17 +168,18 @@ impl Guard {
         if self.access.origins.iter().any(is_allowed) { Ok(()) } else { Err(Refusal::Origin) }
     }
 
-    /// What the request's token allows: `Authorization: Bearer TOKEN`, or `?token=TOKEN` from where no header can be set.
+    /// What the request's token allows: `Authorization: Bearer TOKEN`, or `?token=TOKEN` for clients that cannot set
+    /// headers.
     ///
     /// # Errors
-    /// One is needed, and this is none.
+    /// A token is required, and there is no valid one.
     pub(crate) fn check_token(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Grant, Refusal> {
         if !self.access.wants_token() {
             return Ok(Grant::default());
         }
         let in_query = || query::value(query, "token").and_then(|token| String::from_utf8(token.into_owned()).ok());
         let token = bearer(headers).map(str::to_owned).or_else(in_query).ok_or(Refusal::NoToken)?;
-        // Looks at all of them, so that the time tells nothing.
+        // Compares with all of them, so that the time reveals nothing.
         let is_known = self.access.tokens.iter().fold(false, |known, one| known | is_same(one, &token));
         if is_known {
             return Ok(Grant::default());
@@ -196,7 +199,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer ").then_some(token)
 }
 
-/// Whether two secrets are the same, in a time that depends on nothing but their lengths.
+/// Whether two secrets are equal, in a time that depends only on their lengths.
 pub(crate) fn is_same(secret: &str, given: &str) -> bool {
     secret.as_bytes().ct_eq(given.as_bytes()).into()
 }
@@ -208,10 +211,10 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
 }
 
-/// Whether it is an origin as browsers send it (RFC 6454 §6.2).
+/// Whether a text is an origin in the form that browsers send (RFC 6454 §6.2).
 fn is_origin(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
-    // A path of `/` is what the parser adds; what was written ends with the authority.
+    // The parser adds the path `/`; the text itself must end with the authority.
     matches!((uri.scheme_str(), uri.authority()), (Some(_), Some(authority)) if text.ends_with(authority.as_str()))
         && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
 }
@@ -221,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_told_from_urls() {
+    fn origins_are_distinguished_from_urls() {
         for right in ["https://example.org", "http://localhost:5173", "https://[::1]:8443", "app://host"] {
             assert!(is_origin(right), "{right}");
         }

@@ -1,31 +1,31 @@
-//! Room tokens: who may join what until when, signed with a secret that the server shares with the application.
+//! Room tokens: who may join which room until when, signed with a secret that the server shares with the application.
 //!
-//! `BASE64URL(claims) "." BASE64URL(HMAC-SHA256(secret, BASE64URL(claims)))`, without padding. The claims are a JSON object with
-//! `exp`, Unix time in seconds, and as an application likes `room` and `user`. It is the tail of a JWS (RFC 7515 §3.1)
-//! without the header: there is one algorithm, so nobody can ask for another.
+//! `BASE64URL(claims) "." BASE64URL(HMAC-SHA256(secret, BASE64URL(claims)))`, without padding. The claims are a JSON
+//! object with `exp`, Unix time in seconds, and optionally `room` and `user`. It is a JWS (RFC 7515 §3.1) without the
+//! header: there is only one algorithm, so a client cannot request another.
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
 use serde::Deserialize;
 
-/// Longest token, in bytes: twice what the longest names need.
+/// Maximum length of a token, in bytes: twice what the longest names need.
 const TOKEN_BYTES_MAX: usize = 2048;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Claims {
-    /// The one room that may be joined; any where it is absent.
+    /// The only room that may be joined; any room if absent.
     #[serde(default)]
     pub(crate) room: Option<String>,
-    /// The one name that may be taken; any where it is absent.
+    /// The only name that may be used; any name if absent.
     #[serde(default)]
     pub(crate) user: Option<String>,
-    /// Unix time from which on it opens nothing any more.
+    /// Unix time at which it expires.
     pub(crate) exp: u64,
 }
 
-/// Reads a token that was signed with `key`. `None`: it was not, or is none. Says nothing about its time.
+/// Reads a token that was signed with `key`; `None` if it is invalid. Does not check the expiry.
 pub(crate) fn verify(key: &hmac::Key, token: &str) -> Option<Claims> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
@@ -76,7 +76,7 @@ mod tests {
             format!("{good}="),
             format!("{good}.x"),
             format!(" {good}"),
-            // What is signed but says what is not understood may be meant to restrict.
+            // Unknown claims may be meant as restrictions, so such tokens are rejected.
             signed(r#"{"room":"r","exp":5,"nbf":9}"#),
             signed(r#"{"room":"r"}"#),
             signed(r#"{"room":5,"exp":5}"#),

@@ -1,7 +1,7 @@
-//! The `broadcast` dialect: everyone hears every offer and every answer, the sender included.
+//! The `broadcast` dialect: every client receives every offer and answer, including its sender.
 //!
-//! `dialects.md` §4 is the reference. What it leaves open, decided here: an event of another name is ignored; one without
-//! arguments is passed on without.
+//! `dialects.md` §4 is the reference. Decisions on what it leaves open: an event with another name is ignored; one
+//! without arguments is relayed without arguments.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -15,7 +15,7 @@ use crate::session::rooms::{Member, Rooms};
 use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::{self, Event, Kind, Packet};
 
-/// The one room, in which everybody is.
+/// The only room, which all clients are in.
 const ROOM: &str = "";
 
 /// The endpoint.

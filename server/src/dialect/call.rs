@@ -1,13 +1,15 @@
 //! The `call` dialect: named users call each other.
 //!
-//! `dialects.md` §3 and its section on session descriptions by name are the reference. What they leave open, decided here:
+//! `dialects.md` §3 and its section on session descriptions by name are the reference. Decisions on what they leave
+//! open:
 //! - A message's form is checked before its effect: first its fields (`invalid-message`), then whether the client has joined
 //!   (`not-joined`), then whether the target is there (`user-not-found`), then the call (`busy`, `not-in-call`).
-//! - A user has one line, and a call takes it from its first ring: who is ringing, or being rung, is in a call for whoever
-//!   else calls, and for a call of its own (`busy`).
-//! - A `callerId` that is a string must be the ringing caller's: an answer to a call of somebody before it is `not-in-call`.
-//! - `endCall` also cancels or rejects a call that rings. `callEnded` comes before the `userList` of the same change.
-//! - Joining again under the same name changes nothing: the one who asks gets a `userList`. A refused new name leaves the old one.
+//! - A user has at most one call, from its first ring on: a user that rings or is rung is `busy` for other callers, and
+//!   cannot make another call (`busy`).
+//! - A `callerId` that is a string must be the ringing caller's: an answer to an earlier caller gets `not-in-call`.
+//! - `endCall` also cancels or rejects a ringing call. `callEnded` precedes the `userList` of the same change.
+//! - Joining again under the same name changes nothing: the client receives a `userList`. If a new name is refused, the old
+//!   one stays.
 //! - `userList` is sorted by code points. A name is free from the moment the server has decided to close its connection.
 
 use std::borrow::Cow;
@@ -44,7 +46,7 @@ struct User {
     line: Line,
 }
 
-/// The way to a client.
+/// Sends notices to a client.
 #[derive(Clone)]
 struct Outlet {
     client: Client,
@@ -57,13 +59,13 @@ impl Outlet {
     }
 }
 
-/// What a user's telephone does, and with whom. The other side's always matches.
+/// A user's call state, and the other side. Both sides' states always match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Line {
     Idle,
-    /// It has called.
+    /// It has called; the other side rings.
     Calling(Arc<str>),
-    /// It was called.
+    /// It was called and rings.
     Ringing(Arc<str>),
     InCall(Arc<str>),
 }
@@ -82,7 +84,7 @@ struct CallSession {
     endpoint: Arc<Call>,
     id: ClientId,
     outlet: Outlet,
-    /// The name it was given. Another may have taken it over: the users know.
+    /// Its last name. Another client may have taken the name over; `users` decides.
     name: Option<Arc<str>>,
 }
 
@@ -98,7 +100,7 @@ enum Refusal {
     InvalidMessage,
 }
 
-/// What the server says.
+/// A message from the server.
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Notice<'a> {
@@ -140,7 +142,7 @@ enum Notice<'a> {
     Description(Description<'a>),
 }
 
-/// A session description by name. In a WebSocket's envelope it is flat, with its kind in front.
+/// A session description by name. Over WebSocket its fields are in the envelope, with its kind first.
 #[derive(Serialize)]
 struct Description<'a> {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -225,12 +227,12 @@ impl State {
         self.users.get(name).filter(|user| !user.outlet.client.is_closing()).ok_or(Refusal::UserNotFound)
     }
 
-    /// Sets what the telephone of a user who is there does.
+    /// Sets the call state of an existing user.
     fn set_line(&mut self, name: &str, line: Line) {
         self.users.get_mut(name).expect("both sides of a call are users").line = line;
     }
 
-    /// Ends the call a user has, if any, and tells the other side.
+    /// Ends a user's call, if any, and notifies the other side.
     fn hang_up(&mut self, name: &str) {
         let user = self.users.get_mut(name).expect("it is a user");
         let line = std::mem::replace(&mut user.line, Line::Idle);
@@ -240,14 +242,14 @@ impl State {
         }
     }
 
-    /// Both sides talk.
+    /// Marks a call as answered on both sides.
     fn connect(&mut self, caller: &Arc<str>, callee: &Arc<str>) {
         self.set_line(caller, Line::InCall(Arc::clone(callee)));
         self.set_line(callee, Line::InCall(Arc::clone(caller)));
         self.users[caller].outlet.say(&Notice::CallAnswered { accepted: true, target: callee, reason: None });
     }
 
-    /// Removes a user; the others are told of the end of its call, not yet of the new list.
+    /// Removes a user. The other side of its call is notified; the new list is not sent yet.
     fn remove(&mut self, name: &str) {
         self.hang_up(name);
         self.users.remove(name);
@@ -382,13 +384,13 @@ impl CallSession {
         }
     }
 
-    /// The name it has, unless it never had one or somebody has taken it over.
+    /// Its name, unless it never had one or another client has taken it over.
     fn name(&self, state: &State) -> Result<Arc<str>, Refusal> {
         let name = self.name.as_ref().filter(|name| state.users.get(&***name).is_some_and(|user| user.id == self.id));
         name.cloned().ok_or(Refusal::NotJoined)
     }
 
-    /// The same, if it is in a call with that user, ringing or answered.
+    /// The same, if it is in a call with this user, ringing or answered.
     fn name_in_call(&self, state: &State, target: &str) -> Result<Arc<str>, Refusal> {
         let name = self.name(state)?;
         state.user(target)?;
@@ -434,7 +436,7 @@ impl CallSession {
         match &state.users[&name].line {
             Line::Idle => {}
             Line::Ringing(caller) if *caller == target => {
-                // Both called: the one who was first is answered.
+                // Both called each other: the first call is answered.
                 state.connect(&target, &name);
                 return Ok(());
             }
@@ -471,7 +473,7 @@ impl CallSession {
         Ok(())
     }
 
-    /// Has the other side of a call told something under this user's name.
+    /// Notifies the other side of a call, with this user's name.
     fn relay(&self, target: &str, tell: impl FnOnce(&str, &Outlet)) -> Result<(), Refusal> {
         let state = &*self.endpoint.lock();
         let name = self.name_in_call(state, target)?;
@@ -479,7 +481,7 @@ impl CallSession {
         Ok(())
     }
 
-    /// Relays a session description by name, for which there need be no call.
+    /// Relays a session description by name, for which no call is needed.
     fn describe(&self, kind: &str, target: &str, sdp: &RawValue) -> Result<(), Refusal> {
         let state = &*self.endpoint.lock();
         let name = self.name(state)?;
@@ -492,7 +494,7 @@ impl CallSession {
     }
 }
 
-/// The `type` of a WebSocket's message, and what is told with it.
+/// The `type` of a WebSocket message, and its content.
 fn envelope(text: &str) -> Result<(Cow<'_, str>, &str), Refusal> {
     let fields = json::fields(text, &["type", "data"]);
     let [kind, data] = fields.map_err(|_| Refusal::InvalidMessage)?;

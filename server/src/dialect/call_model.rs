@@ -1,5 +1,5 @@
-//! Users and calls against an independent model: after each random action every client's queue holds exactly what the
-//! model says, byte for byte, and nothing else.
+//! Users and calls against an independent model: after each random action, every client's queue contains exactly what
+//! the model predicts, byte for byte.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -25,7 +25,7 @@ enum Action {
     Describe(usize),
     End(usize),
     Garbage,
-    /// The connection is gone; another client comes in its place.
+    /// The connection ends; a new client replaces it.
     Disconnect,
 }
 
@@ -44,7 +44,7 @@ fn action() -> impl Strategy<Value = (usize, Action)> {
     (0..CLIENTS, action)
 }
 
-/// What a reader of `dialects.md` would write: who has which name, and a list of calls.
+/// What a reader of `dialects.md` would write: the names of clients, and a list of calls.
 #[derive(Default)]
 struct Model {
     ids: Vec<String>,
@@ -86,7 +86,7 @@ impl Model {
         self.calls.iter().copied().find(|(caller, callee, _)| *caller == client || *callee == client)
     }
 
-    /// Forgets a client's call, and tells the other one.
+    /// Ends a client's call, and notifies the other side.
     fn end(&mut self, client: usize, name: &str) {
         if let Some(call) = self.call_of(client) {
             self.calls.retain(|other| *other != call);
@@ -174,7 +174,7 @@ impl Model {
     }
 }
 
-/// Every other client speaks Socket.IO.
+/// Every second client uses Socket.IO.
 fn connect(endpoint: &Arc<Call>, client: usize) -> CallSession {
     let framing = if client.is_multiple_of(2) { Framing::WebSocket } else { Framing::SocketIo };
     let limits = Limits::default();
@@ -182,7 +182,7 @@ fn connect(endpoint: &Arc<Call>, client: usize) -> CallSession {
     CallSession::new(Arc::clone(endpoint), endpoint.issue_id(), client, framing)
 }
 
-/// Says a message of [`message`]'s, in the client's framing.
+/// Sends a message made by [`message`], in the client's framing.
 fn say(session: &mut CallSession, text: &str) {
     let envelope = json::fields(text, &["type", "data"]);
     let ([Some(kind), data], Framing::SocketIo) = (envelope.unwrap_or_default(), session.outlet.framing) else {
@@ -192,7 +192,7 @@ fn say(session: &mut CallSession, text: &str) {
     session.event(&Event::parse(&format!("[{kind},{content}]")).expect("an event"), &[]);
 }
 
-/// A packet of Socket.IO as it would be over WebSocket.
+/// A Socket.IO packet in the form it has over WebSocket.
 fn in_envelope(packet: &str) -> String {
     let event = Event::parse(&packet[2..]).expect("an event");
     let (kind, content) = (&event.name, event.argument.expect("it has data"));
@@ -223,7 +223,7 @@ fn message(action: &Action) -> String {
     }
 }
 
-/// What was queued since the last call; of an error its code.
+/// The messages queued since the last call; for an error, only its code.
 fn received(queue: &Queue) -> Vec<String> {
     let (mut batch, mut written) = (VecDeque::new(), Load::default());
     queue.take(Waker::noop(), &mut batch, &mut written);
@@ -238,7 +238,7 @@ fn received(queue: &Queue) -> Vec<String> {
     texts.map(|text| code(&text).unwrap_or(text)).collect()
 }
 
-/// Between the decision to close a connection and the end of its task another may take its name.
+/// Between the decision to close a connection and the end of its task, another client may take its name.
 #[test]
 fn a_dead_holders_name_is_free_and_its_call_ends_once() {
     let endpoint = Arc::new(Call::new(1));
@@ -267,7 +267,7 @@ proptest! {
         let endpoint = Arc::new(Call::new(1));
         let mut clients: Vec<_> = (0..CLIENTS).map(|client| connect(&endpoint, client)).collect();
         let mut model = Model::default();
-        // Everyone has a name at first, so that there is more calling than joining.
+        // Every client has a name at first, so that calls are more frequent than joins.
         let joins = (0..CLIENTS).map(|client| (client, Action::Join(client)));
         for (client, action) in joins.chain(actions) {
             model.ids = clients.iter().map(|session| session.id.as_str().to_owned()).collect();

@@ -1,5 +1,5 @@
-//! The `echo` dialect: every message comes back as it went, text or binary. To try a WebSocket client out, and for
-//! Autobahn's fuzzing client, which asks a server for nothing else.
+//! The `echo` dialect: every message comes back unchanged, text or binary. To try out a WebSocket client, and for
+//! Autobahn's fuzzing client, which needs such a server.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 
-/// The endpoint; it knows nobody.
+/// The endpoint; it has no state.
 pub(crate) struct Echo;
 
 /// One client.

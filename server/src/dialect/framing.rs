@@ -1,4 +1,4 @@
-//! How a dialect of named events speaks over WebSocket and over Socket.IO.
+//! The framing of a dialect with named events, over WebSocket and over Socket.IO.
 
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::json::serialise;
 use crate::socketio::packet::{self, Packet};
 
-/// What the messages of a dialect go in.
+/// How the messages of a dialect are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Messages of a WebSocket. A named event is the text `{"type":name,"data":data}`.
@@ -23,7 +23,7 @@ struct Envelope<'a, D> {
 }
 
 impl Framing {
-    /// An event as it goes into a queue.
+    /// An event, serialized for a queue.
     pub(crate) fn event(self, name: &str, data: &impl Serialize) -> Utf8Bytes {
         match self {
             Self::WebSocket => serialise(&Envelope { name, data }),

@@ -1,7 +1,7 @@
 //! Reads a message's envelope and leaves its payload alone.
 //!
-//! Values are borrowed as they are written, [`RawValue`]s, so that a payload is relayed byte for byte and never parsed.
-//! Skipping a value does not recurse, so neither depth nor size of a payload can exhaust the stack.
+//! Values are borrowed unparsed, as [`RawValue`]s, so that a payload is relayed byte for byte.
+//! Skipping a value does not recurse, so a payload's depth or size cannot exhaust the stack.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,17 +14,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 /// Why a text is not an envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// Not JSON, or `null`, which says as little.
+    /// Not JSON, or `null`, which is treated the same.
     NotJson,
-    /// Another JSON value than an object.
+    /// A JSON value other than an object.
     NotAnObject,
 }
 
-/// The values of the named fields of a JSON object, as they are written. Other fields are ignored; of a field that
-/// comes twice the last counts, as in JavaScript.
+/// The unparsed values of the named fields of a JSON object. Other fields are ignored; of duplicate fields the last one
+/// counts, as in JavaScript.
 ///
 /// # Errors
-/// [`Malformed`] says what it is instead of an object.
+/// The text is not a JSON object.
 pub(crate) fn fields<'a, const N: usize>(
     text: &'a str,
     names: &[&str; N],
@@ -41,17 +41,17 @@ pub(crate) fn fields<'a, const N: usize>(
     }
 }
 
-/// The text of a JSON string, `None` when the value is something else or is not Unicode (a lone surrogate).
+/// The text of a JSON string; `None` if the value is something else or is not Unicode (a lone surrogate).
 pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(value.get()).ok().map(|Text(text)| text)
 }
 
-/// The first `code_points` of a text, for echoing it in an error.
+/// The first `code_points` of a text, to echo it in an error.
 pub(crate) fn cut(text: &str, code_points: usize) -> &str {
     text.char_indices().nth(code_points).map_or(text, |(at, _)| &text[..at])
 }
 
-/// What goes into a queue.
+/// Serializes a message for a queue.
 pub(crate) fn serialise(message: &impl Serialize) -> Utf8Bytes {
     serde_json::to_string(message).expect("keys are strings and nothing in it fails").into()
 }
@@ -87,14 +87,14 @@ impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
     }
 }
 
-/// Which of the names a key is.
+/// Finds a key's index among the names.
 struct Key<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        // As bytes, because a key with a lone surrogate is JSON, though not Unicode.
+        // As bytes, because a key with a lone surrogate is valid JSON although it is not Unicode.
         deserializer.deserialize_bytes(self)
     }
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_apart() {
+    fn texts_that_are_not_objects_are_classified() {
         for text in ["", "{", "{}}", "{'a':1}", "{\"a\":1,}", "null", " null ", "nul", "\u{feff}{}", "{\"a\":01}"] {
             assert_eq!(get(text), Err(Malformed::NotJson), "{text:?}");
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_no_danger() {
+    fn deep_nesting_is_safe() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let message = format!("{{\"x\":{deep},\"a\":{deep}}}");
         assert_eq!(get(&message), Ok([Some(deep.as_str()), None]));

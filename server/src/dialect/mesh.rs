@@ -1,10 +1,10 @@
 //! The `mesh` dialect: up to N peers in a room, each connected to each other one.
 //!
-//! `dialects.md` §2 is the reference. What it leaves open, decided here:
+//! `dialects.md` §2 is the reference. Decisions on what it leaves open:
 //! - A message's fields are checked before its effect: first `roomId`, then `type`, then membership, then `to`.
-//! - `name` is decoration: one that is no string of 1–64 code points counts as absent, and the join succeeds.
-//! - Joining the same room again without a name keeps the name, with one replaces it for those who join later.
-//! - `to` naming the sender itself is answered like any client that is not there: nothing is delivered to its own sender.
+//! - `name` is optional: if it is not a string of 1–64 code points, it counts as absent, and the join succeeds.
+//! - Joining the same room again without a name keeps the name; with a name, it replaces it for clients that join later.
+//! - If `to` is the sender itself, it is treated as a client that does not exist: nothing is delivered to its own sender.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,7 +52,7 @@ enum Refusal<'a> {
     MessageTooLarge,
 }
 
-/// What the server says.
+/// A message from the server.
 #[derive(Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum Notice<'a> {

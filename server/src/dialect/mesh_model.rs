@@ -1,5 +1,5 @@
-//! The rooms against an independent model: after each random action every client's queue holds exactly what the model
-//! says, byte for byte, and nothing else.
+//! The rooms against an independent model: after each random action, every client's queue contains exactly what the
+//! model predicts, byte for byte.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ enum Action {
     Garbage {
         client: usize,
     },
-    /// The connection is gone; another client comes in its place.
+    /// The connection ends; a new client replaces it.
     Disconnect {
         client: usize,
     },
@@ -67,11 +67,11 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// What a reader of `dialects.md` would write: lists of who is where, and strings.
+/// What a reader of `dialects.md` would write: lists of members, and strings.
 #[derive(Default)]
 struct Model {
     ids: Vec<String>,
-    /// Per room, in the order of joining: client and name as JSON.
+    /// Per room, in joining order: client and name as JSON.
     rooms: [Vec<(usize, Option<String>)>; ROOMS.len()],
     outbox: Vec<(usize, String)>,
 }
@@ -190,7 +190,7 @@ impl System {
                 };
                 let room_id = ROOMS[room];
                 let data = r#"{"b":1, "a":[]}"#;
-                // The sender lies about who it is.
+                // The sender claims another id.
                 let message = format!(
                     r#"{{"from":"liar","data":{data},"type":"offer","roomId":"{room_id}","action":"signal"{to}}}"#
                 );

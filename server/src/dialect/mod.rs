@@ -24,44 +24,44 @@ pub(crate) mod mesh;
 pub(crate) mod relay;
 pub(crate) mod sender_viewer;
 
-/// A line of [`DIALECTS`]: a dialect in one framing.
+/// An entry of [`DIALECTS`]: a dialect in one framing.
 #[derive(Debug)]
 pub struct DialectEntry {
-    /// Its name in [`Listen::dialects`](crate::Listen::dialects), as the conformance suite calls it too.
+    /// Its name in [`Listen::dialects`](crate::Listen::dialects) and in the conformance suite.
     pub name: &'static str,
-    /// The dialect that it speaks, as the metrics call it: another name where a dialect has two framings.
+    /// The dialect's name in the metrics. It differs from `name` if a dialect has two framings.
     pub dialect: &'static str,
-    /// What its messages go in.
+    /// The framing of its messages.
     pub framing: Framing,
-    /// Where its WebSockets, or its Engine.IO sessions, are opened.
+    /// The path at which its WebSockets or Engine.IO sessions are opened.
     pub path: &'static str,
-    /// The TCP port that the documents give it. Those with the same port share an address.
+    /// Its documented TCP port. Dialects with the same port share an address.
     pub port: u16,
     pub(crate) make: fn(&Parts) -> Served,
 }
 
-/// What dialects are made of.
+/// The shared state from which dialects are created.
 pub(crate) struct Parts {
     seed: u64,
     /// Served in two framings.
     call: Arc<Call>,
-    /// Also known to the API.
+    /// Also used by the API.
     pub(crate) sender_viewer: Arc<SenderViewer>,
 }
 
-/// A dialect as an address serves it.
+/// A dialect as served at an address.
 #[derive(Clone)]
 pub(crate) enum Served {
     WebSocket(Arc<dyn WebSocketDialect>),
     SocketIo(Arc<dyn EventDialect>),
 }
 
-/// The TCP port that dialects share, each at a path of its own, with `/api/*` and `/metrics`.
+/// The TCP port that several dialects share, each at its own path, with `/api/*` and `/metrics`.
 pub const HTTP_PORT: u16 = 8080;
 /// The UDP and TCP port of STUN, and the UDP port of TURN.
 pub const STUN_PORT: u16 = 3478;
 
-/// Every protocol of signaling that the server speaks. Another one is its file and a line here.
+/// Every signaling protocol that the server supports. A new one needs its file and an entry here.
 pub const DIALECTS: &[DialectEntry] = &[
     DialectEntry {
         name: "mesh",
@@ -123,18 +123,18 @@ pub const DIALECTS: &[DialectEntry] = &[
 
 pub(crate) const SENDER_VIEWER: &str = "sender-viewer";
 
-/// What the seed of a dialect's ids differs in, so that no id of one is met in another.
+/// Differences between the seeds of the dialects' ids, so that no two dialects issue the same id.
 const CALL_SEED: u64 = 1 << 40;
 const SENDER_VIEWER_SEED: u64 = 2 << 40;
 
 impl DialectEntry {
-    /// The line of that name.
+    /// The entry with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         DIALECTS.iter().find(|entry| entry.name == name)
     }
 
-    /// The URL of a server that serves it at `authority`, a host and a port; with TLS if it `is_secure`.
+    /// Its URL on a server at `authority`, a host and a port; with TLS if `is_secure`.
     #[must_use]
     pub fn url(&self, authority: impl fmt::Display, is_secure: bool) -> String {
         let scheme = match (self.framing, is_secure) {

@@ -1,10 +1,10 @@
-//! The `relay` dialect: offers, answers and candidates between whoever is connected to a room.
+//! The `relay` dialect: relays offers, answers and candidates between the clients of a room.
 //!
-//! `dialects.md` §5 is the reference. What it leaves open, decided here:
-//! - Of several `room` in a query the first counts. Its name is compared exactly, `+` is a plus sign (percent-decoding, not
-//!   form decoding), and a `%` without two hexadecimal digits behind it stands for itself.
-//! - A room that is not UTF-8 when decoded is refused like one that is too long.
-//! - Only `type` is looked at: an offer without its `offer` is relayed as well.
+//! `dialects.md` §5 is the reference. Decisions on what it leaves open:
+//! - If a query has several `room` parameters, the first counts. Its name is compared exactly, `+` is a plus sign
+//!   (percent-decoding, not form decoding), and a `%` that two hexadecimal digits do not follow is kept.
+//! - A room name that is not UTF-8 after decoding is refused like one that is too long.
+//! - Only `type` is checked: an offer without its `offer` is relayed as well.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,7 +17,7 @@ use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::rooms::{Member, Rooms, is_name};
 
-/// The room of those who name none.
+/// The room of clients that name none.
 const DEFAULT_ROOM: &str = "default";
 
 /// The endpoint: all rooms.
@@ -27,11 +27,11 @@ pub(crate) struct Relay {
 
 struct State {
     rooms: Rooms<()>,
-    /// They never go on the wire: they only tell a sender from the others.
+    /// They are never sent: they only distinguish a sender from the others.
     ids: ClientIds,
 }
 
-/// One client, in its room from the first moment to the last.
+/// One client, which is in its room as long as it is connected.
 struct RelaySession {
     relay: Arc<Relay>,
     id: ClientId,

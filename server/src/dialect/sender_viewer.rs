@@ -1,12 +1,12 @@
-//! The `sender-viewer` dialect: one sender and one viewer a room.
+//! The `sender-viewer` dialect: one sender and one viewer per room.
 //!
-//! `dialects.md` §1 is the reference. What it leaves open, decided here:
+//! `dialects.md` §1 is the reference. Decisions on what it leaves open:
 //! - A message's form is checked before its effect: first its fields (`invalid-message`), then whether the client has a role
 //!   (`not-joined`), then the direction (`not-allowed`), then the other side (`no-peer`). An offer or answer without `sdp`
 //!   and a candidate message without `candidate` are `invalid-message`.
-//! - Whoever asks for another room or role gives up the old one, even when the new one is refused.
+//! - A client that asks for another room or role loses the old one, even if the new one is refused.
 //! - Joining the same room and role again repeats `viewer-ready`.
-//! - A holder is dead from the moment the server has decided to close its connection, whatever the reason.
+//! - A holder counts as gone from the moment the server has decided to close its connection, for whatever reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -54,7 +54,7 @@ struct SenderViewerSession {
     endpoint: Arc<SenderViewer>,
     id: ClientId,
     client: Client,
-    /// The room and role it was given. Another may have replaced it there: the rooms know.
+    /// Its last room and role. Another client may have replaced it there; `rooms` decides.
     seat: Option<(Arc<str>, Role)>,
     has_joined: bool,
 }
@@ -71,7 +71,7 @@ enum Refusal {
     NoPeer,
 }
 
-/// What the server says.
+/// A message from the server.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum Notice<'a> {
@@ -82,7 +82,7 @@ enum Notice<'a> {
     Error { reason: Refusal },
 }
 
-/// What is relayed. Not a [`Notice`], because a [`RawValue`] does not pass through an internally tagged enum.
+/// A relayed message. Not a [`Notice`], because a [`RawValue`] does not pass through an internally tagged enum.
 #[derive(Serialize)]
 struct Signal<'a> {
     #[serde(rename = "type")]
@@ -93,7 +93,7 @@ struct Signal<'a> {
     candidate: Option<&'a RawValue>,
 }
 
-/// Who is in a room, as `/api/status` shows it.
+/// The clients in a room, as `/api/status` shows them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoomStatus {
@@ -115,7 +115,7 @@ impl SenderViewer {
         Self { state: Mutex::new(state) }
     }
 
-    /// Every room with somebody in it, by name.
+    /// Every room with a client in it, by name.
     pub(crate) fn status(&self) -> Vec<RoomStatus> {
         let state = self.lock();
         let seat = |room: &str, role| {
@@ -130,7 +130,7 @@ impl SenderViewer {
         rooms.collect()
     }
 
-    /// Closes a client's connection; tells whether there is such a client.
+    /// Closes a client's connection. Returns whether the client exists.
     pub(crate) fn kick(&self, client_id: &str) -> bool {
         let state = self.lock();
         let queue = ClientId::parse(client_id).and_then(|id| state.clients.get(&id));
@@ -164,7 +164,7 @@ impl WebSocketDialect for SenderViewer {
 }
 
 impl Rooms<Role> {
-    /// Who has a role in a room.
+    /// The client with a role in a room.
     fn holder(&self, room: &str, role: Role) -> Option<&Member<Role>> {
         self.members(room).iter().find(|member| member.about == role)
     }
@@ -174,7 +174,7 @@ impl Rooms<Role> {
         self.holder(room, role).filter(|holder| !holder.queue.is_closing())
     }
 
-    /// Frees a seat, if this client has it, and tells the other side.
+    /// Frees a role if this client has it, and notifies the other side.
     fn vacate(&mut self, room: &str, role: Role, id: ClientId) {
         if self.leave(room, id) {
             let notice = match role {
@@ -265,7 +265,7 @@ impl SenderViewerSession {
         Ok(())
     }
 
-    /// Relays a message to the other side; only those `from` this role may send it.
+    /// Relays a message to the other side. With `from`, only this role may send it.
     fn relay(
         &self,
         kind: &'static str,
@@ -314,7 +314,7 @@ mod tests {
         (Arc::clone(endpoint).open(None, client), queue)
     }
 
-    /// The kinds of what was queued since the last call.
+    /// The types of the messages queued since the last call.
     fn heard(queue: &Queue) -> Vec<String> {
         let mut batch = VecDeque::new();
         queue.take(Waker::noop(), &mut batch, &mut Load::default());
@@ -325,7 +325,7 @@ mod tests {
         kinds.collect()
     }
 
-    /// Between the decision to close a connection and the end of its task another may take its seat.
+    /// Between the decision to close a connection and the end of its task, another client may take its role.
     #[test]
     fn a_dead_holder_is_replaced_and_its_leaving_told_once_and_first() {
         for (dead_role, other_role, left) in [("sender", "viewer", "sender-left"), ("viewer", "sender", "viewer-left")]

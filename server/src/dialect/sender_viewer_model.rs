@@ -1,5 +1,5 @@
-//! The roles against an independent model: after each random action every client's queue holds exactly what the model says,
-//! byte for byte, and `/api/status` shows who the model says is there.
+//! The roles against an independent model: after each random action, every client's queue contains exactly what the
+//! model predicts, byte for byte, and `/api/status` shows the clients of the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,11 +33,11 @@ enum Action {
     Garbage {
         client: usize,
     },
-    /// The server decides to close the connection, which is still there.
+    /// The server decides to close the connection, which is still open.
     Kick {
         client: usize,
     },
-    /// The connection is gone; another client comes in its place.
+    /// The connection ends; a new client replaces it.
     Disconnect {
         client: usize,
     },
@@ -59,7 +59,7 @@ fn other(role: &str) -> &'static str {
     if role == "sender" { "viewer" } else { "sender" }
 }
 
-/// What a client says to relay something, with the envelope's fields in another order than the server writes them.
+/// A client's message to relay, with the envelope's fields in another order than the server writes them.
 fn said(kind: &str) -> String {
     match kind {
         "ice-candidate" => r#"{"candidate":{"b":1, "a":[]},"x":0,"type":"ice-candidate"}"#.to_owned(),
@@ -69,7 +69,7 @@ fn said(kind: &str) -> String {
 
 #[derive(Default)]
 struct Model {
-    /// Who has which role in which room, alive or about to be closed.
+    /// The holders of roles by room, alive or about to be closed.
     seats: BTreeMap<(usize, &'static str), usize>,
     kicked: BTreeSet<usize>,
     ids: Vec<String>,
@@ -219,7 +219,7 @@ proptest! {
         let mut system = System { endpoint: Arc::clone(&endpoint), clients };
         let mut model = Model::default();
         for action in &actions {
-            // A connection that is being closed says nothing more.
+            // A connection that is being closed sends nothing more.
             let says = match *action {
                 Action::Join { client, .. } | Action::Relay { client, .. } | Action::Garbage { client } => Some(client),
                 Action::Kick { .. } | Action::Disconnect { .. } => None,

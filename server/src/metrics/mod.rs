@@ -1,4 +1,4 @@
-//! What the server counts for its operators. The hot path counts in each connection, without contention; a scrape adds up.
+//! Metrics for operators. The hot path counts per connection, without contention; a scrape adds the counts up.
 
 pub(crate) mod page;
 
@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Upper bounds of the buckets, in seconds: from what a relay takes to what a human notices.
+/// Upper bounds of the buckets, in seconds: from the time a relay takes to what a person notices.
 const BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// What is counted for the whole server: events that are rare beside messages.
+/// Counts for the whole server, of events that are much rarer than messages.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// WebSockets that ended, by reason.
+    /// Ended WebSockets, by reason.
     pub(crate) closed: Reasons,
-    /// Requests that were refused, by reason.
+    /// Refused requests, by reason.
     pub(crate) refused: Reasons,
-    /// From accept, or from the end of the TLS handshake, to the answer that opens a WebSocket.
+    /// Time from accept, or from the end of the TLS handshake, to the response that opens a WebSocket.
     pub(crate) handshake: Histogram,
-    /// From the moment a message is queued for a client until it is written, of some messages.
+    /// Time from queuing a message for a client to writing it, for a sample of messages.
     pub(crate) delivery: Histogram,
-    /// STUN datagrams that came.
+    /// Received STUN datagrams.
     pub(crate) stun_received: AtomicU64,
-    /// Answers to them.
+    /// Answered STUN datagrams.
     pub(crate) stun_answered: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl Default for Metrics {
     }
 }
 
-/// Counts by reason, in the order of their names.
+/// Counts by reason, sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -57,7 +57,7 @@ impl Reasons {
     }
 }
 
-/// What one connection received; its task alone writes it.
+/// What one connection received. Only its task writes it.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     messages: AtomicU64,
@@ -65,7 +65,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A text message came. With one writer a load and a store are enough: no locked instruction.
+    /// Counts a text message. With a single writer, a load and a store suffice; no atomic read-modify-write is needed.
     pub(crate) fn received(&self, bytes: usize) {
         self.messages.store(self.messages.load(Relaxed) + 1, Relaxed);
         self.bytes.store(self.bytes.load(Relaxed) + bytes as u64, Relaxed);
@@ -76,7 +76,7 @@ impl Tally {
     }
 }
 
-/// Messages and bytes of text, both ways, and what was queued but never written.
+/// Messages and bytes of text in both directions, and messages that were queued but never written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) messages_received: u64,

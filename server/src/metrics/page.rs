@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counts as OpenMetrics text, which Prometheus reads.
+//! `GET /metrics`: the metrics as OpenMetrics text for Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -24,7 +24,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The endpoint.
 pub(crate) struct MetricsPage {
     registry: Registry,
-    /// The bearer token that it asks for, if any.
+    /// The required bearer token, if any.
     token: Option<String>,
 }
 
@@ -49,14 +49,14 @@ impl MetricsPage {
         } else {
             answer(StatusCode::OK, header::CONTENT_TYPE, CONTENT_TYPE);
             let mut page = String::new();
-            text::encode(&mut page, &self.registry).expect("a string takes everything");
+            text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
             *response.body_mut() = Full::from(page);
         }
         response
     }
 }
 
-/// Adds up when it is scraped. Weak, because the page is part of what is shared.
+/// Adds the counts up at each scrape. Weak, because the page is part of the shared state.
 struct Counts(Weak<Shared>);
 
 impl Debug for Counts {
@@ -82,7 +82,7 @@ impl Collector for Counts {
         let members = counted.iter().map(|(name, (_, members))| (*name, *members as u64));
         page.gauges("members", "Members of all rooms; users in the dialect call", "dialect", members)?;
 
-        // Every dialect from the first scrape on, so that a rate can begin at zero.
+        // Includes every dialect from the first scrape on, so that rates begin at zero.
         let mut by_dialect: BTreeMap<_, _> = counted.iter().map(|(name, _)| (*name, Traffic::default())).collect();
         by_dialect.extend(traffic);
         let by_dialect =

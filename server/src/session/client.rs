@@ -1,4 +1,4 @@
-//! A connection as its dialect knows it: the way to it, and what it may do there.
+//! A connection as its dialect sees it: its queue, and what it may do.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::limits::Limits;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) queue: Arc<Queue>,
-    /// What its token says.
+    /// What its token allows.
     grant: Grant,
     room_members_max: u32,
     rooms_max: u32,
@@ -25,7 +25,7 @@ impl Client {
         Self { queue, grant, room_members_max, rooms_max }
     }
 
-    /// Whether it may join a room that it is not in. If not, its connection is told to close.
+    /// Whether it may join a room that it is not in. If not, its connection is closed.
     pub(crate) fn may_join<M>(&self, rooms: &Rooms<M>, room: &str) -> bool {
         let members = rooms.members(room).len();
         let close = if !self.grant.allows_room(room) {
@@ -41,7 +41,7 @@ impl Client {
         false
     }
 
-    /// Whether it may use this name. If not, its connection is told to close.
+    /// Whether it may use this name. If not, its connection is closed.
     pub(crate) fn may_use_name(&self, name: &str) -> bool {
         let may = self.grant.allows_user(name);
         if !may {
@@ -59,7 +59,7 @@ impl Deref for Client {
     }
 }
 
-/// A limit in the room that a client has for it; none is one that nothing reaches.
+/// A limit in the size that a client stores; without a limit, a number that is never reached.
 fn count_max(limit: Option<usize>) -> u32 {
     limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
 }

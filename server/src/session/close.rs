@@ -1,48 +1,48 @@
-//! Why the server closes a WebSocket, and the close code that says so.
+//! Why the server closes a WebSocket, and the close codes.
 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-/// A reason to close, with its code of RFC 6455 §7.4.1 and a text for whoever reads the trace.
+/// A reason to close, with its code of RFC 6455 §7.4.1 and a text for traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {
-    /// 1000: an operator asked for it.
+    /// 1000: an operator kicked the client.
     Kicked,
-    /// 1000: the client said so, below the WebSocket's own close.
+    /// 1000: the client closed its Engine.IO session.
     ByClient,
     /// 1001: the server is going away.
     Shutdown,
-    /// 1002: the peer broke the framing rules.
+    /// 1002: the peer violated the framing rules.
     Protocol,
-    /// 1002: not a packet of Engine.IO or Socket.IO, or one out of turn.
+    /// 1002: not a packet of Engine.IO or Socket.IO, or an unexpected one.
     Packet,
     /// 1003: a binary frame.
     Binary,
     /// 1007: a text that is not UTF-8.
     NotUtf8,
-    /// 1008: the peer reads more slowly than others write to it.
+    /// 1008: the peer reads more slowly than messages for it arrive.
     SlowConsumer,
     /// 1008: no first join in time.
     JoinTimeout,
-    /// 1008: pings stayed unanswered.
+    /// 1008: pings were not answered.
     HeartbeatMissed,
     /// 1008: more messages than the rate allows.
     TooFast,
-    /// 1008: a room or a name that the client's token does not open.
+    /// 1008: a room or a name that the client's token does not allow.
     NotAllowed,
-    /// 1009: a frame or message over the hard limit.
+    /// 1009: a frame or message over the limit.
     TooLarge,
     /// 1013: too many connections.
     OverCapacity,
-    /// 1013: the room has as many members as it may have.
+    /// 1013: the room has the maximum number of members.
     RoomFull,
-    /// 1013: there are as many rooms as there may be.
+    /// 1013: there is the maximum number of rooms.
     TooManyRooms,
 }
 
 impl Close {
-    /// The frame that goes on the wire.
+    /// The close frame.
     pub(crate) fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
             Self::Kicked => (CloseCode::Normal, "Kicked by admin"),

@@ -1,7 +1,7 @@
-//! One WebSocket connection in one task: reads, writes, deadlines and the way it ends.
+//! One WebSocket connection in one task: reads, writes, deadlines and its end.
 //!
-//! The stream is not split. One poll function writes what is queued, looks at the clock and then reads, so that a
-//! stuck write stops neither the reading nor the heartbeat, and a flood of input stops neither the clock nor the output.
+//! The stream is not split. One poll function writes the queue, checks the deadlines and then reads, so that a blocked
+//! write stops neither reading nor the heartbeat, and a flood of input stops neither the deadlines nor the output.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -27,20 +27,20 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::rate::Bucket;
 
-/// tungstenite zero-fills its read buffer at each read and keeps it for life: small is faster, and this small still takes six messages of
-/// 300 bytes at a read.
+/// tungstenite zero-fills its read buffer at each read and never frees it, so a small one is faster. This size holds
+/// six messages of 300 bytes.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
-/// Output is handed to TCP at the latest when this much is serialised; a batch ends with a flush anyway.
+/// Output is passed to TCP at the latest when this much is serialized; a batch ends with a flush anyway.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How a connection comes to its end.
+/// How a connection ends.
 #[derive(Debug)]
 enum End {
-    /// We close it, and say why.
+    /// The server closes it, with a reason.
     Close(Close),
     /// The peer closed it: answer, then shut TCP down.
     ByPeer,
-    /// TCP is gone, or no use any more.
+    /// TCP is lost or no longer usable.
     Lost,
 }
 
@@ -55,8 +55,8 @@ impl End {
     }
 }
 
-/// The WebSocket on a stream whose upgrade was answered. `read_ahead` is what arrived behind the request; a longer frame or
-/// message than `frame_bytes_max` is an error.
+/// The WebSocket on a stream whose upgrade was answered. `read_ahead` contains the bytes that arrived after the
+/// request. A frame or message longer than `frame_bytes_max` is an error.
 pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -64,16 +64,18 @@ where
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        // One message on top of a full buffer; also the bound for pongs to a peer that pings and never reads.
+        // One message in addition to a full buffer. This also limits the pongs for a peer that pings but never reads.
         .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * frame_bytes_max)
         .max_frame_size(Some(frame_bytes_max))
         .max_message_size(Some(frame_bytes_max));
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }
 
-/// Serves one WebSocket until it has ended, and tells why it did. Without a heartbeat the session itself notices a dead peer.
+/// Serves one WebSocket until it has ended. Returns the reason. Without a heartbeat, the session itself detects a dead
+/// peer.
 ///
-/// An `async fn` would keep its arguments beside what it makes of them, for life; this block has only the connection.
+/// An `async fn` would store its arguments in addition to the connection made from them; this block stores only the
+/// connection.
 pub(crate) fn run<S>(
     socket: WebSocketStream<S>,
     mut session: Box<dyn Session>,
@@ -103,9 +105,9 @@ where
     };
     async move {
         let end = connection.drive(&mut *session, limits).await;
-        // Others learn of it before the closing handshake, which may take its time.
+        // Others are notified before the closing handshake, which may take some time.
         drop(session);
-        // In a box of its own, so that no connection carries the room for its end through its life.
+        // Boxed, so that no connection keeps the memory for its end while it is open.
         let why = end.label();
         metrics.closed.count(why);
         Box::pin(connection.finish(end, limits)).await;
@@ -116,26 +118,26 @@ where
 struct Connection<S> {
     socket: WebSocketStream<S>,
     queue: Arc<Queue>,
-    /// Taken from the queue, to be written next.
+    /// Taken from the queue, written next.
     batch: VecDeque<Message>,
-    /// Written since the queue was last told.
+    /// Written but not yet reported to the queue.
     written: Load,
     ping_due: bool,
     unflushed: bool,
-    /// When to give up a write that makes no progress.
+    /// When a write without progress times out.
     stuck: Option<Instant>,
     write_timeout: Duration,
     pulse: Option<Pulse>,
-    /// When to give up waiting for the first join, until it has come.
+    /// When the first join times out, until it has happened.
     join_due: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
-    /// What is left of the message rate.
+    /// The remaining tokens of the message rate.
     received: Bucket,
 }
 
 /// What woke the task.
 enum Event {
-    /// The queue says so.
+    /// The queue requests it.
     Close(Close),
     WriteFailed,
     Alarm,
@@ -212,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.socket.poll_next_unpin(cx).map(Event::Read)
     }
 
-    /// Writes all that is queued, with one flush a batch. `Ok(false)`: the peer's window is shut.
+    /// Writes the whole queue, with one flush per batch. `Ok(false)`: the peer's window is closed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         loop {
             if let Some(close) = self.queue.take(cx.waker(), &mut self.batch, &mut self.written) {
@@ -225,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 match self.socket.poll_ready_unpin(cx) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(Err(_)) => return Err(Event::WriteFailed),
-                    // All that was serialised before is written: progress.
+                    // Everything serialized before is written: progress.
                     Poll::Ready(Ok(())) => self.stuck = None,
                 }
                 let message = if std::mem::take(&mut self.ping_due) {
@@ -267,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn finish(&mut self, end: End, limits: &Limits) {
         let patience = match end {
             End::Lost => return,
-            // Nobody is there who could answer: one attempt, no waiting.
+            // There is no peer to answer: one attempt, without waiting.
             End::Close(Close::HeartbeatMissed) => Duration::ZERO,
             End::Close(_) | End::ByPeer => limits.close_timeout,
         };
@@ -281,12 +283,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
                 //# The application MUST NOT send any more data frames after sending a Close frame.
-                // tungstenite holds a pong back until the next flush, and would write it behind the close frame.
+                // tungstenite delays a pong until the next flush, and would write it after the close frame.
                 self.socket.flush().await?;
                 self.socket.close(Some(close.frame())).await?;
             }
             let mut is_complete = matches!(end, End::ByPeer);
-            // After a broken frame this reads nothing more.
+            // After an invalid frame this reads nothing more.
             while let Some(Ok(message)) = self.socket.next().await {
                 is_complete |= message.is_close();
             }
@@ -300,23 +302,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Ok::<_, Error>(())
         };
-        // Past the deadline, or when the peer is gone, dropping the socket is all that is left to do.
+        // After the deadline, or if the peer is gone, the socket can only be dropped.
         let _ = timeout(patience, farewell).await;
         self.queue.take(Waker::noop(), &mut self.batch, &mut self.written);
     }
 }
 
-/// Ends our side of TCP and reads the peer's to its end: closing with unread input would reset the connection, and the
-/// peer might lose what we wrote last. Give it a deadline.
+/// Shuts down the server's side of TCP and reads the peer's to its end: closing with unread input would reset the
+/// connection, and the peer might lose the last bytes written. Use it with a timeout.
 pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     if stream.shutdown().await.is_ok() {
-        // On the heap: in the future it would take this room from every connection for its whole life.
+        // On the heap: in the future it would cost every connection this memory.
         let mut discard = vec![0; 4096];
         while stream.read(&mut discard).await.is_ok_and(|read| read > 0) {}
     }
 }
 
-/// Which close code a broken frame calls for.
+/// The close code for an invalid frame.
 fn end_of(error: &Error) -> End {
     match error {
         Error::Capacity(_) => End::Close(Close::TooLarge),

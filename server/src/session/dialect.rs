@@ -1,4 +1,4 @@
-//! What a signaling dialect is to the server: an endpoint, and a session for each connection.
+//! The interface of a signaling dialect: an endpoint, and a session for each connection.
 
 use std::sync::Arc;
 
@@ -12,45 +12,48 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     /// Its name in the documents and the metrics.
     fn name(&self) -> &'static str;
 
-    /// How many rooms there are, and members in all of them.
+    /// The number of rooms, and of members in all of them.
     fn count(&self) -> (usize, usize);
 }
 
 /// An endpoint whose messages are the texts of a WebSocket.
 pub(crate) trait WebSocketDialect: Dialect {
-    /// Whether a WebSocket may be opened with this query of its URL.
+    /// Checks whether a WebSocket may be opened with this query of its URL.
     ///
     /// # Errors
-    /// What is wrong with it, for the HTTP 400 that refuses it.
+    /// What is wrong with it, for the HTTP 400 response.
     fn admit(&self, _query: Option<&str>) -> Result<(), &'static str> {
         Ok(())
     }
 
-    /// A WebSocket was opened with a query that was [admitted](Self::admit); what goes into `client` is sent to it.
+    /// Opens a session for a WebSocket whose query was [admitted](Self::admit). Messages pushed to `client` are sent to
+    /// it.
     fn open(self: Arc<Self>, query: Option<&str>, client: Client) -> Box<dyn Session>;
 }
 
-/// One WebSocket's side of a dialect. Dropping it is leaving, whatever the cause: others are told there, and only there.
+/// The session of one WebSocket. Dropping it makes the client leave, whatever the cause; only there are others
+/// notified.
 pub(crate) trait Session: Send + 'static {
-    /// A text message within the limit. Answers go into the queue.
+    /// Handles a text message within the limit. Answers go into the queue.
     fn text(&mut self, text: &str);
 
-    /// A binary message.
+    /// Handles a binary message.
     ///
     /// # Errors
-    /// The dialect has none, so the connection is to be closed.
+    /// The dialect has no binary messages, so the connection must be closed.
     fn binary(&mut self, _data: Bytes) -> Result<(), Close> {
         Err(Close::Binary)
     }
 
-    /// A text message over [`Limits::message_bytes_max`](crate::Limits::message_bytes_max) came.
+    /// Handles a text message over [`Limits::message_bytes_max`](crate::Limits::message_bytes_max).
     ///
     /// # Errors
-    /// The dialect has no answer for that, so the connection is to be closed.
+    /// The dialect has no answer for it, so the connection must be closed.
     fn oversized(&mut self) -> Result<(), Close> {
         Err(Close::TooLarge)
     }
 
-    /// Whether it has ever joined anything, which ends the join timeout. There is none where it is true from the start.
+    /// Whether it has ever joined anything, which ends the join timeout. If it is true from the start, there is no
+    /// timeout.
     fn has_joined(&self) -> bool;
 }

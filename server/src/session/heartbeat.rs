@@ -1,16 +1,16 @@
-//! WebSocket pings that notice a dead connection: settings, and the count of unanswered ones.
+//! WebSocket pings that detect dead connections: settings, and the count of unanswered ones.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How a dead connection is noticed. A silent client is dropped `interval × (missed_max + 1)` after the last frame at
-/// the latest: 60 s unless told otherwise.
+/// How dead connections are detected. A silent client is dropped at most `interval × (missed_max + 1)` after its last
+/// frame. Default: 60 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Time between two pings: 20 s.
+    /// Time between two pings. Default: 20 s.
     pub interval: Duration,
-    /// Pings in a row that may stay unanswered before the client is dropped: 2. Any frame counts as an answer.
+    /// How many consecutive pings may go unanswered. Default: 2. Any frame counts as an answer.
     pub missed_max: u32,
 }
 
@@ -20,16 +20,16 @@ impl Default for Heartbeat {
     }
 }
 
-/// What to do at a tick.
+/// The action at a tick.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
     /// Send a ping.
     Ping,
-    /// Give the client up.
+    /// Drop the client.
     Dead,
 }
 
-/// One connection's count. The clock is passed in.
+/// The state of one connection. The time is passed in.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     heartbeat: Heartbeat,
@@ -44,12 +44,12 @@ impl Pulse {
         Self { heartbeat, due, unanswered: 0 }
     }
 
-    /// When [`tick`](Self::tick) wants to be called next.
+    /// When [`tick`](Self::tick) must be called next.
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
-    /// A frame of any kind came.
+    /// A frame of any kind was received.
     pub(crate) fn heard(&mut self) {
         self.unanswered = 0;
     }

@@ -1,11 +1,11 @@
-//! Client ids: ten characters of base 36, none twice.
+//! Client ids: ten characters of base 36, each id only once.
 
 use std::fmt;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-/// Characters of an id.
+/// Length of an id in characters.
 const LENGTH: usize = 10;
 /// Number of different ids: 36¹⁰ ≈ 3.7 × 10¹⁵, a little less than 2⁵².
 const SPACE: u64 = 36_u64.pow(LENGTH as u32);
@@ -13,7 +13,7 @@ const SPACE: u64 = 36_u64.pow(LENGTH as u32);
 const HALF_BITS: u32 = 26;
 const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 
-/// A client's name on the wire, given by the server.
+/// A client's id on the wire, issued by the server.
 #[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientId([u8; LENGTH]);
 
@@ -27,7 +27,7 @@ impl ClientId {
         Self(text)
     }
 
-    /// Reads an id from the wire; `None` for what no id can be.
+    /// Reads an id from the wire; `None` if the text cannot be an id.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         text.as_bytes().try_into().ok().map(Self)
     }
@@ -37,7 +37,8 @@ impl ClientId {
     }
 }
 
-/// Two numbers compare in a cycle, ten bytes in a call: a large room is searched by nothing else.
+/// Compares two numbers instead of ten bytes, which is much faster. Searching a large room consists of these
+/// comparisons.
 impl PartialEq for ClientId {
     fn eq(&self, other: &Self) -> bool {
         let numbers = |id: &Self| {
@@ -54,8 +55,8 @@ impl fmt::Debug for ClientId {
     }
 }
 
-/// Hands out ids. The *n*-th id is the *n*-th value of a keyed permutation of all 36¹⁰ of them, so that none comes
-/// twice, no list of the used ones is kept, and they do not look like a counter.
+/// Issues ids. The *n*-th id is the *n*-th value of a keyed permutation of all 36¹⁰ ids. So no id repeats, no list of
+/// used ids is needed, and ids do not look like a counter.
 #[derive(Debug)]
 pub(crate) struct ClientIds {
     issued: u64,

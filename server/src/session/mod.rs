@@ -1,4 +1,4 @@
-//! What every dialect shares: one task a connection, its queue, the rooms, the limits.
+//! The parts that all dialects share: one task per connection, its queue, the rooms, the limits.
 
 pub(crate) mod client;
 pub(crate) mod close;

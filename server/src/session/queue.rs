@@ -1,4 +1,4 @@
-//! What waits to be written to one client: pre-serialised messages, bounded in number and bytes, and the order to close.
+//! The queue of one client: serialized messages, limited in number and bytes, and the request to close.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,20 +13,20 @@ use super::close::Close;
 use crate::limits::Limits;
 use crate::metrics::Tally;
 
-/// Of so many messages one is timed: two readings of the clock for each would be felt.
+/// One in this many messages is timed, because reading the clock twice for each would be slow.
 const TIMED_OF: usize = 64;
 
-/// Filled by anyone, emptied by the one task that owns the connection. Pushing never waits: a client that is too slow
-/// is closed instead, so that it holds up nobody.
+/// Filled by any task, emptied by the task of the connection. Pushing never waits: a client that is too slow is closed,
+/// so that it does not delay others.
 #[derive(Debug)]
 pub(crate) struct Queue {
     messages_max: usize,
     bytes_max: usize,
-    /// What came from the client.
+    /// What the client sent.
     pub(crate) tally: Tally,
-    /// The dialect that its client speaks, once its request has told.
+    /// The client's dialect, once its request has determined it.
     dialect: OnceLock<&'static str>,
-    /// Where the time from push to written goes.
+    /// Records the time from push to write.
     latency: Option<Histogram>,
     state: Mutex<State>,
 }
@@ -34,12 +34,12 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Message>,
-    /// Waiting here or in the task's batch.
+    /// Queued here or in the task's batch.
     load: Load,
     peak: Load,
     sent: Load,
     dropped: usize,
-    /// The message that is timed: how many were sent when it is, and since when it waits.
+    /// The timed message: its number among the sent ones, and since when it is queued.
     timed: Option<(usize, Instant)>,
     close: Option<Close>,
     waker: Option<Waker>,
@@ -80,22 +80,22 @@ impl Queue {
         }
     }
 
-    /// Times some of the messages.
+    /// Measures the latency of some messages.
     pub(crate) fn timing(self, latency: Histogram) -> Self {
         Self { latency: Some(latency), ..self }
     }
 
-    /// Counts what it carries for a dialect. The first stands.
+    /// Assigns its counts to a dialect. Only the first call has an effect.
     pub(crate) fn bind(&self, dialect: &'static str) {
         let _ = self.dialect.set(dialect);
     }
 
-    /// The dialect that its client speaks, if any yet.
+    /// The client's dialect, if it is known yet.
     pub(crate) fn dialect(&self) -> Option<&'static str> {
         self.dialect.get().copied()
     }
 
-    /// Adds a message, or closes the connection when it is one too many. Once closing, messages are dropped.
+    /// Adds a message, or closes the connection if the queue is full. Once closing, messages are dropped.
     pub(crate) fn push(&self, message: Utf8Bytes) {
         let message = Message::Text(message);
         let mut added = Load::default();
@@ -103,7 +103,8 @@ impl Queue {
         self.append(added, |waiting| waiting.push_back(message));
     }
 
-    /// The same for messages that belong together: no other comes between them, and one too many is all too many.
+    /// The same for messages that belong together: no other message comes between them, and either all are queued or
+    /// none.
     pub(crate) fn push_all(&self, messages: &[Message]) {
         let mut added = Load::default();
         messages.iter().for_each(|message| added.add(message));
@@ -133,20 +134,20 @@ impl Queue {
         Self::wake(state);
     }
 
-    /// Asks the task to write what waits and then close. The first order stands.
+    /// Asks the task to write the queue and then close. Only the first call has an effect.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.lock();
         state.close.get_or_insert(close);
         Self::wake(state);
     }
 
-    /// Whether the connection was told to close, though it may still be there.
+    /// Whether closing was requested, though the connection may still be open.
     pub(crate) fn is_closing(&self) -> bool {
         self.lock().close.is_some()
     }
 
-    /// The task's side: gives back what was `written`, fills an empty `batch`, and tells whether to close. When there
-    /// is nothing to take, `waker` is woken by the next push or close.
+    /// For the task: subtracts what was `written`, fills an empty `batch`, and returns whether to close. If there is
+    /// nothing to take, the next push or close wakes `waker`.
     pub(crate) fn take(&self, waker: &Waker, batch: &mut VecDeque<Message>, written: &mut Load) -> Option<Close> {
         let state = &mut *self.lock();
         self.write_off(state, std::mem::take(written));
@@ -159,7 +160,7 @@ impl Queue {
         state.close
     }
 
-    /// Gives back what was taken and written.
+    /// Subtracts what was taken and written.
     pub(crate) fn give_back(&self, written: Load) {
         self.write_off(&mut self.lock(), written);
     }
@@ -176,25 +177,25 @@ impl Queue {
         }
     }
 
-    /// Until it is told to close.
+    /// Waits until closing is requested.
     pub(crate) async fn closed(&self) {
         poll_fn(|cx| self.watch(cx.waker()).map_or(Poll::Pending, |_| Poll::Ready(()))).await;
     }
 
-    /// The same without taking anything: `waker` is woken by the next push or close.
+    /// The same without taking anything: the next push or close wakes `waker`.
     pub(crate) fn watch(&self, waker: &Waker) -> Option<Close> {
         let mut state = self.lock();
         state.waker = Some(waker.clone());
         state.close
     }
 
-    /// What waits, and the most that ever waited.
+    /// What is queued, and the peak.
     pub(crate) fn load_and_peak(&self) -> (Load, Load) {
         let state = self.lock();
         (state.load, state.peak)
     }
 
-    /// What was written, and the number of messages that never will be once the connection has ended.
+    /// What was written, and the number of messages that will never be written because the connection has ended.
     pub(crate) fn sent_and_dropped(&self) -> (Load, usize) {
         let state = self.lock();
         (state.sent, state.dropped)
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_is_queued_together_or_not_at_all() {
+    fn messages_that_belong_together_are_queued_together_or_not_at_all() {
         let queue = queue(2, 10);
         let packet = [Message::text("5"), Message::binary(&b"12345"[..])];
         queue.push_all(&packet);

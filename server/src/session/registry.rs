@@ -1,4 +1,4 @@
-//! The connections that are open: to count them, and to close them all.
+//! The open connections: counts them, and closes them all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,9 +14,9 @@ use crate::metrics::{Metrics, Traffic};
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    /// What is counted beside the connections themselves.
+    /// Other counts.
     pub(crate) metrics: Metrics,
-    /// Woken when the last connection has ended.
+    /// Notified when the last connection has ended.
     empty: Notify,
 }
 
@@ -25,17 +25,17 @@ struct State {
     opened: u64,
     /// How many of those were connections.
     accepted: u64,
-    /// How many of the open ones are Engine.IO sessions and no connections.
+    /// How many of the open ones are Engine.IO sessions instead of connections.
     sessions: usize,
     open: BTreeMap<u64, Arc<Queue>>,
-    /// What closed connections received and were sent, by dialect.
+    /// Traffic of closed connections, by dialect.
     traffic: BTreeMap<&'static str, Traffic>,
-    /// The largest load any closed connection ever had.
+    /// The peak load of all closed connections.
     peak: Load,
     shut_down: bool,
 }
 
-/// What a connection received and was sent; `None` while it speaks no dialect.
+/// The traffic of a connection; `None` while it has no dialect.
 fn traffic(queue: &Queue) -> Option<(&'static str, Traffic)> {
     let dialect = queue.dialect()?;
     let (messages_received, bytes_received) = queue.tally.counts();
@@ -50,7 +50,7 @@ fn traffic(queue: &Queue) -> Option<(&'static str, Traffic)> {
     Some((dialect, traffic))
 }
 
-/// An entry, as long as the connection's task holds it.
+/// A connection's entry, removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Registration {
     number: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Registration {
     pub(crate) registry: Arc<Registry>,
 }
 
-/// Counts over all open connections.
+/// Totals over all open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) connections: usize,
@@ -69,12 +69,13 @@ pub(crate) struct Totals {
 }
 
 impl Registry {
-    /// Enters a connection. After [`shut_down`](Self::shut_down) it is told to close at once.
+    /// Registers a connection. After [`shut_down`](Self::shut_down), closing is requested immediately.
     pub(crate) fn open(self: &Arc<Self>, limits: &Limits) -> Registration {
         self.enter(limits, false)
     }
 
-    /// Enters an Engine.IO session in the same way. It counts apart: connections come and go under it.
+    /// Registers an Engine.IO session in the same way. Sessions are counted separately, because their connections
+    /// change.
     pub(crate) fn open_session(self: &Arc<Self>, limits: &Limits) -> Registration {
         self.enter(limits, true)
     }
@@ -102,7 +103,7 @@ impl Registry {
         self.lock().sessions
     }
 
-    /// Closes every connection, in the order they came, and every later one.
+    /// Closes every connection, in the order of accepting, and every later one.
     pub(crate) fn shut_down(&self) {
         let mut state = self.lock();
         state.shut_down = true;
@@ -111,7 +112,7 @@ impl Registry {
         }
     }
 
-    /// Until no connection and no session is open.
+    /// Waits until no connection and no session is open.
     pub(crate) async fn drained(&self) {
         loop {
             let empty = self.empty.notified();
@@ -139,12 +140,12 @@ impl Registry {
         totals
     }
 
-    /// How many connections there ever were.
+    /// Number of connections since the start.
     pub(crate) fn accepted(&self) -> u64 {
         self.lock().accepted
     }
 
-    /// What was received and sent since the start, by dialect.
+    /// Traffic since the start, by dialect.
     pub(crate) fn traffic(&self) -> BTreeMap<&'static str, Traffic> {
         let state = self.lock();
         let mut all = state.traffic.clone();

@@ -1,4 +1,4 @@
-//! Who is in which room. Pure state: what to say about a change is the dialect's business.
+//! The members of rooms. Pure state: the dialect decides which messages a change causes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::identity::ClientId;
 use super::queue::Queue;
 
-/// Longest room id or name, in Unicode code points.
+/// Maximum length of a room id or name, in Unicode code points.
 pub(crate) const NAME_CODE_POINTS_MAX: usize = 64;
 
-/// Whether a text can be a room id or a name: 1–64 code points.
+/// Whether a text is valid as a room id or a name: 1–64 code points.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().nth(NAME_CODE_POINTS_MAX).is_none()
 }
@@ -23,7 +23,7 @@ pub(crate) struct Rooms<M> {
     members: usize,
 }
 
-/// A client in a room, with what the dialect knows about it.
+/// A client in a room, with the dialect's data about it.
 #[derive(Debug)]
 pub(crate) struct Member<M> {
     pub(crate) id: ClientId,
@@ -38,7 +38,7 @@ impl<M> Default for Rooms<M> {
 }
 
 impl<M> Rooms<M> {
-    /// The members of a room in the order they came, none when there is no such room.
+    /// The members of a room in joining order; none if the room does not exist.
     pub(crate) fn members(&self, room: &str) -> &[Member<M>] {
         self.rooms.get(room).map_or(&[], Vec::as_slice)
     }
@@ -48,7 +48,7 @@ impl<M> Rooms<M> {
         self.members(room).iter().find(|member| member.id == id)
     }
 
-    /// One member, to change what is known about it.
+    /// One member, mutable.
     pub(crate) fn member_mut(&mut self, room: &str, id: ClientId) -> Option<&mut Member<M>> {
         self.rooms.get_mut(room)?.iter_mut().find(|member| member.id == id)
     }
@@ -59,7 +59,7 @@ impl<M> Rooms<M> {
         self.members += 1;
     }
 
-    /// Removes a client; tells whether it was there.
+    /// Removes a client. Returns whether it was in the room.
     pub(crate) fn leave(&mut self, room: &str, id: ClientId) -> bool {
         let Some(members) = self.rooms.get_mut(room) else { return false };
         let Some(at) = members.iter().position(|member| member.id == id) else { return false };
@@ -71,19 +71,19 @@ impl<M> Rooms<M> {
         true
     }
 
-    /// Queues one message, serialised once, for everyone in the room but `except`.
+    /// Queues one message, serialized once, for all members except `except`.
     pub(crate) fn broadcast(&self, room: &str, except: ClientId, message: &Utf8Bytes) {
         for member in self.members(room).iter().filter(|member| member.id != except) {
             member.queue.push(message.clone());
         }
     }
 
-    /// The rooms' names, in their order.
+    /// The rooms' names, sorted.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rooms.keys()
     }
 
-    /// How many rooms there are, and members in all of them.
+    /// The number of rooms, and of members in all of them.
     pub(crate) fn count(&self) -> (usize, usize) {
         (self.rooms.len(), self.members)
     }

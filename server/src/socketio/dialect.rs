@@ -1,4 +1,4 @@
-//! What a signaling dialect over Socket.IO is to the server.
+//! The interface of a signaling dialect over Socket.IO.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ pub(crate) trait EventDialect: Dialect {
     /// An id for a client that is about to connect.
     fn issue_id(&self) -> ClientId;
 
-    /// A client has connected, and knows its id; the packets that go into `client` are sent to it.
+    /// Opens a session for a client that has connected and knows its id. Packets pushed to `client` are sent to it.
     fn connect(self: Arc<Self>, id: ClientId, client: Client) -> Box<dyn EventSession>;
 }
 
-/// One client's side of an [`EventDialect`]. Dropping it is leaving, whatever the cause.
+/// The session of one client. Dropping it makes the client leave, whatever the cause.
 pub(crate) trait EventSession: Send + 'static {
-    /// An event with its attachments. Answers go into the queue; an acknowledgement is not the dialect's business.
+    /// Handles an event with its attachments. Answers go into the queue. The dialect does not send acknowledgements.
     fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]);
 
     /// Whether it has ever joined anything, which ends the join timeout.

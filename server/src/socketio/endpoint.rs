@@ -18,7 +18,7 @@ use crate::access::{Grant, Guard};
 use crate::handshake::{handshake, refuse_guest};
 use crate::session::close::Close;
 
-/// What is wrong with a request, in Engine.IO's words.
+/// What is wrong with a request, in the terms of Engine.IO.
 #[derive(Clone, Copy)]
 enum Refusal {
     UnknownTransport,
@@ -43,7 +43,7 @@ struct Query<'a> {
 }
 
 impl SocketIo {
-    /// Answers a request; a WebSocket may follow.
+    /// Answers a request. A WebSocket may follow.
     pub(crate) async fn respond(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -136,7 +136,7 @@ impl SocketIo {
         Ok(text(StatusCode::OK, "text/html", "ok"))
     }
 
-    /// What a browser asks before a request to another origin.
+    /// Answers a browser's preflight request.
     fn preflight(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -155,7 +155,7 @@ impl SocketIo {
 }
 
 impl<'a> Query<'a> {
-    /// Of a parameter that comes twice the last counts; what they need is never percent-encoded.
+    /// Of a duplicate parameter the last one counts. The values needed are never percent-encoded.
     fn parse(text: &'a str) -> Self {
         let mut query = Self::default();
         for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -179,7 +179,7 @@ impl Refusal {
             Self::BadRequest => (3, "Bad request"),
             Self::UnsupportedProtocolVersion => (5, "Unsupported protocol version"),
         };
-        let body = serde_json::to_string(&RefusalBody { code, message }).expect("it is made of a text and a number");
+        let body = serde_json::to_string(&RefusalBody { code, message }).expect("it consists of a text and a number");
         text(StatusCode::BAD_REQUEST, "application/json", body)
     }
 }

@@ -1,7 +1,8 @@
-//! Engine.IO 4: the packets below Socket.IO, read and written without any IO.
+//! Engine.IO 4: the packets below Socket.IO, parsed and serialized without IO.
 //!
-//! Over WebSocket a packet is a text message, and binary data is a binary message. Over long-polling the packets of a payload
-//! are joined by [`SEPARATOR`], and binary data is `b` and its base64. <https://socket.io/docs/v4/engine-io-protocol>
+//! Over WebSocket a packet is a text message, and binary data is a binary message. Over long-polling, the packets of a
+//! payload are separated by [`SEPARATOR`], and binary data is `b` followed by base64.
+//! <https://socket.io/docs/v4/engine-io-protocol>
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +10,10 @@ use std::fmt;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-/// Between the packets of a polling payload: the ASCII record separator.
+/// Separates the packets of a polling payload: the ASCII record separator.
 pub const SEPARATOR: char = '\u{1e}';
 
-/// What a client asks over a new WebSocket before it changes over to it.
+/// The data of a client's ping over a new WebSocket before it upgrades to it.
 pub const PROBE: &str = "probe";
 
 /// A packet. Its [`Display`](fmt::Display) is its text on the wire.
@@ -20,7 +21,7 @@ pub const PROBE: &str = "probe";
 pub enum Packet<'a> {
     /// `0`, server to client: the [`Handshake`], as JSON.
     Open(&'a str),
-    /// `1`: the session is over.
+    /// `1`: the session is closed.
     Close,
     /// `2`, server to client; a client sends it only as a [`PROBE`].
     Ping(&'a str),
@@ -28,46 +29,46 @@ pub enum Packet<'a> {
     Pong(&'a str),
     /// `4`: a [packet of Socket.IO](super::packet::Packet).
     Message(&'a str),
-    /// `5`, client to server: from here on this WebSocket is the session's transport.
+    /// `5`, client to server: this WebSocket becomes the session's transport.
     Upgrade,
-    /// `6`, server to client: nothing, to release a waiting poll.
+    /// `6`, server to client: no content, to end a waiting poll.
     Noop,
     /// `b`: binary data as base64.
     Binary(Cow<'a, [u8]>),
 }
 
-/// Why a text is no packet.
+/// Why a text is not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// There is nothing where a packet should be.
+    /// The packet is empty.
     Empty,
-    /// No type of packet begins with this character.
+    /// No packet type begins with this character.
     UnknownType(char),
-    /// What follows `b` is no base64 with padding.
+    /// The text after `b` is not base64 with padding.
     NotBase64,
 }
 
-/// What the server says first, in [`Packet::Open`].
+/// The server's first message, in [`Packet::Open`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handshake {
-    /// The session's id, which every later request bears.
+    /// The session's id, which every later request contains.
     pub sid: String,
-    /// Transports that the client may change over to.
+    /// Transports to which the client may upgrade.
     pub upgrades: Vec<String>,
     /// Time between a pong and the next ping, in milliseconds.
     pub ping_interval: u64,
-    /// Time a client has for a pong, in milliseconds.
+    /// Time limit for a client's pong, in milliseconds.
     pub ping_timeout: u64,
-    /// Longest payload or WebSocket message that the server reads, in bytes.
+    /// Maximum length of a payload or WebSocket message that the server reads, in bytes.
     pub max_payload: usize,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a WebSocket text message, or one packet of a payload. What follows a type that has no data is ignored.
+    /// Reads a WebSocket text message, or one packet of a payload. Text after a type without data is ignored.
     ///
     /// # Errors
-    /// [`DecodeError`] says what is wrong at its beginning.
+    /// The text is not a packet.
     pub fn parse(text: &'a str) -> Result<Self, DecodeError> {
         let kind = text.chars().next().ok_or(DecodeError::Empty)?;
         let data = &text[kind.len_utf8()..];
@@ -103,7 +104,7 @@ impl fmt::Display for Packet<'_> {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("a packet without its type"),
+            Self::Empty => f.write_str("a packet without a type"),
             Self::UnknownType(kind) => write!(f, "no packet has the type {kind:?}"),
             Self::NotBase64 => f.write_str("binary data that is not base64"),
         }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_says_why() {
+    fn texts_that_are_not_packets_are_errors() {
         for (text, error) in [
             ("", DecodeError::Empty),
             ("7", DecodeError::UnknownType('7')),

@@ -1,15 +1,16 @@
-//! Socket.IO 5 over Engine.IO 4: long-polling, WebSocket, and the change from one to the other.
+//! Socket.IO 5 over Engine.IO 4: long-polling, WebSocket, and the upgrade from one to the other.
 //!
-//! [`engine`] and [`packet`] are the wire formats, without IO, for either side. The rest is the server:
-//! `endpoint` answers HTTP requests, `sessions` holds who is there, `session` is one Engine.IO session, whatever carries it, `websocket` carries one, and
-//! `socket` is what Socket.IO says inside it to a dialect.
+//! [`engine`] and [`packet`] are the wire formats, without IO, for client and server. The rest is the server:
+//! `endpoint` answers HTTP requests, `sessions` stores the sessions, `session` is one Engine.IO session on any
+//! transport, `websocket` transports one, and `socket` passes Socket.IO events to a dialect.
 //!
-//! What the protocol leaves open, decided here:
-//! - Only the main namespace exists. A second CONNECT to it, an event before the first, whatever is no packet, and a packet that
-//!   only a server sends close the session: 1002 on a WebSocket; a poll is answered with a close packet, then the id is unknown.
-//! - An event and its attachments together are at most [`SocketIoSettings::payload_bytes_max`], and 10 attachments.
-//! - An acknowledgement that a client asks for is answered with `[]`, after what the event caused.
-//! - A session whose poll or post is cut off in the middle is over, as is one that polls, or posts, twice at a time.
+//! Decisions on what the protocol leaves open:
+//! - Only the main namespace exists. A second CONNECT to it, an event before the first, an invalid packet, and a packet that
+//!   only servers send close the session: with 1002 on a WebSocket; a poll is answered with a close packet, then the id is
+//!   unknown.
+//! - An event and its attachments together have at most [`SocketIoSettings::payload_bytes_max`], and at most 10 attachments.
+//! - An acknowledgement that a client requests is `[]`, sent after the effects of the event.
+//! - A session ends if one of its polls or posts is aborted, or if it has two polls or two posts at the same time.
 //! - Only a pong answers a ping.
 
 pub(crate) mod dialect;

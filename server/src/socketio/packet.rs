@@ -1,6 +1,6 @@
-//! Socket.IO 5: the packets inside Engine.IO's messages, read and written without any IO.
+//! Socket.IO 5: the packets inside Engine.IO messages, parsed and serialized without IO.
 //!
-//! JSON is checked and then left as it is written: a payload that is relayed keeps its bytes.
+//! JSON is validated but not converted, so a relayed payload keeps its bytes.
 //! <https://socket.io/docs/v4/socket-io-protocol>
 
 use std::borrow::Cow;
@@ -12,17 +12,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::engine;
 
-/// The namespace of those who name none.
+/// The namespace of packets that name none.
 pub const MAIN_NAMESPACE: &str = "/";
 
-/// Most attachments of a packet, as in the JavaScript implementation.
+/// Maximum number of attachments of a packet, as in the JavaScript implementation.
 pub const ATTACHMENTS_MAX: usize = 10;
 
-/// Event names that the protocol keeps for itself.
+/// Event names that the protocol reserves.
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// What a packet is for. That it has attachments (types 5 and 6 on the wire) is told by [`Packet::attachments`].
+/// The kind of a packet. [`Packet::attachments`] tells whether it has attachments (types 5 and 6 on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `0`: joins a namespace; the server's answer has the same type.
@@ -31,7 +31,7 @@ pub enum Kind {
     Disconnect,
     /// `2` or `5`: an [`Event`].
     Event,
-    /// `3` or `6`: the answer to an event that had an id.
+    /// `3` or `6`: the acknowledgement of an event with an id.
     Ack,
     /// `4`, server to client: the namespace cannot be joined.
     ConnectError,
@@ -40,39 +40,40 @@ pub enum Kind {
 /// A packet. Its [`Display`](fmt::Display) is its text on the wire, without Engine.IO's `4` before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What it is for.
+    /// Its kind.
     pub kind: Kind,
-    /// Binary messages that follow it, at most [`ATTACHMENTS_MAX`]. Only events and acknowledgements have any.
+    /// Number of binary messages that follow it, at most [`ATTACHMENTS_MAX`]. Only events and acknowledgements have
+    /// any.
     pub attachments: usize,
-    /// Begins with a slash and has no comma.
+    /// Its namespace, which begins with a slash and contains no comma.
     pub namespace: &'a str,
-    /// Asks for an acknowledgement, or is the id of the event that asked.
+    /// Requests an acknowledgement; in an acknowledgement, the id of its event.
     pub id: Option<u64>,
-    /// JSON as it is written, or nothing.
+    /// Its unparsed JSON, or nothing.
     pub data: &'a str,
 }
 
 /// An event: the data of a packet, `["name",argument,…]`.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
-    /// The name; a number, or a text that is not Unicode, stands here as it is written.
+    /// The name. A number, or a string that is not Unicode, is kept unparsed.
     pub name: Cow<'a, str>,
-    /// What stands between the name and the closing bracket, as it is written: nothing, or a comma and the arguments.
+    /// The unparsed text between the name and the closing bracket: nothing, or a comma and the arguments.
     pub arguments: &'a str,
-    /// The first argument, as it is written.
+    /// The first argument, unparsed.
     pub argument: Option<&'a RawValue>,
 }
 
-/// Why a text is no packet.
+/// Why a text is not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// It does not begin with a digit from 0 to 6.
     UnknownType,
-    /// A binary packet does not say how many attachments it has, from 1 to [`ATTACHMENTS_MAX`].
+    /// A binary packet has no valid number of attachments, from 1 to [`ATTACHMENTS_MAX`].
     Attachments,
     /// The id of an acknowledgement has more than 64 bits.
     Id,
-    /// The data is not JSON, or not what the packet's type asks for.
+    /// The data is not JSON, or not valid for the packet's type.
     Data,
 }
 
@@ -85,7 +86,7 @@ impl<'a> Packet<'a> {
     /// Reads the data of an Engine.IO message.
     ///
     /// # Errors
-    /// [`DecodeError`] says which part of it is wrong.
+    /// A part of it is invalid.
     pub fn parse(text: &'a str) -> Result<Self, DecodeError> {
         let (kind, is_binary) = match text.as_bytes().first() {
             Some(b'0') => (Kind::Connect, false),
@@ -153,7 +154,7 @@ impl<'a> Event<'a> {
     /// Reads the data of a packet.
     ///
     /// # Errors
-    /// It is no JSON array that begins with a text or a number.
+    /// It is not a JSON array that begins with a string or a number.
     pub fn parse(data: &'a str) -> Result<Self, DecodeError> {
         let Head { name, argument } = serde_json::from_str(data).map_err(|_| DecodeError::Data)?;
         let name_end = name.get().as_ptr().addr() - data.as_ptr().addr() + name.get().len();
@@ -181,14 +182,14 @@ impl fmt::Display for DecodeError {
             Self::UnknownType => "no packet has this type",
             Self::Attachments => "not a number of attachments from 1 to 10",
             Self::Id => "an id of more than 64 bits",
-            Self::Data => "not the data that this type of packet has",
+            Self::Data => "the data is not valid for this type of packet",
         })
     }
 }
 
 impl std::error::Error for DecodeError {}
 
-/// A packet in an Engine.IO message: a text that can go over a WebSocket.
+/// A packet in an Engine.IO message, ready for a WebSocket.
 pub fn message(packet: &Packet<'_>) -> Utf8Bytes {
     engine::Packet::Message(&packet.to_string()).to_string().into()
 }
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_says_which_part_is_wrong() {
+    fn errors_name_the_part_of_a_packet_that_is_wrong() {
         let deep = format!("2{}", "[".repeat(100_000));
         let long_id = format!("2{}[\"a\"]", u128::MAX);
         for (texts, error) in [

@@ -1,7 +1,7 @@
-//! One Engine.IO session: its transport, its pings, its end. It outlives the TCP connections that carry it.
+//! One Engine.IO session: its transport, its pings, its end. It outlives its TCP connections.
 //!
-//! A task, the *keeper*, looks after each session: it sends the pings, keeps the deadlines, and answers the polls. What a
-//! client sends is dealt with at once, in the task of the connection that brought it.
+//! Each session has a task, the *keeper*, that sends the pings, checks the deadlines, and answers the polls. What a
+//! client sends is handled immediately, in the task of the connection on which it arrived.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -24,10 +24,10 @@ use crate::rate::{Bucket, Rate};
 use crate::session::close::Close;
 use crate::session::queue::{Load, Queue};
 
-/// How long a poll waits while the client is changing over to a WebSocket: it must not wait for the next event.
+/// How long a poll waits during the upgrade to a WebSocket: it must not wait for the next event.
 const RELEASE: Duration = Duration::from_millis(100);
 
-/// A session, shared by its keeper and the connections that carry it.
+/// A session, shared by its keeper and its connections.
 pub(crate) struct Session {
     pub(crate) sid: String,
     /// Packets for the client.
@@ -40,18 +40,18 @@ pub(crate) struct Session {
 }
 
 struct State {
-    /// None when the server is about to close it, and when it is over.
+    /// `None` when the server is about to close it, and after its end.
     socket: Option<Socket>,
     transport: Transport,
-    /// When the next ping is due, or the answer to the last.
+    /// When the next ping is due, or the answer to the last one.
     ping_due: Option<Instant>,
     awaits_pong: bool,
-    /// When to give up waiting for the first join.
+    /// When the first join times out.
     join_due: Option<Instant>,
-    /// How long a closed session waits for a poll that it can tell so.
+    /// Until when a closed session waits for a poll to report it.
     farewell_due: Option<Instant>,
     is_over: bool,
-    /// What is left of the message rate.
+    /// The remaining tokens of the message rate.
     received: Bucket,
     keeper: Option<Waker>,
 }
@@ -63,23 +63,23 @@ enum Transport {
 
 #[derive(Default)]
 struct Polling {
-    /// The poll that waits for an answer.
+    /// The waiting poll.
     poll: Option<oneshot::Sender<String>>,
     is_posting: bool,
-    /// A WebSocket was opened for it, which may take over.
+    /// Whether a WebSocket was opened to which it may be upgraded.
     is_probed: bool,
-    /// When a waiting poll is to be released.
+    /// When a waiting poll must be answered.
     release_due: Option<Instant>,
 }
 
-/// What a request wants that cannot be.
+/// Why a request is not possible.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Misuse {
-    /// The session is over, or nearly so.
+    /// The session has ended or is about to.
     Over,
-    /// Its transport is another one.
+    /// The session has another transport.
     Transport,
-    /// It does this already.
+    /// Such a request is already in progress.
     Overlap,
 }
 
@@ -110,7 +110,7 @@ impl Session {
         Self { sid, queue, ping_interval, ping_timeout, close_timeout, message_rate, state: Mutex::new(state) }
     }
 
-    /// A packet of the client, or what was to be one. What must not be closes the session.
+    /// Handles a packet of the client. An invalid packet closes the session.
     pub(crate) fn receive(&self, packet: Result<Packet<'_>, DecodeError>) {
         match packet {
             Ok(Packet::Message(text)) => self.hand_over(|socket| socket.text(text)),
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// The same for a packet of a polling client, which counts here: on a WebSocket the connection counts.
+    /// The same for a packet of a polling client, which is counted here; on a WebSocket, the connection counts it.
     pub(crate) fn receive_posted(&self, packet: Result<Packet<'_>, DecodeError>) {
         self.queue.tally.received(match &packet {
             Ok(Packet::Message(text)) => text.len(),
@@ -140,7 +140,7 @@ impl Session {
         if is_paid_for { self.receive(packet) } else { self.close(Close::TooFast) }
     }
 
-    /// Binary data of the client.
+    /// Handles binary data of the client.
     pub(crate) fn receive_binary(&self, data: Bytes) {
         self.hand_over(|socket| socket.binary(data));
     }
@@ -157,20 +157,20 @@ impl Session {
         }
     }
 
-    /// The server closes it.
+    /// Closes the session, on the server's decision.
     pub(crate) fn close(&self, close: Close) {
         self.lock().close(&self.queue, close);
     }
 
-    /// The transport is gone.
+    /// Ends the session, because the transport is gone.
     pub(crate) fn end(&self) {
         self.lock().end();
     }
 
-    /// A request to read: its answer comes when there is something to say.
+    /// Handles a poll: it is answered when there are packets to send.
     ///
     /// # Errors
-    /// It cannot wait; an overlap ends the session.
+    /// The poll is not possible. An overlap ends the session.
     pub(crate) fn poll(self: &Arc<Self>) -> Result<impl Future<Output = String> + use<>, Misuse> {
         let mut state = self.lock();
         let polling = state.polling()?;
@@ -193,10 +193,10 @@ impl Session {
         })
     }
 
-    /// A request to write begins; the session ends if the guard is dropped before [`Post::finish`].
+    /// Begins a post. The session ends if the guard is dropped before [`Post::finish`].
     ///
     /// # Errors
-    /// It cannot begin; an overlap ends the session.
+    /// The post is not possible. An overlap ends the session.
     pub(crate) fn post(self: &Arc<Self>) -> Result<Post, Misuse> {
         let mut state = self.lock();
         let polling = state.polling()?;
@@ -208,10 +208,10 @@ impl Session {
         Ok(Post(OnDrop { session: Arc::clone(self), run: Some(Self::end) }))
     }
 
-    /// A WebSocket was opened that may take over.
+    /// Begins the upgrade to a WebSocket that was opened.
     ///
     /// # Errors
-    /// There is one already.
+    /// There is already one.
     pub(crate) fn probe(self: &Arc<Self>) -> Result<Probe, Misuse> {
         let mut state = self.lock();
         let polling = state.polling()?;
@@ -228,12 +228,12 @@ impl Session {
         Ok(Probe(OnDrop { session: Arc::clone(self), run: Some(give_up) }))
     }
 
-    /// Whether a request for this session can find it.
+    /// Whether requests can find this session.
     pub(crate) fn is_open(&self) -> bool {
         !self.lock().is_over
     }
 
-    /// The keeper's task: returns when the session is over.
+    /// The keeper's task: returns when the session has ended.
     pub(crate) async fn keep(&self) {
         let mut alarm = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
@@ -250,7 +250,7 @@ impl Session {
         .await;
     }
 
-    /// Does all that is due; returns when the next is, or None when the session is over.
+    /// Does everything that is due. Returns the next deadline, or `None` if the session has ended.
     fn turn(&self, cx: &mut Context<'_>) -> Option<Instant> {
         let now = Instant::now();
         let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
@@ -283,7 +283,7 @@ impl Session {
             if let Some(close) = close {
                 state.socket = None;
                 (state.join_due, state.ping_due) = (None, None);
-                // Nobody will poll again who is dead, or whose connections are all about to be closed.
+                // A dead client, or one whose connections are all about to be closed, will not poll again.
                 let patience = match close {
                     Close::HeartbeatMissed | Close::Shutdown => Duration::ZERO,
                     _ => self.close_timeout,
@@ -301,7 +301,7 @@ impl Session {
         };
         state.keeper = Some(cx.waker().clone());
         let deadlines = [state.ping_due, state.join_due, state.farewell_due, release_due];
-        // A session on a WebSocket that is being closed has none: its end wakes the keeper.
+        // A session on a WebSocket that is being closed has no deadline: its end wakes the keeper.
         Some(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
     }
 
@@ -319,14 +319,14 @@ impl State {
         }
     }
 
-    /// The server closes it: others learn of it at once, the client by its transport.
+    /// Closes the session, on the server's decision: others are notified immediately, the client through its transport.
     fn close(&mut self, queue: &Queue, close: Close) {
         self.socket = None;
         (self.join_due, self.ping_due) = (None, None);
         queue.close(close);
     }
 
-    /// The client closes it.
+    /// Closes the session, on the client's request.
     fn leave(&mut self, queue: &Queue) {
         match self.transport {
             Transport::Polling(_) => self.end(),
@@ -334,7 +334,7 @@ impl State {
         }
     }
 
-    /// The client has answered a ping.
+    /// Schedules the next ping, after a pong of the client.
     fn beat(&mut self, ping_interval: Duration) {
         if self.socket.is_some() {
             self.ping_due = Some(Instant::now() + ping_interval);
@@ -364,11 +364,11 @@ impl State {
 /// Engine.IO's ping.
 const PING: Utf8Bytes = Utf8Bytes::from_static("2");
 
-/// A request that is being read.
+/// A post that is being read.
 pub(crate) struct Post(OnDrop);
 
 impl Post {
-    /// All of it is here and dealt with.
+    /// Ends a post that was read completely and handled.
     pub(crate) fn finish(mut self) {
         self.0.run = Some(|session| {
             if let Ok(polling) = session.lock().polling() {
@@ -378,11 +378,12 @@ impl Post {
     }
 }
 
-/// A WebSocket that may take over.
+/// A WebSocket to which the session may be upgraded.
 pub(crate) struct Probe(OnDrop);
 
 impl Probe {
-    /// The client has heard from us on the WebSocket, and will change over as soon as no poll is waiting.
+    /// Answers a waiting poll soon: the client has received the probe's answer on the WebSocket, and upgrades when no
+    /// poll waits.
     pub(crate) fn release(&self) {
         let state = &mut *self.0.session.lock();
         if let Ok(polling) = state.polling() {
@@ -391,10 +392,10 @@ impl Probe {
         }
     }
 
-    /// The WebSocket is the transport from here on.
+    /// Makes the WebSocket the transport.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended.
     pub(crate) fn upgrade(self) -> Result<Arc<Session>, Misuse> {
         let session = Arc::clone(&self.0.session);
         self.0.disarm();
@@ -409,7 +410,7 @@ impl Probe {
     }
 }
 
-/// Does something to a session when it is dropped.
+/// Runs a function on a session when it is dropped.
 struct OnDrop {
     session: Arc<Session>,
     run: Option<fn(&Session)>,
@@ -429,7 +430,7 @@ impl Drop for OnDrop {
     }
 }
 
-/// A polling payload; empty when there is nothing to say.
+/// A polling payload; empty if there are no packets.
 fn payload(messages: &VecDeque<Message>) -> String {
     let bytes: usize = messages.iter().map(Message::len).sum();
     let mut payload = String::with_capacity(bytes + messages.len());
@@ -446,5 +447,5 @@ fn append(payload: &mut String, packet: &impl std::fmt::Display) {
     if !payload.is_empty() {
         payload.push(SEPARATOR);
     }
-    write!(payload, "{packet}").expect("a String takes everything");
+    write!(payload, "{packet}").expect("writing to a string cannot fail");
 }

@@ -1,4 +1,4 @@
-//! The sessions of an endpoint, and what all endpoints of a server share.
+//! The sessions of an endpoint, and the state that all endpoints of a server share.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,18 +23,18 @@ use crate::session::client::Client;
 use crate::session::dialect::Dialect;
 use crate::session::registry::Registry;
 
-/// Random bytes in a session's id. Who knows it can act for the client, so it must not be guessed.
+/// Random bytes in a session's id. Anyone who knows the id can act as the client, so it must not be guessable.
 const SID_BYTES: usize = 15;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What all Socket.IO endpoints of a server share.
+/// The state that all Socket.IO endpoints of a server share.
 pub(crate) struct Engine {
     pub(crate) settings: SocketIoSettings,
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<Registry>,
     pub(super) cors_origin: Option<HeaderValue>,
-    /// One stream for all endpoints, so that no id of one tells anything about those of another.
+    /// One random stream for all endpoints, so that their ids are independent of each other.
     sids: Mutex<ChaCha8Rng>,
     spawn: Box<dyn Fn(Task) + Send + Sync>,
 }
@@ -54,7 +54,7 @@ impl Engine {
         cors_origin: Option<HeaderValue>,
     ) -> Self {
         let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
-        // Not the stream that client ids are made from.
+        // Not the stream of the client ids.
         sids.set_stream(1);
         Self {
             settings: config.socketio.clone(),
@@ -86,7 +86,7 @@ impl SocketIo {
         Arc::clone(&self.dialect) as _
     }
 
-    /// A new session, whose first packet waits in its queue.
+    /// Opens a session, with the first packet in its queue.
     pub(crate) fn open(self: &Arc<Self>, over_websocket: bool, grant: Grant) -> Arc<Session> {
         let Engine { settings, limits, registry, .. } = &*self.engine;
         let registration = registry.open_session(limits);
@@ -100,7 +100,7 @@ impl SocketIo {
             ping_timeout: settings.ping_timeout.as_millis() as u64,
             max_payload: settings.payload_bytes_max,
         };
-        let handshake = serde_json::to_string(&handshake).expect("it is made of texts and numbers");
+        let handshake = serde_json::to_string(&handshake).expect("it consists of texts and numbers");
         queue.push(Packet::Open(&handshake).to_string().into());
         let client = Client::new(Arc::clone(&queue), grant, limits);
         let socket = Socket::new(Arc::clone(&self.dialect), client, settings.payload_bytes_max);

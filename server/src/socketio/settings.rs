@@ -1,18 +1,20 @@
-//! What an embedder chooses about Engine.IO.
+//! The settings of Engine.IO.
 
 use std::time::Duration;
 
-/// How the Socket.IO endpoints behave; clients are told the first three in the handshake.
+/// How the Socket.IO endpoints behave. The handshake sends the first three settings to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketIoSettings {
-    /// Time from the handshake or a pong to the next ping: 25 s, in whole milliseconds.
+    /// Time from the handshake or a pong to the next ping, in whole milliseconds. Default: 25 s.
     pub ping_interval: Duration,
-    /// Time a client has for a pong: 20 s, in whole milliseconds; else the session is closed, on a WebSocket with 1008.
+    /// Time limit for a pong, in whole milliseconds. Default: 20 s. Then the session is closed, on a WebSocket with
+    /// 1008.
     pub ping_timeout: Duration,
-    /// Longest polling payload, WebSocket message, or event with its attachments, inclusive: 1,000,000 bytes. Beyond it HTTP
-    /// 413, or close 1009.
+    /// Maximum length of a polling payload, a WebSocket message, or an event with its attachments, inclusive. Default:
+    /// 1,000,000 bytes. Beyond it: HTTP 413, or close 1009.
     pub payload_bytes_max: usize,
-    /// Time from the opening of a WebSocket to the end of the change over to it: 10 s, else the session goes on polling.
+    /// Time limit for the upgrade to a WebSocket, from its opening on. Default: 10 s. Then the session continues to
+    /// poll.
     pub upgrade_timeout: Duration,
 }
 

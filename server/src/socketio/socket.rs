@@ -1,4 +1,4 @@
-//! What Socket.IO says in a session: who is connected to the main namespace, events and their attachments.
+//! Socket.IO in a session: the connection to the main namespace, events and their attachments.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ pub(crate) struct Socket {
     dialect: Arc<dyn EventDialect>,
     client: Client,
     payload_bytes_max: usize,
-    /// There while the client is connected to the main namespace.
+    /// Present while the client is connected to the main namespace.
     session: Option<Box<dyn EventSession>>,
     has_joined: bool,
-    /// A packet of which attachments are still to come.
+    /// A packet whose attachments have not all arrived.
     incomplete: Option<Incomplete>,
 }
 
@@ -39,7 +39,7 @@ impl Socket {
         Self { dialect, client, payload_bytes_max, session: None, has_joined: false, incomplete: None }
     }
 
-    /// The text of a message.
+    /// Handles a text message.
     ///
     /// # Errors
     /// The client is to be closed.
@@ -60,7 +60,7 @@ impl Socket {
         self.handle(&packet, &[])
     }
 
-    /// A binary message, which is an attachment.
+    /// Handles a binary message, which is an attachment.
     ///
     /// # Errors
     /// The client is to be closed.
@@ -108,7 +108,7 @@ impl Socket {
                     self.push(&Packet { id: Some(id), ..Packet::new(Kind::Ack, "[]") });
                 }
             }
-            // Nothing of ours asks for one.
+            // The server never requests one.
             Kind::Ack => drop(self.session_of(packet)?),
             Kind::ConnectError => return Err(Close::Packet),
         }

@@ -1,4 +1,4 @@
-//! A WebSocket under Engine.IO: as the first transport of a session, or as the one that it changes over to.
+//! A WebSocket as Engine.IO's transport: a session's first one, or the one to which it is upgraded.
 
 use std::sync::Arc;
 
@@ -19,17 +19,18 @@ use crate::session::connection;
 use crate::session::dialect;
 use crate::session::queue::Queue;
 
-/// A WebSocket that a request asked for.
+/// A WebSocket that a request opens.
 pub(crate) struct Opening {
     pub(crate) endpoint: Arc<SocketIo>,
-    /// For a session that is polling so far.
+    /// For a session that has been polling.
     pub(crate) probe: Option<Probe>,
-    /// What a session that begins here may join.
+    /// What a new session may join.
     pub(crate) grant: Grant,
 }
 
 impl Opening {
-    /// Serves the WebSocket to its end. `queue` is the TCP connection's, which is told to close before it carries a session.
+    /// Serves the WebSocket to its end. `queue` is the TCP connection's; it may request to close before there is a
+    /// session.
     pub(crate) async fn serve<S>(self, stream: S, read_ahead: Vec<u8>, queue: &Queue)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -67,7 +68,7 @@ impl Opening {
     }
 }
 
-/// Awaits the probe, answers it, and awaits the word to change over. None when something else comes.
+/// Awaits the probe, answers it, and awaits the upgrade packet. `None` if another packet arrives.
 async fn changed_over<S>(socket: &mut WebSocketStream<S>, probe: Probe) -> Option<Arc<Session>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -83,7 +84,7 @@ where
     }
 }
 
-/// The next text, None when something else comes.
+/// The next text; `None` if something else arrives.
 async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<String> {
     loop {
         match socket.next().await? {
@@ -94,7 +95,7 @@ async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>
     }
 }
 
-/// A session on its WebSocket, which ends with it.
+/// A session on its WebSocket. Both end together.
 struct Carried(Arc<Session>);
 
 impl dialect::Session for Carried {
@@ -107,7 +108,7 @@ impl dialect::Session for Carried {
         Ok(())
     }
 
-    /// The keeper looks after the join timeout.
+    /// The keeper checks the join timeout.
     fn has_joined(&self) -> bool {
         true
     }

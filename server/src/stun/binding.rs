@@ -1,37 +1,37 @@
-//! What is answered to a STUN Binding request (RFC 8489), and how NATs' behaviour is discovered with it (RFC 5780).
+//! Answers to STUN Binding requests (RFC 8489), including NAT behavior discovery (RFC 5780).
 
 use std::net::SocketAddr;
 
 use super::message::{Class, ErrorCode, Message, Writer, attribute, method, u16_at};
 
-/// The largest PADDING that is sent: an Ethernet frame's, which makes the answer two fragments.
+/// The largest PADDING that is sent: the size of an Ethernet frame, which makes the answer two fragments.
 const PADDING_BYTES_MAX: usize = 1500;
 const CHANGE_IP: u8 = 0x04;
 const CHANGE_PORT: u8 = 0x02;
 const BAD_REQUEST: ErrorCode = ErrorCode(400, "Bad Request");
 
-/// The server's own addresses, and the one of them that a request came to.
+/// The server's own addresses, and the one at which a request arrived.
 ///
-/// With four (RFC 5780: two addresses × two ports) bit 0 of the index tells the port, bit 1 the IP address.
+/// With four (RFC 5780: two addresses × two ports), bit 0 of the index is the port, bit 1 the IP address.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// One address, or four: `[A1:P1, A1:P2, A2:P1, A2:P2]`.
     pub addresses: &'a [SocketAddr],
-    /// The index of the address that the request came to.
+    /// The index of the address at which the request arrived.
     pub index: usize,
 }
 
-/// Where an answer goes.
+/// The source and destination of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The index of the address that it must leave from.
+    /// The index of its source address.
     pub from: usize,
-    /// Where to.
+    /// Its destination.
     pub to: SocketAddr,
 }
 
-/// Answers one message that came from `from` to `origin`. The answer is in `out`, its way is returned; or `None` where
-/// RFC 8489 wants silence: for anything but a well-formed Binding request.
+/// Answers one message from `from` to `origin`. Writes the answer to `out` and returns its route. Returns `None` if RFC
+/// 8489 requires no answer: for anything but a well-formed Binding request.
 #[must_use]
 pub fn answer(datagram: &[u8], from: SocketAddr, origin: Origin<'_>, out: &mut Vec<u8>) -> Option<Route> {
     match Message::parse(datagram) {
@@ -40,8 +40,8 @@ pub fn answer(datagram: &[u8], from: SocketAddr, origin: Origin<'_>, out: &mut V
     }
 }
 
-/// Answers a client of RFC 3489, which discovers NATs with CHANGE-REQUEST too, if this server helps with that; else it is met
-/// with the silence that RFC 8489 wants for a wrong magic cookie.
+/// Answers a client of RFC 3489, which also uses CHANGE-REQUEST, if this server supports NAT discovery. Otherwise it
+/// does not answer, as RFC 8489 requires for a wrong magic cookie.
 //= https://www.rfc-editor.org/rfc/rfc5389#section-12.2
 //# When the server detects an RFC 3489 client, it
 //# SHOULD copy the value seen in the magic cookie field in the Binding
@@ -74,12 +74,12 @@ pub(crate) fn respond_classic(
     Some(route)
 }
 
-/// [`answer`] for a message that was read.
+/// [`answer`] for a parsed message.
 pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_>, out: &mut Vec<u8>) -> Option<Route> {
     if request.class != Class::Request || !is_binding(request) {
         return None;
     }
-    // A dual-stack socket shows IPv4 sources as ::ffff:a.b.c.d; the client wants to know its IPv4 address.
+    // A dual-stack socket shows IPv4 sources as ::ffff:a.b.c.d; the client needs its IPv4 address.
     let mapped = SocketAddr::new(from.ip().to_canonical(), from.port());
     let mut route = Route { from: origin.index, to: from };
     //= https://www.rfc-editor.org/rfc/rfc5780#section-6
@@ -105,8 +105,8 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
             .address(attribute::RESPONSE_ORIGIN, origin.addresses[route.from])
             .address(attribute::OTHER_ADDRESS, origin.addresses[origin.index ^ 3]);
         match wish.padding {
-            // The RFC would have the MTU's length whatever the request's. As long as the request's at most, so that nobody
-            // multiplies traffic towards a victim with it.
+            // The RFC asks for the MTU's length whatever the request's. It is at most as long as the request's here, so
+            // that the server cannot be used to amplify traffic to a victim.
             Some(length) => answer.attribute(attribute::PADDING, &[0; PADDING_BYTES_MAX][..length]),
             None => answer,
         }
@@ -120,12 +120,12 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
     Some(route)
 }
 
-/// Whether a message is of STUN's own method.
+/// Whether a message has STUN's own method.
 pub(crate) fn is_binding(message: &Message<'_>) -> bool {
     message.method == method::BINDING
 }
 
-/// What RFC 5780 lets a client ask for.
+/// What a client may request with RFC 5780.
 struct Wish {
     /// The bits of the index to change.
     flip: usize,
@@ -158,7 +158,7 @@ impl Wish {
     }
 }
 
-/// Whether an attribute may be left alone: one of RFC 8489's own, which carry no meaning in a Binding request without
+/// Whether an attribute can be ignored: one of RFC 8489's own, which have no meaning in a Binding request without
 /// authentication.
 fn is_known(kind: u16) -> bool {
     matches!(kind, 0x0001 | 0x0006 | 0x0008..=0x000a | 0x0014 | 0x0015 | 0x001c | 0x001d | 0x001e | 0x0020)

@@ -1,8 +1,8 @@
-//! STUN messages as bytes: read in place, written into one buffer that is used again and again.
+//! STUN messages as bytes: parsed in place, written into one reused buffer.
 //!
-//! Written here and not taken from a library for two reasons: a request is answered without an allocation, which is most of
-//! what a STUN server does; and the rules that a general decoder leaves to its caller (trailing bytes, the place and value
-//! of FINGERPRINT, unknown attributes) are checked while reading.
+//! This is not a library for two reasons: requests are answered without a memory allocation, which would be most of the
+//! cost; and the rules that general decoders leave to the caller (trailing bytes, position and value of FINGERPRINT,
+//! unknown attributes) are checked while parsing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -64,7 +64,7 @@ pub(crate) mod method {
     pub(crate) const CHANNEL_BIND: u16 = 0x009;
 }
 
-/// What a message is to its receiver (RFC 8489 §5).
+/// The class of a message (RFC 8489 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Request,
@@ -93,15 +93,15 @@ pub(crate) struct ErrorCode(pub(crate) u16, pub(crate) &'static str);
 pub(crate) struct Message<'a> {
     pub(crate) class: Class,
     pub(crate) method: u16,
-    /// The datagram up to and without FINGERPRINT.
+    /// The datagram without FINGERPRINT.
     bytes: &'a [u8],
-    /// Where MESSAGE-INTEGRITY begins in `bytes`.
+    /// The position of MESSAGE-INTEGRITY in `bytes`.
     integrity: Option<usize>,
     pub(crate) has_fingerprint: bool,
 }
 
 impl<'a> Message<'a> {
-    /// Reads a datagram; `None` where it must be discarded in silence.
+    /// Parses a datagram; `None` if it must be silently discarded.
     //= https://www.rfc-editor.org/rfc/rfc8489#section-6.3
     //# If any errors are detected, the message is silently discarded.
     pub(crate) fn parse(datagram: &'a [u8]) -> Option<Self> {
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
         Self::parse_any_cookie(datagram)
     }
 
-    /// [`parse`](Self::parse) for the clients of RFC 3489, which had a longer transaction id in the cookie's place.
+    /// [`parse`](Self::parse) for clients of RFC 3489, whose longer transaction id includes the cookie's bytes.
     pub(crate) fn parse_classic(datagram: &'a [u8]) -> Option<Self> {
         if datagram.get(4..8)? == MAGIC_COOKIE {
             return None;
@@ -170,7 +170,7 @@ impl<'a> Message<'a> {
         self.integrity.is_some()
     }
 
-    /// The attributes that count, in order, without the integrity attributes themselves.
+    /// The attributes that are not ignored, in order, without the integrity attributes themselves.
     //= https://www.rfc-editor.org/rfc/rfc8489#section-14.5
     //# With the exception of the MESSAGE-INTEGRITY-SHA256 and FINGERPRINT
     //# attributes, which appear after MESSAGE-INTEGRITY, agents MUST ignore
@@ -194,7 +194,7 @@ impl<'a> Message<'a> {
         self.attributes().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
     }
 
-    /// The transport address in an XOR- attribute's value, in the family the client wrote; `None` when it is malformed.
+    /// The transport address in an XOR- attribute's value, in the client's address family; `None` if it is malformed.
     pub(crate) fn xor_address(&self, value: &[u8]) -> Option<SocketAddr> {
         let port = u16_at(value, 2)? ^ u16::from_be_bytes([MAGIC_COOKIE[0], MAGIC_COOKIE[1]]);
         let ip = match (value.get(1)?, value.len()) {
@@ -205,18 +205,18 @@ impl<'a> Message<'a> {
         Some(SocketAddr::new(ip, port))
     }
 
-    /// Whether MESSAGE-INTEGRITY is there and was made with `key` (RFC 8489 §14.5).
+    /// Whether MESSAGE-INTEGRITY is present and valid for `key` (RFC 8489 §14.5).
     pub(crate) fn is_signed_with(&self, key: &[u8]) -> bool {
         let Some(at) = self.integrity else { return false };
         let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
-        // Its length field covers the message up to and with MESSAGE-INTEGRITY, whatever follows it.
+        // Its length field covers the message up to and including MESSAGE-INTEGRITY, whatever follows.
         mac.update(&self.bytes[..2]);
         mac.update(&((at + 24 - HEADER_BYTES) as u16).to_be_bytes());
         mac.update(&self.bytes[4..at]);
         mac.verify_slice(&self.bytes[at + 4..at + 24]).is_ok()
     }
 
-    /// The comprehension-required attributes for which `is_known` is false, once each, at most `UNKNOWN_MAX` of them.
+    /// The comprehension-required attributes for which `is_known` is false, each once, at most `UNKNOWN_MAX`.
     pub(crate) fn unknown(&self, is_known: impl Fn(u16) -> bool) -> Unknown {
         let mut unknown = Unknown::NONE;
         for (kind, _) in self.attributes() {
@@ -230,10 +230,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How many unknown attributes are named; a 420 has no use for more.
+/// Maximum number of unknown attributes listed in a 420.
 const UNKNOWN_MAX: usize = 32;
 
-/// Comprehension-required attributes that nobody here comprehends.
+/// Unknown comprehension-required attributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unknown {
     kinds: [u16; UNKNOWN_MAX],
@@ -248,11 +248,11 @@ impl Unknown {
     }
 }
 
-/// Writes one message; its length field is true after each step.
+/// Writes one message. Its length field is correct after each step.
 pub(crate) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
-    /// Begins an indication; what `out` held is gone.
+    /// Begins an indication. Clears `out`.
     pub(crate) fn indication(out: &'a mut Vec<u8>, method: u16, transaction_id: [u8; 12]) -> Self {
         out.clear();
         out.extend(kind(Class::Indication, method).to_be_bytes());
@@ -262,7 +262,7 @@ impl<'a> Writer<'a> {
         Self(out)
     }
 
-    /// Begins the answer to a request; what `out` held is gone.
+    /// Begins the answer to a request. Clears `out`.
     pub(crate) fn answer(out: &'a mut Vec<u8>, class: Class, request: &Message<'_>) -> Self {
         out.clear();
         out.extend(kind(class, request.method).to_be_bytes());
@@ -330,7 +330,7 @@ impl<'a> Writer<'a> {
         self.error(UNKNOWN_ATTRIBUTE).attribute(attribute::UNKNOWN_ATTRIBUTES, &kinds[..2 * unknown.count])
     }
 
-    /// Signs all before it (RFC 8489 §14.5).
+    /// Adds MESSAGE-INTEGRITY over everything before it (RFC 8489 §14.5).
     pub(crate) fn integrity(self, key: &[u8]) -> Self {
         let this = self.set_length(24);
         let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
         this.attribute(attribute::MESSAGE_INTEGRITY, &mac.finalize().into_bytes())
     }
 
-    /// The last attribute (RFC 8489 §14.7).
+    /// Adds the last attribute (RFC 8489 §14.7).
     pub(crate) fn fingerprint(self) -> Self {
         let this = self.set_length(8);
         let value = fingerprint(this.0);
@@ -360,7 +360,7 @@ pub(crate) fn kind(class: Class, method: u16) -> u16 {
     class.bits() | (method & 0x0f80) << 2 | (method & 0x0070) << 1 | (method & 0x000f)
 }
 
-/// FINGERPRINT's value for all that precedes it, whose length field already counts it.
+/// FINGERPRINT's value for the preceding bytes, whose length field already includes it.
 fn fingerprint(covered: &[u8]) -> [u8; 4] {
     (CRC32.checksum(covered) ^ FINGERPRINT_XOR).to_be_bytes()
 }

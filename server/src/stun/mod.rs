@@ -1,7 +1,7 @@
-//! STUN (RFC 8489) over UDP and TCP: tells a client which address its packets come from.
+//! STUN (RFC 8489) over UDP and TCP: tells clients the source address of their packets.
 //!
-//! With a second address ([`Config::stun_alternate`](crate::Config::stun_alternate)) the UDP service also answers what
-//! RFC 5780 asks to discover a NAT's behaviour. TURN shares the first UDP socket: see [`turn`](crate::TurnSettings).
+//! With a second address ([`Config::stun_alternate`](crate::Config::stun_alternate)), the UDP service also supports NAT
+//! behavior discovery (RFC 5780). TURN shares the first UDP socket: see [`turn`](crate::TurnSettings).
 
 pub(crate) mod binding;
 pub(crate) mod message;

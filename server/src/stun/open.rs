@@ -1,4 +1,4 @@
-//! Opens the sockets of the STUN service: UDP and TCP on one port, and the three more of RFC 5780.
+//! Opens the sockets of the STUN service: UDP and TCP on one port, and three more for RFC 5780.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,22 +7,23 @@ use std::sync::Arc;
 use crate::net::{Listener, Network, Udp};
 use crate::opened;
 
-/// How often a port that the host chose is tried on the other sockets that need the same one.
+/// How many host-chosen ports are tried until one is free on all sockets that need the same port.
 const TRIES: usize = 16;
 
-/// The sockets, open.
+/// The open sockets.
 pub(crate) struct Sockets<N: Network> {
     /// One, or four in the order of [`Origin::addresses`](super::Origin).
     pub(crate) udp: Arc<[N::Udp]>,
-    /// Where they are bound.
+    /// Their addresses.
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) tcp: N::Listener,
 }
 
-/// Opens UDP and TCP on `address`, and, with `alternate`, UDP on the other three of {address, alternate} × {port, port}.
+/// Opens UDP and TCP on `address`, and, with `alternate`, UDP on the other three of {address, alternate} × {port,
+/// port}.
 ///
 /// # Errors
-/// An address is taken or not this host's, or `alternate` does not differ from `address` in IP address and port.
+/// An address is in use or not this host's, or `alternate` does not differ from `address` in IP address and port.
 pub(crate) async fn open<N: Network>(
     net: &N,
     address: SocketAddr,

@@ -1,6 +1,6 @@
-//! STUN Binding over TCP: messages follow one another in the stream, each as long as its header says.
+//! STUN Binding over TCP: consecutive messages in the stream, each with its length in the header.
 //!
-//! TURN is spoken over UDP alone; here its requests end in silence like all but Binding.
+//! TURN is supported only over UDP. Here, its requests are not answered, like all except Binding.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use super::message::{HEADER_BYTES, MAGIC_COOKIE, u16_at};
 use crate::net::{Listener, Network};
 use crate::{ACCEPT_RETRY, Shared};
 
-/// The longest message that is read; one that claims more ends the connection.
+/// Maximum length of a message. A longer one ends the connection.
 const MESSAGE_BYTES_MAX: usize = 2048;
-/// How long a connection may stay without a whole message; clients keep theirs open no longer than a call's set-up.
+/// Time limit between two complete messages. Clients keep connections open only while they set up a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Accepts connections until the server stops, each with a task of its own.
+/// Accepts connections until the server stops, and spawns a task for each.
 pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
@@ -56,7 +56,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
     }
 }
 
-/// Answers the messages of one connection until it ends, is idle, or is no STUN.
+/// Answers the messages of one connection until it ends, is idle, or is not STUN.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     from: SocketAddr,
@@ -72,7 +72,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(Ok(false)) | Err(_) => break,
             Ok(Err(error)) => return Err(error),
         }
-        // What came in one segment is answered in one.
+        // Requests from one segment are answered in one segment.
         let mut at = 0;
         let unframed = loop {
             let length = match framed(&received[at..filled]) {
@@ -98,7 +98,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     timeout(write_timeout, stream.shutdown()).await?
 }
 
-/// Reads until a whole message is there; false at the end of the stream.
+/// Reads until there is a complete message; false at the end of the stream.
 async fn read_message<S: AsyncRead + Unpin>(
     stream: &mut S,
     received: &mut [u8],
@@ -114,10 +114,10 @@ async fn read_message<S: AsyncRead + Unpin>(
     Ok(true)
 }
 
-/// The length of the message that `bytes` begin with, once all of it is there.
+/// The length of the first message in `bytes`, once it is complete.
 ///
 /// # Errors
-/// It cannot become a message that fits: there is no way to find the next one, so the connection must end.
+/// It cannot become a valid message. The next message cannot be found, so the connection must end.
 fn framed(bytes: &[u8]) -> io::Result<Option<usize>> {
     let no_stun = || io::Error::new(io::ErrorKind::InvalidData, "not STUN");
     if bytes.first().is_some_and(|first| first & 0xc0 != 0) {

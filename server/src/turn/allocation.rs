@@ -1,4 +1,4 @@
-//! One allocation's state: how long it lives, which peers are permitted, which channels are bound (RFC 8656 §6, §9, §12).
+//! The state of one allocation: its expiry, permissions and channel bindings (RFC 8656 §6, §9, §12).
 //!
 //! Sans-IO: the time is passed in.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time a permission lives after its last refresh, fixed by the spec.
+/// Lifetime of a permission after its last refresh, fixed by the spec.
 //= https://www.rfc-editor.org/rfc/rfc8656#section-9-4
 //# The Permission Lifetime MUST be 300 seconds (= 5 minutes).
 pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
@@ -17,13 +17,13 @@ pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 //= https://www.rfc-editor.org/rfc/rfc8656#section-12-13
 //# A channel binding lasts for 10 minutes unless refreshed.
 pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
-/// The numbers a channel may have (RFC 8656 §12.2).
+/// The valid channel numbers (RFC 8656 §12.2).
 pub(crate) const CHANNELS: RangeInclusive<u16> = 0x4000..=0x4fff;
-/// Those that RFC 5766 §11 gave them.
+/// The valid channel numbers of RFC 5766 §11.
 pub(crate) const CHANNELS_RFC_5766: RangeInclusive<u16> = 0x4000..=0x7fff;
-/// Permissions that an allocation may hold; beyond it, 508.
+/// Maximum number of permissions per allocation; beyond it, 508.
 const PERMISSIONS_MAX: usize = 1024;
-/// Channels that an allocation may hold; beyond it, 508.
+/// Maximum number of channels per allocation; beyond it, 508.
 const CHANNELS_MAX: usize = 1024;
 
 /// Why a channel or a permission was not installed.
@@ -31,11 +31,11 @@ const CHANNELS_MAX: usize = 1024;
 pub(crate) enum Conflict {
     /// The channel is bound to another peer, or the peer to another channel: 400.
     Bound,
-    /// There are too many of them: 508.
+    /// There are too many: 508.
     Full,
 }
 
-/// What becomes of a datagram from a peer.
+/// How a peer's datagram is relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Forbidden,
@@ -43,7 +43,7 @@ pub(crate) enum Inbound {
     Indication,
 }
 
-/// An allocation's permissions and channels; those that have expired count as gone.
+/// An allocation's permissions and channels. Expired ones have no effect.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) expires: Instant,
@@ -76,7 +76,7 @@ impl State {
         Ok(())
     }
 
-    /// Binds or refreshes a channel, and the permission with it.
+    /// Binds or refreshes a channel, and its peer's permission.
     pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> Result<(), Conflict> {
         self.forget_expired(number, peer, now);
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12-12
@@ -101,13 +101,13 @@ impl State {
         Ok(())
     }
 
-    /// Whom a datagram on a channel goes to, if it is bound and its peer permitted.
+    /// The peer of a channel, if it is bound and the peer is permitted.
     pub(crate) fn peer_of(&self, number: u16, now: Instant) -> Option<SocketAddr> {
         let channel = self.channels.get(&number).filter(|channel| channel.expires > now)?;
         self.is_permitted(channel.peer.ip(), now).then_some(channel.peer)
     }
 
-    /// Whether data may pass between the client and a peer; ports do not count (RFC 8656 §9).
+    /// Whether data may be relayed between the client and a peer; ports are ignored (RFC 8656 §9).
     pub(crate) fn is_permitted(&self, peer: IpAddr, now: Instant) -> bool {
         now < self.expires && self.permissions.get(&peer).is_some_and(|expires| *expires > now)
     }
@@ -164,11 +164,11 @@ mod tests {
             (state.inbound(peer(1), just_before), state.peer_of(0x4000, just_before)),
             (Inbound::Channel(0x4000), Some(peer(1)))
         );
-        // Another port of the same host is permitted too, without a channel.
+        // Another port of the same host is also permitted, without a channel.
         assert_eq!(state.inbound(peer(2), just_before), Inbound::Indication);
         let after = now + PERMISSION_LIFETIME;
         assert_eq!((state.inbound(peer(1), after), state.peer_of(0x4000, after)), (Inbound::Forbidden, None));
-        // The channel outlives its permission, and serves again with a new one, for 600 s in all.
+        // The channel outlives its permission, and works again with a new one, for 600 s in total.
         state.permit(&[peer(1).ip()], after).expect("there is room");
         assert_eq!(state.peer_of(0x4000, now + CHANNEL_LIFETIME - SECOND), Some(peer(1)));
         state.permit(&[peer(1).ip()], now + CHANNEL_LIFETIME - SECOND).expect("there is room");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_permissions_nor_channels_grow_without_end() {
+    fn permissions_and_channels_are_limited() {
         let (mut state, now) = state();
         let many: Vec<IpAddr> =
             (0..PERMISSIONS_MAX as u32).map(|n| IpAddr::from((0x0800_0000 + n).to_be_bytes())).collect();

@@ -1,17 +1,18 @@
-//! What the TURN service has done: plain counters, for metrics and tests.
+//! Counters of the TURN service, for metrics and tests.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::refusal::Refusal;
 
-/// What the TURN service holds and has done since its start. Datagrams and bytes are of application data, without headers.
+/// What the TURN service holds, and its counts since the start. Datagrams and bytes are of application data, without
+/// headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnCounters {
-    /// Allocations at this moment.
+    /// Current number of allocations.
     pub allocations: u64,
-    /// Usernames that hold them.
+    /// Number of usernames that hold them.
     pub users: u64,
-    /// Allocations ever made.
+    /// Allocations since the start.
     pub allocations_made: u64,
     /// Datagrams relayed from clients to peers.
     pub packets_to_peers: u64,
@@ -21,15 +22,15 @@ pub struct TurnCounters {
     pub packets_to_clients: u64,
     /// Their bytes.
     pub bytes_to_clients: u64,
-    /// Datagrams for or from a peer without permission, or on a channel that is not bound: discarded, as the spec says.
+    /// Datagrams to or from a peer without permission, or on an unbound channel: discarded, as the spec requires.
     pub packets_forbidden: u64,
-    /// Datagrams that could not be passed on: too long, or the network would not take them.
+    /// Datagrams that could not be relayed: too long, or not accepted by the network.
     pub packets_dropped: u64,
-    /// Requests that were refused: the error code and how often, by code; those that never happened are left out.
+    /// Refused requests: error codes and how often each occurred, sorted by code, without those that never occurred.
     pub refusals: Vec<(u16, u64)>,
 }
 
-/// The counters as they are kept.
+/// The counters as stored.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) allocations_made: AtomicU64,

@@ -1,4 +1,4 @@
-//! Who may use TURN: users with a password, and whoever shows a credential made with the shared secret.
+//! Who may use TURN: users with a password, and clients with a credential derived from the shared secret.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,10 +13,10 @@ use sha1::Sha1;
 
 use super::settings::TurnSettings;
 
-/// What MESSAGE-INTEGRITY is made with: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
+/// The key of MESSAGE-INTEGRITY: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
 pub(crate) type Key = [u8; 16];
 
-/// The credentials that are accepted, and the maker of ephemeral ones.
+/// Accepts credentials, and issues ephemeral ones.
 pub(crate) struct Credentials {
     realm: String,
     //= https://www.rfc-editor.org/rfc/rfc8656#section-6-4
@@ -26,7 +26,7 @@ pub(crate) struct Credentials {
     secret: Option<String>,
     lifetime: Duration,
     unix_time: fn() -> u64,
-    /// For the names in ephemeral usernames, which keep one client's allocations apart from another's.
+    /// For the names in ephemeral usernames, which distinguish the allocations of clients.
     rng: Mutex<ChaCha8Rng>,
 }
 
@@ -51,7 +51,7 @@ impl Credentials {
         &self.realm
     }
 
-    /// The key of a username, `None` for a stranger and for an ephemeral credential that has expired.
+    /// The key of a username; `None` for an unknown user and for an expired ephemeral credential.
     pub(crate) fn key_of(&self, username: &str) -> Option<Key> {
         if let Some(key) = self.users.get(username) {
             return Some(*key);
@@ -62,7 +62,7 @@ impl Credentials {
         ((self.unix_time)() < expiry).then(|| key(username, &self.realm, &password(secret, username)))
     }
 
-    /// A credential that is valid from this moment for the configured lifetime; `None` without a shared secret.
+    /// Issues a credential that is valid for the configured lifetime from now; `None` without a shared secret.
     pub(crate) fn mint(&self) -> Option<Minted> {
         let secret = self.secret.as_deref()?;
         let expiry = (self.unix_time)() + self.lifetime.as_secs();

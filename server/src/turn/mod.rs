@@ -1,11 +1,11 @@
 //! TURN (RFC 8656) over UDP: relays datagrams for clients that cannot be reached directly.
 //!
-//! It shares STUN's UDP socket. One task reads that socket; each allocation has a socket on a port of its own and a task that
-//! reads it. Data takes the short way in [`relay`]: one table look-up and one send for each datagram, copied nowhere.
+//! It shares STUN's UDP socket, which one task reads. Each allocation has its own socket on its own port, and a task
+//! that reads it. Data takes the short path in [`relay`]: one table lookup and one send per datagram, without copying.
 //!
-//! Left out, and answered as the RFC tells servers without them: TCP and (D)TLS from clients, DONT-FRAGMENT (420), two
+//! Not supported, and answered as the RFC requires in that case: TCP and (D)TLS from clients, DONT-FRAGMENT (420), two
 //! families in one allocation (ADDRESS-ERROR-CODE 440), ICMP errors to clients (§11.5), MESSAGE-INTEGRITY-SHA256
-//! (the nonce tells so), mobility.
+//! (as the nonce indicates), mobility.
 
 mod allocation;
 mod counters;
@@ -39,7 +39,7 @@ use crate::net::Network;
 use crate::stop::Stop;
 pub(crate) use relay::DATAGRAM_BYTES_MAX;
 
-/// Streams of the seed's generator, one a use; the dialects' are below them.
+/// First random stream of TURN, one stream per use; those of the dialects are below.
 const STREAM: u64 = 0x7475_726e;
 
 /// The TURN service.
@@ -49,17 +49,17 @@ pub(crate) struct Turn<N: Network> {
     credentials: Arc<Credentials>,
     nonces: Nonces,
     ports: Ports<N>,
-    /// STUN's sockets; clients are served on the first.
+    /// STUN's sockets; clients are served on the first one.
     sockets: Arc<[N::Udp]>,
     table: Mutex<Table<N>>,
     counters: Counters,
     stop: Arc<Stop>,
 }
 
-/// What TURN needs of the server that it is a part of.
+/// What TURN needs from its server.
 pub(crate) struct Host<N: Network> {
     pub(crate) net: N,
-    /// STUN's, the first of them bound to `address`.
+    /// STUN's sockets, of which the first is bound to `address`.
     pub(crate) sockets: Arc<[N::Udp]>,
     pub(crate) address: SocketAddr,
     pub(crate) seed: u64,
@@ -67,11 +67,11 @@ pub(crate) struct Host<N: Network> {
     pub(crate) stop: Arc<Stop>,
 }
 
-/// The allocations at this moment.
+/// The current allocations.
 struct Table<N: Network> {
-    /// By the client's address: all else of the 5-tuple is the same for all.
+    /// By the client's address: the rest of the 5-tuple is the same for all.
     by_client: HashMap<SocketAddr, Arc<Allocation<N>>>,
-    /// How many a user holds; nobody with none.
+    /// Number of allocations per user, without users that have none.
     by_user: BTreeMap<Arc<str>, usize>,
 }
 
@@ -80,15 +80,15 @@ struct Allocation<N: Network> {
     client: SocketAddr,
     user: Arc<str>,
     socket: N::Udp,
-    /// The relayed transport address, as the client was told it.
+    /// The relayed transport address, as sent to the client.
     relayed: SocketAddr,
-    /// The request that made it and the answer, for when the request comes again.
+    /// The request that created it, and the answer, for retransmissions.
     transaction_id: [u8; 12],
     response: Vec<u8>,
     state: Mutex<allocation::State>,
-    /// Woken when the client gives it up.
+    /// Notified when the client deletes it.
     given_up: Notify,
-    /// Whether the socket has sent: until then it may only seem full.
+    /// Whether the socket has sent: until then, it may seem full although it is not.
     has_sent: AtomicBool,
 }
 
@@ -97,7 +97,7 @@ impl<N: Network> Allocation<N> {
         self.state.lock().expect("nothing panics while it holds an allocation")
     }
 
-    /// Returns when its time is up, however often it is refreshed meanwhile.
+    /// Returns when it has expired, including all refreshes.
     async fn expired(&self) {
         loop {
             let expires = self.state().expires;
@@ -111,7 +111,7 @@ impl<N: Network> Allocation<N> {
 
 impl<N: Network> Turn<N> {
     /// # Errors
-    /// A setting is wrong; the message says which.
+    /// A setting is invalid; the message says which.
     pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, String> {
         let Host { net, sockets, address, seed, unix_time, stop } = host;
         let settings = settings.checked(address)?;
@@ -157,7 +157,7 @@ impl<N: Network> Turn<N> {
         table.by_client.insert(allocation.client, allocation);
     }
 
-    /// Takes an allocation from the table, unless it was before.
+    /// Removes an allocation from the table, if it is still there.
     fn remove(&self, allocation: &Arc<Allocation<N>>) {
         let mut table = self.table();
         if !table.by_client.get(&allocation.client).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {

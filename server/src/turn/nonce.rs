@@ -1,6 +1,6 @@
-//! Nonces that need no memory: each carries its expiry and a seal under a key of this server's run.
+//! Nonces that need no memory: each contains its expiry and a MAC with a key of this server run.
 //!
-//! A table of nonces would be filled by anybody who sends requests from invented addresses.
+//! Anyone could fill a table of nonces with requests from spoofed addresses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 const COOKIE: &str = "obMatJos2AAAA";
 const EXPIRY_DIGITS: usize = 16;
 
-/// Makes and checks nonces.
+/// Issues and checks nonces.
 pub(crate) struct Nonces {
     key: [u8; 20],
     start: Instant,
@@ -33,26 +33,27 @@ impl Nonces {
         Self { key, start: Instant::now(), lifetime }
     }
 
-    /// A nonce for one client: the cookie, the expiry in milliseconds of this server's life, the seal; all in hexadecimal.
+    /// A nonce for one client: the cookie, the expiry in milliseconds since the server's start, and the MAC, both in
+    /// hexadecimal.
     pub(crate) fn issue(&self, client: SocketAddr) -> String {
         let expiry = (self.start.elapsed() + self.lifetime).as_millis() as u64;
-        let seal = self.seal(expiry, client).finalize().into_bytes();
-        let seal = u128::from_be_bytes(seal[..16].try_into().expect("SHA-1 has 20 bytes"));
-        format!("{COOKIE}{expiry:016x}{seal:032x}")
+        let mac = self.mac(expiry, client).finalize().into_bytes();
+        let mac = u128::from_be_bytes(mac[..16].try_into().expect("SHA-1 has 20 bytes"));
+        format!("{COOKIE}{expiry:016x}{mac:032x}")
     }
 
-    /// Whether this server gave the nonce to this client and it has not expired.
+    /// Whether this server issued the nonce to this client and it has not expired.
     pub(crate) fn is_valid(&self, nonce: &[u8], client: SocketAddr) -> bool {
         let digits = |digits: &[u8]| u128::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
         let parts = nonce.strip_prefix(COOKIE.as_bytes()).and_then(|rest| rest.split_at_checked(EXPIRY_DIGITS));
-        let Some((expiry, seal)) = parts else { return false };
-        let (Some(expiry), Some(seal), 32) = (digits(expiry), digits(seal), seal.len()) else { return false };
+        let Some((expiry, mac)) = parts else { return false };
+        let (Some(expiry), Some(mac), 32) = (digits(expiry), digits(mac), mac.len()) else { return false };
         let expiry = expiry as u64;
-        self.seal(expiry, client).verify_truncated_left(&seal.to_be_bytes()).is_ok()
+        self.mac(expiry, client).verify_truncated_left(&mac.to_be_bytes()).is_ok()
             && self.start.elapsed().as_millis() < u128::from(expiry)
     }
 
-    fn seal(&self, expiry: u64, client: SocketAddr) -> Hmac<Sha1> {
+    fn mac(&self, expiry: u64, client: SocketAddr) -> Hmac<Sha1> {
         let mut mac = Hmac::<Sha1>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(&expiry.to_be_bytes());
         match client.ip() {

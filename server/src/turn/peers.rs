@@ -1,4 +1,5 @@
-//! Whom the server relays to. Without it anybody with a credential could reach what a firewall hides behind this host.
+//! The peers to which the server relays. Without restrictions, anyone with a credential could reach the network behind
+//! a firewall through this host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +33,7 @@ fn is_allowed_v6(ip: Ipv6Addr, allow_private: bool) -> bool {
     !ip.is_unspecified() && !ip.is_multicast() && (allow_private || !is_private)
 }
 
-/// The IPv4 address that an IPv6 one leads to: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
+/// The IPv4 address in an IPv6 address: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = ip.octets();
     let v4_at = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&octets[at..at + 4]).expect("four octets"));

@@ -1,4 +1,4 @@
-//! Relayed transport addresses: which port, and the next one kept for later where the client asked for it.
+//! Ports of relayed transport addresses, and reservations of the next port.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,19 +12,19 @@ use rand_core::RngCore;
 
 use crate::net::Network;
 
-/// How long a reserved port is kept.
+/// Lifetime of a reservation.
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-5.3
 //# The server MUST hold this reservation for at least 30 seconds
 pub(crate) const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
-/// How many ports are tried before there is no room.
+/// How many ports are tried before the request fails.
 const TRIES: u32 = 1024;
 
-/// What a client asks of the port.
+/// What a client requests about the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     Any,
     Even,
-    /// An even one, and the next one reserved.
+    /// An even port, and a reservation of the next one.
     EvenAndNext,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Ports<N: Network> {
 /// An open relay socket.
 pub(crate) struct Opened<N: Network> {
     pub(crate) socket: N::Udp,
-    /// Its relayed transport address, as clients are told it.
+    /// Its relayed transport address, as sent to clients.
     pub(crate) advertised: SocketAddr,
 }
 
@@ -48,10 +48,11 @@ impl<N: Network> Ports<N> {
         Self { net, range, rng: Mutex::new(rng), reserved: Mutex::default() }
     }
 
-    /// Opens a socket on a random free port; with [`Wish::EvenAndNext`] also the next one, under the token returned.
+    /// Opens a socket on a random free port; with [`Wish::EvenAndNext`] also reserves the next one, under the returned
+    /// token.
     ///
     /// # Errors
-    /// No port that fits is free, or the host refuses sockets.
+    /// No suitable port is free, or the host cannot open a socket.
     pub(crate) async fn open(
         &self,
         bind: IpAddr,
@@ -92,7 +93,7 @@ impl<N: Network> Ports<N> {
         Err(io::ErrorKind::AddrInUse.into())
     }
 
-    /// Takes a reserved socket; also how a reservation ends.
+    /// Takes a reserved socket, which ends the reservation.
     pub(crate) fn take(&self, token: u64) -> Option<Opened<N>> {
         self.reserved.lock().expect("nothing panics while it holds the reservations").remove(&token)
     }

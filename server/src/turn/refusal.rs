@@ -3,7 +3,7 @@
 use super::allocation::Conflict;
 use crate::stun::message::{ErrorCode, UNKNOWN_ATTRIBUTE, Unknown};
 
-/// An error response in the making (RFC 8489 §14.8, RFC 8656 §19).
+/// The reason of an error response (RFC 8489 §14.8, RFC 8656 §19).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refusal {
     BadRequest,

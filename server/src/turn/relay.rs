@@ -1,4 +1,4 @@
-//! The way of data: ChannelData and Send indications to peers, peers' datagrams to clients.
+//! Relays data: ChannelData and Send indications to peers, peers' datagrams to clients.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,10 +18,11 @@ use super::{Allocation, Turn};
 use crate::net::{Network, Udp};
 use crate::stun::message::{HEADER_BYTES, Message, Writer, attribute, method, u16_at};
 
-/// The longest datagram that is taken from a client or a peer: a jumbo frame's. A longer one is dropped, never cut.
+/// Maximum length of a datagram from a client or a peer: that of a jumbo frame. A longer one is dropped, never
+/// truncated.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 9216;
 const CHANNEL_HEADER_BYTES: usize = 4;
-/// Room before a peer's data for what the client gets before it: a STUN header, XOR-PEER-ADDRESS for IPv6, DATA's type and length.
+/// Space before a peer's data for a STUN header, XOR-PEER-ADDRESS for IPv6, and DATA's type and length.
 const HEADROOM: usize = HEADER_BYTES + 4 + 20 + 4;
 
 impl<N: Network> Turn<N> {
@@ -44,7 +45,7 @@ impl<N: Network> Turn<N> {
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
     pub(super) async fn on_send(&self, message: &Message<'_>, client: SocketAddr) {
         let Some(allocation) = self.allocation(client) else { return };
-        // DONT-FRAGMENT is among the unknown ones (§11.2): no such indication is handled.
+        // DONT-FRAGMENT counts as unknown (§11.2): an indication with it is discarded.
         let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
         if !unknown.as_slice().is_empty() {
             return;
@@ -59,13 +60,13 @@ impl<N: Network> Turn<N> {
         }
     }
 
-    /// Never waits for a socket that is full: the one task that serves all clients would wait with it.
+    /// Never waits for a full socket, because that would block the task that serves all clients.
     async fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr) {
         let sending = allocation.socket.send_to(data, peer);
         let sent = if allocation.has_sent.load(Relaxed) {
             now_or_never(sending).await
         } else {
-            // Nothing of this socket is under way: it is only not known yet that it can be written.
+            // This socket has not sent anything yet, so it is not full: it is just not known to be writable yet.
             sending.await
         };
         match sent {
@@ -80,7 +81,7 @@ impl<N: Network> Turn<N> {
         }
     }
 
-    /// Relays what peers send to an allocation, until it ends; then takes it from the table.
+    /// Relays what peers send to an allocation until it ends, then removes it from the table.
     pub(super) async fn serve_allocation(self: Arc<Self>, allocation: Arc<Allocation<N>>, seed: u64) {
         tokio::select! {
             biased;
@@ -94,7 +95,7 @@ impl<N: Network> Turn<N> {
     }
 
     async fn relay_to_client(&self, allocation: &Allocation<N>, mut rng: ChaCha8Rng) {
-        // One byte more than is taken, to see what was cut; three for the padding.
+        // One additional byte to detect truncation, and three for the padding.
         let mut buffer = vec![0; HEADROOM + DATAGRAM_BYTES_MAX + 4];
         loop {
             let room = &mut buffer[HEADROOM..=HEADROOM + DATAGRAM_BYTES_MAX];
@@ -150,7 +151,8 @@ fn data_indication(buffer: &mut [u8], length: usize, peer: SocketAddr, transacti
     &buffer[start..end]
 }
 
-/// Sends at once or gives the datagram up. `unconstrained`, or a task that has worked long would be taken for a full socket.
+/// Sends immediately or drops the datagram. `unconstrained`, because a used-up task budget would look like a full
+/// socket.
 async fn now_or_never(sending: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
     let mut sending = pin!(unconstrained(sending));
     poll_fn(|cx| match sending.as_mut().poll(cx) {

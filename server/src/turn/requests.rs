@@ -32,7 +32,7 @@ struct Authentic<'a> {
 
 impl Authentic<'_> {
     /// # Errors
-    /// The attributes that neither authentication nor `known` knows.
+    /// There are attributes that are neither in `known` nor part of authentication.
     fn knows(&self, known: &[u16]) -> Result<(), Refusal> {
         let of_authentication = [
             attribute::USERNAME,
@@ -55,13 +55,13 @@ impl Authentic<'_> {
     }
 }
 
-/// What an Allocate request asks for.
+/// The contents of an Allocate request.
 struct Wanted<'a> {
     is_ipv4: bool,
-    /// It would take an IPv6 address beside the IPv4 one.
+    /// Whether it requests an additional IPv6 address.
     both_families: bool,
     wish: Wish,
-    /// For a port that was reserved before.
+    /// The token of a port reserved before.
     token: Option<&'a [u8]>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Wanted<'a> {
 }
 
 impl<N: Network> Turn<N> {
-    /// Handles a message from a client. True if the answer is in `out`.
+    /// Handles a message from a client. Returns true if there is an answer in `out`.
     pub(crate) async fn on_message(
         self: &Arc<Self>,
         message: &Message<'_>,
@@ -171,7 +171,7 @@ impl<N: Network> Turn<N> {
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
         let key = self.credentials.key_of(user);
-        // As long for a stranger as for a wrong password.
+        // An unknown user takes as long as a wrong password.
         let is_signed = request.is_signed_with(&key.unwrap_or_default());
         match key {
             Some(key) if is_signed => Ok(Authentic { request: *request, client, user, key }),
@@ -179,7 +179,8 @@ impl<N: Network> Turn<N> {
         }
     }
 
-    /// Refuses a request without a valid credential, unsigned: there is no key that both sides know.
+    /// Refuses a request without a valid credential. The answer has no MESSAGE-INTEGRITY, because there is no shared
+    /// key.
     fn challenge(&self, request: &Message<'_>, client: SocketAddr, refusal: Refusal, out: &mut Vec<u8>) {
         self.counters.refuse(refusal);
         let mut answer = Writer::answer(out, Class::Error, request).error(refusal.error());
@@ -242,7 +243,7 @@ impl<N: Network> Turn<N> {
             given_up: Notify::new(),
             has_sent: AtomicBool::new(false),
         });
-        tracing::debug!(%client, user, relayed = %allocation.relayed, "allocation made");
+        tracing::debug!(%client, user, relayed = %allocation.relayed, "allocation created");
         self.counters.allocations_made.fetch_add(1, Relaxed);
         self.enter(Arc::clone(&allocation));
         let seed = self.ports.random();
@@ -251,13 +252,13 @@ impl<N: Network> Turn<N> {
     }
 
     /// # Errors
-    /// The user, or the server, has as many allocations as it may have.
+    /// The user, or the server, has the maximum number of allocations.
     fn check_quotas(&self, user: &str, wanted: &Wanted<'_>) -> Result<(), Refusal> {
         let table = self.table();
         if table.by_user.get(user).is_some_and(|held| *held >= self.settings.allocations_per_user_max) {
             return Err(Refusal::AllocationQuotaReached);
         }
-        // A port beside it is reserved, or the reserved one is used.
+        // The next port is reserved too, or the reserved one is used.
         let ports = 1 + usize::from(wanted.wish == Wish::EvenAndNext) - usize::from(wanted.token.is_some());
         if table.by_client.len() + self.ports.reserved() + ports > self.settings.allocations_max {
             return Err(Refusal::InsufficientCapacity);
@@ -265,7 +266,7 @@ impl<N: Network> Turn<N> {
         Ok(())
     }
 
-    /// The socket that a reservation token stands for, or a new one, with the token of the port beside it if one was reserved.
+    /// The socket of a reservation token, or a new one, with the token of the next port if it was reserved.
     async fn open_relay(
         &self,
         address: &RelayAddress,
@@ -341,7 +342,7 @@ impl<N: Network> Turn<N> {
         Ok(())
     }
 
-    /// The client's allocation, if it is its user's.
+    /// The client's allocation, if it belongs to the user.
     fn allocation_of(&self, authentic: &Authentic<'_>) -> Result<Arc<Allocation<N>>, Refusal> {
         let allocation = self.allocation(authentic.client).ok_or(Refusal::AllocationMismatch)?;
         //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
@@ -352,13 +353,13 @@ impl<N: Network> Turn<N> {
         Ok(allocation)
     }
 
-    /// The peer in an XOR-PEER-ADDRESS, if the allocation may talk to it.
+    /// The peer in an XOR-PEER-ADDRESS, if the allocation may use it.
     fn peer(&self, request: &Message<'_>, value: &[u8], allocation: &Allocation<N>) -> Result<SocketAddr, Refusal> {
         let peer = request.xor_address(value).ok_or(Refusal::BadRequest)?;
         if !peers::is_allowed(peer.ip(), self.settings.allow_private_peers) {
             return Err(Refusal::Forbidden);
         }
-        // An IPv4-mapped address is an IPv4 peer in disguise.
+        // An IPv4-mapped address denotes an IPv4 peer.
         let is_mapped = matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         if peer.is_ipv4() != allocation.relayed.is_ipv4() || is_mapped {
             return Err(Refusal::PeerAddressFamilyMismatch);
@@ -372,7 +373,7 @@ impl<N: Network> Turn<N> {
         requested.min(self.settings.allocation_lifetime_max).max(self.settings.allocation_lifetime)
     }
 
-    /// Frees a reserved port that nobody came for.
+    /// Frees a reserved port that no client has requested.
     fn end_reservation(self: &Arc<Self>, token: u64) {
         let turn = Arc::clone(self);
         self.net.spawn(async move {
@@ -386,7 +387,7 @@ impl<N: Network> Turn<N> {
     }
 }
 
-/// Ends an answer to a request that has passed authentication.
+/// Completes an answer to an authenticated request.
 fn seal(answer: Writer<'_>, request: &Message<'_>, key: &Key) {
     let answer = answer.software().integrity(key);
     if request.has_fingerprint {
@@ -394,7 +395,7 @@ fn seal(answer: Writer<'_>, request: &Message<'_>, key: &Key) {
     }
 }
 
-/// The family in REQUESTED- or ADDITIONAL-ADDRESS-FAMILY; `None` if there is no such family.
+/// The family in REQUESTED- or ADDITIONAL-ADDRESS-FAMILY; `None` if it does not exist.
 fn family(value: &[u8]) -> Result<Option<u8>, Refusal> {
     match value {
         [family @ (IPV4 | IPV6), _, _, _] => Ok(Some(*family)),

@@ -1,4 +1,4 @@
-//! What an operator chooses about TURN.
+//! The settings of TURN.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,52 +7,56 @@ use std::time::Duration;
 
 /// How the TURN service behaves; it shares the UDP socket of STUN ([`Config::stun`](crate::Config::stun)).
 ///
-/// Whoever has a credential can send through this host: without [`users`](Self::users) and [`secret`](Self::secret) nobody
-/// has one. Peers that only this host can reach are refused, see [`allow_private_peers`](Self::allow_private_peers).
+/// Anyone with a credential can send through this host. Without [`users`](Self::users) and [`secret`](Self::secret)
+/// there are no credentials. Peers that only this host can reach are refused, see
+/// [`allow_private_peers`](Self::allow_private_peers).
 #[derive(Clone)]
 pub struct TurnSettings {
-    /// The realm, by which clients tell whose credential is asked for: `glare` unless told otherwise; better your domain.
+    /// The realm, which tells clients whose credential is required. Default: `glare`; preferably your domain.
     pub realm: String,
-    /// Users with long-term credentials (RFC 8489 §9.2): name and password. Not ASCII: as prepared by OpaqueString
-    /// (RFC 8265).
+    /// Users with long-term credentials (RFC 8489 §9.2): name and password. Non-ASCII text must be prepared with
+    /// OpaqueString (RFC 8265).
     pub users: Vec<(String, String)>,
-    /// The shared secret of ephemeral credentials, if any: the username is `expiry` or `expiry:name` with the expiry in UNIX
-    /// seconds, the password the base64 of the HMAC-SHA1 of the username under this secret. `/api/config` hands such
-    /// credentials out; any program that knows the secret can (it is coturn's `static-auth-secret`).
+    /// The shared secret of ephemeral credentials, if any: the username is `expiry` or `expiry:name` with the expiry in
+    /// UNIX seconds, the password the base64 of the HMAC-SHA1 of the username with this secret. `/api/config` issues
+    /// such credentials, and so can any program that knows the secret (coturn's `static-auth-secret`).
     pub secret: Option<String>,
-    /// How long a credential from `/api/config` is valid: 24 h. A client cannot refresh its allocation after that, so longer
-    /// than a call lasts.
+    /// Lifetime of a credential from `/api/config`. Default: 24 h. A client cannot refresh its allocation after it, so
+    /// it must be longer than a call.
     pub credential_lifetime: Duration,
-    /// How long a nonce is valid: 1 h, the most that RFC 8656 §5 recommends. Then clients are told 438 and go on with a new one.
+    /// Lifetime of a nonce. Default: 1 h, the maximum that RFC 8656 §5 recommends. Then clients get 438 and continue
+    /// with a new one.
     pub nonce_lifetime: Duration,
-    /// Lifetime of an allocation whose client asks for none or for less: 600 s (RFC 8656 §6).
+    /// Lifetime of an allocation whose client requests none or less. Default: 600 s (RFC 8656 §6).
     pub allocation_lifetime: Duration,
-    /// The longest lifetime that a client gets: 3,600 s (RFC 8656 §7.2).
+    /// Maximum lifetime of an allocation. Default: 3,600 s (RFC 8656 §7.2).
     pub allocation_lifetime_max: Duration,
-    /// Allocations that one username may hold at a time: 128. One more: 486.
+    /// Maximum number of allocations per username. Default: 128. One more: 486.
     pub allocations_per_user_max: usize,
-    /// Allocations at a time, reserved ports included: 4,096. Each needs a UDP socket and a port. One more: 508.
+    /// Maximum number of allocations, including reserved ports. Default: 4,096. Each needs a UDP socket and a port. One
+    /// more: 508.
     pub allocations_max: usize,
-    /// Where relayed transport addresses are, at most one for IPv4 and one for IPv6. Empty: on the IP address of STUN, which
+    /// Addresses for relaying, at most one for IPv4 and one for IPv6. If empty, the IP address of STUN is used, which
     /// must then not be a wildcard.
     pub relay_addresses: Vec<RelayAddress>,
-    /// The ports of relayed transport addresses: 49,152 to 65,535 (RFC 8656 §7.2). Open them in the firewall, for UDP.
+    /// The ports of relayed transport addresses. Default: 49,152 to 65,535 (RFC 8656 §7.2). Open them for UDP in the
+    /// firewall.
     pub relay_ports: RangeInclusive<u16>,
-    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local and unique-local addresses: no. With yes,
-    /// clients reach through this server what it reaches itself: use it in closed networks and tests. Multicast, broadcast
-    /// and unspecified addresses are refused in any case.
+    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local and unique-local addresses.
+    /// Default: no. If allowed, clients can reach everything that this host can reach, so use it only in closed
+    /// networks and tests. Multicast, broadcast and unspecified addresses are always refused.
     pub allow_private_peers: bool,
-    /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766: no, 400. Some clients, such as coturn's
-    /// `turnutils_uclient`, still draw from that range; browsers begin at 0x4000.
+    /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766. Default: no, they get 400. Some clients, such
+    /// as coturn's `turnutils_uclient`, still use that range; browsers begin at 0x4000.
     pub allow_rfc5766_channels: bool,
 }
 
 /// An IP address of this host for relaying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayAddress {
-    /// Where sockets are bound.
+    /// The address to which sockets are bound.
     pub bind: IpAddr,
-    /// What clients are told: another address than `bind` where a 1:1 NAT lies before this host, as in most clouds.
+    /// The address sent to clients. It differs from `bind` if this host is behind a 1:1 NAT, as in most clouds.
     pub advertised: IpAddr,
 }
 
@@ -83,7 +87,7 @@ impl Default for TurnSettings {
 }
 
 impl fmt::Debug for TurnSettings {
-    /// Shows who has a credential, not which.
+    /// Shows the names of users, not the credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let users: Vec<&str> = self.users.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("TurnSettings")
@@ -105,10 +109,10 @@ impl fmt::Debug for TurnSettings {
 }
 
 impl TurnSettings {
-    /// The longest realm and username (RFC 8489 §14.3, §14.9), in bytes.
+    /// Maximum length of the realm and of a username (RFC 8489 §14.3, §14.9), in bytes.
     const NAME_BYTES_MAX: usize = 508;
 
-    /// Fills in the relay addresses from STUN's and checks all settings; the error says which is wrong.
+    /// Fills in the relay addresses from STUN's and checks all settings. The error says which one is invalid.
     pub(crate) fn checked(mut self, stun: SocketAddr) -> Result<Self, String> {
         if self.realm.is_empty() || self.realm.len() > Self::NAME_BYTES_MAX {
             return Err(format!("the realm must have 1 to {} bytes", Self::NAME_BYTES_MAX));
@@ -134,7 +138,7 @@ impl TurnSettings {
         for (index, address) in self.relay_addresses.iter().enumerate() {
             if address.advertised.is_unspecified() {
                 return Err(format!(
-                    "name a relay address: clients cannot be told the wildcard {}",
+                    "set a relay address: the wildcard {} cannot be sent to clients",
                     address.advertised
                 ));
             }

@@ -140,12 +140,17 @@ fn bad_files_are_named_with_what_would_be_right() {
         (&nowhere, &files.key, &nowhere, "cannot be read: No such file"),
         (&files.certificate, &nowhere, &nowhere, "cannot be read: No such file"),
         (&files.folder, &files.key, &files.folder, "cannot be read: Is a directory"),
-        (&empty, &files.key, &empty, "holds no certificate: PEM text with `-----BEGIN CERTIFICATE-----`"),
-        (&broken, &files.key, &broken, "holds no certificate: PEM text"),
-        (&files.key, &files.key, &files.key, "holds no certificate: PEM text"),
-        (&files.certificate, &empty, &empty, "holds no private key: PEM text with `-----BEGIN PRIVATE KEY-----`"),
-        (&files.certificate, &files.certificate, &files.certificate, "holds no private key: PEM text"),
-        (&files.certificate, &other.key, &other.key, "is not that of the first certificate in"),
+        (&empty, &files.key, &empty, "contains no certificate: it must be PEM text with `-----BEGIN CERTIFICATE-----`"),
+        (&broken, &files.key, &broken, "contains no certificate: it must be PEM text"),
+        (&files.key, &files.key, &files.key, "contains no certificate: it must be PEM text"),
+        (
+            &files.certificate,
+            &empty,
+            &empty,
+            "contains no private key: it must be PEM text with `-----BEGIN PRIVATE KEY-----`",
+        ),
+        (&files.certificate, &files.certificate, &files.certificate, "contains no private key: it must be PEM text"),
+        (&files.certificate, &other.key, &other.key, "does not match the first certificate in"),
     ] {
         let error = Tls::load(certificate, key).expect_err("it is wrong");
         assert!(error.contains(&*named.to_string_lossy()) && error.contains(right), "{error}");

@@ -531,7 +531,7 @@ async fn settings_that_cannot_work_are_refused_by_name() {
         (|settings| settings.relay_ports = 0..=9, "the relay ports 0-9 must be"),
         (
             |settings| settings.relay_addresses = vec![std::net::IpAddr::from([0, 0, 0, 0]).into()],
-            "name a relay address",
+            "set a relay address",
         ),
     ];
     for (change, why) in bad {

@@ -162,9 +162,9 @@ fn settings_that_do_not_fit_together_are_told() {
         (&["--tls-cert", "/nowhere.pem", "--tls-key", "a.pem"], "/nowhere.pem cannot be read"),
         (&["--tls-cert", file.path(), "--tls-key", file.path()], "holds no certificate: PEM text"),
         (&["--message-burst", "5"], "--message-burst needs --message-rate"),
-        (&["--room-secret", "hush"], "the room secret has at least 16 bytes"),
+        (&["--room-secret", "hush"], "the room secret must have at least 16 bytes"),
         (&["--tokens", "two words"], "a bearer token is made of letters"),
-        (&["--origins", "example.org"], "`example.org` is no origin: write it like `https://example.org`"),
+        (&["--origins", "example.org"], "`example.org` is not an origin: write it like `https://example.org`"),
         (
             &["--log", "server=loud"],
             "--log (RUST_LOG): `server=loud` is invalid: write levels such as `info,server=debug`",
@@ -213,7 +213,7 @@ fn the_log_is_json_and_holds_no_secret() {
         let is_object = line.starts_with("{\"timestamp\":") && line.ends_with('}');
         assert!(is_object && line.contains("\"level\":\"") && line.contains("\"target\":\"server"), "{line}");
     }
-    assert!(log.contains("\"message\":\"listens\",\"service\":\"http\",\"address\":\""), "{log}");
+    assert!(log.contains("\"message\":\"listening\",\"service\":\"http\",\"address\":\""), "{log}");
     assert!(log.contains("\"message\":\"ended\",\"site\":\"http\""), "{log}");
     assert!(!log.contains("nobody-sees"), "{log}");
     // Neither does --help tell what the environment holds.
