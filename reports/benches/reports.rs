@@ -1,4 +1,4 @@
-//! What it costs to render a page, and to read and compare two results.
+//! Measures the cost of rendering a page, and of reading and comparing two results.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use reports::{Detail, Frames, Replay, Results, Writer};
 
 const WALL: Duration = Duration::from_millis(40);
 
-/// A page with all events of a run and the frames that they are, and the same with the events repeated until there are
-/// 100,000.
+/// A page with all events of a run and their frames, and the same with the events repeated until there are 100,000.
 fn html(c: &mut Criterion) {
     let mut group = c.benchmark_group("html");
     group.sample_size(10);

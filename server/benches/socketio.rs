@@ -1,7 +1,7 @@
-//! What a broadcast event costs over Socket.IO. `cargo bench -p server --bench socketio`
+//! Measures the cost of a broadcast event over Socket.IO. `cargo bench -p server --bench socketio`
 //!
-//! Server and clients share one thread and loopback sockets, so the figures hold the clients' part too: compare them with
-//! earlier ones, not with the CPU of the server alone. Each event goes to the sender as well.
+//! Server and clients share one thread and loopback sockets, so the figures include the clients' part: compare them
+//! with earlier ones, not with the server's CPU time. Each event also goes to its sender.
 
 #![allow(missing_docs)] // criterion's macros write undocumented items
 
@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Connected clients: all hear what one says.
+/// Number of connected clients. All receive what one sends.
 const CLIENTS: usize = 6;
-/// Events said before anyone waits for what was heard.
+/// Events sent before any client waits for deliveries.
 const BURST: usize = 64;
 
 type Client = WebSocketStream<TcpStream>;
@@ -65,7 +65,7 @@ fn socketio(c: &mut Criterion) {
     group.finish();
 }
 
-/// A server that lives as long as the runtime; where its broadcast listens.
+/// Starts a server that runs as long as the runtime. Returns the address of its broadcast dialect.
 async fn serve() -> SocketAddr {
     let listen = Listen::each(["broadcast"], |_| (Ipv4Addr::LOCALHOST, 0).into());
     let config = Config { listen, stun: None, ..Config::default() };
@@ -86,7 +86,7 @@ async fn connect(address: SocketAddr) -> Client {
     client
 }
 
-/// The next packet but a ping.
+/// The next packet that is not a ping.
 async fn hear(client: &mut Client) {
     loop {
         match client.next().await.expect("it is connected").expect("a frame") {

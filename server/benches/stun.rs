@@ -1,4 +1,4 @@
-//! What a Binding request costs without the sockets.
+//! Measures the cost of a Binding request without sockets.
 
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! What relaying costs, sockets included: a window of datagrams there and back on loopback, in one thread.
+//! Measures the cost of relaying, including the sockets: a window of datagrams in both directions on loopback, in one
+//! thread.
 
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,7 +15,7 @@ use sha1::Sha1;
 const WINDOW: usize = 64;
 const BYTES: usize = 200;
 
-/// A STUN message with the attributes, each padded.
+/// A STUN message with padded attributes.
 fn message(kind: u16, id: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut message = kind.to_be_bytes().to_vec();
     message.extend([0, 0, 0x21, 0x12, 0xa4, 0x42]);
@@ -46,7 +47,7 @@ fn ask(socket: &UdpSocket, request: &[u8]) -> Vec<u8> {
     answer[..length].to_vec()
 }
 
-/// A socket with an allocation and channel 0x4000 to the peer.
+/// A socket with an allocation and channel 0x4000 bound to the peer.
 fn client(server: SocketAddr, peer: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("port 0 is free");
     socket.connect(server).expect("loopback");

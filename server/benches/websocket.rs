@@ -1,7 +1,7 @@
-//! What a message and a connection cost over WebSocket. `cargo bench -p server --bench websocket`
+//! Measures the cost of a message and of a connection over WebSocket. `cargo bench -p server --bench websocket`
 //!
-//! Server and clients share one thread and loopback sockets, so the figures hold the clients' part too: compare them with
-//! earlier ones, not with the CPU of the server alone.
+//! Server and clients share one thread and loopback sockets, so the figures include the clients' part: compare them
+//! with earlier ones, not with the server's CPU time.
 
 #![allow(missing_docs)] // criterion's macros write undocumented items
 
@@ -16,9 +16,9 @@ use tokio::runtime::Runtime;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Members of the room: the others hear what one says.
+/// Number of members of the room. The others receive what one sends.
 const MEMBERS: usize = 6;
-/// Messages said before anyone waits for what was heard.
+/// Messages sent before any client waits for deliveries.
 const BURST: usize = 64;
 
 type Client = WebSocketStream<TcpStream>;
@@ -69,7 +69,7 @@ fn websocket(c: &mut Criterion) {
     group.finish();
 }
 
-/// A server that lives as long as the runtime; where its mesh and its HTTP listen.
+/// Starts a server that runs as long as the runtime. Returns the addresses of its mesh dialect and its HTTP port.
 async fn serve() -> (SocketAddr, SocketAddr) {
     let listen = Listen::each(["mesh", "sender-viewer", "relay"], |_| (Ipv4Addr::LOCALHOST, 0).into());
     let config = Config { listen, ..Config::default() };
@@ -79,7 +79,7 @@ async fn serve() -> (SocketAddr, SocketAddr) {
     addresses
 }
 
-/// The first client says a burst, and every other one hears all of it.
+/// The first client sends a burst, and every other one receives all of it.
 fn fan_out(runtime: &Runtime, clients: &mut [Client], said: &str) {
     runtime.block_on(async {
         let (speaker, listeners) = clients.split_first_mut().expect("somebody is there");
@@ -109,7 +109,7 @@ async fn hear(client: &mut Client) {
     loop {
         match client.next().await.expect("it is connected").expect("a frame") {
             Message::Text(_) => return,
-            // The server's heartbeat; tungstenite answers it.
+            // The server's heartbeat, which tungstenite answers.
             Message::Ping(_) => {}
             other => panic!("{other:?} is no message"),
         }

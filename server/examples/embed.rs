@@ -1,7 +1,7 @@
-//! A program of your own with signaling and STUN in it: `cargo run -p server --example embed`.
+//! How to embed the signaling and STUN server in your own program: `cargo run -p server --example embed`.
 //!
-//! It serves two dialects and STUN on free ports of this machine, prints where, and every second what the server holds. Ctrl-C
-//! ends it gracefully.
+//! The example serves two dialects and STUN on free ports of this machine. It prints their addresses, and every second
+//! the server's counts. Ctrl-C stops it gracefully.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,11 +14,11 @@ use server::{Config, Limits, Listen, Server};
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let mut seed = [0; 8];
-    // Client ids follow from the seed, so a server on a real network needs one that nobody can guess.
-    SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("the system has no randomness"))?;
+    // Client ids follow from the seed, so a server on a real network needs a seed that nobody can guess.
+    SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("the system provides no randomness"))?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = Config {
-        // `relay` stands for the shared HTTP address, which also has `/api/*` and `/metrics`.
+        // `relay` is served at the shared HTTP address, which also has `/api/*` and `/metrics`.
         listen: Listen::each(["mesh", "relay"], |_| any_port),
         stun: Some(any_port),
         limits: Limits { room_members_max: Some(8), ..Limits::default() },

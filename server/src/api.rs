@@ -21,7 +21,7 @@ use crate::access::{Guard, Refusal, bearer, is_same};
 use crate::config::ApiSettings;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
-use crate::turn::credentials::{Credentials, Minted};
+use crate::turn::credentials::{Credentials, EphemeralCredential};
 
 /// Maximum length of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -185,7 +185,7 @@ impl Api {
             None => stun.to_string(),
         };
         let mut servers = vec![IceServer::open(format!("stun:{server}"))];
-        if let Some(Minted { username, password }) = turn.as_ref().and_then(|turn| turn.mint()) {
+        if let Some(EphemeralCredential { username, password }) = turn.as_ref().and_then(|turn| turn.issue()) {
             let urls = format!("turn:{server}?transport=udp");
             servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
         }

@@ -7,7 +7,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::Refusal;
-use crate::access::addresses::TooMuch;
+use crate::access::addresses::LimitExceeded;
 use crate::metrics::Metrics;
 
 /// The 101 response that opens a WebSocket, or the refusal of any other request.
@@ -74,7 +74,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// The response to a client that the [`Guard`](crate::access::Guard) refuses.
-pub(crate) fn refuse_guest(metrics: &Metrics, refusal: Refusal) -> Response<Full<Bytes>> {
+pub(crate) fn refuse_access(metrics: &Metrics, refusal: Refusal) -> Response<Full<Bytes>> {
     metrics.refused.count(refusal.label());
     let (status, header) = match refusal {
         Refusal::Origin => (StatusCode::FORBIDDEN, None),
@@ -82,8 +82,12 @@ pub(crate) fn refuse_guest(metrics: &Metrics, refusal: Refusal) -> Response<Full
         Refusal::WrongToken | Refusal::ExpiredToken => {
             (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")))
         }
-        Refusal::TooMuch(TooMuch::Connections) => (StatusCode::TOO_MANY_REQUESTS, Some((header::CONNECTION, "close"))),
-        Refusal::TooMuch(TooMuch::Requests) => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "1"))),
+        Refusal::LimitExceeded(LimitExceeded::Connections) => {
+            (StatusCode::TOO_MANY_REQUESTS, Some((header::CONNECTION, "close")))
+        }
+        Refusal::LimitExceeded(LimitExceeded::Requests) => {
+            (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "1")))
+        }
     };
     refuse(status, header, refusal.message())
 }

@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Shared;
-use crate::access::addresses::Visit;
+use crate::access::addresses::Source;
 use crate::access::{Grant, Refusal};
-use crate::handshake::{handshake, refuse, refuse_guest};
+use crate::handshake::{handshake, refuse, refuse_access};
 use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::connection;
@@ -45,7 +45,7 @@ enum Opening {
 pub(crate) async fn serve_tls<S>(
     stream: S,
     tls: TlsAcceptor,
-    visit: Visit,
+    source: Source,
     site: Arc<Site>,
     registration: Registration,
     shared: Arc<Shared>,
@@ -59,9 +59,9 @@ pub(crate) async fn serve_tls<S>(
         handshaken = handshake => handshaken,
     };
     match handshaken {
-        Ok(Ok(stream)) => serve(stream, visit, site, registration, shared).await,
+        Ok(Ok(stream)) => serve(stream, source, site, registration, shared).await,
         Ok(Err(error)) => {
-            tracing::debug!(site = site.name, from = %visit.from(), %error, "failed to complete the TLS handshake");
+            tracing::debug!(site = site.name, from = %source.from(), %error, "failed to complete the TLS handshake");
             shared.registry.metrics.refused.count("tls-handshake");
         }
         Err(_) => shared.registry.metrics.refused.count("tls-timeout"),
@@ -71,13 +71,18 @@ pub(crate) async fn serve_tls<S>(
 /// Serves one connection from its first byte of HTTP to its end.
 ///
 /// The size of its future is the memory cost of an idle connection, so it contains only what a WebSocket needs.
-pub(crate) async fn serve<S>(stream: S, visit: Visit, site: Arc<Site>, registration: Registration, shared: Arc<Shared>)
-where
+pub(crate) async fn serve<S>(
+    stream: S,
+    source: Source,
+    site: Arc<Site>,
+    registration: Registration,
+    shared: Arc<Shared>,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let queue = &registration.queue;
     // Boxed, so that a WebSocket does not keep the memory of HTTP's state.
-    let Some(upgraded) = Box::pin(serve_http(stream, &site, &visit, queue, &shared)).await else { return };
+    let Some(upgraded) = Box::pin(serve_http(stream, &site, &source, queue, &shared)).await else { return };
     let Upgraded { stream, read_ahead, opened } = upgraded;
     let (metrics, config) = (&shared.registry.metrics, &shared.config);
     let session = match opened {
@@ -90,7 +95,7 @@ where
     let why = connection::run(socket, session, queue, &config.limits, Some(&config.heartbeat), metrics).await;
     let queue = &registration.queue;
     let ((received, _), (sent, _)) = (queue.tally.counts(), queue.sent_and_dropped());
-    tracing::debug!(site = site.name, from = %visit.from(), why, received, sent = sent.messages, "ended");
+    tracing::debug!(site = site.name, from = %source.from(), why, received, sent = sent.messages, "ended");
 }
 
 /// The protocol on an open WebSocket.
@@ -111,7 +116,7 @@ struct Upgraded<S> {
 async fn serve_http<S>(
     stream: S,
     site: &Site,
-    visit: &Visit,
+    source: &Source,
     queue: &Arc<Queue>,
     shared: &Shared,
 ) -> Option<Upgraded<S>>
@@ -122,7 +127,7 @@ where
     let Shared { registry, config, .. } = shared;
     let limits = &config.limits;
     let opening = Mutex::new(None);
-    let service = service_fn(|request| Box::pin(respond(site, shared, visit, request, &opening)));
+    let service = service_fn(|request| Box::pin(respond(site, shared, source, request, &opening)));
     let mut http = http1::Builder::new()
         // hyper's own header would read the wall clock.
         .auto_date_header(false)
@@ -146,7 +151,7 @@ where
     let http1::Parts { io, read_buf, .. } = http.into_parts();
     let mut stream = io.into_inner();
     let Some(opening) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
-        let _ = timeout(limits.close_timeout, connection::hang_up(&mut stream)).await;
+        let _ = timeout(limits.close_timeout, connection::shut_down_tcp(&mut stream)).await;
         return None;
     };
     registry.metrics.handshake.observe(begun.elapsed().as_secs_f64());
@@ -169,7 +174,7 @@ where
 async fn respond(
     site: &Site,
     shared: &Shared,
-    visit: &Visit,
+    source: &Source,
     request: Request<Incoming>,
     opening: &Mutex<Option<Opening>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -179,8 +184,8 @@ async fn respond(
     let response = match (route, &site.api) {
         (Some(Route::Health), _) => health(request.method()),
         (Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
-        (route, api) => match (visit.request(), route, api) {
-            (Err(too_much), ..) => refuse_guest(&shared.registry.metrics, Refusal::TooMuch(too_much)),
+        (route, api) => match (source.request(), route, api) {
+            (Err(too_much), ..) => refuse_access(&shared.registry.metrics, Refusal::LimitExceeded(too_much)),
             (Ok(()), Some(Route::WebSocket(dialect)), _) => {
                 let (response, grant) = open(&**dialect, &request, shared);
                 let query = request.uri().query().map(str::to_owned);
@@ -225,7 +230,7 @@ fn open<B>(
     let (headers, guard) = (request.headers(), &shared.guard);
     match guard.check_origin(headers).and_then(|()| guard.check_token(headers, request.uri().query())) {
         Ok(grant) => (response, Some(grant)),
-        Err(refusal) => (refuse_guest(&shared.registry.metrics, refusal), None),
+        Err(refusal) => (refuse_access(&shared.registry.metrics, refusal), None),
     }
 }
 

@@ -68,7 +68,7 @@ use tokio::time::{sleep, timeout};
 
 pub use access::Access;
 use access::Guard;
-use access::addresses::Visit;
+use access::addresses::Source;
 use api::IceService;
 pub use config::{ApiSettings, Config, Listen};
 pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
@@ -324,10 +324,10 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
                 tracing::trace!(site = site.name, %from, "accepted");
                 let registration = shared.registry.open(&shared.config.limits);
                 let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
-                let visit = if site.is_private { Visit::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
+                let source = if site.is_private { Source::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
                 match shared.config.tls.clone().filter(|_| !site.is_private) {
-                    None => net.spawn(http::serve(stream, visit, site, registration, shared)),
-                    Some(Tls(tls)) => net.spawn(http::serve_tls(stream, tls, visit, site, registration, shared)),
+                    None => net.spawn(http::serve(stream, source, site, registration, shared)),
+                    Some(Tls(tls)) => net.spawn(http::serve_tls(stream, tls, source, site, registration, shared)),
                 }
             }
             Err(error) => {

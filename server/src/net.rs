@@ -155,13 +155,13 @@ macro_rules! net_impl {
     };
 }
 
-net_impl!(Tokio, tokio::net, widen);
+net_impl!(Tokio, tokio::net, enlarge_receive_buffer);
 
 /// Size of a UDP socket's receive buffer, for datagrams that arrive while its task is busy. Linux's default of 208 KiB
 /// holds only 92 datagrams of 1,000 bytes, because overhead counts. The system may grant less (`net.core.rmem_max`).
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-fn widen(socket: &tokio::net::UdpSocket) {
+fn enlarge_receive_buffer(socket: &tokio::net::UdpSocket) {
     if let Err(error) = socket2::SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
         tracing::debug!(%error, "failed to enlarge a UDP socket's receive buffer");
     }

@@ -26,7 +26,7 @@ fn fabric(c: &mut Criterion) {
     group.finish();
 }
 
-/// Two hosts behind one NAT each open their NATs for each other; then one sends to the other.
+/// Two hosts, each behind its own NAT, open their NATs for each other; then one sends to the other.
 async fn through_a_nat_pair(world: World) {
     let home = scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile");
     let latency = Duration::from_millis(5);

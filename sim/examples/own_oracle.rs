@@ -1,7 +1,6 @@
 //! How to write an oracle outside of Glare: `cargo run -p sim --example own_oracle`.
 //!
-//! The example runs a shipped scenario in which the server crashes, and judges the run by Glare's oracles and one of
-//! its own.
+//! The example runs a shipped scenario in which the server crashes, and judges the run by Glare's oracles and its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A crash is a bug in Glare or in a library. What the server or the peers do wrong is a violation.
+    // A crash is a bug in Glare or in a library. Faults of the server or the peers are violations.
     let outcome = match sim::run::run(&scenario, seed) {
         Ok(outcome) => outcome,
         Err(crash) => {

@@ -31,7 +31,7 @@ pub struct Frames {
 
 /// A line of the frames file.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct FrameLine {
     /// The event, an index into the events file.
     pub(crate) event: usize,
     #[serde(flatten)]
@@ -70,7 +70,7 @@ impl Frames {
     /// They cannot be written.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         for (&event, &sighting) in &self.of {
-            serde_json::to_writer(&mut *out, &Line { event, frame: self.frame(sighting) })?;
+            serde_json::to_writer(&mut *out, &FrameLine { event, frame: self.frame(sighting) })?;
             out.write_all(b"\n")?;
         }
         Ok(())

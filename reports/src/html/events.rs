@@ -55,7 +55,7 @@ pub(super) struct Packed {
 
 /// The fields that every line of the file has.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     at: f64,
     #[serde(borrow)]
     node: Cow<'a, str>,
@@ -153,7 +153,7 @@ fn pack(text: &str, case: &Case) -> Result<Packed, BadLine> {
     for (index, raw) in text.lines().enumerate() {
         let wrong =
             |error: serde_json::Error| BadLine { line: index + 1, message: format!("is not an event: {error}") };
-        let line: Line<'_> = serde_json::from_str(raw).map_err(wrong)?;
+        let line: EventLine<'_> = serde_json::from_str(raw).map_err(wrong)?;
         let detail: Detail<'_> = match &*line.layer {
             "packet" | "nat" => serde_json::from_str(raw).map_err(wrong)?,
             _ => Detail::default(),
@@ -209,7 +209,7 @@ impl Packed {
         for (index, raw) in text.lines().enumerate() {
             let wrong =
                 |error: serde_json::Error| BadLine { line: index + 1, message: format!("is not a frame: {error}") };
-            let frames::Line { event, frame } = serde_json::from_str(raw).map_err(wrong)?;
+            let frames::FrameLine { event, frame } = serde_json::from_str(raw).map_err(wrong)?;
             let interface = match self.interfaces.iter().position(|known| *known == frame.interface) {
                 Some(interface) => interface,
                 None => {
@@ -236,7 +236,7 @@ impl Packed {
     }
 }
 
-fn layer(line: &Line<'_>) -> u8 {
+fn layer(line: &EventLine<'_>) -> u8 {
     let event = line.event.as_deref().unwrap_or_default();
     let name = match &*line.layer {
         "signaling" => "signaling",
@@ -258,7 +258,7 @@ fn layer(line: &Line<'_>) -> u8 {
     LAYERS.iter().position(|layer| *layer == name).expect("it is in the list") as u8
 }
 
-fn mapping_change(index: usize, line: &Line<'_>, detail: &Detail<'_>) -> Option<MappingChange> {
+fn mapping_change(index: usize, line: &EventLine<'_>, detail: &Detail<'_>) -> Option<MappingChange> {
     let kind = match (&*line.layer, line.event.as_deref()?) {
         ("nat", "created") => '+',
         ("nat", "expired") => '-',
@@ -271,7 +271,7 @@ fn mapping_change(index: usize, line: &Line<'_>, detail: &Detail<'_>) -> Option<
 
 /// An event in words. Those of packets and NATs, the most frequent ones, have their own wording; others list their
 /// fields.
-fn describe(line: &Line<'_>, detail: &Detail<'_>, raw: &str, out: &mut String) {
+fn describe(line: &EventLine<'_>, detail: &Detail<'_>, raw: &str, out: &mut String) {
     let event = line.event.as_deref().unwrap_or_default();
     let Detail { src, dst, internal, external, remote, flags, bytes, .. } = detail;
     let protocol = detail.protocol.to_uppercase();
@@ -301,7 +301,7 @@ fn describe(line: &Line<'_>, detail: &Detail<'_>, raw: &str, out: &mut String) {
 }
 
 /// `event name value, name value`.
-fn fields(line: &Line<'_>, raw: &str, out: &mut String) {
+fn fields(line: &EventLine<'_>, raw: &str, out: &mut String) {
     out.push_str(&line.event.as_deref().unwrap_or(&line.layer).replace('-', " "));
     let Ok(serde_json::Value::Object(all)) = serde_json::from_str(raw) else { return };
     let rest = all.iter().filter(|(name, _)| !matches!(name.as_str(), "at" | "node" | "layer" | "event"));

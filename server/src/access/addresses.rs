@@ -34,7 +34,7 @@ struct Known {
 
 /// One connection of an address, counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Visit {
+pub(crate) struct Source {
     from: IpAddr,
     /// Where it is counted, if anything is limited by address.
     addresses: Option<Arc<Addresses>>,
@@ -42,7 +42,7 @@ pub(crate) struct Visit {
 
 /// Why an address is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TooMuch {
+pub(crate) enum LimitExceeded {
     Connections,
     Requests,
 }
@@ -54,12 +54,12 @@ impl Addresses {
     }
 
     /// A connection from an address.
-    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Visit {
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Source {
         let is_limited = self.connections_max.is_some() || self.rate.is_some();
         if is_limited {
             self.lock().known(group(from), Instant::now()).open += 1;
         }
-        Visit { from, addresses: is_limited.then(|| Arc::clone(self)) }
+        Source { from, addresses: is_limited.then(|| Arc::clone(self)) }
     }
 
     #[cfg(test)]
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-impl Visit {
+impl Source {
     /// A connection without limits.
     pub(crate) fn unlimited(from: IpAddr) -> Self {
         Self { from, addresses: None }
@@ -96,23 +96,23 @@ impl Visit {
     ///
     /// # Errors
     /// The address has too many connections, or makes too many requests.
-    pub(crate) fn request(&self) -> Result<(), TooMuch> {
+    pub(crate) fn request(&self) -> Result<(), LimitExceeded> {
         let Some(addresses) = &self.addresses else { return Ok(()) };
         let Addresses { connections_max, rate, .. } = &**addresses;
         let now = Instant::now();
         let mut state = addresses.lock();
         let known = state.known(group(self.from), now);
         if connections_max.is_some_and(|max| known.open > max) {
-            return Err(TooMuch::Connections);
+            return Err(LimitExceeded::Connections);
         }
         match rate {
-            Some(rate) if !known.bucket.take(rate, now) => Err(TooMuch::Requests),
+            Some(rate) if !known.bucket.take(rate, now) => Err(LimitExceeded::Requests),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for Source {
     fn drop(&mut self) {
         let Some(addresses) = &self.addresses else { return };
         let (mut state, from) = (addresses.lock(), group(self.from));
@@ -156,9 +156,9 @@ mod tests {
         let addresses = Arc::new(Addresses::new(None, Some(Rate { per_second: one, burst: one })));
         for round in 0..3_u32 {
             for host in 0..5000 {
-                let visit = addresses.enter(IpAddr::V4((round * 5000 + host).into()));
-                assert_eq!(visit.request(), Ok(()));
-                assert_eq!(visit.request(), Err(TooMuch::Requests));
+                let source = addresses.enter(IpAddr::V4((round * 5000 + host).into()));
+                assert_eq!(source.request(), Ok(()));
+                assert_eq!(source.request(), Err(LimitExceeded::Requests));
             }
             assert!(addresses.len() <= 5000 + SWEEP_MIN, "{} are known", addresses.len());
             tokio::time::advance(Duration::from_secs(2)).await;

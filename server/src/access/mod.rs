@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 
 use crate::limits::Limits;
 use crate::query;
-use addresses::{Addresses, TooMuch, Visit};
+use addresses::{Addresses, LimitExceeded, Source};
 use token::Claims;
 
 /// Minimum length of the secret that signs room tokens, in bytes. RFC 2104 §3 discourages secrets shorter than the
@@ -52,7 +52,7 @@ pub(crate) enum Refusal {
     NoToken,
     WrongToken,
     ExpiredToken,
-    TooMuch(TooMuch),
+    LimitExceeded(LimitExceeded),
 }
 
 /// Checks requests against the rules of [`Access`].
@@ -66,7 +66,7 @@ pub(crate) struct Guard {
 
 impl Access {
     /// Whether a WebSocket needs a token.
-    fn wants_token(&self) -> bool {
+    fn requires_token(&self) -> bool {
         !self.tokens.is_empty() || self.room_secret.is_some()
     }
 }
@@ -109,8 +109,8 @@ impl Refusal {
             Self::NoToken => "no-token",
             Self::WrongToken => "wrong-token",
             Self::ExpiredToken => "expired-token",
-            Self::TooMuch(TooMuch::Connections) => "connections-per-address",
-            Self::TooMuch(TooMuch::Requests) => "request-rate",
+            Self::LimitExceeded(LimitExceeded::Connections) => "connections-per-address",
+            Self::LimitExceeded(LimitExceeded::Requests) => "request-rate",
         }
     }
 
@@ -121,8 +121,8 @@ impl Refusal {
             Self::NoToken => "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN",
             Self::WrongToken => "The token is wrong",
             Self::ExpiredToken => "The token has expired",
-            Self::TooMuch(TooMuch::Connections) => "Too many connections from this address",
-            Self::TooMuch(TooMuch::Requests) => "Too many requests from this address",
+            Self::LimitExceeded(LimitExceeded::Connections) => "Too many connections from this address",
+            Self::LimitExceeded(LimitExceeded::Requests) => "Too many requests from this address",
         }
     }
 }
@@ -152,7 +152,7 @@ impl Guard {
     }
 
     /// Counts a connection from an address.
-    pub(crate) fn enter(&self, from: IpAddr) -> Visit {
+    pub(crate) fn enter(&self, from: IpAddr) -> Source {
         self.addresses.enter(from)
     }
 
@@ -174,7 +174,7 @@ impl Guard {
     /// # Errors
     /// A token is required, and there is no valid one.
     pub(crate) fn check_token(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Grant, Refusal> {
-        if !self.access.wants_token() {
+        if !self.access.requires_token() {
             return Ok(Grant::default());
         }
         let in_query = || query::value(query, "token").and_then(|token| String::from_utf8(token.into_owned()).ok());

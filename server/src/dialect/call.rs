@@ -42,26 +42,26 @@ struct State {
 
 struct User {
     id: ClientId,
-    outlet: Outlet,
-    line: Line,
+    output: ClientOutput,
+    call_state: CallState,
 }
 
 /// Sends notices to a client.
 #[derive(Clone)]
-struct Outlet {
+struct ClientOutput {
     client: Client,
     framing: Framing,
 }
 
-impl Outlet {
-    fn say(&self, notice: &Notice<'_>) {
+impl ClientOutput {
+    fn send(&self, notice: &Notice<'_>) {
         self.client.push(notice.framed(self.framing));
     }
 }
 
 /// A user's call state, and the other side. Both sides' states always match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Line {
+enum CallState {
     Idle,
     /// It has called; the other side rings.
     Calling(Arc<str>),
@@ -70,7 +70,7 @@ enum Line {
     InCall(Arc<str>),
 }
 
-impl Line {
+impl CallState {
     fn peer(&self) -> Option<&Arc<str>> {
         match self {
             Self::Idle => None,
@@ -83,7 +83,7 @@ impl Line {
 struct CallSession {
     endpoint: Arc<Call>,
     id: ClientId,
-    outlet: Outlet,
+    output: ClientOutput,
     /// Its last name. Another client may have taken the name over; `users` decides.
     name: Option<Arc<str>>,
 }
@@ -199,8 +199,8 @@ impl Dialect for Call {
     /// Calls, ringing or answered, and users.
     fn count(&self) -> (usize, usize) {
         let state = self.lock();
-        let engaged = state.users.values().filter(|user| user.line != Line::Idle).count();
-        (engaged / 2, state.users.len())
+        let busy = state.users.values().filter(|user| user.call_state != CallState::Idle).count();
+        (busy / 2, state.users.len())
     }
 }
 
@@ -224,34 +224,34 @@ impl EventDialect for Call {
 impl State {
     /// One user, unless its connection is about to end.
     fn user(&self, name: &str) -> Result<&User, Refusal> {
-        self.users.get(name).filter(|user| !user.outlet.client.is_closing()).ok_or(Refusal::UserNotFound)
+        self.users.get(name).filter(|user| !user.output.client.is_closing()).ok_or(Refusal::UserNotFound)
     }
 
     /// Sets the call state of an existing user.
-    fn set_line(&mut self, name: &str, line: Line) {
-        self.users.get_mut(name).expect("both sides of a call are users").line = line;
+    fn set_call_state(&mut self, name: &str, call_state: CallState) {
+        self.users.get_mut(name).expect("both sides of a call are users").call_state = call_state;
     }
 
     /// Ends a user's call, if any, and notifies the other side.
-    fn hang_up(&mut self, name: &str) {
+    fn end_call(&mut self, name: &str) {
         let user = self.users.get_mut(name).expect("it is a user");
-        let line = std::mem::replace(&mut user.line, Line::Idle);
-        if let Some(peer) = line.peer() {
-            self.set_line(peer, Line::Idle);
-            self.users[peer].outlet.say(&Notice::CallEnded { caller: name });
+        let call_state = std::mem::replace(&mut user.call_state, CallState::Idle);
+        if let Some(peer) = call_state.peer() {
+            self.set_call_state(peer, CallState::Idle);
+            self.users[peer].output.send(&Notice::CallEnded { caller: name });
         }
     }
 
     /// Marks a call as answered on both sides.
     fn connect(&mut self, caller: &Arc<str>, callee: &Arc<str>) {
-        self.set_line(caller, Line::InCall(Arc::clone(callee)));
-        self.set_line(callee, Line::InCall(Arc::clone(caller)));
-        self.users[caller].outlet.say(&Notice::CallAnswered { accepted: true, target: callee, reason: None });
+        self.set_call_state(caller, CallState::InCall(Arc::clone(callee)));
+        self.set_call_state(callee, CallState::InCall(Arc::clone(caller)));
+        self.users[caller].output.send(&Notice::CallAnswered { accepted: true, target: callee, reason: None });
     }
 
     /// Removes a user. The other side of its call is notified; the new list is not sent yet.
     fn remove(&mut self, name: &str) {
-        self.hang_up(name);
+        self.end_call(name);
         self.users.remove(name);
     }
 
@@ -259,10 +259,10 @@ impl State {
         Notice::UserList(self.users.keys().map(|name| &**name).collect())
     }
 
-    fn tell_all_the_list(&self) {
+    fn broadcast_list(&self) {
         let list = self.list();
         let [mut over_websocket, mut over_socketio] = [None, None];
-        for Outlet { client, framing } in self.users.values().map(|user| &user.outlet) {
+        for ClientOutput { client, framing } in self.users.values().map(|user| &user.output) {
             let framed = match framing {
                 Framing::WebSocket => &mut over_websocket,
                 Framing::SocketIo => &mut over_socketio,
@@ -302,14 +302,14 @@ impl Drop for CallSession {
         let state = &mut *self.endpoint.lock();
         if let Ok(name) = self.name(state) {
             state.remove(&name);
-            state.tell_all_the_list();
+            state.broadcast_list();
         }
     }
 }
 
 impl CallSession {
     fn new(endpoint: Arc<Call>, id: ClientId, client: Client, framing: Framing) -> Self {
-        Self { endpoint, id, outlet: Outlet { client, framing }, name: None }
+        Self { endpoint, id, output: ClientOutput { client, framing }, name: None }
     }
 
     /// Sends the client the refusal, if there is one.
@@ -323,7 +323,7 @@ impl CallSession {
             Refusal::NotInCall => "There is no such call",
             Refusal::InvalidMessage => "Not a message of this dialect",
         };
-        self.outlet.say(&Notice::Error { code, message });
+        self.output.send(&Notice::Error { code, message });
     }
 
     fn handle(&mut self, kind: &str, content: &str) -> Result<(), Refusal> {
@@ -354,15 +354,15 @@ impl CallSession {
             }
             "offer" => {
                 let offer = offer.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |caller, peer| peer.say(&Notice::Offer { offer, caller }))
+                self.relay(&user_name(target)?, |caller, peer| peer.send(&Notice::Offer { offer, caller }))
             }
             "answer" => {
                 let answer = answer.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |answerer, peer| peer.say(&Notice::Answer { answer, answerer }))
+                self.relay(&user_name(target)?, |answerer, peer| peer.send(&Notice::Answer { answer, answerer }))
             }
             "iceCandidate" => {
                 let candidate = candidate.ok_or(invalid)?;
-                self.relay(&user_name(target)?, |sender, peer| peer.say(&Notice::IceCandidate { candidate, sender }))
+                self.relay(&user_name(target)?, |sender, peer| peer.send(&Notice::IceCandidate { candidate, sender }))
             }
             "mediaStateChange" => {
                 let media_type = media_type.and_then(json::text);
@@ -370,14 +370,14 @@ impl CallSession {
                 let enabled = flag(enabled)?;
                 let media_type = &*media_type;
                 self.relay(&user_name(target)?, |sender, peer| {
-                    peer.say(&Notice::MediaStateChange { sender, media_type, enabled });
+                    peer.send(&Notice::MediaStateChange { sender, media_type, enabled });
                 })
             }
             "endCall" => {
                 let target = user_name(target)?;
                 let state = &mut *self.endpoint.lock();
                 let name = self.name_in_call(state, &target)?;
-                state.hang_up(&name);
+                state.end_call(&name);
                 Ok(())
             }
             _ => Err(invalid),
@@ -394,22 +394,22 @@ impl CallSession {
     fn name_in_call(&self, state: &State, target: &str) -> Result<Arc<str>, Refusal> {
         let name = self.name(state)?;
         state.user(target)?;
-        let is_peer = state.users[&name].line.peer().is_some_and(|peer| **peer == *target);
+        let is_peer = state.users[&name].call_state.peer().is_some_and(|peer| **peer == *target);
         if is_peer { Ok(name) } else { Err(Refusal::NotInCall) }
     }
 
     fn join(&mut self, new: &str) -> Result<(), Refusal> {
-        if !self.outlet.client.may_use_name(new) {
+        if !self.output.client.may_use_name(new) {
             return Ok(());
         }
         let endpoint = Arc::clone(&self.endpoint);
         let state = &mut *endpoint.lock();
         match state.users.get(new) {
             Some(user) if user.id == self.id => {
-                self.outlet.say(&state.list());
+                self.output.send(&state.list());
                 return Ok(());
             }
-            Some(user) if !user.outlet.client.is_closing() => return Err(Refusal::UsernameTaken),
+            Some(user) if !user.output.client.is_closing() => return Err(Refusal::UsernameTaken),
             Some(_) => state.remove(new),
             None => {}
         }
@@ -417,11 +417,11 @@ impl CallSession {
             state.remove(&old);
         }
         let new: Arc<str> = new.into();
-        let user = User { id: self.id, outlet: self.outlet.clone(), line: Line::Idle };
+        let user = User { id: self.id, output: self.output.clone(), call_state: CallState::Idle };
         state.users.insert(Arc::clone(&new), user);
         tracing::debug!(client = ?self.id, name = %new, "joined");
         self.name = Some(new);
-        state.tell_all_the_list();
+        state.broadcast_list();
         Ok(())
     }
 
@@ -433,30 +433,30 @@ impl CallSession {
         }
         let callee = state.user(target)?;
         let target: Arc<str> = target.into();
-        match &state.users[&name].line {
-            Line::Idle => {}
-            Line::Ringing(caller) if *caller == target => {
+        match &state.users[&name].call_state {
+            CallState::Idle => {}
+            CallState::Ringing(caller) if *caller == target => {
                 // Both called each other: the first call is answered.
                 state.connect(&target, &name);
                 return Ok(());
             }
             _ => return Err(Refusal::Busy),
         }
-        if callee.line != Line::Idle {
-            self.outlet.say(&Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") });
+        if callee.call_state != CallState::Idle {
+            self.output.send(&Notice::CallAnswered { accepted: false, target: &target, reason: Some("busy") });
             return Ok(());
         }
-        callee.outlet.say(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
-        state.set_line(&target, Line::Ringing(Arc::clone(&name)));
-        state.set_line(&name, Line::Calling(target));
+        callee.output.send(&Notice::IncomingCall { caller: &name, caller_id: self.id.as_str() });
+        state.set_call_state(&target, CallState::Ringing(Arc::clone(&name)));
+        state.set_call_state(&name, CallState::Calling(target));
         Ok(())
     }
 
     fn respond(&self, accepted: bool, caller: &str, caller_id: Option<&str>) -> Result<(), Refusal> {
         let state = &mut *self.endpoint.lock();
         let name = self.name(state)?;
-        let caller = match &state.users[&name].line {
-            Line::Ringing(ringing) if **ringing == *caller => Arc::clone(ringing),
+        let caller = match &state.users[&name].call_state {
+            CallState::Ringing(ringing) if **ringing == *caller => Arc::clone(ringing),
             _ => return Err(Refusal::NotInCall),
         };
         if caller_id.is_some_and(|id| id != state.users[&caller].id.as_str()) {
@@ -465,19 +465,19 @@ impl CallSession {
         if accepted {
             state.connect(&caller, &name);
         } else {
-            state.set_line(&caller, Line::Idle);
-            state.set_line(&name, Line::Idle);
+            state.set_call_state(&caller, CallState::Idle);
+            state.set_call_state(&name, CallState::Idle);
             let answered = Notice::CallAnswered { accepted: false, target: &name, reason: None };
-            state.users[&caller].outlet.say(&answered);
+            state.users[&caller].output.send(&answered);
         }
         Ok(())
     }
 
     /// Notifies the other side of a call, with this user's name.
-    fn relay(&self, target: &str, tell: impl FnOnce(&str, &Outlet)) -> Result<(), Refusal> {
+    fn relay(&self, target: &str, notify: impl FnOnce(&str, &ClientOutput)) -> Result<(), Refusal> {
         let state = &*self.endpoint.lock();
         let name = self.name_in_call(state, target)?;
-        tell(&name, &state.users[target].outlet);
+        notify(&name, &state.users[target].output);
         Ok(())
     }
 
@@ -489,7 +489,7 @@ impl CallSession {
             return Err(Refusal::InvalidMessage);
         }
         let description = Description { flat_kind: None, kind, name: &name, target, sdp };
-        state.user(target)?.outlet.say(&Notice::Description(description));
+        state.user(target)?.output.send(&Notice::Description(description));
         Ok(())
     }
 }

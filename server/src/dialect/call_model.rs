@@ -185,7 +185,7 @@ fn connect(endpoint: &Arc<Call>, client: usize) -> CallSession {
 /// Sends a message made by [`message`], in the client's framing.
 fn say(session: &mut CallSession, text: &str) {
     let envelope = json::fields(text, &["type", "data"]);
-    let ([Some(kind), data], Framing::SocketIo) = (envelope.unwrap_or_default(), session.outlet.framing) else {
+    let ([Some(kind), data], Framing::SocketIo) = (envelope.unwrap_or_default(), session.output.framing) else {
         return session.text(text);
     };
     let content = data.map_or(text, RawValue::get);
@@ -246,16 +246,16 @@ fn a_dead_holders_name_is_free_and_its_call_ends_once() {
     say(&mut dead, &message(&Action::Join(0)));
     say(&mut peer, &message(&Action::Join(1)));
     say(&mut dead, &message(&Action::Call(1)));
-    received(&peer.outlet.client);
-    dead.outlet.client.close(Close::HeartbeatMissed);
+    received(&peer.output.client);
+    dead.output.client.close(Close::HeartbeatMissed);
     say(&mut peer, &message(&Action::Offer(0)));
-    assert_eq!(received(&peer.outlet.client), ["user-not-found"]);
+    assert_eq!(received(&peer.output.client), ["user-not-found"]);
     say(&mut new, &message(&Action::Join(0)));
     say(&mut dead, &message(&Action::Offer(1)));
     drop(dead);
     let list = r#"{"type":"userList","data":["A","B"]}"#;
-    assert_eq!(received(&peer.outlet.client), [r#"{"type":"callEnded","data":{"caller":"A"}}"#, list]);
-    assert_eq!(received(&new.outlet.client), [list]);
+    assert_eq!(received(&peer.output.client), [r#"{"type":"callEnded","data":{"caller":"A"}}"#, list]);
+    assert_eq!(received(&new.output.client), [list]);
     assert_eq!(endpoint.count(), (0, 2));
 }
 
@@ -279,7 +279,7 @@ proptest! {
             let outbox = std::mem::take(&mut model.outbox);
             for (other, session) in clients.iter().enumerate() {
                 let expected: Vec<_> = outbox.iter().filter(|(to, _)| *to == other).map(|(_, m)| m.clone()).collect();
-                prop_assert_eq!(received(&session.outlet.client), expected, "client {} after {} {:?}", other, client, action);
+                prop_assert_eq!(received(&session.output.client), expected, "client {} after {} {:?}", other, client, action);
             }
             prop_assert_eq!(endpoint.count(), (model.calls.len(), model.names.iter().flatten().count()));
         }

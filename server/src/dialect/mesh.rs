@@ -178,14 +178,14 @@ impl MeshSession {
             if let (Some(me), Some(name)) = (rooms.member_mut(room, self.id), name) {
                 me.about = Some(name.into());
             }
-            self.say_joined(rooms, room);
+            self.send_joined(rooms, room);
             return;
         }
         if !self.client.may_join(rooms, room) {
             return;
         }
         self.leave_room(rooms);
-        self.say_joined(rooms, room);
+        self.send_joined(rooms, room);
         let peer = Peer { client_id: self.id.as_str(), name };
         rooms.broadcast(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
         let room: Arc<str> = room.into();
@@ -194,7 +194,7 @@ impl MeshSession {
         self.room = Some(room);
     }
 
-    fn say_joined(&self, rooms: &Rooms<Option<Arc<str>>>, room: &str) {
+    fn send_joined(&self, rooms: &Rooms<Option<Arc<str>>>, room: &str) {
         let others = rooms.members(room).iter().filter(|member| member.id != self.id);
         let peers = others.map(|member| Peer { client_id: member.id.as_str(), name: member.about.as_deref() });
         let peers = peers.collect();

@@ -55,7 +55,7 @@ struct SenderViewerSession {
     id: ClientId,
     client: Client,
     /// Its last room and role. Another client may have replaced it there; `rooms` decides.
-    seat: Option<(Arc<str>, Role)>,
+    assignment: Option<(Arc<str>, Role)>,
     has_joined: bool,
 }
 
@@ -98,13 +98,13 @@ struct Signal<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoomStatus {
     room_id: Arc<str>,
-    sender: SeatStatus,
-    viewer: SeatStatus,
+    sender: RoleStatus,
+    viewer: RoleStatus,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SeatStatus {
+struct RoleStatus {
     connected: bool,
     client_id: Option<String>,
 }
@@ -118,14 +118,14 @@ impl SenderViewer {
     /// Every room with a client in it, by name.
     pub(crate) fn status(&self) -> Vec<RoomStatus> {
         let state = self.lock();
-        let seat = |room: &str, role| {
+        let role_status = |room: &str, role| {
             let holder = state.rooms.live_holder(room, role);
-            SeatStatus { connected: holder.is_some(), client_id: holder.map(|holder| holder.id.as_str().to_owned()) }
+            RoleStatus { connected: holder.is_some(), client_id: holder.map(|holder| holder.id.as_str().to_owned()) }
         };
         let rooms = state.rooms.names().map(|room| RoomStatus {
             room_id: Arc::clone(room),
-            sender: seat(room, Role::Sender),
-            viewer: seat(room, Role::Viewer),
+            sender: role_status(room, Role::Sender),
+            viewer: role_status(room, Role::Viewer),
         });
         rooms.collect()
     }
@@ -159,7 +159,7 @@ impl WebSocketDialect for SenderViewer {
         let id = state.ids.issue();
         state.clients.insert(id, Arc::clone(&client.queue));
         drop(state);
-        Box::new(SenderViewerSession { endpoint: self, id, client, seat: None, has_joined: false })
+        Box::new(SenderViewerSession { endpoint: self, id, client, assignment: None, has_joined: false })
     }
 }
 
@@ -175,7 +175,7 @@ impl Rooms<Role> {
     }
 
     /// Frees a role if this client has it, and notifies the other side.
-    fn vacate(&mut self, room: &str, role: Role, id: ClientId) {
+    fn free_role(&mut self, room: &str, role: Role, id: ClientId) {
         if self.leave(room, id) {
             let notice = match role {
                 Role::Sender => Notice::SenderLeft,
@@ -204,7 +204,7 @@ impl Drop for SenderViewerSession {
         let endpoint = Arc::clone(&self.endpoint);
         let mut state = endpoint.lock();
         state.clients.remove(&self.id);
-        self.stand_up(&mut state.rooms);
+        self.leave_role(&mut state.rooms);
     }
 }
 
@@ -232,8 +232,8 @@ impl SenderViewerSession {
     fn join(&mut self, room: &str, role: Role) -> Result<(), Refusal> {
         let endpoint = Arc::clone(&self.endpoint);
         let rooms = &mut endpoint.lock().rooms;
-        if self.seat.as_ref().is_some_and(|(old, old_role)| (&**old, *old_role) != (room, role)) {
-            self.stand_up(rooms);
+        if self.assignment.as_ref().is_some_and(|(old, old_role)| (&**old, *old_role) != (room, role)) {
+            self.leave_role(rooms);
         }
         match rooms.holder(room, role) {
             Some(holder) if holder.id == self.id => {}
@@ -245,14 +245,14 @@ impl SenderViewerSession {
             }
             dead => {
                 if let Some(dead) = dead.map(|dead| dead.id) {
-                    rooms.vacate(room, role, dead);
+                    rooms.free_role(room, role, dead);
                 }
                 if !self.client.may_join(rooms, room) {
                     return Ok(());
                 }
                 let room: Arc<str> = room.into();
                 rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.client.queue), about: role });
-                self.seat = Some((room, role));
+                self.assignment = Some((room, role));
                 self.has_joined = true;
             }
         }
@@ -277,8 +277,8 @@ impl SenderViewerSession {
             return Err(Refusal::InvalidMessage);
         }
         let rooms = &self.endpoint.lock().rooms;
-        let seat = self.seat.as_ref().filter(|(room, _)| rooms.member(room, self.id).is_some());
-        let (room, role) = seat.ok_or(Refusal::NotJoined)?;
+        let assignment = self.assignment.as_ref().filter(|(room, _)| rooms.member(room, self.id).is_some());
+        let (room, role) = assignment.ok_or(Refusal::NotJoined)?;
         if from.is_some_and(|from| from != *role) {
             return Err(Refusal::NotAllowed);
         }
@@ -287,9 +287,9 @@ impl SenderViewerSession {
         Ok(())
     }
 
-    fn stand_up(&mut self, rooms: &mut Rooms<Role>) {
-        if let Some((room, role)) = self.seat.take() {
-            rooms.vacate(&room, role, self.id);
+    fn leave_role(&mut self, rooms: &mut Rooms<Role>) {
+        if let Some((room, role)) = self.assignment.take() {
+            rooms.free_role(&room, role, self.id);
         }
     }
 }
@@ -315,7 +315,7 @@ mod tests {
     }
 
     /// The types of the messages queued since the last call.
-    fn heard(queue: &Queue) -> Vec<String> {
+    fn received_types(queue: &Queue) -> Vec<String> {
         let mut batch = VecDeque::new();
         queue.take(Waker::noop(), &mut batch, &mut Load::default());
         let kinds = batch.iter().map(|message| {
@@ -336,20 +336,20 @@ mod tests {
                 std::array::from_fn(|_| connect(&endpoint));
             dead.text(&join(dead_role));
             other.text(&join(other_role));
-            heard(&other_queue);
+            received_types(&other_queue);
             dead_queue.close(Close::HeartbeatMissed);
             other.text(r#"{"type":"ice-candidate","candidate":null}"#);
-            assert_eq!(heard(&other_queue), ["error"], "nobody is there any more");
+            assert_eq!(received_types(&other_queue), ["error"], "nobody is there any more");
             new.text(&join(dead_role));
             dead.text(r#"{"type":"ice-candidate","candidate":null}"#);
             drop(dead);
             new.text(r#"{"type":"ice-candidate","candidate":null}"#);
-            let (new_hears, other_hears): (&[&str], &[&str]) = match dead_role {
+            let (new_receives, other_receives): (&[&str], &[&str]) = match dead_role {
                 "sender" => (&["joined", "viewer-ready"], &[left, "ice-candidate"]),
                 _ => (&["joined"], &[left, "viewer-ready", "ice-candidate"]),
             };
-            assert_eq!(heard(&new_queue), new_hears);
-            assert_eq!(heard(&other_queue), other_hears);
+            assert_eq!(received_types(&new_queue), new_receives);
+            assert_eq!(received_types(&other_queue), other_receives);
             assert_eq!(endpoint.count(), (1, 2));
             drop((new, other));
             assert_eq!(endpoint.count(), (0, 0));
@@ -365,6 +365,6 @@ mod tests {
         viewer_queue.close(Close::Shutdown);
         sender.text(r#"{"type":"join","role":"sender","room":"r"}"#);
         drop(viewer);
-        assert_eq!(heard(&sender_queue), ["joined", "viewer-left"]);
+        assert_eq!(received_types(&sender_queue), ["joined", "viewer-left"]);
     }
 }

@@ -70,7 +70,7 @@ fn said(kind: &str) -> String {
 #[derive(Default)]
 struct Model {
     /// The holders of roles by room, alive or about to be closed.
-    seats: BTreeMap<(usize, &'static str), usize>,
+    holders: BTreeMap<(usize, &'static str), usize>,
     kicked: BTreeSet<usize>,
     ids: Vec<String>,
     outbox: Vec<(usize, String)>,
@@ -87,16 +87,16 @@ impl Model {
         self.say(to, format!(r#"{{"type":"error","reason":"{reason}"}}"#));
     }
 
-    fn seat(&self, client: usize) -> Option<(usize, &'static str)> {
-        self.seats.iter().find(|(_, holder)| **holder == client).map(|(seat, _)| *seat)
+    fn assignment(&self, client: usize) -> Option<(usize, &'static str)> {
+        self.holders.iter().find(|(_, holder)| **holder == client).map(|(assignment, _)| *assignment)
     }
 
-    fn live(&self, seat: (usize, &'static str)) -> Option<usize> {
-        self.seats.get(&seat).copied().filter(|holder| !self.kicked.contains(holder))
+    fn live(&self, assignment: (usize, &'static str)) -> Option<usize> {
+        self.holders.get(&assignment).copied().filter(|holder| !self.kicked.contains(holder))
     }
 
-    fn vacate(&mut self, (room, role): (usize, &'static str)) {
-        self.seats.remove(&(room, role));
+    fn free_role(&mut self, (room, role): (usize, &'static str)) {
+        self.holders.remove(&(room, role));
         if let Some(peer) = self.live((room, other(role))) {
             self.say(peer, format!(r#"{{"type":"{role}-left"}}"#));
         }
@@ -106,14 +106,14 @@ impl Model {
         match *action {
             Action::Kick { client } => _ = self.kicked.insert(client),
             Action::Disconnect { client } => {
-                if let Some(seat) = self.seat(client) {
-                    self.vacate(seat);
+                if let Some(assignment) = self.assignment(client) {
+                    self.free_role(assignment);
                 }
                 self.kicked.remove(&client);
             }
             Action::Join { client, room, role } => self.join(client, (room, role)),
             Action::Relay { client, kind } => {
-                let Some((room, role)) = self.seat(client) else { return self.error(client, "not-joined") };
+                let Some((room, role)) = self.assignment(client) else { return self.error(client, "not-joined") };
                 if matches!((kind, role), ("offer", "viewer") | ("answer", "sender")) {
                     return self.error(client, "not-allowed");
                 }
@@ -125,18 +125,18 @@ impl Model {
         }
     }
 
-    fn join(&mut self, client: usize, seat: (usize, &'static str)) {
-        if let Some(old) = self.seat(client).filter(|old| *old != seat) {
-            self.vacate(old);
+    fn join(&mut self, client: usize, assignment: (usize, &'static str)) {
+        if let Some(old) = self.assignment(client).filter(|old| *old != assignment) {
+            self.free_role(old);
         }
-        let (room, role) = seat;
-        match self.seats.get(&seat) {
+        let (room, role) = assignment;
+        match self.holders.get(&assignment) {
             Some(holder) if *holder == client => {}
-            Some(_) if self.live(seat).is_some() => return self.error(client, &format!("{role}-already-exists")),
-            Some(_) => self.vacate(seat),
+            Some(_) if self.live(assignment).is_some() => return self.error(client, &format!("{role}-already-exists")),
+            Some(_) => self.free_role(assignment),
             None => {}
         }
-        self.seats.insert(seat, client);
+        self.holders.insert(assignment, client);
         let (name, id) = (ROOMS[room], &self.ids[client]);
         self.say(client, format!(r#"{{"type":"joined","role":"{role}","room":"{name}","clientId":"{id}"}}"#));
         if let (Some(sender), Some(_)) = (self.live((room, "sender")), self.live((room, "viewer"))) {
@@ -146,13 +146,13 @@ impl Model {
 
     /// What `/api/status` shows.
     fn status(&self) -> String {
-        let seat = |seat| match self.live(seat) {
+        let assignment = |assignment| match self.live(assignment) {
             Some(client) => format!(r#"{{"connected":true,"clientId":"{}"}}"#, self.ids[client]),
             None => r#"{"connected":false,"clientId":null}"#.to_owned(),
         };
-        let is_used = |room: &usize| self.seats.keys().any(|(used, _)| used == room);
+        let is_used = |room: &usize| self.holders.keys().any(|(used, _)| used == room);
         let rooms = (0..ROOMS.len()).filter(is_used).map(|room| {
-            let (name, sender, viewer) = (ROOMS[room], seat((room, "sender")), seat((room, "viewer")));
+            let (name, sender, viewer) = (ROOMS[room], assignment((room, "sender")), assignment((room, "viewer")));
             format!(r#"{{"roomId":"{name}","sender":{sender},"viewer":{viewer}}}"#)
         });
         format!("[{}]", rooms.collect::<Vec<_>>().join(","))

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::close::Close;
 use super::dialect::Session;
-use super::heartbeat::{Beat, Heartbeat, Pulse};
+use super::heartbeat::{Heartbeat, HeartbeatAction, HeartbeatState};
 use super::queue::{Load, Queue};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -98,7 +98,7 @@ where
         unflushed: false,
         stuck: None,
         write_timeout: limits.write_timeout,
-        pulse: heartbeat.map(|heartbeat| Pulse::new(heartbeat.clone(), now)),
+        heartbeat: heartbeat.map(|heartbeat| HeartbeatState::new(heartbeat.clone(), now)),
         join_due: (!session.has_joined()).then_some(join_due),
         alarm: Box::pin(sleep_until(join_due)),
         received: Bucket::full(now),
@@ -127,7 +127,7 @@ struct Connection<S> {
     /// When a write without progress times out.
     stuck: Option<Instant>,
     write_timeout: Duration,
-    pulse: Option<Pulse>,
+    heartbeat: Option<HeartbeatState>,
     /// When the first join times out, until it has happened.
     join_due: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
@@ -157,8 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::Read(Some(Err(error))) => return end_of(&error),
                 Event::Read(Some(Ok(message))) => {
-                    if let Some(pulse) = &mut self.pulse {
-                        pulse.heard();
+                    if let Some(heartbeat) = &mut self.heartbeat {
+                        heartbeat.frame_received();
                     }
                     let is_paid_for = matches!(message, Message::Text(_) | Message::Binary(_) | Message::Ping(_));
                     if let Some(rate) = limits.message_rate.as_ref().filter(|_| is_paid_for)
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.stuck.get_or_insert_with(|| Instant::now() + self.write_timeout);
             }
         }
-        let ping_due = self.pulse.as_ref().map(Pulse::due);
+        let ping_due = self.heartbeat.as_ref().map(HeartbeatState::due);
         if let Some(due) = [ping_due, self.join_due, self.stuck].into_iter().flatten().min() {
             if due != self.alarm.deadline() {
                 self.alarm.as_mut().reset(due);
@@ -256,10 +256,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if over(self.join_due) {
             return Some(End::Close(Close::JoinTimeout));
         }
-        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.due() <= now) {
-            match pulse.tick(now) {
-                Beat::Ping => self.ping_due = true,
-                Beat::Dead => return Some(End::Close(Close::HeartbeatMissed)),
+        if let Some(heartbeat) = self.heartbeat.as_mut().filter(|heartbeat| heartbeat.due() <= now) {
+            match heartbeat.tick(now) {
+                HeartbeatAction::Ping => self.ping_due = true,
+                HeartbeatAction::Dead => return Some(End::Close(Close::HeartbeatMissed)),
             }
         }
         None
@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 //# first by the server
                 self.socket.get_mut().shutdown().await?;
             } else {
-                hang_up(self.socket.get_mut()).await;
+                shut_down_tcp(self.socket.get_mut()).await;
             }
             Ok::<_, Error>(())
         };
@@ -310,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 /// Shuts down the server's side of TCP and reads the peer's to its end: closing with unread input would reset the
 /// connection, and the peer might lose the last bytes written. Use it with a timeout.
-pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+pub(crate) async fn shut_down_tcp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     if stream.shutdown().await.is_ok() {
         // On the heap: in the future it would cost every connection this memory.
         let mut discard = vec![0; 4096];

@@ -22,7 +22,7 @@ impl Default for Heartbeat {
 
 /// The action at a tick.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub(crate) enum HeartbeatAction {
     /// Send a ping.
     Ping,
     /// Drop the client.
@@ -31,14 +31,14 @@ pub(crate) enum Beat {
 
 /// The state of one connection. The time is passed in.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct HeartbeatState {
     heartbeat: Heartbeat,
     due: Instant,
     /// Pings since the last frame.
     unanswered: u32,
 }
 
-impl Pulse {
+impl HeartbeatState {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         let due = now + heartbeat.interval;
         Self { heartbeat, due, unanswered: 0 }
@@ -50,18 +50,18 @@ impl Pulse {
     }
 
     /// A frame of any kind was received.
-    pub(crate) fn heard(&mut self) {
+    pub(crate) fn frame_received(&mut self) {
         self.unanswered = 0;
     }
 
     /// The interval is over.
-    pub(crate) fn tick(&mut self, now: Instant) -> Beat {
+    pub(crate) fn tick(&mut self, now: Instant) -> HeartbeatAction {
         if self.unanswered >= self.heartbeat.missed_max {
-            return Beat::Dead;
+            return HeartbeatAction::Dead;
         }
         self.unanswered += 1;
         self.due = now + self.heartbeat.interval;
-        Beat::Ping
+        HeartbeatAction::Ping
     }
 }
 
@@ -72,14 +72,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_unanswered_pings_end_it_and_any_frame_saves_it() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(Heartbeat::default(), start);
-        assert_eq!(pulse.due(), start + Duration::from_secs(20));
-        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
-        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
-        pulse.heard();
-        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
-        assert_eq!(pulse.tick(pulse.due()), Beat::Ping);
-        assert_eq!(pulse.due(), start + Duration::from_secs(100));
-        assert_eq!(pulse.tick(pulse.due()), Beat::Dead);
+        let mut heartbeat = HeartbeatState::new(Heartbeat::default(), start);
+        assert_eq!(heartbeat.due(), start + Duration::from_secs(20));
+        assert_eq!(heartbeat.tick(heartbeat.due()), HeartbeatAction::Ping);
+        assert_eq!(heartbeat.tick(heartbeat.due()), HeartbeatAction::Ping);
+        heartbeat.frame_received();
+        assert_eq!(heartbeat.tick(heartbeat.due()), HeartbeatAction::Ping);
+        assert_eq!(heartbeat.tick(heartbeat.due()), HeartbeatAction::Ping);
+        assert_eq!(heartbeat.due(), start + Duration::from_secs(100));
+        assert_eq!(heartbeat.tick(heartbeat.due()), HeartbeatAction::Dead);
     }
 }

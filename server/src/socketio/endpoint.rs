@@ -11,11 +11,11 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::engine::packets;
-use super::session::{Misuse, Session};
+use super::session::{InvalidRequest, Session};
 use super::sessions::{Engine, SocketIo};
 use super::websocket::Opening;
 use crate::access::{Grant, Guard};
-use crate::handshake::{handshake, refuse_guest};
+use crate::handshake::{handshake, refuse_access};
 use crate::session::close::Close;
 
 /// What is wrong with a request, in the terms of Engine.IO.
@@ -55,7 +55,7 @@ impl SocketIo {
         let (headers, query) = (request.headers(), request.uri().query());
         let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
         let (mut response, opening) = match granted {
-            Err(refusal) => (refuse_guest(&self.engine().registry.metrics, refusal), None),
+            Err(refusal) => (refuse_access(&self.engine().registry.metrics, refusal), None),
             Ok(grant) => match self.handle(request, grant).await {
                 Ok(answered) => answered,
                 Err(refusal) => (refusal.response(), None),
@@ -184,11 +184,11 @@ impl Refusal {
     }
 }
 
-impl From<Misuse> for Refusal {
-    fn from(misuse: Misuse) -> Self {
-        match misuse {
-            Misuse::Over => Self::UnknownSid,
-            Misuse::Transport | Misuse::Overlap => Self::BadRequest,
+impl From<InvalidRequest> for Refusal {
+    fn from(invalid: InvalidRequest) -> Self {
+        match invalid {
+            InvalidRequest::Over => Self::UnknownSid,
+            InvalidRequest::Transport | InvalidRequest::Overlap => Self::BadRequest,
         }
     }
 }

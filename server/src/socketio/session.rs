@@ -74,7 +74,7 @@ struct Polling {
 
 /// Why a request is not possible.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Misuse {
+pub(crate) enum InvalidRequest {
     /// The session has ended or is about to.
     Over,
     /// The session has another transport.
@@ -115,7 +115,7 @@ impl Session {
         match packet {
             Ok(Packet::Message(text)) => self.hand_over(|socket| socket.text(text)),
             Ok(Packet::Binary(data)) => self.receive_binary(data.into_owned().into()),
-            Ok(Packet::Pong(_)) => self.lock().beat(self.ping_interval),
+            Ok(Packet::Pong(_)) => self.lock().pong_received(self.ping_interval),
             Ok(Packet::Close) => self.lock().leave(&self.queue),
             Ok(Packet::Noop | Packet::Upgrade) => {}
             Ok(Packet::Open(_) | Packet::Ping(_)) => self.close(Close::Packet),
@@ -171,12 +171,12 @@ impl Session {
     ///
     /// # Errors
     /// The poll is not possible. An overlap ends the session.
-    pub(crate) fn poll(self: &Arc<Self>) -> Result<impl Future<Output = String> + use<>, Misuse> {
+    pub(crate) fn poll(self: &Arc<Self>) -> Result<impl Future<Output = String> + use<>, InvalidRequest> {
         let mut state = self.lock();
         let polling = state.polling()?;
         if polling.poll.is_some() {
             state.end();
-            return Err(Misuse::Overlap);
+            return Err(InvalidRequest::Overlap);
         }
         let (answer, answered) = oneshot::channel();
         polling.poll = Some(answer);
@@ -197,12 +197,12 @@ impl Session {
     ///
     /// # Errors
     /// The post is not possible. An overlap ends the session.
-    pub(crate) fn post(self: &Arc<Self>) -> Result<Post, Misuse> {
+    pub(crate) fn post(self: &Arc<Self>) -> Result<Post, InvalidRequest> {
         let mut state = self.lock();
         let polling = state.polling()?;
         if polling.is_posting {
             state.end();
-            return Err(Misuse::Overlap);
+            return Err(InvalidRequest::Overlap);
         }
         polling.is_posting = true;
         Ok(Post(OnDrop { session: Arc::clone(self), run: Some(Self::end) }))
@@ -212,11 +212,11 @@ impl Session {
     ///
     /// # Errors
     /// There is already one.
-    pub(crate) fn probe(self: &Arc<Self>) -> Result<Probe, Misuse> {
+    pub(crate) fn probe(self: &Arc<Self>) -> Result<Probe, InvalidRequest> {
         let mut state = self.lock();
         let polling = state.polling()?;
         if polling.is_probed {
-            return Err(Misuse::Overlap);
+            return Err(InvalidRequest::Overlap);
         }
         polling.is_probed = true;
         let give_up: fn(&Session) = |session| {
@@ -311,11 +311,11 @@ impl Session {
 }
 
 impl State {
-    fn polling(&mut self) -> Result<&mut Polling, Misuse> {
+    fn polling(&mut self) -> Result<&mut Polling, InvalidRequest> {
         match &mut self.transport {
-            _ if self.is_over => Err(Misuse::Over),
+            _ if self.is_over => Err(InvalidRequest::Over),
             Transport::Polling(polling) => Ok(polling),
-            Transport::WebSocket => Err(Misuse::Transport),
+            Transport::WebSocket => Err(InvalidRequest::Transport),
         }
     }
 
@@ -335,7 +335,7 @@ impl State {
     }
 
     /// Schedules the next ping, after a pong of the client.
-    fn beat(&mut self, ping_interval: Duration) {
+    fn pong_received(&mut self, ping_interval: Duration) {
         if self.socket.is_some() {
             self.ping_due = Some(Instant::now() + ping_interval);
             self.awaits_pong = false;
@@ -396,7 +396,7 @@ impl Probe {
     ///
     /// # Errors
     /// The session has ended.
-    pub(crate) fn upgrade(self) -> Result<Arc<Session>, Misuse> {
+    pub(crate) fn upgrade(self) -> Result<Arc<Session>, InvalidRequest> {
         let session = Arc::clone(&self.0.session);
         self.0.disarm();
         let mut state = session.lock();

@@ -52,7 +52,7 @@ impl Opening {
                 let Some(session) = upgraded else {
                     let farewell = async {
                         let _ = socket.close(Some(Close::Packet.frame())).await;
-                        connection::hang_up(socket.get_mut()).await;
+                        connection::shut_down_tcp(socket.get_mut()).await;
                     };
                     let _ = timeout(limits.close_timeout, farewell).await;
                     return;
@@ -64,7 +64,8 @@ impl Opening {
             session.queue.close(Close::OverCapacity);
         }
         let queue = Arc::clone(&session.queue);
-        connection::run(socket, Box::new(Carried(session)), queue, &limits, None, &engine.registry.metrics).await;
+        connection::run(socket, Box::new(SessionOnWebSocket(session)), queue, &limits, None, &engine.registry.metrics)
+            .await;
     }
 }
 
@@ -96,9 +97,9 @@ async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>
 }
 
 /// A session on its WebSocket. Both end together.
-struct Carried(Arc<Session>);
+struct SessionOnWebSocket(Arc<Session>);
 
-impl dialect::Session for Carried {
+impl dialect::Session for SessionOnWebSocket {
     fn text(&mut self, text: &str) {
         self.0.receive(Packet::parse(text));
     }
@@ -114,7 +115,7 @@ impl dialect::Session for Carried {
     }
 }
 
-impl Drop for Carried {
+impl Drop for SessionOnWebSocket {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -66,7 +66,7 @@ pub(crate) fn respond_classic(
         Writer::answer(out, Class::Error, &request).unknown_attributes(&unknown);
         return Some(Route { from: origin.index, to: from });
     }
-    let route = Route { from: origin.index ^ Wish::of(&request).ok()?.flip, to: from };
+    let route = Route { from: origin.index ^ DiscoveryRequest::of(&request).ok()?.flip, to: from };
     Writer::answer(out, Class::Success, &request)
         .address(attribute::MAPPED_ADDRESS, SocketAddr::new(from.ip().to_canonical(), from.port()))
         .address(attribute::SOURCE_ADDRESS, origin.addresses[route.from])
@@ -93,9 +93,9 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
         Writer::answer(out, Class::Error, request).unknown_attributes(&unknown)
     } else if !discovers {
         Writer::answer(out, Class::Success, request).xor_address(attribute::XOR_MAPPED_ADDRESS, mapped)
-    } else if let Ok(wish) = Wish::of(request) {
-        route.from ^= wish.flip;
-        route.to.set_port(wish.port.unwrap_or(from.port()));
+    } else if let Ok(discovery) = DiscoveryRequest::of(request) {
+        route.from ^= discovery.flip;
+        route.to.set_port(discovery.port.unwrap_or(from.port()));
         //= https://www.rfc-editor.org/rfc/rfc5780#section-6.1
         //# The server MUST include both MAPPED-ADDRESS and XOR-MAPPED-ADDRESS in
         //# its Response.
@@ -104,7 +104,7 @@ pub(crate) fn respond(request: &Message<'_>, from: SocketAddr, origin: Origin<'_
             .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped)
             .address(attribute::RESPONSE_ORIGIN, origin.addresses[route.from])
             .address(attribute::OTHER_ADDRESS, origin.addresses[origin.index ^ 3]);
-        match wish.padding {
+        match discovery.padding {
             // The RFC asks for the MTU's length whatever the request's. It is at most as long as the request's here, so
             // that the server cannot be used to amplify traffic to a victim.
             Some(length) => answer.attribute(attribute::PADDING, &[0; PADDING_BYTES_MAX][..length]),
@@ -126,14 +126,14 @@ pub(crate) fn is_binding(message: &Message<'_>) -> bool {
 }
 
 /// What a client may request with RFC 5780.
-struct Wish {
+struct DiscoveryRequest {
     /// The bits of the index to change.
     flip: usize,
     port: Option<u16>,
     padding: Option<usize>,
 }
 
-impl Wish {
+impl DiscoveryRequest {
     fn of(request: &Message<'_>) -> Result<Self, ErrorCode> {
         let flags = match request.attribute(attribute::CHANGE_REQUEST) {
             None => 0,

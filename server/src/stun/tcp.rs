@@ -31,8 +31,8 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
         match accepted {
             Ok((stream, from)) => {
                 let registration = shared.registry.open(&shared.config.limits);
-                let visit = shared.guard.enter(from.ip());
-                if shared.registry.connections() > shared.config.limits.connections_max || visit.request().is_err() {
+                let source = shared.guard.enter(from.ip());
+                if shared.registry.connections() > shared.config.limits.connections_max || source.request().is_err() {
                     continue;
                 }
                 let Ok(own) = listener.local_addr() else { continue };
@@ -41,11 +41,11 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
                     tokio::select! {
                         biased;
                         () = shared.stop.stopped() => {}
-                        ended = converse(stream, from, own, shared.config.limits.write_timeout) => {
+                        ended = serve_connection(stream, from, own, shared.config.limits.write_timeout) => {
                             tracing::trace!(%from, ?ended, "STUN connection ended");
                         }
                     }
-                    drop((registration, visit));
+                    drop((registration, source));
                 });
             }
             Err(error) => {
@@ -57,7 +57,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
 }
 
 /// Answers the messages of one connection until it ends, is idle, or is not STUN.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     from: SocketAddr,
     own: SocketAddr,

@@ -31,7 +31,7 @@ pub(crate) struct Credentials {
 }
 
 /// An ephemeral credential.
-pub(crate) struct Minted {
+pub(crate) struct EphemeralCredential {
     pub(crate) username: String,
     pub(crate) password: String,
 }
@@ -63,13 +63,13 @@ impl Credentials {
     }
 
     /// Issues a credential that is valid for the configured lifetime from now; `None` without a shared secret.
-    pub(crate) fn mint(&self) -> Option<Minted> {
+    pub(crate) fn issue(&self) -> Option<EphemeralCredential> {
         let secret = self.secret.as_deref()?;
         let expiry = (self.unix_time)() + self.lifetime.as_secs();
         let name = self.rng.lock().expect("nothing panics while it holds the generator").next_u64();
         let username = format!("{expiry}:{name:016x}");
         let password = password(secret, &username);
-        Some(Minted { username, password })
+        Some(EphemeralCredential { username, password })
     }
 }
 

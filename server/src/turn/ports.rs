@@ -21,7 +21,7 @@ const TRIES: u32 = 1024;
 
 /// What a client requests about the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum PortRequest {
     Any,
     Even,
     /// An even port, and a reservation of the next one.
@@ -48,7 +48,7 @@ impl<N: Network> Ports<N> {
         Self { net, range, rng: Mutex::new(rng), reserved: Mutex::default() }
     }
 
-    /// Opens a socket on a random free port; with [`Wish::EvenAndNext`] also reserves the next one, under the returned
+    /// Opens a socket on a random free port; with [`PortRequest::EvenAndNext`] also reserves the next one, under the returned
     /// token.
     ///
     /// # Errors
@@ -57,14 +57,14 @@ impl<N: Network> Ports<N> {
         &self,
         bind: IpAddr,
         advertised: IpAddr,
-        wish: Wish,
+        port_request: PortRequest,
     ) -> io::Result<(Opened<N>, Option<u64>)> {
         let (first, last) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
-        let (first, step) = match wish {
-            Wish::Any => (first, 1),
-            Wish::Even | Wish::EvenAndNext => (first.next_multiple_of(2), 2),
+        let (first, step) = match port_request {
+            PortRequest::Any => (first, 1),
+            PortRequest::Even | PortRequest::EvenAndNext => (first.next_multiple_of(2), 2),
         };
-        let last = last.saturating_sub(u32::from(wish == Wish::EvenAndNext));
+        let last = last.saturating_sub(u32::from(port_request == PortRequest::EvenAndNext));
         if first > last {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -77,8 +77,8 @@ impl<N: Network> Ports<N> {
                 let socket = self.net.bind_udp((bind, port).into()).await?;
                 io::Result::Ok(Opened { socket, advertised: (advertised, port).into() })
             };
-            let result = match (open(port).await, wish) {
-                (Ok(opened), Wish::EvenAndNext) => match open(port + 1).await {
+            let result = match (open(port).await, port_request) {
+                (Ok(opened), PortRequest::EvenAndNext) => match open(port + 1).await {
                     Ok(next) => Ok((opened, Some(self.reserve(next)))),
                     Err(error) => Err(error),
                 },

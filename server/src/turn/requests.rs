@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::Key;
-use super::ports::{Opened, RESERVATION_LIFETIME, Wish};
+use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
 use super::{Allocation, RelayAddress, Turn, peers};
 use crate::net::Network;
@@ -60,7 +60,7 @@ struct Wanted<'a> {
     is_ipv4: bool,
     /// Whether it requests an additional IPv6 address.
     both_families: bool,
-    wish: Wish,
+    port_request: PortRequest,
     /// The token of a port reserved before.
     token: Option<&'a [u8]>,
 }
@@ -94,10 +94,10 @@ impl<'a> Wanted<'a> {
             None => true,
             Some(value) => family(value)?.ok_or(Refusal::AddressFamilyNotSupported)? == IPV4,
         };
-        let wish = match even_port {
-            None => Wish::Any,
-            Some(&[0x00..=0x7f]) => Wish::Even,
-            Some(&[_]) if additional.is_none() => Wish::EvenAndNext,
+        let port_request = match even_port {
+            None => PortRequest::Any,
+            Some(&[0x00..=0x7f]) => PortRequest::Even,
+            Some(&[_]) if additional.is_none() => PortRequest::EvenAndNext,
             Some(_) => return Err(Refusal::BadRequest),
         };
         if let Some(additional) = additional
@@ -105,7 +105,7 @@ impl<'a> Wanted<'a> {
         {
             return Err(Refusal::BadRequest);
         }
-        Ok(Self { is_ipv4, both_families: additional.is_some(), wish, token })
+        Ok(Self { is_ipv4, both_families: additional.is_some(), port_request, token })
     }
 }
 
@@ -259,7 +259,8 @@ impl<N: Network> Turn<N> {
             return Err(Refusal::AllocationQuotaReached);
         }
         // The next port is reserved too, or the reserved one is used.
-        let ports = 1 + usize::from(wanted.wish == Wish::EvenAndNext) - usize::from(wanted.token.is_some());
+        let ports =
+            1 + usize::from(wanted.port_request == PortRequest::EvenAndNext) - usize::from(wanted.token.is_some());
         if table.by_client.len() + self.ports.reserved() + ports > self.settings.allocations_max {
             return Err(Refusal::InsufficientCapacity);
         }
@@ -277,7 +278,7 @@ impl<N: Network> Turn<N> {
                 let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
                 (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
             }
-            None => self.ports.open(address.bind, address.advertised, wanted.wish).await.map_err(|error| {
+            None => self.ports.open(address.bind, address.advertised, wanted.port_request).await.map_err(|error| {
                 tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
                 Refusal::InsufficientCapacity
             })?,
