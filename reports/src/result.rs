@@ -254,7 +254,7 @@ fn opening(line: &[u8]) -> Result<Opening, BadLine> {
         wrong(format!("is not the opening record of a result, a line of JSON with \"record\": \"opening\": {error}"))
     })?;
     if value["record"] != "opening" {
-        let hint = if value["version"] == 1 { "; its version is 1: run it again" } else { "" };
+        let hint = if value["version"] == 1 { "; it has version 1: run it again" } else { "" };
         return Err(wrong(format!("is not the opening record of a result (no \"record\": \"opening\"){hint}")));
     }
     match value["version"].as_u64() {

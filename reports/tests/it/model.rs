@@ -112,7 +112,7 @@ fn what_is_no_result_is_refused_with_its_line() {
         ("", 1, "is empty"),
         ("hello\n", 1, "opening record"),
         ("{\"version\":1,\"scenario\":\"mesh-3\"}\n", 1, "version 1"),
-        (newer.as_str(), 1, "version 3, and this program reads up to version 2"),
+        (newer.as_str(), 1, "version 3, but this program reads up to version 2"),
         (doubled.as_str(), 4, "counts 1 cases"),
         (broken.as_str(), 2, "is not a record of a result"),
         (more.as_str(), 4, "follows the closing record"),

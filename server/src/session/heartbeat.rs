@@ -54,7 +54,7 @@ impl HeartbeatState {
         self.unanswered = 0;
     }
 
-    /// The interval is over.
+    /// Handles the end of an interval. Returns the action.
     pub(crate) fn tick(&mut self, now: Instant) -> HeartbeatAction {
         if self.unanswered >= self.heartbeat.missed_max {
             return HeartbeatAction::Dead;

@@ -282,11 +282,11 @@ async fn a_setting_that_is_none_is_named() {
         error.to_string()
     };
     let token = wrong(&|config| config.access.tokens = vec!["two words".to_owned()]).await;
-    assert!(token.contains("a bearer token is made of letters") && !token.contains("two words"), "{token}");
+    assert!(token.contains("a bearer token must consist of letters") && !token.contains("two words"), "{token}");
     let secret = wrong(&|config| config.access.room_secret = Some("short".to_owned())).await;
     assert!(secret.contains("at least 16 bytes") && !secret.contains("short"), "{secret}");
     let origin = wrong(&|config| config.access.origins = vec!["a.test".to_owned()]).await;
-    assert!(origin.contains("`a.test` is no origin") && origin.contains("https://"), "{origin}");
+    assert!(origin.contains("`a.test` is not an origin") && origin.contains("https://"), "{origin}");
 }
 
 fn rate(per_second: u32, burst: u32) -> Rate {

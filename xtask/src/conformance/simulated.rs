@@ -170,7 +170,7 @@ impl fmt::Display for WorldPanic {
 
 impl std::error::Error for WorldPanic {}
 
-/// Runs one case in a world of its own.
+/// Runs one case in its own world.
 fn one(reference: &Reference, case: &'static Case, options: &Options, conditions: Conditions) -> CaseOutcome {
     let options = Options { deadline: CASE_TIME, jobs: 1, ..options.clone() };
     let server = reference.clone();
@@ -195,7 +195,7 @@ pub(super) fn replay(
     conditions: Conditions,
 ) -> anyhow::Result<Result<Played, Unplayable>> {
     let Reference::Signaling(target, dialect) = reference.clone() else {
-        anyhow::bail!("only signaling can be replayed; run the case again with --case {0}", recording.head.case);
+        anyhow::bail!("only signaling can be replayed; run the case with --case {0}", recording.head.case);
     };
     let slug = recording.head.case.clone();
     let played = in_a_world(&slug, conditions, reference.users(), async move |clients| {

@@ -206,7 +206,7 @@ fn nearly_nothing_comes_through() {
 #[test]
 fn what_the_reference_does_not_speak_is_refused() {
     for (more, says) in [
-        (&["--dialect", "peerjs"][..], "does not speak `peerjs`; it speaks mesh,"),
+        (&["--dialect", "peerjs"][..], "has no dialect `peerjs`; it has mesh,"),
         (&["--dialect", "mash"], "did you mean `mesh`?"),
         (&["--loss", "2"], "write a number and %"),
         (&["--delay", "2"], "write a number and ms"),

@@ -160,10 +160,10 @@ fn settings_that_do_not_fit_together_are_told() {
         (&["--tls-cert", "a.pem"][..], "--tls-cert needs --tls-key"),
         (&["--tls-key", "a.pem"], "--tls-key needs --tls-cert"),
         (&["--tls-cert", "/nowhere.pem", "--tls-key", "a.pem"], "/nowhere.pem cannot be read"),
-        (&["--tls-cert", file.path(), "--tls-key", file.path()], "holds no certificate: PEM text"),
+        (&["--tls-cert", file.path(), "--tls-key", file.path()], "contains no certificate"),
         (&["--message-burst", "5"], "--message-burst needs --message-rate"),
         (&["--room-secret", "hush"], "the room secret must have at least 16 bytes"),
-        (&["--tokens", "two words"], "a bearer token is made of letters"),
+        (&["--tokens", "two words"], "a bearer token must consist of letters"),
         (&["--origins", "example.org"], "`example.org` is not an origin: write it like `https://example.org`"),
         (
             &["--log", "server=loud"],
