@@ -79,7 +79,7 @@ pub use session::Heartbeat;
 use session::dialect::Dialect;
 use session::registry::Registry;
 use site::{Site, Sites};
-pub use tls::Tls;
+pub use tls::{Tls, TlsError};
 use turn::Turn;
 pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 

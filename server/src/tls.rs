@@ -1,9 +1,8 @@
 //! TLS for all HTTP addresses: rustls with ring.
 
-use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs, io};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -26,39 +25,68 @@ impl Tls {
     ///
     /// # Errors
     /// A file cannot be used. The message names it and says what would be right.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
-            format!(
-                "{} contains no certificate: it must be PEM text with `-----BEGIN CERTIFICATE-----`",
-                certificate.display()
-            )
-        })?;
-        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
-            format!("{} contains no private key: it must be PEM text with `-----BEGIN PRIVATE KEY-----`", key.display())
-        })?;
+        let chain = chain.ok().filter(|chain| !chain.is_empty());
+        let chain = chain.ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
+        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| TlsError::NoKey(key.to_owned()))?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the cipher suites of TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_single_cert(chain, private);
-        let mut config = config.map_err(|why| {
-            let (certificate, key) = (certificate.display(), key.display());
-            match why {
-                rustls::Error::InconsistentKeys(_) => {
-                    format!(
-                        "the key in {key} does not match the first certificate in {certificate}: give a matching pair"
-                    )
-                }
-                why => format!("rustls cannot use the certificate in {certificate} with the key in {key}: {why}"),
-            }
-        })?;
+        let unusable = |error| TlsError::Unusable(certificate.to_owned(), key.to_owned(), error);
+        let mut config = config.map_err(unusable)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|why| format!("{} cannot be read: {why}", path.display()))
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError::Read(path.to_owned(), error))
 }
+
+/// Why a certificate and a key cannot be used.
+#[derive(Debug)]
+pub enum TlsError {
+    /// This file cannot be read.
+    Read(PathBuf, io::Error),
+    /// This file contains no certificate in PEM.
+    NoCertificate(PathBuf),
+    /// This file contains no private key in PEM.
+    NoKey(PathBuf),
+    /// TLS cannot serve the certificates and the key in these files.
+    Unusable(PathBuf, PathBuf, rustls::Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::NoCertificate(path) => write!(
+                f,
+                "{} contains no certificate: it must be PEM text with `-----BEGIN CERTIFICATE-----`",
+                path.display()
+            ),
+            Self::NoKey(path) => write!(
+                f,
+                "{} contains no private key: it must be PEM text with `-----BEGIN PRIVATE KEY-----`",
+                path.display()
+            ),
+            Self::Unusable(certificate, key, rustls::Error::InconsistentKeys(_)) => {
+                let (certificate, key) = (certificate.display(), key.display());
+                write!(
+                    f,
+                    "the key in {key} does not match the first certificate in {certificate}: give a matching pair"
+                )
+            }
+            Self::Unusable(certificate, key, error) => {
+                let (certificate, key) = (certificate.display(), key.display());
+                write!(f, "rustls cannot use the certificate in {certificate} with the key in {key}: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}

@@ -33,6 +33,7 @@ pub use counters::TurnCounters;
 use credentials::Credentials;
 use nonce::Nonces;
 use ports::Ports;
+use settings::TurnSettingsError;
 pub use settings::{RelayAddress, TurnSettings};
 
 use crate::net::Network;
@@ -111,8 +112,8 @@ impl<N: Network> Allocation<N> {
 
 impl<N: Network> Turn<N> {
     /// # Errors
-    /// A setting is invalid; the message says which.
-    pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, String> {
+    /// A setting is invalid.
+    pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, TurnSettingsError> {
         let Host { net, sockets, address, seed, unix_time, stop } = host;
         let settings = settings.checked(address)?;
         let stream = |number| {

@@ -113,42 +113,78 @@ impl TurnSettings {
     const NAME_BYTES_MAX: usize = 508;
 
     /// Fills in the relay addresses from STUN's and checks all settings. The error says which one is invalid.
-    pub(crate) fn checked(mut self, stun: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn checked(mut self, stun: SocketAddr) -> Result<Self, TurnSettingsError> {
         if self.realm.is_empty() || self.realm.len() > Self::NAME_BYTES_MAX {
-            return Err(format!("the realm must have 1 to {} bytes", Self::NAME_BYTES_MAX));
+            return Err(TurnSettingsError::Realm);
         }
         for (name, password) in &self.users {
             if name.is_empty() || name.len() > Self::NAME_BYTES_MAX || password.is_empty() {
-                return Err(format!("user `{name}` must have a name and a password"));
+                return Err(TurnSettingsError::User(name.clone()));
             }
             if name.contains(':') {
-                return Err(format!("the user name `{name}` must not contain `:`, which separates it from the realm"));
+                return Err(TurnSettingsError::ColonInName(name.clone()));
             }
         }
         if self.secret.as_deref() == Some("") {
-            return Err("the shared secret must not be empty".to_owned());
+            return Err(TurnSettingsError::EmptySecret);
         }
         if self.relay_ports.is_empty() || *self.relay_ports.start() == 0 {
-            let (start, end) = (self.relay_ports.start(), self.relay_ports.end());
-            return Err(format!("the relay ports {start}-{end} must be a range from 1 or more upwards"));
+            return Err(TurnSettingsError::RelayPorts(self.relay_ports));
         }
         if self.relay_addresses.is_empty() {
             self.relay_addresses.push(stun.ip().into());
         }
         for (index, address) in self.relay_addresses.iter().enumerate() {
             if address.advertised.is_unspecified() {
-                return Err(format!(
-                    "set a relay address: the wildcard {} cannot be sent to clients",
-                    address.advertised
-                ));
+                return Err(TurnSettingsError::Wildcard(address.advertised));
             }
             if address.bind.is_ipv4() != address.advertised.is_ipv4() {
-                return Err(format!("{} cannot be advertised for {}", address.advertised, address.bind));
+                return Err(TurnSettingsError::Families(*address));
             }
             if self.relay_addresses[..index].iter().any(|other| other.bind.is_ipv4() == address.bind.is_ipv4()) {
-                return Err(format!("{} is the second relay address of its family", address.bind));
+                return Err(TurnSettingsError::SecondOfFamily(address.bind));
             }
         }
         Ok(self)
+    }
+}
+
+/// Which setting is wrong.
+#[derive(Debug)]
+pub(crate) enum TurnSettingsError {
+    /// The realm is empty or too long.
+    Realm,
+    /// This user has no name, too long a name, or no password.
+    User(String),
+    ColonInName(String),
+    EmptySecret,
+    RelayPorts(RangeInclusive<u16>),
+    /// A wildcard address would be advertised.
+    Wildcard(IpAddr),
+    /// The advertised address is of another family than the bound one.
+    Families(RelayAddress),
+    SecondOfFamily(IpAddr),
+}
+
+impl fmt::Display for TurnSettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Realm => write!(f, "the realm must have 1 to {} bytes", TurnSettings::NAME_BYTES_MAX),
+            Self::User(name) => write!(f, "user `{name}` must have a name and a password"),
+            Self::ColonInName(name) => {
+                write!(f, "the user name `{name}` must not contain `:`, which separates it from the realm")
+            }
+            Self::EmptySecret => f.write_str("the shared secret must not be empty"),
+            Self::RelayPorts(ports) => {
+                write!(f, "the relay ports {}-{} must be a range from 1 or more upwards", ports.start(), ports.end())
+            }
+            Self::Wildcard(address) => {
+                write!(f, "set a relay address: the wildcard {address} cannot be sent to clients")
+            }
+            Self::Families(RelayAddress { bind, advertised }) => {
+                write!(f, "{advertised} cannot be advertised for {bind}")
+            }
+            Self::SecondOfFamily(bind) => write!(f, "{bind} is the second relay address of its family"),
+        }
     }
 }

@@ -152,7 +152,7 @@ fn bad_files_are_named_with_what_would_be_right() {
         (&files.certificate, &files.certificate, &files.certificate, "contains no private key: it must be PEM text"),
         (&files.certificate, &other.key, &other.key, "does not match the first certificate in"),
     ] {
-        let error = Tls::load(certificate, key).expect_err("it is wrong");
+        let error = Tls::load(certificate, key).expect_err("it is wrong").to_string();
         assert!(error.contains(&*named.to_string_lossy()) && error.contains(right), "{error}");
     }
 }
