@@ -5,6 +5,7 @@
 //! number 9 + *n* if it is free: the actor with 192.168.1.12 in a home network is the third.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::value::Subnet;
@@ -104,31 +105,27 @@ impl Realm {
     ///
     /// # Errors
     /// The reason why the address is invalid here or already taken.
-    pub(crate) fn reserve(&mut self, address: Ipv4Addr, who: &str) -> Result<(), String> {
+    pub(crate) fn reserve(&mut self, address: Ipv4Addr, who: &str) -> Result<(), AddressError> {
         match self.subnet {
             Some(subnet) => {
                 let last = subnet.size() - 1;
                 match subnet.number(address) {
-                    None => return Err(format!("{address} is not in the subnet {subnet} of that network")),
+                    None => return Err(AddressError::Outside(address, subnet)),
                     Some(number) if number == 0 || number == last => {
-                        return Err(format!(
-                            "{address} cannot belong to a host: it is the first or the last of {subnet}"
-                        ));
+                        return Err(AddressError::NotForHosts(address, subnet));
                     }
                     Some(_) => {}
                 }
             }
-            None if !is_public(address) => {
-                return Err(format!("{address} is not a public address: use one such as 203.0.113.7"));
-            }
+            None if !is_public(address) => return Err(AddressError::NotPublic(address)),
             None => {
                 if let Some(subnet) = self.routed.iter().find(|subnet| subnet.contains(address)) {
-                    return Err(format!("{address} is in {subnet}, the subnet of a network"));
+                    return Err(AddressError::Routed(address, *subnet));
                 }
             }
         }
         match self.taken.get(&address) {
-            Some(owner) if owner != who => Err(format!("{address} is already taken by {owner}")),
+            Some(owner) if owner != who => Err(AddressError::Taken(address, owner.clone())),
             Some(_) => Ok(()),
             None => {
                 self.taken.insert(address, who.to_owned());
@@ -177,17 +174,15 @@ impl Realm {
     ///
     /// # Errors
     /// The reason why the subnet cannot be reserved.
-    pub(crate) fn route(&mut self, subnet: Subnet) -> Result<(), String> {
+    pub(crate) fn route(&mut self, subnet: Subnet) -> Result<(), AddressError> {
         if !is_public_subnet(subnet) {
-            return Err(format!(
-                "{subnet} is not public, as the subnet of an `open` network must be: use one such as 192.0.2.0/24"
-            ));
+            return Err(AddressError::PrivateSubnet(subnet));
         }
         if let Some(other) = self.routed.iter().find(|other| other.overlaps(subnet)) {
-            return Err(format!("{subnet} overlaps {other}, the subnet of another `open` network"));
+            return Err(AddressError::Overlaps(subnet, *other));
         }
         if let Some((address, owner)) = self.taken.iter().find(|(address, _)| subnet.contains(**address)) {
-            return Err(format!("{subnet} contains {address}, the address of {owner}"));
+            return Err(AddressError::Contains(subnet, *address, owner.clone()));
         }
         self.routed.push(subnet);
         Ok(())
@@ -200,6 +195,51 @@ impl Realm {
             .into_iter()
             .flat_map(|range| (0..range.size() / whole).map(move |part| Subnet::new(range.address(part * whole), 24)));
         parts.into_iter().find(|part| self.route(*part).is_ok())
+    }
+}
+
+/// Why an address or a subnet cannot be had in a realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AddressError {
+    /// The address is not in the network's subnet.
+    Outside(Ipv4Addr, Subnet),
+    /// The address is the first or the last of the network's subnet.
+    NotForHosts(Ipv4Addr, Subnet),
+    NotPublic(Ipv4Addr),
+    /// The address is in the subnet of a public network.
+    Routed(Ipv4Addr, Subnet),
+    /// The address has this owner.
+    Taken(Ipv4Addr, String),
+    PrivateSubnet(Subnet),
+    /// The second is the subnet of another public network.
+    Overlaps(Subnet, Subnet),
+    /// The subnet contains an address that has this owner.
+    Contains(Subnet, Ipv4Addr, String),
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside(address, subnet) => write!(f, "{address} is not in the subnet {subnet} of that network"),
+            Self::NotForHosts(address, subnet) => {
+                write!(f, "{address} cannot belong to a host: it is the first or the last of {subnet}")
+            }
+            Self::NotPublic(address) => {
+                write!(f, "{address} is not a public address: use one such as 203.0.113.7")
+            }
+            Self::Routed(address, subnet) => write!(f, "{address} is in {subnet}, the subnet of a network"),
+            Self::Taken(address, owner) => write!(f, "{address} is already taken by {owner}"),
+            Self::PrivateSubnet(subnet) => {
+                write!(
+                    f,
+                    "{subnet} is not public, as the subnet of an `open` network must be: use one such as 192.0.2.0/24"
+                )
+            }
+            Self::Overlaps(subnet, other) => {
+                write!(f, "{subnet} overlaps {other}, the subnet of another `open` network")
+            }
+            Self::Contains(subnet, address, owner) => write!(f, "{subnet} contains {address}, the address of {owner}"),
+        }
     }
 }
 

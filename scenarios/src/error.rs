@@ -68,8 +68,8 @@ impl Problems {
         self.line_starts.partition_point(|start| *start <= span.start).max(1)
     }
 
-    pub(crate) fn report(&self, line: usize, message: impl Into<String>) {
-        self.found.borrow_mut().push(Problem { line: Some(line), message: message.into() });
+    pub(crate) fn report(&self, line: usize, message: impl ToString) {
+        self.found.borrow_mut().push(Problem { line: Some(line), message: message.to_string() });
     }
 
     pub(crate) fn none(&self) -> bool {

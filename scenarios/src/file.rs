@@ -13,7 +13,7 @@ use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
 use crate::scenario::{Link, MediaKind};
 use crate::table::{Lined, Read, Table, mistyped};
-use crate::value::{Bandwidth, Name, Parse, Ppm, Subnet};
+use crate::value::{BadValue, Bandwidth, Name, Parse, Ppm, Subnet, Why};
 
 /// A scenario file.
 #[derive(Debug)]
@@ -406,7 +406,7 @@ impl ActorEntry {
 impl Parse for Joins {
     const RIGHT: &'static str = "a time such as \"100ms\", or \"never\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         match text {
             "never" => Ok(Self::Never),
             _ => Duration::parse(text).map(Self::At),
@@ -417,11 +417,11 @@ impl Parse for Joins {
 impl Parse for MediaKind {
     const RIGHT: &'static str = "\"video\" or \"audio\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         match text {
             "video" => Ok(Self::Video),
             "audio" => Ok(Self::Audio),
-            _ => Err(format!("{} must be {}", quote(text), <Self as Parse>::RIGHT)),
+            _ => Err(BadValue::new(text, Why::MustBe(<Self as Parse>::RIGHT))),
         }
     }
 }

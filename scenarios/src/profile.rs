@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Problems;
 use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation};
 use crate::table::{Read, Table};
-use crate::value::{Name, Parse, Subnet, Word, show};
+use crate::value::{BadValue, Name, Parse, Subnet, Why, Word, show};
 
 /// A profile file.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ pub(crate) struct Lifetime(Duration);
 impl Parse for Lifetime {
     const RIGHT: &'static str = "a time such as \"30s\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         match Duration::parse(text)? {
-            Duration::ZERO => Err("a mapping must live longer than 0s".to_owned()),
+            Duration::ZERO => Err(BadValue::new(text, Why::NoLifetime)),
             lifetime => Ok(Self(lifetime)),
         }
     }

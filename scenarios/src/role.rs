@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::{instead, quote};
-use crate::value::Parse;
+use crate::value::{BadValue, Parse, Why};
 
 /// The role of an actor in the signaling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Hash)]
@@ -109,22 +108,21 @@ impl Dialect {
 impl Parse for Role {
     const RIGHT: &'static str = "a role such as \"sender\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         let found = ROLES.iter().find(|(name, _)| *name == text).map(|(_, role)| *role);
-        found.ok_or_else(|| {
-            format!("unknown role {}{}", quote(text), instead(text, "roles", ROLES.iter().map(|(name, _)| *name)))
-        })
+        let names = || ROLES.iter().map(|(name, _)| *name).collect();
+        found.ok_or_else(|| BadValue::new(text, Why::Unknown("role", names())))
     }
 }
 
 impl Parse for Framing {
     const RIGHT: &'static str = "\"websocket\" or \"socket.io\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         match text {
             "websocket" => Ok(Self::WebSocket),
             "socket.io" => Ok(Self::SocketIo),
-            _ => Err(format!("{} must be {}", quote(text), <Self as Parse>::RIGHT)),
+            _ => Err(BadValue::new(text, Why::MustBe(<Self as Parse>::RIGHT))),
         }
     }
 }
@@ -138,7 +136,7 @@ mod tests {
         for (name, role) in ROLES {
             assert_eq!((role.name(), Role::parse(name)), (*name, Ok(*role)));
         }
-        let wrong = Role::parse("veiwer").expect_err("no role");
+        let wrong = Role::parse("veiwer").expect_err("no role").to_string();
         assert!(wrong.starts_with("unknown role `veiwer`; did you mean `viewer`? (roles: `mesh`, "), "{wrong}");
     }
 }

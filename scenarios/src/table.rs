@@ -131,7 +131,7 @@ impl<'a> Table<'a> {
         self.title = title;
     }
 
-    pub(crate) fn report(&self, line: usize, message: impl Into<String>) {
+    pub(crate) fn report(&self, line: usize, message: impl ToString) {
         self.problems.report(line, message);
     }
 

@@ -1,10 +1,67 @@
 //! Parses the values of scenario files: times, shares, bandwidths, addresses, words.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::error::{instead, quote};
+use crate::error::{instead, quote, unknown};
 use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation};
+
+/// A text that is not a valid value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadValue {
+    /// The text as it was written.
+    pub text: String,
+    why: Why,
+}
+
+/// Why a text is not a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// What is wrong: a fragment that follows the text.
+    Is(&'static str),
+    /// The valid texts: a fragment that follows "must be".
+    MustBe(&'static str),
+    /// It is not the first address of this subnet.
+    Misaligned(Subnet),
+    /// Not one of the words that are valid for this kind of value.
+    NoWord(&'static str, Vec<&'static str>),
+    /// Not one of the names that exist for this kind of thing.
+    Unknown(&'static str, Vec<&'static str>),
+    /// A NAT's mapping must live for some time.
+    NoLifetime,
+}
+
+impl BadValue {
+    /// `why` is a fragment that follows the text.
+    fn is(text: &str, why: &'static str) -> Self {
+        Self::new(text, Why::Is(why))
+    }
+
+    pub(crate) fn new(text: &str, why: Why) -> Self {
+        Self { text: text.to_owned(), why }
+    }
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = quote(&self.text);
+        match &self.why {
+            Why::Is(why) => write!(f, "{text} {why}"),
+            Why::MustBe(right) => write!(f, "{text} must be {right}"),
+            Why::Misaligned(subnet) => {
+                write!(f, "{text} begins in the middle of a subnet; did you mean `{subnet}`?")
+            }
+            Why::NoWord(what, words) => {
+                write!(f, "{text} is not a valid {what}{}", instead(&self.text, "words", words.iter().copied()))
+            }
+            Why::Unknown(what, known) => f.write_str(&unknown(what, &self.text, known.iter().copied())),
+            Why::NoLifetime => f.write_str("a mapping must live longer than 0s"),
+        }
+    }
+}
+
+impl std::error::Error for BadValue {}
 
 /// A value that is written as a string.
 pub(crate) trait Parse: Sized {
@@ -15,13 +72,13 @@ pub(crate) trait Parse: Sized {
     ///
     /// # Errors
     /// What is wrong with the text, and how to correct it.
-    fn parse(text: &str) -> Result<Self, String>;
+    fn parse(text: &str) -> Result<Self, BadValue>;
 }
 
 impl Parse for String {
     const RIGHT: &'static str = "a string";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         Ok(text.to_owned())
     }
 }
@@ -33,10 +90,10 @@ pub(crate) struct Name(pub(crate) String);
 impl Parse for Name {
     const RIGHT: &'static str = "a name such as \"ana\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if text.is_empty() || text.len() > 50 || text.starts_with('-') || !text.chars().all(fits) {
-            return Err(format!("{} is not a valid name: use up to 50 of a–z, 0–9 and `-`", quote(text)));
+            return Err(BadValue::is(text, "is not a valid name: use up to 50 of a–z, 0–9 and `-`"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -48,20 +105,18 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 impl Parse for Duration {
     const RIGHT: &'static str = "a time such as \"250ms\", \"1.5s\" or \"2m\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-        match amount(text, &units) {
+        let why = match amount(text, &units) {
             Ok(millis) if millis <= LONGEST.as_millis() => {
-                Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+                return Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)));
             }
-            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is too long: at most 720h", quote(text))),
-            Err(Malformed::Negative) => Err(format!("{} is negative: a time is at least 0s", quote(text))),
-            Err(Malformed::TooFine) => Err(format!("{} is too fine: times are whole milliseconds", quote(text))),
-            Err(Malformed::Other) => Err(format!(
-                "{} is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\"",
-                quote(text)
-            )),
-        }
+            Ok(_) | Err(Malformed::TooLong) => "is too long: at most 720h",
+            Err(Malformed::Negative) => "is negative: a time is at least 0s",
+            Err(Malformed::TooFine) => "is too fine: times are whole milliseconds",
+            Err(Malformed::Other) => "is not a time: write a number and ms, s, m or h, such as \"250ms\" or \"1.5s\"",
+        };
+        Err(BadValue::is(text, why))
     }
 }
 
@@ -69,7 +124,7 @@ impl Parse for Duration {
 ///
 /// # Errors
 /// What is wrong with the text, and how to correct it.
-pub fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, BadValue> {
     Duration::parse(text)
 }
 
@@ -77,7 +132,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// What is wrong with the text, and how to correct it.
-pub fn share(text: &str) -> Result<u32, String> {
+pub fn share(text: &str) -> Result<u32, BadValue> {
     Ppm::parse(text).map(|Ppm(ppm)| ppm)
 }
 
@@ -99,16 +154,15 @@ pub(crate) struct Ppm(pub(crate) u32);
 impl Parse for Ppm {
     const RIGHT: &'static str = "a share such as \"2%\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
-        match amount(text, &[("%", 10_000), ("ppm", 1)]) {
-            Ok(ppm) if ppm <= 1_000_000 => Ok(Self(u32::try_from(ppm).unwrap_or(u32::MAX))),
-            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is over 100%", quote(text))),
-            Err(Malformed::Negative) => Err(format!("{} is negative: a share is at least 0%", quote(text))),
-            Err(Malformed::TooFine) => Err(format!("{} is too fine: the smallest share is \"0.0001%\"", quote(text))),
-            Err(Malformed::Other) => {
-                Err(format!("{} is not a share: write a number and %, such as \"2%\" or \"0.5%\"", quote(text)))
-            }
-        }
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        let why = match amount(text, &[("%", 10_000), ("ppm", 1)]) {
+            Ok(ppm) if ppm <= 1_000_000 => return Ok(Self(u32::try_from(ppm).unwrap_or(u32::MAX))),
+            Ok(_) | Err(Malformed::TooLong) => "is over 100%",
+            Err(Malformed::Negative) => "is negative: a share is at least 0%",
+            Err(Malformed::TooFine) => "is too fine: the smallest share is \"0.0001%\"",
+            Err(Malformed::Other) => "is not a share: write a number and %, such as \"2%\" or \"0.5%\"",
+        };
+        Err(BadValue::is(text, why))
     }
 }
 
@@ -119,31 +173,30 @@ pub(crate) struct Bandwidth(pub(crate) Option<u64>);
 impl Parse for Bandwidth {
     const RIGHT: &'static str = "a bandwidth such as \"5Mbit\", or \"unlimited\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         if text == "unlimited" {
             return Ok(Self(None));
         }
-        match amount(text, &[("kbit", 1000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000), ("bit", 1)]) {
-            Ok(0) => Err(format!("{} carries nothing: use the verb `partition` for that", quote(text))),
-            Ok(bits) if bits <= 1_000_000_000_000 => Ok(Self(u64::try_from(bits).ok())),
-            Ok(_) | Err(Malformed::TooLong) => Err(format!("{} is too much: at most \"1000Gbit\"", quote(text))),
-            Err(Malformed::Negative) => Err(format!("{} is negative", quote(text))),
-            Err(Malformed::TooFine) => Err(format!("{} is too fine: bandwidths are whole bits", quote(text))),
-            Err(Malformed::Other) => Err(format!(
-                "{} is not a bandwidth: write a number and bit, kbit, Mbit or Gbit, such as \"5Mbit\"",
-                quote(text)
-            )),
-        }
+        let why = match amount(text, &[("kbit", 1000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000), ("bit", 1)]) {
+            Ok(0) => "carries nothing: use the verb `partition` for that",
+            Ok(bits) if bits <= 1_000_000_000_000 => return Ok(Self(u64::try_from(bits).ok())),
+            Ok(_) | Err(Malformed::TooLong) => "is too much: at most \"1000Gbit\"",
+            Err(Malformed::Negative) => "is negative",
+            Err(Malformed::TooFine) => "is too fine: bandwidths are whole bits",
+            Err(Malformed::Other) => {
+                "is not a bandwidth: write a number and bit, kbit, Mbit or Gbit, such as \"5Mbit\""
+            }
+        };
+        Err(BadValue::is(text, why))
     }
 }
 
 impl Parse for Ipv4Addr {
     const RIGHT: &'static str = "an IPv4 address such as \"198.51.100.7\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| {
-            format!("{} is not an IPv4 address: write four numbers, such as \"198.51.100.7\"", quote(text))
-        })
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        text.parse()
+            .map_err(|_| BadValue::is(text, "is not an IPv4 address: write four numbers, such as \"198.51.100.7\""))
     }
 }
 
@@ -196,18 +249,18 @@ impl std::fmt::Display for Subnet {
 impl Parse for Subnet {
     const RIGHT: &'static str = "a subnet such as \"192.168.1.0/24\"";
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         let malformed =
-            || format!("{} is not a subnet: write an address and a prefix, such as \"192.168.1.0/24\"", quote(text));
+            || BadValue::is(text, "is not a subnet: write an address and a prefix, such as \"192.168.1.0/24\"");
         let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
         let address: Ipv4Addr = address.parse().map_err(|_| malformed())?;
         let prefix: u32 = prefix.parse().map_err(|_| malformed())?;
         if !(8..=30).contains(&prefix) {
-            return Err(format!("{} is not a valid size for a network: the prefix must be from 8 to 30", quote(text)));
+            return Err(BadValue::is(text, "is not a valid size for a network: the prefix must be from 8 to 30"));
         }
         let subnet = Self::new(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - prefix))), prefix);
         if subnet.address(0) != address {
-            return Err(format!("{} begins in the middle of a subnet; did you mean `{subnet}`?", quote(text)));
+            return Err(BadValue::new(text, Why::Misaligned(subnet)));
         }
         Ok(subnet)
     }
@@ -225,13 +278,13 @@ pub(crate) trait Word: Copy + 'static {
 impl<T: Word> Parse for T {
     const RIGHT: &'static str = <T as Word>::RIGHT;
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, BadValue> {
         let words = || Self::WORDS.iter().map(|(word, _)| *word);
         Self::WORDS
             .iter()
             .find(|(word, _)| *word == text)
             .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| format!("{} is not a valid {}{}", quote(text), Self::WHAT, instead(text, "words", words())))
+            .ok_or_else(|| BadValue::new(text, Why::NoWord(Self::WHAT, words().collect())))
     }
 }
 
@@ -339,7 +392,7 @@ mod tests {
 
     #[test]
     fn malformed_times_say_what_would_be_right() {
-        let wrong = |text| Duration::parse(text).expect_err(text);
+        let wrong = |text| Duration::parse(text).expect_err(text).to_string();
         assert_eq!(wrong("-5s"), "`-5s` is negative: a time is at least 0s");
         assert_eq!(wrong("0.5ms"), "`0.5ms` is too fine: times are whole milliseconds");
         assert_eq!(wrong("721h"), "`721h` is too long: at most 720h");
@@ -354,8 +407,9 @@ mod tests {
         assert_eq!(Ppm::parse("2%"), Ok(Ppm(20_000)));
         assert_eq!(Ppm::parse("0.0001%"), Ok(Ppm(1)));
         assert_eq!(Ppm::parse("100%"), Ok(Ppm(1_000_000)));
-        assert_eq!(Ppm::parse("100.1%"), Err("`100.1%` is over 100%".to_owned()));
-        assert_eq!(Ppm::parse("-1%"), Err("`-1%` is negative: a share is at least 0%".to_owned()));
+        let wrong = |text| Ppm::parse(text).expect_err(text).to_string();
+        assert_eq!(wrong("100.1%"), "`100.1%` is over 100%");
+        assert_eq!(wrong("-1%"), "`-1%` is negative: a share is at least 0%");
     }
 
     #[test]
@@ -371,8 +425,8 @@ mod tests {
     fn subnets_begin_where_they_should() {
         assert_eq!(Subnet::parse("192.168.1.0/24").map(|subnet| subnet.to_string()), Ok("192.168.1.0/24".to_owned()));
         assert_eq!(
-            Subnet::parse("192.168.1.7/24"),
-            Err("`192.168.1.7/24` begins in the middle of a subnet; did you mean `192.168.1.0/24`?".to_owned())
+            Subnet::parse("192.168.1.7/24").expect_err("misaligned").to_string(),
+            "`192.168.1.7/24` begins in the middle of a subnet; did you mean `192.168.1.0/24`?"
         );
         assert!(Subnet::parse("10.0.0.0/7").is_err());
         assert!(Subnet::parse("10.0.0.0").is_err());

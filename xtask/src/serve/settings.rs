@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
 use server::{
@@ -227,7 +227,7 @@ impl Settings {
         });
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(|why| anyhow!(why))?),
+            (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
             (Some(_), None) => bail!("--tls-cert needs --tls-key: give the PEM file with its private key"),
             (None, Some(_)) => bail!("--tls-key needs --tls-cert: give the PEM file with its certificate chain"),
         };
@@ -310,14 +310,14 @@ fn user(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), password.to_owned()))
 }
 
-fn count(text: &str) -> Result<usize, String> {
+fn count(text: &str) -> anyhow::Result<usize> {
     let number = text.parse().ok().filter(|number| (1..=COUNT_MAX).contains(number));
-    number.ok_or_else(|| format!("not a whole number from 1 to {COUNT_MAX}"))
+    number.with_context(|| format!("not a whole number from 1 to {COUNT_MAX}"))
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> anyhow::Result<Duration> {
     match scenarios::time(text)? {
-        Duration::ZERO => Err("too short: write at least 1ms".to_owned()),
+        Duration::ZERO => bail!("too short: write at least 1ms"),
         time => Ok(time),
     }
 }
