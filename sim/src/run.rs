@@ -94,6 +94,6 @@ fn play<T: Send + 'static>(
         let ground = Simulated::new(world.clone(), played.clone(), seed);
         stage::play(ground, played, seed).await.map(|()| after(&world))
     });
-    let ended = ended.unwrap_or_else(|panic| Err(panic_message(&*panic)));
+    let ended = ended.map_err(|panic| panic_message(&*panic)).and_then(|played| played.map_err(|e| e.to_string()));
     ended.map_err(|message| Crash { seed, message })
 }

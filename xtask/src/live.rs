@@ -75,9 +75,9 @@ impl Scenarios {
             );
         };
         let runs = self.planned(protocol, setting.seed)?;
-        let target = self.target(setting, protocol).map_err(anyhow::Error::msg)?;
-        if let Err(tried) = target.reach() {
-            let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![tried] };
+        let target = self.target(setting, protocol)?;
+        if let Err(error) = target.reach() {
+            let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![error.to_string()] };
             return Ok(report_error(&unreachable, UNREACHABLE));
         }
         // Without rooms, the clients of parallel scenarios would be in the same room.
@@ -130,14 +130,14 @@ impl Scenarios {
         Ok(runs)
     }
 
-    fn target(&self, setting: &Setting<'_>, protocol: Protocol) -> Result<sim::live::Target, String> {
+    fn target(&self, setting: &Setting<'_>, protocol: Protocol) -> anyhow::Result<sim::live::Target> {
         let target = &setting.target;
         let mut upstream = Upstream::new(target.host(), target.port());
-        if let Some(config) = conformance::tls_config(target).map_err(|error| error.to_string())? {
+        if let Some(config) = conformance::tls_config(target)? {
             upstream = upstream.with_tls(config)?;
         }
         let endpoint = Endpoint::of_url(target.url(), target.headers().to_vec());
-        let endpoint = Arc::new(endpoint.ok_or("the URL has no host: write ws://HOST:PORT/PATH")?);
+        let endpoint = Arc::new(endpoint.context("the URL has no host: write ws://HOST:PORT/PATH")?);
         let heartbeat = Duration::from_secs(self.heartbeat.into());
         Ok(sim::live::Target { upstream, endpoint, protocol, heartbeat })
     }

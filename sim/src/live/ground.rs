@@ -12,7 +12,7 @@ use super::Target;
 use super::network::Loopback;
 use super::proxy::{Proxy, Way};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
-use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers};
+use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
 
 /// How long clients may take to leave.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -93,14 +93,14 @@ impl Ground for Live {
         sleep_until(self.start + at).await;
     }
 
-    fn start_server(&mut self) -> Result<(), String> {
+    fn start_server(&mut self) -> Result<(), StageError> {
         // The server at the URL was already running.
         self.recorder.write(self.server, What::Machine(MachineEvent::Booted));
         Ok(())
     }
 
-    fn shut_server_down(&mut self) -> Result<(), String> {
-        Err(NOT_OURS.to_owned())
+    fn shut_server_down(&mut self) -> Result<(), StageError> {
+        Err(StageError::NotOurs)
     }
 
     fn servers(&self, actor: ActorIndex) -> Servers {
@@ -123,8 +123,8 @@ impl Ground for Live {
         Box::new(InProcess::start(net, config))
     }
 
-    async fn lose_power(&mut self, machine: Machine) -> Result<(), String> {
-        let Machine::Actor(actor) = machine else { return Err(NOT_OURS.to_owned()) };
+    async fn lose_power(&mut self, machine: Machine) -> Result<(), StageError> {
+        let Machine::Actor(actor) = machine else { return Err(StageError::NotOurs) };
         let ActorMachine { node, proxy, net } = &mut self.actors[actor];
         if let Some(net) = net.take() {
             self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
@@ -135,20 +135,20 @@ impl Ground for Live {
         Ok(())
     }
 
-    fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), String> {
+    fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), StageError> {
         let Machine::Actor(actor) = machine else {
-            return Err("the server's link exists only in simulations".to_owned());
+            return Err(StageError::ServerLink);
         };
         self.actors[actor].proxy.set_link(link);
         Ok(())
     }
 
-    fn reboot_nat(&mut self, _: NetworkIndex, _: NatReboot) -> Result<(), String> {
-        Err(NO_NATS.to_owned())
+    fn reboot_nat(&mut self, _: NetworkIndex, _: NatReboot) -> Result<(), StageError> {
+        Err(StageError::NoNats)
     }
 
-    fn set_network_link(&mut self, _: NetworkIndex, _: Link) -> Result<(), String> {
-        Err(NO_NATS.to_owned())
+    fn set_network_link(&mut self, _: NetworkIndex, _: Link) -> Result<(), StageError> {
+        Err(StageError::NoNats)
     }
 
     fn partition(&mut self, from: &[Machine], to: &[Machine]) {
@@ -163,7 +163,7 @@ impl Ground for Live {
         }
     }
 
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String> {
+    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError> {
         let deadline = Instant::now() + TEAR_DOWN_PATIENCE;
         for (program, machine) in programs.into_iter().zip(&mut self.actors) {
             let Some(mut program) = program else { continue };
@@ -183,6 +183,3 @@ impl Ground for Live {
         Ok(())
     }
 }
-
-const NOT_OURS: &str = "the server at the URL cannot be switched off";
-const NO_NATS: &str = "NATs exist only in simulations";

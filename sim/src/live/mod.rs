@@ -24,10 +24,10 @@ use crate::oracle;
 use crate::peer::client;
 pub use crate::peer::endpoint::Endpoint;
 use crate::run::{Crash, Outcome};
-use crate::stage::{self, Ground};
+use crate::stage::{self, Ground, StageError};
 use ground::Live;
-pub use script::{Protocol, Script, Unplayable};
-pub use upstream::Upstream;
+pub use script::{Protocol, Reason, Script, Unplayable};
+pub use upstream::{ConnectError, Upstream};
 
 /// Events that are further apart than this belong to different groups.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -53,22 +53,18 @@ impl Target {
     /// Opens a WebSocket as the clients will, and closes it.
     ///
     /// # Errors
-    /// The message says what was tried and how it failed.
-    pub fn reach(&self) -> Result<(), String> {
-        let runtime = runtime().map_err(|error| error.to_string())?;
-        runtime.block_on(async {
-            timeout(REACH_PATIENCE, self.open())
-                .await
-                .unwrap_or_else(|_| Err(format!("no response within {} s", REACH_PATIENCE.as_secs())))
-        })
+    /// What was tried and how it failed.
+    pub fn reach(&self) -> Result<(), ConnectError> {
+        let runtime = runtime().map_err(ConnectError::Machine)?;
+        let opened = runtime.block_on(async { timeout(REACH_PATIENCE, self.open()).await });
+        opened.unwrap_or(Err(ConnectError::Silence(REACH_PATIENCE)))
     }
 
-    async fn open(&self) -> Result<(), String> {
+    async fn open(&self) -> Result<(), ConnectError> {
         let stream = self.upstream.connect().await?;
         let request = self.endpoint.request(&client::path(self.protocol.role(), self.protocol.over, "reach"));
         let opened = tokio_tungstenite::client_async(request, stream).await;
-        let (mut socket, _) =
-            opened.map_err(|error| format!("TCP is accepted; the WebSocket handshake fails: {error}"))?;
+        let (mut socket, _) = opened.map_err(|error| ConnectError::Upgrade(error.into()))?;
         // The connection worked. Whether the server accepts such an early close does not matter.
         let _ = socket.close(None).await;
         Ok(())
@@ -81,9 +77,9 @@ impl Target {
 /// This machine has no more sockets, or a client panicked. The defect is in Glare or in a library.
 pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash> {
     let played = runtime()
-        .map_err(|error| error.to_string())
+        .map_err(StageError::from)
         .and_then(|runtime| runtime.block_on(play(script.scenario.clone(), target.clone(), seed)));
-    let mut record = played.map_err(|message| Crash { seed, message })?;
+    let mut record = played.map_err(|error| Crash { seed, message: error.to_string() })?;
     quantize(&mut record);
     // Oracles judge by the heartbeat of the target, not by that of the scenario.
     let mut scenario = Scenario::clone(&script.scenario);
@@ -111,8 +107,8 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn play(scenario: Arc<Scenario>, target: Target, seed: u64) -> Result<Record, String> {
-    let ground = Live::new(scenario.clone(), target, seed).await.map_err(|error| error.to_string())?;
+async fn play(scenario: Arc<Scenario>, target: Target, seed: u64) -> Result<Record, StageError> {
+    let ground = Live::new(scenario.clone(), target, seed).await?;
     let recorder = ground.recorder().clone();
     stage::play(ground, scenario, seed).await?;
     Ok(recorder.take())

@@ -77,8 +77,31 @@ pub struct Unplayable {
     pub scenario: String,
     /// The step that prevents it: its line in the scenario's file, and its time.
     pub step: Option<(usize, Duration)>,
+    /// The actor whose path to the server prevents it from the start.
+    pub actor: Option<String>,
     /// The reason.
-    pub why: String,
+    pub why: Reason,
+}
+
+/// What prevents a scenario from running on real sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Fewer than two actors speak the dialect. The scenario can run with these protocols instead.
+    TooFewActors(Vec<&'static str>),
+    /// The actors use both framings of the dialect.
+    TwoFramings,
+    /// `expect.unconnected` names these actors.
+    Unconnected(String, String),
+    /// A link loses, duplicates or reorders packets.
+    LossyLink,
+    /// A link has a bandwidth.
+    Bandwidth,
+    /// This action starts or ends the server.
+    NotOurs(&'static str),
+    /// The NAT of this network is rebooted.
+    NatReboot(String),
+    /// A partition separates two actors.
+    PartitionOfActors,
 }
 
 impl fmt::Display for Unplayable {
@@ -87,7 +110,33 @@ impl fmt::Display for Unplayable {
         if let Some((line, at)) = self.step {
             write!(f, "line {line}, the step at {} s: ", at.as_secs_f64())?;
         }
-        f.write_str(&self.why)
+        if let Some(actor) = &self.actor {
+            write!(f, "{actor}: ")?;
+        }
+        self.why.fmt(f)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooFewActors(others) => {
+                let others: Vec<_> = others.iter().map(|name| format!("--dialect {name}")).collect();
+                let hint = if others.is_empty() { String::new() } else { format!("; use {}", others.join(" or ")) };
+                write!(f, "fewer than two of its actors speak this dialect{hint}")
+            }
+            Self::TwoFramings => f.write_str("its users use two framings, but a URL has only one"),
+            Self::Unconnected(a, b) => {
+                write!(f, "`expect.unconnected` lists {a} and {b}, but only simulations have NATs")
+            }
+            Self::LossyLink => f.write_str("links lose, duplicate or reorder packets only in simulations"),
+            Self::Bandwidth => f.write_str("links have a bandwidth only in simulations"),
+            Self::NotOurs(what) => write!(f, "{what}: the server at the URL cannot be switched off"),
+            Self::NatReboot(network) => write!(f, "`nat-reboot` of `{network}`: NATs exist only in simulations"),
+            Self::PartitionOfActors => f.write_str(
+                "`partition` of two actors: the proxy in front of the server does not carry the packets between them",
+            ),
+        }
     }
 }
 
@@ -100,7 +149,7 @@ impl Script {
     /// # Errors
     /// The reason why the scenario cannot run on real sockets.
     pub fn of(scenario: &Scenario, protocol: Protocol, seed: u64) -> Result<Self, Unplayable> {
-        let refuse = |why: String| Unplayable { scenario: scenario.name.clone(), step: None, why };
+        let refuse = |why| Unplayable { scenario: scenario.name.clone(), step: None, actor: None, why };
         let speaks = |actor: &&Actor| actor.plays.dialect() == protocol.dialect;
         let present: Vec<ActorIndex> =
             (0..scenario.actors.len()).map(ActorIndex).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
@@ -114,23 +163,21 @@ impl Script {
                 other.dialect != protocol.dialect
                     && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
             });
-            let others: Vec<_> = others.map(|(name, _)| format!("--dialect {name}")).collect();
-            let hint = if others.is_empty() { String::new() } else { format!("; use {}", others.join(" or ")) };
-            return Err(refuse(format!("fewer than two of its actors speak this dialect{hint}")));
+            return Err(refuse(Reason::TooFewActors(others.map(|(name, _)| name).collect())));
         }
         if actors().any(|one| actors().any(|other| one.over != other.over)) {
-            return Err(refuse("its users use two framings, but a URL has only one".to_owned()));
+            return Err(refuse(Reason::TwoFramings));
         }
         if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| selection.has(*a) && selection.has(*b)) {
-            let (a, b) = (&scenario.actors[*a].name, &scenario.actors[*b].name);
-            return Err(refuse(format!("`expect.unconnected` lists {a} and {b}, but only simulations have NATs")));
+            let name = |actor: ActorIndex| scenario.actors[actor].name.clone();
+            return Err(refuse(Reason::Unconnected(name(*a), name(*b))));
         }
         let steps = selection.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
         let tag = tag(seed);
         let actor = |index: &ActorIndex| -> Result<Actor, Unplayable> {
             let actor = &scenario.actors[*index];
-            let link =
-                selection.way(*index, &Links::of(scenario)).map_err(|why| refuse(format!("{}: {why}", actor.name)))?;
+            let link = selection.way(*index, &Links::of(scenario));
+            let link = link.map_err(|why| Unplayable { actor: Some(actor.name.clone()), ..refuse(why) })?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
             Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: protocol.over, room, ..actor.clone() })
         };
@@ -183,7 +230,7 @@ const LINK: Link = Link {
 };
 
 /// The step that prevents a run, by line and time, and the reason.
-type Refused = ((usize, Duration), String);
+type Refused = ((usize, Duration), Reason);
 
 /// The actors that take part.
 struct Selection<'a> {
@@ -213,7 +260,7 @@ impl Selection<'_> {
     }
 
     /// An actor's whole path to the server, as one link.
-    fn way(&self, actor: ActorIndex, links: &Links) -> Result<Link, String> {
+    fn way(&self, actor: ActorIndex, links: &Links) -> Result<Link, Reason> {
         let mut way = vec![links.server, links.actors[actor]];
         let mut at = self.scenario.actors[actor].network;
         while let Some(network) = at {
@@ -221,10 +268,10 @@ impl Selection<'_> {
             at = self.scenario.networks[network].behind;
         }
         if way.iter().any(|link| link.loss_ppm + link.duplicate_ppm + link.reorder_ppm > 0) {
-            return Err("links lose, duplicate or reorder packets only in simulations".to_owned());
+            return Err(Reason::LossyLink);
         }
         if way.iter().any(|link| link.bandwidth_bps.is_some()) {
-            return Err("links have a bandwidth only in simulations".to_owned());
+            return Err(Reason::Bandwidth);
         }
         let sum = |of: fn(&Link) -> Duration| way.iter().map(of).sum();
         Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
@@ -236,7 +283,7 @@ impl Selection<'_> {
         let mut links = Links::of(self.scenario);
         let mut steps = Vec::new();
         for step in &self.scenario.steps {
-            let refuse = |why: String| ((step.line, step.at), why);
+            let refuse = |why| ((step.line, step.at), why);
             match &step.action {
                 Action::Machine(Machine::Server, MachineAction::Link(link)) => links.server = *link,
                 Action::Machine(Machine::Actor(actor), MachineAction::Link(link)) => links.actors[*actor] = *link,
@@ -257,38 +304,34 @@ impl Selection<'_> {
     }
 
     /// An action with the new indices; `None` if it concerns only actors that do not take part.
-    fn action(&self, action: &Action) -> Result<Option<Action>, String> {
+    fn action(&self, action: &Action) -> Result<Option<Action>, Reason> {
         let one = |actor: &ActorIndex| self.index.get(actor).copied();
         let there = |machine: &Machine| match machine {
             Machine::Server => Some(Machine::Server),
             Machine::Actor(actor) => one(actor).map(Machine::Actor),
         };
-        let refuse = |what: &str| Err(format!("{what}: the server at the URL cannot be switched off"));
         Ok(match action {
             Action::Join(actor) => one(actor).map(Action::Join),
             Action::Actor(actor, command) => {
                 one(actor).zip(self.command(command)).map(|(actor, command)| Action::Actor(actor, command))
             }
             Action::Machine(Machine::Server, MachineAction::PowerLoss) => {
-                return refuse("`power-loss` of the server");
+                return Err(Reason::NotOurs("`power-loss` of the server"));
             }
-            Action::Machine(Machine::Server, MachineAction::Boot) => return refuse("`boot` of the server"),
-            Action::World(WorldAction::Shutdown) => return refuse("`shutdown`"),
+            Action::Machine(Machine::Server, MachineAction::Boot) => {
+                return Err(Reason::NotOurs("`boot` of the server"));
+            }
+            Action::World(WorldAction::Shutdown) => return Err(Reason::NotOurs("`shutdown`")),
             Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),
             Action::Network(network, _) => {
-                let network = &self.scenario.networks[*network].name;
-                return Err(format!("`nat-reboot` of `{network}`: NATs exist only in simulations"));
+                return Err(Reason::NatReboot(self.scenario.networks[*network].name.clone()));
             }
             Action::World(WorldAction::Partition { from, to, one_way }) => {
                 let side = |machines: &[Machine]| machines.iter().filter_map(there).collect::<Vec<_>>();
                 let (from, to) = (side(from), side(to));
                 let is_actor = |machine: &&Machine| **machine != Machine::Server;
                 if from.iter().any(|machine| is_actor(&machine)) && to.iter().any(|machine| is_actor(&machine)) {
-                    return Err(
-                        "`partition` of two actors: the proxy in front of the server does not carry the packets \
-                                between them"
-                            .to_owned(),
-                    );
+                    return Err(Reason::PartitionOfActors);
                 }
                 let is_felt = !from.is_empty() && !to.is_empty();
                 is_felt.then_some(Action::World(WorldAction::Partition { from, to, one_way: *one_way }))

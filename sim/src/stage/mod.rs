@@ -5,6 +5,7 @@
 //! (`crate::live`). A [`Program`] is what an actor runs.
 
 mod command;
+mod error;
 mod program;
 pub(crate) mod simulated;
 
@@ -17,11 +18,12 @@ use scenarios::{
 
 use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::Command;
+pub(crate) use error::StageError;
 pub(crate) use program::{InProcess, Program, ProgramConfig, Servers};
 
 /// Where a scenario runs.
 ///
-/// If a ground lacks something, such as NATs on real sockets, the method returns an error message. Such scenarios
+/// If a ground lacks something, such as NATs on real sockets, the method returns an error. Such scenarios
 /// should have been refused before the run.
 pub(crate) trait Ground {
     /// The recorder of the run.
@@ -38,10 +40,10 @@ pub(crate) trait Ground {
     async fn until(&self, at: Duration);
 
     /// Boots the server's machine and starts its program. Does nothing if the program is already running.
-    fn start_server(&mut self) -> Result<(), String>;
+    fn start_server(&mut self) -> Result<(), StageError>;
 
     /// Orders the server's program to shut down.
-    fn shut_server_down(&mut self) -> Result<(), String>;
+    fn shut_server_down(&mut self) -> Result<(), StageError>;
 
     /// How the program of an actor reaches the servers.
     fn servers(&self, actor: ActorIndex) -> Servers;
@@ -50,13 +52,13 @@ pub(crate) trait Ground {
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program>;
 
     /// Cuts the power of a machine: its programs end at once, and it sends nothing more.
-    async fn lose_power(&mut self, machine: Machine) -> Result<(), String>;
+    async fn lose_power(&mut self, machine: Machine) -> Result<(), StageError>;
 
-    fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), String>;
+    fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), StageError>;
 
-    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), String>;
+    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), StageError>;
 
-    fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), String>;
+    fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), StageError>;
 
     /// Blocks all packets from one set of machines to another.
     fn partition(&mut self, from: &[Machine], to: &[Machine]);
@@ -66,14 +68,14 @@ pub(crate) trait Ground {
 
     /// Waits until the programs, which have been ordered to leave, have ended. Then ends the server if it belongs to
     /// this ground, and records what is left.
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String>;
+    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError>;
 }
 
 /// Runs a scenario to its end and then takes everything down.
 ///
 /// # Errors
-/// A message: the ground lacks something that the scenario needs, or a program failed.
-pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed: u64) -> Result<(), String> {
+/// The ground lacks something that the scenario needs, or a program failed.
+pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed: u64) -> Result<(), StageError> {
     ground.start_server()?;
     let programs = scenario.actors.iter().map(|_| None).collect();
     let mut stage = Stage { ground, scenario, seed, programs };
@@ -103,7 +105,7 @@ struct Stage<G> {
 }
 
 impl<G: Ground> Stage<G> {
-    async fn act(&mut self, action: &Action) -> Result<(), String> {
+    async fn act(&mut self, action: &Action) -> Result<(), StageError> {
         match action {
             Action::Join(actor) => self.start(*actor).await,
             Action::Actor(actor, command) => {
@@ -125,7 +127,7 @@ impl<G: Ground> Stage<G> {
         }
     }
 
-    async fn act_on_machine(&mut self, machine: Machine, action: MachineAction) -> Result<(), String> {
+    async fn act_on_machine(&mut self, machine: Machine, action: MachineAction) -> Result<(), StageError> {
         let node = self.ground.machine(machine);
         match action {
             MachineAction::PowerLoss => {
@@ -150,7 +152,7 @@ impl<G: Ground> Stage<G> {
         }
     }
 
-    fn act_on_world(&mut self, action: &WorldAction) -> Result<(), String> {
+    fn act_on_world(&mut self, action: &WorldAction) -> Result<(), StageError> {
         match action {
             WorldAction::Shutdown => {
                 self.record(self.ground.machine(Machine::Server), Fault::Shutdown);
@@ -174,7 +176,7 @@ impl<G: Ground> Stage<G> {
     }
 
     /// Starts the program of an actor. Does nothing if it is already running.
-    async fn start(&mut self, actor: ActorIndex) -> Result<(), String> {
+    async fn start(&mut self, actor: ActorIndex) -> Result<(), StageError> {
         if let Some(program) = &mut self.programs[actor] {
             if !program.has_ended() {
                 return Ok(());
@@ -199,7 +201,7 @@ impl<G: Ground> Stage<G> {
     }
 
     /// Makes all actors leave and takes everything down.
-    async fn tear_down(&mut self) -> Result<(), String> {
+    async fn tear_down(&mut self) -> Result<(), StageError> {
         self.ground.recorder().write(self.ground.everything(), What::TearDown);
         self.ground.heal();
         for program in self.programs.iter_mut().flatten() {

@@ -10,6 +10,7 @@ use scenarios::Actor;
 use server::net::Network;
 use tokio::sync::{mpsc, oneshot};
 
+use super::StageError;
 use crate::capture::KeyLog;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, Command};
@@ -54,8 +55,8 @@ pub(crate) trait Program {
     /// Waits until it has ended. Must be called only once.
     ///
     /// # Errors
-    /// The program failed; the message says how.
-    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>>;
+    /// The program failed.
+    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), StageError>> + '_>>;
 }
 
 /// The client of this crate, run as a task of this process.
@@ -104,11 +105,11 @@ impl Program for InProcess {
         self.commands.is_closed()
     }
 
-    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>> {
+    fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), StageError>> + '_>> {
         Box::pin(async move {
             match (&mut self.ended).await {
-                Ok(result) => result.map_err(|error| format!("{}'s client failed to run: {error}", self.name)),
-                Err(_) => Err(format!("{}'s client panicked", self.name)),
+                Ok(result) => result.map_err(|error| StageError::Client { actor: self.name.clone(), error }),
+                Err(_) => Err(StageError::ClientPanicked { actor: self.name.clone() }),
             }
         })
     }

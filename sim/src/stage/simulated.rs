@@ -13,7 +13,7 @@ use server::socketio::SocketIoSettings;
 use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
 use tokio::time::sleep;
 
-use super::{Ground, InProcess, Program, ProgramConfig, Servers};
+use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::host::Host;
 use crate::protocol;
@@ -135,7 +135,7 @@ impl Ground for Simulated {
         self.world.until(at).await;
     }
 
-    fn start_server(&mut self) -> Result<(), String> {
+    fn start_server(&mut self) -> Result<(), StageError> {
         if self.server.handle.is_some() {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl Ground for Simulated {
         Ok(())
     }
 
-    fn shut_server_down(&mut self) -> Result<(), String> {
+    fn shut_server_down(&mut self) -> Result<(), StageError> {
         if let Some(handle) = self.server.handle.take() {
             handle.shutdown();
         }
@@ -188,7 +188,7 @@ impl Ground for Simulated {
         Box::new(InProcess::start(host, config))
     }
 
-    async fn lose_power(&mut self, machine: Which) -> Result<(), String> {
+    async fn lose_power(&mut self, machine: Which) -> Result<(), StageError> {
         let host = match machine {
             Which::Server => {
                 self.server.handle = None;
@@ -202,7 +202,7 @@ impl Ground for Simulated {
         Ok(())
     }
 
-    fn set_link(&mut self, machine: Which, link: Link) -> Result<(), String> {
+    fn set_link(&mut self, machine: Which, link: Link) -> Result<(), StageError> {
         let machine = match machine {
             Which::Server => self.server.machine,
             Which::Actor(actor) => self.actors[actor].machine,
@@ -211,12 +211,12 @@ impl Ground for Simulated {
         Ok(())
     }
 
-    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), String> {
+    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), StageError> {
         self.world.reboot_nat(self.networks[network], reboot);
         Ok(())
     }
 
-    fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), String> {
+    fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), StageError> {
         self.world.set_network_link(self.networks[network], link);
         Ok(())
     }
@@ -230,7 +230,7 @@ impl Ground for Simulated {
         self.world.heal();
     }
 
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), String> {
+    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError> {
         let handle = self.server.handle.take();
         let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
         // The server notices a client that vanished only after some missed pongs.

@@ -321,11 +321,13 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
 
 #[test]
 fn a_server_that_is_not_there_is_reported_before_anything_is_played() {
-    let nobody = target("mesh", "ws://127.0.0.1:9/", Duration::ZERO).reach().expect_err("nobody listens there");
+    let nobody =
+        target("mesh", "ws://127.0.0.1:9/", Duration::ZERO).reach().expect_err("nobody listens there").to_string();
     assert!(nobody.contains("TCP to 127.0.0.1 port 9: connection refused"), "{nobody}");
     let server = Background::reference(Duration::from_secs(20));
     let elsewhere = server.url("sender-viewer").replace("/ws", "/nowhere");
-    let elsewhere = target("sender-viewer", &elsewhere, Duration::ZERO).reach().expect_err("nothing is there");
+    let elsewhere =
+        target("sender-viewer", &elsewhere, Duration::ZERO).reach().expect_err("nothing is there").to_string();
     assert!(elsewhere.contains("404"), "{elsewhere}");
 }
 
