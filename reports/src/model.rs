@@ -435,7 +435,8 @@ pub struct Network {
     pub external: Vec<String>,
     /// The profile of the NAT.
     pub profile: String,
-    /// The NAT's behavior in words: `mapping` → `endpoint-independent`. Empty if nothing is translated.
+    /// The NAT's behavior in words: `mapping` → `endpoint-independent`. Empty if nothing is translated. It is a map of
+    /// words because readers show all entries, including those that they do not know.
     pub behavior: BTreeMap<String, String>,
 }
 
