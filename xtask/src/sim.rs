@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::Suite;
 use reports::{Detail, Frames, Replay, Seed, Sweep};
@@ -60,12 +60,12 @@ pub(crate) struct Arguments {
 struct Seeds(Range<u64>);
 
 impl FromStr for Seeds {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a range of seeds such as `0..1000`");
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let wrong = || anyhow!("`{text}` is not a range of seeds such as `0..1000`");
         let (first, end) = text.split_once("..").ok_or_else(wrong)?;
         let (first, end) = (first.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
-        if first < end { Ok(Self(first..end)) } else { Err(format!("`{text}` contains no seed")) }
+        if first < end { Ok(Self(first..end)) } else { Err(anyhow!("`{text}` contains no seed")) }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::{anyhow, bail};
 use conformance::service_cases;
 use conformance::stun::Service;
 use conformance::{Level, Report, Verdict};
@@ -45,11 +46,11 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// It fails a case, or cannot be reached. The outcomes of mutants would then mean nothing.
-    pub(super) fn unmodified(&mut self, surface: Surface, outcome: &Outcome) -> Result<(), String> {
+    pub(super) fn unmodified(&mut self, surface: Surface, outcome: &Outcome) -> anyhow::Result<()> {
         let name = surface.name();
-        let report = outcome.report.as_ref().map_err(|why| format!("{name}: {why}"))?;
+        let report = outcome.report.as_ref().map_err(|why| anyhow!("{name}: {why}"))?;
         if let Some(panic) = &outcome.panic {
-            return Err(format!("{name}: the server panicked: {panic}"));
+            bail!("{name}: the server panicked: {panic}");
         }
         let wrong = report.cases.iter().filter_map(|case| match &case.verdict {
             Verdict::Fail { why, .. } | Verdict::HarnessError { why } | Verdict::NotTested { why } => {
@@ -59,7 +60,7 @@ impl<'a> Matrix<'a> {
         });
         let wrong: Vec<_> = wrong.collect();
         if !wrong.is_empty() {
-            return Err(wrong.join("\n"));
+            bail!(wrong.join("\n"));
         }
         let tested = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. }));
         self.tested.insert(surface, tested.map(|case| case.case.slug).collect());
@@ -78,15 +79,15 @@ impl<'a> Matrix<'a> {
         surface: Surface,
         outcome: Outcome,
         took: Duration,
-    ) -> Result<(), String> {
+    ) -> anyhow::Result<()> {
         let Outcome { report, panic } = outcome;
         let panic = panic.map(|panic| format!("the server panicked: {panic}"));
         let (detected_by, died) = match &report {
-            Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.clone()))),
+            Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.to_string()))),
             Ok(report) => {
                 let best = self.best.get(&surface);
                 (
-                    detected_by(report, best).map_err(|why| format!("{} in {}: {why}", mutant.name, surface.name()))?,
+                    detected_by(report, best).map_err(|why| anyhow!("{} in {}: {why}", mutant.name, surface.name()))?,
                     panic,
                 )
             }
@@ -279,7 +280,7 @@ impl Played {
 fn detected_by(
     report: &Report,
     best: Option<&BTreeSet<&'static str>>,
-) -> Result<BTreeMap<&'static str, String>, String> {
+) -> anyhow::Result<BTreeMap<&'static str, String>> {
     let mut detected_by = BTreeMap::new();
     for case in &report.cases {
         match &case.verdict {
@@ -287,7 +288,7 @@ fn detected_by(
             Verdict::Acceptable { why } if best.is_some_and(|best| best.contains(case.case.slug)) => {
                 detected_by.insert(case.case.slug, why.clone());
             }
-            Verdict::HarnessError { why } => return Err(format!("{}: {why}", case.case.slug)),
+            Verdict::HarnessError { why } => bail!("{}: {why}", case.case.slug),
             _ => {}
         }
     }
@@ -296,8 +297,8 @@ fn detected_by(
 
 #[cfg(test)]
 mod tests {
-    use conformance::CaseReport;
     use conformance::transcript::{Notes, Transcript};
+    use conformance::{CaseReport, Unreachable};
 
     use super::super::catalogue::Edit;
     use super::*;
@@ -362,7 +363,8 @@ mod tests {
         matrix.unmodified(Surface::Mesh, &outcome(pass())).expect("it passes");
         let panicked = Outcome { panic: Some("at line 1".to_owned()), ..outcome(pass()) };
         matrix.enter(a, Surface::Mesh, panicked, Duration::ZERO).expect("no harness error");
-        let unreachable = Outcome { report: Err("connection refused".to_owned()), panic: None };
+        let unreachable = Unreachable { url: String::new(), tried: vec!["connection refused".to_owned()] };
+        let unreachable = Outcome { report: Err(unreachable), panic: None };
         matrix.enter(b, Surface::Mesh, unreachable, Duration::ZERO).expect("no harness error");
         let text = matrix.text();
         assert!(matrix.passed() && text.contains("the server panicked: at line 1"), "{text}");
@@ -375,10 +377,11 @@ mod tests {
         let mut matrix = Matrix::new(false);
         let harness = || Verdict::HarnessError { why: "the case panicked".to_owned() };
         for wrong in [fail(), harness(), Verdict::NotTested { why: "time".to_owned() }] {
-            let why = matrix.unmodified(Surface::Mesh, &outcome([Verdict::Pass, wrong])).expect_err("it fails");
+            let why =
+                matrix.unmodified(Surface::Mesh, &outcome([Verdict::Pass, wrong])).expect_err("it fails").to_string();
             assert!(why.starts_with(&format!("mesh: {}: ", conformance::cases()[1].slug)), "{why}");
         }
         let why = matrix.enter(mutant, Surface::Mesh, outcome([Verdict::Pass, harness()]), Duration::ZERO);
-        assert!(why.expect_err("it fails").ends_with("the case panicked"));
+        assert!(why.expect_err("it fails").to_string().ends_with("the case panicked"));
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use anyhow::{Context, anyhow, bail};
+
 use super::catalogue::{Edit, Mutant};
 
 /// The files of `sources` that mutants edit, with all mutants applied. Paths are relative to `server/src`.
@@ -21,7 +23,7 @@ pub(super) fn patch(
     for mutant in mutants {
         for edit in &mutant.edits {
             let source = sources.get(&edit.file).map(String::as_str);
-            let place = source.ok_or_else(|| "does not exist".to_owned()).and_then(|source| find(source, edit));
+            let place = source.context("does not exist").and_then(|source| find(source, edit));
             match place {
                 Err(why) => wrong.push(format!("{}: server/src/{} {why}", mutant.name, edit.file)),
                 Ok(place) => {
@@ -53,7 +55,7 @@ struct Place {
     unit: Range<usize>,
 }
 
-fn find(source: &str, edit: &Edit) -> Result<Place, String> {
+fn find(source: &str, edit: &Edit) -> anyhow::Result<Place> {
     let functions = functions(source);
     let within = |range: &Range<usize>, function: &&Function<'_>| {
         function.body.start <= range.start && range.end <= function.body.end
@@ -66,13 +68,13 @@ fn find(source: &str, edit: &Edit) -> Result<Place, String> {
     let [text] = &found[..] else {
         let place = edit.within.as_ref().map(|name| format!(" in `fn {name}`")).unwrap_or_default();
         let count = if found.is_empty() { "does not have".to_owned() } else { format!("has {} times", found.len()) };
-        return Err(format!("{count}{place}: {}", edit.before.trim()));
+        bail!("{count}{place}: {}", edit.before.trim());
     };
     let innermost =
         functions.iter().filter(|function| within(text, function)).min_by_key(|function| function.body.len());
-    let function = innermost.ok_or_else(|| format!("has this in no function's body: {}", edit.before.trim()))?;
+    let function = innermost.ok_or_else(|| anyhow!("has this in no function's body: {}", edit.before.trim()))?;
     if function.is_const {
-        return Err(format!("has this in a `const fn`, which cannot check for a mutant: {}", edit.before.trim()));
+        bail!("has this in a `const fn`, which cannot check for a mutant: {}", edit.before.trim());
     }
     // Two bodies would have two types.
     let unit = if function.returns_impl { text.clone() } else { function.body.clone() };
@@ -144,18 +146,18 @@ fn are_qualifiers(text: &str) -> bool {
 }
 
 /// A source in which each unit is written once per mutant, and once unchanged.
-fn rewritten(source: &str, units: &Units<'_>) -> Result<String, String> {
+fn rewritten(source: &str, units: &Units<'_>) -> anyhow::Result<String> {
     let mut out = String::new();
     let mut at = 0;
     for (&(start, end), mutants) in units {
         if start < at {
             let names: Vec<_> = mutants.keys().copied().collect();
-            return Err(format!("a function in another, and both are edited: {}", names.join(", ")));
+            bail!("a function in another, and both are edited: {}", names.join(", "));
         }
         out.push_str(&source[at..start]);
         out.push(' ');
         for (name, changes) in mutants {
-            let variant = changed(source, start..end, changes).ok_or_else(|| format!("edits of {name} overlap"))?;
+            let variant = changed(source, start..end, changes).ok_or_else(|| anyhow!("edits of {name} overlap"))?;
             let _ = write!(out, "if crate::mutant::is({name:?}) {{{variant}}} else ");
         }
         let _ = write!(out, "{{{}}}", &source[start..end]);

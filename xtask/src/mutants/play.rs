@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::{self, Opening, Suite};
 
@@ -118,7 +118,7 @@ pub(super) fn play<'a>(
     jobs: usize,
     is_whole: bool,
     show: bool,
-) -> Result<Matrix<'a>, String> {
+) -> anyhow::Result<Matrix<'a>> {
     let start = crate::now();
     // The unmodified servers run first: if one fails, the mutants are not run.
     let mut servers: Vec<_> = surfaces.iter().map(|surface| (*surface, None)).collect();
@@ -132,7 +132,7 @@ pub(super) fn play<'a>(
     for_each(program, servers, jobs, |surface, mutant, outcome, took| {
         bar.inc(1);
         let Some(mutant) = mutant else {
-            let fails = |why| format!("the unmodified server fails, so the mutants cannot be judged\n{why}");
+            let fails = |why| anyhow!("the unmodified server fails, so the mutants cannot be judged\n{why}");
             return matrix.unmodified(surface, &outcome).map_err(fails);
         };
         matrix.enter(mutant, surface, outcome, took)?;
@@ -155,8 +155,8 @@ pub(super) fn for_each<'a>(
     program: &Path,
     servers: Vec<(Surface, Option<&'a Mutant>)>,
     jobs: usize,
-    mut done: impl FnMut(Surface, Option<&'a Mutant>, Outcome, Duration) -> Result<(), String>,
-) -> Result<(), String> {
+    mut done: impl FnMut(Surface, Option<&'a Mutant>, Outcome, Duration) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let test =
         |(surface, mutant): &(Surface, Option<&Mutant>)| crate::timed(|| stage::test(program, *surface, *mutant));
     pool::for_each(servers, jobs, test, |(surface, mutant), (outcome, took)| done(surface, mutant, outcome?, took))

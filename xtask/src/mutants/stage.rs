@@ -21,7 +21,7 @@ const LIFETIMES_DEADLINE: Duration = Duration::from_secs(720);
 /// The outcome of the suite on one server.
 pub(super) struct Outcome {
     /// The report, or why no connection to the server was possible.
-    pub(super) report: Result<Report, String>,
+    pub(super) report: Result<Report, Unreachable>,
     /// The server's panic message.
     pub(super) panic: Option<String>,
 }
@@ -30,11 +30,11 @@ pub(super) struct Outcome {
 ///
 /// # Errors
 /// A server cannot be started.
-pub(super) fn test(program: &Path, surface: Surface, planted: Option<&Mutant>) -> Result<Outcome, String> {
-    let mut all: Option<Result<Report, String>> = None;
+pub(super) fn test(program: &Path, surface: Surface, planted: Option<&Mutant>) -> io::Result<Outcome> {
+    let mut all: Option<Result<Report, Unreachable>> = None;
     let mut panic = None;
     for (nth, setup) in setups(surface).into_iter().enumerate() {
-        let server = Process::start(program, surface, nth, planted).map_err(|error| error.to_string())?;
+        let server = Process::start(program, surface, nth, planted)?;
         let report = run(surface, &server.address, &setup);
         panic = panic.or(server.stop());
         all = Some(match (all, report) {
@@ -109,15 +109,14 @@ impl Drop for Process {
 }
 
 /// Runs the cases of a setup against its server.
-fn run(surface: Surface, address: &str, setup: &Setup) -> Result<Report, String> {
+fn run(surface: Surface, address: &str, setup: &Setup) -> Result<Report, Unreachable> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let report = runtime.block_on(async {
+    runtime.block_on(async {
         match dialect(surface, setup) {
             Some(dialect) => run_dialect(address, dialect, setup.only).await,
             None => run_service(surface, address, setup.only).await,
         }
-    });
-    report.map_err(|unreachable| unreachable.to_string())
+    })
 }
 
 async fn run_dialect(address: &str, dialect: Dialect, only: Option<&str>) -> Result<Report, Unreachable> {

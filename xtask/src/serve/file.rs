@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{Arg, ArgAction, Command};
 use toml::de::{DeTable, DeValue};
 
@@ -76,7 +76,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// Parses the values as the flag's values would be parsed.
-fn check(argument: &Arg, values: &[String]) -> Result<(), String> {
+fn check(argument: &Arg, values: &[String]) -> anyhow::Result<()> {
     let (Some(long), false) = (argument.get_long(), matches!(argument.get_action(), ArgAction::SetTrue)) else {
         return Ok(());
     };
@@ -90,7 +90,8 @@ fn check(argument: &Arg, values: &[String]) -> Result<(), String> {
         Err(why) => {
             let why = why.to_string();
             let lines = why.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more"));
-            Err(lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").replace(&format!("--{long}"), long))
+            let lines = lines.collect::<Vec<_>>().join(" ");
+            Err(anyhow!(lines.trim_start_matches("error: ").replace(&format!("--{long}"), long)))
         }
     }
 }
