@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::plan::Plan;
 use super::process::{Use, Watch};
-use super::run::latencies;
+use super::shared::latencies;
 use super::stop::Stop;
 
 /// Clients at the same time. If the server does not keep up, the next ones wait, and their latency includes the wait.

@@ -2,51 +2,20 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
+use anyhow::Context as _;
 use conformance::crowd::Member;
 use conformance::{Arrival, Wire};
-use futures_util::task::AtomicWaker;
 
 use super::pacer::Schedule;
 use super::receipts::{Receipt, Receipts};
-use super::run::Run;
+use super::shared::{Run, SenderState};
 use super::token::{Template, Token};
 
 /// Messages that a client reads or sends before it yields to the other clients.
 const BATCH: usize = 64;
-
-/// A client's state that the other members of its room and the pacer access.
-#[derive(Default)]
-pub(super) struct SenderState {
-    /// Messages that it may send now.
-    turns: AtomicU64,
-    waker: AtomicWaker,
-    /// Messages that it has sent, by audience.
-    sent: Vec<AtomicU64>,
-}
-
-impl SenderState {
-    pub(super) fn new(audiences: usize) -> Self {
-        Self { sent: (0..audiences).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
-    }
-
-    /// Allows it to send this many more messages.
-    pub(super) fn allow(&self, turns: u64) {
-        self.turns.fetch_add(turns, Relaxed);
-        self.waker.wake();
-    }
-
-    /// Whether it may send a message that it has not sent yet.
-    pub(super) fn is_due(&self) -> bool {
-        self.turns.load(Relaxed) > 0
-    }
-
-    pub(super) fn wake(&self) {
-        self.waker.wake();
-    }
-}
 
 /// A client of a measured loop.
 pub(super) struct Client {
@@ -104,11 +73,11 @@ impl Client {
         member: Member,
         listeners: u64,
         schedule: Option<(Schedule, usize)>,
-    ) -> Result<Self, String> {
+    ) -> anyhow::Result<Self> {
         let audience = |frame: &str| {
             let template = run.tokens.template(frame);
-            let template = template.ok_or("the dialect changes payloads, so Glare cannot recognize its messages")?;
-            Ok::<_, String>(Audience { template, sent: 0 })
+            let template = template.context("the dialect changes payloads, so Glare cannot recognize its messages")?;
+            anyhow::Ok(Audience { template, sent: 0 })
         };
         let audiences = member.signals.iter().map(|signal| audience(&signal.frame)).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -9,6 +9,7 @@ mod process;
 mod receipts;
 mod report;
 mod run;
+mod shared;
 mod stop;
 mod token;
 
@@ -16,6 +17,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use conformance::{Dialect, Target, Unreachable};
 
 use crate::arguments::{Format, Requests};
@@ -86,14 +88,14 @@ pub(crate) struct Arguments {
     requests: Requests,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+fn positive(text: &str) -> anyhow::Result<f64> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0 && *number <= 1e9);
-    number.ok_or_else(|| "is not a number greater than 0".to_owned())
+    number.context("is not a number greater than 0")
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+fn seconds(text: &str) -> anyhow::Result<f64> {
     let number = text.parse().ok().filter(|number: &f64| (0.0..=86_400.0).contains(number));
-    number.ok_or_else(|| "is not a number of seconds from 0 to 86400".to_owned())
+    number.context("is not a number of seconds from 0 to 86400")
 }
 
 /// Puts load on a server and prints what was measured.
@@ -106,7 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Ok(target) => target,
         Err(error) => return Ok(report_error(&error, USAGE)),
     };
-    let plan = Plan::new(&arguments, target, dialect, random()?).map_err(anyhow::Error::msg)?;
+    let plan = Plan::new(&arguments, target, dialect, random()?)?;
     // 64 more than the connections, for the program's own files and an adapter's pipes.
     let files = plan.connections() as u64 + 64;
     match rlimit::increase_nofile_limit(files) {

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::client::SenderState;
-use super::run::Run;
+use super::shared::{Run, SenderState};
 
 /// The times at which messages are due: evenly spaced over all senders, which take turns.
 #[derive(Clone, Copy, Debug)]

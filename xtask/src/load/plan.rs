@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use conformance::dial::Dial;
 use conformance::{Audience, Crowd, Dialect, Target};
 
@@ -69,7 +70,7 @@ impl Plan {
         target: Target,
         dialect: Dialect,
         seed: u64,
-    ) -> Result<Self, String> {
+    ) -> anyhow::Result<Self> {
         let audience = dialect.audience();
         let name = dialect.name();
         let mode = match (arguments.idle, arguments.stalled, arguments.churn) {
@@ -88,25 +89,20 @@ impl Plan {
         let (rooms, members) = if audience.rooms {
             let most = audience.members_max.unwrap_or(usize::MAX);
             if let Some(given) = members_given.filter(|given| *given > most) {
-                return Err(format!("--members {given}: a room of {name} has at most {most}"));
+                bail!("--members {given}: a room of {name} has at most {most}");
             }
             (rooms_given.unwrap_or(ROOMS), members_given.unwrap_or(MEMBERS.min(most)))
         } else {
             if let Some(given) = rooms_given.filter(|given| *given > 1) {
-                return Err(format!(
-                    "--rooms {given}: {name} has no rooms, all clients receive all messages; use --members instead"
-                ));
+                bail!("--rooms {given}: {name} has no rooms, all clients receive all messages; use --members instead");
             }
             (1, members_given.unwrap_or(MEMBERS * ROOMS))
         };
         if members < 2 && matches!(mode, Mode::Talk(_) | Mode::Stalled { .. }) {
-            return Err(format!("--members {members}: at least two members are needed"));
+            bail!("--members {members}: at least two members are needed");
         }
         if arguments.bytes < PAYLOAD_MIN {
-            return Err(format!(
-                "--bytes {}: the minimum is {PAYLOAD_MIN}, because each payload contains a token",
-                arguments.bytes
-            ));
+            bail!("--bytes {}: the minimum is {PAYLOAD_MIN}, because each payload contains a token", arguments.bytes);
         }
         let processes = if arguments.pids.is_empty() { None } else { Some(Processes::new(&arguments.pids)?) };
         Ok(Self {

@@ -18,10 +18,10 @@ pub(super) struct Processes(Vec<u32>);
 impl Processes {
     /// # Errors
     /// A process does not exist, or this system has no `/proc`.
-    pub(super) fn new(ids: &[u32]) -> Result<Self, String> {
+    pub(super) fn new(ids: &[u32]) -> anyhow::Result<Self> {
         for id in ids {
             if cpu(&id.to_string()).is_none() {
-                return Err(format!("--pid {id}: there is no such process, or it is not visible in /proc"));
+                anyhow::bail!("--pid {id}: there is no such process, or it is not visible in /proc");
             }
         }
         Ok(Self(ids.to_vec()))

@@ -3,58 +3,29 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use conformance::crowd::Room;
 use conformance::dial::{Dial, Tokio};
-use conformance::{Arrival, Audience, Crowd, Unreachable, Wire};
+use conformance::{Arrival, Crowd, Unreachable, Wire};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-use super::client::{Client, SenderState, Tally};
+use super::client::{Client, Tally};
 use super::pacer::{Pacer, Schedule};
 use super::plan::{Pace, Plan};
-use super::process::{Use, Watch};
+use super::process::Use;
+use super::shared::{Run, SenderState};
 use super::stop::Stop;
-use super::token::Tokens;
 
 /// Rooms that are filled at the same time.
 const ROOMS_AT_ONCE: usize = 8;
-/// At the end of a run, waiting stops after this time without a delivery …
-const QUIET: Duration = Duration::from_secs(1);
-/// … and after this time in any case.
-const DRAIN: Duration = Duration::from_secs(10);
 /// Receive buffer of a client that stops reading: small, so that it fills soon.
 const STALLED_BUFFER_BYTES: u32 = 4096;
-/// Longer latencies count as this: one hour in nanoseconds.
-const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
-
-/// The state that all clients of a run share.
-pub(super) struct Run {
-    start: Instant,
-    pub(super) tokens: Tokens,
-    pub(super) audience: Audience,
-    sending: AtomicBool,
-    over: AtomicBool,
-    /// Deliveries expected for all messages sent so far.
-    expected: AtomicU64,
-    delivered: AtomicU64,
-    windows: Mutex<Vec<Window>>,
-}
-
-/// Latencies of the messages that were sent or due within a time.
-struct Window {
-    since_ns: u64,
-    until_ns: u64,
-    latencies_ns: Histogram<u64>,
-}
-
 /// The measured values of a loop.
 pub(super) struct Measured {
     pub(super) phases: Vec<Phase>,
@@ -70,88 +41,6 @@ pub(super) struct Phase {
     pub(super) deliveries: u64,
     pub(super) latencies_ns: Histogram<u64>,
     pub(super) used: Use,
-}
-
-impl Run {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            start: Instant::now(),
-            tokens: Tokens::new(plan.seed),
-            audience: plan.audience,
-            sending: AtomicBool::new(true),
-            over: AtomicBool::new(false),
-            expected: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            windows: Mutex::default(),
-        }
-    }
-
-    pub(super) fn now_ns(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
-    }
-
-    /// Whether new messages may be sent without being due.
-    pub(super) fn is_sending(&self) -> bool {
-        self.sending.load(Relaxed)
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
-    }
-
-    /// Records that a message is sent which this many clients should receive.
-    pub(super) fn expect(&self, listeners: u64) {
-        self.expected.fetch_add(listeners, Relaxed);
-    }
-
-    /// Records deliveries: when each message was sent, and its latency, in nanoseconds.
-    pub(super) fn record(&self, batch: &mut Vec<(u64, u64)>) {
-        self.delivered.fetch_add(batch.len() as u64, Relaxed);
-        let mut windows = self.windows();
-        for (at_ns, took_ns) in batch.drain(..) {
-            let window = windows.iter_mut().find(|window| (window.since_ns..window.until_ns).contains(&at_ns));
-            if let Some(window) = window {
-                window.latencies_ns.saturating_record(took_ns.max(1));
-            }
-        }
-    }
-
-    fn windows(&self) -> MutexGuard<'_, Vec<Window>> {
-        self.windows.lock().expect("nothing panics while it holds them")
-    }
-
-    /// Measures for some time. The latencies are complete once all messages have arrived.
-    async fn measure(&self, plan: &Plan, time: Duration, stop: &Stop) -> (u64, Use) {
-        let latencies_ns = latencies();
-        self.windows().push(Window { since_ns: self.now_ns(), until_ns: u64::MAX, latencies_ns });
-        let watch = Watch::start(plan.processes.clone());
-        let before = self.delivered.load(Relaxed);
-        stop.pause(time).await;
-        let deliveries = self.delivered.load(Relaxed) - before;
-        if let Some(window) = self.windows().last_mut() {
-            window.until_ns = self.now_ns();
-        }
-        (deliveries, watch.finish())
-    }
-
-    /// Waits for messages in flight, and for messages that were due but not sent yet.
-    async fn drain(&self, due: impl Fn() -> bool) {
-        let deadline = Instant::now() + DRAIN;
-        let (mut delivered, mut last) = (self.delivered.load(Relaxed), Instant::now());
-        while (due() || delivered < self.expected.load(Relaxed)) && last.elapsed() < QUIET && Instant::now() < deadline
-        {
-            sleep(Duration::from_millis(10)).await;
-            let by_now = self.delivered.load(Relaxed);
-            if by_now != delivered {
-                (delivered, last) = (by_now, Instant::now());
-            }
-        }
-    }
-}
-
-/// An empty histogram of latencies in nanoseconds.
-pub(super) fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("the bounds are in order")
 }
 
 /// Runs a loop. `stalled` clients stop reading in its second phase, if it has one.
@@ -170,7 +59,7 @@ pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) ->
         Clients { run: Arc::clone(&run), clients: JoinSet::new(), states: Vec::new(), pacers: Vec::new() };
     let everyone = plan.members as u64 - 1 + u64::from(plan.audience.echo);
     let listeners = if plan.audience.everyone { everyone } else { 1 };
-    let wrong = |why| Unreachable { url: plan.target.url().to_owned(), tried: vec![why] };
+    let wrong = |why: anyhow::Error| Unreachable { url: plan.target.url().to_owned(), tried: vec![why.to_string()] };
     running.start(rooms, 0, pace, listeners).map_err(wrong)?;
     stop.pause(plan.warm_up).await;
     if stop.is_set() {
@@ -188,17 +77,14 @@ pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) ->
         }
     }
 
-    run.sending.store(false, Relaxed);
+    run.stop_sending();
     running.pacers.clear();
     let open = matches!(pace, Pace::Open { .. });
     run.drain(|| open && running.states.iter().any(|state| state.is_due())).await;
     let stalled = join_all(stalled_wires.into_iter().map(drain_stalled)).await;
     let (tally, ended) = running.end().await;
-    let windows = std::mem::take(&mut *run.windows());
-    let phases = phases.into_iter().zip(windows);
-    let phases = phases
-        .map(|((deliveries, used), window)| Phase { deliveries, used, latencies_ns: window.latencies_ns })
-        .collect();
+    let phases = phases.into_iter().zip(run.take_latencies_ns());
+    let phases = phases.map(|((deliveries, used), latencies_ns)| Phase { deliveries, used, latencies_ns }).collect();
     Ok(Some(Measured { phases, tally, ended, stalled }))
 }
 
@@ -228,7 +114,7 @@ struct Clients {
 
 impl Clients {
     /// Starts the members of rooms. `first` is the number of the first room.
-    fn start(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> Result<(), String> {
+    fn start(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> anyhow::Result<()> {
         let senders = rooms.iter().map(|room| room.members.len()).sum();
         // All senders of the run share its rate, also those that start later.
         let schedule = match pace {
@@ -272,21 +158,19 @@ impl Clients {
         payload: &str,
         clients: usize,
         pace: Pace,
-    ) -> Result<Vec<Wire>, String> {
+    ) -> anyhow::Result<Vec<Wire>> {
         let fits = plan.audience.members_max.is_none_or(|max| plan.members + clients.div_ceil(names.len()) <= max);
         let mut stalled_wires = Vec::with_capacity(clients);
         if plan.audience.everyone && fits {
             for number in 0..clients {
                 let place = plan.members + number / names.len();
-                let joined = crowd.join(&names[number % names.len()], place).await;
-                stalled_wires.push(joined.map_err(|error| error.why)?);
+                stalled_wires.push(crowd.join(&names[number % names.len()], place).await?);
             }
             return Ok(stalled_wires);
         }
         let mut rooms = Vec::with_capacity(clients);
         for _ in 0..clients {
-            let room = crowd.room(&crowd.room_name(), 2, payload).await;
-            let mut room = room.map_err(|error| error.why)?;
+            let mut room = crowd.room(&crowd.room_name(), 2, payload).await?;
             stalled_wires.extend(room.members.pop().map(|member| member.wire));
             rooms.push(room);
         }
@@ -296,7 +180,7 @@ impl Clients {
 
     /// Ends all clients and adds up their counts.
     async fn end(mut self) -> (Tally, Vec<String>) {
-        self.run.over.store(true, Relaxed);
+        self.run.end();
         self.states.iter().for_each(|state| state.wake());
         let (mut sum, mut ended) = (Tally::default(), Vec::new());
         while let Some(tally) = self.clients.join_next().await {
