@@ -47,6 +47,7 @@ struct Audience {
 /// What a client has counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
+    pub(super) sent: u64,
     pub(super) lost: u64,
     pub(super) twice: u64,
     pub(super) out_of_order: u64,
@@ -113,6 +114,7 @@ impl Client {
             let sent = self.states[place].sent.get(audience).map_or(0, |sent| sent.load(Relaxed));
             self.tally.lost += sent.saturating_sub(receipts.received);
         }
+        self.tally.sent = self.sent;
         if self.schedule.is_some() {
             self.tally.unsent = self.states[self.place].turns.load(Relaxed);
         }

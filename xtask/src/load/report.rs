@@ -182,7 +182,7 @@ fn talk(plan: &Plan, measured: &Measured, out: &mut String) {
 }
 
 fn talk_json(plan: &Plan, measured: &Measured) -> Value {
-    let tally = &measured.tally;
+    let (tally, [expected, delivered]) = (&measured.tally, measured.expected_and_delivered);
     let phase = |phase: &Phase| {
         json!({
             "seconds": phase.used.time.as_secs_f64(),
@@ -195,6 +195,7 @@ fn talk_json(plan: &Plan, measured: &Measured) -> Value {
     let mut out = json!({
         "rooms": plan.rooms, "members": plan.members, "bytes": plan.bytes,
         "phases": measured.phases.iter().map(phase).collect::<Vec<_>>(),
+        "sent": tally.sent, "expected": expected, "delivered": delivered,
         "lost": tally.lost, "twice": tally.twice, "out_of_order": tally.out_of_order, "to_sender": tally.to_sender,
         "astray": tally.astray, "unsent": tally.unsent, "errors": tally.errors, "first_error": tally.first_error,
         "ended": measured.ended,

@@ -30,6 +30,8 @@ const STALLED_BUFFER_BYTES: u32 = 4096;
 pub(super) struct Measured {
     pub(super) phases: Vec<Phase>,
     pub(super) tally: Tally,
+    /// Deliveries that all messages should cause, over the whole run, and those that happened.
+    pub(super) expected_and_delivered: [u64; 2],
     /// How connections ended that ended early.
     pub(super) ended: Vec<String>,
     /// How the connection of each client that stopped reading ended. `None`: still connected.
@@ -85,7 +87,7 @@ pub(super) async fn run(plan: &Plan, pace: Pace, stalled: usize, stop: &Stop) ->
     let (tally, ended) = running.end().await;
     let phases = phases.into_iter().zip(run.take_latencies_ns());
     let phases = phases.map(|((deliveries, used), latencies_ns)| Phase { deliveries, used, latencies_ns }).collect();
-    Ok(Some(Measured { phases, tally, ended, stalled }))
+    Ok(Some(Measured { phases, tally, expected_and_delivered: run.expected_and_delivered(), ended, stalled }))
 }
 
 /// Fills the rooms, several in parallel.
@@ -185,6 +187,7 @@ impl Clients {
         let (mut sum, mut ended) = (Tally::default(), Vec::new());
         while let Some(tally) = self.clients.join_next().await {
             let tally = tally.expect("a client does not panic");
+            sum.sent += tally.sent;
             sum.lost += tally.lost;
             sum.twice += tally.twice;
             sum.out_of_order += tally.out_of_order;

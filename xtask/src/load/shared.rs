@@ -93,6 +93,11 @@ impl Run {
         }
     }
 
+    /// Deliveries that all messages should cause, and those that happened.
+    pub(super) fn expected_and_delivered(&self) -> [u64; 2] {
+        [&self.expected, &self.delivered].map(|count| count.load(Relaxed))
+    }
+
     fn windows(&self) -> MutexGuard<'_, Vec<Window>> {
         self.windows.lock().expect("nothing panics while it holds them")
     }
