@@ -184,9 +184,19 @@ fn clients_that_stop_reading_are_compared_with_none() {
 
 #[test]
 fn a_client_that_does_not_read_is_told_when_the_server_gives_it_up() {
+    // Present as soon as the server has closed such a connection.
+    const SLOW: &str = "glare_websockets_closed_total{reason=\"slow-consumer\"}";
     let site = Site::start();
-    let flags = ["--stalled", "1", "--rooms", "1", "--members", "2", "--rate", "400", "--bytes", "100000"];
-    let (code, json) = site.load("relay", &flags);
+    let url = site.url("relay");
+    let size = ["--rooms", "1", "--members", "2", "--rate", "100", "--bytes", "100000", "--seconds", "5"];
+    let mut child =
+        start(&[&["--url", url, "--dialect", "relay", "--format", "json", "--stalled", "1"][..], &size].concat());
+    while !scrape(&site.metrics).contains_key(SLOW) && child.try_wait().expect("it is ours").is_none() {
+        pause(Duration::from_millis(20));
+    }
+    interrupt(&child);
+    let (code, out) = finish(child);
+    let json: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(code, 0, "{json}");
     assert!(json["stalled"][0].as_str().is_some_and(|how| how.starts_with("closed with 1008")), "{json}");
 }
@@ -245,6 +255,10 @@ fn a_server_that_dies_ends_the_run_with_what_was_measured() {
     let child =
         site.start_load("mesh", "mesh", &["--seconds", "600", "--warm-up", "0", "--rate", "400", "--rooms", "1"]);
     site.server.child.kill().expect("it runs");
+    site.server.child.wait().expect("it ends");
+    // Messages are due that nobody receives, so that the run waits for them and notices the end of each connection.
+    pause(Duration::from_millis(200));
+    interrupt(&child);
     let (code, out) = finish(child);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("ENDED      6 connections ended early, first: lost"), "{out}");
