@@ -83,7 +83,7 @@ impl<'a> Matrix<'a> {
         let Outcome { report, panic } = outcome;
         let panic = panic.map(|panic| format!("the server panicked: {panic}"));
         let (detected_by, died) = match &report {
-            Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.to_string()))),
+            Err(why) => (BTreeMap::new(), Some(panic.unwrap_or_else(|| why.to_string().replace("\n  ", "; ")))),
             Ok(report) => {
                 let best = self.best.get(&surface);
                 (
