@@ -62,7 +62,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| serve::without_secrets(error).exit());
+    let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),
         Command::Scenarios => scenarios::run(),
         Command::Serve(settings) => serve::run(*settings),

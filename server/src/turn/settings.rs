@@ -117,12 +117,13 @@ impl TurnSettings {
         if self.realm.is_empty() || self.realm.len() > Self::NAME_BYTES_MAX {
             return Err(TurnSettingsError::Realm);
         }
-        for (name, password) in &self.users {
+        // By number: what was taken for a name may be part of a password.
+        for (number, (name, password)) in (1..).zip(&self.users) {
             if name.is_empty() || name.len() > Self::NAME_BYTES_MAX || password.is_empty() {
-                return Err(TurnSettingsError::User(name.clone()));
+                return Err(TurnSettingsError::User(number));
             }
             if name.contains(':') {
-                return Err(TurnSettingsError::ColonInName(name.clone()));
+                return Err(TurnSettingsError::ColonInName(number));
             }
         }
         if self.secret.as_deref() == Some("") {
@@ -154,9 +155,9 @@ impl TurnSettings {
 pub(crate) enum TurnSettingsError {
     /// The realm is empty or too long.
     Realm,
-    /// This user has no name, too long a name, or no password.
-    User(String),
-    ColonInName(String),
+    /// The user with this number, counted from 1, has no name, too long a name, or no password.
+    User(usize),
+    ColonInName(usize),
     EmptySecret,
     RelayPorts(RangeInclusive<u16>),
     /// A wildcard address would be advertised.
@@ -170,9 +171,12 @@ impl fmt::Display for TurnSettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Realm => write!(f, "the realm must have 1 to {} bytes", TurnSettings::NAME_BYTES_MAX),
-            Self::User(name) => write!(f, "user `{name}` must have a name and a password"),
-            Self::ColonInName(name) => {
-                write!(f, "the user name `{name}` must not contain `:`, which separates it from the realm")
+            Self::User(number) => {
+                let max = TurnSettings::NAME_BYTES_MAX;
+                write!(f, "TURN user {number} must have a name of 1 to {max} bytes and a password")
+            }
+            Self::ColonInName(number) => {
+                write!(f, "the name of TURN user {number} must not contain `:`, which separates it from the realm")
             }
             Self::EmptySecret => f.write_str("the shared secret must not be empty"),
             Self::RelayPorts(ports) => {

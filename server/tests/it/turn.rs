@@ -525,8 +525,14 @@ async fn settings_that_cannot_work_are_refused_by_name() {
     type Change = fn(&mut TurnSettings);
     let bad: [(Change, &str); 6] = [
         (|settings| settings.realm.clear(), "the realm must have"),
-        (|settings| settings.users.push(("a:b".to_owned(), "p".to_owned())), "`a:b` must not contain `:`"),
-        (|settings| settings.users.push(("a".to_owned(), String::new())), "user `a` must have a name and a password"),
+        (
+            |settings| settings.users.push(("a:b".to_owned(), "p".to_owned())),
+            "the name of TURN user 3 must not contain `:`",
+        ),
+        (
+            |settings| settings.users.push(("a".to_owned(), String::new())),
+            "TURN user 3 must have a name of 1 to 508 bytes and a password",
+        ),
         (|settings| settings.secret = Some(String::new()), "secret must not be empty"),
         (|settings| settings.relay_ports = 0..=9, "the relay ports 0-9 must be"),
         (

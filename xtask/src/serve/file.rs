@@ -5,14 +5,17 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use clap::{Arg, ArgAction, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::de::{DeTable, DeValue};
 
-/// Sets the defaults of a command from a file.
+use super::secrets;
+
+/// Sets the defaults of a command from a file, except for what the `given` flags and environment set.
 ///
 /// # Errors
 /// The file is invalid; the message names the file, the line and what would be right.
-pub(super) fn apply(mut command: Command, path: &Path) -> anyhow::Result<Command> {
+pub(super) fn apply(mut command: Command, path: &Path, given: &ArgMatches) -> anyhow::Result<Command> {
     let name = path.display();
     let text = match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
@@ -43,9 +46,13 @@ pub(super) fn apply(mut command: Command, path: &Path) -> anyhow::Result<Command
             bail!("{name}:{line}: {why}");
         }
         let id = argument.get_id().clone();
+        let source = given.value_source(id.as_str());
+        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            continue;
+        }
         // clap needs defaults that live as long as the process.
         let values: Vec<&'static str> = values.into_iter().map(|value| &*value.leak()).collect();
-        command = command.mut_arg(id, |argument| argument.default_values(values));
+        command = command.mut_arg(id, |argument| undivided(argument).default_values(values));
     }
     Ok(command)
 }
@@ -65,6 +72,11 @@ fn values(value: &DeValue<'_>, argument: &Arg) -> Result<Vec<String>, &'static s
     }
 }
 
+/// The setting without the comma that separates values in a flag: in a list, each element is one value, commas included.
+fn undivided(argument: Arg) -> Arg {
+    argument.value_delimiter(None::<char>)
+}
+
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.clone().into_owned()),
@@ -80,7 +92,7 @@ fn check(argument: &Arg, values: &[String]) -> anyhow::Result<()> {
     let (Some(long), false) = (argument.get_long(), matches!(argument.get_action(), ArgAction::SetTrue)) else {
         return Ok(());
     };
-    let alone = Command::new("setting").no_binary_name(true).arg(argument.clone().env(None::<&str>));
+    let alone = Command::new("setting").no_binary_name(true).arg(undivided(argument.clone()).env(None::<&str>));
     let given = values.iter().map(|value| format!("--{long}={value}"));
     // A list is passed as one flag per value, a single value as one flag.
     let alone =
@@ -88,7 +100,7 @@ fn check(argument: &Arg, values: &[String]) -> anyhow::Result<()> {
     match alone.try_get_matches_from(given) {
         Ok(_) => Ok(()),
         Err(why) => {
-            let why = why.to_string();
+            let why = secrets::hidden(why, [argument]).to_string();
             let lines = why.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more"));
             let lines = lines.collect::<Vec<_>>().join(" ");
             Err(anyhow!(lines.trim_start_matches("error: ").replace(&format!("--{long}"), long)))

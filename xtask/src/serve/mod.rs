@@ -1,6 +1,7 @@
 //! `glare serve`
 
 mod file;
+mod secrets;
 mod settings;
 
 use std::ffi::OsString;
@@ -23,7 +24,8 @@ pub(crate) use settings::Settings;
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = match &settings.config {
         Some(path) => {
-            let command = file::apply(command(), path)?;
+            let given = command().get_matches_from(own_arguments());
+            let command = file::apply(command(), path, &given)?;
             Settings::from_arg_matches(&command.get_matches_from(own_arguments()))?
         }
         None => settings,
@@ -36,6 +38,19 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 /// The settings as a separate command, whose defaults a file can change.
 fn command() -> clap::Command {
     Settings::augment_args(clap::Command::new("serve").no_binary_name(true))
+}
+
+/// The error of a command line, without the value of any secret setting of `serve`.
+pub(crate) fn without_secrets(error: clap::Error) -> clap::Error {
+    let command = command();
+    if own_arguments().next().is_none() {
+        return error;
+    }
+    let arguments: Vec<_> = own_arguments().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match secrets::split_value(&command, &arguments) {
+        Some(flag) if error.kind() == clap::error::ErrorKind::UnknownArgument => secrets::split_error(flag),
+        _ => secrets::hidden(error, command.get_arguments()),
+    }
 }
 
 /// The arguments after `serve` on the command line.

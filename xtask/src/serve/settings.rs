@@ -57,7 +57,7 @@ pub(crate) struct Settings {
     /// A second address of this host, with another IP and another port, for NAT discovery (RFC 5780); without it such requests get 420
     #[arg(long, env = "GLARE_STUN_ALTERNATE", value_name = "IP:PORT")]
     stun_alternate: Option<SocketAddr>,
-    /// TURN users; TURN is off if neither this nor `turn-secret` is set
+    /// TURN users; TURN is off if neither this nor `turn-secret` is set; a password with a comma must be in the file
     #[arg(long, env = "GLARE_TURN_USERS", value_name = "USER:PASSWORD,…", value_delimiter = ',', value_parser = user, hide_env_values = true)]
     turn_users: Vec<(String, String)>,
     /// Secret for ephemeral TURN credentials, which `/api/config` then issues

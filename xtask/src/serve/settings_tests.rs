@@ -1,11 +1,12 @@
 //! The settings have one definition, and `server/README.md` shows it.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use clap::FromArgMatches;
 use server::Config;
 
-use super::super::command;
+use super::super::{command, file};
 use super::Settings;
 
 const BEGIN: &str = "<!-- settings: written by `INSTA_UPDATE=always cargo test -p glare settings` -->\n";
@@ -46,6 +47,41 @@ fn the_defaults_of_the_settings_are_those_of_the_server() {
         (5001, &["broadcast"], false),
     ];
     assert_eq!(others, documents, "the documents say so");
+}
+
+#[test]
+fn an_element_of_a_list_in_the_file_is_one_value_and_a_flag_is_split_at_commas() {
+    let text = r#"
+        turn-users = ["ana:correct,horse:battery", "ben:x"]
+        tokens = ["a,b", "c"]
+        ice-urls = "stun:a.test,stun:b.test"
+    "#;
+    let of_file = from(text, &[]).expect("it reads");
+    let users = [("ana", "correct,horse:battery"), ("ben", "x")].map(|(name, word)| (name.to_owned(), word.to_owned()));
+    assert_eq!(of_file.turn_users, users);
+    assert_eq!(of_file.tokens, ["a,b", "c"]);
+    assert_eq!(of_file.ice_urls, ["stun:a.test,stun:b.test"]);
+    let of_flags = from(text, &["--turn-users", "cid:y,dan:z", "--tokens", "d,e", "--tokens", "f"]).expect("it reads");
+    assert_eq!(
+        of_flags.turn_users,
+        [("cid", "y"), ("dan", "z")].map(|(name, word)| (name.to_owned(), word.to_owned()))
+    );
+    assert_eq!(of_flags.tokens, ["d", "e", "f"]);
+    assert_eq!(of_flags.ice_urls, of_file.ice_urls);
+    let wrong = from(r#"dialects = ["mesh,call"]"#, &[]).err().expect("no dialect is called so").to_string();
+    assert!(wrong.contains(":1: invalid value 'mesh,call' for 'dialects <NAME,…>'"), "{wrong}");
+}
+
+/// The settings with a file and flags, without the environment.
+fn from(text: &str, flags: &[&str]) -> anyhow::Result<Settings> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("glare-settings-{}-{}.toml", std::process::id(), NEXT.fetch_add(1, Relaxed));
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text)?;
+    let bare = || command().mut_args(|argument| argument.env(None::<&str>));
+    let command = file::apply(bare(), &path, &bare().get_matches_from(flags));
+    std::fs::remove_file(&path)?;
+    Ok(Settings::from_arg_matches(&command?.get_matches_from(flags))?)
 }
 
 /// One row per setting. The key in the file is the flag without its dashes.

@@ -178,6 +178,42 @@ fn settings_that_do_not_fit_together_are_told() {
 }
 
 #[test]
+fn no_error_shows_a_secret() {
+    let users = "invalid value '(hidden)' for 'turn-users <USER:PASSWORD,…>': write it as USER:PASSWORD";
+    for (text, right) in [
+        ("turn-users = [\"hush\"]\n", users),
+        ("turn-users = [\"ana:fine\", \"hush\"]\n", users),
+        ("turn-users = \"hush\"\n", users),
+        ("turn-users = [\"hush:\"]\n", "TURN user 1 must have a name of 1 to 508 bytes and a password"),
+        ("turn-users = { ana = \"hush\" }\n", ":1: turn-users must be a list of strings"),
+        ("turn-users = [ana:hush]\n", ":1: not TOML: "),
+        ("room-secret = hush hush\n", ":1: not TOML: "),
+        ("room-secret = \"hush\n", ":1: not TOML: "),
+        ("room-secret = [\"hush\"]\n", ":1: room-secret must be one value"),
+        ("tokens = [\"hush,hush\"]\n", "a bearer token must consist of letters"),
+    ] {
+        let file = File::new("secret", text);
+        let run = crate::glare(&[&["serve", "--config", file.path()], &FREE[..]].concat());
+        assert!(run.code() == 2 && run.err().contains(right), "{text}: {}", run.err());
+        assert!(!run.err().contains("hush"), "{text}: {}", run.err());
+    }
+    let flag = "invalid value '(hidden)' for '--turn-users <USER:PASSWORD,…>': write it as USER:PASSWORD";
+    let split = "write '--room-secret=VALUE', with quotes if it has spaces";
+    for (flags, env, right) in [
+        (&["--turn-users", "ana:fine,hush"][..], ("GLARE_X", ""), flag),
+        (&[], ("GLARE_TURN_USERS", "ana:correct,hush"), flag),
+        (&["--room-secret", "my", "hush"], ("GLARE_X", ""), split),
+        (&["--room-secret", "--hush"], ("GLARE_X", ""), split),
+        (&["--room-secret", "-hush"], ("GLARE_X", ""), split),
+        (&["--room-secret", "hush"], ("GLARE_X", ""), "the room secret must have at least 16 bytes"),
+    ] {
+        let run = crate::glare_with(&[&["serve"], flags, &FREE].concat(), &[env]);
+        assert!(run.code() == 2 && run.err().contains(right), "{flags:?} {env:?}: {}", run.err());
+        assert!(!run.err().contains("hush"), "{flags:?} {env:?}: {}", run.err());
+    }
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
