@@ -325,9 +325,9 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
                 let registration = shared.registry.open(&shared.config.limits);
                 let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
                 let source = if site.is_private { Source::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
-                match shared.config.tls.clone().filter(|_| !site.is_private) {
+                match shared.config.tls.as_ref().filter(|_| !site.is_private).map(Tls::acceptor) {
                     None => net.spawn(http::serve(stream, source, site, registration, shared)),
-                    Some(Tls(tls)) => net.spawn(http::serve_tls(stream, tls, source, site, registration, shared)),
+                    Some(tls) => net.spawn(http::serve_tls(stream, tls, source, site, registration, shared)),
                 }
             }
             Err(error) => {

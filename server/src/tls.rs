@@ -1,7 +1,7 @@
 //! TLS for all HTTP addresses: rustls with ring.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::{fmt, fs, io};
 
 use rustls::ServerConfig;
@@ -11,8 +11,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 /// A certificate chain and its key, for TLS 1.2 and 1.3 with ALPN `http/1.1`.
+///
+/// Clones share them, so [`reload`](Self::reload) on a clone renews the certificate of a running server.
 #[derive(Clone)]
-pub struct Tls(pub(crate) TlsAcceptor);
+pub struct Tls(Arc<Shared>);
+
+struct Shared {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// For new connections. It is replaced as a whole, so that no TLS session of an old certificate is resumed.
+    current: Mutex<TlsAcceptor>,
+}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,21 +35,42 @@ impl Tls {
     /// # Errors
     /// A file cannot be used. The message names it and says what would be right.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
-        let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| TlsError::NoKey(key.to_owned()))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(chain, private);
-        let unusable = |error| TlsError::Unusable(certificate.to_owned(), key.to_owned(), error);
-        let mut config = config.map_err(unusable)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        let current = Mutex::new(read_pair(certificate, key)?);
+        Ok(Self(Arc::new(Shared { certificate: certificate.to_owned(), key: key.to_owned(), current })))
     }
+
+    /// Reads both files again, for new connections. Open connections do not change.
+    ///
+    /// # Errors
+    /// A file cannot be used, as for [`load`](Self::load). New connections then get the same certificate as before.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let Shared { certificate, key, current } = &*self.0;
+        let renewed = read_pair(certificate, key)?;
+        *current.lock().expect("nothing panics while it holds the certificate") = renewed;
+        Ok(())
+    }
+
+    /// Does the TLS handshake of a new connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.0.current.lock().expect("nothing panics while it holds the certificate").clone()
+    }
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
+    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| TlsError::NoKey(key.to_owned()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(chain, private);
+    let unusable = |error| TlsError::Unusable(certificate.to_owned(), key.to_owned(), error);
+    let mut config = config.map_err(unusable)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -27,16 +27,22 @@ struct Files {
 
 impl Files {
     fn new(test: &str) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["glare.test".to_owned()]).expect("a certificate");
         let folder = std::env::temp_dir().join(format!("glare-tls-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-        std::fs::write(&certificate, cert.pem()).expect("written");
-        std::fs::write(&key, signing_key.serialize_pem()).expect("written");
-        let mut trust = RootCertStore::empty();
-        trust.add(cert.der().clone()).expect("a certificate");
-        Self { folder, certificate, key, trust }
+        let mut files = Self { folder, certificate, key, trust: RootCertStore::empty() };
+        files.renew();
+        files
+    }
+
+    /// Writes a new certificate and its key, and trusts no other.
+    fn renew(&mut self) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["glare.test".to_owned()]).expect("a certificate");
+        std::fs::write(&self.certificate, cert.pem()).expect("written");
+        std::fs::write(&self.key, signing_key.serialize_pem()).expect("written");
+        self.trust = RootCertStore::empty();
+        self.trust.add(cert.der().clone()).expect("a certificate");
     }
 
     async fn serve(&self, timeout: Duration) -> Running {
@@ -127,6 +133,41 @@ async fn those_who_speak_no_tls_or_nothing_are_dropped_and_disturb_nobody() {
     server.handle.shutdown();
     client.is_closed(1001).await;
     timeout(PATIENCE, server.task).await.expect("it ends").expect("without a panic");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_is_not() {
+    let mut files = Files::new("renewed");
+    let tls = Tls::load(&files.certificate, &files.key).expect("a pair");
+    let server = start_with(|config| config.tls = Some(tls.clone())).await;
+    let mut early = Client::over(files.connect(server.mesh, &[]).await.expect("a handshake")).await;
+    early.joins("r").await;
+
+    let old = files.trust.clone();
+    files.renew();
+    files.connect(server.mesh, &[]).await.expect_err("the files alone change nothing");
+    tls.reload().expect("a pair");
+    let mut late = Client::over(files.connect(server.mesh, &[]).await.expect("the new certificate")).await;
+    late.joins("r").await;
+    assert!(early.next().await.contains("peer-joined"), "what is open stays open");
+    let new = std::mem::replace(&mut files.trust, old);
+    files.connect(server.mesh, &[]).await.expect_err("the old certificate is gone");
+
+    files.trust = new;
+    let certificate = std::fs::read(&files.certificate).expect("written");
+    for broken in ["", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&files.certificate, broken).expect("written");
+        let why = tls.reload().expect_err("it is broken").to_string();
+        assert!(why.contains("cert.pem contains no certificate: it must be PEM text"), "{why}");
+        files.connect(server.mesh, &[]).await.expect("the last good one stays");
+    }
+    // Between the two writes of a renewal the files are not a pair.
+    std::fs::write(&files.certificate, certificate).expect("written");
+    std::fs::write(&files.key, std::fs::read(&Files::new("another").key).expect("written")).expect("written");
+    let why = tls.reload().expect_err("no pair").to_string();
+    assert!(why.contains("does not match the first certificate"), "{why}");
+    files.connect(server.mesh, &[]).await.expect("the last good one stays");
+    late.hears_nothing().await;
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use server::net::Tokio;
-use server::{Config, DIALECTS, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use server::{Config, DIALECTS, Server, Tls};
+use tokio::signal::unix::{self, SignalKind};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -77,10 +77,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     #[allow(clippy::disallowed_methods)] // a real server: nobody must be able to guess its ids
     getrandom::fill(&mut seed).context("the system provides no randomness for client ids")?;
     let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
-    let (listens, is_secure) = (config.listen.clone(), config.tls.is_some());
+    let (listens, tls) = (config.listen.clone(), config.tls.clone());
     let server = Server::bind(Tokio, config).await?;
     let api = server.address("api");
-    let http = if is_secure { "https" } else { "http" };
+    let http = if tls.is_some() { "https" } else { "http" };
     for listen in &listens {
         for entry in DIALECTS.iter().filter(|entry| listen.dialects.contains(&entry.name)) {
             let url = server.url(entry.name).expect("it is served");
@@ -103,22 +103,56 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         println!("metrics  http://{address}/metrics");
     }
     // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
-    let stop = stop_signal()?;
+    let mut signals = Signals::catch()?;
     println!("ready, Ctrl-C ends it");
     let handle = server.handle();
     let ended = tokio::spawn(server.run());
-    stop.await;
+    while let Signal::Reload = signals.next().await {
+        reload(tls.as_ref());
+    }
     handle.shutdown();
     ended.await.context("the server panicked")
 }
 
-/// Catches SIGINT (Ctrl-C) and SIGTERM, which supervisors send. The returned future waits for either.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! { biased;
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+/// Handles SIGHUP: reads certificate and key again.
+fn reload(tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        None => tracing::info!("SIGHUP: nothing to reload without TLS"),
+        Some(Ok(())) => tracing::info!("SIGHUP: reloaded the TLS certificate"),
+        Some(Err(why)) => {
+            tracing::error!(error = %why, "SIGHUP: failed to reload the TLS certificate, the old one stays")
         }
-    })
+    }
+}
+
+/// A signal to the process.
+enum Signal {
+    /// SIGINT (Ctrl-C), or SIGTERM, which supervisors send.
+    Stop,
+    /// SIGHUP: certificate or key may have changed. Without a handler it would end the process.
+    Reload,
+}
+
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! { biased;
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
 }

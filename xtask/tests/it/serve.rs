@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
+use rcgen::generate_simple_self_signed;
+
 use crate::server::{PATIENCE, Server};
 
 /// Every port free, nothing at the documents' ones.
@@ -255,6 +257,62 @@ fn the_log_is_json_and_holds_no_secret() {
     // Neither does --help tell what the environment holds.
     let help = crate::glare_with(&["serve", "--help"], &env);
     assert!(help.out().contains("GLARE_ROOM_SECRET") && !help.out().contains("nobody-sees"), "{}", help.out());
+#[test]
+fn a_name_is_listened_on_at_all_its_addresses() {
+    let mut server = Server::start(&[&FREE[..], &["--no-stun", "--dialects", "mesh", "--host", "localhost"]].concat());
+    let mesh = server.address("mesh  ws://");
+    server.line("ready");
+    assert!(mesh.starts_with("127.0.0.1:"), "{mesh}");
+    assert!(get(&mesh, "/healthz").starts_with("HTTP/1.1 200"));
+    let port = mesh.rsplit(':').next().expect("a port");
+    let v6 = format!("[::1]:{port}");
+    // Where the name has an address of IPv6, and the host speaks it.
+    if TcpListener::bind("[::1]:0").is_ok()
+        && ("localhost", 0).to_socket_addrs().expect("it has").any(|at| at.is_ipv6())
+    {
+        assert!(get(&v6, "/healthz").starts_with("HTTP/1.1 200"));
+    }
+    assert!(server.interrupt());
+}
+
+#[test]
+fn sighup_ends_nothing() {
+    let mut server = Server::start(&[&FREE[..], &["--no-stun", "--dialects", "mesh"]].concat());
+    let mesh = server.address("mesh  ws://");
+    server.line("ready");
+    let mut stream = TcpStream::connect(&mesh).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    server.hang_up();
+    // It still answers, on a connection from before.
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.logs("SIGHUP: there is no TLS, so nothing to reload");
+    assert!(server.interrupt());
+}
+
+#[test]
+fn sighup_reads_the_certificate_again_and_says_why_not() {
+    let pair = || generate_simple_self_signed(["glare.test".to_owned()]).expect("a certificate");
+    let first = pair();
+    let certificate = File::new("renewed-cert", &first.cert.pem());
+    let key = File::new("renewed-key", &first.signing_key.serialize_pem());
+    let flags = ["--no-stun", "--dialects", "mesh", "--tls-cert", certificate.path(), "--tls-key", key.path()];
+    let mut server = Server::start(&[&FREE[..], &flags].concat());
+    server.line("mesh  wss://");
+    server.line("ready");
+    std::fs::write(certificate.path(), "nothing").expect("written");
+    server.hang_up();
+    server.logs("the certificate stays as it was");
+    let second = pair();
+    std::fs::write(certificate.path(), second.cert.pem()).expect("written");
+    std::fs::write(key.path(), second.signing_key.serialize_pem()).expect("written");
+    server.hang_up();
+    server.logs("new connections get the certificate that was read again");
+    assert!(server.interrupt());
+}
+
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A `glare serve` that a test starts, reads and ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// Longer than anything here takes, on the slowest machine: whoever waits this long hangs.
@@ -10,6 +10,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     pub(crate) child: Child,
     out: BufReader<ChildStdout>,
+    /// Its log, once a test reads it line by line.
+    log: Option<BufReader<ChildStderr>>,
 }
 
 impl Server {
@@ -22,7 +24,7 @@ impl Server {
         let command = command.arg("serve").args(arguments).envs(env.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, out }
+        Self { child, out, log: None }
     }
 
     /// The rest of the next line, which starts like this.
@@ -38,22 +40,37 @@ impl Server {
 
     /// Sends SIGINT; true if it then ends with success.
     pub(crate) fn interrupt(&mut self) -> bool {
-        self.signal();
+        self.signal("-INT");
         self.child.wait().expect("it ends").success()
     }
 
     /// Ends it and returns what it logged, which must fit into a pipe.
     pub(crate) fn interrupt_and_read_log(&mut self) -> String {
-        self.signal();
+        self.signal("-INT");
         let mut log = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("UTF-8");
         assert!(self.child.wait().expect("it ends").success());
         log
     }
 
-    fn signal(&self) {
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    /// Waits until it has logged a line that contains this.
+    pub(crate) fn logs(&mut self, text: &str) {
+        let log = self.log.get_or_insert_with(|| BufReader::new(self.child.stderr.take().expect("piped")));
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("UTF-8") > 0, "it ended without `{text}`");
+        }
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill is there").success());
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill is there").success());
     }
 }
 
