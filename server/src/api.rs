@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::time::timeout;
 
 use crate::access::{Guard, Refusal, bearer, is_same};
 use crate::config::ApiSettings;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
 use crate::turn::credentials::{Credentials, EphemeralCredential};
+use crate::pace::{self, BodyError};
 
 /// Maximum length of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -198,13 +198,15 @@ impl Api {
         {
             return unauthorized("Unauthorized");
         }
-        let body = match timeout(self.body_timeout, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return outcome(StatusCode::PAYLOAD_TOO_LARGE, "Body too large");
+        let body = match pace::body(request.into_body(), BODY_BYTES_MAX, self.body_timeout).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => return outcome(StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Err(BodyError::Incomplete) => return outcome(StatusCode::BAD_REQUEST, "Incomplete body"),
+            Err(BodyError::TooSlow) => {
+                let mut response = outcome(StatusCode::REQUEST_TIMEOUT, "The body came too slowly");
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
             }
-            Ok(Err(_)) => return outcome(StatusCode::BAD_REQUEST, "Incomplete body"),
-            Err(_) => return outcome(StatusCode::REQUEST_TIMEOUT, "No body came"),
         };
         let fields = str::from_utf8(&body).ok().and_then(|body| json::fields(body, &["clientId"]).ok());
         let Some([Some(client_id)]) = fields else {

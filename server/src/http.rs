@@ -2,9 +2,10 @@
 //! then a dialect's WebSocket.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,15 +14,16 @@ use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Shared;
 use crate::access::addresses::Source;
 use crate::access::{Grant, Refusal};
 use crate::handshake::{handshake, refuse, refuse_access};
+use crate::pace::{Pace, Paced};
 use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::connection;
@@ -52,7 +54,7 @@ pub(crate) async fn serve_tls<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let handshake = timeout(shared.config.limits.request_timeout, tls.accept(stream));
+    let handshake = timeout(shared.config.limits.handshake_timeout, tls.accept(stream));
     let handshaken = tokio::select! {
         biased;
         () = registration.queue.closed() => return,
@@ -112,6 +114,14 @@ struct Upgraded<S> {
     opened: Opened,
 }
 
+/// How HTTP ends on a connection.
+enum HttpEnd {
+    /// The connection ended or was upgraded.
+    Ended(hyper::Result<()>),
+    /// The next request did not arrive in time.
+    TooSlow,
+}
+
 /// Answers requests until one opens a WebSocket, or the connection ends.
 async fn serve_http<S>(
     stream: S,
@@ -127,18 +137,39 @@ where
     let Shared { registry, config, .. } = shared;
     let limits = &config.limits;
     let opening = Mutex::new(None);
-    let service = service_fn(|request| Box::pin(respond(site, shared, source, request, &opening)));
+    let pace = Pace::new(limits, begun);
+    let service = service_fn(|request| {
+        let (pace, opening) = (&pace, &opening);
+        Box::pin(async move {
+            pace.head_received();
+            let response = respond(site, shared, source, request, opening).await;
+            pace.response_ready();
+            response
+        })
+    });
     let mut http = http1::Builder::new()
         // hyper's own header would read the wall clock.
         .auto_date_header(false)
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.request_timeout)
+        // hyper's own limit includes the idle time before a head.
+        .header_read_timeout(None)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Paced::new(stream, &pace)), service);
+    let mut alarm = Box::pin(sleep_until(begun + limits.head_timeout));
+    let http_end = poll_fn(|cx| {
+        // Reads before it looks at the clock: what has arrived counts, however late this task runs.
+        if let Poll::Ready(ended) = http.poll_without_shutdown(cx) {
+            return Poll::Ready(HttpEnd::Ended(ended));
+        }
+        let Some(due) = pace.due() else { return Poll::Pending };
+        if due != alarm.deadline() {
+            alarm.as_mut().reset(due);
+        }
+        alarm.as_mut().poll(cx).map(|()| HttpEnd::TooSlow)
+    });
     let ended = tokio::select! {
         biased;
         () = queue.closed() => None,
-        ended = poll_fn(|cx| http.poll_without_shutdown(cx)) => Some(ended),
+        ended = http_end => Some(ended),
     };
     let Some(ended) = ended else {
         // A waiting poll is answered before the connection ends.
@@ -147,9 +178,16 @@ where
         return None;
     };
     // hyper has already answered a malformed request, and a lost connection is not an error.
-    ended.ok()?;
+    let is_too_slow = match ended {
+        HttpEnd::Ended(ended) => ended.map(|()| false).ok()?,
+        HttpEnd::TooSlow => true,
+    };
     let http1::Parts { io, read_buf, .. } = http.into_parts();
-    let mut stream = io.into_inner();
+    let mut stream = io.into_inner().into_inner();
+    if is_too_slow {
+        let _ = timeout(limits.close_timeout, stream.shutdown()).await;
+        return None;
+    }
     let Some(opening) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
         let _ = timeout(limits.close_timeout, connection::shut_down_tcp(&mut stream)).await;
         return None;

@@ -45,6 +45,7 @@ mod limits;
 mod metrics;
 pub mod net;
 mod query;
+mod pace;
 mod rate;
 mod session;
 mod site;

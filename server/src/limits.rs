@@ -30,9 +30,17 @@ pub struct Limits {
     pub room_members_max: Option<usize>,
     /// Time limit for the first join. Default: 30 s. Then: close 1008.
     pub join_timeout: Duration,
-    /// Time limit for the TLS handshake, for an HTTP request head, and for the pause between two requests. Default: 10
-    /// s. Then the connection ends.
-    pub request_timeout: Duration,
+    /// Time limit for the TLS handshake. Default: 10 s. Then the connection ends.
+    pub handshake_timeout: Duration,
+    /// Time limit for an HTTP request head, from its first byte; for the first head, from the start of the connection.
+    /// Default: 10 s. Then the connection ends.
+    pub head_timeout: Duration,
+    /// Time limit for a pause in a request body. Default: 10 s. Then: 408. A body must also arrive at 500 bytes per second
+    /// on average, after a start of this length.
+    pub body_timeout: Duration,
+    /// Time limit for the pause between a response and the next request. Default: 75 s, because load balancers keep
+    /// connections for 60 to 75 s. Then the connection ends.
+    pub keep_alive_timeout: Duration,
     /// Time limit for a write without progress (the peer's window stays closed). Default: 30 s. Then the connection is
     /// dropped.
     pub write_timeout: Duration,
@@ -54,7 +62,10 @@ impl Default for Limits {
             rooms_max: None,
             room_members_max: None,
             join_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
         }

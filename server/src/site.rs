@@ -66,7 +66,7 @@ impl Sites {
             shared: Arc::clone(shared),
             dialects: DIALECTS.iter().map(|entry| (entry.name, (entry.make)(&parts))).collect(),
             engine: Arc::new(engine),
-            api: Arc::new(Api::new(sender_viewer, api, cors_origin, stun, limits.request_timeout)),
+            api: Arc::new(Api::new(sender_viewer, api, cors_origin, stun, limits.body_timeout)),
         })
     }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::time::timeout;
 
 use super::engine::packets;
 use super::session::{InvalidRequest, Session};
@@ -16,6 +15,7 @@ use super::sessions::{Engine, SocketIo};
 use super::websocket::Opening;
 use crate::access::{Grant, Guard};
 use crate::handshake::{handshake, refuse_access};
+use crate::pace::{self, BodyError};
 use crate::session::close::Close;
 
 /// What is wrong with a request, in the terms of Engine.IO.
@@ -116,15 +116,20 @@ impl SocketIo {
     async fn post(&self, session: &Arc<Session>, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
         let post = session.post()?;
         let Engine { settings, limits, .. } = self.engine();
-        let body = match timeout(limits.request_timeout, Limited::new(body, settings.payload_bytes_max).collect()).await
-        {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        let body = match pace::body(body, settings.payload_bytes_max, limits.body_timeout).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => {
                 post.finish();
                 return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "Payload too large"));
             }
-            Ok(Err(_)) => return Err(Refusal::BadRequest),
-            Err(_) => return Ok(text(StatusCode::REQUEST_TIMEOUT, "text/plain", "No payload came")),
+            Err(BodyError::Incomplete) => return Err(Refusal::BadRequest),
+            Err(BodyError::TooSlow) => {
+                // No packet of it was handled, so the client can send it again.
+                post.finish();
+                let mut response = text(StatusCode::REQUEST_TIMEOUT, "text/plain", "The payload came too slowly");
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return Ok(response);
+            }
         };
         let Ok(body) = str::from_utf8(&body) else {
             session.close(Close::Packet);

@@ -94,7 +94,7 @@ async fn a_kicked_client_is_closed_with_1000_and_the_other_side_hears_it() {
 #[tokio::test(start_paused = true)]
 async fn a_kick_that_is_none_is_told_why() {
     let _clock = hold();
-    let server = start_with(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
+    let server = start_with(|config| config.limits.body_timeout = Duration::from_millis(100)).await;
     let (mut sender, mut viewer) = pair(&server).await;
     let large = format!(r#"{{"clientId":"{}"}}"#, "x".repeat(5000));
     for (body, status) in [

@@ -89,7 +89,7 @@ async fn a_frame_behind_the_request_is_not_lost() {
 
 #[tokio::test]
 async fn a_request_that_does_not_come_ends_the_connection() {
-    let server = start_with(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
+    let server = start_with(|config| config.limits.head_timeout = Duration::from_millis(100)).await;
     let mut idle = TcpStream::connect(server.mesh).await.expect("it listens");
     let mut slow = TcpStream::connect(server.mesh).await.expect("it listens");
     slow.write_all(b"GET / HT").await.expect("it is connected");

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{advance, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, PATIENCE, start, start_with};
-use crate::clock::{hold, passing};
+use crate::clock::{hold, passing, settle};
 use crate::socketio_client::{POLLING, Poller, WEBSOCKET, answer, exchange, request};
 
 #[tokio::test]
@@ -385,3 +385,100 @@ async fn a_probe_that_fails_leaves_the_session_polling() {
     drop(polling);
     passing(server.empty()).await;
 }
+
+/// A client that posts, on a connection of its own, with a head that promises `length` bytes.
+async fn posting(client: &Poller, to: std::net::SocketAddr, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(to).await.expect("it listens");
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n", client.target());
+    stream.write_all(head.as_bytes()).await.expect("it is connected");
+    stream
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_but_steady_upload_takes_its_time() {
+    let _clock = hold();
+    let server = start().await;
+    let mut a = Poller::connect(server.broadcast).await;
+    let event = format!("42[\"send-offer\",\"{}\"]", "x".repeat(60_000 - 19));
+    let mut stream = posting(&a, server.broadcast, event.len()).await;
+    for part in event.as_bytes().chunks(5000) {
+        settle().await;
+        advance(Duration::from_secs(1)).await;
+        stream.write_all(part).await.expect("it is connected");
+    }
+    timeout(PATIENCE, answer(&mut stream)).await.expect("it answers").is(200, "ok");
+    assert_eq!(a.hear().await.len(), 60_003);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_stalls_or_trickles_is_408_and_the_session_stays() {
+    let _clock = hold();
+    let server = start().await;
+    let mut a = Poller::connect(server.broadcast).await;
+    let stalls = async {
+        let mut stream = posting(&a, server.broadcast, 9).await;
+        stream.write_all(b"420").await.expect("it is connected");
+        (answer(&mut stream).await, stream)
+    };
+    let ((refused, mut stream), waited) = passing(stalls).await;
+    refused.is(408, "The payload came too slowly");
+    assert!(refused.head.contains("connection: close\r\n"), "{}", refused.head);
+    assert!((10_000..=10_100).contains(&waited.as_millis()), "{waited:?}");
+    assert_eq!(stream.read(&mut [0]).await.expect("without a reset"), 0);
+    // A byte a second is progress, but no upload.
+    let mut stream = posting(&a, server.broadcast, 1000).await;
+    let mut seconds = 0;
+    let refused = loop {
+        tokio::select! {
+            biased;
+            refused = answer(&mut stream) => break refused,
+            () = async { settle().await; advance(Duration::from_secs(1)).await; } => seconds += 1,
+        }
+        assert!(seconds < 60, "a trickle holds the connection");
+        stream.write_all(b"4").await.expect("it is connected");
+    };
+    refused.is(408, "The payload came too slowly");
+    assert!((10..=12).contains(&seconds), "{seconds} s");
+    a.say("420[\"sentinel\"]").await;
+    a.hears("430[]").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_waits_in_the_socket_is_not_late() {
+    let _clock = hold();
+    let server = start().await;
+    let mut a = Poller::connect(server.broadcast).await;
+    let event = format!("42[\"send-offer\",\"{}\"]", "x".repeat(60_000 - 19));
+    let mut stream = posting(&a, server.broadcast, event.len()).await;
+    settle().await;
+    // All of it is sent in time, but the server's task comes late.
+    stream.write_all(event.as_bytes()).await.expect("it is connected");
+    advance(Duration::from_secs(20)).await;
+    timeout(PATIENCE, answer(&mut stream)).await.expect("it answers").is(200, "ok");
+    assert_eq!(a.hear().await.len(), 60_003);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_kept_alive_outlives_the_balancers_patience() {
+    let _clock = hold();
+    let server = start().await;
+    let mut stream = TcpStream::connect(server.broadcast).await.expect("it listens");
+    for _ in 0..2 {
+        exchange(&mut stream, "GET", POLLING, b"").await;
+        advance(Duration::from_millis(74_900)).await;
+        settle().await;
+    }
+    exchange(&mut stream, "GET", POLLING, b"").await;
+    let (ended, waited) = passing(stream.read(&mut [0])).await;
+    assert_eq!(ended.expect("without a reset"), 0);
+    assert!((75_000..=75_100).contains(&waited.as_millis()), "{waited:?}");
+    // A head that has begun has its own limit.
+    let mut stream = TcpStream::connect(server.broadcast).await.expect("it listens");
+    exchange(&mut stream, "GET", POLLING, b"").await;
+    advance(Duration::from_secs(70)).await;
+    stream.write_all(b"GET / HT").await.expect("it is connected");
+    let (ended, waited) = passing(stream.read(&mut [0])).await;
+    assert_eq!(ended.expect("without a reset"), 0);
+    assert!((10_000..=10_100).contains(&waited.as_millis()), "{waited:?}");
+}
+

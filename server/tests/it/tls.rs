@@ -49,7 +49,7 @@ impl Files {
         let tls = Tls::load(&self.certificate, &self.key).expect("a pair");
         start_with(|config| {
             config.tls = Some(tls);
-            config.limits.request_timeout = timeout;
+            config.limits.handshake_timeout = timeout;
         })
         .await
     }

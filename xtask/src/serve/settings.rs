@@ -148,9 +148,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "GLARE_REQUEST_BURST", value_name = "N")]
     request_burst: Option<NonZeroU32>,
 
-    /// Time limit for the TLS handshake, for a request's head and body, and for the pause before a request; then the connection ends
-    #[arg(long, env = "GLARE_REQUEST_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
-    request_timeout: Duration,
+    /// Time limit for the TLS handshake; then the connection ends
+    #[arg(long, env = "GLARE_HANDSHAKE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
+    handshake_timeout: Duration,
+    /// Time limit for a request's head, from its first byte, or from the start of the connection; then the connection ends
+    #[arg(long, env = "GLARE_HEAD_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
+    head_timeout: Duration,
+    /// Longest pause in a request's body, which must also come at 500 bytes per second on average; then 408
+    #[arg(long, env = "GLARE_BODY_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
+    body_timeout: Duration,
+    /// Longest idle time of a connection between an answer and the next request; then it ends
+    #[arg(long, env = "GLARE_KEEP_ALIVE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "75s")]
+    keep_alive_timeout: Duration,
     /// Time limit for the first join; then closes with 1008
     #[arg(long, env = "GLARE_JOIN_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "30s")]
     join_timeout: Duration,
@@ -298,7 +307,10 @@ impl Settings {
             rooms_max: self.rooms_max,
             room_members_max: self.room_members_max,
             join_timeout: self.join_timeout,
-            request_timeout: self.request_timeout,
+            handshake_timeout: self.handshake_timeout,
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            keep_alive_timeout: self.keep_alive_timeout,
             write_timeout: self.write_timeout,
             close_timeout: self.close_timeout,
         })
