@@ -152,6 +152,7 @@ impl<N: Network> Server<N> {
             registry: Arc::default(),
             guard,
             dialects: Mutex::default(),
+        config.heartbeat.check().map_err(|why| invalid(why.to_owned()))?;
             turn_counters: OnceLock::new(),
             stop: Arc::default(),
         });

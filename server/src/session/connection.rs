@@ -1,7 +1,8 @@
 //! One WebSocket connection in one task: reads, writes, deadlines and its end.
 //!
 //! The stream is not split. One poll function writes the queue, checks the deadlines and then reads, so that a blocked
-//! write stops neither reading nor the heartbeat, and a flood of input stops neither the deadlines nor the output.
+//! write stops neither reading nor the heartbeat, and a flood of input stops neither the deadlines nor the output. Before
+//! a deadline closes the connection because something is missing, everything that has arrived is read.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -30,6 +31,9 @@ use crate::rate::Bucket;
 /// tungstenite zero-fills its read buffer at each read and never frees it, so a small one is faster. This size holds
 /// six messages of 300 bytes.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// How many messages are still read after the join timeout. The join may be among them if this task runs late, but a
+/// flood of other messages must not keep the connection open.
+const LATE_MESSAGES_MAX: u8 = 64;
 /// Output is passed to TCP at the latest when this much is serialized; a batch ends with a flush anyway.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -100,6 +104,7 @@ where
         write_timeout: limits.write_timeout,
         heartbeat: heartbeat.map(|heartbeat| HeartbeatState::new(heartbeat.clone(), now)),
         join_due: (!session.has_joined()).then_some(join_due),
+        late_messages: 0,
         alarm: Box::pin(sleep_until(join_due)),
         received: Bucket::full(now),
     };
@@ -130,6 +135,8 @@ struct Connection<S> {
     heartbeat: Option<HeartbeatState>,
     /// When the first join times out, until it has happened.
     join_due: Option<Instant>,
+    /// How many messages were read after that.
+    late_messages: u8,
     alarm: Pin<Box<Sleep>>,
     /// The remaining tokens of the message rate.
     received: Bucket,
@@ -208,10 +215,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.alarm.as_mut().reset(due);
             }
             if self.alarm.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Event::Alarm);
+                return Poll::Ready(self.read_if_late(cx).map_or(Event::Alarm, Event::Read));
             }
         }
         self.socket.poll_next_unpin(cx).map(Event::Read)
+    }
+
+    /// Reads on if a message that has already arrived could change the effect of an overdue deadline: a join or a sign of
+    /// life that arrived in time counts, however late this task runs.
+    fn read_if_late(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Message, Error>>> {
+        let now = Instant::now();
+        let is_dead = self.heartbeat.as_ref().is_some_and(|beat| beat.due() <= now && beat.is_unanswered());
+        let is_unjoined = self.join_due.is_some_and(|due| due <= now) && self.late_messages < LATE_MESSAGES_MAX;
+        if !is_dead && !is_unjoined {
+            return None;
+        }
+        let Poll::Ready(read) = self.socket.poll_next_unpin(cx) else { return None };
+        self.late_messages += u8::from(is_unjoined);
+        Some(read)
     }
 
     /// Writes the whole queue, with one flush per batch. `Ok(false)`: the peer's window is closed.

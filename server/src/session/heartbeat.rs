@@ -10,8 +10,20 @@ use tokio::time::Instant;
 pub struct Heartbeat {
     /// Time between two pings. Default: 20 s.
     pub interval: Duration,
-    /// How many consecutive pings may go unanswered. Default: 2. Any frame counts as an answer.
+    /// How many consecutive pings may go unanswered, at least 1. Default: 2. Any frame counts as an answer.
     pub missed_max: u32,
+}
+
+impl Heartbeat {
+    /// # Errors
+    /// Every connection would be closed before its first ping.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.missed_max == 0 {
+            Err("heartbeat.missed_max must be at least 1, or no client would be pinged")
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Default for Heartbeat {
@@ -47,6 +59,11 @@ impl HeartbeatState {
     /// When [`tick`](Self::tick) must be called next.
     pub(crate) fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Whether the client counts as dead at the next tick if no frame is received before.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered >= self.heartbeat.missed_max
     }
 
     /// A frame of any kind was received.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -26,6 +27,9 @@ use crate::session::queue::{Load, Queue};
 
 /// How long a poll waits during the upgrade to a WebSocket: it must not wait for the next event.
 const RELEASE: Duration = Duration::from_millis(100);
+/// How often the keeper yields before it closes a session for a missing pong or join. That is enough for other tasks to accept
+/// a connection and to read a request that has already arrived.
+const LATE_YIELDS: usize = 8;
 
 /// A session, shared by its keeper and its connections.
 pub(crate) struct Session {
@@ -70,6 +74,16 @@ struct Polling {
     is_probed: bool,
     /// When a waiting poll must be answered.
     release_due: Option<Instant>,
+}
+
+/// What the keeper does next.
+enum Turn {
+    /// It waits for the next deadline.
+    Wait(Instant),
+    /// It closes the session, unless the overdue pong or join has already arrived.
+    Late,
+    /// The session has ended.
+    Over,
 }
 
 /// Why a request is not possible.
@@ -236,22 +250,32 @@ impl Session {
     /// The keeper's task: returns when the session has ended.
     pub(crate) async fn keep(&self) {
         let mut alarm = pin!(sleep_until(Instant::now()));
-        poll_fn(|cx| {
-            while let Some(due) = self.turn(cx) {
-                if due != alarm.deadline() {
-                    alarm.as_mut().reset(due);
-                }
-                if alarm.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
+        let mut turns = poll_fn(|cx| {
+            loop {
+                match self.turn(cx) {
+                    Turn::Over => return Poll::Ready(true),
+                    Turn::Late => return Poll::Ready(false),
+                    Turn::Wait(due) => {
+                        if due != alarm.deadline() {
+                            alarm.as_mut().reset(due);
+                        }
+                        if alarm.as_mut().poll(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                    }
                 }
             }
-            Poll::Ready(())
-        })
-        .await;
+        });
+        while !(&mut turns).await {
+            for _ in 0..LATE_YIELDS {
+                yield_now().await;
+            }
+            self.close_if_late();
+        }
     }
 
-    /// Does everything that is due. Returns the next deadline, or `None` if the session has ended.
-    fn turn(&self, cx: &mut Context<'_>) -> Option<Instant> {
+    /// Closes the session if a pong or the first join is overdue.
+    fn close_if_late(&self) {
         let now = Instant::now();
         let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let state = &mut *self.lock();
@@ -259,7 +283,18 @@ impl Session {
             state.close(&self.queue, Close::JoinTimeout);
         } else if over(state.ping_due) && state.awaits_pong {
             state.close(&self.queue, Close::HeartbeatMissed);
-        } else if over(state.ping_due) {
+        }
+    }
+
+    /// Does everything that is due.
+    fn turn(&self, cx: &mut Context<'_>) -> Turn {
+        let now = Instant::now();
+        let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let state = &mut *self.lock();
+        if over(state.join_due) || over(state.ping_due) && state.awaits_pong {
+            return Turn::Late;
+        }
+        if over(state.ping_due) {
             self.queue.push(PING);
             state.awaits_pong = true;
             state.ping_due = Some(now + self.ping_timeout);
@@ -293,7 +328,7 @@ impl Session {
             }
         }
         if state.is_over {
-            return None;
+            return Turn::Over;
         }
         let release_due = match &state.transport {
             Transport::Polling(Polling { poll: Some(_), release_due, .. }) => *release_due,
@@ -302,7 +337,7 @@ impl Session {
         state.keeper = Some(cx.waker().clone());
         let deadlines = [state.ping_due, state.join_due, state.farewell_due, release_due];
         // A session on a WebSocket that is being closed has no deadline: its end wakes the keeper.
-        Some(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
+        Turn::Wait(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use server::Heartbeat;
+use server::net::Tokio;
+use server::{Config, Heartbeat, Server};
 use tokio::io::AsyncReadExt;
 use tokio::time::{advance, timeout};
 
-use crate::client::{Client, PATIENCE, Running, start_with};
+use crate::client::{Client, PATIENCE, Running, frame, start_with};
 use crate::clock::{hold, passing, settle};
 
 #[tokio::test(start_paused = true)]
@@ -62,6 +63,43 @@ async fn any_frame_counts_as_life() {
         settle().await;
     }
     assert_eq!(server.handle.census().members, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_the_socket_beats_an_overdue_timer() {
+    let _clock = hold();
+    let interval = Duration::from_millis(100);
+    let server = start_with(|config| {
+        config.heartbeat = Heartbeat { interval, missed_max: 1 };
+        config.limits.join_timeout = interval;
+    })
+    .await;
+    // Both timers are over before the server's task runs again, and both answers were sent before.
+    let mut client = Client::connect(&server).await;
+    client.send(r#"{"action":"sentinel"}"#).await;
+    client.send(r#"{"action":"join","roomId":"r"}"#).await;
+    advance(interval).await;
+    settle().await;
+    assert_eq!(server.handle.census().members, 1, "its join came in time");
+    client.send_raw(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+    advance(interval * 5).await;
+    settle().await;
+    assert_eq!(server.handle.census().members, 1, "its pong came in time");
+    // A flood of anything else is no join.
+    let mut flooder = Client::connect(&server).await;
+    for _ in 0..1000 {
+        flooder.send_raw(&frame(0x81, b"{}")).await;
+    }
+    advance(interval).await;
+    flooder.is_closed(1008).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_never_pings_is_refused() {
+    let heartbeat = Heartbeat { missed_max: 0, ..Heartbeat::default() };
+    let config = Config { listen: Vec::new(), stun: None, heartbeat, ..Config::default() };
+    let error = Server::bind(Tokio, config).await.err().expect("it would close everybody").to_string();
+    assert_eq!(error, "heartbeat.missed_max must be at least 1, or no client would be pinged");
 }
 
 /// Two in a room, one of which never reads. Returns when the other has heard that it is gone, with its socket.

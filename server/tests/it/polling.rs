@@ -482,3 +482,21 @@ async fn a_connection_that_is_kept_alive_outlives_the_balancers_patience() {
     assert!((10_000..=10_100).contains(&waited.as_millis()), "{waited:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_waits_in_a_socket_beats_an_overdue_ping() {
+    let _clock = hold();
+    let server = start_with(|config| {
+        config.socketio.ping_interval = Duration::from_millis(100);
+        config.socketio.ping_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut a = Poller::connect(server.broadcast).await;
+    passing(a.hears("2")).await;
+    // On a connection that the server has not even accepted yet.
+    let mut stream = posting(&a, server.broadcast, 1).await;
+    stream.write_all(b"3").await.expect("it is connected");
+    advance(Duration::from_secs(2)).await;
+    timeout(PATIENCE, answer(&mut stream)).await.expect("it answers").is(200, "ok");
+    passing(a.hears("2")).await;
+    assert_eq!(server.handle.census().members, 1);
+}

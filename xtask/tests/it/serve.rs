@@ -172,6 +172,7 @@ fn settings_that_do_not_fit_together_are_told() {
             "--log (RUST_LOG): `server=loud` is invalid: write levels such as `info,server=debug`",
         ),
         (&["--missed-pongs-max=-1"], "'-1' for '--missed-pongs-max <N>'"),
+        (&["--missed-pongs-max", "0"], "'0' for '--missed-pongs-max <N>': 0 is not in 1.."),
     ] {
         let run = crate::glare(&[&["serve"][..], &FREE, flags].concat());
         assert!(run.code() == 2 && run.err().contains(right), "{flags:?}: {}", run.err());
