@@ -14,9 +14,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 /// Why a text is not an envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// Not JSON, or `null`, which is treated the same.
+    /// Not JSON.
     NotJson,
-    /// A JSON value other than an object.
+    /// A JSON value other than an object, such as `null`.
     NotAnObject,
 }
 
@@ -36,8 +36,8 @@ pub(crate) fn fields<'a, const N: usize>(
         return Ok(fields);
     }
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(value) if value.get() != "null" => Err(Malformed::NotAnObject),
-        _ => Err(Malformed::NotJson),
+        Ok(_) => Err(Malformed::NotAnObject),
+        Err(_) => Err(Malformed::NotJson),
     }
 }
 
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn texts_that_are_not_objects_are_classified() {
-        for text in ["", "{", "{}}", "{'a':1}", "{\"a\":1,}", "null", " null ", "nul", "\u{feff}{}", "{\"a\":01}"] {
+        for text in ["", "{", "{}}", "{'a':1}", "{\"a\":1,}", "nul", "\u{feff}{}", "{\"a\":01}"] {
             assert_eq!(get(text), Err(Malformed::NotJson), "{text:?}");
         }
-        for text in ["[]", "5", "\"\"", "true", "[{\"a\":1}]", "\"\\ud800\""] {
+        for text in ["[]", "5", "\"\"", "true", "null", " null ", "[{\"a\":1}]", "\"\\ud800\""] {
             assert_eq!(get(text), Err(Malformed::NotAnObject), "{text:?}");
         }
     }

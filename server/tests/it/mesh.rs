@@ -104,8 +104,10 @@ async fn every_error_has_its_text_and_no_effect() {
     let cases = [
         ("{".to_owned(), "Invalid JSON".to_owned()),
         ("".to_owned(), "Invalid JSON".to_owned()),
-        ("null".to_owned(), "Invalid JSON".to_owned()),
         (r#"{"action":"leave","roomId":"r"} x"#.to_owned(), "Invalid JSON".to_owned()),
+        ("null".to_owned(), "Invalid action".to_owned()),
+        (" null\n".to_owned(), "Invalid action".to_owned()),
+        ("true".to_owned(), "Invalid action".to_owned()),
         ("[]".to_owned(), "Invalid action".to_owned()),
         ("5".to_owned(), "Invalid action".to_owned()),
         (r#""leave""#.to_owned(), "Invalid action".to_owned()),
