@@ -18,10 +18,11 @@ use serde::Serialize;
 
 use crate::access::{Guard, Refusal, bearer, is_same};
 use crate::config::ApiSettings;
+use crate::cors::Cors;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
-use crate::turn::credentials::{Credentials, EphemeralCredential};
 use crate::pace::{self, BodyError};
+use crate::turn::credentials::{Credentials, EphemeralCredential};
 
 /// Maximum length of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -31,7 +32,7 @@ pub(crate) struct Api {
     dialect: Arc<SenderViewer>,
     admin_token: Option<String>,
     ice_urls: Option<Vec<String>>,
-    cors_origin: Option<HeaderValue>,
+    cors: Cors,
     ice: Option<IceService>,
     body_timeout: Duration,
 }
@@ -99,16 +100,17 @@ impl Api {
     pub(crate) fn new(
         dialect: Arc<SenderViewer>,
         settings: &ApiSettings,
-        cors_origin: Option<HeaderValue>,
+        cors: Cors,
         ice: Option<IceService>,
         body_timeout: Duration,
     ) -> Self {
         let ApiSettings { admin_token, ice_urls, .. } = settings.clone();
-        Self { dialect, admin_token, ice_urls, cors_origin, ice, body_timeout }
+        Self { dialect, admin_token, ice_urls, cors, ice, body_timeout }
     }
 
     /// Answers a request for one of the endpoints.
     pub(crate) async fn respond(&self, page: Page, request: Request<Incoming>, guard: &Guard) -> Response<Full<Bytes>> {
+        let origin = request.headers().get(header::ORIGIN).cloned();
         let (allowed, allow) = match page {
             Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
             Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
@@ -132,24 +134,24 @@ impl Api {
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        self.allow_origin(headers, (status == StatusCode::NO_CONTENT).then_some(allow));
+        self.allow_origin(origin.as_ref(), headers, (status == StatusCode::NO_CONTENT).then_some(allow));
         response
     }
 
     /// The response to a request for a missing path below `/api`. Pages must be able to read it, so it has CORS headers
     /// too, and its preflight succeeds.
-    pub(crate) fn no_such_path(&self, method: &Method) -> Response<Full<Bytes>> {
-        let is_preflight = method == Method::OPTIONS;
+    pub(crate) fn no_such_path<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let is_preflight = request.method() == Method::OPTIONS;
+        let origin = request.headers().get(header::ORIGIN);
         let mut response = if is_preflight { no_content() } else { outcome(StatusCode::NOT_FOUND, "No such path") };
-        self.allow_origin(response.headers_mut(), is_preflight.then_some("GET, POST, OPTIONS"));
+        self.allow_origin(origin, response.headers_mut(), is_preflight.then_some("GET, POST, OPTIONS"));
         response
     }
 
     /// Adds CORS headers; with `methods`, those of a preflight response.
-    fn allow_origin(&self, headers: &mut HeaderMap, methods: Option<&'static str>) {
-        let Some(origin) = &self.cors_origin else { return };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        if let Some(methods) = methods {
+    fn allow_origin(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap, methods: Option<&'static str>) {
+        let may_read = self.cors.allow(origin, headers);
+        if let Some(methods) = methods.filter(|_| may_read) {
             let asked_for = HeaderValue::from_static("Authorization, Content-Type");
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for);

@@ -17,6 +17,9 @@ use crate::tls::Tls;
 pub struct Listen {
     /// The address. With port 0 the host chooses a port; [`Server::address`](crate::Server::address) returns it.
     pub at: SocketAddr,
+    /// More addresses of the same service, for example the others of a host name. Default: none. Port 0 stands for the
+    /// port of [`at`](Self::at). Addresses that this host cannot open are left out if it can open at least one.
+    pub also_at: Vec<SocketAddr>,
     /// Names from [`DIALECTS`](crate::DIALECTS), no two with the same path.
     pub dialects: Vec<&'static str>,
     /// Whether `/api/*` and `/metrics` are served too. `/api/status` and `/api/kick` need the dialect `sender-viewer`.
@@ -41,7 +44,8 @@ impl Listen {
                 Some((_, listen)) => listen.dialects.push(name),
                 None => {
                     let pages = entry.port == HTTP_PORT;
-                    by_port.push((entry.port, Self { at: at(entry), dialects: vec![name], pages }));
+                    by_port
+                        .push((entry.port, Self { at: at(entry), also_at: Vec::new(), dialects: vec![name], pages }));
                 }
             }
         }
@@ -77,6 +81,9 @@ pub struct Config {
     pub limits: Limits,
     /// How dead connections are detected, except with Socket.IO.
     pub heartbeat: Heartbeat,
+    /// Whether a WebSocket uses the first subprotocol that its client offers, as many WebSocket libraries do. Default:
+    /// no, which lets browsers fail that offer one.
+    pub accept_subprotocol: bool,
     /// Returns UNIX time in seconds. Used only for the expiry of room tokens and ephemeral TURN credentials. Default:
     /// the system's clock. A simulation provides its own.
     pub unix_time: fn() -> u64,
@@ -90,6 +97,10 @@ pub struct Config {
 pub struct ApiSettings {
     /// `Access-Control-Allow-Origin` of every response. Default: `*`; `None` turns CORS off.
     pub cors_origin: Option<String>,
+    /// The origins (`https://host[:port]`) whose pages may send credentials, such as the cookie of a load balancer.
+    /// Responses to them name the origin instead of `cors_origin`, and have `Access-Control-Allow-Credentials: true`.
+    /// Default: none.
+    pub credentials_origins: Vec<String>,
     /// The bearer token required for `POST /api/kick` and for `/metrics` at the same address, if any.
     pub admin_token: Option<String>,
     /// The URLs in `/api/config`. `None`: this server's own STUN service, if there is one, and its TURN service with an
@@ -103,6 +114,7 @@ impl fmt::Debug for ApiSettings {
         let admin_token = self.admin_token.as_ref().map(|_| "…");
         f.debug_struct("ApiSettings")
             .field("cors_origin", &self.cors_origin)
+            .field("credentials_origins", &self.credentials_origins)
             .field("admin_token", &admin_token)
             .field("ice_urls", &self.ice_urls)
             .finish()
@@ -111,7 +123,7 @@ impl fmt::Debug for ApiSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { cors_origin: Some("*".to_owned()), admin_token: None, ice_urls: None }
+        Self { cors_origin: Some("*".to_owned()), credentials_origins: Vec::new(), admin_token: None, ice_urls: None }
     }
 }
 
@@ -129,6 +141,7 @@ impl Default for Config {
             socketio: SocketIoSettings::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
+            accept_subprotocol: false,
             unix_time: system_time,
             seed: 0,
         }

@@ -10,8 +10,9 @@ use crate::access::Refusal;
 use crate::access::addresses::LimitExceeded;
 use crate::metrics::Metrics;
 
-/// The 101 response that opens a WebSocket, or the refusal of any other request.
-pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
+/// The 101 response that opens a WebSocket, or the refusal of any other request. With `accept_subprotocol` the response
+/// selects the first subprotocol that the client offers.
+pub(crate) fn handshake<B>(request: &Request<B>, accept_subprotocol: bool) -> Response<Full<Bytes>> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
@@ -42,6 +43,9 @@ pub(crate) fn handshake<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(subprotocol) = first_subprotocol(request.headers()).filter(|_| accept_subprotocol) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
     response
 }
 
@@ -59,6 +63,16 @@ pub(crate) fn refuse(
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The first subprotocol that a client offers, which is the one it prefers (RFC 6455 §4.1).
+fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let first = offers.flat_map(|value| value.split(',')).map(str::trim).find(|offer| !offer.is_empty())?;
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+    //# token          = 1*tchar
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    first.bytes().all(is_token).then(|| HeaderValue::from_str(first).expect("a token is a header value"))
 }
 
 /// Whether a comma-separated header contains a token, in any case.

@@ -75,7 +75,7 @@ pub(crate) async fn serve_tls<S>(
 /// The size of its future is the memory cost of an idle connection, so it contains only what a WebSocket needs.
 pub(crate) async fn serve<S>(
     stream: S,
-    source: Source,
+    mut source: Source,
     site: Arc<Site>,
     registration: Registration,
     shared: Arc<Shared>,
@@ -85,7 +85,10 @@ pub(crate) async fn serve<S>(
     let queue = &registration.queue;
     // Boxed, so that a WebSocket does not keep the memory of HTTP's state.
     let Some(upgraded) = Box::pin(serve_http(stream, &site, &source, queue, &shared)).await else { return };
-    let Upgraded { stream, read_ahead, opened } = upgraded;
+    let Upgraded { stream, read_ahead, opened, client } = upgraded;
+    if let Some(client) = client {
+        source = client;
+    }
     let (metrics, config) = (&shared.registry.metrics, &shared.config);
     let session = match opened {
         Opened::Dialect(session) => session,
@@ -112,6 +115,8 @@ struct Upgraded<S> {
     /// The bytes that arrived after the request.
     read_ahead: Vec<u8>,
     opened: Opened,
+    /// The client, if a proxy made the connection.
+    client: Option<Source>,
 }
 
 /// How HTTP ends on a connection.
@@ -188,7 +193,7 @@ where
         let _ = timeout(limits.close_timeout, stream.shutdown()).await;
         return None;
     }
-    let Some(opening) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
+    let Some((opening, client)) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
         let _ = timeout(limits.close_timeout, connection::shut_down_tcp(&mut stream)).await;
         return None;
     };
@@ -205,25 +210,33 @@ where
         Opening::SocketIo(opening) => Opened::SocketIo(opening),
     };
     // Copied, because it is mostly empty and would otherwise keep hyper's whole buffer alive.
-    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened })
+    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened, client })
 }
 
-/// The response to a request. Sets `opening` if a WebSocket follows.
+/// The response to a request. Sets `opening` if a WebSocket follows, with the client of a proxy's connection.
 async fn respond(
     site: &Site,
     shared: &Shared,
     source: &Source,
     request: Request<Incoming>,
-    opening: &Mutex<Option<Opening>>,
+    opening: &Mutex<Option<(Opening, Option<Source>)>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     let route = site.routes.iter().find(|(known, _)| *known == path).map(|(_, route)| route);
+    let client = shared.guard.client(source.from(), request.headers()).filter(|_| !site.is_private);
     let mut opens = None;
     let response = match (route, &site.api) {
         (Some(Route::Health), _) => health(request.method()),
         (Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
-        (route, api) => match (source.request(), route, api) {
-            (Err(too_much), ..) => refuse_access(&shared.registry.metrics, Refusal::LimitExceeded(too_much)),
+        (route, api) => match (client.as_ref().unwrap_or(source).request(), route, api) {
+            (Err(too_much), ..) => {
+                let mut response = refuse_access(&shared.registry.metrics, Refusal::LimitExceeded(too_much));
+                // Pages that may read the other responses may read this one.
+                if matches!(route, Some(Route::Api(..) | Route::SocketIo(_))) || api.is_some() && is_below_api(path) {
+                    shared.cors.allow(request.headers().get(header::ORIGIN), response.headers_mut());
+                }
+                response
+            }
             (Ok(()), Some(Route::WebSocket(dialect)), _) => {
                 let (response, grant) = open(&**dialect, &request, shared);
                 let query = request.uri().query().map(str::to_owned);
@@ -243,15 +256,19 @@ async fn respond(
                 }
                 response
             }
-            (Ok(()), _, Some(api)) if path == "/api" || path.starts_with("/api/") => api.no_such_path(request.method()),
+            (Ok(()), _, Some(api)) if is_below_api(path) => api.no_such_path(&request),
             (Ok(()), ..) => refuse(StatusCode::NOT_FOUND, None, "No such path"),
         },
     };
     if response.status() == StatusCode::NOT_FOUND {
         shared.registry.metrics.refused.count("not-found");
     }
-    *opening.lock().unwrap_or_else(PoisonError::into_inner) = opens;
+    *opening.lock().unwrap_or_else(PoisonError::into_inner) = opens.map(|opening| (opening, client));
     Ok(response)
+}
+
+fn is_below_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
 }
 
 /// The response to a request at a dialect's path, and what may be joined if it opens a WebSocket.
@@ -260,7 +277,7 @@ fn open<B>(
     request: &Request<B>,
     shared: &Shared,
 ) -> (Response<Full<Bytes>>, Option<Grant>) {
-    let response = upgrade(dialect, request);
+    let response = upgrade(dialect, request, shared.config.accept_subprotocol);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         shared.registry.metrics.refused.count("not-an-upgrade");
         return (response, None);
@@ -283,8 +300,8 @@ fn health(method: &Method) -> Response<Full<Bytes>> {
 }
 
 /// The response to a request at a dialect's path; 101 if it opens a WebSocket.
-fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>) -> Response<Full<Bytes>> {
-    match (handshake(request), dialect.admit(request.uri().query())) {
+fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>, accept_subprotocol: bool) -> Response<Full<Bytes>> {
+    match (handshake(request, accept_subprotocol), dialect.admit(request.uri().query())) {
         (response, Err(why)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             refuse(StatusCode::BAD_REQUEST, None, why)
         }

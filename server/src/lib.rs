@@ -38,14 +38,15 @@
 mod access;
 mod api;
 mod config;
+mod cors;
 mod dialect;
 mod handshake;
 mod http;
 mod limits;
 mod metrics;
 pub mod net;
-mod query;
 mod pace;
+mod query;
 mod rate;
 mod session;
 mod site;
@@ -67,11 +68,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-pub use access::Access;
 use access::Guard;
 use access::addresses::Source;
+pub use access::{Access, Cidr, CidrError, is_origin};
 use api::IceService;
 pub use config::{ApiSettings, Config, Listen};
+use cors::Cors;
 pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
 pub use limits::Limits;
 use net::{Listener, Network};
@@ -86,6 +88,9 @@ pub use turn::{RelayAddress, TurnCounters, TurnSettings};
 
 /// Pause after a failed accept, for example if file descriptors run out until another connection ends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How many host-chosen ports are tried until one is free on all sockets that need the same port.
+const TRIES: usize = 16;
 
 /// A server with open sockets.
 pub struct Server<N: Network> {
@@ -126,6 +131,7 @@ struct Shared {
     config: Config,
     registry: Arc<Registry>,
     guard: Guard,
+    cors: Cors,
     /// The served dialects, added by [`Server::bind`], to count what they hold.
     dialects: Mutex<Vec<Arc<dyn Dialect>>>,
     /// Returns the counters of the TURN service, once there is one.
@@ -146,13 +152,15 @@ impl<N: Network> Server<N> {
     /// A socket cannot be opened; the message names the service and the address. Or a setting is invalid; the message
     /// names it.
     pub async fn bind(net: N, config: Config) -> io::Result<Self> {
+        config.heartbeat.check().map_err(|why| invalid(why.to_owned()))?;
         let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
+        let cors = Cors::new(&config.api)?;
         let shared = Arc::new(Shared {
             config,
             registry: Arc::default(),
             guard,
+            cors,
             dialects: Mutex::default(),
-        config.heartbeat.check().map_err(|why| invalid(why.to_owned()))?;
             turn_counters: OnceLock::new(),
             stop: Arc::default(),
         });
@@ -160,14 +168,14 @@ impl<N: Network> Server<N> {
         // The API tells clients its address.
         let stun = server.add_stun().await?;
         let shared = Arc::clone(&server.shared);
-        let sites = Sites::new(server.net.clone(), &shared, stun)?;
+        let sites = Sites::new(server.net.clone(), &shared, stun);
         for listen in &shared.config.listen {
-            let address = server.add_site(listen.at, sites.site(listen)?).await?;
+            let address = server.add_site(listen.at, &listen.also_at, sites.site(listen)?).await?;
             let names = listen.dialects.iter().copied().chain(listen.pages.then_some("api"));
             server.addresses.extend(names.map(|name| (name, address)));
         }
         if let Some(at) = shared.config.metrics {
-            let address = server.add_site(at, sites.metrics()).await?;
+            let address = server.add_site(at, &[], sites.metrics()).await?;
             server.addresses.insert("metrics", address);
         }
         Ok(server)
@@ -216,8 +224,9 @@ impl<N: Network> Server<N> {
         tracing::info!("shut down");
     }
 
-    async fn add_site(&mut self, at: SocketAddr, site: Site) -> io::Result<SocketAddr> {
-        let (listener, address) = opened(site.name, at, self.net.listen(at), Listener::local_addr).await?;
+    async fn add_site(&mut self, at: SocketAddr, also_at: &[SocketAddr], site: Site) -> io::Result<SocketAddr> {
+        let listeners = open_all(&self.net, site.name, at, also_at).await?;
+        let address = listeners[0].1;
         let mut dialects = self.shared.dialects.lock().expect("nothing panics while it holds the dialects");
         for dialect in site.dialects() {
             // A dialect that is served at two addresses is counted once.
@@ -226,7 +235,11 @@ impl<N: Network> Server<N> {
             }
         }
         drop(dialects);
-        self.services.push(Box::pin(accept(self.net.clone(), listener, Arc::new(site), Arc::clone(&self.shared))));
+        let site = Arc::new(site);
+        for (listener, _) in listeners {
+            let (site, shared) = (Arc::clone(&site), Arc::clone(&self.shared));
+            self.services.push(Box::pin(accept(self.net.clone(), listener, site, shared)));
+        }
         Ok(address)
     }
 
@@ -311,6 +324,54 @@ async fn opened<S>(
     let address = local_addr(&socket).map_err(named)?;
     tracing::info!(service, %address, "listening");
     Ok((socket, address))
+}
+
+/// Opens all addresses of a service. Port 0 stands for the first one's port. Not every address must be available: a name may
+/// also have addresses of a family that this host does not support.
+async fn open_all<N: Network>(
+    net: &N,
+    service: &str,
+    at: SocketAddr,
+    also_at: &[SocketAddr],
+) -> io::Result<Vec<(N::Listener, SocketAddr)>> {
+    let mut tries = if at.port() == 0 && !also_at.is_empty() { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match try_open_all(net, service, at, also_at).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            done => return done,
+        }
+    }
+}
+
+async fn try_open_all<N: Network>(
+    net: &N,
+    service: &str,
+    at: SocketAddr,
+    also_at: &[SocketAddr],
+) -> io::Result<Vec<(N::Listener, SocketAddr)>> {
+    let mut listeners: Vec<(N::Listener, SocketAddr)> = Vec::new();
+    let mut unavailable = None;
+    for mut at in std::iter::once(at).chain(also_at.iter().copied()) {
+        if let (0, Some((_, first))) = (at.port(), listeners.first()) {
+            at.set_port(first.port());
+        }
+        match opened(service, at, net.listen(at), Listener::local_addr).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
+                return Err(error);
+            }
+            Err(error) => drop(unavailable.get_or_insert(error)),
+        }
+    }
+    match unavailable {
+        Some(error) if listeners.is_empty() => Err(error),
+        Some(error) => {
+            tracing::warn!(%error, "failed to listen on one of several addresses");
+            Ok(listeners)
+        }
+        None => Ok(listeners),
+    }
 }
 
 /// Accepts connections for one site and spawns a task for each.

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use hyper::header::HeaderValue;
-
 use crate::api::{Api, IceService, Page};
 use crate::config::{Config, Listen};
 use crate::dialect::{DIALECTS, DialectEntry, Parts, SENDER_VIEWER, Served};
@@ -52,22 +50,18 @@ pub(crate) struct Sites {
 
 impl Sites {
     /// `stun` is this server's own STUN service, whose address the API gives to clients.
-    ///
-    /// # Errors
-    /// The CORS origin is not valid as a header value.
-    pub(crate) fn new<N: Network>(net: N, shared: &Arc<Shared>, stun: Option<IceService>) -> io::Result<Self> {
+    pub(crate) fn new<N: Network>(net: N, shared: &Arc<Shared>, stun: Option<IceService>) -> Self {
         let Config { api, limits, seed, .. } = &shared.config;
-        let cors_origin = api.cors_origin.as_deref().map(HeaderValue::from_str).transpose();
-        let cors_origin = cors_origin.map_err(|error| invalid(format!("use the configured CORS origin: {error}")))?;
+        let cors = shared.cors.clone();
         let parts = Parts::new(*seed);
         let sender_viewer = Arc::clone(&parts.sender_viewer);
-        let engine = Engine::new(net, Arc::clone(&shared.registry), &shared.config, cors_origin.clone());
-        Ok(Self {
+        let engine = Engine::new(net, Arc::clone(&shared.registry), &shared.config, cors.clone());
+        Self {
             shared: Arc::clone(shared),
             dialects: DIALECTS.iter().map(|entry| (entry.name, (entry.make)(&parts))).collect(),
             engine: Arc::new(engine),
-            api: Arc::new(Api::new(sender_viewer, api, cors_origin, stun, limits.body_timeout)),
-        })
+            api: Arc::new(Api::new(sender_viewer, api, cors, stun, limits.body_timeout)),
+        }
     }
 
     /// # Errors

@@ -2,6 +2,7 @@
 //! connection's [`Grant`], which the code that all dialects share checks.
 
 pub(crate) mod addresses;
+mod proxies;
 mod token;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use subtle::ConstantTimeEq;
 use crate::limits::Limits;
 use crate::query;
 use addresses::{Addresses, LimitExceeded, Source};
+pub use proxies::{Cidr, CidrError};
 use token::Claims;
 
 /// Minimum length of the secret that signs room tokens, in bytes. RFC 2104 §3 discourages secrets shorter than the
@@ -33,6 +35,10 @@ pub struct Access {
     /// The origins (`https://host[:port]`) whose pages may connect; any if the list is empty. A request without
     /// `Origin` is not from a browser and is allowed.
     pub origins: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` or `Forwarded` header (RFC 7239) names the client. Limits by address and the
+    /// log then use the client's address. The headers of all others are ignored. List a proxy only if it adds the
+    /// address to one of these headers itself.
+    pub proxies: Vec<Cidr>,
 }
 
 /// What a connection may join. The default is everything.
@@ -79,6 +85,7 @@ impl fmt::Debug for Access {
             .field("tokens", &self.tokens.len())
             .field("room_secret", &room_secret)
             .field("origins", &self.origins)
+            .field("proxies", &self.proxies)
             .finish()
     }
 }
@@ -141,19 +148,27 @@ impl Guard {
         if access.room_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
             return invalid(format!("the room secret must have at least {SECRET_BYTES_MIN} bytes"));
         }
-        if let Some(origin) = access.origins.iter().find(|origin| !is_origin(origin)) {
-            return invalid(format!(
-                "`{origin}` is not an origin: write it like `https://example.org` or `http://localhost:5173`"
-            ));
-        }
+        check_origins(&access.origins)?;
         let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
         let addresses = Addresses::new(limits.connections_per_address_max, limits.request_rate);
         Ok(Self { access: access.clone(), unix_time, room_key, addresses: Arc::new(addresses) })
     }
 
-    /// Counts a connection from an address.
+    /// Counts a connection from an address. A proxy's connection counts for no address; its requests count for their
+    /// clients.
     pub(crate) fn enter(&self, from: IpAddr) -> Source {
-        self.addresses.enter(from)
+        if self.is_proxy(from) { Source::unlimited(from) } else { self.addresses.enter(from) }
+    }
+
+    /// The client of a request on a proxy's connection, which counts until it is dropped. `None` if `from` is not a
+    /// proxy.
+    pub(crate) fn client(&self, from: IpAddr, headers: &HeaderMap) -> Option<Source> {
+        let client = || self.addresses.enter(proxies::client(&self.access.proxies, from, headers));
+        self.is_proxy(from).then(client)
+    }
+
+    fn is_proxy(&self, from: IpAddr) -> bool {
+        self.access.proxies.iter().any(|proxy| proxy.contains(from))
     }
 
     /// Checks whether pages of the request's origin may connect.
@@ -211,8 +226,20 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
 }
 
-/// Whether a text is an origin in the form that browsers send (RFC 6454 §6.2).
-fn is_origin(text: &str) -> bool {
+/// # Errors
+/// One of them is not an origin. The message says what would be right.
+pub(crate) fn check_origins(origins: &[String]) -> io::Result<()> {
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(()),
+        Some(origin) => Err(crate::invalid(format!(
+            "`{origin}` is not an origin: write it like `https://example.org` or `http://localhost:5173`"
+        ))),
+    }
+}
+
+/// Whether a text is an origin in the form that browsers send (RFC 6454 §6.2), such as `https://example.org`.
+#[must_use]
+pub fn is_origin(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     // The parser adds the path `/`; the text itself must end with the authority.
     matches!((uri.scheme_str(), uri.authority()), (Some(_), Some(authority)) if text.ends_with(authority.as_str()))

@@ -53,6 +53,7 @@ impl SocketIo {
             return (self.preflight(request.headers()), None);
         }
         let (headers, query) = (request.headers(), request.uri().query());
+        let origin = headers.get(header::ORIGIN).cloned();
         let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
         let (mut response, opening) = match granted {
             Err(refusal) => (refuse_access(&self.engine().registry.metrics, refusal), None),
@@ -61,9 +62,7 @@ impl SocketIo {
                 Err(refusal) => (refusal.response(), None),
             },
         };
-        if let Some(origin) = &self.engine().cors_origin {
-            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        }
+        self.engine().cors.allow(origin.as_ref(), response.headers_mut());
         (response, opening)
     }
 
@@ -93,7 +92,7 @@ impl SocketIo {
             });
         }
         if over_websocket {
-            let response = handshake(&request);
+            let response = handshake(&request, self.engine().accept_subprotocol);
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Refusal::BadRequest);
             }
@@ -145,14 +144,13 @@ impl SocketIo {
     fn preflight(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        if let Some(origin) = &self.engine().cors_origin {
-            let answer = response.headers_mut();
-            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let answer = response.headers_mut();
+        if self.engine().cors.allow(headers.get(header::ORIGIN), answer) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
             if let Some(asked_for) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for.clone());
                 let varies = HeaderValue::from_static("Access-Control-Request-Headers");
-                answer.insert(header::VARY, varies);
+                answer.append(header::VARY, varies);
             }
         }
         response

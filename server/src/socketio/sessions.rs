@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use data_encoding::BASE64URL_NOPAD;
-use hyper::header::HeaderValue;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -17,6 +16,7 @@ use super::settings::SocketIoSettings;
 use super::socket::Socket;
 use crate::access::Grant;
 use crate::config::Config;
+use crate::cors::Cors;
 use crate::limits::Limits;
 use crate::net::Network;
 use crate::session::client::Client;
@@ -33,7 +33,8 @@ pub(crate) struct Engine {
     pub(crate) settings: SocketIoSettings,
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<Registry>,
-    pub(super) cors_origin: Option<HeaderValue>,
+    pub(super) cors: Cors,
+    pub(super) accept_subprotocol: bool,
     /// One random stream for all endpoints, so that their ids are independent of each other.
     sids: Mutex<ChaCha8Rng>,
     spawn: Box<dyn Fn(Task) + Send + Sync>,
@@ -47,12 +48,7 @@ pub(crate) struct SocketIo {
 }
 
 impl Engine {
-    pub(crate) fn new<N: Network>(
-        net: N,
-        registry: Arc<Registry>,
-        config: &Config,
-        cors_origin: Option<HeaderValue>,
-    ) -> Self {
+    pub(crate) fn new<N: Network>(net: N, registry: Arc<Registry>, config: &Config, cors: Cors) -> Self {
         let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
         // Not the stream of the client ids.
         sids.set_stream(1);
@@ -60,7 +56,8 @@ impl Engine {
             settings: config.socketio.clone(),
             limits: config.limits.clone(),
             registry,
-            cors_origin,
+            cors,
+            accept_subprotocol: config.accept_subprotocol,
             sids: Mutex::new(sids),
             spawn: Box::new(move |task| net.spawn(task)),
         }

@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::net::{Listener, Network, Udp};
-use crate::opened;
-
-/// How many host-chosen ports are tried until one is free on all sockets that need the same port.
-const TRIES: usize = 16;
+use crate::{TRIES, opened};
 
 /// The open sockets.
 pub(crate) struct Sockets<N: Network> {

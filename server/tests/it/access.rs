@@ -312,3 +312,125 @@ async fn from(source: &str, to: SocketAddr) -> TcpStream {
     stream.flush().await.expect("it is connected");
     stream
 }
+
+#[tokio::test]
+async fn limits_count_the_client_that_a_listed_proxy_names() {
+    let server = start_with(|config| {
+        config.access.proxies = vec!["127.0.0.2/31".parse().expect("two addresses")];
+        config.limits.connections_per_address_max = Some(1);
+    })
+    .await;
+    let via = async |proxy: &str, headers: &str| {
+        let mut stream = from(proxy, server.mesh).await;
+        let head = format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}{headers}\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it is connected");
+        let status = crate::socketio_client::answer(&mut stream).await.status;
+        (status, stream)
+    };
+    let first = via("127.0.0.2", "X-Forwarded-For: 198.51.100.1\r\n").await;
+    let second = via("127.0.0.2", "X-Forwarded-For: 198.51.100.1, 198.51.100.2\r\n").await;
+    let third = via("127.0.0.3", "Forwarded: for=\"[2001:db8::1]:80\", for=127.0.0.2\r\n").await;
+    assert_eq!((first.0, second.0, third.0), (101, 101, 101), "each client may have one");
+    for (proxy, headers) in [
+        ("127.0.0.3", "X-Forwarded-For: 198.51.100.1\r\n"),
+        ("127.0.0.2", "Forwarded: for=198.51.100.2\r\n"),
+        ("127.0.0.2", "X-Forwarded-For: 2001:db8::2\r\n"),
+    ] {
+        assert_eq!(via(proxy, headers).await.0, 429, "{headers}");
+    }
+    // Who is not listed names nobody.
+    let direct = via("127.0.0.4", "X-Forwarded-For: 198.51.100.7\r\n").await;
+    assert_eq!((direct.0, via("127.0.0.4", "X-Forwarded-For: 198.51.100.8\r\n").await.0), (101, 429));
+    // A connection that is gone does not count any more.
+    drop(first);
+    server.census(|census| census.connections == 3).await;
+    assert_eq!(via("127.0.0.2", "X-Forwarded-For: 198.51.100.1\r\n").await.0, 101);
+}
+
+/// A proxy keeps its connections open, and sends requests of many clients over each.
+#[tokio::test]
+async fn a_request_through_a_proxy_counts_while_it_lasts() {
+    let server = start_with(|config| {
+        config.access.proxies = vec!["127.0.0.2".parse().expect("an address")];
+        config.limits.connections_per_address_max = Some(1);
+    })
+    .await;
+    let ask = async |stream: &mut TcpStream, client: &str| {
+        let head = format!("GET /api/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it is connected");
+        crate::socketio_client::answer(stream).await.status
+    };
+    let (mut one, mut two) = (from("127.0.0.2", server.http).await, from("127.0.0.2", server.http).await);
+    for stream in [&mut one, &mut two] {
+        for client in ["198.51.100.1", "198.51.100.2", "198.51.100.1"] {
+            assert_eq!(ask(stream, client).await, 200);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_rate_is_the_clients_behind_a_listed_proxy() {
+    let _clock = hold();
+    let server = start_with(|config| {
+        config.access.proxies = vec!["127.0.0.1".parse().expect("an address")];
+        config.limits.request_rate = Some(rate(1, 1));
+    })
+    .await;
+    for (client, status) in
+        [("198.51.100.1", 101), ("198.51.100.1", 429), ("198.51.100.2", 101), ("x", 101), ("x", 429)]
+    {
+        let answer = upgrade(server.mesh, "/", &format!("X-Forwarded-For: {client}\r\n")).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{client}: {answer}");
+    }
+}
+
+/// Otherwise a page sees a network error, and does not learn that it asks too often.
+#[tokio::test(start_paused = true)]
+async fn a_page_may_read_that_it_asks_too_often() {
+    let _clock = hold();
+    let server = start_with(|config| {
+        config.api.credentials_origins = vec!["https://a.test".to_owned()];
+        config.limits.request_rate = Some(rate(1, 1));
+    })
+    .await;
+    let polling = crate::socketio_client::POLLING;
+    for (address, target, is_readable) in [
+        (server.http, "/api/health", true),
+        (server.http, "/api/nowhere", true),
+        (server.http, "/nowhere", false),
+        (server.broadcast, polling, true),
+        (server.mesh, "/", false),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nOrigin: https://a.test\r\nConnection: close\r\n\r\n");
+        let answer = crate::api::raw_at(address, &head).await.head;
+        let answer =
+            if answer.starts_with("http/1.1 429 ") { answer } else { crate::api::raw_at(address, &head).await.head };
+        assert!(answer.starts_with("http/1.1 429 "), "{answer}");
+        let names_origin = answer.contains("access-control-allow-origin: https://a.test\r\n");
+        let allows = answer.contains("access-control-allow-credentials: true\r\n");
+        assert_eq!((names_origin, allows), (is_readable, is_readable), "{target}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_is_accepted_where_that_is_set() {
+    let (plain, accepting) = (start().await, start_with(|config| config.accept_subprotocol = true).await);
+    for (offers, chosen) in [
+        ("", None),
+        ("Sec-WebSocket-Protocol: chat\r\n", Some("chat")),
+        ("Sec-WebSocket-Protocol: v2.chat , chat\r\n", Some("v2.chat")),
+        ("Sec-WebSocket-Protocol: ,a\r\nSec-WebSocket-Protocol: b\r\n", Some("a")),
+        ("Sec-WebSocket-Protocol: two words, chat\r\n", None),
+    ] {
+        let websocket = format!("{}&x=1", crate::socketio_client::WEBSOCKET);
+        for (address, target) in [(accepting.mesh, "/"), (accepting.broadcast, &websocket)] {
+            let answer = upgrade(address, target, offers).await;
+            let line = chosen.map(|chosen| format!("\r\nsec-websocket-protocol: {chosen}\r\n"));
+            assert!(answer.starts_with("http/1.1 101 "), "{offers}: {answer}");
+            assert_eq!(answer.contains("sec-websocket-protocol"), chosen.is_some(), "{offers}: {answer}");
+            assert!(line.is_none_or(|line| answer.contains(&line)), "{offers}: {answer}");
+        }
+        let answer = upgrade(plain.mesh, "/", offers).await;
+        assert!(answer.starts_with("http/1.1 101 ") && !answer.contains("sec-websocket-protocol"), "{answer}");
+    }
+}

@@ -178,6 +178,52 @@ async fn the_cors_origin_is_configurable() {
 }
 
 #[tokio::test]
+async fn pages_of_listed_origins_may_send_credentials() {
+    let server = start_with(|config| {
+        config.api.credentials_origins = ["https://a.test", "http://localhost:5173"].map(str::to_owned).to_vec();
+        config.access.tokens = vec!["token".to_owned()];
+    })
+    .await;
+    let polling = crate::socketio_client::POLLING;
+    for (address, method, target, status) in [
+        (server.http, "GET", "/api/health", 200),
+        (server.http, "GET", "/api/config", 401),
+        (server.http, "PUT", "/api/config", 405),
+        (server.http, "GET", "/api/nowhere", 404),
+        (server.http, "OPTIONS", "/api/config", 204),
+        (server.http, "OPTIONS", "/api/nowhere", 204),
+        (server.broadcast, "GET", "/socket.io/?token=token", 400),
+        (server.broadcast, "GET", &format!("{polling}&token=token"), 200),
+        (server.broadcast, "GET", polling, 401),
+        (server.broadcast, "OPTIONS", polling, 204),
+    ] {
+        for (origin, named) in [
+            ("Origin: https://a.test\r\n", "https://a.test"),
+            ("Origin: http://localhost:5173\r\n", "http://localhost:5173"),
+            ("Origin: https://b.test\r\n", "*"),
+            ("Origin: null\r\n", "*"),
+            ("", "*"),
+        ] {
+            let asks = "Access-Control-Request-Headers: x-mine\r\nConnection: close\r\n";
+            let head = raw_at(address, &format!("{method} {target} HTTP/1.1\r\n{origin}{asks}\r\n")).await.head;
+            assert!(head.starts_with(&format!("http/1.1 {status} ")), "{target}: {head}");
+            assert!(head.contains(&format!("\r\naccess-control-allow-origin: {named}\r\n")), "{target}: {head}");
+            let allows = head.contains("\r\naccess-control-allow-credentials: true\r\n");
+            assert_eq!(allows, named != "*", "{target}: {head}");
+            assert!(head.contains("\r\nvary: origin\r\n"), "{target}: {head}");
+            assert_eq!(head.contains("access-control-allow-methods"), method == "OPTIONS", "{target}: {head}");
+        }
+    }
+    let none = start_with(|config| config.api.cors_origin = None).await;
+    let head = ask(&none, "OPTIONS", "/api/config", "Origin: https://a.test\r\n", "").await.head;
+    assert!(!head.contains("access-control-") && !head.contains("vary"), "off unless listed: {head}");
+    let mut config = Config { stun: None, ..Config::default() };
+    config.api.credentials_origins = vec!["*".to_owned()];
+    let error = Server::bind(Tokio, config).await.err().expect("it would be anybody").to_string();
+    assert!(error.contains("`*` is not an origin") && error.contains("https://"), "{error}");
+}
+
+#[tokio::test]
 async fn another_method_is_405_and_another_path_404() {
     let server = start().await;
     for (method, path, allow) in [

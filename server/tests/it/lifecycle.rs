@@ -1,15 +1,17 @@
 //! Start, shutdown, and what is left.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use server::net::Tokio;
+use server::net::{Network, Tokio};
 use server::{Config, Listen, Server};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{Client, PATIENCE, start, start_with};
 use crate::clock::{hold, passing};
+use crate::socketio_client::{Poller, request};
 
 #[tokio::test]
 async fn shutdown_closes_everyone_with_1001_and_leaves_nothing() {
@@ -87,4 +89,68 @@ async fn the_same_seed_gives_the_same_ids() {
     }
     assert_eq!(ids[0], ids[1]);
     assert_ne!(ids[1], ids[2]);
+}
+
+/// As for a name that has several addresses: they are one service, so a session goes on at another of them.
+#[tokio::test]
+async fn a_service_has_several_addresses_and_one_port() {
+    let also = ["127.0.0.2", "127.0.0.3"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), 0));
+    let server = start_with(|config| config.listen.iter_mut().for_each(|listen| listen.also_at = also.to_vec())).await;
+    let mut clients = Vec::new();
+    for ip in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
+        let address = SocketAddr::new(ip.parse().expect("an address"), server.mesh.port());
+        let mut client = Client::open(address, "/").await;
+        client.joins("r").await;
+        clients.push(client);
+    }
+    assert_eq!((server.handle.census().rooms, server.handle.census().members), (1, 3));
+    let polling = Poller::connect(server.broadcast).await;
+    let other = SocketAddr::new("127.0.0.3".parse().expect("an address"), server.broadcast.port());
+    request(other, "POST", &polling.target(), b"420[\"sentinel\"]").await.is(200, "ok");
+}
+
+#[tokio::test]
+async fn of_several_addresses_one_that_is_not_there_is_left_out() {
+    let bind = async |at: [u8; 4], also_at: [u8; 4]| {
+        let also_at = vec![SocketAddr::from((also_at, 0))];
+        let listen = vec![Listen { at: (at, 0).into(), also_at, dialects: vec!["mesh"], pages: false }];
+        Server::bind(Only127001, Config { listen, stun: None, ..Config::default() }).await
+    };
+    let (here, nowhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
+    for (at, also_at) in [(here, nowhere), (nowhere, here)] {
+        let server = bind(at, also_at).await.expect("one of them is there");
+        assert_eq!(server.address("mesh").map(|address| address.ip()), Some(here.into()));
+    }
+    let error = bind(nowhere, nowhere).await.err().expect("none of them is there").to_string();
+    assert!(error.starts_with("open mesh on 192.0.2.1:0: "), "{error}");
+}
+
+/// A host with a single address, whatever the machine of the test has.
+#[derive(Clone)]
+struct Only127001;
+
+impl Network for Only127001 {
+    type Stream = TcpStream;
+    type Listener = <Tokio as Network>::Listener;
+    type Udp = <Tokio as Network>::Udp;
+
+    async fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener> {
+        if address.ip() == Ipv4Addr::LOCALHOST {
+            Tokio.listen(address).await
+        } else {
+            Err(io::ErrorKind::AddrNotAvailable.into())
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        Tokio.connect(address).await
+    }
+
+    async fn bind_udp(&self, address: SocketAddr) -> io::Result<Self::Udp> {
+        Tokio.bind_udp(address).await
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        Tokio.spawn(task);
+    }
 }

@@ -1,6 +1,7 @@
 //! The settings of `glare serve`: one definition for flags, environment, file and `server/README.md`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
 use server::{
-    Access, ApiSettings, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, Rate, RelayAddress,
-    STUN_PORT, Tls, TurnSettings,
+    Access, ApiSettings, Cidr, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, Rate,
+    RelayAddress, STUN_PORT, Tls, TurnSettings, is_origin,
 };
 
 /// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
@@ -27,12 +28,12 @@ pub(crate) struct Settings {
     #[arg(long, env = "GLARE_DIALECTS", value_name = "NAME,…", value_parser = PossibleValuesParser::new(dialects()), value_delimiter = ',', default_values = dialects().filter(|name| *name != ECHO))]
     dialects: Vec<String>,
 
-    /// Address to listen on
-    #[arg(long, env = "HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
-    /// Address for `http-port`, if it differs from `host`
-    #[arg(long, env = "HTTP_HOST", value_name = "ADDRESS")]
-    http_host: Option<IpAddr>,
+    /// Address to listen on, or a name such as `localhost`: all its addresses for TCP, the first one for STUN and TURN
+    #[arg(long, env = "HOST", value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
+    host: Host,
+    /// Address or name for `http-port`, if it differs from `host`
+    #[arg(long, env = "HTTP_HOST", value_name = "ADDRESS", value_parser = host)]
+    http_host: Option<Host>,
     /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api` and `/metrics`; 0 picks a free port, here and below
     #[arg(long, env = "HTTP_PORT", value_name = "PORT", default_value_t = HTTP_PORT)]
     http_port: u16,
@@ -81,9 +82,9 @@ pub(crate) struct Settings {
     /// TCP port for `/metrics` alone, without TLS and token [default: only on `http-port`]
     #[arg(long, env = "METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
-    /// Address for `metrics-port`
-    #[arg(long, env = "METRICS_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    metrics_host: IpAddr,
+    /// Address for `metrics-port`, or a name, of which the first address counts
+    #[arg(long, env = "METRICS_HOST", value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
+    metrics_host: Host,
 
     /// PEM file with the certificate chain; enables TLS on every TCP port except `metrics-port`
     #[arg(long, env = "GLARE_TLS_CERT", value_name = "FILE")]
@@ -102,11 +103,20 @@ pub(crate) struct Settings {
     #[arg(long, env = "GLARE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
     /// Origins whose pages may connect; others get 403 [default: any]
-    #[arg(long, env = "GLARE_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',')]
+    #[arg(long, env = "GLARE_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
     origins: Vec<String>,
-    /// `Access-Control-Allow-Origin` of the API, or `none`
-    #[arg(long, env = "GLARE_CORS_ORIGIN", value_name = "ORIGIN", default_value = "*")]
+    /// `Access-Control-Allow-Origin` of the API and of Socket.IO, or `none`
+    #[arg(long, env = "GLARE_CORS_ORIGIN", value_name = "ORIGIN", value_parser = cors_origin, default_value = "*")]
     cors_origin: String,
+    /// Origins whose pages may send credentials, such as a load balancer's cookie; answers name them instead of `cors-origin`
+    #[arg(long, env = "GLARE_CORS_CREDENTIALS_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
+    cors_credentials_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` names the client, for limits by address and for the log
+    #[arg(long, env = "GLARE_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    trusted_proxies: Vec<Cidr>,
+    /// Accept the first WebSocket subprotocol that a client offers; otherwise none is chosen, and a browser that offers one fails
+    #[arg(long, env = "GLARE_ACCEPT_SUBPROTOCOL")]
+    accept_subprotocol: bool,
     /// ICE server URLs in `/api/config` [default: this server's STUN and TURN]
     #[arg(long, env = "GLARE_ICE_URLS", value_name = "URL,…", value_delimiter = ',')]
     ice_urls: Vec<String>,
@@ -166,8 +176,8 @@ pub(crate) struct Settings {
     /// Interval between pings
     #[arg(long, env = "GLARE_PING_INTERVAL", value_name = "TIME", value_parser = time, default_value = "20s")]
     ping_interval: Duration,
-    /// How many consecutive pings may go unanswered; one more closes with 1008
-    #[arg(long, env = "GLARE_MISSED_PONGS_MAX", value_name = "N", default_value_t = Heartbeat::default().missed_max)]
+    /// How many consecutive pings may go unanswered, at least 1; an interval later closes with 1008
+    #[arg(long, env = "GLARE_MISSED_PONGS_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = Heartbeat::default().missed_max)]
     missed_pongs_max: u32,
     /// Engine.IO: time from the handshake or a pong to the next ping
     #[arg(long, env = "GLARE_SOCKETIO_PING_INTERVAL", value_name = "TIME", value_parser = time, default_value = "25s")]
@@ -227,13 +237,18 @@ impl Settings {
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let is_served = |entry: &&DialectEntry| self.dialects.iter().any(|dialect| dialect == entry.dialect);
         let names = DIALECTS.iter().filter(is_served).map(|entry| entry.name);
-        let listen = Listen::each(names, |entry| match entry.name {
-            MESH => SocketAddr::new(self.host, self.port),
-            CALL => SocketAddr::new(self.host, self.call_port),
-            CALL_SOCKETIO => SocketAddr::new(self.host, self.call_socketio_port),
-            BROADCAST => SocketAddr::new(self.host, self.broadcast_port),
-            _ => SocketAddr::new(self.http_host.unwrap_or(self.host), self.http_port),
+        let http_host = self.http_host.as_ref().unwrap_or(&self.host);
+        let mut listen = Listen::each(names, |entry| match entry.name {
+            MESH => self.host.at(self.port),
+            CALL => self.host.at(self.call_port),
+            CALL_SOCKETIO => self.host.at(self.call_socketio_port),
+            BROADCAST => self.host.at(self.broadcast_port),
+            _ => http_host.at(self.http_port),
         });
+        for listen in &mut listen {
+            let host = if listen.pages { http_host } else { &self.host };
+            listen.also_at = host.others_at(listen.at.port());
+        }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
@@ -242,18 +257,20 @@ impl Settings {
         };
         Ok(Config {
             listen,
-            stun: (!self.no_stun).then_some(SocketAddr::new(self.host, self.stun_port)),
+            stun: (!self.no_stun).then_some(self.host.at(self.stun_port)),
             stun_alternate: self.stun_alternate,
             turn: self.turn()?,
-            metrics: self.metrics_port.map(|port| SocketAddr::new(self.metrics_host, port)),
+            metrics: self.metrics_port.map(|port| self.metrics_host.at(port)),
             tls,
             access: Access {
                 tokens: self.tokens.clone(),
                 room_secret: self.room_secret.clone(),
                 origins: self.origins.clone(),
+                proxies: self.trusted_proxies.clone(),
             },
             api: ApiSettings {
                 cors_origin: Some(self.cors_origin.clone()).filter(|origin| origin != "none"),
+                credentials_origins: self.cors_credentials_origins.clone(),
                 admin_token: self.admin_token.clone(),
                 ice_urls: Some(self.ice_urls.clone()).filter(|urls| !urls.is_empty()),
             },
@@ -265,6 +282,7 @@ impl Settings {
             },
             limits: self.limits()?,
             heartbeat: Heartbeat { interval: self.ping_interval, missed_max: self.missed_pongs_max },
+            accept_subprotocol: self.accept_subprotocol,
             ..Config::default()
         })
     }
@@ -274,7 +292,7 @@ impl Settings {
         if self.turn_users.is_empty() && self.turn_secret.is_none() {
             return Ok(None);
         }
-        let bind = self.turn_relay_host.unwrap_or(self.host);
+        let bind = self.turn_relay_host.unwrap_or_else(|| self.host.at(0).ip());
         let advertised = self.turn_external_ip.unwrap_or(bind);
         if self.no_stun {
             bail!("TURN shares the port of STUN: with --no-stun, leave out --turn-users and --turn-secret too");
@@ -315,6 +333,45 @@ impl Settings {
             close_timeout: self.close_timeout,
         })
     }
+}
+
+/// The addresses that a setting names: at least one, those of IPv4 first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Host {
+    first: IpAddr,
+    others: Vec<IpAddr>,
+}
+
+impl Host {
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.first, port)
+    }
+
+    fn others_at(&self, port: u16) -> Vec<SocketAddr> {
+        self.others.iter().map(|address| SocketAddr::new(*address, port)).collect()
+    }
+}
+
+fn host(text: &str) -> Result<Host, String> {
+    if let Ok(first) = text.parse() {
+        return Ok(Host { first, others: Vec::new() });
+    }
+    let right = "write an IP address such as `0.0.0.0`, or a name that has one";
+    let found = (text, 0).to_socket_addrs().map_err(|why| format!("no address is known for it ({why}): {right}"))?;
+    let found: BTreeSet<_> = found.map(|address| address.ip()).collect();
+    let mut found = found.into_iter();
+    let first = found.next().ok_or_else(|| format!("it has no address: {right}"))?;
+    Ok(Host { first, others: found.collect() })
+}
+
+fn origin(text: &str) -> Result<String, &'static str> {
+    let right = "not an origin: write it like `https://example.org` or `http://localhost:5173`";
+    if is_origin(text) { Ok(text.to_owned()) } else { Err(right) }
+}
+
+fn cors_origin(text: &str) -> Result<String, &'static str> {
+    let right = "write `*`, `none`, or an origin such as `https://example.org`";
+    if matches!(text, "*" | "none") || is_origin(text) { Ok(text.to_owned()) } else { Err(right) }
 }
 
 fn user(text: &str) -> Result<(String, String), &'static str> {

@@ -1,7 +1,7 @@
 //! `glare serve`: it listens where it says, answers, and ends cleanly; its settings, from wherever they come.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -138,6 +138,15 @@ fn a_bad_file_is_told_with_its_line() {
         ("dialects = [\"mesh\", \"cal\"]\n", ":1: invalid value 'cal' for 'dialects <NAME,…>'"),
         ("dialects = [[]]\n", ":1: dialects must be a list of strings"),
         ("log-format = \"jsn\"\n", "similar value exists: 'json'"),
+        (
+            "host = \"nowhere.invalid\"\n",
+            ":1: invalid value 'nowhere.invalid' for 'host <ADDRESS>': no address is known",
+        ),
+        (
+            "\ntrusted-proxies = [\"10.1.2.3/8\"]\n",
+            ":2: invalid value '10.1.2.3/8' for 'trusted-proxies <CIDR,…>': the network of that length is 10.0.0.0/8",
+        ),
+        ("missed-pongs-max = 0\n", ":1: invalid value '0' for 'missed-pongs-max <N>': 0 is not in 1.."),
         ("config = \"other.toml\"\n", ":1: there is no setting `config`"),
     ] {
         let file = File::new("bad", text);
@@ -166,7 +175,24 @@ fn settings_that_do_not_fit_together_are_told() {
         (&["--message-burst", "5"], "--message-burst needs --message-rate"),
         (&["--room-secret", "hush"], "the room secret must have at least 16 bytes"),
         (&["--tokens", "two words"], "a bearer token must consist of letters"),
-        (&["--origins", "example.org"], "`example.org` is not an origin: write it like `https://example.org`"),
+        (
+            &["--origins", "https://a.test,example.org"],
+            "'example.org' for '--origins <ORIGIN,…>': not an origin: write it like `https://example.org`",
+        ),
+        (&["--cors-credentials-origins", "*"], "'*' for '--cors-credentials-origins <ORIGIN,…>': not an origin: write"),
+        (
+            &["--cors-origin", "a.test"],
+            "'a.test' for '--cors-origin <ORIGIN>': write `*`, `none`, or an origin such as",
+        ),
+        (
+            &["--trusted-proxies", "10.0.0.0/8,10.0.0.0/33"],
+            "'10.0.0.0/33' for '--trusted-proxies <CIDR,…>': the length of the network is not a number from 0 to 32",
+        ),
+        (&["--host", "nowhere.invalid"], "'nowhere.invalid' for '--host <ADDRESS>': no address is known for it ("),
+        (
+            &["--metrics-host", "127.0.0.300"],
+            "'127.0.0.300' for '--metrics-host <ADDRESS>': no address is known for it (",
+        ),
         (
             &["--log", "server=loud"],
             "--log (RUST_LOG): `server=loud` is invalid: write levels such as `info,server=debug`",
@@ -258,6 +284,8 @@ fn the_log_is_json_and_holds_no_secret() {
     // Neither does --help tell what the environment holds.
     let help = crate::glare_with(&["serve", "--help"], &env);
     assert!(help.out().contains("GLARE_ROOM_SECRET") && !help.out().contains("nobody-sees"), "{}", help.out());
+}
+
 #[test]
 fn a_name_is_listened_on_at_all_its_addresses() {
     let mut server = Server::start(&[&FREE[..], &["--no-stun", "--dialects", "mesh", "--host", "localhost"]].concat());
@@ -312,8 +340,6 @@ fn sighup_reads_the_certificate_again_and_says_why_not() {
     server.hang_up();
     server.logs("new connections get the certificate that was read again");
     assert!(server.interrupt());
-}
-
 }
 
 #[test]
