@@ -11,6 +11,7 @@
 //! - An event and its attachments together have at most [`SocketIoSettings::payload_bytes_max`], and at most 10 attachments.
 //! - An acknowledgement that a client requests is `[]`, sent after the effects of the event.
 //! - A session ends if one of its polls or posts is aborted, or if it has two polls or two posts at the same time.
+//! - A post that is too slow gets 408. Its packets are not handled, and the session continues.
 //! - Only a pong answers a ping.
 
 pub(crate) mod dialect;

@@ -43,9 +43,6 @@ fn command() -> clap::Command {
 /// The error of a command line, without the value of any secret setting of `serve`.
 pub(crate) fn without_secrets(error: clap::Error) -> clap::Error {
     let command = command();
-    if own_arguments().next().is_none() {
-        return error;
-    }
     let arguments: Vec<_> = own_arguments().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match secrets::split_value(&command, &arguments) {
         Some(flag) if error.kind() == clap::error::ErrorKind::UnknownArgument => secrets::split_error(flag),

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
 use server::{
@@ -352,15 +352,15 @@ impl Host {
     }
 }
 
-fn host(text: &str) -> Result<Host, String> {
+fn host(text: &str) -> anyhow::Result<Host> {
     if let Ok(first) = text.parse() {
         return Ok(Host { first, others: Vec::new() });
     }
     let right = "write an IP address such as `0.0.0.0`, or a name that has one";
-    let found = (text, 0).to_socket_addrs().map_err(|why| format!("no address is known for it ({why}): {right}"))?;
+    let found = (text, 0).to_socket_addrs().map_err(|why| anyhow!("no address is known for it ({why}): {right}"))?;
     let found: BTreeSet<_> = found.map(|address| address.ip()).collect();
     let mut found = found.into_iter();
-    let first = found.next().ok_or_else(|| format!("it has no address: {right}"))?;
+    let first = found.next().ok_or_else(|| anyhow!("it has no address: {right}"))?;
     Ok(Host { first, others: found.collect() })
 }
 

@@ -240,6 +240,9 @@ fn no_error_shows_a_secret() {
         assert!(run.code() == 2 && run.err().contains(right), "{flags:?} {env:?}: {}", run.err());
         assert!(!run.err().contains("hush"), "{flags:?} {env:?}: {}", run.err());
     }
+    let run = crate::glare_with(&["serve"], &[("GLARE_TURN_USERS", "ana:correct,hush")]);
+    let flag = "invalid value '(hidden)' for '--turn-users <USER:PASSWORD,…>'";
+    assert!(run.code() == 2 && run.err().contains(flag) && !run.err().contains("hush"), "{}", run.err());
 }
 
 #[test]
