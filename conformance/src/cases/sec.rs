@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::case::Level::{Declared, Should};
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Duplicate, JoinBy, RoomIn, Sender, WrongCase};
+use crate::dialect::file::{Addressing, Duplicate, JoinAnswer, JoinBy, RoomIn, Sender, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
 use crate::stop::Stop;
 
@@ -245,7 +245,9 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
     let mut eve = Peer::connect_with(&cx.env, &cx.log, "eve", &room, None, values).await;
     if let Ok(eve) = &mut eve {
         // Who receives what is sent to the id shows whether eve was refused or replaced ana.
-        let joined = eve.join(&room, None).await.is_ok();
+        let answered = eve.join(&room, None).await.is_ok();
+        let for_ana = cx.word("for-ana-only");
+        ben.send_word(&ana, &for_ana);
         let fence = cx.fence(&mut ben, &mut [&mut ana]).await;
         eve.catch_up();
         let takes_over = cx.file().declares.duplicate_id == Duplicate::TakesOver;
@@ -262,10 +264,12 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
             Err(_) => return Ok(()),
             Ok(()) => {}
         }
-        eve.never_received("requested ana's id and received a signal for ana", |event| {
-            event.data.as_ref().is_some_and(|data| data.contains("sentinel-"))
-        })?;
-        if joined && eve.end.is_none() && !takes_over {
+        // Where the server sends to everybody in the room, eve may receive the signal under another id.
+        if matches!(cx.file().signals.addressing, Addressing::Targeted | Addressing::Both) {
+            eve.never_received("requested ana's id and received a signal for ana", |event| event.has_word(&for_ana))?;
+        }
+        let admitted = answered && has_id_by_answer(cx, eve, &ana.id);
+        if !takes_over && eve.end.is_none() && (admitted || acts_as(cx, eve, &ana.id, &mut ben).await?) {
             return Err(Stop::fail("eve requested ana's id and was admitted with it"));
         }
     }
@@ -295,6 +299,37 @@ async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
         ));
     }
     Ok(())
+}
+
+/// Whether the answer to eve's join is for eve alone and gives her this id. A roster, a pong or no answer says nothing:
+/// the roster contains the id anyway, because its holder is connected.
+fn has_id_by_answer(cx: &Cx, eve: &Peer, id: &Id) -> bool {
+    let joined = eve.received.iter().rev().find(|received| received.event.is(EventName::Joined));
+    let other = joined.and_then(|joined| joined.event.id.as_ref()).is_some_and(|given| given != id);
+    cx.file().join.answer == JoinAnswer::Joined && !other
+}
+
+/// Whether what eve sends reaches others under this id. Ben is in the room, and in a call with the id's holder if the
+/// dialect needs calls.
+async fn acts_as(cx: &Cx, eve: &mut Peer, id: &Id, ben: &mut Peer) -> Result<bool, Stop> {
+    let word = cx.word("as-ana");
+    eve.send_word(ben, &word);
+    let mut called = None;
+    if cx.has(Feature::Calls) {
+        let cleo = cx.join("cleo", &cx.room()).await?;
+        eve.act(Operation::Call, &Act { to: Some(&cleo.id), ..Act::default() })?;
+        called = Some(cleo);
+    }
+    // A server that refused eve need not answer, so there is nothing to wait for but the evidence.
+    eve.ended_soon().await;
+    let by_id = |event: &Event| event.from.as_ref() == Some(id);
+    ben.catch_up();
+    let signals = ben.count(|event| event.has_word(&word) && by_id(event));
+    let rings = called.as_mut().map_or(0, |cleo| {
+        cleo.catch_up();
+        cleo.count(|event| event.is(EventName::Ringing) && by_id(event))
+    });
+    Ok(signals + rings > 0)
 }
 
 async fn id_reuse(cx: &mut Cx) -> Result<(), Stop> {
@@ -411,7 +446,7 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
     cx.fence(&mut ben, &mut [&mut ana]).await?;
-    if cx.file().signals.addressing != crate::dialect::file::Addressing::FilteredByReceiver {
+    if cx.file().signals.addressing != Addressing::FilteredByReceiver {
         ben.never_received("received a signal to a client that does not exist", |event| event.has_word(&word))?;
     }
     let gone = ana.who();
