@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
-use crate::dialect::shape::Values;
+use crate::dialect::shape::{RenderError, Values};
 use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation};
 use crate::env::Env;
 use crate::framing::error::TransportError;
@@ -202,7 +202,7 @@ impl Peer {
             }
         }
         let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
-        self.env.dialect.render(operation, &act, &values).map_err(|error| Stop::Unsupported(error.to_string()))
+        Ok(self.env.dialect.render(operation, &act, &values)?)
     }
 
     /// Performs an operation of the dialect.
@@ -218,7 +218,7 @@ impl Peer {
 
     pub(crate) fn signal_with(&self, kind: Kind, act: &Act<'_>) -> Result<String, Stop> {
         let operation = self.env.dialect.signal_operation(kind);
-        let operation = operation.ok_or_else(|| Stop::Unsupported(format!("the dialect has no {kind}")))?;
+        let operation = operation.ok_or(RenderError::NoMessage { operation: kind.operation().name() })?;
         self.message(operation, &Act { kind: Some(kind), ..act.clone() })
     }
 
@@ -230,7 +230,7 @@ impl Peer {
 
     /// Sends a word to all in its room.
     pub(crate) fn broadcast_word(&self, word: &str) {
-        self.signal(self.plain, &quoted(word), None).expect("the case requires broadcast");
+        self.must_send(self.signal(self.plain, &quoted(word), None));
     }
 
     /// Sends a word to one client in its room, or to all if the dialect has only broadcasts.
@@ -240,7 +240,14 @@ impl Peer {
 
     pub(crate) fn send_word_to(&self, to: &Id, word: &str) {
         let all = self.env.dialect.file.signals.addressing == Addressing::Broadcast || to.is_empty();
-        self.signal(self.plain, &quoted(word), (!all).then_some(to)).expect("every dialect has a signal");
+        self.must_send(self.signal(self.plain, &quoted(word), (!all).then_some(to)));
+    }
+
+    /// Notes it if a message that the case needs could not be written: then the case does not apply, whatever it finds.
+    fn must_send(&self, sent: Result<(), Stop>) {
+        if let Err(stop) = sent {
+            self.log.cannot_send(stop.into_why());
+        }
     }
 
     /// Joins, takes its id from the answer, and returns the other members if the server lists them.
@@ -310,7 +317,7 @@ impl Peer {
 
     /// Leaves its room.
     pub(crate) fn leave(&self) {
-        self.act(Operation::Leave, &Act { room: &self.room, ..Act::default() }).expect("the case requires `leave`");
+        self.must_send(self.act(Operation::Leave, &Act { room: &self.room, ..Act::default() }));
     }
 
     /// Calls another client, which accepts.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::client::Peer;
 use crate::dialect::file::{File, Framing, JoinAnswer, Reaction};
-use crate::dialect::shape::Values;
-use crate::dialect::{Act, EventName, Feature, Id, Kind, Operation};
+use crate::dialect::{Act, EventName, Feature, Operation};
 use crate::entry::{Did, HttpRequest, HttpResponse};
 use crate::env::Env;
 use crate::framing::error::TransportError;
@@ -143,18 +142,15 @@ impl Cx {
         names
     }
 
-    /// For Socket.IO: the names of the events that clients send.
+    /// For Socket.IO: the names of the events that carry signals.
     pub(crate) fn event_names(&self) -> Vec<String> {
-        let dialect = &self.env.dialect;
-        let nobody = Id::of("nobody-here");
-        let act = |kind| Act { kind: Some(kind), to: Some(&nobody), data: Some("{}"), ..Act::default() };
-        let name = |kind| {
-            let operation = dialect.signal_operation(kind)?;
-            let message = dialect.render(operation, &act(kind), &Values::new()).ok()?;
-            let list: Vec<serde_json::Value> = serde_json::from_str(&message).ok()?;
-            list.first()?.as_str().map(str::to_owned)
-        };
-        Kind::ALL.into_iter().filter_map(name).collect()
+        self.env.dialect.event_names()
+    }
+
+    /// For Socket.IO: the name of an event that carries signals.
+    pub(crate) fn event_name(&self) -> Result<String, Stop> {
+        let why = || Stop::Unsupported("the dialect has no signal whose event the suite can name".to_owned());
+        self.event_names().into_iter().next().ok_or_else(why)
     }
 
     /// Waits until everything sent to a client before has arrived, where no other client can signal to it. It pings the
@@ -238,10 +234,12 @@ impl Cx {
         let word = self.word("settling");
         let what = format!("any of the repeated signals from {}", from.name);
         let id = to.id.clone();
+        from.send_word_to(&id, &word);
+        self.can_send()?;
         let again = async {
             loop {
-                from.send_word_to(&id, &word);
                 tokio::time::sleep(pause).await;
+                from.send_word_to(&id, &word);
             }
         };
         // A deadline of its own, because other arrivals renew the patience of `until`.
@@ -256,6 +254,11 @@ impl Cx {
         }
     }
 
+    /// Ends the case if a message that it needs could not be written: there is nothing to wait for.
+    fn can_send(&self) -> Result<(), Stop> {
+        self.log.unsupported().map_or(Ok(()), |why| Err(Stop::Unsupported(why)))
+    }
+
     /// Waits until the server has handled and passed on everything that `from` sent before: `from` signals to each of
     /// `to`, and each receives that. All of `to` must be reachable for `from`.
     pub(crate) async fn fence(&self, from: &mut Peer, to: &mut [&mut Peer]) -> Result<(), Stop> {
@@ -265,6 +268,7 @@ impl Cx {
         } else {
             to.iter().for_each(|peer| from.send_word(peer, &word));
         }
+        self.can_send()?;
         for peer in to {
             let what = format!("{}'s sentinel, a plain signal", from.name);
             peer.until(&what, |event| event.has_word(&word)).await?;

@@ -256,6 +256,8 @@ impl<S: Subject> Runner<S> {
             }
         };
         drop(task);
+        // One rule for all cases: what cannot be sent cannot be tested.
+        let verdict = log.unsupported().map_or(verdict, |why| Verdict::Unsupported { why });
         // If the server fails at such a case's join, the case itself reports that.
         let reports_it = S::JOINS && case.needs.is_empty();
         let alive = match &verdict {
@@ -288,7 +290,13 @@ impl<S: Subject> Runner<S> {
     async fn is_alive(&self, log: &Log) -> Result<(), Stop> {
         // A little past the deadline, so that the last case is judged fairly.
         let limit = (self.deadline + Duration::from_secs(1)).saturating_duration_since(Instant::now());
-        timeout(limit, self.subject.alive(log)).await.unwrap_or_else(|_| Err(Stop::fail("no answer")))
+        match timeout(limit, self.subject.alive(log)).await {
+            // The dialect has nothing to ask the server with, which says nothing about the server.
+            Ok(Err(Stop::Unsupported(_))) => Ok(()),
+            Ok(Err(_)) if log.unsupported().is_some() => Ok(()),
+            Ok(alive) => alive,
+            Err(_) => Err(Stop::fail("no answer")),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::dialect::shape::RenderError;
+
 /// A running case.
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send + 'a>>;
 
@@ -15,6 +17,13 @@ pub(crate) enum Stop {
     Setup(String),
     /// The dialect or the server lacks what the case tests.
     Unsupported(String),
+}
+
+/// A case that needs a message which cannot be written does not apply.
+impl From<RenderError> for Stop {
+    fn from(error: RenderError) -> Self {
+        Self::Unsupported(format!("the dialect {error}"))
+    }
 }
 
 impl Stop {

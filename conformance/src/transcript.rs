@@ -70,6 +70,8 @@ struct Inner {
     /// Bytes that may still be recorded.
     room: usize,
     notes: Notes,
+    /// Why the case does not apply after all: something that it needs cannot be sent.
+    unsupported: Option<String>,
 }
 
 /// Observations about a case that go with its verdict.
@@ -172,6 +174,16 @@ impl Log {
     /// Notes declared behaviour that is bad practice.
     pub(crate) fn quality(&self, finding: String) {
         self.lock().notes.quality.push(finding);
+    }
+
+    /// Notes that something that the case needs cannot be sent, so that its result says nothing about the server.
+    pub(crate) fn cannot_send(&self, why: String) {
+        self.lock().unsupported.get_or_insert(why);
+    }
+
+    /// Why the case does not apply, if something that it needs cannot be sent.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        self.lock().unsupported.clone()
     }
 
     /// The transcript and the notes so far.

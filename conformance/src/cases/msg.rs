@@ -104,9 +104,32 @@ type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Command)>, Stop> + Se
 /// or close her connection. It must not pass anything on to ben. As long as ana's connection stays open, her signals
 /// must reach ben, and his must reach her.
 async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(), Stop> {
+    let may_relay = may_relay(cx, &[declared]);
+    has_no_effect_unless_relayed(cx, bad, declared, may_relay).await
+}
+
+/// Whether the server may pass on a message that it need not understand: if it adds nothing to messages, and the dialect
+/// declares nothing else.
+fn may_relay(cx: &Cx, declared: &[Reaction]) -> bool {
+    declared.contains(&Reaction::Obeyed)
+        || (cx.env.dialect.relays_as_sent() && declared.iter().all(|declared| *declared == Reaction::Any))
+}
+
+/// Like [`has_no_effect`]. `may_relay`: the server may also pass the message on.
+async fn has_no_effect_unless_relayed(
+    cx: &Cx,
+    bad: &Bad<'_>,
+    declared: Reaction,
+    may_relay: bool,
+) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    let (mut errors, mut ignored, mut closed) = (Vec::new(), Vec::new(), Vec::new());
-    for index in 0..bad(&ana, &ben)?.len() {
+    let (mut errors, mut ignored, mut closed, mut relayed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let number = bad(&ana, &ben)?.len();
+    if number == 0 {
+        let why = "the dialect has no message that the suite could change in this way";
+        return Err(Stop::Unsupported(why.to_owned()));
+    }
+    for index in 0..number {
         let (what, order) = bad(&ana, &ben)?.swap_remove(index);
         let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
         let word = cx.word("next");
@@ -131,21 +154,24 @@ async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(),
             answered.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
         }
         let acted_on = |event: &Event| event.is_signal() && !is_ours(event);
+        let same = |received: &&Received| !sent.is_empty() && received.text == sent;
         match &ended {
             None if ana.received[at_ana..].iter().any(|received| received.event.is_error()) => {
                 errors.push(what.clone())
             }
+            None if ben.received[at_ben..].iter().any(|received| same(&received)) => relayed.push(what.clone()),
             None => ignored.push(what.clone()),
             Some(End::Closed(Some(code))) => closed.push(format!("{what} ({code})")),
             Some(_) => closed.push(format!("{what} (without a close code)")),
         }
         ben.catch_up();
-        let acted_on = |event: &Event| declared != Reaction::Obeyed && acted_on(event);
+        let acted_on = |event: &Event| !may_relay && acted_on(event);
         ben.never_received_since(at_ben, &format!("received a signal that ana's message caused: {what}"), acted_on)?;
         ben.never_received_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
-        let passed_on =
-            |received: &&Received| declared != Reaction::Obeyed && !sent.is_empty() && received.text == sent;
-        if let Some(received) = ben.received[at_ben..].iter().find(passed_on) {
+        if let Some(received) = ben.received[at_ben..].iter().find(same).filter(|_| !may_relay) {
+            if cx.env.dialect.relays_as_sent() {
+                cx.remark("if the server is meant to pass on any text, declare \"obeyed\" for such messages");
+            }
             return Err(Stop::at(format!("ben received ana's message unchanged: {what}"), received.line));
         }
         if ended.is_some() {
@@ -157,12 +183,13 @@ async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(),
         (Reaction::Error, errors, "answered with an error"),
         (Reaction::Ignored, ignored, "ignored without an error"),
         (Reaction::Closed, closed, "closes the connection"),
+        (Reaction::Obeyed, relayed, "passed on unchanged, so that every client must cope with it"),
     ] {
         if list.is_empty() || reaction == declared || declared == Reaction::Obeyed {
             continue;
         }
         let words = format!("{words}: {}", list.join(", "));
-        if declared == Reaction::Any { cx.remark(words) } else { cx.acceptable(words) }
+        if declared == Reaction::Any && reaction != Reaction::Obeyed { cx.remark(words) } else { cx.acceptable(words) }
     }
     Ok(())
 }
@@ -235,7 +262,10 @@ async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
             ("an object nested 20,000 deep", format!("{}1{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000))),
         ]))
     };
-    has_no_effect(cx, &bad, Reaction::Any).await
+    // No key is about nesting: a server that may pass on what is not a message may pass on this too.
+    let declares = &cx.file().declares;
+    let may_relay = may_relay(cx, &[declares.not_json, declares.null]);
+    has_no_effect_unless_relayed(cx, &bad, Reaction::Any, may_relay).await
 }
 
 /// The wrong messages that the dialect gives for a case, and those derived from its signals.
@@ -247,9 +277,7 @@ async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop>
         let act = Act { room, to, data: Some("1"), kind, role: ana.role.as_deref(), ..Act::default() };
         let wrong = dialect.wrong.iter().filter(|wrong| wrong.case == case && !wrong.joining);
         let wrong = wrong.map(|wrong| {
-            let text = dialect
-                .render_shape(&wrong.shape, &act, ana.values())
-                .map_err(|error| Stop::Setup(error.to_string()))?;
+            let text = dialect.render_shape(&wrong.shape, &act, ana.values())?;
             Ok((wrong.what.clone(), Command::Text(text)))
         });
         wrong.collect()

@@ -40,7 +40,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(attachments),
     )
     .needs(&["sio/polling"])
-    .requires(&[Feature::SocketIo, Feature::Broadcast])
+    .requires(&[Feature::SocketIo, Feature::Broadcast, Feature::EventNames])
     .alone(),
 ];
 
@@ -171,7 +171,7 @@ async fn close(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn attachments(cx: &mut Cx) -> Result<(), Stop> {
-    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    let name = cx.event_name()?;
     let mut ben = Session::connect(cx).await?;
     let ana = connected(cx, "ana").await?;
     let (word, after) = (cx.word("attached"), cx.word("sentinel"));

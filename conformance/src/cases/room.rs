@@ -70,7 +70,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(leave_foreign_room),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Rooms, Feature::Leave]),
+    .requires(&[Feature::Rooms, Feature::Leave, Feature::LeaveOfRoom]),
     &Case::new(
         "room/id-case",
         Declared,
@@ -95,7 +95,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(capacity_race),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::MembersMax]),
+    .requires(&[Feature::MembersMax, Feature::JoinAnswer]),
     &Case::new(
         "room/empty-gc",
         Declared,
@@ -175,7 +175,7 @@ async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Memb
 
 /// Leaves by a message if the dialect has one; otherwise closes the connection.
 async fn depart(cx: &Cx, peer: Peer) {
-    if cx.has(Feature::Leave) {
+    if cx.has(Feature::Leave) && cx.has(Feature::LeaveByMessageNotice) {
         peer.leave();
         // The connection stays open, so only the message can have caused a notice.
         cx.keep(peer);
@@ -253,8 +253,8 @@ async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
         }
         let who = cleo.who();
         match way {
-            "leaves" if cx.has(Feature::Leave) => cleo.leave(),
-            "moves" if cx.has(Feature::Moving) => drop(cleo.join(&cx.room(), None).await?),
+            "leaves" if cx.has(Feature::Leave) && cx.has(Feature::LeaveByMessageNotice) => cleo.leave(),
+            "moves" if cx.has(Feature::Moving) && cx.has(Feature::LeaveByMessageNotice) => drop(cleo.join(&cx.room(), None).await?),
             "leaves" | "moves" => {
                 cleo.close().await;
                 continue_after(&mut ana, ben.as_mut(), &who, "closes").await?;
@@ -379,7 +379,8 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     if announced > 1 {
         cx.remark(format!("joining again is announced to the others ({announced} times in all)"));
     }
-    if !cx.has(Feature::Moving) || !cx.has(Feature::LeaveNotice) || !cx.has(Feature::Leave) {
+    let told = cx.has(Feature::LeaveNotice) && cx.has(Feature::LeaveByMessageNotice);
+    if !cx.has(Feature::Moving) || !told || !cx.has(Feature::Leave) {
         return Ok(());
     }
     // A single leave ends the membership, after two joins.
@@ -391,7 +392,9 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
         return Err(Stop::fail(format!("ben joined another room and got another id: {id} became {}", ben.id)));
     }
     let word = cx.word("gone");
-    cleo.broadcast_word(&word);
+    if cx.has(Feature::Broadcast) {
+        cleo.broadcast_word(&word);
+    }
     cx.fence(&mut cleo, &mut [&mut ana]).await?;
     let mut dora = cx.join("dora", &elsewhere).await?;
     cx.fence(&mut dora, &mut [&mut ben]).await?;
@@ -483,8 +486,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         let act = Act { room: &cx.room(), ..Act::default() };
         let message = env
             .dialect
-            .render_shape(&wrong.shape, &act, eve.values())
-            .map_err(|error| Stop::Setup(error.to_string()))?;
+            .render_shape(&wrong.shape, &act, eve.values())?;
         bad.push((wrong.what.clone(), Some(message)));
     }
     bad.push((format!("{} code points", max + 1), None));

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::case::Level::{Declared, Should};
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Addressing, Duplicate, JoinAnswer, JoinBy, RoomIn, Sender, WrongCase};
+use crate::dialect::file::{Addressing, Duplicate, JoinAnswer, JoinBy, Sender, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
 use crate::stop::Stop;
 
@@ -25,7 +25,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(cross_room_send),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Rooms]),
+    .requires(&[Feature::Rooms, Feature::ForeignSignals]),
     &Case::new(
         "sec/cross-room-leak",
         Declared,
@@ -70,7 +70,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(proto_key),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Messages, Feature::Names])
     .alone(),
 ];
 
@@ -137,15 +137,18 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
     let word = cx.word("intruder");
     let data = quoted(&word);
-    let in_message = cx.file().room.r#in == RoomIn::Message;
-    let ids = cx.has(Feature::Targeted) && !ana.id.is_empty();
+    let names_room = cx.env.dialect.signals_name_rooms();
+    // Where receivers filter, a signal for ana in eve's own room rightly reaches everybody in eve's room.
+    let by_id = cx.env.dialect.delivers_by_id();
     let intrude = |peer: &Peer, own: &str| -> Result<(), Stop> {
         let kind = peer.plain_kind();
-        if in_message && cx.has(Feature::Broadcast) {
+        if names_room && cx.has(Feature::Broadcast) {
             peer.send(peer.signal_message(kind, &data, None, &room)?);
         }
-        if ids {
+        if by_id && names_room {
             peer.send(peer.signal_message(kind, &data, Some(&ana.id), &room)?);
+        }
+        if by_id {
             peer.send(peer.signal_message(kind, &data, Some(&ana.id), own)?);
         }
         Ok(())
@@ -166,9 +169,7 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     }
     fred.never_received("received eve's signal, which was for another room", |event| event.has_word(&word))?;
     let notified = eve.count(Event::is_error) > 0;
-    if in_message || ids {
-        cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, notified, None);
-    }
+    cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, notified, None);
     Ok(())
 }
 
@@ -351,7 +352,7 @@ async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut eve] = cx.members(&room, ["ana", "ben", "eve"]).await?;
     let gone = eve.who();
     eve.leave();
-    if cx.has(Feature::LeaveNotice) {
+    if cx.has(Feature::LeaveNotice) && cx.has(Feature::LeaveByMessageNotice) {
         ana.until("the leave notice for eve", |event| event.is_left(&gone)).await?;
     } else if eve.act(Operation::Ping, &Act::default()).is_ok() {
         eve.until("a pong", |event| event.is(EventName::Pong)).await?;
@@ -437,8 +438,8 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
         }
         let to = cx.has(Feature::Targeted).then(|| Id::of(name));
         let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
-        if to.is_some() {
-            ana.send(ana.signal_with(ana.plain_kind(), &act)?);
+        if let (Some(_), Ok(signal)) = (&to, ana.signal_with(ana.plain_kind(), &act)) {
+            ana.send(signal);
         }
         if cx.file().join.by == JoinBy::Message && cx.has(Feature::WebSocket) {
             ana.send(format!(r#"{{"action":{0},"type":{0}}}"#, quoted(name)));

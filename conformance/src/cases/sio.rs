@@ -75,7 +75,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(disconnect),
     )
     .needs(&["sio/open-fields"])
-    .requires(&[Feature::SocketIo, Feature::Broadcast]),
+    .requires(&[Feature::SocketIo, Feature::Broadcast, Feature::EventNames]),
     &Case::new("sio/sid-reuse", Must, "An unknown session is refused with HTTP 400.", run!(sid_reuse))
         .needs(&["sio/open-fields"])
         .requires(&[Feature::SocketIo]),
@@ -94,11 +94,11 @@ pub(super) const CASES: &[&Case] = &[
         run!(event_before_connect),
     )
     .needs(&["sio/open-fields"])
-    .requires(&[Feature::SocketIo])
+    .requires(&[Feature::SocketIo, Feature::EventNames])
     .alone(),
     &Case::new("sio/binary-ack", Declared, "An event that requests an acknowledgement gets one.", run!(binary_ack))
         .needs(&["sio/open-fields"])
-        .requires(&[Feature::SocketIo])
+        .requires(&[Feature::SocketIo, Feature::EventNames])
         .alone(),
     &Case::new(
         "sio/bad-packet",
@@ -304,7 +304,7 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = connected(cx, "ana").await?;
     let ben = connected(cx, "ben").await?;
     let mut cleo = connected(cx, "cleo").await?;
-    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    let name = cx.event_name()?;
     ana.send("41");
     // A server may close a connection that is in no namespace.
     let is_there = |received: &crate::client::Received| received.text.starts_with("44");
@@ -366,7 +366,7 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
             .await
             .map(drop);
     }
-    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    let name = cx.event_name()?;
     peer.until_received("the event that was sent during the upgrade", |received| received.text.contains(&waiting))
         .await?;
     peer.send(format!(r#"42["{name}","{word}"]"#));
@@ -458,7 +458,7 @@ async fn event_before_connect(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn binary_ack(cx: &mut Cx) -> Result<(), Stop> {
     let mut ana = connected(cx, "ana").await?;
-    let Some(name) = cx.event_names().into_iter().next() else { return Ok(()) };
+    let name = cx.event_name()?;
     ana.send(format!(r#"4217["{name}",{{}}]"#));
     let ack = ana.until_received("an acknowledgement", |received| received.text.starts_with("43"));
     match timeout(cx.env.net.patience / 4, ack).await {

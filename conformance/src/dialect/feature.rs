@@ -1,6 +1,6 @@
 //! The features of a dialect. A case about a feature that the dialect lacks is *unsupported*, not failed.
 
-use super::Dialect;
+use super::{Dialect, Pattern};
 use super::file::{Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Operation, RoomIn, Sender};
 
 /// A feature that a case needs.
@@ -25,6 +25,14 @@ pub(crate) enum Feature {
     JoinNotice,
     LeaveNotice,
     Leave,
+    /// The message to leave names the room.
+    LeaveOfRoom,
+    /// A client that leaves or changes rooms by a message, and stays connected, is announced as left.
+    LeaveByMessageNotice,
+    /// A signal can name a foreign room, or a client in one.
+    ForeignSignals,
+    /// The suite can choose the name of a room or a client that the server has to handle.
+    Names,
     /// A signal can go to one member.
     Targeted,
     /// A signal can go to all members.
@@ -49,6 +57,8 @@ pub(crate) enum Feature {
     Frames,
     WebSocket,
     SocketIo,
+    /// Of Socket.IO: the suite knows the name of an event that carries signals.
+    EventNames,
     IceEndpoint,
     HealthEndpoint,
     StatusEndpoint,
@@ -64,7 +74,13 @@ impl Dialect {
     pub(crate) fn lacks(&self, feature: Feature) -> Option<&'static str> {
         let file = &self.file;
         let sends = |operation| self.shape(operation).is_some();
-        let diff = file.roster.differences;
+        let by_roster = file.roster.differences && self.knows_ids();
+        // A notice about a role is understood without an id.
+        let by_role = |pattern: &Pattern| pattern.role.is_some() || pattern.shape.has("role");
+        let notices = |event| {
+            let mut patterns = self.patterns().iter().filter(|pattern| pattern.event == event);
+            patterns.any(|pattern| self.knows_ids() || by_role(pattern))
+        };
         let websocket = matches!(file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary);
         let captures = |event, variable| {
             self.patterns().iter().any(|pattern| pattern.event == event && pattern.shape.has(variable))
@@ -79,7 +95,8 @@ impl Dialect {
             Feature::JoinAnswer => {
                 (!matches!(file.join.answer, JoinAnswer::None | JoinAnswer::Echo), "does not answer a join")
             }
-            Feature::Ids => (file.identity.assigned_by != AssignedBy::Nobody, "has no ids"),
+            Feature::Ids if file.identity.assigned_by == AssignedBy::Nobody => (false, "has no ids"),
+            Feature::Ids => (self.knows_ids(), "does not tell a client its id"),
             Feature::ChosenIds => {
                 let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
                 // If ids are only claimed by senders, the server cannot reserve one for a single client.
@@ -89,15 +106,38 @@ impl Dialect {
                 )
             }
             Feature::GivenIds => {
-                (file.identity.assigned_by == AssignedBy::Server, "has no ids that the server assigns")
+                let given = file.identity.assigned_by == AssignedBy::Server;
+                (given && self.knows_ids(), "has no ids that the server assigns and sends with `joined`")
             }
             Feature::Roster => {
                 let listed = captures(EventName::Joined, "members") || self.has_event(EventName::Roster);
-                (listed, "does not list the members to a new one")
+                (listed && self.knows_ids(), "does not list the members to a new one")
             }
-            Feature::JoinNotice => (self.has_event(EventName::MemberJoined) || diff, "has no join notices"),
-            Feature::LeaveNotice => (self.has_event(EventName::MemberLeft) || diff, "has no leave notices"),
+            Feature::JoinNotice => {
+                (notices(EventName::MemberJoined) || by_roster, "has no join notices that name a known client")
+            }
+            Feature::LeaveNotice => {
+                (notices(EventName::MemberLeft) || by_roster, "has no leave notices that name a known client")
+            }
             Feature::Leave => (sends(Operation::Leave), "has no message to leave"),
+            Feature::LeaveOfRoom => {
+                let named = self.shape(Operation::Leave).is_some_and(|leave| leave.has("room"));
+                (named, "has no message to leave that names the room")
+            }
+            Feature::LeaveByMessageNotice => {
+                // A client that leaves its room stays on the list of all clients of the server.
+                let listed = by_roster && !file.roster.of_server;
+                (notices(EventName::MemberLeft) || listed, "has no leave notice for a client that stays connected")
+            }
+            Feature::ForeignSignals => (
+                self.signals_name_rooms() || self.delivers_by_id(),
+                "has no signal that names another room or a client in one",
+            ),
+            Feature::Names => {
+                let text = file.join.by == JoinBy::Message && websocket;
+                let named = file.room.r#in != RoomIn::None || self.lacks(Feature::ChosenIds).is_none();
+                (named || self.delivers_by_id() || text, "has no names of rooms or clients")
+            }
             Feature::Targeted => {
                 (file.signals.addressing != Addressing::Broadcast, "has no signals to a single member")
             }
@@ -120,7 +160,13 @@ impl Dialect {
                 file.room.members_max.is_some() && file.roles.is_none(),
                 "has no limit of members apart from its roles",
             ),
-            Feature::RoomLimit => (file.room.code_points_max.is_some(), "has no limit for room ids"),
+            Feature::RoomLimit => {
+                let shown = file.join.by == JoinBy::Connecting || file.join.answer == JoinAnswer::Joined;
+                (
+                    file.room.code_points_max.is_some() && shown,
+                    "has no limit for room ids that the answer to a join shows",
+                )
+            }
             Feature::SizeLimit => (file.signals.bytes_max.is_some(), "has no limit for the size of messages"),
             Feature::ExactRooms => {
                 (file.room.exact && file.room.r#in != RoomIn::None, "does not compare rooms exactly")
@@ -130,6 +176,9 @@ impl Dialect {
             }
             Feature::Frames | Feature::WebSocket => (websocket, "does not use plain WebSocket frames"),
             Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "does not use Socket.IO"),
+            Feature::EventNames => {
+                (!self.event_names().is_empty(), "has no signal whose event the suite can name")
+            }
             Feature::IceEndpoint => {
                 (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that lists ICE servers")
             }

@@ -24,7 +24,7 @@ pub use error::{DialectError, Problem};
 pub(crate) use event::{Act, Event, Id, Meaning, Member};
 pub(crate) use feature::Feature;
 pub(crate) use file::{EventName, Kind, Operation};
-use file::{File, KindNames};
+use file::{Addressing, AssignedBy, File, JoinAnswer, KindNames, Sender};
 use shape::{Mismatch, RenderError, Shape, Values, Variables, plain};
 pub use shipped::shipped;
 use url::Url;
@@ -114,6 +114,50 @@ impl Dialect {
     /// The patterns of arriving messages, in the order in which they are tried.
     pub(crate) fn patterns(&self) -> &[Pattern] {
         &self.patterns
+    }
+
+    /// The names of the events that carry signals, for a framing whose messages are lists with the name first.
+    pub(crate) fn event_names(&self) -> Vec<String> {
+        let name = |kind| match self.shape(self.signal_operation(kind)?)?.first()? {
+            Shape::Literal(serde_json::Value::String(name)) => Some(name.clone()),
+            Shape::Variable(name) if name == "kind" => self.kind_name(kind).map(str::to_owned),
+            Shape::Variable(name) if name == "field" => self.field_name(kind).map(str::to_owned),
+            _ => None,
+        };
+        Kind::ALL.into_iter().filter_map(name).collect()
+    }
+
+    /// Whether a client learns its id, so that cases can compare ids.
+    pub(crate) fn knows_ids(&self) -> bool {
+        match self.file.identity.assigned_by {
+            AssignedBy::Client | AssignedBy::UserName => true,
+            AssignedBy::Server => self.file.join.answer == JoinAnswer::Joined,
+            AssignedBy::Nobody => false,
+        }
+    }
+
+    /// Whether every signal names its room.
+    pub(crate) fn signals_name_rooms(&self) -> bool {
+        let mut operations = Kind::ALL.into_iter().filter_map(|kind| self.signal_operation(kind)).peekable();
+        operations.peek().is_some()
+            && operations.all(|operation| self.shape(operation).is_some_and(|shape| shape.has("room")))
+    }
+
+    /// Whether the server delivers a signal by the id of its receiver.
+    pub(crate) fn delivers_by_id(&self) -> bool {
+        let addressing = self.file.signals.addressing;
+        matches!(addressing, Addressing::Both | Addressing::Targeted) && self.knows_ids()
+    }
+
+    /// Whether a signal arrives in the form in which it was sent: the server adds nothing and need not parse it.
+    pub(crate) fn relays_as_sent(&self) -> bool {
+        let arrives = |operation| {
+            let sent = self.shape(operation);
+            let mut signals = self.patterns.iter().filter(|pattern| pattern.event == EventName::Signal);
+            sent.is_some_and(|sent| signals.any(|pattern| pattern.shape == *sent))
+        };
+        let mut operations = Kind::ALL.into_iter().filter_map(|kind| self.signal_operation(kind));
+        self.file.signals.sender == Sender::Absent && operations.all(arrives)
     }
 
     pub(crate) fn has_event(&self, event: EventName) -> bool {

@@ -83,7 +83,9 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::JoinAnswer => &["join.answer", "join", "send.join"],
         Feature::Ids | Feature::GivenIds | Feature::ChosenIds => &["identity.assigned-by", "identity"],
         Feature::Roster | Feature::JoinNotice | Feature::LeaveNotice => &["roster"],
-        Feature::Leave => &["send.leave"],
+        Feature::Leave | Feature::LeaveOfRoom => &["send.leave"],
+        Feature::LeaveByMessageNotice => &["roster.of-server", "roster"],
+        Feature::ForeignSignals => &["send.signal", "room.in"],
         Feature::Targeted | Feature::Broadcast => &["signals.addressing"],
         Feature::Sender => &["signals.sender"],
         Feature::SizeLimit => &["signals.bytes-max"],
@@ -94,7 +96,7 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::Calls => &["send.call", "calls"],
         Feature::Busy => &["calls.busy"],
         Feature::Media => &["send.media"],
-        Feature::SocketIo => &["connection.framing"],
+        Feature::SocketIo | Feature::EventNames => &["connection.framing"],
         Feature::IceEndpoint => &["http.ice"],
         Feature::HealthEndpoint => &["http.health"],
         Feature::StatusEndpoint => &["http.status"],
@@ -103,6 +105,6 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::Auth => &["auth.required"],
         Feature::DeadAfter => &["heartbeat.dead-after-s"],
         // These depend on how the suite tests, not on a key of the dialect.
-        Feature::Crowd | Feature::Messages | Feature::Frames | Feature::WebSocket => &[],
+        Feature::Crowd | Feature::Names | Feature::Messages | Feature::Frames | Feature::WebSocket => &[],
     }
 }

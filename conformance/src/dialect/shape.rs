@@ -72,6 +72,8 @@ pub(crate) enum RenderError {
     NoMessage { operation: &'static str },
     /// A variable of the message has no value.
     Unknown { variable: String },
+    /// No object of the message can take further keys.
+    NoPlace { key: String },
 }
 
 impl RenderError {
@@ -83,8 +85,9 @@ impl RenderError {
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMessage { operation } => write!(f, "the dialect has no `{operation}`"),
-            Self::Unknown { variable } => write!(f, "there is no value for `${variable}`"),
+            Self::NoMessage { operation } => write!(f, "has no `{operation}`"),
+            Self::Unknown { variable } => write!(f, "has a message with `${variable}`, for which there is no value"),
+            Self::NoPlace { key } => write!(f, "has no object in the message that could take the key `{key}`"),
         }
     }
 }
@@ -181,8 +184,11 @@ impl Shape {
     /// replace its own keys of the same names.
     ///
     /// # Errors
-    /// A required variable has no value.
+    /// A required variable has no value, or no object takes the `extra` keys.
     pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, RenderError> {
+        if let Some((key, _)) = extra.first().filter(|_| !self.takes_extra()) {
+            return Err(RenderError::NoPlace { key: (*key).to_owned() });
+        }
         let mut out = String::new();
         self.write(values, extra, &mut out)?;
         Ok(out)
@@ -200,9 +206,7 @@ impl Shape {
                 out.push_str(if items.is_empty() { "[]" } else { "]" });
             }
             Self::Object(entries) => {
-                let speaks = entries.iter().any(|entry| {
-                    matches!(&entry.value, Self::Variable(name) if ["data", "to", "room"].contains(&name.as_str()))
-                });
+                let speaks = holds_act(entries);
                 out.push('{');
                 for Entry { key, optional, value } in entries {
                     let key = match key {
@@ -224,6 +228,21 @@ impl Shape {
             Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(RenderError::unknown(name)),
         }
         Ok(())
+    }
+
+    /// Whether some object of the message gets the extra keys.
+    fn takes_extra(&self) -> bool {
+        match self {
+            Self::Object(entries) => holds_act(entries) || entries.iter().any(|entry| entry.value.takes_extra()),
+            Self::List(items) => items.iter().any(Self::takes_extra),
+            _ => false,
+        }
+    }
+
+    /// The first element, if the message is a list.
+    pub(crate) fn first(&self) -> Option<&Self> {
+        let Self::List(items) = self else { return None };
+        items.first()
     }
 
     /// Matches a message against the shape.
@@ -356,6 +375,12 @@ impl Shape {
             _ => false,
         }
     }
+}
+
+/// Whether the object holds the payload, the receiver or the room.
+fn holds_act(entries: &[Entry]) -> bool {
+    let is_act = |name: &str| matches!(name, "data" | "to" | "room");
+    entries.iter().any(|entry| matches!(&entry.value, Shape::Variable(name) if is_act(name)))
 }
 
 fn different(top: bool, right: &str) -> Mismatch {
