@@ -122,7 +122,8 @@ async fn broadcast_minus_self(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben, mut cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
     let (plain, null) = (cx.word("plain"), cx.word("to-null"));
     ana.broadcast_word(&plain);
-    let with_null = cx.file().signals.addressing == Addressing::Both;
+    // Where the dialect does not say so, a receiver of null is not the same as none.
+    let with_null = cx.file().signals.null_is_everyone;
     if with_null {
         ana.signal(ana.plain_kind(), &quoted(&null), Some(&Id("null".to_owned())))?;
     }

@@ -116,12 +116,7 @@ fn may_relay(cx: &Cx, declared: &[Reaction]) -> bool {
 }
 
 /// Like [`has_no_effect`]. `may_relay`: the server may also pass the message on.
-async fn has_no_effect_unless_relayed(
-    cx: &Cx,
-    bad: &Bad<'_>,
-    declared: Reaction,
-    may_relay: bool,
-) -> Result<(), Stop> {
+async fn has_no_effect_unless_relayed(cx: &Cx, bad: &Bad<'_>, declared: Reaction, may_relay: bool) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let (mut errors, mut ignored, mut closed, mut relayed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let number = bad(&ana, &ben)?.len();

@@ -298,6 +298,11 @@ impl Checker<'_> {
             }
             check(shape.has("data"), "[send]", "a signal has no `$data`");
         }
+        check(
+            !file.signals.null_is_everyone || file.signals.addressing == Addressing::Both,
+            "[signals]",
+            "`null-is-everyone` is true, but `addressing` is not \"both\"",
+        );
         let from = patterns.iter().any(|pattern| pattern.event == EventName::Signal && pattern.shape.has("from"));
         match file.signals.sender {
             Sender::Stamped | Sender::Claimed => check(

@@ -1,7 +1,7 @@
 //! The features of a dialect. A case about a feature that the dialect lacks is *unsupported*, not failed.
 
-use super::{Dialect, Pattern};
 use super::file::{Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Operation, RoomIn, Sender};
+use super::{Dialect, Pattern};
 
 /// A feature that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,9 +176,7 @@ impl Dialect {
             }
             Feature::Frames | Feature::WebSocket => (websocket, "does not use plain WebSocket frames"),
             Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "does not use Socket.IO"),
-            Feature::EventNames => {
-                (!self.event_names().is_empty(), "has no signal whose event the suite can name")
-            }
+            Feature::EventNames => (!self.event_names().is_empty(), "has no signal whose event the suite can name"),
             Feature::IceEndpoint => {
                 (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that lists ICE servers")
             }

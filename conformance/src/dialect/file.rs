@@ -232,6 +232,8 @@ pub(crate) struct Signals {
     pub(crate) payload: Payload,
     /// Whether `$session` links answers and candidates to their offer.
     pub(crate) sessions: bool,
+    /// Whether a `$to` of null means everyone, like one that is left out.
+    pub(crate) null_is_everyone: bool,
     /// Who offers when a client joins.
     pub(crate) offers: Offers,
     /// Maximum size of a message in bytes of text. A message of more than twice that size must not be relayed.
@@ -246,6 +248,7 @@ impl Default for Signals {
             sender: Sender::Stamped,
             payload: Payload::Bytes,
             sessions: false,
+            null_is_everyone: false,
             offers: Offers::Anybody,
             bytes_max: None,
         }

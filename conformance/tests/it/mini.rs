@@ -223,7 +223,7 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
 }
 
 /// Answers a handshake of an unknown version; the WebSocket library would only close the connection.
-async fn spoken(mut stream: TcpStream) -> Option<TcpStream> {
+pub(crate) async fn spoken(mut stream: TcpStream) -> Option<TcpStream> {
     let mut head = [0; 2048];
     let read = stream.peek(&mut head).await.ok()?;
     if !String::from_utf8_lossy(&head[..read]).contains("Sec-WebSocket-Version: 99") {
