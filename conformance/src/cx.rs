@@ -1,5 +1,6 @@
 //! The context of a case for a signaling server.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::dialect::file::{File, Framing, JoinAnswer, Reaction};
 use crate::dialect::{Act, EventName, Feature, Operation};
 use crate::entry::{Did, HttpRequest, HttpResponse};
 use crate::env::Env;
+use crate::framing::cookies::Jar;
 use crate::framing::error::TransportError;
 use crate::framing::http::{Request, Response, fetch};
 use crate::framing::link::End;
@@ -23,11 +25,13 @@ pub(crate) struct Cx {
     pub(crate) env: Arc<Env>,
     pub(crate) log: Log,
     kept: Mutex<Vec<Peer>>,
+    /// The cookies of each client that sends requests, by its name.
+    cookies: Mutex<BTreeMap<String, Jar>>,
 }
 
 impl Cx {
     pub(crate) fn new(env: Arc<Env>, log: Log) -> Self {
-        Self { env, log, kept: Mutex::default() }
+        Self { env, log, kept: Mutex::default(), cookies: Mutex::default() }
     }
 
     /// A room name that nothing else uses, of at most 40 characters.
@@ -104,11 +108,16 @@ impl Cx {
             let body = request.body.map(str::to_owned);
             Did::Request(HttpRequest { method: request.method.to_owned(), path: request.path.clone(), body })
         });
-        let response = fetch(&self.env.net, request).await?;
+        let response = fetch(&self.env.net, &self.cookies(who), request).await?;
         let words = format!("is answered HTTP {}{}", response.status, beside(&response));
         self.log.push(client, LineKind::Note, &words);
         self.log.keep(client, || Did::Response(HttpResponse { status: response.status, body: response.body.clone() }));
         Ok(response)
+    }
+
+    /// The cookies that the client with this name has received with its requests.
+    pub(crate) fn cookies(&self, who: &str) -> Jar {
+        self.cookies.lock().expect("no panic").entry(who.to_owned()).or_default().clone()
     }
 
     /// Keeps a client's connection open until the end of the case.
@@ -274,6 +283,23 @@ impl Cx {
             peer.until(&what, |event| event.has_word(&word)).await?;
         }
         Ok(())
+    }
+
+    /// Whether the connection of a second member ends, or carries no more signals, when the first one closes its own:
+    /// some servers close a room with its first member.
+    pub(crate) async fn first_member_takes_the_room_along(&self) -> Result<bool, Stop> {
+        let room = self.room();
+        let [first, mut second] = self.members(&room, ["first", "second"]).await?;
+        first.close().await;
+        if second.ended_soon().await {
+            return Ok(true);
+        }
+        let mut newcomer = self.join("newcomer", &room).await?;
+        let meet = async {
+            self.settle(&mut newcomer, &mut second).await?;
+            self.fence(&mut newcomer, &mut [&mut second]).await
+        };
+        Ok(meet.await.is_err())
     }
 
     /// Checks that a new client can use the server: its join is answered, or it and another one can signal.

@@ -57,7 +57,7 @@ pub(super) const CASES: &[&Case] = &[
 async fn health(cx: &mut Cx) -> Result<(), Stop> {
     let path = cx.file().http.as_ref().and_then(|http| http.health.clone()).expect("the case requires it");
     let request = Request { method: "GET", path, headers: Vec::new(), body: None };
-    let response = fetch(&cx.env.net, &request).await;
+    let response = fetch(&cx.env.net, &cx.cookies("ana"), &request).await;
     match response {
         Ok(response) if response.status == 200 => Ok(()),
         Ok(response) => {

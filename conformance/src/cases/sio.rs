@@ -118,17 +118,18 @@ pub(super) const CASES: &[&Case] = &[
 /// The response to a request of the polling transport, or why there is none.
 pub(super) async fn raw_poll(
     cx: &Cx,
+    who: &str,
     method: &str,
     query: &str,
     body: Option<&str>,
 ) -> Result<Response, TransportError> {
     let headers = vec![("Content-Type", "text/plain;charset=UTF-8".to_owned())];
-    cx.fetch("ana", &Request { method, path: path(cx, query), headers, body }).await
+    cx.fetch(who, &Request { method, path: path(cx, query), headers, body }).await
 }
 
 /// Like [`raw_poll`]; no response is a failure.
-pub(super) async fn poll(cx: &Cx, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
-    let response = raw_poll(cx, method, query, body).await;
+pub(super) async fn poll(cx: &Cx, who: &str, method: &str, query: &str, body: Option<&str>) -> Result<Response, Stop> {
+    let response = raw_poll(cx, who, method, query, body).await;
     response.map_err(|error| Stop::fail(format!("{method} {}: {error}", path(cx, query))))
 }
 
@@ -139,8 +140,8 @@ fn path(cx: &Cx, query: &str) -> String {
 }
 
 /// Opens a session over polling; returns the content of its first packet.
-pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
-    let response = poll(cx, "GET", "EIO=4&transport=polling", None).await?;
+pub(super) async fn open(cx: &Cx, who: &str) -> Result<Value, Stop> {
+    let response = poll(cx, who, "GET", "EIO=4&transport=polling", None).await?;
     if response.status != 200 {
         return Err(Stop::fail(format!(
             "a handshake over polling is answered with HTTP {}, expected 200",
@@ -156,7 +157,7 @@ pub(super) async fn open(cx: &Cx) -> Result<Value, Stop> {
 async fn raw(cx: &Cx, name: &str, query: &str) -> Result<Peer, Stop> {
     let client = cx.log.client(name);
     let connects = Connects { path: path(cx, query), ..Connects::default() };
-    let link = cx.env.connector.open(&cx.log, client, &connects, None).await;
+    let link = cx.env.connector.open(&cx.log, client, &connects, &cx.cookies(name), None).await;
     let link = link.map_err(|error| Stop::fail(error.to_string()))?;
     Ok(Peer::on(link, &cx.env, &cx.log, name, client))
 }
@@ -181,7 +182,7 @@ pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
 
 /// Checks that what was sent has closed the session: a packet sent after it is not answered. The end of the connection
 /// alone would prove nothing, because it also ends for unanswered pings.
-pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
+async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
     peer.send("40/glare-nowhere,");
     match peer.until_received("an answer", |received| received.text.starts_with("44")).await {
         Ok(received) => Err(Stop::at(format!("{what} does not close the session"), received.line)),
@@ -192,7 +193,8 @@ pub(super) async fn closes(peer: &mut Peer, what: &str) -> Result<(), Stop> {
 
 async fn open_fields(cx: &mut Cx) -> Result<(), Stop> {
     let (_peer, over_websocket) = opened(cx, "ana").await?;
-    for (open, transport, upgrades) in [(open(cx).await?, "polling", true), (over_websocket, "WebSocket", false)] {
+    for (open, transport, upgrades) in [(open(cx, "ana").await?, "polling", true), (over_websocket, "WebSocket", false)]
+    {
         let wrong =
             |field: &str, want: &str| Err(Stop::fail(format!("over {transport}, `{field}` is not {want}: {open}")));
         if open["sid"].as_str().is_none_or(str::is_empty) {
@@ -216,7 +218,7 @@ async fn open_fields(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn bad_eio(cx: &mut Cx) -> Result<(), Stop> {
     for version in ["3", "5", "abc"] {
-        let response = poll(cx, "GET", &format!("EIO={version}&transport=polling"), None).await?;
+        let response = poll(cx, "ana", "GET", &format!("EIO={version}&transport=polling"), None).await?;
         if response.status == 400 {
             continue;
         }
@@ -226,14 +228,14 @@ async fn bad_eio(cx: &mut Cx) -> Result<(), Stop> {
         }
         return Err(Stop::fail(format!("EIO={version} is answered with HTTP {}, expected 400", response.status)));
     }
-    let response = poll(cx, "GET", "transport=polling", None).await?;
+    let response = poll(cx, "ana", "GET", "transport=polling", None).await?;
     if response.status != 400 {
         return Err(Stop::fail(format!(
             "a handshake without EIO is answered with HTTP {}, expected 400",
             response.status
         )));
     }
-    let response = poll(cx, "GET", "EIO=4&transport=carrier-pigeon", None).await?;
+    let response = poll(cx, "ana", "GET", "EIO=4&transport=carrier-pigeon", None).await?;
     if response.status == 400 {
         Ok(())
     } else {
@@ -326,17 +328,17 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
-    let open = open(cx).await?;
+    let open = open(cx, "ana").await?;
     if open["upgrades"].as_array().is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
         return Err(Stop::Unsupported("polling offers no upgrade to WebSocket".to_owned()));
     }
     let sid = open["sid"].as_str().unwrap_or_default().to_owned();
     let session = format!("EIO=4&transport=polling&sid={sid}");
-    let sent = poll(cx, "POST", &session, Some("40")).await?;
+    let sent = poll(cx, "ana", "POST", &session, Some("40")).await?;
     if sent.status != 200 {
         return Err(Stop::fail(format!("CONNECT over polling is answered with HTTP {}, expected 200", sent.status)));
     }
-    let answer = poll(cx, "GET", &session, None).await?;
+    let answer = poll(cx, "ana", "GET", &session, None).await?;
     if !answer.body.starts_with("40") {
         return Err(Stop::fail(format!("CONNECT over polling is answered with {}", answer.body)));
     }
@@ -387,7 +389,7 @@ async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
     let mut last = "nothing".to_owned();
     let polling = async {
         loop {
-            let answer = poll(cx, "GET", session, None).await?;
+            let answer = poll(cx, "ana", "GET", session, None).await?;
             if answer.body.contains(word) {
                 return Ok(());
             }
@@ -398,7 +400,7 @@ async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
                 )));
             }
             if answer.body.split('\u{1e}').any(|packet| packet == "2") {
-                poll(cx, "POST", session, Some("3")).await?;
+                poll(cx, "ana", "POST", session, Some("3")).await?;
             }
             last = answer.body;
         }
@@ -412,11 +414,11 @@ async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
 }
 
 async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {
-    let unknown = poll(cx, "GET", "EIO=4&transport=polling&sid=glare-nobody", None).await?;
+    let unknown = poll(cx, "ana", "GET", "EIO=4&transport=polling&sid=glare-nobody", None).await?;
     if unknown.status != 400 {
         return Err(Stop::fail(format!("an unknown session is answered with HTTP {}, expected 400", unknown.status)));
     }
-    let posted = poll(cx, "POST", "EIO=4&transport=polling&sid=glare-nobody", Some("40")).await?;
+    let posted = poll(cx, "ana", "POST", "EIO=4&transport=polling&sid=glare-nobody", Some("40")).await?;
     if posted.status != 400 {
         return Err(Stop::fail(format!(
             "a packet for an unknown session is answered with HTTP {}, expected 400",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adapter::Adapter;
+use super::cookies::Jar;
 use super::error::TransportError;
 use super::link::{Link, link};
 use super::net::Net;
@@ -57,24 +58,28 @@ impl Connector {
             let ping = dialect.render(Operation::Ping, &Act::default(), values).ok()?;
             Some(Beat { every: Duration::from_secs(u64::from(beat.every_s?.max(1))), ping })
         });
-        self.open(log, client, &connects, beat).await
+        self.open(log, client, &connects, &Jar::default(), beat).await
     }
 
-    /// Opens a connection as an entry of a recording describes, in any framing.
+    /// Opens a connection as an entry of a recording describes, in any framing. A WebSocket's handshake has the cookies
+    /// that the client has received before.
     pub(crate) async fn open(
         &self,
         log: &Log,
         client: usize,
         connects: &Connects,
+        cookies: &Jar,
         beat: Option<Beat>,
     ) -> Result<Link, TransportError> {
         log.keep(client, || Did::Connects(connects.clone()));
         let net = &self.net;
         let url = net.target.with_path(&connects.path);
         let opened = match connects.framing {
-            Framed::Text => self.websocket(log, client, &url, Codec::Text, beat).await,
-            Framed::Binary => self.websocket(log, client, &url, Codec::Binary, beat).await,
-            Framed::SocketIo => self.websocket(log, client, &url, Codec::SocketIo(SocketIo::default()), beat).await,
+            Framed::Text => self.websocket(log, client, (&url, cookies), Codec::Text, beat).await,
+            Framed::Binary => self.websocket(log, client, (&url, cookies), Codec::Binary, beat).await,
+            Framed::SocketIo => {
+                self.websocket(log, client, (&url, cookies), Codec::SocketIo(SocketIo::default()), beat).await
+            }
             Framed::Sse => {
                 let post = connects.post.as_ref().map_or_else(|| url.clone(), |post| net.target.with_path(post));
                 sse::connect(net, log, client, &url, &post).await
@@ -92,12 +97,12 @@ impl Connector {
         &self,
         log: &Log,
         client: usize,
-        url: &str,
+        (url, cookies): (&str, &Jar),
         codec: Codec,
         beat: Option<Beat>,
     ) -> Result<Link, TransportError> {
         let subprotocol = self.dialect.file.connection.subprotocol.as_deref();
-        let stream = websocket::open(&self.net, url, subprotocol).await?;
+        let stream = websocket::open(&self.net, url, cookies, subprotocol).await?;
         let (link, commands, reporter) = link(log, client);
         let task = websocket::Task::new(stream, codec, beat, commands, reporter);
         self.net.dial.spawn_boxed(Box::pin(task.run()));

@@ -19,8 +19,6 @@ pub(crate) enum TransportError {
     Url { url: String, why: String },
     /// The stream is open, but the WebSocket handshake on it failed.
     Upgrade { tls: bool, answer: UpgradeAnswer },
-    /// The second handshake, which does not check the accept key, failed too.
-    SecondUpgrade { status: u16 },
     /// An HTTP exchange failed.
     Http(HttpError),
     /// The request for an event stream got another response.
@@ -55,15 +53,14 @@ pub(crate) enum Cause {
 /// What arrived instead of a WebSocket handshake.
 #[derive(Debug)]
 pub(crate) enum UpgradeAnswer {
-    Http(StatusCode),
+    /// A status other than 101.
+    Http(u16),
     /// The connection ended.
     Closed,
     Io(io::Error),
-    /// Bytes that are not an HTTP response.
+    /// Bytes that are not an HTTP response, or a response that breaks RFC 6455.
     Other(String),
     Silence(Duration),
-    /// Nothing arrived in the second handshake.
-    SecondSilence,
 }
 
 /// Why an HTTP exchange failed.
@@ -127,12 +124,10 @@ impl fmt::Display for TransportError {
                 write!(f, "TCP is accepted; no answer to the TLS handshake within {} s", patience.as_secs())
             }
             Self::Url { url, why } => write!(f, "`{url}` is not a valid URL: {why}"),
-            Self::Upgrade { answer: UpgradeAnswer::SecondSilence, .. } => f.write_str("no answer in time"),
             Self::Upgrade { tls, answer } => {
                 let below = if *tls { "TLS" } else { "TCP" };
                 write!(f, "{below} is accepted; to the WebSocket upgrade the server answers {answer}")
             }
-            Self::SecondUpgrade { status } => write!(f, "a second WebSocket upgrade is answered with HTTP {status}"),
             Self::Http(error) => error.fmt(f),
             Self::NoEventStream { status, content_type } => {
                 write!(
@@ -150,12 +145,14 @@ impl fmt::Display for TransportError {
 impl fmt::Display for UpgradeAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(status) => write!(f, "HTTP {status}"),
+            Self::Http(status) => match StatusCode::from_u16(*status) {
+                Ok(status) => write!(f, "HTTP {status}"),
+                Err(_) => write!(f, "HTTP {status}"),
+            },
             Self::Closed => f.write_str("nothing and closes the connection"),
             Self::Io(error) => write!(f, "nothing: {}", Words(error)),
             Self::Other(error) => write!(f, "something else than a WebSocket handshake: {error}"),
             Self::Silence(patience) => write!(f, "nothing within {} s", patience.as_secs()),
-            Self::SecondSilence => f.write_str("nothing in time"),
         }
     }
 }
@@ -208,6 +205,17 @@ impl From<rustls::Error> for TlsError {
 impl From<HttpError> for TransportError {
     fn from(error: HttpError) -> Self {
         Self::Http(error)
+    }
+}
+
+/// Why the response to a WebSocket handshake could not be read.
+impl From<HttpError> for UpgradeAnswer {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Io(error) => Self::Io(error),
+            HttpError::Truncated => Self::Closed,
+            other => Self::Other(other.to_string()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::cookies::Jar;
 use super::error::{HttpError, TransportError};
 use super::net::Net;
 use super::stream;
@@ -22,14 +23,19 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// The values of a header, one for each line.
+    pub(crate) fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a header is a list that contains this word, in any case and on any of its lines.
+    pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
+        self.lines(name).flat_map(|line| line.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
+    }
+
     /// All values of a header, joined as HTTP allows.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let values: Vec<&str> = self
-            .headers
-            .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| &**value)
-            .collect();
+        let values: Vec<&str> = self.lines(name).collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 }
@@ -44,13 +50,14 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<&'a str>,
 }
 
-/// Sends a request and reads the response: completely, or only the head if it is an upgrade.
-pub(crate) async fn fetch(net: &Net, request: &Request<'_>) -> Result<Response, TransportError> {
+/// Sends a client's request and reads the response: completely, or only the head if it is an upgrade.
+pub(crate) async fn fetch(net: &Net, cookies: &Jar, request: &Request<'_>) -> Result<Response, TransportError> {
     let mut stream = stream::open(net).await?;
     let exchange = async {
-        send(&mut *stream, &net.target, request, true).await?;
+        send(&mut *stream, &net.target, cookies, request, true).await?;
         let mut bytes = Vec::new();
         let response = read_head(&mut *stream, &mut bytes).await?;
+        cookies.store(&net.target, &request.path, &response);
         read_body(&mut *stream, response, bytes).await
     };
     Ok(timeout(net.patience, exchange).await.unwrap_or(Err(HttpError::Late))?)
@@ -59,6 +66,7 @@ pub(crate) async fn fetch(net: &Net, request: &Request<'_>) -> Result<Response, 
 pub(crate) async fn send(
     stream: &mut dyn Stream,
     target: &Target,
+    cookies: &Jar,
     request: &Request<'_>,
     close: bool,
 ) -> Result<(), HttpError> {
@@ -66,8 +74,14 @@ pub(crate) async fn send(
     let own = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let users = target.headers().iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut cookies = cookies.header(target, &request.path);
     for (name, value) in users.filter(|(name, _)| !own(name)).chain(headers) {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        // A request has one `Cookie` header: the user's cookies come first.
+        let more = cookies.take_if(|_| name.eq_ignore_ascii_case("cookie")).map(|more| format!("; {more}"));
+        head.push_str(&format!("{name}: {value}{}\r\n", more.unwrap_or_default()));
+    }
+    if let Some(cookies) = cookies {
+        head.push_str(&format!("Cookie: {cookies}\r\n"));
     }
     if close && !own("connection") {
         head.push_str("Connection: close\r\n");
@@ -83,8 +97,11 @@ pub(crate) async fn send(
 
 /// Reads up to the empty line. Bytes after it stay in `bytes`.
 pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> Result<Response, HttpError> {
+    let mut seen: usize = 0;
     loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        // What has been searched is not searched again, except for a beginning of the empty line.
+        let from = seen.saturating_sub(3);
+        if let Some(end) = bytes[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|end| from + end) {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
             bytes.drain(..end + 4);
             return parse_head(&head).ok_or(HttpError::NotHttp);
@@ -92,6 +109,7 @@ pub(crate) async fn read_head(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> R
         if bytes.len() > RESPONSE_BYTES_MAX {
             return Err(HttpError::EndlessHead);
         }
+        seen = bytes.len();
         more(stream, bytes).await?;
     }
 }

@@ -2,6 +2,7 @@
 
 mod adapter;
 pub(crate) mod connector;
+pub(crate) mod cookies;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod link;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::cookies::Jar;
 use super::error::TransportError;
 use super::http::{Request, fetch, read_head, send};
 use super::link::{BYTES_MAX, Command, Commands, End, Link, MESSAGES_MAX, Reporter, link};
@@ -27,12 +28,13 @@ pub(crate) async fn connect(
     let mut stream = stream::open(net).await?;
     let headers = vec![("Accept", "text/event-stream".to_owned())];
     let request = Request { method: "GET", path: Target::path_of(url), headers, body: None };
-    let mut bytes = Vec::new();
+    let (mut bytes, cookies) = (Vec::new(), Jar::default());
     let opening = async {
-        send(&mut *stream, &net.target, &request, false).await?;
+        send(&mut *stream, &net.target, &cookies, &request, false).await?;
         read_head(&mut *stream, &mut bytes).await
     };
     let response = timeout(net.patience, opening).await.map_err(|_| TransportError::SilentEventStream)??;
+    cookies.store(&net.target, &Target::path_of(url), &response);
     let content_type = response.header("content-type").unwrap_or_default();
     if response.status != 200 || !content_type.starts_with("text/event-stream") {
         return Err(TransportError::NoEventStream { status: response.status, content_type });
@@ -42,6 +44,7 @@ pub(crate) async fn connect(
     let measured = Arc::new(AtomicBool::new(false));
     let poster = Poster {
         net: net.clone(),
+        cookies,
         path: Target::path_of(post),
         reporter: reporter.clone(),
         measured: Arc::clone(&measured),
@@ -58,6 +61,7 @@ pub(crate) async fn connect(
 
 struct Poster {
     net: Net,
+    cookies: Jar,
     path: String,
     reporter: Reporter,
     measured: Arc<AtomicBool>,
@@ -83,7 +87,7 @@ impl Poster {
         self.reporter.sent(text);
         let headers = vec![("Content-Type", "application/json".to_owned())];
         let request = Request { method: "POST", path: self.path.clone(), headers, body: Some(text) };
-        match fetch(&self.net, &request).await {
+        match fetch(&self.net, &self.cookies, &request).await {
             Ok(response) if response.status < 300 => {}
             Ok(response) => drop(self.reporter.note(&format!("is answered HTTP {}", response.status))),
             Err(error) => drop(self.reporter.note(&format!("cannot post: {error}"))),

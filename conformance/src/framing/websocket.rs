@@ -10,11 +10,13 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
+use super::cookies::Jar;
 use super::error::{TransportError, UpgradeAnswer};
 use super::link::{BYTES_MAX, Command, Commands, End, LinkEvent, MESSAGES_MAX, Reporter};
 use super::net::Net;
@@ -25,70 +27,64 @@ use crate::dial::Stream;
 use crate::entry::{Did, Octets};
 use crate::target::Target;
 use crate::transcript::LineKind;
+use crate::words::cut;
 
 /// Opens a WebSocket.
 pub(crate) async fn open(
     net: &Net,
     url: &str,
+    cookies: &Jar,
     subprotocol: Option<&str>,
-) -> Result<WebSocketStream<Box<dyn Stream>>, TransportError> {
-    let stream = stream::open(net).await?;
-    let config = WebSocketConfig::default().read_buffer_size(8 * 1024).max_message_size(Some(BYTES_MAX));
-    let websocket_url = net.target.websocket_url(url);
-    let uri = match websocket_url.parse() {
-        Ok(uri) => uri,
-        Err(error) => {
-            let why = tungstenite::http::uri::InvalidUri::to_string(&error);
-            return Err(TransportError::Url { url: websocket_url, why });
-        }
-    };
-    let mut builder = ClientRequestBuilder::new(uri);
-    for (name, value) in net.target.headers() {
-        builder = builder.with_header(name, value);
-    }
-    if let Some(subprotocol) = subprotocol {
-        builder = builder.with_sub_protocol(subprotocol);
-    }
-    let handshake = client_async_with_config(builder, stream, Some(config));
-    let refused = |answer| TransportError::Upgrade { tls: net.target.is_tls(), answer };
-    match timeout(net.patience, handshake).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(Error::Http(response))) => Err(refused(UpgradeAnswer::Http(response.status()))),
-        // Browsers reject such a server. The suite connects anyway, so that the case `ws/accept-key` can report it.
-        Ok(Err(Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch))) => {
-            let opening = open_unverified(net, url, subprotocol, config);
-            timeout(net.patience, opening).await.unwrap_or_else(|_| Err(refused(UpgradeAnswer::SecondSilence)))
-        }
-        Ok(Err(Error::Protocol(ProtocolError::HandshakeIncomplete))) => Err(refused(UpgradeAnswer::Closed)),
-        Ok(Err(Error::Io(error))) => Err(refused(UpgradeAnswer::Io(error))),
-        Ok(Err(error)) => Err(refused(UpgradeAnswer::Other(error.to_string()))),
-        Err(_) => Err(refused(UpgradeAnswer::Silence(net.patience))),
-    }
-}
-
-/// Opens a WebSocket without checking the accept key.
-async fn open_unverified(
-    net: &Net,
-    url: &str,
-    subprotocol: Option<&str>,
-    config: WebSocketConfig,
 ) -> Result<WebSocketStream<Box<dyn Stream>>, TransportError> {
     let mut stream = stream::open(net).await?;
+    let config = WebSocketConfig::default().read_buffer_size(8 * 1024).max_message_size(Some(BYTES_MAX));
+    let websocket_url = net.target.websocket_url(url);
+    if let Err(error) = websocket_url.parse::<Uri>() {
+        return Err(TransportError::Url { url: websocket_url, why: error.to_string() });
+    }
+    let path = Target::path_of(url);
+    let handshake = handshake(&mut *stream, net, &path, cookies, subprotocol);
+    let behind = timeout(net.patience, handshake).await.unwrap_or(Err(UpgradeAnswer::Silence(net.patience)));
+    let behind = behind.map_err(|answer| TransportError::Upgrade { tls: net.target.is_tls(), answer })?;
+    Ok(WebSocketStream::from_partially_read(stream, behind, Role::Client, Some(config)).await)
+}
+
+/// The opening handshake of RFC 6455 §4.1; returns what has arrived after it. The accept key is not checked: browsers
+/// reject a wrong one, but the suite connects anyway, so that the case `ws/accept-key` can report it.
+async fn handshake(
+    stream: &mut dyn Stream,
+    net: &Net,
+    path: &str,
+    cookies: &Jar,
+    subprotocol: Option<&str>,
+) -> Result<Vec<u8>, UpgradeAnswer> {
     let mut headers = vec![
         ("Connection", "Upgrade".to_owned()),
         ("Upgrade", "websocket".to_owned()),
-        ("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key()),
         ("Sec-WebSocket-Version", "13".to_owned()),
+        ("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key()),
     ];
     headers.extend(subprotocol.map(|name| ("Sec-WebSocket-Protocol", name.to_owned())));
-    let handshake = http::Request { method: "GET", path: Target::path_of(url), headers, body: None };
-    http::send(&mut *stream, &net.target, &handshake, false).await?;
+    let request = http::Request { method: "GET", path: path.to_owned(), headers, body: None };
+    http::send(stream, &net.target, cookies, &request, false).await?;
     let mut behind = Vec::new();
-    let response = http::read_head(&mut *stream, &mut behind).await?;
-    if response.status != 101 {
-        return Err(TransportError::SecondUpgrade { status: response.status });
+    let response = http::read_head(stream, &mut behind).await?;
+    cookies.store(&net.target, path, &response);
+    let wrong = |name: &str, expected: &str| {
+        let sent = response.header(name).map_or("no".to_owned(), |value| format!("{:?} as", cut(&value, 80)));
+        Err(UpgradeAnswer::Other(format!("{sent} header `{name}`, expected {expected}")))
+    };
+    match response.header("sec-websocket-protocol") {
+        _ if response.status != 101 => Err(UpgradeAnswer::Http(response.status)),
+        // Both are lists of tokens or names in any case, on one line or several.
+        _ if !response.lists("Upgrade", "websocket") => wrong("Upgrade", "`websocket`"),
+        _ if !response.lists("Connection", "Upgrade") => wrong("Connection", "a list with `Upgrade`"),
+        chosen if subprotocol.is_some() && chosen.as_deref() != subprotocol => {
+            wrong("Sec-WebSocket-Protocol", &format!("`{}`", subprotocol.unwrap_or_default()))
+        }
+        Some(_) if subprotocol.is_none() => wrong("Sec-WebSocket-Protocol", "none"),
+        _ => Ok(behind),
     }
-    Ok(WebSocketStream::from_partially_read(stream, behind, Role::Client, Some(config)).await)
 }
 
 /// The task of one connection.

@@ -19,6 +19,7 @@ use crate::dialect::file::{AssignedBy, Framing};
 use crate::dialect::{Dialect, Event, EventName, Meaning};
 use crate::entry::{Did, Entry, Octets};
 use crate::env::Env;
+use crate::framing::cookies::Jar;
 use crate::framing::error::TransportError;
 use crate::framing::link::{Command, Link, LinkEvent};
 use crate::framing::net::Net;
@@ -236,7 +237,7 @@ impl Player<'_> {
         let dial = Arc::clone(&env.net.dial);
         dial.spawn_boxed(Box::pin(async move {
             let client = log.client("");
-            let _ = opened.send(env.connector.open(&log, client, &connects, None).await);
+            let _ = opened.send(env.connector.open(&log, client, &connects, &Jar::default(), None).await);
         }));
         self.clients[entry.client].connecting = Some(connecting);
     }

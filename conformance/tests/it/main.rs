@@ -2,15 +2,18 @@
 //! server.
 
 mod adapters;
+mod between;
 mod broken;
 mod crowd;
 mod documents;
 mod files;
 mod hopeless;
+mod innocent;
 mod mini;
 mod outsiders;
 mod recordings;
 mod reference;
+mod small;
 mod sse;
 mod stun;
 mod tolerance;

@@ -13,7 +13,7 @@ use crate::mini::{self, Behaviour};
 use crate::{ask, ask_as, ask_at, dialect, text};
 
 /// Starts the reference server with all dialects, on free ports; it lives as long as the test's runtime.
-async fn server() -> Server<Tokio> {
+pub(crate) async fn server() -> Server<Tokio> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = Listen::each(DIALECTS.iter().map(|entry| entry.name), |_| free);
     let config = Config { listen, stun: Some(free), ..Config::default() };
