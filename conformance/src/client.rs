@@ -20,6 +20,9 @@ use crate::stop::Stop;
 use crate::transcript::{LineKind, Log};
 use crate::words::human;
 
+/// What is wrong where a message arrives in a binary frame.
+pub(crate) const BINARY: &str = "it received a binary frame, and the messages of this dialect are text frames";
+
 /// A client of one case.
 pub(crate) struct Peer {
     pub(crate) name: String,
@@ -34,6 +37,8 @@ pub(crate) struct Peer {
     /// The transcript line that shows the end of the connection.
     end_line: usize,
     pongs: Vec<Bytes>,
+    /// The transcript line of the last binary frame that arrived where text is expected.
+    binary: Option<usize>,
     link: Link,
     env: Arc<Env>,
     log: Log,
@@ -144,6 +149,7 @@ impl Peer {
             end: None,
             end_line: 0,
             pongs: Vec::new(),
+            binary: None,
             link,
             env: Arc::clone(env),
             log: log.clone(),
@@ -428,6 +434,7 @@ impl Peer {
                     _ => None,
                 });
                 Err(match broken {
+                    None if self.binary.is_some() => self.binary_instead(why),
                     Some((event, lack, line)) => {
                         Stop::at(format!("{why}; it received `{}` {lack}", event.name()), line)
                     }
@@ -458,7 +465,7 @@ impl Peer {
                 }
             }
             LinkEvent::Pong(payload) => self.pongs.push(payload),
-            LinkEvent::Binary => {}
+            LinkEvent::Binary => self.binary = Some(line),
             LinkEvent::End(end) => {
                 self.end = Some(end);
                 self.end_line = line;
@@ -477,6 +484,17 @@ impl Peer {
             let event = Event { what: Meaning::Is(name), id: Some(id.clone()), ..Event::default() };
             self.received.push(Received { line, event, text: String::new(), taken: false });
         }
+    }
+
+    /// A failure because of a binary frame: what was to arrive may be in it.
+    pub(crate) fn binary_instead(&self, why: String) -> Stop {
+        let line = self.binary.unwrap_or_default();
+        Stop::at(format!("{why}; {BINARY}"), line)
+    }
+
+    /// Whether a binary frame has arrived where text is expected.
+    pub(crate) fn received_binary(&self) -> bool {
+        self.binary.is_some()
     }
 
     /// Waits for the end of the connection, without a deadline.

@@ -254,12 +254,14 @@ impl Cx {
         // A deadline of its own, because other arrivals renew the patience of `until`.
         let never = format!("{} did not receive {what} within {}", to.name, human(self.env.net.patience));
         let limit = self.env.net.patience;
-        tokio::select! { biased;
-            received = tokio::time::timeout(limit, to.until(&what, |event| event.has_word(&word))) => match received {
-                Ok(received) => received.map(drop),
-                Err(_) => Err(Stop::fail(never)),
-            },
+        let received = tokio::select! { biased;
+            received = tokio::time::timeout(limit, to.until(&what, |event| event.has_word(&word))) => received,
             () = again => unreachable!("it never ends"),
+        };
+        match received {
+            Ok(received) => received.map(drop),
+            Err(_) if to.received_binary() => Err(to.binary_instead(never)),
+            Err(_) => Err(Stop::fail(never)),
         }
     }
 
@@ -307,8 +309,26 @@ impl Cx {
         let room = self.room();
         if self.file().join.answer == JoinAnswer::None || self.env.dialect.file.connection.framing == Framing::SocketIo
         {
-            return self.members(&room, ["alive?", "alive!"]).await.map(drop);
+            return self.meet(&room).await;
         }
-        self.join("alive?", &room).await.map(drop)
+        let role = self.file().roles.as_ref().map(|roles| roles.offers.as_str());
+        let mut peer = self.connect_as("alive?", &room, role).await?;
+        match peer.join(&room, None).await {
+            Err(_) if peer.received_binary() => Ok(()),
+            joined => joined.map(drop).map_err(Stop::into_setup),
+        }
+    }
+
+    /// Two new clients signal to each other. Whatever the server sends one of them shows that it is alive, even if it is
+    /// not what the dialect says.
+    async fn meet(&self, room: &str) -> Result<(), Stop> {
+        let roles = self.file().roles.as_ref();
+        let (offers, answers) = roles.map(|roles| (roles.offers.as_str(), roles.answers.as_str())).unzip();
+        let mut one = self.join_as("alive?", room, offers).await?;
+        let mut other = self.join_as("alive!", room, answers).await?;
+        match self.settle(&mut one, &mut other).await {
+            Err(_) if one.received_binary() || other.received_binary() => Ok(()),
+            settled => settled.map_err(Stop::into_setup),
+        }
     }
 }

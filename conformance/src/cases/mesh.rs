@@ -3,7 +3,7 @@
 use super::DELIVERY;
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Peer, quoted};
+use crate::client::{BINARY, Peer, quoted};
 use crate::cx::Cx;
 use crate::dialect::file::{Addressing, Sender};
 use crate::dialect::{Event, Feature, Id, Kind};
@@ -50,7 +50,12 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 async fn delivery(cx: &mut Cx) -> Result<(), Stop> {
-    let [ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    // Where members signal to each other to settle, a signal that arrives in a wrong frame is found there.
+    let members = cx.members(&cx.room(), ["ana", "ben"]).await;
+    let [ana, mut ben] = members.map_err(|stop| match stop {
+        Stop::Setup(why) if why.contains(BINARY) => Stop::fail(why),
+        other => other,
+    })?;
     let word = cx.word("hello");
     ana.send_word(&ben, &word);
     let received = ben.until("ana's signal", |event| event.has_word(&word)).await?;

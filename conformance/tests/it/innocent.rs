@@ -39,7 +39,7 @@ fn call(clients: &mut Clients, me: usize, did: Did) {
         clients.connected.keys().for_each(|client| clients.send(*client, list.clone()));
     };
     let text = match did {
-        Did::Connects(_) | Did::Leaves => return list(clients),
+        Did::Connects(_) | Did::Leaves(_) => return list(clients),
         Did::Sends(message) => message.into_text().map(|text| text.to_string()).unwrap_or_default(),
     };
     let message: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -275,36 +275,13 @@ fn rooms(clients: &mut Clients, me: usize, did: Did) {
                 _ => clients.send(me, r#"{"is":"error"}"#),
             }
         }
-        Did::Leaves => {}
-    }
-}
-
-/// [`rooms`], with a leave notice for a client that disconnects.
-#[derive(Default)]
-struct Rooms(std::sync::Mutex<std::collections::BTreeMap<usize, (String, String)>>);
-
-impl Rooms {
-    fn handle(&self, clients: &mut Clients, me: usize, did: Did) {
-        let mut known = self.0.lock().expect("no panic");
-        if let Did::Leaves = did {
-            let Some((name, room)) = known.remove(&me) else { return };
-            let notice = json!({ "is": "left", "id": name }).to_string();
-            let others = clients.others(me, |other| other.room.as_deref() == Some(&room));
-            return others.into_iter().for_each(|other| clients.send(other, notice.clone()));
-        }
-        rooms(clients, me, did);
-        let client = &clients.connected[&me];
-        match (client.name.clone(), client.room.clone()) {
-            (Some(name), Some(room)) => drop(known.insert(me, (name, room))),
-            _ => drop(known.remove(&me)),
-        }
+        Did::Leaves(gone) => leave(clients, gone.room, &gone.name.unwrap_or_default()),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_by_id_and_a_leave_without_a_room() {
-    let rooms = Rooms::default();
-    let report = passes(&parse(ROOMS), &[], 40, move |clients, me, did| rooms.handle(clients, me, did)).await;
+    let report = passes(&parse(ROOMS), &[], 40, rooms).await;
     // It used to panic.
     assert!(matches!(report.case("room/double-join").expect("it ran").verdict, Verdict::Pass), "{}", text(&report));
     is_unsupported(&report, "room/leave-foreign-room", "no message to leave that names the room");
@@ -345,4 +322,57 @@ async fn a_long_limit_makes_a_longer_message() {
     assert_eq!(report.case("ws/oversize").expect("it ran").verdict, Verdict::Pass, "{}", text(&report));
     let report = passes(&limited("200_000_000"), &["ws/oversize"], 1, relays).await;
     is_unsupported(&report, "ws/oversize", "longer than the suite sends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_in_the_order_of_javascript_are_acceptable() {
+    let reorders = |clients: &mut Clients, me: usize, did: Did| match did {
+        Did::Sends(message) => {
+            let text = String::from_utf8_lossy(&message.into_data())
+                .replace(r#""z":1,"a":2,"10":3,"9":4"#, r#""9":4,"10":3,"z":1,"a":2"#);
+            pipe(clients, me, Did::Sends(Message::text(text)));
+        }
+        did => pipe(clients, me, did),
+    };
+    let report = passes(&parse(&undeclared()), &["msg/payload-byte-exact"], 2, reorders).await;
+    let verdict = &report.case("msg/payload-byte-exact").expect("it ran").verdict;
+    assert!(matches!(verdict, Verdict::Acceptable { why } if why.contains("JavaScript orders")), "{verdict:?}");
+}
+
+/// A server that closes a room with its first member, and a connection that sends what is not JSON or too long.
+fn hosts(clients: &mut Clients, me: usize, did: Did) {
+    match did {
+        Did::Sends(Message::Text(text)) if text.len() > 262_144 => clients.close(me, 1009),
+        Did::Sends(Message::Text(text)) if serde_json::from_str::<Value>(&text).is_err() => clients.close(me, 4000),
+        Did::Leaves(gone) => {
+            let others = clients.others(me, |other| other.path == gone.path);
+            if others.iter().all(|other| *other > me) {
+                others.into_iter().for_each(|other| clients.close(other, 4001));
+            }
+        }
+        did => pipe(clients, me, did),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_may_end_with_its_first_member() {
+    let report = passes(&parse(&undeclared()), &["ws/oversize", "msg/not-json", "msg/null"], 4, hosts).await;
+    assert_eq!(report.case("ws/oversize").expect("it ran").verdict, Verdict::Pass, "{}", text(&report));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_in_binary_frames_are_told_as_that_and_not_as_a_dead_server() {
+    let binary = |clients: &mut Clients, me: usize, did: Did| {
+        let Did::Sends(message) = did else { return };
+        let path = &clients.connected[&me].path;
+        let frame = Message::Binary(message.into_data());
+        clients.others(me, |other| other.path == *path).into_iter().for_each(|to| clients.message(to, frame.clone()));
+    };
+    let address = small::start(binary).await;
+    let report = ask_as(&parse(&undeclared()), &format!("ws://{address}/"), &[]).await.expect("it is there");
+    let delivery = &report.case("mesh/delivery").expect("it ran").verdict;
+    assert!(matches!(delivery, Verdict::Fail { why, .. } if why.contains("received a binary frame")), "{delivery:?}");
+    let text = text(&report);
+    assert!(!text.contains("has not answered") && !text.contains("does not serve a new client"), "{text}");
+    assert_eq!(report.case("ws/accept-key").expect("it ran").verdict, Verdict::Pass);
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -19,7 +20,8 @@ pub(crate) enum Did {
     /// It connected to this path, with its query.
     Connects(String),
     Sends(Message),
-    Leaves,
+    /// Its connection has ended; it is no longer among the clients.
+    Leaves(Client),
 }
 
 /// The clients of a server, by number.
@@ -67,21 +69,28 @@ impl Clients {
 }
 
 /// Starts a server; it lives as long as the test's runtime. `handle` gets the clients, the number of one, and what that
-/// did; when it leaves, it is no longer among them.
+/// did.
 pub(crate) async fn start<F>(handle: F) -> SocketAddr
 where
     F: Fn(&mut Clients, usize, Did) + Send + Sync + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
     let address = listener.local_addr().expect("it listens");
-    let (clients, handle) = (Arc::new(Mutex::new(Clients::default())), Arc::new(handle));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(serve(stream, Arc::clone(&clients), Arc::clone(&handle)));
-        }
-    });
+    tokio::spawn(accept(listener, Arc::new(handle)));
     address
+}
+
+/// A server on this listener. All connections end when the future is dropped, as in a crash.
+pub(crate) async fn accept<F>(listener: TcpListener, handle: Arc<F>)
+where
+    F: Fn(&mut Clients, usize, Did) + Send + Sync + 'static,
+{
+    let clients = Arc::new(Mutex::new(Clients::default()));
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        connections.spawn(serve(stream, Arc::clone(&clients), Arc::clone(&handle)));
+    }
 }
 
 async fn serve<F>(stream: TcpStream, clients: Arc<Mutex<Clients>>, handle: Arc<F>)
@@ -124,6 +133,6 @@ where
             Some(Err(_)) | None => break,
         }
     }
-    clients.lock().expect("no panic").connected.remove(&number);
-    did(number, Did::Leaves);
+    let gone = clients.lock().expect("no panic").connected.remove(&number);
+    did(number, Did::Leaves(gone.expect("it was connected")));
 }
