@@ -14,6 +14,7 @@
 //! - A [`Report`] has a [`CaseReport`] for each case: its [`Verdict`], remarks, and a [`Transcript`] of what all
 //!   clients sent and received.
 //! - [`Known`] marks known deviations in a report, and [`Requirements`] judges the user's own requirements.
+//! - [`Restart`] brings a server back that a case has crashed.
 //! - [`Recording`] and [`replay()`] save and repeat the exchange of a case. [`trial()`] tries a new dialect with two
 //!   clients. [`Crowd`] makes clients for load tests.
 //!
@@ -52,6 +53,7 @@ mod known;
 pub mod recording;
 mod redact;
 mod replay;
+mod restart;
 mod runner;
 mod schedule;
 mod select;
@@ -77,6 +79,7 @@ pub use framing::wire::{Arrival, Wire};
 pub use known::{BadList, Known, Requirements};
 pub use recording::{BadRecording, Recording};
 pub use replay::{Played, Step, Unplayable, replay};
+pub use restart::Restart;
 pub use runner::Options;
 pub use schedule::settle;
 pub use select::{NoSuchCase, Selection, glob, select, select_from};

@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::case::Case;
+use crate::restart::Restart;
 use crate::schedule::{Terms, Wave, blocked, waves};
 use crate::stop::{Running, Stop};
 use crate::target::Unreachable;
-use crate::transcript::{Log, Transcript};
+use crate::transcript::{LineKind, Log, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
-use crate::words::human;
+use crate::words::{cut, human};
 
 /// Limit for the first connection, and for the first answer.
 pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +25,10 @@ const PATIENCE_ROUND_TRIPS: u32 = 20;
 const PATIENCE_MIN: Duration = Duration::from_secs(3);
 /// … and at most this, or a dead server would take for ever.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// How the report says that the server is dead.
+const AFTERWARDS: &str = "afterwards the server does not serve a new client";
+/// A longer frame is cut where the report names the one that crashed the server.
+const FRAME_CHARS_MAX: usize = 120;
 /// A case in which messages keep arriving ends after this many times the patience.
 const CASE_PATIENCES: u32 = 6;
 
@@ -38,11 +43,13 @@ pub struct Options {
     pub seed: u64,
     /// Whether to record everything that goes over the wire, for a [`Recording`](crate::Recording). Default: no.
     pub record: bool,
+    /// Brings the server back when it has crashed; then the run goes on. Default: the rest is not tested.
+    pub restart: Option<Restart>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0, record: false }
+        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0, record: false, restart: None }
     }
 }
 
@@ -109,8 +116,13 @@ pub(crate) async fn run<S: Subject>(
     let subject = S::reach(address, options).await?;
     let terms = Terms { jobs: subject.jobs(options), slow_together: S::SLOW_TOGETHER };
     let Facts { url, protocol, round_trip, patience } = subject.facts();
-    let runner =
-        Runner { subject, deadline: start + options.deadline, limit: patience * CASE_PATIENCES, keep: options.record };
+    let runner = Runner {
+        subject,
+        deadline: start + options.deadline,
+        limit: patience * CASE_PATIENCES,
+        keep: options.record,
+        restart: options.restart.clone(),
+    };
     let mut run = Run { runner: Arc::new(runner), reports: BTreeMap::new(), dead_since: None, waited: false };
     for wave in waves(cases, terms) {
         run.wave(wave).await;
@@ -140,8 +152,10 @@ impl<S: Subject> Run<S> {
     async fn wave(&mut self, wave: Wave) {
         let mut waiting = wave.cases.into_iter();
         let mut running = JoinSet::new();
+        // Cases that ran when the server died, if a restart can tell which of them killed it.
+        let mut suspects: Vec<Ended> = Vec::new();
         loop {
-            while running.len() < wave.jobs {
+            while running.len() < wave.jobs && suspects.is_empty() {
                 let Some(case) = waiting.next() else { break };
                 if let Some(verdict) = self.cannot_run(case).await {
                     self.reports.insert(case.slug, CaseReport::without_exchange(case, verdict));
@@ -151,16 +165,85 @@ impl<S: Subject> Run<S> {
                 running.spawn(async move { runner.case(case).await });
             }
             match running.join_next().await {
+                None if !suspects.is_empty() => self.after_crash(std::mem::take(&mut suspects)).await,
                 None => return,
                 Some(Err(error)) => unreachable!("a case's panic is caught inside: {error}"),
-                Some(Ok(Ended { report, alive })) => {
-                    if !alive && self.dead_since.is_none() {
+                Some(Ok(ended)) if self.can_restart() && (ended.dead.is_some() || !suspects.is_empty()) => {
+                    suspects.push(ended);
+                }
+                Some(Ok(Ended { report, dead })) => {
+                    if dead.is_some() && self.dead_since.is_none() {
                         self.dead_since = Some(report.case.slug);
                     }
                     self.reports.insert(report.case.slug, report);
                 }
             }
         }
+    }
+
+    /// Whether there is a command that brings the server back, and it has not failed yet.
+    fn can_restart(&self) -> bool {
+        self.runner.restart.as_ref().is_some_and(|restart| restart.failure().is_none())
+    }
+
+    /// Brings the server back, and finds the case that killed it: of several that ran at that time, each runs again
+    /// alone.
+    async fn after_crash(&mut self, suspects: Vec<Ended>) {
+        let (harmless, mut suspects): (Vec<_>, Vec<_>) =
+            suspects.into_iter().partition(|ended| !ended.report.verdict.blocks() && ended.dead.is_none());
+        self.enter(harmless);
+        if let [_] = suspects[..] {
+            let culprit = suspects.remove(0);
+            return self.crashed(culprit).await;
+        }
+        let slugs: Vec<_> = suspects.iter().map(|ended| ended.report.case.slug).collect();
+        let (mut found, mut first) = (false, true);
+        for suspect in suspects {
+            if !self.can_restart() || (std::mem::take(&mut first) && !self.restarts(suspect.report.case.slug).await) {
+                self.enter([suspect]);
+                continue;
+            }
+            let again = self.runner.case(suspect.report.case).await;
+            if again.dead.is_some() {
+                found = true;
+                self.crashed(again).await;
+            } else {
+                self.enter([again]);
+            }
+        }
+        if !found
+            && self.can_restart()
+            && let Some(report) = slugs.first().and_then(|slug| self.reports.get_mut(slug))
+        {
+            let why = format!(
+                "the server crashed while these cases ran at the same time, and not when each ran alone: {}",
+                slugs.join(", ")
+            );
+            report.verdict = Verdict::Fail { why, line: None };
+        }
+    }
+
+    /// Reports a crash in the case that caused it, and brings the server back.
+    async fn crashed(&mut self, mut culprit: Ended) {
+        culprit.blame();
+        let slug = culprit.report.case.slug;
+        self.enter([culprit]);
+        self.restarts(slug).await;
+    }
+
+    /// Runs the restart command after this case.
+    async fn restarts(&mut self, slug: &'static str) -> bool {
+        let runner = &self.runner;
+        let Some(restart) = &runner.restart else { return false };
+        let is_alive = move || async move { runner.is_alive(&Log::new()).await.is_ok() };
+        let url = runner.subject.facts().url;
+        let back = Instant::now() < runner.deadline && restart.run(&url, is_alive).await;
+        self.dead_since = (!back).then_some(slug);
+        back
+    }
+
+    fn enter(&mut self, ended: impl IntoIterator<Item = Ended>) {
+        self.reports.extend(ended.into_iter().map(|ended| (ended.report.case.slug, ended.report)));
     }
 
     /// The verdict on a case that cannot run at this point.
@@ -199,12 +282,35 @@ struct Runner<S> {
     /// Time limit for one case.
     limit: Duration,
     keep: bool,
+    restart: Option<Restart>,
 }
 
-/// The report of a case that ran, and whether the server was alive afterwards.
+/// The report of a case that ran.
 struct Ended {
     report: CaseReport,
-    alive: bool,
+    /// Why the server does not serve a new client afterwards, if it does not.
+    dead: Option<String>,
+}
+
+impl Ended {
+    /// Turns the verdict into the crash that the case caused, with what the server received last.
+    fn blame(&mut self) {
+        let dead = self.dead.as_deref().unwrap_or_default();
+        let what = if dead.contains("connection refused") { "crashed" } else { "stopped answering" };
+        let before = match self.report.verdict.words() {
+            ("fail" | "not-tested", Some(why)) => why.to_owned(),
+            _ => dead.to_owned(),
+        };
+        let line = self.report.transcript.last_in_flight();
+        let after = line.map(|at| &self.report.transcript.lines[at]).map(|line| {
+            let who = self.report.transcript.clients.get(line.client).map_or("a client", String::as_str);
+            let did = if line.kind == LineKind::Sends { "sent " } else { "" };
+            format!(" after {who} {did}{}", cut(&line.text, FRAME_CHARS_MAX))
+        });
+        let why = format!("the server {what}{}: {before}", after.unwrap_or_default());
+        self.report.verdict = Verdict::Fail { why, line };
+        self.report.notes.remarks.retain(|remark| !remark.starts_with(AFTERWARDS));
+    }
 }
 
 impl<S: Subject> Runner<S> {
@@ -223,7 +329,7 @@ impl<S: Subject> Runner<S> {
                 next.report.notes.remarks.push(remark);
                 return next;
             }
-            first.alive = next.alive;
+            first.dead = next.dead;
             if number == attempts {
                 let remark = format!("all {attempts} attempts failed, so lost datagrams are not the reason");
                 first.report.notes.remarks.push(remark);
@@ -259,14 +365,14 @@ impl<S: Subject> Runner<S> {
         // One rule for all cases: what cannot be sent cannot be tested.
         let verdict = log.unsupported().map_or(verdict, |why| Verdict::Unsupported { why });
         // If the server fails at such a case's join, the case itself reports that.
-        let reports_it = S::JOINS && case.needs.is_empty();
+        let reports_it = S::JOINS && case.needs.is_empty() && self.restart.is_none();
         let alive = match &verdict {
             Verdict::Fail { .. } | Verdict::NotTested { .. } if reports_it => Ok(()),
             _ => self.is_alive(&log).await.map_err(Stop::into_why),
         };
         let (mut transcript, mut notes) = log.snapshot();
         self.subject.redact(&mut transcript);
-        let dead = |why: &str| format!("afterwards the server does not serve a new client: {why}");
+        let dead = |why: &str| format!("{AFTERWARDS}: {why}");
         let verdict = match (verdict, &alive) {
             (Verdict::Pass, Err(why)) => Verdict::Fail { why: dead(why), line: None },
             (Verdict::Pass, Ok(())) if !notes.choices.is_empty() => {
@@ -283,7 +389,7 @@ impl<S: Subject> Runner<S> {
             (verdict, Ok(())) => verdict,
         };
         let report = CaseReport { case, verdict, notes, known: None, took: start.elapsed(), transcript };
-        Ended { report, alive: alive.is_ok() }
+        Ended { report, dead: alive.err() }
     }
 
     /// Checks that a new client can use the server.

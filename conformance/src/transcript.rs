@@ -86,6 +86,19 @@ pub struct Notes {
 }
 
 impl Transcript {
+    /// The line with the first thing that a client sent after the last message that arrived: if the server died, that
+    /// is what it died of. If all was answered, the last thing sent.
+    pub(crate) fn last_in_flight(&self) -> Option<usize> {
+        let probe = |line: &Line| self.clients.get(line.client).is_some_and(|name| name.starts_with("alive"));
+        let lines = || self.lines.iter().enumerate().filter(|(_, line)| !probe(line));
+        let sent = |line: &Line| {
+            line.kind == LineKind::Sends || (line.kind == LineKind::Note && line.text.starts_with("sends "))
+        };
+        let received = lines().filter(|(_, line)| line.kind == LineKind::Hears).last().map_or(0, |(at, _)| at);
+        let in_flight = lines().find(|(at, line)| *at >= received && sent(line));
+        in_flight.or_else(|| lines().filter(|(_, line)| sent(line)).last()).map(|(at, _)| at)
+    }
+
     /// Removes secrets from every text.
     pub(crate) fn redact(&mut self, secrets: &Secrets) {
         for line in &mut self.lines {

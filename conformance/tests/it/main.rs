@@ -4,6 +4,7 @@
 mod adapters;
 mod between;
 mod broken;
+mod crashes;
 mod crowd;
 mod documents;
 mod files;

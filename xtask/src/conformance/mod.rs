@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use conformance::stun::Service;
-use conformance::{Case, Known, Level, RequirementReport, Requirements, Selection, Show, Target, select_from};
+use conformance::{Case, Known, Level, RequirementReport, Requirements, Restart, Selection, Show, Target, select_from};
 
 use crate::arguments::{Format, Requests};
 use crate::exit::{UNREACHABLE, USAGE, report_error};
@@ -100,6 +100,10 @@ pub(crate) struct Arguments {
     /// Use only ASCII characters in the report
     #[arg(long)]
     ascii: bool,
+    /// Shell command that brings the server back after a crash; the crash is reported in the case that caused it, and
+    /// the run goes on
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["sim", "list", "scenarios"])]
+    restart: Option<String>,
     /// List the cases without running them
     #[arg(long)]
     list: bool,
@@ -139,6 +143,10 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         };
     }
     arguments.network.check(arguments.sim)?;
+    anyhow::ensure!(
+        arguments.restart.as_ref().is_none_or(|command| !command.trim().is_empty()),
+        "--restart is empty: give a command that starts the server again, at the same address"
+    );
     // clap ignores `requires = "sim"` when --url is given, because --url conflicts with --sim.
     let simulated = arguments.delay.is_some() || arguments.loss.is_some();
     anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss have no effect without --sim");
@@ -199,6 +207,9 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         let folder = |dir: &PathBuf| if tested.len() == 1 { dir.clone() } else { dir.join(scheme) };
         arguments.show(server, series, folder)?;
     }
+    if let Some(why) = options.restart.as_ref().and_then(Restart::failure) {
+        return Ok(report_error(&format!("--restart: {why}"), UNREACHABLE));
+    }
     Ok(if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -258,6 +269,7 @@ impl Arguments {
             jobs: self.jobs.get(),
             seed: seed?,
             record: self.record.is_some(),
+            restart: self.restart.clone().map(Restart::new),
         })
     }
 

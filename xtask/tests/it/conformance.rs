@@ -28,6 +28,8 @@ fn what_is_wrong_has_an_exit_code_of_its_own() {
         (with(&["--dialect", "nowhere.toml"]), 2, "there is no such file"),
         (with(&["--known", "/nowhere.toml"]), 2, "/nowhere.toml: cannot be read"),
         (with(&["--header", "nonsense"]), 2, "write NAME:VALUE"),
+        (with(&["--restart", " "]), 2, "--restart is empty: give a command that starts the server again"),
+        (with(&["--restart", "true", "--list"]), 2, "cannot be used with"),
         (said(&["conformance", "--url", "gopher://h/"]), 2, "ws://HOST:PORT/PATH"),
         (said(&["conformance"]), 2, "--url"),
         (
