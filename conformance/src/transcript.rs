@@ -86,17 +86,24 @@ pub struct Notes {
 }
 
 impl Transcript {
-    /// The line with the first thing that a client sent after the last message that arrived: if the server died, that
-    /// is what it died of. If all was answered, the last thing sent.
+    /// The line that shows what a server that died received last. Of what clients sent together at the end, it is the
+    /// first thing that did not arrive anywhere.
     pub(crate) fn last_in_flight(&self) -> Option<usize> {
         let probe = |line: &Line| self.clients.get(line.client).is_some_and(|name| name.starts_with("alive"));
-        let lines = || self.lines.iter().enumerate().filter(|(_, line)| !probe(line));
         let sent = |line: &Line| {
             line.kind == LineKind::Sends || (line.kind == LineKind::Note && line.text.starts_with("sends "))
         };
-        let received = lines().filter(|(_, line)| line.kind == LineKind::Hears).last().map_or(0, |(at, _)| at);
-        let in_flight = lines().find(|(at, line)| *at >= received && sent(line));
-        in_flight.or_else(|| lines().filter(|(_, line)| sent(line)).last()).map(|(at, _)| at)
+        let lines: Vec<_> = self.lines.iter().enumerate().filter(|(_, line)| !probe(line)).collect();
+        let last = lines.iter().rposition(|(_, line)| sent(line))?;
+        let first = lines[..last].iter().rposition(|(_, line)| !sent(line)).map_or(0, |before| before + 1);
+        let arrived = |sent: &Line| {
+            let is_word = |word: &&str| word.rsplit_once('-').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
+            let mut words = sent.text.split('"').filter(is_word);
+            let received = || lines.iter().filter(|(_, line)| line.kind == LineKind::Hears);
+            words.any(|word| received().any(|(_, line)| line.text.contains(word)))
+        };
+        let lost = lines[first..=last].iter().find(|(_, line)| !arrived(line));
+        lost.or(lines.get(last)).map(|(at, _)| *at)
     }
 
     /// Removes secrets from every text.

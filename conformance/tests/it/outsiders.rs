@@ -20,19 +20,23 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("outsiders")
 }
 
-/// Installs both npm packages if needed; `None` if npm does not work.
+/// The npm packages: servers, and libraries that servers are made with.
+const PACKAGES: [(&str, &str); 4] =
+    [("peer", "1.0.2"), ("y-webrtc", "10.3.0"), ("socket.io", "4.8.4"), ("ws", "8.23.0")];
+
+/// Installs the npm packages if needed; `None` if npm does not work.
 pub(crate) fn packages() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     let install = || {
         let folder = folder().join("npm");
         let there = |package: &str| folder.join("node_modules").join(package).join("package.json").exists();
-        if there("peer") && there("y-webrtc") {
+        if PACKAGES.iter().all(|(package, _)| there(package)) {
             return Some(folder);
         }
         std::fs::create_dir_all(&folder).expect("the target folder is ours");
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&folder);
-        let installed = npm.args(["peer@1.0.2", "y-webrtc@10.3.0"]).output();
+        let installed = npm.args(PACKAGES.map(|(package, version)| format!("{package}@{version}"))).output();
         match installed {
             Ok(output) if output.status.success() => Some(folder),
             Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
@@ -87,6 +91,11 @@ impl Drop for Server {
 
 /// Runs all cases against a server, and marks its known deviations in the report.
 async fn asked(name: &str, port: u16, path: &str) -> Report {
+    asked_as(name, name, &format!("ws://127.0.0.1:{port}{path}"), port, &[]).await
+}
+
+/// Like [`asked`], for a server whose name is not that of its dialect.
+async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]) -> Report {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listens = async {
         while TcpStream::connect(address).await.is_err() {
@@ -94,9 +103,13 @@ async fn asked(name: &str, port: u16, path: &str) -> Report {
         }
     };
     timeout(Duration::from_secs(300), listens).await.expect("the server starts");
-    let mut report = ask_as(&dialect(name), &format!("ws://{address}{path}"), &[]).await.expect("it is there");
+    // Slow cases run if they are named: those that this server answers within seconds.
+    let mut report = ask_as(&dialect(spoken), url, cases).await.expect("it is there");
     let known = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("known/{name}.toml"));
-    Known::load(&known).unwrap_or_else(|error| panic!("{error}")).mark(&mut report);
+    // A server without deviations needs no list.
+    if known.exists() {
+        Known::load(&known).unwrap_or_else(|error| panic!("{error}")).mark(&mut report);
+    }
     report
 }
 
@@ -135,6 +148,39 @@ async fn y_webrtc() {
     let echo = report.case("bcast/echo-as-declared").expect("it ran");
     assert_eq!(echo.verdict, Verdict::Pass, "it does what its dialect declares");
     assert!(!echo.notes.quality.is_empty(), "and that is not good");
+}
+
+/// A server of our own that uses an npm package.
+fn made_with(folder: &Path, package: &str, port: u16) -> Server {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{package}.js"));
+    let modules = folder.join("node_modules");
+    Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg(&program).env("PORT", port.to_string()).env("NODE_PATH", &modules);
+        node
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_socketio() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "socket.io", port);
+    // Its pings come at short intervals.
+    let cases = ["*", "sio/ping", "sio/ping-timeout"];
+    let report = asked_as("socket.io", "broadcast", &format!("http://127.0.0.1:{port}/socket.io/"), port, &cases).await;
+    assert!(report.passed(), "{}", text(&report));
+    let close = &report.case("sio/close").expect("it ran").verdict;
+    assert!(matches!(close, Verdict::Acceptable { why } if why.contains("is ignored")), "{close:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_ws() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "ws", port);
+    let report = asked_as("ws", "relay", &format!("ws://127.0.0.1:{port}/relay"), port, &[]).await;
+    assert!(report.passed(), "{}", text(&report));
 }
 
 /// Ignored by default because it builds the server first, which takes minutes. To run it:
