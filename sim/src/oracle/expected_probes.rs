@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use scenarios::{Machine, PortAllocation, Role};
 
 use crate::event::{
-    CallStep, CandidateKind, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message, NatEvent,
-    NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, SignalKind, Signaling, What, ClientId, RoomName};
+    CallStep, CandidateKind, ClientId, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message,
+    NatEvent, NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, RoomName, SignalKind,
+    Signaling, What,
+};
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Oracle, OracleCx};
 use crate::oracle::history::Stay;

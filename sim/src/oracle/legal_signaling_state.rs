@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, SignalKind, What, PeerName};
+use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, PeerName, SignalKind, What};
 use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The states of RFC 9429 §3.2, without those for provisional answers, which Glare's clients never send.

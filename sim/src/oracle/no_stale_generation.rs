@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::event::{Event, NodeId, PeerChange, PeerEvent, What, PeerName};
+use crate::event::{Event, NodeId, PeerChange, PeerEvent, PeerName, What};
 use crate::oracle::cx::{Oracle, OracleCx};
 
 /// The username fragments of a peer's earlier connections, and those of the current one.

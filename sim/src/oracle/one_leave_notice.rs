@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, Message, NodeId, Signaling, What, RoomName};
+use crate::event::{Event, Message, NodeId, RoomName, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 use crate::oracle::model::SLACK;

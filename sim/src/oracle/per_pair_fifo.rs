@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::event::{Event, ClientId};
+use crate::event::{ClientId, Event};
 use crate::oracle::cx::{Oracle, OracleCx, called, seconds};
 use crate::oracle::signals::Origin;
 

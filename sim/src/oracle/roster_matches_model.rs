@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Event, Member, Message, NodeId, Signaling, What, ClientId, RoomName};
+use crate::event::{ClientId, Event, Member, Message, NodeId, RoomName, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::event::{Event, Message, NodeId, SignalKind, Signaling, What, ClientId};
+use crate::event::{ClientId, Event, Message, NodeId, SignalKind, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::At;
 use crate::oracle::model::SLACK;
