@@ -110,7 +110,12 @@ impl Dialect {
                 (given && self.knows_ids(), "has no ids that the server assigns and sends with `joined`")
             }
             Feature::Roster => {
-                let listed = captures(EventName::Joined, "members") || self.has_event(EventName::Roster);
+                // The list must be in the answer to the join: another one may come at any time.
+                let listed = match file.join.answer {
+                    JoinAnswer::Joined => captures(EventName::Joined, "members"),
+                    JoinAnswer::Roster => self.has_event(EventName::Roster),
+                    _ => false,
+                };
                 (listed && self.knows_ids(), "does not list the members to a new one")
             }
             Feature::JoinNotice => {

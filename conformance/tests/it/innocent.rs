@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::small::{self, Clients, Did};
-use crate::{ask_as, dialect, text};
+use crate::{ask_as, dialect, reference, text};
 
 fn parse(text: &str) -> Arc<Dialect> {
     Arc::new(Dialect::parse("mine.toml", text).unwrap_or_else(|error| panic!("{error}")))
@@ -375,4 +375,45 @@ async fn signals_in_binary_frames_are_told_as_that_and_not_as_a_dead_server() {
     let text = text(&report);
     assert!(!text.contains("has not answered") && !text.contains("does not serve a new client"), "{text}");
     assert_eq!(report.case("ws/accept-key").expect("it ran").verdict, Verdict::Pass);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_values_are_not_known_has_a_name() {
+    let broadcast = include_str!("../../dialects/broadcast.toml")
+        .replace("assigned-by = \"nobody\"", "assigned-by = \"client\"")
+        .replace("sender = \"absent\"", "sender = \"claimed\"")
+        .replace("\"send-offer\", $data", "\"send-offer\", {\"id\": $self, \"data\": $data}")
+        .replace("\"send-answer\", $data", "\"send-answer\", {\"id\": $self, \"data\": $data}")
+        .replace("\"receive-offer\", $data", "\"receive-offer\", {\"id\": $from, \"data\": $data}")
+        .replace("\"receive-answer\", $data", "\"receive-answer\", {\"id\": $from, \"data\": $data}");
+    let server = reference::server().await;
+    let url = server.url("broadcast").expect("asked for");
+    tokio::spawn(server.run());
+    let report = ask_as(&parse(&broadcast), &url, &["sio/*", "mesh/*"]).await.expect("it is there");
+    assert!(report.passed(), "{}", text(&report));
+    for slug in ["sio/event-before-connect", "sio/binary-ack", "sio/disconnect"] {
+        assert_eq!(report.case(slug).expect("it ran").verdict, Verdict::Pass, "{slug}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_the_whole_server_says_nothing_about_rooms() {
+    // Everybody receives a list of all who are connected, whatever room they are in.
+    let dialect = ROOMS
+        .replace(
+            "event = \"member-left\"\nmessage = '{\"is\": \"left\", \"id\": $id}'",
+            "event = \"roster\"\nmessage = '{\"is\": \"list\", \"all\": $members[$id]}'",
+        )
+        .replace("[kinds]", "[roster]\ndifferences = true\nof-server = true\n\n[kinds]");
+    let lists = |clients: &mut Clients, me: usize, did: Did| {
+        let changes = !matches!(did, Did::Sends(_));
+        rooms(clients, me, did);
+        if changes {
+            let names: Vec<_> = clients.connected.values().filter_map(|client| client.name.clone()).collect();
+            let list = json!({ "is": "list", "all": names }).to_string();
+            clients.connected.keys().for_each(|client| clients.send(*client, list.clone()));
+        }
+    };
+    let report = passes(&parse(&dialect), &["room/leave-once", "room/double-join"], 4, lists).await;
+    assert_eq!(report.case("room/leave-once").expect("it ran").verdict, Verdict::Pass);
 }
