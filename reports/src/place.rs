@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use scenarios::{Action, ActorIndex, Command, Machine, NetworkIndex, Scenario, WorldAction};
-use sim::event::{NodeId, NodeKind, Record};
+use sim::event::{Fault, NodeId, NodeKind, Record, What};
 use sim::oracle::Violation;
 
-/// The line that a violation refers to, from 1: the scenario's expectation if that is not met; otherwise the last
-/// earlier step that affects the parties concerned; otherwise the definition of the first of them.
+/// The line that a violation refers to, from 1: the step that had no effect, if it is about one; the scenario's
+/// expectation if that is not met; otherwise the last earlier step that affects the parties concerned; otherwise the definition of the first of them.
 pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violation) -> usize {
+    let event = violation.event.and_then(|event| record.events.get(event));
+    if let Some(What::Fault(Fault::NoEffect { line, .. })) = event.map(|event| &event.what)
+        && *line > 0
+    {
+        return *line;
+    }
     let actors: Vec<ActorIndex> = violation.nodes.iter().filter_map(|node| actor(record, *node)).collect();
     let step = || before(scenario, violation.at).find(|step| affects(scenario, &step.action, &actors));
     let described = || actors.first().map(|actor| scenario.actors[*actor].line);

@@ -108,15 +108,9 @@ impl Builder<'_> {
             What::Nat(NatEvent::Rebooted { lost }) => push(None, Tone::Bad, format!("loses {lost} mappings")),
             What::Nat(_) => {}
             What::Fault(fault) => {
+                let tone = if matches!(fault, Fault::NoEffect { .. }) { Tone::Bad } else { Tone::Fault };
                 let what = self.fault(fault);
-                self.lines.push(Line {
-                    at: event.at,
-                    who: vec![event.node],
-                    whom: None,
-                    what,
-                    tone: Tone::Fault,
-                    event: index,
-                });
+                self.lines.push(Line { at: event.at, who: vec![event.node], whom: None, what, tone, event: index });
             }
             What::Signaling(signaling) => self.add_signaling(index, event, signaling),
             What::Peer(peer) => self.add_peer(index, event, peer),
@@ -283,6 +277,7 @@ impl Builder<'_> {
             Fault::Heal => "partitions heal".to_owned(),
             Fault::Link => "link changes".to_owned(),
             Fault::Told { what } => format!("is ordered to {what}"),
+            Fault::NoEffect { why, .. } => format!("no effect: {why}"),
         }
     }
 }

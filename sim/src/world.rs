@@ -208,9 +208,9 @@ impl World {
         Host::boot(self.0.clone(), machine)
     }
 
-    /// Reboots a NAT, which loses its mappings.
-    pub fn reboot_nat(&self, network: Realm, reboot: NatReboot) {
-        self.0.fabric().reboot_nat(network.router, reboot);
+    /// Reboots a NAT, which loses its mappings. Returns the number of these mappings.
+    pub fn reboot_nat(&self, network: Realm, reboot: NatReboot) -> usize {
+        self.0.fabric().reboot_nat(network.router, reboot)
     }
 
     /// The node of a network's router.

@@ -50,6 +50,13 @@ pub enum Fault {
         /// The order, in words.
         what: Arc<str>,
     },
+    /// A step of the scenario has no effect. The event's node is the one that the step is about.
+    NoEffect {
+        /// The line of the step in the scenario's file, counted from 1; 0 if the scenario was not read from a file.
+        line: usize,
+        /// What cannot be done and the reason, as a predicate of the node: `cannot join: it is already there`.
+        why: Arc<str>,
+    },
 }
 
 /// The resources that are left when all clients have left and the server has shut down.

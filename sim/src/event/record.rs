@@ -1,6 +1,7 @@
 //! The record of a run, and the recorder that writes it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,12 +48,26 @@ impl Record {
 pub struct Recorder {
     start: Instant,
     record: Arc<Mutex<Record>>,
+    /// Set when nothing more is recorded through this recorder and its clones.
+    closed: Option<Arc<AtomicBool>>,
 }
 
 impl Recorder {
     /// Starts a record whose time counts from `start`.
     pub fn new(start: Instant) -> Self {
-        Self { start, record: Arc::default() }
+        Self { start, record: Arc::default(), closed: None }
+    }
+
+    /// A recorder of the same record that can be [closed](Self::close) by itself.
+    pub(crate) fn closable(&self) -> Self {
+        Self { closed: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Makes a [closable](Self::closable) recorder and its clones ignore everything that they are given from here on.
+    pub(crate) fn close(&self) {
+        if let Some(closed) = &self.closed {
+            closed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Adds a node.
@@ -67,6 +82,9 @@ impl Recorder {
 
     /// Records an event at the current time.
     pub fn write(&self, node: NodeId, what: What) {
+        if self.closed.as_ref().is_some_and(|closed| closed.load(Ordering::Relaxed)) {
+            return;
+        }
         let at = self.start.elapsed();
         self.lock().events.push(Event { at, node, what });
     }

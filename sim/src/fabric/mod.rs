@@ -154,16 +154,15 @@ impl Fabric {
 
     // ---- faults
 
-    /// Reboots a NAT: it loses its mappings, and may come back with another address.
-    pub(crate) fn reboot_nat(&mut self, router: RouterIndex, reboot: NatReboot) {
+    /// Reboots a NAT: it loses its mappings, whose number is returned, and may come back with another address.
+    pub(crate) fn reboot_nat(&mut self, router: RouterIndex, reboot: NatReboot) -> usize {
         let now = self.recorder.now();
-        if !self.topology[router].reboot(reboot, now) {
-            return;
-        }
+        let Some(lost) = self.topology[router].reboot(reboot, now) else { return 0 };
         if let Some(address) = reboot.new_address {
             self.topology.readdress(router, address);
         }
         self.note_nat(router, now);
+        lost
     }
 
     /// Applies a fault to all packets that reach their receiver, until [`Fabric::heal`].

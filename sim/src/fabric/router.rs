@@ -69,12 +69,11 @@ impl Router {
         Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
     }
 
-    /// Reboots the NAT; returns false if there is none.
-    pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> bool {
-        let Some(nat) = &mut self.nat else { return false };
-        nat.reboot(now, reboot.new_address);
+    /// Reboots the NAT and returns the number of mappings that are lost; `None` if there is no NAT.
+    pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> Option<usize> {
+        let lost = self.nat.as_mut()?.reboot(now, reboot.new_address);
         self.resets_tcp = reboot.resets_tcp;
-        true
+        Some(lost)
     }
 
     /// The changes in the NAT's table since the last call.

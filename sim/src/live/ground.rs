@@ -93,13 +93,13 @@ impl Ground for Live {
         sleep_until(self.start + at).await;
     }
 
-    fn start_server(&mut self) -> Result<(), StageError> {
+    fn start_server(&mut self) -> Result<bool, StageError> {
         // The server at the URL was already running.
         self.recorder.write(self.server, What::Machine(MachineEvent::Booted));
-        Ok(())
+        Ok(true)
     }
 
-    fn shut_server_down(&mut self) -> Result<(), StageError> {
+    fn shut_server_down(&mut self) -> Result<bool, StageError> {
         Err(StageError::NotOurs)
     }
 
@@ -123,16 +123,15 @@ impl Ground for Live {
         Box::new(InProcess::start(net, config))
     }
 
-    async fn lose_power(&mut self, machine: Machine) -> Result<(), StageError> {
+    async fn lose_power(&mut self, machine: Machine) -> Result<bool, StageError> {
         let Machine::Actor(actor) = machine else { return Err(StageError::NotOurs) };
         let ActorMachine { node, proxy, net } = &mut self.actors[actor];
-        if let Some(net) = net.take() {
-            self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
-            // This must happen before the client's sockets close, because the server must not receive anything of that.
-            proxy.power_off();
-            net.abort().await;
-        }
-        Ok(())
+        let Some(net) = net.take() else { return Ok(false) };
+        self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
+        // This must happen before the client's sockets close, because the server must not receive anything of that.
+        proxy.power_off();
+        net.abort().await;
+        Ok(true)
     }
 
     fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), StageError> {
@@ -143,7 +142,7 @@ impl Ground for Live {
         Ok(())
     }
 
-    fn reboot_nat(&mut self, _: NetworkIndex, _: NatReboot) -> Result<(), StageError> {
+    fn reboot_nat(&mut self, _: NetworkIndex, _: NatReboot) -> Result<usize, StageError> {
         Err(StageError::NoNats)
     }
 
@@ -163,18 +162,19 @@ impl Ground for Live {
         }
     }
 
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError> {
+    async fn tear_down(&mut self, programs: Vec<(ActorIndex, Box<dyn Program>)>) -> Result<(), StageError> {
         let deadline = Instant::now() + TEAR_DOWN_PATIENCE;
-        for (program, machine) in programs.into_iter().zip(&mut self.actors) {
-            let Some(mut program) = program else { continue };
+        let mut still_open = Vec::new();
+        for (actor, mut program) in programs {
             match timeout_at(deadline, program.ended()).await {
                 Ok(ended) => ended?,
-                // The server does not answer the client's close frame, so the client's tasks are aborted.
-                Err(_) => {
-                    if let Some(net) = machine.net.take() {
-                        net.abort().await;
-                    }
-                }
+                Err(_) => still_open.push(actor),
+            }
+        }
+        // The server does not answer the close frames of these clients, so their tasks are aborted.
+        for actor in still_open {
+            if let Some(net) = self.actors[actor].net.take() {
+                net.abort().await;
             }
         }
         // The last messages of the clients are still in flight.

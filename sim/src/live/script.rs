@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Dialect, Expect, Framing, Link, Machine, MachineAction, NetworkAction, Role,
-    Scenario, ServerSetup, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Dialect, Expect, Framing, Link, Machine, MachineAction, NetworkAction,
+    NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
 };
 use server::DIALECTS;
 
@@ -277,10 +277,26 @@ impl Selection<'_> {
         Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
     }
 
+    /// Whether a link is a part of an actor's path to the server.
+    fn is_on_way(&self, actor: ActorIndex, link: &Action) -> bool {
+        match link {
+            Action::Machine(Machine::Server, _) => true,
+            Action::Machine(Machine::Actor(other), _) => *other == actor,
+            Action::Network(network, _) => {
+                let outer = |inner: &NetworkIndex| self.scenario.networks[*inner].behind;
+                std::iter::successors(self.scenario.actors[actor].network, outer).any(|inner| inner == *network)
+            }
+            _ => false,
+        }
+    }
+
     /// The steps for the actors that take part. A change of a link becomes one change for each path that contains the
     /// link.
     fn steps(&self) -> Result<Vec<Step>, Refused> {
         let mut links = Links::of(self.scenario);
+        let way = |old: &ActorIndex| Some((*old, self.way(*old, &links).ok()?));
+        let mut ways: BTreeMap<ActorIndex, Link> = self.index.keys().filter_map(way).collect();
+        let mut is_partitioned = false;
         let mut steps = Vec::new();
         for step in &self.scenario.steps {
             let refuse = |why| ((step.line, step.at), why);
@@ -288,16 +304,31 @@ impl Selection<'_> {
                 Action::Machine(Machine::Server, MachineAction::Link(link)) => links.server = *link,
                 Action::Machine(Machine::Actor(actor), MachineAction::Link(link)) => links.actors[*actor] = *link,
                 Action::Network(network, NetworkAction::Link(link)) => links.networks[*network] = *link,
+                // A partition between others has been left out.
+                Action::World(WorldAction::Heal) if !is_partitioned => continue,
                 other => {
                     let action = self.action(other).map_err(refuse)?;
+                    match action {
+                        Some(Action::World(WorldAction::Partition { .. })) => is_partitioned = true,
+                        Some(Action::World(WorldAction::Heal)) => is_partitioned = false,
+                        _ => {}
+                    }
                     steps.extend(action.map(|action| Step { action, ..step.clone() }));
                     continue;
                 }
             }
-            for (old, new) in &self.index {
+            let mut paths = Vec::new();
+            for (old, new) in self.index.iter().filter(|(old, _)| self.is_on_way(**old, &step.action)) {
                 let link = self.way(*old, &links).map_err(refuse)?;
-                let action = Action::Machine(Machine::Actor(*new), MachineAction::Link(link));
-                steps.push(Step { action, ..step.clone() });
+                paths.push((*new, link, ways.insert(*old, link) != Some(link)));
+            }
+            // If no path changes, the step has no effect, and the run shows that.
+            let changes_one = paths.iter().any(|(.., changes)| *changes);
+            for (actor, link, changes) in paths {
+                if changes || !changes_one {
+                    let action = Action::Machine(Machine::Actor(actor), MachineAction::Link(link));
+                    steps.push(Step { action, ..step.clone() });
+                }
             }
         }
         Ok(steps)

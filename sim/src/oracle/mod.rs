@@ -32,6 +32,7 @@ macro_rules! oracles {
 
 oracles! {
     signaling_kept::SignalingKept,
+    steps_take_effect::StepsTakeEffect,
     no_cross_room_leak::NoCrossRoomLeak,
     no_delivery_after_leave::NoDeliveryAfterLeave,
     per_pair_fifo::PerPairFifo,

@@ -1,17 +1,19 @@
 //! Translates the commands of a scenario, which names actors by index, to commands for clients, which know each other
 //! by name.
 
+use std::sync::Arc;
+
 use scenarios::{ActorIndex, Scenario};
 
 use crate::event::Fault;
 use crate::peer::client::Command;
 
-/// The command for a client, and the fault that the record shows for it.
-pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command, Fault) {
+/// The command for a client, the command in words, and the fault that the record shows for it.
+pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command, Arc<str>, Fault) {
     let name = |actor: &ActorIndex| scenario.actors[*actor].name.as_str();
     let (command, what) = match command {
         scenarios::Command::Leave => (Command::Leave, "leave".to_owned()),
-        scenarios::Command::Drop => return (Command::Drop, Fault::SignalingDropped),
+        scenarios::Command::Drop => (Command::Drop, "drop its signaling connection".to_owned()),
         scenarios::Command::Say(text) => (Command::Say(text.as_str().into()), format!("say “{text}”")),
         scenarios::Command::Hangup(on) => (Command::Hangup(name(on).into()), format!("hang up on {}", name(on))),
         scenarios::Command::IceRestart(with) => {
@@ -26,5 +28,10 @@ pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command,
             (Command::Media(*kind, *enabled), format!("turn {} {on}", kind.name()))
         }
     };
-    (command, Fault::Told { what: what.into() })
+    let what: Arc<str> = what.into();
+    let fault = match command {
+        Command::Drop => Fault::SignalingDropped,
+        _ => Fault::Told { what: what.clone() },
+    };
+    (command, what, fault)
 }

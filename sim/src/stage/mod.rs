@@ -1,11 +1,15 @@
 //! Runs a scenario on any ground: joins and steps in order of time, the record of what is done, and the end, when all
 //! actors leave.
 //!
+//! A step that has no effect when its time comes, such as a call by a user who is already in one, is recorded as
+//! [`Fault::NoEffect`].
+//!
 //! A [`Ground`] is where the scenario runs: the [simulated world](simulated), or the real sockets of this machine
 //! (`crate::live`). A [`Program`] is what an actor runs.
 
 mod command;
 mod error;
+mod in_force;
 mod program;
 pub(crate) mod simulated;
 
@@ -13,12 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex, Scenario, WorldAction,
+    Action, ActorIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex, Scenario, Step,
+    WorldAction,
 };
 
 use crate::event::{Fault, NodeId, Recorder, What};
-use crate::peer::client::Command;
+use crate::peer::client::{Command, StepCommand};
 pub(crate) use error::StageError;
+use in_force::InForce;
 pub(crate) use program::{InProcess, Program, ProgramConfig, Servers};
 
 /// Where a scenario runs.
@@ -39,11 +45,12 @@ pub(crate) trait Ground {
     /// Waits until the time `at`, counted from the start.
     async fn until(&self, at: Duration);
 
-    /// Boots the server's machine and starts its program. Does nothing if the program is already running.
-    fn start_server(&mut self) -> Result<(), StageError>;
+    /// Boots the server's machine and starts its program. Does nothing and returns false if the program is already
+    /// running.
+    fn start_server(&mut self) -> Result<bool, StageError>;
 
-    /// Orders the server's program to shut down.
-    fn shut_server_down(&mut self) -> Result<(), StageError>;
+    /// Orders the server's program to shut down. Returns false if it is not running.
+    fn shut_server_down(&mut self) -> Result<bool, StageError>;
 
     /// How the program of an actor reaches the servers.
     fn servers(&self, actor: ActorIndex) -> Servers;
@@ -51,12 +58,14 @@ pub(crate) trait Ground {
     /// Starts the program of an actor on its machine, which is booted if it has no power.
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program>;
 
-    /// Cuts the power of a machine: its programs end at once, and it sends nothing more.
-    async fn lose_power(&mut self, machine: Machine) -> Result<(), StageError>;
+    /// Cuts the power of a machine: its programs end at once, and it sends nothing more. Returns false if it has no
+    /// power.
+    async fn lose_power(&mut self, machine: Machine) -> Result<bool, StageError>;
 
     fn set_link(&mut self, machine: Machine, link: Link) -> Result<(), StageError>;
 
-    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), StageError>;
+    /// Reboots a NAT. Returns the number of mappings that it loses.
+    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<usize, StageError>;
 
     fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), StageError>;
 
@@ -68,7 +77,7 @@ pub(crate) trait Ground {
 
     /// Waits until the programs, which have been ordered to leave, have ended. Then ends the server if it belongs to
     /// this ground, and records what is left.
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError>;
+    async fn tear_down(&mut self, programs: Vec<(ActorIndex, Box<dyn Program>)>) -> Result<(), StageError>;
 }
 
 /// Runs a scenario to its end and then takes everything down.
@@ -78,21 +87,24 @@ pub(crate) trait Ground {
 pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed: u64) -> Result<(), StageError> {
     ground.start_server()?;
     let programs = scenario.actors.iter().map(|_| None).collect();
-    let mut stage = Stage { ground, scenario, seed, programs };
-    for (at, action) in timetable(&stage.scenario) {
-        stage.ground.until(at).await;
-        stage.act(&action).await?;
+    let in_force = InForce::new(&scenario, &ground);
+    let mut stage = Stage { ground, scenario, seed, programs, closing: Vec::new(), in_force };
+    for step in timetable(&stage.scenario) {
+        stage.ground.until(step.at).await;
+        stage.act(&step).await?;
     }
     stage.ground.until(stage.scenario.duration).await;
     stage.tear_down().await
 }
 
 /// All joins and steps in order of time. At the same time, joins come first.
-fn timetable(scenario: &Scenario) -> Vec<(Duration, Action)> {
+fn timetable(scenario: &Scenario) -> Vec<Step> {
     let joins = scenario.actors.iter().enumerate();
-    let joins = joins.filter_map(|(index, actor)| Some((actor.joins?, Action::Join(ActorIndex(index)))));
-    let mut all: Vec<_> = joins.chain(scenario.steps.iter().map(|step| (step.at, step.action.clone()))).collect();
-    all.sort_by_key(|(at, _)| *at);
+    let join = |(index, actor): (usize, &scenarios::Actor)| {
+        Some(Step { at: actor.joins?, action: Action::Join(ActorIndex(index)), line: actor.line })
+    };
+    let mut all: Vec<_> = joins.filter_map(join).chain(scenario.steps.iter().cloned()).collect();
+    all.sort_by_key(|step| step.at);
     all
 }
 
@@ -101,87 +113,135 @@ struct Stage<G> {
     scenario: Arc<Scenario>,
     seed: u64,
     /// The program of each actor, once it has been started.
-    programs: Vec<Option<Box<dyn Program>>>,
+    programs: Vec<Option<Running>>,
+    /// Programs that are leaving while another program of the same actor runs.
+    closing: Vec<(ActorIndex, Box<dyn Program>)>,
+    in_force: InForce,
+}
+
+/// The program of an actor.
+struct Running {
+    program: Box<dyn Program>,
+    /// Whether it has been ordered to leave.
+    leaves: bool,
 }
 
 impl<G: Ground> Stage<G> {
-    async fn act(&mut self, action: &Action) -> Result<(), StageError> {
-        match action {
-            Action::Join(actor) => self.start(*actor).await,
-            Action::Actor(actor, command) => {
-                let (command, fault) = command::of(&self.scenario, command);
-                self.record(self.ground.machine(Machine::Actor(*actor)), fault);
-                self.command(*actor, command);
+    async fn act(&mut self, step: &Step) -> Result<(), StageError> {
+        match &step.action {
+            Action::Join(actor) => {
+                if !self.start(*actor).await? {
+                    let node = self.ground.machine(Machine::Actor(*actor));
+                    self.no_effect(node, step, "cannot join: it is already there");
+                }
                 Ok(())
             }
-            Action::Machine(machine, action) => self.act_on_machine(*machine, *action).await,
+            Action::Actor(actor, command) => {
+                self.command(*actor, command, step);
+                Ok(())
+            }
+            Action::Machine(machine, action) => self.act_on_machine(*machine, *action, step).await,
             Action::Network(network, NetworkAction::Reboot(reboot)) => {
-                self.record(self.ground.router(*network), Fault::NatReboot);
-                self.ground.reboot_nat(*network, *reboot)
+                let node = self.ground.router(*network);
+                self.record(node, Fault::NatReboot);
+                let lost = self.ground.reboot_nat(*network, *reboot)?;
+                if lost == 0 && !reboot.resets_tcp && reboot.new_address.is_none() {
+                    self.no_effect(node, step, "cannot lose its mappings: it has none");
+                }
+                Ok(())
             }
             Action::Network(network, NetworkAction::Link(link)) => {
-                self.record(self.ground.router(*network), Fault::Link);
+                let node = self.ground.router(*network);
+                self.set_link(node, *link, step);
                 self.ground.set_network_link(*network, *link)
             }
-            Action::World(action) => self.act_on_world(action),
+            Action::World(action) => self.act_on_world(action, step),
         }
     }
 
-    async fn act_on_machine(&mut self, machine: Machine, action: MachineAction) -> Result<(), StageError> {
+    async fn act_on_machine(&mut self, machine: Machine, action: MachineAction, step: &Step) -> Result<(), StageError> {
         let node = self.ground.machine(machine);
         match action {
             MachineAction::PowerLoss => {
                 self.record(node, Fault::PowerLoss);
-                self.ground.lose_power(machine).await?;
+                if !self.ground.lose_power(machine).await? {
+                    self.no_effect(node, step, "cannot lose power: it has none");
+                }
                 if let Machine::Actor(actor) = machine {
                     self.programs[actor] = None;
+                    self.closing.retain(|(other, _)| *other != actor);
                 }
                 Ok(())
             }
             MachineAction::Boot => {
                 self.record(node, Fault::Boot);
-                match machine {
-                    Machine::Server => self.ground.start_server(),
-                    Machine::Actor(actor) => self.start(actor).await,
+                let boots = match machine {
+                    Machine::Server => self.ground.start_server()?,
+                    Machine::Actor(actor) => self.start(actor).await?,
+                };
+                if !boots {
+                    self.no_effect(node, step, "cannot boot: it is already running");
                 }
+                Ok(())
             }
             MachineAction::Link(link) => {
-                self.record(node, Fault::Link);
+                self.set_link(node, link, step);
                 self.ground.set_link(machine, link)
             }
         }
     }
 
-    fn act_on_world(&mut self, action: &WorldAction) -> Result<(), StageError> {
+    fn act_on_world(&mut self, action: &WorldAction, step: &Step) -> Result<(), StageError> {
+        let everything = self.ground.everything();
         match action {
             WorldAction::Shutdown => {
-                self.record(self.ground.machine(Machine::Server), Fault::Shutdown);
-                self.ground.shut_server_down()?;
+                let server = self.ground.machine(Machine::Server);
+                self.record(server, Fault::Shutdown);
+                if !self.ground.shut_server_down()? {
+                    self.no_effect(server, step, "cannot shut down: it is not running");
+                }
             }
             WorldAction::Partition { from, to, one_way } => {
                 let nodes = |side: &[Machine]| side.iter().map(|machine| self.ground.machine(*machine)).collect();
-                let fault = Fault::Partition { from: nodes(from), to: nodes(to), one_way: *one_way };
-                self.record(self.ground.everything(), fault);
+                let (from_nodes, to_nodes): (Vec<_>, Vec<_>) = (nodes(from), nodes(to));
+                let changes = self.in_force.partition(&from_nodes, &to_nodes, *one_way);
+                self.record(everything, Fault::Partition { from: from_nodes, to: to_nodes, one_way: *one_way });
+                if !changes {
+                    self.no_effect(everything, step, "these machines are already partitioned");
+                }
                 if !one_way {
                     self.ground.partition(to, from);
                 }
                 self.ground.partition(from, to);
             }
             WorldAction::Heal => {
-                self.record(self.ground.everything(), Fault::Heal);
+                self.record(everything, Fault::Heal);
+                if !self.in_force.heal() {
+                    self.no_effect(everything, step, "there is no partition to heal");
+                }
                 self.ground.heal();
             }
         }
         Ok(())
     }
 
-    /// Starts the program of an actor. Does nothing if it is already running.
-    async fn start(&mut self, actor: ActorIndex) -> Result<(), StageError> {
-        if let Some(program) = &mut self.programs[actor] {
-            if !program.has_ended() {
-                return Ok(());
+    /// Starts the program of an actor. Does nothing and returns false if it is already running.
+    ///
+    /// If it is leaving, a new program starts beside it, as when a page is loaded again.
+    async fn start(&mut self, actor: ActorIndex) -> Result<bool, StageError> {
+        if let Some(running) = &mut self.programs[actor] {
+            if !running.leaves && !running.program.has_ended() {
+                return Ok(false);
             }
-            program.ended().await?;
+            running.program.left().await;
+        }
+        if let Some(Running { mut program, .. }) = self.programs[actor].take() {
+            if program.has_ended() {
+                program.ended().await?;
+            } else {
+                program.detach();
+                self.closing.push((actor, program));
+            }
         }
         let config = ProgramConfig {
             actor: self.scenario.actors[actor].clone(),
@@ -190,13 +250,28 @@ impl<G: Ground> Stage<G> {
             node: self.ground.machine(Machine::Actor(actor)),
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };
-        self.programs[actor] = Some(self.ground.start(actor, config));
-        Ok(())
+        self.programs[actor] = Some(Running { program: self.ground.start(actor, config), leaves: false });
+        Ok(true)
     }
 
-    fn command(&mut self, actor: ActorIndex, command: Command) {
-        if let Some(program) = &mut self.programs[actor] {
-            program.command(command);
+    fn command(&mut self, actor: ActorIndex, command: &scenarios::Command, step: &Step) {
+        let node = self.ground.machine(Machine::Actor(actor));
+        let (command, what, fault) = command::of(&self.scenario, command);
+        self.record(node, fault);
+        match &mut self.programs[actor] {
+            Some(running) => {
+                running.leaves |= command == Command::Leave;
+                let recorder = self.ground.recorder().clone();
+                running.program.command(StepCommand::new(command, step.line, what, recorder, node));
+            }
+            None => self.no_effect(node, step, &format!("cannot {what}: it is not there")),
+        }
+    }
+
+    fn set_link(&mut self, node: NodeId, link: Link, step: &Step) {
+        self.record(node, Fault::Link);
+        if !self.in_force.set_link(node, link) {
+            self.no_effect(node, step, "cannot change its link: the link already has these settings");
         }
     }
 
@@ -204,13 +279,21 @@ impl<G: Ground> Stage<G> {
     async fn tear_down(&mut self) -> Result<(), StageError> {
         self.ground.recorder().write(self.ground.everything(), What::TearDown);
         self.ground.heal();
-        for program in self.programs.iter_mut().flatten() {
-            program.command(Command::Leave);
+        let mut programs = std::mem::take(&mut self.closing);
+        for (index, running) in std::mem::take(&mut self.programs).into_iter().enumerate() {
+            let Some(mut running) = running else { continue };
+            running.program.command(StepCommand::leave());
+            programs.push((ActorIndex(index), running.program));
         }
-        self.ground.tear_down(std::mem::take(&mut self.programs)).await
+        self.ground.tear_down(programs).await
     }
 
     fn record(&self, node: NodeId, fault: Fault) {
         self.ground.recorder().write(node, What::Fault(fault));
+    }
+
+    /// Records that a step has no effect on a node.
+    fn no_effect(&self, node: NodeId, step: &Step, why: &str) {
+        self.record(node, Fault::NoEffect { line: step.line, why: why.into() });
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::StageError;
 use crate::capture::KeyLog;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
-use crate::peer::client::{self, Command};
+use crate::peer::client::{self, StepCommand};
 use crate::peer::endpoint::Endpoint;
 
 /// What the program of an actor receives at its start.
@@ -44,13 +44,21 @@ pub(crate) struct Servers {
 
 /// The program of an actor, from its start until it has left. It records what it does and sees.
 ///
-/// It ends when it is ordered to leave, when it is dropped, or when its machine loses power.
+/// It ends when it is ordered to leave, when it is dropped, or when its machine loses power. A program that leaves
+/// sends its last messages, and ends when its connection is closed.
 pub(crate) trait Program {
-    /// Passes a command to the program. It has no effect after the program has ended.
-    fn command(&mut self, command: Command);
+    /// Passes a command to the program. It has no effect if the program is leaving or has ended.
+    fn command(&mut self, command: StepCommand);
+
+    /// Waits until it has sent its last messages.
+    fn left(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// Makes the record of a program that is leaving end here, as if it had ended. Its connection is still closed, but
+    /// nobody observes that, as with a page that is replaced by another.
+    fn detach(&self);
 
     /// Whether it has ended.
-    fn has_ended(&self) -> bool;
+    fn has_ended(&mut self) -> bool;
 
     /// Waits until it has ended. Must be called only once.
     ///
@@ -62,14 +70,19 @@ pub(crate) trait Program {
 /// The client of this crate, run as a task of this process.
 pub(crate) struct InProcess {
     name: String,
-    commands: mpsc::UnboundedSender<Command>,
+    recorder: Recorder,
+    node: NodeId,
+    commands: mpsc::UnboundedSender<StepCommand>,
     ended: oneshot::Receiver<std::io::Result<()>>,
+    /// The result, once it has been received.
+    result: Option<Result<(), StageError>>,
 }
 
 impl InProcess {
     /// Starts the client on the network `net`.
     pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig) -> Self {
         let ProgramConfig { actor, servers, recorder, node, seed } = config;
+        let recorder = recorder.closable();
         let config = client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,
@@ -85,31 +98,58 @@ impl InProcess {
         };
         let (commands, receiver) = mpsc::unbounded_channel();
         let (report, ended) = oneshot::channel();
-        let task_net = net.clone();
+        let (task_net, task_recorder) = (net.clone(), recorder.clone());
         net.spawn(async move {
-            let result = client::run(task_net, config, recorder.clone(), node, receiver).await;
-            recorder.write(node, What::Machine(MachineEvent::Ended));
+            let result = client::run(task_net, config, task_recorder.clone(), node, receiver).await;
+            task_recorder.write(node, What::Machine(MachineEvent::Ended));
             // The receiver may be gone: after the end of the scenario the result is not needed.
             let _ = report.send(result);
         });
-        Self { name: actor.name, commands, ended }
+        Self { name: actor.name, recorder, node, commands, ended, result: None }
+    }
+
+    fn read(&self, result: Option<std::io::Result<()>>) -> Result<(), StageError> {
+        match result {
+            Some(result) => result.map_err(|error| StageError::Client { actor: self.name.clone(), error }),
+            None => Err(StageError::ClientPanicked { actor: self.name.clone() }),
+        }
     }
 }
 
 impl Program for InProcess {
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: StepCommand) {
+        // A command that cannot be sent is dropped, which records that it has no effect.
         let _ = self.commands.send(command);
     }
 
-    fn has_ended(&self) -> bool {
-        self.commands.is_closed()
+    fn left(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(self.commands.closed())
+    }
+
+    fn detach(&self) {
+        self.recorder.write(self.node, What::Machine(MachineEvent::Ended));
+        self.recorder.close();
+    }
+
+    fn has_ended(&mut self) -> bool {
+        if self.result.is_none() {
+            self.result = match self.ended.try_recv() {
+                Ok(result) => Some(self.read(Some(result))),
+                Err(oneshot::error::TryRecvError::Closed) => Some(self.read(None)),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+            };
+        }
+        self.result.is_some()
     }
 
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), StageError>> + '_>> {
         Box::pin(async move {
-            match (&mut self.ended).await {
-                Ok(result) => result.map_err(|error| StageError::Client { actor: self.name.clone(), error }),
-                Err(_) => Err(StageError::ClientPanicked { actor: self.name.clone() }),
+            match self.result.take() {
+                Some(result) => result,
+                None => {
+                    let result = (&mut self.ended).await.ok();
+                    self.read(result)
+                }
             }
         })
     }

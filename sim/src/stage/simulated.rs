@@ -135,9 +135,9 @@ impl Ground for Simulated {
         self.world.until(at).await;
     }
 
-    fn start_server(&mut self) -> Result<(), StageError> {
+    fn start_server(&mut self) -> Result<bool, StageError> {
         if self.server.handle.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(before) = self.server.host.take() {
             // The server was shut down before. What it may still have to send ends here.
@@ -159,14 +159,15 @@ impl Ground for Simulated {
             recorder.write(node, What::Machine(MachineEvent::Ended));
         });
         self.server.host = Some(host);
-        Ok(())
+        Ok(true)
     }
 
-    fn shut_server_down(&mut self) -> Result<(), StageError> {
-        if let Some(handle) = self.server.handle.take() {
+    fn shut_server_down(&mut self) -> Result<bool, StageError> {
+        let handle = self.server.handle.take();
+        if let Some(handle) = &handle {
             handle.shutdown();
         }
-        Ok(())
+        Ok(handle.is_some())
     }
 
     fn servers(&self, actor: ActorIndex) -> Servers {
@@ -188,7 +189,7 @@ impl Ground for Simulated {
         Box::new(InProcess::start(host, config))
     }
 
-    async fn lose_power(&mut self, machine: Which) -> Result<(), StageError> {
+    async fn lose_power(&mut self, machine: Which) -> Result<bool, StageError> {
         let host = match machine {
             Which::Server => {
                 self.server.handle = None;
@@ -196,10 +197,11 @@ impl Ground for Simulated {
             }
             Which::Actor(actor) => self.actors[actor].host.take(),
         };
+        let had_power = host.is_some();
         if let Some(host) = host {
             host.lose_power();
         }
-        Ok(())
+        Ok(had_power)
     }
 
     fn set_link(&mut self, machine: Which, link: Link) -> Result<(), StageError> {
@@ -211,9 +213,8 @@ impl Ground for Simulated {
         Ok(())
     }
 
-    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<(), StageError> {
-        self.world.reboot_nat(self.networks[network], reboot);
-        Ok(())
+    fn reboot_nat(&mut self, network: NetworkIndex, reboot: NatReboot) -> Result<usize, StageError> {
+        Ok(self.world.reboot_nat(self.networks[network], reboot))
     }
 
     fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), StageError> {
@@ -230,7 +231,7 @@ impl Ground for Simulated {
         self.world.heal();
     }
 
-    async fn tear_down(&mut self, programs: Vec<Option<Box<dyn Program>>>) -> Result<(), StageError> {
+    async fn tear_down(&mut self, programs: Vec<(ActorIndex, Box<dyn Program>)>) -> Result<(), StageError> {
         let handle = self.server.handle.take();
         let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
         // The server notices a client that vanished only after some missed pongs.
@@ -253,8 +254,10 @@ impl Ground for Simulated {
             queued_messages: left.queued_messages,
         };
         self.world.recorder().write(self.everything, What::Census(census));
-        for mut program in programs.into_iter().flatten().filter(|program| program.has_ended()) {
-            program.ended().await?;
+        for (_, mut program) in programs {
+            if program.has_ended() {
+                program.ended().await?;
+            }
         }
         Ok(())
     }

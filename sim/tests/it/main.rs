@@ -17,4 +17,5 @@ mod played;
 mod properties;
 mod reachability;
 mod sources;
+mod steps;
 mod stories;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
-    Candidate, CandidateKind, ClientId, Event, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange, PeerEvent,
-    Protocol, Record, RoomName, SignalKind, Signaling, What,
+    Candidate, CandidateKind, ClientId, Event, Fault, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange,
+    PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, What,
 };
 use sim::oracle::judge;
 
@@ -561,6 +561,27 @@ fn a_probe_that_a_scenario_expects_must_be_hit() {
     assert_eq!(case.violations(), []);
     case.scenario.expect.probes = vec!["glare".into()];
     case.turns_red("expected-probes", &["expects `glare`, which never occurred"]);
+}
+
+#[test]
+fn steps_take_effect_sees_a_step_that_does_nothing() {
+    let mut case = mesh_3();
+    let why = "cannot hang up on cam: it knows no such client";
+    let (at, ana) = (Duration::from_secs(8), case.node("ana"));
+    case.insert(at, ana, What::Fault(Fault::NoEffect { line: 12, why: why.into() }));
+    case.scenario.idle_steps = true;
+    assert_eq!(case.violations(), []);
+    case.scenario.idle_steps = false;
+    case.turns_red("steps-take-effect", &["the step on line 12 has no effect: ana cannot hang up on cam"]);
+}
+
+#[test]
+fn steps_take_effect_sees_a_heal_of_nothing() {
+    let mut case = mesh_3();
+    let (at, world) = (Duration::from_secs(8), case.node("world"));
+    let why = "there is no partition to heal";
+    case.insert(at, world, What::Fault(Fault::NoEffect { line: 12, why: why.into() }));
+    case.turns_red("steps-take-effect", &["the step on line 12 has no effect: there is no partition to heal"]);
 }
 
 // ---- helpers

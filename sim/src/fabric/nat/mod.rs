@@ -164,13 +164,15 @@ impl Nat {
         }
     }
 
-    /// Removes every mapping and filter. `new_address`, if given, replaces all external addresses.
+    /// Removes every mapping and filter, and returns the number of mappings. `new_address`, if given, replaces all
+    /// external addresses.
     ///
     /// If ports are allocated sequentially or in blocks, those used before the reboot are the last to be assigned
     /// again.
-    pub fn reboot(&mut self, now: Duration, new_address: Option<Ipv4Addr>) {
+    pub fn reboot(&mut self, now: Duration, new_address: Option<Ipv4Addr>) -> usize {
         self.expire(now);
-        self.changes.push(Change::Flushed { mappings: self.table.len() });
+        let mappings = self.table.len();
+        self.changes.push(Change::Flushed { mappings });
         self.table.clear();
         self.paired.clear();
         for (_, ports) in &mut self.external {
@@ -180,6 +182,7 @@ impl Nat {
             self.external.truncate(1);
             self.external[0].0 = address;
         }
+        mappings
     }
 
     /// Removes the mappings whose lifetime has ended.

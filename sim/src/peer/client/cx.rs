@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Config;
 use super::scripted::Script;
+use super::step::NoEffect;
 use crate::dialects::descriptor;
 use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
@@ -117,18 +118,18 @@ impl ClientCx {
     }
 
     /// Sends a text to every peer with an open data channel.
-    pub(super) fn say(&mut self, text: &str) {
-        self.webrtc(|connections, now| connections.say(text, now));
+    pub(super) fn say(&mut self, text: &str) -> Result<(), NoEffect> {
+        self.command(|connections, now| connections.say(text, now))
     }
 
     /// Restarts ICE with a peer.
-    pub(super) fn restart_ice(&mut self, peer: &PeerName) {
-        self.webrtc(|connections, now| connections.restart_ice(peer, now));
+    pub(super) fn restart_ice(&mut self, peer: &PeerName) -> Result<(), NoEffect> {
+        self.command(|connections, now| connections.command_ice_restart(peer, now))
     }
 
     /// Sends a new offer on the connection to a peer, or opens a connection.
-    pub(super) fn renegotiate(&mut self, peer: &PeerName) {
-        self.webrtc(|connections, now| connections.renegotiate(peer, now));
+    pub(super) fn renegotiate(&mut self, peer: &PeerName) -> Result<(), NoEffect> {
+        self.command(|connections, now| connections.renegotiate(peer, now))
     }
 
     /// Handles a signal that arrived.
@@ -140,8 +141,8 @@ impl ClientCx {
     }
 
     /// Hangs up on a peer.
-    pub(super) fn hangup(&mut self, peer: &PeerName) {
-        self.webrtc(|connections, now| connections.hangup(peer, now));
+    pub(super) fn hangup(&mut self, peer: &PeerName) -> Result<(), NoEffect> {
+        self.command(|connections, now| connections.hangup(peer, now))
     }
 
     /// Ends all connections.
@@ -157,6 +158,13 @@ impl ClientCx {
     /// Calls `act` with the WebRTC connections, if the client makes any.
     fn webrtc(&mut self, act: impl FnOnce(&mut Negotiation, Instant)) {
         self.agent(|agent, now| act(&mut agent.negotiation, now));
+    }
+
+    /// Calls `act` with the WebRTC connections, for a command of the scenario.
+    fn command(&mut self, act: impl FnOnce(&mut Negotiation, Instant) -> Result<(), NoEffect>) -> Result<(), NoEffect> {
+        let mut outcome = Err("it makes no WebRTC connections");
+        self.webrtc(|connections, now| outcome = act(connections, now));
+        outcome
     }
 
     /// Calls `act`, and collects its outputs at once, so that events are recorded in the order in which they happen.

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::event::{ClientId, Closed, Member, Message, PeerName, RoomName, SignalKind};
 use crate::peer::client::cx::ClientCx;
+use crate::peer::client::step::NoEffect;
 use crate::peer::client::wire::quoted;
-use crate::peer::client::{Command, Dialect};
+use crate::peer::client::{Command, Dialect, any};
 use crate::peer::negotiation::OutgoingSignal;
 
 /// A client in a room. The clients that are already there send an offer to each newcomer.
@@ -71,11 +72,11 @@ impl Dialect for Mesh {
         self.names.iter().filter(|(_, known)| &***known == name).map(|(id, _)| id.clone().into()).collect()
     }
 
-    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
         match command {
-            Command::Hangup(name) => self.known_as(name).iter().for_each(|id| cx.hangup(id)),
-            Command::Offer(name) => self.known_as(name).iter().for_each(|id| cx.renegotiate(id)),
-            _ => {}
+            Command::Hangup(name) => any(self.known_as(name), |id| cx.hangup(id)),
+            Command::Offer(name) => any(self.known_as(name), |id| cx.renegotiate(id)),
+            _ => Err("its role cannot do that"),
         }
     }
 

@@ -12,6 +12,7 @@ mod scripted;
 mod sender_viewer;
 mod signaling;
 mod socketio;
+mod step;
 mod wire;
 
 use std::io;
@@ -35,6 +36,8 @@ use crate::peer::stack::{KeyLog, RtcFactory};
 use cx::{ClientCx, Media};
 use scripted::Script;
 use signaling::{SignalingClient, SignalingEvent};
+use step::NoEffect;
+pub use step::StepCommand;
 
 /// Size of the largest datagram that is read, bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -114,11 +117,13 @@ trait Dialect: Send {
     fn known_as(&self, name: &str) -> Vec<PeerName>;
 
     /// Handles a command that not every dialect supports.
-    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
-        if let Command::Offer(name) = command {
-            for id in self.known_as(name) {
-                cx.renegotiate(&id);
-            }
+    ///
+    /// # Errors
+    /// The reason why the command has no effect.
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        match command {
+            Command::Offer(name) => any(self.known_as(name), |id| cx.renegotiate(id)),
+            _ => Err("its role cannot do that"),
         }
     }
 
@@ -134,7 +139,8 @@ trait Dialect: Send {
     fn leave(&mut self, _cx: &mut ClientCx) {}
 }
 
-/// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive.
+/// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive. Then it sends its last messages,
+/// drops `commands`, and completes when its signaling connection is closed.
 ///
 /// # Errors
 /// The UDP socket cannot be bound, or no certificate can be created.
@@ -143,7 +149,7 @@ pub async fn run<N: Network>(
     config: Config,
     recorder: Recorder,
     node: NodeId,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut commands: mpsc::UnboundedReceiver<StepCommand>,
 ) -> io::Result<()> {
     let udp = net.bind_udp("0.0.0.0:0".parse().expect("an address")).await?;
     let base = udp.local_addr()?;
@@ -170,9 +176,14 @@ pub async fn run<N: Network>(
             timer.as_mut().reset(deadline);
         }
         tokio::select! { biased;
-            command = commands.recv() => match command {
-                Some(Command::Leave) | None => break,
-                Some(command) => client.on_command(&command),
+            command = commands.recv() => {
+                let Some(command) = command else { break };
+                if *command.command() == Command::Leave {
+                    command.done(Ok(()));
+                    break;
+                }
+                let outcome = client.on_command(command.command());
+                command.done(outcome);
             },
             received = client.udp.recv_from(&mut datagram) => if let Ok((length, remote)) = received {
                 client.cx.on_datagram(Path { remote, base }, &datagram[..length]);
@@ -183,7 +194,16 @@ pub async fn run<N: Network>(
         client.send_texts();
     }
     client.leave().await;
+    drop(commands);
+    client.signaling.closed().await;
     Ok(())
+}
+
+/// Calls `act` for each of a client's ids, and succeeds if one call does.
+fn any(ids: Vec<PeerName>, mut act: impl FnMut(&PeerName) -> Result<(), NoEffect>) -> Result<(), NoEffect> {
+    let outcomes: Vec<_> = ids.iter().map(&mut act).collect();
+    let failed = outcomes.iter().copied().find_map(Result::err).unwrap_or("it knows no such client");
+    if outcomes.iter().any(Result::is_ok) { Ok(()) } else { Err(failed) }
 }
 
 /// The current time of this runtime, virtual or real, in the type that the WebRTC stack uses.
@@ -277,19 +297,17 @@ impl<N: Network> Client<N> {
         self.dialect.on_lost(self.signaling.is_over(), &mut self.cx);
     }
 
-    fn on_command(&mut self, command: &Command) {
+    fn on_command(&mut self, command: &Command) -> Result<(), NoEffect> {
         match command {
             Command::Drop => {
-                if self.signaling.tear() {
-                    self.on_lost();
+                if !self.signaling.tear() {
+                    return Err("its signaling connection is not open");
                 }
+                self.on_lost();
+                Ok(())
             }
             Command::Say(text) => self.cx.say(text),
-            Command::IceRestart(name) => {
-                for id in self.dialect.known_as(name) {
-                    self.cx.restart_ice(&id);
-                }
-            }
+            Command::IceRestart(name) => any(self.dialect.known_as(name), |id| self.cx.restart_ice(id)),
             _ => self.dialect.on_command(command, &mut self.cx),
         }
     }
@@ -299,6 +317,6 @@ impl<N: Network> Client<N> {
         self.flush().await;
         self.dialect.leave(&mut self.cx);
         self.send_texts();
-        self.signaling.close().await;
+        self.signaling.close();
     }
 }

@@ -47,6 +47,8 @@ enum State<S> {
     Waiting(Instant),
     Dialing(Dialing<S>),
     Open(Box<Open<S>>),
+    /// The client closes the connection and waits for the server's close frame.
+    Closing(Box<Open<S>>),
     /// The client has stopped dialling, or has closed the connection.
     Ended,
 }
@@ -117,13 +119,19 @@ impl<N: Network> SignalingClient<N> {
         }
     }
 
-    /// Closes with code 1000 and does not dial again. After that, [`next`](Self::next) sends what is queued and then
-    /// never completes.
-    pub(crate) async fn close(&mut self) {
+    /// Closes with code 1000 and does not dial again. [`closed`](Self::closed) sends what is queued.
+    pub(crate) fn close(&mut self) {
         if let State::Open(mut open) = std::mem::replace(&mut self.state, State::Ended) {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
             open.outbox.push_back(Message::Close(Some(frame)));
             self.record(Signaling::FrameSent(Frame::Close(Some(1000))));
+            self.state = State::Closing(open);
+        }
+    }
+
+    /// Completes when the connection that the client closes is closed.
+    pub(crate) async fn closed(&mut self) {
+        if let State::Closing(mut open) = std::mem::replace(&mut self.state, State::Ended) {
             let closing = poll_fn(|cx| {
                 while let Poll::Ready(polled) = open.poll_socket(cx) {
                     if polled.is_err() {
@@ -200,7 +208,7 @@ impl<N: Network> SignalingClient<N> {
                         return SignalingEvent::Lost;
                     }
                 },
-                State::Ended => std::future::pending().await,
+                State::Closing(_) | State::Ended => std::future::pending().await,
             }
         }
     }

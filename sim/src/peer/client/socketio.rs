@@ -8,6 +8,7 @@ use server::socketio::{engine, packet};
 
 use crate::event::PeerName;
 use crate::peer::client::cx::ClientCx;
+use crate::peer::client::step::NoEffect;
 use crate::peer::client::wire::{Envelope, quoted};
 use crate::peer::client::{Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
@@ -23,12 +24,13 @@ impl SocketIo {
     }
 
     /// Calls `act` with the dialect, and frames the messages that it sends.
-    fn framed(&mut self, cx: &mut ClientCx, act: impl FnOnce(&mut dyn Dialect, &mut ClientCx)) {
+    fn framed<T>(&mut self, cx: &mut ClientCx, act: impl FnOnce(&mut dyn Dialect, &mut ClientCx) -> T) -> T {
         let before = cx.outbox.len();
-        act(&mut *self.dialect, cx);
+        let result = act(&mut *self.dialect, cx);
         for (text, _) in &mut cx.outbox[before..] {
             *text = event_of(text);
         }
+        result
     }
 
     fn on_packet(&mut self, text: &str, cx: &mut ClientCx) {
@@ -79,8 +81,8 @@ impl Dialect for SocketIo {
         self.dialect.known_as(name)
     }
 
-    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
-        self.framed(cx, |dialect, cx| dialect.on_command(command, cx));
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        self.framed(cx, |dialect, cx| dialect.on_command(command, cx))
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -26,6 +26,9 @@ use connection::Connection;
 use demux::Demux;
 use payload::Payload;
 
+/// Why a command that needs a connection has no effect.
+const NO_CONNECTION: &str = "it has no connection to that client";
+
 /// A signal to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingSignal {
@@ -161,18 +164,49 @@ impl Negotiation {
 
     // ---- from the user
 
+    // Each of these returns the reason if it has no effect.
+
     /// Sends a text to every peer with an open data channel.
-    pub(crate) fn say(&mut self, text: &str, now: Instant) {
+    pub(crate) fn say(&mut self, text: &str, now: Instant) -> Result<(), &'static str> {
+        let mut is_sent = false;
         for peer in self.peers() {
-            self.say_to(&peer, text, now);
+            is_sent |= self.say_to(&peer, text, now);
             self.drain(&peer, now);
         }
+        if is_sent { Ok(()) } else { Err("it has no open data channel") }
     }
 
     /// Hangs up on a peer. The side that was the offerer will offer again.
-    pub(crate) fn hangup(&mut self, peer: &PeerName, now: Instant) {
+    pub(crate) fn hangup(&mut self, peer: &PeerName, now: Instant) -> Result<(), &'static str> {
+        self.connection(peer).ok_or(NO_CONNECTION)?;
         self.give_up(peer, Closed::Hangup, now);
+        Ok(())
     }
+
+    /// Restarts ICE with a peer by [`restart_ice`](Self::restart_ice), if there is a connection and offers can be sent.
+    pub(crate) fn command_ice_restart(&mut self, peer: &PeerName, now: Instant) -> Result<(), &'static str> {
+        self.connection(peer).ok_or(NO_CONNECTION)?;
+        self.need_signaling()?;
+        self.restart_ice(peer, now);
+        Ok(())
+    }
+
+    /// Sends a new offer on the existing connection, or opens one if there is none.
+    pub(crate) fn renegotiate(&mut self, peer: &PeerName, now: Instant) -> Result<(), &'static str> {
+        self.need_signaling()?;
+        match self.connection(peer).map(|connection| connection.have_local_offer) {
+            None => self.offer(peer, now),
+            Some(true) => return Err("its last offer has not been answered"),
+            Some(false) => self.offer_change(peer, now),
+        }
+        Ok(())
+    }
+
+    fn need_signaling(&self) -> Result<(), &'static str> {
+        if self.signaling { Ok(()) } else { Err("it cannot send signals") }
+    }
+
+    // ---- changes of a connection
 
     /// Restarts ICE: the connection gets new ICE credentials and new candidates. If a local offer is pending, the
     /// restart waits until it is answered, because an answer does not show which of two offers it belongs to.
@@ -185,16 +219,6 @@ impl Negotiation {
         connection.restart_ice();
         self.note(peer, PeerChange::IceRestart);
         self.offer_change(peer, now);
-    }
-
-    /// Sends a new offer on the existing connection, or opens one if there is none. Does nothing while a local offer is
-    /// pending.
-    pub(crate) fn renegotiate(&mut self, peer: &PeerName, now: Instant) {
-        match self.connection(peer).map(|connection| connection.have_local_offer) {
-            None => self.offer(peer, now),
-            Some(true) => {}
-            Some(false) => self.offer_change(peer, now),
-        }
     }
 
     fn offer_change(&mut self, peer: &PeerName, now: Instant) {
@@ -293,10 +317,12 @@ impl Negotiation {
         }
     }
 
-    fn say_to(&mut self, peer: &PeerName, text: &str, now: Instant) {
-        if self.connection(peer).is_some_and(|connection| connection.send(text, now)) {
+    fn say_to(&mut self, peer: &PeerName, text: &str, now: Instant) -> bool {
+        let is_sent = self.connection(peer).is_some_and(|connection| connection.send(text, now));
+        if is_sent {
             self.note(peer, PeerChange::ChannelSent { text: text.into() });
         }
+        is_sent
     }
 
     // ---- helpers

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::event::{CallStep, ClientId, ClientState, Closed, Member, Message, PeerName, Refused, SignalKind};
 use crate::peer::client::cx::ClientCx;
+use crate::peer::client::step::NoEffect;
 use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
 use wire::Incoming;
@@ -98,11 +99,48 @@ impl User {
         }
     }
 
-    fn accept(&mut self, cx: &mut ClientCx) {
-        if let CallState::Ringing(caller, id) = self.call.clone() {
-            Self::step(cx, &caller, CallStep::Accept, wire::call_response(true, &caller, &id));
-            self.set(CallState::InCall(caller), cx);
+    fn call(&mut self, name: &Arc<str>, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        match &self.call {
+            // Before its own join is answered, a user does not know who is there.
+            CallState::Idle if self.others.is_none() => Err("it has not joined"),
+            CallState::Idle => {
+                let callee = ClientId::from(name.clone());
+                Self::step(cx, &callee, CallStep::Ring, wire::call(name));
+                self.set(CallState::Calling(callee), cx);
+                Ok(())
+            }
+            // Calling the user who is calling accepts the call.
+            CallState::Ringing(caller, _) if **caller == **name => self.accept(cx),
+            _ => Err("it is already in a call"),
         }
+    }
+
+    fn accept(&mut self, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        let CallState::Ringing(caller, id) = self.call.clone() else { return Err("nobody is calling it") };
+        Self::step(cx, &caller, CallStep::Accept, wire::call_response(true, &caller, &id));
+        self.set(CallState::InCall(caller), cx);
+        Ok(())
+    }
+
+    fn reject(&mut self, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        let CallState::Ringing(caller, id) = self.call.clone() else { return Err("nobody is calling it") };
+        Self::step(cx, &caller, CallStep::Reject, wire::call_response(false, &caller, &id));
+        self.set(CallState::Idle, cx);
+        Ok(())
+    }
+
+    /// Sends a `video-offer` to the other user in the call.
+    fn offer(&mut self, name: &Arc<str>, cx: &mut ClientCx) -> Result<(), NoEffect> {
+        let peer = ClientId::from(name.clone());
+        if self.call != CallState::InCall(peer.clone()) {
+            return Err("it is not in a call with that user");
+        }
+        let before = std::mem::replace(&mut self.offers_video, cx.is_webrtc());
+        let outcome = cx.renegotiate(&peer.into());
+        if outcome.is_err() {
+            self.offers_video = before;
+        }
+        outcome
     }
 
     /// Handles the list of users. The first list answers the client's own join; later ones show who came and who left.
@@ -241,42 +279,26 @@ impl Dialect for User {
         self.call.peer().filter(|peer| &***peer == name).cloned().map(PeerName::from).into_iter().collect()
     }
 
-    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) {
+    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
         match command {
-            Command::Call(name) => match &self.call {
-                // Before its own join is answered, a user does not know who is there.
-                CallState::Idle if self.others.is_none() => {}
-                CallState::Idle => {
-                    let callee = ClientId::from(name.clone());
-                    Self::step(cx, &callee, CallStep::Ring, wire::call(name));
-                    self.set(CallState::Calling(callee), cx);
-                }
-                // Calling the user who is calling accepts the call.
-                CallState::Ringing(caller, _) if **caller == **name => self.accept(cx),
-                _ => {}
-            },
+            Command::Call(name) => self.call(name, cx),
             Command::Accept => self.accept(cx),
-            Command::Reject => {
-                if let CallState::Ringing(caller, id) = self.call.clone() {
-                    Self::step(cx, &caller, CallStep::Reject, wire::call_response(false, &caller, &id));
-                    self.set(CallState::Idle, cx);
+            Command::Reject => self.reject(cx),
+            Command::Offer(name) => self.offer(name, cx),
+            Command::Hangup(name) => {
+                if self.call.peer().is_none_or(|peer| **peer != **name) {
+                    return Err("there is no call between them");
                 }
+                self.hang_up(cx);
+                Ok(())
             }
-            Command::Hangup(name) if self.call.peer().is_some_and(|peer| **peer == **name) => self.hang_up(cx),
             Command::Media(kind, enabled) => {
-                if let Some(peer) = self.call.peer() {
-                    let text = wire::media_state_change(peer, *kind, *enabled);
-                    Self::step(cx, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
-                }
+                let Some(peer) = self.call.peer() else { return Err("it is not in a call") };
+                let text = wire::media_state_change(peer, *kind, *enabled);
+                Self::step(cx, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
+                Ok(())
             }
-            Command::Offer(name) => {
-                let peer = ClientId::from(name.clone());
-                if self.call == CallState::InCall(peer.clone()) {
-                    self.offers_video = cx.is_webrtc();
-                    cx.renegotiate(&peer.into());
-                }
-            }
-            _ => {}
+            _ => Err("its role cannot do that"),
         }
     }
 

@@ -112,9 +112,9 @@ impl Pair {
     }
 
     /// Calls `act` with one side's negotiation, the other side's id and the current time.
-    pub(super) fn act(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &PeerName, Instant)) {
+    pub(super) fn act<T>(&mut self, who: Who, act: impl FnOnce(&mut Negotiation, &PeerName, Instant) -> T) {
         let now = self.now;
-        act(&mut self.sides[who as usize].negotiation, &who.other().peer(), now);
+        let _ = act(&mut self.sides[who as usize].negotiation, &who.other().peer(), now);
         self.collect(who);
     }
 
