@@ -54,6 +54,7 @@ oracles! {
     everyone_connected::EveryoneConnected,
     best_path_chosen::BestPathChosen,
     ghosts_purged::GhostsPurged,
+    nobody_kept_out::NobodyKeptOut,
     backoff_as_specified::BackoffAsSpecified,
     rosters_converge::RostersConverge,
     nobody_left_ringing::NobodyLeftRinging,

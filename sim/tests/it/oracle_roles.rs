@@ -42,6 +42,27 @@ fn role_exclusive_sees_a_refusal_for_nobody() {
 }
 
 #[test]
+fn nobody_kept_out_sees_a_client_that_is_refused_to_the_end() {
+    let mut case = shipped("ghost-holds-role");
+    assert_eq!(case.violations(), []);
+    // The server never notices that the machine of the first connection is gone.
+    let noticed = case.message("ben", |m| matches!(m, Message::PartnerLeft { .. }));
+    let end = case.find(|event| event.what == What::TearDown);
+    let is_later = |index: usize, event: &Event| {
+        (noticed..end).contains(&index) && matches!(event.what, What::Signaling(_) | What::Peer(_))
+    };
+    let events = std::mem::take(&mut case.record.events).into_iter().enumerate();
+    case.record.events = events.filter(|(index, event)| !is_later(*index, event)).map(|(_, event)| event).collect();
+    case.turns_red(
+        "nobody-kept-out",
+        &[
+            "ana has been refused the role of sender in room `show` since 12.",
+            "because of its own earlier connection, which it lost at 10.000 s; ben waits for it",
+        ],
+    );
+}
+
+#[test]
 fn states_as_specified_sees_a_sender_that_does_not_know_its_viewer() {
     let mut case = two_shows();
     let at = case.state("ana", ClientState::Active);

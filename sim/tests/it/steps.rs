@@ -147,6 +147,74 @@ fn a_scenario_may_allow_steps_without_effect() {
     assert!(outcome.passed(), "{}", report(&outcome));
 }
 
+// ---- ghosts
+
+/// The viewer's NAT reboots with another address. The viewer connects again, but the server still believes in its old
+/// connection and refuses it to the end, while the sender waits for it.
+#[test]
+fn a_viewer_kept_out_by_its_own_earlier_connection_is_a_violation() {
+    let text = r#"
+        duration = "60s"
+        [[network]]
+        name = "wifi"
+        nat = "home-linux"
+        [[actor]]
+        name = "sue"
+        plays = "sender"
+        nat = "home-median"
+        [[actor]]
+        name = "vic"
+        plays = "viewer"
+        network = "wifi"
+        joins = "1s"
+        [[step]]
+        at = "20s"
+        do = "nat-reboot"
+        network = "wifi"
+        new-address = true
+        resets-tcp = true
+        [[step]]
+        at = "20s"
+        do = "link"
+        network = "wifi"
+        link = { latency = "60ms", jitter = "30ms", loss = "2%", bandwidth = "5Mbit" }
+    "#;
+    is_kept_out(text, "vic has been refused the role of viewer in room `demo` since", "sue waits for it");
+}
+
+/// The same for the name of a user.
+#[test]
+fn a_user_kept_out_by_its_own_earlier_connection_is_a_violation() {
+    let text = r#"
+        duration = "60s"
+        [[actor]]
+        name = "ana"
+        plays = "user"
+        nat = "home-linux"
+        [[actor]]
+        name = "ben"
+        plays = "user"
+        nat = "home-median"
+        joins = "1s"
+        [[step]]
+        at = "3s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+        [[step]]
+        at = "4s"
+        do = "accept"
+        actor = "ben"
+        [[step]]
+        at = "20s"
+        do = "nat-reboot"
+        network = "ben"
+        new-address = true
+        resets-tcp = true
+    "#;
+    is_kept_out(text, "ben has been refused its name since", "ana waits for it");
+}
+
 // ---- helpers
 
 /// ana, eve and gus are alone in their rooms, gus without WebRTC; cam never joins. uma and uwe are in a call, udo is
@@ -218,6 +286,19 @@ fn has_no_effect(text: &str, later: usize, why: &str) {
     let event = found[0].event.map(|event| &outcome.record.events[event].what);
     assert!(matches!(event, Some(What::Fault(Fault::NoEffect { .. }))), "{event:?}");
     assert!(Timeline::of(&outcome.record).to_string().contains("no effect: "), "{}", report(&outcome));
+}
+
+/// Checks that with every seed a client is kept out at the end, and that this is all that is wrong.
+#[track_caller]
+fn is_kept_out(text: &str, who: &str, partner: &str) {
+    for seed in SEEDS {
+        let outcome = run(&scenario(text), seed).expect("no crash");
+        let [found] = &outcome.violations[..] else { panic!("{}", report(&outcome)) };
+        assert_eq!(found.oracle, "nobody-kept-out", "{}", report(&outcome));
+        for part in [who, "because of its own earlier connection, which it lost at", partner] {
+            assert!(found.message.contains(part), "{}", found.message);
+        }
+    }
 }
 
 /// How often an actor was admitted to a room.
