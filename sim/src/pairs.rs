@@ -1,11 +1,12 @@
 //! Which clients are connected to which, over which candidates, and since when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::{Candidate, NodeId, PeerChange, PeerEvent, Record, What};
+use crate::event::{Candidate, NodeId, PeerChange, PeerEvent, PeerName, Record, What};
 use crate::identities::Identities;
 
 /// Two clients that had, or tried to have, a WebRTC connection.
@@ -34,67 +35,99 @@ pub struct Connection {
     pub remote: Candidate,
 }
 
-/// The current connection of one side.
+/// What one side has experienced of the other, over all connections.
 #[derive(Clone, Copy, Default)]
-struct Side {
-    open_since: Option<Duration>,
-    selected: Option<(Candidate, Candidate)>,
+struct Past {
     first_heard: Option<Duration>,
     attempts: usize,
 }
 
+/// The current connection of one side.
+#[derive(Clone, Default)]
+struct Side {
+    open_since: Option<Duration>,
+    selected: Option<(Candidate, Candidate)>,
+    /// The ICE generations of this side, and those that it has seen of the other side.
+    ours: BTreeSet<Arc<str>>,
+    theirs: BTreeSet<Arc<str>>,
+}
+
+impl Side {
+    /// Whether both are sides of the same connection.
+    fn is_one_with(&self, other: &Self) -> bool {
+        !self.theirs.is_disjoint(&other.ours) && !other.theirs.is_disjoint(&self.ours)
+    }
+}
+
 /// Reads the pairs from a record, in their state at the end of the scenario.
+///
+/// A client may know another by several names at once: a new id, and an old one that the server still believes in. So
+/// each side has a connection for each name, and what happens under one name does not affect the others.
 pub fn pairs(record: &Record) -> Vec<Pair> {
     let identities = Identities::of(record);
-    let mut sides: BTreeMap<(NodeId, NodeId), Side> = BTreeMap::new();
+    let mut pasts: BTreeMap<(NodeId, NodeId), Past> = BTreeMap::new();
+    let mut sides: BTreeMap<(NodeId, NodeId), BTreeMap<&PeerName, Side>> = BTreeMap::new();
     for (index, event) in record.events.iter().enumerate().take_while(|(_, event)| event.what != What::TearDown) {
         match &event.what {
             What::Peer(PeerEvent { peer, change, .. }) => {
                 let partner = identities.partner(index, event.node, peer);
                 let Some(other) = partner.filter(|other| *other != event.node) else { continue };
-                read(sides.entry((event.node, other)).or_default(), change, event.at);
+                let key = (event.node, other);
+                remember(pasts.entry(key).or_default(), change, event.at);
+                read(sides.entry(key).or_default().entry(peer).or_default(), change, event.at);
             }
-            What::Machine(_) => {
-                // A machine that starts or stops has lost all its connections.
-                for ((node, _), side) in &mut sides {
-                    if *node == event.node {
-                        *side = Side { first_heard: side.first_heard, attempts: side.attempts, ..Side::default() };
-                    }
-                }
-            }
+            // A machine that starts or stops has lost all its connections.
+            What::Machine(_) => sides.retain(|(node, _), _| *node != event.node),
             _ => {}
         }
     }
-    let both: BTreeSet<_> = sides.keys().map(|&(a, b)| (a.min(b), a.max(b))).collect();
-    let side = |a, b| sides.get(&(a, b)).copied().unwrap_or_default();
+    let both: BTreeSet<_> = pasts.keys().map(|&(a, b)| (a.min(b), a.max(b))).collect();
+    let past = |a, b| pasts.get(&(a, b)).copied().unwrap_or_default();
     both.into_iter()
         .map(|(a, b)| {
-            let (ours, theirs) = (side(a, b), side(b, a));
-            let connection = match (ours.open_since, theirs.open_since, ours.selected) {
-                (Some(ours), Some(theirs), Some((local, remote))) => {
-                    Some(Connection { since: ours.max(theirs), local, remote })
-                }
-                _ => None,
-            };
+            let (ours, theirs) = (past(a, b), past(b, a));
             let first_heard = ours.first_heard.zip(theirs.first_heard).map(|(ours, theirs)| ours.max(theirs));
-            Pair { a, b, first_heard, attempts: ours.attempts.max(theirs.attempts), connection }
+            let attempts = ours.attempts.max(theirs.attempts);
+            Pair { a, b, first_heard, attempts, connection: connection(sides.get(&(a, b)), sides.get(&(b, a))) }
         })
         .collect()
 }
 
+/// The newest connection of which both sides are open.
+fn connection(
+    ours: Option<&BTreeMap<&PeerName, Side>>,
+    theirs: Option<&BTreeMap<&PeerName, Side>>,
+) -> Option<Connection> {
+    let all =
+        ours?.values().flat_map(|one| theirs.into_iter().flat_map(BTreeMap::values).map(move |other| (one, other)));
+    let open = all.filter(|(one, other)| one.is_one_with(other)).filter_map(|(one, other)| {
+        let (local, remote) = one.selected?;
+        Some(Connection { since: one.open_since?.max(other.open_since?), local, remote })
+    });
+    open.max_by_key(|connection| connection.since)
+}
+
+fn remember(past: &mut Past, change: &PeerChange, at: Duration) {
+    match change {
+        PeerChange::Opened { .. } => past.attempts += 1,
+        PeerChange::ChannelReceived { .. } => {
+            past.first_heard.get_or_insert(at);
+        }
+        _ => {}
+    }
+}
+
 fn read(side: &mut Side, change: &PeerChange, at: Duration) {
     match change {
-        PeerChange::Opened { .. } => {
-            *side = Side { attempts: side.attempts + 1, first_heard: side.first_heard, ..Side::default() };
+        PeerChange::Opened { .. } | PeerChange::Closed { .. } => *side = Side::default(),
+        PeerChange::Described { local: true, ufrag, .. } => {
+            side.ours.insert(ufrag.clone());
         }
-        PeerChange::Closed { .. } => {
-            *side = Side { attempts: side.attempts, first_heard: side.first_heard, ..Side::default() };
+        PeerChange::Described { local: false, ufrag, .. } => {
+            side.theirs.insert(ufrag.clone());
         }
         PeerChange::Selected { local, remote } => side.selected = Some((*local, *remote)),
         PeerChange::ChannelOpen => side.open_since = Some(at),
-        PeerChange::ChannelReceived { .. } => {
-            side.first_heard.get_or_insert(at);
-        }
         _ => {}
     }
 }

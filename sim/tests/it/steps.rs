@@ -215,6 +215,35 @@ fn a_user_kept_out_by_its_own_earlier_connection_is_a_violation() {
     is_kept_out(text, "ben has been refused its name since", "ana waits for it");
 }
 
+/// The server still believes in who ana was. She is back under a new id and connected with ben, whose attempt to reach
+/// her under the old id runs out later. That does not end the connection of the two.
+#[test]
+fn a_late_hangup_on_a_ghost_does_not_hide_the_living_connection() {
+    let text = r#"
+        duration = "40s"
+        [[actor]]
+        name = "ana"
+        nat = "home-linux"
+        [[actor]]
+        name = "ben"
+        [[step]]
+        at = "10s"
+        do = "nat-reboot"
+        network = "ana"
+        resets-tcp = true
+        [[step]]
+        at = "35s"
+        do = "say"
+        actor = ["ana", "ben"]
+        text = "still here"
+    "#;
+    for outcome in played(&scenario(text)) {
+        let [pair] = &pairs(&outcome.record)[..] else { panic!("{}", report(&outcome)) };
+        let connection = pair.connection.as_ref().unwrap_or_else(|| panic!("{}", report(&outcome)));
+        assert!(connection.since > std::time::Duration::from_secs(30), "{connection:?}");
+    }
+}
+
 // ---- helpers
 
 /// ana, eve and gus are alone in their rooms, gus without WebRTC; cam never joins. uma and uwe are in a call, udo is
