@@ -1,14 +1,16 @@
 //! Goes through the steps of a scenario before it is played, and tracks which actors are present and which users are in
 //! a call.
 //!
-//! A step that would have no effect, because its actor is not present or has no power, is reported as a mistake.
+//! A step that would have no effect, because its actor is not present or has no power, is reported as a mistake. What
+//! depends on the time that messages take is left to the run, which records steps without effect.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::draft::{Draft, SERVER};
 use crate::error::{Problems, quote};
 use crate::role::{Dialect, Role};
-use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, Step, WorldAction};
+use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, NetworkIndex, Step, WorldAction};
 use crate::value::show;
 
 /// Whether an actor is present.
@@ -22,6 +24,8 @@ pub(crate) enum Presence {
 /// The state of a user's call. The state of the other side always matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallState {
+    /// A fault of the network may have ended the user's call, or have kept it from noticing one.
+    Unknown,
     Idle,
     Calling(ActorIndex),
     Ringing(ActorIndex),
@@ -31,7 +35,7 @@ enum CallState {
 impl CallState {
     fn peer(self) -> Option<ActorIndex> {
         match self {
-            Self::Idle => None,
+            Self::Unknown | Self::Idle => None,
             Self::Calling(peer) | Self::Ringing(peer) | Self::InCall(peer) => Some(peer),
         }
     }
@@ -98,7 +102,8 @@ impl DryRun<'_> {
     /// Reports a user that is not in an accepted call with `with`.
     fn need_call(&self, actor: ActorIndex, with: ActorIndex, what: &str, step: &Step) {
         let is_user = self.draft.actors[actor].plays == Role::User;
-        if is_user && self.presence[actor] == Presence::There && self.calls[actor] != CallState::InCall(with) {
+        let may_be_in_call = [CallState::Unknown, CallState::InCall(with)].contains(&self.calls[actor]);
+        if is_user && self.presence[actor] == Presence::There && !may_be_in_call {
             let wrong = format!("{what}: it is not in a call with `{}`", self.draft.actors[with].name);
             self.wrong(step.line, actor, step.at, &wrong);
         }
@@ -109,6 +114,23 @@ impl DryRun<'_> {
         if let Some(peer) = std::mem::replace(&mut self.calls[actor], CallState::Idle).peer() {
             self.calls[peer] = CallState::Idle;
         }
+    }
+
+    /// Forgets the calls of the actors that `is_cut` selects: their connections to the server may break.
+    fn doubt(&mut self, is_cut: impl Fn(ActorIndex) -> bool) {
+        for actor in (0..self.calls.len()).map(ActorIndex).filter(|actor| is_cut(*actor)) {
+            if let Some(peer) = std::mem::replace(&mut self.calls[actor], CallState::Unknown).peer() {
+                self.calls[peer] = CallState::Unknown;
+            }
+        }
+    }
+
+    /// Forgets the calls of those who depend on the link or the mappings of a network.
+    fn doubt_network(&mut self, network: NetworkIndex) {
+        let draft = self.draft;
+        let outer = |inner: &NetworkIndex| draft.networks[*inner].behind;
+        let chain = |actor: ActorIndex| std::iter::successors(draft.actors[actor].network, outer);
+        self.doubt(|actor| chain(actor).any(|inner| inner == network));
     }
 
     /// Ends all calls: the server that kept their state has gone.
@@ -123,6 +145,8 @@ impl DryRun<'_> {
             CallState::Idle if self.calls[with] == CallState::Idle => {
                 (self.calls[actor], self.calls[with]) = (CallState::Calling(with), CallState::Ringing(actor));
             }
+            CallState::Unknown => self.doubt(|one| one == with),
+            CallState::Idle if self.calls[with] == CallState::Unknown => self.doubt(|one| one == actor),
             // The called user is busy.
             CallState::Idle => {}
             // A user that calls its own caller accepts the call.
@@ -140,6 +164,7 @@ impl DryRun<'_> {
         self.need(actor, what, step);
         match self.calls[actor] {
             CallState::Ringing(caller) => return Some(caller),
+            CallState::Unknown => {}
             _ if self.presence[actor] == Presence::There => {
                 self.wrong(step.line, actor, step.at, &format!("{what}: nobody is calling it"));
             }
@@ -182,7 +207,9 @@ impl DryRun<'_> {
             Action::Actor(actor, command) => self.command(*actor, command, step),
             Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
             Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
-            Action::Machine(_, MachineAction::Link(_)) | Action::Network(..) => {}
+            Action::Machine(Machine::Server, MachineAction::Link(_)) => self.doubt(|_| true),
+            Action::Machine(Machine::Actor(actor), MachineAction::Link(_)) => self.doubt(|one| one == *actor),
+            Action::Network(network, _) => self.doubt_network(*network),
             Action::World(WorldAction::Shutdown) => {
                 if self.server_down {
                     self.problems.report(
@@ -193,7 +220,15 @@ impl DryRun<'_> {
                 self.server_down = true;
                 self.hang_up_all();
             }
-            Action::World(WorldAction::Partition { .. }) => self.partitioned = true,
+            Action::World(WorldAction::Partition { from, to, .. }) => {
+                self.partitioned = true;
+                for (side, other) in [(from, to), (to, from)] {
+                    if side.contains(&Machine::Server) {
+                        let cut: BTreeSet<_> = other.iter().filter_map(Machine::actor).collect();
+                        self.doubt(|actor| cut.contains(&actor));
+                    }
+                }
+            }
             Action::World(WorldAction::Heal) => {
                 if !self.partitioned {
                     self.problems.report(step.line, format!("there is no partition to heal at {}", show(step.at)));
@@ -219,7 +254,8 @@ impl DryRun<'_> {
                 self.need(actor, "cannot hang up", step);
                 self.need(*with, "cannot be hung up on", step);
                 let is_user = self.draft.actors[actor].plays.dialect() == Dialect::Call;
-                if is_user && self.presence[actor] == Presence::There && self.calls[actor].peer() != Some(*with) {
+                let may_be_call = self.calls[actor] == CallState::Unknown || self.calls[actor].peer() == Some(*with);
+                if is_user && self.presence[actor] == Presence::There && !may_be_call {
                     let wrong =
                         format!("cannot hang up on `{}`: there is no call between them", self.draft.actors[*with].name);
                     self.wrong(step.line, actor, step.at, &wrong);

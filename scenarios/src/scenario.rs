@@ -178,6 +178,16 @@ pub enum Machine {
     Actor(ActorIndex),
 }
 
+impl Machine {
+    /// The actor whose machine it is.
+    pub fn actor(&self) -> Option<ActorIndex> {
+        match self {
+            Self::Server => None,
+            Self::Actor(actor) => Some(*actor),
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

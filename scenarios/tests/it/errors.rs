@@ -159,6 +159,39 @@ fn telephones() {
     }
 }
 
+/// A fault of the network may end a call, or keep a user from noticing one. Only the run can show that.
+#[test]
+fn a_call_after_a_fault_of_the_network_is_left_to_the_run() {
+    let call = "[[step]]\nat = '1s'\ndo = 'call'\nactor = 'uma'\nwith = 'uwe'\n";
+    let faults = [
+        "partition'\nfrom = 'uma'\nto = 'server'",
+        "partition'\nfrom = ['sue', 'server']\nto = 'uwe'",
+        "link'\nmachine = 'uwe'\nlink = { loss = '100%' }",
+        "link'\nmachine = 'server'\nlink = { loss = '100%' }",
+    ];
+    let steps = [
+        "call'\nactor = 'uwe'\nwith = 'uma'",
+        "call'\nactor = 'uma'\nwith = 'uwe'",
+        "accept'\nactor = 'uma'",
+        "reject'\nactor = 'uwe'",
+        "hangup'\nactor = 'uma'\nwith = 'uwe'",
+        "offer'\nactor = 'uma'\nwith = 'uwe'",
+        "media'\nactor = 'uma'\nkind = 'audio'\nenabled = false",
+    ];
+    let file = |fault: &str, step: &str| {
+        let text = format!("{CAST}{call}[[step]]\nat = '2s'\ndo = '{fault}\n[[step]]\nat = '3s'\ndo = '{step}\n");
+        parse("x.toml", &format!("name = 'x'\nduration = '10s'\n{text}"))
+    };
+    for (fault, step) in faults.iter().flat_map(|fault| steps.map(|step| (fault, step))) {
+        assert!(file(fault, step).is_ok(), "{fault}, {step}: {:?}", file(fault, step));
+    }
+    // The connection between two users carries no signaling.
+    for fault in ["partition'\nfrom = 'uma'\nto = 'uwe'", "link'\nmachine = 'sue'\nlink = {}"] {
+        let error = file(fault, steps[1]).expect_err("the call goes on").to_string();
+        assert!(error.contains("`uma` cannot call: it is already in a call at 3s"), "{error}");
+    }
+}
+
 #[test]
 fn names_twice_or_not_free() {
     says("[[actor]]\nname = 'ana'", "x.toml:9: duplicate actor `ana`: the first is on line 4");

@@ -147,6 +147,94 @@ fn a_scenario_may_allow_steps_without_effect() {
     assert!(outcome.passed(), "{}", report(&outcome));
 }
 
+// ---- calls and faults of the network
+
+/// A user is cut off for longer than the server waits. Both users are notified that their call is over, and they can
+/// call each other again.
+#[test]
+fn users_call_again_after_a_partition_ended_their_call() {
+    let text = r#"
+        duration = "240s"
+        [[actor]]
+        name = "ana"
+        plays = "user"
+        over = "socket.io"
+        nat = "home-linux"
+        [[actor]]
+        name = "ben"
+        plays = "user"
+        over = "socket.io"
+        nat = "home-median"
+        joins = "100ms"
+        [[step]]
+        at = "2s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+        [[step]]
+        at = "3s"
+        do = "accept"
+        actor = "ben"
+        [[step]]
+        at = "20s"
+        do = "partition"
+        from = "ana"
+        to = ["server", "ben"]
+        [[step]]
+        at = "110s"
+        do = "heal"
+        [[step]]
+        at = "200s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+        [[step]]
+        at = "202s"
+        do = "accept"
+        actor = "ben"
+    "#;
+    for outcome in played(&scenario(text)) {
+        assert!(pairs(&outcome.record)[0].connection.is_some(), "{}", report(&outcome));
+    }
+}
+
+/// A partition that is too short to end a call: that the file passes does not mean that the call is taken for over.
+#[test]
+fn a_call_during_a_call_that_survived_a_partition_is_a_violation() {
+    let text = r#"
+        duration = "30s"
+        [[actor]]
+        name = "ana"
+        plays = "user"
+        [[actor]]
+        name = "ben"
+        plays = "user"
+        [[step]]
+        at = "2s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+        [[step]]
+        at = "3s"
+        do = "accept"
+        actor = "ben"
+        [[step]]
+        at = "5s"
+        do = "partition"
+        from = "ana"
+        to = "server"
+        [[step]]
+        at = "6s"
+        do = "heal"
+        [[step]]
+        at = "15s"
+        do = "call"
+        actor = "ana"
+        with = "ben"
+    "#;
+    has_no_effect(text, 0, "ana cannot call ben: it is already in a call");
+}
+
 // ---- ghosts
 
 /// The viewer's NAT reboots with another address. The viewer connects again, but the server still believes in its old
