@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches};
 use server::net::Tokio;
 use server::{Config, DIALECTS, Server, Tls};
@@ -45,7 +46,9 @@ pub(crate) fn without_secrets(error: clap::Error) -> clap::Error {
     let command = command();
     let arguments: Vec<_> = own_arguments().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match secrets::split_value(&command, &arguments) {
-        Some(flag) if error.kind() == clap::error::ErrorKind::UnknownArgument => secrets::split_error(flag),
+        Some(flag) if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidValue) => {
+            secrets::split_error(flag)
+        }
         _ => secrets::hidden(error, command.get_arguments()),
     }
 }

@@ -320,7 +320,7 @@ fn sighup_ends_nothing() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    server.logs("SIGHUP: there is no TLS, so nothing to reload");
+    server.logs("SIGHUP: nothing to reload without TLS");
     assert!(server.interrupt());
 }
 
@@ -336,12 +336,12 @@ fn sighup_reads_the_certificate_again_and_says_why_not() {
     server.line("ready");
     std::fs::write(certificate.path(), "nothing").expect("written");
     server.hang_up();
-    server.logs("the certificate stays as it was");
+    server.logs("failed to reload the TLS certificate, the old one stays");
     let second = pair();
     std::fs::write(certificate.path(), second.cert.pem()).expect("written");
     std::fs::write(key.path(), second.signing_key.serialize_pem()).expect("written");
     server.hang_up();
-    server.logs("new connections get the certificate that was read again");
+    server.logs("reloaded the TLS certificate");
     assert!(server.interrupt());
 }
 
