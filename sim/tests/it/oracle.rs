@@ -55,7 +55,7 @@ fn no_delivery_after_leave_sees_a_signal_from_somebody_gone() {
     let signal = case.record.events.remove(last);
     let left = case.leave_notice("ana", "ben");
     case.record.events.insert(left + 1, Event { at: case.record.events[left].at, ..signal });
-    case.turns_red("no-delivery-after-leave", &["ana got", "from ben", "they left"]);
+    case.turns_red("no-delivery-after-leave", &["ana received", "from ben", "this client left"]);
 }
 
 #[test]
