@@ -12,9 +12,14 @@ setTimeout(() => {
   process.exit(1);
 }, 300_000).unref();
 
-/** A socket that keeps what it hears, so that it can be asked for the next. */
+/** The connections of all sockets. */
+const engines = new Set();
+
+/** A socket that keeps what it receives until `next` or `hears` takes it. */
 function open(url, transports, options = {}) {
   const socket = io(url, { transports, forceNew: true, reconnection: false, ...options });
+  engines.add(socket.io.engine);
+  socket.on("connect", () => engines.add(socket.io.engine));
   const heard = [];
   const waiting = [];
   socket.onAny((...event) => (waiting.shift() ?? ((e) => heard.push(e)))(event));
@@ -105,5 +110,9 @@ for (const [mode, transports] of Object.entries(MODES)) {
   await plays(mode, transports);
   await calls(transports);
   console.log(`${mode} is well`);
+}
+// On a busy machine the last packets may still be on their way, or an upgrade may still be running.
+for (const engine of engines) {
+  if (engine.readyState !== "closed") await once(engine, "close");
 }
 process.exit(0);
