@@ -94,7 +94,13 @@ impl Transcript {
             line.kind == LineKind::Sends || (line.kind == LineKind::Note && line.text.starts_with("sends "))
         };
         let lines: Vec<_> = self.lines.iter().enumerate().filter(|(_, line)| !probe(line)).collect();
-        let last = lines.iter().rposition(|(_, line)| sent(line))?;
+        // What is sent after the first connection was lost cannot be the cause. A client may see the end of another one's
+        // connection before that of its own.
+        let answered = lines.iter().rposition(|(_, line)| line.kind == LineKind::Hears).map_or(0, |at| at + 1);
+        let is_lost = |line: &Line| line.kind == LineKind::Note && line.text.starts_with("TCP ends");
+        let lost = lines[answered..].iter().position(|(_, line)| is_lost(line)).map(|at| answered + at);
+        let last_sent = |until: usize| lines[..until].iter().rposition(|(_, line)| sent(line));
+        let last = lost.and_then(last_sent).or_else(|| last_sent(lines.len()))?;
         let first = lines[..last].iter().rposition(|(_, line)| !sent(line)).map_or(0, |before| before + 1);
         let arrived = |sent: &Line| {
             let is_word = |word: &&str| word.rsplit_once('-').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
@@ -102,8 +108,8 @@ impl Transcript {
             let received = || lines.iter().filter(|(_, line)| line.kind == LineKind::Hears);
             words.any(|word| received().any(|(_, line)| line.text.contains(word)))
         };
-        let lost = lines[first..=last].iter().find(|(_, line)| !arrived(line));
-        lost.or(lines.get(last)).map(|(at, _)| *at)
+        let unanswered = lines[first..=last].iter().find(|(_, line)| !arrived(line));
+        unanswered.or(lines.get(last)).map(|(at, _)| *at)
     }
 
     /// Removes secrets from every text.
