@@ -73,9 +73,10 @@ fn judge(node: NodeId, since: Duration, cx: &OracleCx<'_>) -> Option<(Vec<NodeId
             && history.connections[stay.connection].life == dialled.life
     };
     // A client whose join was not answered may be in the room without knowing it.
-    let may_be_there = history.unanswered.iter().any(|join| {
-        join.room == room && join.node != node && join.ended.is_none_or(|ended| !is_long_ago(ended.time))
-    });
+    let may_be_there = history
+        .unanswered
+        .iter()
+        .any(|join| join.room == room && join.node != node && join.ended.is_none_or(|ended| !is_long_ago(ended.time)));
     let holders: Vec<_> = history.stays.iter().filter(is_holder).collect();
     let are_gone = holders.iter().all(|stay| stay.ended.is_some_and(|ended| ended < now && is_long_ago(ended.time)));
     let last = holders.iter().max_by_key(|stay| stay.ended).filter(|_| are_gone && !may_be_there)?;
