@@ -376,7 +376,8 @@ impl Peer {
         what: &str,
         wanted: impl Fn(&Received) -> bool,
     ) -> Result<Received, Stop> {
-        // What did not match once never will: a flood would take quadratic time if each message looked at all the others again.
+        // What did not match once never will: a flood would take quadratic time if each message looked at all the
+        // others again.
         let mut seen = 0;
         loop {
             if let Some(received) =

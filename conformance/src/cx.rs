@@ -319,8 +319,8 @@ impl Cx {
         }
     }
 
-    /// Two new clients signal to each other. Whatever the server sends one of them shows that it is alive, even if it is
-    /// not what the dialect says.
+    /// Two new clients signal to each other. Whatever the server sends one of them shows that it is alive, even if it
+    /// is not what the dialect says.
     async fn meet(&self, room: &str) -> Result<(), Stop> {
         let roles = self.file().roles.as_ref();
         let (offers, answers) = roles.map(|roles| (roles.offers.as_str(), roles.answers.as_str())).unzip();

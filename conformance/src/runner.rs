@@ -362,8 +362,12 @@ impl<S: Subject> Runner<S> {
             }
         };
         drop(task);
-        // One rule for all cases: what cannot be sent cannot be tested.
-        let verdict = log.unsupported().map_or(verdict, |why| Verdict::Unsupported { why });
+        // One rule for all cases: what cannot be sent cannot be tested. Taken, so that it does not count for the check
+        // below that the server is alive.
+        let verdict = match (verdict, log.take_unsupported()) {
+            (verdict @ Verdict::HarnessError { .. }, _) | (verdict, None) => verdict,
+            (_, Some(why)) => Verdict::Unsupported { why },
+        };
         // If the server fails at such a case's join, the case itself reports that.
         let reports_it = S::JOINS && case.needs.is_empty() && self.restart.is_none();
         let alive = match &verdict {

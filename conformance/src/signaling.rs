@@ -99,8 +99,8 @@ impl Subject for SignalingServer {
     }
 
     fn jobs(&self, options: &Options) -> usize {
-        // Without rooms, the clients of all cases meet in one space. Cases run one at a time there, or one would receive
-        // and record what another sends.
+        // Without rooms, the clients of all cases meet in one space. Cases run one at a time there, or one would
+        // receive and record what another sends.
         if self.env.dialect.file.room.r#in == RoomIn::None { 1 } else { options.jobs }
     }
 

@@ -94,8 +94,8 @@ impl Transcript {
             line.kind == LineKind::Sends || (line.kind == LineKind::Note && line.text.starts_with("sends "))
         };
         let lines: Vec<_> = self.lines.iter().enumerate().filter(|(_, line)| !probe(line)).collect();
-        // What is sent after the first connection was lost cannot be the cause. A client may see the end of another one's
-        // connection before that of its own.
+        // What is sent after the first connection was lost cannot be the cause. A client may see the end of another
+        // one's connection before that of its own.
         let answered = lines.iter().rposition(|(_, line)| line.kind == LineKind::Hears).map_or(0, |at| at + 1);
         let is_lost = |line: &Line| line.kind == LineKind::Note && line.text.starts_with("TCP ends");
         let lost = lines[answered..].iter().position(|(_, line)| is_lost(line)).map(|at| answered + at);
@@ -210,6 +210,11 @@ impl Log {
     /// Why the case does not apply, if something that it needs cannot be sent.
     pub(crate) fn unsupported(&self) -> Option<String> {
         self.lock().unsupported.clone()
+    }
+
+    /// Like [`unsupported`](Self::unsupported), and forgets it.
+    pub(crate) fn take_unsupported(&self) -> Option<String> {
+        self.lock().unsupported.take()
     }
 
     /// The transcript and the notes so far.

@@ -7,7 +7,8 @@ use sim::event::{Fault, NodeId, NodeKind, Record, What};
 use sim::oracle::Violation;
 
 /// The line that a violation refers to, from 1: the step that had no effect, if it is about one; the scenario's
-/// expectation if that is not met; otherwise the last earlier step that affects the parties concerned; otherwise the definition of the first of them.
+/// expectation if that is not met; otherwise the last earlier step that affects the parties concerned; otherwise the
+/// definition of the first of them.
 pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violation) -> usize {
     let event = violation.event.and_then(|event| record.events.get(event));
     if let Some(What::Fault(Fault::NoEffect { line, .. })) = event.map(|event| &event.what)

@@ -28,9 +28,10 @@
 //! # }
 //! ```
 //!
-//! **Time comes only from `tokio::time` and randomness only from [`Config::seed`]**, so a run in a paused runtime repeats
-//! exactly. Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's, and [`net_impl!`] generates
-//! the adapter for any module that mirrors `tokio::net`, such as turmoil's. `examples/embed.rs` is a complete program.
+//! **Time comes only from `tokio::time` and randomness only from [`Config::seed`]**, so a run in a paused runtime
+//! repeats exactly. Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's, and [`net_impl!`]
+//! generates the adapter for any module that mirrors `tokio::net`, such as turmoil's. `examples/embed.rs` is a complete
+//! program.
 //!
 //! [`socketio::engine`], [`socketio::packet`] and [`stun::answer`] are pure functions on bytes that other programs can
 //! use too.
@@ -326,8 +327,8 @@ async fn opened<S>(
     Ok((socket, address))
 }
 
-/// Opens all addresses of a service. Port 0 stands for the first one's port. Not every address must be available: a name may
-/// also have addresses of a family that this host does not support.
+/// Opens all addresses of a service. Port 0 stands for the first one's port. Not every address must be available: a
+/// name may also have addresses of a family that this host does not support.
 async fn open_all<N: Network>(
     net: &N,
     service: &str,

@@ -35,8 +35,8 @@ pub struct Limits {
     /// Time limit for an HTTP request head, from its first byte; for the first head, from the start of the connection.
     /// Default: 10 s. Then the connection ends.
     pub head_timeout: Duration,
-    /// Time limit for a pause in a request body. Default: 10 s. Then: 408. A body must also arrive at 500 bytes per second
-    /// on average, after a start of this length.
+    /// Time limit for a pause in a request body. Default: 10 s. Then: 408. A body must also arrive at 500 bytes per
+    /// second on average, after a start of this length.
     pub body_timeout: Duration,
     /// Time limit for the pause between a response and the next request. Default: 75 s, because load balancers keep
     /// connections for 60 to 75 s. Then the connection ends.

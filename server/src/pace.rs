@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::limits::Limits;
 
-/// Minimum rate of a body in bytes per second, on average since its start. Every working network is much faster. It limits how
-/// long a client can hold a connection by sending a byte now and then (slowloris).
+/// Minimum rate of a body in bytes per second, on average since its start. Every working network is much faster. It
+/// limits how long a client can hold a connection by sending a byte now and then (slowloris).
 const BODY_BYTES_PER_SECOND_MIN: u32 = 500;
 
 /// The phase of a connection, and its deadline.
@@ -144,8 +144,8 @@ pub(crate) enum BodyError {
     Incomplete,
 }
 
-/// Reads a body of at most `bytes_max` bytes. A pause may last `timeout`, and the whole body may take `timeout` longer than at
-/// [`BODY_BYTES_PER_SECOND_MIN`].
+/// Reads a body of at most `bytes_max` bytes. A pause may last `timeout`, and the whole body may take `timeout` longer
+/// than at [`BODY_BYTES_PER_SECOND_MIN`].
 ///
 /// # Errors
 /// The body is too large or too slow, or ends early.
@@ -160,7 +160,8 @@ pub(crate) async fn body(body: Incoming, bytes_max: usize, timeout: Duration) ->
         let frame = match timeout_at(due, body.frame()).await {
             Ok(frame) => frame,
             Err(_) => {
-                // What has arrived counts, however late this task runs. The connection reads it when it is polled again.
+                // What has arrived counts, however late this task runs. The connection reads it when it is polled
+                // again.
                 yield_now().await;
                 body.frame().now_or_never().ok_or(BodyError::TooSlow)?
             }

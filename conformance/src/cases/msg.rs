@@ -108,8 +108,8 @@ async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(),
     has_no_effect_unless_relayed(cx, bad, declared, may_relay).await
 }
 
-/// Whether the server may pass on a message that it need not understand: if it adds nothing to messages, and the dialect
-/// declares nothing else.
+/// Whether the server may pass on a message that it need not understand: if it adds nothing to messages, and the
+/// dialect declares nothing else.
 fn may_relay(cx: &Cx, declared: &[Reaction]) -> bool {
     declared.contains(&Reaction::Obeyed)
         || (cx.env.dialect.relays_as_sent() && declared.iter().all(|declared| *declared == Reaction::Any))

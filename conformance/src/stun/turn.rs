@@ -246,4 +246,14 @@ impl UdpClient {
         let what = format!("the relayed data {:?}", String::from_utf8_lossy(data));
         self.receive(&what, |received| received.bytes == data).await
     }
+
+    /// Like [`receive_relayed`](Self::receive_relayed), and checks that it comes from this relayed address.
+    pub(crate) async fn receive_relayed_from(&mut self, data: &[u8], relayed: SocketAddr) -> Result<(), Stop> {
+        let received = self.receive_relayed(data).await?;
+        if received.from == relayed {
+            return Ok(());
+        }
+        let why = format!("the peer received the data from {}, expected the relayed address {relayed}", received.from);
+        Err(Stop::at(why, received.line))
+    }
 }

@@ -173,7 +173,8 @@ async fn a_pipe_fails_where_the_dialect_declares_an_error() {
     assert!(text(&report).contains("declare \"obeyed\""), "{}", text(&report));
 }
 
-/// Rooms that one joins and leaves by messages; signals name their receiver, and no room. To leave names no room either.
+/// Rooms that one joins and leaves by messages; signals name their receiver, and no room. To leave names no room
+/// either.
 const ROOMS: &str = r#"
 name = "rooms"
 about = "Rooms, and signals by id."

@@ -101,8 +101,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client whose request came from `peer`: `peer` itself unless it is one of the `proxies` and names another.
 ///
-/// A proxy adds the address of its peer at the end of one header, and may forward the other one as the client sent it. So
-/// if the two headers disagree, neither counts, and the request counts as the proxy's own.
+/// A proxy adds the address of its peer at the end of one header, and may forward the other one as the client sent it.
+/// So if the two headers disagree, neither counts, and the request counts as the proxy's own.
 pub(crate) fn client(proxies: &[Cidr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let is_proxy = |address| proxies.iter().any(|proxy| proxy.contains(address));
     if !is_proxy(peer) {
@@ -125,8 +125,8 @@ pub(crate) fn client(proxies: &[Cidr], peer: IpAddr, headers: &HeaderMap) -> IpA
     }
 }
 
-/// The nearest address that is not a proxy's. `nodes` begins with the one that the last proxy added. Everything beyond a
-/// node that is not an address is ignored, because the client may have written it.
+/// The nearest address that is not a proxy's. `nodes` begins with the one that the last proxy added. Everything beyond
+/// a node that is not an address is ignored, because the client may have written it.
 fn nearest(nodes: impl Iterator<Item = Option<IpAddr>>, is_proxy: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut nearest = None;
     for node in nodes {

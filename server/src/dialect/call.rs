@@ -8,8 +8,8 @@
 //!   cannot make another call (`busy`).
 //! - A `callerId` that is a string must be the ringing caller's: an answer to an earlier caller gets `not-in-call`.
 //! - `endCall` also cancels or rejects a ringing call. `callEnded` precedes the `userList` of the same change.
-//! - Joining again under the same name changes nothing: the client receives a `userList`. If a new name is refused, the old
-//!   one stays.
+//! - Joining again under the same name changes nothing: the client receives a `userList`. If a new name is refused, the
+//!   old one stays.
 //! - `userList` is sorted by code points. A name is free from the moment the server has decided to close its connection.
 
 use std::borrow::Cow;

@@ -3,8 +3,10 @@
 //! `dialects.md` §2 is the reference. Decisions on what it leaves open:
 //! - A message's fields are checked before its effect: first `roomId`, then `type`, then membership, then `to`.
 //! - `name` is optional: if it is not a string of 1–64 code points, it counts as absent, and the join succeeds.
-//! - Joining the same room again without a name keeps the name; with a name, it replaces it for clients that join later.
-//! - If `to` is the sender itself, it is treated as a client that does not exist: nothing is delivered to its own sender.
+//! - Joining the same room again without a name keeps the name; with a name, it replaces it for clients that join
+//!   later.
+//! - If `to` is the sender itself, it is treated as a client that does not exist: nothing is delivered to its own
+//!   sender.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,8 +1,8 @@
 //! One WebSocket connection in one task: reads, writes, deadlines and its end.
 //!
 //! The stream is not split. One poll function writes the queue, checks the deadlines and then reads, so that a blocked
-//! write stops neither reading nor the heartbeat, and a flood of input stops neither the deadlines nor the output. Before
-//! a deadline closes the connection because something is missing, everything that has arrived is read.
+//! write stops neither reading nor the heartbeat, and a flood of input stops neither the deadlines nor the output.
+//! Before a deadline closes the connection because something is missing, everything that has arrived is read.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -221,8 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.socket.poll_next_unpin(cx).map(Event::Read)
     }
 
-    /// Reads on if a message that has already arrived could change the effect of an overdue deadline: a join or a sign of
-    /// life that arrived in time counts, however late this task runs.
+    /// Reads on if a message that has already arrived could change the effect of an overdue deadline: a join or a sign
+    /// of life that arrived in time counts, however late this task runs.
     fn read_if_late(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Message, Error>>> {
         let now = Instant::now();
         let is_dead = self.heartbeat.as_ref().is_some_and(|beat| beat.due() <= now && beat.is_unanswered());

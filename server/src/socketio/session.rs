@@ -27,8 +27,8 @@ use crate::session::queue::{Load, Queue};
 
 /// How long a poll waits during the upgrade to a WebSocket: it must not wait for the next event.
 const RELEASE: Duration = Duration::from_millis(100);
-/// How often the keeper yields before it closes a session for a missing pong or join. That is enough for other tasks to accept
-/// a connection and to read a request that has already arrived.
+/// How often the keeper yields before it closes a session for a missing pong or join. That is enough for other tasks to
+/// accept a connection and to read a request that has already arrived.
 const LATE_YIELDS: usize = 8;
 
 /// A session, shared by its keeper and its connections.

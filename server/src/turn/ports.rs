@@ -48,8 +48,8 @@ impl<N: Network> Ports<N> {
         Self { net, range, rng: Mutex::new(rng), reserved: Mutex::default() }
     }
 
-    /// Opens a socket on a random free port; with [`PortRequest::EvenAndNext`] also reserves the next one, under the returned
-    /// token.
+    /// Opens a socket on a random free port; with [`PortRequest::EvenAndNext`] also reserves the next one, under the
+    /// returned token.
     ///
     /// # Errors
     /// No suitable port is free, or the host cannot open a socket.

@@ -11,8 +11,8 @@ pub(crate) struct Network {
     /// Test a TURN server; with --sim, test the reference server and give no address
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = target_of(Service::Turn))]
     turn: Option<Option<ServiceTarget>>,
-    /// User of the TURN server; give a second one to test access to another user's allocations. With --sim, the reference
-    /// server is configured with these users
+    /// User of the TURN server; give a second one to test access to another user's allocations. With --sim, the
+    /// reference server is configured with these users
     #[arg(long = "user", id = "users", value_name = "NAME", requires = "credentials")]
     users: Vec<String>,
     /// Password of the user

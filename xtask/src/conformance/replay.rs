@@ -34,7 +34,8 @@ pub(super) struct Arguments {
     /// Share of packets lost in the simulator: `1%`
     #[arg(long, requires = "sim", value_name = "SHARE", value_parser = scenarios::share)]
     loss: Option<u32>,
-    /// Dialect of the recording: a shipped dialect's name, or a TOML file [default: the shipped dialect with the recorded name]
+    /// Dialect of the recording: a shipped dialect's name, or a TOML file [default: the shipped dialect with the
+    /// recorded name]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
     #[command(flatten)]

@@ -149,7 +149,10 @@ impl Client {
         for _ in 0..BATCH {
             match self.wire.poll_next(cx) {
                 Poll::Ready(Arrival::Message(message)) => self.receive(&message),
-                Poll::Ready(Arrival::End(how)) => self.tally.ended = Some(how),
+                Poll::Ready(Arrival::End(how)) => {
+                    self.tally.ended = Some(how);
+                    self.run.lose_connection();
+                }
                 Poll::Pending => more = false,
             }
             if !more || self.tally.ended.is_some() {

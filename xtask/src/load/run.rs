@@ -118,6 +118,7 @@ impl Clients {
     /// Starts the members of rooms. `first` is the number of the first room.
     fn start(&mut self, rooms: Vec<Room>, first: usize, pace: Pace, listeners: u64) -> anyhow::Result<()> {
         let senders = rooms.iter().map(|room| room.members.len()).sum();
+        self.run.add_connections(senders);
         // All senders of the run share its rate, also those that start later.
         let schedule = match pace {
             Pace::Open { per_second } => {

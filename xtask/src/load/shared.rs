@@ -1,12 +1,13 @@
 //! The state of a measured loop that its clients, its pacer and the loop itself access.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use conformance::Audience;
 use futures_util::task::AtomicWaker;
 use hdrhistogram::Histogram;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::plan::Plan;
@@ -31,6 +32,10 @@ pub(super) struct Run {
     /// Deliveries expected for all messages sent so far.
     expected: AtomicU64,
     delivered: AtomicU64,
+    /// Connections that have not ended early.
+    connections: AtomicUsize,
+    /// Notified when there are none left.
+    disconnected: Notify,
     windows: Mutex<Vec<Window>>,
 }
 
@@ -51,6 +56,8 @@ impl Run {
             over: AtomicBool::new(false),
             expected: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            disconnected: Notify::new(),
             windows: Mutex::default(),
         }
     }
@@ -74,6 +81,18 @@ impl Run {
 
     pub(super) fn end(&self) {
         self.over.store(true, Relaxed);
+    }
+
+    /// Adds connections. All at once, because none may be left only after all have started.
+    pub(super) fn add_connections(&self, number: usize) {
+        self.connections.fetch_add(number, Relaxed);
+    }
+
+    /// Records that a connection ended early.
+    pub(super) fn lose_connection(&self) {
+        if self.connections.fetch_sub(1, Relaxed) == 1 {
+            self.disconnected.notify_one();
+        }
     }
 
     /// Records that a message is sent which this many clients should receive.
@@ -107,13 +126,17 @@ impl Run {
         self.windows().drain(..).map(|window| window.latencies_ns).collect()
     }
 
-    /// Measures for some time. The latencies are complete once all messages have arrived.
+    /// Measures for some time, or until no connection is left: then the server has died. The latencies are complete once
+    /// all messages have arrived.
     pub(super) async fn measure(&self, plan: &Plan, time: Duration, stop: &Stop) -> (u64, Use) {
         let latencies_ns = latencies();
         self.windows().push(Window { since_ns: self.now_ns(), until_ns: u64::MAX, latencies_ns });
         let watch = Watch::start(plan.processes.clone());
         let before = self.delivered.load(Relaxed);
-        stop.pause(time).await;
+        tokio::select! { biased;
+            () = self.disconnected.notified() => {}
+            () = stop.pause(time) => {}
+        }
         let deliveries = self.delivered.load(Relaxed) - before;
         if let Some(window) = self.windows().last_mut() {
             window.until_ns = self.now_ns();

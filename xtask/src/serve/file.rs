@@ -72,7 +72,8 @@ fn values(value: &DeValue<'_>, argument: &Arg) -> Result<Vec<String>, &'static s
     }
 }
 
-/// The setting without the comma that separates values in a flag: in a list, each element is one value, commas included.
+/// The setting without the comma that separates values in a flag: in a list, each element is one value, commas
+/// included.
 fn undivided(argument: Arg) -> Arg {
     argument.value_delimiter(None::<char>)
 }

@@ -1,4 +1,5 @@
-//! Errors of the command line that do not show the values of secret settings: others may read the terminal or the log of a supervisor.
+//! Errors of the command line that do not show the values of secret settings: others may read the terminal or the log
+//! of a supervisor.
 //!
 //! A setting is secret if `--help` hides its value in the environment.
 
@@ -16,8 +17,8 @@ pub(super) fn hidden<'a>(mut error: Error, arguments: impl IntoIterator<Item = &
     error
 }
 
-/// The secret flag whose value the shell has split, or that begins with a dash: a word stands behind it that is no flag and not its
-/// value.
+/// The secret flag whose value the shell has split, or that begins with a dash: a word stands behind it that is no flag
+/// and not its value.
 pub(super) fn split_value<'a>(command: &'a Command, arguments: &[String]) -> Option<&'a str> {
     let mut open = None;
     let mut has_value = false;

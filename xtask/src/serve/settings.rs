@@ -108,13 +108,15 @@ pub(crate) struct Settings {
     /// `Access-Control-Allow-Origin` of the API and of Socket.IO, or `none`
     #[arg(long, env = "GLARE_CORS_ORIGIN", value_name = "ORIGIN", value_parser = cors_origin, default_value = "*")]
     cors_origin: String,
-    /// Origins whose pages may send credentials, such as a load balancer's cookie; answers name them instead of `cors-origin`
+    /// Origins whose pages may send credentials, such as a load balancer's cookie; answers name them instead of
+    /// `cors-origin`
     #[arg(long, env = "GLARE_CORS_CREDENTIALS_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
     cors_credentials_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` or `Forwarded` names the client, for limits by address and for the log
     #[arg(long, env = "GLARE_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
     trusted_proxies: Vec<Cidr>,
-    /// Accept the first WebSocket subprotocol that a client offers; otherwise none is chosen, and a browser that offers one fails
+    /// Accept the first WebSocket subprotocol that a client offers; otherwise none is chosen, and a browser that offers
+    /// one fails
     #[arg(long, env = "GLARE_ACCEPT_SUBPROTOCOL")]
     accept_subprotocol: bool,
     /// ICE server URLs in `/api/config` [default: this server's STUN and TURN]
@@ -161,7 +163,8 @@ pub(crate) struct Settings {
     /// Time limit for the TLS handshake; then the connection ends
     #[arg(long, env = "GLARE_HANDSHAKE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
     handshake_timeout: Duration,
-    /// Time limit for a request's head, from its first byte, or from the start of the connection; then the connection ends
+    /// Time limit for a request's head, from its first byte, or from the start of the connection; then the connection
+    /// ends
     #[arg(long, env = "GLARE_HEAD_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "10s")]
     head_timeout: Duration,
     /// Longest pause in a request's body, which must also come at 500 bytes per second on average; then 408

@@ -63,14 +63,7 @@ async fn data(cx: &mut StunCx) -> Result<(), Stop> {
     let every: Vec<u8> = (0..=255).cycle().take(1200).collect();
     for data in [cx.word("a").into_bytes(), [cx.word("every-byte").as_bytes(), &every].concat()] {
         ana.send_on_channel(0x4001, &data);
-        let received = ben.receive_relayed(&data).await?;
-        if received.from != ana.relayed {
-            let why = format!(
-                "the peer received the data from {}, expected the relayed address {}",
-                received.from, ana.relayed
-            );
-            return Err(Stop::at(why, received.line));
-        }
+        ben.receive_relayed_from(&data, ana.relayed).await?;
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
         ben.send_to(&back, ana.relayed);
         let carries = |bytes: &[u8]| bytes.windows(back.len()).any(|window| window == back);

@@ -50,14 +50,7 @@ async fn both_ways(cx: &mut StunCx) -> Result<(), Stop> {
     let long: Vec<u8> = [cx.word("every-byte").as_bytes(), &every].concat();
     for data in [cx.word("a").into_bytes(), cx.word("some").into_bytes(), long] {
         ana.send_data(cx, ben.local, &data);
-        let received = ben.receive_relayed(&data).await?;
-        if received.from != ana.relayed {
-            let why = format!(
-                "the peer received the data from {}, expected the relayed address {}",
-                received.from, ana.relayed
-            );
-            return Err(Stop::at(why, received.line));
-        }
+        ben.receive_relayed_from(&data, ana.relayed).await?;
         let back: Vec<u8> = [b"back-", data.as_slice()].concat();
         ben.send_to(&back, ana.relayed);
         let (received, from) = ana.receive_data(&back).await?;
