@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use conformance::dial::Tokio;
@@ -28,8 +29,15 @@ async fn start(name: &str, crashes: fn(&str) -> bool) -> (SocketAddr, PathBuf) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
     let address = listener.local_addr().expect("it listens");
     let (crash, mut crashed) = unbounded_channel();
+    // As with a process, nothing is delivered after the crash, however late the task below is notified.
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let dies = Arc::clone(&is_dead);
     let handle = Arc::new(move |clients: &mut Clients, me: usize, did: Did| match did {
-        Did::Sends(message) if message.to_text().is_ok_and(crashes) => drop(crash.send(())),
+        _ if dies.load(Ordering::SeqCst) => {}
+        Did::Sends(message) if message.to_text().is_ok_and(crashes) => {
+            dies.store(true, Ordering::SeqCst);
+            let _ = crash.send(());
+        }
         did => relay(clients, me, did),
     });
     let wanted = file.clone();
@@ -48,6 +56,7 @@ async fn start(name: &str, crashes: fn(&str) -> bool) -> (SocketAddr, PathBuf) {
                 sleep(Duration::from_millis(20)).await;
             }
             while crashed.try_recv().is_ok() {}
+            is_dead.store(false, Ordering::SeqCst);
         }
     });
     (address, file)
