@@ -55,7 +55,6 @@ async fn start(name: &str, crashes: fn(&str) -> bool) -> (SocketAddr, PathBuf) {
             while std::fs::remove_file(&wanted).is_err() {
                 sleep(Duration::from_millis(20)).await;
             }
-            while crashed.try_recv().is_ok() {}
             is_dead.store(false, Ordering::SeqCst);
         }
     });
