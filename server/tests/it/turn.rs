@@ -385,6 +385,12 @@ async fn private_peers_are_refused_unless_allowed() {
         "255.255.255.255",
         "::1",
         "::ffff:127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "::127.0.0.1",
+        "2001:0:cb00:7107:8000:63bf:80ff:fffe",
+        "2002:7f00:1::1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::10.0.0.1",
         "fe80::1",
         "fd00::1",
     ] {
@@ -399,7 +405,7 @@ async fn private_peers_are_refused_unless_allowed() {
     assert_eq!(client.ask(&request).await.code(), 403);
     client.send(public(), b"so this is forbidden").await;
     client.hears_nothing().await;
-    assert_eq!(closed.handle.turn().expect("it is on").packets_forbidden, 13);
+    assert_eq!(closed.handle.turn().expect("it is on").packets_forbidden, 19);
     assert_eq!(client.permit(public()).await, 0);
 
     let open = turn().await;
