@@ -72,6 +72,8 @@ pub(crate) struct Host<N: Network> {
 struct Table<N: Network> {
     /// By the client's address: the rest of the 5-tuple is the same for all.
     by_client: HashMap<SocketAddr, Arc<Allocation<N>>>,
+    /// By the relayed transport address.
+    by_relayed: BTreeMap<SocketAddr, Arc<Allocation<N>>>,
     /// Number of allocations per user, without users that have none.
     by_user: BTreeMap<Arc<str>, usize>,
 }
@@ -128,7 +130,11 @@ impl<N: Network> Turn<N> {
             net,
             settings,
             sockets,
-            table: Mutex::new(Table { by_client: HashMap::new(), by_user: BTreeMap::new() }),
+            table: Mutex::new(Table {
+                by_client: HashMap::new(),
+                by_relayed: BTreeMap::new(),
+                by_user: BTreeMap::new(),
+            }),
             counters: Counters::default(),
             stop,
         })
@@ -155,6 +161,7 @@ impl<N: Network> Turn<N> {
     fn enter(&self, allocation: Arc<Allocation<N>>) {
         let mut table = self.table();
         *table.by_user.entry(Arc::clone(&allocation.user)).or_default() += 1;
+        table.by_relayed.insert(allocation.relayed, Arc::clone(&allocation));
         table.by_client.insert(allocation.client, allocation);
     }
 
@@ -165,6 +172,9 @@ impl<N: Network> Turn<N> {
             return;
         }
         table.by_client.remove(&allocation.client);
+        if table.by_relayed.get(&allocation.relayed).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {
+            table.by_relayed.remove(&allocation.relayed);
+        }
         let held = table.by_user.get_mut(&allocation.user).expect("its user holds at least it");
         *held -= 1;
         if *held == 0 {

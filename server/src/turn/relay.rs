@@ -62,6 +62,10 @@ impl<N: Network> Turn<N> {
 
     /// Never waits for a full socket, because that would block the task that serves all clients.
     async fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr) {
+        if let Some(other) = self.behind_external_address(peer) {
+            self.counters.to_peers.add(data.len());
+            return self.deliver_inside(&other, data, allocation.relayed).await;
+        }
         let sending = allocation.socket.send_to(data, peer);
         let sent = if allocation.has_sent.load(Relaxed) {
             now_or_never(sending).await
@@ -76,6 +80,43 @@ impl<N: Network> Turn<N> {
             }
             Err(error) => {
                 tracing::trace!(%peer, %error, "failed to relay to a peer");
+                self.counters.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// The allocation of a peer whose address is an external one of this server. The NAT that has the address may not
+    /// send a packet from inside back inside.
+    fn behind_external_address(&self, peer: SocketAddr) -> Option<Arc<Allocation<N>>> {
+        let mut addresses = self.settings.relay_addresses.iter();
+        addresses.find(|address| address.advertised == peer.ip() && address.advertised != address.bind)?;
+        self.table().by_relayed.get(&peer).cloned()
+    }
+
+    /// Relays data from one allocation to another, as if it had come from the relayed transport address `from`.
+    async fn deliver_inside(&self, to: &Allocation<N>, data: &[u8], from: SocketAddr) {
+        let mut buffer = vec![0; HEADROOM + data.len() + 4];
+        buffer[HEADROOM..HEADROOM + data.len()].copy_from_slice(data);
+        let transaction_id = || {
+            let mut transaction_id = [0; 12];
+            transaction_id[..8].copy_from_slice(&self.ports.random().to_be_bytes());
+            transaction_id[8..].copy_from_slice(&self.ports.random().to_be_bytes()[..4]);
+            transaction_id
+        };
+        let how = to.state().inbound(from, Instant::now());
+        let message = match how {
+            Inbound::Forbidden => {
+                self.counters.forbidden.fetch_add(1, Relaxed);
+                return;
+            }
+            Inbound::Channel(number) => channel_data(&mut buffer, data.len(), number),
+            Inbound::Indication => data_indication(&mut buffer, data.len(), from, transaction_id()),
+        };
+        // Without waiting: this is the task that serves all clients.
+        match now_or_never(self.sockets[0].send_to(message, to.client)).await {
+            Ok(_) => self.counters.to_clients.add(data.len()),
+            Err(error) => {
+                tracing::trace!(client = %to.client, %error, "failed to relay to a client");
                 self.counters.dropped.fetch_add(1, Relaxed);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use server::net::{Network, Tokio, Udp};
-use server::{Config, Server, TurnSettings};
+use server::{Config, RelayAddress, Server, TurnSettings};
 use sha1::Sha1;
 use tokio::time::{advance, sleep};
 
@@ -163,6 +163,51 @@ async fn an_allocate_that_comes_again_is_answered_again_and_another_is_a_mismatc
     other.nonce = response.text(0x0015);
     let response = other.ask(&with_fingerprint(other.signed(ALLOCATE, [6; 12], &[UDP]))).await;
     assert_eq!((response.code(), response.attributes.last().map(|(kind, _)| *kind)), (0, Some(0x8028)));
+}
+
+/// A router with a 1:1 NAT usually does not send a packet for the external address back inside.
+#[tokio::test]
+async fn relays_behind_an_external_address_reach_each_other() {
+    let external = [203, 0, 113, 5].into();
+    let server = turn_with(|settings| {
+        settings.relay_addresses = vec![RelayAddress { bind: [127, 0, 0, 1].into(), advertised: external }];
+        settings.allow_private_peers = false;
+    })
+    .await;
+    let (mut a, a_relayed) = TurnClient::allocated(server.stun).await;
+    let (mut b, b_relayed) = TurnClient::allocated(server.stun).await;
+    assert_eq!((a_relayed.ip(), b_relayed.ip()), (external, external));
+    assert_eq!(a.permit(b_relayed).await, 0);
+    a.send(b_relayed, b"not permitted there").await;
+    a.drain().await;
+    b.hears_nothing().await;
+    assert_eq!(server.handle.turn().expect("it is on").packets_forbidden, 1);
+    assert_eq!(b.permit(a_relayed).await, 0);
+    for data in [&b""[..], b"x", b"four", b"odd length"] {
+        a.send(b_relayed, data).await;
+        let indication = Response::read(&b.next().await);
+        assert_eq!((indication.kind, indication.address(0x0012)), (0x0017, a_relayed));
+        assert_eq!(indication.get(0x0013), Some(data));
+    }
+    assert_eq!((a.bind(0x4000, b_relayed).await, b.bind(0x4001, a_relayed).await), (0, 0));
+    a.send_on(0x4000, b"to b").await;
+    assert_eq!(b.next().await, channel_data(0x4001, b"to b"));
+    b.send_on(0x4001, b"to a").await;
+    assert_eq!(a.next().await, channel_data(0x4000, b"to a"));
+    let counters = server.handle.turn().expect("it is on");
+    assert_eq!((counters.packets_to_peers, counters.packets_to_clients, counters.packets_dropped), (7, 6, 0));
+    // Only allocations are reached this way, not this host's other sockets.
+    let (peer, address) = peer().await;
+    let outside = SocketAddr::new(external, address.port());
+    assert_eq!(a.permit(outside).await, 0);
+    a.send(outside, b"to a service of this host").await;
+    a.drain().await;
+    assert!(is_silent(&peer, Duration::from_millis(20)).await);
+    // An allocation that has ended is gone here too.
+    assert_eq!(b.refresh(0).await.lifetime(), 0);
+    a.send(b_relayed, b"too late").await;
+    a.drain().await;
+    b.hears_nothing().await;
 }
 
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
