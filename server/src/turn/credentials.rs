@@ -1,6 +1,6 @@
 //! Who may use TURN: users with a password, and clients with a credential derived from the shared secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 use sha1::Sha1;
+use unicode_normalization::UnicodeNormalization;
 
 use super::settings::TurnSettings;
 
@@ -22,7 +23,7 @@ pub(crate) struct Credentials {
     //= https://www.rfc-editor.org/rfc/rfc8656#section-6-4
     //# For security reasons, the server MUST NOT store the
     //# password explicitly and MUST store the key value
-    users: BTreeMap<Box<str>, Key>,
+    users: BTreeMap<Box<str>, Vec<Key>>,
     secret: Option<String>,
     lifetime: Duration,
     unix_time: fn() -> u64,
@@ -36,12 +37,26 @@ pub(crate) struct EphemeralCredential {
     pub(crate) password: String,
 }
 
+/// What a client that presents a username must know.
+pub(crate) struct Credential {
+    /// The user's name, the same for all spellings.
+    pub(crate) user: String,
+    /// Any of these keys proves it.
+    pub(crate) keys: Vec<Key>,
+    pub(crate) is_expired: bool,
+}
+
 impl Credentials {
     pub(crate) fn new(settings: &TurnSettings, rng: ChaCha8Rng, unix_time: fn() -> u64) -> Self {
         let TurnSettings { realm, secret, credential_lifetime, .. } = settings.clone();
+        let realm = opaque_string(&realm);
         let users = settings.users.iter().map(|(name, password)| {
-            let key = key(name, &realm, password);
-            (name.as_str().into(), key)
+            let passwords = spellings(password);
+            let keys = spellings(name).into_iter().flat_map(|name| {
+                let key = |password| key(&name, &realm, password);
+                passwords.iter().map(|password| key(password)).collect::<Vec<_>>()
+            });
+            (opaque_string(name).into(), keys.collect())
         });
         let users = users.collect();
         Self { realm, users, secret, lifetime: credential_lifetime, unix_time, rng: Mutex::new(rng) }
@@ -51,15 +66,18 @@ impl Credentials {
         &self.realm
     }
 
-    /// The key of a username; `None` for an unknown user and for an expired ephemeral credential.
-    pub(crate) fn key_of(&self, username: &str) -> Option<Key> {
-        if let Some(key) = self.users.get(username) {
-            return Some(*key);
+    /// The credential of a username; `None` for an unknown user.
+    pub(crate) fn of(&self, username: &str) -> Option<Credential> {
+        let user = opaque_string(username);
+        if let Some(keys) = self.users.get(&*user) {
+            return Some(Credential { user, keys: keys.clone(), is_expired: false });
         }
         let secret = self.secret.as_deref()?;
         let expiry = username.split_once(':').map_or(username, |(expiry, _)| expiry);
         let expiry: u64 = expiry.parse().ok()?;
-        ((self.unix_time)() < expiry).then(|| key(username, &self.realm, &password(secret, username)))
+        // Its password depends on the bytes of the username, so it has one spelling.
+        let keys = vec![key(username, &self.realm, &password(secret, username))];
+        Some(Credential { user: username.to_owned(), keys, is_expired: expiry <= (self.unix_time)() })
     }
 
     /// Issues a credential that is valid for the configured lifetime from now; `None` without a shared secret.
@@ -71,6 +89,26 @@ impl Credentials {
         let password = password(secret, &username);
         Some(EphemeralCredential { username, password })
     }
+}
+
+/// Prepares a text with the profile OpaqueString (RFC 8265 §4.2.2). Code points that it forbids, such as control
+/// characters, are kept.
+//= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.2
+//# key = MD5(username ":" OpaqueString(realm)
+//# ":" OpaqueString(password))
+fn opaque_string(text: &str) -> String {
+    // The non-ASCII code points of the category Zs.
+    let is_space =
+        |c| matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
+    text.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect()
+}
+
+/// The spellings of a text that clients may use: prepared as the RFC requires, and, because not every client prepares
+/// it, as it was configured and decomposed.
+fn spellings(text: &str) -> BTreeSet<String> {
+    let prepared = opaque_string(text);
+    let decomposed = prepared.nfd().collect();
+    [prepared, decomposed, text.to_owned()].into()
 }
 
 fn key(username: &str, realm: &str, password: &str) -> Key {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
-use super::credentials::Key;
+use super::credentials::{Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
 use super::{Allocation, RelayAddress, Turn, peers};
@@ -26,7 +26,7 @@ const IPV6: u8 = 2;
 struct Authentic<'a> {
     request: Message<'a>,
     client: SocketAddr,
-    user: &'a str,
+    user: String,
     key: Key,
 }
 
@@ -143,7 +143,7 @@ impl<N: Network> Turn<N> {
         };
         let Err(refusal) = done else { return };
         self.counters.refuse(refusal);
-        tracing::debug!(%client, user = authentic.user, code = refusal.code(), "refused a TURN request");
+        tracing::debug!(%client, user = authentic.user.as_str(), code = refusal.code(), "refused a TURN request");
         let answer = Writer::answer(out, Class::Error, message);
         let answer = match refusal {
             Refusal::UnknownAttributes(unknown) => answer.unknown_attributes(&unknown),
@@ -170,13 +170,24 @@ impl<N: Network> Turn<N> {
             return Err(Refusal::StaleNonce);
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
-        let key = self.credentials.key_of(user);
+        let credential = self.credentials.of(user);
         // An unknown user takes as long as a wrong password.
-        let is_signed = request.is_signed_with(&key.unwrap_or_default());
-        match key {
-            Some(key) if is_signed => Ok(Authentic { request: *request, client, user, key }),
+        let keys = credential.as_ref().map_or(vec![Key::default()], |credential| credential.keys.clone());
+        let key = keys.into_iter().find(|key| request.is_signed_with(key));
+        match (credential, key) {
+            (Some(credential), Some(key)) if self.is_in_force(&credential, client) => {
+                Ok(Authentic { request: *request, client, user: credential.user, key })
+            }
             _ => Err(Refusal::Unauthorized),
         }
+    }
+
+    /// Whether a credential is still valid. After its expiry it serves only an allocation that was made with it: a call
+    /// may last longer, and the client has no way to change the credential of an allocation.
+    fn is_in_force(&self, credential: &Credential, client: SocketAddr) -> bool {
+        let has_made_allocation =
+            || self.allocation(client).is_some_and(|allocation| *allocation.user == *credential.user);
+        !credential.is_expired || !self.settings.strict_expiry && has_made_allocation()
     }
 
     /// Refuses a request without a valid credential. The answer has no MESSAGE-INTEGRITY, because there is no shared
@@ -234,7 +245,7 @@ impl<N: Network> Turn<N> {
         seal(answer, request, key);
         let allocation = Arc::new(Allocation {
             client: *client,
-            user: (*user).into(),
+            user: user.as_str().into(),
             socket: opened.socket,
             relayed: opened.advertised,
             transaction_id: request.transaction_id(),

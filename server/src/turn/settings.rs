@@ -14,16 +14,19 @@ use std::time::Duration;
 pub struct TurnSettings {
     /// The realm, which tells clients whose credential is required. Default: `glare`; preferably your domain.
     pub realm: String,
-    /// Users with long-term credentials (RFC 8489 §9.2): name and password. Non-ASCII text must be prepared with
-    /// OpaqueString (RFC 8265).
+    /// Users with long-term credentials (RFC 8489 §9.2): name and password. Both, and the realm, may be composed or
+    /// decomposed Unicode: they are prepared with OpaqueString (RFC 8265 §4.2).
     pub users: Vec<(String, String)>,
     /// The shared secret of ephemeral credentials, if any: the username is `expiry` or `expiry:name` with the expiry in
     /// UNIX seconds, the password the base64 of the HMAC-SHA1 of the username with this secret. `/api/config` issues
     /// such credentials, and so can any program that knows the secret (coturn's `static-auth-secret`).
     pub secret: Option<String>,
-    /// Lifetime of a credential from `/api/config`. Default: 24 h. A client cannot refresh its allocation after it, so
-    /// it must be longer than a call.
+    /// Lifetime of a credential from `/api/config`. Default: 24 h. See [`strict_expiry`](Self::strict_expiry).
     pub credential_lifetime: Duration,
+    /// Whether an ephemeral credential is useless after its expiry. Default: no, it creates no allocation, but one that
+    /// was created with it can be refreshed and used, so that a call does not end with the credential. If set, the
+    /// lifetime of a credential must be longer than a call.
+    pub strict_expiry: bool,
     /// Lifetime of a nonce. Default: 1 h, the maximum that RFC 8656 §5 recommends. Then clients get 438 and continue
     /// with a new one.
     pub nonce_lifetime: Duration,
@@ -73,6 +76,7 @@ impl Default for TurnSettings {
             users: Vec::new(),
             secret: None,
             credential_lifetime: Duration::from_secs(24 * 3600),
+            strict_expiry: false,
             nonce_lifetime: Duration::from_secs(3600),
             allocation_lifetime: Duration::from_secs(600),
             allocation_lifetime_max: Duration::from_secs(3600),
@@ -95,6 +99,7 @@ impl fmt::Debug for TurnSettings {
             .field("users", &users)
             .field("secret", &self.secret.as_ref().map(|_| "…"))
             .field("credential_lifetime", &self.credential_lifetime)
+            .field("strict_expiry", &self.strict_expiry)
             .field("nonce_lifetime", &self.nonce_lifetime)
             .field("allocation_lifetime", &self.allocation_lifetime)
             .field("allocation_lifetime_max", &self.allocation_lifetime_max)

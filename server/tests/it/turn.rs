@@ -210,6 +210,45 @@ async fn relays_behind_an_external_address_reach_each_other() {
     b.hears_nothing().await;
 }
 
+/// The username, the realm and the password are prepared with OpaqueString (RFC 8265 §4.2), but not by all clients.
+//= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.2
+#[tokio::test]
+async fn a_credential_works_composed_and_decomposed() {
+    // U+00E9, or `e` and U+0301; U+3000 is a space.
+    let (composed, decomposed) = ("Ren\u{e9}", "Rene\u{301}");
+    for configured in [composed, decomposed] {
+        let server = turn_with(|settings| {
+            settings.realm = format!("caf\u{e9} of {configured}");
+            settings.users = vec![(configured.to_owned(), format!("{configured}\u{3000}1"))];
+            settings.allocations_per_user_max = 5;
+        })
+        .await;
+        let mut clients = Vec::new();
+        for (name, password) in [
+            (composed, format!("{composed} 1")),
+            (composed, format!("{decomposed} 1")),
+            (decomposed, format!("{decomposed} 1")),
+            (decomposed, format!("{composed} 1")),
+            (configured, format!("{configured}\u{3000}1")),
+        ] {
+            let mut client = TurnClient::new(server.stun).await;
+            (client.user, client.password) = (name.to_owned(), password);
+            client.allocate().await;
+            assert_eq!(client.realm, format!("caf\u{e9} of {composed}"));
+            clients.push(client);
+        }
+        assert_eq!(server.handle.turn().expect("it is on").users, 1);
+        // Both spellings are one user, for its allocations and for the quota.
+        clients[0].user = decomposed.to_owned();
+        assert_eq!(clients[0].refresh(600).await.code(), 0);
+        let mut another = TurnClient::new(server.stun).await;
+        (another.user, another.password) = (composed.to_owned(), format!("{composed} 1"));
+        assert_eq!(another.request(ALLOCATE, &[UDP]).await.code(), 486);
+        another.password = "Rene 1".to_owned();
+        assert_eq!(another.request(ALLOCATE, &[UDP]).await.code(), 401);
+    }
+}
+
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
 #[tokio::test]
 async fn what_an_allocate_may_not_ask_for() {

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use server::net::{Network, Udp};
-use server::{Config, RelayAddress, Server};
+use server::{Config, RelayAddress, Server, TurnSettings};
 use tokio::time::sleep;
 
 use crate::turmoil::Turmoil;
 use crate::turn::settings;
-use crate::turn_client::{TurnClient, channel_data, is_silent, receive};
+use crate::turn_client::{ALLOCATE, TurnClient, UDP, channel_data, is_silent, receive};
 use crate::wire::Response;
 
 const PORT: u16 = 3478;
@@ -18,13 +18,21 @@ const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Runs a client beside a TURN server and an echoing peer on port 9.
 fn play<F: Future<Output = turmoil::Result> + 'static>(client: impl FnOnce() -> F) {
+    play_with(|_| {}, client);
+}
+
+fn play_with<F>(change: fn(&mut TurnSettings), client: impl FnOnce() -> F)
+where
+    F: Future<Output = turmoil::Result> + 'static,
+{
     let mut sim = turmoil::Builder::new()
         .rng_seed(1)
         .simulation_duration(Duration::from_secs(8000))
         .tick_duration(Duration::from_millis(10))
         .build();
-    sim.host("server", || async {
+    sim.host("server", move || async move {
         let mut turn = settings();
+        change(&mut turn);
         turn.relay_addresses = vec![RelayAddress { bind: ANY, advertised: turmoil::lookup("server") }];
         let stun = Some(SocketAddr::new(ANY, PORT));
         // Virtual time; the world begins in 1970.
@@ -85,7 +93,7 @@ fn a_permission_ends_after_five_minutes_and_a_channel_after_ten() {
 }
 
 #[test]
-fn an_allocation_ends_after_ten_minutes_a_nonce_after_an_hour_and_a_credential_at_its_expiry() {
+fn an_allocation_ends_after_ten_minutes_a_nonce_after_an_hour_and_a_credential_with_its_allocation() {
     play(|| async {
         let mut client = client().await;
         client.allocate().await;
@@ -106,9 +114,41 @@ fn an_allocation_ends_after_ten_minutes_a_nonce_after_an_hour_and_a_credential_a
         sleep(Duration::from_secs(500)).await;
         assert_eq!(client.refresh(3600).await.lifetime(), 3600);
         sleep(Duration::from_secs(1000)).await;
-        assert_eq!(client.refresh(3600).await.code(), 401, "5,000 s are over");
+        // 5,000 s are over: the allocation goes on, and a new one needs a new credential.
+        assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+        assert_eq!((client.permit(peer()).await, client.bind(0x4000, peer()).await), (0, 0));
+        assert_eq!(client.refresh(0).await.lifetime(), 0);
+        assert_eq!((client.refresh(600).await.code(), client.request(ALLOCATE, &[UDP]).await.code()), (401, 401));
+        client.user = "u".to_owned();
+        client.password = "p".to_owned();
+        client.allocate().await;
+        (client.user, client.password) = ("5000:eve".to_owned(), EVE.to_owned());
+        assert_eq!(client.refresh(600).await.code(), 401, "the allocation is of another user");
         Ok(())
     });
+}
+
+#[test]
+fn a_strict_server_refuses_a_credential_after_its_expiry_for_its_allocation_too() {
+    play_with(
+        |settings| settings.strict_expiry = true,
+        || async {
+            let mut client = client().await;
+            (client.user, client.password) = ("5000:eve".to_owned(), EVE.to_owned());
+            client.allocate().await;
+            assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+            sleep(Duration::from_secs(3500)).await;
+            assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+            sleep(Duration::from_secs(1400)).await;
+            let response = client.refresh(3600).await;
+            assert_eq!(response.code(), 438, "4,900 s are over, and the nonce lives 3,600");
+            client.nonce = response.text(0x0015);
+            assert_eq!(client.refresh(3600).await.lifetime(), 3600);
+            sleep(Duration::from_secs(200)).await;
+            assert_eq!((client.refresh(3600).await.code(), client.permit(peer()).await), (401, 401));
+            Ok(())
+        },
+    );
 }
 
 /// The password of `5000:eve`, from `printf 5000:eve | openssl dgst -sha1 -hmac shared -binary | base64`.

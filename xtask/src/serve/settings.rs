@@ -64,6 +64,9 @@ pub(crate) struct Settings {
     /// Secret for ephemeral TURN credentials, which `/api/config` then issues
     #[arg(long, env = "GLARE_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
     turn_secret: Option<String>,
+    /// Refuse an ephemeral TURN credential after its expiry even for an allocation created with it, which ends calls in progress
+    #[arg(long, env = "GLARE_TURN_STRICT_EXPIRY")]
+    turn_strict_expiry: bool,
     /// TURN realm, preferably a domain
     #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
     turn_realm: String,
@@ -304,6 +307,7 @@ impl Settings {
             realm: self.turn_realm.clone(),
             users: self.turn_users.clone(),
             secret: self.turn_secret.clone(),
+            strict_expiry: self.turn_strict_expiry,
             relay_addresses: vec![RelayAddress { bind, advertised }],
             allow_private_peers: self.turn_allow_private_peers,
             allow_rfc5766_channels: self.turn_allow_rfc5766_channels,
