@@ -85,14 +85,23 @@ struct Allocation<N: Network> {
     socket: N::Udp,
     /// The relayed transport address, as sent to the client.
     relayed: SocketAddr,
-    /// The request that created it, and the answer, for retransmissions.
+    /// The request that created it, and what it got, for retransmissions.
     transaction_id: [u8; 12],
-    response: Vec<u8>,
+    granted: Granted,
     state: Mutex<allocation::State>,
     /// Notified when the client deletes it.
     given_up: Notify,
     /// Whether the socket has sent: until then, it may seem full although it is not.
     has_sent: AtomicBool,
+}
+
+/// What the answer to an Allocate request contains.
+struct Granted {
+    relayed: SocketAddr,
+    /// Whether an additional IPv6 address was requested, which is refused.
+    both_families: bool,
+    /// The token of the next port, if it was reserved.
+    reservation: Option<u64>,
 }
 
 impl<N: Network> Allocation<N> {

@@ -13,7 +13,7 @@ use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::{Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
-use super::{Allocation, RelayAddress, Turn, peers};
+use super::{Allocation, Granted, RelayAddress, Turn, peers};
 use crate::net::Network;
 use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 
@@ -208,14 +208,20 @@ impl<N: Network> Turn<N> {
 
     /// RFC 8656 §7.2, in its order.
     async fn allocate(self: &Arc<Self>, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Authentic { request, client, user, key } = authentic;
+        let Authentic { request, client, user, .. } = authentic;
         if let Some(existing) = self.allocation(*client) {
             //= https://www.rfc-editor.org/rfc/rfc8656#section-5-15
             //# STUN requires that the server recognize this case and
             //# treat the request as idempotent
             let is_repeated = existing.transaction_id == request.transaction_id() && *existing.user == **user;
             if is_repeated {
-                out.clone_from(&existing.response);
+                //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-10.2
+                //# A LIFETIME attribute containing the current value of the
+                //# time-to-expiry timer.
+                // Rounded up, so that an immediate repetition gets the same answer.
+                let left = existing.state().expires.saturating_duration_since(Instant::now());
+                let left = Duration::from_secs(left.as_millis().div_ceil(1000) as u64);
+                answer_allocate(authentic, &existing.granted, left, out);
                 return Ok(());
             }
             return Err(Refusal::AllocationMismatch);
@@ -227,29 +233,18 @@ impl<N: Network> Turn<N> {
         let lifetime = self.granted(authentic.lifetime()?);
         self.check_quotas(user, &wanted)?;
         let (opened, reservation) = self.open_relay(address, &wanted).await?;
-        let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let mut answer = authentic
-            .success(out)
-            .xor_address(attribute::XOR_RELAYED_ADDRESS, opened.advertised)
-            .attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes())
-            .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
-        if wanted.both_families {
-            let error = Refusal::AddressFamilyNotSupported.error();
-            let value = [&[IPV6, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
-            answer = answer.attribute(attribute::ADDRESS_ERROR_CODE, &value);
-        }
+        let granted = Granted { relayed: opened.advertised, both_families: wanted.both_families, reservation };
+        answer_allocate(authentic, &granted, lifetime, out);
         if let Some(token) = reservation {
-            answer = answer.attribute(attribute::RESERVATION_TOKEN, &token.to_be_bytes());
             self.end_reservation(token);
         }
-        seal(answer, request, key);
         let allocation = Arc::new(Allocation {
             client: *client,
             user: user.as_str().into(),
             socket: opened.socket,
             relayed: opened.advertised,
             transaction_id: request.transaction_id(),
-            response: out.clone(),
+            granted,
             state: Mutex::new(State::new(Instant::now() + lifetime)),
             given_up: Notify::new(),
             has_sent: AtomicBool::new(false),
@@ -397,6 +392,26 @@ impl<N: Network> Turn<N> {
             turn.ports.take(token);
         });
     }
+}
+
+/// Writes the success response to an Allocate request, the first or a repeated one.
+fn answer_allocate(authentic: &Authentic<'_>, granted: &Granted, lifetime: Duration, out: &mut Vec<u8>) {
+    let Authentic { request, client, key, .. } = authentic;
+    let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
+    let mut answer = authentic
+        .success(out)
+        .xor_address(attribute::XOR_RELAYED_ADDRESS, granted.relayed)
+        .attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes())
+        .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
+    if granted.both_families {
+        let error = Refusal::AddressFamilyNotSupported.error();
+        let value = [&[IPV6, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
+        answer = answer.attribute(attribute::ADDRESS_ERROR_CODE, &value);
+    }
+    if let Some(token) = granted.reservation {
+        answer = answer.attribute(attribute::RESERVATION_TOKEN, &token.to_be_bytes());
+    }
+    seal(answer, request, key);
 }
 
 /// Completes an answer to an authenticated request.

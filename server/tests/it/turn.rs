@@ -249,6 +249,27 @@ async fn a_credential_works_composed_and_decomposed() {
     }
 }
 
+/// RFC 8656 §7.2: the answer to a retransmission has the present time to expiry.
+#[tokio::test(start_paused = true)]
+async fn an_allocate_that_comes_again_later_is_answered_with_the_time_that_is_left() {
+    let _clock = hold();
+    let server = turn().await;
+    let mut client = TurnClient::new(server.stun).await;
+    assert_eq!(client.request(REFRESH, &[]).await.code(), 437);
+    let id = client.next_id();
+    let request = client.signed(ALLOCATE, id, &[UDP, (0x0018, &[0x80])]);
+    let first = client.ask(&request).await;
+    assert_eq!(first.lifetime(), 600);
+    advance(Duration::from_secs(100)).await;
+    let again = client.ask(&request).await;
+    assert_eq!(again.lifetime(), 500);
+    for kind in [0x0016, 0x0020, 0x0022] {
+        assert!(first.get(kind).is_some() && again.get(kind) == first.get(kind), "{kind:#x}");
+    }
+    let key = key(&client.user, &client.realm, &client.password);
+    assert!(again.is_signed_with(&key));
+}
+
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
 #[tokio::test]
 async fn what_an_allocate_may_not_ask_for() {
