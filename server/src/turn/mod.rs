@@ -36,6 +36,7 @@ use ports::Ports;
 use settings::TurnSettingsError;
 pub use settings::{RelayAddress, TurnSettings};
 
+use crate::access::addresses::Addresses;
 use crate::net::Network;
 use crate::stop::Stop;
 pub(crate) use relay::DATAGRAM_BYTES_MAX;
@@ -49,6 +50,8 @@ pub(crate) struct Turn<N: Network> {
     settings: TurnSettings,
     credentials: Arc<Credentials>,
     nonces: Nonces,
+    /// Limits the answers to requests without a valid credential.
+    challenges: Arc<Addresses>,
     ports: Ports<N>,
     /// STUN's sockets; clients are served on the first one.
     sockets: Arc<[N::Udp]>,
@@ -135,6 +138,7 @@ impl<N: Network> Turn<N> {
         Ok(Self {
             credentials: Arc::new(Credentials::new(&settings, stream(0), unix_time)),
             nonces: Nonces::new(&mut stream(1), settings.nonce_lifetime),
+            challenges: Arc::new(Addresses::new(None, settings.unauthenticated_rate)),
             ports: Ports::new(net.clone(), settings.relay_ports.clone(), stream(2)),
             net,
             settings,

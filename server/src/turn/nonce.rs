@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
 use rand_core::RngCore;
 use sha1::Sha1;
@@ -17,7 +18,11 @@ use tokio::time::Instant;
 //# of the 24-bit STUN Security Features
 /// No security feature: neither password algorithms nor username anonymity.
 const COOKIE: &str = "obMatJos2AAAA";
-const EXPIRY_DIGITS: usize = 16;
+/// Bytes of the expiry: 34 years of milliseconds.
+const EXPIRY_BYTES: usize = 5;
+/// Bytes of the MAC: enough against guessing, one request per guess. Together with the expiry these fill 19 characters,
+/// so that a nonce has 32. It is short because anyone can make the server send it, to any address.
+const MAC_BYTES: usize = 9;
 
 /// Issues and checks nonces.
 pub(crate) struct Nonces {
@@ -33,23 +38,24 @@ impl Nonces {
         Self { key, start: Instant::now(), lifetime }
     }
 
-    /// A nonce for one client: the cookie, the expiry in milliseconds since the server's start, and the MAC, both in
-    /// hexadecimal.
+    /// A nonce for one client: the cookie, then in base64 the expiry in milliseconds since the server's start and the
+    /// MAC.
     pub(crate) fn issue(&self, client: SocketAddr) -> String {
         let expiry = (self.start.elapsed() + self.lifetime).as_millis() as u64;
         let mac = self.mac(expiry, client).finalize().into_bytes();
-        let mac = u128::from_be_bytes(mac[..16].try_into().expect("SHA-1 has 20 bytes"));
-        format!("{COOKIE}{expiry:016x}{mac:032x}")
+        let bytes = [&expiry.to_be_bytes()[8 - EXPIRY_BYTES..], &mac[..MAC_BYTES]].concat();
+        format!("{COOKIE}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 
     /// Whether this server issued the nonce to this client and it has not expired.
     pub(crate) fn is_valid(&self, nonce: &[u8], client: SocketAddr) -> bool {
-        let digits = |digits: &[u8]| u128::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
-        let parts = nonce.strip_prefix(COOKIE.as_bytes()).and_then(|rest| rest.split_at_checked(EXPIRY_DIGITS));
-        let Some((expiry, mac)) = parts else { return false };
-        let (Some(expiry), Some(mac), 32) = (digits(expiry), digits(mac), mac.len()) else { return false };
-        let expiry = expiry as u64;
-        self.mac(expiry, client).verify_truncated_left(&mac.to_be_bytes()).is_ok()
+        let Some(encoded) = nonce.strip_prefix(COOKIE.as_bytes()) else { return false };
+        let Ok(bytes) = BASE64URL_NOPAD.decode(encoded) else { return false };
+        let Some((expiry, mac)) = bytes.split_at_checked(EXPIRY_BYTES).filter(|(_, mac)| mac.len() == MAC_BYTES) else {
+            return false;
+        };
+        let expiry = expiry.iter().fold(0, |expiry, byte| expiry << 8 | u64::from(*byte));
+        self.mac(expiry, client).verify_truncated_left(mac).is_ok()
             && self.start.elapsed().as_millis() < u128::from(expiry)
     }
 

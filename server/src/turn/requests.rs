@@ -123,14 +123,13 @@ impl<N: Network> Turn<N> {
                 false
             }
             (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
-                self.on_request(message, client, out).await;
-                true
+                self.on_request(message, client, out).await
             }
             _ => false,
         }
     }
 
-    async fn on_request(self: &Arc<Self>, message: &Message<'_>, client: SocketAddr, out: &mut Vec<u8>) {
+    async fn on_request(self: &Arc<Self>, message: &Message<'_>, client: SocketAddr, out: &mut Vec<u8>) -> bool {
         let authentic = match self.authenticate(message, client) {
             Ok(authentic) => authentic,
             Err(refusal) => return self.challenge(message, client, refusal, out),
@@ -141,7 +140,7 @@ impl<N: Network> Turn<N> {
             method::CREATE_PERMISSION => self.create_permission(&authentic, out),
             _ => self.channel_bind(&authentic, out),
         };
-        let Err(refusal) = done else { return };
+        let Err(refusal) = done else { return true };
         self.counters.refuse(refusal);
         tracing::debug!(%client, user = authentic.user.as_str(), code = refusal.code(), "refused a TURN request");
         let answer = Writer::answer(out, Class::Error, message);
@@ -150,6 +149,7 @@ impl<N: Network> Turn<N> {
             _ => answer.error(refusal.error()),
         };
         seal(answer, message, &authentic.key);
+        true
     }
 
     /// The long-term credential mechanism (RFC 8489 §9.2.4).
@@ -191,19 +191,23 @@ impl<N: Network> Turn<N> {
     }
 
     /// Refuses a request without a valid credential. The answer has no MESSAGE-INTEGRITY, because there is no shared
-    /// key.
-    fn challenge(&self, request: &Message<'_>, client: SocketAddr, refusal: Refusal, out: &mut Vec<u8>) {
+    /// key, and no SOFTWARE, because anyone can make the server send it to any address: RFC 8489 requires only the
+    /// error code, the realm and the nonce. Returns false if the source has had too many such answers.
+    fn challenge(&self, request: &Message<'_>, client: SocketAddr, refusal: Refusal, out: &mut Vec<u8>) -> bool {
         self.counters.refuse(refusal);
+        if self.challenges.enter(client.ip()).request().is_err() {
+            return false;
+        }
         let mut answer = Writer::answer(out, Class::Error, request).error(refusal.error());
         if !matches!(refusal, Refusal::BadRequest) {
             answer = answer
                 .attribute(attribute::REALM, self.credentials.realm().as_bytes())
                 .attribute(attribute::NONCE, self.nonces.issue(client).as_bytes());
         }
-        let answer = answer.software();
         if request.has_fingerprint {
             answer.fingerprint();
         }
+        true
     }
 
     /// RFC 8656 §7.2, in its order.

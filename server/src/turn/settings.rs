@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// How the TURN service behaves; it shares the UDP socket of STUN ([`Config::stun`](crate::Config::stun)).
 ///
 /// Anyone with a credential can send through this host. Without [`users`](Self::users) and [`secret`](Self::secret)
@@ -34,6 +36,11 @@ pub struct TurnSettings {
     pub allocation_lifetime: Duration,
     /// Maximum lifetime of an allocation. Default: 3,600 s (RFC 8656 §7.2).
     pub allocation_lifetime_max: Duration,
+    /// Maximum rate of answers to requests without a valid credential, per IPv4 address or IPv6 /64 network; further
+    /// requests get no answer. Default: none. Such answers go to the source address of a request, which anyone can
+    /// forge, and with the default realm they are up to five times as long. Every client needs one or two of them to
+    /// begin.
+    pub unauthenticated_rate: Option<Rate>,
     /// Maximum number of allocations per username. Default: 128. One more: 486.
     pub allocations_per_user_max: usize,
     /// Maximum number of allocations, including reserved ports. Default: 4,096. Each needs a UDP socket and a port. One
@@ -80,6 +87,7 @@ impl Default for TurnSettings {
             nonce_lifetime: Duration::from_secs(3600),
             allocation_lifetime: Duration::from_secs(600),
             allocation_lifetime_max: Duration::from_secs(3600),
+            unauthenticated_rate: None,
             allocations_per_user_max: 128,
             allocations_max: 4096,
             relay_addresses: Vec::new(),
@@ -103,6 +111,7 @@ impl fmt::Debug for TurnSettings {
             .field("nonce_lifetime", &self.nonce_lifetime)
             .field("allocation_lifetime", &self.allocation_lifetime)
             .field("allocation_lifetime_max", &self.allocation_lifetime_max)
+            .field("unauthenticated_rate", &self.unauthenticated_rate)
             .field("allocations_per_user_max", &self.allocations_per_user_max)
             .field("allocations_max", &self.allocations_max)
             .field("relay_addresses", &self.relay_addresses)

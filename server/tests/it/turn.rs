@@ -1,12 +1,13 @@
 //! TURN on real sockets: every rule of RFC 8656 that the server claims to keep, asked with bytes of our own.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use server::net::{Network, Tokio, Udp};
-use server::{Config, RelayAddress, Server, TurnSettings};
+use server::{Config, Rate, RelayAddress, Server, TurnSettings};
 use sha1::Sha1;
 use tokio::time::{advance, sleep};
 
@@ -90,7 +91,7 @@ async fn a_request_must_carry_a_valid_credential() {
     // A nonce of nobody's, another client's, a changed one: 438 with a new one, with which it goes on.
     let other = TurnClient::allocated(server.stun).await.0.nonce;
     let mut later = nonce.clone().into_bytes();
-    later[13..29].copy_from_slice(b"00000fffffffffff");
+    later[13..19].copy_from_slice(b"______");
     for stale in ["", "nonsense", &other, str::from_utf8(&later).expect("ASCII")] {
         client.nonce = stale.to_owned();
         let response = match stale {
@@ -163,6 +164,29 @@ async fn an_allocate_that_comes_again_is_answered_again_and_another_is_a_mismatc
     other.nonce = response.text(0x0015);
     let response = other.ask(&with_fingerprint(other.signed(ALLOCATE, [6; 12], &[UDP]))).await;
     assert_eq!((response.code(), response.attributes.last().map(|(kind, _)| *kind)), (0, Some(0x8028)));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-10.2
+//# A LIFETIME attribute containing the current value of the
+//# time-to-expiry timer.
+#[tokio::test(start_paused = true)]
+async fn an_allocate_that_comes_again_later_is_answered_with_the_time_that_is_left() {
+    let _clock = hold();
+    let server = turn().await;
+    let mut client = TurnClient::new(server.stun).await;
+    assert_eq!(client.request(REFRESH, &[]).await.code(), 437);
+    let id = client.next_id();
+    let request = client.signed(ALLOCATE, id, &[UDP, (0x0018, &[0x80])]);
+    let first = client.ask(&request).await;
+    assert_eq!(first.lifetime(), 600);
+    advance(Duration::from_secs(100)).await;
+    let again = client.ask(&request).await;
+    assert_eq!(again.lifetime(), 500);
+    for kind in [0x0016, 0x0020, 0x0022] {
+        assert!(first.get(kind).is_some() && again.get(kind) == first.get(kind), "{kind:#x}");
+    }
+    let key = key(&client.user, &client.realm, &client.password);
+    assert!(again.is_signed_with(&key));
 }
 
 /// A router with a 1:1 NAT usually does not send a packet for the external address back inside.
@@ -249,25 +273,40 @@ async fn a_credential_works_composed_and_decomposed() {
     }
 }
 
-/// RFC 8656 §7.2: the answer to a retransmission has the present time to expiry.
+/// Anyone can make the server send this to any address.
+#[tokio::test]
+async fn an_answer_without_a_credential_is_short() {
+    let server = turn_with(|settings| settings.realm = "glare".to_owned()).await;
+    let client = TurnClient::new(server.stun).await;
+    let request = message_with_id(ALLOCATE, [1; 12], &[]);
+    client.socket.send_to(&request, server.stun).await.expect("loopback takes it");
+    let (answer, _) = receive(&client.socket).await.expect("it answers");
+    assert_eq!((request.len(), answer.len()), (20, 92));
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_allocate_that_comes_again_later_is_answered_with_the_time_that_is_left() {
+async fn answers_without_a_credential_have_a_rate_where_one_is_set() {
     let _clock = hold();
-    let server = turn().await;
-    let mut client = TurnClient::new(server.stun).await;
-    assert_eq!(client.request(REFRESH, &[]).await.code(), 437);
-    let id = client.next_id();
-    let request = client.signed(ALLOCATE, id, &[UDP, (0x0018, &[0x80])]);
-    let first = client.ask(&request).await;
-    assert_eq!(first.lifetime(), 600);
-    advance(Duration::from_secs(100)).await;
-    let again = client.ask(&request).await;
-    assert_eq!(again.lifetime(), 500);
-    for kind in [0x0016, 0x0020, 0x0022] {
-        assert!(first.get(kind).is_some() && again.get(kind) == first.get(kind), "{kind:#x}");
+    let two = NonZeroU32::new(2).expect("not 0");
+    let rate = Rate { per_second: two, burst: two };
+    let server = turn_with(|settings| settings.unauthenticated_rate = Some(rate)).await;
+    // It takes one of the two answers.
+    let (mut client, _) = TurnClient::allocated(server.stun).await;
+    let stranger = TurnClient::new(server.stun).await;
+    for (millis, answers) in [(0, 1), (500, 1), (1000, 2)] {
+        advance(Duration::from_millis(millis)).await;
+        for n in 0..4 {
+            let request = message_with_id(ALLOCATE, [n; 12], &[UDP]);
+            stranger.socket.send_to(&request, server.stun).await.expect("loopback takes it");
+        }
+        for n in 0..answers {
+            let (answer, _) = receive(&stranger.socket).await.expect("it answers");
+            assert_eq!(answer[8..20], [n; 12]);
+        }
+        // A request with a credential is not limited.
+        assert_eq!(client.refresh(600).await.code(), 0);
+        assert!(passing(is_silent(&stranger.socket, Duration::from_millis(2))).await.0);
     }
-    let key = key(&client.user, &client.realm, &client.password);
-    assert!(again.is_signed_with(&key));
 }
 
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2

@@ -70,6 +70,9 @@ pub(crate) struct Settings {
     /// TURN realm, preferably a domain
     #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
     turn_realm: String,
+    /// Maximum number of answers per second to TURN requests of one address without a valid credential; further ones get no answer
+    #[arg(long, env = "GLARE_TURN_UNAUTHENTICATED_RATE", value_name = "N")]
+    turn_unauthenticated_rate: Option<NonZeroU32>,
     /// Relay address [default: that of STUN, which must then not be a wildcard]
     #[arg(long, env = "GLARE_TURN_RELAY_HOST", value_name = "IP")]
     turn_relay_host: Option<IpAddr>,
@@ -308,6 +311,7 @@ impl Settings {
             users: self.turn_users.clone(),
             secret: self.turn_secret.clone(),
             strict_expiry: self.turn_strict_expiry,
+            unauthenticated_rate: self.turn_unauthenticated_rate.map(|rate| Rate { per_second: rate, burst: rate }),
             relay_addresses: vec![RelayAddress { bind, advertised }],
             allow_private_peers: self.turn_allow_private_peers,
             allow_rfc5766_channels: self.turn_allow_rfc5766_channels,
