@@ -47,6 +47,8 @@ mod limits;
 mod metrics;
 pub mod net;
 mod pace;
+#[cfg(target_os = "linux")]
+mod packet_info;
 mod query;
 mod rate;
 mod session;
@@ -55,6 +57,7 @@ pub mod socketio;
 mod stop;
 pub mod stun;
 mod tls;
+mod tokio_udp;
 mod turn;
 mod udp;
 

@@ -6,9 +6,11 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::tokio_udp::TokioUdp;
 
 /// One host's view of a network.
 pub trait Network: Clone + Send + Sync + 'static {
@@ -73,6 +75,32 @@ pub trait Udp: Send + Sync + 'static {
     /// As the operating system reports them. The socket stays usable.
     fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
 
+    /// Like [`recv_from`](Self::recv_from), and also returns the destination address of the datagram: `None` if the
+    /// socket is bound to a single address, or if the host does not tell.
+    ///
+    /// # Errors
+    /// As for [`recv_from`](Self::recv_from).
+    fn recv_with_destination(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr, Option<IpAddr>)>> + Send {
+        async { self.recv_from(buffer).await.map(|(length, from)| (length, from, None)) }
+    }
+
+    /// Sends one datagram from an address that [`recv_with_destination`](Self::recv_with_destination) returned.
+    ///
+    /// # Errors
+    /// As for [`send_to`](Self::send_to), or the address is no longer this host's.
+    fn send_from(
+        &self,
+        datagram: &[u8],
+        source: Option<IpAddr>,
+        to: SocketAddr,
+    ) -> impl Future<Output = io::Result<usize>> + Send {
+        debug_assert_eq!(source, None, "this socket returns no destination");
+        self.send_to(datagram, to)
+    }
+
     /// Its address, with the chosen port.
     ///
     /// # Errors
@@ -88,10 +116,30 @@ pub trait Udp: Send + Sync + 'static {
 #[macro_export]
 macro_rules! net_impl {
     ($name:ident, $($net:ident)::+) => {
-        $crate::net_impl!($name, $($net)::+, |_| ());
+        $crate::net_impl!($name, $($net)::+, Udp;
+            pub struct Udp(imp::UdpSocket);
+
+            impl From<imp::UdpSocket> for Udp {
+                fn from(socket: imp::UdpSocket) -> Self {
+                    Self(socket)
+                }
+            }
+
+            impl $crate::net::Udp for Udp {
+                async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+                    self.0.send_to(datagram, to).await
+                }
+                async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+                    self.0.recv_from(buffer).await
+                }
+                fn local_addr(&self) -> io::Result<SocketAddr> {
+                    self.0.local_addr()
+                }
+            }
+        );
     };
-    // `$prepare` is called with each bound UDP socket.
-    ($name:ident, $($net:ident)::+, $prepare:expr) => {
+    // `$udp` is the type of UDP sockets, made from that of `$net`, and `$own` declares it.
+    ($name:ident, $($net:ident)::+, $udp:ty $(; $($own:item)*)?) => {
         #[doc = concat!("The network of `", stringify!($($net)::+), "`.")]
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name;
@@ -103,7 +151,7 @@ macro_rules! net_impl {
             impl $crate::net::Network for $name {
                 type Stream = imp::TcpStream;
                 type Listener = Listener;
-                type Udp = Udp;
+                type Udp = $udp;
 
                 async fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
                     imp::TcpListener::bind(address).await.map(Listener)
@@ -113,10 +161,8 @@ macro_rules! net_impl {
                     stream.set_nodelay(true)?;
                     Ok(stream)
                 }
-                async fn bind_udp(&self, address: SocketAddr) -> io::Result<Udp> {
-                    let socket = imp::UdpSocket::bind(address).await?;
-                    ($prepare)(&socket);
-                    Ok(Udp(socket))
+                async fn bind_udp(&self, address: SocketAddr) -> io::Result<$udp> {
+                    imp::UdpSocket::bind(address).await.map(<$udp>::from)
                 }
                 fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
                     tokio::spawn(task);
@@ -138,31 +184,9 @@ macro_rules! net_impl {
                 }
             }
 
-            pub struct Udp(imp::UdpSocket);
-
-            impl $crate::net::Udp for Udp {
-                async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-                    self.0.send_to(datagram, to).await
-                }
-                async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-                    self.0.recv_from(buffer).await
-                }
-                fn local_addr(&self) -> io::Result<SocketAddr> {
-                    self.0.local_addr()
-                }
-            }
+            $($($own)*)?
         };
     };
 }
 
-net_impl!(Tokio, tokio::net, enlarge_receive_buffer);
-
-/// Size of a UDP socket's receive buffer, for datagrams that arrive while its task is busy. Linux's default of 208 KiB
-/// holds only 92 datagrams of 1,000 bytes, because overhead counts. The system may grant less (`net.core.rmem_max`).
-const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
-fn enlarge_receive_buffer(socket: &tokio::net::UdpSocket) {
-    if let Err(error) = socket2::SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
-        tracing::debug!(%error, "failed to enlarge a UDP socket's receive buffer");
-    }
-}
+net_impl!(Tokio, tokio::net, TokioUdp);

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::net::{Network, Udp};
 use crate::stun::binding::{self, Origin};
 use crate::stun::message::Message;
-use crate::turn::{DATAGRAM_BYTES_MAX, Turn};
+use crate::turn::{DATAGRAM_BYTES_MAX, FiveTuple, Turn};
 
 /// One of the STUN service's UDP sockets, with what it needs from the others.
 pub(crate) struct Service<N: Network> {
@@ -38,14 +38,19 @@ impl<N: Network> Service<N> {
         // One additional byte to detect truncation.
         let (mut buffer, mut out) = (vec![0; DATAGRAM_BYTES_MAX + 1], Vec::with_capacity(256));
         loop {
+            //= https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1.2
+            //# the source IP address and port of the response are equal to the
+            //# destination IP address and port of the received request message.
             // An error here concerns the destination of an earlier datagram. The socket stays usable.
-            let Ok((length, from)) = self.sockets[self.index].recv_from(&mut buffer).await else { continue };
+            let received = self.sockets[self.index].recv_with_destination(&mut buffer).await;
+            let Ok((length, from, destination)) = received else { continue };
             let datagram = &buffer[..length];
+            let five_tuple = FiveTuple { client: from, server: destination };
             //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
             //# ChannelData messages can be distinguished from other multiplexed
             //# protocols by examining the first byte of the message
             if let (Some(0x40..=0x7f), Some(turn)) = (datagram.first(), &self.turn) {
-                turn.on_channel_data(datagram, from).await;
+                turn.on_channel_data(datagram, five_tuple).await;
                 continue;
             }
             metrics.stun_received.fetch_add(1, Relaxed);
@@ -55,21 +60,21 @@ impl<N: Network> Service<N> {
             let Some(message) = Message::parse(datagram) else {
                 if let Some(route) = binding::respond_classic(datagram, from, origin, &mut out) {
                     metrics.stun_answered.fetch_add(1, Relaxed);
-                    _ = self.sockets[route.from].send_to(&out, route.to).await;
+                    _ = self.sockets[route.from].send_from(&out, destination, route.to).await;
                 }
                 continue;
             };
             let sent = if binding::is_binding(&message) {
                 let Some(route) = binding::respond(&message, from, origin, &mut out) else { continue };
                 metrics.stun_answered.fetch_add(1, Relaxed);
-                self.sockets[route.from].send_to(&out, route.to).await
+                self.sockets[route.from].send_from(&out, destination, route.to).await
             } else {
                 let Some(turn) = &self.turn else { continue };
-                if !turn.on_message(&message, from, &mut out).await {
+                if !turn.on_message(&message, five_tuple, &mut out).await {
                     continue;
                 }
                 metrics.stun_answered.fetch_add(1, Relaxed);
-                self.sockets[self.index].send_to(&out, from).await
+                self.sockets[self.index].send_from(&out, destination, from).await
             };
             if let Err(error) = sent {
                 tracing::debug!(%from, %error, "failed to answer a STUN request");

@@ -19,7 +19,7 @@ mod requests;
 mod settings;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -73,17 +73,25 @@ pub(crate) struct Host<N: Network> {
 
 /// The current allocations.
 struct Table<N: Network> {
-    /// By the client's address: the rest of the 5-tuple is the same for all.
-    by_client: HashMap<SocketAddr, Arc<Allocation<N>>>,
+    by_five_tuple: HashMap<FiveTuple, Arc<Allocation<N>>>,
     /// By the relayed transport address.
     by_relayed: BTreeMap<SocketAddr, Arc<Allocation<N>>>,
     /// Number of allocations per user, without users that have none.
     by_user: BTreeMap<Arc<str>, usize>,
 }
 
+/// The two addresses between which a client and the server exchange messages (RFC 8656 §2). The server's port and the
+/// protocol are always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FiveTuple {
+    pub(crate) client: SocketAddr,
+    /// The server's IP address, if its socket receives at several.
+    pub(crate) server: Option<IpAddr>,
+}
+
 /// An allocation (RFC 8656 §6).
 struct Allocation<N: Network> {
-    client: SocketAddr,
+    five_tuple: FiveTuple,
     user: Arc<str>,
     socket: N::Udp,
     /// The relayed transport address, as sent to the client.
@@ -144,7 +152,7 @@ impl<N: Network> Turn<N> {
             settings,
             sockets,
             table: Mutex::new(Table {
-                by_client: HashMap::new(),
+                by_five_tuple: HashMap::new(),
                 by_relayed: BTreeMap::new(),
                 by_user: BTreeMap::new(),
             }),
@@ -159,32 +167,31 @@ impl<N: Network> Turn<N> {
 
     pub(crate) fn counters(&self) -> TurnCounters {
         let table = self.table();
-        self.counters.snapshot(table.by_client.len(), table.by_user.len())
+        self.counters.snapshot(table.by_five_tuple.len(), table.by_user.len())
     }
 
     fn table(&self) -> MutexGuard<'_, Table<N>> {
         self.table.lock().expect("nothing panics while it holds the allocations")
     }
 
-    /// A client's allocation.
-    fn allocation(&self, client: SocketAddr) -> Option<Arc<Allocation<N>>> {
-        self.table().by_client.get(&client).cloned()
+    fn allocation(&self, five_tuple: FiveTuple) -> Option<Arc<Allocation<N>>> {
+        self.table().by_five_tuple.get(&five_tuple).cloned()
     }
 
     fn enter(&self, allocation: Arc<Allocation<N>>) {
         let mut table = self.table();
         *table.by_user.entry(Arc::clone(&allocation.user)).or_default() += 1;
         table.by_relayed.insert(allocation.relayed, Arc::clone(&allocation));
-        table.by_client.insert(allocation.client, allocation);
+        table.by_five_tuple.insert(allocation.five_tuple, allocation);
     }
 
     /// Removes an allocation from the table, if it is still there.
     fn remove(&self, allocation: &Arc<Allocation<N>>) {
         let mut table = self.table();
-        if !table.by_client.get(&allocation.client).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {
+        if !table.by_five_tuple.get(&allocation.five_tuple).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {
             return;
         }
-        table.by_client.remove(&allocation.client);
+        table.by_five_tuple.remove(&allocation.five_tuple);
         if table.by_relayed.get(&allocation.relayed).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {
             table.by_relayed.remove(&allocation.relayed);
         }

@@ -14,7 +14,7 @@ use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::allocation::Inbound;
-use super::{Allocation, Turn};
+use super::{Allocation, FiveTuple, Turn};
 use crate::net::{Network, Udp};
 use crate::stun::message::{HEADER_BYTES, Message, Writer, attribute, method, u16_at};
 
@@ -27,8 +27,8 @@ const HEADROOM: usize = HEADER_BYTES + 4 + 20 + 4;
 
 impl<N: Network> Turn<N> {
     /// Relays a ChannelData message, if its channel is bound (RFC 8656 §12.6).
-    pub(crate) async fn on_channel_data(&self, datagram: &[u8], client: SocketAddr) {
-        let Some(allocation) = self.allocation(client) else { return };
+    pub(crate) async fn on_channel_data(&self, datagram: &[u8], five_tuple: FiveTuple) {
+        let Some(allocation) = self.allocation(five_tuple) else { return };
         let (Some(number), Some(length)) = (u16_at(datagram, 0), u16_at(datagram, 2)) else { return };
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12.6-2
         //# if the UDP datagram is too short to contain the claimed length of the
@@ -43,8 +43,8 @@ impl<N: Network> Turn<N> {
     }
 
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
-    pub(super) async fn on_send(&self, message: &Message<'_>, client: SocketAddr) {
-        let Some(allocation) = self.allocation(client) else { return };
+    pub(super) async fn on_send(&self, message: &Message<'_>, five_tuple: FiveTuple) {
+        let Some(allocation) = self.allocation(five_tuple) else { return };
         // DONT-FRAGMENT counts as unknown (§11.2): an indication with it is discarded.
         let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
         if !unknown.as_slice().is_empty() {
@@ -113,13 +113,18 @@ impl<N: Network> Turn<N> {
             Inbound::Indication => data_indication(&mut buffer, data.len(), from, transaction_id()),
         };
         // Without waiting: this is the task that serves all clients.
-        match now_or_never(self.sockets[0].send_to(message, to.client)).await {
+        match now_or_never(self.send_to_client(to, message)).await {
             Ok(_) => self.counters.to_clients.add(data.len()),
             Err(error) => {
-                tracing::trace!(client = %to.client, %error, "failed to relay to a client");
+                tracing::trace!(client = %to.five_tuple.client, %error, "failed to relay to a client");
                 self.counters.dropped.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    async fn send_to_client(&self, allocation: &Allocation<N>, message: &[u8]) -> io::Result<usize> {
+        let FiveTuple { client, server } = allocation.five_tuple;
+        self.sockets[0].send_from(message, server, client).await
     }
 
     /// Relays what peers send to an allocation until it ends, then removes it from the table.
@@ -132,7 +137,7 @@ impl<N: Network> Turn<N> {
             () = self.relay_to_client(&allocation, ChaCha8Rng::seed_from_u64(seed)) => {}
         }
         self.remove(&allocation);
-        tracing::debug!(client = %allocation.client, relayed = %allocation.relayed, "allocation ended");
+        tracing::debug!(client = %allocation.five_tuple.client, relayed = %allocation.relayed, "allocation ended");
     }
 
     async fn relay_to_client(&self, allocation: &Allocation<N>, mut rng: ChaCha8Rng) {
@@ -158,10 +163,10 @@ impl<N: Network> Turn<N> {
                     data_indication(&mut buffer, length, peer, transaction_id)
                 }
             };
-            match self.sockets[0].send_to(message, allocation.client).await {
+            match self.send_to_client(allocation, message).await {
                 Ok(_) => self.counters.to_clients.add(length),
                 Err(error) => {
-                    tracing::trace!(client = %allocation.client, %error, "failed to relay to a client");
+                    tracing::trace!(client = %allocation.five_tuple.client, %error, "failed to relay to a client");
                     self.counters.dropped.fetch_add(1, Relaxed);
                 }
             }

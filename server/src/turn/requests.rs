@@ -13,7 +13,7 @@ use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::{Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
-use super::{Allocation, Granted, RelayAddress, Turn, peers};
+use super::{Allocation, FiveTuple, Granted, RelayAddress, Turn, peers};
 use crate::net::Network;
 use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 
@@ -25,7 +25,7 @@ const IPV6: u8 = 2;
 /// A request that has passed authentication.
 struct Authentic<'a> {
     request: Message<'a>,
-    client: SocketAddr,
+    five_tuple: FiveTuple,
     user: String,
     key: Key,
 }
@@ -114,23 +114,24 @@ impl<N: Network> Turn<N> {
     pub(crate) async fn on_message(
         self: &Arc<Self>,
         message: &Message<'_>,
-        client: SocketAddr,
+        five_tuple: FiveTuple,
         out: &mut Vec<u8>,
     ) -> bool {
         match (message.class, message.method) {
             (Class::Indication, method::SEND) => {
-                self.on_send(message, client).await;
+                self.on_send(message, five_tuple).await;
                 false
             }
             (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
-                self.on_request(message, client, out).await
+                self.on_request(message, five_tuple, out).await
             }
             _ => false,
         }
     }
 
-    async fn on_request(self: &Arc<Self>, message: &Message<'_>, client: SocketAddr, out: &mut Vec<u8>) -> bool {
-        let authentic = match self.authenticate(message, client) {
+    async fn on_request(self: &Arc<Self>, message: &Message<'_>, five_tuple: FiveTuple, out: &mut Vec<u8>) -> bool {
+        let client = five_tuple.client;
+        let authentic = match self.authenticate(message, five_tuple) {
             Ok(authentic) => authentic,
             Err(refusal) => return self.challenge(message, client, refusal, out),
         };
@@ -153,7 +154,7 @@ impl<N: Network> Turn<N> {
     }
 
     /// The long-term credential mechanism (RFC 8489 §9.2.4).
-    fn authenticate<'a>(&self, request: &Message<'a>, client: SocketAddr) -> Result<Authentic<'a>, Refusal> {
+    fn authenticate<'a>(&self, request: &Message<'a>, five_tuple: FiveTuple) -> Result<Authentic<'a>, Refusal> {
         //= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4
         //# If the message does not contain a MESSAGE-INTEGRITY attribute, the
         //# server MUST generate an error response with an error code of 401
@@ -166,7 +167,7 @@ impl<N: Network> Turn<N> {
         else {
             return Err(Refusal::BadRequest);
         };
-        if !self.nonces.is_valid(nonce, client) {
+        if !self.nonces.is_valid(nonce, five_tuple.client) {
             return Err(Refusal::StaleNonce);
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
@@ -175,8 +176,8 @@ impl<N: Network> Turn<N> {
         let keys = credential.as_ref().map_or(vec![Key::default()], |credential| credential.keys.clone());
         let key = keys.into_iter().find(|key| request.is_signed_with(key));
         match (credential, key) {
-            (Some(credential), Some(key)) if self.is_in_force(&credential, client) => {
-                Ok(Authentic { request: *request, client, user: credential.user, key })
+            (Some(credential), Some(key)) if self.is_in_force(&credential, five_tuple) => {
+                Ok(Authentic { request: *request, five_tuple, user: credential.user, key })
             }
             _ => Err(Refusal::Unauthorized),
         }
@@ -184,9 +185,9 @@ impl<N: Network> Turn<N> {
 
     /// Whether a credential is still valid. After its expiry it serves only an allocation that was made with it: a call
     /// may last longer, and the client has no way to change the credential of an allocation.
-    fn is_in_force(&self, credential: &Credential, client: SocketAddr) -> bool {
+    fn is_in_force(&self, credential: &Credential, five_tuple: FiveTuple) -> bool {
         let has_made_allocation =
-            || self.allocation(client).is_some_and(|allocation| *allocation.user == *credential.user);
+            || self.allocation(five_tuple).is_some_and(|allocation| *allocation.user == *credential.user);
         !credential.is_expired || !self.settings.strict_expiry && has_made_allocation()
     }
 
@@ -212,8 +213,8 @@ impl<N: Network> Turn<N> {
 
     /// RFC 8656 §7.2, in its order.
     async fn allocate(self: &Arc<Self>, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Authentic { request, client, user, .. } = authentic;
-        if let Some(existing) = self.allocation(*client) {
+        let Authentic { request, five_tuple, user, .. } = authentic;
+        if let Some(existing) = self.allocation(*five_tuple) {
             //= https://www.rfc-editor.org/rfc/rfc8656#section-5-15
             //# STUN requires that the server recognize this case and
             //# treat the request as idempotent
@@ -243,7 +244,7 @@ impl<N: Network> Turn<N> {
             self.end_reservation(token);
         }
         let allocation = Arc::new(Allocation {
-            client: *client,
+            five_tuple: *five_tuple,
             user: user.as_str().into(),
             socket: opened.socket,
             relayed: opened.advertised,
@@ -253,7 +254,7 @@ impl<N: Network> Turn<N> {
             given_up: Notify::new(),
             has_sent: AtomicBool::new(false),
         });
-        tracing::debug!(%client, user, relayed = %allocation.relayed, "allocation created");
+        tracing::debug!(client = %five_tuple.client, user, relayed = %allocation.relayed, "allocation created");
         self.counters.allocations_made.fetch_add(1, Relaxed);
         self.enter(Arc::clone(&allocation));
         let seed = self.ports.random();
@@ -271,7 +272,7 @@ impl<N: Network> Turn<N> {
         // The next port is reserved too, or the reserved one is used.
         let ports =
             1 + usize::from(wanted.port_request == PortRequest::EvenAndNext) - usize::from(wanted.token.is_some());
-        if table.by_client.len() + self.ports.reserved() + ports > self.settings.allocations_max {
+        if table.by_five_tuple.len() + self.ports.reserved() + ports > self.settings.allocations_max {
             return Err(Refusal::InsufficientCapacity);
         }
         Ok(())
@@ -353,9 +354,9 @@ impl<N: Network> Turn<N> {
         Ok(())
     }
 
-    /// The client's allocation, if it belongs to the user.
+    /// The allocation of the 5-tuple, if it belongs to the user.
     fn allocation_of(&self, authentic: &Authentic<'_>) -> Result<Arc<Allocation<N>>, Refusal> {
-        let allocation = self.allocation(authentic.client).ok_or(Refusal::AllocationMismatch)?;
+        let allocation = self.allocation(authentic.five_tuple).ok_or(Refusal::AllocationMismatch)?;
         //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
         //# then the request MUST be rejected with a 441 (Wrong Credentials) error.
         if *allocation.user != *authentic.user {
@@ -400,7 +401,7 @@ impl<N: Network> Turn<N> {
 
 /// Writes the success response to an Allocate request, the first or a repeated one.
 fn answer_allocate(authentic: &Authentic<'_>, granted: &Granted, lifetime: Duration, out: &mut Vec<u8>) {
-    let Authentic { request, client, key, .. } = authentic;
+    let Authentic { request, five_tuple: FiveTuple { client, .. }, key, .. } = authentic;
     let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
     let mut answer = authentic
         .success(out)

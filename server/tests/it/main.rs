@@ -20,6 +20,8 @@ mod node;
 mod polling;
 mod relay;
 mod sender_viewer;
+#[cfg(target_os = "linux")]
+mod several_addresses;
 mod socketio;
 mod socketio_client;
 mod socketio_fuzz;

@@ -136,11 +136,18 @@ impl<U: Udp> TurnClient<U> {
         self.socket.send_to(datagram, self.server).await.expect("the network takes it");
     }
 
+    /// The next datagram, which must come from the address to which requests are sent.
+    async fn receive(&self) -> Vec<u8> {
+        let (datagram, from) = receive(&self.socket).await.expect("something comes");
+        assert_eq!(from, self.server);
+        datagram
+    }
+
     /// Sends a request and waits for the answer with its id.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Response {
         self.raw(request).await;
         loop {
-            let datagram = receive(&self.socket).await.expect("it answers").0;
+            let datagram = self.receive().await;
             if datagram.len() >= 20 && datagram[0] < 4 && datagram[8..20] == request[8..20] {
                 return Response::read(&datagram);
             }
@@ -159,7 +166,7 @@ impl<U: Udp> TurnClient<U> {
     pub(crate) async fn next(&mut self) -> Vec<u8> {
         match self.inbox.pop_front() {
             Some(datagram) => datagram,
-            None => receive(&self.socket).await.expect("something comes").0,
+            None => self.receive().await,
         }
     }
 
