@@ -514,6 +514,11 @@ impl Peer {
         timeout(self.env.net.patience, self.ended()).await.ok()
     }
 
+    /// The reason of the close frame that ended the connection; empty if it gave none.
+    pub(crate) fn close_reason(&self) -> Option<&str> {
+        self.link.close_reason.get().map(String::as_str)
+    }
+
     /// Whether the connection ends soon, or an error arrives: the server refused the client after the handshake.
     pub(crate) async fn ended_soon(&mut self) -> bool {
         let limit = (self.env.round_trip * 10).max(Duration::from_millis(200)).min(self.env.net.patience);

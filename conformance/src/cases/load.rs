@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::DELIVERY;
+use super::{DELIVERY, QUICK};
 use crate::case::Case;
 use crate::case::Level::{Declared, May, Should};
 use crate::client::quoted;
@@ -23,7 +23,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(slow_consumer),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Frames, Feature::Crowd])
+    .requires(&[Feature::Frames])
     .alone(),
     &Case::new(
         "load/reconnect-storm",
@@ -52,6 +52,14 @@ pub(super) const CASES: &[&Case] = &[
     .requires(&[Feature::Frames, Feature::LeaveNotice, Feature::DeadAfter, Feature::Crowd])
     .slow(),
     &Case::new(
+        "load/half-open-soon",
+        Declared,
+        "Where the dialect allows a member at most 5 s of silence, one whose machine disappeared is announced as left within that time.",
+        run!(half_open_soon),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Frames, Feature::LeaveNotice, Feature::DeadAfter]),
+    &Case::new(
         "load/idle-stays",
         Declared,
         "A member that sends nothing but answers pings is still connected when an unresponsive one would have been dropped.",
@@ -62,10 +70,24 @@ pub(super) const CASES: &[&Case] = &[
     .slow(),
 ];
 
+/// What the buffers of the network hold at most between a server and a client that does not read.
+const NETWORK_BYTES_MAX: usize = 6 * 1024 * 1024;
+
 async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     const SIGNALS: usize = 96;
     const SIGNAL_BYTES_MAX: usize = 120 * 1024;
-    let [mut ana, mut ben, mut cleo] = cx.members(&cx.room(), ["ana", "ben", "cleo"]).await?;
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    // Others must be served meanwhile: a third member, or two members of another room.
+    let mut cleo = None;
+    let mut others = None;
+    if cx.has(Feature::Crowd) {
+        let mut third = cx.join("cleo", &room).await?;
+        cx.settle(&mut ana, &mut third).await.map_err(Stop::into_setup)?;
+        cleo = Some(third);
+    } else {
+        others = Some(cx.members(&cx.room(), ["cleo", "dora"]).await?);
+    }
     ben.command(Command::Deaf(true));
     let to = (cx.file().signals.addressing != Addressing::Broadcast && !ben.id.is_empty()).then(|| ben.id.clone());
     // A signal must not be longer than the dialect allows, with everything around its payload.
@@ -84,8 +106,12 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
             return Err(ana.stop(wait("the server accepts no more data from ana".to_owned())));
         }
         if sent % 8 == 0 {
-            // A client that reads must be served meanwhile.
-            cx.fence(&mut ana, &mut [&mut cleo]).await.map_err(|stop| stop.reworded(wait))?;
+            let served = match (&mut cleo, &mut others) {
+                (Some(cleo), _) => cx.fence(&mut ana, &mut [cleo]).await,
+                (None, Some([cleo, dora])) => cx.fence(cleo, &mut [dora]).await,
+                (None, None) => Ok(()),
+            };
+            served.map_err(|stop| stop.reworded(wait))?;
         }
     }
     ben.command(Command::Deaf(false));
@@ -113,6 +139,14 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
         (Ok(()), None) if numbers.len() == sent => {
             let queued = kib(sent * signal_bytes);
             let kept = format!("the server queued {queued} for a member that does not read");
+            // The network holds some of it too.
+            let limit = cx.file().signals.queued_bytes_max;
+            if let Some(limit) = limit.filter(|limit| sent * signal_bytes > limit + NETWORK_BYTES_MAX) {
+                let limit = kib(limit);
+                return Err(Stop::fail(format!(
+                    "{kept}; the dialect's limit is {limit}, then it disconnects the member"
+                )));
+            }
             if signal_bytes < SIGNAL_BYTES_MAX {
                 cx.remark(format!("{kept}; signals of this dialect are too short to test more"));
             } else if sent == SIGNALS {
@@ -239,6 +273,17 @@ async fn idle_stays(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ben, &mut [&mut ana]).await
 }
 
+async fn half_open_soon(cx: &mut Cx) -> Result<(), Stop> {
+    let limit = dead_after(cx);
+    if limit > QUICK {
+        let limit = limit.as_secs();
+        return Err(Stop::Unsupported(format!(
+            "the dialect allows a member {limit} s of silence: use --slow, which runs load/half-open-detected"
+        )));
+    }
+    half_open_detected(cx).await
+}
+
 async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
     let limit = dead_after(cx) + cx.env.net.patience;
     let [mut ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
@@ -246,5 +291,5 @@ async fn half_open_detected(cx: &mut Cx) -> Result<(), Stop> {
     // Ben stops reading and so answers no pings, while TCP stays up.
     ben.command(Command::Deaf(true));
     ana.until_within("the leave notice for ben, who stopped answering", limit, |event| event.is_left(&gone)).await?;
-    Ok(())
+    ana.received_once("the leave notice for ben", |event| event.is_left(&gone))
 }

@@ -1,6 +1,7 @@
 //! The cases, one file per group. A case is a function that reads like the rule it tests.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use crate::case::Case;
 use crate::stun::Service;
@@ -30,17 +31,20 @@ mod load;
 mod mesh;
 mod msg;
 mod nat_behaviour;
-mod polling;
 mod role;
 mod room;
 mod sec;
 mod sio;
 mod stun;
 mod turn;
+mod url;
 mod ws;
 
 /// What nearly every case needs: a join is answered, and a signal arrives.
 const DELIVERY: &[&str] = &["room/join-ack", "mesh/delivery"];
+
+/// The longest wait of a case that runs without `--slow`.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// All cases for all kinds of servers, in the order of the catalogue.
 pub(crate) fn every() -> &'static [&'static Case] {
@@ -64,6 +68,7 @@ pub fn all() -> &'static [&'static Case] {
     static ALL: LazyLock<Vec<&'static Case>> = LazyLock::new(|| {
         [
             room::CASES,
+            url::CASES,
             role::CASES,
             mesh::CASES,
             call::CASES,
@@ -73,9 +78,8 @@ pub fn all() -> &'static [&'static Case] {
             sec::LATE,
             ws::CASES,
             load::CASES,
-            http::CASES,
-            sio::CASES,
-            polling::CASES,
+            &http::all()[..],
+            &sio::all()[..],
         ]
         .concat()
     });

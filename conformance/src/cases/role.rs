@@ -7,7 +7,8 @@ use crate::case::Case;
 use crate::case::Level::Declared;
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::{Event, EventName, Feature, Kind};
+use crate::dialect::file::RoleRefusals;
+use crate::dialect::{Act, Event, EventName, Feature, Kind, Operation};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
@@ -54,6 +55,30 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Roles]),
+    &Case::new(
+        "role/refusals",
+        Declared,
+        "What a role does not permit, or nobody can receive, is answered with the declared error, once, and is never delivered.",
+        run!(refusals),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/moves",
+        Declared,
+        "A client that asks for another room or role gives up its old one: the other side is notified once, and the role is free.",
+        run!(moves),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice]),
+    &Case::new(
+        "role/refused-move",
+        Declared,
+        "A client that is refused another role has either kept its old one or given it up, and all others see the same.",
+        run!(refused_move),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice]),
 ];
 
 /// The names of the two roles: the one that offers, and the one that answers.
@@ -168,14 +193,12 @@ async fn takeover_live_refused(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let mark = (ana.received.len(), ben.received.len());
-    for role in [&offers, &answers] {
+    let reasons = reasons(cx);
+    for (role, reason) in [(&offers, reasons.offers_taken), (&answers, reasons.answers_taken)] {
         let mut eve = is_refused(cx, "eve", &room, role).await?;
         eve.catch_up();
-        if eve.count(Event::is_error) == 0 {
-            cx.acceptable(format!(
-                "eve is refused the role {role} with a close, without an error that gives the reason"
-            ));
-        }
+        let what = format!("the request for the role {role}, whose holder is connected,");
+        is_answered(cx, &mut eve, &what, reason).await?;
     }
     let word = cx.word("still-me");
     ana.send_word(&ben, &word);
@@ -214,10 +237,203 @@ async fn wrong_direction(cx: &mut Cx) -> Result<(), Stop> {
     cx.fence(&mut ben, &mut [&mut ana]).await?;
     ben.never_received("received an answer from the side that offers", |event| event.has_word(&answer))?;
     ana.never_received("received an offer from the side that answers", |event| event.has_word(&offer))?;
-    for peer in [&ana, &ben] {
+    for peer in [&mut ana, &mut ben] {
+        let what = format!("{}'s signal in the wrong direction", peer.name);
+        is_answered(cx, peer, &what, reasons(cx).wrong_direction).await?;
+    }
+    Ok(())
+}
+
+/// The errors that the dialect declares for its roles.
+fn reasons(cx: &Cx) -> RoleRefusals {
+    cx.file().roles.as_ref().map(|roles| roles.refusals.clone()).unwrap_or_default()
+}
+
+/// Checks that the only message of a client that is to be refused is answered with one error: with the declared one, if
+/// the dialect declares one. Otherwise the server may also close the connection, or ignore the message.
+async fn is_answered(cx: &Cx, peer: &mut Peer, what: &str, declared: Option<String>) -> Result<(), Stop> {
+    let Some(declared) = declared else {
         if peer.count(Event::is_error) == 0 {
-            cx.acceptable(format!("{}'s signal in the wrong direction is dropped without an error", peer.name));
+            let how = if peer.end.is_some() { "closes the connection" } else { "is ignored" };
+            cx.acceptable(format!("{what} {how}, without an error that gives the reason"));
         }
+        return Ok(());
+    };
+    if peer.count(Event::is_error) == 0 {
+        let error = format!("the error `{declared}`, which the dialect declares for {what}");
+        peer.until(&error, Event::is_error).await?;
+    }
+    let errors: Vec<_> = peer.received.iter().filter(|received| received.event.is_error()).collect();
+    match errors[..] {
+        _ if peer.end.is_some() => {
+            Err(peer.stop(format!("{what} ends the connection; the dialect declares the error `{declared}`")))
+        }
+        [only] if only.event.reason.as_ref() != Some(&declared) => Err(Stop::at(
+            format!("{what} is answered with another error than `{declared}`, which the dialect declares"),
+            only.line,
+        )),
+        [_, second, ..] => Err(Stop::at(format!("{what} is answered with {} errors", errors.len()), second.line)),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a message that must be refused, and checks the error.
+async fn is_refused_with(peer: &mut Peer, message: String, what: &str, declared: &str) -> Result<(), Stop> {
+    peer.send(message);
+    let error = peer.until(&format!("an error for {what}"), Event::is_error).await?;
+    if error.event.reason.as_deref() == Some(declared) {
+        return Ok(());
+    }
+    Err(Stop::at(format!("{what} is answered with another error than `{declared}`"), error.line))
+}
+
+async fn refusals(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    let RoleRefusals {
+        offers_taken: Some(offers_taken),
+        answers_taken: Some(answers_taken),
+        wrong_direction: Some(wrong_direction),
+        no_peer: Some(no_peer),
+    } = reasons(cx)
+    else {
+        return Err(Stop::Unsupported("the dialect does not declare the errors of its roles".to_owned()));
+    };
+    let room = cx.room();
+    let mut ana = cx.join_as("ana", &room, Some(&offers)).await?;
+    let (early, wrong) = (cx.word("early"), cx.word("wrong"));
+    for kind in [Kind::Offer, Kind::Candidate] {
+        let message = ana.signal_message(kind, &quoted(&early), None, &room)?;
+        is_refused_with(&mut ana, message, "a signal to nobody", &no_peer).await?;
+    }
+    let mut ben = cx.join_as("ben", &room, Some(&answers)).await?;
+    cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+    for (peer, kind) in [(&mut ana, Kind::Answer), (&mut ben, Kind::Offer)] {
+        let what = format!("{}'s {kind}, which is for the other side to send,", peer.name);
+        let message = peer.signal_message(kind, &quoted(&wrong), None, &room)?;
+        is_refused_with(peer, message, &what, &wrong_direction).await?;
+    }
+    let mut eve = cx.connect("eve", &room).await?;
+    for (role, reason) in [(&offers, &offers_taken), (&answers, &answers_taken)] {
+        let act = Act { room: &room, role: Some(role), ..Act::default() };
+        let message = eve.message(Operation::Join, &act)?;
+        let what = format!("the request for the role {role}, whose holder is connected,");
+        is_refused_with(&mut eve, message, &what, reason).await?;
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    let gone = ana.who();
+    let refused = |event: &Event| event.has_word(&early) || event.has_word(&wrong);
+    ben.never_received("received a signal that was refused", refused)?;
+    ana.never_received("received a signal that was refused", refused)?;
+    let errors = ana.count(Event::is_error);
+    ana.close().await;
+    ben.until("the leave notice for ana", |event| event.is_left(&gone)).await?;
+    let message = ben.signal_message(Kind::Answer, &quoted(&wrong), None, &room)?;
+    is_refused_with(&mut ben, message, "a signal to a client that has left", &no_peer).await?;
+    eve.catch_up();
+    for (name, errors, expected) in
+        [("ana", errors, 3), ("ben", ben.count(Event::is_error), 2), ("eve", eve.count(Event::is_error), 2)]
+    {
+        if errors != expected {
+            return Err(Stop::fail(format!(
+                "{name} sent {expected} messages that are refused, and received {errors} errors"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn moves(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    for (moving, staying) in [(&offers, &answers), (&answers, &offers)] {
+        let (room, elsewhere) = (cx.room(), cx.room());
+        let mut ana = cx.join_as("ana", &room, Some(moving)).await?;
+        let mut ben = cx.join_as("ben", &room, Some(staying)).await?;
+        cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+        let gone = ana.who();
+        ana.join(&elsewhere, None).await?;
+        ben.until("the leave notice for ana, who joined another room", |event| event.is_left(&gone)).await?;
+        let mut cleo = cx.connect_as("cleo", &room, Some(moving)).await?;
+        cleo.join(&room, None).await.map_err(|stop| {
+            stop.reworded(|why| format!("ana, who had the role {moving}, joined another room; but {why}"))
+        })?;
+        cx.settle(&mut ben, &mut cleo).await.map_err(Stop::into_setup)?;
+        // Nobody is in her new room yet, so whatever ana sends reaches nobody.
+        let word = cx.word("elsewhere");
+        ana.signal(Kind::Candidate, &quoted(&word), None)?;
+        let mut dora = cx.join_as("dora", &elsewhere, Some(staying)).await?;
+        cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
+        cx.fence(&mut ana, &mut [&mut dora]).await?;
+        cx.fence(&mut dora, &mut [&mut ana]).await?;
+        cx.fence(&mut ben, &mut [&mut cleo]).await?;
+        cx.fence(&mut cleo, &mut [&mut ben]).await?;
+        ben.received_once("the leave notice for ana", |event| event.is_left(&gone))?;
+        for member in [&ben, &cleo] {
+            member
+                .never_received("received a signal from ana, who is in another room", |event| event.has_word(&word))?;
+        }
+        let left = |event: &Event| event.is(EventName::MemberLeft);
+        dora.never_received("received a leave notice, although ana has only come from another room", left)?;
+    }
+    // In the same room: the role that was given up is free, and the new one is taken.
+    let room = cx.room();
+    let mut ana = cx.join_as("ana", &room, Some(&offers)).await?;
+    ana.role = Some(answers.clone());
+    ana.join(&room, None).await?;
+    let mut ben = cx.connect_as("ben", &room, Some(&offers)).await?;
+    ben.join(&room, None).await.map_err(|stop| {
+        stop.reworded(|why| format!("ana gave up the role {offers} for the role {answers}; but {why}"))
+    })?;
+    cx.settle(&mut ben, &mut ana).await.map_err(Stop::into_setup)?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    is_refused(cx, "eve", &room, &answers).await?.close().await;
+    Ok(())
+}
+
+async fn refused_move(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, _) = roles(cx);
+    let (room, elsewhere) = (cx.room(), cx.room());
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let [mut cleo, mut dora] = cx.members(&elsewhere, ["cleo", "dora"]).await?;
+    let gone = ana.who();
+    if ana.join(&elsewhere, None).await.is_ok() {
+        return Err(Stop::Setup(format!("ana got the role {offers}, although its holder is connected")));
+    }
+    room.clone_into(&mut ana.room);
+    let is_left = |event: &Event| event.is_left(&gone);
+    let word = cx.word("after-refusal");
+    // Who gets her old role shows which of the two the server has chosen.
+    let mut fred = cx.connect_as("fred", &room, Some(&offers)).await?;
+    if fred.join(&room, None).await.is_ok() {
+        ben.until("the leave notice for ana, whose role in the room is free,", is_left).await?;
+        if ana.end.is_none() {
+            ana.signal(Kind::Candidate, &quoted(&word), None)?;
+            // The answer to this request shows that her signal was handled.
+            ana.join(&elsewhere, None).await.err();
+        }
+        cx.settle(&mut fred, &mut ben).await.map_err(Stop::into_setup)?;
+        cx.fence(&mut fred, &mut [&mut ben]).await?;
+        cx.fence(&mut ben, &mut [&mut fred]).await?;
+        ben.received_once("the leave notice for ana", is_left)?;
+        for member in [&ben, &fred] {
+            member.never_received("received a signal from ana, who has given up her role", |event| {
+                event.has_word(&word)
+            })?;
+        }
+    } else {
+        cx.fence(&mut ana, &mut [&mut ben]).await.map_err(|stop| {
+            stop.reworded(|why| format!("ana was refused another role, and her old one is not free; but {why}"))
+        })?;
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        ben.never_received("received a leave notice for ana, whose role in the room is not free", is_left)?;
+    }
+    cx.fence(&mut cleo, &mut [&mut dora]).await?;
+    cx.fence(&mut dora, &mut [&mut cleo]).await?;
+    for member in [&cleo, &dora] {
+        member.never_received("received a notice about a client that was refused", |event| {
+            event.is(EventName::MemberLeft) || event.is_error()
+        })?;
     }
     Ok(())
 }

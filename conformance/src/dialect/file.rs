@@ -73,6 +73,9 @@ pub(crate) struct Connection {
     pub(crate) events: Option<Vec<EventName>>,
     /// Time that the server needs for a message beyond the measured round trip, in milliseconds.
     pub(crate) slow_by_ms: u32,
+    /// Of `socketio`: whether a refused request is answered with the code and the message of its reason, as the
+    /// JavaScript implementation does.
+    pub(crate) error_codes: bool,
 }
 
 /// What carries the messages.
@@ -129,11 +132,13 @@ pub(crate) struct Room {
     pub(crate) code_points_max: Option<usize>,
     /// Whether rooms whose names differ in case, spaces or Unicode normalisation are different rooms.
     pub(crate) exact: bool,
+    /// Of `query`: the room of clients whose URL names none, or an empty one. Default: not defined.
+    pub(crate) default: Option<String>,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { r#in: RoomIn::Message, members_max: None, code_points_max: None, exact: true }
+        Self { r#in: RoomIn::Message, members_max: None, code_points_max: None, exact: true, default: None }
     }
 }
 
@@ -238,6 +243,9 @@ pub(crate) struct Signals {
     pub(crate) offers: Offers,
     /// Maximum size of a message in bytes of text. A message of more than twice that size must not be relayed.
     pub(crate) bytes_max: Option<usize>,
+    /// Maximum number of bytes that the server queues for a client that does not read; then it disconnects the client.
+    /// Default: not defined.
+    pub(crate) queued_bytes_max: Option<usize>,
 }
 
 impl Default for Signals {
@@ -251,6 +259,7 @@ impl Default for Signals {
             null_is_everyone: false,
             offers: Offers::Anybody,
             bytes_max: None,
+            queued_bytes_max: None,
         }
     }
 }
@@ -323,6 +332,24 @@ pub(crate) struct Roles {
     pub(crate) answers: String,
     /// The role that receives `ready` when both are present, in whichever order they joined.
     pub(crate) ready: Option<String>,
+    /// The errors of a client that asks or sends what its role does not permit.
+    #[serde(default)]
+    pub(crate) refusals: RoleRefusals,
+}
+
+/// The `$reason` of the error that a client receives, for each reason to refuse it. Without one, the server may also
+/// ignore the message or close the connection.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RoleRefusals {
+    /// The role that offers has a connected holder.
+    pub(crate) offers_taken: Option<String>,
+    /// The role that answers has a connected holder.
+    pub(crate) answers_taken: Option<String>,
+    /// The signal is for the other side to send.
+    pub(crate) wrong_direction: Option<String>,
+    /// Nobody has the other role.
+    pub(crate) no_peer: Option<String>,
 }
 
 /// Calls between users.
@@ -353,22 +380,56 @@ pub(crate) struct Http {
     pub(crate) ice: Option<String>,
     /// Path that is answered with 200 while the server is healthy.
     pub(crate) health: Option<String>,
+    /// What the answer of `health` contains: JSON, whose objects may have further fields there.
+    pub(crate) health_body: Option<String>,
     /// Path of the rooms, as JSON.
     pub(crate) status: Option<String>,
+    /// Where `status` names the members of a room.
+    pub(crate) status_members: Option<StatusMembers>,
     /// How to close a client's connection.
     pub(crate) kick: Option<Kick>,
     /// Whether pages of any origin may read the endpoints.
     #[serde(default)]
     pub(crate) cors: bool,
+    /// Whether every answer, also of a request that is refused, is JSON and has the content type of JSON.
+    #[serde(default)]
+    pub(crate) json: bool,
+}
+
+/// The form of the status: an object with a list of rooms, each an object with an object per role.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct StatusMembers {
+    /// The field with the list of rooms.
+    pub(crate) rooms: String,
+    /// The field of a room with its name. Its members are in the fields that are called like their roles.
+    pub(crate) room: String,
+    /// The field of a role that tells whether its holder is connected.
+    pub(crate) connected: String,
+    /// The field of a role with the id of its holder; null if there is none.
+    pub(crate) id: String,
 }
 
 /// A POST that closes a client's connection: a JSON object that names the client.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Kick {
     pub(crate) path: String,
     /// The field with the client's id.
     pub(crate) field: String,
+    /// What the answer contains: JSON, whose objects may have further fields there.
+    pub(crate) answer: Option<String>,
+    /// The close code that the client receives. Default: any.
+    pub(crate) code: Option<u16>,
+    /// The reason in the close frame. Default: any.
+    pub(crate) reason: Option<String>,
+    /// The HTTP status if there is no such client. Default: any from 400 to 499.
+    pub(crate) unknown: Option<u16>,
+    /// The HTTP status if the body names no client. Default: any from 400 to 499.
+    pub(crate) malformed: Option<u16>,
+    /// Whether it needs the credentials from `--bearer`, and is answered with 401 without them.
+    #[serde(default)]
+    pub(crate) bearer: bool,
 }
 
 /// Who may connect.

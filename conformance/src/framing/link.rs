@@ -1,5 +1,7 @@
 //! The two ends of a connection's task: a client sends commands, and the task reports events.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -78,6 +80,8 @@ impl End {
 pub(crate) struct Link {
     pub(crate) commands: UnboundedSender<Command>,
     pub(crate) events: UnboundedReceiver<Logged>,
+    /// The reason in the close frame that has arrived.
+    pub(crate) close_reason: Arc<OnceLock<String>>,
 }
 
 /// The task's end: the commands to carry out.
@@ -89,14 +93,16 @@ pub(crate) struct Reporter {
     log: Log,
     client: usize,
     events: UnboundedSender<Logged>,
+    close_reason: Arc<OnceLock<String>>,
 }
 
 /// Both ends for a connection of a client, given as an index into the log.
 pub(crate) fn link(log: &Log, client: usize) -> (Link, Commands, Reporter) {
     let (commands, their_commands) = unbounded_channel();
     let (their_events, events) = unbounded_channel();
-    let reporter = Reporter { log: log.clone(), client, events: their_events };
-    (Link { commands, events }, their_commands, reporter)
+    let close_reason = Arc::default();
+    let reporter = Reporter { log: log.clone(), client, events: their_events, close_reason: Arc::clone(&close_reason) };
+    (Link { commands, events, close_reason }, their_commands, reporter)
 }
 
 impl Reporter {
@@ -130,6 +136,11 @@ impl Reporter {
         let line = self.line(LineKind::Hears, &text);
         self.keep(|| Did::Hears(text.clone()));
         self.report(line, LinkEvent::Text(text));
+    }
+
+    /// Keeps the reason of a close frame. Of several, the first one counts.
+    pub(crate) fn closes_with(&self, reason: &str) {
+        let _ = self.close_reason.set(reason.to_owned());
     }
 
     /// Logs and reports that the connection ended.

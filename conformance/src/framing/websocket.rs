@@ -316,12 +316,13 @@ impl Task {
                 (line, LinkEvent::Pong(bytes))
             }
             Message::Close(frame) => {
-                let words = match frame {
+                let words = match &frame {
                     Some(frame) if frame.reason.is_empty() => format!("is sent close {}", u16::from(frame.code)),
                     Some(frame) => format!("is sent close {} {:?}", u16::from(frame.code), frame.reason.as_str()),
                     None => "is sent close without a code".to_owned(),
                 };
                 self.reporter.note(&words);
+                self.reporter.closes_with(frame.as_ref().map_or("", |frame| frame.reason.as_str()));
                 return;
             }
             // tungstenite answers a ping on the next flush.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use conformance::Verdict;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{ask, ask_as, dialect, reference, text};
@@ -37,16 +37,26 @@ async fn pass(
     }
     let mut server = TcpStream::connect(server).await.ok()?;
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    server.write_all(head.as_bytes()).await.ok()?;
-    server.write_all(&rest).await.ok()?;
-    let (answer, rest) = self::head(&mut server).await?;
-    client.write_all(changes(&answer).as_bytes()).await.ok()?;
-    client.write_all(&rest).await.ok()?;
-    copy_bidirectional(&mut client, &mut server).await.ok().map(drop)
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+    // A body follows its head while the answer is awaited.
+    let up = async {
+        to_server.write_all(head.as_bytes()).await.ok()?;
+        to_server.write_all(&rest).await.ok()?;
+        copy(&mut from_client, &mut to_server).await.ok()?;
+        to_server.shutdown().await.ok()
+    };
+    let down = async {
+        let (answer, rest) = self::head(&mut from_server).await?;
+        to_client.write_all(changes(&answer).as_bytes()).await.ok()?;
+        to_client.write_all(&rest).await.ok()?;
+        copy(&mut from_server, &mut to_client).await.ok()?;
+        to_client.shutdown().await.ok()
+    };
+    tokio::join!(up, down).1
 }
 
 /// The head of a request or response with the empty line after it, and what follows.
-async fn head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -18,6 +18,7 @@ mod small;
 mod sse;
 mod stun;
 mod tolerance;
+mod viewer;
 
 use std::net::SocketAddr;
 use std::time::Duration;

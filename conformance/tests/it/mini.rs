@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,12 +12,16 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_tungstenite::accept_async_with_config;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+
+/// A client that does not read is disconnected when more than this is queued for it.
+pub(crate) const QUEUED_BYTES_MAX: usize = 4 << 20;
 
 /// The defect of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,7 @@ pub(crate) enum Defect {
     SignalsNowhere,
     FloodsAfterJoin,
     GarbageForJoined,
+    UnboundedQueue,
 }
 
 /// Choices that the mesh dialect leaves open.
@@ -117,11 +124,47 @@ struct State {
 struct Member {
     id: String,
     name: Option<String>,
-    out: UnboundedSender<Message>,
+    out: Out,
     offered: bool,
 }
 
 type Shared = Arc<Mutex<State>>;
+
+/// The queue of a client. It overflows if the client does not read; then the connection is to end.
+#[derive(Clone)]
+pub(crate) struct Out {
+    messages: UnboundedSender<Message>,
+    queued: Arc<AtomicUsize>,
+    overflow: Arc<Notify>,
+    bytes_max: usize,
+}
+
+impl Out {
+    /// A queue, and the end from which its messages are taken.
+    pub(crate) fn new(bytes_max: usize) -> (Self, UnboundedReceiver<Message>) {
+        let (messages, outbox) = unbounded_channel();
+        (Self { messages, queued: Arc::default(), overflow: Arc::default(), bytes_max }, outbox)
+    }
+
+    pub(crate) fn send(&self, message: Message) {
+        if self.queued.fetch_add(message.len(), SeqCst) > self.bytes_max {
+            self.overflow.notify_one();
+        } else {
+            let _ = self.messages.send(message);
+        }
+    }
+
+    /// Writes a message that was taken. Returns whether the connection goes on.
+    pub(crate) async fn write(&self, socket: &mut WebSocketStream<TcpStream>, message: Message) -> bool {
+        let bytes = message.len();
+        let written = tokio::select! { biased;
+            written = socket.send(message) => written.is_ok(),
+            () = self.overflow.notified() => false,
+        };
+        self.queued.fetch_sub(bytes, SeqCst);
+        written
+    }
+}
 
 /// Starts a server; it lives as long as the test's runtime.
 pub(crate) async fn start(behaviour: Behaviour) -> SocketAddr {
@@ -144,13 +187,13 @@ struct Session {
     id: String,
     room: Option<String>,
     last_room: Option<String>,
-    out: UnboundedSender<Message>,
+    out: Out,
     shared: Shared,
     defect: Option<Defect>,
     choices: Choices,
     muted: bool,
     /// A signal held back until the next one is sent.
-    held: Option<(Vec<UnboundedSender<Message>>, String)>,
+    held: Option<(Vec<Out>, String)>,
 }
 
 async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
@@ -162,7 +205,8 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
     let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
     let Some(stream) = spoken(stream).await else { return };
     let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
-    let (out, mut outbox) = unbounded_channel();
+    let unbounded = matches!(behaviour.defect, Some(Defect::UnboundedQueue | Defect::FloodsAfterJoin));
+    let (out, mut outbox) = Out::new(if unbounded { usize::MAX } else { QUEUED_BYTES_MAX });
     let id = {
         let mut state = shared.lock().expect("no panic");
         state.clients += 1;
@@ -182,7 +226,7 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
                 if !behaviour.latency.is_zero() {
                     tokio::time::sleep(behaviour.latency).await;
                 }
-                if socket.send(message).await.is_err() {
+                if !session.out.write(&mut socket, message).await {
                     break;
                 }
                 continue;
@@ -306,8 +350,8 @@ impl Session {
         }
     }
 
-    fn say(&self, to: &UnboundedSender<Message>, text: String) {
-        let _ = to.send(Message::text(text));
+    fn say(&self, to: &Out, text: String) {
+        to.send(Message::text(text));
     }
 
     fn join(&mut self, room: String, name: Option<String>) {

@@ -172,6 +172,11 @@ async fn stock_socketio() {
     assert!(report.passed(), "{}", text(&report));
     let close = &report.case("sio/close").expect("it ran").verdict;
     assert!(matches!(close, Verdict::Acceptable { why } if why.contains("is ignored")), "{close:?}");
+    for slug in
+        ["sio/half-open", "sio/payload-edge", "sio/error-codes", "sio/cors", "sio/after-upgrade", "sio/bad-post"]
+    {
+        assert_eq!(report.case(slug).expect("it ran").verdict, Verdict::Pass, "{slug}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use conformance::{Dialect, Selection, Target, Verdict};
 use server::net::Tokio;
-use server::{Access, Config, DIALECTS, Listen, Server, Tls};
+use server::{Access, ApiSettings, Config, DIALECTS, Listen, Server, Tls};
 
 use crate::mini::{self, Behaviour};
 use crate::{ask, ask_as, ask_at, dialect, text};
@@ -96,6 +96,33 @@ async fn over_tls_with_a_token() {
     let report = ask_at(&mesh, &target, &[]).await.expect("it is there");
     assert!(report.passed(), "{}", text(&report));
     assert_eq!(report.case("sec/auth").expect("asked").verdict, Verdict::Pass);
+}
+
+/// With an admin token, and with pages of one origin that may send credentials.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_with_a_token_and_credentials() {
+    let api = ApiSettings {
+        admin_token: Some("admin".to_owned()),
+        credentials_origins: vec!["https://page.example".to_owned()],
+        ..ApiSettings::default()
+    };
+    let listen = Listen::each(["sender-viewer"], |_| (Ipv4Addr::LOCALHOST, 0).into());
+    let server = Server::bind(Tokio, Config { listen, stun: None, api, ..Config::default() }).await;
+    let server = server.expect("port 0 is free");
+    let url = server.url("sender-viewer").expect("asked for");
+    tokio::spawn(server.run());
+    let text = include_str!("../../dialects/sender-viewer.toml").replace("[http.kick]", "[http.kick]\nbearer = true");
+    let dialect = Arc::new(Dialect::parse("sender-viewer.toml", &text).unwrap_or_else(|error| panic!("{error}")));
+    let target: Target = url.parse().expect("a good URL");
+    let report = ask_at(&dialect, &target, &["http/kick*"]).await.expect("it is there");
+    let kick = &report.case("http/kick").expect("asked").verdict;
+    assert!(matches!(kick, Verdict::Unsupported { why } if why.contains("use --bearer")), "{kick:?}");
+    let target = target.with_header("Authorization", "Bearer admin").expect("a good header");
+    let report = ask_at(&dialect, &target, &["http/*"]).await.expect("it is there");
+    assert!(report.passed(), "{}", crate::text(&report));
+    for slug in ["http/kick-auth", "http/cors-credentials", "http/preflight"] {
+        assert_eq!(report.case(slug).expect("asked").verdict, Verdict::Pass, "{slug}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

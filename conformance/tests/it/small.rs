@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::mini::spoken;
+use crate::mini::{Out, QUEUED_BYTES_MAX, spoken};
 
 /// What a client did.
 pub(crate) enum Did {
@@ -32,7 +31,7 @@ pub(crate) struct Clients {
 }
 
 pub(crate) struct Client {
-    out: UnboundedSender<Message>,
+    out: Out,
     /// The path that it connected to.
     pub(crate) path: String,
     pub(crate) name: Option<String>,
@@ -46,7 +45,7 @@ impl Clients {
 
     pub(crate) fn message(&self, to: usize, message: Message) {
         if let Some(client) = self.connected.get(&to) {
-            let _ = client.out.send(message);
+            client.out.send(message);
         }
     }
 
@@ -106,13 +105,13 @@ where
     };
     let config = WebSocketConfig::default().max_message_size(Some(4 << 20)).max_frame_size(Some(4 << 20));
     let Ok(mut socket) = accept_hdr_async_with_config(stream, see, Some(config)).await else { return };
-    let (out, mut outbox) = unbounded_channel();
+    let (out, mut outbox) = Out::new(QUEUED_BYTES_MAX);
     let did = |number, did| handle(&mut clients.lock().expect("no panic"), number, did);
     let number = {
         let mut clients = clients.lock().expect("no panic");
         clients.next += 1;
         let number = clients.next;
-        clients.connected.insert(number, Client { out, path: path.clone(), name: None, room: None });
+        clients.connected.insert(number, Client { out: out.clone(), path: path.clone(), name: None, room: None });
         number
     };
     did(number, Did::Connects(path));
@@ -120,7 +119,7 @@ where
         let message = tokio::select! { biased;
             message = outbox.recv() => {
                 let Some(message) = message else { break };
-                if socket.send(message).await.is_err() {
+                if !out.write(&mut socket, message).await {
                     break;
                 }
                 continue;

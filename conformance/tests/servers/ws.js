@@ -25,7 +25,10 @@ server.on("connection", (socket, request) => {
       return socket.send(JSON.stringify({ type: "error", message: "not a message" }));
     }
     for (const other of server.clients) {
-      if (other !== socket && other.room === socket.room) other.send(text);
+      if (other === socket || other.room !== socket.room) continue;
+      // ws itself queues without limit for a client that does not read.
+      if (other.bufferedAmount > 4 * 1024 * 1024) other.close(1008);
+      else other.send(text);
     }
   });
 });

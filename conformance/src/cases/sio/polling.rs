@@ -1,17 +1,14 @@
 //! Engine.IO over HTTP long-polling.
 
+use super::{OPEN, SEPARATOR, connected, open, opened, poll, raw_poll};
 use crate::case::Case;
 use crate::case::Level::{Declared, Must};
-use crate::cases::sio::{connected, open, opened, poll, raw_poll};
 use crate::cx::Cx;
 use crate::dialect::Feature;
 use crate::framing::error::{HttpError, TransportError};
 use crate::framing::link::Command;
 use crate::stop::Stop;
 
-const OPEN: &[&str] = &["sio/open-fields"];
-/// Separates the packets of a payload.
-const SEPARATOR: &str = "\u{1e}";
 /// Without the wanted packet, the case gives up after this many polls.
 const POLLS_MAX: usize = 50;
 
@@ -49,7 +46,7 @@ pub(super) struct Session {
     /// The name of its client.
     who: &'static str,
     /// The query of each request.
-    query: String,
+    pub(super) query: String,
     /// Every packet that arrived.
     pub(super) received: Vec<String>,
 }
