@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use server::net::Tokio;
 use server::socketio::SocketIoSettings;
-use server::{Config, DialectEntry, Heartbeat, Limits, Listen, Server, TurnSettings};
+use server::{ApiSettings, Config, DialectEntry, Heartbeat, Limits, Listen, Server, TurnSettings};
 
 /// A short heartbeat, so that cases need not wait for a minute: silent clients are disconnected after 1.8 s.
 const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), missed_max: 2 };
@@ -17,6 +17,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(2400);
 pub(crate) const MEMBERS_MAX: usize = 4;
 /// Allocations per user on the server with a low limit.
 const ALLOCATIONS_MAX: usize = 8;
+/// The admin token of the server that has one.
+const ADMIN_TOKEN: &str = "admin";
 /// TURN users and their passwords.
 pub(crate) const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
 
@@ -79,6 +81,8 @@ pub(crate) struct Setup {
     config: Config,
     /// The cases that run on this server. `None`: all cases that need no other server of the surface.
     pub(crate) only: Option<&'static str>,
+    /// The token that the suite sends.
+    pub(crate) bearer: Option<&'static str>,
 }
 
 /// The servers of a surface, which are tested one after the other.
@@ -95,8 +99,8 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
         seed: 1,
         ..Config::default()
     };
-    let all = |config| Setup { config, only: None };
-    let only = |config, only| Setup { config, only: Some(only) };
+    let all = |config| Setup { config, only: None, bearer: None };
+    let only = |config, only| Setup { config, only: Some(only), bearer: None };
     match surface {
         Surface::Mesh => {
             let limits = Limits { room_members_max: Some(MEMBERS_MAX), ..Limits::default() };
@@ -105,7 +109,10 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
         }
         Surface::SenderViewer => {
             let turn = TurnSettings { secret: Some("secret".to_owned()), ..TurnSettings::default() };
-            vec![all(Config { stun: Some(free), turn: Some(turn), ..config })]
+            let api = ApiSettings { admin_token: Some(ADMIN_TOKEN.to_owned()), ..ApiSettings::default() };
+            let guarded = Config { api, ..config.clone() };
+            let guarded = Setup { config: guarded, only: Some("http/kick-auth"), bearer: Some(ADMIN_TOKEN) };
+            vec![all(Config { stun: Some(free), turn: Some(turn), ..config }), guarded]
         }
         Surface::Stun => {
             let config = Config { stun: Some(free), ..config };

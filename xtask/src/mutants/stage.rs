@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use conformance::stun::{self, Credential, Service};
-use conformance::{Dialect, Options, Report, Selection, Unreachable, Verdict};
+use conformance::{Dialect, Options, Report, Selection, Target, Unreachable, Verdict};
 
 use super::broken::{MEMBERS_MAX, Setup, Surface, USERS, setups};
 use super::catalogue::Mutant;
@@ -113,18 +113,21 @@ fn run(surface: Surface, address: &str, setup: &Setup) -> Result<Report, Unreach
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         match dialect(surface, setup) {
-            Some(dialect) => run_dialect(address, dialect, setup.only).await,
+            Some(dialect) => run_dialect(address, dialect, setup).await,
             None => run_service(surface, address, setup.only).await,
         }
     })
 }
 
-async fn run_dialect(address: &str, dialect: Dialect, only: Option<&str>) -> Result<Report, Unreachable> {
-    let selection =
-        Selection { patterns: only.map(str::to_owned).into_iter().collect(), slow: true, ..Selection::default() };
+async fn run_dialect(address: &str, dialect: Dialect, setup: &Setup) -> Result<Report, Unreachable> {
+    let patterns = setup.only.map(str::to_owned).into_iter().collect();
+    let selection = Selection { patterns, slow: true, ..Selection::default() };
     let cases = conformance::select(&selection).expect("there are cases");
     let options = Options { deadline: DEADLINE, ..Options::default() };
-    let target = address.parse().expect("a good URL");
+    let mut target: Target = address.parse().expect("a good URL");
+    if let Some(bearer) = setup.bearer {
+        target = target.with_header("Authorization", &format!("Bearer {bearer}")).expect("a good header");
+    }
     conformance::run(conformance::dial::Tokio, &target, &Arc::new(dialect), &cases, &options).await
 }
 
@@ -149,13 +152,21 @@ fn dialect(surface: Surface, setup: &Setup) -> Option<Dialect> {
         }
         // This server's heartbeat is shorter than the shipped one.
         Surface::Mesh => Some(mesh("dead-after-s = 60", "dead-after-s = 2")),
+        Surface::SenderViewer if setup.bearer.is_some() => {
+            let text = include_str!("../../../conformance/dialects/sender-viewer.toml");
+            Some(replaced("sender-viewer.toml", text, "[http.kick]", "[http.kick]\nbearer = true"))
+        }
         _ => Some(Dialect::load(surface.name()).unwrap_or_else(|error| panic!("{error}"))),
     }
 }
 
 /// The dialect `mesh` with one declaration replaced.
 fn mesh(declared: &str, instead: &str) -> Dialect {
-    let text = include_str!("../../../conformance/dialects/mesh.toml");
+    replaced("mesh.toml", include_str!("../../../conformance/dialects/mesh.toml"), declared, instead)
+}
+
+/// A dialect with one declaration replaced.
+fn replaced(file: &str, text: &str, declared: &str, instead: &str) -> Dialect {
     assert!(text.contains(declared), "the dialect does not contain `{declared}`");
-    Dialect::parse("mesh.toml", &text.replace(declared, instead)).unwrap_or_else(|error| panic!("{error}"))
+    Dialect::parse(file, &text.replace(declared, instead)).unwrap_or_else(|error| panic!("{error}"))
 }
