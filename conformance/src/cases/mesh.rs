@@ -189,15 +189,22 @@ async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
         if cx.env.dialect.signal_operation(kind).is_none() {
             continue;
         }
-        // The dialect may fix who offers; then it is ana.
-        let (from, to) = if kind == Kind::Answer { (&ben, &mut ana) } else { (&ana, &mut ben) };
-        let target = (cx.file().signals.addressing != Addressing::Broadcast && !to.id.is_empty()).then_some(&to.id);
-        let word = cx.word(&kind.to_string());
-        from.signal(kind, &quoted(&word), target)?;
-        let what = format!("{}'s {kind}", from.name);
-        let received = to.until(&what, |event| event.has_word(&word)).await?;
-        if let Some(other) = received.event.kind.filter(|other| *other != kind) {
-            return Err(Stop::at(format!("{} received {what} as {other}", to.name), received.line));
+        // The dialect may fix who offers; then it is ana. Candidates go either way.
+        let backwards: &[bool] = match kind {
+            Kind::Answer => &[true],
+            Kind::Candidate => &[false, true],
+            Kind::Offer | Kind::Hangup => &[false],
+        };
+        for backwards in backwards {
+            let (from, to) = if *backwards { (&ben, &mut ana) } else { (&ana, &mut ben) };
+            let target = (cx.file().signals.addressing != Addressing::Broadcast && !to.id.is_empty()).then_some(&to.id);
+            let word = cx.word(&kind.to_string());
+            from.signal(kind, &quoted(&word), target)?;
+            let what = format!("{}'s {kind}", from.name);
+            let received = to.until(&what, |event| event.has_word(&word)).await?;
+            if let Some(other) = received.event.kind.filter(|other| *other != kind) {
+                return Err(Stop::at(format!("{} received {what} as {other}", to.name), received.line));
+            }
         }
     }
     Ok(())
