@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::env::StunEnv;
+use super::names::attr;
 use super::net::DynDatagram;
 use super::wire::{Class, Draft, HEADER_BYTES, Malformed, Message, TransactionId, hex, read_channel_data};
 use crate::entry::{Did, Octets};
@@ -19,6 +20,9 @@ use crate::words::human;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// More datagrams than this in one case count as a flood.
 const RECEIVED_MAX: usize = 5_000;
+/// The longest interval between two transmissions of a request is this part of the patience: a server that limits its
+/// answers drops some requests on purpose.
+const WAITS_PER_PATIENCE: u32 = 6;
 /// Sentinels are sent one after another. The second gives time to a server that handles requests in parallel.
 const SENTINELS: usize = 2;
 
@@ -36,6 +40,8 @@ pub(crate) struct UdpClient {
     arrived: usize,
     /// The requests that have been answered.
     answered: Vec<TransactionId>,
+    /// The servers that have redirected this client to another.
+    left: Vec<SocketAddr>,
     /// Datagrams that no wait has returned, in order of arrival.
     pub(crate) received: Vec<Received>,
 }
@@ -101,6 +107,28 @@ impl Answer {
         }
     }
 
+    /// The server to which the answer redirects the client, if it is a 300 (Try Alternate).
+    //= https://www.rfc-editor.org/rfc/rfc8489#section-10
+    //# The client looks for an ALTERNATE-SERVER attribute
+    //# in the error response.  If one is found, then the client considers
+    //# the current transaction as failed and reattempts the request with the
+    //# server specified in the attribute, using the same transport protocol
+    //# used for the previous request.
+    pub(crate) fn alternate(&self) -> Result<Option<SocketAddr>, Stop> {
+        if !matches!(self.message.error(), Ok(Some((300, _)))) {
+            return Ok(None);
+        }
+        match self.message.address(attr::ALTERNATE_SERVER) {
+            Ok(Some(alternate)) if alternate.is_ipv4() == self.from.is_ipv4() => Ok(Some(alternate)),
+            Ok(Some(alternate)) => {
+                let why = format!("{} redirects to {alternate}, an address of another family", self.from);
+                Err(self.stop(why))
+            }
+            Ok(None) => Err(self.stop("the 300 (Try Alternate) has no ALTERNATE-SERVER")),
+            Err(Malformed(why)) => Err(self.stop(format!("the 300 (Try Alternate) {why}"))),
+        }
+    }
+
     /// The failure for a refused Allocate.
     pub(crate) fn refused(&self) -> Stop {
         self.stop(format!("an Allocate with credentials is answered with {}", self.in_words()))
@@ -112,6 +140,17 @@ impl Answer {
             (Class::Error, Ok(Some((code, phrase)))) => format!("{code} ({phrase})"),
             _ => format!("`{}`", self.message),
         }
+    }
+
+    /// Checks that the answer comes from the address that the request was sent to.
+    pub(crate) fn comes_from(&self, server: SocketAddr) -> Result<(), Stop> {
+        if self.from == server {
+            return Ok(());
+        }
+        Err(self.stop(format!(
+            "the request was sent to {server}, but the answer comes from {}: NATs block such an answer",
+            self.from
+        )))
     }
 
     /// A failure that this answer shows.
@@ -154,6 +193,7 @@ impl UdpClient {
             received: Vec::new(),
             arrived: 0,
             answered: Vec::new(),
+            left: Vec::new(),
         })
     }
 
@@ -164,33 +204,61 @@ impl UdpClient {
 
     /// Sends a datagram to any address; returns the transcript line.
     pub(crate) fn send_to(&self, bytes: &[u8], to: SocketAddr) -> usize {
+        self.transmit(bytes, to).0
+    }
+
+    /// Sends a datagram that may be too long for this machine's network; returns whether it was sent.
+    pub(crate) fn can_send_to(&self, bytes: &[u8], to: SocketAddr) -> bool {
+        self.transmit(bytes, to).1
+    }
+
+    fn transmit(&self, bytes: &[u8], to: SocketAddr) -> (usize, bool) {
         let address = if to == self.server { String::new() } else { format!(" to {to}") };
         let words = format!("{}{address}", shown(bytes));
         let line = self.log.push(self.index, LineKind::Sends, &words);
         self.log.keep(self.index, || Did::SendsBytes(Octets::new(bytes, words)));
-        if let Err(error) = self.socket.send_now(bytes, to) {
+        let sent = self.socket.send_now(bytes, to);
+        if let Err(error) = &sent {
             self.note(&format!("cannot send to {to}: {error}"));
         }
-        line
+        (line, sent.is_ok())
     }
 
     pub(crate) fn received_anything(&self) -> bool {
         self.arrived > 0
     }
 
+    /// How long to wait for an answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.env.patience
+    }
+
     pub(crate) fn note(&self, text: &str) {
         self.log.push(self.index, LineKind::Note, text);
     }
 
-    /// Sends a request, and retransmits it at growing intervals until it is answered.
+    /// Sends a request, and retransmits it at growing intervals until it is answered. If the server redirects the client
+    /// to another one, the request and everything after it goes there.
     pub(crate) async fn send_request(&mut self, request: &Draft) -> Result<Answer, Stop> {
-        self.send_request_after(request, None).await
+        loop {
+            let answer = self.send_request_after(request, None).await?;
+            let Some(alternate) = answer.alternate()? else { return Ok(answer) };
+            if alternate == self.server || self.left.contains(&alternate) {
+                return Err(answer.stop(format!("{} redirects to {alternate}, which redirects too", self.server)));
+            }
+            self.left.push(self.server);
+            self.server = alternate;
+        }
     }
 
     /// Like [`send_request`](Self::send_request), but sends `before` ahead of each transmission of the request.
     async fn send_request_after(&mut self, request: &Draft, before: Option<&[u8]>) -> Result<Answer, Stop> {
         let (id, start) = (request.id(), Instant::now());
         let (mut wait, mut sent, mut first) = (self.env.rto, 0, None);
+        let wait_max = (self.env.patience / WAITS_PER_PATIENCE).max(self.env.rto);
+        // A late copy of the answer that redirected this client does not count.
+        let left = self.left.clone();
+        let answers = |received: &Received| received.is_of(id) && !left.contains(&received.from);
         while start.elapsed() < self.env.patience {
             if let Some(before) = before {
                 self.send(before);
@@ -201,7 +269,7 @@ impl UdpClient {
             let left = self.env.patience.saturating_sub(start.elapsed());
             // Wait out the rest rather than retransmit just before giving up.
             let now = if left < wait * 2 { left } else { wait };
-            if let Ok(received) = timeout(now, self.until(|received| received.is_of(id))).await {
+            if let Ok(received) = timeout(now, self.until(answers)).await {
                 let received = received?;
                 self.answered.push(id);
                 let message = received.message();
@@ -209,7 +277,7 @@ impl UdpClient {
                 let request_bytes = request.bytes.len();
                 return Ok(Answer { message, from: received.from, line: received.line, sent, request_bytes });
             }
-            wait *= 2;
+            wait = (wait * 2).min(wait_max);
         }
         let (what, patience) = (shown(&request.bytes), human(self.env.patience));
         // A datagram that came instead is better evidence than the request.
@@ -275,6 +343,13 @@ impl UdpClient {
     }
 
     async fn fence_after(&mut self, before: Option<&[u8]>) -> Result<(), Stop> {
+        if self.local.is_ipv4() != self.server.is_ipv4() {
+            // A peer of the other family cannot send requests. All that remains is to wait for what is on its way.
+            return match timeout(self.env.rto, self.until(|_| false)).await {
+                Ok(flooded) => flooded.map(drop),
+                Err(_) => Ok(()),
+            };
+        }
         for index in 0..SENTINELS {
             let sentinel = self.env.sentinel();
             let before = before.filter(|_| index == 0);

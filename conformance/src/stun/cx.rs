@@ -1,6 +1,6 @@
 //! The context of a case for a STUN or TURN server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -58,6 +58,43 @@ impl StunCx {
         self.env.is_near()
     }
 
+    /// Other addresses at which the server may answer: those of its name and, on this machine, another one of the
+    /// loopback network.
+    pub(crate) fn other_addresses(&self) -> Vec<SocketAddr> {
+        let server = self.env.server;
+        let named = self.env.addresses.iter().copied().filter(|address| address.is_ipv4() == server.is_ipv4());
+        let mut addresses: Vec<SocketAddr> = named.filter(|address| *address != server).collect();
+        if self.is_near() {
+            let loopback = if server.ip().is_loopback() {
+                self.env.net.another(server.ip())
+            } else {
+                Some(if server.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() })
+            };
+            addresses.extend(loopback.map(|ip| SocketAddr::new(ip, server.port())));
+        }
+        addresses
+    }
+
+    /// Whether the server listens at this address too. If it does, it must answer from there.
+    pub(crate) async fn answers_at(&self, address: SocketAddr) -> Result<bool, Stop> {
+        let mut probe = self.client(&format!("probe of {address}")).await?;
+        let request = self.env.sentinel();
+        probe.send_to(&request.bytes, address);
+        // Nobody may listen there, so the answers to later requests end the wait.
+        probe.fence().await?;
+        let Some(received) = probe.received.iter().find(|received| received.is_of(request.id())) else {
+            return Ok(false);
+        };
+        if received.from == address {
+            return Ok(true);
+        }
+        let why = format!(
+            "the request was sent to {address}, but the answer comes from {}: NATs block such an answer",
+            received.from
+        );
+        Err(Stop::at(why, received.line))
+    }
+
     /// Compares the address in an answer with the client's own.
     pub(crate) fn check_mapped(&self, client: &UdpClient, answer: &Answer, kind: u16) -> Result<(), Stop> {
         let mapped = answer.xor_address(kind)?;
@@ -70,7 +107,7 @@ impl StunCx {
             return Err(answer.stop(format!("{name} is {local} without the XOR")));
         }
         let old = answer.message.address(attr::MAPPED_ADDRESS);
-        if self.is_near() || mapped.is_ipv4() != local.is_ipv4() {
+        if self.env.is_near_to(client.server) || mapped.is_ipv4() != local.is_ipv4() {
             return Err(answer.stop(format!("{name} is {mapped}, but {} sends from {local}", client.name)));
         }
         if let Ok(Some(old)) = old

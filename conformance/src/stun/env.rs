@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::auth::Challenge;
 use super::names::{attr, method};
 use super::net::{DynDatagram, DynDatagrams};
 use super::target::Credential;
@@ -32,6 +33,13 @@ pub(crate) struct StunEnv {
     pub(crate) sentinel: Sentinel,
     /// The address for peers, if the server relays to an address of this machine.
     pub(crate) peers: Option<IpAddr>,
+    /// The family that clients request, as the value of REQUESTED-ADDRESS-FAMILY, if the server refuses to allocate
+    /// without one: it has no relayed addresses of IPv4.
+    pub(crate) family: Option<u8>,
+    /// The challenge to an earlier client, with which others begin.
+    pub(crate) challenge: Option<Challenge>,
+    /// Held while a request waits for its 401: a server may limit those.
+    pub(crate) unauthenticated: tokio::sync::Mutex<()>,
     /// The interval before the first retransmission of a request.
     pub(crate) rto: Duration,
     /// How long to wait for an answer.
@@ -77,7 +85,12 @@ impl StunEnv {
 
     /// Whether server and cases run on the same machine, so that there can be no NAT between them.
     pub(crate) fn is_near(&self) -> bool {
-        self.source == self.server.ip() || self.server.ip().is_loopback()
+        self.is_near_to(self.server)
+    }
+
+    /// Whether this server, to which a client may have been redirected, runs on the same machine.
+    pub(crate) fn is_near_to(&self, server: SocketAddr) -> bool {
+        self.source == server.ip() || server.ip().is_loopback()
     }
 
     pub(crate) fn sentinel(&self) -> Draft {

@@ -41,6 +41,7 @@ pub(crate) mod attr {
     pub(crate) const RESPONSE_PORT: u16 = 0x0027;
     pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
     pub(crate) const SOFTWARE: u16 = 0x8022;
+    pub(crate) const ALTERNATE_SERVER: u16 = 0x8023;
     pub(crate) const FINGERPRINT: u16 = 0x8028;
     pub(crate) const RESPONSE_ORIGIN: u16 = 0x802b;
     pub(crate) const OTHER_ADDRESS: u16 = 0x802c;
@@ -92,6 +93,7 @@ pub(crate) fn attribute_name(kind: u16) -> String {
         attr::RESPONSE_PORT => "RESPONSE-PORT",
         attr::PASSWORD_ALGORITHMS => "PASSWORD-ALGORITHMS",
         attr::SOFTWARE => "SOFTWARE",
+        attr::ALTERNATE_SERVER => "ALTERNATE-SERVER",
         attr::FINGERPRINT => "FINGERPRINT",
         attr::RESPONSE_ORIGIN => "RESPONSE-ORIGIN",
         attr::OTHER_ADDRESS => "OTHER-ADDRESS",

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 use super::client::UdpClient;
 use super::cx::StunCx;
 use super::env::{Sentinel, StunEnv};
+use super::explore::{Explored, explore};
 use super::net::{Datagrams, DynDatagrams};
-use super::peers::find_peers;
 use super::target::{Service, ServiceTarget};
 use crate::case::{Body, Case};
 use crate::dial::DynDial;
@@ -100,6 +100,9 @@ impl Subject for ServiceServer {
                     credentials: credentials.clone(),
                     sentinel: *sentinel,
                     peers: None,
+                    family: None,
+                    challenge: None,
+                    unauthenticated: tokio::sync::Mutex::default(),
                     rto: RTO_MIN,
                     patience: FIRST_PATIENCE / 2,
                     seed: options.seed,
@@ -114,8 +117,8 @@ impl Subject for ServiceServer {
                         env.patience = runner::patience(round_trip);
                         let mut env = Arc::new(env);
                         if *service == Service::Turn {
-                            let peers = find_peers(&env).await;
-                            env = Arc::new(StunEnv { peers, ..unshared(env) });
+                            let Explored { challenge, family, peers } = explore(&env).await;
+                            env = Arc::new(StunEnv { challenge, family, peers, ..unshared(env) });
                         }
                         return Ok(Self { env, target, round_trip });
                     }

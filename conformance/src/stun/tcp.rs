@@ -1,5 +1,7 @@
 //! A TCP client of a STUN or TURN server. Messages follow each other in the stream without extra framing.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -23,8 +25,13 @@ pub(crate) struct TcpClient {
 impl StunCx {
     /// A TCP connection to the server, if it listens on TCP.
     pub(crate) async fn tcp(&self, name: &str) -> Result<TcpClient, Stop> {
+        self.tcp_to(name, self.env.server).await
+    }
+
+    /// A TCP connection to a server to which a client was redirected.
+    pub(crate) async fn tcp_to(&self, name: &str, server: SocketAddr) -> Result<TcpClient, Stop> {
         let index = self.log.client(name);
-        let (host, port) = (self.env.server.ip().to_string(), self.env.server.port());
+        let (host, port) = (server.ip().to_string(), server.port());
         let dialing = timeout(self.env.patience, self.env.dial.dial_boxed(&host, port)).await;
         let why = match dialing {
             Ok(Ok(stream)) => {
@@ -34,7 +41,7 @@ impl StunCx {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "silence".to_owned(),
         };
-        Err(Stop::Unsupported(format!("the server has no TCP on this port ({why})")))
+        Err(Stop::Unsupported(format!("the server has no TCP on {server} ({why})")))
     }
 }
 

@@ -2,21 +2,31 @@
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::auth::Auth;
+use super::auth::{Auth, Challenge};
 use super::client::{Answer, Received, UdpClient};
 use super::cx::StunCx;
 use super::names::{attr, method};
+use super::net::DynDatagram;
 use super::target::Credential;
-use super::wire::{Class, Draft, channel_data, read_channel_data};
+use super::wire::{Class, Draft, Message, TransactionId, channel_data, read_channel_data};
 use crate::stop::Stop;
 
 /// The protocol number of UDP, as the value of REQUESTED-TRANSPORT.
 pub(crate) const UDP: [u8; 4] = [17, 0, 0, 0];
+/// The address families in REQUESTED-ADDRESS-FAMILY.
+pub(crate) const IPV4: u8 = 1;
+pub(crate) const IPV6: u8 = 2;
+/// How often a client asks for an allocation, each time on another port.
+const ATTEMPTS: usize = 3;
 /// The default lifetime of an allocation in seconds, RFC 8656 §6.
 pub(crate) const DEFAULT_LIFETIME: u32 = 600;
+
+/// Adds what a request is about.
+pub(crate) type Extend<'a> = &'a (dyn Fn(Draft) -> Draft + Send + Sync);
 
 /// A client with a relayed transport address. On drop, it asks the server to delete the allocation.
 pub(crate) struct Allocation {
@@ -29,8 +39,9 @@ pub(crate) struct Allocation {
     pub(crate) granted: Answer,
     /// The Allocate request that was granted.
     pub(crate) request: Draft,
-    /// A Refresh that deletes the allocation, with its transaction id already chosen.
-    last_word: Draft,
+    /// A Refresh that deletes the allocation, with its transaction id already chosen, and another one in case that the
+    /// nonce of the first is refused.
+    last_words: [Draft; 2],
 }
 
 impl Deref for Allocation {
@@ -50,8 +61,32 @@ impl DerefMut for Allocation {
 impl Drop for Allocation {
     fn drop(&mut self) {
         // An allocation left behind counts against the user's quota for ten minutes.
-        let farewell = self.auth.seal(self.last_word.clone());
+        let [first, second] = self.last_words.clone();
+        let farewell = self.auth.seal(first);
         let _ = self.client.socket.send_now(&farewell.bytes, self.client.server);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (mut auth, farewell, socket) = (self.auth.clone(), farewell.id(), Arc::clone(&self.client.socket));
+            let (server, patience) = (self.client.server, self.client.patience());
+            runtime.spawn(async move {
+                if let Ok(Some(nonce)) = timeout(patience, refused_nonce(&*socket, farewell)).await {
+                    auth.challenge.nonce = nonce;
+                    let _ = socket.send_now(&auth.seal(second).bytes, server);
+                }
+            });
+        }
+    }
+}
+
+/// Waits for the answer to a request. Returns the nonce of a 438.
+async fn refused_nonce(socket: &dyn DynDatagram, id: TransactionId) -> Option<Vec<u8>> {
+    let mut buffer = [0; 2048];
+    loop {
+        let (length, _) = socket.receive_boxed(&mut buffer).await.ok()?;
+        let Ok(message) = Message::parse(&buffer[..length]) else { continue };
+        if message.id == id {
+            let is_refused = matches!(message.error(), Ok(Some((438, _))));
+            return message.get(attr::NONCE).filter(|_| is_refused).map(<[u8]>::to_vec);
+        }
     }
 }
 
@@ -64,20 +99,46 @@ impl StunCx {
             .ok_or_else(|| Stop::Setup("no user is given: use --user and --credential".to_owned()))
     }
 
+    pub(crate) fn send_indication(&self, peer: SocketAddr, data: &[u8]) -> Draft {
+        self.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data)
+    }
+
     pub(crate) fn allocate_request(&self) -> Draft {
-        self.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)
+        self.of_family(self.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP))
+    }
+
+    /// Adds to an Allocate the family without which this server allocates nothing. A request with a RESERVATION-TOKEN
+    /// must not have one.
+    pub(crate) fn of_family(&self, draft: Draft) -> Draft {
+        match self.env.family {
+            Some(family) if !draft.has(attr::REQUESTED_ADDRESS_FAMILY) && !draft.has(attr::RESERVATION_TOKEN) => {
+                draft.with(attr::REQUESTED_ADDRESS_FAMILY, [family, 0, 0, 0])
+            }
+            _ => draft,
+        }
+    }
+
+    /// Sends a request that is answered with 401. Cases do this one after another: a server may limit how many of these
+    /// answers it sends to one address.
+    pub(crate) async fn unauthenticated(&self, client: &mut UdpClient, request: &Draft) -> Result<Answer, Stop> {
+        let _turn = self.env.unauthenticated.lock().await;
+        client.send_request(request).await
     }
 
     /// Sends an Allocate without credentials, and takes realm and nonce from the answer.
     pub(crate) async fn challenge(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
-        let answer = client.send_request(&self.allocate_request()).await?;
-        Auth::challenged(credential, &answer.error(401, "an Allocate without credentials")?)
+        let answer = self.unauthenticated(client, &self.allocate_request()).await?;
+        let answer = answer.error(401, "an Allocate without credentials")?;
+        Ok(Auth::new(credential, Challenge::of(&answer)?))
     }
 
-    /// Like [`challenge`](Self::challenge), with a Refresh instead: for a client that already has an allocation.
-    pub(crate) async fn challenge_of(&self, client: &mut UdpClient, credential: &Credential) -> Result<Auth, Stop> {
-        let answer = client.send_request(&self.request(method::REFRESH)).await?;
-        Auth::challenged(credential, &answer.error(401, "a Refresh without credentials")?)
+    /// Credentials for a client of a case that is not about challenges.
+    pub(crate) async fn auth(&self, client: &mut UdpClient) -> Result<Auth, Stop> {
+        let credential = self.credential()?;
+        match &self.env.challenge {
+            Some(challenge) => Ok(Auth::borrowing(credential, challenge.clone())),
+            None => self.challenge(client, credential).await,
+        }
     }
 
     /// A client with an allocation. If the server refuses it, the case is not tested.
@@ -90,45 +151,60 @@ impl StunCx {
         name: &str,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Allocation, Stop> {
-        // The port may still have the allocation of an earlier client, whose deletion was lost: RFC 8656 §7.4
-        // recommends three attempts.
-        for _ in 0..2 {
+        self.allocation_changed(name, extend, |sealed| sealed).await
+    }
+
+    /// Like [`allocation_with`](Self::allocation_with), with a change to the request after its MESSAGE-INTEGRITY was
+    /// computed.
+    pub(crate) async fn allocation_changed(
+        &self,
+        name: &str,
+        extend: impl Fn(Draft) -> Draft,
+        change: impl Fn(Draft) -> Draft,
+    ) -> Result<Allocation, Stop> {
+        self.allocation_or_refusal(name, extend, change).await?.map_err(|answer| answer.refused())
+    }
+
+    /// The allocation, or the server's refusal.
+    pub(crate) async fn allocation_or_refusal(
+        &self,
+        name: &str,
+        extend: impl Fn(Draft) -> Draft,
+        change: impl Fn(Draft) -> Draft,
+    ) -> Result<Result<Allocation, Answer>, Stop> {
+        let mut tries = 0;
+        loop {
             let mut client = self.client(name).await?;
-            let auth = self.challenge(&mut client, self.credential()?).await?;
-            match self.try_allocate(client, auth, &extend).await? {
-                Err(answer) if answer.code()? == Some(437) => {}
-                other => return other.map_err(|answer| answer.refused()),
+            let auth = self.auth(&mut client).await?;
+            tries += 1;
+            match self.try_allocate(client, auth, &extend, &change).await? {
+                // The port may still have the allocation of an earlier client, whose deletion was lost: RFC 8656 §7.4
+                // recommends three attempts.
+                Err(answer) if answer.code()? == Some(437) && tries < ATTEMPTS => {}
+                other => return Ok(other),
             }
         }
-        let mut client = self.client(name).await?;
-        let auth = self.challenge(&mut client, self.credential()?).await?;
-        self.allocate(client, auth, extend).await
     }
 
     /// Requests an allocation on this client's port.
-    pub(crate) async fn allocate(
-        &self,
-        client: UdpClient,
-        auth: Auth,
-        extend: impl Fn(Draft) -> Draft,
-    ) -> Result<Allocation, Stop> {
-        self.try_allocate(client, auth, &extend).await?.map_err(|answer| answer.refused())
+    pub(crate) async fn allocate(&self, client: UdpClient, auth: Auth) -> Result<Allocation, Stop> {
+        self.try_allocate(client, auth, &|draft| draft, &|sealed| sealed).await?.map_err(|answer| answer.refused())
     }
 
     /// The allocation or the refusal. If other clients of this run have used up the quota, it waits for them.
-    async fn try_allocate(
+    pub(crate) async fn try_allocate(
         &self,
         mut client: UdpClient,
         mut auth: Auth,
         extend: &impl Fn(Draft) -> Draft,
+        change: &impl Fn(Draft) -> Draft,
     ) -> Result<Result<Allocation, Answer>, Stop> {
         let start = Instant::now();
         loop {
-            let request = auth.seal(extend(self.allocate_request()));
-            let answer = client.send_request(&request).await?;
+            let draft = || self.of_family(extend(self.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)));
+            let (request, answer) = auth.send_changed(&mut client, draft, change).await?;
             match answer.code()? {
                 None => return self.granted(client, auth, request, answer).map(Ok),
-                Some(438) if start.elapsed() < self.env.patience => auth = auth.renewed(&answer)?,
                 Some(486 | 508) if start.elapsed() < self.env.patience => sleep(self.env.rto).await,
                 Some(_) => return Ok(Err(answer)),
             }
@@ -146,8 +222,8 @@ impl StunCx {
         let relayed = granted.xor_address(attr::XOR_RELAYED_ADDRESS)?;
         let lifetime = granted.message.number(attr::LIFETIME);
         let lifetime = lifetime.ok_or_else(|| granted.stop("the allocation has no LIFETIME of 4 bytes"))?;
-        let last_word = self.request(method::REFRESH).with(attr::LIFETIME, [0; 4]);
-        Ok(Allocation { client, auth, relayed, lifetime, granted, request, last_word })
+        let last_words = [(), ()].map(|()| self.request(method::REFRESH).with(attr::LIFETIME, [0; 4]));
+        Ok(Allocation { client, auth, relayed, lifetime, granted, request, last_words })
     }
 }
 
@@ -155,25 +231,35 @@ impl Allocation {
     /// A client on another port that acts as if it had this allocation.
     pub(crate) async fn as_if_allocated(&self, cx: &StunCx, name: &str) -> Result<Self, Stop> {
         let mut client = cx.client(name).await?;
-        let auth = cx.challenge(&mut client, cx.credential()?).await?;
+        let auth = cx.auth(&mut client).await?;
         cx.granted(client, auth, self.request.clone(), self.granted.clone())
     }
 
-    /// Sends a request with credentials, and repeats it once if the nonce is stale.
+    /// Sends a request with credentials.
     pub(crate) async fn request(
         &mut self,
         cx: &StunCx,
         method: u16,
         extend: impl Fn(Draft) -> Draft,
     ) -> Result<Answer, Stop> {
-        let request = self.auth.seal(extend(cx.request(method)));
-        let answer = self.client.send_request(&request).await?;
-        if answer.code()? != Some(438) {
-            return Ok(answer);
-        }
-        self.auth = self.auth.clone().renewed(&answer)?;
-        let request = self.auth.seal(extend(cx.request(method)));
-        self.client.send_request(&request).await
+        self.request_changed(cx, method, extend, |sealed| sealed).await
+    }
+
+    /// Like [`request`](Self::request), with a change to the request after its MESSAGE-INTEGRITY was computed.
+    pub(crate) async fn request_changed(
+        &mut self,
+        cx: &StunCx,
+        method: u16,
+        extend: impl Fn(Draft) -> Draft,
+        change: impl Fn(Draft) -> Draft,
+    ) -> Result<Answer, Stop> {
+        let draft = || extend(cx.request(method));
+        self.auth.send_changed(&mut self.client, draft, change).await.map(|(_, answer)| answer)
+    }
+
+    /// Sends another Allocate from the same port.
+    pub(crate) async fn allocate_again(&mut self, cx: &StunCx) -> Result<Answer, Stop> {
+        self.request(cx, method::ALLOCATE, |draft| cx.of_family(draft.with(attr::REQUESTED_TRANSPORT, UDP))).await
     }
 
     pub(crate) async fn refresh(&mut self, cx: &StunCx, lifetime: Option<u32>) -> Result<Answer, Stop> {
@@ -206,8 +292,7 @@ impl Allocation {
 
     /// Sends a Send indication.
     pub(crate) fn send_data(&self, cx: &StunCx, peer: SocketAddr, data: &[u8]) {
-        let draft = cx.indication(method::SEND).with_xor_address(attr::XOR_PEER_ADDRESS, peer).with(attr::DATA, data);
-        self.client.send(&draft.bytes);
+        self.client.send(&cx.send_indication(peer, data).bytes);
     }
 
     pub(crate) fn send_on_channel(&self, channel: u16, data: &[u8]) {

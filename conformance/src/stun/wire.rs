@@ -75,6 +75,11 @@ impl Draft {
         self.with(kind, value)
     }
 
+    /// Whether the draft has an attribute of this type.
+    pub(crate) fn has(&self, kind: u16) -> bool {
+        Message::parse(&self.bytes).is_ok_and(|message| message.has(kind))
+    }
+
     /// Appends MESSAGE-INTEGRITY over everything so far.
     pub(crate) fn sealed(self, key: &[u8]) -> Self {
         let covered = self.clone().with_length(self.bytes.len() - HEADER_BYTES + 24);
@@ -277,7 +282,7 @@ impl fmt::Display for Message {
                         Err(_) => write!(f, "={}", hex(&attribute.value))?,
                     }
                 }
-                attr::MAPPED_ADDRESS | attr::RESPONSE_ORIGIN | attr::OTHER_ADDRESS => {
+                attr::MAPPED_ADDRESS | attr::RESPONSE_ORIGIN | attr::OTHER_ADDRESS | attr::ALTERNATE_SERVER => {
                     match read_address(&attribute.value) {
                         Ok(address) => write!(f, "={address}")?,
                         Err(_) => write!(f, "={}", hex(&attribute.value))?,

@@ -124,12 +124,16 @@ pub(super) async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
 
 pub(super) async fn source_address(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.send_request(&cx.binding()).await?;
-    if answer.from != ana.server {
-        return Err(answer.stop(format!(
-            "the request was sent to {}, but the answer comes from {}: NATs block such an answer",
-            ana.server, answer.from
-        )));
+    ana.send_request(&cx.binding()).await?.comes_from(ana.server)
+}
+
+pub(super) async fn every_address(cx: &mut StunCx) -> Result<(), Stop> {
+    let mut tested = 0;
+    for address in cx.other_addresses() {
+        tested += usize::from(cx.answers_at(address).await?);
+    }
+    if tested == 0 {
+        return Err(Stop::Unsupported("no other address of the server is known".to_owned()));
     }
     Ok(())
 }

@@ -54,6 +54,11 @@ pub(crate) const CASES: &[&Case] = &[
     })
     .needs(BINDING)
     .cites(&[rfc!("8489", "6.3.1.2", "If the request was received over UDP or DTLS-over-UDP, the destination IP address and port of the response are the source IP address and port of the received request message, and the source IP address and port of the response are equal to the destination IP address and port of the received request message.")]),
+    &Case::network("stun/every-address", Must, "At each address of the server, a request is answered from that address.", |cx| {
+        Box::pin(answers::every_address(cx))
+    })
+    .needs(BINDING)
+    .cites(&[rfc!("8489", "6.3.1.2", "If the request was received over UDP or DTLS-over-UDP, the destination IP address and port of the response are the source IP address and port of the received request message, and the source IP address and port of the response are equal to the destination IP address and port of the received request message.")]),
     &Case::network("stun/well-formed", Must, "Answers are well-formed: zero padding, a correct FINGERPRINT in the last place, and no unknown comprehension-required attribute.", |cx| {
         Box::pin(answers::well_formed(cx))
     })
@@ -119,6 +124,12 @@ pub(crate) const CASES: &[&Case] = &[
     .alone(),
     &Case::network("stun/short", Must, "A datagram shorter than a header is ignored: zero, one and nineteen bytes.", |cx| {
         Box::pin(silence::short(cx))
+    })
+    .needs(BINDING)
+    .cites(&[CHECKS, SILENT])
+    .alone(),
+    &Case::network("stun/long", Must, "Datagrams of up to 60,000 bytes do not stop the server: what is not STUN is ignored.", |cx| {
+        Box::pin(silence::long(cx))
     })
     .needs(BINDING)
     .cites(&[CHECKS, SILENT])

@@ -6,6 +6,11 @@ use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
 use crate::stun::wire::{Class, Draft, write_address};
 
+/// Lengths of datagrams: as long as an Ethernet frame, above common buffers, and nearly as long as UDP allows.
+const LENGTHS: [usize; 4] = [1_400, 3_000, 9_500, 60_000];
+/// Where datagrams may be fragmented and lost, longer ones are not sent.
+const FAR_BYTES_MAX: usize = 3_000;
+
 pub(super) async fn bad_cookie(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut request = cx.binding();
@@ -63,6 +68,24 @@ pub(super) async fn short(cx: &mut StunCx) -> Result<(), Stop> {
     let request = cx.binding().bytes;
     for length in [0, 1, 4, 8, 19] {
         ana.is_silent_on(&format!("a datagram of {length} bytes"), &request[..length]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn long(cx: &mut StunCx) -> Result<(), Stop> {
+    let mut ana = cx.client("ana").await?;
+    for length in LENGTHS.into_iter().filter(|length| cx.is_near() || *length <= FAR_BYTES_MAX) {
+        let after = |stop: Stop| stop.reworded(|why| format!("after datagrams of {length} bytes, {why}"));
+        for (what, bytes) in [("zeros", vec![0; length]), ("ones", vec![0xff; length])] {
+            if ana.can_send_to(&bytes, ana.server) {
+                ana.is_silent_on(&format!("a datagram of {length} {what}"), &bytes).await.map_err(after)?;
+            }
+        }
+        // Well-formed, but longer than any request. The server may have a limit.
+        let request = cx.binding().with(attr::UNKNOWN_OPTIONAL, vec![0; length - 24]);
+        if ana.can_send_to(&request.bytes, ana.server) {
+            ana.fence().await.map_err(after)?;
+        }
     }
     Ok(())
 }

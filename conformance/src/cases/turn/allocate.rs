@@ -5,13 +5,13 @@ use tokio::time::{Instant, sleep};
 
 use super::ALLOCATE;
 use crate::case::Case;
-use crate::case::Level::{May, Must};
+use crate::case::Level::{May, Must, Should};
 use crate::cases::stun::lists;
 use crate::stop::Stop;
 use crate::stun::client::Answer;
 use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
-use crate::stun::turn::{Allocation, DEFAULT_LIFETIME, UDP};
+use crate::stun::turn::{Allocation, DEFAULT_LIFETIME, IPV4, UDP};
 use crate::stun::wire::Draft;
 
 /// The most allocations of one user made in search of a quota.
@@ -51,6 +51,14 @@ pub(super) const CASES: &[&Case] = &[
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "7.2", "If the server does not support the address family requested by the client in REQUESTED-ADDRESS-FAMILY, or if the allocation of the requested address family is disabled by local policy, it MUST generate an Allocate error response, and it MUST include an ERROR-CODE attribute with the 440 (Address Family not Supported) response code.")]),
+    &Case::network("turn/default-family", Must, "An Allocate without REQUESTED-ADDRESS-FAMILY gets an IPv4 address, or 440 if the server has none.", |cx| {
+        Box::pin(default_family(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[
+        rfc!("8656", "7.2", "If the REQUESTED-ADDRESS-FAMILY attribute is absent and the server supports the IPv4 address family, the server MUST allocate an IPv4 relayed transport address for the TURN client."),
+        rfc!("8656", "7.2", "If the REQUESTED-ADDRESS-FAMILY attribute is absent and the server does not support the IPv4 address family, the server MUST include an ERROR-CODE attribute with the 440 (Address Family not Supported) response code."),
+    ]),
     &Case::network("turn/lifetime", Must, "The lifetime is 600 s, also for a client that requests less; it may be longer for a client that requests more.", |cx| {
         Box::pin(lifetime(cx))
     })
@@ -89,6 +97,12 @@ pub(super) const CASES: &[&Case] = &[
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "5", "The server should reject new allocations that would exceed the limit on the allowed number of allocations active at one time with a 486 (Allocation Quota Exceeded) (see Section 7.2), and since UDP does not include a congestion control mechanism, it should discard application data traffic that exceeds the bandwidth quota.")])
     .alone(),
+    &Case::network("turn/486-per-user", Should, "When one user's quota is used up, another user still gets an allocation.", |cx| {
+        Box::pin(quota_per_user(cx))
+    })
+    .needs(ALLOCATE)
+    .cites(&[rfc!("8656", "7.2", "The server is free to define this allocation quota any way it wishes, but it SHOULD define it based on the username used to authenticate the request and not on the client's transport address.")])
+    .alone(),
 ];
 
 /// The answer to an Allocate with credentials, whatever it is. If an allocation was granted, dropping it deletes it.
@@ -97,14 +111,18 @@ async fn answer(
     name: &str,
     extend: impl Fn(Draft) -> Draft,
 ) -> Result<(Answer, Option<Allocation>), Stop> {
+    answer_to(cx, name, || cx.of_family(extend(cx.request(method::ALLOCATE)))).await
+}
+
+/// Like [`answer`], for this very request, even if the server grants nothing without REQUESTED-ADDRESS-FAMILY.
+async fn answer_to(cx: &StunCx, name: &str, draft: impl Fn() -> Draft) -> Result<(Answer, Option<Allocation>), Stop> {
     // Three attempts, as in `allocation_with`: the port may still have an earlier client's allocation.
     let (mut client, mut auth, mut request, mut answer);
     let mut tries = 0;
     loop {
         client = cx.client(name).await?;
-        auth = cx.challenge(&mut client, cx.credential()?).await?;
-        request = auth.seal(extend(cx.request(method::ALLOCATE)));
-        answer = client.send_request(&request).await?;
+        auth = cx.auth(&mut client).await?;
+        (request, answer) = auth.send(&mut client, &draft).await?;
         tries += 1;
         if tries == 3 || answer.code()? != Some(437) {
             break;
@@ -116,9 +134,9 @@ async fn answer(
 
 async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
-    let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    let again = ana.allocate_again(cx).await?;
     again.error(437, "a second Allocate on the same 5-tuple")?;
-    let peer = (cx.env.source, 9).into();
+    let peer = (cx.env.peers.unwrap_or(cx.env.source), 9).into();
     // The same user on another port: a different 5-tuple.
     let mut ben = ana.as_if_allocated(cx, "ben").await?;
     ben.refresh(cx, None).await?.error(437, "a Refresh without an allocation")?;
@@ -130,7 +148,15 @@ async fn mismatch(cx: &mut StunCx) -> Result<(), Stop> {
 async fn retransmit(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let request = ana.request.clone();
-    let again = ana.send_request(&request).await?.success("a retransmitted Allocate")?;
+    let again = ana.send_request(&request).await?;
+    if again.code()? == Some(438) {
+        cx.acceptable(
+            "a retransmitted Allocate is answered with 438, because its nonce has been used: if the first answer is lost, \
+             the client cannot learn its relayed address",
+        );
+        return Ok(());
+    }
+    let again = again.success("a retransmitted Allocate")?;
     let relayed = again.xor_address(attr::XOR_RELAYED_ADDRESS)?;
     if relayed != ana.relayed {
         return Err(
@@ -282,6 +308,12 @@ async fn reservation(cx: &mut StunCx) -> Result<(), Stop> {
         move |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP).with(attr::RESERVATION_TOKEN, &token)
     };
     let (redeemed, ben) = answer(cx, "ben", with(token.clone())).await?;
+    if cx.env.family.is_some() && redeemed.code()? == Some(440) {
+        return Err(Stop::Unsupported(
+            "the server has no relayed addresses of IPv4, and a request with a token cannot ask for another family: 440"
+                .to_owned(),
+        ));
+    }
     let redeemed = redeemed.success("the RESERVATION-TOKEN")?;
     let ben = ben.ok_or_else(|| redeemed.stop("the answer to the token lacks a required attribute"))?;
     let next = (ana.relayed.ip(), ana.relayed.port() + 1).into();
@@ -324,11 +356,15 @@ async fn dont_fragment(cx: &mut StunCx) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
+fn with_udp(draft: Draft) -> Draft {
+    draft.with(attr::REQUESTED_TRANSPORT, UDP)
+}
+
+/// Allocates until the server refuses; returns the allocations and the code of the refusal, 486 or 508.
+async fn use_up(cx: &StunCx) -> Result<(Vec<Allocation>, u16), Stop> {
     let mut all = Vec::new();
-    let with_udp = |draft: Draft| draft.with(attr::REQUESTED_TRANSPORT, UDP);
-    let mut refused = false;
-    while !refused {
+    let mut refused = None;
+    while refused.is_none() {
         if all.len() >= ALLOCATIONS_MAX {
             return Err(Stop::Unsupported(format!("one user has {ALLOCATIONS_MAX} allocations and may have more")));
         }
@@ -339,16 +375,70 @@ async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
             match (answer.code()?, granted) {
                 (None, Some(granted)) => all.push(granted),
                 (None, None) => return Err(answer.stop("the answer to an Allocate lacks a required attribute")),
-                (Some(486), _) => refused = true,
-                (Some(508), _) => {
-                    cx.acceptable(format!("after {} allocations of one user, no port is left: 508", all.len()));
-                    return Ok(());
-                }
+                (Some(code @ (486 | 508)), _) => refused = Some(code),
                 (Some(_), _) => {
                     return Err(answer.error(486, "one allocation too many").expect_err("it is another code"));
                 }
             }
         }
+    }
+    Ok((all, refused.expect("the loop ends with a refusal")))
+}
+
+async fn quota_per_user(cx: &mut StunCx) -> Result<(), Stop> {
+    let Some(other) = cx.env.credentials.get(1).cloned() else {
+        return Err(Stop::Unsupported("needs a second user: give --user and --credential twice".to_owned()));
+    };
+    let (all, refused) = use_up(cx).await?;
+    if refused == 508 {
+        return Err(Stop::Unsupported(
+            "the server has no quota that a user reaches before it has no port left: 508".to_owned(),
+        ));
+    }
+    let mut ben = cx.client("ben").await?;
+    let mut auth = cx.auth(&mut ben).await?.as_user(&other);
+    let (request, answer) = auth.send(&mut ben, || cx.allocate_request()).await?;
+    match answer.code()? {
+        None => drop(cx.granted(ben, auth, request, answer)?),
+        Some(486) => {
+            let why = format!("{} allocations of one user use up the quota of another user too: 486", all.len());
+            return Err(answer.stop(why));
+        }
+        Some(508) => cx.acceptable("while one user has used up its quota, another gets no allocation: 508"),
+        Some(_) => return Err(answer.refused()),
+    }
+    Ok(())
+}
+
+async fn default_family(cx: &mut StunCx) -> Result<(), Stop> {
+    let plain = || with_udp(cx.request(method::ALLOCATE));
+    let (plain, granted) = answer_to(cx, "ana", plain).await?;
+    match granted {
+        Some(granted) if granted.relayed.is_ipv4() => Ok(()),
+        Some(granted) => {
+            let relayed = granted.relayed;
+            Err(plain
+                .stop(format!("no family was requested, but the relayed address is {relayed}, expected IPv4 or 440")))
+        }
+        None => {
+            plain.error(440, "an Allocate without REQUESTED-ADDRESS-FAMILY")?;
+            let v4 = |draft: Draft| with_udp(draft).with(attr::REQUESTED_ADDRESS_FAMILY, [IPV4, 0, 0, 0]);
+            let (explicit, granted) = answer(cx, "ben", v4).await?;
+            if granted.is_some() {
+                let why = "the server has relayed addresses of IPv4, but answers a request without a family with 440";
+                return Err(explicit.stop(why));
+            }
+            cx.remark("the server has no relayed addresses of IPv4");
+            Ok(())
+        }
+    }
+}
+
+async fn quota(cx: &mut StunCx) -> Result<(), Stop> {
+    let (mut all, refused) = use_up(cx).await?;
+    if refused == 508 {
+        cx.acceptable(format!("after {} allocations of one user, no port is left: 508", all.len()));
+        return Ok(());
     }
     cx.remark(format!("a user may have {} allocations", all.len()));
     let Some(mut last) = all.pop() else {

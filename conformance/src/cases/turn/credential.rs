@@ -4,13 +4,17 @@ use super::ALLOCATE;
 use crate::case::Case;
 use crate::case::Level::{May, Must};
 use crate::stop::Stop;
+use crate::stun::auth::Challenge;
 use crate::stun::client::{Answer, UdpClient};
 use crate::stun::crypto::PasswordAlgorithm;
 use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, attribute_name, method};
 use crate::stun::turn::UDP;
+use crate::stun::wire::Draft;
 
 const CHALLENGE: &[&str] = &["turn/401"];
+/// A nonce that no server has sent.
+pub(super) const STALE: &[u8] = b"0123456789abcdef";
 
 pub(super) const CASES: &[&Case] = &[
     &Case::network("turn/401", Must, "An Allocate without credentials is answered with 401, a realm and a nonce.", |cx| {
@@ -71,7 +75,7 @@ pub(super) const CASES: &[&Case] = &[
 ];
 
 /// Checks that a refusal has the REALM and NONCE that a client needs for its next attempt, and that they are valid.
-fn challenges(answer: &Answer) -> Result<(), Stop> {
+pub(super) fn challenges(answer: &Answer) -> Result<(), Stop> {
     for kind in [attr::REALM, attr::NONCE] {
         let text = answer.message.text(kind);
         let name = attribute_name(kind);
@@ -88,7 +92,8 @@ fn challenges(answer: &Answer) -> Result<(), Stop> {
 
 async fn unauthenticated(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.send_request(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
+    let answer = cx.unauthenticated(&mut ana, &cx.allocate_request()).await?;
+    let answer = answer.error(401, "an Allocate without credentials")?;
     challenges(&answer)?;
     for kind in [attr::USERNAME, attr::MESSAGE_INTEGRITY, attr::MESSAGE_INTEGRITY_SHA256] {
         if answer.message.has(kind) {
@@ -102,8 +107,8 @@ async fn nonce_per_client(cx: &mut StunCx) -> Result<(), Stop> {
     let mut nonces = Vec::new();
     for name in ["ana", "ben"] {
         let mut client = cx.client(name).await?;
-        let answer =
-            client.send_request(&cx.allocate_request()).await?.error(401, "an Allocate without credentials")?;
+        let answer = cx.unauthenticated(&mut client, &cx.allocate_request()).await?;
+        let answer = answer.error(401, "an Allocate without credentials")?;
         let nonce = answer.message.get(attr::NONCE).map(<[u8]>::to_vec);
         if nonces.contains(&nonce) {
             return Err(answer.stop("two clients on different ports received the same NONCE"));
@@ -114,7 +119,15 @@ async fn nonce_per_client(cx: &mut StunCx) -> Result<(), Stop> {
 }
 
 async fn allocate(cx: &mut StunCx) -> Result<(), Stop> {
-    let ana = cx.allocation_with("ana", |request| request).await?;
+    let mut client = cx.client("ana").await?;
+    // Not with the challenge to another client: this is what every client does first.
+    let auth = cx.challenge(&mut client, cx.credential()?).await?;
+    let ana = match cx.try_allocate(client, auth, &|draft| draft, &|sealed| sealed).await? {
+        Ok(ana) => ana,
+        // The port may still have the allocation of an earlier client.
+        Err(answer) if answer.code()? == Some(437) => cx.allocation_with("ana", |draft| draft).await?,
+        Err(answer) => return Err(answer.refused()),
+    };
     let granted = &ana.granted;
     if !ana.auth.has_sealed(&granted.message) {
         return Err(granted.stop("the success response has no valid MESSAGE-INTEGRITY with the user's key"));
@@ -136,26 +149,35 @@ async fn allocate(cx: &mut StunCx) -> Result<(), Stop> {
 
 async fn wrong_password(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let auth = cx.challenge(&mut ana, cx.credential()?).await?.with_password("not the password");
-    let answer = ana.send_request(&auth.seal(cx.allocate_request())).await?.error(401, "a wrong password")?;
-    challenges(&answer)
+    let mut auth = cx.challenge(&mut ana, cx.credential()?).await?.with_password("not the password");
+    let _turn = cx.env.unauthenticated.lock().await;
+    let (_, answer) = auth.send(&mut ana, || cx.allocate_request()).await?;
+    challenges(&answer.error(401, "a wrong password")?)
 }
 
 async fn unknown_user(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
     auth.user = "nobody-of-this-name".to_owned();
-    let answer = ana.send_request(&auth.seal(cx.allocate_request())).await?.error(401, "an unknown user")?;
-    challenges(&answer)
+    let _turn = cx.env.unauthenticated.lock().await;
+    let (_, answer) = auth.send(&mut ana, || cx.allocate_request()).await?;
+    challenges(&answer.error(401, "an unknown user")?)
 }
 
 async fn tampered(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let auth = cx.challenge(&mut ana, cx.credential()?).await?;
-    let mut sealed = auth.seal(cx.allocate_request().with(attr::LIFETIME, 700_u32.to_be_bytes()));
-    // The last byte of LIFETIME, after the header (20 bytes), REQUESTED-TRANSPORT (8), type and length (4).
-    sealed.bytes[35] ^= 1;
-    let answer = ana.send_request(&sealed).await?;
+    let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
+    let draft = || {
+        let draft = cx.request(method::ALLOCATE).with(attr::LIFETIME, 700_u32.to_be_bytes());
+        cx.of_family(draft.with(attr::REQUESTED_TRANSPORT, UDP))
+    };
+    let tampered = |mut sealed: Draft| {
+        // The last byte of LIFETIME, after the header (20 bytes), type and length (4).
+        sealed.bytes[27] ^= 1;
+        sealed
+    };
+    let _turn = cx.env.unauthenticated.lock().await;
+    let (_, answer) = auth.send_changed(&mut ana, draft, tampered).await?;
     answer.error(401, "a request that was changed after it was authenticated").map(drop)
 }
 
@@ -164,8 +186,8 @@ async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
     let auth = cx.challenge(&mut ana, cx.credential()?).await?;
     for without in [attr::USERNAME, attr::REALM, attr::NONCE] {
         let mut draft = cx.allocate_request();
-        let parts =
-            [(attr::USERNAME, auth.user.as_bytes()), (attr::REALM, auth.realm.as_bytes()), (attr::NONCE, &auth.nonce)];
+        let Challenge { realm, nonce, .. } = &auth.challenge;
+        let parts = [(attr::USERNAME, auth.user.as_bytes()), (attr::REALM, realm.as_bytes()), (attr::NONCE, nonce)];
         for (kind, value) in parts.into_iter().filter(|(kind, _)| *kind != without) {
             draft = draft.with(kind, value);
         }
@@ -178,12 +200,12 @@ async fn incomplete(cx: &mut StunCx) -> Result<(), Stop> {
 async fn stale_nonce(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
-    auth.nonce = b"0123456789abcdef".to_vec();
+    auth.challenge.nonce = STALE.to_vec();
     let answer =
         ana.send_request(&auth.seal(cx.allocate_request())).await?.error(438, "a nonce that is not the server's")?;
     challenges(&answer)?;
-    let auth = auth.renewed(&answer)?;
-    let ana = cx.allocate(ana, auth, |request| request).await;
+    auth.renew(&answer)?;
+    let ana = cx.allocate(ana, auth).await;
     ana.map(drop).map_err(|stop| stop.reworded(|why| format!("with the nonce of the 438: {why}")))
 }
 
@@ -194,11 +216,11 @@ async fn wrong_credentials(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
     let owner = ana.auth.clone();
     // From ana's own socket: the 5-tuple is hers, but the user is another.
-    ana.auth = cx.challenge_of(&mut ana, &other).await?;
+    ana.auth = owner.as_user(&other);
     let refused = async {
         let answer = ana.refresh(cx, Some(0)).await?;
         answer.error(441, "another user's Refresh")?;
-        let peer = (cx.env.source, 9).into();
+        let peer = (cx.env.peers.unwrap_or(cx.env.source), 9).into();
         ana.create_permission(cx, &[peer]).await?.error(441, "another user's CreatePermission")
     }
     .await;
@@ -210,11 +232,11 @@ async fn wrong_credentials(cx: &mut StunCx) -> Result<(), Stop> {
 async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
     let mut auth = cx.challenge(&mut ana, cx.credential()?).await?;
-    let Some(offered) = auth.offered.clone() else {
+    let Some(offered) = auth.challenge.offered.clone() else {
         return Err(Stop::Unsupported("the server offers no PASSWORD-ALGORITHMS".to_owned()));
     };
     // The nonce cookie: bit 0 of the security features, which follow `obMatJos2` in base64.
-    let has_bit = auth.nonce.strip_prefix(b"obMatJos2").and_then(|rest| rest.first()).is_some_and(|first| {
+    let has_bit = auth.challenge.nonce.strip_prefix(b"obMatJos2").and_then(|rest| rest.first()).is_some_and(|first| {
         let sextet =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|c| c == first);
         sextet.is_some_and(|sextet| sextet & 0x20 != 0)
@@ -227,24 +249,24 @@ async fn sha256(cx: &mut StunCx) -> Result<(), Stop> {
     }
     let mut down = auth.clone();
     auth.algorithm = PasswordAlgorithm::Sha256;
-    let mut ana = cx.allocate(ana, auth, |request| request).await?;
+    let mut ana = cx.allocate(ana, auth).await?;
     if !ana.auth.has_sealed(&ana.granted.message) {
         return Err(ana.granted.stop("the success response has no valid MESSAGE-INTEGRITY-SHA256 with the user's key"));
     }
     ana.refresh(cx, None).await?.success("a Refresh authenticated with SHA-256")?;
     // As if an attacker in between had removed SHA-256 from the offer.
-    down.offered = Some(vec![0, 1, 0, 0]);
-    down.algorithm = PasswordAlgorithm::Sha256;
     let mut ben: UdpClient = cx.client("ben").await?;
     let fresh = cx.challenge(&mut ben, cx.credential()?).await?;
-    down.nonce = fresh.nonce;
+    down.challenge = Challenge { offered: Some(vec![0, 1, 0, 0]), ..fresh.challenge };
+    down.algorithm = PasswordAlgorithm::Sha256;
     let answer = ben.send_request(&down.seal(cx.allocate_request())).await?;
     answer.error(400, "PASSWORD-ALGORITHMS that differ from those of the server").map(drop)
 }
 
 async fn amplification(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.client("ana").await?;
-    let answer = ana.send_request(&cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    let request = cx.request(method::ALLOCATE).with(attr::REQUESTED_TRANSPORT, UDP);
+    let answer = cx.unauthenticated(&mut ana, &request).await?;
     let factor = answer.message.bytes.len() as f64 / answer.request_bytes as f64;
     cx.remark(format!(
         "an Allocate of {} bytes without credentials is answered with {factor:.1} times as many bytes",

@@ -162,6 +162,6 @@ async fn allocation(cx: &mut StunCx) -> Result<(), Stop> {
         return Err(Stop::at("data is still relayed 10 s after the allocation's end", received.line));
     }
     ana.refresh(cx, None).await?.error(437, "a Refresh 10 s after the allocation's end")?;
-    let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, UDP)).await?;
+    let again = ana.allocate_again(cx).await?;
     again.success("an Allocate on the port whose allocation has ended").map(drop)
 }

@@ -7,9 +7,13 @@ mod allocate;
 mod channel;
 mod credential;
 mod expiry;
+mod long;
+mod peers;
 mod permission;
+mod protected;
 mod refresh;
 mod relay;
+mod source;
 mod tcp;
 
 /// What nearly every other case needs: the server grants an allocation.
@@ -21,10 +25,14 @@ const DATA: &[&str] = &["turn/allocate", "turn/data-both-ways"];
 pub(crate) fn all() -> Vec<&'static Case> {
     [
         credential::CASES,
+        protected::CASES,
         allocate::CASES,
         refresh::CASES,
         permission::CASES,
+        peers::CASES,
         relay::CASES,
+        source::CASES,
+        long::CASES,
         channel::CASES,
         tcp::CASES,
         expiry::CASES,

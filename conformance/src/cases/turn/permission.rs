@@ -1,5 +1,7 @@
 //! Permissions: which peers may send to which clients, and receive from them.
 
+use std::net::SocketAddr;
+
 use tokio::time::sleep;
 
 use super::{ALLOCATE, DATA, PERMISSION_CHECK};
@@ -184,11 +186,15 @@ async fn missing_peer(cx: &mut StunCx) -> Result<(), Stop> {
 
 async fn family(cx: &mut StunCx) -> Result<(), Stop> {
     let mut ana = cx.allocation("ana").await?;
-    // Documentation addresses (RFC 3849, RFC 5737).
-    let peer = if ana.relayed.is_ipv4() { "[2001:db8::1]:9" } else { "192.0.2.1:9" };
-    let peer = peer.parse().expect("it is an address");
+    let peer = other_family(ana.relayed);
     ana.create_permission(cx, &[peer]).await?.error(443, "a permission for the other address family")?;
     ana.bind(cx, 0x4000, peer).await?.error(443, "a channel for the other address family").map(drop)
+}
+
+/// A documentation address of the other family (RFC 3849, RFC 5737).
+pub(super) fn other_family(relayed: SocketAddr) -> SocketAddr {
+    let peer = if relayed.is_ipv4() { "[2001:db8::1]:9" } else { "192.0.2.1:9" };
+    peer.parse().expect("it is an address")
 }
 
 async fn peer_loopback(cx: &mut StunCx) -> Result<(), Stop> {

@@ -64,8 +64,7 @@ async fn refresh_0(cx: &mut StunCx) -> Result<(), Stop> {
         }
     }
     ana.refresh(cx, None).await?.error(437, "a Refresh of a deleted allocation")?;
-    let udp = crate::stun::turn::UDP;
-    let again = ana.request(cx, method::ALLOCATE, |draft| draft.with(attr::REQUESTED_TRANSPORT, udp)).await?;
+    let again = ana.allocate_again(cx).await?;
     again.success("an Allocate on the port whose allocation was deleted").map(drop)
 }
 

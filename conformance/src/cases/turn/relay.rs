@@ -4,8 +4,10 @@ use super::{ALLOCATE, DATA};
 use crate::case::Case;
 use crate::case::Level::{Must, Should};
 use crate::stop::Stop;
+use crate::stun::client::Answer;
 use crate::stun::cx::StunCx;
 use crate::stun::names::{attr, method};
+use crate::stun::turn::DEFAULT_LIFETIME;
 use crate::stun::wire::channel_data;
 
 pub(super) const CASES: &[&Case] = &[
@@ -17,6 +19,11 @@ pub(super) const CASES: &[&Case] = &[
         rfc!("8656", "11.2", "the source transport address is the relayed transport address of the allocation, where the allocation is determined by the 5-tuple on which the Send indication arrived;"),
         rfc!("8656", "11.3", "The DATA attribute is set to the value of the \"data octets\" field from the datagram, and the XOR-PEER-ADDRESS attribute is set to the source transport address of the received UDP datagram."),
     ]),
+    &Case::network("turn/padding-zero", Must, "The padding in whatever the server sends is zero: other bytes would be from its memory.", |cx| {
+        Box::pin(padding(cx))
+    })
+    .needs(DATA)
+    .cites(&[rfc!("8489", "14", "The padding bits MUST be set to zero on sending and MUST be ignored by the receiver.")]),
     &Case::network("turn/data-empty", Should, "An empty datagram is relayed too.", |cx| Box::pin(empty(cx)))
         .needs(DATA)
         .cites(&[rfc!("8656", "11.2", "Note that the DATA attribute is allowed to contain zero bytes of data.")])
@@ -59,6 +66,46 @@ async fn both_ways(cx: &mut StunCx) -> Result<(), Stop> {
                 format!("{} sent the data, but XOR-PEER-ADDRESS is {from}", ben.local),
                 received.line,
             ));
+        }
+    }
+    Ok(())
+}
+
+async fn padding(cx: &mut StunCx) -> Result<(), Stop> {
+    let is_zero =
+        |answer: &Answer, what: &str| match answer.message.faults().iter().find(|fault| fault.contains("padding")) {
+            Some(fault) => Err(answer.stop(format!("in the answer to {what}, {fault}"))),
+            None => Ok(()),
+        };
+    let mut mallory = cx.client("mallory").await?;
+    is_zero(&cx.unauthenticated(&mut mallory, &cx.allocate_request()).await?, "an Allocate without credentials")?;
+    let mut ana = cx.allocation("ana").await?;
+    is_zero(&ana.granted, "an Allocate")?;
+    let [ben, cleo] = [cx.peer("ben").await?, cx.peer("cleo").await?];
+    is_zero(&ana.create_permission(cx, &[ben.local]).await?, "a CreatePermission")?;
+    is_zero(&ana.bind(cx, 0x4000, cleo.local).await?, "a ChannelBind")?;
+    is_zero(&ana.refresh(cx, Some(DEFAULT_LIFETIME)).await?, "a Refresh")?;
+    for peer in [&ben, &cleo] {
+        // What the padding of shorter data would show.
+        let long = [cx.word("secret").as_bytes(), &[0xa5; 300]].concat();
+        for data in [long].into_iter().chain(["", "x", "xy", "xyz"].map(|end| (cx.word("short") + end).into_bytes())) {
+            peer.send_to(&data, ana.relayed);
+            let carries = |bytes: &[u8]| bytes.windows(data.len()).any(|window| window == data);
+            let received = ana.receive("its peer's data", |received| carries(&received.bytes)).await?;
+            match received.message() {
+                Ok(message) => {
+                    if let Some(fault) = message.faults().iter().find(|fault| fault.contains("padding")) {
+                        return Err(Stop::at(format!("in a Data indication, {fault}"), received.line));
+                    }
+                }
+                // ChannelData over UDP needs no padding. No sentence says what is in it.
+                Err(_)
+                    if received.bytes.get(4 + data.len()..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) =>
+                {
+                    cx.acceptable("the padding of ChannelData is not zero: it may be from the server's memory");
+                }
+                Err(_) => {}
+            }
         }
     }
     Ok(())

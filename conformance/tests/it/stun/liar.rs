@@ -1,16 +1,19 @@
-//! A small STUN and TURN server with one optional defect. It has its own wire code, shared neither with the suite nor
-//! with the reference server.
+//! A small STUN and TURN server with one optional defect, or with an unusual habit that is right. It has its own wire
+//! code, shared neither with the suite nor with the reference server.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
 use sha1::Sha1;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 /// The defect of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub(super) enum Lie {
     AnswersBadLength,
     AnswersShort,
     DiesOfShort,
+    DiesOfLong,
     BadPadding,
     WrongFingerprint,
     // TURN
@@ -59,7 +63,56 @@ pub(super) enum Lie {
     AnyFamily,
     ShortLifetime,
     OddPorts,
+    ReadsBehindIntegrity,
+    IgnoresFingerprint,
+    DropsFingerprint,
+    AnyNonceLater,
+    AnyUserBinds,
+    SharedQuota,
+    LastPeerCounts,
+    AllPeersReceive,
+    PermitsGoodPeers,
+    UnmapsPeers,
+    CutsLongData,
+    CutsLongDataToClients,
+    PeerEndsRelay,
+    LeaksPadding,
+    LeaksPaddingOverTcp,
+    DataFromAnotherPort,
+    V6ByDefault,
+    NothingByDefault,
+    TunneledPeers,
+    AnotherNameOfItself,
+    RedirectsNowhere,
+    RedirectsToItself,
 }
+
+/// What a server does that is right, but unusual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Habit {
+    Usual,
+    /// Ten 401s per second; further requests without credentials get no answer.
+    FewChallenges,
+    /// Each nonce is accepted once.
+    NonceOnce,
+    /// Authenticated Allocate requests are answered with 300.
+    Redirects(SocketAddr),
+    /// It is on `[::1]`, and relays only there.
+    OnlyV6,
+    /// It relays on `127.0.0.1` and on `[::1]`.
+    BothFamilies,
+    /// A user may have forty allocations.
+    Quota,
+    /// It refuses its own machine as a peer.
+    NotItself,
+    /// It also serves TCP on the same port.
+    Tcp,
+}
+
+/// Allocations of one user at most.
+const QUOTA: usize = 40;
+/// The 401s in one second at most.
+const CHALLENGES_MAX: usize = 10;
 
 struct Allocation {
     relay: Arc<UdpSocket>,
@@ -79,17 +132,45 @@ impl Drop for Allocation {
 
 struct Liar {
     lie: Lie,
+    habit: Habit,
+    address: SocketAddr,
     socket: UdpSocket,
     other: UdpSocket,
     allocations: Mutex<BTreeMap<SocketAddr, Allocation>>,
+    /// How many nonces each client has used.
+    nonces: Mutex<BTreeMap<SocketAddr, usize>>,
+    /// When the present second began, and the 401s in it.
+    challenges: Mutex<(Instant, usize)>,
+    /// Clients over TCP.
+    streams: Mutex<BTreeMap<SocketAddr, UnboundedSender<Vec<u8>>>>,
 }
 
 /// Starts the server on a free port.
 pub(super) async fn start(lie: Lie) -> SocketAddr {
-    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    start_with(lie, Habit::Usual).await
+}
+
+/// Starts a server with a habit on a free port.
+pub(super) async fn start_with(lie: Lie, habit: Habit) -> SocketAddr {
+    let ip: IpAddr = if habit == Habit::OnlyV6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let bind = || UdpSocket::bind((ip, 0));
     let (socket, other) = (bind().await.expect("a port"), bind().await.expect("a port"));
     let address = socket.local_addr().expect("bound");
-    let liar = Arc::new(Liar { lie, socket, other, allocations: Mutex::default() });
+    let liar = Arc::new(Liar {
+        lie,
+        habit,
+        address,
+        socket,
+        other,
+        allocations: Mutex::default(),
+        nonces: Mutex::default(),
+        challenges: Mutex::new((Instant::now(), 0)),
+        streams: Mutex::default(),
+    });
+    if habit == Habit::Tcp {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        tokio::spawn(liar.clone().serve_tcp(listener));
+    }
     tokio::spawn(liar.serve());
     address
 }
@@ -120,9 +201,26 @@ impl<'a> Request<'a> {
         self.attributes.iter().find(|(found, ..)| *found == kind).map(|(.., value)| *value)
     }
 
-    fn peers(&self) -> Option<Vec<SocketAddr>> {
+    /// The peers, with `None` for one of a family that does not exist.
+    fn peers(&self) -> Vec<Option<SocketAddr>> {
         let values = self.attributes.iter().filter(|(kind, ..)| *kind == 0x12).map(|(.., value)| *value);
-        values.map(|value| if value[1] == 1 { Some(unxor(value)) } else { None }).collect()
+        values.map(|value| unxor(value, &self.id)).collect()
+    }
+
+    /// Forgets what is behind MESSAGE-INTEGRITY.
+    fn cut(&mut self) {
+        if let Some(at) = self.attributes.iter().position(|(kind, ..)| *kind == 8) {
+            self.attributes.truncate(at + 1);
+        }
+    }
+
+    /// Whether there is no FINGERPRINT, or a correct one.
+    fn is_undamaged(&self) -> bool {
+        let Some((_, at, value)) = self.attributes.iter().find(|(kind, ..)| *kind == 0x8028) else { return true };
+        let crc = self.bytes[..*at].iter().fold(!0_u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (!(crc & 1)).wrapping_add(1)))
+        });
+        (!crc ^ 0x5354_554e).to_be_bytes() == **value
     }
 
     fn is_sealed(&self, key: &[u8]) -> bool {
@@ -160,15 +258,34 @@ fn add(message: &mut Vec<u8>, kind: u16, value: &[u8], padding: u8) {
     set_length(message, length);
 }
 
-fn xor(address: SocketAddr) -> Vec<u8> {
-    let IpAddr::V4(ip) = address.ip() else { panic!("the liar speaks IPv4") };
-    let port = address.port() ^ 0x2112;
-    [&[0, 1][..], &port.to_be_bytes(), &(u32::from(ip) ^ 0x2112_a442).to_be_bytes()].concat()
+fn plain(address: SocketAddr) -> Vec<u8> {
+    let (family, ip) = match address.ip() {
+        IpAddr::V4(ip) => (1, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (2, ip.octets().to_vec()),
+    };
+    [&[0, family][..], &address.port().to_be_bytes(), &ip].concat()
 }
 
-fn unxor(value: &[u8]) -> SocketAddr {
-    let ip = u32::from_be_bytes([value[4], value[5], value[6], value[7]]) ^ 0x2112_a442;
-    (Ipv4Addr::from(ip), u16_at(value, 2) ^ 0x2112).into()
+fn xor(address: SocketAddr, id: &[u8; 12]) -> Vec<u8> {
+    let mut value = plain(address);
+    mask(&mut value, id);
+    value
+}
+
+fn unxor(value: &[u8], id: &[u8; 12]) -> Option<SocketAddr> {
+    let mut value = value.to_vec();
+    mask(&mut value, id);
+    let ip: IpAddr = match (value.get(1)?, value.len()) {
+        (1, 8) => <[u8; 4]>::try_from(&value[4..]).ok()?.into(),
+        (2, 20) => <[u8; 16]>::try_from(&value[4..]).ok()?.into(),
+        _ => return None,
+    };
+    Some((ip, u16_at(&value, 2)).into())
+}
+
+fn mask(value: &mut [u8], id: &[u8; 12]) {
+    let mask = [&[0x21, 0x12, 0x21, 0x12, 0xa4, 0x42][..], id].concat();
+    value.iter_mut().skip(2).zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 fn seal(message: &mut Vec<u8>, key: &[u8]) {
@@ -189,28 +306,77 @@ impl Liar {
         loop {
             let Ok((length, from)) = self.socket.recv_from(&mut buffer).await else { continue };
             let bytes = &buffer[..length];
-            if self.lie == Lie::DiesOfShort && (1..20).contains(&length) {
+            if self.lie == Lie::DiesOfShort && (1..20).contains(&length) || self.lie == Lie::DiesOfLong && length > 2048
+            {
                 return;
             }
             if self.lie == Lie::AnswersShort && length < 20 {
                 self.send(&message(0x0111, [7; 12]), from).await;
             }
-            if bytes.first().is_some_and(|first| (0x40..0x80).contains(first)) {
-                self.channel_data(bytes, from).await;
-            } else if let Some(request) = Request::parse(bytes) {
-                self.clone().stun(&request, from).await;
-            }
+            self.clone().message(bytes, from).await;
         }
     }
 
+    async fn message(self: Arc<Self>, bytes: &[u8], from: SocketAddr) {
+        if bytes.first().is_some_and(|first| (0x40..0x80).contains(first)) {
+            self.channel_data(bytes, from).await;
+        } else if let Some(request) = Request::parse(bytes) {
+            self.stun(request, from).await;
+        }
+    }
+
+    async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
+        while let Ok((stream, from)) = listener.accept().await {
+            tokio::spawn(self.clone().serve_stream(stream, from));
+        }
+    }
+
+    async fn serve_stream(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        let (mut read, mut write) = stream.into_split();
+        let (sender, mut answers) = unbounded_channel::<Vec<u8>>();
+        self.streams.lock().await.insert(from, sender);
+        tokio::spawn(async move {
+            while let Some(answer) = answers.recv().await {
+                let _ = write.write_all(&answer).await;
+            }
+        });
+        let mut received = Vec::new();
+        while read.read_buf(&mut received).await.is_ok_and(|read| read > 0) {
+            while received.len() >= 4 {
+                let length = usize::from(u16_at(&received, 2));
+                let header = if received[0] < 0x40 { 20 } else { 4 };
+                let whole = (header + length).next_multiple_of(4);
+                if received.len() < whole {
+                    break;
+                }
+                let message: Vec<u8> = received.drain(..whole).take(header + length).collect();
+                self.clone().message(&message, from).await;
+            }
+        }
+        self.streams.lock().await.remove(&from);
+    }
+
     async fn send(&self, bytes: &[u8], to: SocketAddr) {
+        if let Some(stream) = self.streams.lock().await.get(&to) {
+            let mut bytes = bytes.to_vec();
+            let padding = if self.lie == Lie::LeaksPaddingOverTcp { 0xa5 } else { 0 };
+            bytes.resize(bytes.len().next_multiple_of(4), padding);
+            let _ = stream.send(bytes);
+            return;
+        }
         let _ = match self.lie {
             Lie::AnswersFromAnotherPort => self.other.send_to(bytes, to).await,
             _ => self.socket.send_to(bytes, to).await,
         };
     }
 
-    async fn stun(self: Arc<Self>, request: &Request<'_>, from: SocketAddr) {
+    async fn stun(self: Arc<Self>, mut request: Request<'_>, from: SocketAddr) {
+        let is_damaged = !request.is_undamaged();
+        let has_fingerprint = request.get(0x8028).is_some();
+        if self.lie != Lie::ReadsBehindIntegrity {
+            request.cut();
+        }
+        let request = &request;
         let length = usize::from(u16_at(request.bytes, 2));
         if request.bytes[0] >= 0x40 {
             return;
@@ -221,8 +387,12 @@ impl Liar {
         if (length + 20 != request.bytes.len() || !length.is_multiple_of(4)) && self.lie != Lie::AnswersBadLength {
             return;
         }
+        if is_damaged && (self.lie != Lie::IgnoresFingerprint || request.kind == 0x0001) {
+            return;
+        }
         match (request.kind, self.lie) {
             (_, Lie::NeverAnswers) => {}
+            (0x0003..=0x0009, Lie::DropsFingerprint) if has_fingerprint => {}
             (0x0001, _) => self.binding(request, from).await,
             (0x0011, Lie::AnswersIndications) | (0x0101, Lie::AnswersResponses) => self.binding(request, from).await,
             (0x0016, _) => self.relay_out(request, from).await,
@@ -236,14 +406,6 @@ impl Liar {
         let known = [0x0006, 0x0008, 0x0014, 0x0015, 0x001c];
         let unknown: Vec<u16> = request.attributes.iter().take(sealed_at).map(|(kind, ..)| *kind).collect();
         let unknown: Vec<u16> = unknown.into_iter().filter(|kind| *kind < 0x8000 && !known.contains(kind)).collect();
-        if let Some((_, at, value)) = request.attributes.iter().find(|(kind, ..)| *kind == 0x8028) {
-            let crc = request.bytes[..*at].iter().fold(!0_u32, |crc, byte| {
-                (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (!(crc & 1)).wrapping_add(1)))
-            });
-            if (!crc ^ 0x5354_554e).to_be_bytes() != **value {
-                return;
-            }
-        }
         if !unknown.is_empty() && self.lie != Lie::IgnoresUnknown {
             let mut answer = error(request, 420);
             let list: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
@@ -258,13 +420,13 @@ impl Liar {
         if self.lie == Lie::WrongTransactionId {
             answer[19] ^= 1;
         }
-        let mut address = xor(from);
+        let mut address = xor(from, &request.id);
         match self.lie {
             Lie::NoXor => {
-                address = xor((Ipv4Addr::from(u32::from(ip_of(from)) ^ 0x2112_a442), from.port() ^ 0x2112).into())
+                address = plain(from);
             }
             Lie::WrongXorPort => address[3] ^= 1,
-            Lie::ConstantAddress => address = xor((Ipv4Addr::LOCALHOST, 1).into()),
+            Lie::ConstantAddress => address = xor((Ipv4Addr::LOCALHOST, 1).into(), &request.id),
             _ => {}
         }
         add(&mut answer, 0x0020, &address, 0);
@@ -289,7 +451,11 @@ impl Liar {
     }
 
     async fn turn(self: Arc<Self>, request: &Request<'_>, from: SocketAddr) {
-        let nonce = if self.lie == Lie::SameNonce { "nonce".to_owned() } else { format!("nonce-{}", from.port()) };
+        let used = self.nonces.lock().await.get(&from).copied().unwrap_or_default();
+        let nonce = match self.lie {
+            Lie::SameNonce => "nonce".to_owned(),
+            _ => format!("nonce-{}-{used}", from.port()),
+        };
         let challenge = |code| {
             let mut answer = error(request, code);
             if self.lie != Lie::No401 {
@@ -299,6 +465,14 @@ impl Liar {
             answer
         };
         if request.get(8).is_none() {
+            let (began, count) = &mut *self.challenges.lock().await;
+            if began.elapsed() > Duration::from_secs(1) {
+                (*began, *count) = (Instant::now(), 0);
+            }
+            *count += 1;
+            if self.habit == Habit::FewChallenges && *count > CHALLENGES_MAX {
+                return;
+            }
             return self.send(&challenge(401), from).await;
         }
         let (Some(user), Some(_), Some(sent_nonce)) = (request.get(6), request.get(0x14), request.get(0x15)) else {
@@ -315,8 +489,22 @@ impl Liar {
         if !request.is_sealed(&key) && self.lie != Lie::AnyPassword {
             return self.send(&challenge(401), from).await;
         }
-        if sent_nonce != nonce.as_bytes() && self.lie != Lie::AnyNonce {
+        let any_nonce = self.lie == Lie::AnyNonce || self.lie == Lie::AnyNonceLater && request.kind != 0x0003;
+        if sent_nonce != nonce.as_bytes() && !any_nonce {
             return self.send(&challenge(438), from).await;
+        }
+        if self.habit == Habit::NonceOnce {
+            self.nonces.lock().await.insert(from, used + 1);
+        }
+        if let (Habit::Redirects(alternate), 0x0003) = (self.habit, request.kind) {
+            let mut answer = error(request, 300);
+            match self.lie {
+                Lie::RedirectsNowhere => {}
+                Lie::RedirectsToItself => add(&mut answer, 0x8023, &plain(self.address), 0),
+                _ => add(&mut answer, 0x8023, &plain(alternate), 0),
+            }
+            seal(&mut answer, &key);
+            return self.send(&answer, from).await;
         }
         let mut answer = self.clone().granted(request, from, &user).await;
         if self.lie != Lie::UnsealedAnswers {
@@ -358,16 +546,31 @@ impl Liar {
                     return answer;
                 }
             }
-            if request.get(0x17).is_some_and(|family| family[0] != 1) {
+            let family = match (request.get(0x17), self.lie) {
+                (Some(family), _) => family[0],
+                (None, Lie::V6ByDefault) => 2,
+                (None, Lie::NothingByDefault) => 0,
+                (None, _) => 1,
+            };
+            let has_family = match self.habit {
+                Habit::OnlyV6 => family == 2,
+                Habit::BothFamilies => family == 1 || family == 2,
+                _ => family == 1,
+            };
+            if !has_family {
                 return error(request, 440);
             }
             if request.get(0x18) == Some(&[0x80]) {
                 return error(request, 508);
             }
-            let relay = self.relay_socket(request.get(0x18).is_some()).await;
+            let counts = |allocation: &&Allocation| allocation.user == user || self.lie == Lie::SharedQuota;
+            if self.habit == Habit::Quota && allocations.values().filter(counts).count() >= QUOTA {
+                return error(request, 486);
+            }
+            let relay = self.relay_socket(family == 1, request.get(0x18).is_some()).await;
             let mut answer = message(0x0103, request.id);
-            add(&mut answer, 0x0016, &xor(relay.local_addr().expect("bound")), 0);
-            add(&mut answer, 0x0020, &xor(from), 0);
+            add(&mut answer, 0x0016, &xor(relay.local_addr().expect("bound"), &request.id), 0);
+            add(&mut answer, 0x0020, &xor(from, &request.id), 0);
             add(&mut answer, 0x000d, &granted.to_be_bytes(), 0);
             let relay = Arc::new(relay);
             let task = tokio::spawn(self.clone().relay_in(Arc::clone(&relay), from));
@@ -379,11 +582,13 @@ impl Liar {
             return answer;
         }
         let Some(allocation) = allocations.get_mut(&from) else { return error(request, 437) };
-        if allocation.user != user && self.lie != Lie::AnyUserRules {
+        let any_user = self.lie == Lie::AnyUserRules || self.lie == Lie::AnyUserBinds && request.kind == 0x0009;
+        if allocation.user != user && !any_user {
             return error(request, 441);
         }
+        let is_v4 = allocation.relay.local_addr().expect("bound").is_ipv4();
         if request.kind == 0x0004 {
-            if request.get(0x17).is_some_and(|family| family[0] != 1) {
+            if request.get(0x17).is_some_and(|family| (family[0] == 1) != is_v4) {
                 return error(request, 443);
             }
             let mut answer = message(0x0104, request.id);
@@ -397,31 +602,65 @@ impl Liar {
             }
             return answer;
         }
-        let any_family = (Ipv4Addr::LOCALHOST, 9).into();
-        let peers = match request.peers() {
-            Some(peers) if peers.is_empty() => return error(request, 400),
-            Some(peers) => peers,
-            None if self.lie == Lie::AnyFamily => vec![any_family],
-            None => return error(request, 443),
-        };
+        let mut peers = Vec::new();
+        let mut refused = None;
+        for peer in request.peers() {
+            match peer {
+                None => refused = Some(400),
+                Some(peer) if self.lie == Lie::AnyFamily && peer.is_ipv4() != is_v4 => {
+                    peers.push((Ipv4Addr::LOCALHOST, 9).into());
+                }
+                Some(SocketAddr::V6(peer)) if self.lie == Lie::UnmapsPeers && peer.ip().to_ipv4_mapped().is_some() => {
+                    peers.push(SocketAddr::new(IpAddr::from(*peer.ip()).to_canonical(), peer.port()));
+                }
+                Some(peer) if peer.is_ipv4() != is_v4 => refused = refused.or(Some(443)),
+                Some(peer) if !self.is_allowed(peer.ip()) => refused = refused.or(Some(403)),
+                Some(peer) => peers.push(peer),
+            }
+        }
+        if let Some(code) = refused {
+            if self.lie == Lie::PermitsGoodPeers {
+                allocation.permissions.extend(peers);
+            }
+            return error(request, code);
+        }
+        if peers.is_empty() {
+            return error(request, 400);
+        }
         if request.kind == 0x0009 {
             let Some(number) = request.get(0x0c).map(|value| u16_at(value, 0)) else { return error(request, 400) };
             if !(0x4000..0x5000).contains(&number) && self.lie != Lie::AnyChannel {
                 return error(request, 400);
             }
-            let clash = allocation.channels.iter().any(|(n, peer)| (*n == number) != (*peer == peers[0]));
+            let peer = if self.lie == Lie::LastPeerCounts { peers[peers.len() - 1] } else { peers[0] };
+            let clash = allocation.channels.iter().any(|(n, bound)| (*n == number) != (*bound == peer));
             if clash && self.lie != Lie::RebindsChannels {
                 return error(request, 400);
             }
-            allocation.channels.insert(number, peers[0]);
+            allocation.channels.insert(number, peer);
         }
         allocation.permissions.extend(peers);
         message(request.kind | 0x0100, request.id)
     }
 
-    async fn relay_socket(&self, even: bool) -> UdpSocket {
+    /// Whether a peer may have this address.
+    fn is_allowed(&self, peer: IpAddr) -> bool {
+        let is_tunneled = match peer {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(ip) => matches!(ip.segments(), [0x2001, 0, ..] | [0x2002, ..]),
+        };
+        // A permission for `0.0.0.0` leads to the own machine too.
+        let is_own = match peer.to_canonical() {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified() && self.lie != Lie::AnotherNameOfItself,
+            IpAddr::V6(ip) => ip.segments()[..7] == [0; 7] || !matches!(ip.segments()[0], 0x2001 | 0x2002),
+        };
+        !(is_tunneled && self.lie != Lie::TunneledPeers || is_own && self.habit == Habit::NotItself)
+    }
+
+    async fn relay_socket(&self, is_v4: bool, even: bool) -> UdpSocket {
+        let ip: IpAddr = if is_v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         loop {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let socket = UdpSocket::bind((ip, 0)).await.expect("a port");
             let is_even = socket.local_addr().expect("bound").port().is_multiple_of(2);
             if !even || is_even != (self.lie == Lie::OddPorts) {
                 return socket;
@@ -434,6 +673,9 @@ impl Liar {
         loop {
             let Ok((length, peer)) = relay.recv_from(&mut buffer).await else { continue };
             let mut data = &buffer[..length];
+            if self.lie == Lie::PeerEndsRelay && length > 2048 {
+                return;
+            }
             let allocations = self.allocations.lock().await;
             let Some(allocation) = allocations.get(&client) else { continue };
             let permitted = allocation.permissions.iter().any(|permitted| {
@@ -442,8 +684,10 @@ impl Liar {
             if !permitted && self.lie != Lie::RelaysInWithoutPermission {
                 continue;
             }
-            if self.lie == Lie::TruncatesData {
-                data = &data[..data.len().min(512)];
+            match self.lie {
+                Lie::TruncatesData => data = &data[..data.len().min(512)],
+                Lie::CutsLongDataToClients => data = &data[..data.len().min(1500)],
+                _ => {}
             }
             let channel = allocation.channels.iter().find(|(_, bound)| **bound == peer).map(|(number, _)| *number);
             let answer = match channel {
@@ -453,19 +697,27 @@ impl Liar {
                 _ => {
                     let mut indication = message(0x0017, [9; 12]);
                     let port = peer.port() ^ u16::from(self.lie == Lie::WrongPeerAddress);
-                    add(&mut indication, 0x0012, &xor((peer.ip(), port).into()), 0);
-                    add(&mut indication, 0x0013, data, 0);
+                    add(&mut indication, 0x0012, &xor((peer.ip(), port).into(), &[9; 12]), 0);
+                    add(&mut indication, 0x0013, data, if self.lie == Lie::LeaksPadding { 0xa5 } else { 0 });
                     indication
                 }
             };
             drop(allocations);
-            let _ = self.socket.send_to(&answer, client).await;
+            match self.lie {
+                Lie::DataFromAnotherPort => drop(self.other.send_to(&answer, client).await),
+                Lie::AnswersFromAnotherPort => drop(self.socket.send_to(&answer, client).await),
+                _ => self.send(&answer, client).await,
+            }
         }
     }
 
     async fn relay_out(&self, request: &Request<'_>, from: SocketAddr) {
-        let (Some(peers), Some(data)) = (request.peers(), request.get(0x13)) else { return };
-        let Some(peer) = peers.first() else { return };
+        let (peers, Some(mut data)) = (request.peers(), request.get(0x13)) else { return };
+        let peers: Vec<SocketAddr> = peers.into_iter().flatten().collect();
+        let Some(peer) = (if self.lie == Lie::LastPeerCounts { peers.last() } else { peers.first() }) else { return };
+        if self.lie == Lie::CutsLongData {
+            data = &data[..data.len().min(1500)];
+        }
         if request.attributes.iter().any(|(kind, ..)| (0x7000..0x8000).contains(kind)) {
             return;
         }
@@ -475,6 +727,11 @@ impl Liar {
                 let permitted = allocation.permissions.iter().any(|permitted| permitted.ip() == peer.ip());
                 if permitted || self.lie == Lie::RelaysOutWithoutPermission {
                     let _ = allocation.relay.send_to(data, peer).await;
+                }
+                if permitted && self.lie == Lie::AllPeersReceive {
+                    for peer in peers.iter().skip(1) {
+                        let _ = allocation.relay.send_to(data, peer).await;
+                    }
                 }
             }
             None if self.lie == Lie::OpenRelay => {
@@ -494,13 +751,6 @@ impl Liar {
         if let (Some(peer), Some(data)) = (allocation.channels.get(&number), bytes.get(4..4 + length)) {
             let _ = allocation.relay.send_to(data, peer).await;
         }
-    }
-}
-
-fn ip_of(address: SocketAddr) -> Ipv4Addr {
-    match address.ip() {
-        IpAddr::V4(ip) => ip,
-        IpAddr::V6(_) => panic!("the liar speaks IPv4"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Servers with one defect each: the case for the defect fails, the results of others do not change, and nothing hangs.
 
+use std::net::Ipv4Addr;
+
 use conformance::stun::Service;
 use conformance::{Report, Verdict};
 use tokio::time::timeout;
 
-use super::liar::{LIMIT, Lie, nobody, start};
+use super::liar::{Habit, LIMIT, Lie, nobody, start, start_with};
 use super::{Service::Stun, Service::Turn, ask};
 use crate::text;
 
@@ -18,6 +20,62 @@ async fn the_honest_one_passes() {
     for service in [Stun, Turn] {
         let report = ask(service, start(Lie::Nothing).await, &[]).await.expect("it is there");
         assert!(report.passed(), "{}", text(&report));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_servers_with_unusual_habits_pass() {
+    let alternate = start(Lie::Nothing).await;
+    let habits = [
+        Habit::FewChallenges,
+        Habit::NonceOnce,
+        Habit::Redirects(alternate),
+        Habit::OnlyV6,
+        Habit::BothFamilies,
+        Habit::Quota,
+        Habit::Tcp,
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for habit in habits {
+        running.spawn(async move {
+            let asked = timeout(LIMIT, ask(Turn, start_with(Lie::Nothing, habit).await, &[])).await;
+            (habit, asked.unwrap_or_else(|_| panic!("{habit:?} hangs")).expect("it is there"))
+        });
+    }
+    while let Some(asked) = running.join_next().await {
+        let (habit, report) = asked.expect("no panic");
+        assert!(report.passed(), "{habit:?}\n{}", text(&report));
+        // The server has what the case needs, so it is really asked.
+        let needed: &[&str] = match habit {
+            Habit::OnlyV6 => &["turn/peer-tunneled", "turn/data-both-ways", "turn/channel-data"],
+            Habit::BothFamilies => &["turn/peer-tunneled", "turn/443-mapped"],
+            Habit::Quota => &["turn/486", "turn/486-per-user"],
+            Habit::Tcp => &["turn/tcp", "turn/tcp-padding"],
+            _ => &["turn/data-both-ways", "turn/441-channel"],
+        };
+        for slug in needed {
+            assert_eq!(report.case(slug).expect("selected").verdict, Verdict::Pass, "{habit:?}\n{}", text(&report));
+        }
+    }
+}
+
+/// A server that refuses its own machine is asked only about that: on this machine it relays to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_its_own_machine_passes() {
+    let address = start_with(Lie::Nothing, Habit::NotItself).await;
+    let report = ask(Turn, address, &["turn/peer-spellings"]).await.expect("it is there");
+    assert_eq!(report.case("turn/peer-spellings").expect("selected").verdict, Verdict::Pass, "{}", text(&report));
+}
+
+/// What a server needs so that its defect shows.
+fn habit_for(lie: Lie) -> Habit {
+    match lie {
+        Lie::SharedQuota => Habit::Quota,
+        Lie::LeaksPaddingOverTcp => Habit::Tcp,
+        Lie::V6ByDefault | Lie::NothingByDefault | Lie::TunneledPeers => Habit::BothFamilies,
+        Lie::AnotherNameOfItself => Habit::NotItself,
+        Lie::RedirectsNowhere | Lie::RedirectsToItself => Habit::Redirects((Ipv4Addr::LOCALHOST, 9).into()),
+        _ => Habit::Usual,
     }
 }
 
@@ -59,15 +117,40 @@ async fn each_lie_turns_the_right_cases_red() {
         (Turn, Lie::AnyChannel, &["turn/channel-range"]),
         (Turn, Lie::RebindsChannels, &["turn/channel-rebind"]),
         (Turn, Lie::DataOnBoundChannel, &["turn/channel-data"]),
-        (Turn, Lie::AnyUserRules, &["turn/441"]),
-        (Turn, Lie::AnyFamily, &["turn/443"]),
+        (Turn, Lie::AnyUserRules, &["turn/441", "turn/441-channel"]),
+        (Turn, Lie::AnyFamily, &["turn/443", "turn/443-mapped"]),
         (Turn, Lie::ShortLifetime, &["turn/lifetime", "turn/refresh"]),
         (Turn, Lie::OddPorts, &["turn/even-port"]),
+        (Stun, Lie::DiesOfLong, &["stun/long"]),
+        (Turn, Lie::DiesOfLong, &["turn/data-long"]),
+        (Turn, Lie::AnswersFromAnotherPort, &["turn/source-address"]),
+        (Turn, Lie::DataFromAnotherPort, &["turn/source-address"]),
+        (Turn, Lie::ReadsBehindIntegrity, &["turn/behind-integrity"]),
+        (Turn, Lie::DropsFingerprint, &["turn/fingerprint"]),
+        (Turn, Lie::IgnoresFingerprint, &["turn/fingerprint-wrong"]),
+        (Turn, Lie::AnyNonceLater, &["turn/438-requests"]),
+        (Turn, Lie::AnyUserBinds, &["turn/441-channel"]),
+        (Turn, Lie::SharedQuota, &["turn/486-per-user"]),
+        (Turn, Lie::LastPeerCounts, &["turn/first-counts"]),
+        (Turn, Lie::AllPeersReceive, &["turn/first-counts"]),
+        (Turn, Lie::PermitsGoodPeers, &["turn/permission-all-or-none"]),
+        (Turn, Lie::UnmapsPeers, &["turn/443-mapped"]),
+        (Turn, Lie::CutsLongData, &["turn/data-long"]),
+        (Turn, Lie::CutsLongDataToClients, &["turn/data-long"]),
+        (Turn, Lie::PeerEndsRelay, &["turn/data-long", "turn/long-stranger"]),
+        (Turn, Lie::LeaksPadding, &["turn/padding-zero"]),
+        (Turn, Lie::LeaksPaddingOverTcp, &["turn/tcp-padding"]),
+        (Turn, Lie::V6ByDefault, &["turn/default-family"]),
+        (Turn, Lie::NothingByDefault, &["turn/default-family"]),
+        (Turn, Lie::TunneledPeers, &["turn/peer-tunneled"]),
+        (Turn, Lie::AnotherNameOfItself, &["turn/peer-spellings"]),
+        (Turn, Lie::RedirectsNowhere, &["turn/allocate"]),
+        (Turn, Lie::RedirectsToItself, &["turn/allocate"]),
     ];
     let mut running = tokio::task::JoinSet::new();
     for (service, lie, wanted) in lies {
         running.spawn(async move {
-            let asked = timeout(LIMIT, ask(*service, start(*lie).await, &[])).await;
+            let asked = timeout(LIMIT, ask(*service, start_with(*lie, habit_for(*lie)).await, &[])).await;
             (*lie, *wanted, asked.unwrap_or_else(|_| panic!("{lie:?} hangs")).expect("it is there"))
         });
     }
