@@ -11,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) fn is_allowed(peer: IpAddr, allow_private: bool) -> bool {
     match peer {
         IpAddr::V4(ip) => is_allowed_v4(ip, allow_private),
+        IpAddr::V6(ip) if is_tunneled(ip) => false,
         IpAddr::V6(ip) => match embedded(ip) {
-            Some(ips) => ips.into_iter().all(|ip| is_allowed_v4(ip, allow_private)),
+            Some(ip) => is_allowed_v4(ip, allow_private),
             None => is_allowed_v6(ip, allow_private),
         },
     }
@@ -37,19 +38,23 @@ fn is_allowed_v6(ip: Ipv6Addr, allow_private: bool) -> bool {
     !ip.is_unspecified() && !ip.is_multicast() && (allow_private || !is_private)
 }
 
-/// The IPv4 addresses in an IPv6 address, to which a tunnel or a translator may send: mapped and compatible (RFC 4291
-/// §2.5.5), translated (RFC 2765), NAT64 (RFC 6052), 6to4 (RFC 3056), and Teredo (RFC 4380 §4), which has two: that of
-/// the server, and that of the client with all bits inverted.
-fn embedded(ip: Ipv6Addr) -> Option<[Ipv4Addr; 2]> {
-    let octets = ip.octets();
-    let v4_at = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&octets[at..at + 4]).expect("four octets"));
+/// Whether it is an address of Teredo (RFC 4380 §2.6) or 6to4 (RFC 3056 §2): data could circulate between the relay and
+/// the tunnel.
+//= https://www.rfc-editor.org/rfc/rfc8656#section-21.4
+//# In particular, a TURN server MUST NOT accept Teredo or 6to4 addresses
+//# in these requests.
+fn is_tunneled(ip: Ipv6Addr) -> bool {
+    matches!(ip.segments(), [0x2001, 0, ..] | [0x2002, ..])
+}
+
+/// The IPv4 address at the end of an IPv6 address to which a translator may send: mapped and compatible (RFC 4291
+/// §2.5.5), translated (RFC 2765), NAT64 (RFC 6052).
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., high, low] = ip.segments();
+    let last = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match ip.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-            Some([v4_at(12); 2])
-        }
-        [0, 0, 0, 0, 0, 0, ..] if !ip.is_unspecified() && !ip.is_loopback() => Some([v4_at(12); 2]),
-        [0x2002, ..] => Some([v4_at(2); 2]),
-        [0x2001, 0, ..] => Some([v4_at(4), !v4_at(12)]),
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(last),
+        [0, 0, 0, 0, 0, 0, ..] if !ip.is_unspecified() && !ip.is_loopback() => Some(last),
         _ => None,
     }
 }
@@ -71,9 +76,6 @@ mod tests {
             "::ffff:0:8.8.8.8",
             "::8.8.8.8",
             "64:ff9b::8.8.8.8",
-            "2002:808:808::1",
-            // Teredo: server 203.0.113.7, client 8.8.8.8.
-            "2001:0:cb00:7107:8000:63bf:f7f7:f7f7",
         ];
         let private = [
             "127.0.0.1",
@@ -95,17 +97,11 @@ mod tests {
             "::ffff:10.0.0.1",
             "::127.0.0.1",
             "64:ff9b::192.168.0.1",
-            "2002:7f00:1::",
-            "2002:c0a8:1::1",
             "::ffff:0:127.0.0.1",
             "::ffff:0:192.168.0.1",
             "64:ff9b:1::10.0.0.1",
             "64:ff9b:1:a00:0:100::",
             "64:ff9b:1:ffff::8.8.8.8",
-            // Teredo: client 127.0.0.1, client 192.168.0.1, server 10.0.0.1.
-            "2001:0:cb00:7107:8000:63bf:80ff:fffe",
-            "2001:0:cb00:7107:8000:63bf:3f57:fffe",
-            "2001:0:a00:1:8000:63bf:f7f7:f7f7",
         ];
         let never = [
             "0.0.0.0",
@@ -119,6 +115,10 @@ mod tests {
             "::ffff:224.0.0.1",
             "::ffff:255.255.255.255",
             "64:ff9b::224.0.0.1",
+            "2002:808:808::1",
+            "2002:7f00:1::",
+            // Teredo: server 203.0.113.7, client 8.8.8.8.
+            "2001:0:cb00:7107:8000:63bf:f7f7:f7f7",
         ];
         let allowed = |ip: &str, private| is_allowed(ip.parse().expect("an address"), private);
         for ip in public {
