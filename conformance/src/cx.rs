@@ -178,6 +178,11 @@ impl Cx {
         Arc::new(self.env.anonymous())
     }
 
+    /// Gives everything that follows the time that this many bytes need on a slow line.
+    pub(crate) fn allow_time_for(&mut self, bytes: usize) {
+        self.env = Arc::new(self.env.with_time_for(bytes));
+    }
+
     /// A client that has connected for a room but not sent a join message.
     pub(crate) async fn connect(&self, name: &str, room: &str) -> Result<Peer, Stop> {
         self.connect_as(name, room, None).await

@@ -42,6 +42,16 @@ impl Env {
         Self { keep, fresh, ..Self::new(net, &self.dialect, round_trip, self.seed) }
     }
 
+    /// The same server, with time for this many bytes to cross a slow line.
+    pub(crate) fn with_time_for(&self, bytes: usize) -> Self {
+        const SLOW_BYTES_PER_SECOND: f64 = 65_536.0;
+        let patience = self.net.patience + Duration::from_secs_f64(bytes as f64 / SLOW_BYTES_PER_SECOND);
+        let net = Net { patience, ..self.net.clone() };
+        // A range of numbers of its own: names stay unique.
+        let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
+        Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
+    }
+
     /// The same server for a client without the user's headers.
     pub(crate) fn anonymous(&self) -> Self {
         let net = Net { target: self.net.target.without_headers(), ..self.net.clone() };

@@ -8,7 +8,7 @@ use server::net::Tokio;
 use server::{Config, DialectEntry, Listen, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::channel;
 use tokio::time::{Instant, sleep_until};
 
 use crate::mini::{self, Behaviour, Choices, Errors, Ids, Oversize, Rosters};
@@ -85,7 +85,8 @@ async fn far(server: SocketAddr) -> SocketAddr {
 }
 
 async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send + Unpin + 'static) {
-    let (under_way, mut arriving) = unbounded_channel::<(Instant, Vec<u8>)>();
+    // A line holds a limited number of bytes: here 1 MiB.
+    let (under_way, mut arriving) = channel::<(Instant, Vec<u8>)>(16);
     let writer = tokio::spawn(async move {
         while let Some((at, bytes)) = arriving.recv().await {
             sleep_until(at).await;
@@ -98,7 +99,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Send +
     });
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(read) = from.read(&mut chunk).await {
-        if under_way.send((Instant::now() + DELAY, chunk[..read].to_vec())).is_err() || read == 0 {
+        if under_way.send((Instant::now() + DELAY, chunk[..read].to_vec())).await.is_err() || read == 0 {
             break;
         }
     }

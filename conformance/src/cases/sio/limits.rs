@@ -68,8 +68,11 @@ fn event(bytes: usize) -> String {
 }
 
 async fn edge(cx: &mut Cx) -> Result<(), Stop> {
-    let (mut ana, open) = opened(cx, "ana").await?;
+    let (ana, open) = opened(cx, "ana").await?;
+    ana.close().await;
     let max = max(&open)?;
+    cx.allow_time_for(max);
+    let (mut ana, _) = opened(cx, "ana").await?;
     ana.send("40");
     ana.until_received("the answer to CONNECT", |received| received.text.starts_with("40")).await?;
     ana.send(event(max));

@@ -175,6 +175,10 @@ async fn bad_post(cx: &mut Cx) -> Result<(), Stop> {
             match raw_poll(cx, "ana", "GET", &ana.query, None).await {
                 Ok(answer) if answer.status == 200 => {
                     ended = answer.body.split(SEPARATOR).any(|packet| packet == "1");
+                    // Without an answer to its ping, a server that ignored the payload would close the session too.
+                    if answer.body.split(SEPARATOR).any(|packet| packet == "2") {
+                        let _ = raw_poll(cx, "ana", "POST", &ana.query, Some("3")).await;
+                    }
                     last = answer.body;
                 }
                 Ok(_) | Err(TransportError::Http(HttpError::Truncated)) => ended = true,

@@ -10,8 +10,8 @@ use crate::case::Level::Must;
 use crate::stop::Stop;
 use crate::stun::client::UdpClient;
 use crate::stun::cx::StunCx;
-use crate::stun::names::{attr, method};
-use crate::stun::turn::{Allocation, UDP};
+use crate::stun::names::attr;
+use crate::stun::turn::Allocation;
 
 /// Lifetime of a permission, RFC 8656 §9.
 const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);

@@ -154,7 +154,14 @@ pub(super) async fn start(lie: Lie) -> SocketAddr {
 pub(super) async fn start_with(lie: Lie, habit: Habit) -> SocketAddr {
     let ip: IpAddr = if habit == Habit::OnlyV6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let bind = || UdpSocket::bind((ip, 0));
-    let (socket, other) = (bind().await.expect("a port"), bind().await.expect("a port"));
+    let (socket, listener) = loop {
+        let socket = bind().await.expect("a port");
+        // Another test may have the same port over TCP.
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("bound")).await {
+            break (socket, listener);
+        }
+    };
+    let other = bind().await.expect("a port");
     let address = socket.local_addr().expect("bound");
     let liar = Arc::new(Liar {
         lie,
@@ -168,7 +175,6 @@ pub(super) async fn start_with(lie: Lie, habit: Habit) -> SocketAddr {
         streams: Mutex::default(),
     });
     if habit == Habit::Tcp {
-        let listener = TcpListener::bind(address).await.expect("the port is free");
         tokio::spawn(liar.clone().serve_tcp(listener));
     }
     tokio::spawn(liar.serve());
