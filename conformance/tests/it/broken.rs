@@ -67,7 +67,7 @@ killed! {
     binary_obeyed: BinaryObeyed =>
         ["msg/binary"], "ben received a signal that ana's message caused: a signal in a binary frame";
     unbounded_queue: UnboundedQueue =>
-        ["load/slow-consumer"], "the server queued 11 MiB for a member that does not read; the dialect's limit is 4 MiB";
+        ["load/slow-consumer"], "the server queued 28 MiB for a member that does not read; the dialect's limit is 4 MiB";
     no_limit: NoLimit => ["ws/oversize"], "ben received a signal of 2 MiB; the dialect's limit is 256 KiB";
 }
 

@@ -19,6 +19,8 @@ const STRANGE_LENGTHS: [usize; 4] = [1_500, 3_000, 9_500, 60_000];
 /// Where datagrams may be fragmented and lost, longer ones are not sent.
 const FAR_BYTES_MAX: usize = 3_000;
 const CHANNEL: u16 = 0x4000;
+/// How often data that must arrive is sent, because a network may lose some of so many datagrams.
+const COPIES: usize = 3;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::network("turn/data-long", Must, "Data of any length is relayed whole or not at all, as indications and on channels, in both directions.", |cx| {
@@ -83,7 +85,9 @@ async fn to_peer(
         return Ok(None);
     }
     let there = cx.word("sentinel");
-    ana.send_data(cx, peer.local, there.as_bytes());
+    for _ in 0..COPIES {
+        ana.send_data(cx, peer.local, there.as_bytes());
+    }
     peer.receive_relayed(there.as_bytes()).await.map_err(|stop| after(stop, length))?;
     arrived(peer, &word, &data, if on_channel { "at the peer, sent on a channel" } else { "at the peer" }).map(Some)
 }
@@ -101,7 +105,9 @@ async fn to_client(
         return Ok(None);
     }
     let back = cx.word("sentinel");
-    peer.send_to(back.as_bytes(), ana.relayed);
+    for _ in 0..COPIES {
+        peer.send_to(back.as_bytes(), ana.relayed);
+    }
     ana.receive("its peer's data", |received| contain(&received.bytes, &back))
         .await
         .map_err(|stop| after(stop, length))?;
@@ -171,8 +177,12 @@ async fn long_stranger(cx: &mut StunCx) -> Result<(), Stop> {
 async fn passes(cx: &StunCx, ana: &mut Allocation, ben: &mut UdpClient) -> Result<(), Stop> {
     ana.permit(cx, ben).await?;
     let (there, back) = (cx.word("there"), cx.word("back"));
-    ana.send_data(cx, ben.local, there.as_bytes());
+    for _ in 0..COPIES {
+        ana.send_data(cx, ben.local, there.as_bytes());
+    }
     ben.receive_relayed(there.as_bytes()).await?;
-    ben.send_to(back.as_bytes(), ana.relayed);
+    for _ in 0..COPIES {
+        ben.send_to(back.as_bytes(), ana.relayed);
+    }
     ana.receive_data(back.as_bytes()).await.map(drop)
 }
