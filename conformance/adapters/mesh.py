@@ -98,6 +98,8 @@ async def run(client, socket):
                     tell(client, **event)
             elif opcode == 9:
                 socket.frame(10, payload)
+            elif opcode == 10:
+                tell(client, event="raw-pong", text=payload.decode())
             elif opcode == 8:
                 code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else None
                 socket.frame(8, payload[:2])
@@ -135,6 +137,8 @@ async def main():
             continue
         elif op["op"] == "close":
             socket.frame(8, op.get("code", 1000).to_bytes(2, "big"))
+        elif op["op"] == "raw":
+            socket.writer.write(bytes.fromhex(op["bytes"]))
         elif op["op"] == "abort":
             socket.writer.transport.abort()
         elif message := message_for(op):

@@ -11,12 +11,13 @@ use tokio::time::timeout;
 
 use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
 use crate::dialect::shape::{RenderError, Values};
-use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation};
+use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation, form};
 use crate::env::Env;
 use crate::framing::error::TransportError;
 use crate::framing::link::{Command, End, Link, LinkEvent, Logged};
 use crate::framing::wire::Wire;
 use crate::stop::Stop;
+use crate::target::Target;
 use crate::transcript::{LineKind, Log};
 use crate::words::human;
 
@@ -100,15 +101,20 @@ impl Peer {
         role: Option<&str>,
     ) -> Result<Self, TransportError> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let fresh = format!("{name}-{:06x}-{}", env.seed & 0xff_ffff, env.fresh());
-        let fresh: String = fresh.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        let mut values = Values::from([("room".to_owned(), quoted(room)), ("token".to_owned(), quoted(&fresh))]);
+        let any = |number: usize| {
+            let fresh = format!("{name}-{:06x}-{number}", env.seed & 0xff_ffff);
+            fresh.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+        };
+        let token = env.name(None, any);
+        let mut values = Values::from([("room".to_owned(), quoted(room)), ("token".to_owned(), quoted(&token))]);
         if let Some(role) = role {
             values.insert("role".to_owned(), quoted(role));
         }
         let assigned = env.dialect.file.identity.assigned_by;
         if matches!(assigned, AssignedBy::Client | AssignedBy::UserName) {
-            values.insert("self".to_owned(), quoted(&fresh));
+            let form = env.dialect.file.identity.form.as_ref();
+            let id = if form.is_some() { env.name(form, any) } else { token };
+            values.insert("self".to_owned(), quoted(&id));
         }
         Self::connect_with(env, log, name, room, role, values).await
     }
@@ -131,6 +137,8 @@ impl Peer {
         let mut peer = Self::on(link, env, log, name, client);
         peer.id = values.get("self").map(|id| Id(id.clone())).unwrap_or_default();
         (peer.room, peer.role, peer.values) = (room.to_owned(), role.map(str::to_owned), values);
+        // Without its greeting, the client cannot join, and reports that then.
+        let _ = peer.is_greeted().await;
         Ok(peer)
     }
 
@@ -170,6 +178,13 @@ impl Peer {
         &self.values
     }
 
+    /// Learns the session that another client has with `id`.
+    pub(crate) fn learn_session(&mut self, id: &Id, from: &Self) {
+        if let Some(session) = from.sessions.get(id) {
+            self.sessions.insert(id.clone(), session.clone());
+        }
+    }
+
     /// The kind of signal to use when any will do.
     pub(crate) fn plain_kind(&self) -> Kind {
         self.plain
@@ -193,22 +208,57 @@ impl Peer {
         self.command(Command::Text(text.into()));
     }
 
-    /// The message that performs an operation.
-    pub(crate) fn message(&self, operation: Operation, act: &Act<'_>) -> Result<String, Stop> {
+    /// Sends these messages in one write, so that the server may find them together.
+    pub(crate) fn send_together(&self, texts: impl IntoIterator<Item = String>) {
+        self.command(Command::Together(texts.into_iter().map(Command::Text).collect()));
+    }
+
+    /// Sends these messages and closes cleanly, all in one write. The end of the connection is still to come.
+    pub(crate) fn send_and_close(&self, texts: impl IntoIterator<Item = String>) {
+        let commands = texts.into_iter().map(Command::Text).chain([Command::Close(1000)]);
+        self.command(Command::Together(commands.collect()));
+    }
+
+    /// Values of the variables in a message with these arguments, apart from the arguments themselves.
+    pub(crate) fn values_for(&self, act: &Act<'_>) -> Values {
         let mut values = self.values.clone();
         if !self.id.is_empty() {
             values.insert("self".to_owned(), self.id.0.clone());
         }
         if let Some(to) = act.to {
             // If the dialect has sessions, an offer opens one, unless the other side's offer already did.
-            let own = || quoted(&format!("{}-{to}", self.id));
-            let own = self.env.dialect.file.signals.sessions.then(own);
+            let own = self.env.dialect.file.signals.sessions.then(|| self.own_session(to, act.room));
             if let Some(session) = self.sessions.get(to).cloned().or(own) {
                 values.insert("session".to_owned(), session);
             }
         }
+        if act.to.is_none() && act.data.is_some() && self.env.dialect.file.signals.sessions {
+            // An offer without a receiver opens a session with whoever answers.
+            let other = Id::of(&self.env.fresh().to_string());
+            values.insert("session".to_owned(), self.own_session(&other, act.room));
+        }
+        values
+    }
+
+    /// The message that performs an operation.
+    pub(crate) fn message(&self, operation: Operation, act: &Act<'_>) -> Result<String, Stop> {
+        let values = self.values_for(act);
         let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
-        Ok(self.env.dialect.render(operation, &act, &values)?)
+        let message = self.env.dialect.render(operation, &act, &values)?;
+        Ok(self.env.dialect.asks_for_ack(operation, message, || self.env.fresh()))
+    }
+
+    /// The session that this client opens with another one, as JSON: the same each time.
+    fn own_session(&self, to: &Id, room: &str) -> String {
+        let Some(text) = &self.env.dialect.file.signals.session else {
+            return quoted(&format!("{}-{to}", self.id));
+        };
+        let values = [("self", self.id.0.clone()), ("to", to.0.clone()), ("room", quoted(room))];
+        let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+        // The digits follow from the two ids: the client keeps no list of the sessions that it has opened.
+        let pair = format!("{} {to}", self.id);
+        let hash = pair.bytes().fold(self.env.seed, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
+        quoted(&form::with_values(&form::fill(text.get_ref(), hash, 0), &values))
     }
 
     /// Performs an operation of the dialect.
@@ -256,22 +306,49 @@ impl Peer {
         }
     }
 
+    /// Waits for the server's greeting, if the dialect has one.
+    async fn is_greeted(&mut self) -> Result<(), Stop> {
+        if self.env.dialect.has_event(EventName::Greeting) && self.count(|event| event.is(EventName::Greeting)) == 0 {
+            self.until("a greeting", |event| event.is(EventName::Greeting)).await?;
+        }
+        Ok(())
+    }
+
     /// Joins, takes its id from the answer, and returns the other members if the server lists them.
     pub(crate) async fn join(&mut self, room: &str, name: Option<&str>) -> Result<Vec<Member>, Stop> {
-        let join = self.env.dialect.file.join.by == JoinBy::Message;
-        if join {
-            self.act(Operation::Join, &Act { room, name, ..Act::default() })?;
+        self.join_with(&Act { room, name, ..Act::default() }).await
+    }
+
+    /// Joins with these arguments, of which the room is one.
+    pub(crate) async fn join_with(&mut self, act: &Act<'_>) -> Result<Vec<Member>, Stop> {
+        self.is_greeted().await?;
+        if self.env.dialect.file.join.by == JoinBy::Message {
+            self.act(Operation::Join, act)?;
         }
+        self.joined_with(act).await
+    }
+
+    /// The second half of [`join`](Self::join): waits for the answer, where the join itself is already sent.
+    pub(crate) async fn joined(&mut self, room: &str) -> Result<Vec<Member>, Stop> {
+        self.joined_with(&Act { room, ..Act::default() }).await
+    }
+
+    /// The second half of [`join_with`](Self::join_with).
+    async fn joined_with(&mut self, act: &Act<'_>) -> Result<Vec<Member>, Stop> {
+        let room = act.room;
+        let join = self.env.dialect.file.join.by == JoinBy::Message;
         room.clone_into(&mut self.room);
         let answer = self.env.dialect.file.join.answer;
         let me = self.id.clone();
+        let several = self.env.dialect.file.room.several;
         let is_answer = |event: &Event| match answer {
             JoinAnswer::Roster => {
                 let listed = |members: &Vec<Member>| members.iter().any(|member| member.id == me);
                 event.is(EventName::Roster) && event.members.as_ref().is_some_and(listed)
             }
             JoinAnswer::Pong => event.is(EventName::Pong),
-            _ => event.is(EventName::Joined),
+            // The answer to a leave may look the same, but names another room.
+            _ => event.is(EventName::Joined) && event.room.as_ref().is_none_or(|named| !several || named == room),
         };
         match answer {
             JoinAnswer::None => return Ok(Vec::new()),
@@ -284,10 +361,21 @@ impl Peer {
             }
             JoinAnswer::Joined | JoinAnswer::Roster => {}
         }
-        let refused = |event: &Event| join && event.is_error();
+        let refused = Event::is_error;
         let broken = |event: &Event| matches!(event.what, Meaning::Broken(EventName::Joined | EventName::Roster, _));
         let what = if join { "an answer to its join" } else { "an answer to its connection" };
-        let received = self.until(what, |event| is_answer(event) || refused(event) || broken(event)).await?;
+        let answers = |event: &Event| is_answer(event) || refused(event) || broken(event);
+        let mut received = self.until(what, answers).await?;
+        // Who comes first opens the room. If another client has done that meanwhile, it can be joined.
+        for next in [Operation::Open, Operation::Join] {
+            if refused(&received.event) && self.env.dialect.shape(Operation::Open).is_some() {
+                // This refusal is a step of joining: no case may take it for an error.
+                let step = self.received.iter_mut().find(|other| other.line == received.line);
+                step.expect("it has arrived").event = Event::default();
+                self.act(next, act)?;
+                received = self.until(what, answers).await?;
+            }
+        }
         match &received.event.what {
             Meaning::Broken(event, why) => {
                 return Err(Stop::at(
@@ -296,7 +384,8 @@ impl Peer {
                 ));
             }
             _ if refused(&received.event) => {
-                return Err(Stop::at(format!("{}'s join is refused", self.name), received.line));
+                let what = if join { "join" } else { "connection" };
+                return Err(Stop::at(format!("{}'s {what} is refused", self.name), received.line));
             }
             _ => {}
         }
@@ -459,6 +548,7 @@ impl Peer {
                 if let (Some(from), Some(session)) = (&event.from, &event.session) {
                     self.sessions.insert(from.clone(), session.clone());
                 }
+                self.take_values(&event);
                 let members = event.members.clone().filter(|_| event.is(EventName::Roster));
                 self.received.push(Received { line, event, text, taken: false });
                 if let Some(members) = members.filter(|_| self.env.dialect.file.roster.differences) {
@@ -471,6 +561,22 @@ impl Peer {
                 self.end = Some(end);
                 self.end_line = line;
             }
+        }
+    }
+
+    /// Takes the values of a message that the client's own messages contain from here on.
+    fn take_values(&mut self, event: &Event) {
+        let given = self.env.dialect.file.identity.assigned_by == AssignedBy::Server;
+        let id = event.id.as_ref().filter(|_| given && event.is(EventName::Greeting));
+        let new = [("nonce", event.nonce.as_ref()), ("token", event.token.as_ref()), ("self", id.map(|id| &id.0))];
+        let new: Vec<_> = new.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))).collect();
+        if new.is_empty() {
+            return;
+        }
+        self.id = id.unwrap_or(&self.id).clone();
+        self.values.extend(new);
+        if let Some(url) = self.env.dialect.post_url(self.env.net.target.url(), &self.values) {
+            self.command(Command::PostTo(Target::path_of(&url)));
         }
     }
 
@@ -587,6 +693,11 @@ impl Peer {
                 Err(Stop::at(format!("{} received {what} {times} times", self.name), second.line))
             }
         }
+    }
+
+    /// Whether it and the server agreed to compress messages.
+    pub(crate) fn deflates(&self) -> bool {
+        self.link.deflates
     }
 
     /// Whether messages go over the wire exactly as the suite writes them, without an adapter or another layer.

@@ -10,6 +10,7 @@ use crate::dial::Dial;
 use crate::dialect::file::{Addressing, JoinBy};
 use crate::dialect::{Act, Dialect, Operation};
 use crate::env::Env;
+use crate::framing::browser::Opening;
 use crate::framing::net::Net;
 use crate::framing::wire::Wire;
 use crate::stop::Stop;
@@ -73,7 +74,7 @@ impl Crowd {
     /// Prepares to make clients of a dialect for a server. `seed` makes names and rooms differ between runs; `patience`
     /// is how long to wait for each answer. Must be called, and used, inside a tokio runtime with time and I/O.
     pub fn new(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64, patience: Duration) -> Self {
-        let net = Net { dial: Arc::new(dial), target: target.clone(), patience };
+        let net = Net { dial: Arc::new(dial), target: target.clone(), patience, opening: Opening::default() };
         Self { env: Arc::new(Env::new(net, dialect, Duration::from_millis(5), seed)) }
     }
 

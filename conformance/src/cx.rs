@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::client::Peer;
-use crate::dialect::file::{File, Framing, JoinAnswer, Reaction};
-use crate::dialect::{Act, EventName, Feature, Operation};
+use crate::dialect::file::{File, Framing, JoinAnswer, Situation};
+use crate::dialect::{EventName, Feature, Id, Operation};
 use crate::entry::{Did, HttpRequest, HttpResponse};
 use crate::env::Env;
+use crate::framing::browser::Opening;
 use crate::framing::cookies::Jar;
 use crate::framing::error::TransportError;
 use crate::framing::http::{Request, Response, fetch};
@@ -34,9 +35,16 @@ impl Cx {
         Self { env, log, kept: Mutex::default(), cookies: Mutex::default() }
     }
 
-    /// A room name that nothing else uses, of at most 40 characters.
+    /// A room name that nothing else uses, of at most 40 characters unless the dialect gives its form.
     pub(crate) fn room(&self) -> String {
-        format!("glare-{:08x}-{}", self.env.seed as u32, self.env.fresh())
+        let any = |number| format!("glare-{:08x}-{number}", self.env.seed as u32);
+        self.env.name(self.file().room.form.as_ref(), any)
+    }
+
+    /// An id that nobody has.
+    pub(crate) fn nobody(&self, about: &str) -> Id {
+        let any = |number| format!("{about}-{number}");
+        Id::of(&self.env.name(self.file().identity.form.as_ref(), any))
     }
 
     /// A word that nothing else sends.
@@ -68,23 +76,32 @@ impl Cx {
         self.log.quality(finding.into());
     }
 
-    /// Notes how the server reacted to an invalid message, if that is not as declared. Every reaction is allowed.
-    pub(crate) fn reaction(&self, what: &str, declared: Reaction, notified: bool, closed: Option<&End>) {
+    /// Notes how the server reacted to an invalid message, if that is not as declared.
+    ///
+    /// # Errors
+    /// The dialect promises the declared reaction. If it does not, every reaction is allowed.
+    pub(crate) fn reaction(
+        &self,
+        what: &str,
+        situation: Situation,
+        notified: bool,
+        closed: Option<&End>,
+    ) -> Result<(), Stop> {
+        let declares = &self.file().declares;
+        if declares.reaction(situation).is_met(notified, closed.is_some()) {
+            return Ok(());
+        }
         let with = match closed {
             Some(End::Closed(Some(code))) => format!("closes the connection with {code}"),
             Some(_) => "ends the connection without a close code".to_owned(),
             None if notified => "is answered with an error".to_owned(),
             None => "is ignored without an error".to_owned(),
         };
-        let as_declared = match declared {
-            Reaction::Any | Reaction::Obeyed => true,
-            Reaction::Error => notified && closed.is_none(),
-            Reaction::Ignored => !notified && closed.is_none(),
-            Reaction::Closed => closed.is_some(),
-        };
-        if !as_declared {
-            self.acceptable(format!("{what} {with}"));
+        if declares.binds(situation) {
+            return Err(Stop::fail(format!("{what} {with}; {}", declares.reaction(situation).promised())));
         }
+        self.acceptable(format!("{what} {with}"));
+        Ok(())
     }
 
     /// Sends a request over plain HTTP; the transcript shows request and response.
@@ -125,6 +142,16 @@ impl Cx {
         self.kept.lock().expect("no panic").push(peer);
     }
 
+    /// The role that answers, for a client that joins second. `None` if the dialect has no roles.
+    pub(crate) fn answers(&self) -> Option<String> {
+        self.file().roles.as_ref().map(|roles| roles.answers.clone())
+    }
+
+    /// Whether a room can have this many members.
+    pub(crate) fn fits(&self, members: usize) -> bool {
+        self.file().room.members_max.is_none_or(|max| max >= members)
+    }
+
     /// Whether members have names as well as ids.
     pub(crate) fn names(&self) -> bool {
         self.env.dialect.shape(Operation::Join).is_some_and(|join| join.has("name"))
@@ -162,20 +189,14 @@ impl Cx {
         self.event_names().into_iter().next().ok_or_else(why)
     }
 
-    /// Waits until everything sent to a client before has arrived, where no other client can signal to it. It pings the
-    /// server, or a newcomer joins its room.
-    pub(crate) async fn fence_alone(&self, peer: &mut Peer) -> Result<(), Stop> {
-        if self.env.dialect.has_event(EventName::Pong) && peer.act(Operation::Ping, &Act::default()).is_ok() {
-            return peer.until("a pong", |event| event.is(EventName::Pong)).await.map(drop);
-        }
-        let newcomer = self.join("newcomer", &peer.room).await?;
-        let who = newcomer.who();
-        peer.until("the join notice for the newcomer", |event| event.is_joined(&who)).await.map(drop)
-    }
-
     /// The same server, for clients without the user's headers.
     pub(crate) fn without_credentials(&self) -> Arc<Env> {
         Arc::new(self.env.anonymous())
+    }
+
+    /// The same server, for clients that write the handshakes of their WebSockets in this way.
+    pub(crate) fn opening(&self, opening: Opening) -> Arc<Env> {
+        Arc::new(self.env.opening(opening))
     }
 
     /// Gives everything that follows the time that this many bytes need on a slow line.
@@ -205,6 +226,14 @@ impl Cx {
         let mut peer = self.connect_as(name, room, role).await?;
         peer.join(room, None).await.map_err(Stop::into_setup)?;
         Ok(peer)
+    }
+
+    /// Whether a client that has connected is admitted to the room. Where nothing answers a join, a server refuses by an
+    /// error or by closing the connection.
+    pub(crate) async fn is_admitted(&self, peer: &mut Peer, room: &str) -> bool {
+        let joined = peer.join(room, None).await.is_ok();
+        let is_answered = !matches!(self.file().join.answer, JoinAnswer::None);
+        joined && (is_answered || !peer.ended_soon().await)
     }
 
     /// Clients that joined one room in this order and can signal to each other.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::framing::browser::Opening;
 use crate::redact::query;
 
 /// One thing that a client did or received.
@@ -92,6 +93,9 @@ pub struct Connects {
     /// Whether the user's headers are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anonymous: bool,
+    /// How the handshake of a WebSocket is written.
+    #[serde(default, skip_serializing_if = "Opening::is_plain")]
+    pub opening: Opening,
     /// What an adapter is given about the client, as JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(String, String)>,

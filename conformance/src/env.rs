@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::dialect::Dialect;
+use toml::Spanned;
+
+use crate::dialect::{Dialect, form};
+use crate::framing::browser::Opening;
 use crate::framing::connector::Connector;
 use crate::framing::net::Net;
 
@@ -35,6 +38,12 @@ impl Env {
         self.fresh.fetch_add(1, Relaxed)
     }
 
+    /// A name that is unique in this run: of this form, or `otherwise` with a number if there is none.
+    pub(crate) fn name(&self, form: Option<&Spanned<String>>, otherwise: impl FnOnce(usize) -> String) -> String {
+        let number = self.fresh();
+        form.map_or_else(|| otherwise(number), |form| form::fill(form.get_ref(), self.seed, number))
+    }
+
     /// The same server after its round trip was measured. Names stay unique: the count goes on.
     pub(crate) fn measured(&self, round_trip: Duration, patience: Duration, keep: bool) -> Self {
         let net = Net { patience, ..self.net.clone() };
@@ -56,6 +65,13 @@ impl Env {
     pub(crate) fn anonymous(&self) -> Self {
         let net = Net { target: self.net.target.without_headers(), ..self.net.clone() };
         // A range of numbers of its own: names stay unique.
+        let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
+        Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
+    }
+
+    /// The same server for a client that writes the handshakes of its WebSockets in this way.
+    pub(crate) fn opening(&self, opening: Opening) -> Self {
+        let net = Net { opening, ..self.net.clone() };
         let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
         Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
     }

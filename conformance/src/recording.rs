@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use crate::entry::{Connects, Did, Ended, Entry, Framed, HttpRequest, HttpResponse, Octets};
+pub use crate::framing::browser::{Browser, Opening};
 use crate::verdict::{CaseReport, Report};
 
 /// The format version that this suite writes and reads.

@@ -12,6 +12,7 @@ use crate::dial::Dial;
 use crate::dialect::Dialect;
 use crate::dialect::file::RoomIn;
 use crate::env::Env;
+use crate::framing::browser::Opening;
 use crate::framing::net::Net;
 use crate::runner::{self, FIRST_PATIENCE, Facts, Options, Subject};
 use crate::stop::{Running, Stop};
@@ -31,7 +32,8 @@ pub async fn run(
     cases: &[&'static Case],
     options: &Options,
 ) -> Result<Report, Unreachable> {
-    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: FIRST_PATIENCE };
+    let net =
+        Net { dial: Arc::new(dial), target: target.clone(), patience: FIRST_PATIENCE, opening: Opening::default() };
     let address = SignalingAddress { net, dialect: Arc::clone(dialect) };
     runner::run::<SignalingServer>(address, cases, options).await
 }

@@ -10,6 +10,7 @@ use crate::cx::Cx;
 use crate::dial::Dial;
 use crate::dialect::{Dialect, Meaning};
 use crate::env::Env;
+use crate::framing::browser::Opening;
 use crate::framing::net::Net;
 use crate::target::{Target, Unreachable};
 use crate::transcript::{LineKind, Log, Transcript};
@@ -31,7 +32,12 @@ pub struct Trial {
 /// # Errors
 /// No connection of the dialect's kind can be opened.
 pub async fn trial(dial: impl Dial, target: &Target, dialect: &Arc<Dialect>, seed: u64) -> Result<Trial, Unreachable> {
-    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: Duration::from_secs(3) };
+    let net = Net {
+        dial: Arc::new(dial),
+        target: target.clone(),
+        patience: Duration::from_secs(3),
+        opening: Opening::default(),
+    };
     let env = Env::new(net, dialect, Duration::from_millis(20), seed);
     let log = Log::new();
     let cx = Cx::new(Arc::new(env), log.clone());

@@ -1,12 +1,13 @@
 //! How signals are delivered.
 
 use super::DELIVERY;
+use super::bystander::Bystanders;
 use crate::case::Case;
 use crate::case::Level::Declared;
 use crate::client::{BINARY, Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Addressing, Sender};
-use crate::dialect::{Event, Feature, Id, Kind};
+use crate::dialect::file::{Addressing, Sender, Situation};
+use crate::dialect::{Act, Event, Feature, Id, Kind};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
@@ -36,7 +37,21 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Targeted, Feature::Ids, Feature::Crowd]),
-    &Case::new("mesh/kinds", Declared, "A signal of each type arrives with the type it was sent with.", run!(kinds)).needs(DELIVERY),
+    &Case::new(
+        "mesh/kinds",
+        Declared,
+        "A signal of each type arrives with the type it was sent with, exactly once and at its receiver only.",
+        run!(kinds),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "mesh/empty-target",
+        Declared,
+        "A signal whose receiver is an empty text, or only the beginning of a member's id, reaches nobody.",
+        run!(empty_target),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Targeted, Feature::Ids, Feature::Crowd]),
     &Case::new("mesh/fifo", Declared, "Signals from one sender to one receiver keep their order.", run!(fifo))
         .needs(DELIVERY),
     &Case::new(
@@ -47,7 +62,232 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Candidates]),
+    &Case::new(
+        "mesh/order-of-kinds",
+        Declared,
+        "Signals of any two types keep their order, so that no candidate overtakes an offer or an answer.",
+        run!(order_of_kinds),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "mesh/same-twice",
+        Declared,
+        "A signal that is sent twice arrives twice, and so do equal signals from two senders.",
+        run!(same_twice),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "mesh/verbatim",
+        Declared,
+        "A whole message is relayed byte for byte, with fields that the dialect does not name, and the receivers are sent nothing else.",
+        run!(verbatim),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Verbatim, Feature::Frames, Feature::Broadcast, Feature::Crowd]),
+    &Case::new(
+        "mesh/no-data",
+        Declared,
+        "A signal without data is relayed without it.",
+        run!(no_data),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::DataOptional, Feature::Frames]),
 ];
+
+/// The types of signals that ana (who offers, where the dialect fixes that) or ben may send. A hangup may end a call,
+/// so it is left out where signals need one.
+fn kinds_from(cx: &Cx, ana: bool) -> Vec<Kind> {
+    let other = if ana { Kind::Answer } else { Kind::Offer };
+    let may = |kind: &Kind| *kind != other && !(*kind == Kind::Hangup && cx.file().calls.needed);
+    Kind::ALL.into_iter().filter(|kind| may(kind) && cx.env.dialect.signal_operation(*kind).is_some()).collect()
+}
+
+/// The receiver that a signal to this client names.
+pub(super) fn receiver<'a>(cx: &Cx, to: &'a Peer) -> Option<&'a Id> {
+    (cx.file().signals.addressing != Addressing::Broadcast && !to.id.is_empty()).then_some(&to.id)
+}
+
+/// Length of a description, which takes longer to handle than a candidate.
+const DESCRIPTION_BYTES: usize = 8_000;
+
+async fn order_of_kinds(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let bytes = cx.file().signals.bytes_max.map_or(DESCRIPTION_BYTES, |max| DESCRIPTION_BYTES.min(max / 2));
+    in_order(cx, &mut ana, &mut ben, &kinds_from(cx, true), bytes).await?;
+    in_order(cx, &mut ben, &mut ana, &kinds_from(cx, false), bytes).await
+}
+
+/// `from` sends each ordered pair of these types at once.
+async fn in_order(cx: &Cx, from: &mut Peer, to: &mut Peer, kinds: &[Kind], bytes: usize) -> Result<(), Stop> {
+    let pairs = kinds.iter().flat_map(|first| kinds.iter().flat_map(move |second| [*first, *second]));
+    let script = pairs.map(|kind| {
+        let length = if matches!(kind, Kind::Offer | Kind::Answer) { bytes } else { 0 };
+        (kind, cx.word(&format!("{kind}{}", "-".repeat(length))))
+    });
+    let script: Vec<(Kind, String)> = script.collect();
+    for (kind, word) in &script {
+        from.signal(*kind, &quoted(word), receiver(cx, to))?;
+    }
+    cx.fence(from, &mut [&mut *to]).await?;
+    let mut due = script.iter();
+    for received in &to.received {
+        let Some((kind, word)) = script.iter().find(|(_, word)| received.event.has_word(word)) else { continue };
+        let (name, sender) = (&to.name, &from.name);
+        match due.next() {
+            Some((_, next)) if next == word => {}
+            Some((next, _)) => {
+                return Err(Stop::at(
+                    format!("{name} received {sender}'s {kind} before the {next} that was sent earlier"),
+                    received.line,
+                ));
+            }
+            None => return Err(Stop::at(format!("{name} received {sender}'s {kind} twice"), received.line)),
+        }
+    }
+    match due.next() {
+        None => Ok(()),
+        Some((kind, _)) => Err(Stop::fail(format!("{} did not receive {}'s {kind}", to.name, from.name))),
+    }
+}
+
+async fn same_twice(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    again(cx, &mut ana, &mut ben, &kinds_from(cx, true)).await?;
+    again(cx, &mut ben, &mut ana, &kinds_from(cx, false)).await?;
+    if !cx.has(Feature::Crowd) || cx.file().calls.needed {
+        return Ok(());
+    }
+    let mut cleo = cx.join("cleo", &room).await?;
+    cx.settle(&mut cleo, &mut ben).await?;
+    let word = cx.word("of-two-senders");
+    ana.send_word(&ben, &word);
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cleo.send_word(&ben, &word);
+    cx.fence(&mut cleo, &mut [&mut ben]).await?;
+    match ben.count(|event| event.has_word(&word)) {
+        2 => Ok(()),
+        times => {
+            Err(Stop::fail(format!("ana and cleo each sent ben the same signal, and he received it {times} times")))
+        }
+    }
+}
+
+/// `from` sends the same signal of each type twice, then another one, and then the first again.
+async fn again(cx: &Cx, from: &mut Peer, to: &mut Peer, kinds: &[Kind]) -> Result<(), Stop> {
+    for kind in kinds {
+        let (same, other) = (cx.word("the-same"), cx.word("another"));
+        let script = [&same, &same, &other, &same];
+        for word in script {
+            from.signal(*kind, &quoted(word), receiver(cx, to))?;
+        }
+        cx.fence(from, &mut [&mut *to]).await?;
+        let ours = |event: &Event| event.has_word(&same) || event.has_word(&other);
+        let arrived: Vec<_> = to.received.iter().filter(|received| ours(&received.event)).collect();
+        if arrived.len() == script.len()
+            && arrived.iter().zip(script).all(|(received, word)| received.event.has_word(word))
+        {
+            continue;
+        }
+        let times = arrived.iter().filter(|received| received.event.has_word(&same)).count();
+        let why = if times == 3 {
+            format!("{} received {}'s equal signals of the type {kind} in another order", to.name, from.name)
+        } else {
+            format!("{} sent the same {kind} three times, and {} received it {times} times", from.name, to.name)
+        };
+        return Err(arrived.last().map_or(Stop::fail(&*why), |last| Stop::at(&*why, last.line)));
+    }
+    Ok(())
+}
+
+async fn verbatim(cx: &mut Cx) -> Result<(), Stop> {
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    for kind in kinds_from(cx, true) {
+        let word = cx.word(&format!("{kind}-as-sent"));
+        let data = format!(r#"{{ "z" : {}, "a" : [ 1.50 , "\u0041" ] }}"#, quoted(&word));
+        let extra = [("glare", quoted("of no meaning")), ("from", quoted("ana")), ("room", "null".to_owned())];
+        let act = Act { room: &room, data: Some(&data), extra: &extra, ..Act::default() };
+        let message = ana.signal_with(kind, &act)?;
+        // Only white space that is not between the values of the payload.
+        let spaced = format!(" {} \n}}\t", message.strip_suffix('}').unwrap_or(&message));
+        for (what, message) in [("with unknown fields", &message), ("with spaces", &spaced)] {
+            let mark = ben.received.len();
+            ana.send(message.clone());
+            cx.fence(&mut ana, &mut [&mut ben]).await?;
+            let arrived: Vec<_> = ben.received[mark..].iter().filter(|it| it.text.contains(&word)).collect();
+            match arrived[..] {
+                [one] if one.text == *message => {}
+                [one] => {
+                    let why = format!("ana's {kind} {what} is not relayed as she sent it: ben received {}", one.text);
+                    return Err(Stop::at(why, one.line));
+                }
+                [] => return Err(Stop::fail(format!("ben did not receive ana's {kind} {what}"))),
+                [_, second, ..] => {
+                    return Err(Stop::at(format!("ben received ana's {kind} {what} twice"), second.line));
+                }
+            }
+        }
+    }
+    let mut cleo = cx.join("cleo", &room).await?;
+    cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
+    cleo.close().await;
+    let dora = cx.join("dora", &room).await?;
+    dora.hang_up();
+    let mut edna = cx.join("edna", &room).await?;
+    cx.settle(&mut edna, &mut ben).await.map_err(Stop::into_setup)?;
+    cx.fence(&mut edna, &mut [&mut ana, &mut ben]).await?;
+    for member in [&ana, &ben, &edna] {
+        let why = "received a message that no member sent, while others came and went";
+        member.never_received(why, |event| !event.is_signal())?;
+    }
+    Ok(())
+}
+
+async fn no_data(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let object = |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).ok();
+    for kind in kinds_from(cx, true) {
+        let word = cx.word(&format!("{kind}-with-data"));
+        let message = ana.signal_message(kind, &quoted(&word), receiver(cx, &ben), &ana.room)?;
+        ana.send(message.clone());
+        let received = ben.until(&format!("ana's {kind}"), |event| event.has_word(&word)).await?;
+        let (Some(mut sent), Some(mut expected)) = (object(&message), object(&received.text)) else {
+            return Err(Stop::Unsupported("the dialect's signals are not objects".to_owned()));
+        };
+        let is_other = |value: &serde_json::Value| value.as_str() != Some(&word);
+        sent.retain(|_, value| is_other(value));
+        let names: Vec<String> =
+            expected.iter().filter(|(_, value)| !is_other(value)).map(|(key, _)| key.clone()).collect();
+        expected.retain(|_, value| is_other(value));
+        let mark = ben.received.len();
+        ana.send(serde_json::Value::Object(sent).to_string());
+        cx.fence(&mut ana, &mut [&mut ben]).await?;
+        // The sentinel has data, so it is another message.
+        let without = |text: &str| {
+            let mut object = object(text)?;
+            let named = names.iter().filter(|name| object.get(*name).is_some_and(|data| !data.is_string())).count();
+            object.retain(|key, value| !names.contains(key) || value.is_string());
+            (object == expected).then_some(named > 0)
+        };
+        let arrived: Vec<_> =
+            ben.received[mark..].iter().filter_map(|received| Some((without(&received.text)?, received))).collect();
+        match arrived[..] {
+            [(false, _)] => {}
+            [(true, one)] => {
+                return Err(Stop::at(
+                    format!("ana's {kind} has no data, but ben received some: {}", one.text),
+                    one.line,
+                ));
+            }
+            [] => return Err(Stop::fail(format!("ben did not receive ana's {kind} without data"))),
+            [_, (_, second), ..] => {
+                return Err(Stop::at(format!("ben received ana's {kind} without data twice"), second.line));
+            }
+        }
+    }
+    Ok(())
+}
 
 async fn delivery(cx: &mut Cx) -> Result<(), Stop> {
     // Where members signal to each other to settle, a signal that arrives in a wrong frame is found there.
@@ -161,7 +401,7 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     ana.send_word(&cleo, &word);
     cleo.until("ana's signal to her", |event| event.has_word(&word)).await?;
     let nobody = cx.word("for-nobody");
-    ana.send_word_to(&Id::of(&cx.word("nobody-here")), &nobody);
+    ana.send_word_to(&cx.nobody("nobody-here"), &nobody);
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
     cleo.received_once("ana's signal to her", |event| event.has_word(&word))?;
@@ -179,12 +419,46 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
         member.never_received("received a signal to a client that does not exist", |event| event.has_word(&nobody))?;
     }
     let errors = ana.count(Event::is_error);
-    cx.reaction("a signal to a client that does not exist", cx.file().declares.absent_target, errors > 0, None);
-    Ok(())
+    cx.reaction("a signal to a client that does not exist", Situation::AbsentTarget, errors > 0, None)
+}
+
+async fn empty_target(cx: &mut Cx) -> Result<(), Stop> {
+    if !cx.env.dialect.delivers_by_id() {
+        return Err(Stop::Unsupported("the dialect delivers signals to whole rooms".to_owned()));
+    }
+    let [mut ana, mut ben, mut cleo] = cx.members(&cx.room(), ["ana", "ben", "cleo"]).await?;
+    let word = cx.word("for-nobody");
+    let mut receivers = vec![Id::of("")];
+    if let Ok(serde_json::Value::String(id)) = serde_json::from_str(&ben.id.0) {
+        // Both differ in their last character.
+        let beginning: String = id.chars().take(id.chars().count() - 1).collect();
+        receivers.push(Id::of(&beginning));
+    }
+    let before = ana.count(Event::is_error);
+    for receiver in receivers.iter().filter(|receiver| **receiver != cleo.id) {
+        ana.signal(ana.plain_kind(), &quoted(&word), Some(receiver))?;
+    }
+    cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
+    cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
+    for member in [&ana, &ben, &cleo] {
+        let why = "received a signal whose receiver is not exactly the id of a member";
+        member.never_received(why, |event| event.has_word(&word))?;
+    }
+    let notified = ana.count(Event::is_error) > before;
+    cx.reaction("a signal whose receiver is empty", Situation::AbsentTarget, notified, None)
 }
 
 async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
+    let bystanders = Bystanders::gather(cx).await?;
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let mut cleo = None;
+    if cx.env.dialect.delivers_by_id() && cx.has(Feature::Crowd) {
+        let mut member = cx.join("cleo", &ana.room).await?;
+        cx.settle(&mut ana, &mut member).await.map_err(Stop::into_setup)?;
+        cx.settle(&mut ben, &mut member).await.map_err(Stop::into_setup)?;
+        cleo = Some(member);
+    }
+    let mut sent = Vec::new();
     for kind in Kind::ALL {
         if cx.env.dialect.signal_operation(kind).is_none() {
             continue;
@@ -205,9 +479,28 @@ async fn kinds(cx: &mut Cx) -> Result<(), Stop> {
             if let Some(other) = received.event.kind.filter(|other| *other != kind) {
                 return Err(Stop::at(format!("{} received {what} as {other}", to.name), received.line));
             }
+            sent.push((*backwards, what, word));
         }
     }
-    Ok(())
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    for (backwards, what, word) in &sent {
+        let (from, to) = if *backwards { (&ben, &ana) } else { (&ana, &ben) };
+        to.received_once(what, |event| event.has_word(word))?;
+        if !cx.file().signals.echo {
+            from.never_received(&format!("received {what}, its own signal"), |event| event.has_word(word))?;
+        }
+    }
+    if let Some(cleo) = &mut cleo {
+        cx.fence(&mut ana, &mut [cleo]).await?;
+        cx.fence(&mut ben, &mut [cleo]).await?;
+        for (_, what, word) in &sent {
+            cleo.never_received(&format!("received {what}, which was for another member"), |event| {
+                event.has_word(word)
+            })?;
+        }
+    }
+    bystanders.received_nothing(cx).await
 }
 
 async fn fifo(cx: &mut Cx) -> Result<(), Stop> {

@@ -25,16 +25,23 @@ macro_rules! rfc {
 }
 
 mod bcast;
+mod bystander;
 mod call;
 mod http;
+mod ids;
+mod leave;
 mod load;
 mod mesh;
 mod msg;
+mod names;
 mod nat_behaviour;
+mod overlap;
+mod payloads;
 mod role;
 mod room;
 mod sec;
 mod sio;
+mod special;
 mod stun;
 mod turn;
 mod url;
@@ -69,11 +76,16 @@ pub fn all() -> &'static [&'static Case] {
         [
             room::CASES,
             url::CASES,
+            leave::CASES,
+            overlap::CASES,
             role::CASES,
             mesh::CASES,
-            call::CASES,
+            &call::CASES.concat(),
             bcast::CASES,
+            special::CASES,
             sec::CASES,
+            ids::CASES,
+            names::CASES,
             msg::CASES,
             sec::LATE,
             ws::CASES,

@@ -1,19 +1,23 @@
 //! Messages that are malformed, unusual or large.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::DELIVERY;
+use super::mesh::receiver;
+use super::payloads::{self, DESCRIPTION_BYTES, TEXTS};
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Peer, Received};
+use crate::client::{Peer, Received, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Addressing, Framing, Payload, Reaction, WrongCase};
-use crate::dialect::{Act, Event, Feature};
+use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinBy, Payload, Reaction, RoomIn, Situation, WrongCase};
+use crate::dialect::{Act, Event, EventName, Feature, Kind, Operation};
 use crate::framing::link::{Command, End};
 use crate::framing::websocket::frame;
 use crate::stop::Stop;
+use crate::words::cut;
 
 pub(super) const CASES: &[&Case] = &[
     &Case::new(
@@ -23,7 +27,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(not_json),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
     &Case::new(
         "msg/null",
@@ -32,7 +36,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(null),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
     &Case::new(
         "msg/deep-nest",
@@ -41,7 +45,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(deep_nest),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
     &Case::new(
         "msg/unknown-type",
@@ -50,7 +54,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(unknown_type),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
     &Case::new(
         "msg/missing-field",
@@ -59,7 +63,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(missing_field),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
     &Case::new(
         "msg/wrong-type",
@@ -68,8 +72,16 @@ pub(super) const CASES: &[&Case] = &[
         run!(wrong_type),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Messages])
+    .requires(&[Feature::Texts])
     .alone(),
+    &Case::new(
+        "msg/not-joined",
+        Declared,
+        "A signal of a client that has not joined reaches nobody; it is refused with the error that the dialect promises, and the client can still join.",
+        run!(not_joined),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::JoinMessage, Feature::JoinAnswer]),
     &Case::new(
         "msg/binary",
         Declared,
@@ -77,7 +89,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(binary),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Frames])
+    .requires(&[Feature::RawFrames])
     .alone(),
     &Case::new(
         "msg/payload-byte-exact",
@@ -87,6 +99,52 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY),
     &Case::new(
+        "msg/payload-kinds",
+        Declared,
+        "The payload of each kind of signal is relayed unchanged.",
+        run!(payload_kinds),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "msg/unknown-fields",
+        Declared,
+        "A signal with fields that the dialect does not name is relayed without them.",
+        run!(unknown_fields),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::DropsUnknownFields]),
+    &Case::new(
+        "msg/browser-description",
+        Declared,
+        "A whole session description of a browser, as long as the dialect allows up to 72 KiB, arrives unchanged, once, and in its room only.",
+        run!(browser_description),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "msg/texts",
+        Declared,
+        "Texts with markup, line separators, control characters and any Unicode arrive unchanged, and once.",
+        run!(unusual_texts),
+    )
+    .needs(DELIVERY),
+    &Case::new(
+        "msg/end-of-candidates",
+        Declared,
+        "The end of candidates arrives as it was sent, be it null or an empty candidate, and null is not the same as absent.",
+        run!(end_of_candidates),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Candidates]),
+    &Case::new(
+        "msg/half-surrogate",
+        Declared,
+        "Half a surrogate pair in a payload arrives unchanged or is refused; there and in names it does no harm to others.",
+        run!(half_surrogate),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Messages])
+    .alone(),
+    &Case::new(
         "msg/large-payload",
         Declared,
         "A message of the maximum length that the dialect allows is relayed completely.",
@@ -94,6 +152,15 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::SizeLimit])
+    .alone(),
+    &Case::new(
+        "msg/over-limit",
+        Declared,
+        "A message that is one byte longer than the dialect allows, or twice as long, is not relayed, and is answered as declared.",
+        run!(over_limit),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::SizeLimit, Feature::Frames])
     .alone(),
 ];
 
@@ -103,9 +170,9 @@ type Bad<'a> = dyn Fn(&Peer, &Peer) -> Result<Vec<(String, Command)>, Stop> + Se
 /// Ana sends bad messages, one at a time, in a room with ben. The server may answer with an error, ignore the message,
 /// or close her connection. It must not pass anything on to ben. As long as ana's connection stays open, her signals
 /// must reach ben, and his must reach her.
-async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, declared: Reaction) -> Result<(), Stop> {
-    let may_relay = may_relay(cx, &[declared]);
-    has_no_effect_unless_relayed(cx, bad, declared, may_relay).await
+async fn has_no_effect(cx: &Cx, bad: &Bad<'_>, situation: Situation) -> Result<(), Stop> {
+    let may_relay = may_relay(cx, &[cx.file().declares.reaction(situation)]);
+    has_no_effect_unless_relayed(cx, bad, Some(situation), may_relay).await
 }
 
 /// Whether the server may pass on a message that it need not understand: if it adds nothing to messages, and the
@@ -115,8 +182,16 @@ fn may_relay(cx: &Cx, declared: &[Reaction]) -> bool {
         || (cx.env.dialect.relays_as_sent() && declared.iter().all(|declared| *declared == Reaction::Any))
 }
 
-/// Like [`has_no_effect`]. `may_relay`: the server may also pass the message on.
-async fn has_no_effect_unless_relayed(cx: &Cx, bad: &Bad<'_>, declared: Reaction, may_relay: bool) -> Result<(), Stop> {
+/// Like [`has_no_effect`]. `may_relay`: the server may also pass the message on. Without a situation, the dialect
+/// declares nothing.
+async fn has_no_effect_unless_relayed(
+    cx: &Cx,
+    bad: &Bad<'_>,
+    situation: Option<Situation>,
+    may_relay: bool,
+) -> Result<(), Stop> {
+    let declared = situation.map_or(Reaction::Any, |situation| cx.file().declares.reaction(situation));
+    let promised = situation.filter(|situation| cx.file().declares.binds(*situation));
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let (mut errors, mut ignored, mut closed, mut relayed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let number = bad(&ana, &ben)?.len();
@@ -127,33 +202,21 @@ async fn has_no_effect_unless_relayed(cx: &Cx, bad: &Bad<'_>, declared: Reaction
     for index in 0..number {
         let (what, order) = bad(&ana, &ben)?.swap_remove(index);
         let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
-        let word = cx.word("next");
         let sent = match &order {
             Command::Text(text) => text.clone(),
             Command::Binary(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
         };
-        ana.command(order);
-        ana.send_word(&ben, &word);
-        let received = tokio::select! { biased;
-            received = ben.until("ana's next signal", |event| event.has_word(&word)) => received.map(|_| None),
-            end = ana.ended() => Ok(Some(end)),
-        };
-        let mut ended = match received {
-            // Ben's connection may end because ana's does, in a server that closes a room with its first member.
-            Err(stop) if ben.end.is_some() => match ana.ended_in_time().await {
-                Some(end) if cx.first_member_takes_the_room_along().await? => Some(end),
-                _ => return Err(after(&what, stop)),
-            },
-            received => received.map_err(|stop| after(&what, stop))?,
-        };
-        if ended.is_none() {
-            let answered = cx.fence(&mut ben, &mut [&mut ana]).await;
-            // The server may still pass on a signal of hers while it closes her connection.
-            ended = ana.end.clone();
-            answered.or_else(|stop| if ended.is_some() { Ok(()) } else { Err(after(&what, stop)) })?;
+        let mut ended = goes_on(cx, &mut ana, &mut ben, order, &what).await?;
+        // Before it closes the connection, a server may still handle what has arrived already.
+        if ended.is_none() && promised.is_some() && declared == Reaction::Closed {
+            ended = ana.ended_in_time().await;
         }
-        let acted_on = |event: &Event| event.is_signal() && !is_ours(event);
+        let acted_on = |event: &Event| {
+            let notice =
+                [EventName::Ringing, EventName::Media, EventName::Description].iter().any(|name| event.is(*name));
+            (event.is_signal() && !is_ours(event)) || notice
+        };
         let same = |received: &&Received| !sent.is_empty() && received.text == sent;
         match &ended {
             None if ana.received[at_ana..].iter().any(|received| received.event.is_error()) => {
@@ -163,6 +226,15 @@ async fn has_no_effect_unless_relayed(cx: &Cx, bad: &Bad<'_>, declared: Reaction
             None => ignored.push(what.clone()),
             Some(End::Closed(Some(code))) => closed.push(format!("{what} ({code})")),
             Some(_) => closed.push(format!("{what} (without a close code)")),
+        }
+        if let Some(situation) = promised.filter(|_| is_judged(cx, declared, &sent)) {
+            let errors: Vec<_> = ana.received[at_ana..].iter().filter(|received| received.event.is_error()).collect();
+            cx.reaction(&what, situation, !errors.is_empty(), ended.as_ref())?;
+            let reason = cx.file().refusals.malformed.as_ref().filter(|_| says_malformed(situation));
+            if let Some((other, reason)) = errors.iter().find(|error| error.event.reason.as_ref() != reason).zip(reason)
+            {
+                return Err(Stop::at(format!("{what} is answered with another error than `{reason}`"), other.line));
+            }
         }
         ben.catch_up();
         let acted_on = |event: &Event| !may_relay && acted_on(event);
@@ -195,6 +267,52 @@ async fn has_no_effect_unless_relayed(cx: &Cx, bad: &Bad<'_>, declared: Reaction
         if declared == Reaction::Any && reaction != Reaction::Obeyed { cx.remark(words) } else { cx.acceptable(words) }
     }
     Ok(())
+}
+
+/// Whether the reaction to this message is judged. Over Socket.IO, a packet may have no data at all, and one whose data
+/// is not a list with a name first is malformed itself, so that the connection may be closed.
+fn is_judged(cx: &Cx, declared: Reaction, sent: &str) -> bool {
+    if cx.file().connection.framing != Framing::SocketIo {
+        return true;
+    }
+    let is_event = serde_json::from_str::<Vec<serde_json::Value>>(sent)
+        .is_ok_and(|items| items.first().is_some_and(serde_json::Value::is_string));
+    is_event || (declared == Reaction::Closed && !sent.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether the server cannot but find that the message is malformed. Where a field is wrong, it may find first that
+/// there is no such client.
+fn says_malformed(situation: Situation) -> bool {
+    matches!(situation, Situation::NotJson | Situation::Null | Situation::UnknownType)
+}
+
+/// Ana sends a message, and afterwards she and ben signal to each other. Returns how her connection has ended, if it
+/// has: then ben is still connected, or was disconnected with her.
+async fn goes_on(cx: &Cx, ana: &mut Peer, ben: &mut Peer, order: Command, what: &str) -> Result<Option<End>, Stop> {
+    let word = cx.word("next");
+    ana.command(order);
+    ana.send_word(ben, &word);
+    let received = tokio::select! { biased;
+        received = ben.until("ana's next signal", |event| event.has_word(&word)) => received.map(|_| None),
+        end = ana.ended() => Ok(Some(end)),
+    };
+    let ended = match received {
+        // Ben's connection may end because ana's does, in a server that closes a room with its first member.
+        Err(stop) if ben.end.is_some() => match ana.ended_in_time().await {
+            Some(end) if cx.first_member_takes_the_room_along().await? => Some(end),
+            _ => return Err(after(what, stop)),
+        },
+        received => received.map_err(|stop| after(what, stop))?,
+    };
+    if ended.is_some() {
+        return Ok(ended);
+    }
+    let answered = cx.fence(ben, &mut [&mut *ana]).await;
+    // The server may still pass on a signal of hers while it closes her connection.
+    match answered {
+        Err(stop) if ana.end.is_none() => Err(after(what, stop)),
+        _ => Ok(ana.end.clone()),
+    }
 }
 
 /// Adds to a failure after which message it came.
@@ -241,7 +359,7 @@ async fn not_json(cx: &mut Cx) -> Result<(), Stop> {
             ("single quotes", good.replace('"', "'")),
         ]))
     };
-    has_no_effect(cx, &bad, cx.file().declares.not_json).await
+    has_no_effect(cx, &bad, Situation::NotJson).await
 }
 
 async fn null(cx: &mut Cx) -> Result<(), Stop> {
@@ -255,7 +373,7 @@ async fn null(cx: &mut Cx) -> Result<(), Stop> {
             ("a signal in a list", format!("[{}]", good(cx, ana, ben)?)),
         ]))
     };
-    has_no_effect(cx, &bad, cx.file().declares.null).await
+    has_no_effect(cx, &bad, Situation::Null).await
 }
 
 async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
@@ -268,11 +386,11 @@ async fn deep_nest(cx: &mut Cx) -> Result<(), Stop> {
     // No key is about nesting: a server that may pass on what is not a message may pass on this too.
     let declares = &cx.file().declares;
     let may_relay = may_relay(cx, &[declares.not_json, declares.null]);
-    has_no_effect_unless_relayed(cx, &bad, Reaction::Any, may_relay).await
+    has_no_effect_unless_relayed(cx, &bad, None, may_relay).await
 }
 
 /// The wrong messages that the dialect gives for a case, and those derived from its signals.
-async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop> {
+async fn wrong(cx: &Cx, case: WrongCase, situation: Situation) -> Result<(), Stop> {
     let dialect = Arc::clone(&cx.env.dialect);
     let bad = |ana: &Peer, ben: &Peer| {
         let to = (cx.file().signals.addressing == Addressing::Targeted).then_some(&ben.id);
@@ -280,24 +398,61 @@ async fn wrong(cx: &Cx, case: WrongCase, declared: Reaction) -> Result<(), Stop>
         let act = Act { room, to, data: Some("1"), kind, role: ana.role.as_deref(), ..Act::default() };
         let wrong = dialect.wrong.iter().filter(|wrong| wrong.case == case && !wrong.joining);
         let wrong = wrong.map(|wrong| {
-            let text = dialect.render_shape(&wrong.shape, &act, ana.values())?;
+            let text = dialect.render_shape(&wrong.shape, &act, &ana.values_for(&act))?;
             Ok((wrong.what.clone(), Command::Text(text)))
         });
         wrong.collect()
     };
-    has_no_effect(cx, &bad, declared).await
+    has_no_effect(cx, &bad, situation).await
 }
 
 async fn unknown_type(cx: &mut Cx) -> Result<(), Stop> {
-    wrong(cx, WrongCase::UnknownType, cx.file().declares.unknown_type).await
+    wrong(cx, WrongCase::UnknownType, Situation::UnknownType).await
 }
 
 async fn missing_field(cx: &mut Cx) -> Result<(), Stop> {
-    wrong(cx, WrongCase::MissingField, cx.file().declares.missing_field).await
+    wrong(cx, WrongCase::MissingField, Situation::MissingField).await
 }
 
 async fn wrong_type(cx: &mut Cx) -> Result<(), Stop> {
-    wrong(cx, WrongCase::WrongType, cx.file().declares.wrong_type).await
+    wrong(cx, WrongCase::WrongType, Situation::WrongType).await
+}
+
+async fn not_joined(cx: &mut Cx) -> Result<(), Stop> {
+    let declares = &cx.file().declares;
+    if !declares.binds(Situation::NotAMember) || declares.reaction(Situation::NotAMember) != Reaction::Error {
+        let why = "the dialect does not promise an error for the signals of a client that has not joined";
+        return Err(Stop::Unsupported(why.to_owned()));
+    }
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    // Her own room has no members, so that every role in it is free.
+    let elsewhere = cx.room();
+    let offers = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+    let mut eve = cx.connect_as("eve", &elsewhere, offers.as_deref()).await?;
+    let word = cx.word("not-joined");
+    for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
+        let what = format!("the {kind} of a client that has not joined");
+        eve.send(eve.signal_message(kind, &quoted(&word), receiver(cx, &ben), &room)?);
+        let error = eve.until(&format!("an error for {what}"), Event::is_error).await?;
+        let reason = cx.file().refusals.not_a_member.as_ref();
+        if reason.is_some() && error.event.reason.as_ref() != reason {
+            let reason = reason.map_or("", String::as_str);
+            return Err(Stop::at(format!("{what} is answered with another error than `{reason}`"), error.line));
+        }
+    }
+    let errors = eve.count(Event::is_error);
+    eve.join(&elsewhere, None).await?;
+    if eve.count(Event::is_error) != errors {
+        return Err(Stop::fail("eve received more errors than she sent signals before she joined"));
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    for member in [&ana, &ben] {
+        member.never_received("received a signal of a client that has not joined", |event| event.has_word(&word))?;
+        member.never_received("received an error for a signal of a client that has not joined", Event::is_error)?;
+    }
+    Ok(())
 }
 
 async fn binary(cx: &mut Cx) -> Result<(), Stop> {
@@ -320,10 +475,10 @@ async fn binary(cx: &mut Cx) -> Result<(), Stop> {
             ("an empty binary frame".to_owned(), Command::Binary(Bytes::new())),
         ])
     };
-    has_no_effect(cx, &bad, cx.file().declares.binary).await
+    has_no_effect(cx, &bad, Situation::Binary).await
 }
 
-const PAYLOADS: [(&str, &str); 12] = [
+const PAYLOADS: [(&str, &str); 14] = [
     ("order of keys", r#"{"z":1,"a":2,"10":3,"9":4}"#),
     ("spaces", r#"{ "a" : [ 1 , 2 ] }"#),
     ("a big integer", "12345678901234567890123"),
@@ -332,11 +487,291 @@ const PAYLOADS: [(&str, &str); 12] = [
     ("negative zero", "-0.0"),
     ("escapes", r#""\u0041\/\u00e9\n""#),
     ("Unicode", r#""é 😀 \ud83d\ude00 \u2028""#),
+    ("markup", r#""<a href='?b&c'>d</a>""#),
+    ("unescaped line separators", "\"a\u{2028}b\u{2029}c\""),
     ("null", "null"),
     ("a key twice", r#"{"a":1,"a":2}"#),
     ("`__proto__` as a key", r#"{"__proto__":{"x":1},"constructor":null}"#),
     ("a session description", r#"{"type":"offer","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n"}"#),
 ];
+
+/// Two members of a room of their own, who must receive nothing from another room.
+struct Strangers(Option<[Peer; 2]>);
+
+impl Strangers {
+    /// None where the dialect has no rooms.
+    async fn arrive(cx: &Cx) -> Result<Self, Stop> {
+        let rooms = cx.has(Feature::Rooms);
+        Ok(Self(if rooms { Some(cx.members(&cx.room(), ["eve", "fred"]).await?) } else { None }))
+    }
+
+    /// Checks that they have received only their own signals. Call it when everybody else has received theirs.
+    async fn received_nothing(&mut self, cx: &Cx) -> Result<(), Stop> {
+        let Some([eve, fred]) = &mut self.0 else { return Ok(()) };
+        cx.fence(eve, &mut [&mut *fred]).await?;
+        cx.fence(fred, &mut [&mut *eve]).await?;
+        for stranger in [eve, fred] {
+            let foreign = |event: &Event| event.is_signal() && !is_ours(event);
+            stranger.never_received("received a signal from another room", foreign)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether two payloads are the same JSON. Whether the bytes are the same too is for `msg/payload-byte-exact` to ask.
+fn survives(sent: &str, arrived: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    arrived == sent || same(parse(arrived), parse(sent))
+}
+
+/// `from` sends these payloads, one after the other. All of them arrive unchanged, once each, and in this order. Each
+/// must contain something unique, or the dialect rooms.
+async fn arrive(
+    cx: &Cx,
+    from: &mut Peer,
+    to: &mut Peer,
+    kind: Kind,
+    payloads: &[(String, String)],
+) -> Result<(), Stop> {
+    if cx.file().signals.echo {
+        // What the receiver itself sent before must have come back.
+        let word = cx.word("sentinel");
+        to.broadcast_word(&word);
+        to.until("its own signal", |event| event.has_word(&word)).await?;
+    }
+    let mark = to.received.len();
+    for (_, payload) in payloads {
+        from.signal(kind, payload, receiver(cx, to))?;
+    }
+    cx.fence(from, &mut [&mut *to]).await?;
+    let of_kind = |event: &Event| {
+        let own = !to.id.is_empty() && event.from.as_ref() == Some(&to.id);
+        event.is_signal() && event.kind.is_none_or(|other| other == kind) && !own
+    };
+    let mut arrived =
+        to.received[mark..].iter().filter(|received| of_kind(&received.event) && !is_ours(&received.event));
+    let (sender, receiver) = (&from.name, &to.name);
+    let mut before = None;
+    for (what, payload) in payloads {
+        let Some(next) = arrived.next() else {
+            return Err(Stop::fail(format!(
+                "{receiver} did not receive {sender}'s {kind} with {what}: {}",
+                cut(payload, SHOWN)
+            )));
+        };
+        let data = next.event.data.as_deref().unwrap_or("no data");
+        if survives(payload, data) {
+            before = Some(payload);
+            continue;
+        }
+        if before.is_some_and(|before| survives(before, data)) {
+            return Err(Stop::at(
+                format!("{receiver} received {sender}'s {kind} twice: {}", cut(data, SHOWN)),
+                next.line,
+            ));
+        }
+        let (at, lengths) = difference(payload, data);
+        return Err(Stop::at(
+            format!(
+                "{what}: {sender} sent {}, {receiver} received {}{lengths}",
+                cut(&payload[at..], SHOWN),
+                cut(&data[at..], SHOWN)
+            ),
+            next.line,
+        ));
+    }
+    match arrived.next() {
+        Some(more) => {
+            Err(Stop::at(format!("{receiver} received a {kind} more often than {sender} sent it"), more.line))
+        }
+        None => Ok(()),
+    }
+}
+
+/// How many characters of a payload a failure shows.
+const SHOWN: usize = 160;
+
+/// Where to begin to show two payloads that differ, and their lengths if they are long.
+fn difference(sent: &str, arrived: &str) -> (usize, String) {
+    if sent.len().max(arrived.len()) <= SHOWN {
+        return (0, String::new());
+    }
+    let same = sent.bytes().zip(arrived.bytes()).take_while(|(a, b)| a == b).count();
+    let begin = (0..=same.saturating_sub(SHOWN / 4)).rev();
+    let at =
+        begin.into_iter().find(|at| sent.is_char_boundary(*at) && arrived.is_char_boundary(*at)).unwrap_or_default();
+    (at, format!(" (from byte {at} of {} sent and {} received)", sent.len(), arrived.len()))
+}
+
+async fn browser_description(cx: &mut Cx) -> Result<(), Stop> {
+    let mut strangers = Strangers::arrive(cx).await?;
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let mut sent = false;
+    for (kind, name) in [(Kind::Offer, "offer"), (Kind::Answer, "answer")] {
+        if cx.env.dialect.signal_operation(kind).is_none() {
+            continue;
+        }
+        // The dialect may fix who offers; then it is ana.
+        let (from, to) = if kind == Kind::Answer { (&mut ben, &mut ana) } else { (&mut ana, &mut ben) };
+        let envelope = from.signal_message(kind, "0", receiver(cx, to), &from.room)?.len();
+        let limit = cx.file().signals.bytes_max.map_or(DESCRIPTION_BYTES, |max| DESCRIPTION_BYTES.min(max));
+        let word = cx.word("stream");
+        let Some(description) = payloads::description(name, &word, limit.saturating_sub(envelope)) else { continue };
+        let payload = (format!("a description of {} bytes", description.len()), description);
+        arrive(cx, from, to, kind, &[payload]).await?;
+        sent = true;
+    }
+    strangers.received_nothing(cx).await?;
+    if sent { Ok(()) } else { Err(Stop::Unsupported("the dialect has no signal for a session description".to_owned())) }
+}
+
+async fn unusual_texts(cx: &mut Cx) -> Result<(), Stop> {
+    let mut strangers = Strangers::arrive(cx).await?;
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let word = cx.word("text");
+    let payloads =
+        TEXTS.map(|(what, text)| (what.to_owned(), format!(r#"{{"of":"{word}","text":{text},"key":{{{text}:1}}}}"#)));
+    let kind = ana.plain_kind();
+    arrive(cx, &mut ana, &mut ben, kind, &payloads).await?;
+    strangers.received_nothing(cx).await
+}
+
+async fn end_of_candidates(cx: &mut Cx) -> Result<(), Stop> {
+    let mut strangers = Strangers::arrive(cx).await?;
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    arrive(cx, &mut ana, &mut ben, Kind::Candidate, &candidates(&cx.word("candidate"))).await?;
+    arrive(cx, &mut ben, &mut ana, Kind::Candidate, &candidates(&cx.word("candidate"))).await?;
+    strangers.received_nothing(cx).await
+}
+
+/// A candidate, and all forms in which browsers and applications tell that there are no more.
+fn candidates(word: &str) -> Vec<(String, String)> {
+    let line = format!("candidate:1 1 udp 2122260223 192.0.2.7 49203 typ host ufrag {word}");
+    let forms = [
+        (
+            "a candidate",
+            format!(r#"{{"candidate":"{line}","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"{word}"}}"#),
+        ),
+        (
+            "a candidate with null for its section",
+            format!(r#"{{"candidate":"{line}","sdpMid":null,"sdpMLineIndex":0}}"#),
+        ),
+        ("a candidate without a section", format!(r#"{{"candidate":"{line}","sdpMLineIndex":0}}"#)),
+        (
+            "an empty candidate",
+            format!(r#"{{"candidate":"","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"{word}"}}"#),
+        ),
+        ("null as the end of candidates", "null".to_owned()),
+    ];
+    forms.map(|(what, payload)| (what.to_owned(), payload)).into()
+}
+
+async fn half_surrogate(cx: &mut Cx) -> Result<(), Stop> {
+    half_surrogate_in_payloads(cx).await?;
+    half_surrogate_in_names(cx).await
+}
+
+/// JSON can express half a surrogate pair, and no text in UTF-8 can (RFC 8259 §8.2).
+async fn half_surrogate_in_payloads(cx: &Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let (mut refused, mut ignored) = (Vec::new(), Vec::new());
+    for (what, half) in [
+        ("the first half of a surrogate pair", r#""a\ud83db""#),
+        ("the second half of a surrogate pair", r#""\ude00""#),
+        ("two halves in the wrong order", r#""\ude00\ud83d""#),
+        ("half a surrogate pair as a key", r#"{"\ud800":1}"#),
+    ] {
+        let word = cx.word("half");
+        let payload = format!(r#"{{"of":"{word}","text":{half}}}"#);
+        let message = ana.signal_message(ana.plain_kind(), &payload, receiver(cx, &ben), &ana.room)?;
+        let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
+        let ended = goes_on(cx, &mut ana, &mut ben, Command::Text(message), what).await?;
+        ben.catch_up();
+        ben.never_received_since(at_ben, &format!("received an error for ana's message: {what}"), Event::is_error)?;
+        let has_word = |received: &&Received| received.event.data.as_ref().is_some_and(|data| data.contains(&word));
+        let arrived: Vec<_> = ben.received[at_ben..].iter().filter(has_word).collect();
+        match arrived[..] {
+            [] if ended.is_some() || ana.received[at_ana..].iter().any(|received| received.event.is_error()) => {
+                refused.push(what);
+            }
+            [] => ignored.push(what),
+            [one] => {
+                let data = one.event.data.as_deref().unwrap_or_default();
+                // A server that serializes it again may write the digits in another case, and spaces.
+                if !data.replace(' ', "").eq_ignore_ascii_case(&payload) {
+                    let changed = format!("{what}: ana sent {payload}, ben received {data}");
+                    if cx.file().signals.payload == Payload::Bytes {
+                        return Err(Stop::at(changed, one.line));
+                    }
+                    cx.acceptable(changed);
+                }
+            }
+            [_, second, ..] => return Err(Stop::at(format!("ben received ana's signal twice: {what}"), second.line)),
+        }
+        if ended.is_some() {
+            // A new room, because a call or a role ends with its holder's connection.
+            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(what, stop))?;
+        }
+    }
+    if !refused.is_empty() {
+        cx.remark(format!("refused: {}", refused.join(", ")));
+    }
+    if !ignored.is_empty() {
+        cx.acceptable(format!("ignored without an error: {}", ignored.join(", ")));
+    }
+    Ok(())
+}
+
+/// A client whose name or room is half a surrogate pair may be refused, and two others notice nothing but its coming
+/// and going.
+async fn half_surrogate_in_names(cx: &Cx) -> Result<(), Stop> {
+    let file = cx.file();
+    if file.join.by != JoinBy::Message {
+        return Ok(());
+    }
+    let room = cx.room();
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let (name, elsewhere) = (cx.word("half-name"), cx.word("half-room"));
+    let mut joins = Vec::new();
+    if cx.names() && cx.has(Feature::Crowd) {
+        joins.push(("a name with half a surrogate pair", &room, Some(name.as_str())));
+    }
+    if file.identity.assigned_by == AssignedBy::UserName {
+        joins.push(("a user name with half a surrogate pair", &room, None));
+    }
+    if file.room.r#in == RoomIn::Message {
+        joins.push(("a room with half a surrogate pair", &elsewhere, None));
+    }
+    let role = file.roles.as_ref().map(|roles| roles.offers.as_str());
+    for (what, in_room, name) in joins {
+        let mut eve = cx.connect_as("eve", in_room, role).await?;
+        let join = eve.message(Operation::Join, &Act { room: in_room, name, ..Act::default() })?;
+        let word = match name {
+            Some(name) => quoted(name),
+            None if in_room == &elsewhere => quoted(in_room),
+            None => eve.id.0.clone(),
+        };
+        eve.send(join.replace(&word, &format!("\"\\ud83d{}", &word[1..])));
+        let limit = (cx.env.round_trip * 10).max(ANSWER_WAIT).min(cx.env.net.patience);
+        let answers = [EventName::Joined, EventName::Roster, EventName::Error];
+        let answered = |event: &Event| answers.iter().any(|answer| event.is(*answer));
+        let answer = eve.until_within("an answer to her join", limit, answered).await;
+        if answer.is_err() && eve.end.is_none() {
+            cx.acceptable(format!("a join with {what} is ignored without an error"));
+        }
+        cx.fence(&mut ana, &mut [&mut ben]).await.map_err(|stop| after(what, stop))?;
+        cx.fence(&mut ben, &mut [&mut ana]).await.map_err(|stop| after(what, stop))?;
+        for member in [&ana, &ben] {
+            member.never_received(&format!("received an error for eve's join with {what}"), Event::is_error)?;
+        }
+        eve.close().await;
+        cx.fence(&mut ana, &mut [&mut ben]).await.map_err(|stop| after(what, stop))?;
+    }
+    Ok(())
+}
+
+/// Least time to wait for an answer to a join that need not be answered.
+const ANSWER_WAIT: Duration = Duration::from_millis(200);
 
 async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
@@ -384,6 +819,70 @@ async fn payload_byte_exact(cx: &mut Cx) -> Result<(), Stop> {
     }
     if !exact {
         cx.remark("payloads are parsed and serialized again: big numbers and repeated keys are not preserved");
+    }
+    Ok(())
+}
+
+/// A signal's sender and receiver. The dialect may fix who offers; then it is ana.
+fn way<'a>(kind: Kind, ana: &'a mut Peer, ben: &'a mut Peer) -> (&'a mut Peer, &'a mut Peer) {
+    if kind == Kind::Answer { (ben, ana) } else { (ana, ben) }
+}
+
+async fn payload_kinds(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    let exact = cx.file().signals.payload == Payload::Bytes;
+    for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
+        let word = cx.word(&kind.to_string());
+        let payloads = [
+            format!(r#"{{"type":"{kind}","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n","id":"{word}"}}"#),
+            format!(r#"{{ "z" : ["{word}", 1.50, "\u0041<&>\u2028"], "a" : {{"b" : null, "a":[]}} }}"#),
+        ];
+        for payload in payloads {
+            let (from, to) = way(kind, &mut ana, &mut ben);
+            let target = (cx.has(Feature::Targeted) && !to.id.is_empty()).then(|| to.id.clone());
+            let mark = to.received.len();
+            from.signal(kind, &payload, target.as_ref())?;
+            cx.fence(from, &mut [to]).await?;
+            let has_word =
+                |event: &Event| event.is_signal() && event.data.as_ref().is_some_and(|data| data.contains(&word));
+            let received = to.received[mark..].iter().find(|received| has_word(&received.event));
+            let received = received
+                .ok_or_else(|| Stop::fail(format!("{} did not receive {}'s {kind}: {payload}", to.name, from.name)))?;
+            let data = received.event.data.as_deref().unwrap_or_default();
+            let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+            if data != payload && (exact || !same(parse(data), parse(&payload))) {
+                let why =
+                    format!("{}'s {kind} is not preserved: it sent {payload}, {} received {data}", from.name, to.name);
+                return Err(Stop::at(why, received.line));
+            }
+            if received.event.kind.is_some_and(|other| other != kind) {
+                return Err(Stop::at(
+                    format!("{} received {}'s {kind} as another kind", to.name, from.name),
+                    received.line,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn unknown_fields(cx: &mut Cx) -> Result<(), Stop> {
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
+        let (word, smuggled) = (cx.word(&kind.to_string()), cx.word("smuggled"));
+        let (from, to) = way(kind, &mut ana, &mut ben);
+        let target = (cx.has(Feature::Targeted) && !to.id.is_empty()).then(|| to.id.clone());
+        let extra =
+            [("glare", quoted(&smuggled)), ("admin", "true".to_owned()), ("__proto__", r#"{"a":1}"#.to_owned())];
+        let data = quoted(&word);
+        let room = from.room.clone();
+        let act = Act { room: &room, to: target.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
+        from.send(from.signal_with(kind, &act)?);
+        let what = format!("{}'s {kind} with unknown fields", from.name);
+        let received = to.until(&what, |event| event.has_word(&word)).await?;
+        if received.text.contains(&smuggled) || received.text.contains("\"admin\"") {
+            return Err(Stop::at(format!("{} received {what}, which the dialect drops", to.name), received.line));
+        }
     }
     Ok(())
 }
@@ -440,6 +939,31 @@ async fn large_payload(cx: &mut Cx) -> Result<(), Stop> {
             Some(received) => Stop::at(format!("a message of {bytes} bytes arrived changed"), received.line),
             None => Stop::fail(format!("a message of {bytes} bytes did not arrive")),
         });
+    }
+    Ok(())
+}
+
+async fn over_limit(cx: &mut Cx) -> Result<(), Stop> {
+    if !cx.file().declares.binds(Situation::Oversize) {
+        return Err(Stop::Unsupported("the dialect promises nothing about messages over its limit".to_owned()));
+    }
+    let max = cx.file().signals.bytes_max.expect("the case requires a limit");
+    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
+    for bytes in [max + 1, max * 2] {
+        let what = format!("a message of {bytes} bytes, where {max} are allowed");
+        let message = |data: &str| ana.signal_message(ana.plain_kind(), data, receiver(cx, &ben), &ana.room);
+        let envelope = message("\"\"")?.len();
+        let long = message(&quoted(&"x".repeat(bytes - envelope)))?;
+        let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
+        let ended = goes_on(cx, &mut ana, &mut ben, Command::Text(long), &what).await?;
+        ben.catch_up();
+        let relayed = |event: &Event| event.data.as_ref().is_some_and(|data| data.len() > max / 2);
+        ben.never_received_since(at_ben, &format!("received {what}"), relayed)?;
+        let notified = ana.received[at_ana..].iter().any(|received| received.event.is_error());
+        cx.reaction(&what, Situation::Oversize, notified, ended.as_ref())?;
+        if ended.is_some() {
+            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(&what, stop))?;
+        }
     }
     Ok(())
 }

@@ -1,8 +1,13 @@
 //! Exclusive roles: one holder each.
 
-use futures_util::future::join_all;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
+use super::bystander::{Bystanders, signal_once};
+use super::leave::Way;
 use crate::case::Case;
 use crate::case::Level::Declared;
 use crate::client::{Peer, quoted};
@@ -70,7 +75,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(moves),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice]),
+    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice, Feature::LeaveByMessageNotice]),
     &Case::new(
         "role/refused-move",
         Declared,
@@ -78,7 +83,31 @@ pub(super) const CASES: &[&Case] = &[
         run!(refused_move),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice]),
+    .requires(&[Feature::Roles, Feature::Moving, Feature::LeaveNotice, Feature::LeaveByMessageNotice]),
+    &Case::new(
+        "role/opener-leaves",
+        Declared,
+        "When the client that opened the room leaves, in whatever way, the other side is notified once and can still signal to the next holder of the role.",
+        run!(opener_leaves),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer, Feature::LeaveNotice]),
+    &Case::new(
+        "role/both-leave",
+        Declared,
+        "When both sides leave at the same time, both roles are free again, and the next two clients find a new room.",
+        run!(both_leave),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    &Case::new(
+        "role/refused-stays-outside",
+        Declared,
+        "A client that was refused a role does not get it when its holder leaves, and receives nothing.",
+        run!(refused_stays_outside),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Roles, Feature::JoinAnswer, Feature::LeaveNotice]),
 ];
 
 /// The names of the two roles: the one that offers, and the one that answers.
@@ -102,8 +131,34 @@ async fn exclusive(cx: &mut Cx) -> Result<(), Stop> {
                 "six clients requested the role {role} at once: expected one to get it, {winners} did"
             )));
         }
+        let won = joined.iter().position(Result::is_ok).unwrap_or_default();
+        let mut winner = peers.swap_remove(won);
+        let mut other = cx.join_as("other", &room, Some(if *role == offers { &answers } else { &offers })).await?;
+        cx.settle(&mut winner, &mut other).await.map_err(Stop::into_setup)?;
+        let marks: Vec<_> = peers.iter_mut().map(mark).collect();
+        signal_once(cx, &mut winner, &mut other).await?;
+        for (refused, mark) in peers.iter_mut().zip(marks) {
+            outside(refused, mark)?;
+        }
     }
     Ok(())
+}
+
+/// How many messages a client has received so far.
+fn mark(peer: &mut Peer) -> usize {
+    peer.catch_up();
+    peer.received.len()
+}
+
+/// Checks that a client whose join was refused has received nothing of the room since. Call it after a sentinel has
+/// arrived in the room.
+fn outside(refused: &mut Peer, mark: usize) -> Result<(), Stop> {
+    refused.catch_up();
+    let of_the_room = |event: &Event| {
+        let kinds = [EventName::Joined, EventName::MemberJoined, EventName::MemberLeft, EventName::Ready];
+        event.is_signal() || kinds.into_iter().any(|kind| event.is(kind))
+    };
+    refused.never_received_since(mark, "was refused a role, but received a message of the room", of_the_room)
 }
 
 /// Requests a role that is taken; being admitted is a failure.
@@ -434,6 +489,118 @@ async fn refused_move(cx: &mut Cx) -> Result<(), Stop> {
         member.never_received("received a notice about a client that was refused", |event| {
             event.is(EventName::MemberLeft) || event.is_error()
         })?;
+    }
+    Ok(())
+}
+
+async fn opener_leaves(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    let bystanders = Bystanders::gather(cx).await?;
+    for (opens, follows) in [(&offers, &answers), (&answers, &offers)] {
+        for way in Way::all(cx).into_iter().filter(|way| way.is_announced(cx)) {
+            let room = cx.room();
+            let mut ana = cx.join_as("ana", &room, Some(opens)).await?;
+            let mut ben = cx.join_as("ben", &room, Some(follows)).await?;
+            cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+            cx.fence(&mut ana, &mut [&mut ben]).await.map_err(Stop::into_setup)?;
+            let gone = ana.who();
+            let what = format!("the leave notice for ana, who opened the room as {opens} and {},", way.words());
+            way.go(cx, ana).await.map_err(Stop::into_setup)?;
+            let left = ben.until(&what, |event| event.is_left(&gone)).await?;
+            let mut cleo = cx.connect_as("cleo", &room, Some(opens)).await?;
+            let after = |stop: Stop| stop.reworded(|why| format!("ana opened the room as {opens} and left: {why}"));
+            cleo.join(&room, None).await.map_err(after)?;
+            if let Some(ready) = cx.file().roles.as_ref().and_then(|roles| roles.ready.as_ref()) {
+                let notified = if follows == ready { &mut ben } else { &mut cleo };
+                let since = if follows == ready { left.line } else { 0 };
+                let what = format!("`ready` after a new {opens} joined");
+                let is_ready = |event: &Event| event.is(EventName::Ready);
+                notified.until_received(&what, |seen| seen.line > since && is_ready(&seen.event)).await?;
+            }
+            cx.settle(&mut cleo, &mut ben).await.map_err(after)?;
+            signal_once(cx, &mut cleo, &mut ben).await.map_err(after)?;
+            ben.received_once(&what, |event| event.is_left(&gone))?;
+            cleo.never_received("received a leave notice, although nobody left after she joined", |event| {
+                event.is(EventName::MemberLeft)
+            })?;
+        }
+    }
+    bystanders.received_nothing(cx).await
+}
+
+async fn both_leave(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    for (first, second) in [(&offers, &answers), (&answers, &offers)] {
+        let room = cx.room();
+        let mut ana = cx.join_as("ana", &room, Some(first)).await?;
+        let mut ben = cx.join_as("ben", &room, Some(second)).await?;
+        cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+        let word = cx.word("of-old");
+        ana.send_word(&ben, &word);
+        cx.fence(&mut ana, &mut [&mut ben]).await.map_err(Stop::into_setup)?;
+        join(ana.close(), async { ben.hang_up() }).await;
+        let mut cleo = takes_free_role(cx, "cleo", &room, first).await?;
+        let mut dora = takes_free_role(cx, "dora", &room, second).await?;
+        cx.settle(&mut cleo, &mut dora).await.map_err(Stop::into_setup)?;
+        signal_once(cx, &mut cleo, &mut dora).await?;
+        for member in [&cleo, &dora] {
+            member.never_received("received a signal from before she joined", |event| event.has_word(&word))?;
+        }
+        dora.never_received("received a leave notice, although nobody left after she joined", |event| {
+            event.is(EventName::MemberLeft)
+        })?;
+    }
+    Ok(())
+}
+
+/// Takes a role whose holder has left. The server may need a moment to notice that, and nobody is left to be notified.
+async fn takes_free_role(cx: &Cx, name: &str, room: &str, role: &str) -> Result<Peer, Stop> {
+    let limit = Instant::now() + cx.env.net.patience;
+    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    loop {
+        let mut peer = cx.connect_as(name, room, Some(role)).await?;
+        match peer.join(room, None).await {
+            Ok(_) => return Ok(peer),
+            Err(stop) if Instant::now() > limit => {
+                return Err(stop.reworded(|why| format!("both sides left the room, but {why}")));
+            }
+            Err(_) => peer.close().await,
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+async fn refused_stays_outside(cx: &mut Cx) -> Result<(), Stop> {
+    let (offers, answers) = roles(cx);
+    for (stays, goes) in [(&offers, &answers), (&answers, &offers)] {
+        let room = cx.room();
+        let mut ana = cx.join_as("ana", &room, Some(stays)).await?;
+        let mut ben = cx.join_as("ben", &room, Some(goes)).await?;
+        cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
+        cx.fence(&mut ben, &mut [&mut ana]).await.map_err(Stop::into_setup)?;
+        let before = ana.received.len();
+        let mut eve = is_refused(cx, "eve", &room, goes).await?;
+        let refused = mark(&mut eve);
+        cx.fence(&mut ben, &mut [&mut ana]).await?;
+        ana.never_received_since(before, "received a notice about a client that was refused", |event| {
+            event.is(EventName::Ready) || event.is(EventName::MemberLeft) || event.is(EventName::MemberJoined)
+        })?;
+        let gone = ben.who();
+        ben.close().await;
+        ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
+        let word = cx.word("not-for-eve");
+        ana.send_word(&eve, &word);
+        let mut cleo = cx.connect_as("cleo", &room, Some(goes)).await?;
+        let free = |stop: Stop| stop.reworded(|why| format!("ben, who was {goes}, left: {why}"));
+        cleo.join(&room, None).await.map_err(free)?;
+        cx.settle(&mut ana, &mut cleo).await.map_err(free)?;
+        signal_once(cx, &mut ana, &mut cleo).await.map_err(free)?;
+        outside(&mut eve, refused)?;
+        ana.received_once("the leave notice for ben", |event| event.is_left(&gone))?;
+        eve.close().await;
+        signal_once(cx, &mut ana, &mut cleo).await.map_err(free)?;
+        ana.received_once("the leave notice for ben", |event| event.is_left(&gone))?;
     }
     Ok(())
 }

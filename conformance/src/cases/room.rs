@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
+use super::bystander::signal_once;
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Peer, Who};
+use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::file::{JoinAnswer, JoinBy, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Member, Operation};
@@ -38,23 +39,13 @@ pub(super) const CASES: &[&Case] = &[
     .needs(DELIVERY)
     .requires(&[Feature::JoinNotice]),
     &Case::new(
-        "room/leave-once",
+        "room/join-name",
         Declared,
-        "A member that leaves, closes its connection or joins another room is announced as left exactly once.",
-        run!(leave_once),
+        "The join notice for a new member has the name that it joined with, exactly, and no other.",
+        run!(join_name),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::LeaveNotice]),
-    &Case::new(
-        "room/abrupt-leave",
-        Declared,
-        "A member that loses its TCP connection is announced as left exactly once and is removed from the roster.",
-        run!(abrupt_leave),
-    )
-    .needs(DELIVERY)
-    .requires(&[Feature::LeaveNotice])
-    // In some dialects every client receives a list of all users at each change, and other cases would cause changes.
-    .alone(),
+    .requires(&[Feature::JoinNotice, Feature::Crowd]),
     &Case::new(
         "room/double-join",
         Declared,
@@ -63,14 +54,6 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::JoinMessage, Feature::JoinAnswer]),
-    &Case::new(
-        "room/leave-foreign-room",
-        Declared,
-        "Leaving a room that the client is not in has no effect on any room.",
-        run!(leave_foreign_room),
-    )
-    .needs(DELIVERY)
-    .requires(&[Feature::Rooms, Feature::Leave, Feature::LeaveOfRoom]),
     &Case::new(
         "room/id-case",
         Declared,
@@ -135,7 +118,7 @@ async fn join_ack(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 /// The members as the server should list them, sorted.
-fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
+pub(super) fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
     let member = |(peer, name): &(&Peer, Option<&str>)| Member { id: peer.id.clone(), name: name.map(str::to_owned) };
     let mut members: Vec<_> = members.iter().map(member).collect();
     members.sort();
@@ -143,8 +126,25 @@ fn roster(members: &[(&Peer, Option<&str>)]) -> Vec<Member> {
 }
 
 /// Joins `peer` and compares the list that it receives with the expected members. `gone` are members that have left.
-async fn joins_and_sees(cx: &Cx, peer: &mut Peer, room: &str, expected: Vec<Member>, gone: &[&Id]) -> Result<(), Stop> {
-    let mut members = peer.join(room, None).await?;
+pub(super) async fn joins_and_sees(
+    cx: &Cx,
+    peer: &mut Peer,
+    room: &str,
+    expected: Vec<Member>,
+    gone: &[&Id],
+) -> Result<(), Stop> {
+    let members = peer.join(room, None).await?;
+    sees(cx, peer, members, expected, gone)
+}
+
+/// Compares the list that `peer` received with its last join with the expected members.
+pub(super) fn sees(
+    cx: &Cx,
+    peer: &Peer,
+    mut members: Vec<Member>,
+    expected: Vec<Member>,
+    gone: &[&Id],
+) -> Result<(), Stop> {
     if !cx.has(Feature::Roster) {
         return Ok(());
     }
@@ -201,7 +201,12 @@ async fn roster_exact(cx: &mut Cx) -> Result<(), Stop> {
     depart(cx, ben).await;
     ana.until("the leave notice for ben", |event| event.is_left(&gone)).await?;
     let mut dora = cx.connect("dora", &room).await?;
-    joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, name), (&cleo, None)]), &[&gone.id]).await
+    joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, name), (&cleo, None)]), &[&gone.id]).await?;
+    let first = ana.who();
+    depart(cx, ana).await;
+    cleo.until("the leave notice for ana, who joined first,", |event| event.is_left(&first)).await?;
+    let mut edna = cx.connect("edna", &room).await?;
+    joins_and_sees(cx, &mut edna, &room, roster(&[(&cleo, None), (&dora, None)]), &[&gone.id, &first.id]).await
 }
 
 async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
@@ -236,117 +241,24 @@ async fn join_once(cx: &mut Cx) -> Result<(), Stop> {
     ana.never_received("received a notice that names another room", elsewhere)
 }
 
-async fn leave_once(cx: &mut Cx) -> Result<(), Stop> {
+async fn join_name(cx: &mut Cx) -> Result<(), Stop> {
+    if !cx.names() {
+        return Err(Stop::Unsupported("the dialect has no names beside ids".to_owned()));
+    }
     let room = cx.room();
-    let crowd = cx.has(Feature::Crowd);
     let mut ana = cx.join("ana", &room).await?;
-    let mut ben = if crowd { Some(cx.join("ben", &room).await?) } else { None };
-    if let Some(ben) = &mut ben {
-        cx.settle(&mut ana, ben).await.map_err(Stop::into_setup)?;
-    }
-    let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
-    let mut gone: Vec<(&str, Who)> = Vec::new();
-    for way in ["leaves", "moves", "closes", "closes at last"] {
-        let mut cleo = cx.join_as("cleo", &room, role.as_deref()).await?;
-        if crowd {
-            cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
+    for name in [Some("Ben <\"é\">"), None, Some("__proto__")] {
+        let mut ben = cx.connect("ben", &room).await?;
+        ben.join(&room, name).await?;
+        let who = ben.who();
+        let notice = ana.until("the join notice for ben", |event| event.is_joined(&who)).await?;
+        if notice.event.name.as_deref() != name {
+            let of = |name: Option<&str>| name.map_or("no name".to_owned(), |name| format!("the name {name}"));
+            let (received, expected) = (of(notice.event.name.as_deref()), of(name));
+            let why = format!("ana received the join notice for ben with {received}, expected {expected}");
+            return Err(Stop::at(why, notice.line));
         }
-        let who = cleo.who();
-        match way {
-            "leaves" if cx.has(Feature::Leave) && cx.has(Feature::LeaveByMessageNotice) => cleo.leave(),
-            "moves" if cx.has(Feature::Moving) && cx.has(Feature::LeaveByMessageNotice) => {
-                drop(cleo.join(&cx.room(), None).await?)
-            }
-            "leaves" | "moves" => {
-                cleo.close().await;
-                continue_after(&mut ana, ben.as_mut(), &who, "closes").await?;
-                gone.push(("closes", who));
-                continue;
-            }
-            _ => {
-                cleo.close().await;
-                continue_after(&mut ana, ben.as_mut(), &who, way).await?;
-                gone.push((way, who));
-                continue;
-            }
-        }
-        continue_after(&mut ana, ben.as_mut(), &who, way).await?;
-        gone.push((way, who));
-        // She has left already, so her close must not cause another notice.
-        cleo.close().await;
-    }
-    // The reaction to the last one takes the same route as all others, so it works as a sentinel.
-    match &mut ben {
-        Some(ben) => {
-            cx.fence(&mut ana, &mut [ben]).await?;
-            cx.fence(ben, &mut [&mut ana]).await?;
-        }
-        None => {
-            let mut dora = cx.join_as("dora", &room, role.as_deref()).await?;
-            cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
-            cx.fence(&mut dora, &mut [&mut ana]).await?;
-        }
-    }
-    for member in [Some(&ana), ben.as_ref()].into_iter().flatten() {
-        for (way, who) in &gone {
-            if who.id.is_empty() || !cx.leave_notices_have_ids() {
-                let count = member.count(|event| event.is_left(who));
-                if count != gone.len() {
-                    let name = &member.name;
-                    return Err(Stop::fail(format!(
-                        "{} members left, but {name} received {count} leave notices",
-                        gone.len()
-                    )));
-                }
-                continue;
-            }
-            member.received_once(&format!("the leave notice for cleo, who {way},"), |event| event.is_left(who))?;
-        }
-    }
-    let elsewhere =
-        |event: &Event| event.is(EventName::MemberLeft) && event.room.as_ref().is_some_and(|named| *named != room);
-    ana.never_received("received a notice that names another room", elsewhere)
-}
-
-async fn continue_after(ana: &mut Peer, ben: Option<&mut Peer>, who: &Who, way: &str) -> Result<(), Stop> {
-    let what = format!("the leave notice for cleo, who {way},");
-    ana.until(&what, |event| event.is_left(who)).await?;
-    if let Some(ben) = ben {
-        ben.until(&what, |event| event.is_left(who)).await?;
-    }
-    Ok(())
-}
-
-async fn abrupt_leave(cx: &mut Cx) -> Result<(), Stop> {
-    let room = cx.room();
-    if !cx.has(Feature::Crowd) {
-        let [mut ana, ben] = cx.members(&room, ["ana", "ben"]).await?;
-        let gone = ben.who();
-        ben.hang_up();
-        ana.until("the leave notice for ben, who lost his connection,", |event| event.is_left(&gone)).await?;
-        let role = cx.file().roles.as_ref().map(|roles| roles.answers.clone());
-        let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
-        joins_and_sees(cx, &mut cleo, &room, roster(&[(&ana, None)]), &[&gone.id]).await?;
-        cx.settle(&mut ana, &mut cleo).await.map_err(Stop::into_setup)?;
-        cx.fence(&mut cleo, &mut [&mut ana]).await?;
-        return ana.received_once("the leave notice for ben", |event| event.is_left(&gone));
-    }
-    let [mut ana, mut ben, cleo] = cx.members(&room, ["ana", "ben", "cleo"]).await?;
-    let gone = cleo.who();
-    cleo.hang_up();
-    for member in [&mut ana, &mut ben] {
-        member.until("the leave notice for cleo, who lost her connection,", |event| event.is_left(&gone)).await?;
-    }
-    let mut dora = cx.connect("dora", &room).await?;
-    joins_and_sees(cx, &mut dora, &room, roster(&[(&ana, None), (&ben, None)]), &[&gone.id]).await?;
-    cx.settle(&mut ana, &mut dora).await.map_err(Stop::into_setup)?;
-    let last = dora.who();
-    dora.hang_up();
-    ana.until("the leave notice for dora, who lost her connection,", |event| event.is_left(&last)).await?;
-    cx.fence(&mut ben, &mut [&mut ana]).await?;
-    cx.fence(&mut ana, &mut [&mut ben]).await?;
-    for member in [&ana, &ben] {
-        member.received_once("the leave notice for cleo", |event| event.is_left(&gone))?;
+        ben.close().await;
     }
     Ok(())
 }
@@ -414,30 +326,6 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
 /// Whether a join is answered by a list that may only be sent when it changes, and ben has not been refused.
 fn answered_by_changes(cx: &Cx, ben: &Peer) -> bool {
     cx.file().join.answer == JoinAnswer::Roster && ben.end.is_none() && ben.count(Event::is_error) == 0
-}
-
-async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
-    let (room, elsewhere) = (cx.room(), cx.room());
-    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
-    // One of the rooms does not exist.
-    for foreign in [&room, &cx.room()] {
-        eve.act(Operation::Leave, &Act { room: foreign, ..Act::default() })?;
-    }
-    let left = |event: &Event| event.is(EventName::MemberLeft);
-    let is_in = cx.fence(&mut eve, &mut [&mut fred]).await;
-    let gone = |event: &Event| event.is_left(&eve.who());
-    fred.never_received("received a leave notice for eve, who tried to leave other rooms", gone)?;
-    is_in?;
-    cx.fence(&mut fred, &mut [&mut eve]).await?;
-    cx.fence(&mut ana, &mut [&mut ben]).await?;
-    cx.fence(&mut ben, &mut [&mut ana]).await?;
-    for member in [&ana, &ben] {
-        member.never_received("received a leave notice after eve, who is in another room, tried to leave", left)?;
-    }
-    let notified = eve.count(Event::is_error) > 0;
-    cx.reaction("leaving a room that the client is not in", cx.file().declares.not_a_member, notified, None);
-    Ok(())
 }
 
 /// Whether two clients are in the same room. `members` is the list that `eve` received when she joined after `ana`.
@@ -575,11 +463,30 @@ async fn capacity_race(cx: &mut Cx) -> Result<(), Stop> {
         peers.push(cx.connect(&format!("p{number}"), &room).await?);
     }
     let joins = peers.iter_mut().map(|peer| peer.join(&room, None));
-    let joined = futures_util::future::join_all(joins).await.iter().filter(|joined| joined.is_ok()).count();
-    if joined == max {
-        return Ok(());
+    let joins = futures_util::future::join_all(joins).await;
+    let joined = joins.iter().filter(|joined| joined.is_ok()).count();
+    if joined != max {
+        let why = format!("{} clients joined a room of {max} at once, and {joined} were admitted", max + 4);
+        return Err(Stop::fail(why));
     }
-    Err(Stop::fail(format!("{} clients joined a room of {max} at once, and {joined} were admitted", max + 4)))
+    let (mut members, mut refused): (Vec<_>, Vec<_>) =
+        peers.into_iter().zip(joins).partition(|(_, joined)| joined.is_ok());
+    let [(ana, _), (ben, _), ..] = &mut members[..] else { return Ok(()) };
+    // Those who were refused are in no room, and nobody else knows of them.
+    cx.settle(ana, ben).await.map_err(Stop::into_setup)?;
+    let marks: Vec<_> = refused.iter_mut().map(|(peer, _)| (peer.catch_up(), peer.received.len()).1).collect();
+    signal_once(cx, ana, ben).await?;
+    for ((peer, _), mark) in refused.iter_mut().zip(marks) {
+        peer.catch_up();
+        let of_the_room = |event: &Event| event.is_signal() || event.is(EventName::MemberJoined);
+        peer.never_received_since(mark, "was not admitted, but received a message of the room", of_the_room)?;
+        let who = peer.who();
+        let known = |event: &Event| !who.id.is_empty() && (event.is_joined(&who) || event.is_left(&who));
+        if !cx.file().roster.of_server {
+            ana.never_received("received a notice about a client that was not admitted", known)?;
+        }
+    }
+    Ok(())
 }
 
 async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::case::Level::{Declared, Should};
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Addressing, Duplicate, JoinAnswer, JoinBy, Sender, WrongCase};
+use crate::dialect::file::{Sender, Situation, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
 use crate::stop::Stop;
 
@@ -34,25 +34,17 @@ pub(super) const CASES: &[&Case] = &[
     )
     .needs(DELIVERY)
     .requires(&[Feature::Rooms]),
+    &Case::new(
+        "sec/room-as-receiver",
+        Declared,
+        "A signal whose receiver is the name of a room reaches nobody, in whichever room.",
+        run!(room_as_receiver),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::Rooms, Feature::Targeted, Feature::Ids]),
     &Case::new("sec/foreign-leave", Declared, "A client cannot make another client leave.", run!(foreign_leave))
         .needs(DELIVERY)
         .requires(&[Feature::Leave, Feature::LeaveNotice, Feature::Ids, Feature::Crowd, Feature::Moving]),
-    &Case::new(
-        "sec/id-takeover",
-        Declared,
-        "A client cannot take the id of a connected client, or receive what is sent to it, unless the holder is notified.",
-        run!(id_takeover),
-    )
-    .needs(DELIVERY)
-    .requires(&[Feature::ChosenIds]),
-    &Case::new(
-        "sec/id-reuse",
-        Declared,
-        "An id is not assigned again while others may still use it for its first holder.",
-        run!(id_reuse),
-    )
-    .needs(DELIVERY)
-    .requires(&[Feature::GivenIds]),
     &Case::new(
         "sec/post-leave-send",
         Declared,
@@ -63,15 +55,6 @@ pub(super) const CASES: &[&Case] = &[
     .requires(&[Feature::Leave, Feature::Rooms, Feature::Crowd]),
     &Case::new("sec/auth", Declared, "A client without the required credentials is not admitted.", run!(auth))
         .requires(&[Feature::Auth]),
-    &Case::new(
-        "sec/proto-key",
-        Declared,
-        "`__proto__` and similar words are ordinary names of rooms and users, and not types or clients.",
-        run!(proto_key),
-    )
-    .needs(DELIVERY)
-    .requires(&[Feature::Messages, Feature::Names])
-    .alone(),
 ];
 
 /// Cases that send the same messages as those of `msg`. They run after them, and must not be blamed for what those
@@ -83,13 +66,13 @@ pub(super) const LATE: &[&Case] = &[&Case::new(
     run!(error_leak),
 )
 .needs(&["room/join-ack", "mesh/delivery", "msg/not-json", "msg/null", "msg/wrong-type"])
-.requires(&[Feature::Messages])
+.requires(&[Feature::Texts])
 .alone()];
 
 async fn from_spoof(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut eve, mut cleo] = cx.members(&room, ["eve", "cleo"]).await?;
-    let victim = Id::of(&cx.word("ben"));
+    let victim = cx.nobody("ben");
     let mut names = cx.sender_names();
     names.extend(["from", "clientId", "sender", "src"].map(str::to_owned));
     names.sort();
@@ -140,20 +123,23 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     let names_room = cx.env.dialect.signals_name_rooms();
     // Where receivers filter, a signal for ana in eve's own room rightly reaches everybody in eve's room.
     let by_id = cx.env.dialect.delivers_by_id();
-    let intrude = |peer: &Peer, own: &str| -> Result<(), Stop> {
+    let intrude = |peer: &Peer, own: &str| -> Result<usize, Stop> {
         let kind = peer.plain_kind();
+        let mut messages = Vec::new();
         if names_room && cx.has(Feature::Broadcast) {
-            peer.send(peer.signal_message(kind, &data, None, &room)?);
+            messages.push(peer.signal_message(kind, &data, None, &room)?);
         }
         if by_id && names_room {
-            peer.send(peer.signal_message(kind, &data, Some(&ana.id), &room)?);
+            messages.push(peer.signal_message(kind, &data, Some(&ana.id), &room)?);
         }
         if by_id {
-            peer.send(peer.signal_message(kind, &data, Some(&ana.id), own)?);
+            messages.push(peer.signal_message(kind, &data, Some(&ana.id), own)?);
         }
-        Ok(())
+        let sent = messages.len();
+        messages.into_iter().for_each(|message| peer.send(message));
+        Ok(sent)
     };
-    intrude(&eve, &elsewhere)?;
+    let sent = intrude(&eve, &elsewhere)?;
     if cx.has(Feature::Moving) {
         let mut loner = cx.connect("loner", &room).await?;
         intrude(&loner, &room)?;
@@ -168,9 +154,9 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
         member.never_received("received a signal from outside the room", |event| event.has_word(&word))?;
     }
     fred.never_received("received eve's signal, which was for another room", |event| event.has_word(&word))?;
-    let notified = eve.count(Event::is_error) > 0;
-    cx.reaction("a signal into a room that the client is not in", cx.file().declares.not_a_member, notified, None);
-    Ok(())
+    // Each of them is wrong.
+    let notified = eve.count(Event::is_error) >= sent;
+    cx.reaction("a signal into a room that the client is not in", Situation::NotAMember, notified, None)
 }
 
 async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
@@ -213,6 +199,30 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     Ok(())
 }
 
+async fn room_as_receiver(cx: &mut Cx) -> Result<(), Stop> {
+    if !cx.env.dialect.delivers_by_id() {
+        return Err(Stop::Unsupported("the dialect delivers signals to whole rooms".to_owned()));
+    }
+    let (room, elsewhere) = (cx.room(), cx.room());
+    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
+    let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
+    let word = cx.word("for-a-room");
+    let before = ana.count(Event::is_error);
+    for receiver in [&room, &elsewhere] {
+        ana.send_word_to(&Id::of(receiver), &word);
+    }
+    cx.fence(&mut ana, &mut [&mut ben]).await?;
+    cx.fence(&mut ben, &mut [&mut ana]).await?;
+    cx.fence(&mut eve, &mut [&mut fred]).await?;
+    cx.fence(&mut fred, &mut [&mut eve]).await?;
+    for member in [&ana, &ben, &eve, &fred] {
+        member
+            .never_received("received a signal whose receiver is the name of a room", |event| event.has_word(&word))?;
+    }
+    let notified = ana.count(Event::is_error) > before;
+    cx.reaction("a signal whose receiver is the name of a room", Situation::AbsentTarget, notified, None)
+}
+
 async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
@@ -238,118 +248,22 @@ async fn foreign_leave(cx: &mut Cx) -> Result<(), Stop> {
     ben.never_received("received a leave notice for ana that another client caused", |event| event.is_left(&gone))
 }
 
-async fn id_takeover(cx: &mut Cx) -> Result<(), Stop> {
-    let room = cx.room();
-    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let mut values = ana.values().clone();
-    values.insert("token".to_owned(), quoted(&cx.word("another-token")));
-    let mut eve = Peer::connect_with(&cx.env, &cx.log, "eve", &room, None, values).await;
-    if let Ok(eve) = &mut eve {
-        // Who receives what is sent to the id shows whether eve was refused or replaced ana.
-        let answered = eve.join(&room, None).await.is_ok();
-        let for_ana = cx.word("for-ana-only");
-        ben.send_word(&ana, &for_ana);
-        let fence = cx.fence(&mut ben, &mut [&mut ana]).await;
-        eve.catch_up();
-        let takes_over = cx.file().declares.duplicate_id == Duplicate::TakesOver;
-        match fence {
-            Err(stop) if !takes_over && ana.end.is_none() => {
-                return Err(stop.reworded(|why| format!("after eve requested ana's id, {why}")));
-            }
-            Err(_) if !takes_over => {
-                return Err(ana.stop("after eve requested ana's id, ana's connection was closed".to_owned()));
-            }
-            Err(_) if ana.end.is_none() && ana.count(Event::is_error) == 0 => {
-                return Err(Stop::fail("eve took over ana's id, and ana was neither notified nor disconnected"));
-            }
-            Err(_) => return Ok(()),
-            Ok(()) => {}
-        }
-        // Where the server sends to everybody in the room, eve may receive the signal under another id.
-        if matches!(cx.file().signals.addressing, Addressing::Targeted | Addressing::Both) {
-            eve.never_received("requested ana's id and received a signal for ana", |event| event.has_word(&for_ana))?;
-        }
-        let admitted = answered && has_id_by_answer(cx, eve, &ana.id);
-        if !takes_over && eve.end.is_none() && (admitted || acts_as(cx, eve, &ana.id, &mut ben).await?) {
-            return Err(Stop::fail("eve requested ana's id and was admitted with it"));
-        }
-    }
-    if !cx.uses_token() {
-        return Ok(());
-    }
-    // With the same token, it may be ana herself who reconnects. Then her old connection must be closed or notified.
-    let again = Peer::connect_with(&cx.env, &cx.log, "ana again", &room, None, ana.values().clone()).await;
-    let Ok(mut again) = again else { return Ok(()) };
-    let word = cx.word("for-ana");
-    let mark = ana.received.len();
-    let delivery = async {
-        loop {
-            ben.send_word(&ana, &word);
-            tokio::time::sleep(cx.env.round_trip.max(std::time::Duration::from_millis(5))).await;
-            again.catch_up();
-            if again.count(|event| event.has_word(&word)) > 0 || again.end.is_some() {
-                return;
-            }
-        }
-    };
-    let arrived = tokio::time::timeout(cx.env.net.patience / 2, delivery).await.is_ok();
-    ana.catch_up();
-    if arrived && again.end.is_none() && ana.end.is_none() && ana.received.len() == mark {
-        return Err(Stop::fail(
-            "a client with ana's token takes over her id silently: her connection stays open, and she is not notified that she receives nothing any more",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether the answer to eve's join is for eve alone and gives her this id. A roster, a pong or no answer says nothing:
-/// the roster contains the id anyway, because its holder is connected.
-fn has_id_by_answer(cx: &Cx, eve: &Peer, id: &Id) -> bool {
-    let joined = eve.received.iter().rev().find(|received| received.event.is(EventName::Joined));
-    let other = joined.and_then(|joined| joined.event.id.as_ref()).is_some_and(|given| given != id);
-    cx.file().join.answer == JoinAnswer::Joined && !other
-}
-
-/// Whether what eve sends reaches others under this id. Ben is in the room, and in a call with the id's holder if the
-/// dialect needs calls.
-async fn acts_as(cx: &Cx, eve: &mut Peer, id: &Id, ben: &mut Peer) -> Result<bool, Stop> {
-    let word = cx.word("as-ana");
-    eve.send_word(ben, &word);
-    let mut called = None;
-    if cx.has(Feature::Calls) {
-        let cleo = cx.join("cleo", &cx.room()).await?;
-        eve.act(Operation::Call, &Act { to: Some(&cleo.id), ..Act::default() })?;
-        called = Some(cleo);
-    }
-    // A server that refused eve need not answer, so there is nothing to wait for but the evidence.
-    eve.ended_soon().await;
-    let by_id = |event: &Event| event.from.as_ref() == Some(id);
-    ben.catch_up();
-    let signals = ben.count(|event| event.has_word(&word) && by_id(event));
-    let rings = called.as_mut().map_or(0, |cleo| {
-        cleo.catch_up();
-        cleo.count(|event| event.is(EventName::Ringing) && by_id(event))
-    });
-    Ok(signals + rings > 0)
-}
-
-async fn id_reuse(cx: &mut Cx) -> Result<(), Stop> {
-    let room = cx.room();
-    let mut ids: Vec<Id> = Vec::new();
-    for number in 0..24 {
-        let peer = cx.join(&format!("p{number}"), &room).await?;
-        if ids.contains(&peer.id) {
-            return Err(Stop::fail(format!("the id {} was assigned again, moments after its holder left", peer.id)));
-        }
-        ids.push(peer.id.clone());
-        peer.close().await;
-    }
-    Ok(())
-}
-
 async fn post_leave_send(cx: &mut Cx) -> Result<(), Stop> {
-    let room = cx.room();
-    let [mut ana, mut ben, mut eve] = cx.members(&room, ["ana", "ben", "eve"]).await?;
+    for eve_joins_first in [false, true] {
+        let room = cx.room();
+        let members = if eve_joins_first {
+            let [eve, ana, ben] = cx.members(&room, ["eve", "ana", "ben"]).await?;
+            [ana, ben, eve]
+        } else {
+            cx.members(&room, ["ana", "ben", "eve"]).await?
+        };
+        sends_after_leaving(cx, members).await?;
+    }
+    Ok(())
+}
+
+/// Eve leaves the room, where ana and ben stay.
+async fn sends_after_leaving(cx: &Cx, [mut ana, mut ben, mut eve]: [Peer; 3]) -> Result<(), Stop> {
     let gone = eve.who();
     eve.leave();
     if cx.has(Feature::LeaveNotice) && cx.has(Feature::LeaveByMessageNotice) {
@@ -383,75 +297,7 @@ async fn auth(cx: &mut Cx) -> Result<(), Stop> {
     let env = cx.without_credentials();
     let room = cx.room();
     let Ok(mut eve) = Peer::connect(&env, &cx.log, "eve", &room, None).await else { return Ok(()) };
-    match eve.join(&room, None).await {
-        Err(_) => Ok(()),
-        Ok(_) => Err(Stop::fail("eve was admitted without credentials")),
-    }
-}
-
-const NAMES: [&str; 5] = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"];
-
-async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
-    if cx.has(Feature::Rooms) {
-        for room in NAMES {
-            // The room name is not unique, so other clients may be there; they do no harm.
-            let named = cx.names().then_some(room);
-            let roles = cx.file().roles.as_ref().map(|roles| (roles.offers.clone(), roles.answers.clone()));
-            let (offers, answers) = roles.unzip();
-            let mut ana = cx.connect_as("ana", room, offers.as_deref()).await?;
-            ana.join(room, named).await?;
-            let mut ben = cx.connect_as("ben", room, answers.as_deref()).await?;
-            let peers = ben.join(room, None).await?;
-            let seen =
-                |id: &Id| peers.iter().any(|peer| peer.id == *id && (named.is_none() || peer.name.as_deref() == named));
-            if cx.has(Feature::Roster) && !seen(&ana.id) {
-                return Err(Stop::fail(format!(
-                    "ana is in the room {room} under the same name, but the list that ben received lacks her"
-                )));
-            }
-            cx.settle(&mut ana, &mut ben).await.map_err(Stop::into_setup)?;
-            cx.fence(&mut ana, &mut [&mut ben]).await?;
-            cx.fence(&mut ben, &mut [&mut ana]).await?;
-        }
-    }
-    if cx.has(Feature::ChosenIds) {
-        for name in NAMES {
-            let ana = cx.join("ana", &cx.room()).await?;
-            let mut values = ana.values().clone();
-            values.insert("self".to_owned(), quoted(name));
-            let odd = Peer::connect_with(&cx.env, &cx.log, name, &ana.room, None, values).await;
-            let Ok(mut odd) = odd else { continue };
-            match odd.join(&ana.room, None).await {
-                Ok(_) => {}
-                Err(_) => cx.remark(format!("the server does not accept the id {name}")),
-            }
-        }
-    }
-    let room = cx.room();
-    let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let word = cx.word("to-proto");
-    let data = quoted(&word);
-    for name in NAMES {
-        let extra = [("__proto__", r#"{"action":"leave","type":"leave"}"#.to_owned())];
-        if cx.has(Feature::Targeted) {
-            ana.send_word_to(&Id::of(name), &word);
-        }
-        let to = cx.has(Feature::Targeted).then(|| Id::of(name));
-        let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
-        if let (Some(_), Ok(signal)) = (&to, ana.signal_with(ana.plain_kind(), &act)) {
-            ana.send(signal);
-        }
-        if cx.file().join.by == JoinBy::Message && cx.has(Feature::WebSocket) {
-            ana.send(format!(r#"{{"action":{0},"type":{0}}}"#, quoted(name)));
-        }
-    }
-    cx.fence(&mut ana, &mut [&mut ben]).await?;
-    cx.fence(&mut ben, &mut [&mut ana]).await?;
-    if cx.file().signals.addressing != Addressing::FilteredByReceiver {
-        ben.never_received("received a signal to a client that does not exist", |event| event.has_word(&word))?;
-    }
-    let gone = ana.who();
-    ben.never_received("received a leave notice for ana, who has not left", |event| event.is_left(&gone))
+    if cx.is_admitted(&mut eve, &room).await { Err(Stop::fail("eve was admitted without credentials")) } else { Ok(()) }
 }
 
 async fn error_leak(cx: &mut Cx) -> Result<(), Stop> {

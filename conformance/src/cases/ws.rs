@@ -5,11 +5,14 @@ use crate::case::Level::{May, Must, Should};
 use crate::case::{Case, Citation};
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::Addressing;
+use crate::dialect::file::{Addressing, Framing, Reaction, Situation};
 use crate::dialect::{Event, Feature};
+use crate::framing::browser::{Browser, Opening};
+use crate::framing::error::{TransportError, UpgradeAnswer};
 use crate::framing::http::{Request, Response};
 use crate::framing::link::{Command, End};
-use crate::framing::websocket::frame;
+use crate::framing::websocket::{BETWEEN, frame};
+use crate::framing::{extension, socketio};
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -39,6 +42,48 @@ pub(super) const CASES: &[&Case] = &[
             "The value chosen MUST be derived from the client's handshake, specifically by selecting one of the values from the |Sec-WebSocket-Protocol| field that the server is willing to use for this connection (if any)."
         )])
         .requires(&[Feature::WebSocket]),
+    &Case::new("ws/extension-subset", Must, "The server agrees only to extensions that the client offered and that exist.", run!(extension_subset))
+        .cites(&[rfc!(6455, "4.2.2", "Extensions not listed by the client MUST NOT be listed.")])
+        .requires(&[Feature::WebSocket]),
+    &Case::new("ws/deflate-parameters", Must, "An answer to an offer of permessage-deflate has only parameters that fit the offer, and an invalid offer is declined.", run!(deflate_parameters))
+        .cites(&[
+            rfc!(
+                7692,
+                "7.1.2.2",
+                "If a received extension negotiation offer doesn't have the \"client_max_window_bits\" extension parameter, the corresponding extension negotiation response to the offer MUST NOT include the \"client_max_window_bits\" extension parameter."
+            ),
+            rfc!(
+                7692,
+                "7",
+                "A server MUST decline an extension negotiation offer for this extension if any of the following conditions are met:"
+            ),
+        ])
+        .requires(&[Feature::WebSocket]),
+    &Case::new("ws/chromium-handshake", Must, "A client that writes its handshake like Chromium can connect, join and signal.", run!(chromium_handshake))
+        .needs(DELIVERY)
+        .cites(&[HEADERS, IN_USE, OFFERED])
+        .requires(&[Feature::Upgrade]),
+    &Case::new("ws/firefox-handshake", Must, "A client that writes its handshake like Firefox can connect, join and signal.", run!(firefox_handshake))
+        .needs(DELIVERY)
+        .cites(&[
+            rfc!(
+                6455,
+                "4.2.1",
+                "A |Connection| header field that includes the token \"Upgrade\", treated as an ASCII case-insensitive value."
+            ),
+            HEADERS,
+            IN_USE,
+            OFFERED,
+        ])
+        .requires(&[Feature::Upgrade]),
+    &Case::new("ws/deflate", Must, "If the server agrees to permessage-deflate, it reads and writes compressed messages as agreed.", run!(deflate))
+        .needs(DELIVERY)
+        .cites(&[
+            IN_USE,
+            rfc!(7692, "7.2.2", "An endpoint uses the following algorithm to decompress a message."),
+        ])
+        .requires(&[Feature::Frames])
+        .alone(),
     &Case::new("ws/origin-deny", May, "Pages of any origin may connect, or only those of known origins.", run!(origin_deny))
         .cites(&[rfc!(
             6455,
@@ -60,12 +105,12 @@ pub(super) const CASES: &[&Case] = &[
                 "A Pong frame sent in response to a Ping frame must have identical \"Application data\" as found in the message body of the Ping frame being replied to."
             ),
         ])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/pong-unsolicited", Must, "An unsolicited pong is ignored.", run!(pong_unsolicited))
         .needs(DELIVERY)
         .cites(&[rfc!(6455, "5.5.3", "A Pong frame MAY be sent unsolicited.")])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/close-echo", Must, "A close frame is answered with a close frame.", run!(close_echo))
         .needs(DELIVERY)
@@ -74,7 +119,7 @@ pub(super) const CASES: &[&Case] = &[
             "5.5.1",
             "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint MUST send a Close frame in response."
         )])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/close-1byte", Must, "A close frame with only one byte of a code closes the connection.", run!(close_1byte))
         .needs(DELIVERY)
@@ -83,7 +128,7 @@ pub(super) const CASES: &[&Case] = &[
             "5.5.1",
             "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order) representing a status code with value /code/ defined in Section 7.4."
         )])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/close-reserved", Must, "A close frame with a code that no endpoint may send closes the connection.", run!(close_reserved))
         .needs(DELIVERY)
@@ -92,15 +137,15 @@ pub(super) const CASES: &[&Case] = &[
             "7.4.1",
             "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by an endpoint."
         )])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/server-mask", Must, "The server does not mask its frames.", run!(server_mask))
         .cites(&[rfc!(6455, "5.1", "A server MUST NOT mask any frames that it sends to the client.")])
-        .requires(&[Feature::Frames]),
+        .requires(&[Feature::RawFrames]),
     &Case::new("ws/unmasked", Must, "A frame without a mask closes the connection.", run!(unmasked))
         .needs(DELIVERY)
         .cites(&[rfc!(6455, "5.1", "The server MUST close the connection upon receiving a frame that is not masked.")])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/rsv", Must, "A reserved bit that no extension uses closes the connection.", run!(rsv))
         .needs(DELIVERY)
@@ -109,7 +154,7 @@ pub(super) const CASES: &[&Case] = &[
             "5.2",
             "If a nonzero value is received and none of the negotiated extensions defines the meaning of such a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
         )])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/opcode", Must, "A reserved opcode closes the connection.", run!(opcode))
         .needs(DELIVERY)
@@ -118,7 +163,7 @@ pub(super) const CASES: &[&Case] = &[
             "5.2",
             "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
         )])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/frag-interleave", Must, "A fragmented message with a ping between its fragments is received as one message.", run!(frag_interleave))
         .needs(DELIVERY)
@@ -135,22 +180,22 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new("ws/control-fragmented", Must, "A fragmented control frame is refused.", run!(control_fragmented))
         .needs(DELIVERY)
         .cites(&[CONTROL_FRAMES])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/control-126", Must, "A control frame of more than 125 bytes is refused.", run!(control_126))
         .needs(DELIVERY)
         .cites(&[CONTROL_FRAMES])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/utf8-invalid", Must, "A text frame that is not UTF-8 closes the connection.", run!(utf8_invalid))
         .needs(DELIVERY)
         .cites(&[UTF8])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/utf8-failfast", May, "A fragment that cannot become valid UTF-8 closes the connection before the last fragment arrives.", run!(utf8_failfast))
         .needs(DELIVERY)
         .cites(&[UTF8])
-        .requires(&[Feature::Frames])
+        .requires(&[Feature::RawFrames])
         .alone(),
     &Case::new("ws/oversize", Should, "A message of 2 MiB is refused, so that memory is bounded.", run!(oversize))
         .needs(DELIVERY)
@@ -166,14 +211,29 @@ pub(super) const CASES: &[&Case] = &[
 const CONTROL_FRAMES: Citation =
     rfc!(6455, "5.5", "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented.");
 
+/// Browsers send more headers than a handshake requires.
+const HEADERS: Citation = rfc!(6455, "4.2.1", "Unknown header fields are ignored, as per [RFC2616].");
+
+const IN_USE: Citation = rfc!(
+    6455,
+    "9.1",
+    "The extensions listed by the server in response represent the extensions actually in use for the connection."
+);
+
+const OFFERED: Citation = rfc!(
+    6455,
+    "4.1",
+    "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an extension that was not present in the client's handshake (the server has indicated an extension not requested by the client), the client MUST _Fail the WebSocket Connection_."
+);
+
 const UTF8: Citation = rfc!(
     6455,
     "8.1",
     "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
 );
 
-/// The response to a handshake with these headers.
-async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
+/// The path and query that a client with this name connects to.
+fn path(cx: &Cx, name: &str) -> String {
     let room = cx.room();
     let id = format!("\"{name}-{}\"", cx.env.fresh());
     let mut values = crate::dialect::shape::Values::from([("room".to_owned(), quoted(&room))]);
@@ -183,7 +243,13 @@ async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Res
     if let Some(roles) = &cx.file().roles {
         values.insert("role".to_owned(), quoted(&roles.offers));
     }
-    let path = Target::path_of(&cx.env.dialect.url(cx.env.net.target.url(), &values));
+    let url = cx.env.dialect.url(cx.env.net.target.url(), &values);
+    Target::path_of(&if cx.has(Feature::SocketIo) { socketio::url(&url) } else { url })
+}
+
+/// The response to a handshake with these headers.
+async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
+    let path = path(cx, name);
     let mut all = vec![
         ("Connection", "Upgrade".to_owned()),
         ("Upgrade", "websocket".to_owned()),
@@ -256,6 +322,228 @@ async fn subprotocol_subset(cx: &mut Cx) -> Result<(), Stop> {
         }
         None => Ok(()),
     }
+}
+
+/// The extensions that the server agrees to with a handshake, as its response lists them.
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+async fn extension_subset(cx: &mut Cx) -> Result<(), Stop> {
+    for offer in ["", "glare-nobody-knows-this; a=1"] {
+        let headers = Some((EXTENSIONS, offer)).filter(|(_, offer)| !offer.is_empty());
+        let response = handshake(cx, "ana", headers.as_slice()).await?;
+        let offers = if offer.is_empty() { "no extension".to_owned() } else { format!("the extension {offer}") };
+        if response.status != 101 {
+            return Err(Stop::fail(format!(
+                "a handshake that offers {offers} is answered with HTTP {}",
+                response.status
+            )));
+        }
+        if let Err(why) = extension::agreed(offer, response.lines(EXTENSIONS)) {
+            return Err(Stop::fail(format!("a handshake that offers {offers} is answered, but {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// Offers that a server may accept with certain parameters only, or decline.
+const DEFLATE_OFFERS: [&str; 6] = [
+    "permessage-deflate",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; client_max_window_bits=10",
+    "permessage-deflate; server_max_window_bits=10",
+    "permessage-deflate; server_no_context_takeover",
+    "permessage-deflate; client_no_context_takeover",
+];
+
+/// Offers that a server must decline: RFC 7692 §7.
+const BAD_DEFLATE_OFFERS: [&str; 4] = [
+    "permessage-deflate; glare_nobody_knows_this=1",
+    "permessage-deflate; server_max_window_bits=16",
+    "permessage-deflate; server_no_context_takeover=1",
+    "permessage-deflate; client_max_window_bits=10; client_max_window_bits=11",
+];
+
+async fn deflate_parameters(cx: &mut Cx) -> Result<(), Stop> {
+    let mut agrees = false;
+    for offer in DEFLATE_OFFERS {
+        let response = handshake(cx, "ana", &[(EXTENSIONS, offer)]).await?;
+        if response.status != 101 {
+            let status = response.status;
+            return Err(Stop::fail(format!("a handshake that offers {offer} is answered with HTTP {status}")));
+        }
+        match extension::agreed(offer, response.lines(EXTENSIONS)) {
+            Ok(agreed) => agrees |= agreed.is_some(),
+            Err(why) => return Err(Stop::fail(format!("a handshake that offers {offer} is answered, but {why}"))),
+        }
+    }
+    for offer in BAD_DEFLATE_OFFERS {
+        let response = handshake(cx, "ana", &[(EXTENSIONS, offer)]).await?;
+        match response.header(EXTENSIONS) {
+            Some(answer) if response.status == 101 && !answer.is_empty() => {
+                return Err(Stop::fail(format!("the offer {offer} is not valid, and the server agrees to {answer}")));
+            }
+            // A server may refuse the whole handshake.
+            _ if response.status != 101 => {
+                cx.remark(format!("a handshake that offers {offer} is answered with HTTP {}", response.status));
+            }
+            _ => {}
+        }
+    }
+    if agrees { Ok(()) } else { Err(Stop::Unsupported("the server does not agree to permessage-deflate".to_owned())) }
+}
+
+async fn chromium_handshake(cx: &mut Cx) -> Result<(), Stop> {
+    browser_handshake(cx, Browser::Chromium).await
+}
+
+async fn firefox_handshake(cx: &mut Cx) -> Result<(), Stop> {
+    browser_handshake(cx, Browser::Firefox).await
+}
+
+async fn browser_handshake(cx: &Cx, browser: Browser) -> Result<(), Stop> {
+    let (mut ana, mut ben) = match opened(cx, Opening::of(browser)).await? {
+        Ok(members) => members,
+        Err(error) => {
+            let blocked = origin_blocked(cx, browser, &error).await?;
+            return Err(blocked.unwrap_or_else(|| {
+                Stop::fail(format!("ana's handshake is {browser}'s, and she cannot connect: {error}"))
+            }));
+        }
+    };
+    if ana.deflates() {
+        cx.remark("messages are compressed: the server agrees to permessage-deflate");
+    }
+    both_ways(cx, &mut ana, &mut ben, 3).await.map_err(|stop| since_agreed(&ana, stop))
+}
+
+/// If the server refuses this browser's handshake only because of its origin, the end of the case: which pages may
+/// connect is the server's choice.
+async fn origin_blocked(cx: &Cx, browser: Browser, error: &TransportError) -> Result<Option<Stop>, Stop> {
+    let TransportError::Upgrade { answer: UpgradeAnswer::Http(400..500), .. } = error else { return Ok(None) };
+    let target = &cx.env.net.target;
+    let headers = Opening::of(browser).headers(target, KEY.to_owned(), cx.file().connection.subprotocol.as_deref());
+    let Some((_, origin)) = headers.iter().find(|(name, _)| *name == "Origin").cloned() else { return Ok(None) };
+    let request = Request {
+        method: "GET",
+        path: path(cx, "ana"),
+        headers: headers.into_iter().filter(|(name, _)| *name != "Origin").collect(),
+        body: None,
+    };
+    let words = format!("sends the same handshake for {} without Origin", request.path);
+    let response = cx.fetch_as("ana", &request, &words, |_| String::new()).await;
+    let refuses = format!(
+        "the server refuses pages of the origin {origin}; --header 'Origin: …' names one whose pages may connect"
+    );
+    Ok(response.ok().filter(|response| response.status == 101).map(|_| Stop::Unsupported(refuses)))
+}
+
+/// Ana, whose handshake is this one, and ben; both can signal. The error is that she cannot connect.
+async fn opened(cx: &Cx, opening: Opening) -> Result<Result<(Peer, Peer), TransportError>, Stop> {
+    let room = cx.room();
+    let roles = cx.file().roles.as_ref();
+    let (offers, answers) = roles.map(|roles| (roles.offers.as_str(), roles.answers.as_str())).unzip();
+    let mut ana = match Peer::connect(&cx.opening(opening), &cx.log, "ana", &room, offers).await {
+        Ok(ana) => ana,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(stop) = ana.join(&room, None).await {
+        return Err(since_agreed(&ana, stop));
+    }
+    let mut ben = cx.join_as("ben", &room, answers).await?;
+    match cx.settle(&mut ana, &mut ben).await {
+        Ok(()) => Ok(Ok((ana, ben))),
+        Err(stop) => Err(since_agreed(&ana, stop)),
+    }
+}
+
+/// Adds to a failure that the server agreed to compressed messages.
+fn since_agreed(ana: &Peer, stop: Stop) -> Stop {
+    stop.reworded(|why| match ana.deflates() {
+        true => format!("the server agreed to permessage-deflate, and then: {why}"),
+        false => why,
+    })
+}
+
+/// Each of the two signals some words to the other, which all arrive once.
+async fn both_ways(cx: &Cx, ana: &mut Peer, ben: &mut Peer, number: usize) -> Result<(), Stop> {
+    // The words have much in common, so that a compressor that keeps its context refers to earlier messages.
+    let word = |from: &str| cx.word(&format!("a-long-word-with-much-in-common-from-{from}"));
+    let words: Vec<_> = (0..number).map(|_| (word("ana"), word("ben"))).collect();
+    for (of_ana, of_ben) in &words {
+        ana.send_word(ben, of_ana);
+        ben.send_word(ana, of_ben);
+    }
+    cx.fence(ana, &mut [&mut *ben]).await?;
+    cx.fence(ben, &mut [&mut *ana]).await?;
+    for (of_ana, of_ben) in &words {
+        ben.received_once("ana's signal", |event| event.has_word(of_ana))?;
+        ana.received_once("ben's signal", |event| event.has_word(of_ben))?;
+    }
+    Ok(())
+}
+
+/// Offers for which a server has to keep to what it agreed.
+const KEPT_OFFERS: [&str; 3] = [
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9",
+];
+/// Length of a payload that does not fit into a window.
+const LONG_BYTES: usize = 40_000;
+
+async fn deflate(cx: &mut Cx) -> Result<(), Stop> {
+    let mut agrees = false;
+    for offer in KEPT_OFFERS {
+        let (mut ana, mut ben) = match opened(cx, Opening::offering(offer)).await? {
+            Ok(members) => members,
+            Err(error) => return Err(Stop::fail(format!("ana offers {offer} and cannot connect: {error}"))),
+        };
+        if !ana.deflates() {
+            continue;
+        }
+        agrees = true;
+        let kept = compressed(cx, &mut ana, &mut ben).await;
+        kept.map_err(|stop| since_agreed(&ana, stop).reworded(|why| format!("ana offers {offer}: {why}")))?;
+    }
+    if agrees { Ok(()) } else { Err(Stop::Unsupported("the server does not agree to permessage-deflate".to_owned())) }
+}
+
+/// Messages of all shapes on ana's connection, whose messages are compressed.
+async fn compressed(cx: &Cx, ana: &mut Peer, ben: &mut Peer) -> Result<(), Stop> {
+    both_ways(cx, ana, ben, 5).await?;
+    // One that is not compressed may come between those that are.
+    let plain = cx.word("not-compressed");
+    let text = signal(cx, ana, ben, &plain)?;
+    let first = if cx.file().connection.framing == Framing::WebSocketBinary { 0x82 } else { 0x81 };
+    ana.command(Command::Raw(frame(first, text.as_bytes()), "a message without compression"));
+    let parts = cx.word("in-compressed-fragments");
+    ana.command(Command::Fragments(signal(cx, ana, ben, &parts)?));
+    let limit = cx.file().signals.bytes_max.map_or(LONG_BYTES, |max| LONG_BYTES.min(max / 2));
+    // Letters without a pattern, and one letter: they hardly and greatly shrink.
+    let mut state = 1_u32;
+    let letters = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + (state >> 24) as u8 % 26)
+    });
+    let noise: String = letters.take(limit).collect();
+    let long = || [cx.word(&noise), cx.word(&"x".repeat(limit)), cx.word(&noise)];
+    let (of_ana, of_ben) = (long(), long());
+    for (of_ana, of_ben) in of_ana.iter().zip(&of_ben) {
+        ana.send_word(ben, of_ana);
+        ben.send_word(ana, of_ben);
+    }
+    ben.until("ana's message without compression", |event| event.has_word(&plain)).await?;
+    ben.until("ana's compressed message in fragments", |event| event.has_word(&parts)).await?;
+    ana.until_pong(BETWEEN).await?;
+    for (of_ana, of_ben) in of_ana.iter().zip(&of_ben) {
+        ben.until("ana's long message", |event| event.has_word(of_ana)).await?;
+        ana.until("ben's long message", |event| event.has_word(of_ben)).await?;
+    }
+    both_ways(cx, ana, ben, 2).await?;
+    for word in [&plain, &parts] {
+        ben.received_once("ana's signal", |event| event.has_word(word))?;
+    }
+    Ok(())
 }
 
 async fn origin_deny(cx: &mut Cx) -> Result<(), Stop> {
@@ -366,8 +654,7 @@ async fn frag_interleave(cx: &mut Cx) -> Result<(), Stop> {
     let text = signal(cx, &ana, &ben, &word)?;
     let (first, rest) = text.split_at(text.len() / 3);
     let (second, third) = rest.split_at(rest.len() / 2);
-    let start =
-        if cx.file().connection.framing == crate::dialect::file::Framing::WebSocketBinary { 0x02 } else { 0x01 };
+    let start = if cx.file().connection.framing == Framing::WebSocketBinary { 0x02 } else { 0x01 };
     let bytes = [
         frame(start, first.as_bytes()),
         frame(0x89, b"between"),
@@ -407,7 +694,9 @@ async fn unmasked(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn rsv(cx: &mut Cx) -> Result<(), Stop> {
     // The reserved bit RSV3: no extension in use defines it.
-    closes(cx, "a frame with a reserved bit", &frame(0x91, b"{}"), 1002).await
+    closes(cx, "a frame with a reserved bit", &frame(0x91, b"{}"), 1002).await?;
+    // RSV1 marks a compressed message, and no compression was agreed. This is `{}`, compressed.
+    closes(cx, "a compressed frame", &frame(0xc1, &[0xaa, 0xae, 0x05, 0x00]), 1002).await
 }
 
 async fn opcode(cx: &mut Cx) -> Result<(), Stop> {
@@ -460,7 +749,12 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     if ended.is_err() && ben.end.is_some() {
         ended = ana.ended_in_time().await.map_or(ended, |end| Ok(Some(end)));
     }
-    let ended = ended?;
+    let mut ended = ended?;
+    let declares = &cx.file().declares;
+    // Before it closes the connection, a server may still handle what has arrived already.
+    if ended.is_none() && declares.binds(Situation::Oversize) && declares.oversize == Reaction::Closed {
+        ended = ana.ended_in_time().await;
+    }
     // A fence shows when the server has handled everything, where ana's close does not also remove ben from the room.
     if ended.is_some() && ben.end.is_none() && cx.file().roles.is_none() && !cx.file().calls.needed {
         ana = cx.join("ana", &room).await?;
@@ -491,8 +785,9 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let notified = ana.count(Event::is_error) > 0;
     let what = format!("a message of {size}");
     match &ended {
-        Some(End::Closed(Some(1009))) if limit.is_none() => {}
-        ended => cx.reaction(&what, cx.file().declares.oversize, notified, ended.as_ref()),
+        // The size of a frame may have a limit of its own, above that of a message.
+        Some(End::Closed(Some(1009))) if limit.is_none() || cx.file().declares.binds(Situation::Oversize) => {}
+        ended => cx.reaction(&what, Situation::Oversize, notified, ended.as_ref())?,
     }
     Ok(())
 }

@@ -8,8 +8,10 @@ use toml::Spanned;
 
 use super::error::{DialectError, Problems};
 use super::file::{
-    Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Operation, RoomIn, Sender,
+    Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Notified, Operation,
+    RoomIn, Sender,
 };
+use super::form;
 use super::place::Places;
 use super::shape::Shape;
 use super::url::{self, Url};
@@ -18,13 +20,15 @@ use super::{Dialect, Kind, Pattern};
 use crate::words::instead;
 
 /// Variables allowed in messages that are sent.
-const SENT: [&str; 12] =
-    ["room", "self", "name", "role", "token", "to", "kind", "field", "data", "session", "media", "enabled"];
+const SENT: [&str; 13] =
+    ["room", "self", "name", "role", "token", "nonce", "to", "kind", "field", "data", "session", "media", "enabled"];
 /// Variables that can be captured from messages that arrive.
-const HEARD: [&str; 16] = [
+const HEARD: [&str; 18] = [
     "room", "id", "name", "role", "from", "to", "kind", "field", "data", "session", "media", "enabled", "members",
-    "accepted", "reason", "_",
+    "accepted", "reason", "nonce", "token", "_",
 ];
+/// Variables allowed in the value of a session.
+const SESSION: [&str; 3] = ["self", "to", "room"];
 /// The operations and events of adapters, unless their dialect file gives its own.
 const ADAPTER: &str = include_str!("../../dialects/adapter-defaults.toml");
 
@@ -53,17 +57,23 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     let mut checker = Checker { file: &file, problems };
     let send = checker.sends();
     let patterns = checker.patterns();
-    let (url, post) = (checker.url(file.connection.url.as_ref()), checker.url(file.connection.post.as_ref()));
+    let url = checker.url(file.connection.url.as_ref(), &url::VARIABLES);
+    let post = checker.url(file.connection.post.as_ref(), &url::POST_VARIABLES);
     let mut wrong = checker.wrong();
+    checker.forms();
     // Only in a file without errors: otherwise it would report as missing what an error above already covers.
     if !adapter && checker.problems.none() {
         checker.fits_together(&send, &patterns, url.as_ref());
     }
     let mut problems = checker.problems;
-    if let Some(signal) = send.get(&Operation::Signal).or_else(|| send.get(&Operation::Offer)) {
-        wrong.extend(made_of(signal));
+    let signals = [Operation::Signal, Operation::Offer, Operation::Answer, Operation::Candidate];
+    if let Some(signal) = signals.into_iter().find_map(|operation| send.get(&operation)) {
+        // What a changed operation makes an adapter do says nothing about the server.
+        let made = made_of(signal).into_iter().filter(|wrong| !adapter || wrong.shape == Shape::Object(Vec::new()));
+        wrong.extend(made);
     } else {
-        problems.table("[send]", "a `signal` or an `offer` is required: nothing can be sent without one");
+        let message = "a `signal` is required, or a message for one kind: nothing can be sent without one";
+        problems.table("[send]", message);
     }
     problems.finish(path)?;
     let places = Places::of(text);
@@ -152,7 +162,7 @@ impl Checker<'_> {
             }
         };
         match event {
-            EventName::Signal => {
+            EventName::Signal | EventName::Description => {
                 need(shape.has("data"), "`$data`, the payload");
                 need(shape.has("kind") || kind, "`$kind`, or a key `kind` beside the message");
             }
@@ -170,7 +180,7 @@ impl Checker<'_> {
         let id = ["id", "from", "to", "session"];
         let text = ["room", "role", "media"];
         match (name, other) {
-            ("data" | "reason" | "name" | "_" | "field", _) => true,
+            ("data" | "reason" | "name" | "nonce" | "token" | "_" | "field", _) => true,
             ("kind", Shape::Variable(other)) => other == "kind",
             ("kind", Shape::Literal(value)) => {
                 let names = self.file.kinds.iter().flat_map(|kinds| kinds.values());
@@ -190,17 +200,48 @@ impl Checker<'_> {
         }
     }
 
-    fn url(&mut self, text: Option<&Spanned<String>>) -> Option<Url> {
+    fn url(&mut self, text: Option<&Spanned<String>>, known: &[&str]) -> Option<Url> {
         let text = text?;
         let url = Url::new(text.get_ref());
-        for (_, name) in url.variables().into_iter().filter(|(_, name)| !url::VARIABLES.contains(name)) {
-            let instead = instead_of_variable(name, &url::VARIABLES);
+        for (_, name) in url.variables().into_iter().filter(|(_, name)| !known.contains(name)) {
+            let instead = instead_of_variable(name, known);
             self.problems.at(&text.span(), format!("unknown variable `${name}`{instead}"));
         }
         if !text.get_ref().starts_with("$url") {
             self.problems.at(&text.span(), "must begin with `$url`, which the user of the suite provides");
         }
         Some(url)
+    }
+
+    /// Checks the forms of names.
+    fn forms(&mut self) {
+        let file = self.file;
+        let (id, room, session) = (&file.identity.form, &file.room.form, &file.signals.session);
+        for (form, wider) in [(id, false), (room, false), (session, true)] {
+            let Some(form) = form else { continue };
+            let text = form.get_ref();
+            let known: &[&str] = if wider { &SESSION } else { &[] };
+            for name in form::variables(text).filter(|name| !known.contains(name)) {
+                let instead = if wider { instead_of_variable(name, known) } else { String::new() };
+                self.problems.at(&form.span(), format!("unknown variable `${name}`{instead}"));
+            }
+            let digits = form::digits(text);
+            let is_own = wider && form::variables(text).any(|name| name == "self");
+            if digits < form::DIGITS_MIN && !is_own {
+                let least = form::DIGITS_MIN;
+                let message = format!("has {digits} `#`, expected at least {least}: the suite writes a digit for each");
+                self.problems.at(&form.span(), message);
+            }
+        }
+        let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
+        if let Some(form) = id.as_ref().filter(|_| !chosen) {
+            let message =
+                "`form` is for ids that clients choose: `assigned-by` is neither \"client\" nor \"user-name\"";
+            self.problems.at(&form.span(), message);
+        }
+        if let Some(session) = session.as_ref().filter(|_| !file.signals.sessions) {
+            self.problems.at(&session.span(), "`session` is given, but `sessions` is not true");
+        }
     }
 
     fn wrong(&mut self) -> Vec<WrongMessage> {
@@ -216,6 +257,7 @@ impl Checker<'_> {
     fn fits_together(&mut self, send: &BTreeMap<Operation, Shape>, patterns: &[Pattern], url: Option<&Url>) {
         let file = self.file;
         let has_event = |event| patterns.iter().any(|pattern| pattern.event == event);
+        let gives_id = |event| matches!(event, EventName::Joined | EventName::Greeting);
         let in_url = |name: &str| url.is_some_and(|url| url.has(name));
         let join = send.get(&Operation::Join);
         let mut wrong: Vec<(&str, String)> = Vec::new();
@@ -246,11 +288,16 @@ impl Checker<'_> {
             }
             RoomIn::None => {}
         }
+        check(
+            !file.room.several || (file.room.r#in == RoomIn::Message && file.join.by == JoinBy::Message),
+            "[room]",
+            "`several` is true, but a client joins no room by a message",
+        );
         match file.identity.assigned_by {
             AssignedBy::Server => check(
-                patterns.iter().any(|pattern| pattern.event == EventName::Joined && pattern.shape.has("id")),
+                patterns.iter().any(|pattern| gives_id(pattern.event) && pattern.shape.has("id")),
                 "[identity]",
-                "`assigned-by` is \"server\", but no `joined` has an `$id`",
+                "`assigned-by` is \"server\", but no `joined` and no `greeting` has an `$id`",
             ),
             AssignedBy::Client | AssignedBy::UserName => check(
                 in_url("self") || send.values().any(|shape| shape.has("self")),
@@ -327,6 +374,16 @@ impl Checker<'_> {
             check(has_event(EventName::Ringing), "[send]", "there is a `call`, but no [[match]] is a `ringing`");
             check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, but no `accept`");
         }
+        for operation in [Operation::OfferByName, Operation::AnswerByName] {
+            let Some(shape) = send.get(&operation) else { continue };
+            let message = format!("there is `{}`, but no [[match]] is a `description`", operation.name());
+            check(has_event(EventName::Description), "[send]", &message);
+            check(
+                shape.requires("to") && shape.has("data"),
+                "[send]",
+                "an offer or answer by name needs `$to` and `$data`",
+            );
+        }
         check(
             !file.calls.needed || send.contains_key(&Operation::Call),
             "[calls]",
@@ -336,6 +393,42 @@ impl Checker<'_> {
             !file.roster.differences || has_event(EventName::Roster),
             "[roster]",
             "`differences` is true, but no [[match]] is a `roster`",
+        );
+        let with_ack = &file.connection.with_ack;
+        check(
+            with_ack.is_empty() || file.connection.framing == Framing::SocketIo,
+            "[connection]",
+            "`with-ack` is for \"socketio\" only",
+        );
+        for operation in with_ack.iter().filter(|operation| !send.contains_key(operation)) {
+            let message = format!("`with-ack` names `{0}`, but there is no `{0}` to send", operation.name());
+            check(false, "[connection]", &message);
+        }
+        check(
+            !send.contains_key(&Operation::Open) || (join.is_some() && has_event(EventName::Error)),
+            "[send]",
+            "`open` is sent after a refused `join`: it needs a `join`, and a [[match]] that is an `error`",
+        );
+        let carries = join.is_some_and(|join| join.has("data"));
+        check(
+            !carries || !join.is_some_and(|join| join.requires("data")),
+            "[send]",
+            "a `join` carries an offer only if there is one: write `\"…\"?:` for the part with `$data`",
+        );
+        check(
+            !carries || !send.keys().any(|operation| matches!(operation, Operation::Signal | Operation::Offer)),
+            "[send]",
+            "`join` carries the offer, so there can be no `signal` and no `offer`: write `answer` and `candidate`",
+        );
+        check(
+            file.roster.notified == Notified::Members || has_event(EventName::MemberLeft),
+            "[roster]",
+            "`notified` is \"contacts\", but no [[match]] is a `member-left`",
+        );
+        check(
+            send.values().all(|shape| !shape.has("nonce")) || patterns.iter().any(|pattern| pattern.shape.has("nonce")),
+            "[send]",
+            "a message has a `$nonce`, but no [[match]] captures one",
         );
         match file.connection.framing {
             Framing::Sse => {
@@ -348,9 +441,11 @@ impl Checker<'_> {
                     "`framing` is \"adapter\", but there is no `command`",
                 );
             }
-            _ => {
-                let alone = file.connection.post.is_none() && file.connection.command.is_none();
-                check(alone, "[connection]", "`post` is for \"sse\" only, and `command` for \"adapter\" only");
+            framing => {
+                let alone = file.connection.post.is_none() || framing == Framing::WebSocket;
+                check(alone, "[connection]", "`post` is for \"sse\" and \"websocket\" only");
+                check(!file.connection.raw, "[connection]", "`raw` is for \"adapter\" only");
+                check(file.connection.command.is_none(), "[connection]", "`command` is for \"adapter\" only");
             }
         }
         for kind in Kind::ALL {

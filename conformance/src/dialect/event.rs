@@ -64,6 +64,9 @@ pub(crate) struct Event {
     pub(crate) reason: Option<String>,
     /// The session, as JSON.
     pub(crate) session: Option<String>,
+    /// Values that the client's later messages contain, as JSON.
+    pub(crate) nonce: Option<String>,
+    pub(crate) token: Option<String>,
     pub(crate) media: Option<String>,
     pub(crate) enabled: Option<bool>,
 }
@@ -132,6 +135,7 @@ impl EventName {
     /// Its name in dialect files.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Greeting => "greeting",
             Self::Joined => "joined",
             Self::MemberJoined => "member-joined",
             Self::MemberLeft => "member-left",
@@ -142,6 +146,7 @@ impl EventName {
             Self::Answered => "answered",
             Self::Ended => "ended",
             Self::Media => "media",
+            Self::Description => "description",
             Self::Error => "error",
             Self::Ping => "ping",
             Self::Pong => "pong",
@@ -151,10 +156,30 @@ impl EventName {
 }
 
 impl Operation {
+    /// All operations. The place of one in this list is part of the number that asks for its acknowledgement.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Join,
+        Self::Open,
+        Self::Leave,
+        Self::Signal,
+        Self::Offer,
+        Self::Answer,
+        Self::Candidate,
+        Self::Hangup,
+        Self::Call,
+        Self::Accept,
+        Self::Reject,
+        Self::End,
+        Self::Media,
+        Self::Ping,
+        Self::Pong,
+    ];
+
     /// Its name in dialect files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
+            Self::Open => "open",
             Self::Leave => "leave",
             Self::Signal => "signal",
             Self::Offer => "offer",
@@ -166,6 +191,8 @@ impl Operation {
             Self::Reject => "reject",
             Self::End => "end",
             Self::Media => "media",
+            Self::OfferByName => "offer-by-name",
+            Self::AnswerByName => "answer-by-name",
             Self::Ping => "ping",
             Self::Pong => "pong",
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::file::{Addressing, AssignedBy, JoinAnswer, JoinBy, RoomIn};
-use super::{Dialect, Kind, Operation};
+use super::{Dialect, EventName, Kind, Operation};
 use crate::cases;
 
 impl Dialect {
@@ -43,7 +43,8 @@ impl Dialect {
             JoinAnswer::Echo => "confirmed by the echo of a signal",
             JoinAnswer::None => "not answered: clients repeat a signal until it arrives",
         };
-        writeln!(out, "  joins      {by}, {answer}")?;
+        let greeted = if self.has_event(EventName::Greeting) { "after a greeting, " } else { "" };
+        writeln!(out, "  joins      {greeted}{by}, {answer}")?;
         let whom = match file.signals.addressing {
             Addressing::Both => "to one or to all",
             Addressing::Targeted => "to one",

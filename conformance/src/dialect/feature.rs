@@ -1,6 +1,8 @@
 //! The features of a dialect. A case about a feature that the dialect lacks is *unsupported*, not failed.
 
-use super::file::{Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Operation, RoomIn, Sender};
+use super::file::{
+    Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Notified, Operation, RoomIn, Sender,
+};
 use super::{Dialect, Pattern};
 
 /// A feature that a case needs.
@@ -8,9 +10,13 @@ use super::{Dialect, Pattern};
 pub(crate) enum Feature {
     /// Rooms that keep clients apart.
     Rooms,
+    /// Rooms whose names can be any text.
+    RoomNames,
+    /// A client can be in several rooms at once.
+    SeveralRooms,
     /// Clients join by a message, and can repeat it.
     JoinMessage,
-    /// A client can join another room by a message, and that is answered.
+    /// A client can join another room by a message, which leaves the first, and that is answered.
     Moving,
     /// A join is answered.
     JoinAnswer,
@@ -18,12 +24,18 @@ pub(crate) enum Feature {
     Ids,
     /// Clients choose their ids, and the server knows them.
     ChosenIds,
+    /// Clients choose their ids, the server knows them, and they can be any text.
+    IdNames,
     /// The server assigns ids.
     GivenIds,
     /// The server tells a newcomer who is in the room.
     Roster,
     JoinNotice,
     LeaveNotice,
+    /// A leave is announced to those that have exchanged a signal with the client, and to nobody else.
+    ContactNotice,
+    /// A join can carry an offer.
+    OfferInJoin,
     Leave,
     /// The message to leave names the room.
     LeaveOfRoom,
@@ -46,19 +58,47 @@ pub(crate) enum Feature {
     Ready,
     Calls,
     Busy,
+    /// A user accepts a call that rings by calling the caller.
+    CallBack,
+    /// A call that rings shows the id of the caller's connection.
+    CallerIds,
     Media,
+    /// Offers and answers to a user without a call.
+    ByName,
+    /// A member can change its name.
+    Renames,
+    /// User names have a maximum length.
+    NameLimit,
+    /// User names are compared exactly.
+    ExactNames,
     MembersMax,
     RoomLimit,
     SizeLimit,
+    /// The server leaves out fields of a signal that the dialect does not name.
+    DropsUnknownFields,
+    /// The server relays whole messages as they were sent.
+    Verbatim,
+    /// A signal may have no data.
+    DataOptional,
     ExactRooms,
     /// Messages go over the wire exactly as the suite writes them.
     Messages,
-    /// The suite can write its own frames.
+    /// The suite can write its own frames, with messages of the dialect in them.
     Frames,
+    /// The suite can write its own bytes to a WebSocket: itself, or through an adapter.
+    RawFrames,
+    /// The suite can send any text as a message: itself, or through an adapter.
+    Texts,
     WebSocket,
+    /// Clients open WebSockets, also those of Socket.IO.
+    Upgrade,
     SocketIo,
     /// Of Socket.IO: the suite knows the name of an event that carries signals.
     EventNames,
+    /// Of Socket.IO: acknowledgements are sent when they are requested.
+    Acknowledgements,
+    /// Of Socket.IO: all arguments of an event are relayed.
+    Arguments,
     IceEndpoint,
     HealthEndpoint,
     StatusEndpoint,
@@ -74,6 +114,8 @@ impl Dialect {
     pub(crate) fn lacks(&self, feature: Feature) -> Option<&'static str> {
         let file = &self.file;
         let sends = |operation| self.shape(operation).is_some();
+        let raw = file.connection.framing == Framing::Adapter && file.connection.raw;
+        let contacts = file.roster.notified == Notified::Contacts;
         let by_roster = file.roster.differences && self.knows_ids();
         // A notice about a role is understood without an id.
         let by_role = |pattern: &Pattern| pattern.role.is_some() || pattern.shape.has("role");
@@ -81,13 +123,21 @@ impl Dialect {
             let mut patterns = self.patterns().iter().filter(|pattern| pattern.event == event);
             patterns.any(|pattern| self.knows_ids() || by_role(pattern))
         };
-        let websocket = matches!(file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary);
+        let websocket = matches!(file.connection.framing, Framing::WebSocket | Framing::WebSocketBinary)
+            && file.connection.post.is_none();
+        // Users choose their names in the message to join, so a client can choose again.
+        let has_user_names = file.identity.assigned_by == AssignedBy::UserName && file.join.by == JoinBy::Message;
         let captures = |event, variable| {
             self.patterns().iter().any(|pattern| pattern.event == event && pattern.shape.has(variable))
         };
         let (has, why) = match feature {
             Feature::Rooms => (file.room.r#in != RoomIn::None, "has no rooms"),
+            Feature::RoomNames if file.room.r#in == RoomIn::None => (false, "has no rooms"),
+            Feature::RoomNames => (file.room.form.is_none(), "has room names of one form only"),
+            Feature::SeveralRooms => (file.room.several, "has one room at a time for each client"),
             Feature::JoinMessage => (file.join.by == JoinBy::Message, "has no message to join"),
+            Feature::Moving if file.room.several => (false, "lets a client stay in its room when it joins another"),
+            Feature::Moving if sends(Operation::Open) => (false, "has another message to open a room"),
             Feature::Moving => {
                 let moves = file.join.by == JoinBy::Message && file.room.r#in == RoomIn::Message;
                 (moves && file.join.answer == JoinAnswer::Joined, "has no message to change rooms that is answered")
@@ -105,6 +155,10 @@ impl Dialect {
                     "has no ids that clients choose and the server knows",
                 )
             }
+            Feature::IdNames => match self.lacks(Feature::ChosenIds) {
+                Some(why) => (false, why),
+                None => (file.identity.form.is_none(), "has ids of one form only"),
+            },
             Feature::GivenIds => {
                 let given = file.identity.assigned_by == AssignedBy::Server;
                 (given && self.knows_ids(), "has no ids that the server assigns and sends with `joined`")
@@ -117,6 +171,19 @@ impl Dialect {
                     _ => false,
                 };
                 (listed && self.knows_ids(), "does not list the members to a new one")
+            }
+            Feature::JoinNotice | Feature::LeaveNotice | Feature::LeaveByMessageNotice if contacts => {
+                (false, "notifies only clients that have exchanged a signal")
+            }
+            Feature::ContactNotice => {
+                (contacts && notices(EventName::MemberLeft), "has no leave notices for contacts only")
+            }
+            Feature::OfferInJoin => {
+                let carries = self.shape(Operation::Join).is_some_and(|join| join.has("data"));
+                (carries, "has no join that carries an offer")
+            }
+            Feature::JoinNotice if file.join.answer == JoinAnswer::None => {
+                (false, "does not answer a join, so that it is not known who was a member first")
             }
             Feature::JoinNotice => {
                 (notices(EventName::MemberJoined) || by_roster, "has no join notices that name a known client")
@@ -140,7 +207,7 @@ impl Dialect {
             ),
             Feature::Names => {
                 let text = file.join.by == JoinBy::Message && websocket;
-                let named = file.room.r#in != RoomIn::None || self.lacks(Feature::ChosenIds).is_none();
+                let named = self.lacks(Feature::RoomNames).is_none() || self.lacks(Feature::IdNames).is_none();
                 (named || self.delivers_by_id() || text, "has no names of rooms or clients")
             }
             Feature::Targeted => {
@@ -160,7 +227,25 @@ impl Dialect {
             ),
             Feature::Calls => (sends(Operation::Call), "has no calls"),
             Feature::Busy => (file.calls.busy.is_some(), "has no busy answer"),
+            Feature::CallBack => {
+                (file.calls.call_back_accepts, "does not define that calling the caller accepts its call")
+            }
+            Feature::CallerIds => (
+                file.calls.session_of_connection && captures(EventName::Ringing, "session"),
+                "does not define that a call shows the id of the caller's connection",
+            ),
             Feature::Media => (sends(Operation::Media), "has no messages about audio and video"),
+            Feature::ByName => (
+                sends(Operation::OfferByName) && sends(Operation::AnswerByName),
+                "has no offers and answers without a call",
+            ),
+            Feature::Renames => {
+                (file.identity.renames && has_user_names, "does not define that users change their names")
+            }
+            Feature::NameLimit => {
+                (file.identity.code_points_max.is_some() && has_user_names, "has no limit for user names")
+            }
+            Feature::ExactNames => (file.identity.exact && has_user_names, "does not compare user names exactly"),
             Feature::MembersMax => (
                 file.room.members_max.is_some() && file.roles.is_none(),
                 "has no limit of members apart from its roles",
@@ -168,20 +253,42 @@ impl Dialect {
             Feature::RoomLimit => {
                 let shown = file.join.by == JoinBy::Connecting || file.join.answer == JoinAnswer::Joined;
                 (
-                    file.room.code_points_max.is_some() && shown,
+                    file.room.code_points_max.is_some() && file.room.form.is_none() && shown,
                     "has no limit for room ids that the answer to a join shows",
                 )
             }
             Feature::SizeLimit => (file.signals.bytes_max.is_some(), "has no limit for the size of messages"),
+            Feature::DropsUnknownFields => {
+                (file.signals.drops_unknown_fields, "does not promise to leave out fields that it does not name")
+            }
+            Feature::ExactRooms if file.room.form.is_some() => (false, "has room names of one form only"),
+            Feature::Verbatim => (file.signals.verbatim, "does not promise to relay whole messages byte for byte"),
+            Feature::DataOptional => (file.signals.data_optional, "does not define signals without data"),
             Feature::ExactRooms => {
                 (file.room.exact && file.room.r#in != RoomIn::None, "does not compare rooms exactly")
             }
             Feature::Messages => {
                 (file.connection.framing != Framing::Adapter, "uses an adapter, which cannot send invalid messages")
             }
-            Feature::Frames | Feature::WebSocket => (websocket, "does not use plain WebSocket frames"),
+            Feature::RawFrames => (
+                websocket || raw,
+                "does not use plain WebSocket frames for messages, or its adapter cannot write bytes",
+            ),
+            Feature::Texts => {
+                (raw || file.connection.framing != Framing::Adapter, "uses an adapter that cannot write bytes")
+            }
+            Feature::Frames | Feature::WebSocket => (websocket, "does not use plain WebSocket frames for messages"),
+            Feature::Upgrade => {
+                let upgrades = matches!(
+                    file.connection.framing,
+                    Framing::WebSocket | Framing::WebSocketBinary | Framing::SocketIo
+                );
+                (upgrades, "does not use WebSockets")
+            }
             Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "does not use Socket.IO"),
             Feature::EventNames => (!self.event_names().is_empty(), "has no signal whose event the suite can name"),
+            Feature::Acknowledgements => (file.connection.acknowledges, "does not promise acknowledgements"),
+            Feature::Arguments => (file.signals.all_arguments, "does not promise to relay all arguments of an event"),
             Feature::IceEndpoint => {
                 (file.http.as_ref().is_some_and(|http| http.ice.is_some()), "has no endpoint that lists ICE servers")
             }

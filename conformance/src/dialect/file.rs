@@ -46,6 +46,8 @@ pub(crate) struct File {
     pub(crate) matches: Vec<Match>,
     #[serde(default)]
     pub(crate) declares: Declares,
+    #[serde(default)]
+    pub(crate) refusals: Refusals,
     /// Messages that the server must not act on, in addition to those that the suite derives from `send`.
     #[serde(default)]
     pub(crate) wrong: Vec<Wrong>,
@@ -62,20 +64,30 @@ pub(crate) struct Connection {
     pub(crate) url: Option<Spanned<String>>,
     /// The `Sec-WebSocket-Protocol` that the client requests.
     pub(crate) subprotocol: Option<String>,
-    /// Of `sse`: where messages are posted, with the same variables as `url`.
+    /// Of `sse`: where messages are posted, with the same variables as `url`, and with `$nonce`. Of `websocket`: the
+    /// same, for a server that only writes to its WebSockets. The layer reports each response that is not a success or
+    /// has a body as `["posted", 400, …]`.
     #[schemars(with = "Option<String>")]
     pub(crate) post: Option<Spanned<String>>,
     /// Of `adapter`: the program and its arguments, relative to the dialect file.
     pub(crate) command: Option<Vec<String>>,
+    /// Of `adapter`: whether the program can write bytes past its WebSocket layer. Then it is asked cases that send broken
+    /// frames and messages.
+    pub(crate) raw: bool,
     /// Of `adapter` without `[send]` and `[[match]]`: the operations that the program supports. Default: all.
     pub(crate) operations: Option<Vec<Operation>>,
     /// Of `adapter` without `[send]` and `[[match]]`: the events that the program reports. Default: all.
     pub(crate) events: Option<Vec<EventName>>,
+    /// Of `socketio`: the operations that ask for an acknowledgement. It arrives as `["ack", "join", [...]]`, with the
+    /// operation's name.
+    pub(crate) with_ack: Vec<Operation>,
     /// Time that the server needs for a message beyond the measured round trip, in milliseconds.
     pub(crate) slow_by_ms: u32,
     /// Of `socketio`: whether a refused request is answered with the code and the message of its reason, as the
     /// JavaScript implementation does.
     pub(crate) error_codes: bool,
+    /// Of `socketio`: whether an event that requests an acknowledgement gets one without arguments.
+    pub(crate) acknowledges: bool,
 }
 
 /// What carries the messages.
@@ -104,6 +116,16 @@ pub(crate) enum Framing {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Identity {
     pub(crate) assigned_by: AssignedBy,
+    /// Of `user-name`: maximum length of a name in code points; a longer one is refused.
+    pub(crate) code_points_max: Option<usize>,
+    /// Of `user-name`: whether names that differ in case, spaces or Unicode normalisation are different names.
+    pub(crate) exact: bool,
+    /// Of `user-name`: whether a member that joins under another name gives up its old one, and its call ends.
+    pub(crate) renames: bool,
+    /// What ids that clients choose look like, where the server accepts no others: for each `#` the suite writes a
+    /// hexadecimal digit, and everything else stays. Default: any text.
+    #[schemars(with = "Option<String>")]
+    pub(crate) form: Option<Spanned<String>>,
 }
 
 /// Who assigns a client its id.
@@ -134,11 +156,25 @@ pub(crate) struct Room {
     pub(crate) exact: bool,
     /// Of `query`: the room of clients whose URL names none, or an empty one. Default: not defined.
     pub(crate) default: Option<String>,
+    /// What room names look like, where the server accepts no others: for each `#` the suite writes a hexadecimal
+    /// digit, and everything else stays. Default: any text.
+    #[schemars(with = "Option<String>")]
+    pub(crate) form: Option<Spanned<String>>,
+    /// Whether a client can be in several rooms at once: then joining another room does not leave the first.
+    pub(crate) several: bool,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { r#in: RoomIn::Message, members_max: None, code_points_max: None, exact: true, default: None }
+        Self {
+            r#in: RoomIn::Message,
+            members_max: None,
+            code_points_max: None,
+            exact: true,
+            default: None,
+            form: None,
+            several: false,
+        }
     }
 }
 
@@ -237,6 +273,10 @@ pub(crate) struct Signals {
     pub(crate) payload: Payload,
     /// Whether `$session` links answers and candidates to their offer.
     pub(crate) sessions: bool,
+    /// The value of `$session` in an offer: a text with `$self`, `$to` and `$room` in it, and with `#` for hexadecimal
+    /// digits that the suite chooses. Default: `$self-$to`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) session: Option<Spanned<String>>,
     /// Whether a `$to` of null means everyone, like one that is left out.
     pub(crate) null_is_everyone: bool,
     /// Who offers when a client joins.
@@ -246,6 +286,14 @@ pub(crate) struct Signals {
     /// Maximum number of bytes that the server queues for a client that does not read; then it disconnects the client.
     /// Default: not defined.
     pub(crate) queued_bytes_max: Option<usize>,
+    /// Whether the server leaves out fields of a message that the dialect does not name.
+    pub(crate) drops_unknown_fields: bool,
+    /// Whether a whole message is relayed as it was sent, byte for byte, and nothing else is sent to the receivers.
+    pub(crate) verbatim: bool,
+    /// Whether a signal may have no data; then it is relayed without it.
+    pub(crate) data_optional: bool,
+    /// Of `socketio`: whether all arguments of an event are relayed, not only the first.
+    pub(crate) all_arguments: bool,
 }
 
 impl Default for Signals {
@@ -256,10 +304,15 @@ impl Default for Signals {
             sender: Sender::Stamped,
             payload: Payload::Bytes,
             sessions: false,
+            session: None,
             null_is_everyone: false,
             offers: Offers::Anybody,
             bytes_max: None,
             queued_bytes_max: None,
+            drops_unknown_fields: false,
+            verbatim: false,
+            data_optional: false,
+            all_arguments: false,
         }
     }
 }
@@ -320,6 +373,19 @@ pub(crate) struct Roster {
     pub(crate) differences: bool,
     /// The roster lists all clients of the server.
     pub(crate) of_server: bool,
+    /// Who is notified of joins and leaves.
+    pub(crate) notified: Notified,
+}
+
+/// Who is notified of joins and leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Notified {
+    /// All other members.
+    #[default]
+    Members,
+    /// Those that have exchanged a signal with the client, of its leave only.
+    Contacts,
 }
 
 /// Roles that only one client of a room can have.
@@ -360,6 +426,13 @@ pub(crate) struct Calls {
     pub(crate) needed: bool,
     /// `$reason` of the answer to a call to a user who is in a call.
     pub(crate) busy: Option<String>,
+    /// Whether a caller is notified by `ended`, not by `answered`, if the called user disconnects while it rings.
+    pub(crate) disconnect_ends: bool,
+    /// Whether a user accepts a call that rings by calling the caller.
+    pub(crate) call_back_accepts: bool,
+    /// Whether `$session` of a call that rings is the id of the caller's connection, so that it is the same for all
+    /// calls of a connection and differs between connections.
+    pub(crate) session_of_connection: bool,
 }
 
 /// What keeps a connection alive.
@@ -446,6 +519,8 @@ pub(crate) struct Auth {
 pub(crate) enum Operation {
     /// Become a member.
     Join,
+    /// Become the first member of a room, if that differs from `join`: sent if the `join` is refused.
+    Open,
     /// Stop being a member.
     Leave,
     /// Send a signal of any kind.
@@ -468,6 +543,10 @@ pub(crate) enum Operation {
     End,
     /// Report that audio or video is on or off.
     Media,
+    /// Send a user an offer without a call.
+    OfferByName,
+    /// Send a user an answer without a call.
+    AnswerByName,
     /// Request a `pong`, or keep the connection alive.
     Ping,
     /// Answer a `ping`.
@@ -482,7 +561,7 @@ pub(crate) struct Match {
     /// The message's shape.
     #[schemars(with = "String")]
     pub(crate) message: Spanned<String>,
-    /// Of `signal`: its kind, if the message has no `$kind`.
+    /// Of `signal` and `description`: its kind, if the message has no `$kind`.
     pub(crate) kind: Option<Kind>,
     /// The role that the message is about, if it has no `$role`.
     pub(crate) role: Option<String>,
@@ -494,6 +573,8 @@ pub(crate) struct Match {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EventName {
+    /// What the server sends first, by itself: a client waits for it before it joins.
+    Greeting,
     /// The client is now a member.
     Joined,
     /// Another client is now a member.
@@ -514,6 +595,8 @@ pub(crate) enum EventName {
     Ended,
     /// The audio or video of the other side is on or off.
     Media,
+    /// An offer or an answer that came without a call.
+    Description,
     /// The server refused something.
     Error,
     /// The server requests a `pong`.
@@ -548,6 +631,95 @@ pub(crate) struct Declares {
     pub(crate) not_a_member: Reaction,
     /// A client that requests an id that is in use.
     pub(crate) duplicate_id: Duplicate,
+    /// The keys of this table that are promises: any other reaction is a failure, not an acceptable choice.
+    pub(crate) binding: Vec<Situation>,
+}
+
+/// A key of [`Declares`] that can be binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Situation {
+    /// A text that is not JSON.
+    NotJson,
+    /// JSON that is not a message.
+    Null,
+    /// A message of an unknown type.
+    UnknownType,
+    /// A message that lacks a field.
+    MissingField,
+    /// A field of the wrong JSON type.
+    WrongType,
+    /// A binary frame where text is expected.
+    Binary,
+    /// A message that is too long.
+    Oversize,
+    /// A signal to a client that does not exist.
+    AbsentTarget,
+    /// A message from a client that has not joined, or for another room.
+    NotAMember,
+}
+
+impl Declares {
+    /// How the server is declared to react.
+    pub(crate) fn reaction(&self, situation: Situation) -> Reaction {
+        match situation {
+            Situation::NotJson => self.not_json,
+            Situation::Null => self.null,
+            Situation::UnknownType => self.unknown_type,
+            Situation::MissingField => self.missing_field,
+            Situation::WrongType => self.wrong_type,
+            Situation::Binary => self.binary,
+            Situation::Oversize => self.oversize,
+            Situation::AbsentTarget => self.absent_target,
+            Situation::NotAMember => self.not_a_member,
+        }
+    }
+
+    /// Whether that reaction is a promise.
+    pub(crate) fn binds(&self, situation: Situation) -> bool {
+        self.binding.contains(&situation) && self.reaction(situation) != Reaction::Any
+    }
+}
+
+impl Reaction {
+    /// Whether the server reacted so: with an error, or by closing the connection.
+    pub(crate) fn is_met(self, notified: bool, closed: bool) -> bool {
+        match self {
+            Self::Any | Self::Obeyed => true,
+            Self::Error => notified && !closed,
+            Self::Ignored => !notified && !closed,
+            Self::Closed => closed,
+        }
+    }
+
+    /// What the dialect promises, in words for a finding.
+    pub(crate) fn promised(self) -> &'static str {
+        match self {
+            Self::Error => "the dialect promises an error",
+            Self::Ignored => "the dialect promises that it is ignored",
+            Self::Closed => "the dialect promises that it closes the connection",
+            Self::Any | Self::Obeyed => "the dialect promises nothing",
+        }
+    }
+}
+
+/// The `$reason` of the errors that a client receives. An error with another reason is a failure, and so is none at
+/// all. Where no reason is given, there need not be an error.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Refusals {
+    /// A message that is no message of the dialect, and a call to oneself.
+    pub(crate) malformed: Option<String>,
+    /// A message to a client that does not exist.
+    pub(crate) absent_target: Option<String>,
+    /// A message from a client that has not joined.
+    pub(crate) not_a_member: Option<String>,
+    /// A join with an id that is in use.
+    pub(crate) duplicate_id: Option<String>,
+    /// A call from a user who is in a call.
+    pub(crate) busy: Option<String>,
+    /// A message that needs a call which does not exist or does not ring.
+    pub(crate) no_call: Option<String>,
 }
 
 /// How the server reacts to an invalid message.

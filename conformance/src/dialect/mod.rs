@@ -8,6 +8,7 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod feature;
 pub(crate) mod file;
+pub(crate) mod form;
 mod place;
 pub(crate) mod shape;
 mod shipped;
@@ -131,9 +132,14 @@ impl Dialect {
     pub(crate) fn knows_ids(&self) -> bool {
         match self.file.identity.assigned_by {
             AssignedBy::Client | AssignedBy::UserName => true,
-            AssignedBy::Server => self.file.join.answer == JoinAnswer::Joined,
+            AssignedBy::Server => self.file.join.answer == JoinAnswer::Joined || self.greets_with_id(),
             AssignedBy::Nobody => false,
         }
+    }
+
+    /// Whether the server's first message gives a client its id.
+    fn greets_with_id(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.event == EventName::Greeting && pattern.shape.has("id"))
     }
 
     /// Whether every signal names its room.
@@ -179,6 +185,25 @@ impl Dialect {
     /// The kind with this name on the wire.
     fn kind(&self, name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| self.kind_name(*kind) == Some(name))
+    }
+
+    /// The message with what asks for its acknowledgement in front, if the dialect wants one. `number` is unique in the
+    /// run.
+    pub(crate) fn asks_for_ack(&self, operation: Operation, message: String, number: impl FnOnce() -> usize) -> String {
+        if !self.file.connection.with_ack.contains(&operation) {
+            return message;
+        }
+        let place = Operation::ALL.iter().position(|other| *other == operation).expect("it is in the list");
+        format!("{}{message}", number() * Operation::ALL.len() + place)
+    }
+
+    /// An acknowledgement with the name of its operation instead of its number: `["ack", "join", [true]]`.
+    fn named_ack(&self, text: &str) -> Option<String> {
+        let rest = text.strip_prefix(r#"["ack","#).filter(|_| !self.file.connection.with_ack.is_empty())?;
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: usize = rest[..end].parse().ok()?;
+        let operation = Operation::ALL[number % Operation::ALL.len()];
+        Some(format!(r#"["ack","{}"{}"#, operation.name(), &rest[end..]))
     }
 
     /// The message for an operation. `me` holds the values that stay the same in all messages of a client.
@@ -228,6 +253,8 @@ impl Dialect {
 
     /// Reads an arriving message by the first pattern that matches.
     pub(crate) fn read(&self, text: &str) -> Event {
+        let named = self.named_ack(text);
+        let text = named.as_deref().unwrap_or(text);
         let Ok(message) = serde_json::from_str::<&RawValue>(text) else { return Event::default() };
         let mut broken = None;
         for pattern in &self.patterns {
@@ -271,6 +298,8 @@ impl Dialect {
             accepted: flag("accepted").or(pattern.accepted),
             reason: text(values, "reason"),
             session: values.get("session").cloned(),
+            nonce: values.get("nonce").cloned(),
+            token: values.get("token").cloned(),
             media: text(values, "media"),
             enabled: flag("enabled"),
         }

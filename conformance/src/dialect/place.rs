@@ -76,26 +76,42 @@ impl Dialect {
 fn keys(feature: Feature) -> &'static [&'static str] {
     match feature {
         Feature::Rooms => &["room.in", "room"],
+        Feature::RoomNames => &["room.form", "room.in", "room"],
+        Feature::SeveralRooms => &["room.several", "room"],
         Feature::ExactRooms => &["room.exact", "room.in", "room"],
         Feature::MembersMax => &["room.members-max"],
         Feature::RoomLimit => &["room.code-points-max"],
         Feature::JoinMessage | Feature::Moving => &["send.join", "join"],
         Feature::JoinAnswer => &["join.answer", "join", "send.join"],
         Feature::Ids | Feature::GivenIds | Feature::ChosenIds => &["identity.assigned-by", "identity"],
+        Feature::IdNames => &["identity.form", "identity.assigned-by", "identity"],
         Feature::Roster | Feature::JoinNotice | Feature::LeaveNotice => &["roster"],
+        Feature::ContactNotice => &["roster.notified", "roster"],
+        Feature::OfferInJoin => &["send.join"],
         Feature::Leave | Feature::LeaveOfRoom => &["send.leave"],
         Feature::LeaveByMessageNotice => &["roster.of-server", "roster"],
         Feature::ForeignSignals => &["send.signal", "room.in"],
         Feature::Targeted | Feature::Broadcast => &["signals.addressing"],
         Feature::Sender => &["signals.sender"],
         Feature::SizeLimit => &["signals.bytes-max"],
+        Feature::DropsUnknownFields => &["signals.drops-unknown-fields", "signals"],
+        Feature::Verbatim => &["signals.verbatim", "signals"],
+        Feature::DataOptional => &["signals.data-optional", "signals"],
         Feature::Offers => &["signals.offers"],
         Feature::Candidates => &["send.candidate", "kinds.candidate"],
         Feature::Roles => &["roles"],
         Feature::Ready => &["roles.ready"],
         Feature::Calls => &["send.call", "calls"],
         Feature::Busy => &["calls.busy"],
+        Feature::CallBack => &["calls.call-back-accepts", "calls"],
+        Feature::CallerIds => &["calls.session-of-connection", "calls"],
         Feature::Media => &["send.media"],
+        Feature::ByName => &["send.offer-by-name", "send.answer-by-name"],
+        Feature::Renames => &["identity.renames", "identity"],
+        Feature::NameLimit => &["identity.code-points-max", "identity"],
+        Feature::ExactNames => &["identity.exact", "identity"],
+        Feature::Acknowledgements => &["connection.acknowledges", "connection"],
+        Feature::Arguments => &["signals.all-arguments", "signals"],
         Feature::SocketIo | Feature::EventNames => &["connection.framing"],
         Feature::IceEndpoint => &["http.ice"],
         Feature::HealthEndpoint => &["http.health"],
@@ -105,6 +121,13 @@ fn keys(feature: Feature) -> &'static [&'static str] {
         Feature::Auth => &["auth.required"],
         Feature::DeadAfter => &["heartbeat.dead-after-s"],
         // These depend on how the suite tests, not on a key of the dialect.
-        Feature::Crowd | Feature::Names | Feature::Messages | Feature::Frames | Feature::WebSocket => &[],
+        Feature::Crowd
+        | Feature::Names
+        | Feature::Messages
+        | Feature::Texts
+        | Feature::Frames
+        | Feature::RawFrames
+        | Feature::WebSocket
+        | Feature::Upgrade => &[],
     }
 }

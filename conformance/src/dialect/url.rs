@@ -9,6 +9,9 @@ pub(crate) struct Url(String);
 /// The variables allowed in a URL.
 pub(crate) const VARIABLES: [&str; 6] = ["url", "room", "self", "token", "role", "name"];
 
+/// The variables allowed in the URL that messages are posted to. The server's greeting may give some of them.
+pub(crate) const POST_VARIABLES: [&str; 7] = ["url", "room", "self", "token", "role", "name", "nonce"];
+
 impl Url {
     pub(crate) fn new(text: &str) -> Self {
         Self(text.to_owned())

@@ -10,6 +10,13 @@
 //! > {"client":3,"op":"close"}                   closes cleanly; "abort" lets the connection just end
 //! < {"client":3,"event":"closed","code":1000}
 //! ```
+//!
+//! If it is `raw`, it also writes bytes past its WebSocket layer, and reports pongs:
+//!
+//! ```text
+//! > {"client":3,"op":"raw","bytes":"89800000000000"}    hexadecimal: frames, or what is none
+//! < {"client":3,"event":"raw-pong","text":""}
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,10 +30,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::error::{AdapterError, TransportError};
-use super::link::{Command, Commands, End, Link, Reporter, link};
+use super::link::{Command, Commands, End, Link, LinkEvent, Reporter, link};
 use super::net::Net;
+use super::websocket::frame;
 use crate::dial::DynDial;
-use crate::entry::Did;
+use crate::entry::{Did, Octets};
 use crate::transcript::Log;
 
 /// Starts the user's program when the first client connects.
@@ -36,6 +44,8 @@ pub(crate) struct Adapter {
     command: Vec<String>,
     /// The folder it is started in; an empty path is the current folder.
     folder: PathBuf,
+    /// Whether it can write bytes past its WebSocket layer.
+    raw: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -58,8 +68,8 @@ struct Client {
 }
 
 impl Adapter {
-    pub(crate) fn new(command: Vec<String>, folder: PathBuf) -> Self {
-        Self { command, folder, running: Mutex::default() }
+    pub(crate) fn new(command: Vec<String>, folder: PathBuf, raw: bool) -> Self {
+        Self { command, folder, raw, running: Mutex::default() }
     }
 
     /// Connects a client through the process, and starts that for the first client. `values` describe the client, as
@@ -97,7 +107,7 @@ impl Adapter {
             Ok(Err(_)) => return Err(AdapterError::Ended.into()),
             Err(_) => return Err(AdapterError::Silence(net.patience).into()),
         }
-        net.dial.spawn_boxed(Box::pin(pass_on(number, running.lines, commands, reporter)));
+        net.dial.spawn_boxed(Box::pin(pass_on(number, running.lines, commands, reporter, self.raw)));
         Ok(link)
     }
 
@@ -151,6 +161,7 @@ fn take_in(clients: &Mutex<Clients>, line: &str) {
         event: String,
         code: Option<u16>,
         reason: Option<String>,
+        text: Option<String>,
     }
     let Ok(head) = serde_json::from_str::<Head>(line) else { return };
     let clients = &mut clients.lock().expect("nothing panics while it holds them").known;
@@ -171,27 +182,57 @@ fn take_in(clients: &Mutex<Clients>, line: &str) {
             }
             clients.remove(&head.client);
         }
+        "raw-pong" => {
+            let text = head.text.unwrap_or_default();
+            let line = client.reporter.note(&format!("is sent a pong: {text}"));
+            client.reporter.keep(|| Did::Pong(text.clone()));
+            client.reporter.report(line, LinkEvent::Pong(text.into()));
+        }
         _ => client.reporter.received(line.to_owned()),
     }
 }
 
+/// Whether a text is for the adapter itself, and not a message for the server.
+fn is_operation(text: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Operation {
+        #[serde(rename = "op")]
+        _op: String,
+    }
+    serde_json::from_str::<Operation>(text).is_ok()
+}
+
 /// Passes a client's commands to the adapter, each with the client's number.
-async fn pass_on(number: u64, lines: UnboundedSender<String>, mut commands: Commands, reporter: Reporter) {
+async fn pass_on(number: u64, lines: UnboundedSender<String>, mut commands: Commands, reporter: Reporter, raw: bool) {
     let mut closed = false;
+    let write = |bytes: &[u8], words: &str| {
+        reporter.note(&format!("sends {words}"));
+        reporter.keep(|| Did::SendsBytes(Octets::new(bytes, words)));
+        let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = lines.send(format!(r#"{{"client":{number},"op":"raw","bytes":"{bytes}"}}"#));
+    };
     while let Some(command) = commands.recv().await {
-        match command {
-            Command::Text(text) => {
-                reporter.sent(&text);
-                let rest = text.trim_start_matches('{');
-                let gap = if rest.starts_with('}') { "" } else { "," };
-                let _ = lines.send(format!(r#"{{"client":{number}{gap}{rest}"#));
+        for command in command.apart() {
+            match command {
+                Command::Text(text) if raw && !is_operation(&text) => {
+                    write(&frame(0x81, text.as_bytes()), &format!("a text frame: {text}"));
+                }
+                Command::Binary(bytes) if raw => write(&frame(0x82, &bytes), "a binary frame"),
+                Command::Ping(payload) if raw => write(&frame(0x89, payload), "a ping"),
+                Command::Raw(bytes, words) if raw => write(&bytes, words),
+                Command::Text(text) => {
+                    reporter.sent(&text);
+                    let rest = text.trim_start_matches('{');
+                    let gap = if rest.starts_with('}') { "" } else { "," };
+                    let _ = lines.send(format!(r#"{{"client":{number}{gap}{rest}"#));
+                }
+                Command::Close(code) => {
+                    closed = true;
+                    reporter.keep(|| Did::Closes(code));
+                    let _ = lines.send(format!(r#"{{"client":{number},"op":"close","code":{code}}}"#));
+                }
+                _ => {}
             }
-            Command::Close(code) => {
-                closed = true;
-                reporter.keep(|| Did::Closes(code));
-                let _ = lines.send(format!(r#"{{"client":{number},"op":"close","code":{code}}}"#));
-            }
-            _ => {}
         }
     }
     if !closed {

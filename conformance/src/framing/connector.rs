@@ -8,8 +8,10 @@ use super::cookies::Jar;
 use super::error::TransportError;
 use super::link::{Link, link};
 use super::net::Net;
+use super::post::Poster;
 use super::socket::{Beat, Codec};
 use super::socketio::{self, SocketIo};
+use super::websocket::Handshake;
 use super::{sse, websocket};
 use crate::dialect::file::Framing;
 use crate::dialect::shape::Values;
@@ -28,7 +30,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(net: Net, dialect: Arc<Dialect>) -> Self {
         let command = dialect.file.connection.command.clone().unwrap_or_default();
-        let adapter = Adapter::new(command, dialect.folder.clone());
+        let adapter = Adapter::new(command, dialect.folder.clone(), dialect.file.connection.raw);
         Self { net, dialect, adapter }
     }
 
@@ -44,7 +46,7 @@ impl Connector {
             Framing::Sse => Framed::Sse,
         };
         let url = if framing == Framed::SocketIo { socketio::url(&url) } else { url };
-        let post = dialect.post_url(target.url(), values).filter(|_| framing == Framed::Sse);
+        let post = dialect.post_url(target.url(), values);
         let known = |name: &&str| values.get(*name).map(|value| ((*name).to_owned(), value.clone()));
         let values_of_client = ["room", "self", "role"].iter().filter_map(known);
         let connects = Connects {
@@ -52,6 +54,7 @@ impl Connector {
             path: Target::path_of(&url),
             post: post.map(|post| Target::path_of(&post)),
             anonymous: target.is_anonymous(),
+            opening: self.net.opening.clone(),
             values: if framing == Framed::Adapter { values_of_client.collect() } else { Vec::new() },
         };
         let beat = dialect.file.heartbeat.as_ref().and_then(|beat| {
@@ -74,14 +77,17 @@ impl Connector {
         log.keep(client, || Did::Connects(connects.clone()));
         let net = &self.net;
         let url = net.target.with_path(&connects.path);
+        let subprotocol = self.dialect.file.connection.subprotocol.as_deref();
+        let handshake = Handshake { url: &url, cookies, subprotocol, opening: &connects.opening };
+        let post = connects.post.as_ref().map(|post| net.target.with_path(post));
         let opened = match connects.framing {
-            Framed::Text => self.websocket(log, client, (&url, cookies), Codec::Text, beat).await,
-            Framed::Binary => self.websocket(log, client, (&url, cookies), Codec::Binary, beat).await,
+            Framed::Text => self.websocket(log, client, handshake, Codec::Text, beat, post).await,
+            Framed::Binary => self.websocket(log, client, handshake, Codec::Binary, beat, None).await,
             Framed::SocketIo => {
-                self.websocket(log, client, (&url, cookies), Codec::SocketIo(SocketIo::default()), beat).await
+                self.websocket(log, client, handshake, Codec::SocketIo(SocketIo::default()), beat, None).await
             }
             Framed::Sse => {
-                let post = connects.post.as_ref().map_or_else(|| url.clone(), |post| net.target.with_path(post));
+                let post = post.unwrap_or_else(|| url.clone());
                 sse::connect(net, log, client, &url, &post).await
             }
             Framed::Adapter => self.adapter.connect(net, log, client, &url, &connects.values).await,
@@ -97,14 +103,22 @@ impl Connector {
         &self,
         log: &Log,
         client: usize,
-        (url, cookies): (&str, &Jar),
+        handshake: Handshake<'_>,
         codec: Codec,
         beat: Option<Beat>,
+        post: Option<String>,
     ) -> Result<Link, TransportError> {
-        let subprotocol = self.dialect.file.connection.subprotocol.as_deref();
-        let stream = websocket::open(&self.net, url, cookies, subprotocol).await?;
-        let (link, commands, reporter) = link(log, client);
-        let task = websocket::Task::new(stream, codec, beat, commands, reporter);
+        let cookies = handshake.cookies.clone();
+        let (stream, agreed) = websocket::open(&self.net, handshake).await?;
+        let (mut link, mut commands, reporter) = link(log, client);
+        if agreed.is_some() {
+            reporter.note("agrees with the server to compress messages");
+        }
+        link.deflates = agreed.is_some();
+        if let Some(post) = post {
+            commands = Poster::new(&self.net, cookies, &post, reporter.clone()).between(commands);
+        }
+        let task = websocket::Task::new(stream, agreed, codec, beat, commands, reporter);
         self.net.dial.spawn_boxed(Box::pin(task.run()));
         Ok(link)
     }

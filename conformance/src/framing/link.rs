@@ -19,9 +19,16 @@ pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) enum Command {
     Text(String),
+    /// A message in several frames, one of them empty, with a ping between them.
+    Fragments(String),
     Binary(Bytes),
     Ping(&'static [u8]),
     Close(u16),
+    /// Carries out these commands in turn, and passes all that they write to TCP at once. A framing that cannot do that
+    /// writes one after the other, without waiting for an answer.
+    Together(Vec<Command>),
+    /// Posts messages to this path from here on, where messages are posted.
+    PostTo(String),
     /// Writes bytes that bypass the framing; with a description.
     Raw(Bytes, &'static str),
     /// Stops reading (`true`) or starts again (`false`).
@@ -30,6 +37,16 @@ pub(crate) enum Command {
     Written(oneshot::Sender<()>),
     /// Hands the socket over once everything is written; then the task ends. Only WebSockets can do this.
     HandOver(oneshot::Sender<Socket>),
+}
+
+impl Command {
+    /// The single commands, in turn.
+    pub(crate) fn apart(self) -> Vec<Self> {
+        match self {
+            Self::Together(commands) => commands.into_iter().flat_map(Self::apart).collect(),
+            single => vec![single],
+        }
+    }
 }
 
 /// What happened on a connection.
@@ -82,6 +99,8 @@ pub(crate) struct Link {
     pub(crate) events: UnboundedReceiver<Logged>,
     /// The reason in the close frame that has arrived.
     pub(crate) close_reason: Arc<OnceLock<String>>,
+    /// Whether the server agreed to permessage-deflate: then messages are sent compressed.
+    pub(crate) deflates: bool,
 }
 
 /// The task's end: the commands to carry out.
@@ -102,7 +121,7 @@ pub(crate) fn link(log: &Log, client: usize) -> (Link, Commands, Reporter) {
     let (their_events, events) = unbounded_channel();
     let close_reason = Arc::default();
     let reporter = Reporter { log: log.clone(), client, events: their_events, close_reason: Arc::clone(&close_reason) };
-    (Link { commands, events, close_reason }, their_commands, reporter)
+    (Link { commands, events, close_reason, deflates: false }, their_commands, reporter)
 }
 
 impl Reporter {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::browser::Opening;
 use crate::dial::DynDial;
 use crate::target::Target;
 
@@ -13,4 +14,6 @@ pub(crate) struct Net {
     pub(crate) target: Target,
     /// How long to wait for the next message that must arrive.
     pub(crate) patience: Duration,
+    /// How clients write the handshake of a WebSocket.
+    pub(crate) opening: Opening,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Interval;
 use tokio_tungstenite::WebSocketStream;
 
+use super::deflate::Deflater;
 use super::socketio::SocketIo;
 use crate::dial::Stream;
 
@@ -27,6 +28,8 @@ pub(crate) struct Beat {
 pub(crate) struct Socket {
     pub(crate) stream: WebSocketStream<Box<dyn Stream>>,
     pub(crate) codec: Codec,
+    /// Compresses messages, if the server agreed.
+    pub(crate) deflater: Option<Deflater>,
     pub(crate) beat: Option<(Interval, String)>,
 }
 

@@ -8,9 +8,10 @@ use tokio::time::timeout;
 
 use super::cookies::Jar;
 use super::error::TransportError;
-use super::http::{Request, fetch, read_head, send};
+use super::http::{Request, read_head, send};
 use super::link::{BYTES_MAX, Command, Commands, End, Link, MESSAGES_MAX, Reporter, link};
 use super::net::Net;
+use super::post::Poster;
 use super::stream;
 use crate::dial::Stream;
 use crate::entry::Did;
@@ -42,55 +43,32 @@ pub(crate) async fn connect(
     let (link, commands, reporter) = link(log, client);
     let chunked = response.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked"));
     let measured = Arc::new(AtomicBool::new(false));
-    let poster = Poster {
-        net: net.clone(),
-        cookies,
-        path: Target::path_of(post),
-        reporter: reporter.clone(),
-        measured: Arc::clone(&measured),
-    };
+    let poster = Poster::new(net, cookies, post, reporter.clone());
+    let poster_measured = Arc::clone(&measured);
     let events = Events { reporter, bytes, chunked, lines: String::new(), data: None, measured };
     net.dial.spawn_boxed(Box::pin(async move {
         tokio::select! { biased;
-            () = poster.run(commands) => {}
+            () = posts(poster, commands, &poster_measured) => {}
             () = events.run(stream) => {}
         }
     }));
     Ok(link)
 }
 
-struct Poster {
-    net: Net,
-    cookies: Jar,
-    path: String,
-    reporter: Reporter,
-    measured: Arc<AtomicBool>,
-}
-
-impl Poster {
-    /// Posts one message at a time, which keeps their order.
-    async fn run(self, mut commands: Commands) {
-        while let Some(command) = commands.recv().await {
+/// Posts one message at a time, which keeps their order, until the client closes.
+async fn posts(mut poster: Poster, mut commands: Commands, measured: &AtomicBool) {
+    while let Some(command) = commands.recv().await {
+        for command in command.apart() {
             match command {
-                Command::Text(text) => self.post(&text).await,
+                Command::Text(text) => poster.post(&text).await,
+                Command::PostTo(path) => poster.to(path),
                 Command::Close(code) => {
-                    self.reporter.keep(|| Did::Closes(code));
+                    poster.reporter.keep(|| Did::Closes(code));
                     return;
                 }
-                Command::HandOver(_) => self.measured.store(true, Relaxed),
+                Command::HandOver(_) => measured.store(true, Relaxed),
                 _ => {}
             }
-        }
-    }
-
-    async fn post(&self, text: &str) {
-        self.reporter.sent(text);
-        let headers = vec![("Content-Type", "application/json".to_owned())];
-        let request = Request { method: "POST", path: self.path.clone(), headers, body: Some(text) };
-        match fetch(&self.net, &self.cookies, &request).await {
-            Ok(response) if response.status < 300 => {}
-            Ok(response) => drop(self.reporter.note(&format!("is answered HTTP {}", response.status))),
-            Err(error) => drop(self.reporter.note(&format!("cannot post: {error}"))),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::target::Target;
 
 /// Opens a stream to the server.
 pub(crate) async fn open(net: &Net) -> Result<Box<dyn Stream>, TransportError> {
-    let Net { dial, target, patience } = net;
+    let Net { dial, target, patience, .. } = net;
     let (host, port) = (target.host(), target.port());
     let no_tcp = |cause| TransportError::Tcp { host: host.to_owned(), port, cause };
     let stream = match timeout(*patience, dial.dial_boxed(host, port)).await {

@@ -13,63 +13,75 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
+use super::browser::Opening;
 use super::cookies::Jar;
 use super::error::{TransportError, UpgradeAnswer};
+use super::extension::Agreed;
+use super::inflating::Inflating;
 use super::link::{BYTES_MAX, Command, Commands, End, LinkEvent, MESSAGES_MAX, Reporter};
 use super::net::Net;
 use super::socket::{Beat, Codec, Socket};
 use super::socketio::SocketIoEvent;
-use super::{http, stream};
+use super::{extension, http, inflating, stream};
 use crate::dial::Stream;
 use crate::entry::{Did, Octets};
 use crate::target::Target;
 use crate::transcript::LineKind;
 use crate::words::cut;
 
-/// Opens a WebSocket.
+/// The payload of the ping between the frames of a message.
+pub(crate) const BETWEEN: &[u8] = b"between";
+
+/// What an opening handshake asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Handshake<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) cookies: &'a Jar,
+    pub(crate) subprotocol: Option<&'a str>,
+    pub(crate) opening: &'a Opening,
+}
+
+/// Opens a WebSocket. Also returns what the server agreed to, if the client offered to compress messages.
 pub(crate) async fn open(
     net: &Net,
-    url: &str,
-    cookies: &Jar,
-    subprotocol: Option<&str>,
-) -> Result<WebSocketStream<Box<dyn Stream>>, TransportError> {
+    request: Handshake<'_>,
+) -> Result<(WebSocketStream<Box<dyn Stream>>, Option<Agreed>), TransportError> {
     let mut stream = stream::open(net).await?;
     let config = WebSocketConfig::default().read_buffer_size(8 * 1024).max_message_size(Some(BYTES_MAX));
-    let websocket_url = net.target.websocket_url(url);
+    let websocket_url = net.target.websocket_url(request.url);
     if let Err(error) = websocket_url.parse::<Uri>() {
         return Err(TransportError::Url { url: websocket_url, why: error.to_string() });
     }
-    let path = Target::path_of(url);
-    let handshake = handshake(&mut *stream, net, &path, cookies, subprotocol);
-    let behind = timeout(net.patience, handshake).await.unwrap_or(Err(UpgradeAnswer::Silence(net.patience)));
-    let behind = behind.map_err(|answer| TransportError::Upgrade { tls: net.target.is_tls(), answer })?;
-    Ok(WebSocketStream::from_partially_read(stream, behind, Role::Client, Some(config)).await)
+    let answer = timeout(net.patience, handshake(&mut *stream, net, request)).await;
+    let answer = answer.unwrap_or(Err(UpgradeAnswer::Silence(net.patience)));
+    let (mut behind, agreed) = answer.map_err(|answer| TransportError::Upgrade { tls: net.target.is_tls(), answer })?;
+    if let Some(agreed) = agreed {
+        stream = Box::new(Inflating::new(stream, agreed.inflater(), std::mem::take(&mut behind)));
+    }
+    Ok((WebSocketStream::from_partially_read(stream, behind, Role::Client, Some(config)).await, agreed))
 }
 
-/// The opening handshake of RFC 6455 §4.1; returns what has arrived after it. The accept key is not checked: browsers
-/// reject a wrong one, but the suite connects anyway, so that the case `ws/accept-key` can report it.
+/// The opening handshake of RFC 6455 §4.1; returns what has arrived after it, and what the server agreed to. The accept
+/// key is not checked: browsers reject a wrong one, but the suite connects anyway, so that the case `ws/accept-key` can
+/// report it. So it is with an extension if the client offers none: `ws/extension-subset` reports it.
 async fn handshake(
     stream: &mut dyn Stream,
     net: &Net,
-    path: &str,
-    cookies: &Jar,
-    subprotocol: Option<&str>,
-) -> Result<Vec<u8>, UpgradeAnswer> {
-    let mut headers = vec![
-        ("Connection", "Upgrade".to_owned()),
-        ("Upgrade", "websocket".to_owned()),
-        ("Sec-WebSocket-Version", "13".to_owned()),
-        ("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key()),
-    ];
-    headers.extend(subprotocol.map(|name| ("Sec-WebSocket-Protocol", name.to_owned())));
-    let request = http::Request { method: "GET", path: path.to_owned(), headers, body: None };
+    request: Handshake<'_>,
+) -> Result<(Vec<u8>, Option<Agreed>), UpgradeAnswer> {
+    let Handshake { url, cookies, subprotocol, opening } = request;
+    let path = Target::path_of(url);
+    let headers = opening.headers(&net.target, tungstenite::handshake::client::generate_key(), subprotocol);
+    let request = http::Request { method: "GET", path, headers, body: None };
     http::send(stream, &net.target, cookies, &request, false).await?;
     let mut behind = Vec::new();
     let response = http::read_head(stream, &mut behind).await?;
-    cookies.store(&net.target, path, &response);
+    cookies.store(&net.target, &request.path, &response);
     let wrong = |name: &str, expected: &str| {
         let sent = response.header(name).map_or("no".to_owned(), |value| format!("{:?} as", cut(&value, 80)));
         Err(UpgradeAnswer::Other(format!("{sent} header `{name}`, expected {expected}")))
@@ -83,7 +95,11 @@ async fn handshake(
             wrong("Sec-WebSocket-Protocol", &format!("`{}`", subprotocol.unwrap_or_default()))
         }
         Some(_) if subprotocol.is_none() => wrong("Sec-WebSocket-Protocol", "none"),
-        _ => Ok(behind),
+        _ if opening.extensions().is_empty() => Ok((behind, None)),
+        _ => match extension::agreed(opening.extensions(), response.lines("Sec-WebSocket-Extensions")) {
+            Ok(agreed) => Ok((behind, agreed)),
+            Err(why) => Err(UpgradeAnswer::Other(why)),
+        },
     }
 }
 
@@ -110,6 +126,7 @@ enum Next {
 impl Task {
     pub(crate) fn new(
         stream: WebSocketStream<Box<dyn Stream>>,
+        agreed: Option<Agreed>,
         codec: Codec,
         beat: Option<Beat>,
         commands: Commands,
@@ -122,7 +139,7 @@ impl Task {
             interval.reset();
             (interval, ping)
         });
-        let socket = Socket { stream, codec, beat };
+        let socket = Socket { stream, codec, deflater: agreed.map(Agreed::deflater), beat };
         Self { socket, commands, reporter, raw: Bytes::new(), unflushed: false, deaf: false, taker: None }
     }
 
@@ -156,6 +173,7 @@ impl Task {
                     End::Flood
                 }
                 _ if close.is_some() => End::Closed(close.flatten()),
+                Some(Err(Error::Io(error))) if inflating::is_broken(&error) => End::Broken(error.to_string()),
                 None | Some(Err(Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed)) => End::Lost,
                 Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => End::Lost,
                 Some(Err(error)) => End::Broken(words_for(error)),
@@ -219,16 +237,17 @@ impl Task {
         let message = match command {
             Command::Text(text) => {
                 keep(&|| Did::Sends(text.clone()));
-                let message = match &mut self.socket.codec {
-                    Codec::Text => Message::text(text),
-                    Codec::Binary => Message::Binary(text.into_bytes().into()),
-                    Codec::SocketIo(socketio) => match socketio.encode(&text) {
-                        Some(packet) => Message::text(packet),
-                        None => return,
-                    },
-                };
-                self.reporter.line(LineKind::Sends, message.to_text().unwrap_or("(binary)"));
+                let Some(message) = self.encode(text) else { return };
                 message
+            }
+            // Only `poll` flushes, and a close frame flushes what is before it too.
+            Command::Together(commands) => return commands.into_iter().for_each(|command| self.handle(command)),
+            Command::Fragments(text) => {
+                note("sends in four frames, with a ping between them:");
+                keep(&|| Did::Sends(text.clone()));
+                keep(&|| Did::Pings(String::from_utf8_lossy(BETWEEN).into_owned()));
+                let Some(message) = self.encode(text) else { return };
+                return self.write_in_fragments(message);
             }
             Command::Deaf(deaf) => {
                 note(if deaf { "stops reading" } else { "reads again" });
@@ -236,6 +255,8 @@ impl Task {
                 self.deaf = deaf;
                 return;
             }
+            // Whoever posts the messages has handled it.
+            Command::PostTo(_) => return,
             // A command is handled only after everything from earlier ones is flushed.
             Command::Written(sender) => {
                 let _ = sender.send(());
@@ -270,10 +291,51 @@ impl Task {
         self.write(message);
     }
 
+    /// A message of the dialect as the codec frames it; the transcript shows it.
+    fn encode(&mut self, text: String) -> Option<Message> {
+        let message = match &mut self.socket.codec {
+            Codec::Text => Message::text(text),
+            Codec::Binary => Message::Binary(text.into_bytes().into()),
+            Codec::SocketIo(socketio) => Message::text(socketio.encode(&text)?),
+        };
+        self.reporter.line(LineKind::Sends, message.to_text().unwrap_or("(binary)"));
+        Some(message)
+    }
+
     fn write(&mut self, message: Message) {
+        let compressed = self.socket.deflater.is_some() && (message.is_text() || message.is_binary());
+        let message = if compressed { Message::Frame(self.frame(message)) } else { message };
         // A closing connection accepts no more messages; the reading side reports the end.
         if self.socket.stream.start_send_unpin(message).is_ok() {
             self.unflushed = true;
+        }
+    }
+
+    /// A text or binary message in one frame, compressed if that is agreed.
+    fn frame(&mut self, message: Message) -> Frame {
+        let data = if message.is_text() { Data::Text } else { Data::Binary };
+        let Some(deflater) = &mut self.socket.deflater else {
+            return Frame::message(message.into_data(), OpCode::Data(data), true);
+        };
+        let payload = deflater.message(&message.into_data());
+        let mut frame = Frame::message(payload, OpCode::Data(data), true);
+        frame.header_mut().rsv1 = true;
+        frame
+    }
+
+    fn write_in_fragments(&mut self, message: Message) {
+        let frame = self.frame(message);
+        let (header, payload) = (frame.header().clone(), Bytes::copy_from_slice(frame.payload()));
+        let (begin, end) = (payload.len() / 3, payload.len() / 3 * 2);
+        let parts = [0..begin, begin..begin, begin..end, end..payload.len()];
+        for (index, part) in parts.into_iter().enumerate() {
+            let opcode = if index == 0 { header.opcode } else { OpCode::Data(Data::Continue) };
+            let mut frame = Frame::message(payload.slice(part), opcode, index == 3);
+            frame.header_mut().rsv1 = header.rsv1 && index == 0;
+            self.write(Message::Frame(frame));
+            if index == 1 {
+                self.write(Message::Ping(Bytes::from_static(BETWEEN)));
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::dialect::file::{AssignedBy, Framing};
 use crate::dialect::{Dialect, Event, EventName, Meaning};
 use crate::entry::{Did, Entry, Octets};
 use crate::env::Env;
+use crate::framing::browser::Opening;
 use crate::framing::cookies::Jar;
 use crate::framing::error::TransportError;
 use crate::framing::link::{Command, Link, LinkEvent};
@@ -105,7 +106,7 @@ pub async fn replay(
             "no client of {slug} opened a connection that could be opened again: run the case with --case {slug}"
         ));
     }
-    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: PATIENCE };
+    let net = Net { dial: Arc::new(dial), target: target.clone(), patience: PATIENCE, opening: Opening::default() };
     let env = Arc::new(Env::new(net, dialect, Duration::ZERO, 0));
     let mut player = Player {
         anonymous: Arc::new(env.anonymous()),
@@ -390,7 +391,7 @@ impl Player<'_> {
                 };
                 pairs.extend(ids(&a).into_iter().zip(ids(&b)));
             }
-            pairs.push((a.session, b.session));
+            pairs.extend([(a.session, b.session), (a.nonce, b.nonce), (a.token, b.token)]);
         }
         if dialect.file.connection.framing == Framing::SocketIo {
             pairs.push((socket_id(then), socket_id(now)));

@@ -6,7 +6,7 @@ use conformance::Verdict;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{ask, ask_as, dialect, reference, text};
+use crate::{ask, ask_as, ask_at, dialect, reference, text};
 
 /// Starts a proxy; it lives as long as the test's runtime. `refuses` sees the head of a request and may answer it
 /// itself; `changes` makes the head of the server's response from it.
@@ -56,7 +56,7 @@ async fn pass(
 }
 
 /// The head of a request or response with the empty line after it, and what follows.
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
+pub(crate) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -100,6 +100,29 @@ async fn an_answer_without_the_upgrade_is_still_not_a_handshake() {
     let changes = |head: &str| with_connection(head, "Connection: keep-alive");
     let error = ask(proxy(server, never, changes).await, &[]).await.expect_err("it does not upgrade").to_string();
     assert!(error.contains("header `Connection`, expected a list with `Upgrade`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_may_choose_whose_pages_connect() {
+    let server = reference::reference().await;
+    let refuses = |head: &str| {
+        let foreign = head.contains("\r\nOrigin: ") && !head.contains("Origin: https://pages.example\r\n");
+        foreign.then_some("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    };
+    let address = proxy(server, refuses, str::to_owned).await;
+    let report = ask(address, &["ws/chromium-handshake", "ws/firefox-handshake"]).await.expect("it is there");
+    for browser in ["ws/chromium-handshake", "ws/firefox-handshake"] {
+        let verdict = &report.case(browser).expect("it ran").verdict;
+        assert!(
+            matches!(verdict, Verdict::Unsupported { why } if why.contains("refuses pages of the origin http://127.0.0.1")),
+            "{verdict:?}"
+        );
+    }
+    // The user tells whose pages may.
+    let target = format!("ws://{address}/").parse::<conformance::Target>().expect("a URL");
+    let target = target.with_header("Origin", "https://pages.example").expect("a header");
+    let report = ask_at(&dialect("mesh"), &target, &["ws/firefox-handshake"]).await.expect("it is there");
+    assert_eq!(report.case("ws/firefox-handshake").expect("it ran").verdict, Verdict::Pass, "{}", text(&report));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

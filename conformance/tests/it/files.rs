@@ -28,15 +28,15 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
         ("assigned-by = ", "asigned-by = ", "mine.toml:7: unknown key `asigned-by`; did you mean `assigned-by`?"),
         ("\"server\"", "\"sever\"", "mine.toml:7: unknown word `sever`; did you mean `server`?"),
         ("bytes-max = 262_144", "bytes-max = \"much\"", "mine.toml:24: not a dialect: invalid type: string \"much\""),
-        ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:32: unknown variable `$nam`; did you mean `$name`?"),
-        ("join = '{", "jion = '{", "mine.toml:32: unknown word `jion`; did you mean `join`?"),
+        ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:34: unknown variable `$nam`; did you mean `$name`?"),
+        ("join = '{", "jion = '{", "mine.toml:34: unknown word `jion`; did you mean `join`?"),
         ("event = \"member-left\"", "event = \"member-gone\"", "unknown word `member-gone`"),
         (
             "leave = '{\"action\"",
             "leave = '{action",
-            "mine.toml:33: message: expected a key: a string in double quotes or a $variable at `action",
+            "mine.toml:35: message: expected a key: a string in double quotes or a $variable at `action",
         ),
-        ("\"data\": $data}'", "\"data\": $data'", "mine.toml:34: message: `}` must follow the last entry at its end"),
+        ("\"data\": $data}'", "\"data\": $data'", "mine.toml:36: message: `}` must follow the last entry at its end"),
         ("code-points-max = 64", "code-points-max = -1", "mine.toml:11: not a dialect: invalid value"),
         (
             "join = '{\"action\": \"join\", \"roomId\": $room",
@@ -58,11 +58,79 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
 }
 
 #[test]
+fn what_is_wrong_with_a_rare_key_is_told_too() {
+    let join = "join = '{\"action\": \"join\", \"roomId\": $room";
+    let with = |key: &str| format!("framing = \"{key}\"\nurl = \"$url\"");
+    let connection = |keys: &str| format!("[connection]\n{keys}\n\n[identity]");
+    for (from, to, says) in [
+        (
+            "in = \"message\"",
+            "in = \"message\"\nform = \"r-###\"",
+            "has 3 `#`, expected at least 8: the suite writes a digit for each",
+        ),
+        ("in = \"message\"", "in = \"message\"\nform = \"$room-########\"", "unknown variable `$room`"),
+        (
+            "assigned-by = \"server\"",
+            "assigned-by = \"server\"\nform = \"########\"",
+            "mine.toml:8: `form` is for ids that clients choose: `assigned-by` is neither \"client\" nor \"user-name\"",
+        ),
+        (
+            "addressing = \"both\"",
+            "addressing = \"both\"\nsession = \"########\"",
+            "`session` is given, but `sessions` is not true",
+        ),
+        (
+            "addressing = \"both\"",
+            "addressing = \"both\"\nsessions = true\nsession = \"$slef-########\"",
+            "unknown variable `$slef`; did you mean `$self`?",
+        ),
+        ("[identity]", &connection("with-ack = [\"join\"]"), "`with-ack` is for \"socketio\" only"),
+        (
+            "[identity]",
+            &connection(&format!("{}\nwith-ack = [\"call\"]", with("socketio"))),
+            "`with-ack` names `call`, but there is no `call` to send",
+        ),
+        ("[identity]", &connection("with-ack = [\"joim\"]"), "unknown word `joim`; did you mean `join`?"),
+        (
+            "[identity]",
+            &connection(&format!("{}\npost = \"$url/post\"", with("socketio"))),
+            "`post` is for \"sse\" and \"websocket\" only",
+        ),
+        ("[identity]", &connection("post = \"$url/$nonse\""), "unknown variable `$nonse`; did you mean `$nonce`?"),
+        ("[identity]", &connection("raw = true"), "`raw` is for \"adapter\" only"),
+        ("[identity]", &connection("command = [\"x\"]"), "`command` is for \"adapter\" only"),
+        (
+            "[identity]",
+            "[roster]\nnotified = \"contact\"\n\n[identity]",
+            "unknown word `contact`; did you mean `contacts`?",
+        ),
+        (
+            join,
+            "join = '{\"action\": \"join\", \"nonce\": $nonce, \"roomId\": $room",
+            "a message has a `$nonce`, but no [[match]] captures one",
+        ),
+        (
+            join,
+            "join = '{\"action\": \"join\", \"offer\": $data, \"roomId\": $room",
+            "a `join` carries an offer only if there is one: write `\"…\"?:` for the part with `$data`",
+        ),
+        (
+            join,
+            "join = '{\"action\": \"join\", \"offer\"?: $data, \"roomId\": $room",
+            "`join` carries the offer, so there can be no `signal` and no `offer`: write `answer` and `candidate`",
+        ),
+    ] {
+        let error = wrong(from, to);
+        assert!(error.contains("mine.toml:") && error.contains(says), "{to}\n{error}");
+    }
+}
+
+#[test]
 fn a_pattern_that_is_never_reached_is_told() {
     let any =
         "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\"}'\n\n[[match]]\nevent = \"member-left\"";
     let error = wrong("[[match]]\nevent = \"member-left\"", any);
-    let says = "never reached: every message that matches this `member-left` already matches the `ignored` of line 46";
+    let says = "never reached: every message that matches this `member-left` already matches the `ignored` of line 48";
     assert!(error.contains(says), "{error}");
     // In the opposite order, the second pattern can still match something.
     let first = "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\", \"clientId\": \"me\"}'\n\n[[match]]\nevent = \"member-left\"";

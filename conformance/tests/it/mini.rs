@@ -1,7 +1,7 @@
 //! A small mesh server of its own, correct unless it is given a defect. Whatever the dialect leaves open is a switch,
 //! and by default it chooses differently from the reference server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -14,11 +14,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 
 /// A client that does not read is disconnected when more than this is queued for it.
 pub(crate) const QUEUED_BYTES_MAX: usize = 4 << 20;
@@ -48,6 +51,42 @@ pub(crate) enum Defect {
     FloodsAfterJoin,
     GarbageForJoined,
     UnboundedQueue,
+    DeflateInNameOnly,
+    OfferEchoed,
+    ExtensionInvented,
+    KeepAliveRefused,
+    CookiesRefused,
+    LongMessagesLost,
+    LineBreaksNormalised,
+    MarkupEscaped,
+    LineSeparatorsDropped,
+    HalfSurrogateReplaced,
+    RoomClosedByHalfSurrogate,
+    NullCandidateLost,
+    EmptyCandidateLost,
+    RepetitionsLost,
+    EqualPayloadsLost,
+    AnswersDelayed,
+    CandidatesDelayed,
+    /// A leave takes effect once more, after the client has joined again.
+    LeaveStrikesAgain,
+    /// A client that has sent one message only, its join, stays a member when it closes its connection.
+    QuickCloserStays,
+    /// The list of members has those of the client's last room too.
+    LastRoomListed,
+    /// A signal whose receiver is the name of a room reaches that room.
+    RoomIsReceiver,
+    /// A client gets the id that it writes into its join.
+    IdBelieved,
+    /// In a room named like a property of JavaScript's objects, nobody is told who left.
+    LanguageWordsLost,
+    /// When the first member of a room leaves, the others are removed too.
+    FirstTakesTheRoomAlong,
+    /// Only the first leave in a room is announced.
+    OneLeaveTold,
+    /// A leave is announced in every room.
+    LeftToldEverywhere,
+    AnswersDoubled,
 }
 
 /// Choices that the mesh dialect leaves open.
@@ -116,7 +155,11 @@ pub(crate) struct Behaviour {
 
 #[derive(Default)]
 struct State {
+    /// The data of all signals, for [`Defect::EqualPayloadsLost`].
+    relayed: BTreeSet<String>,
     rooms: BTreeMap<String, Vec<Member>>,
+    /// The rooms that somebody has left, for [`Defect::OneLeaveTold`].
+    left: BTreeSet<String>,
     clients: usize,
     dead: bool,
 }
@@ -192,8 +235,14 @@ struct Session {
     defect: Option<Defect>,
     choices: Choices,
     muted: bool,
+    /// The data of its last signal.
+    last_data: Option<String>,
     /// A signal held back until the next one is sent.
     held: Option<(Vec<Out>, String)>,
+    /// The room that it has left and is to leave again, for [`Defect::LeaveStrikesAgain`].
+    struck: Option<String>,
+    /// How many messages it has sent.
+    sent: usize,
 }
 
 async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
@@ -204,7 +253,9 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
     };
     let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
     let Some(stream) = spoken(stream).await else { return };
-    let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
+    #[allow(clippy::result_large_err)] // the library's type
+    let answer = |request: &Request, response| handshake(behaviour.defect, request, response);
+    let Ok(mut socket) = accept_hdr_async_with_config(stream, answer, Some(config)).await else { return };
     let unbounded = matches!(behaviour.defect, Some(Defect::UnboundedQueue | Defect::FloodsAfterJoin));
     let (out, mut outbox) = Out::new(if unbounded { usize::MAX } else { QUEUED_BYTES_MAX });
     let id = {
@@ -213,8 +264,20 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
         behaviour.choices.ids.of(state.clients)
     };
     let Behaviour { defect, choices, .. } = behaviour;
-    let mut session =
-        Session { id, room: None, last_room: None, out, shared, defect, choices, muted: false, held: None };
+    let mut session = Session {
+        id,
+        room: None,
+        last_room: None,
+        out,
+        shared,
+        defect,
+        choices,
+        muted: false,
+        last_data: None,
+        held: None,
+        struck: None,
+        sent: 0,
+    };
     if choices.chatty {
         session.say(&session.out, r#"{"action":"welcome","motd":["be","kind"]}"#.to_owned());
     }
@@ -258,12 +321,45 @@ async fn serve(stream: TcpStream, shared: Shared, behaviour: Behaviour) {
             Some(Err(_)) | None => break,
         }
     }
-    if clean || defect != Some(Defect::GhostAfterAbruptClose) {
+    let stays = match defect {
+        Some(Defect::GhostAfterAbruptClose) => !clean,
+        Some(Defect::QuickCloserStays) => session.sent == 1,
+        _ => false,
+    };
+    if !stays {
         session.leave();
         if defect == Some(Defect::LeftToldTwice) {
             session.tell_of_last_leave();
         }
     }
+}
+
+/// The answer to a handshake.
+#[allow(clippy::result_large_err)] // the library's type
+fn handshake(defect: Option<Defect>, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let header = |name: &str| request.headers().get(name);
+    let offer = header("Sec-WebSocket-Extensions").cloned();
+    let offers_deflate = offer.as_ref().is_some_and(|offer| offer.as_bytes().starts_with(b"permessage-deflate"));
+    let extension = match defect {
+        Some(Defect::DeflateInNameOnly) if offers_deflate => Some(HeaderValue::from_static("permessage-deflate")),
+        Some(Defect::OfferEchoed) => offer,
+        Some(Defect::ExtensionInvented) => Some(HeaderValue::from_static("x-webkit-deflate-frame")),
+        _ => None,
+    };
+    let refused = match defect {
+        Some(Defect::KeepAliveRefused) => header("Connection").is_some_and(|value| value != "Upgrade"),
+        Some(Defect::CookiesRefused) => header("Cookie").is_some(),
+        _ => false,
+    };
+    if refused {
+        let mut refusal = ErrorResponse::new(None);
+        *refusal.status_mut() = tokio_tungstenite::tungstenite::http::StatusCode::BAD_REQUEST;
+        return Err(refusal);
+    }
+    if let Some(extension) = extension {
+        response.headers_mut().insert("Sec-WebSocket-Extensions", extension);
+    }
+    Ok(response)
 }
 
 /// Answers a handshake of an unknown version; the WebSocket library would only close the connection.
@@ -311,6 +407,7 @@ impl Session {
             self.shared.lock().expect("no panic").dead |= self.is(Defect::DeadAfterBadJson);
             return self.refuse(false);
         };
+        self.sent += 1;
         let string = |name: &str| fields.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
         let Some(mut room) = string("roomId").filter(|room| !room.is_empty()) else {
             return self.refuse(false);
@@ -324,7 +421,12 @@ impl Session {
             room = room.to_lowercase();
         }
         match string("action").as_deref() {
-            Some("join") => self.join(room, string("name")),
+            Some("join") => {
+                if let Some(id) = string("clientId").filter(|_| self.is(Defect::IdBelieved)) {
+                    self.id = id;
+                }
+                self.join(room, string("name"));
+            }
             Some("leave") if self.room.as_ref() == Some(&room) => self.leave(),
             Some("leave") if self.is(Defect::ForeignLeaveBelieved) => {
                 if let Some(id) = string("clientId") {
@@ -333,6 +435,10 @@ impl Session {
             }
             Some("leave") => self.refuse(false),
             Some("signal") => {
+                if let Some(left) = self.struck.take() {
+                    let mut state = self.shared.lock().expect("no panic");
+                    state.rooms.entry(left).or_default().retain(|member| member.id != self.id);
+                }
                 let known = ["offer", "answer", "ice-candidate", "hangup"];
                 let Some(kind) = string("type").filter(|kind| known.contains(&kind.as_str())) else {
                     return self.refuse(false);
@@ -360,6 +466,9 @@ impl Session {
             self.leave();
         }
         let mut state = self.shared.lock().expect("no panic");
+        let last = self.last_room.as_ref().filter(|_| self.is(Defect::LastRoomListed));
+        let strangers = last.and_then(|last| state.rooms.get(last)).into_iter().flatten();
+        let strangers: Vec<_> = strangers.map(|member| (member.id.clone(), member.name.clone())).collect();
         let members = state.rooms.entry(room.clone()).or_default();
         if !again || self.is(Defect::JoinTwiceIsTwoMembers) {
             let member = Member { id: self.id.clone(), name: name.clone(), out: self.out.clone(), offered: false };
@@ -371,6 +480,7 @@ impl Session {
             name => serde_json::json!({ "name": name, "clientId": id }),
         };
         let mut peers: Vec<_> = others.map(|member| show(&member.id, &member.name)).collect();
+        peers.extend(strangers.iter().map(|(id, name)| show(id, name)));
         match self.choices.rosters {
             Rosters::NewestFirst => {}
             Rosters::OldestFirst => peers.reverse(),
@@ -403,6 +513,7 @@ impl Session {
     fn leave(&mut self) {
         if let Some(room) = self.room.take() {
             self.remove(&room, &self.id);
+            self.struck = self.is(Defect::LeaveStrikesAgain).then(|| room.clone());
             self.last_room = Some(room);
         }
     }
@@ -419,8 +530,13 @@ impl Session {
             let mut state = self.shared.lock().expect("no panic");
             let members = state.rooms.entry(room.to_owned()).or_default();
             let before = members.len();
+            let first = members.first().is_some_and(|first| first.id == id);
             members.retain(|member| member.id != id);
-            members.len() < before
+            let is_gone = members.len() < before;
+            if first && self.is(Defect::FirstTakesTheRoomAlong) {
+                members.clear();
+            }
+            is_gone
         };
         if was_there {
             self.room_left(room, id);
@@ -428,11 +544,41 @@ impl Session {
     }
 
     fn room_left(&self, room: &str, id: &str) {
-        let state = self.shared.lock().expect("no panic");
+        let mut state = self.shared.lock().expect("no panic");
+        let is_again = !state.left.insert(room.to_owned());
+        if (self.is(Defect::OneLeaveTold) && is_again) || (self.is(Defect::LanguageWordsLost) && room == "constructor")
+        {
+            return;
+        }
         let notice = serde_json::json!({ "action": "peer-left", "roomId": room, "clientId": id }).to_string();
-        for member in state.rooms.get(room).into_iter().flatten() {
+        let everywhere = self.is(Defect::LeftToldEverywhere);
+        for member in
+            state.rooms.iter().filter(|(name, _)| everywhere || *name == room).flat_map(|(_, members)| members)
+        {
             self.say(&member.out, notice.clone());
         }
+    }
+
+    /// The data of a signal as a server with a defect passes it on; `None` if it does not.
+    fn defective(&mut self, kind: &str, data: &str, relayed: &mut BTreeSet<String>) -> Option<String> {
+        let again = self.last_data.replace(data.to_owned()).as_deref() == Some(data);
+        let is_new = relayed.insert(data.to_owned());
+        let is_lost = match self.defect? {
+            Defect::LongMessagesLost => data.len() > 60_000,
+            Defect::NullCandidateLost => kind == "ice-candidate" && data == "null",
+            Defect::EmptyCandidateLost => data.contains(r#""candidate":"""#),
+            Defect::RepetitionsLost => again,
+            Defect::EqualPayloadsLost => !is_new && data != "null",
+            _ => false,
+        };
+        let data = match self.defect? {
+            Defect::LineBreaksNormalised => data.replace(r"\r\n", r"\n"),
+            Defect::MarkupEscaped => data.replace('<', "&lt;"),
+            Defect::LineSeparatorsDropped => data.replace('\u{2028}', ""),
+            Defect::HalfSurrogateReplaced => data.replace(HALF, r"\ufffdb"),
+            _ => data.to_owned(),
+        };
+        (!is_lost).then_some(data)
     }
 
     fn signal(&mut self, room: &str, kind: &str, data: Option<&str>, to: Option<String>, claimed: Option<String>) {
@@ -451,10 +597,20 @@ impl Session {
         let from = claimed.filter(|_| self.is(Defect::FromTakenFromClient)).unwrap_or(self.id.clone());
         let reserialised =
             data.and_then(|data| Some(serde_json::from_str::<serde_json::Value>(data).ok()?.to_string()));
-        let data = match reserialised {
-            Some(data) if self.is(Defect::PayloadReserialised) => Some(data),
-            _ => data.map(str::to_owned),
+        let data = match (reserialised, data) {
+            (Some(data), _) if self.is(Defect::PayloadReserialised) => Some(data),
+            (_, Some(data)) if self.defect.is_some() => match self.defective(kind, data, &mut state.relayed) {
+                Some(data) => Some(data),
+                None => return,
+            },
+            (_, Some(data)) => Some(data.to_owned()),
+            (_, None) => None,
         };
+        let Some(members) = state.rooms.get_mut(room) else { return };
+        if data.as_ref().is_some_and(|data| data.contains(HALF)) && self.is(Defect::RoomClosedByHalfSurrogate) {
+            let frame = CloseFrame { code: CloseCode::Error, reason: Utf8Bytes::from_static("") };
+            return members.iter().for_each(|member| member.out.send(Message::Close(Some(frame.clone()))));
+        }
         let data = data.map(|data| format!(r#""data":{data},"#)).unwrap_or_default();
         let (room, from, kind) = (quoted(room), quoted(&from), quoted(kind));
         // A different order of keys from the reference server's.
@@ -465,9 +621,26 @@ impl Session {
             Some(to) => member.id == *to || self.is(Defect::TargetedMessageToAll),
             None => true,
         };
-        let receivers: Vec<_> = members.iter().filter(meant).map(|member| member.out.clone()).collect();
+        let mut receivers: Vec<_> = members.iter().filter(meant).map(|member| member.out.clone()).collect();
+        if kind == r#""answer""# && self.is(Defect::AnswersDoubled) {
+            receivers.extend(receivers.clone());
+        }
+        let named = to.as_ref().filter(|_| self.is(Defect::RoomIsReceiver)).and_then(|to| state.rooms.get(to));
+        receivers.extend(named.into_iter().flatten().map(|member| member.out.clone()));
         if to.is_some() && receivers.is_empty() {
             return self.refuse(false);
+        }
+        let delays = match kind.as_str() {
+            r#""answer""# => self.is(Defect::AnswersDelayed),
+            r#""ice-candidate""# => self.is(Defect::CandidatesDelayed),
+            _ => false,
+        };
+        if delays {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                receivers.iter().for_each(|out| out.send(Message::text(text.clone())));
+            });
+            return;
         }
         if self.is(Defect::ReorderedSends) && self.held.is_none() && data.contains("number-") {
             self.held = Some((receivers, text));
@@ -482,6 +655,9 @@ impl Session {
         }
     }
 }
+
+/// Half a surrogate pair, before a letter.
+const HALF: &str = r"\ud83db";
 
 impl Ids {
     /// The id of the client with this number.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use conformance::{Known, Report, Verdict};
+use conformance::dial::Tokio;
+use conformance::{Known, Options, Report, Restart, Selection, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::stun::outsiders::free_port;
-use crate::{ask_as, dialect, text};
+use crate::{dialect, text};
 
 /// The folder where packages are kept between test runs.
 fn folder() -> PathBuf {
@@ -21,8 +22,17 @@ fn folder() -> PathBuf {
 }
 
 /// The npm packages: servers, and libraries that servers are made with.
-const PACKAGES: [(&str, &str); 4] =
-    [("peer", "1.0.2"), ("y-webrtc", "10.3.0"), ("socket.io", "4.8.4"), ("ws", "8.23.0")];
+const PACKAGES: [(&str, &str); 9] = [
+    ("peer", "1.0.2"),
+    ("y-webrtc", "10.3.0"),
+    ("socket.io", "4.8.4"),
+    ("ws", "8.23.0"),
+    ("bittorrent-tracker", "11.2.3"),
+    ("simple-signal-server", "3.0.0"),
+    ("rtcmulticonnection-server", "1.3.3"),
+    ("@libp2p/webrtc-star-signalling-server", "4.0.0"),
+    ("signalhub", "4.9.0"),
+];
 
 /// Installs the npm packages if needed; `None` if npm does not work.
 pub(crate) fn packages() -> Option<&'static Path> {
@@ -44,6 +54,41 @@ pub(crate) fn packages() -> Option<&'static Path> {
         }
     };
     INSTALLED.get_or_init(install).as_deref()
+}
+
+/// Installs a Python package with its program if needed; `None` if there is no recent Python, or pip does not work.
+fn python(package: &str, program: &str, version: &str, more: &[&str]) -> Option<PathBuf> {
+    let folder = folder().join(format!("{package}-{version}"));
+    let program = folder.join("bin").join(program);
+    if program.exists() {
+        return Some(program);
+    }
+    // pyenv's programs run only versions that are selected.
+    let python = |name: &str| {
+        let mut python = Command::new(name);
+        python.env("PYENV_VERSION", "3.13");
+        python
+    };
+    let recent = |name: &&str| {
+        let asked = python(name).args(["-c", "import sys; sys.exit(sys.version_info < (3, 13))"]).output();
+        asked.is_ok_and(|output| output.status.success())
+    };
+    let Some(name) = ["python3", "python3.14", "python3.13"].into_iter().find(recent) else {
+        return skip("there is no Python 3.13");
+    };
+    let run = |mut command: Command| match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let mut environment = python(name);
+    environment.args(["-m", "venv"]).arg(&folder);
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", &format!("{package}=={version}")]).args(more);
+    match run(environment).and_then(|()| run(pip)) {
+        Ok(()) => Some(program),
+        Err(why) => skip(&why),
+    }
 }
 
 /// Skips a test whose tool cannot be installed, with a message; on CI that is a failure.
@@ -104,7 +149,14 @@ async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]
     };
     timeout(Duration::from_secs(300), listens).await.expect("the server starts");
     // Slow cases run if they are named: those that this server answers within seconds.
-    let mut report = ask_as(&dialect(spoken), url, cases).await.expect("it is there");
+    let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
+    let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
+    // `Server` starts a server again that has crashed; the command gives it the time.
+    let restart = Some(Restart::new("sleep 20"));
+    let options = Options { deadline: Duration::from_secs(300), restart, ..Options::default() };
+    let target = url.parse().expect("a good URL");
+    let asked = conformance::run(Tokio, &target, &dialect(spoken), &cases, &options).await;
+    let mut report = asked.expect("it is there");
     let known = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("known/{name}.toml"));
     // A server without deviations needs no list.
     if known.exists() {
@@ -134,6 +186,21 @@ async fn peerjs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Python 3.13"]
+async fn python_peerjs() {
+    let installed = python("python-peerjs-server", "peerjs-server", "1.0.0b2", &["websockets==17.4"]);
+    let Some(program) = installed else { return };
+    let port = free_port().port();
+    let _server = Server::start(move || {
+        let mut python = Command::new(&program);
+        python.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        python
+    });
+    let report = asked_as("python-peerjs", "peerjs", &format!("ws://127.0.0.1:{port}/peerjs"), port, &[]).await;
+    deviates_as_known(&report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn y_webrtc() {
     let Some(folder) = packages() else { return };
     let port = free_port().port();
@@ -150,13 +217,15 @@ async fn y_webrtc() {
     assert!(!echo.notes.quality.is_empty(), "and that is not good");
 }
 
-/// A server of our own that uses an npm package.
-fn made_with(folder: &Path, package: &str, port: u16) -> Server {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{package}.js"));
+/// A server of our own that uses an npm package, with these variables in its environment.
+fn made_with(folder: &Path, package: &str, port: u16, environment: &'static [(&'static str, &'static str)]) -> Server {
+    let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+    let is_module = servers.join(format!("{package}.mjs")).exists();
+    let program = servers.join(format!("{package}.{}", if is_module { "mjs" } else { "js" }));
     let modules = folder.join("node_modules");
     Server::start(move || {
         let mut node = Command::new("node");
-        node.arg(&program).env("PORT", port.to_string()).env("NODE_PATH", &modules);
+        node.arg(&program).env("PORT", port.to_string()).env("NODE_PATH", &modules).envs(environment.iter().copied());
         node
     })
 }
@@ -165,7 +234,7 @@ fn made_with(folder: &Path, package: &str, port: u16) -> Server {
 async fn stock_socketio() {
     let Some(folder) = packages() else { return };
     let port = free_port().port();
-    let _server = made_with(folder, "socket.io", port);
+    let _server = made_with(folder, "socket.io", port, &[]);
     // Its pings come at short intervals.
     let cases = ["*", "sio/ping", "sio/ping-timeout"];
     let report = asked_as("socket.io", "broadcast", &format!("http://127.0.0.1:{port}/socket.io/"), port, &cases).await;
@@ -183,8 +252,84 @@ async fn stock_socketio() {
 async fn stock_ws() {
     let Some(folder) = packages() else { return };
     let port = free_port().port();
-    let _server = made_with(folder, "ws", port);
+    let _server = made_with(folder, "ws", port, &[]);
     let report = asked_as("ws", "relay", &format!("ws://127.0.0.1:{port}/relay"), port, &[]).await;
+    assert!(report.passed(), "{}", text(&report));
+    assert!(matches!(report.case("ws/deflate").expect("it is listed").verdict, Verdict::Unsupported { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_ws_that_compresses() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "ws", port, &[("DEFLATE", "yes")]);
+    let report = asked_as("ws", "relay", &format!("ws://127.0.0.1:{port}/relay"), port, &[]).await;
+    assert!(report.passed(), "{}", text(&report));
+    for slug in ["ws/deflate", "ws/deflate-parameters", "ws/chromium-handshake", "ws/firefox-handshake"] {
+        assert_eq!(report.case(slug).expect("it ran").verdict, Verdict::Pass, "{slug}\n{}", text(&report));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bittorrent_tracker() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "bittorrent-tracker", port, &[]);
+    let report = asked("bittorrent-tracker", port, "/").await;
+    deviates_as_known(&report);
+    for slug in ["room/several-rooms", "mesh/offer-in-join"] {
+        assert_eq!(report.case(slug).expect("it ran").verdict, Verdict::Pass, "{slug}\n{}", text(&report));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simple_signal() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "simple-signal-server", port, &[]);
+    let url = format!("http://127.0.0.1:{port}/socket.io/");
+    deviates_as_known(&asked_as("simple-signal", "simple-signal", &url, port, &[]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rtcmulticonnection() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let package = folder.join("node_modules/rtcmulticonnection-server");
+    let _server = Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg("server.js").current_dir(&package).env("PORT", port.to_string()).env("IP", "127.0.0.1");
+        node
+    });
+    let url = format!("http://127.0.0.1:{port}/socket.io/");
+    deviates_as_known(&asked_as("rtcmulticonnection", "rtcmulticonnection", &url, port, &[]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webrtc_star() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let program = folder.join("node_modules/@libp2p/webrtc-star-signalling-server/bin/index.js");
+    let _server = Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg(&program).args(["--host", "127.0.0.1", "--disable-metrics", "--port", &port.to_string()]);
+        node
+    });
+    let url = format!("http://127.0.0.1:{port}/socket.io/");
+    deviates_as_known(&asked_as("webrtc-star", "webrtc-star", &url, port, &[]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signalhub() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let program = folder.join("node_modules/signalhub/bin.js");
+    let _server = Server::start(move || {
+        let mut node = Command::new("node");
+        node.arg(&program).args(["listen", "--quiet", "--host", "127.0.0.1", "--port", &port.to_string()]);
+        node
+    });
+    let report = asked_as("signalhub", "signalhub", &format!("http://127.0.0.1:{port}"), port, &[]).await;
     assert!(report.passed(), "{}", text(&report));
 }
 

@@ -127,7 +127,8 @@ async fn endpoints_with_a_token_and_credentials() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_passes_on_the_reference_server() {
-    let report = ask(reference().await, &[]).await.expect("it is there");
+    let url = format!("ws://{}/", reference().await);
+    let report = ask_as(&dialect("mesh"), &url, &[]).await.expect("it is there");
     assert!(report.passed(), "{}", text(&report));
     let text = text(&report);
     assert!(text.starts_with("PASS  ws://127.0.0.1:"), "{text}");

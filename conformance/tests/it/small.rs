@@ -92,7 +92,8 @@ where
     }
 }
 
-async fn serve<F>(stream: TcpStream, clients: Arc<Mutex<Clients>>, handle: Arc<F>)
+/// Serves one connection until it ends.
+pub(crate) async fn serve<F>(stream: TcpStream, clients: Arc<Mutex<Clients>>, handle: Arc<F>)
 where
     F: Fn(&mut Clients, usize, Did) + Send + Sync,
 {
@@ -132,6 +133,8 @@ where
             Some(Err(_)) | None => break,
         }
     }
-    let gone = clients.lock().expect("no panic").connected.remove(&number);
-    did(number, Did::Leaves(gone.expect("it was connected")));
+    // In one step: nobody may connect under its name before others learn that it has left.
+    let clients = &mut *clients.lock().expect("no panic");
+    let gone = clients.connected.remove(&number);
+    handle(clients, number, Did::Leaves(gone.expect("it was connected")));
 }

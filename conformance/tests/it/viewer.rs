@@ -391,7 +391,7 @@ async fn each_fault_of_a_role_is_found() {
     finds(Fault::NoPeerUnanswered, &["role/refusals"]).await;
     finds(Fault::KeptForLater, &["role/refusals"]).await;
     finds(Fault::DirectionForAnotherReason, &["role/refusals", "role/wrong-direction"]).await;
-    finds(Fault::MoveNotTold, &["role/moves"]).await;
+    finds(Fault::MoveNotTold, &["role/moves", "role/opener-leaves"]).await;
     finds(Fault::RefusedMoveTold, &["role/refused-move"]).await;
     finds(Fault::QueueUnbounded, &["load/slow-consumer"]).await;
 }

@@ -7,6 +7,8 @@ const server = new WebSocketServer({
   host: "127.0.0.1",
   port: Number(process.env.PORT),
   maxPayload: 262_144,
+  // Every message is compressed, however short.
+  perMessageDeflate: process.env.DEFLATE ? { threshold: 0 } : false,
   verifyClient: ({ req }, done) => done([...roomOf(req)].length <= 64, 400),
 });
 

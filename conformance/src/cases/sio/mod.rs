@@ -181,7 +181,7 @@ async fn opened(cx: &Cx, name: &str) -> Result<(Peer, Value), Stop> {
 }
 
 /// A WebSocket connected to the default namespace.
-async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
+pub(super) async fn connected(cx: &Cx, name: &str) -> Result<Peer, Stop> {
     let (mut peer, _) = opened(cx, name).await?;
     peer.send("40");
     peer.until_received("the answer to CONNECT", |received| received.text.starts_with("40")).await?;

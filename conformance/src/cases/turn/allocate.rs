@@ -116,16 +116,18 @@ async fn answer(
 
 /// Like [`answer`], for this very request, even if the server grants nothing without REQUESTED-ADDRESS-FAMILY.
 async fn answer_to(cx: &StunCx, name: &str, draft: impl Fn() -> Draft) -> Result<(Answer, Option<Allocation>), Stop> {
-    // Three attempts, as in `allocation_with`: the port may still have an earlier client's allocation.
     let (mut client, mut auth, mut request, mut answer);
-    let mut tries = 0;
+    let (start, mut tries) = (Instant::now(), 1);
     loop {
         client = cx.client(name).await?;
         auth = cx.auth(&mut client).await?;
         (request, answer) = auth.send(&mut client, &draft).await?;
-        tries += 1;
-        if tries == 3 || answer.code()? != Some(437) {
-            break;
+        match answer.code()? {
+            // Three attempts, as in `allocation_with`: the port may still have an earlier client's allocation.
+            Some(437) if tries < 3 => tries += 1,
+            // Other clients of this run, or of the run before, have used up the quota.
+            Some(486) if start.elapsed() < cx.env.patience => sleep(cx.env.rto).await,
+            _ => break,
         }
     }
     let granted = if answer.code()?.is_none() { cx.granted(client, auth, request, answer.clone()).ok() } else { None };

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tokio::time::{Instant, sleep};
+
 use super::DATA;
 use crate::case::Case;
 use crate::case::Level::Should;
@@ -67,10 +69,18 @@ async fn connected(cx: &StunCx) -> Result<Connected, Stop> {
         return Err(Stop::Setup("the server has sent no challenge".to_owned()));
     };
     let mut auth = Auth::borrowing(cx.credential()?, challenge);
-    let allocated = send(cx, &mut ana, &mut auth, || cx.allocate_request()).await.map_err(|_| {
-        // TURN over TCP is only a SHOULD; the server may offer just STUN on this port.
-        Stop::Unsupported("the server has no TURN over TCP: an Allocate is not answered".to_owned())
-    })?;
+    let start = Instant::now();
+    let allocated = loop {
+        let answer = send(cx, &mut ana, &mut auth, || cx.allocate_request()).await.map_err(|_| {
+            // TURN over TCP is only a SHOULD; the server may offer just STUN on this port.
+            Stop::Unsupported("the server has no TURN over TCP: an Allocate is not answered".to_owned())
+        })?;
+        match answer.code()? {
+            // Other clients of this run, or of the run before, have used up the quota.
+            Some(486) if start.elapsed() < cx.env.patience => sleep(cx.env.rto).await,
+            _ => break answer,
+        }
+    };
     let allocated = granted(allocated, "an Allocate")?;
     let Ok(Some(relayed)) = allocated.message.xor_address(attr::XOR_RELAYED_ADDRESS) else {
         return Err(Stop::fail("an allocation over TCP has no valid XOR-RELAYED-ADDRESS"));

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::time::Duration;
 
 use conformance::stun::Service;
 use conformance::{Known, Report};
@@ -117,6 +118,60 @@ async fn pion_deviates_as_known() {
         command
     });
     deviates_as_known("pion-turn", everything(address).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "installs ejabberd and Erlang"]
+async fn ejabberd_deviates_as_known() {
+    let Some(control) = debian("ejabberdctl", "ejabberd") else { return };
+    let address = free_port();
+    let _ejabberd = ejabberd(&control, address);
+    ready(address).await;
+    // The users are registered after the listeners are open.
+    for _ in 0..60 {
+        if ask(Service::Turn, address, &["turn/allocate"]).await.is_ok_and(|report| report.passed()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    deviates_as_known("ejabberd", everything(address).await);
+}
+
+/// Starts ejabberd with nothing but its STUN and TURN listeners, as the user who runs the test. Its own program would
+/// change the user and leave a daemon behind.
+fn ejabberd(control: &Path, address: SocketAddr) -> Server {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ejabberd-{}", address.port()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    // Sixty allocations: as for coturn.
+    let listen: String = ["udp", "tcp"]
+        .map(|transport| {
+            format!(
+                "  - {{port: {}, ip: '127.0.0.1', transport: {transport}, module: ejabberd_stun, use_turn: true,\n     \
+                 turn_ipv4_address: '127.0.0.1', turn_max_allocations: 60, auth_realm: localhost}}\n",
+                address.port()
+            )
+        })
+        .concat();
+    let configuration = format!(
+        "hosts: [localhost]\nauth_method: internal\nauth_password_format: plain\nmodules: {{}}\nlisten:\n{listen}"
+    );
+    std::fs::write(folder.join("ejabberd.yml"), configuration).expect("written");
+    // Debian keeps Erlang libraries in a folder that depends on the architecture, and names it in this script.
+    let script = std::fs::read_to_string(control).expect("a script");
+    let libraries = script.lines().find_map(|line| line.strip_prefix("ERL_LIBS=")).expect("the folder of ejabberd");
+    let libraries = libraries.trim_matches('\'').to_owned();
+    let register = "[ejabberd_auth:try_register(U, <<\"localhost\">>, P) || \
+                    {U, P} <- [{<<\"u\">>, <<\"p\">>}, {<<\"v\">>, <<\"q\">>}]].";
+    Server::start(move || {
+        let mut command = Command::new("erl");
+        command.args(["-noinput", "-mnesia", "dir"]).arg(format!("{:?}", folder.join("db")));
+        command.args(["-s", "ejabberd", "-eval", register]).current_dir(&folder);
+        command.env("ERL_LIBS", &libraries).env("ERL_CRASH_DUMP_BYTES", "0").env("HOME", &folder);
+        command.env("EJABBERD_CONFIG_PATH", folder.join("ejabberd.yml"));
+        command.env("EJABBERD_LOG_PATH", folder.join("ejabberd.log"));
+        command
+    })
 }
 
 /// Checks that the cases with a finding are exactly those in the list of known deviations.
