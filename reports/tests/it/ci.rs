@@ -30,7 +30,7 @@ fn junit_says_how_each_case_ended() {
         r#"tests="4" failures="1" errors="1""#,
         r#"<skipped message="not tested: it needs a case that fails"/>"#,
         r#"<failure message="the roster is empty" type="room/roster-exact">"#,
-        r#"<error message="a panic" type="room/leave-once">"#,
+        r#"<error message="a panic" type="room/join-name">"#,
         r#"classname="glare.conformance.room""#,
         "replay: glare conformance --url ws://127.0.0.1:8787/ --case room/roster-exact",
     ] {
