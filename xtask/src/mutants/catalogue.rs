@@ -79,10 +79,7 @@ fn mutant(area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
     let read = || {
         only(table, &["name", "surfaces", "defect", "edit"])?;
         anyhow::ensure!(is_name_of(area, name), "the name must be `{area}/` followed by lowercase words joined by `-`");
-        let defect = string(table, "defect")?;
-        let is_sentence =
-            defect.starts_with(|first: char| first.is_uppercase() || first == '`') && defect.ends_with('.');
-        anyhow::ensure!(is_sentence, "the defect is not a sentence: {defect}");
+        let defect = sentence(table, "defect")?;
         let surfaces = table.get("surfaces").and_then(toml::Value::as_array).context("`surfaces` is not an array")?;
         let surface = |name: &toml::Value| {
             name.as_str().and_then(Surface::named).with_context(|| format!("there is no surface {name}"))
@@ -104,22 +101,38 @@ fn edit(table: &toml::Table) -> anyhow::Result<Edit> {
     Ok(Edit { file: file.to_owned(), within, before: before.to_owned(), after: after.to_owned() })
 }
 
-fn is_name_of(area: &str, name: &str) -> bool {
+/// Whether `name` is `area/` and lowercase words joined by `-`.
+pub(super) fn is_name_of(area: &str, name: &str) -> bool {
     let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let name = name.strip_prefix(area).and_then(|rest| rest.strip_prefix('/'));
     name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_letter))
 }
 
-fn only(table: &toml::Table, known: &[&str]) -> anyhow::Result<()> {
+/// # Errors
+/// The table has a field that is not `known`.
+pub(super) fn only(table: &toml::Table, known: &[&str]) -> anyhow::Result<()> {
     let unknown = table.keys().find(|key| !known.contains(&key.as_str()));
     unknown.map_or(Ok(()), |key| Err(anyhow::anyhow!("there is no field `{key}`: only {}", known.join(", "))))
 }
 
-fn string<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<&'a str> {
+/// # Errors
+/// There is no such field, or it is not a string.
+pub(super) fn string<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<&'a str> {
     table.get(key).and_then(toml::Value::as_str).with_context(|| format!("`{key}` is not a string"))
 }
 
-fn tables<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<Vec<&'a toml::Table>> {
+/// # Errors
+/// There is no sentence in this field.
+pub(super) fn sentence<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<&'a str> {
+    let text = string(table, key)?;
+    let is_sentence = text.starts_with(|first: char| first.is_uppercase() || first == '`') && text.ends_with('.');
+    anyhow::ensure!(is_sentence, "the {key} is not a sentence: {text}");
+    Ok(text)
+}
+
+/// # Errors
+/// There is no array of tables with this name.
+pub(super) fn tables<'a>(table: &'a toml::Table, key: &str) -> anyhow::Result<Vec<&'a toml::Table>> {
     let tables = table.get(key).and_then(toml::Value::as_array).into_iter().flatten();
     let tables: Option<Vec<_>> = tables.map(toml::Value::as_table).collect();
     tables.filter(|tables| !tables.is_empty()).with_context(|| format!("there is no [[{key}]]"))

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::broken::Surface;
 use super::catalogue::Mutant;
+use super::promises::{self, Promise};
 use super::stage::Outcome;
 
 /// The outcome of a whole run.
@@ -22,6 +23,7 @@ pub(super) struct Matrix<'a> {
     /// The MAY cases that the unmodified server passes.
     best: BTreeMap<Surface, BTreeSet<&'static str>>,
     played: BTreeMap<&'a Mutant, BTreeMap<Surface, Played>>,
+    promises: &'a [Promise],
     /// Whether every mutant was tested on every surface, so that a case that detects none is a finding.
     whole: bool,
     pub(super) took: Duration,
@@ -38,8 +40,8 @@ struct Played {
 
 impl<'a> Matrix<'a> {
     /// An empty matrix.
-    pub(super) fn new(whole: bool) -> Self {
-        Self { whole, ..Self::default() }
+    pub(super) fn new(promises: &'a [Promise], whole: bool) -> Self {
+        Self { promises, whole, ..Self::default() }
     }
 
     /// Adds the outcome of the unmodified server.
@@ -124,9 +126,20 @@ impl<'a> Matrix<'a> {
         all.into_iter().map(|case| case.slug).filter(|case| !tested.contains(case)).collect()
     }
 
-    /// Whether every mutant is detected and, in a whole run, every case that ran detects one.
+    /// Promises with a mutant that was tested but that none of their cases has detected.
+    pub(super) fn unproven(&self) -> Vec<(&'a Promise, &'a str)> {
+        let cases = |on: &BTreeMap<Surface, Played>| {
+            on.values().flat_map(|played| played.detected_by.keys().copied()).collect()
+        };
+        // A mutant that cannot be tested on any surface proves nothing, but is no finding either.
+        let tested = self.played.iter().filter(|(_, on)| on.values().any(|played| played.died.is_none()));
+        promises::unproven(self.promises, &tested.map(|(mutant, on)| (mutant.name.as_str(), cases(on))).collect())
+    }
+
+    /// Whether every mutant is detected, every promise is proven and, in a whole run, every case that ran detects a mutant.
     pub(super) fn passed(&self) -> bool {
-        self.survivors().is_empty() && (!self.whole || self.never_detecting().is_empty())
+        let is_complete = self.survivors().is_empty() && self.unproven().is_empty();
+        is_complete && (!self.whole || self.never_detecting().is_empty())
     }
 
     /// The matrix as text.
@@ -168,6 +181,13 @@ impl<'a> Matrix<'a> {
                 let _ = writeln!(out, "  {name:<width$}  in {}: {defect} (server/src/{file})", surface.name());
             }
         }
+        let unproven = self.unproven();
+        if !unproven.is_empty() {
+            let _ = writeln!(out, "\nPromises of which no case detects a mutant");
+            for (promise, mutant) in unproven {
+                let _ = writeln!(out, "  {}: {mutant} is not detected by {}", promise.id, promise.cases.join(", "));
+            }
+        }
         let untested = self.untested();
         for (words, cases) in [("Cases that detect no mutant", &idle), ("Cases that ran on no server", &untested)] {
             if self.whole && !cases.is_empty() {
@@ -198,10 +218,15 @@ impl<'a> Matrix<'a> {
             .iter()
             .map(|(mutant, surface)| json!({ "mutant": mutant.name, "dialect": surface.name() }))
             .collect();
-        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "idle_cases": self.whole.then(|| self.never_detecting()), "unasked_cases": self.whole.then(|| self.untested()) })
+        let unproven: Vec<_> = self
+            .unproven()
+            .into_iter()
+            .map(|(promise, mutant)| json!({ "promise": promise.id, "mutant": mutant }))
+            .collect();
+        json!({ "passed": self.passed(), "mutants": mutants, "survivors": survivors, "unproven_promises": unproven, "idle_cases": self.whole.then(|| self.never_detecting()), "unasked_cases": self.whole.then(|| self.untested()) })
     }
 
-    /// The cases of a result: each mutant, and in a whole run each case of the suite.
+    /// The cases of a result: each mutant, and in a whole run each case of the suite and each promise.
     pub(super) fn cases(&self, program: &str) -> Vec<model::Case> {
         let mutants = self.played.iter().map(|(mutant, on)| {
             let findings = on.iter().filter(|(_, played)| played.survived()).map(|(surface, _)| Finding {
@@ -250,7 +275,25 @@ impl<'a> Matrix<'a> {
                 )
             }
         });
-        mutants.chain(cases).collect()
+        let promises = self.promises.iter().filter(|_| self.whole).map(|promise| {
+            let unproven = self.unproven().into_iter().filter(|(other, _)| *other == promise);
+            let id = format!("promise/{}", promise.id);
+            let findings: Vec<_> = unproven
+                .map(|(_, mutant)| Finding {
+                    rule: id.clone(),
+                    message: format!("none of its cases detects {mutant}"),
+                    promise: Some("The cases of a promise detect the defects that break it.".to_owned()),
+                    ..Finding::default()
+                })
+                .collect();
+            model::Case {
+                verdict: verdict(findings.is_empty()),
+                findings,
+                remarks: vec![format!("cases: {}", promise.cases.join(", "))],
+                ..model::Case::new(id.clone(), promise.text.clone(), format!("{program} mutants"))
+            }
+        });
+        mutants.chain(cases).chain(promises).collect()
     }
 }
 
@@ -341,7 +384,7 @@ mod tests {
     fn a_mutant_that_no_case_detects_and_a_case_that_detects_nothing_fail_the_run() {
         let (first, second) = (conformance::cases()[0].slug, conformance::cases()[1].slug);
         let [a, b] = &mutants();
-        let mut matrix = Matrix::new(true);
+        let mut matrix = Matrix::new(&[], true);
         matrix.unmodified(Surface::Mesh, &outcome([Verdict::Pass, Verdict::Pass])).expect("it passes");
         let mut enter = |mutant, verdicts| {
             matrix.enter(mutant, Surface::Mesh, outcome(verdicts), Duration::ZERO).expect("no harness error");
@@ -358,7 +401,7 @@ mod tests {
     #[test]
     fn a_server_that_panics_or_cannot_be_reached_is_detected_with_the_reason() {
         let [a, b] = &mutants();
-        let mut matrix = Matrix::new(false);
+        let mut matrix = Matrix::new(&[], false);
         let pass = || [Verdict::Pass, Verdict::Pass];
         matrix.unmodified(Surface::Mesh, &outcome(pass())).expect("it passes");
         let panicked = Outcome { panic: Some("at line 1".to_owned()), ..outcome(pass()) };
@@ -374,7 +417,7 @@ mod tests {
     #[test]
     fn failures_of_the_unmodified_server_and_of_the_suite_itself_are_errors() {
         let [mutant, _] = &mutants();
-        let mut matrix = Matrix::new(false);
+        let mut matrix = Matrix::new(&[], false);
         let harness = || Verdict::HarnessError { why: "the case panicked".to_owned() };
         for wrong in [fail(), harness(), Verdict::NotTested { why: "time".to_owned() }] {
             let why =

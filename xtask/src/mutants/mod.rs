@@ -10,6 +10,7 @@ mod catalogue;
 mod matrix;
 mod patch;
 mod play;
+mod promises;
 #[cfg(test)]
 mod regressions;
 mod stage;
@@ -22,8 +23,8 @@ use std::path::PathBuf;
 
 /// Plant each known defect in the reference server, one at a time, and check whether the suite detects it.
 ///
-/// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected and every case detects one; 1
-/// otherwise, or if the unmodified server fails; 2 bad usage.
+/// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected, every case detects one, and every
+/// promise is proven; 1 otherwise, or if the unmodified server fails; 2 bad usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Test only these dialects or services: `mesh`, `relay`, `stun` …

@@ -11,6 +11,7 @@ use reports::model::{self, Opening, Suite};
 use super::broken::Surface;
 use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
+use super::promises::{self, Promise};
 use super::stage::{self, Outcome};
 use super::{Arguments, Format, build};
 use crate::exit::report_error;
@@ -24,12 +25,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let workspace = arguments.workspace.as_deref().unwrap_or(&built_from);
     let catalogue = catalogue::load(workspace)?;
+    let promises = promises::load(workspace, &catalogue)?;
     let (surfaces, mutants) = wanted(&catalogue, &arguments.dialects, &arguments.mutants)?;
     let program = build::build(workspace, &catalogue)?;
     let started_ms = crate::unix_ms();
     let jobs = arguments.jobs.map_or_else(jobs, usize::from);
     let is_whole = mutants.len() == catalogue.len() && surfaces.len() == Surface::ALL.len();
-    let played = play(&program, &surfaces, &mutants, jobs, is_whole, true);
+    let played = play(&program, &surfaces, &mutants, &promises, jobs, is_whole, true);
     let matrix = match played {
         Ok(matrix) => matrix,
         Err(why) => {
@@ -107,7 +109,7 @@ pub(super) fn wanted<'a>(
     Ok((surfaces, mutants))
 }
 
-/// Tests the unmodified server on each surface, then the mutants on their surfaces.
+/// Tests the unmodified server on each surface, then the mutants on their surfaces. `promises` are checked with them.
 ///
 /// # Errors
 /// The unmodified server fails, or the suite itself.
@@ -115,6 +117,7 @@ pub(super) fn play<'a>(
     program: &Path,
     surfaces: &[Surface],
     mutants: &[&'a Mutant],
+    promises: &'a [Promise],
     jobs: usize,
     is_whole: bool,
     show: bool,
@@ -128,7 +131,7 @@ pub(super) fn play<'a>(
     let bar = if show { ProgressBar::new(servers.len() as u64) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} servers, {elapsed}{msg}");
     bar.set_style(style.expect("a valid template"));
-    let mut matrix = Matrix::new(is_whole);
+    let mut matrix = Matrix::new(promises, is_whole);
     for_each(program, servers, jobs, |surface, mutant, outcome, took| {
         bar.inc(1);
         let Some(mutant) = mutant else {

@@ -1,5 +1,6 @@
 //! The suite detects every mutant, and every mutant applies to the server's sources.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -7,6 +8,7 @@ use super::broken::Surface;
 use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
 use super::play::{jobs, play, wanted};
+use super::promises::{self, Promise};
 use super::{build, patch};
 
 /// This checkout.
@@ -20,6 +22,12 @@ pub(super) fn catalogue() -> &'static [Mutant] {
     &CATALOGUE
 }
 
+fn promises() -> &'static [Promise] {
+    static PROMISES: LazyLock<Vec<Promise>> =
+        LazyLock::new(|| promises::load(&workspace(), catalogue()).unwrap_or_else(|why| panic!("{why:#}")));
+    &PROMISES
+}
+
 /// The server with all mutants, built once for all tests.
 pub(super) fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> =
@@ -29,7 +37,8 @@ pub(super) fn program() -> &'static Path {
 
 fn played(surfaces: &[Surface], is_whole: bool) -> Matrix<'static> {
     let mutants: Vec<_> = catalogue().iter().collect();
-    let matrix = play(program(), surfaces, &mutants, jobs(), is_whole, false).unwrap_or_else(|why| panic!("{why}"));
+    let matrix =
+        play(program(), surfaces, &mutants, promises(), jobs(), is_whole, false).unwrap_or_else(|why| panic!("{why}"));
     assert!(matrix.passed(), "{}", matrix.text());
     eprintln!("{}", matrix.text());
     matrix
@@ -53,9 +62,19 @@ fn the_shipped_source_has_no_trace_of_mutants() {
 }
 
 #[test]
-fn every_mutant_is_detected_and_every_case_detects_one() {
+fn every_mutant_is_detected_every_case_detects_one_and_every_promise_is_proven() {
     let matrix = played(&Surface::ALL, true);
-    assert!(matrix.survivors().is_empty() && matrix.never_detecting().is_empty());
+    assert!(matrix.survivors().is_empty() && matrix.never_detecting().is_empty() && matrix.unproven().is_empty());
+}
+
+#[test]
+fn the_table_of_promises_is_generated() {
+    let (path, table) = (workspace().join("docs/conformance/promises.md"), promises::markdown(promises()));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &table).expect("the folder is there");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == table, "docs/conformance/promises.md is old: UPDATE_DOCS=1 cargo test -p glare promises");
 }
 
 /// The cases that wait for TURN lifetimes, which takes eleven minutes.
