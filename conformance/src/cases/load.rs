@@ -70,9 +70,9 @@ pub(super) const CASES: &[&Case] = &[
     .slow(),
 ];
 
-/// What the buffers of the network hold at most between a server and a client nearby that does not read: up to 4 MiB to
-/// send and 6 MiB to receive on Linux, and a little in a proxy. Between distant ones, several proxies may hold more.
-const NETWORK_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// What the buffers of the network hold at most between a server and a client nearby that does not read: on Linux up to
+/// 4 MiB to send, and as much again in a proxy. Between distant ones, several proxies may hold more.
+const NETWORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest round trip to a server nearby.
 const NEAR: Duration = Duration::from_millis(20);
 
@@ -102,7 +102,7 @@ async fn slow_consumer(cx: &mut Cx) -> Result<(), Stop> {
     let more = limit.map_or(0, |limit| (limit + NETWORK_BYTES_MAX) / signal_bytes + 1);
     let signals = SIGNALS_MIN.max(if signal_bytes == SIGNAL_BYTES_MAX { more } else { 0 });
     // On a slow line, fewer signals have to do.
-    let enough = Instant::now() + cx.env.net.patience * 2;
+    let enough = Instant::now() + cx.env.net.patience * if limit.is_some() { 4 } else { 2 };
     let who = ben.who();
     let mut sent = 0;
     while sent < signals && Instant::now() < enough {

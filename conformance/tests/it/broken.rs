@@ -67,7 +67,7 @@ killed! {
     binary_obeyed: BinaryObeyed =>
         ["msg/binary"], "ben received a signal that ana's message caused: a signal in a binary frame";
     unbounded_queue: UnboundedQueue =>
-        ["load/slow-consumer"], "the server queued 16 MiB for a member that does not read; the dialect's limit is 4 MiB";
+        ["load/slow-consumer"], "the server queued 12 MiB for a member that does not read; the dialect's limit is 4 MiB";
     deflate_in_name_only: DeflateInNameOnly =>
         ["ws/chromium-handshake", "ws/firefox-handshake", "ws/deflate-parameters", "ws/deflate"],
         "the server agreed to permessage-deflate, and then: ana did not receive an answer to its join: its connection was ";
