@@ -99,12 +99,12 @@ async def run(client, socket):
             elif opcode == 9:
                 socket.frame(10, payload)
             elif opcode == 10:
-                tell(client, event="raw-pong", text=payload.decode())
+                tell(client, event="raw-pong", text=payload.decode(errors="replace"))
             elif opcode == 8:
                 code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else None
                 socket.frame(8, payload[:2])
                 break
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, ValueError, asyncio.IncompleteReadError):
         pass
     socket.writer.close()
     clients.pop(client, None)

@@ -100,7 +100,11 @@ impl Peer {
         room: &str,
         role: Option<&str>,
     ) -> Result<Self, TransportError> {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        Self::connect_with(env, log, name, room, role, Self::first_values(env, name, room, role)).await
+    }
+
+    /// The values of a new client: its names, and where it goes.
+    pub(crate) fn first_values(env: &Env, name: &str, room: &str, role: Option<&str>) -> Values {
         let any = |number: usize| {
             let fresh = format!("{name}-{:06x}-{number}", env.seed & 0xff_ffff);
             fresh.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
@@ -116,7 +120,7 @@ impl Peer {
             let id = if form.is_some() { env.name(form, any) } else { token };
             values.insert("self".to_owned(), quoted(&id));
         }
-        Self::connect_with(env, log, name, room, role, values).await
+        values
     }
 
     /// Connects with the given values for the URL and the messages.
@@ -258,7 +262,7 @@ impl Peer {
         // The digits follow from the two ids: the client keeps no list of the sessions that it has opened.
         let pair = format!("{} {to}", self.id);
         let hash = pair.bytes().fold(self.env.seed, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
-        quoted(&form::with_values(&form::fill(text.get_ref(), hash, 0), &values))
+        quoted(&form::with_values(&form::fill(text.get_ref(), hash >> 20, hash as usize), &values))
     }
 
     /// Performs an operation of the dialect.

@@ -209,8 +209,8 @@ impl Cx {
         self.connect_as(name, room, None).await
     }
 
-    pub(crate) async fn connect_as(&self, name: &str, room: &str, seat: Option<&str>) -> Result<Peer, Stop> {
-        Peer::connect(&self.env, &self.log, name, room, seat)
+    pub(crate) async fn connect_as(&self, name: &str, room: &str, role: Option<&str>) -> Result<Peer, Stop> {
+        Peer::connect(&self.env, &self.log, name, room, role)
             .await
             .map_err(|why| Stop::Setup(format!("{name} cannot connect: {why}")))
     }

@@ -55,23 +55,21 @@ impl Env {
     pub(crate) fn with_time_for(&self, bytes: usize) -> Self {
         const SLOW_BYTES_PER_SECOND: f64 = 65_536.0;
         let patience = self.net.patience + Duration::from_secs_f64(bytes as f64 / SLOW_BYTES_PER_SECOND);
-        let net = Net { patience, ..self.net.clone() };
-        // A range of numbers of its own: names stay unique.
-        let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
-        Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
+        self.over(Net { patience, ..self.net.clone() })
     }
 
     /// The same server for a client without the user's headers.
     pub(crate) fn anonymous(&self) -> Self {
-        let net = Net { target: self.net.target.without_headers(), ..self.net.clone() };
-        // A range of numbers of its own: names stay unique.
-        let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
-        Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
+        self.over(Net { target: self.net.target.without_headers(), ..self.net.clone() })
     }
 
     /// The same server for a client that writes the handshakes of its WebSockets in this way.
     pub(crate) fn opening(&self, opening: Opening) -> Self {
-        let net = Net { opening, ..self.net.clone() };
+        self.over(Net { opening, ..self.net.clone() })
+    }
+
+    fn over(&self, net: Net) -> Self {
+        // A range of numbers of its own: names stay unique.
         let fresh = AtomicUsize::new(self.fresh.fetch_add(1_000, Relaxed));
         Self { keep: self.keep, fresh, ..Self::new(net, &self.dialect, self.round_trip, self.seed) }
     }

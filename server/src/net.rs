@@ -76,7 +76,7 @@ pub trait Udp: Send + Sync + 'static {
     fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
 
     /// Like [`recv_from`](Self::recv_from), and also returns the destination address of the datagram: `None` if the
-    /// socket is bound to a single address, or if the host does not tell.
+    /// socket is bound to a single address, or if the host does not report it.
     ///
     /// # Errors
     /// As for [`recv_from`](Self::recv_from).

@@ -11,7 +11,7 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
 use tokio::net::UdpSocket;
 
-/// Asks for the destination address of each datagram. A socket of IPv6 that also receives IPv4 tells it as
+/// Asks for the destination address of each datagram. A socket of IPv6 that also receives IPv4 reports it as
 /// `::ffff:a.b.c.d`.
 pub(crate) fn request(socket: &UdpSocket, is_ipv4: bool) -> io::Result<()> {
     Ok(if is_ipv4 { setsockopt(socket, Ipv4PacketInfo, &true) } else { setsockopt(socket, Ipv6RecvPacketInfo, &true) }?)

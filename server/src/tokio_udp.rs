@@ -20,10 +20,10 @@ const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// A UDP socket of this host.
 pub struct TokioUdp {
     socket: UdpSocket,
-    /// Whether the host tells the destination address of each datagram. Only for wildcard addresses, because it takes
+    /// Whether the host reports the destination address of each datagram. Only for wildcard addresses, because it takes
     /// more time per datagram, and only on Linux: elsewhere the host chooses the source address of an answer.
     #[cfg(target_os = "linux")]
-    tells_destinations: bool,
+    has_destinations: bool,
 }
 
 impl From<UdpSocket> for TokioUdp {
@@ -33,7 +33,7 @@ impl From<UdpSocket> for TokioUdp {
         }
         Self {
             #[cfg(target_os = "linux")]
-            tells_destinations: requests_destinations(&socket),
+            has_destinations: requests_destinations(&socket),
             socket,
         }
     }
@@ -60,7 +60,7 @@ impl Udp for TokioUdp {
 
     #[cfg(target_os = "linux")]
     async fn recv_with_destination(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
-        if self.tells_destinations {
+        if self.has_destinations {
             self.socket.async_io(Interest::READABLE, || packet_info::receive(&self.socket, buffer)).await
         } else {
             self.recv_from(buffer).await.map(|(length, from)| (length, from, None))

@@ -1,5 +1,6 @@
 //! What many cases check at their end: who is concerned receives each signal once, and who is not receives nothing.
 
+use super::call::is_of_a_call;
 use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::file::Addressing;
@@ -35,14 +36,16 @@ impl Bystanders {
         let ids = [&gil.id, &hal.id];
         let theirs = |event: &Event| event.id.as_ref().is_none_or(|id| ids.contains(&id));
         let unwanted = |event: &Event| match () {
-            // Signals of other cases do not matter where the dialect has no rooms: they name their receiver.
-            () if event.is_signal() => !has_settling_word(event),
+            // They may still receive the words with which they settled, and their own sentinels.
+            () if event.is_signal() => {
+                !has_settling_word(event) || event.from.as_ref().is_some_and(|from| !ids.contains(&from))
+            }
             // Where there are no rooms, everybody may learn of every client.
             () if event.is(EventName::MemberLeft) => cx.has(Feature::Rooms) && !cx.file().roster.of_server,
             () if event.is(EventName::MemberJoined) => {
                 cx.has(Feature::Rooms) && !cx.file().roster.of_server && !theirs(event)
             }
-            () => event.is_error(),
+            () => event.is_error() || is_of_a_call(event),
         };
         for (bystander, mark) in [(&gil, of_gil), (&hal, of_hal)] {
             let why = "received a message about clients that have nothing to do with it";

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::DELIVERY;
-use super::mesh::receiver;
+use super::bystander::Bystanders;
+use super::mesh::{kinds_both_ways, receiver};
 use super::payloads::{self, DESCRIPTION_BYTES, TEXTS};
 use crate::case::Case;
 use crate::case::Level::Declared;
@@ -251,7 +253,7 @@ async fn has_no_effect_unless_relayed(
         }
         if ended.is_some() {
             // A new room, because a call or a role ends with its holder's connection.
-            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(&what, stop))?;
+            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| stopped(&what, stop))?;
         }
     }
     for (reaction, list, words) in [
@@ -299,20 +301,27 @@ async fn goes_on(cx: &Cx, ana: &mut Peer, ben: &mut Peer, order: Command, what: 
     let ended = match received {
         // Ben's connection may end because ana's does, in a server that closes a room with its first member.
         Err(stop) if ben.end.is_some() => match ana.ended_in_time().await {
-            Some(end) if cx.first_member_takes_the_room_along().await? => Some(end),
+            Some(end) if cx.first_member_takes_the_room_along().await? => return Ok(Some(end)),
             _ => return Err(after(what, stop)),
         },
         received => received.map_err(|stop| after(what, stop))?,
     };
-    if ended.is_some() {
-        return Ok(ended);
+    if ended.is_none() {
+        let answered = cx.fence(ben, &mut [&mut *ana]).await;
+        // The server may still pass on a signal of hers while it closes her connection.
+        match answered {
+            Err(stop) if ana.end.is_none() => return Err(after(what, stop)),
+            _ if ana.end.is_none() => return Ok(None),
+            _ => {}
+        }
     }
-    let answered = cx.fence(ben, &mut [&mut *ana]).await;
-    // The server may still pass on a signal of hers while it closes her connection.
-    match answered {
-        Err(stop) if ana.end.is_none() => Err(after(what, stop)),
-        _ => Ok(ana.end.clone()),
+    // Whoever else is disconnected by the message is so at about the same time.
+    let soon = (cx.env.round_trip * 10).clamp(Duration::from_millis(50), cx.env.net.patience);
+    if timeout(soon, ben.ended()).await.is_ok() && !cx.first_member_takes_the_room_along().await? {
+        let stop = ben.stop("ben's connection ended too".to_owned());
+        return Err(after(what, stop));
     }
+    Ok(ana.end.clone())
 }
 
 /// Adds to a failure after which message it came.
@@ -320,8 +329,8 @@ fn after(what: &str, stop: Stop) -> Stop {
     stop.reworded(|why| format!("after ana's message ({what}): {why}"))
 }
 
-/// If no client can join any more, the last message has killed the server.
-fn died(what: &str, stop: Stop) -> Stop {
+/// If no client can join any more, the last message has ended the server.
+fn stopped(what: &str, stop: Stop) -> Stop {
     match stop {
         Stop::Setup(why) | Stop::Fail { why, .. } => {
             Stop::fail(format!("the server stopped answering after ana's message ({what}): {why}"))
@@ -495,29 +504,6 @@ const PAYLOADS: [(&str, &str); 14] = [
     ("a session description", r#"{"type":"offer","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n"}"#),
 ];
 
-/// Two members of a room of their own, who must receive nothing from another room.
-struct Strangers(Option<[Peer; 2]>);
-
-impl Strangers {
-    /// None where the dialect has no rooms.
-    async fn arrive(cx: &Cx) -> Result<Self, Stop> {
-        let rooms = cx.has(Feature::Rooms);
-        Ok(Self(if rooms { Some(cx.members(&cx.room(), ["eve", "fred"]).await?) } else { None }))
-    }
-
-    /// Checks that they have received only their own signals. Call it when everybody else has received theirs.
-    async fn received_nothing(&mut self, cx: &Cx) -> Result<(), Stop> {
-        let Some([eve, fred]) = &mut self.0 else { return Ok(()) };
-        cx.fence(eve, &mut [&mut *fred]).await?;
-        cx.fence(fred, &mut [&mut *eve]).await?;
-        for stranger in [eve, fred] {
-            let foreign = |event: &Event| event.is_signal() && !is_ours(event);
-            stranger.never_received("received a signal from another room", foreign)?;
-        }
-        Ok(())
-    }
-}
-
 /// Whether two payloads are the same JSON. Whether the bytes are the same too is for `msg/payload-byte-exact` to ask.
 fn survives(sent: &str, arrived: &str) -> bool {
     let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
@@ -604,15 +590,14 @@ fn difference(sent: &str, arrived: &str) -> (usize, String) {
 }
 
 async fn browser_description(cx: &mut Cx) -> Result<(), Stop> {
-    let mut strangers = Strangers::arrive(cx).await?;
+    let bystanders = Bystanders::gather(cx).await?;
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let mut sent = false;
     for (kind, name) in [(Kind::Offer, "offer"), (Kind::Answer, "answer")] {
         if cx.env.dialect.signal_operation(kind).is_none() {
             continue;
         }
-        // The dialect may fix who offers; then it is ana.
-        let (from, to) = if kind == Kind::Answer { (&mut ben, &mut ana) } else { (&mut ana, &mut ben) };
+        let (from, to) = way(kind, &mut ana, &mut ben);
         let envelope = from.signal_message(kind, "0", receiver(cx, to), &from.room)?.len();
         let limit = cx.file().signals.bytes_max.map_or(DESCRIPTION_BYTES, |max| DESCRIPTION_BYTES.min(max));
         let word = cx.word("stream");
@@ -621,30 +606,34 @@ async fn browser_description(cx: &mut Cx) -> Result<(), Stop> {
         arrive(cx, from, to, kind, &[payload]).await?;
         sent = true;
     }
-    strangers.received_nothing(cx).await?;
-    if sent { Ok(()) } else { Err(Stop::Unsupported("the dialect has no signal for a session description".to_owned())) }
+    bystanders.received_nothing(cx).await?;
+    if sent {
+        Ok(())
+    } else {
+        Err(Stop::Unsupported("the dialect has no signal that is long enough for a session description".to_owned()))
+    }
 }
 
 async fn unusual_texts(cx: &mut Cx) -> Result<(), Stop> {
-    let mut strangers = Strangers::arrive(cx).await?;
+    let bystanders = Bystanders::gather(cx).await?;
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let word = cx.word("text");
     let payloads =
         TEXTS.map(|(what, text)| (what.to_owned(), format!(r#"{{"of":"{word}","text":{text},"key":{{{text}:1}}}}"#)));
     let kind = ana.plain_kind();
     arrive(cx, &mut ana, &mut ben, kind, &payloads).await?;
-    strangers.received_nothing(cx).await
+    bystanders.received_nothing(cx).await
 }
 
 async fn end_of_candidates(cx: &mut Cx) -> Result<(), Stop> {
-    let mut strangers = Strangers::arrive(cx).await?;
+    let bystanders = Bystanders::gather(cx).await?;
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     arrive(cx, &mut ana, &mut ben, Kind::Candidate, &candidates(&cx.word("candidate"))).await?;
     arrive(cx, &mut ben, &mut ana, Kind::Candidate, &candidates(&cx.word("candidate"))).await?;
-    strangers.received_nothing(cx).await
+    bystanders.received_nothing(cx).await
 }
 
-/// A candidate, and all forms in which browsers and applications tell that there are no more.
+/// A candidate, and all forms in which browsers and applications mark the end of candidates.
 fn candidates(word: &str) -> Vec<(String, String)> {
     let line = format!("candidate:1 1 udp 2122260223 192.0.2.7 49203 typ host ufrag {word}");
     let forms = [
@@ -710,7 +699,7 @@ async fn half_surrogate_in_payloads(cx: &Cx) -> Result<(), Stop> {
         }
         if ended.is_some() {
             // A new room, because a call or a role ends with its holder's connection.
-            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(what, stop))?;
+            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| stopped(what, stop))?;
         }
     }
     if !refused.is_empty() {
@@ -831,15 +820,15 @@ fn way<'a>(kind: Kind, ana: &'a mut Peer, ben: &'a mut Peer) -> (&'a mut Peer, &
 async fn payload_kinds(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
     let exact = cx.file().signals.payload == Payload::Bytes;
-    for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
+    for (from_ana, kind) in kinds_both_ways(cx) {
         let word = cx.word(&kind.to_string());
         let payloads = [
             format!(r#"{{"type":"{kind}","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n","id":"{word}"}}"#),
             format!(r#"{{ "z" : ["{word}", 1.50, "\u0041<&>\u2028"], "a" : {{"b" : null, "a":[]}} }}"#),
         ];
         for payload in payloads {
-            let (from, to) = way(kind, &mut ana, &mut ben);
-            let target = (cx.has(Feature::Targeted) && !to.id.is_empty()).then(|| to.id.clone());
+            let (from, to) = if from_ana { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
+            let target = receiver(cx, to).cloned();
             let mark = to.received.len();
             from.signal(kind, &payload, target.as_ref())?;
             cx.fence(from, &mut [to]).await?;
@@ -849,8 +838,7 @@ async fn payload_kinds(cx: &mut Cx) -> Result<(), Stop> {
             let received = received
                 .ok_or_else(|| Stop::fail(format!("{} did not receive {}'s {kind}: {payload}", to.name, from.name)))?;
             let data = received.event.data.as_deref().unwrap_or_default();
-            let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-            if data != payload && (exact || !same(parse(data), parse(&payload))) {
+            if data != payload && (exact || !survives(&payload, data)) {
                 let why =
                     format!("{}'s {kind} is not preserved: it sent {payload}, {} received {data}", from.name, to.name);
                 return Err(Stop::at(why, received.line));
@@ -868,10 +856,10 @@ async fn payload_kinds(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn unknown_fields(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
+    for (from_ana, kind) in kinds_both_ways(cx) {
         let (word, smuggled) = (cx.word(&kind.to_string()), cx.word("smuggled"));
-        let (from, to) = way(kind, &mut ana, &mut ben);
-        let target = (cx.has(Feature::Targeted) && !to.id.is_empty()).then(|| to.id.clone());
+        let (from, to) = if from_ana { (&mut ana, &mut ben) } else { (&mut ben, &mut ana) };
+        let target = receiver(cx, to).cloned();
         let extra =
             [("glare", quoted(&smuggled)), ("admin", "true".to_owned()), ("__proto__", r#"{"a":1}"#.to_owned())];
         let data = quoted(&word);
@@ -924,7 +912,7 @@ async fn large_payload(cx: &mut Cx) -> Result<(), Stop> {
     for bytes in [max / 4, max] {
         let envelope = ana.signal_message(ana.plain_kind(), "\"\"", to.as_ref(), &ana.room)?.len();
         // The letters vary: in a run of equal ones, a part lost in the middle would go unnoticed.
-        let letters = (b'a'..=b'z').cycle().take(bytes - envelope).map(char::from);
+        let letters = (b'a'..=b'z').cycle().take(bytes.saturating_sub(envelope)).map(char::from);
         let payload: String = letters.collect();
         let mark = ben.received.len();
         ana.send_word_to(to.as_ref().unwrap_or(&ben.id), &payload);
@@ -948,24 +936,16 @@ async fn over_limit(cx: &mut Cx) -> Result<(), Stop> {
         return Err(Stop::Unsupported("the dialect promises nothing about messages over its limit".to_owned()));
     }
     let max = cx.file().signals.bytes_max.expect("the case requires a limit");
-    let [mut ana, mut ben] = cx.members(&cx.room(), ["ana", "ben"]).await?;
-    for bytes in [max + 1, max * 2] {
-        let what = format!("a message of {bytes} bytes, where {max} are allowed");
-        let message = |data: &str| ana.signal_message(ana.plain_kind(), data, receiver(cx, &ben), &ana.room);
+    let bad = |ana: &Peer, ben: &Peer| {
+        let message = |data: &str| ana.signal_message(ana.plain_kind(), data, receiver(cx, ben), &ana.room);
         let envelope = message("\"\"")?.len();
-        let long = message(&quoted(&"x".repeat(bytes - envelope)))?;
-        let (at_ana, at_ben) = (ana.received.len(), ben.received.len());
-        let ended = goes_on(cx, &mut ana, &mut ben, Command::Text(long), &what).await?;
-        ben.catch_up();
-        let relayed = |event: &Event| event.data.as_ref().is_some_and(|data| data.len() > max / 2);
-        ben.never_received_since(at_ben, &format!("received {what}"), relayed)?;
-        let notified = ana.received[at_ana..].iter().any(|received| received.event.is_error());
-        cx.reaction(&what, Situation::Oversize, notified, ended.as_ref())?;
-        if ended.is_some() {
-            [ana, ben] = cx.members(&cx.room(), ["ana", "ben"]).await.map_err(|stop| died(&what, stop))?;
-        }
-    }
-    Ok(())
+        let long = |bytes: usize| {
+            let text = message(&quoted(&"x".repeat(bytes.saturating_sub(envelope))))?;
+            Ok((format!("a message of {bytes} bytes, where {max} are allowed"), Command::Text(text)))
+        };
+        [max + 1, max * 2].into_iter().map(long).collect()
+    };
+    has_no_effect(cx, &bad, Situation::Oversize).await
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::DELIVERY;
 use super::bystander::{Bystanders, signal_once};
 use super::leave::Way;
+use super::room::as_failure;
 use crate::case::Case;
 use crate::case::Level::Declared;
 use crate::client::{Peer, quoted};
@@ -114,7 +115,7 @@ async fn proto_used(cx: &mut Cx) -> Result<(), Stop> {
 /// Two clients use a room of this name. The name is not unique, so other clients may be there; they do no harm.
 async fn room_named(cx: &Cx, room: &str) -> Result<(), Stop> {
     let role = cx.answers();
-    let [mut ana, mut ben] = cx.members(room, ["ana", "ben"]).await?;
+    let [mut ana, mut ben] = cx.members(room, ["ana", "ben"]).await.map_err(as_failure)?;
     signal_once(cx, &mut ana, &mut ben).await?;
     let gone = ben.who();
     let way = if Way::Leaves.is_announced(cx) && cx.has(Feature::Leave) { Way::Leaves } else { Way::Closes };

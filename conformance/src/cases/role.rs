@@ -35,7 +35,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(replace_dead),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    .requires(&[Feature::Roles, Feature::JoinAnswer, Feature::LeaveNotice]),
     &Case::new(
         "role/takeover-live-refused",
         Declared,
@@ -67,7 +67,7 @@ pub(super) const CASES: &[&Case] = &[
         run!(refusals),
     )
     .needs(DELIVERY)
-    .requires(&[Feature::Roles, Feature::JoinAnswer]),
+    .requires(&[Feature::Roles, Feature::JoinAnswer, Feature::LeaveNotice]),
     &Case::new(
         "role/moves",
         Declared,

@@ -18,7 +18,7 @@ pub(super) const CASES: &[&Case] = &[
     .needs(DELIVERY)
     .requires(&[Feature::SeveralRooms]),
     &Case::new(
-        "room/leave-told-to-contacts",
+        "room/leave-notifies-contacts",
         Declared,
         "A client that disconnects is announced as left exactly once to each client that has exchanged a signal with it, and to nobody else.",
         run!(leave_told_to_contacts),

@@ -6,7 +6,7 @@ use crate::case::Level::Declared;
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
 use crate::dialect::Feature;
-use crate::dialect::file::{Framing, RoomIn};
+use crate::dialect::file::{Framing, JoinBy, RoomIn};
 use crate::dialect::shape::Values;
 use crate::entry::{Connects, Framed};
 use crate::stop::Stop;
@@ -66,6 +66,9 @@ async fn default_room(cx: &mut Cx) -> Result<(), Stop> {
     let Some(default) = cx.file().room.default.clone() else {
         return Err(Stop::Unsupported("the dialect declares no default room".to_owned()));
     };
+    if cx.file().room.r#in != RoomIn::Query || cx.file().join.by != JoinBy::Connecting {
+        return Err(Stop::Unsupported("clients do not join the room that the query of the URL names".to_owned()));
+    }
     let mut ana = connect(cx, "ana", path(cx, None)?).await?;
     let mut ben = connect(cx, "ben", path(cx, Some(""))?).await?;
     let mut cleo = cx.join("cleo", &default).await?;
@@ -90,8 +93,8 @@ async fn default_room(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn percent_encoded(cx: &mut Cx) -> Result<(), Stop> {
-    if cx.file().room.r#in == RoomIn::Message {
-        return Err(Stop::Unsupported("the URL does not name the room".to_owned()));
+    if cx.file().room.r#in == RoomIn::Message || cx.file().join.by != JoinBy::Connecting {
+        return Err(Stop::Unsupported("clients do not join the room that the URL names".to_owned()));
     }
     let base = cx.room();
     // Decoded a second time, the one name would be the other.

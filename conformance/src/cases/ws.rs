@@ -234,17 +234,15 @@ const UTF8: Citation = rfc!(
 
 /// The path and query that a client with this name connects to.
 fn path(cx: &Cx, name: &str) -> String {
-    let room = cx.room();
-    let id = format!("\"{name}-{}\"", cx.env.fresh());
-    let mut values = crate::dialect::shape::Values::from([("room".to_owned(), quoted(&room))]);
-    for own in ["self", "token"] {
-        values.insert(own.to_owned(), id.clone());
-    }
-    if let Some(roles) = &cx.file().roles {
-        values.insert("role".to_owned(), quoted(&roles.offers));
-    }
+    let role = cx.file().roles.as_ref().map(|roles| roles.offers.as_str());
+    let values = Peer::first_values(&cx.env, name, &cx.room(), role);
     let url = cx.env.dialect.url(cx.env.net.target.url(), &values);
     Target::path_of(&if cx.has(Feature::SocketIo) { socketio::url(&url) } else { url })
+}
+
+/// The first byte of a frame that contains a whole message of the dialect.
+fn first_byte(cx: &Cx) -> u8 {
+    if cx.file().connection.framing == Framing::WebSocketBinary { 0x82 } else { 0x81 }
 }
 
 /// The response to a handshake with these headers.
@@ -514,7 +512,7 @@ async fn compressed(cx: &Cx, ana: &mut Peer, ben: &mut Peer) -> Result<(), Stop>
     // One that is not compressed may come between those that are.
     let plain = cx.word("not-compressed");
     let text = signal(cx, ana, ben, &plain)?;
-    let first = if cx.file().connection.framing == Framing::WebSocketBinary { 0x82 } else { 0x81 };
+    let first = first_byte(cx);
     ana.command(Command::Raw(frame(first, text.as_bytes()), "a message without compression"));
     let parts = cx.word("in-compressed-fragments");
     ana.command(Command::Fragments(signal(cx, ana, ben, &parts)?));
@@ -737,7 +735,7 @@ async fn oversize(cx: &mut Cx) -> Result<(), Stop> {
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let mark = ben.received.len();
     let large = signal(cx, &ana, &ben, &"x".repeat(payload_bytes))?;
-    ana.command(Command::Raw(frame(0x81, large.as_bytes()), "a signal that is too long"));
+    ana.command(Command::Raw(frame(first_byte(cx), large.as_bytes()), "a signal that is too long"));
     let word = cx.word("after");
     ana.send_word(&ben, &word);
     let what = format!("ana's signal after a message of {size}");

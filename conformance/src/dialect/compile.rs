@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::error::{DialectError, Problems};
 use super::file::{
     Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Notified, Operation,
-    RoomIn, Sender,
+    Reaction, RoomIn, Sender, Situation,
 };
 use super::form;
 use super::place::Places;
@@ -419,6 +419,30 @@ impl Checker<'_> {
             !carries || !send.keys().any(|operation| matches!(operation, Operation::Signal | Operation::Offer)),
             "[send]",
             "`join` carries the offer, so there can be no `signal` and no `offer`: write `answer` and `candidate`",
+        );
+        let gives_reason =
+            patterns.iter().any(|pattern| pattern.event == EventName::Error && pattern.shape.has("reason"));
+        check(
+            !file.refusals.any() || gives_reason,
+            "[refusals]",
+            "a reason is given, but no [[match]] that is an `error` has a `$reason`",
+        );
+        check(
+            file.roles.as_ref().is_none_or(|roles| !roles.refusals.any()) || gives_reason,
+            "[roles]",
+            "`refusals` gives a reason, but no [[match]] that is an `error` has a `$reason`",
+        );
+        let promises_nothing =
+            |situation: &Situation| matches!(file.declares.reaction(*situation), Reaction::Any | Reaction::Obeyed);
+        check(
+            !file.declares.binding.iter().any(promises_nothing),
+            "[declares]",
+            "`binding` names a key that is not declared, or \"any\", or \"obeyed\": that is no promise",
+        );
+        check(
+            file.signals.bytes_max.is_none_or(|max| max >= 1_024),
+            "[signals]",
+            "`bytes-max` is below 1,024 bytes: no session description would fit",
         );
         check(
             file.roster.notified == Notified::Members || has_event(EventName::MemberLeft),

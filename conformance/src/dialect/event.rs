@@ -157,7 +157,7 @@ impl EventName {
 
 impl Operation {
     /// All operations. The place of one in this list is part of the number that asks for its acknowledgement.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Join,
         Self::Open,
         Self::Leave,
@@ -171,6 +171,8 @@ impl Operation {
         Self::Reject,
         Self::End,
         Self::Media,
+        Self::OfferByName,
+        Self::AnswerByName,
         Self::Ping,
         Self::Pong,
     ];

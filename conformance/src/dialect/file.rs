@@ -703,8 +703,9 @@ impl Reaction {
     }
 }
 
-/// The `$reason` of the errors that a client receives. An error with another reason is a failure, and so is none at
-/// all. Where no reason is given, there need not be an error.
+/// The `$reason` of the errors that a client receives. An error with another reason is a failure. So is a missing error,
+/// except for a malformed message whose key is not in `binding`, and for a message that ends a call that does not exist.
+/// Where no reason is given, there need not be an error.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Refusals {
@@ -720,6 +721,22 @@ pub(crate) struct Refusals {
     pub(crate) busy: Option<String>,
     /// A message that needs a call which does not exist or does not ring.
     pub(crate) no_call: Option<String>,
+}
+
+impl Refusals {
+    /// Whether a reason is given.
+    pub(crate) fn any(&self) -> bool {
+        let Self { malformed, absent_target, not_a_member, duplicate_id, busy, no_call } = self;
+        [malformed, absent_target, not_a_member, duplicate_id, busy, no_call].into_iter().any(Option::is_some)
+    }
+}
+
+impl RoleRefusals {
+    /// Whether a reason is given.
+    pub(crate) fn any(&self) -> bool {
+        let Self { offers_taken, answers_taken, wrong_direction, no_peer } = self;
+        [offers_taken, answers_taken, wrong_direction, no_peer].into_iter().any(Option::is_some)
+    }
 }
 
 /// How the server reacts to an invalid message.

@@ -1,6 +1,9 @@
 //! DEFLATE (RFC 1951) as messages of permessage-deflate use it (RFC 7692 §7.2): a message ends with an empty stored
 //! block, whose last four bytes are not sent.
 //!
+//! The suite must notice a reference beyond the window that was agreed. Libraries accept one that stays within what they
+//! decompress in one call, so this is code of its own.
+//!
 //! The compressor is simple: one block per message, with the fixed code. It never refers farther back than the agreed
 //! window. The decompressor reads every kind of block, and reports a reference beyond what was agreed.
 

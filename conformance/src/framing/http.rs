@@ -33,6 +33,11 @@ impl Response {
         self.lines(name).flat_map(|line| line.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
     }
 
+    /// Whether the body is declared to be JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"))
+    }
+
     /// All values of a header, joined as HTTP allows.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let values: Vec<&str> = self.lines(name).collect();

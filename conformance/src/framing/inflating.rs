@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deflate::{Inflater, Malformed};
@@ -29,7 +30,7 @@ pub(crate) struct Inflating {
     /// What has arrived of a frame that is not complete.
     arrived: Vec<u8>,
     /// What the reader gets next.
-    ready: Vec<u8>,
+    ready: BytesMut,
     /// The opcode and the payload so far of a compressed message in fragments.
     message: Option<(u8, Vec<u8>)>,
     broken: Option<Broken>,
@@ -69,7 +70,7 @@ impl Inflating {
             stream,
             inflater,
             arrived,
-            ready: Vec::new(),
+            ready: BytesMut::new(),
             message: None,
             broken: None,
             gave_up: false,
@@ -96,7 +97,7 @@ impl Inflating {
             }
         }
         if self.gave_up {
-            self.ready.append(&mut self.arrived);
+            self.ready.extend_from_slice(&std::mem::take(&mut self.arrived));
         }
     }
 
@@ -106,10 +107,15 @@ impl Inflating {
         let continues = first & RESERVED == 0 && opcode == 0 && !masked;
         match &mut self.message {
             Some(_) if matches!(opcode, 1..CONTROL) => return Err(Broken::Within),
-            Some((_, message)) if continues => message.extend(&frame[payload]),
+            Some((_, message)) if continues => {
+                message.extend(&frame[payload]);
+                if message.len() > BYTES_MAX {
+                    return Err(Broken::Message(Malformed::TooLong));
+                }
+            }
             None if begins => self.message = Some((opcode, frame[payload].to_vec())),
             _ => {
-                self.ready.extend(frame);
+                self.ready.extend_from_slice(frame);
                 return Ok(());
             }
         }
@@ -117,19 +123,19 @@ impl Inflating {
             && let Some((opcode, message)) = self.message.take()
         {
             let message = self.inflater.message(&message, BYTES_MAX).map_err(Broken::Message)?;
-            self.ready.push(FIN | opcode);
+            self.ready.put_u8(FIN | opcode);
             match message.len() {
-                length @ 0..126 => self.ready.push(length as u8),
+                length @ 0..126 => self.ready.put_u8(length as u8),
                 length @ 126..0x1_0000 => {
-                    self.ready.push(126);
-                    self.ready.extend((length as u16).to_be_bytes());
+                    self.ready.put_u8(126);
+                    self.ready.put_u16(length as u16);
                 }
                 length => {
-                    self.ready.push(127);
-                    self.ready.extend((length as u64).to_be_bytes());
+                    self.ready.put_u8(127);
+                    self.ready.put_u64(length as u64);
                 }
             }
-            self.ready.extend(message);
+            self.ready.extend_from_slice(&message);
         }
         Ok(())
     }
@@ -166,8 +172,7 @@ impl AsyncRead for Inflating {
         loop {
             if !this.ready.is_empty() {
                 let now = this.ready.len().min(buffer.remaining());
-                buffer.put_slice(&this.ready[..now]);
-                this.ready.drain(..now);
+                buffer.put_slice(&this.ready.split_to(now));
                 return Poll::Ready(Ok(()));
             }
             if let Some(broken) = this.broken.clone() {
@@ -181,7 +186,7 @@ impl AsyncRead for Inflating {
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
                 this.ended = true;
-                this.ready.append(&mut this.arrived);
+                this.ready.extend_from_slice(&std::mem::take(&mut this.arrived));
             } else {
                 this.arrived.extend(read.filled());
                 this.translate();

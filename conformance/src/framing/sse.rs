@@ -118,7 +118,7 @@ impl Events {
             let size =
                 str::from_utf8(&self.bytes[..end]).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
             let Some(size) = size else { return };
-            let Some(chunk) = self.bytes.get(end + 2..end + 2 + size) else { return };
+            let Some(chunk) = self.bytes.get(end + 2..).and_then(|rest| rest.get(..size)) else { return };
             self.lines.push_str(&String::from_utf8_lossy(chunk));
             let whole = (end + 4 + size).min(self.bytes.len());
             self.bytes.drain(..whole);

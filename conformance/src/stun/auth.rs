@@ -109,7 +109,7 @@ impl Auth {
 
     /// Another user with the same challenge.
     pub(crate) fn as_user(&self, credential: &Credential) -> Self {
-        Self::new(credential, self.challenge.clone())
+        Self { user: credential.user.clone(), password: credential.password.clone(), ..self.clone() }
     }
 
     pub(crate) fn with_password(mut self, password: &str) -> Self {

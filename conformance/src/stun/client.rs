@@ -25,6 +25,8 @@ const RECEIVED_MAX: usize = 5_000;
 const WAITS_PER_PATIENCE: u32 = 6;
 /// Sentinels are sent one after another. The second gives time to a server that handles requests in parallel.
 const SENTINELS: usize = 2;
+/// Most servers that a client is redirected from.
+const REDIRECTS_MAX: usize = 3;
 
 /// One socket on a fresh port.
 pub(crate) struct UdpClient {
@@ -243,8 +245,8 @@ impl UdpClient {
         loop {
             let answer = self.send_request_after(request, None).await?;
             let Some(alternate) = answer.alternate()? else { return Ok(answer) };
-            if alternate == self.server || self.left.contains(&alternate) {
-                return Err(answer.stop(format!("{} redirects to {alternate}, which redirects too", self.server)));
+            if alternate == self.server || self.left.contains(&alternate) || self.left.len() >= REDIRECTS_MAX {
+                return Err(answer.stop(format!("{} redirects again, to {alternate}", self.server)));
             }
             self.left.push(self.server);
             self.server = alternate;

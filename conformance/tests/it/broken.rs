@@ -61,7 +61,7 @@ killed! {
     signals_into_foreign_rooms: SignalsIntoForeignRooms =>
         ["sec/cross-room-send", "sec/post-leave-send"], "ana received a signal from outside the room";
     candidate_before_offer_dropped: CandidateBeforeOfferDropped =>
-        ["mesh/early-candidate", "mesh/kinds", "mesh/order-of-kinds", "msg/end-of-candidates"], "ben received ana's offer out of order";
+        ["mesh/early-candidate", "mesh/kinds", "mesh/order-of-kinds", "msg/end-of-candidates", "msg/unknown-fields"], "ben received ana's offer out of order";
     reordered_sends: ReorderedSends => ["mesh/fifo"], "ben received ana's signal 1, expected 0";
     join_twice_is_two_members: JoinTwiceIsTwoMembers => ["room/double-join", "room/join-burst"], "cleo received the members: ";
     binary_obeyed: BinaryObeyed =>

@@ -39,8 +39,12 @@ pub(crate) fn packages() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     let install = || {
         let folder = folder().join("npm");
-        let there = |package: &str| folder.join("node_modules").join(package).join("package.json").exists();
-        if PACKAGES.iter().all(|(package, _)| there(package)) {
+        let there = |(package, version): &(&str, &str)| {
+            let file = folder.join("node_modules").join(package).join("package.json");
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|package| package["version"] == *version)
+        };
+        if PACKAGES.iter().all(there) {
             return Some(folder);
         }
         std::fs::create_dir_all(&folder).expect("the target folder is ours");
@@ -157,6 +161,9 @@ async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]
     let target = url.parse().expect("a good URL");
     let asked = conformance::run(Tokio, &target, &dialect(spoken), &cases, &options).await;
     let mut report = asked.expect("it is there");
+    let is_asked = |verdict: &Verdict| !matches!(verdict, Verdict::Unsupported { .. });
+    let asked = report.cases.iter().filter(|case| is_asked(&case.verdict)).count();
+    assert!(asked >= 15.min(cases.len()), "only {asked} cases\n{}", text(&report));
     let known = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("known/{name}.toml"));
     // A server without deviations needs no list.
     if known.exists() {
@@ -334,7 +341,7 @@ async fn signalhub() {
 }
 
 /// Ignored by default because it builds the server first, which takes minutes. To run it:
-/// `cargo test -p conformance -- --ignored`.
+/// `cargo test -p conformance --test it -- --ignored matchbox`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds matchbox_server, which takes minutes"]
 async fn matchbox() {

@@ -560,7 +560,7 @@ async fn acknowledgements_answer_joins_and_a_refused_join_opens_the_room() {
     passes(&dialect, &cases, &pass, acks(OfAcks::Correct)).await;
     for (is, slug, says) in [
         (OfAcks::Unacknowledged, "room/join-ack", "did not receive an answer to its join"),
-        (OfAcks::NoList, "room/roster-exact", ""),
+        (OfAcks::NoList, "room/roster-exact", "received the members: "),
         (OfAcks::NeverFull, "room/capacity-race", ""),
     ] {
         fails(&dialect, slug, says, acks(is)).await;
@@ -674,14 +674,14 @@ fn contacts(is: OfContacts) -> impl Fn(&mut Clients, usize, Did) + Send + Sync +
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leave_is_announced_to_contacts_only() {
     let dialect = parse(CONTACTS);
-    passes(&dialect, &[], &["room/leave-told-to-contacts", "mesh/unicast"], contacts(OfContacts::Correct)).await;
+    passes(&dialect, &[], &["room/leave-notifies-contacts", "mesh/unicast"], contacts(OfContacts::Correct)).await;
     for (is, says) in [
         (OfContacts::ToAll, "with whom it exchanged no signal"),
         (OfContacts::ToNobody, "did not receive the leave notice for ben"),
         (OfContacts::Twice, "2 times"),
         (OfContacts::OneWay, "cleo did not receive the leave notice for ben"),
     ] {
-        fails(&dialect, "room/leave-told-to-contacts", says, contacts(is)).await;
+        fails(&dialect, "room/leave-notifies-contacts", says, contacts(is)).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Server-sent events in and POST out. No shipped dialect uses them, so this has a small server and a dialect for it.
+//! Server-sent events in and POST out, with a small server and a dialect for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -172,7 +172,8 @@ impl<N: Network> Turn<N> {
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
         let credential = self.credentials.of(user);
-        // An unknown user takes as long as a wrong password.
+        // An unknown user takes as long as a wrong password of a user whose name and password are ASCII: others have more
+        // spellings.
         let keys = credential.as_ref().map_or(vec![Key::default()], |credential| credential.keys.clone());
         let key = keys.into_iter().find(|key| request.is_signed_with(key));
         match (credential, key) {

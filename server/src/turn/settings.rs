@@ -36,7 +36,7 @@ pub struct TurnSettings {
     pub allocation_lifetime: Duration,
     /// Maximum lifetime of an allocation. Default: 3,600 s (RFC 8656 §7.2).
     pub allocation_lifetime_max: Duration,
-    /// Maximum rate of answers to requests without a valid credential, per IPv4 address or IPv6 /64 network; further
+    /// Maximum rate of answers to requests without a valid credential and nonce, per IPv4 address or IPv6 /64 network; further
     /// requests get no answer. Default: none. Such answers go to the source address of a request, which anyone can
     /// forge, and with the default realm they are up to five times as long. Every client needs one or two of them to
     /// begin.
@@ -52,9 +52,10 @@ pub struct TurnSettings {
     /// The ports of relayed transport addresses. Default: 49,152 to 65,535 (RFC 8656 §7.2). Open them for UDP in the
     /// firewall.
     pub relay_ports: RangeInclusive<u16>,
-    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local and unique-local addresses.
-    /// Default: no. If allowed, clients can reach everything that this host can reach, so use it only in closed
-    /// networks and tests. Multicast, broadcast and unspecified addresses are always refused.
+    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local, unique-local and local NAT64
+    /// (64:ff9b:1::/48) addresses. Default: no. If allowed, clients can reach everything that this host can reach, so
+    /// use it only in closed networks and tests. Multicast, broadcast, unspecified, Teredo and 6to4 addresses are
+    /// always refused.
     pub allow_private_peers: bool,
     /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766. Default: no, they get 400. Some clients, such
     /// as coturn's `turnutils_uclient`, still use that range; browsers begin at 0x4000.

@@ -128,12 +128,22 @@ impl<'a> Matrix<'a> {
 
     /// Promises with a mutant that was tested but that none of their cases has detected.
     pub(super) fn unproven(&self) -> Vec<(&'a Promise, &'a str)> {
-        let cases = |on: &BTreeMap<Surface, Played>| {
-            on.values().flat_map(|played| played.detected_by.keys().copied()).collect()
-        };
-        // A mutant that cannot be tested on any surface proves nothing, but is no finding either.
-        let tested = self.played.iter().filter(|(_, on)| on.values().any(|played| played.died.is_none()));
-        promises::unproven(self.promises, &tested.map(|(mutant, on)| (mutant.name.as_str(), cases(on))).collect())
+        let mut unproven = Vec::new();
+        for promise in self.promises {
+            let surfaces = promises::surfaces(&promise.id);
+            for name in &promise.mutants {
+                let on = self.played.iter().find(|(mutant, _)| mutant.name == *name).map(|(_, on)| on);
+                let on = on.into_iter().flatten().filter(|(surface, _)| surfaces.contains(surface));
+                // A mutant that cannot be tested proves nothing, but is no finding either.
+                let tested: Vec<_> = on.map(|(_, played)| played).filter(|played| played.died.is_none()).collect();
+                let detects =
+                    |played: &&Played| promise.cases.iter().any(|case| played.detected_by.contains_key(case.as_str()));
+                if !tested.is_empty() && !tested.iter().any(detects) {
+                    unproven.push((promise, name.as_str()));
+                }
+            }
+        }
+        unproven
     }
 
     /// Whether every mutant is detected, every promise is proven and, in a whole run, every case that ran detects a mutant.
@@ -183,7 +193,7 @@ impl<'a> Matrix<'a> {
         }
         let unproven = self.unproven();
         if !unproven.is_empty() {
-            let _ = writeln!(out, "\nPromises of which no case detects a mutant");
+            let _ = writeln!(out, "\nPromises that are not proven");
             for (promise, mutant) in unproven {
                 let _ = writeln!(out, "  {}: {mutant} is not detected by {}", promise.id, promise.cases.join(", "));
             }
@@ -396,6 +406,30 @@ mod tests {
         assert_eq!(enter(b, [Verdict::Pass, fail()]), (vec![], vec![], true));
         let text = matrix.text();
         assert!(text.contains(&format!("{}  ", a.name)) && text.contains("2 of 2 mutants"), "{text}");
+    }
+
+    #[test]
+    fn a_promise_whose_cases_do_not_detect_its_mutant_in_its_protocol_fails_the_run() {
+        let (first, second) = (conformance::cases()[0].slug, conformance::cases()[1].slug);
+        let [a, _] = &mutants();
+        for (case, surface, is_proven) in
+            [(first, Surface::Mesh, true), (second, Surface::Mesh, false), (first, Surface::Relay, false)]
+        {
+            let promises = [Promise {
+                id: "mesh/x".to_owned(),
+                text: "It holds.".to_owned(),
+                cases: vec![case.to_owned()],
+                mutants: vec![a.name.clone()],
+            }];
+            let mut matrix = Matrix::new(&promises, false);
+            for surface in [Surface::Mesh, Surface::Relay] {
+                matrix.unmodified(surface, &outcome([Verdict::Pass, Verdict::Pass])).expect("it passes");
+                matrix.enter(a, surface, outcome([Verdict::Pass, Verdict::Pass]), Duration::ZERO).expect("it ran");
+            }
+            matrix.enter(a, surface, outcome([fail(), Verdict::Pass]), Duration::ZERO).expect("it ran");
+            assert_eq!(matrix.unproven().is_empty(), is_proven, "{}", matrix.text());
+            assert_eq!(matrix.text().contains("Promises that are not proven"), !is_proven);
+        }
     }
 
     #[test]

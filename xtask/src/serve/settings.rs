@@ -79,7 +79,7 @@ pub(crate) struct Settings {
     /// Relay address to advertise if this host is behind a 1:1 NAT
     #[arg(long, env = "GLARE_TURN_EXTERNAL_IP", value_name = "IP")]
     turn_external_ip: Option<IpAddr>,
-    /// Let TURN clients reach loopback and private addresses: whatever this host can reach
+    /// Let TURN clients reach loopback and private addresses
     #[arg(long, env = "GLARE_TURN_ALLOW_PRIVATE_PEERS")]
     turn_allow_private_peers: bool,
     /// Accept TURN channel numbers above 0x4fff, as RFC 5766 did

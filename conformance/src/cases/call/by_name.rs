@@ -1,5 +1,6 @@
 //! Offers and answers to a user without a call.
 
+use super::names::joins_after;
 use super::{DELIVERY, is_of_a_call, refused, settled, settled_in_call, users};
 use crate::case::Case;
 use crate::case::Level::Declared;
@@ -43,7 +44,12 @@ async fn by_name(cx: &mut Cx) -> Result<(), Stop> {
             let data =
                 format!(r#"{{"type":"{kind}","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n", "a" : ["{word}",1.0]}}"#);
             let (to, data) = (Some(&ben.id), Some(data.as_str()));
-            let extra: Vec<_> = ["from", "name", "sender", "caller"].map(|key| (key, cleo.id.0.clone())).into();
+            let mut receiver = Vec::new();
+            if let Some(shape) = cx.env.dialect.shape(operation) {
+                shape.keys_of("to", &mut receiver);
+            }
+            let mut extra: Vec<_> = ["from", "name", "sender", "caller"].map(|key| (key, cleo.id.0.clone())).into();
+            extra.retain(|(key, _)| receiver.iter().all(|receiver| receiver != key));
             eve.act(operation, &Act { to, data, extra: &extra, ..Act::default() })?;
             let has_word = |event: &Event| event.data.as_ref().is_some_and(|data| data.contains(&word));
             let what = format!("eve's {kind} by name");
@@ -91,14 +97,14 @@ async fn by_name_refused(cx: &mut Cx) -> Result<(), Stop> {
     }
     settled(cx, &mut ana).await?;
     refused(&ana, 0, 2, "named a receiver that does not exist", refusals.absent_target.as_ref())?;
-    let mut eve = cx.connect("eve", &cx.room()).await?;
-    let room = eve.room.clone();
+    let eve = cx.connect("eve", &cx.room()).await?;
     for (operation, _) in KINDS {
         eve.act(operation, &Act { to: Some(&ben.id), data: Some(&data), ..Act::default() })?;
     }
-    eve.act(Operation::Join, &Act { room: &room, ..Act::default() })?;
+    let what = "sent an offer and an answer before she joined";
+    let mut eve = joins_after(cx, eve, what, refusals.not_a_member.as_ref()).await?;
     settled(cx, &mut eve).await?;
-    refused(&eve, 0, 2, "sent an offer and an answer before she joined", refusals.not_a_member.as_ref())?;
+    refused(&eve, 0, 2, what, refusals.not_a_member.as_ref())?;
     settled(cx, &mut ben).await?;
     ben.never_received("received an offer or an answer from a client that has not joined", is_of_a_call)
 }

@@ -228,17 +228,18 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     let [mut eve, mut ben, mut cleo] = users(cx, ["eve", "ben", "cleo"]).await?;
     let mut names = cx.sender_names();
     names.extend(["from", "sender", "answerer", "name", "username", "user"].map(str::to_owned));
-    let claims = |also: &[&'static str]| {
-        let mut claims: Vec<_> = names.iter().map(|name| (name.clone(), cleo.id.0.clone())).collect();
-        claims.extend(also.iter().map(|name| ((*name).to_owned(), cleo.id.0.clone())));
-        claims.sort();
-        claims.dedup();
-        claims
+    names.extend(["caller", "target"].map(str::to_owned));
+    names.sort();
+    names.dedup();
+    // The key that names the receiver must name it.
+    let claims = |operation: Operation| {
+        let mut receiver = Vec::new();
+        if let Some(shape) = cx.env.dialect.shape(operation) {
+            shape.keys_of("to", &mut receiver);
+        }
+        let names = names.iter().filter(|name| !receiver.contains(name));
+        names.map(|name| (name.as_str(), cleo.id.0.clone())).collect::<Vec<_>>()
     };
-    let (plain, of_answer) = (claims(&["caller"]), claims(&["target"]));
-    // The answer to a call names the caller.
-    let of_answer: Vec<_> = of_answer.into_iter().filter(|(name, _)| name != "caller").collect();
-    let (plain, of_answer) = (extra(&plain), extra(&of_answer));
     let refused = "a message that claims another sender is refused";
     let other = |who: &str, received: &Received| {
         Err(Stop::at(format!("{who} received a notice with the name that its sender claimed"), received.line))
@@ -246,7 +247,7 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     let claimed = |event: &Event, by: &Peer| event.from.as_ref().is_some_and(|from| *from != by.id);
     let notice = |name: EventName| move |event: &Event| event.is(name);
 
-    eve.act(Operation::Call, &Act { to: Some(&ben.id), extra: &plain, ..Act::default() })?;
+    eve.act(Operation::Call, &Act { to: Some(&ben.id), extra: &claims(Operation::Call), ..Act::default() })?;
     let Some(rings) = arrives(&mut ben, &mut eve, "eve's call", notice(EventName::Ringing)).await? else {
         cx.acceptable(refused);
         return Ok(());
@@ -254,7 +255,7 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     if claimed(&rings.event, &eve) {
         return other("ben", &rings);
     }
-    ben.act(Operation::Accept, &Act { to: Some(&eve.id), extra: &of_answer, ..Act::default() })?;
+    ben.act(Operation::Accept, &Act { to: Some(&eve.id), extra: &claims(Operation::Accept), ..Act::default() })?;
     let Some(answer) = arrives(&mut eve, &mut ben, "ben's acceptance", notice(EventName::Answered)).await? else {
         cx.acceptable(refused);
         return Ok(());
@@ -265,7 +266,9 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     for kind in Kind::ALL.into_iter().filter(|kind| cx.env.dialect.signal_operation(*kind).is_some()) {
         let word = cx.word("claims");
         let data = quoted(&word);
-        let act = Act { to: Some(&ben.id), data: Some(&data), extra: &plain, ..Act::default() };
+        let operation = cx.env.dialect.signal_operation(kind).expect("the dialect has this kind");
+        let extra = claims(operation);
+        let act = Act { to: Some(&ben.id), data: Some(&data), extra: &extra, ..Act::default() };
         eve.send(eve.signal_with(kind, &act)?);
         let what = format!("eve's {kind}");
         let Some(signal) = arrives(&mut ben, &mut eve, &what, |event| event.has_word(&word)).await? else {
@@ -278,14 +281,15 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     }
     if cx.has(Feature::Media) {
         let media = Some(("audio", false));
-        eve.act(Operation::Media, &Act { to: Some(&ben.id), media, extra: &plain, ..Act::default() })?;
+        let extra = claims(Operation::Media);
+        eve.act(Operation::Media, &Act { to: Some(&ben.id), media, extra: &extra, ..Act::default() })?;
         match arrives(&mut ben, &mut eve, "eve's media state", notice(EventName::Media)).await? {
             Some(media) if claimed(&media.event, &eve) => return other("ben", &media),
             Some(_) => {}
             None => cx.acceptable(refused),
         }
     }
-    eve.act(Operation::End, &Act { to: Some(&ben.id), extra: &plain, ..Act::default() })?;
+    eve.act(Operation::End, &Act { to: Some(&ben.id), extra: &claims(Operation::End), ..Act::default() })?;
     match arrives(&mut ben, &mut eve, "the notice that eve ended the call", notice(EventName::Ended)).await? {
         Some(end) if claimed(&end.event, &eve) => return other("ben", &end),
         Some(_) => {}
@@ -295,12 +299,7 @@ async fn stamped(cx: &mut Cx) -> Result<(), Stop> {
     cleo.never_received("received a message of a call between others, who claimed her name", is_of_a_call)
 }
 
-/// Borrows the keys of an operation's further fields.
-fn extra(fields: &[(String, String)]) -> Vec<(&str, String)> {
-    fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
-}
-
-/// Waits for what a message causes at its receiver; `None` if its sender receives an error instead.
+/// Waits for what a message causes at its receiver; `None` if its sender receives an error or is disconnected instead.
 async fn arrives(
     receiver: &mut Peer,
     sender: &mut Peer,
@@ -309,7 +308,16 @@ async fn arrives(
 ) -> Result<Option<Received>, Stop> {
     tokio::select! { biased;
         received = receiver.until(what, wanted) => received.map(Some),
-        refused = sender.until("an error", Event::is_error) => refused.map(|_| None),
+        () = is_refused(sender) => Ok(None),
+    }
+}
+
+/// Waits until a client receives an error or its connection ends.
+async fn is_refused(sender: &mut Peer) {
+    loop {
+        if sender.until("an error", Event::is_error).await.is_ok() || sender.end.is_some() {
+            return;
+        }
     }
 }
 

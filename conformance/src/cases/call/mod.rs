@@ -25,7 +25,7 @@ fn of(event: &Event, name: EventName, from: &Id) -> bool {
 }
 
 /// Whether it is part of a call, or would be: everything but lists, errors and greetings.
-fn is_of_a_call(event: &Event) -> bool {
+pub(super) fn is_of_a_call(event: &Event) -> bool {
     use EventName::{Answered, Description, Ended, Media, Ringing, Signal};
     [Ringing, Answered, Ended, Media, Signal, Description].into_iter().any(|name| event.is(name))
 }

@@ -102,7 +102,7 @@ async fn joins(user: &mut Peer) -> Result<(), Stop> {
 
 /// Joins after messages that were refused. Where the dialect does not promise an error, the server may also have closed
 /// the connection; then a new client joins.
-async fn joins_after(cx: &Cx, mut eve: Peer, what: &str, promised: Option<&String>) -> Result<Peer, Stop> {
+pub(super) async fn joins_after(cx: &Cx, mut eve: Peer, what: &str, promised: Option<&String>) -> Result<Peer, Stop> {
     match joins(&mut eve).await {
         Ok(()) => Ok(eve),
         Err(_) if promised.is_none() && eve.end.is_some() => {
@@ -146,6 +146,10 @@ fn is_exact(user: &Peer, list: &Received, present: &[&Id], gone: &[&Id]) -> Resu
         if times != 1 {
             return Err(Stop::at(format!("{name} received a list of users that has {id} {times} times"), list.line));
         }
+    }
+    let is_name = |id: &Id| id.0 != "null" && id.0 != "\"\"";
+    if let Some(member) = list.event.members.iter().flatten().find(|member| !is_name(&member.id)) {
+        return Err(Stop::at(format!("{name} received a list of users that contains {}", member.id), list.line));
     }
     match gone.iter().find(|id| lists(&list.event, id) > 0) {
         Some(id) => {

@@ -239,12 +239,15 @@ async fn caller_busy(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn self_call(cx: &mut Cx) -> Result<(), Stop> {
+    let Some(malformed) = &cx.file().refusals.malformed else {
+        return Err(Stop::Unsupported("the dialect does not define that a call to oneself is refused".to_owned()));
+    };
     let [mut ana, mut cleo] = users(cx, ["ana", "cleo"]).await?;
     act(&ana, Operation::Call, &ana)?;
     settled(cx, &mut ana).await?;
     ana.never_received("was called by herself", |event| event.is(EventName::Ringing))?;
     ana.never_received("received the notice that she accepted her own call", |event| event.accepted == Some(true))?;
-    refused(&ana, 0, 1, "called herself", cx.file().refusals.malformed.as_ref())?;
+    refused(&ana, 0, 1, "called herself", Some(malformed))?;
     are_free(cx, &mut cleo, &mut ana, "ana called herself").await
 }
 

@@ -107,7 +107,7 @@ async fn ice_schema(cx: &mut Cx) -> Result<(), Stop> {
         }
     }
     match response.header("content-type") {
-        Some(kind) if kind.starts_with("application/json") => Ok(()),
+        _ if response.is_json() => Ok(()),
         Some(kind) => Err(Stop::fail(format!("the response has the content type {kind}, expected application/json"))),
         None => Err(Stop::fail("the response has no content type, expected application/json")),
     }
@@ -118,8 +118,7 @@ async fn no_store(cx: &mut Cx) -> Result<(), Stop> {
     if servers.iter().all(|server| server.get("credential").is_none()) {
         return Err(Stop::Unsupported("the ICE servers contain no credentials".to_owned()));
     }
-    let control = response.header("cache-control").unwrap_or_default();
-    if control.contains("no-store") {
+    if response.lists("cache-control", "no-store") {
         Ok(())
     } else {
         Err(Stop::fail("a response with credentials lacks Cache-Control: no-store"))

@@ -30,7 +30,7 @@ fn declared<'a, T>(value: Option<&'a T>, what: &str) -> Result<&'a T, Stop> {
 }
 
 /// Sends a request and reads the response; no response is a failure.
-async fn send(
+pub(super) async fn send(
     cx: &Cx,
     method: &str,
     path: &str,

@@ -62,12 +62,16 @@ pub(super) async fn every_answer(cx: &Cx, headers: &[(&'static str, String)]) ->
     let kick = http.kick.clone();
     let mut answers = Vec::new();
     for path in paths.into_iter().flatten() {
-        answers.push((format!("GET {path}"), send(cx, "GET", &path, headers.to_vec(), None).await?));
+        for method in ["GET", "DELETE"] {
+            let answer = send(cx, method, &path, headers.to_vec(), None).await?;
+            answers.push((format!("{method} {path}"), answer));
+        }
     }
     if let Some(kick) = kick {
         for (what, body) in [
             ("a kick of a client that does not exist", format!(r#"{{"{}":"glare-nobody"}}"#, kick.field)),
             ("a kick without a client", "{}".to_owned()),
+            ("a kick that is not JSON", "{".to_owned()),
         ] {
             let headers = [headers, &json_body()].concat();
             answers.push((what.to_owned(), send(cx, "POST", &kick.path, headers, Some(&body)).await?));
@@ -81,7 +85,7 @@ async fn form(cx: &mut Cx) -> Result<(), Stop> {
     for (what, answer) in every_answer(cx, &[]).await? {
         json(&what, &answer)?;
         match answer.header("content-type") {
-            Some(kind) if kind.starts_with("application/json") => {}
+            _ if answer.is_json() => {}
             kind => {
                 let kind = kind.unwrap_or_else(|| "none".to_owned());
                 let status = answer.status;

@@ -1,17 +1,16 @@
 //! What a server announces in its first packet: the longest payload, and when it drops a silent client.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::polling::Session;
-use super::{OPEN, closes, connected, opened, poll, raw_poll};
+use super::{OPEN, announced, closes, connected, opened, poll, raw_poll};
 use crate::case::Case;
 use crate::case::Level::{Declared, Must};
 use crate::cases::QUICK;
 use crate::cx::Cx;
 use crate::dialect::Feature;
+use crate::framing::error::{HttpError, TransportError};
 use crate::framing::link::{Command, End};
 use crate::stop::Stop;
 use crate::words::human;
@@ -52,10 +51,19 @@ fn max(open: &Value) -> Result<usize, Stop> {
     Ok(max)
 }
 
-async fn max_payload(cx: &mut Cx) -> Result<(), Stop> {
-    let (mut ana, open) = opened(cx, "ana").await?;
-    ana.send("40");
+/// The announced limit, with the time that so long a payload needs.
+async fn limit(cx: &mut Cx) -> Result<usize, Stop> {
+    let (ana, open) = opened(cx, "ana").await?;
+    ana.close().await;
     let max = max(&open)?;
+    cx.allow_time_for(max);
+    Ok(max)
+}
+
+async fn max_payload(cx: &mut Cx) -> Result<(), Stop> {
+    let max = limit(cx).await?;
+    let (mut ana, _) = opened(cx, "ana").await?;
+    ana.send("40");
     let name = cx.event_names().into_iter().next().unwrap_or_else(|| "event".to_owned());
     ana.command(Command::Text(format!(r#"42["{name}","{}"]"#, "x".repeat(max + 1))));
     closes(&mut ana, &format!("a packet of more than {max} bytes")).await
@@ -68,10 +76,7 @@ fn event(bytes: usize) -> String {
 }
 
 async fn edge(cx: &mut Cx) -> Result<(), Stop> {
-    let (ana, open) = opened(cx, "ana").await?;
-    ana.close().await;
-    let max = max(&open)?;
-    cx.allow_time_for(max);
+    let max = limit(cx).await?;
     let (mut ana, _) = opened(cx, "ana").await?;
     ana.send("40");
     ana.until_received("the answer to CONNECT", |received| received.text.starts_with("40")).await?;
@@ -87,12 +92,14 @@ async fn edge(cx: &mut Cx) -> Result<(), Stop> {
         let status = accepted.status;
         return Err(Stop::fail(format!("a POST of exactly {max} bytes is answered with HTTP {status}, expected 200")));
     }
-    // The server may end the connection before it has read everything.
-    if let Ok(refused) = raw_poll(cx, "ben", "POST", &ben.query, Some(&event(max + 1))).await
-        && refused.status != 413
-    {
-        let status = refused.status;
-        return Err(Stop::fail(format!("a POST of {} bytes is answered with HTTP {status}, expected 413", max + 1)));
+    let what = format!("a POST of {} bytes", max + 1);
+    match raw_poll(cx, "ben", "POST", &ben.query, Some(&event(max + 1))).await {
+        Ok(refused) if refused.status != 413 => {
+            return Err(Stop::fail(format!("{what} is answered with HTTP {}, expected 413", refused.status)));
+        }
+        // The server may end the connection before it has read everything.
+        Ok(_) | Err(TransportError::Http(HttpError::Io(_) | HttpError::Truncated)) => {}
+        Err(error) => return Err(Stop::fail(format!("{what}: {error}"))),
     }
     let mut cleo = connected(cx, "cleo").await?;
     cleo.send(event(max + 1));
@@ -109,8 +116,7 @@ async fn edge(cx: &mut Cx) -> Result<(), Stop> {
 
 async fn half_open(cx: &mut Cx) -> Result<(), Stop> {
     let (mut ana, open) = opened(cx, "ana").await?;
-    let announced = ["pingInterval", "pingTimeout"].map(|field| open[field].as_u64().unwrap_or_default());
-    let announced = Duration::from_millis(announced.iter().sum());
+    let announced = announced(&open);
     if announced > QUICK {
         return Err(Stop::Unsupported(format!(
             "the server announces that it drops a silent client after {}: use --slow, which runs sio/ping-timeout",

@@ -1,5 +1,7 @@
 //! Engine.IO 4 and Socket.IO 5.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -13,11 +15,12 @@ use crate::framing::error::TransportError;
 use crate::framing::http::{Request, Response};
 use crate::stop::Stop;
 use crate::target::Target;
-use crate::words::human;
 
 mod limits;
 mod polling;
 mod requests;
+
+use polling::Session;
 
 const OPEN: &[&str] = &["sio/open-fields"];
 /// Separates the packets of a payload.
@@ -251,15 +254,23 @@ async fn bad_eio(cx: &mut Cx) -> Result<(), Stop> {
     }
 }
 
+/// The time within which the server drops a silent client, as its first packet announces.
+fn announced(open: &Value) -> Duration {
+    let field = |name: &str| open[name].as_u64().unwrap_or_default();
+    Duration::from_millis(field("pingInterval").saturating_add(field("pingTimeout")))
+}
+
 async fn ping_timeout(cx: &mut Cx) -> Result<(), Stop> {
     let (mut peer, open) = opened(cx, "ana").await?;
     peer.send("40");
-    let time = open["pingInterval"].as_u64().unwrap_or_default() + open["pingTimeout"].as_u64().unwrap_or_default();
-    let limit = std::time::Duration::from_millis(time) + cx.env.net.patience;
+    let time = announced(&open);
     // This WebSocket does not answer Engine.IO pings.
-    match timeout(limit, peer.ended()).await {
+    match timeout(time.saturating_add(cx.env.net.patience), peer.ended()).await {
         Ok(_) => Ok(()),
-        Err(_) => Err(Stop::fail(format!("a client that answers no pings is not disconnected within {time} ms"))),
+        Err(_) => {
+            let time = time.as_millis();
+            Err(Stop::fail(format!("a client that answers no pings is not disconnected within {time} ms")))
+        }
     }
 }
 
@@ -272,7 +283,7 @@ async fn ping(cx: &mut Cx) -> Result<(), Stop> {
     if let Ok(join) = ana.message(Operation::Join, &Act { room: &room, name: Some(&name), ..Act::default() }) {
         ana.send(format!("42{join}"));
     }
-    let interval = std::time::Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
+    let interval = Duration::from_millis(open["pingInterval"].as_u64().unwrap_or_default());
     // Two rounds: if the server did not accept the first pong, it closes the connection before the second ping.
     for _ in 0..2 {
         let limit = tokio::time::Instant::now() + interval + cx.env.net.patience;
@@ -336,31 +347,16 @@ async fn disconnect(cx: &mut Cx) -> Result<(), Stop> {
 }
 
 async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
-    let open = open(cx, "ana").await?;
-    if open["upgrades"].as_array().is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
-        return Err(Stop::Unsupported("polling offers no upgrade to WebSocket".to_owned()));
-    }
-    let sid = open["sid"].as_str().unwrap_or_default().to_owned();
-    let session = format!("EIO=4&transport=polling&sid={sid}");
-    let sent = poll(cx, "ana", "POST", &session, Some("40")).await?;
-    if sent.status != 200 {
-        return Err(Stop::fail(format!("CONNECT over polling is answered with HTTP {}, expected 200", sent.status)));
-    }
-    let answer = poll(cx, "ana", "GET", &session, None).await?;
-    if !answer.body.starts_with("40") {
-        return Err(Stop::fail(format!("CONNECT over polling is answered with {}", answer.body)));
-    }
+    let mut session = Session::connect(cx, "ana").await?;
     let mut ben = connected(cx, "ben").await?;
     let mut cleo = connected(cx, "cleo").await?;
     let (polled, waiting, word) = (cx.word("polled"), cx.word("waiting"), cx.word("upgraded"));
     let event = |word: &str| cx.event_names().first().map(|name| format!(r#"42["{name}","{word}"]"#));
     if let Some(event) = event(&polled).filter(|_| cx.has(Feature::Broadcast)) {
         ben.send(event);
-        polls_for(cx, &session, &polled).await?;
+        session.until(cx, "ben's event", |packet| packet.contains(&polled)).await?;
     }
-    let mut peer = raw(cx, "ana", &format!("EIO=4&transport=websocket&sid={sid}")).await?;
-    peer.send("2probe");
-    peer.until_received("`3probe`", |received| received.text == "3probe").await?;
+    let mut peer = session.websocket(cx).await?;
     if let Some(event) = event(&waiting).filter(|_| cx.has(Feature::Broadcast)) {
         // Cleo has received it, so it now waits for a poll of ana's session, and none comes.
         ben.send(event);
@@ -390,35 +386,6 @@ async fn upgrade(cx: &mut Cx) -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// Polls the session until a packet with this word arrives. Others may come first: pings, and what others send.
-async fn polls_for(cx: &Cx, session: &str, word: &str) -> Result<(), Stop> {
-    let mut last = "nothing".to_owned();
-    let polling = async {
-        loop {
-            let answer = poll(cx, "ana", "GET", session, None).await?;
-            if answer.body.contains(word) {
-                return Ok(());
-            }
-            if answer.status != 200 {
-                return Err(Stop::fail(format!(
-                    "a poll for ben's event is answered with HTTP {}, expected 200",
-                    answer.status
-                )));
-            }
-            if answer.body.split(SEPARATOR).any(|packet| packet == "2") {
-                poll(cx, "ana", "POST", session, Some("3")).await?;
-            }
-            last = answer.body;
-        }
-    };
-    let limit = cx.env.net.patience;
-    let polled = timeout(limit, polling).await;
-    polled.unwrap_or_else(|_| {
-        let limit = human(limit);
-        Err(Stop::fail(format!("no poll returned ben's event within {limit}; the last returned {last}")))
-    })
 }
 
 async fn sid_reuse(cx: &mut Cx) -> Result<(), Stop> {

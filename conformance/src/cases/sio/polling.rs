@@ -1,8 +1,11 @@
 //! Engine.IO over HTTP long-polling.
 
-use super::{OPEN, SEPARATOR, connected, open, opened, poll, raw_poll};
+use serde_json::Value;
+
+use super::{OPEN, SEPARATOR, connected, open, opened, poll, raw, raw_poll};
 use crate::case::Case;
 use crate::case::Level::{Declared, Must};
+use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::Feature;
 use crate::framing::error::{HttpError, TransportError};
@@ -45,6 +48,8 @@ pub(super) const CASES: &[&Case] = &[
 pub(super) struct Session {
     /// The name of its client.
     who: &'static str,
+    /// The first packet.
+    open: Value,
     /// The query of each request.
     pub(super) query: String,
     /// Every packet that arrived.
@@ -55,10 +60,23 @@ impl Session {
     pub(super) async fn connect(cx: &Cx, who: &'static str) -> Result<Self, Stop> {
         let open = open(cx, who).await?;
         let sid = open["sid"].as_str().unwrap_or_default();
-        let mut session = Self { who, query: format!("EIO=4&transport=polling&sid={sid}"), received: Vec::new() };
+        let query = format!("EIO=4&transport=polling&sid={sid}");
+        let mut session = Self { who, open, query, received: Vec::new() };
         session.send(cx, &["40"]).await?;
         session.until(cx, "the answer to CONNECT", |packet| packet.starts_with("40")).await?;
         Ok(session)
+    }
+
+    /// Checks that the server offers to change to a WebSocket, and opens that. The change is not begun yet.
+    pub(super) async fn websocket(&self, cx: &Cx) -> Result<Peer, Stop> {
+        let upgrades = self.open["upgrades"].as_array();
+        if upgrades.is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
+            return Err(Stop::Unsupported("polling offers no upgrade to WebSocket".to_owned()));
+        }
+        let mut peer = raw(cx, self.who, &self.query.replace("transport=polling", "transport=websocket")).await?;
+        peer.send("2probe");
+        peer.until_received("`3probe`", |received| received.text == "3probe").await?;
+        Ok(peer)
     }
 
     /// Posts packets in a single request.

@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use super::polling::Session;
-use super::{OPEN, SEPARATOR, open, path, poll, raw, raw_poll};
+use super::{OPEN, SEPARATOR, path, poll, raw, raw_poll};
 use crate::case::Case;
 use crate::case::Level::{Declared, Must};
-use crate::cases::http::cors::{CREDENTIALS, ORIGIN, follows_the_rules, may_read, permits};
+use crate::cases::http::cors::{CREDENTIALS, ORIGIN, OTHER_ORIGIN, follows_the_rules, may_read, origin, permits};
+use crate::cases::http::send;
 use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::Feature;
 use crate::framing::error::{HttpError, TransportError};
-use crate::framing::http::{Request, Response};
 use crate::stop::Stop;
 
 /// How often a session that should have ended is polled: the first polls may return what waited for the client.
@@ -79,19 +79,11 @@ async fn error_codes(cx: &mut Cx) -> Result<(), Stop> {
             let expected = format!(r#"HTTP 400 and {{"code":{code},"message":"{message}"}}"#);
             return Err(Stop::fail(format!("{what} is answered with HTTP {status} and {body}, expected {expected}")));
         }
-        if !answer.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+        if !answer.is_json() {
             return Err(Stop::fail(format!("{what} is answered with JSON, but without the content type of JSON")));
         }
     }
     Ok(())
-}
-
-/// The answer to the request of a page of this origin.
-async fn get_from(cx: &Cx, origin: &str, query: &str) -> Result<Response, Stop> {
-    let path = path(cx, query);
-    let headers = vec![("Origin", origin.to_owned())];
-    let request = Request { method: "GET", path: path.clone(), headers, body: None };
-    cx.fetch("ana", &request).await.map_err(|error| Stop::fail(format!("GET {path}: {error}")))
 }
 
 async fn cors(cx: &mut Cx) -> Result<(), Stop> {
@@ -100,9 +92,10 @@ async fn cors(cx: &mut Cx) -> Result<(), Stop> {
         ("a poll of an unknown session", "EIO=4&transport=polling&sid=glare-nobody"),
         ("an unknown transport", "EIO=4&transport=carrier-pigeon"),
     ] {
-        let one = get_from(cx, ORIGIN, query).await?;
+        let path = path(cx, query);
+        let one = send(cx, "GET", &path, vec![origin(ORIGIN)], None).await?;
         may_read(what, &one)?;
-        follows_the_rules(what, &one, &get_from(cx, "https://other.example", query).await?)?;
+        follows_the_rules(what, &one, &send(cx, "GET", &path, vec![origin(OTHER_ORIGIN)], None).await?)?;
     }
     // Browsers ask first only if the client adds headers, as many do for their tokens.
     permits(cx, &path(cx, "EIO=4&transport=polling"), "POST", "authorization,content-type").await
@@ -110,14 +103,8 @@ async fn cors(cx: &mut Cx) -> Result<(), Stop> {
 
 /// Opens a session over polling, connects it to the default namespace, and opens a WebSocket that probes it.
 async fn probed(cx: &Cx) -> Result<(Session, Peer), Stop> {
-    let offered = open(cx, "offered").await?;
-    if offered["upgrades"].as_array().is_none_or(|upgrades| upgrades.iter().all(|upgrade| upgrade != "websocket")) {
-        return Err(Stop::Unsupported("polling offers no upgrade to WebSocket".to_owned()));
-    }
     let session = Session::connect(cx, "ana").await?;
-    let mut peer = raw(cx, "ana", &session.query.replace("transport=polling", "transport=websocket")).await?;
-    peer.send("2probe");
-    peer.until_received("`3probe`", |received| received.text == "3probe").await?;
+    let peer = session.websocket(cx).await?;
     Ok((session, peer))
 }
 

@@ -198,8 +198,12 @@ async fn long_stranger(cx: &mut StunCx) -> Result<(), Stop> {
 async fn passes(cx: &StunCx, ana: &mut Allocation, ben: &mut UdpClient) -> Result<(), Stop> {
     ana.permit(cx, ben).await?;
     let (there, back) = (cx.word("there"), cx.word("back"));
-    ana.send_data(cx, ben.local, there.as_bytes());
-    ben.receive_relayed(there.as_bytes()).await?;
-    ben.send_to(back.as_bytes(), ana.relayed);
-    ana.receive_data(back.as_bytes()).await.map(drop)
+    let (to_ben, to_ana) = (ben.local, ana.relayed);
+    let what = format!("the relayed data {there:?}");
+    let send = || ana.send_data(cx, to_ben, there.as_bytes());
+    sentinel(send, ben, &what, |received| received.bytes == there.as_bytes()).await?;
+    let send = || {
+        ben.send_to(back.as_bytes(), to_ana);
+    };
+    sentinel(send, ana, "its peer's data", |received| contain(&received.bytes, &back)).await
 }

@@ -35,7 +35,7 @@ pub(super) const CASES: &[&Case] = &[
     })
     .needs(ALLOCATE)
     .cites(&[rfc!("8656", "10.2", "If an XOR-PEER-ADDRESS attribute contains an address of an address family that is not the same as that of a relayed transport address for the allocation, the server MUST generate an error response with the 443 (Peer Address Family Mismatch) response code.")]),
-    &Case::network("turn/peer-tunneled", Should, "A channel to a Teredo or 6to4 address is refused: data could circulate between the relay and a tunnel.", |cx| {
+    &Case::network("turn/peer-tunneled", Must, "A channel to a Teredo or 6to4 address is refused: data could circulate between the relay and a tunnel.", |cx| {
         Box::pin(tunneled(cx))
     })
     .needs(FAMILY)
