@@ -646,6 +646,18 @@ impl Peer {
         Stop::Fail { why, line: self.end.is_some().then_some(self.end_line) }
     }
 
+    /// Checks that every error that this client has received since the message with the index `mark` gives this reason,
+    /// if the dialect promises one.
+    pub(crate) fn errors_give(&self, mark: usize, what: &str, reason: Option<&str>) -> Result<(), Stop> {
+        let Some(reason) = reason else { return Ok(()) };
+        let is_other =
+            |received: &&Received| received.event.is_error() && received.event.reason.as_deref() != Some(reason);
+        match self.received[mark..].iter().find(is_other) {
+            Some(other) => Err(Stop::at(format!("{what} is answered with another error than `{reason}`"), other.line)),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for a pong with this payload.
     pub(crate) async fn until_pong(&mut self, payload: &[u8]) -> Result<(), Stop> {
         while !self.pongs.iter().any(|pong| pong == payload) {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use crate::client::Peer;
 use crate::dialect::file::{File, Framing, JoinAnswer, Situation};
 use crate::dialect::{EventName, Feature, Id, Operation};
@@ -47,6 +49,12 @@ impl Cx {
         Id::of(&self.env.name(self.file().identity.form.as_ref(), any))
     }
 
+    /// Attempts at what the server permits only once it has noticed something.
+    pub(crate) fn attempts(&self) -> Attempts {
+        let pause = self.env.round_trip.max(Duration::from_millis(5));
+        Attempts { limit: Instant::now() + self.env.net.patience, pause }
+    }
+
     /// A word that nothing else sends.
     pub(crate) fn word(&self, about: &str) -> String {
         format!("{about}-{}", self.env.fresh())
@@ -88,6 +96,14 @@ impl Cx {
         closed: Option<&End>,
     ) -> Result<(), Stop> {
         let declares = &self.file().declares;
+        if let (Some(End::Closed(Some(code))), Some(promised)) = (closed, self.file().close_codes.of(situation))
+            && *code != promised
+            && declares.binds(situation)
+        {
+            return Err(Stop::fail(format!(
+                "{what} closes the connection with {code}; the dialect promises {promised}"
+            )));
+        }
         if declares.reaction(situation).is_met(notified, closed.is_some()) {
             return Ok(());
         }
@@ -346,7 +362,7 @@ impl Cx {
             return self.meet(&room).await;
         }
         let role = self.file().roles.as_ref().map(|roles| roles.offers.as_str());
-        let mut peer = self.connect_as("alive?", &room, role).await?;
+        let mut peer = self.connect_as("probe", &room, role).await?;
         match peer.join(&room, None).await {
             Err(_) if peer.received_binary() => Ok(()),
             joined => joined.map(drop).map_err(Stop::into_setup),
@@ -358,11 +374,30 @@ impl Cx {
     async fn meet(&self, room: &str) -> Result<(), Stop> {
         let roles = self.file().roles.as_ref();
         let (offers, answers) = roles.map(|roles| (roles.offers.as_str(), roles.answers.as_str())).unzip();
-        let mut one = self.join_as("alive?", room, offers).await?;
-        let mut other = self.join_as("alive!", room, answers).await?;
+        let mut one = self.join_as("probe", room, offers).await?;
+        let mut other = self.join_as("probe-2", room, answers).await?;
         match self.settle(&mut one, &mut other).await {
             Err(_) if one.received_binary() || other.received_binary() => Ok(()),
             settled => settled.map_err(Stop::into_setup),
         }
+    }
+}
+
+/// Attempts with growing pauses, until the server has had enough time.
+pub(crate) struct Attempts {
+    limit: Instant,
+    pause: Duration,
+}
+
+impl Attempts {
+    /// Whether this was the last attempt.
+    pub(crate) fn are_over(&self) -> bool {
+        Instant::now() > self.limit
+    }
+
+    /// Waits until the next attempt.
+    pub(crate) async fn pause(&mut self) {
+        sleep(self.pause).await;
+        self.pause *= 2;
     }
 }

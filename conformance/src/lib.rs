@@ -72,7 +72,7 @@ pub use case::{Case, Citation, Level};
 pub use cases::{all as cases, of_service as service_cases};
 pub use catalogue::catalogue;
 pub use crowd::{Crowd, CrowdError};
-pub use dialect::{Audience, Dialect, DialectError, Problem, shipped};
+pub use dialect::{Audience, Dialect, DialectError, Problem, shipped, shipped_text};
 pub use framing::error::TlsError;
 pub use framing::stream::tls_config;
 pub use framing::wire::{Arrival, Wire};

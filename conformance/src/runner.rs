@@ -305,7 +305,8 @@ impl Ended {
         let after = line.map(|at| &self.report.transcript.lines[at]).map(|line| {
             let who = self.report.transcript.clients.get(line.client).map_or("a client", String::as_str);
             let did = if line.kind == LineKind::Sends { "sent " } else { "" };
-            format!(" after {who} {did}{}", cut(&line.text, FRAME_CHARS_MAX))
+            let text = if line.text.is_empty() { "an empty text" } else { &*line.text };
+            format!(" after {who} {did}{}", cut(text, FRAME_CHARS_MAX))
         });
         let why = format!("the server {what}{}: {before}", after.unwrap_or_default());
         self.report.verdict = Verdict::Fail { why, line };

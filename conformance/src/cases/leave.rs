@@ -329,8 +329,9 @@ async fn leave_foreign_room(cx: &mut Cx) -> Result<(), Stop> {
     for member in [&ana, &ben] {
         member.never_received("received a leave notice after eve, who is in another room, tried to leave", left)?;
     }
-    let notified = eve.count(Event::is_error) >= 2;
-    cx.reaction("leaving a room that the client is not in", Situation::NotAMember, notified, None)
+    let what = "leaving a room that the client is not in";
+    cx.reaction(what, Situation::NotAMember, eve.count(Event::is_error) >= 2, None)?;
+    eve.errors_give(0, what, cx.file().refusals.of(Situation::NotAMember))
 }
 
 async fn moves(cx: &mut Cx) -> Result<(), Stop> {

@@ -413,7 +413,8 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     ana.send_word(&cleo, &word);
     cleo.until("ana's signal to her", |event| event.has_word(&word)).await?;
     let nobody = cx.word("for-nobody");
-    ana.send_word_to(&cx.nobody("nobody-here"), &nobody);
+    let absent = cx.nobody("nobody-here");
+    ana.send_word_to(&absent, &nobody);
     cx.fence(&mut ana, &mut [&mut ben, &mut cleo]).await?;
     cx.fence(&mut ben, &mut [&mut ana, &mut cleo]).await?;
     cleo.received_once("ana's signal to her", |event| event.has_word(&word))?;
@@ -430,8 +431,9 @@ async fn unicast(cx: &mut Cx) -> Result<(), Stop> {
     for member in [&ana, &ben, &cleo] {
         member.never_received("received a signal to a client that does not exist", |event| event.has_word(&nobody))?;
     }
-    let errors = ana.count(Event::is_error);
-    cx.reaction("a signal to a client that does not exist", Situation::AbsentTarget, errors > 0, None)
+    let what = "a signal to a client that does not exist";
+    cx.reaction(what, Situation::AbsentTarget, ana.count(Event::is_error) > 0, None)?;
+    ana.errors_give(0, what, cx.file().refusals.absent_target(&absent.to_string()).as_deref())
 }
 
 async fn empty_target(cx: &mut Cx) -> Result<(), Stop> {
@@ -455,6 +457,7 @@ async fn empty_target(cx: &mut Cx) -> Result<(), Stop> {
         let notified = ana.received[mark..].iter().any(|received| received.event.is_error());
         let what = format!("a signal to {receiver}, which is nobody's id,");
         cx.reaction(&what, Situation::AbsentTarget, notified, None)?;
+        ana.errors_give(mark, &what, cx.file().refusals.absent_target(&receiver.to_string()).as_deref())?;
     }
     for member in [&ana, &ben, &cleo] {
         let why = "received a signal whose receiver is not exactly the id of a member";

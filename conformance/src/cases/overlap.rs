@@ -1,9 +1,6 @@
 //! Connections of one client that overlap, and messages that arrive together.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
 use super::bystander::{Bystanders, signal_once};
@@ -249,8 +246,7 @@ async fn ghost_join(cx: &mut Cx) -> Result<(), Stop> {
     });
     let gone: Vec<Id> = join_all(short_lives).await.into_iter().collect::<Result<_, _>>()?;
     // The server may need a moment to notice the end of a connection whose join it is still handling.
-    let limit = Instant::now() + cx.env.net.patience;
-    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    let mut attempts = cx.attempts();
     let mut late: Vec<Who> = Vec::new();
     let mut newcomer = loop {
         let mut newcomer = cx.connect_as("late", &room, role.as_deref()).await?;
@@ -273,7 +269,7 @@ async fn ghost_join(cx: &mut Cx) -> Result<(), Stop> {
         if joined.is_ok() && listed == 0 && present == 0 {
             break newcomer;
         }
-        if Instant::now() > limit {
+        if attempts.are_over() {
             let closed = format!("{GHOSTS} clients closed their connections right after their joins");
             return Err(match joined {
                 Err(stop) => stop.reworded(|why| format!("{closed}, but {why}")),
@@ -282,8 +278,7 @@ async fn ghost_join(cx: &mut Cx) -> Result<(), Stop> {
             });
         }
         newcomer.close().await;
-        sleep(pause).await;
-        pause *= 2;
+        attempts.pause().await;
     };
     cx.settle(&mut ana, &mut newcomer).await?;
     signal_once(cx, &mut ana, &mut newcomer).await?;
@@ -343,18 +338,16 @@ async fn comes_back(cx: &mut Cx) -> Result<(), Stop> {
         let mut again = client.attempt(&old, &mut ben).await?;
         old.command(Command::Close(1000));
         old.ended_in_time().await;
-        let limit = Instant::now() + cx.env.net.patience;
-        let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+        let mut attempts = cx.attempts();
         let mut again = loop {
             match again {
                 Ok(again) => break again,
-                Err(why) if Instant::now() > limit => {
+                Err(why) if attempts.are_over() => {
                     let why = format!("ana came back with a new connection {way} and was not admitted: {why}");
                     return Err(Stop::fail(why));
                 }
-                Err(_) => sleep(pause).await,
+                Err(_) => attempts.pause().await,
             }
-            pause *= 2;
             again = client.attempt(&old, &mut ben).await?;
         };
         let new = again.who();

@@ -1,9 +1,6 @@
 //! Exclusive roles: one holder each.
 
-use std::time::Duration;
-
 use futures_util::future::{join, join_all};
-use tokio::time::{Instant, sleep};
 
 use super::DELIVERY;
 use super::bystander::{Bystanders, signal_once};
@@ -555,19 +552,17 @@ async fn both_leave(cx: &mut Cx) -> Result<(), Stop> {
 
 /// Takes a role whose holder has left. The server may need a moment to notice that, and nobody is left to be notified.
 async fn takes_free_role(cx: &Cx, name: &str, room: &str, role: &str) -> Result<Peer, Stop> {
-    let limit = Instant::now() + cx.env.net.patience;
-    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    let mut attempts = cx.attempts();
     loop {
         let mut peer = cx.connect_as(name, room, Some(role)).await?;
         match peer.join(room, None).await {
             Ok(_) => return Ok(peer),
-            Err(stop) if Instant::now() > limit => {
+            Err(stop) if attempts.are_over() => {
                 return Err(stop.reworded(|why| format!("both sides left the room, but {why}")));
             }
             Err(_) => peer.close().await,
         }
-        sleep(pause).await;
-        pause *= 2;
+        attempts.pause().await;
     }
 }
 

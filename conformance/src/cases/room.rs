@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::DELIVERY;
 use super::bystander::signal_once;
@@ -12,6 +12,7 @@ use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::file::{JoinAnswer, JoinBy, WrongCase};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Member, Operation};
+use crate::framing::link::End;
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[
@@ -72,6 +73,15 @@ pub(super) const CASES: &[&Case] = &[
     .requires(&[Feature::RoomLimit])
     .alone(),
     &Case::new(
+        "room/late-join",
+        Declared,
+        "A client that does not join in the time that the dialect allows is disconnected; one that joins in time is not.",
+        run!(late_join),
+    )
+    .needs(DELIVERY)
+    .requires(&[Feature::JoinLimit])
+    .slow(),
+    &Case::new(
         "room/capacity-race",
         Declared,
         "When many clients request the last places at once, exactly as many are admitted as there are places.",
@@ -114,7 +124,51 @@ async fn join_ack(cx: &mut Cx) -> Result<(), Stop> {
     if ben.id == ana.id && !ana.id.is_empty() {
         return Err(Stop::Fail { why: format!("ana and ben have the same id {}", ana.id), line });
     }
+    let Some(pattern) = &cx.env.dialect.id_pattern else { return Ok(()) };
+    for client in [&ana, &ben] {
+        let id = client.id.to_string();
+        if !pattern.is_match(&id) {
+            let why = format!("the id {id} of {} does not match the dialect's pattern", client.name);
+            return Err(Stop::Fail { why, line });
+        }
+    }
     Ok(())
+}
+
+async fn late_join(cx: &mut Cx) -> Result<(), Stop> {
+    let seconds = cx.file().join.within_s.expect("the case requires a limit");
+    let limit = Duration::from_secs(u64::from(seconds));
+    let [offers, answers] = match &cx.file().roles {
+        Some(roles) => [&roles.offers, &roles.answers].map(|role| Some(role.clone())),
+        None => [None, None],
+    };
+    let room = cx.room();
+    let mut eve = cx.connect_as("eve", &cx.room(), offers.as_deref()).await?;
+    let start = Instant::now();
+    let mut ana = cx.connect_as("ana", &room, offers.as_deref()).await?;
+    sleep(limit / 2).await;
+    let halfway = |stop: Stop| stop.reworded(|why| format!("half of the {seconds} s that the dialect allows: {why}"));
+    ana.join(&room, None).await.map_err(as_failure).map_err(halfway)?;
+    eve.catch_up();
+    if eve.end.is_some() {
+        let why = format!("eve was disconnected before the {seconds} s were over that the dialect allows");
+        return Err(eve.stop(why));
+    }
+    let patience = (limit + cx.env.net.patience).saturating_sub(start.elapsed());
+    let Ok(end) = timeout(patience, eve.ended()).await else {
+        let why = format!("eve has not joined, and is still connected after {} s", start.elapsed().as_secs());
+        return Err(Stop::fail(format!("{why}; the dialect allows {seconds} s")));
+    };
+    if let (End::Closed(Some(code)), Some(promised)) = (end, cx.file().close_codes.late_join)
+        && code != promised
+    {
+        return Err(eve.stop(format!("the server closes with {code}; the dialect promises {promised}")));
+    }
+    // Ana has joined, so her time is not limited.
+    sleep((limit * 5 / 4).saturating_sub(start.elapsed())).await;
+    let mut ben = cx.join_as("ben", &room, answers.as_deref()).await?;
+    cx.settle(&mut ana, &mut ben).await.map_err(as_failure)?;
+    cx.fence(&mut ben, &mut [&mut ana]).await
 }
 
 /// The members as the server should list them, sorted.
@@ -311,16 +365,17 @@ async fn double_join(cx: &mut Cx) -> Result<(), Stop> {
     if ben.id != id {
         return Err(Stop::fail(format!("ben joined another room and got another id: {id} became {}", ben.id)));
     }
-    let word = cx.word("gone");
-    if cx.has(Feature::Broadcast) {
-        cleo.broadcast_word(&word);
-    }
+    // Where signals name their receiver, a server may deliver them into any room.
+    let gone = cx.has(Feature::Broadcast).then(|| cx.word("gone"));
+    gone.iter().for_each(|word| cleo.broadcast_word(word));
     cx.fence(&mut cleo, &mut [&mut ana]).await?;
     let mut dora = cx.join("dora", &elsewhere).await?;
     cx.settle(&mut dora, &mut ben).await.map_err(Stop::into_setup)?;
     cx.fence(&mut dora, &mut [&mut ben]).await?;
     ana.received_once("the leave notice for ben", |event| event.is_left(&who))?;
-    ben.never_received("received a signal of the room that he has left", |event| event.has_word(&word))
+    gone.iter().try_for_each(|word| {
+        ben.never_received("received a signal of the room that he has left", |event| event.has_word(word))
+    })
 }
 
 /// Whether a join is answered by a list that may only be sent when it changes, and ben has not been refused.
@@ -383,14 +438,14 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     let env = std::sync::Arc::clone(&cx.env);
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
     let mut eve = cx.connect_as("eve", &cx.room(), role.as_deref()).await?;
-    let mut bad: Vec<(String, Option<String>)> = Vec::new();
+    let mut bad: Vec<(String, Option<String>, Option<&str>)> = Vec::new();
     for wrong in env.dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::IdLimits) {
         let act = Act { room: &cx.room(), ..Act::default() };
         let message = env.dialect.render_shape(&wrong.shape, &act, eve.values())?;
-        bad.push((wrong.what.clone(), Some(message)));
+        bad.push((wrong.what.clone(), Some(message), wrong.reason.as_deref()));
     }
-    bad.push((format!("{} code points", max + 1), None));
-    for (what, message) in bad {
+    bad.push((format!("{} code points", max + 1), None, env.dialect.file.refusals.room_too_long.as_deref()));
+    for (what, message, reason) in bad {
         let too_long = long(&cx.room(), 'x', max + 1);
         if cx.file().join.by == JoinBy::Connecting {
             // The room is in the URL, so there is only one attempt to make.
@@ -421,6 +476,13 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         if joins.count() > 1 {
             return Err(Stop::fail(format!("eve joined with {what}")));
         }
+        let what = format!("a join with {what}");
+        if let Some(reason) = reason
+            && !eve.received[mark..].iter().any(|received| received.event.is_error())
+        {
+            return Err(Stop::fail(format!("{what} is not answered with an error; the dialect promises `{reason}`")));
+        }
+        eve.errors_give(mark, &what, reason)?;
     }
     for fill in ['x', 'é', '😀'] {
         let room = long(&cx.room(), fill, max);
@@ -504,8 +566,7 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
     ana.close().await;
     ben.close().await;
     // The server may need a moment to notice, and no client is left to be notified.
-    let limit = Instant::now() + cx.env.net.patience;
-    let mut pause = cx.env.round_trip.max(Duration::from_millis(5));
+    let mut attempts = cx.attempts();
     loop {
         let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
         let mut cleo = cx.connect_as("cleo", &room, role.as_deref()).await?;
@@ -523,14 +584,13 @@ async fn empty_gc(cx: &mut Cx) -> Result<(), Stop> {
                 event.has_word(&word)
             });
         }
-        if Instant::now() > limit {
+        if attempts.are_over() {
             return Err(match members {
                 Ok(_) => Stop::fail("everybody has left, but cleo received a list of members that are gone"),
                 Err(stop) => stop.reworded(|why| format!("everybody has left the room, but {why}")),
             });
         }
         cleo.close().await;
-        sleep(pause).await;
-        pause *= 2;
+        attempts.pause().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Security: what a client must not be able to do to others.
 
 use super::DELIVERY;
+use super::mesh::{kinds_both_ways, receiver};
 use crate::case::Case;
 use crate::case::Level::{Declared, Should};
 use crate::client::{Peer, quoted};
@@ -155,8 +156,10 @@ async fn cross_room_send(cx: &mut Cx) -> Result<(), Stop> {
     }
     fred.never_received("received eve's signal, which was for another room", |event| event.has_word(&word))?;
     // Each of them is wrong.
-    let notified = eve.count(Event::is_error) >= sent;
-    cx.reaction("a signal into a room that the client is not in", Situation::NotAMember, notified, None)
+    let what = "a signal into a room that the client is not in";
+    cx.reaction(what, Situation::NotAMember, eve.count(Event::is_error) >= sent, None)?;
+    // To a server, the receiver of such a signal may also be a client that does not exist.
+    if names_room && !by_id { eve.errors_give(0, what, cx.file().refusals.of(Situation::NotAMember)) } else { Ok(()) }
 }
 
 async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
@@ -164,14 +167,18 @@ async fn cross_room_leak(cx: &mut Cx) -> Result<(), Stop> {
     let [mut eve, mut fred] = cx.members(&elsewhere, ["eve", "fred"]).await?;
     let mut strangers = Vec::new();
     if cx.has(Feature::Moving) {
-        strangers.push(cx.connect("loner", &room).await?);
+        let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
+        strangers.push(cx.connect_as("loner", &room, role.as_deref()).await?);
     }
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
-    let (all, one) = (cx.word("for-all"), cx.word("for-ben"));
+    let (all, one) = (cx.word("for-all"), cx.word("for-one"));
     if cx.has(Feature::Broadcast) {
         ana.broadcast_word(&all);
     }
-    ana.send_word(&ben, &one);
+    for (from_ana, kind) in kinds_both_ways(cx) {
+        let (from, to) = if from_ana { (&mut ana, &ben) } else { (&mut ben, &ana) };
+        from.signal(kind, &quoted(&one), receiver(cx, to))?;
+    }
     let mut ids = vec![ana.id.clone(), ben.id.clone()];
     if cx.has(Feature::Crowd) && cx.has(Feature::LeaveNotice) {
         let cleo = cx.join("cleo", &room).await?;

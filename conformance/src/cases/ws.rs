@@ -1,7 +1,7 @@
 //! RFC 6455: how a server responds to handshakes and frames of a client.
 
 use super::DELIVERY;
-use crate::case::Level::{May, Must, Should};
+use crate::case::Level::{Declared, May, Must, Should};
 use crate::case::{Case, Citation};
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
@@ -147,6 +147,13 @@ pub(super) const CASES: &[&Case] = &[
         .cites(&[rfc!(6455, "5.1", "The server MUST close the connection upon receiving a frame that is not masked.")])
         .requires(&[Feature::RawFrames])
         .alone(),
+    &Case::new(
+        "ws/other-path",
+        Declared,
+        "A handshake at another path than the dialect's is refused with the status that the dialect declares.",
+        run!(other_path),
+    )
+    .requires(&[Feature::Upgrade, Feature::OtherPath]),
     &Case::new("ws/rsv", Must, "A reserved bit that no extension uses closes the connection.", run!(rsv))
         .needs(DELIVERY)
         .cites(&[rfc!(
@@ -247,7 +254,11 @@ fn first_byte(cx: &Cx) -> u8 {
 
 /// The response to a handshake with these headers.
 async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
-    let path = path(cx, name);
+    handshake_at(cx, path(cx, name), name, headers).await
+}
+
+/// The response to a handshake for this path.
+async fn handshake_at(cx: &Cx, path: String, name: &str, headers: &[(&'static str, &str)]) -> Result<Response, Stop> {
     let mut all = vec![
         ("Connection", "Upgrade".to_owned()),
         ("Upgrade", "websocket".to_owned()),
@@ -263,6 +274,24 @@ async fn handshake(cx: &Cx, name: &str, headers: &[(&'static str, &str)]) -> Res
     let request = Request { method: "GET", path, headers: all, body: None };
     let response = cx.fetch_as(name, &request, &words, |_| String::new()).await;
     response.map_err(|why| Stop::fail(format!("a handshake with {headers:?}: {why}")))
+}
+
+async fn other_path(cx: &mut Cx) -> Result<(), Stop> {
+    let status = cx.file().connection.other_path.expect("the case requires it");
+    let own = path(cx, "ana");
+    let (path, query) =
+        own.split_once('?').map_or((own.as_str(), String::new()), |(path, query)| (path, format!("?{query}")));
+    let path = path.trim_end_matches('/');
+    for other in [format!("{path}/more"), format!("{path}x"), format!("/glare{path}")] {
+        let response = handshake_at(cx, format!("{other}{query}"), "ana", &[]).await?;
+        if response.status != status {
+            return Err(Stop::fail(format!(
+                "a handshake for {other} is answered with HTTP {}; the dialect promises {status}",
+                response.status
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn accept_key(cx: &mut Cx) -> Result<(), Stop> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use regex_lite::Regex;
 use toml::Spanned;
 
 use super::error::{DialectError, Problems};
@@ -61,6 +62,7 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     let post = checker.url(file.connection.post.as_ref(), &url::POST_VARIABLES);
     let mut wrong = checker.wrong();
     checker.forms();
+    let id_pattern = checker.id_pattern();
     // Only in a file without errors: otherwise it would report as missing what an error above already covers.
     if !adapter && checker.problems.none() {
         checker.fits_together(&send, &patterns, url.as_ref());
@@ -77,7 +79,7 @@ pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     }
     problems.finish(path)?;
     let places = Places::of(text);
-    Ok(Dialect { file, url, post, send, patterns, wrong, places, folder: PathBuf::new() })
+    Ok(Dialect { file, url, post, send, patterns, wrong, id_pattern, places, folder: PathBuf::new() })
 }
 
 fn instead_of_variable(wrong: &str, known: &[&str]) -> String {
@@ -244,11 +246,29 @@ impl Checker<'_> {
         }
     }
 
+    /// Reads the pattern of ids, so that it matches whole ids only.
+    fn id_pattern(&mut self) -> Option<Regex> {
+        let identity = &self.file.identity;
+        let pattern = identity.pattern.as_ref()?;
+        if identity.assigned_by != AssignedBy::Server {
+            let message = "`pattern` is for ids that the server assigns, but `assigned-by` is not \"server\"";
+            self.problems.at(&pattern.span(), message);
+        }
+        match Regex::new(&format!("^(?:{})$", pattern.get_ref())) {
+            Ok(regex) => Some(regex),
+            Err(why) => {
+                self.problems.at(&pattern.span(), format!("is no regular expression: {why}"));
+                None
+            }
+        }
+    }
+
     fn wrong(&mut self) -> Vec<WrongMessage> {
         let mut wrong = Vec::new();
         for entry in &self.file.wrong {
             let Some(shape) = self.shape(&entry.message, &SENT) else { continue };
-            wrong.push(WrongMessage { case: entry.case, what: entry.what.clone(), shape, joining: entry.joining });
+            let (what, reason) = (entry.what.clone(), entry.reason.clone());
+            wrong.push(WrongMessage { case: entry.case, what, shape, reason, joining: entry.joining });
         }
         wrong
     }
@@ -426,6 +446,16 @@ impl Checker<'_> {
             !file.refusals.any() || gives_reason,
             "[refusals]",
             "a reason is given, but no [[match]] that is an `error` has a `$reason`",
+        );
+        check(
+            file.wrong.iter().all(|wrong| wrong.reason.is_none()) || gives_reason,
+            "[[wrong]]",
+            "a `reason` is given, but no [[match]] that is an `error` has a `$reason`",
+        );
+        check(
+            file.join.within_s.is_none() || file.join.by == JoinBy::Message,
+            "[join]",
+            "`within-s` is given, but clients join by connecting",
         );
         check(
             file.roles.as_ref().is_none_or(|roles| !roles.refusals.any()) || gives_reason,

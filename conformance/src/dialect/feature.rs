@@ -18,6 +18,8 @@ pub(crate) enum Feature {
     JoinMessage,
     /// A client can join another room by a message, which leaves the first, and that is answered.
     Moving,
+    /// A client that does not join in time is disconnected.
+    JoinLimit,
     /// A join is answered.
     JoinAnswer,
     /// Clients have ids.
@@ -92,6 +94,8 @@ pub(crate) enum Feature {
     WebSocket,
     /// Clients open WebSockets, also those of Socket.IO.
     Upgrade,
+    /// A handshake at another path is refused with a certain status.
+    OtherPath,
     SocketIo,
     /// Of Socket.IO: the suite knows the name of an event that carries signals.
     EventNames,
@@ -135,6 +139,7 @@ impl Dialect {
             Feature::RoomNames if file.room.r#in == RoomIn::None => (false, "has no rooms"),
             Feature::RoomNames => (file.room.form.is_none(), "has room names of one form only"),
             Feature::SeveralRooms => (file.room.several, "has one room at a time for each client"),
+            Feature::JoinLimit => (file.join.within_s.is_some(), "does not limit the time until a client joins"),
             Feature::JoinMessage => (file.join.by == JoinBy::Message, "has no message to join"),
             Feature::Moving if file.room.several => (false, "lets a client stay in its room when it joins another"),
             Feature::Moving if sends(Operation::Open) => (false, "has another message to open a room"),
@@ -284,6 +289,9 @@ impl Dialect {
                     Framing::WebSocket | Framing::WebSocketBinary | Framing::SocketIo
                 );
                 (upgrades, "does not use WebSockets")
+            }
+            Feature::OtherPath => {
+                (file.connection.other_path.is_some(), "does not define how other paths are answered")
             }
             Feature::SocketIo => (file.connection.framing == Framing::SocketIo, "does not use Socket.IO"),
             Feature::EventNames => (!self.event_names().is_empty(), "has no signal whose event the suite can name"),

@@ -48,6 +48,8 @@ pub(crate) struct File {
     pub(crate) declares: Declares,
     #[serde(default)]
     pub(crate) refusals: Refusals,
+    #[serde(default)]
+    pub(crate) close_codes: CloseCodes,
     /// Messages that the server must not act on, in addition to those that the suite derives from `send`.
     #[serde(default)]
     pub(crate) wrong: Vec<Wrong>,
@@ -88,6 +90,8 @@ pub(crate) struct Connection {
     pub(crate) error_codes: bool,
     /// Of `socketio`: whether an event that requests an acknowledgement gets one without arguments.
     pub(crate) acknowledges: bool,
+    /// Of `websocket`: the HTTP status that answers a handshake at any path but the one of `url`. Default: not defined.
+    pub(crate) other_path: Option<u16>,
 }
 
 /// What carries the messages.
@@ -126,6 +130,9 @@ pub(crate) struct Identity {
     /// hexadecimal digit, and everything else stays. Default: any text.
     #[schemars(with = "Option<String>")]
     pub(crate) form: Option<Spanned<String>>,
+    /// Of `server`: a regular expression that matches every id as a whole. Default: any text.
+    #[schemars(with = "Option<String>")]
+    pub(crate) pattern: Option<Spanned<String>>,
 }
 
 /// Who assigns a client its id.
@@ -201,6 +208,8 @@ pub(crate) struct Join {
     pub(crate) answer: JoinAnswer,
     /// Whether the answer may arrive before others can reach the new member, so that signals have to be repeated.
     pub(crate) settles: bool,
+    /// Of `message`: after how many seconds the server disconnects a client that has not joined. Default: never.
+    pub(crate) within_s: Option<u32>,
 }
 
 /// What makes a client a member.
@@ -711,7 +720,15 @@ impl Reaction {
 pub(crate) struct Refusals {
     /// A message that is no message of the dialect, and a call to oneself.
     pub(crate) malformed: Option<String>,
-    /// A message to a client that does not exist.
+    /// A text that is not JSON, if that differs from `malformed`.
+    pub(crate) not_json: Option<String>,
+    /// JSON that is not a message, if that differs from `malformed`.
+    pub(crate) null: Option<String>,
+    /// A message that is too long.
+    pub(crate) oversize: Option<String>,
+    /// A join whose room id is too long.
+    pub(crate) room_too_long: Option<String>,
+    /// A message to a client that does not exist. `$to` stands for the id of that client.
     pub(crate) absent_target: Option<String>,
     /// A message from a client that has not joined.
     pub(crate) not_a_member: Option<String>,
@@ -726,8 +743,64 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Whether a reason is given.
     pub(crate) fn any(&self) -> bool {
-        let Self { malformed, absent_target, not_a_member, duplicate_id, busy, no_call } = self;
-        [malformed, absent_target, not_a_member, duplicate_id, busy, no_call].into_iter().any(Option::is_some)
+        let Self {
+            malformed,
+            not_json,
+            null,
+            oversize,
+            room_too_long,
+            absent_target,
+            not_a_member,
+            duplicate_id,
+            busy,
+            no_call,
+        } = self;
+        let messages = [malformed, not_json, null, oversize, room_too_long];
+        let others = [absent_target, not_a_member, duplicate_id, busy, no_call];
+        messages.into_iter().chain(others).any(Option::is_some)
+    }
+
+    /// The reason for an invalid message, if the server cannot find that anything else is wrong with it.
+    pub(crate) fn of(&self, situation: Situation) -> Option<&str> {
+        let malformed = self.malformed.as_deref();
+        match situation {
+            Situation::NotJson => self.not_json.as_deref().or(malformed),
+            Situation::Null => self.null.as_deref().or(malformed),
+            Situation::UnknownType => malformed,
+            Situation::Oversize => self.oversize.as_deref(),
+            Situation::NotAMember => self.not_a_member.as_deref(),
+            // Where a field is wrong, the server may find first that there is no such client.
+            Situation::MissingField | Situation::WrongType | Situation::Binary | Situation::AbsentTarget => None,
+        }
+    }
+
+    /// The reason for a message to a client with this id, which does not exist.
+    pub(crate) fn absent_target(&self, to: &str) -> Option<String> {
+        self.absent_target.as_ref().map(|reason| reason.replace("$to", to))
+    }
+}
+
+/// The codes of the close frames that end a connection. Another code is a failure; a connection that ends without a
+/// close frame is not. Default: any code.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct CloseCodes {
+    /// A binary frame where text is expected.
+    pub(crate) binary: Option<u16>,
+    /// A message that is too long.
+    pub(crate) oversize: Option<u16>,
+    /// A client that does not join in time.
+    pub(crate) late_join: Option<u16>,
+}
+
+impl CloseCodes {
+    /// The code after an invalid message, if one is given.
+    pub(crate) fn of(&self, situation: Situation) -> Option<u16> {
+        match situation {
+            Situation::Binary => self.binary,
+            Situation::Oversize => self.oversize,
+            _ => None,
+        }
     }
 }
 
@@ -778,6 +851,8 @@ pub(crate) struct Wrong {
     /// The message.
     #[schemars(with = "String")]
     pub(crate) message: Spanned<String>,
+    /// The `$reason` of the error that answers it. Default: any reason.
+    pub(crate) reason: Option<String>,
     /// Whether it is sent instead of a join, by a client that is not a member.
     #[serde(default)]
     pub(crate) joining: bool,

@@ -18,6 +18,7 @@ mod wrong;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use regex_lite::Regex;
 use serde_json::value::RawValue;
 
 pub use audience::Audience;
@@ -27,7 +28,7 @@ pub(crate) use feature::Feature;
 use file::{Addressing, AssignedBy, File, JoinAnswer, KindNames, Sender};
 pub(crate) use file::{EventName, Kind, Operation};
 use shape::{Mismatch, RenderError, Shape, Values, Variables, plain};
-pub use shipped::shipped;
+pub use shipped::{shipped, shipped_text};
 use url::Url;
 
 /// A signaling protocol, from a dialect file.
@@ -39,6 +40,8 @@ pub struct Dialect {
     send: BTreeMap<Operation, Shape>,
     patterns: Vec<Pattern>,
     pub(crate) wrong: Vec<wrong::WrongMessage>,
+    /// What the ids that the server assigns look like.
+    pub(crate) id_pattern: Option<Regex>,
     /// The lines of all tables and keys in the file.
     places: place::Places,
     /// The folder that an adapter's command is relative to.

@@ -16,9 +16,14 @@ pub fn shipped() -> impl Iterator<Item = &'static str> + Clone {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
+/// The file of a dialect that comes with the suite, as text.
+pub fn shipped_text(name: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
+}
+
 pub(super) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
-    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-        return Dialect::parse(&format!("conformance/dialects/{name}.toml"), text);
+    if let Some(text) = shipped_text(name_or_path) {
+        return Dialect::parse(&format!("conformance/dialects/{name_or_path}.toml"), text);
     }
     let path = Path::new(name_or_path);
     if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {

@@ -9,6 +9,8 @@ pub(crate) struct WrongMessage {
     pub(crate) case: WrongCase,
     pub(crate) what: String,
     pub(crate) shape: Shape,
+    /// The reason that the error must give.
+    pub(crate) reason: Option<String>,
     /// Whether it is sent instead of a join.
     pub(crate) joining: bool,
 }
@@ -29,12 +31,13 @@ pub(crate) fn made_of(signal: &Shape) -> Vec<WrongMessage> {
     ];
     let made = changes.into_iter().filter_map(|(case, what, with)| {
         let shape = with_type(signal, with)?;
-        Some(WrongMessage { case, what: what.to_owned(), shape, joining: false })
+        Some(WrongMessage { case, what: what.to_owned(), shape, reason: None, joining: false })
     });
     let empty = WrongMessage {
         case: WrongCase::MissingField,
         what: "an empty object".to_owned(),
         shape: Shape::Object(Vec::new()),
+        reason: None,
         joining: false,
     };
     made.chain([empty]).collect()

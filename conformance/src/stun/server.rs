@@ -159,7 +159,7 @@ impl Subject for ServiceServer {
 
     /// The server answers a new client, correctly or not: correctness is for the cases to test.
     async fn alive(&self, log: &Log) -> Result<(), Stop> {
-        let mut client = UdpClient::open(&self.env, log, "alive?", (self.env.source, 0).into()).await?;
+        let mut client = UdpClient::open(&self.env, log, "probe", (self.env.source, 0).into()).await?;
         match client.send_request(&self.env.sentinel()).await {
             Err(stop) if !client.received_anything() => Err(stop),
             _ => Ok(()),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::small::{self, Clients, Did};
-use crate::{ask_as, dialect, text};
+use crate::{ask_as, dialect, each_is_found, text};
 
 /// A call between two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -645,14 +645,5 @@ const FLAWS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_flaw_is_found() {
-    let mut missed = Vec::new();
-    for (flaw, case) in FLAWS {
-        let address = start(flaw).await;
-        let report = ask_as(&dialect("call"), &format!("ws://{address}/"), &[case]).await.expect("it is there");
-        let verdict = &report.case(case).expect("it ran").verdict;
-        if !matches!(verdict, Verdict::Fail { .. }) {
-            missed.push(format!("{flaw}: {case} is {verdict:?}"));
-        }
-    }
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    each_is_found(&dialect("call"), FLAWS, async |flaw| format!("ws://{}/", start(flaw).await)).await;
 }

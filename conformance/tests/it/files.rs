@@ -27,17 +27,23 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
         ("[identity]", "[idendity]", "mine.toml:6: unknown key `idendity`; did you mean `identity`?"),
         ("assigned-by = ", "asigned-by = ", "mine.toml:7: unknown key `asigned-by`; did you mean `assigned-by`?"),
         ("\"server\"", "\"sever\"", "mine.toml:7: unknown word `sever`; did you mean `server`?"),
-        ("bytes-max = 262_144", "bytes-max = \"much\"", "mine.toml:24: not a dialect: invalid type: string \"much\""),
-        ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:34: unknown variable `$nam`; did you mean `$name`?"),
-        ("join = '{", "jion = '{", "mine.toml:34: unknown word `jion`; did you mean `join`?"),
+        ("\"[0-9a-z]{8,12}\"", "\"[0-9a-z\"", "mine.toml:8: is no regular expression: "),
+        ("\"server\"", "\"client\"", "mine.toml:8: `pattern` is for ids that the server assigns"),
+        ("within-s = 30", "within-s = -1", "mine.toml:15: not a dialect: invalid value"),
+        ("[join]", "[join]\nby = \"connecting\"", "`within-s` is given, but clients join by connecting"),
+        ("binary = 1003", "binary = 99_999", "not a dialect: invalid value"),
+        ("\"message\"?: $reason", "\"message\"?: $_", "a reason is given, but no [[match]] that is an `error`"),
+        ("bytes-max = 262_144", "bytes-max = \"much\"", "mine.toml:28: not a dialect: invalid type: string \"much\""),
+        ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:38: unknown variable `$nam`; did you mean `$name`?"),
+        ("join = '{", "jion = '{", "mine.toml:38: unknown word `jion`; did you mean `join`?"),
         ("event = \"member-left\"", "event = \"member-gone\"", "unknown word `member-gone`"),
         (
             "leave = '{\"action\"",
             "leave = '{action",
-            "mine.toml:35: message: expected a key: a string in double quotes or a $variable at `action",
+            "mine.toml:39: message: expected a key: a string in double quotes or a $variable at `action",
         ),
-        ("\"data\": $data}'", "\"data\": $data'", "mine.toml:36: message: `}` must follow the last entry at its end"),
-        ("code-points-max = 64", "code-points-max = -1", "mine.toml:11: not a dialect: invalid value"),
+        ("\"data\": $data}'", "\"data\": $data'", "mine.toml:40: message: `}` must follow the last entry at its end"),
+        ("code-points-max = 64", "code-points-max = -1", "mine.toml:12: not a dialect: invalid value"),
         (
             "join = '{\"action\": \"join\", \"roomId\": $room",
             "join = '{\"action\": \"join\", \"roomId\": \"r\"",
@@ -49,7 +55,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
             "addressing = \"targeted\"",
             "`addressing` is \"targeted\", but a signal has no `$to`",
         ),
-        ("hangup = \"hangup\"", "hangup = ", "mine.toml:17: "),
+        ("hangup = \"hangup\"", "hangup = ", "mine.toml:21: "),
     ] {
         let error = wrong(from, to);
         let says = says.replace("[room]", "`in` is \"message\", but no `join` has `$room`");
@@ -130,7 +136,7 @@ fn a_pattern_that_is_never_reached_is_told() {
     let any =
         "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\"}'\n\n[[match]]\nevent = \"member-left\"";
     let error = wrong("[[match]]\nevent = \"member-left\"", any);
-    let says = "never reached: every message that matches this `member-left` already matches the `ignored` of line 48";
+    let says = "never reached: every message that matches this `member-left` already matches the `ignored` of line 52";
     assert!(error.contains(says), "{error}");
     // In the opposite order, the second pattern can still match something.
     let first = "[[match]]\nevent = \"ignored\"\nmessage = '{\"action\": \"peer-left\", \"clientId\": \"me\"}'\n\n[[match]]\nevent = \"member-left\"";

@@ -26,12 +26,12 @@ mod tolerance;
 mod viewer;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
-
 use conformance::dial::Tokio;
-use conformance::{Dialect, Options, Report, Selection, Target, Unreachable};
+use conformance::{Dialect, Options, Report, Selection, Target, Unreachable, Verdict};
+use futures_util::stream::{self, StreamExt};
 
 /// A shipped dialect.
 fn dialect(name: &str) -> Arc<Dialect> {
@@ -62,6 +62,27 @@ async fn ask_at(dialect: &Arc<Dialect>, target: &Target, cases: &[&str]) -> Resu
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
     let options = Options { deadline: Duration::from_secs(300), ..Options::default() };
     conformance::run(Tokio, target, dialect, &cases, &options).await
+}
+
+/// Asserts that for each flaw of a server the case beside it fails; other cases may fail too. `start` starts a server with
+/// a flaw and returns its URL. Several run at a time, because the clients mostly wait.
+async fn each_is_found<F: Future<Output = String>>(
+    dialect: &Arc<Dialect>,
+    flaws: &[(&'static str, &'static str)],
+    start: impl Fn(&'static str) -> F,
+) {
+    const AT_A_TIME: usize = 4;
+    let judged = flaws.iter().map(|&(flaw, case)| {
+        let url = start(flaw);
+        async move {
+            let report = ask_as(dialect, &url.await, &[case]).await.expect("it is there");
+            let verdict = &report.case(case).expect("it ran").verdict;
+            (!matches!(verdict, Verdict::Fail { .. })).then(|| format!("{flaw}: {case} is {verdict:?}"))
+        }
+    });
+    let missed: Vec<_> = stream::iter(judged).buffered(AT_A_TIME).collect().await;
+    let missed: Vec<_> = missed.into_iter().flatten().collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 /// The text report without colours.

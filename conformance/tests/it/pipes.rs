@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::small::{self, Clients, Did};
-use crate::{ask_as, dialect, text};
+use crate::{ask_as, dialect, each_is_found, text};
 
 /// Starts a server with one of the flaws in [`FLAWS`], or with none: the empty string.
 async fn start(flaw: &'static str) -> SocketAddr {
@@ -83,14 +83,5 @@ async fn a_right_server_has_no_failure() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_flaw_is_found() {
-    let mut missed = Vec::new();
-    for (flaw, case) in FLAWS {
-        let url = format!("ws://{}/relay", start(flaw).await);
-        let report = ask_as(&dialect("relay"), &url, &[case]).await.expect("it is there");
-        let verdict = &report.case(case).expect("it ran").verdict;
-        if !matches!(verdict, Verdict::Fail { .. }) {
-            missed.push(format!("{flaw}: {case} is {verdict:?}"));
-        }
-    }
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    each_is_found(&dialect("relay"), FLAWS, async |flaw| format!("ws://{}/relay", start(flaw).await)).await;
 }

@@ -9,7 +9,10 @@ const server = new WebSocketServer({
   maxPayload: 262_144,
   // Every message is compressed, however short.
   perMessageDeflate: process.env.DEFLATE ? { threshold: 0 } : false,
-  verifyClient: ({ req }, done) => done([...roomOf(req)].length <= 64, 400),
+  verifyClient: ({ req }, done) => {
+    const isKnown = new URL(req.url, "http://localhost").pathname === "/relay";
+    done(isKnown && [...roomOf(req)].length <= 64, isKnown ? 400 : 404);
+  },
 });
 
 server.on("connection", (socket, request) => {

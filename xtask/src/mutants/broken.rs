@@ -13,6 +13,8 @@ const HEARTBEAT: Heartbeat = Heartbeat { interval: Duration::from_millis(600), m
 /// The same for Socket.IO.
 const PING_INTERVAL: Duration = Duration::from_millis(600);
 const PING_TIMEOUT: Duration = Duration::from_millis(2400);
+/// How long a client may be connected before it joins.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Members per room on the server with a limit.
 pub(crate) const MEMBERS_MAX: usize = 4;
 /// Allocations per user on the server with a low limit.
@@ -95,6 +97,7 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
         listen: Listen::each(name, |_| free),
         stun: None,
         heartbeat: HEARTBEAT,
+        limits: Limits { join_timeout: JOIN_TIMEOUT, ..Limits::default() },
         socketio,
         seed: 1,
         ..Config::default()
@@ -103,7 +106,7 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
     let only = |config, only| Setup { config, only: Some(only), bearer: None };
     match surface {
         Surface::Mesh => {
-            let limits = Limits { room_members_max: Some(MEMBERS_MAX), ..Limits::default() };
+            let limits = Limits { room_members_max: Some(MEMBERS_MAX), ..config.limits.clone() };
             let limited = Config { limits, ..config.clone() };
             vec![all(config), only(limited, "room/capacity-race")]
         }

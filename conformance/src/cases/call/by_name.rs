@@ -96,7 +96,8 @@ async fn by_name_refused(cx: &mut Cx) -> Result<(), Stop> {
         ana.act(operation, &Act { to: Some(&nobody), data: Some(&data), ..Act::default() })?;
     }
     settled(cx, &mut ana).await?;
-    refused(&ana, 0, 2, "named a receiver that does not exist", refusals.absent_target.as_ref())?;
+    let absent = refusals.absent_target(&nobody.to_string());
+    refused(&ana, 0, 2, "named a receiver that does not exist", absent.as_ref())?;
     let eve = cx.connect("eve", &cx.room()).await?;
     for (operation, _) in KINDS {
         eve.act(operation, &Act { to: Some(&ben.id), data: Some(&data), ..Act::default() })?;

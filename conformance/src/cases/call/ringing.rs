@@ -257,7 +257,8 @@ async fn absent(cx: &mut Cx) -> Result<(), Stop> {
     ana.act(Operation::Call, &Act { to: Some(&nobody), ..Act::default() })?;
     settled(cx, &mut ana).await?;
     ana.never_received("received the notice that nobody accepted her call", |event| event.accepted == Some(true))?;
-    refused(&ana, 0, 1, "called a user who does not exist", cx.file().refusals.absent_target.as_ref())?;
+    let absent = cx.file().refusals.absent_target(&nobody.to_string());
+    refused(&ana, 0, 1, "called a user who does not exist", absent.as_ref())?;
     are_free(cx, &mut ana, &mut cleo, "ana called a user who does not exist").await?;
     cleo.received_once("ana's call to her", |event| event.is(EventName::Ringing))
 }
