@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::dialect::file::{Addressing, AssignedBy, Framing, JoinAnswer, JoinBy};
 use crate::dialect::shape::{RenderError, Values};
-use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation, form};
+use crate::dialect::{Act, Event, EventName, Id, Kind, Meaning, Member, Operation, Who, form};
 use crate::env::Env;
 use crate::framing::error::TransportError;
 use crate::framing::link::{Command, End, Link, LinkEvent, Logged};
@@ -62,33 +62,6 @@ pub(crate) struct Received {
     pub(crate) text: String,
     /// Whether a wait has already returned it.
     taken: bool,
-}
-
-/// What notices call a client: an id or a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Who {
-    pub(crate) id: Id,
-    role: Option<String>,
-}
-
-impl Event {
-    /// Whether the event is about this client.
-    pub(crate) fn about(&self, who: &Who) -> bool {
-        match &self.id {
-            Some(id) => *id == who.id,
-            None => self.role.is_some() && self.role == who.role,
-        }
-    }
-
-    /// Whether the event reports that this client has left.
-    pub(crate) fn is_left(&self, who: &Who) -> bool {
-        self.is(EventName::MemberLeft) && self.about(who)
-    }
-
-    /// Whether the event reports that this client has joined.
-    pub(crate) fn is_joined(&self, who: &Who) -> bool {
-        self.is(EventName::MemberJoined) && self.about(who)
-    }
 }
 
 impl Peer {

@@ -45,7 +45,7 @@ fn diff(c: &mut Criterion) {
 fn mesh_6(dir: &Path) -> Results {
     let scenario = Arc::new(scenarios::load("mesh-6").expect("it is shipped"));
     let (outcome, capture) = sim::run::run_captured(&scenario, 1).expect("no crash");
-    let replay = Replay { program: "glare".to_owned(), scenario: "mesh-6".to_owned() };
+    let replay = Replay { program: "glare".to_owned(), scenario: "mesh-6".to_owned(), options: Vec::new() };
     reports::write_outcome(dir, &outcome, WALL, &replay).expect("a scratch folder");
     let frames = Frames::of(&outcome.record, &capture);
     let mut file = std::fs::File::create(dir.join("frames.jsonl")).expect("a scratch file");

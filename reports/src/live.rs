@@ -80,7 +80,7 @@ impl Live<'_> {
 
     /// The case of a result, `live/SCENARIO`. `wall` is the real time it took, `events_file` the path of its events.
     pub fn case(&self, wall: Duration, events_file: Option<String>) -> Case {
-        let replay = Replay { program: String::new(), scenario: self.called.to_owned() };
+        let replay = Replay { program: String::new(), scenario: self.called.to_owned(), options: Vec::new() };
         let mut case = match self.played {
             Ok(outcome) => case_of_outcome(outcome, wall, &replay, Detail::Full, events_file),
             Err(crash) => case_of_crash(self.scenario, crash, wall, &replay),

@@ -9,12 +9,15 @@ pub struct Replay {
     pub program: String,
     /// The scenario's name or file, as given.
     pub scenario: String,
+    /// Further words that change the run, such as those of the server's command.
+    pub options: Vec<String>,
 }
 
 impl Replay {
     /// The command for a seed.
     pub fn line(&self, seed: u64) -> String {
-        format!("{} sim --scenario {} --seed {seed}", self.program, Quoted(&self.scenario))
+        let command = format!("{} sim --scenario {}", self.program, Quoted(&self.scenario));
+        format!("{} --seed {seed}", command_line(&command, self.options.iter().cloned()))
     }
 }
 
@@ -43,8 +46,15 @@ mod tests {
 
     #[test]
     fn a_path_with_spaces_and_quotes_can_be_pasted() {
-        let replay = |scenario: &str| Replay { program: "glare".to_owned(), scenario: scenario.to_owned() }.line(7);
+        let of = |scenario: &str, options: &[&str]| Replay {
+            program: "glare".to_owned(),
+            scenario: scenario.to_owned(),
+            options: options.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        let replay = |scenario| of(scenario, &[]).line(7);
         assert_eq!(replay("mesh-6"), "glare sim --scenario mesh-6 --seed 7");
         assert_eq!(replay("my call's.toml"), r"glare sim --scenario 'my call'\''s.toml' --seed 7");
+        let with_server = of("mesh-3", &["--server", "node server.js"]).line(7);
+        assert_eq!(with_server, "glare sim --scenario mesh-3 --server 'node server.js' --seed 7");
     }
 }

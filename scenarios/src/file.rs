@@ -40,6 +40,7 @@ pub(crate) struct File {
 pub(crate) struct ServerEntry {
     pub(crate) address: Option<Lined<Ipv4Addr>>,
     pub(crate) heartbeat: Option<Lined<Duration>>,
+    pub(crate) dialect: Option<Lined<String>>,
     pub(crate) link: LinkEntry,
 }
 
@@ -228,6 +229,7 @@ impl Read for ServerEntry {
         let entry = Self {
             address: table.optional("address"),
             heartbeat: table.optional::<Duration>("heartbeat"),
+            dialect: table.optional("dialect"),
             link: table.optional("link").map(|link| link.value).unwrap_or_default(),
         };
         table.finish();

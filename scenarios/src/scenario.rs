@@ -46,6 +46,10 @@ pub struct ServerSetup {
     pub link: Link,
     /// The interval between the server's WebSocket pings.
     pub heartbeat: Duration,
+    /// The dialect that all actors speak: the name of a shipped one, or the path of a file. `None`: each speaks the one
+    /// of its role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
 }
 
 /// The settings of a link. They apply to each direction of a host's or a NAT's link.

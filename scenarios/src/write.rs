@@ -71,6 +71,9 @@ impl<'a> Writer<'a> {
         self.text.push_str("\n[server]\n");
         self.key("address", &scenario.server.address.to_string());
         self.key("heartbeat", &show(scenario.server.heartbeat));
+        if let Some(dialect) = &scenario.server.dialect {
+            self.key("dialect", dialect);
+        }
         self.link(scenario.server.link, LINK);
     }
 

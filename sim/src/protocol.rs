@@ -3,11 +3,12 @@
 use scenarios::{Dialect, Framing};
 use server::{DIALECTS, DialectEntry};
 
-use crate::dialects::DESCRIPTORS;
+/// The dialects of roles.
+const SPOKEN: [Dialect; 5] = [Dialect::Mesh, Dialect::SenderViewer, Dialect::Call, Dialect::Relay, Dialect::Broadcast];
 
-/// The dialect and framing of a table entry, as scenarios name them; `None` if Glare's clients do not speak it.
+/// The dialect and framing of a table entry, as scenarios name them; `None` if it is not the dialect of a role.
 pub(crate) fn spoken(entry: &DialectEntry) -> Option<(Dialect, Framing)> {
-    let dialect = DESCRIPTORS.iter().map(|descriptor| descriptor.dialect).find(|it| it.name() == entry.dialect)?;
+    let dialect = SPOKEN.into_iter().find(|it| it.name() == entry.dialect)?;
     let over = match entry.framing {
         server::Framing::WebSocket => Framing::WebSocket,
         server::Framing::SocketIo => Framing::SocketIo,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use scenarios::Scenario;
 
 use crate::capture::Capture;
+use crate::dialects::Dialects;
 use crate::event::Record;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
@@ -89,10 +90,11 @@ fn play<T: Send + 'static>(
 ) -> Result<T, Crash> {
     let limit: Duration = scenario.duration + simulated::LIMIT_AFTER_END;
     let played = scenario.clone();
+    let dialects = Dialects::of(scenario).map_err(|error| Crash { seed, message: error.to_string() })?;
     let ended = World::run(seed, simulated::boots(scenario), limit, move |world| async move {
         before(&world);
         let ground = Simulated::new(world.clone(), played.clone(), seed);
-        stage::play(ground, played, seed).await.map(|()| after(&world))
+        stage::play(ground, played, dialects, seed).await.map(|()| after(&world))
     });
     let ended = ended.map_err(|panic| panic_message(&*panic)).and_then(|played| played.map_err(|e| e.to_string()));
     ended.map_err(|message| Crash { seed, message })

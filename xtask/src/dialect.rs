@@ -58,7 +58,7 @@ fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
         Ok(dialect) => Arc::new(dialect),
         Err(error) => return Ok(report_error(&error, USAGE)),
     };
-    anstream::print!("{}", dialect.explain());
+    anstream::print!("{}", conformance::explain(&dialect));
     let Some(url) = url else {
         anstream::println!("\n  To try it on a server with two clients, add --url {}", dialect.example());
         return Ok(ExitCode::SUCCESS);

@@ -66,22 +66,16 @@ impl Scenarios {
 
     /// Plays the scenarios and prints the results.
     pub(crate) fn run(&self, setting: &Setting<'_>) -> anyhow::Result<ExitCode> {
-        let Some(protocol) = Protocol::named(setting.dialect) else {
-            let spoken: Vec<_> = Protocol::names().collect();
-            anyhow::bail!(
-                "--scenario: the clients of scenarios support {}, not `{}`; without --scenario, cases run in any dialect",
-                spoken.join(", "),
-                setting.dialect
-            );
-        };
-        let runs = self.planned(protocol, setting.seed)?;
+        let protocol = Protocol::load(setting.dialect)?;
+        let runs = self.planned(&protocol, setting.seed)?;
+        let is_one_room = protocol.is_one_room();
         let target = self.target(setting, protocol)?;
         if let Err(error) = target.reach() {
             let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![error.to_string()] };
             return Ok(report_error(&unreachable, UNREACHABLE));
         }
         // Without rooms, the clients of parallel scenarios would be in the same room.
-        let jobs = if protocol.is_one_room() { 1 } else { setting.jobs.min(runs.len()) };
+        let jobs = if is_one_room { 1 } else { setting.jobs.min(runs.len()) };
         announce(&runs, jobs);
         let mut output = Output::open(setting, &runs, self.again(setting, &runs))?;
         let start = crate::now();
@@ -109,7 +103,7 @@ impl Scenarios {
     ///
     /// # Errors
     /// A named scenario cannot be played, or no scenario can.
-    fn planned(&self, protocol: Protocol, seed: u64) -> anyhow::Result<Vec<PlannedRun>> {
+    fn planned(&self, protocol: &Protocol, seed: u64) -> anyhow::Result<Vec<PlannedRun>> {
         let mut runs = Vec::new();
         let mut refused = Vec::new();
         for called in &self.scenarios {

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// A shipped scenario's name, or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     scenario: String,
+    /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
+    #[arg(long, value_name = "NAME|FILE")]
+    dialect: Option<String>,
     /// Seed of the run; the same seed gives the same run, byte for byte
     #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
     seed: u64,
@@ -69,6 +72,24 @@ impl FromStr for Seeds {
     }
 }
 
+impl Arguments {
+    /// The scenario, in the dialect of the command line instead of its own.
+    fn scenario(&self) -> anyhow::Result<Scenario> {
+        let mut scenario = scenarios::load(&self.scenario)?;
+        scenario.server.dialect = self.dialect.clone().or(scenario.server.dialect);
+        if let Some(misfit) = sim::fit::misfit(&scenario) {
+            let dialect = scenario.server.dialect.as_deref().unwrap_or_default();
+            return Err(anyhow!("`{}` cannot be played in the dialect `{dialect}`: {misfit}", scenario.name));
+        }
+        Ok(scenario)
+    }
+
+    /// The words of the command line that change the run.
+    fn options(&self) -> Vec<String> {
+        self.dialect.iter().flat_map(|dialect| ["--dialect".to_owned(), dialect.clone()]).collect()
+    }
+}
+
 /// The outcome of one seed.
 enum Verdict {
     Judged(Box<Outcome>),
@@ -84,8 +105,9 @@ impl Verdict {
 
 /// Runs one seed or many.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let scenario = Arc::new(scenarios::load(&arguments.scenario)?);
-    let replay = Replay { program: crate::program(), scenario: arguments.scenario.clone() };
+    let scenario = Arc::new(arguments.scenario()?);
+    let (called, options) = (arguments.scenario.clone(), arguments.options());
+    let replay = Replay { program: crate::program(), scenario: called, options };
     // A panic inside a simulation is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let passed = match arguments.seeds.clone() {

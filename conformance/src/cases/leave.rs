@@ -7,10 +7,10 @@ use super::bystander::{Bystanders, signal_once};
 use super::room::{joins_and_sees, roster};
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Peer, Who};
+use crate::client::Peer;
 use crate::cx::Cx;
 use crate::dialect::file::Situation;
-use crate::dialect::{Act, Event, EventName, Feature, Operation};
+use crate::dialect::{Act, Event, EventName, Feature, Operation, Who};
 use crate::stop::Stop;
 
 pub(super) const CASES: &[&Case] = &[

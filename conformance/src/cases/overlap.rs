@@ -7,10 +7,10 @@ use super::bystander::{Bystanders, signal_once};
 use super::room::{joins_and_sees, roster, sees};
 use crate::case::Case;
 use crate::case::Level::Declared;
-use crate::client::{Peer, Received, Who};
+use crate::client::{Peer, Received};
 use crate::cx::Cx;
 use crate::dialect::file::{JoinAnswer, JoinBy};
-use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
+use crate::dialect::{Act, Event, EventName, Feature, Id, Operation, Who};
 use crate::framing::link::Command;
 use crate::stop::Stop;
 

@@ -46,7 +46,7 @@ fn play(text: &str, seed: u64) -> Outcome {
 }
 
 fn replay() -> Replay {
-    Replay { program: "glare".to_owned(), scenario: "friends.toml".to_owned() }
+    Replay { program: "glare".to_owned(), scenario: "friends.toml".to_owned(), options: Vec::new() }
 }
 
 /// Without colours, and without hashes: they change with anything that happens, the rest only with what a person would see.

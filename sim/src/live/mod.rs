@@ -15,9 +15,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::Scenario;
+use scenarios::{Role, Scenario};
 use tokio::time::timeout;
 
+use crate::dialects::Dialects;
 use crate::event::Record;
 use crate::hash::event_hash;
 use crate::oracle;
@@ -62,7 +63,12 @@ impl Target {
 
     async fn open(&self) -> Result<(), ConnectError> {
         let stream = self.upstream.connect().await?;
-        let request = self.endpoint.request(&client::path(self.protocol.role(), self.protocol.over, "reach"));
+        let spoken = self.protocol.spoken();
+        let path = client::path(spoken, Role::default(), &"reach".into(), &self.endpoint);
+        let mut request = self.endpoint.request(&path);
+        if let Some(subprotocol) = &spoken.file.file.connection.subprotocol {
+            request = request.with_sub_protocol(subprotocol.as_str());
+        }
         let opened = tokio_tungstenite::client_async(request, stream).await;
         let (mut socket, _) = opened.map_err(|error| ConnectError::Upgrade(error.into()))?;
         // The connection worked. Whether the server accepts such an early close does not matter.
@@ -108,8 +114,9 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 async fn play(scenario: Arc<Scenario>, target: Target, seed: u64) -> Result<Record, StageError> {
+    let dialects = Dialects::of(&scenario).expect("the protocol has been read");
     let ground = Live::new(scenario.clone(), target, seed).await?;
     let recorder = ground.recorder().clone();
-    stage::play(ground, scenario, seed).await?;
+    stage::play(ground, scenario, dialects, seed).await?;
     Ok(recorder.take())
 }

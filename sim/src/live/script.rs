@@ -6,55 +6,60 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dialect::DialectError;
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Dialect, Expect, Framing, Link, Machine, MachineAction, NetworkAction,
-    NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, Link, Machine, MachineAction, NetworkAction, NetworkIndex, Role,
+    Scenario, ServerSetup, Step, WorldAction,
 };
-use server::DIALECTS;
+use server::{DIALECTS, DialectEntry};
 
 use super::network::Loopback;
-use crate::dialects::describe;
+use crate::dialects::Spoken;
+use crate::fit::{self, Misfit};
 use crate::hash::digest;
 use crate::protocol;
 
 /// Maximum length of a room id, in code points, in every dialect.
 const ROOM_CHARS_MAX: usize = 64;
 
-/// The protocol of a server at a URL: one of the dialects that Glare's clients speak, in one framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The protocol of a server at a URL.
+#[derive(Clone, Debug)]
 pub struct Protocol {
-    /// The dialect.
-    pub dialect: Dialect,
-    /// The framing of its messages.
-    pub over: Framing,
+    /// The name or the path of its dialect.
+    name: String,
+    spoken: Arc<Spoken>,
 }
 
 impl Protocol {
-    /// Every protocol, with its name on the command line.
-    fn all() -> impl Iterator<Item = (&'static str, Self)> + Clone {
-        DIALECTS
-            .iter()
-            .filter_map(|entry| protocol::spoken(entry).map(|(dialect, over)| (entry.name, Self { dialect, over })))
+    /// The protocol of a dialect: a shipped one by its name, or a file by its path.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or that there is none.
+    pub fn load(name_or_path: &str) -> Result<Self, DialectError> {
+        Ok(Self { name: name_or_path.to_owned(), spoken: Spoken::load(name_or_path)? })
     }
 
-    /// The protocol with this name; `None` if there is none.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|(known, _)| *known == name).map(|(_, protocol)| protocol)
-    }
-
-    /// All names that [`named`](Self::named) accepts.
-    pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-        Self::all().map(|(name, _)| name)
-    }
-
-    /// The first of the dialect's roles.
-    pub(super) fn role(self) -> Role {
-        describe(self.dialect).roles[0]
+    pub(super) fn spoken(&self) -> &Arc<Spoken> {
+        &self.spoken
     }
 
     /// Whether all clients of the server are in one room. Then only one scenario may run on the server at a time.
-    pub fn is_one_room(self) -> bool {
-        describe(self.dialect).is_one_room
+    pub fn is_one_room(&self) -> bool {
+        self.spoken.descriptor.is_one_room
+    }
+
+    /// Whether it is a framing of the same dialect as this one of the reference server.
+    fn is_named_for(&self, entry: &DialectEntry) -> bool {
+        DIALECTS.iter().any(|own| own.name == self.name && own.dialect == entry.dialect)
+    }
+
+    /// Whether actors with this role speak it. A role of the dialect's own name does; without one, every role that
+    /// needs what the dialect has.
+    fn is_of(&self, role: Role) -> bool {
+        match DIALECTS.iter().find(|entry| entry.name == self.name).and_then(protocol::spoken) {
+            Some((dialect, _)) => role.dialect() == dialect,
+            None => fit::can_play(role, &self.spoken),
+        }
     }
 }
 
@@ -88,6 +93,8 @@ pub struct Unplayable {
 pub enum Reason {
     /// Fewer than two actors speak the dialect. The scenario can run with these protocols instead.
     TooFewActors(Vec<&'static str>),
+    /// The dialect lacks what the scenario needs.
+    Misfit(Misfit),
     /// The actors use both framings of the dialect.
     TwoFramings,
     /// `expect.unconnected` names these actors.
@@ -125,6 +132,7 @@ impl fmt::Display for Reason {
                 let hint = if others.is_empty() { String::new() } else { format!("; use {}", others.join(" or ")) };
                 write!(f, "fewer than two of its actors speak this dialect{hint}")
             }
+            Self::Misfit(misfit) => misfit.fmt(f),
             Self::TwoFramings => f.write_str("its users use two framings, but a URL has only one"),
             Self::Unconnected(a, b) => {
                 write!(f, "`expect.unconnected` lists {a} and {b}, but only simulations have NATs")
@@ -148,9 +156,9 @@ impl Script {
     ///
     /// # Errors
     /// The reason why the scenario cannot run on real sockets.
-    pub fn of(scenario: &Scenario, protocol: Protocol, seed: u64) -> Result<Self, Unplayable> {
+    pub fn of(scenario: &Scenario, protocol: &Protocol, seed: u64) -> Result<Self, Unplayable> {
         let refuse = |why| Unplayable { scenario: scenario.name.clone(), step: None, actor: None, why };
-        let speaks = |actor: &&Actor| actor.plays.dialect() == protocol.dialect;
+        let speaks = |actor: &&Actor| protocol.is_of(actor.plays);
         let present: Vec<ActorIndex> =
             (0..scenario.actors.len()).map(ActorIndex).filter(|actor| speaks(&&scenario.actors[*actor])).collect();
         let selection = Selection {
@@ -159,11 +167,12 @@ impl Script {
         };
         let actors = || present.iter().map(|actor| &scenario.actors[*actor]);
         if present.len() < 2 {
-            let others = Protocol::all().filter(|(_, other)| {
-                other.dialect != protocol.dialect
-                    && scenario.actors.iter().filter(|actor| actor.plays.dialect() == other.dialect).count() > 1
+            let others = DIALECTS.iter().filter(|entry| {
+                let spoken = protocol::spoken(entry);
+                let speak = |actor: &&Actor| spoken.is_some_and(|(dialect, _)| actor.plays.dialect() == dialect);
+                !protocol.is_named_for(entry) && scenario.actors.iter().filter(speak).count() > 1
             });
-            return Err(refuse(Reason::TooFewActors(others.map(|(name, _)| name).collect())));
+            return Err(refuse(Reason::TooFewActors(others.map(|entry| entry.name).collect())));
         }
         if actors().any(|one| actors().any(|other| one.over != other.over)) {
             return Err(refuse(Reason::TwoFramings));
@@ -179,18 +188,24 @@ impl Script {
             let link = selection.way(*index, &Links::of(scenario));
             let link = link.map_err(|why| Unplayable { actor: Some(actor.name.clone()), ..refuse(why) })?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
-            Ok(Actor { network: None, address: Loopback::ADDRESS, link, over: protocol.over, room, ..actor.clone() })
+            Ok(Actor { network: None, address: Loopback::ADDRESS, link, room, ..actor.clone() })
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
         let played = Scenario {
-            server: ServerSetup { address: Loopback::ADDRESS, link: LINK, ..scenario.server.clone() },
+            server: ServerSetup {
+                address: Loopback::ADDRESS,
+                link: LINK,
+                dialect: Some(protocol.name.clone()),
+                ..scenario.server.clone()
+            },
             networks: Vec::new(),
             actors: present.iter().map(actor).collect::<Result<_, _>>()?,
             steps,
             expect: Expect { unconnected: Vec::new(), probes, line: scenario.expect.line },
             ..scenario.clone()
         };
+        fit::of(&played, &protocol.spoken).map_err(|misfit| refuse(Reason::Misfit(misfit)))?;
         let absent = scenario.actors.iter().filter(|actor| !speaks(actor)).map(|actor| actor.name.clone()).collect();
         Ok(Self { scenario: played.into(), absent, unasked })
     }
@@ -415,7 +430,7 @@ mod tests {
     fn a_script_has_its_own_rooms_and_the_whole_way_of_each_actor() {
         let scenario = scenarios::load("mesh-6").expect("it is shipped");
         let script =
-            |seed| Script::of(&scenario, Protocol::named("mesh").expect("a protocol"), seed).expect("it can be played");
+            |seed| Script::of(&scenario, &Protocol::load("mesh").expect("a protocol"), seed).expect("it can be played");
         let (one, other) = (script(1), script(2));
         assert_ne!(one.scenario.actors[0].room, other.scenario.actors[0].room);
         assert_eq!(one.unasked, ["hairpinned"]);
@@ -430,7 +445,7 @@ mod tests {
     #[test]
     fn who_speaks_something_else_stays_away_with_their_steps() {
         let scenario = scenarios::load("glare-offer").expect("it is shipped");
-        let script = Script::of(&scenario, Protocol::named("relay").expect("a protocol"), 1).expect("it can be played");
+        let script = Script::of(&scenario, &Protocol::load("relay").expect("a protocol"), 1).expect("it can be played");
         assert_eq!(script.absent, ["ana", "ben"]);
         let offer = |a, b| Action::Actor(ActorIndex(a), Command::Offer(ActorIndex(b)));
         let expected = [offer(0, 1), offer(1, 0)];

@@ -27,7 +27,7 @@ impl Oracle for AtMostOnce {
                 let sent = &cx.model.signals.sent[number];
                 let is_here = cx
                     .stay_at(event.node)
-                    .is_some_and(|stay| stay.role.dialect() == sent.dialect.dialect && stay.room == sent.room);
+                    .is_some_and(|stay| stay.role.dialect() == sent.role.dialect() && stay.room == sent.room);
                 // Other oracles judge echoes and signals from another room.
                 if sent.node == event.node || !is_here {
                     return;

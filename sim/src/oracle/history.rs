@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scenarios::{Machine, Role, Scenario};
 
-use crate::dialects::{Descriptor, descriptor};
+use crate::dialects::{Descriptor, Dialects};
 use crate::event::{
     ClientId, Frame, MachineEvent, Message, Node, NodeId, NodeKind, PacketEvent, PeerName, Record, RoomName, Signaling,
     What,
@@ -51,6 +51,7 @@ impl Connection {
 pub(crate) struct Stay {
     pub(crate) node: NodeId,
     pub(crate) role: Role,
+    pub(crate) dialect: Descriptor,
     pub(crate) connection: usize,
     pub(crate) room: RoomName,
     /// The id that the server assigned, or a user's name. If the dialect has no ids, it is one that the oracles invent.
@@ -68,8 +69,8 @@ impl Stay {
         self.asked[0]
     }
 
-    pub(crate) fn dialect(&self) -> &'static Descriptor {
-        descriptor(self.role)
+    pub(crate) fn dialect(&self) -> &Descriptor {
+        &self.dialect
     }
 
     /// Whether both are in the same room.
@@ -104,13 +105,23 @@ pub(crate) struct Unanswered {
 /// All connections and stays of a record.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    roles: BTreeMap<NodeId, (Role, RoomName)>,
+    clients: BTreeMap<NodeId, ClientOf>,
     pub(crate) connections: Vec<Connection>,
     pub(crate) stays: Vec<Stay>,
     pub(crate) unanswered: Vec<Unanswered>,
     by_id: BTreeMap<ClientId, Vec<usize>>,
     stays_of: BTreeMap<NodeId, Vec<usize>>,
     connections_of: BTreeMap<NodeId, Vec<usize>>,
+}
+
+/// What the scenario says about a client.
+#[derive(Clone, Debug)]
+struct ClientOf {
+    role: Role,
+    dialect: Descriptor,
+    room: RoomName,
+    /// Its id, if clients choose their ids.
+    id: Option<ClientId>,
 }
 
 /// The state of a client at the position up to which the record has been read.
@@ -129,8 +140,8 @@ struct Join {
 }
 
 impl History {
-    pub(crate) fn of(scenario: &Scenario, record: &Record) -> Self {
-        let mut history = Self { roles: roles(scenario, record), ..Self::default() };
+    pub(crate) fn of(scenario: &Scenario, dialects: &Dialects, record: &Record) -> Self {
+        let mut history = Self { clients: clients(scenario, dialects, record), ..Self::default() };
         let mut clients: BTreeMap<NodeId, ReadState> = BTreeMap::new();
         let server = server_of(record);
         let mut life = 0;
@@ -174,10 +185,14 @@ impl History {
                     refused: None,
                     farewell: false,
                 });
-                let role = self.roles.get(&node).cloned();
-                if let Some((_, room)) = role.filter(|(role, _)| descriptor(*role).joins_by_connecting) {
+                let asking = self.clients.get(&node).filter(|client| client.dialect.asks_by_connecting);
+                if let Some(ClientOf { room, id, dialect, .. }) = asking.cloned() {
                     self.connections[number].asked.push((at, room.clone()));
-                    self.join(client, node, room, format!("connection {number}").into(), at);
+                    client.pending = Some(Join { asked: at, room: room.clone() });
+                    if dialect.joins_by_connecting {
+                        let id = id.unwrap_or_else(|| format!("connection {number}").into());
+                        self.join(client, node, room, id, at);
+                    }
                 }
             }
             Signaling::Closed { .. } => self.end(client, at),
@@ -195,6 +210,10 @@ impl History {
                 match client.stay {
                     Some(stay) if self.stays[stay].room == *room => self.stays[stay].asked.push(at),
                     _ => self.leave(client, at, true),
+                }
+                let asking = self.clients.get(&node).filter(|client| client.dialect.joins_by_asking);
+                if let Some(id) = asking.and_then(|client| client.id.clone()) {
+                    self.join(client, node, room.clone(), id, at);
                 }
             }
             Signaling::Sent(Message::Leave { room })
@@ -223,13 +242,14 @@ impl History {
             return;
         }
         self.leave(client, at, false);
+        let Some(ClientOf { role, dialect, .. }) = self.clients.get(&node).cloned() else { return };
         client.stay = Some(self.stays.len());
         self.by_id.entry(id.clone()).or_default().push(self.stays.len());
         self.stays_of.entry(node).or_default().push(self.stays.len());
-        let role = self.roles.get(&node).map_or(Role::Mesh, |(role, _)| *role);
         self.stays.push(Stay {
             node,
             role,
+            dialect,
             connection,
             room,
             id,
@@ -296,16 +316,18 @@ impl History {
     }
 }
 
-/// The role of each client, and its room.
-fn roles(scenario: &Scenario, record: &Record) -> BTreeMap<NodeId, (Role, RoomName)> {
-    let role = |(number, node): (usize, &Node)| match node.kind {
+fn clients(scenario: &Scenario, dialects: &Dialects, record: &Record) -> BTreeMap<NodeId, ClientOf> {
+    let client = |(number, node): (usize, &Node)| match node.kind {
         NodeKind::Machine(Machine::Actor(actor)) => {
             let actor = scenario.actors.get(actor.0)?;
-            Some((NodeId(number as u16), (actor.plays, actor.room.as_str().into())))
+            let spoken = dialects.spoken(actor.plays, actor.over);
+            let (role, dialect, room) = (actor.plays, spoken.descriptor, actor.room.as_str().into());
+            let id = spoken.id_of(&actor.name, &actor.room);
+            Some((NodeId(number as u16), ClientOf { role, dialect, room, id }))
         }
         _ => None,
     };
-    record.nodes.iter().enumerate().filter_map(role).collect()
+    record.nodes.iter().enumerate().filter_map(client).collect()
 }
 
 pub(crate) fn server_of(record: &Record) -> Option<NodeId> {

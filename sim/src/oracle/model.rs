@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use scenarios::Scenario;
 
+use crate::dialects::Dialects;
 use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, Record, Signaling, What};
 use crate::oracle::call_states::CallStates;
 use crate::oracle::history::{At, History, Stay, server_of};
@@ -37,6 +38,7 @@ pub(crate) struct Notices {
 /// The history of the whole record, and the state just before the event that is judged.
 #[derive(Debug)]
 pub(crate) struct Model {
+    pub(crate) dialects: Dialects,
     pub(crate) history: History,
     pub(crate) signals: Signals,
     pub(crate) tcp: TcpTraffic,
@@ -57,8 +59,10 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn of(scenario: &Scenario, record: &Record) -> Self {
-        let history = History::of(scenario, record);
+        let dialects = Dialects::of(scenario).expect("the run has read them");
+        let history = History::of(scenario, &dialects, record);
         Self {
+            dialects,
             signals: Signals::of(record, &history),
             tcp: TcpTraffic::new(server_of(record), scenario.server.address),
             peer_connections: PeerConnections::default(),

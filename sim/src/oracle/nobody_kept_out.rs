@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use scenarios::Role;
 
-use crate::dialects::descriptor;
 use crate::event::{ClientId, Event, Message, NodeId, Signaling, What};
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
@@ -62,8 +61,10 @@ fn judge(node: NodeId, since: Duration, cx: &OracleCx<'_>) -> Option<(Vec<NodeId
         return None;
     }
     let actor = &cx.scenario.actors[cx.actor(node)?];
-    let name = ClientId::from(actor.name.as_str());
-    let has_name = descriptor(actor.plays).chooses_ids;
+    let spoken = cx.model.dialects.spoken(actor.plays, actor.over);
+    let own = spoken.id_of(&actor.name, &actor.room);
+    let has_name = own.is_some();
+    let name = own.unwrap_or_else(|| ClientId::from(actor.name.as_str()));
     let is_holder = |stay: &&Stay| {
         let is_same = if has_name { stay.id == name } else { stay.role == actor.plays };
         is_same

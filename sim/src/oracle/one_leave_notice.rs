@@ -34,8 +34,9 @@ impl Oracle for OneLeaveNotice {
             return;
         }
         let (name, who) = (cx.name(event.node), cx.who(id));
-        let notices = cx.model.views.get(&event.node).and_then(|view| view.get(id));
-        let message = match notices.map(|notices| notices.gone) {
+        // Who was not told who was there before it cannot have been told that they had joined.
+        let Some(view) = cx.model.views.get(&event.node) else { return };
+        let message = match view.get(id).map(|notices| notices.gone) {
             None => format!("{name} was notified that {who} left, but never that it had joined"),
             Some(Some(gone)) => format!("{name} was notified twice that {who} left, first at {}", seconds(gone.time)),
             Some(None) => return,

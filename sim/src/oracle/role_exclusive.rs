@@ -1,7 +1,7 @@
 //! A client that vanished keeps its role until the server must have noticed. So does a client that may have been
 //! admitted without learning it.
 
-use crate::dialects::{Pairing, descriptor};
+use crate::dialects::Pairing;
 use crate::event::{Event, Message, NodeId, Refused, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
@@ -65,7 +65,7 @@ fn refused(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
     let (asked, room) = history.connections[connection].asked_before(cx.now())?;
     let is_held = |stay: &Stay| cx.model.noticed_by(stay, cx.now()).is_none_or(|by| by >= asked.time);
     let may_be_held = history.may_be_unanswered(&room, asked.index);
-    if descriptor(role).pairing != Pairing::Roles || may_be_held || holders(cx, role, &room, connection).any(is_held) {
+    if cx.model.dialects.descriptor(role).pairing != Pairing::Roles || may_be_held || holders(cx, role, &room, connection).any(is_held) {
         return None;
     }
     let (name, role) = (cx.name(node), role.name());

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use scenarios::Dialect;
+use scenarios::{Dialect, Role};
 
 use crate::dialects::Descriptor;
 use crate::event::{ClientId, Message, NodeId, Record, RoomName, SignalKind, Signaling, What};
 use crate::oracle::history::{At, History, Stay};
+use crate::rewritten::canonical;
 
 /// A signal that a client sent while it was in a room.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at: At,
     pub(crate) node: NodeId,
-    pub(crate) dialect: &'static Descriptor,
+    pub(crate) role: Role,
+    pub(crate) dialect: Descriptor,
     pub(crate) room: RoomName,
     /// The sender's id at that time.
     pub(crate) from: ClientId,
@@ -22,6 +24,8 @@ pub(crate) struct Sent {
     pub(crate) to: Option<ClientId>,
     pub(crate) kind: SignalKind,
     pub(crate) payload: Arc<str>,
+    /// The payload in the form in which equal JSON is equal, if the server may relay it in other bytes.
+    canonical: Option<String>,
     /// When it first arrived at the right receiver.
     pub(crate) arrived: Option<At>,
 }
@@ -77,12 +81,14 @@ impl Signals {
                     signals.sent.push(Sent {
                         at,
                         node: event.node,
-                        dialect: stay.dialect(),
+                        role: stay.role,
+                        dialect: stay.dialect,
                         room: room.clone(),
                         from: stay.id.clone(),
                         to: peer.clone(),
                         kind: *kind,
                         payload: payload.clone(),
+                        canonical: stay.dialect.rewrites.then(|| canonical(payload)).flatten(),
                         arrived: None,
                     });
                 }
@@ -118,7 +124,7 @@ impl Signals {
         let before = |sent: At, arrived: Option<At>| arrived.is_some_and(|arrived| sent < arrived);
         let back = match &ours.to {
             Some(to) => self.by_sender.get(to),
-            None => self.by_room.get(&(ours.dialect.dialect, ours.room.clone())),
+            None => self.by_room.get(&(ours.role.dialect(), ours.room.clone())),
         };
         let back = back.into_iter().flatten().copied();
         back.filter(move |theirs| {
@@ -143,8 +149,12 @@ impl Signals {
         payload: &str,
     ) -> Origin {
         let room = own.filter(|stay| !stay.dialect().names_others).map(|stay| (stay.role.dialect(), stay.room.clone()));
+        let rewritten = own.filter(|stay| stay.dialect.rewrites).and_then(|_| canonical(payload));
         let own = own.map(|stay| &*stay.id).unwrap_or_default();
-        let same = |number: &usize| self.sent[*number].kind == kind && *self.sent[*number].payload == *payload;
+        let same = |number: &usize| {
+            let sent = &self.sent[*number];
+            sent.kind == kind && (*sent.payload == *payload || rewritten.is_some() && sent.canonical == rewritten)
+        };
         let is_new = |number: &usize| !self.arrived_over.contains(&(*number, connection));
         let for_us = |number: &usize| match self.sent[*number].to.as_deref() {
             Some(to) => to == own,

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::dialects::descriptor;
 use crate::event::{ClientState, Event, MachineEvent, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
@@ -30,9 +29,9 @@ impl Oracle for StatesAsSpecified {
                 let Some(role) = cx.actor(event.node).map(|actor| cx.scenario.actors[actor].plays) else {
                     return;
                 };
-                let dialect = descriptor(role);
+                let dialect = cx.model.dialects.descriptor(role);
                 let before = self.0.insert(event.node, *state).unwrap_or(dialect.first_state);
-                if dialect.states.is_some_and(|rules| !(rules.may_follow)(role, before, *state)) {
+                if dialect.states.is_some_and(|rules| !rules.may_follow(role, before, *state)) {
                     let (name, role) = (cx.name(event.node), role.name());
                     let message =
                         format!("{name}, a {role}, went from {before:?} to {state:?}, which the dialect forbids");

@@ -21,6 +21,7 @@ use scenarios::{
     WorldAction,
 };
 
+use crate::dialects::Dialects;
 use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::{Command, StepCommand};
 pub(crate) use error::StageError;
@@ -84,11 +85,16 @@ pub(crate) trait Ground {
 ///
 /// # Errors
 /// The ground lacks something that the scenario needs, or a program failed.
-pub(crate) async fn play(mut ground: impl Ground, scenario: Arc<Scenario>, seed: u64) -> Result<(), StageError> {
+pub(crate) async fn play(
+    mut ground: impl Ground,
+    scenario: Arc<Scenario>,
+    dialects: Dialects,
+    seed: u64,
+) -> Result<(), StageError> {
     ground.start_server()?;
     let programs = scenario.actors.iter().map(|_| None).collect();
     let in_force = InForce::new(&scenario, &ground);
-    let mut stage = Stage { ground, scenario, seed, programs, closing: Vec::new(), in_force };
+    let mut stage = Stage { ground, scenario, dialects, seed, programs, closing: Vec::new(), in_force };
     for step in timetable(&stage.scenario) {
         stage.ground.until(step.at).await;
         stage.act(&step).await?;
@@ -111,6 +117,7 @@ fn timetable(scenario: &Scenario) -> Vec<Step> {
 struct Stage<G> {
     ground: G,
     scenario: Arc<Scenario>,
+    dialects: Dialects,
     seed: u64,
     /// The program of each actor, once it has been started.
     programs: Vec<Option<Running>>,
@@ -243,8 +250,14 @@ impl<G: Ground> Stage<G> {
                 self.closing.push((actor, program));
             }
         }
+        let played = &self.scenario.actors[actor];
+        let is_contact =
+            |(other, them): &(usize, &scenarios::Actor)| ActorIndex(*other) != actor && them.room == played.room;
+        let contacts = self.scenario.actors.iter().enumerate().filter(is_contact);
         let config = ProgramConfig {
-            actor: self.scenario.actors[actor].clone(),
+            actor: played.clone(),
+            spoken: self.dialects.spoken(played.plays, played.over),
+            contacts: contacts.map(|(_, them)| them.name.as_str().into()).collect(),
             servers: self.ground.servers(actor),
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StageError;
 use crate::capture::KeyLog;
+use crate::dialects::Spoken;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, StepCommand};
 use crate::peer::endpoint::Endpoint;
@@ -20,6 +21,10 @@ use crate::peer::endpoint::Endpoint;
 pub(crate) struct ProgramConfig {
     /// The actor that it plays.
     pub(crate) actor: Actor,
+    /// The dialect that it speaks.
+    pub(crate) spoken: Arc<Spoken>,
+    /// The names of the other actors that may join its room.
+    pub(crate) contacts: Vec<Arc<str>>,
     pub(crate) servers: Servers,
     /// Where it records what it does and sees; `node` is its own node.
     pub(crate) recorder: Recorder,
@@ -81,13 +86,14 @@ pub(crate) struct InProcess {
 impl InProcess {
     /// Starts the client on the network `net`.
     pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig) -> Self {
-        let ProgramConfig { actor, servers, recorder, node, seed } = config;
+        let ProgramConfig { actor, spoken, contacts, servers, recorder, node, seed } = config;
         let recorder = recorder.closable();
         let config = client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,
-            over: actor.over,
+            spoken,
             room: actor.room.as_str().into(),
+            contacts,
             server: servers.signaling,
             endpoint: servers.endpoint,
             stun: servers.stun,

@@ -85,13 +85,20 @@ impl Simulated {
         Self { world: world.clone(), scenario: scenario.clone(), seed, everything, networks, server, actors }
     }
 
+    /// The server's dialect for an actor; `None` if it does not speak what the scenario names.
+    fn entry(&self, actor: &scenarios::Actor) -> Option<&'static DialectEntry> {
+        match &self.scenario.server.dialect {
+            Some(name) => DIALECTS.iter().find(|entry| entry.name == *name),
+            None => Some(protocol::entry(actor.plays.dialect(), actor.over)),
+        }
+    }
+
     /// The server's configuration: it serves every dialect that at least one actor speaks.
     fn config(&self, host: &Host) -> server::Config {
         let at = |port| SocketAddr::new(host.address().into(), port);
         let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
         let is_spoken = |entry: &&DialectEntry| {
-            let spoken = protocol::spoken(entry);
-            actors.iter().any(|actor| spoken == Some((actor.plays.dialect(), actor.over)))
+            actors.iter().any(|actor| self.entry(actor).is_some_and(|it| it.name == entry.name))
         };
         let names = DIALECTS.iter().filter(is_spoken).map(|entry| entry.name);
         server::Config {
@@ -175,7 +182,7 @@ impl Ground for Simulated {
         let setup = &self.scenario.server;
         let at = |port| SocketAddr::new(setup.address.into(), port);
         Servers {
-            signaling: at(protocol::entry(actor.plays.dialect(), actor.over).port),
+            signaling: at(self.entry(actor).map_or(0, |entry| entry.port)),
             endpoint: None,
             stun: Some(at(STUN_PORT)),
             heartbeat: setup.heartbeat,

@@ -324,7 +324,7 @@ fn broken_servers_are_found_out() {
 fn what_only_a_simulator_can_do_is_refused_with_its_place() {
     let refused = |name: &str, protocol: &str| {
         let scenario = scenarios::load(name).expect("it is shipped");
-        Script::of(&scenario, Protocol::named(protocol).expect("a protocol"), 1)
+        Script::of(&scenario, &Protocol::load(protocol).expect("a protocol"), 1)
             .expect_err("it cannot be played")
             .to_string()
     };
@@ -357,17 +357,20 @@ fn a_server_that_is_not_there_is_reported_before_anything_is_played() {
     assert!(elsewhere.contains("404"), "{elsewhere}");
 }
 
+/// The protocols of the reference server that roles speak.
+const PROTOCOLS: [&str; 6] = ["sender-viewer", "relay", "mesh", "call", "call-socketio", "broadcast"];
+
 /// Every shipped scenario with a matching length, for each protocol that can run it.
 fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scenario)> {
     let all = scenarios::shipped().map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
     let meant: Vec<_> = all.filter(|scenario| is_meant(scenario.duration)).collect();
     let with = |protocol: &'static str| {
         let plays = move |scenario: &&scenarios::Scenario| {
-            Script::of(scenario, Protocol::named(protocol).expect("a protocol"), 0).is_ok()
+            Script::of(scenario, &Protocol::load(protocol).expect("a protocol"), 0).is_ok()
         };
         meant.iter().filter(plays).cloned().map(move |scenario| (protocol, scenario)).collect::<Vec<_>>()
     };
-    Protocol::names().flat_map(with).collect()
+    PROTOCOLS.into_iter().flat_map(with).collect()
 }
 
 /// Maximum number of runs of one scenario, until the situation that it aims at occurs.
@@ -399,7 +402,7 @@ fn passes(parts: &[(&'static str, scenarios::Scenario)]) -> Vec<Outcome> {
 fn play(scenario: &scenarios::Scenario, protocol: &str, url: &str) -> Outcome {
     let target = target(protocol, url, scenario.server.heartbeat);
     target.reach().expect("it listens");
-    let script = Script::of(scenario, target.protocol, 7).expect("it can be played");
+    let script = Script::of(scenario, &target.protocol, 7).expect("it can be played");
     run(&script, &target, 7).expect("no crash")
 }
 
@@ -408,7 +411,7 @@ fn target(protocol: &str, url: &str, heartbeat: Duration) -> Target {
     Target {
         upstream: Upstream::new(&address.ip().to_string(), address.port()),
         endpoint: Arc::new(Endpoint::of_url(url, Vec::new()).expect("a URL")),
-        protocol: Protocol::named(protocol).expect("a protocol"),
+        protocol: Protocol::load(protocol).expect("a protocol"),
         heartbeat,
     }
 }
@@ -440,10 +443,10 @@ impl Background {
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
             let socketio =
                 SocketIoSettings { ping_interval: interval, ping_timeout: interval, ..SocketIoSettings::default() };
-            let listen = Listen::each(Protocol::names(), |_| (Ipv4Addr::LOCALHOST, 0).into());
+            let listen = Listen::each(PROTOCOLS.into_iter(), |_| (Ipv4Addr::LOCALHOST, 0).into());
             let config = Config { listen, stun: None, heartbeat, socketio, ..Config::default() };
             let server = Server::bind(Tokio, config).await.expect("port 0 is free");
-            let urls = Protocol::names().map(|name| (name, server.url(name).expect("it listens"))).collect();
+            let urls = PROTOCOLS.into_iter().map(|name| (name, server.url(name).expect("it listens"))).collect();
             tokio::spawn(server.run());
             urls
         })

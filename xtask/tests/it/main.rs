@@ -9,6 +9,7 @@ mod diff;
 mod history;
 mod hopeless;
 mod load;
+mod outsiders;
 mod reconnects;
 mod recordings;
 mod report;

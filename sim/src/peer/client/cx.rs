@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Config;
 use super::scripted::Script;
 use super::step::NoEffect;
-use crate::dialects::descriptor;
 use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
@@ -35,7 +34,7 @@ pub(super) struct ClientCx {
 
 impl ClientCx {
     pub(super) fn new(config: Config, recorder: Recorder, node: NodeId, media: Media) -> Self {
-        let state = descriptor(config.plays).first_state;
+        let state = config.spoken.descriptor.first_state;
         let (transmits, signals, outbox) = (Vec::new(), Vec::new(), Vec::new());
         Self { config, recorder, node, media, transmits, signals, outbox, state }
     }
@@ -75,7 +74,7 @@ impl ClientCx {
         self.outbox.push((text, Some(message)));
     }
 
-    /// Sends a text that belongs to the framing, not to the dialect.
+    /// Sends a message without meaning for the scenario, such as a heartbeat.
     pub(super) fn send_framing(&mut self, text: String) {
         self.outbox.push((text, None));
     }
@@ -102,6 +101,14 @@ impl ClientCx {
     /// Handles a datagram that arrived.
     pub(super) fn on_datagram(&mut self, path: Path, datagram: &[u8]) {
         self.agent(|agent, now| agent.on_datagram(path, datagram, now));
+    }
+
+    /// Whether there is a connection to a peer, finished or not.
+    pub(super) fn is_connecting(&self, peer: &PeerName) -> bool {
+        match &self.media {
+            Media::WebRtc(agent) => agent.negotiation.has_connection(peer),
+            Media::Scripted(_) => false,
+        }
     }
 
     /// Notes whether signals can be sent.

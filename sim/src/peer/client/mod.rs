@@ -1,19 +1,18 @@
 //! The main loop of a client: it connects signaling, socket, clock, recorder and the scenario's commands.
 //!
-//! Each signaling protocol is a [`Dialect`] in its own file, sans-IO, with a [`ClientCx`].
+//! What the client says and does, its [`engine`] decides by the file of its dialect, sans-IO, with a [`ClientCx`].
 
 mod backoff;
-mod broadcast;
-mod call;
+mod bundles;
+mod codec;
 mod cx;
-mod mesh;
-mod relay;
+mod engine;
+mod layer;
+pub(crate) mod meeting;
 mod scripted;
-mod sender_viewer;
 mod signaling;
-mod socketio;
+mod speaker;
 mod step;
-mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,14 +25,18 @@ use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
+use crate::dialects::Spoken;
 use crate::event::{Closed, NodeId, PeerName, Recorder, RoomName, Signaling};
 use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::Gatherer;
-use crate::peer::negotiation::{Negotiation, OutgoingSignal};
+use crate::peer::negotiation::Negotiation;
 use crate::peer::path::Path;
 use crate::peer::stack::{KeyLog, RtcFactory};
+use codec::Codec;
 use cx::{ClientCx, Media};
+use engine::Engine;
+use layer::LayerEvent;
 use scripted::Script;
 use signaling::{SignalingClient, SignalingEvent};
 use step::NoEffect;
@@ -41,8 +44,6 @@ pub use step::StepCommand;
 
 /// Size of the largest datagram that is read, bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
-/// How long a client that was refused waits before it asks to join again. The protocols' documents leave this open.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
@@ -51,13 +52,15 @@ pub struct Config {
     pub name: Arc<str>,
     /// Its role in the signaling protocol.
     pub plays: Role,
-    /// How its messages are framed.
-    pub over: Framing,
+    /// The dialect that it speaks.
+    pub(crate) spoken: Arc<Spoken>,
     /// The room it joins.
     pub room: RoomName,
+    /// The names of the others that may join that room.
+    pub contacts: Vec<Arc<str>>,
     /// The address of the signaling server, at the port of the role's dialect.
     pub server: SocketAddr,
-    /// Host, path and headers of its requests; `None` means `server` with the dialect's own path.
+    /// Host, path and headers of its requests; `None` means `server` with the path that the dialect documents.
     pub endpoint: Option<Arc<Endpoint>>,
     /// The STUN server; without one there are only host candidates.
     pub stun: Option<SocketAddr>,
@@ -96,49 +99,6 @@ pub enum Command {
     Media(MediaKind, bool),
 }
 
-/// The client side of a signaling protocol.
-trait Dialect: Send {
-    /// The path and query of the endpoint.
-    fn path(&self, room: &str) -> String;
-
-    /// Handles a new signaling connection.
-    fn on_connected(&mut self, cx: &mut ClientCx);
-
-    /// Handles the loss of the signaling connection. If `is_over`, the client will not dial again.
-    fn on_lost(&mut self, is_over: bool, cx: &mut ClientCx);
-
-    /// Handles a text that arrived.
-    fn on_text(&mut self, text: &str, cx: &mut ClientCx);
-
-    /// Sends a signal of the WebRTC connections, or of the script that stands in for them.
-    fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx);
-
-    /// The ids of the peers with this name. A peer that vanished and came back may have two.
-    fn known_as(&self, name: &str) -> Vec<PeerName>;
-
-    /// Handles a command that not every dialect supports.
-    ///
-    /// # Errors
-    /// The reason why the command has no effect.
-    fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
-        match command {
-            Command::Offer(name) => any(self.known_as(name), |id| cx.renegotiate(id)),
-            _ => Err("its role cannot do that"),
-        }
-    }
-
-    /// When to call [`on_time`](Self::on_time) next.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Handles the deadlines that have passed.
-    fn on_time(&mut self, _cx: &mut ClientCx) {}
-
-    /// Sends the last messages before the client leaves and the signaling connection is closed.
-    fn leave(&mut self, _cx: &mut ClientCx) {}
-}
-
 /// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive. Then it sends its last messages,
 /// drops `commands`, and completes when its signaling connection is closed.
 ///
@@ -158,13 +118,16 @@ pub async fn run<N: Network>(
     } else {
         Media::Scripted(Script::new(node, recorder.now()))
     };
-    let dialect = dialect(config.plays, config.over);
-    let path = dialect.path(&config.room);
-    let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::at(config.server, &path).into());
-    let request = endpoint.request(&path);
+    let over = config.spoken.framing().expect("a dialect that no client can speak is refused before the run");
+    let engine = engine::engine(&config, u64::try_from(recorder.now().as_micros()).unwrap_or(u64::MAX));
+    let endpoint = config.endpoint.clone().unwrap_or_else(|| endpoint(config.server, &config.spoken).into());
+    let mut request = endpoint.request(&layer::path(over, engine.speaker().codec.path(endpoint.base())));
+    if let Some(subprotocol) = &config.spoken.file.file.connection.subprotocol {
+        request = request.with_sub_protocol(subprotocol.as_str());
+    }
     let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
     let cx = ClientCx::new(config, recorder, node, media);
-    let mut client = Client { udp, signaling, dialect, cx };
+    let mut client = Client { udp, signaling, engine, over, cx };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
@@ -220,30 +183,25 @@ fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent>
     Ok(Agent::new(gatherer, negotiation, now()))
 }
 
-/// The protocol of a role in a framing.
-fn dialect(plays: Role, over: Framing) -> Box<dyn Dialect> {
-    let dialect: Box<dyn Dialect> = match plays {
-        Role::Mesh => Box::new(mesh::Mesh::default()),
-        Role::Sender | Role::Viewer => Box::new(sender_viewer::SenderViewer::new(plays)),
-        Role::User => Box::new(call::User::new()),
-        Role::Relay => Box::new(relay::Relay::default()),
-        Role::Broadcast => Box::new(broadcast::Broadcast::default()),
-    };
-    match over {
-        Framing::WebSocket => dialect,
-        Framing::SocketIo => Box::new(socketio::SocketIo::new(dialect)),
-    }
+/// The endpoint of a server at an address, with the path that the dialect documents.
+fn endpoint(server: SocketAddr, spoken: &Spoken) -> Endpoint {
+    let url = spoken.file.example();
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]);
+    Endpoint::at(server, path)
 }
 
-/// The path and query with which a role enters a room, according to the dialect's documents.
-pub(crate) fn path(plays: Role, over: Framing, room: &str) -> String {
-    dialect(plays, over).path(room)
+/// The path and query with which a client enters a room of the server at an endpoint.
+pub(crate) fn path(spoken: &Arc<Spoken>, plays: Role, room: &RoomName, endpoint: &Endpoint) -> String {
+    let over = spoken.framing().unwrap_or_default();
+    layer::path(over, Codec::new(spoken.clone(), "reach", plays, room, 0).path(endpoint.base()))
 }
 
 struct Client<N: Network> {
     udp: N::Udp,
     signaling: SignalingClient<N>,
-    dialect: Box<dyn Dialect>,
+    engine: Box<dyn Engine>,
+    over: Framing,
     cx: ClientCx,
 }
 
@@ -255,12 +213,12 @@ impl<N: Network> Client<N> {
             let _ = self.udp.send_to(&transmit.bytes, transmit.path.remote).await;
         }
         for signal in std::mem::take(&mut self.cx.signals) {
-            self.dialect.send_signal(signal, &mut self.cx);
+            self.engine.send_signal(signal, &mut self.cx);
         }
         self.send_texts();
     }
 
-    /// Sends the texts that the dialect has queued.
+    /// Sends the messages that the engine has queued.
     fn send_texts(&mut self) {
         let texts = std::mem::take(&mut self.cx.outbox);
         for (text, message) in texts {
@@ -268,33 +226,56 @@ impl<N: Network> Client<N> {
                 if let Some(message) = message {
                     self.cx.record(Signaling::Sent(message));
                 }
-                self.signaling.send(&text);
+                self.signaling.send(&layer::wrap(self.over, text));
             }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.cx.deadline().into_iter().chain(self.dialect.deadline()).min()
+        self.cx.deadline().into_iter().chain(self.engine.deadline()).min()
     }
 
     fn on_time(&mut self) {
         self.cx.on_time();
-        if self.dialect.deadline().is_some_and(|deadline| deadline <= now()) {
-            self.dialect.on_time(&mut self.cx);
+        if self.engine.deadline().is_some_and(|deadline| deadline <= now()) {
+            self.engine.on_time(&mut self.cx);
         }
     }
 
     fn on_signaling(&mut self, event: SignalingEvent) {
         match event {
-            SignalingEvent::Connected => self.dialect.on_connected(&mut self.cx),
+            SignalingEvent::Connected if layer::is_ready_when_open(self.over) => {
+                self.engine.on_connected(&mut self.cx);
+            }
+            // The layer opens itself first, at the server's word.
+            SignalingEvent::Connected => {}
             SignalingEvent::Lost => self.on_lost(),
-            SignalingEvent::Text(text) => self.dialect.on_text(&text, &mut self.cx),
+            SignalingEvent::Text(text) => self.on_text(&text),
+        }
+    }
+
+    fn on_text(&mut self, text: &str) {
+        match layer::unwrap(self.over, text) {
+            LayerEvent::Message(message) => self.engine.on_text(&message, false, &mut self.cx),
+            LayerEvent::Report(message) => self.engine.on_text(&message, true, &mut self.cx),
+            LayerEvent::Connected(report) => {
+                self.engine.on_connected(&mut self.cx);
+                if let Some(message) = report {
+                    self.engine.on_text(&message, true, &mut self.cx);
+                }
+            }
+            LayerEvent::Answer(text) => {
+                if self.signaling.is_open() {
+                    self.signaling.send(&text);
+                }
+            }
+            LayerEvent::Nothing => {}
         }
     }
 
     fn on_lost(&mut self) {
         self.cx.set_signaling(false);
-        self.dialect.on_lost(self.signaling.is_over(), &mut self.cx);
+        self.engine.on_lost(self.signaling.is_over(), &mut self.cx);
     }
 
     fn on_command(&mut self, command: &Command) -> Result<(), NoEffect> {
@@ -307,15 +288,15 @@ impl<N: Network> Client<N> {
                 Ok(())
             }
             Command::Say(text) => self.cx.say(text),
-            Command::IceRestart(name) => any(self.dialect.known_as(name), |id| self.cx.restart_ice(id)),
-            _ => self.dialect.on_command(command, &mut self.cx),
+            Command::IceRestart(name) => any(self.engine.known_as(name), |id| self.cx.restart_ice(id)),
+            _ => self.engine.on_command(command, &mut self.cx),
         }
     }
 
     async fn leave(&mut self) {
         self.cx.close_all(Closed::Leaving);
         self.flush().await;
-        self.dialect.leave(&mut self.cx);
+        self.engine.leave(&mut self.cx);
         self.send_texts();
         self.signaling.close();
     }

@@ -115,6 +115,11 @@ impl Negotiation {
         self.signaling = up;
     }
 
+    /// Whether there is a connection to a peer, finished or not.
+    pub(crate) fn has_connection(&self, peer: &PeerName) -> bool {
+        self.remotes.get(peer).is_some_and(|remote| remote.connection.is_some())
+    }
+
     /// Opens a connection to a peer by sending an offer.
     pub(crate) fn offer(&mut self, peer: &PeerName, now: Instant) {
         let offered = self.open(peer, true, None, now).and_then(|()| self.describe(peer, DescriptionKind::Offer, now));

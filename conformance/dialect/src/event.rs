@@ -2,78 +2,115 @@
 
 use std::fmt;
 
-use super::file::{EventName, Kind, Operation};
+use crate::file::{EventName, Kind, Operation};
 
 /// The id of a client or user, as JSON, because numbers are ids too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id(pub(crate) String);
+pub struct Id(
+    /// The id as JSON text: `"a7"`, or `7`.
+    pub String,
+);
 
 impl Id {
-    pub(crate) fn of(name: &str) -> Self {
+    /// The id that is this text.
+    pub fn of(name: &str) -> Self {
         Self(serde_json::Value::from(name).to_string())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether it stands for no id.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::shape::plain(&self.0))
+        f.write_str(&crate::shape::plain(&self.0))
     }
 }
 
 /// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Member {
-    pub(crate) id: Id,
-    pub(crate) name: Option<String>,
+pub struct Member {
+    /// Its id.
+    pub id: Id,
+    /// Its display name.
+    pub name: Option<String>,
 }
 
 /// The arguments of an operation of a client.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Act<'a> {
-    pub(crate) room: &'a str,
-    pub(crate) to: Option<&'a Id>,
+pub struct Act<'a> {
+    /// The room that the operation is about.
+    pub room: &'a str,
+    /// The receiver; `None` is everybody.
+    pub to: Option<&'a Id>,
     /// The payload: JSON, sent unchanged.
-    pub(crate) data: Option<&'a str>,
-    pub(crate) kind: Option<Kind>,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) role: Option<&'a str>,
-    pub(crate) media: Option<(&'a str, bool)>,
+    pub data: Option<&'a str>,
+    /// The kind of a signal.
+    pub kind: Option<Kind>,
+    /// The display name to join with.
+    pub name: Option<&'a str>,
+    /// The role to join with.
+    pub role: Option<&'a str>,
+    /// The media that is on or off: `audio` or `video`.
+    pub media: Option<(&'a str, bool)>,
     /// Keys that every object with a payload, receiver or room also gets, whatever the dialect says.
-    pub(crate) extra: &'a [(&'a str, String)],
+    pub extra: &'a [(&'a str, String)],
 }
 
 /// An arriving message, as the dialect reads it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) what: Meaning,
-    pub(crate) room: Option<String>,
-    pub(crate) id: Option<Id>,
-    pub(crate) name: Option<String>,
-    pub(crate) role: Option<String>,
-    pub(crate) from: Option<Id>,
-    pub(crate) to: Option<Id>,
-    pub(crate) kind: Option<Kind>,
+pub struct Event {
+    /// Which event it is.
+    pub what: Meaning,
+    /// The room that it is about.
+    pub room: Option<String>,
+    /// The client that it is about, or the receiver's own id.
+    pub id: Option<Id>,
+    /// The display name of the client that it is about.
+    pub name: Option<String>,
+    /// The role that it is about.
+    pub role: Option<String>,
+    /// The sender.
+    pub from: Option<Id>,
+    /// The receiver.
+    pub to: Option<Id>,
+    /// The kind of a signal.
+    pub kind: Option<Kind>,
     /// The payload, byte for byte as it arrived.
-    pub(crate) data: Option<String>,
-    pub(crate) members: Option<Vec<Member>>,
-    pub(crate) accepted: Option<bool>,
-    pub(crate) reason: Option<String>,
+    pub data: Option<String>,
+    /// The members of the room.
+    pub members: Option<Vec<Member>>,
+    /// Whether a call was accepted.
+    pub accepted: Option<bool>,
+    /// The reason of an error or of an answer.
+    pub reason: Option<String>,
     /// The session, as JSON.
-    pub(crate) session: Option<String>,
+    pub session: Option<String>,
     /// Values that the client's later messages contain, as JSON.
-    pub(crate) nonce: Option<String>,
-    pub(crate) token: Option<String>,
-    pub(crate) media: Option<String>,
-    pub(crate) enabled: Option<bool>,
+    pub nonce: Option<String>,
+    /// See `nonce`.
+    pub token: Option<String>,
+    /// The media that is on or off.
+    pub media: Option<String>,
+    /// Whether it is on.
+    pub enabled: Option<bool>,
+}
+
+/// What notices call a client: an id or a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Its id; empty if it has none.
+    pub id: Id,
+    /// Its role, if the dialect has roles.
+    pub role: Option<String>,
 }
 
 /// What an arriving message means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub enum Meaning {
+    /// It is this event of the dialect.
     Is(EventName),
     /// It is this event of the dialect but malformed; how, in words.
     Broken(EventName, String),
@@ -83,21 +120,41 @@ pub(crate) enum Meaning {
 }
 
 impl Event {
-    pub(crate) fn is(&self, name: EventName) -> bool {
+    /// Whether the event is about this client.
+    pub fn about(&self, who: &Who) -> bool {
+        match &self.id {
+            Some(id) => *id == who.id,
+            None => self.role.is_some() && self.role == who.role,
+        }
+    }
+
+    /// Whether the event reports that this client has left.
+    pub fn is_left(&self, who: &Who) -> bool {
+        self.is(EventName::MemberLeft) && self.about(who)
+    }
+
+    /// Whether the event reports that this client has joined.
+    pub fn is_joined(&self, who: &Who) -> bool {
+        self.is(EventName::MemberJoined) && self.about(who)
+    }
+
+    /// Whether it is this event, well-formed.
+    pub fn is(&self, name: EventName) -> bool {
         self.what == Meaning::Is(name)
     }
 
     /// Whether it is a signal, from any sender.
-    pub(crate) fn is_signal(&self) -> bool {
+    pub fn is_signal(&self) -> bool {
         self.is(EventName::Signal)
     }
 
-    pub(crate) fn is_error(&self) -> bool {
+    /// Whether it is an error, whatever its reason.
+    pub fn is_error(&self) -> bool {
         self.is(EventName::Error)
     }
 
     /// Whether it is a signal whose payload is this word.
-    pub(crate) fn has_word(&self, word: &str) -> bool {
+    pub fn has_word(&self, word: &str) -> bool {
         self.is_signal()
             && self
                 .data
@@ -107,10 +164,11 @@ impl Event {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Hangup];
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Hangup];
 
     /// The operation that sends signals of this kind only. A dialect need not have it.
-    pub(crate) fn operation(self) -> Operation {
+    pub fn operation(self) -> Operation {
         match self {
             Self::Offer => Operation::Offer,
             Self::Answer => Operation::Answer,
@@ -133,12 +191,13 @@ impl fmt::Display for Kind {
 
 impl EventName {
     /// Its name in dialect files.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Greeting => "greeting",
             Self::Joined => "joined",
             Self::MemberJoined => "member-joined",
             Self::MemberLeft => "member-left",
+            Self::Announced => "announced",
             Self::Roster => "roster",
             Self::Ready => "ready",
             Self::Signal => "signal",
@@ -157,7 +216,7 @@ impl EventName {
 
 impl Operation {
     /// All operations. The place of one in this list is part of the number that asks for its acknowledgement.
-    pub(crate) const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Join,
         Self::Open,
         Self::Leave,
@@ -173,12 +232,13 @@ impl Operation {
         Self::Media,
         Self::OfferByName,
         Self::AnswerByName,
+        Self::Announce,
         Self::Ping,
         Self::Pong,
     ];
 
     /// Its name in dialect files.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
             Self::Open => "open",
@@ -195,6 +255,7 @@ impl Operation {
             Self::Media => "media",
             Self::OfferByName => "offer-by-name",
             Self::AnswerByName => "answer-by-name",
+            Self::Announce => "announce",
             Self::Ping => "ping",
             Self::Pong => "pong",
         }

@@ -1,21 +1,23 @@
-//! The client side of the `call` dialect: a user with a name who calls others and is called.
+//! Users with names, who call each other.
 //!
-//! The caller sends an offer when its call is accepted. Two points are not in the protocol's documents: a user whose
+//! The caller sends an offer when its call is accepted. Two points are not in the protocols' documents: a user whose
 //! name is taken (by its own ghost, for example) asks for it again, and a call ends with the signaling connection,
 //! because the server ends it too.
 
-mod wire;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
+use dialect::{EventName, Operation, Reading};
+use scenarios::MediaKind;
+
+use super::Engine;
 use crate::event::{CallStep, ClientId, ClientState, Closed, Member, Message, PeerName, Refused, SignalKind};
+use crate::peer::client::Command;
+use crate::peer::client::codec::Args;
 use crate::peer::client::cx::ClientCx;
+use crate::peer::client::speaker::Speaker;
 use crate::peer::client::step::NoEffect;
-use crate::peer::client::{ASK_AGAIN, Command, Dialect};
 use crate::peer::negotiation::OutgoingSignal;
-use wire::Incoming;
 
 /// The state of a user's call, with the other user's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,8 @@ enum CallState {
     Idle,
     /// The user has called another, who has not answered yet.
     Calling(ClientId),
-    /// The user is being called. The second value identifies the caller's connection.
-    Ringing(ClientId, Arc<str>),
+    /// The user is being called. The second value is the session that the call came with, as JSON.
+    Ringing(ClientId, Option<Arc<str>>),
     InCall(ClientId),
 }
 
@@ -37,35 +39,29 @@ impl CallState {
     }
 }
 
-/// A user of the `call` dialect.
+/// A user.
 pub(super) struct User {
+    speaker: Speaker,
     call: CallState,
     /// Whether both users called at once, so that this user's own call accepted the other's.
     was_glare: bool,
     /// The other users, once it has joined.
     others: Option<BTreeSet<ClientId>>,
-    /// When to ask to join again, after a refusal.
-    ask_again: Option<Instant>,
-    /// Whether the next offer is sent as a named message, `video-offer`; below, the same for the answer:
-    /// `video-answer`.
-    offers_video: bool,
-    answers_video: bool,
+    /// Whether the next offer is sent without regard to the call; below, the same for the answer.
+    offers_by_name: bool,
+    answers_by_name: bool,
 }
 
 impl User {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(speaker: Speaker) -> Self {
         Self {
+            speaker,
             call: CallState::Idle,
             was_glare: false,
             others: None,
-            ask_again: None,
-            offers_video: false,
-            answers_video: false,
+            offers_by_name: false,
+            answers_by_name: false,
         }
-    }
-
-    fn join(&self, cx: &mut ClientCx) {
-        cx.send(wire::join(&cx.config.name), Message::Join { room: cx.room() });
     }
 
     fn set(&mut self, call: CallState, cx: &mut ClientCx) {
@@ -79,8 +75,17 @@ impl User {
         self.was_glare = false;
     }
 
-    fn step(cx: &mut ClientCx, peer: &ClientId, step: CallStep, text: String) {
-        cx.send(text, Message::Call { peer: peer.clone(), step });
+    /// Sends a step of a call. `session` is the one that the call came with.
+    fn step(&mut self, peer: &ClientId, step: CallStep, session: Option<&str>, cx: &mut ClientCx) {
+        let (operation, media) = match step {
+            CallStep::Ring => (Operation::Call, None),
+            CallStep::Accept => (Operation::Accept, None),
+            CallStep::Reject | CallStep::Busy => (Operation::Reject, None),
+            CallStep::End => (Operation::End, None),
+            CallStep::Media { kind, enabled } => (Operation::Media, Some((kind, enabled))),
+        };
+        let args = Args { to: Some(peer), session, media, ..Args::default() };
+        self.speaker.send(operation, &args, Message::Call { peer: peer.clone(), step }, cx);
     }
 
     /// Ends the call, whichever side ended it.
@@ -88,13 +93,13 @@ impl User {
         if let Some(peer) = self.call.peer().cloned() {
             cx.end(&peer.into(), why);
         }
-        (self.offers_video, self.answers_video) = (false, false);
+        (self.offers_by_name, self.answers_by_name) = (false, false);
         self.set(CallState::Idle, cx);
     }
 
     fn hang_up(&mut self, cx: &mut ClientCx) {
         if let Some(peer) = self.call.peer().cloned() {
-            Self::step(cx, &peer, CallStep::End, wire::end_call(&peer));
+            self.step(&peer, CallStep::End, None, cx);
             self.end(Closed::Hangup, cx);
         }
     }
@@ -105,7 +110,7 @@ impl User {
             CallState::Idle if self.others.is_none() => Err("it has not joined"),
             CallState::Idle => {
                 let callee = ClientId::from(name.clone());
-                Self::step(cx, &callee, CallStep::Ring, wire::call(name));
+                self.step(&callee, CallStep::Ring, None, cx);
                 self.set(CallState::Calling(callee), cx);
                 Ok(())
             }
@@ -116,29 +121,32 @@ impl User {
     }
 
     fn accept(&mut self, cx: &mut ClientCx) -> Result<(), NoEffect> {
-        let CallState::Ringing(caller, id) = self.call.clone() else { return Err("nobody is calling it") };
-        Self::step(cx, &caller, CallStep::Accept, wire::call_response(true, &caller, &id));
+        let CallState::Ringing(caller, session) = self.call.clone() else { return Err("nobody is calling it") };
+        self.step(&caller, CallStep::Accept, session.as_deref(), cx);
         self.set(CallState::InCall(caller), cx);
         Ok(())
     }
 
     fn reject(&mut self, cx: &mut ClientCx) -> Result<(), NoEffect> {
-        let CallState::Ringing(caller, id) = self.call.clone() else { return Err("nobody is calling it") };
-        Self::step(cx, &caller, CallStep::Reject, wire::call_response(false, &caller, &id));
+        let CallState::Ringing(caller, session) = self.call.clone() else { return Err("nobody is calling it") };
+        self.step(&caller, CallStep::Reject, session.as_deref(), cx);
         self.set(CallState::Idle, cx);
         Ok(())
     }
 
-    /// Sends a `video-offer` to the other user in the call.
+    /// Sends an offer to the other user in the call, by name if the dialect has that.
     fn offer(&mut self, name: &Arc<str>, cx: &mut ClientCx) -> Result<(), NoEffect> {
         let peer = ClientId::from(name.clone());
         if self.call != CallState::InCall(peer.clone()) {
             return Err("it is not in a call with that user");
         }
-        let before = std::mem::replace(&mut self.offers_video, cx.is_webrtc());
+        let before = std::mem::replace(
+            &mut self.offers_by_name,
+            cx.is_webrtc() && self.speaker.codec.has(Operation::OfferByName),
+        );
         let outcome = cx.renegotiate(&peer.into());
         if outcome.is_err() {
-            self.offers_video = before;
+            self.offers_by_name = before;
         }
         outcome
     }
@@ -153,7 +161,7 @@ impl User {
             None if is_listed => {
                 let roster = now_there.iter().map(member).collect();
                 cx.received(&Message::Joined { room: cx.room(), id: own, roster });
-                self.ask_again = None;
+                self.speaker.stop_asking();
                 cx.set_signaling(true);
                 self.others = Some(now_there);
             }
@@ -171,9 +179,9 @@ impl User {
         }
     }
 
-    fn on_step(&mut self, peer: ClientId, step: CallStep, caller_id: Arc<str>, cx: &mut ClientCx) {
+    fn on_step(&mut self, peer: ClientId, step: CallStep, session: Option<Arc<str>>, cx: &mut ClientCx) {
         match (step, self.call.clone()) {
-            (CallStep::Ring, CallState::Idle) => self.set(CallState::Ringing(peer, caller_id), cx),
+            (CallStep::Ring, CallState::Idle) => self.set(CallState::Ringing(peer, session), cx),
             // Call glare: the server treats the later call as the acceptance of the earlier one, and notifies only the
             // first caller.
             (CallStep::Ring, CallState::Calling(called)) if called == peer => {
@@ -182,7 +190,7 @@ impl User {
             }
             // A correct server does not let a call ring at a user who is not free.
             (CallStep::Ring, _) => {
-                Self::step(cx, &peer, CallStep::Reject, wire::call_response(false, &peer, &caller_id));
+                self.step(&peer, CallStep::Reject, session.as_deref(), cx);
             }
             (CallStep::Accept, CallState::Calling(called)) if called == peer => {
                 self.set(CallState::InCall(peer.clone()), cx);
@@ -195,7 +203,7 @@ impl User {
                 if self.was_glare {
                     // The other user may have hung up before this user's own call arrived there. That call would still
                     // be ringing.
-                    Self::step(cx, &peer, CallStep::End, wire::end_call(&peer));
+                    self.step(&peer, CallStep::End, None, cx);
                 }
                 self.end(Closed::RemoteHangup, cx);
             }
@@ -203,76 +211,103 @@ impl User {
         }
     }
 
-    fn on_signal(&mut self, from: &ClientId, kind: SignalKind, payload: &str, is_video: bool, cx: &mut ClientCx) {
+    fn on_signal(&mut self, from: &ClientId, kind: SignalKind, payload: &str, by_name: bool, cx: &mut ClientCx) {
         if self.call != CallState::InCall(from.clone()) {
             // The signal belongs to a call that is over on this side.
             return;
         }
         if kind == SignalKind::Offer {
-            self.answers_video = is_video;
+            self.answers_by_name = by_name;
         }
         cx.on_signal(&from.clone().into(), kind, payload);
     }
+
+    fn on_error(&mut self, reading: &Reading<'_, '_>, cx: &mut ClientCx) {
+        let message = self.speaker.codec.error_in(reading);
+        cx.received(&message);
+        match message {
+            Message::Refused { why: Refused::NameTaken, .. } => self.speaker.ask_again(cx),
+            Message::Refused { why: Refused::NoSuchUser, .. } => {
+                if let CallState::Calling(_) = self.call {
+                    self.end(Closed::RemoteHangup, cx);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
-impl Dialect for User {
-    fn path(&self, _room: &str) -> String {
-        "/".to_owned()
+impl Engine for User {
+    fn speaker(&self) -> &Speaker {
+        &self.speaker
     }
 
-    fn on_connected(&mut self, cx: &mut ClientCx) {
-        self.join(cx);
+    fn speaker_mut(&mut self) -> &mut Speaker {
+        &mut self.speaker
+    }
+
+    fn join(&mut self, cx: &mut ClientCx) {
+        self.speaker.send(Operation::Join, &Args::default(), Message::Join { room: cx.room() }, cx);
     }
 
     fn on_lost(&mut self, _is_over: bool, cx: &mut ClientCx) {
-        (self.others, self.ask_again) = (None, None);
+        self.speaker.lost();
+        self.others = None;
         self.end(Closed::SignalingLost, cx);
     }
 
-    fn on_text(&mut self, text: &str, cx: &mut ClientCx) {
-        match wire::read(text, &cx.room()) {
-            Incoming::List(names) => self.on_list(names, cx),
-            Incoming::Step { peer, step, caller_id } => {
-                cx.received(&Message::Call { peer: peer.clone(), step });
-                self.on_step(peer, step, caller_id, cx);
+    fn on_message(&mut self, reading: &Reading<'_, '_>, cx: &mut ClientCx) {
+        let codec = &mut self.speaker.codec;
+        let from = codec.id_in(reading, "from");
+        let step = match reading.event() {
+            EventName::Roster => {
+                let members = codec.members(reading).unwrap_or_default();
+                return self.on_list(members.into_iter().map(|member| member.id).collect(), cx);
             }
-            Incoming::Signal { message, is_video } => {
+            EventName::Signal | EventName::Description => {
+                let message = codec.signal_in(reading).unwrap_or(Message::Unknown);
                 cx.received(&message);
                 if let Message::Signal { peer: Some(from), kind, payload, .. } = message {
-                    self.on_signal(&from, kind, &payload, is_video, cx);
+                    self.on_signal(&from, kind, &payload, reading.event() == EventName::Description, cx);
+                }
+                return;
+            }
+            EventName::Error => return self.on_error(reading, cx),
+            EventName::Ringing => Some(CallStep::Ring),
+            EventName::Answered => {
+                let is_busy = codec.file().calls.busy.as_deref() == reading.text("reason").as_deref();
+                match reading.accepted() {
+                    Some(true) => Some(CallStep::Accept),
+                    Some(false) if is_busy && reading.json("reason").is_some() => Some(CallStep::Busy),
+                    _ => Some(CallStep::Reject),
                 }
             }
-            Incoming::Other(message) => {
-                cx.received(&message);
-                match &message {
-                    Message::Refused { why: Refused::NameTaken, .. } => {
-                        self.ask_again = Some(cx.now() + ASK_AGAIN);
-                    }
-                    Message::Refused { why: Refused::NoSuchUser, .. } => {
-                        if let CallState::Calling(_) = self.call {
-                            self.end(Closed::RemoteHangup, cx);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
+            EventName::Ended => Some(CallStep::End),
+            EventName::Media => media(reading),
+            _ => return,
+        };
+        let Some((peer, step)) = from.zip(step) else { return cx.received(&Message::Unknown) };
+        cx.received(&Message::Call { peer: peer.clone(), step });
+        self.on_step(peer, step, reading.json("session").map(Arc::from), cx);
     }
 
-    fn send_signal(&mut self, OutgoingSignal { to, kind, payload }: OutgoingSignal, cx: &mut ClientCx) {
-        let Some(to) = to.id().filter(|to| self.call == CallState::InCall((*to).clone())).cloned() else { return };
-        let is_video = match kind {
-            SignalKind::Offer => std::mem::take(&mut self.offers_video),
-            SignalKind::Answer => std::mem::take(&mut self.answers_video),
-            SignalKind::IceCandidate => false,
-            // `endCall` would end the whole call, but after a failed connection the client only sends a new offer.
+    fn send_signal(&mut self, signal: OutgoingSignal, cx: &mut ClientCx) {
+        let Some(to) = signal.to.id().filter(|to| self.call == CallState::InCall((*to).clone())).cloned() else {
+            return;
+        };
+        let by_name = match signal.kind {
+            SignalKind::Offer => std::mem::take(&mut self.offers_by_name).then_some(Operation::OfferByName),
+            SignalKind::Answer => std::mem::take(&mut self.answers_by_name).then_some(Operation::AnswerByName),
+            SignalKind::IceCandidate => None,
+            // The end of a call would end it for the users, but after a failed connection the client only sends a new
+            // offer.
             SignalKind::Hangup => return,
         };
-        let text = match is_video {
-            true => wire::description(kind, &cx.config.name, &to, &payload),
-            false => wire::signal(kind, &to, &payload),
-        };
-        cx.send(text, Message::Signal { room: cx.room(), peer: Some(to), kind, payload });
+        let Some(operation) = by_name else { return self.speaker.signal(signal, cx) };
+        let OutgoingSignal { kind, payload, .. } = signal;
+        let args = Args { to: Some(&to), data: Some(&payload), ..Args::default() };
+        let message = Message::Signal { room: cx.room(), peer: Some(to.clone()), kind, payload: payload.clone() };
+        self.speaker.send(operation, &args, message, cx);
     }
 
     fn known_as(&self, name: &str) -> Vec<PeerName> {
@@ -293,25 +328,22 @@ impl Dialect for User {
                 Ok(())
             }
             Command::Media(kind, enabled) => {
-                let Some(peer) = self.call.peer() else { return Err("it is not in a call") };
-                let text = wire::media_state_change(peer, *kind, *enabled);
-                Self::step(cx, peer, CallStep::Media { kind: *kind, enabled: *enabled }, text);
+                let Some(peer) = self.call.peer().cloned() else { return Err("it is not in a call") };
+                self.step(&peer, CallStep::Media { kind: *kind, enabled: *enabled }, None, cx);
                 Ok(())
             }
             _ => Err("its role cannot do that"),
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.ask_again
-    }
-
-    fn on_time(&mut self, cx: &mut ClientCx) {
-        self.ask_again = None;
-        self.join(cx);
-    }
-
     fn leave(&mut self, cx: &mut ClientCx) {
         self.hang_up(cx);
     }
+}
+
+/// The media that the other user has turned on or off.
+fn media(reading: &Reading<'_, '_>) -> Option<CallStep> {
+    let named = reading.text("media")?;
+    let kind = [MediaKind::Video, MediaKind::Audio].into_iter().find(|kind| named == kind.name())?;
+    Some(CallStep::Media { kind, enabled: reading.flag("enabled")? })
 }

@@ -12,18 +12,22 @@
 //! | `$members{$id: {"name": $name}}` | | an object, each entry of which has that shape |
 //! | `{…}` | in this order | other keys are allowed |
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use serde_json::value::RawValue;
+use crate::json::Json;
 
 /// A message's shape.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A string, number, boolean or null.
     Literal(serde_json::Value),
+    /// The value of a variable.
     Variable(String),
+    /// An object with these entries; others are allowed.
     Object(Vec<Entry>),
+    /// A list that begins with these elements.
     List(Vec<Shape>),
     /// A list whose elements all have one shape. The string is the variable.
     Each(String, Box<Shape>),
@@ -34,46 +38,79 @@ pub(crate) enum Shape {
 
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: Key,
-    pub(crate) optional: bool,
-    pub(crate) value: Shape,
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// Whether it may be absent.
+    pub optional: bool,
+    /// The shape of the value.
+    pub value: Shape,
 }
 
 /// The key of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub enum Key {
+    /// This text.
     Literal(String),
+    /// The value of a variable.
     Variable(String),
 }
 
 /// An error in a shape's text, and the byte where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    pub(crate) at: usize,
-    pub(crate) why: String,
+pub struct Malformed {
+    /// The byte where it is.
+    pub at: usize,
+    /// What is wrong, in words.
+    pub why: String,
 }
 
 /// Values of variables, by name, as JSON texts.
-pub(crate) type Values = BTreeMap<String, String>;
+pub type Values = BTreeMap<String, String>;
 
-/// What a match captures.
+/// What a match captures. It borrows from the shape and from the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Captures {
-    pub(crate) values: Values,
-    /// The values of each member of a [`Shape::Each`] or [`Shape::Keyed`].
-    pub(crate) members: Option<Vec<Values>>,
+pub struct Captures<'s, 'a> {
+    /// Variables and their values, as JSON texts.
+    values: Vec<(&'s str, Cow<'a, str>)>,
+    /// What each member of a [`Shape::Each`] or [`Shape::Keyed`] captures; `None` if there is no such part.
+    pub members: Option<Vec<Captures<'s, 'a>>>,
+}
+
+impl<'s, 'a> Captures<'s, 'a> {
+    /// The value of a variable, as JSON text. If it is captured more than once, the last value counts.
+    pub fn get(&self, variable: &str) -> Option<&str> {
+        self.values.iter().rfind(|(name, _)| *name == variable).map(|(_, value)| &**value)
+    }
+
+    /// The value of a variable as text: a string without its quotes, any other value as JSON.
+    pub fn text(&self, variable: &str) -> Option<Cow<'_, str>> {
+        self.get(variable).map(plain_text)
+    }
+
+    fn set(&mut self, variable: &'s str, value: Cow<'a, str>) {
+        self.values.push((variable, value));
+    }
 }
 
 /// Why the message for an operation cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RenderError {
+pub enum RenderError {
     /// The dialect has no message for the operation.
-    NoMessage { operation: &'static str },
+    NoMessage {
+        /// Its name in dialect files.
+        operation: &'static str,
+    },
     /// A variable of the message has no value.
-    Unknown { variable: String },
+    Unknown {
+        /// Its name, without `$`.
+        variable: String,
+    },
     /// No object of the message can take further keys.
-    NoPlace { key: String },
+    NoPlace {
+        /// The first of them.
+        key: String,
+    },
 }
 
 impl RenderError {
@@ -94,7 +131,7 @@ impl fmt::Display for RenderError {
 
 /// Why a message does not match a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mismatch {
+pub enum Mismatch {
     /// It is a different message.
     Other,
     /// It is this message, but a part is absent or has the wrong type; which, in words.
@@ -102,22 +139,22 @@ pub(crate) enum Mismatch {
 }
 
 /// The meaning of variables when a message is read.
-pub(crate) trait Variables {
-    /// Checks whether a variable can hold a value; the error says what would be right.
-    fn fits(&self, variable: &str, value: &RawValue) -> Result<(), Mismatch>;
+pub trait Variables {
+    /// Checks whether a variable can hold a value, which is JSON; the error says what would be right.
+    fn fits(&self, variable: &str, value: &str) -> Result<(), Mismatch>;
 
     /// The value of a variable, if it is captured or follows from what is captured.
-    fn follows(&self, variable: &str, captured: &Values) -> Option<String>;
+    fn follows<'c>(&'c self, variable: &str, captured: &'c Captures<'_, '_>) -> Option<Cow<'c, str>>;
 }
 
 /// The meaning of variables, passed down while a message is read.
-pub(crate) type Fits<'a> = &'a dyn Variables;
+pub type Fits<'a> = &'a dyn Variables;
 
 const DEPTH_MAX: usize = 16;
 
 impl Shape {
     /// Parses a shape.
-    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
         let mut reader = Reader { text, at: 0 };
         let shape = reader.shape(0)?;
         reader.space();
@@ -125,7 +162,7 @@ impl Shape {
     }
 
     /// Calls `visit` with the name of each variable.
-    pub(crate) fn variables<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+    pub fn variables<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
         match self {
             Self::Literal(_) => {}
             Self::Variable(name) => visit(name),
@@ -149,14 +186,14 @@ impl Shape {
     }
 
     /// Whether a variable occurs in the shape.
-    pub(crate) fn has(&self, variable: &str) -> bool {
+    pub fn has(&self, variable: &str) -> bool {
         let mut found = false;
         self.variables(&mut |name| found |= name == variable);
         found
     }
 
     /// Adds to `keys` the keys whose value is this variable.
-    pub(crate) fn keys_of(&self, variable: &str, keys: &mut Vec<String>) {
+    pub fn keys_of(&self, variable: &str, keys: &mut Vec<String>) {
         match self {
             Self::Object(entries) => entries.iter().for_each(|entry| match (&entry.key, &entry.value) {
                 (Key::Literal(key), Self::Variable(name)) if name == variable => keys.push(key.clone()),
@@ -168,7 +205,7 @@ impl Shape {
     }
 
     /// Whether a variable occurs where it must have a value.
-    pub(crate) fn requires(&self, variable: &str) -> bool {
+    pub fn requires(&self, variable: &str) -> bool {
         match self {
             Self::Literal(_) => false,
             Self::Variable(name) => name == variable,
@@ -185,44 +222,62 @@ impl Shape {
     ///
     /// # Errors
     /// A required variable has no value, or no object takes the `extra` keys.
-    pub(crate) fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, RenderError> {
+    pub fn render(&self, values: &Values, extra: &[(&str, String)]) -> Result<String, RenderError> {
         if let Some((key, _)) = extra.first().filter(|_| !self.takes_extra()) {
             return Err(RenderError::NoPlace { key: (*key).to_owned() });
         }
         let mut out = String::new();
-        self.write(values, extra, &mut out)?;
+        self.put(&|name| values.get(name).map(String::as_str), extra, &mut out)?;
         Ok(out)
     }
 
-    fn write(&self, values: &Values, extra: &[(&str, String)], out: &mut String) -> Result<(), RenderError> {
+    /// Appends the message to `out`. `values` gives the value of a variable, as JSON text.
+    ///
+    /// # Errors
+    /// A required variable has no value. Then `out` has a part of the message.
+    pub fn write<'v>(&self, values: &dyn Fn(&str) -> Option<&'v str>, out: &mut String) -> Result<(), RenderError> {
+        self.put(values, &[], out)
+    }
+
+    fn put<'v>(
+        &self,
+        values: &dyn Fn(&str) -> Option<&'v str>,
+        extra: &[(&str, String)],
+        out: &mut String,
+    ) -> Result<(), RenderError> {
         match self {
-            Self::Literal(value) => out.push_str(&value.to_string()),
-            Self::Variable(name) => out.push_str(values.get(name).ok_or_else(|| RenderError::unknown(name))?),
+            Self::Literal(value) => write!(out, "{value}").expect("a string takes all that is written"),
+            Self::Variable(name) => out.push_str(values(name).ok_or_else(|| RenderError::unknown(name))?),
             Self::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     out.push(if index == 0 { '[' } else { ',' });
-                    item.write(values, extra, out)?;
+                    item.put(values, extra, out)?;
                 }
                 out.push_str(if items.is_empty() { "[]" } else { "]" });
             }
             Self::Object(entries) => {
                 let speaks = holds_act(entries);
                 out.push('{');
+                let begin = out.len();
                 for Entry { key, optional, value } in entries {
                     let key = match key {
-                        Key::Literal(key) => key.clone(),
-                        Key::Variable(name) => plain(values.get(name).ok_or_else(|| RenderError::unknown(name))?),
+                        Key::Literal(key) => Cow::Borrowed(key.as_str()),
+                        Key::Variable(name) => plain_text(values(name).ok_or_else(|| RenderError::unknown(name))?),
                     };
-                    let mut text = String::new();
-                    match value.write(values, extra, &mut text) {
-                        Err(_) if *optional => continue,
+                    let before = out.len();
+                    start_entry(&key, begin, out);
+                    match value.put(values, extra, out) {
+                        Err(_) if *optional => out.truncate(before),
                         written => written?,
                     }
-                    if !speaks || extra.iter().all(|(other, _)| *other != key) {
-                        pair(&key, &text, out);
+                    if speaks && extra.iter().any(|(other, _)| *other == key) {
+                        out.truncate(before);
                     }
                 }
-                extra.iter().filter(|_| speaks).for_each(|(key, value)| pair(key, value, out));
+                for (key, value) in extra.iter().filter(|_| speaks) {
+                    start_entry(key, begin, out);
+                    out.push_str(value);
+                }
                 out.push('}');
             }
             Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(RenderError::unknown(name)),
@@ -240,31 +295,43 @@ impl Shape {
     }
 
     /// The first element, if the message is a list.
-    pub(crate) fn first(&self) -> Option<&Self> {
+    pub fn first(&self) -> Option<&Self> {
         let Self::List(items) = self else { return None };
         items.first()
     }
 
     /// Matches a message against the shape.
-    pub(crate) fn read(&self, message: &RawValue, fits: Fits<'_>) -> Result<Captures, Mismatch> {
+    ///
+    /// # Errors
+    /// It is another message, or this one with a part missing or wrong.
+    pub fn read<'s, 'a>(&'s self, message: &Json<'a>, fits: Fits<'_>) -> Result<Captures<'s, 'a>, Mismatch> {
         let mut captures = Captures::default();
         self.take(message, fits, &mut captures, true)?;
         Ok(captures)
     }
 
-    fn take(&self, value: &RawValue, fits: Fits<'_>, into: &mut Captures, top: bool) -> Result<(), Mismatch> {
+    fn take<'s, 'a>(
+        &'s self,
+        value: &Json<'a>,
+        fits: Fits<'_>,
+        into: &mut Captures<'s, 'a>,
+        top: bool,
+    ) -> Result<(), Mismatch> {
         match self {
             Self::Literal(literal) => {
-                let same = serde_json::from_str::<serde_json::Value>(value.get()).is_ok_and(|value| value == *literal);
-                if same { Ok(()) } else { Err(Mismatch::Other) }
+                if value.is(literal) {
+                    Ok(())
+                } else {
+                    Err(Mismatch::Other)
+                }
             }
             Self::Variable(name) => {
-                fits.fits(name, value)?;
-                into.values.insert(name.clone(), value.get().to_owned());
+                fits.fits(name, value.text())?;
+                into.set(name, Cow::Borrowed(value.text()));
                 Ok(())
             }
             Self::List(shapes) => {
-                let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| different(top, "a list"))?;
+                let items = value.list().ok_or_else(|| different(top, "a list"))?;
                 let lacks = |index: usize| Mismatch::Lacks(format!("element {}", index + 1));
                 let mut wrong = None;
                 for (index, shape) in shapes.iter().enumerate() {
@@ -281,57 +348,21 @@ impl Shape {
                 wrong.map_or(Ok(()), Err)
             }
             Self::Object(entries) => {
-                let object: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(value.get()).map_err(|_| different(top, "an object"))?;
-                // Literals first: they identify the message. Entries with a variable key last, when its value is known.
-                let rank = |entry: &Entry| match (&entry.key, &entry.value) {
-                    (Key::Literal(_), Shape::Literal(_)) => 0,
-                    (Key::Literal(_), _) => 1,
-                    (Key::Variable(_), _) => 2,
-                };
-                let mut order: Vec<&Entry> = entries.iter().collect();
-                order.sort_by_key(|entry| rank(entry));
-                let (mut wrong, mut identified) = (None, false);
-                for entry in order {
-                    let key = match &entry.key {
-                        Key::Literal(key) => key.clone(),
-                        Key::Variable(name) => match fits.follows(name, &into.values) {
-                            Some(key) => key,
-                            None => return Err(Mismatch::Other),
-                        },
-                    };
-                    let taken = match object.get(&key) {
-                        Some(value) if entry.optional && value.get() == "null" => Ok(()),
-                        Some(value) => entry.value.take(value, fits, into, false),
-                        None if entry.optional => Ok(()),
-                        None if matches!(entry.value, Self::Literal(_)) => Err(Mismatch::Other),
-                        None if !identified && entry.value.distinguishes_messages() => Err(Mismatch::Other),
-                        None => Err(Mismatch::Lacks(format!("without `{key}`"))),
-                    };
-                    match taken {
-                        Err(Mismatch::Other) => return Err(Mismatch::Other),
-                        Err(Mismatch::Lacks(what)) => {
-                            let what =
-                                if what.starts_with("without") { what } else { format!("whose `{key}` is not {what}") };
-                            wrong = wrong.or(Some(Mismatch::Lacks(what)));
-                        }
-                        Ok(()) => identified |= matches!(entry.value, Self::Literal(_)),
-                    }
-                }
-                wrong.map_or(Ok(()), Err)
+                let object = value.object().ok_or_else(|| different(top, "an object"))?;
+                take_entries(entries, object, fits, into)
             }
             Self::Each(_, item) => {
-                let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| different(top, "a list"))?;
-                let members = items.into_iter().map(|value| Ok(item.member(value, fits)?.values));
+                let items = value.list().ok_or_else(|| different(top, "a list"))?;
+                let members = items.iter().map(|value| item.member(value, fits));
                 into.members = Some(members.collect::<Result<_, _>>()?);
                 Ok(())
             }
             Self::Keyed(_, key, item) => {
-                let items: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(value.get()).map_err(|_| different(top, "an object"))?;
+                let items = value.object().ok_or_else(|| different(top, "an object"))?;
+                let items: BTreeMap<&str, &Json<'a>> = items.iter().map(|(name, value)| (&**name, value)).collect();
                 let members = items.into_iter().map(|(name, value)| {
-                    let mut member = item.member(value, fits)?.values;
-                    member.insert(key.clone(), serde_json::Value::from(name).to_string());
+                    let mut member = item.member(value, fits)?;
+                    member.set(key, Cow::Owned(serde_json::Value::from(name).to_string()));
                     Ok(member)
                 });
                 into.members = Some(members.collect::<Result<_, _>>()?);
@@ -340,7 +371,7 @@ impl Shape {
         }
     }
 
-    fn member(&self, value: &RawValue, fits: Fits<'_>) -> Result<Captures, Mismatch> {
+    fn member<'s, 'a>(&'s self, value: &Json<'a>, fits: Fits<'_>) -> Result<Captures<'s, 'a>, Mismatch> {
         let mut member = Captures::default();
         match self.take(value, fits, &mut member, false) {
             Ok(()) => Ok(member),
@@ -362,7 +393,7 @@ impl Shape {
 
     /// Whether every message that matches `other` also matches this shape. `wider` decides whether a variable accepts
     /// everything that a shape accepts.
-    pub(crate) fn covers(&self, other: &Self, wider: &dyn Fn(&str, &Shape) -> bool) -> bool {
+    pub fn covers(&self, other: &Self, wider: &dyn Fn(&str, &Shape) -> bool) -> bool {
         match (self, other) {
             (Self::Literal(a), Self::Literal(b)) => a == b,
             (Self::Variable(name), other) => wider(name, other),
@@ -387,18 +418,81 @@ fn different(top: bool, right: &str) -> Mismatch {
     if top { Mismatch::Other } else { Mismatch::Lacks(right.to_owned()) }
 }
 
-fn pair(key: &str, value: &str, out: &mut String) {
-    if !out.ends_with('{') {
+/// Matches the entries of an object. Literals come first: they identify the message. Entries with a variable key come
+/// last, when the value of that variable is known.
+fn take_entries<'s, 'a>(
+    entries: &'s [Entry],
+    object: &[(Cow<'a, str>, Json<'a>)],
+    fits: Fits<'_>,
+    into: &mut Captures<'s, 'a>,
+) -> Result<(), Mismatch> {
+    let rank = |entry: &Entry| match (&entry.key, &entry.value) {
+        (Key::Literal(_), Shape::Literal(_)) => 0,
+        (Key::Literal(_), _) => 1,
+        (Key::Variable(_), _) => 2,
+    };
+    let (mut wrong, mut identified) = (None, false);
+    for entry in (0..3).flat_map(|turn| entries.iter().filter(move |entry| rank(entry) == turn)) {
+        let key = match &entry.key {
+            Key::Literal(key) => Cow::Borrowed(key.as_str()),
+            Key::Variable(name) => match fits.follows(name, into) {
+                Some(key) => Cow::Owned(key.into_owned()),
+                None => return Err(Mismatch::Other),
+            },
+        };
+        let taken = match object.iter().rfind(|(other, _)| *other == key) {
+            Some((_, value)) if entry.optional && value.text() == "null" => Ok(()),
+            Some((_, value)) => entry.value.take(value, fits, into, false),
+            None if entry.optional => Ok(()),
+            None if matches!(entry.value, Shape::Literal(_)) => Err(Mismatch::Other),
+            None if !identified && entry.value.distinguishes_messages() => Err(Mismatch::Other),
+            None => Err(Mismatch::Lacks(format!("without `{key}`"))),
+        };
+        match taken {
+            Err(Mismatch::Other) => return Err(Mismatch::Other),
+            Err(Mismatch::Lacks(what)) => {
+                let what = if what.starts_with("without") { what } else { format!("whose `{key}` is not {what}") };
+                wrong = wrong.or(Some(Mismatch::Lacks(what)));
+            }
+            Ok(()) => identified |= matches!(entry.value, Shape::Literal(_)),
+        }
+    }
+    wrong.map_or(Ok(()), Err)
+}
+
+/// Writes a key, and the comma before it unless it is the first of an object that begins at `begin`.
+fn start_entry(key: &str, begin: usize, out: &mut String) {
+    if out.len() > begin {
         out.push(',');
     }
-    out.push_str(&serde_json::Value::from(key).to_string());
+    quote(key, out);
     out.push(':');
-    out.push_str(value);
+}
+
+/// Appends a text as a JSON string.
+pub fn quote(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 /// A JSON text for people: a string without its quotes.
-pub(crate) fn plain(json: &str) -> String {
-    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
+pub fn plain(json: &str) -> String {
+    plain_text(json).into_owned()
+}
+
+/// Like [`plain`], but copied only if the string has an escape.
+fn plain_text(json: &str) -> Cow<'_, str> {
+    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|_| json.len() > 1);
+    match inner {
+        None => Cow::Borrowed(json),
+        Some(inner) if !inner.contains(['\\', '"']) && inner.bytes().all(|byte| byte >= b' ') => Cow::Borrowed(inner),
+        Some(_) => Cow::Owned(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())),
+    }
 }
 
 struct Reader<'a> {

@@ -1,18 +1,21 @@
 //! Invalid messages, derived from the shapes of valid ones.
 
-use super::file::WrongCase;
-use super::shape::{Entry, Key, Shape};
+use crate::file::WrongCase;
+use crate::shape::{Entry, Key, Shape};
 
 /// A message that the server must not handle like a valid one.
 #[derive(Debug)]
-pub(crate) struct WrongMessage {
-    pub(crate) case: WrongCase,
-    pub(crate) what: String,
-    pub(crate) shape: Shape,
+pub struct WrongMessage {
+    /// The case that sends it.
+    pub case: WrongCase,
+    /// What is wrong with it, in words.
+    pub what: String,
+    /// The form of the message.
+    pub shape: Shape,
     /// The reason that the error must give.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Whether it is sent instead of a join.
-    pub(crate) joining: bool,
+    pub joining: bool,
 }
 
 /// Derives invalid messages from a signal: its type replaced or left out, and an empty object.

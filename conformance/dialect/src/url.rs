@@ -1,6 +1,6 @@
 //! The URL that a client connects to: the user's URL with the client's room, id and other values in it.
 
-use super::shape::{Values, plain};
+use crate::shape::{Values, plain};
 
 /// A URL with variables: `$url/$room?token=$token`.
 #[derive(Clone, Debug, PartialEq, Eq)]

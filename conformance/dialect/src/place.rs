@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::file::EventName;
-use super::{Dialect, Feature, Meaning};
+use crate::file::EventName;
+use crate::{Dialect, Feature, Meaning};
 
 /// The lines of all tables and keys of a file, by path, such as `signals` or `signals.bytes-max`.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<String, usize>);
+pub(crate) struct Places(BTreeMap<String, usize>);
 
 impl Places {
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let mut places = BTreeMap::new();
         let Ok(file) = DeTable::parse(text) else { return Self::default() };
         let line = |at: usize| 1 + text.get(..at).unwrap_or_default().matches('\n').count();
@@ -35,7 +35,7 @@ impl Dialect {
     /// The line of the dialect file that a failure is about. `topic` is the slug of the case, `requires` its features,
     /// and `received` the server's message that shows the failure, if there is one. Tried in this order: a `declares`
     /// key of the case's name, the pattern of the message, a feature, the table for the group.
-    pub(crate) fn line_about(&self, topic: &str, requires: &[Feature], received: Option<&str>) -> usize {
+    pub fn line_about(&self, topic: &str, requires: &[Feature], received: Option<&str>) -> usize {
         let (group, name) = topic.split_once('/').unwrap_or((topic, ""));
         let event = received.and_then(|message| match self.read(message).what {
             Meaning::Is(event) | Meaning::Broken(event, _) => self.line_of_event(event),

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::Dialect;
-use super::error::DialectError;
+use crate::Dialect;
+use crate::error::DialectError;
 use crate::words::instead;
 
 /// Name and text of every file in `conformance/dialects`, written by `build.rs`.
@@ -21,7 +21,7 @@ pub fn shipped_text(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
-pub(super) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
+pub(crate) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
     if let Some(text) = shipped_text(name_or_path) {
         return Dialect::parse(&format!("conformance/dialects/{name_or_path}.toml"), text);
     }

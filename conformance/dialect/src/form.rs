@@ -1,19 +1,19 @@
 //! The form of names that the suite chooses: `########-####-4###-8###-############`.
 
-use super::shape::{Values, plain};
+use crate::shape::{Values, plain};
 
 /// A name needs at least this many digits of its own, or two runs at the same time could choose the same.
-pub(crate) const DIGITS_MIN: usize = 8;
+pub const DIGITS_MIN: usize = 8;
 /// The digits that count the names of a run; those before them are of the run.
 const COUNT_BITS: u32 = 20;
 
 /// How many digits the suite chooses in a name of this form.
-pub(crate) fn digits(form: &str) -> usize {
+pub fn digits(form: &str) -> usize {
     form.matches('#').count()
 }
 
 /// The name of this form for a number that is unique in the run. Names of different runs differ by the seed.
-pub(crate) fn fill(form: &str, seed: u64, number: usize) -> String {
+pub fn fill(form: &str, seed: u64, number: usize) -> String {
     let number = (u128::from(seed) << COUNT_BITS) | (number as u128 & ((1 << COUNT_BITS) - 1));
     let wide = digits(form);
     let text = format!("{number:0wide$x}");
@@ -23,7 +23,7 @@ pub(crate) fn fill(form: &str, seed: u64, number: usize) -> String {
 }
 
 /// The text with the values of its variables in it, and the variables that have none left as they are.
-pub(crate) fn with_values(text: &str, values: &Values) -> String {
+pub fn with_values(text: &str, values: &Values) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -40,7 +40,7 @@ pub(crate) fn with_values(text: &str, values: &Values) -> String {
 }
 
 /// The variables in a text, without their `$`.
-pub(crate) fn variables(text: &str) -> impl Iterator<Item = &str> {
+pub fn variables(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices('$').map(|(at, _)| {
         let rest = &text[at + 1..];
         &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len())]

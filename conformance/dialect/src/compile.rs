@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use regex_lite::Regex;
 use toml::Spanned;
 
-use super::error::{DialectError, Problems};
-use super::file::{
+use crate::error::{DialectError, Problems};
+use crate::file::{
     Addressing, AssignedBy, EventName, File, Framing, JoinAnswer, JoinBy, KindNames, Match, Notified, Operation,
     Reaction, RoomIn, Sender, Situation,
 };
-use super::form;
-use super::place::Places;
-use super::shape::Shape;
-use super::url::{self, Url};
-use super::wrong::{WrongMessage, made_of};
-use super::{Dialect, Kind, Pattern};
+use crate::form;
+use crate::place::Places;
+use crate::shape::Shape;
+use crate::url::{self, Url};
 use crate::words::instead;
+use crate::wrong::{WrongMessage, made_of};
+use crate::{Dialect, Kind, Pattern};
 
 /// Variables allowed in messages that are sent.
 const SENT: [&str; 13] =
@@ -33,7 +33,7 @@ const SESSION: [&str; 3] = ["self", "to", "room"];
 /// The operations and events of adapters, unless their dialect file gives its own.
 const ADAPTER: &str = include_str!("../../dialects/adapter-defaults.toml");
 
-pub(super) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
+pub(crate) fn compile(path: &str, text: &str) -> Result<Dialect, DialectError> {
     let mut problems = Problems::new(text);
     let mut file = match toml::from_str::<File>(text) {
         Ok(file) => file,
@@ -171,6 +171,7 @@ impl Checker<'_> {
             EventName::MemberJoined | EventName::MemberLeft => {
                 need(shape.has("id") || shape.has("role") || role, "`$id` or `$role` of the member concerned");
             }
+            EventName::Announced => need(shape.has("from"), "`$from`, the client that announces itself"),
             EventName::Roster => need(shape.has("members"), "`$members[…]` or `$members{…}`"),
             EventName::Answered => need(shape.has("accepted") || accepted, "`$accepted`, or a key `accepted`"),
             _ => {}
@@ -394,6 +395,11 @@ impl Checker<'_> {
             check(has_event(EventName::Ringing), "[send]", "there is a `call`, but no [[match]] is a `ringing`");
             check(send.contains_key(&Operation::Accept), "[send]", "there is a `call`, but no `accept`");
         }
+        check(
+            send.contains_key(&Operation::Announce) == has_event(EventName::Announced),
+            "[send]",
+            "`announce` needs a [[match]] that is an `announced`, and the other way round: members learn of each other by it",
+        );
         for operation in [Operation::OfferByName, Operation::AnswerByName] {
             let Some(shape) = send.get(&operation) else { continue };
             let message = format!("there is `{}`, but no [[match]] is a `description`", operation.name());

@@ -1,7 +1,7 @@
 //! Which clients a signal reaches, for callers that fill rooms.
 
-use super::Dialect;
-use super::file::{Addressing, RoomIn};
+use crate::Dialect;
+use crate::file::{Addressing, RoomIn};
 
 /// Which clients a signal reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

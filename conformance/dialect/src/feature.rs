@@ -1,13 +1,13 @@
 //! The features of a dialect. A case about a feature that the dialect lacks is *unsupported*, not failed.
 
-use super::file::{
+use crate::file::{
     Addressing, AssignedBy, EventName, Framing, JoinAnswer, JoinBy, Kind, Notified, Operation, RoomIn, Sender,
 };
-use super::{Dialect, Pattern};
+use crate::{Dialect, Pattern};
 
 /// A feature that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feature {
+pub enum Feature {
     /// Rooms that keep clients apart.
     Rooms,
     /// Rooms whose names can be any text.
@@ -32,12 +32,15 @@ pub(crate) enum Feature {
     GivenIds,
     /// The server tells a newcomer who is in the room.
     Roster,
+    /// Members are notified of a new member.
     JoinNotice,
+    /// Members are notified that a member has left.
     LeaveNotice,
     /// A leave is announced to those that have exchanged a signal with the client, and to nobody else.
     ContactNotice,
     /// A join can carry an offer.
     OfferInJoin,
+    /// Clients leave by a message.
     Leave,
     /// The message to leave names the room.
     LeaveOfRoom,
@@ -55,15 +58,21 @@ pub(crate) enum Feature {
     Crowd,
     /// A signal names its sender.
     Sender,
+    /// Candidates are sent one at a time.
     Candidates,
+    /// Only one client of a room can have each role.
     Roles,
+    /// The client of one role is notified when both are there.
     Ready,
+    /// Users call each other.
     Calls,
+    /// A call to a user in a call is answered as busy.
     Busy,
     /// A user accepts a call that rings by calling the caller.
     CallBack,
     /// A call that rings shows the id of the caller's connection.
     CallerIds,
+    /// Users report that audio or video is on or off.
     Media,
     /// Offers and answers to a user without a call.
     ByName,
@@ -73,8 +82,11 @@ pub(crate) enum Feature {
     NameLimit,
     /// User names are compared exactly.
     ExactNames,
+    /// Rooms have a maximum number of members.
     MembersMax,
+    /// Room names have a maximum length.
     RoomLimit,
+    /// Messages have a maximum size.
     SizeLimit,
     /// The server leaves out fields of a signal that the dialect does not name.
     DropsUnknownFields,
@@ -82,6 +94,7 @@ pub(crate) enum Feature {
     Verbatim,
     /// A signal may have no data.
     DataOptional,
+    /// Room names are compared exactly.
     ExactRooms,
     /// Messages go over the wire exactly as the suite writes them.
     Messages,
@@ -91,11 +104,13 @@ pub(crate) enum Feature {
     RawFrames,
     /// The suite can send any text as a message: itself, or through an adapter.
     Texts,
+    /// Messages are frames of a WebSocket.
     WebSocket,
     /// Clients open WebSockets, also those of Socket.IO.
     Upgrade,
     /// A handshake at another path is refused with a certain status.
     OtherPath,
+    /// Messages are events of Socket.IO.
     SocketIo,
     /// Of Socket.IO: the suite knows the name of an event that carries signals.
     EventNames,
@@ -103,19 +118,27 @@ pub(crate) enum Feature {
     Acknowledgements,
     /// Of Socket.IO: all arguments of an event are relayed.
     Arguments,
+    /// The ICE servers can be read by HTTP.
     IceEndpoint,
+    /// Health can be read by HTTP.
     HealthEndpoint,
+    /// The rooms can be read by HTTP.
     StatusEndpoint,
+    /// A connection can be closed by HTTP.
     KickEndpoint,
+    /// Pages of any origin may read the endpoints.
     Cors,
+    /// Clients need credentials.
     Auth,
+    /// The server drops silent clients after a known time.
     DeadAfter,
+    /// It is defined who offers when a client joins.
     Offers,
 }
 
 impl Dialect {
     /// Why a case that needs this feature does not apply; `None` if the dialect has it.
-    pub(crate) fn lacks(&self, feature: Feature) -> Option<&'static str> {
+    pub fn lacks(&self, feature: Feature) -> Option<&'static str> {
         let file = &self.file;
         let sends = |operation| self.shape(operation).is_some();
         let raw = file.connection.framing == Framing::Adapter && file.connection.raw;
@@ -315,7 +338,7 @@ impl Dialect {
                 file.heartbeat.as_ref().is_some_and(|beat| beat.dead_after_s.is_some()),
                 "does not drop silent clients",
             ),
-            Feature::Offers => (file.signals.offers != super::file::Offers::Anybody, "does not define who offers"),
+            Feature::Offers => (file.signals.offers != crate::file::Offers::Anybody, "does not define who offers"),
         };
         (!has).then_some(why)
     }

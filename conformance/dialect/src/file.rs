@@ -10,94 +10,110 @@ use toml::Spanned;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(title = "Dialect of signaling")]
-pub(crate) struct File {
+pub struct File {
     /// The dialect's name in reports.
-    pub(crate) name: String,
+    pub name: String,
     /// The protocol, in one sentence.
-    pub(crate) about: String,
+    pub about: String,
     /// URL of a server on the user's own machine, for examples.
-    pub(crate) example: String,
+    pub example: String,
+    /// How a client connects.
     #[serde(default)]
-    pub(crate) connection: Connection,
+    pub connection: Connection,
+    /// Who assigns a client its id.
     #[serde(default)]
-    pub(crate) identity: Identity,
+    pub identity: Identity,
+    /// What separates groups of clients.
     #[serde(default)]
-    pub(crate) room: Room,
+    pub room: Room,
+    /// How a client becomes a member.
     #[serde(default)]
-    pub(crate) join: Join,
+    pub join: Join,
+    /// The names of the kinds of signals, if messages have `$kind` or `$field`.
     #[serde(default)]
-    pub(crate) kinds: Option<BTreeMap<Kind, KindNames>>,
+    pub kinds: Option<BTreeMap<Kind, KindNames>>,
+    /// How signals are relayed.
     #[serde(default)]
-    pub(crate) signals: Signals,
+    pub signals: Signals,
+    /// How members are listed.
     #[serde(default)]
-    pub(crate) roster: Roster,
-    pub(crate) roles: Option<Roles>,
+    pub roster: Roster,
+    /// Roles that only one client of a room can have.
+    pub roles: Option<Roles>,
+    /// Calls between users.
     #[serde(default)]
-    pub(crate) calls: Calls,
-    pub(crate) heartbeat: Option<Heartbeat>,
-    pub(crate) http: Option<Http>,
-    pub(crate) auth: Option<Auth>,
+    pub calls: Calls,
+    /// What keeps a connection alive.
+    pub heartbeat: Option<Heartbeat>,
+    /// HTTP endpoints of the server.
+    pub http: Option<Http>,
+    /// Who may connect.
+    pub auth: Option<Auth>,
     /// The messages that a client sends, one per operation.
     #[serde(default)]
     #[schemars(with = "BTreeMap<Operation, String>")]
-    pub(crate) send: BTreeMap<Operation, Spanned<String>>,
+    pub send: BTreeMap<Operation, Spanned<String>>,
     /// Patterns for the messages that arrive, tried in order: the first one that matches names the event.
     #[serde(default, rename = "match")]
-    pub(crate) matches: Vec<Match>,
+    pub matches: Vec<Match>,
+    /// What the server is declared to do.
     #[serde(default)]
-    pub(crate) declares: Declares,
+    pub declares: Declares,
+    /// The reasons of errors.
     #[serde(default)]
-    pub(crate) refusals: Refusals,
+    pub refusals: Refusals,
     #[serde(default)]
-    pub(crate) close_codes: CloseCodes,
+    /// The codes of close frames.
+    pub close_codes: CloseCodes,
     /// Messages that the server must not act on, in addition to those that the suite derives from `send`.
     #[serde(default)]
-    pub(crate) wrong: Vec<Wrong>,
+    pub wrong: Vec<Wrong>,
 }
 
 /// How a client connects.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Connection {
-    pub(crate) framing: Framing,
+pub struct Connection {
+    /// What carries the messages.
+    pub framing: Framing,
     /// Where each client connects: `$url`, which the user provides, with `$room`, `$self`, `$token` and `$role`.
     /// Default: `$url`.
     #[schemars(with = "Option<String>")]
-    pub(crate) url: Option<Spanned<String>>,
+    pub url: Option<Spanned<String>>,
     /// The `Sec-WebSocket-Protocol` that the client requests.
-    pub(crate) subprotocol: Option<String>,
+    pub subprotocol: Option<String>,
     /// Of `sse`: where messages are posted, with the same variables as `url`, and with `$nonce`. Of `websocket`: the
     /// same, for a server that only writes to its WebSockets. The layer reports each response that is not a success or
     /// has a body as `["posted", 400, …]`.
     #[schemars(with = "Option<String>")]
-    pub(crate) post: Option<Spanned<String>>,
+    pub post: Option<Spanned<String>>,
     /// Of `adapter`: the program and its arguments, relative to the dialect file.
-    pub(crate) command: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
     /// Of `adapter`: whether the program can write bytes past its WebSocket layer. Then it is asked cases that send broken
     /// frames and messages.
-    pub(crate) raw: bool,
+    pub raw: bool,
     /// Of `adapter` without `[send]` and `[[match]]`: the operations that the program supports. Default: all.
-    pub(crate) operations: Option<Vec<Operation>>,
+    pub operations: Option<Vec<Operation>>,
     /// Of `adapter` without `[send]` and `[[match]]`: the events that the program reports. Default: all.
-    pub(crate) events: Option<Vec<EventName>>,
+    pub events: Option<Vec<EventName>>,
     /// Of `socketio`: the operations that ask for an acknowledgement. It arrives as `["ack", "join", [...]]`, with the
     /// operation's name.
-    pub(crate) with_ack: Vec<Operation>,
+    pub with_ack: Vec<Operation>,
     /// Time that the server needs for a message beyond the measured round trip, in milliseconds.
-    pub(crate) slow_by_ms: u32,
+    pub slow_by_ms: u32,
     /// Of `socketio`: whether a refused request is answered with the code and the message of its reason, as the
     /// JavaScript implementation does.
-    pub(crate) error_codes: bool,
+    pub error_codes: bool,
     /// Of `socketio`: whether an event that requests an acknowledgement gets one without arguments.
-    pub(crate) acknowledges: bool,
+    pub acknowledges: bool,
     /// Of `websocket`: the HTTP status that answers a handshake at any path but the one of `url`. Default: not defined.
-    pub(crate) other_path: Option<u16>,
+    pub other_path: Option<u16>,
 }
 
 /// What carries the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Framing {
+pub enum Framing {
     /// One WebSocket text frame per message.
     #[default]
     #[serde(rename = "websocket")]
@@ -118,27 +134,28 @@ pub(crate) enum Framing {
 /// Who assigns a client its id.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Identity {
-    pub(crate) assigned_by: AssignedBy,
+pub struct Identity {
+    /// Who assigns the id.
+    pub assigned_by: AssignedBy,
     /// Of `user-name`: maximum length of a name in code points; a longer one is refused.
-    pub(crate) code_points_max: Option<usize>,
+    pub code_points_max: Option<usize>,
     /// Of `user-name`: whether names that differ in case, spaces or Unicode normalisation are different names.
-    pub(crate) exact: bool,
+    pub exact: bool,
     /// Of `user-name`: whether a member that joins under another name gives up its old one, and its call ends.
-    pub(crate) renames: bool,
+    pub renames: bool,
     /// What ids that clients choose look like, where the server accepts no others: for each `#` the suite writes a
     /// hexadecimal digit, and everything else stays. Default: any text.
     #[schemars(with = "Option<String>")]
-    pub(crate) form: Option<Spanned<String>>,
+    pub form: Option<Spanned<String>>,
     /// Of `server`: a regular expression that matches every id as a whole. Default: any text.
     #[schemars(with = "Option<String>")]
-    pub(crate) pattern: Option<Spanned<String>>,
+    pub pattern: Option<Spanned<String>>,
 }
 
 /// Who assigns a client its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum AssignedBy {
+pub enum AssignedBy {
     /// The server: `$id` of `joined`.
     #[default]
     Server,
@@ -153,22 +170,23 @@ pub(crate) enum AssignedBy {
 /// What separates groups of clients.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Room {
-    pub(crate) r#in: RoomIn,
+pub struct Room {
+    /// Where clients name the room.
+    pub r#in: RoomIn,
     /// Maximum number of members of a room. Default: no limit.
-    pub(crate) members_max: Option<usize>,
+    pub members_max: Option<usize>,
     /// Maximum length of a room id in code points; a longer one is refused.
-    pub(crate) code_points_max: Option<usize>,
+    pub code_points_max: Option<usize>,
     /// Whether rooms whose names differ in case, spaces or Unicode normalisation are different rooms.
-    pub(crate) exact: bool,
+    pub exact: bool,
     /// Of `query`: the room of clients whose URL names none, or an empty one. Default: not defined.
-    pub(crate) default: Option<String>,
+    pub default: Option<String>,
     /// What room names look like, where the server accepts no others: for each `#` the suite writes a hexadecimal
     /// digit, and everything else stays. Default: any text.
     #[schemars(with = "Option<String>")]
-    pub(crate) form: Option<Spanned<String>>,
+    pub form: Option<Spanned<String>>,
     /// Whether a client can be in several rooms at once: then joining another room does not leave the first.
-    pub(crate) several: bool,
+    pub several: bool,
 }
 
 impl Default for Room {
@@ -188,7 +206,7 @@ impl Default for Room {
 /// Where clients name the room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum RoomIn {
+pub enum RoomIn {
     /// In a message, so that a client can change rooms.
     #[default]
     Message,
@@ -203,19 +221,21 @@ pub(crate) enum RoomIn {
 /// How a client becomes a member.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Join {
-    pub(crate) by: JoinBy,
-    pub(crate) answer: JoinAnswer,
+pub struct Join {
+    /// What makes a client a member.
+    pub by: JoinBy,
+    /// What confirms to a client that it is a member.
+    pub answer: JoinAnswer,
     /// Whether the answer may arrive before others can reach the new member, so that signals have to be repeated.
-    pub(crate) settles: bool,
+    pub settles: bool,
     /// Of `message`: after how many seconds the server disconnects a client that has not joined. Default: never.
-    pub(crate) within_s: Option<u32>,
+    pub within_s: Option<u32>,
 }
 
 /// What makes a client a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum JoinBy {
+pub enum JoinBy {
     /// `send.join`.
     #[default]
     Message,
@@ -226,7 +246,7 @@ pub(crate) enum JoinBy {
 /// What confirms to a client that it is a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum JoinAnswer {
+pub enum JoinAnswer {
     /// The event `joined`.
     #[default]
     Joined,
@@ -243,7 +263,7 @@ pub(crate) enum JoinAnswer {
 /// Kinds of signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A session description that opens a negotiation.
     Offer,
     /// A session description that answers an offer.
@@ -257,7 +277,7 @@ pub(crate) enum Kind {
 /// The name of a kind on the wire.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, rename_all = "kebab-case")]
-pub(crate) enum KindNames {
+pub enum KindNames {
     /// `$kind`, and `$field` too.
     Both(String),
     /// Two different names.
@@ -272,37 +292,38 @@ pub(crate) enum KindNames {
 /// How signals are relayed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Signals {
-    pub(crate) addressing: Addressing,
+pub struct Signals {
+    /// Whom a signal reaches.
+    pub addressing: Addressing,
     /// Whether the sender receives its own signal. The report marks that as bad practice.
-    pub(crate) echo: bool,
+    pub echo: bool,
     /// Who names the sender of a signal.
-    pub(crate) sender: Sender,
+    pub sender: Sender,
     /// How payloads are relayed.
-    pub(crate) payload: Payload,
+    pub payload: Payload,
     /// Whether `$session` links answers and candidates to their offer.
-    pub(crate) sessions: bool,
+    pub sessions: bool,
     /// The value of `$session` in an offer: a text with `$self`, `$to` and `$room` in it, and with `#` for hexadecimal
     /// digits that the suite chooses. Default: `$self-$to`.
     #[schemars(with = "Option<String>")]
-    pub(crate) session: Option<Spanned<String>>,
+    pub session: Option<Spanned<String>>,
     /// Whether a `$to` of null means everyone, like one that is left out.
-    pub(crate) null_is_everyone: bool,
+    pub null_is_everyone: bool,
     /// Who offers when a client joins.
-    pub(crate) offers: Offers,
+    pub offers: Offers,
     /// Maximum size of a message in bytes of text. A message of more than twice that size must not be relayed.
-    pub(crate) bytes_max: Option<usize>,
+    pub bytes_max: Option<usize>,
     /// Maximum number of bytes that the server queues for a client that does not read; then it disconnects the client.
     /// Default: not defined.
-    pub(crate) queued_bytes_max: Option<usize>,
+    pub queued_bytes_max: Option<usize>,
     /// Whether the server leaves out fields of a message that the dialect does not name.
-    pub(crate) drops_unknown_fields: bool,
+    pub drops_unknown_fields: bool,
     /// Whether a whole message is relayed as it was sent, byte for byte, and nothing else is sent to the receivers.
-    pub(crate) verbatim: bool,
+    pub verbatim: bool,
     /// Whether a signal may have no data; then it is relayed without it.
-    pub(crate) data_optional: bool,
+    pub data_optional: bool,
     /// Of `socketio`: whether all arguments of an event are relayed, not only the first.
-    pub(crate) all_arguments: bool,
+    pub all_arguments: bool,
 }
 
 impl Default for Signals {
@@ -329,7 +350,7 @@ impl Default for Signals {
 /// Whom a signal reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Addressing {
+pub enum Addressing {
     /// One client with `$to`, all without it.
     Both,
     /// Always one client.
@@ -343,7 +364,7 @@ pub(crate) enum Addressing {
 /// Who names the sender of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Sender {
+pub enum Sender {
     /// The server.
     Stamped,
     /// The sender, and the server does not check it.
@@ -355,7 +376,7 @@ pub(crate) enum Sender {
 /// What the server does to payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Payload {
+pub enum Payload {
     /// They are relayed byte for byte.
     Bytes,
     /// They are parsed and serialized again: the same JSON, but other bytes.
@@ -365,7 +386,7 @@ pub(crate) enum Payload {
 /// Who offers when a client joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Offers {
+pub enum Offers {
     /// The existing members, to the new one.
     Existing,
     /// The new member, to the existing ones.
@@ -377,19 +398,19 @@ pub(crate) enum Offers {
 /// How members are listed.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Roster {
+pub struct Roster {
     /// Joins and leaves are the differences between successive rosters.
-    pub(crate) differences: bool,
+    pub differences: bool,
     /// The roster lists all clients of the server.
-    pub(crate) of_server: bool,
+    pub of_server: bool,
     /// Who is notified of joins and leaves.
-    pub(crate) notified: Notified,
+    pub notified: Notified,
 }
 
 /// Who is notified of joins and leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Notified {
+pub enum Notified {
     /// All other members.
     #[default]
     Members,
@@ -400,132 +421,133 @@ pub(crate) enum Notified {
 /// Roles that only one client of a room can have.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Roles {
+pub struct Roles {
     /// The role that offers, as a value of `$role`.
-    pub(crate) offers: String,
+    pub offers: String,
     /// The role that answers.
-    pub(crate) answers: String,
+    pub answers: String,
     /// The role that receives `ready` when both are present, in whichever order they joined.
-    pub(crate) ready: Option<String>,
+    pub ready: Option<String>,
     /// The errors of a client that asks or sends what its role does not permit.
     #[serde(default)]
-    pub(crate) refusals: RoleRefusals,
+    pub refusals: RoleRefusals,
 }
 
 /// The `$reason` of the error that a client receives, for each reason to refuse it. Without one, the server may also
 /// ignore the message or close the connection.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct RoleRefusals {
+pub struct RoleRefusals {
     /// The role that offers has a connected holder.
-    pub(crate) offers_taken: Option<String>,
+    pub offers_taken: Option<String>,
     /// The role that answers has a connected holder.
-    pub(crate) answers_taken: Option<String>,
+    pub answers_taken: Option<String>,
     /// The signal is for the other side to send.
-    pub(crate) wrong_direction: Option<String>,
+    pub wrong_direction: Option<String>,
     /// Nobody has the other role.
-    pub(crate) no_peer: Option<String>,
+    pub no_peer: Option<String>,
 }
 
 /// Calls between users.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Calls {
+pub struct Calls {
     /// Whether signals need an accepted call between the two users.
-    pub(crate) needed: bool,
+    pub needed: bool,
     /// `$reason` of the answer to a call to a user who is in a call.
-    pub(crate) busy: Option<String>,
+    pub busy: Option<String>,
     /// Whether a caller is notified by `ended`, not by `answered`, if the called user disconnects while it rings.
-    pub(crate) disconnect_ends: bool,
+    pub disconnect_ends: bool,
     /// Whether a user accepts a call that rings by calling the caller.
-    pub(crate) call_back_accepts: bool,
+    pub call_back_accepts: bool,
     /// Whether `$session` of a call that rings is the id of the caller's connection, so that it is the same for all
     /// calls of a connection and differs between connections.
-    pub(crate) session_of_connection: bool,
+    pub session_of_connection: bool,
 }
 
 /// What keeps a connection alive.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Heartbeat {
+pub struct Heartbeat {
     /// Interval at which `send.ping` is sent, in seconds. Default: never.
-    pub(crate) every_s: Option<u32>,
+    pub every_s: Option<u32>,
     /// After how many seconds the server drops a silent client.
-    pub(crate) dead_after_s: Option<u32>,
+    pub dead_after_s: Option<u32>,
 }
 
 /// HTTP endpoints of the server.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Http {
+pub struct Http {
     /// Path of the ICE servers, as JSON.
-    pub(crate) ice: Option<String>,
+    pub ice: Option<String>,
     /// Path that is answered with 200 while the server is healthy.
-    pub(crate) health: Option<String>,
+    pub health: Option<String>,
     /// What the answer of `health` contains: JSON, whose objects may have further fields there.
-    pub(crate) health_body: Option<String>,
+    pub health_body: Option<String>,
     /// Path of the rooms, as JSON.
-    pub(crate) status: Option<String>,
+    pub status: Option<String>,
     /// Where `status` names the members of a room.
-    pub(crate) status_members: Option<StatusMembers>,
+    pub status_members: Option<StatusMembers>,
     /// How to close a client's connection.
-    pub(crate) kick: Option<Kick>,
+    pub kick: Option<Kick>,
     /// Whether pages of any origin may read the endpoints.
     #[serde(default)]
-    pub(crate) cors: bool,
+    pub cors: bool,
     /// Whether every answer, also of a request that is refused, is JSON and has the content type of JSON.
     #[serde(default)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// The form of the status: an object with a list of rooms, each an object with an object per role.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct StatusMembers {
+pub struct StatusMembers {
     /// The field with the list of rooms.
-    pub(crate) rooms: String,
+    pub rooms: String,
     /// The field of a room with its name. Its members are in the fields that are called like their roles.
-    pub(crate) room: String,
+    pub room: String,
     /// The field of a role that tells whether its holder is connected.
-    pub(crate) connected: String,
+    pub connected: String,
     /// The field of a role with the id of its holder; null if there is none.
-    pub(crate) id: String,
+    pub id: String,
 }
 
 /// A POST that closes a client's connection: a JSON object that names the client.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Kick {
-    pub(crate) path: String,
+pub struct Kick {
+    /// The path of the endpoint.
+    pub path: String,
     /// The field with the client's id.
-    pub(crate) field: String,
+    pub field: String,
     /// What the answer contains: JSON, whose objects may have further fields there.
-    pub(crate) answer: Option<String>,
+    pub answer: Option<String>,
     /// The close code that the client receives. Default: any.
-    pub(crate) code: Option<u16>,
+    pub code: Option<u16>,
     /// The reason in the close frame. Default: any.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// The HTTP status if there is no such client. Default: any from 400 to 499.
-    pub(crate) unknown: Option<u16>,
+    pub unknown: Option<u16>,
     /// The HTTP status if the body names no client. Default: any from 400 to 499.
-    pub(crate) malformed: Option<u16>,
+    pub malformed: Option<u16>,
     /// Whether it needs the credentials from `--bearer`, and is answered with 401 without them.
     #[serde(default)]
-    pub(crate) bearer: bool,
+    pub bearer: bool,
 }
 
 /// Who may connect.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Auth {
+pub struct Auth {
     /// Whether clients need the credentials from `--bearer` or `--header`.
-    pub(crate) required: bool,
+    pub required: bool,
 }
 
 /// What a client can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Operation {
+pub enum Operation {
     /// Become a member.
     Join,
     /// Become the first member of a room, if that differs from `join`: sent if the `join` is refused.
@@ -556,6 +578,8 @@ pub(crate) enum Operation {
     OfferByName,
     /// Send a user an answer without a call.
     AnswerByName,
+    /// Announce itself to the members, in a dialect whose server does not. Members offer to who announces itself.
+    Announce,
     /// Request a `pong`, or keep the connection alive.
     Ping,
     /// Answer a `ping`.
@@ -565,23 +589,24 @@ pub(crate) enum Operation {
 /// A pattern for arriving messages.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Match {
-    pub(crate) event: EventName,
+pub struct Match {
+    /// What the message means.
+    pub event: EventName,
     /// The message's shape.
     #[schemars(with = "String")]
-    pub(crate) message: Spanned<String>,
+    pub message: Spanned<String>,
     /// Of `signal` and `description`: its kind, if the message has no `$kind`.
-    pub(crate) kind: Option<Kind>,
+    pub kind: Option<Kind>,
     /// The role that the message is about, if it has no `$role`.
-    pub(crate) role: Option<String>,
+    pub role: Option<String>,
     /// Of `answered`: whether the call was accepted, if the message has no `$accepted`.
-    pub(crate) accepted: Option<bool>,
+    pub accepted: Option<bool>,
 }
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum EventName {
+pub enum EventName {
     /// What the server sends first, by itself: a client waits for it before it joins.
     Greeting,
     /// The client is now a member.
@@ -590,6 +615,8 @@ pub(crate) enum EventName {
     MemberJoined,
     /// Another client is no longer a member.
     MemberLeft,
+    /// Another client has announced itself.
+    Announced,
     /// The list of members.
     Roster,
     /// The client with the other role is present.
@@ -619,35 +646,35 @@ pub(crate) enum EventName {
 /// What the server is declared to do.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Declares {
+pub struct Declares {
     /// A text that is not JSON.
-    pub(crate) not_json: Reaction,
+    pub not_json: Reaction,
     /// JSON that is not a message.
-    pub(crate) null: Reaction,
+    pub null: Reaction,
     /// A message of an unknown type.
-    pub(crate) unknown_type: Reaction,
+    pub unknown_type: Reaction,
     /// A message that lacks a field.
-    pub(crate) missing_field: Reaction,
+    pub missing_field: Reaction,
     /// A field of the wrong JSON type.
-    pub(crate) wrong_type: Reaction,
+    pub wrong_type: Reaction,
     /// A binary frame where text is expected.
-    pub(crate) binary: Reaction,
+    pub binary: Reaction,
     /// A message that is too long.
-    pub(crate) oversize: Reaction,
+    pub oversize: Reaction,
     /// A signal to a client that does not exist.
-    pub(crate) absent_target: Reaction,
+    pub absent_target: Reaction,
     /// A message from a client that has not joined, or for another room.
-    pub(crate) not_a_member: Reaction,
+    pub not_a_member: Reaction,
     /// A client that requests an id that is in use.
-    pub(crate) duplicate_id: Duplicate,
+    pub duplicate_id: Duplicate,
     /// The keys of this table that are promises: any other reaction is a failure, not an acceptable choice.
-    pub(crate) binding: Vec<Situation>,
+    pub binding: Vec<Situation>,
 }
 
 /// A key of [`Declares`] that can be binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Situation {
+pub enum Situation {
     /// A text that is not JSON.
     NotJson,
     /// JSON that is not a message.
@@ -670,7 +697,7 @@ pub(crate) enum Situation {
 
 impl Declares {
     /// How the server is declared to react.
-    pub(crate) fn reaction(&self, situation: Situation) -> Reaction {
+    pub fn reaction(&self, situation: Situation) -> Reaction {
         match situation {
             Situation::NotJson => self.not_json,
             Situation::Null => self.null,
@@ -685,14 +712,14 @@ impl Declares {
     }
 
     /// Whether that reaction is a promise.
-    pub(crate) fn binds(&self, situation: Situation) -> bool {
+    pub fn binds(&self, situation: Situation) -> bool {
         self.binding.contains(&situation) && self.reaction(situation) != Reaction::Any
     }
 }
 
 impl Reaction {
     /// Whether the server reacted so: with an error, or by closing the connection.
-    pub(crate) fn is_met(self, notified: bool, closed: bool) -> bool {
+    pub fn is_met(self, notified: bool, closed: bool) -> bool {
         match self {
             Self::Any | Self::Obeyed => true,
             Self::Error => notified && !closed,
@@ -702,7 +729,7 @@ impl Reaction {
     }
 
     /// What the dialect promises, in words for a finding.
-    pub(crate) fn promised(self) -> &'static str {
+    pub fn promised(self) -> &'static str {
         match self {
             Self::Error => "the dialect promises an error",
             Self::Ignored => "the dialect promises that it is ignored",
@@ -717,32 +744,32 @@ impl Reaction {
 /// Where no reason is given, there need not be an error.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Refusals {
+pub struct Refusals {
     /// A message that is no message of the dialect, and a call to oneself.
-    pub(crate) malformed: Option<String>,
+    pub malformed: Option<String>,
     /// A text that is not JSON, if that differs from `malformed`.
-    pub(crate) not_json: Option<String>,
+    pub not_json: Option<String>,
     /// JSON that is not a message, if that differs from `malformed`.
-    pub(crate) null: Option<String>,
+    pub null: Option<String>,
     /// A message that is too long.
-    pub(crate) oversize: Option<String>,
+    pub oversize: Option<String>,
     /// A join whose room id is too long.
-    pub(crate) room_too_long: Option<String>,
+    pub room_too_long: Option<String>,
     /// A message to a client that does not exist. `$to` stands for the id of that client.
-    pub(crate) absent_target: Option<String>,
+    pub absent_target: Option<String>,
     /// A message from a client that has not joined.
-    pub(crate) not_a_member: Option<String>,
+    pub not_a_member: Option<String>,
     /// A join with an id that is in use.
-    pub(crate) duplicate_id: Option<String>,
+    pub duplicate_id: Option<String>,
     /// A call from a user who is in a call.
-    pub(crate) busy: Option<String>,
+    pub busy: Option<String>,
     /// A message that needs a call which does not exist or does not ring.
-    pub(crate) no_call: Option<String>,
+    pub no_call: Option<String>,
 }
 
 impl Refusals {
     /// Whether a reason is given.
-    pub(crate) fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         let Self {
             malformed,
             not_json,
@@ -761,7 +788,7 @@ impl Refusals {
     }
 
     /// The reason for an invalid message, if the server cannot find that anything else is wrong with it.
-    pub(crate) fn of(&self, situation: Situation) -> Option<&str> {
+    pub fn of(&self, situation: Situation) -> Option<&str> {
         let malformed = self.malformed.as_deref();
         match situation {
             Situation::NotJson => self.not_json.as_deref().or(malformed),
@@ -775,7 +802,7 @@ impl Refusals {
     }
 
     /// The reason for a message to a client with this id, which does not exist.
-    pub(crate) fn absent_target(&self, to: &str) -> Option<String> {
+    pub fn absent_target(&self, to: &str) -> Option<String> {
         self.absent_target.as_ref().map(|reason| reason.replace("$to", to))
     }
 }
@@ -784,18 +811,18 @@ impl Refusals {
 /// close frame is not. Default: any code.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct CloseCodes {
+pub struct CloseCodes {
     /// A binary frame where text is expected.
-    pub(crate) binary: Option<u16>,
+    pub binary: Option<u16>,
     /// A message that is too long.
-    pub(crate) oversize: Option<u16>,
+    pub oversize: Option<u16>,
     /// A client that does not join in time.
-    pub(crate) late_join: Option<u16>,
+    pub late_join: Option<u16>,
 }
 
 impl CloseCodes {
     /// The code after an invalid message, if one is given.
-    pub(crate) fn of(&self, situation: Situation) -> Option<u16> {
+    pub fn of(&self, situation: Situation) -> Option<u16> {
         match situation {
             Situation::Binary => self.binary,
             Situation::Oversize => self.oversize,
@@ -806,7 +833,7 @@ impl CloseCodes {
 
 impl RoleRefusals {
     /// Whether a reason is given.
-    pub(crate) fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         let Self { offers_taken, answers_taken, wrong_direction, no_peer } = self;
         [offers_taken, answers_taken, wrong_direction, no_peer].into_iter().any(Option::is_some)
     }
@@ -815,7 +842,7 @@ impl RoleRefusals {
 /// How the server reacts to an invalid message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Reaction {
+pub enum Reaction {
     /// Not defined.
     #[default]
     Any,
@@ -832,7 +859,7 @@ pub(crate) enum Reaction {
 /// How the server reacts to a client that requests an id that is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Duplicate {
+pub enum Duplicate {
     /// The client is refused.
     #[default]
     Refused,
@@ -843,25 +870,25 @@ pub(crate) enum Duplicate {
 /// A message that the server must not act on.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Wrong {
+pub struct Wrong {
     /// The case that sends it.
-    pub(crate) case: WrongCase,
+    pub case: WrongCase,
     /// What is wrong with the message, in words.
-    pub(crate) what: String,
+    pub what: String,
     /// The message.
     #[schemars(with = "String")]
-    pub(crate) message: Spanned<String>,
+    pub message: Spanned<String>,
     /// The `$reason` of the error that answers it. Default: any reason.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Whether it is sent instead of a join, by a client that is not a member.
     #[serde(default)]
-    pub(crate) joining: bool,
+    pub joining: bool,
 }
 
 /// The case that sends an invalid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum WrongCase {
+pub enum WrongCase {
     /// `msg/unknown-type`
     UnknownType,
     /// `msg/missing-field`

@@ -1,63 +1,76 @@
-//! The signaling protocols that the suite speaks. Each is a TOML file: what clients send, what arrives, and how the
-//! server is declared to behave.
+//! Signaling protocols as data. A *dialect* is a TOML file: what clients send, what arrives, and how the server is
+//! declared to behave. The conformance suite and the clients of the simulator both read it.
+//!
+//! - [`Dialect`] is a protocol. [`Dialect::render`] writes the message of an [`Operation`], and [`Dialect::read`] reads
+//!   an arriving message as an [`Event`].
+//! - [`mod@file`] is the schema of the files, [`shape`] the notation of their messages.
+//! - [`Feature`] is what a use of the dialect may need; [`Dialect::lacks`] says why it is missing.
 
 mod audience;
 mod compile;
 mod error;
-pub(crate) mod event;
-pub(crate) mod explain;
-pub(crate) mod feature;
-pub(crate) mod file;
-pub(crate) mod form;
+pub mod event;
+pub mod feature;
+pub mod file;
+pub mod form;
+pub mod json;
 mod place;
-pub(crate) mod shape;
+mod reading;
+pub mod shape;
 mod shipped;
 mod url;
-mod wrong;
+pub mod words;
+pub mod wrong;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use regex_lite::Regex;
-use serde_json::value::RawValue;
 
 pub use audience::Audience;
 pub use error::{DialectError, Problem};
-pub(crate) use event::{Act, Event, Id, Meaning, Member};
-pub(crate) use feature::Feature;
+pub use event::{Act, Event, Id, Meaning, Member, Who};
+pub use feature::Feature;
 use file::{Addressing, AssignedBy, File, JoinAnswer, KindNames, Sender};
-pub(crate) use file::{EventName, Kind, Operation};
-use shape::{Mismatch, RenderError, Shape, Values, Variables, plain};
+pub use file::{EventName, Kind, Operation};
+use json::Json;
+pub use reading::Reading;
+use shape::{Captures, Mismatch, RenderError, Shape, Values, Variables};
 pub use shipped::{shipped, shipped_text};
 use url::Url;
 
 /// A signaling protocol, from a dialect file.
 #[derive(Debug)]
 pub struct Dialect {
-    pub(crate) file: File,
+    /// The file, as written.
+    pub file: File,
     url: Option<Url>,
     post: Option<Url>,
     send: BTreeMap<Operation, Shape>,
     patterns: Vec<Pattern>,
-    pub(crate) wrong: Vec<wrong::WrongMessage>,
+    /// Messages that the server must not act on.
+    pub wrong: Vec<wrong::WrongMessage>,
     /// What the ids that the server assigns look like.
-    pub(crate) id_pattern: Option<Regex>,
+    pub id_pattern: Option<Regex>,
     /// The lines of all tables and keys in the file.
     places: place::Places,
     /// The folder that an adapter's command is relative to.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 /// A shape of arriving messages, and what they mean.
 #[derive(Debug)]
-pub(crate) struct Pattern {
-    pub(crate) event: EventName,
-    pub(crate) shape: Shape,
+pub struct Pattern {
+    /// What the message means.
+    pub event: EventName,
+    /// The form of the message.
+    pub shape: Shape,
     kind: Option<Kind>,
     role: Option<String>,
     accepted: Option<bool>,
     /// Its line in the dialect file.
-    pub(crate) line: usize,
+    pub line: usize,
 }
 
 impl Dialect {
@@ -101,7 +114,7 @@ impl Dialect {
     }
 
     /// The operation that sends a signal of this kind, if the dialect has one.
-    pub(crate) fn signal_operation(&self, kind: Kind) -> Option<Operation> {
+    pub fn signal_operation(&self, kind: Kind) -> Option<Operation> {
         let own = kind.operation();
         if self.send.contains_key(&own) {
             return Some(own);
@@ -111,17 +124,22 @@ impl Dialect {
     }
 
     /// The shape of the message for an operation.
-    pub(crate) fn shape(&self, operation: Operation) -> Option<&Shape> {
+    pub fn shape(&self, operation: Operation) -> Option<&Shape> {
         self.send.get(&operation)
     }
 
+    /// The operations that have a message.
+    pub fn operations(&self) -> impl Iterator<Item = Operation> {
+        self.send.keys().copied()
+    }
+
     /// The patterns of arriving messages, in the order in which they are tried.
-    pub(crate) fn patterns(&self) -> &[Pattern] {
+    pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
 
     /// The names of the events that carry signals, for a framing whose messages are lists with the name first.
-    pub(crate) fn event_names(&self) -> Vec<String> {
+    pub fn event_names(&self) -> Vec<String> {
         let name = |kind| match self.shape(self.signal_operation(kind)?)?.first()? {
             Shape::Literal(serde_json::Value::String(name)) => Some(name.clone()),
             Shape::Variable(name) if name == "kind" => self.kind_name(kind).map(str::to_owned),
@@ -132,7 +150,7 @@ impl Dialect {
     }
 
     /// Whether a client learns its id, so that cases can compare ids.
-    pub(crate) fn knows_ids(&self) -> bool {
+    pub fn knows_ids(&self) -> bool {
         match self.file.identity.assigned_by {
             AssignedBy::Client | AssignedBy::UserName => true,
             AssignedBy::Server => self.file.join.answer == JoinAnswer::Joined || self.greets_with_id(),
@@ -146,20 +164,20 @@ impl Dialect {
     }
 
     /// Whether every signal names its room.
-    pub(crate) fn signals_name_rooms(&self) -> bool {
+    pub fn signals_name_rooms(&self) -> bool {
         let mut operations = Kind::ALL.into_iter().filter_map(|kind| self.signal_operation(kind)).peekable();
         operations.peek().is_some()
             && operations.all(|operation| self.shape(operation).is_some_and(|shape| shape.has("room")))
     }
 
     /// Whether the server delivers a signal by the id of its receiver.
-    pub(crate) fn delivers_by_id(&self) -> bool {
+    pub fn delivers_by_id(&self) -> bool {
         let addressing = self.file.signals.addressing;
         matches!(addressing, Addressing::Both | Addressing::Targeted) && self.knows_ids()
     }
 
     /// Whether a signal arrives in the form in which it was sent: the server adds nothing and need not parse it.
-    pub(crate) fn relays_as_sent(&self) -> bool {
+    pub fn relays_as_sent(&self) -> bool {
         let arrives = |operation| {
             let sent = self.shape(operation);
             let mut signals = self.patterns.iter().filter(|pattern| pattern.event == EventName::Signal);
@@ -169,17 +187,20 @@ impl Dialect {
         self.file.signals.sender == Sender::Absent && operations.all(arrives)
     }
 
-    pub(crate) fn has_event(&self, event: EventName) -> bool {
+    /// Whether some message means this event.
+    pub fn has_event(&self, event: EventName) -> bool {
         self.patterns.iter().any(|pattern| pattern.event == event)
     }
 
-    fn kind_name(&self, kind: Kind) -> Option<&str> {
+    /// The name of a kind on the wire, where messages have `$kind`.
+    pub fn kind_name(&self, kind: Kind) -> Option<&str> {
         match self.file.kinds.as_ref()?.get(&kind)? {
             KindNames::Both(name) | KindNames::Each { kind: name, .. } => Some(name),
         }
     }
 
-    fn field_name(&self, kind: Kind) -> Option<&str> {
+    /// The name of the key with the payload of a kind, where messages have `$field`.
+    pub fn field_name(&self, kind: Kind) -> Option<&str> {
         match self.file.kinds.as_ref()?.get(&kind)? {
             KindNames::Both(name) | KindNames::Each { field: name, .. } => Some(name),
         }
@@ -192,7 +213,7 @@ impl Dialect {
 
     /// The message with what asks for its acknowledgement in front, if the dialect wants one. `number` is unique in the
     /// run.
-    pub(crate) fn asks_for_ack(&self, operation: Operation, message: String, number: impl FnOnce() -> usize) -> String {
+    pub fn asks_for_ack(&self, operation: Operation, message: String, number: impl FnOnce() -> usize) -> String {
         if !self.file.connection.with_ack.contains(&operation) {
             return message;
         }
@@ -200,7 +221,12 @@ impl Dialect {
         format!("{}{message}", number() * Operation::ALL.len() + place)
     }
 
-    /// An acknowledgement with the name of its operation instead of its number: `["ack", "join", [true]]`.
+    /// The text of a message, in which an acknowledgement has the name of its operation instead of its number:
+    /// `["ack", "join", [true]]`.
+    pub fn with_named_ack<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.named_ack(text).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
     fn named_ack(&self, text: &str) -> Option<String> {
         let rest = text.strip_prefix(r#"["ack","#).filter(|_| !self.file.connection.with_ack.is_empty())?;
         let end = rest.find(|c: char| !c.is_ascii_digit())?;
@@ -213,12 +239,16 @@ impl Dialect {
     ///
     /// # Errors
     /// The dialect has no message for the operation, or a variable of the message has no value.
-    pub(crate) fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
+    pub fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
         let shape = self.send.get(&operation).ok_or(RenderError::NoMessage { operation: operation.name() })?;
         self.render_shape(shape, act, me)
     }
 
-    pub(crate) fn render_shape(&self, shape: &Shape, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
+    /// Like [`render`](Self::render), for any shape.
+    ///
+    /// # Errors
+    /// A variable of the shape has no value.
+    pub fn render_shape(&self, shape: &Shape, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
         let mut values = me.clone();
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut set = |name: &str, value: Option<String>| {
@@ -240,78 +270,50 @@ impl Dialect {
     }
 
     /// The URL that a client connects to.
-    pub(crate) fn url(&self, base: &str, values: &Values) -> String {
+    pub fn url(&self, base: &str, values: &Values) -> String {
         self.url.as_ref().map_or_else(|| base.to_owned(), |url| url.render(base, values))
     }
 
     /// The URL that a client posts messages to.
-    pub(crate) fn post_url(&self, base: &str, values: &Values) -> Option<String> {
+    pub fn post_url(&self, base: &str, values: &Values) -> Option<String> {
         self.post.as_ref().map(|url| url.render(base, values))
     }
 
     /// Whether the URL contains a variable.
-    pub(crate) fn url_has(&self, variable: &str) -> bool {
+    pub fn url_has(&self, variable: &str) -> bool {
         self.url.as_ref().is_some_and(|url| url.has(variable))
     }
 
     /// Reads an arriving message by the first pattern that matches.
-    pub(crate) fn read(&self, text: &str) -> Event {
-        let named = self.named_ack(text);
-        let text = named.as_deref().unwrap_or(text);
-        let Ok(message) = serde_json::from_str::<&RawValue>(text) else { return Event::default() };
+    pub fn read(&self, text: &str) -> Event {
+        let text = self.with_named_ack(text);
+        let Some(message) = Json::parse(&text) else { return Event::default() };
+        match self.find(&message) {
+            Ok(reading) => reading.into_event(),
+            Err(what) => Event { what, ..Event::default() },
+        }
+    }
+
+    /// Finds the first pattern that an arriving message matches. What it captures is not copied. Of a text,
+    /// [`with_named_ack`](Self::with_named_ack) must be parsed.
+    ///
+    /// # Errors
+    /// The message is malformed, or the dialect does not describe it.
+    pub fn find<'d, 'a>(&'d self, message: &Json<'a>) -> Result<Reading<'d, 'a>, Meaning> {
         let mut broken = None;
         for pattern in &self.patterns {
             match pattern.shape.read(message, self) {
-                Ok(captures) => return self.event(pattern, captures),
+                Ok(captures) => return Ok(Reading::new(self, pattern, captures)),
                 Err(Mismatch::Lacks(what)) => broken = broken.or(Some((pattern.event, what))),
                 Err(Mismatch::Other) => {}
             }
         }
-        let what = broken.map_or(Meaning::Other, |(event, what)| Meaning::Broken(event, what));
-        Event { what, ..Event::default() }
-    }
-
-    fn event(&self, pattern: &Pattern, captures: shape::Captures) -> Event {
-        let text = |values: &Values, name: &str| values.get(name).map(|json| plain(json));
-        let id = |values: &Values, name: &str| {
-            let value: serde_json::Value = serde_json::from_str(values.get(name)?).ok()?;
-            Some(Id(value.to_string()))
-        };
-        let values = &captures.values;
-        let kind = text(values, "kind").and_then(|name| self.kind(&name));
-        let flag = |name: &str| values.get(name).and_then(|json| json.parse().ok());
-        let members = captures.members.as_ref().map(|members| {
-            let member = |values: &Values| {
-                let name = values.get("name").filter(|name| *name != "null").map(|name| plain(name));
-                Some(Member { id: id(values, "id")?, name })
-            };
-            members.iter().filter_map(member).collect()
-        });
-        Event {
-            what: Meaning::Is(pattern.event),
-            room: text(values, "room"),
-            id: id(values, "id"),
-            name: text(values, "name"),
-            role: text(values, "role").or_else(|| pattern.role.clone()),
-            from: id(values, "from"),
-            to: id(values, "to"),
-            kind: kind.or(pattern.kind),
-            data: values.get("data").cloned(),
-            members,
-            accepted: flag("accepted").or(pattern.accepted),
-            reason: text(values, "reason"),
-            session: values.get("session").cloned(),
-            nonce: values.get("nonce").cloned(),
-            token: values.get("token").cloned(),
-            media: text(values, "media"),
-            enabled: flag("enabled"),
-        }
+        Err(broken.map_or(Meaning::Other, |(event, what)| Meaning::Broken(event, what)))
     }
 }
 
 impl Variables for Dialect {
-    fn fits(&self, name: &str, value: &RawValue) -> Result<(), Mismatch> {
-        let json = value.get();
+    fn fits(&self, name: &str, json: &str) -> Result<(), Mismatch> {
         let text = || serde_json::from_str::<String>(json).ok().filter(|text| !text.is_empty());
         let lacks = |right: &str| Mismatch::Lacks(right.to_owned());
         match name {
@@ -325,10 +327,10 @@ impl Variables for Dialect {
         }
     }
 
-    fn follows(&self, variable: &str, captured: &Values) -> Option<String> {
-        match (variable, captured.get(variable)) {
-            (_, Some(value)) => Some(plain(value)),
-            ("field", None) => self.field_name(self.kind(&plain(captured.get("kind")?))?).map(str::to_owned),
+    fn follows<'c>(&'c self, variable: &str, captured: &'c Captures<'_, '_>) -> Option<Cow<'c, str>> {
+        match (variable, captured.text(variable)) {
+            (_, Some(value)) => Some(value),
+            ("field", None) => self.field_name(self.kind(&captured.text("kind")?)?).map(Cow::Borrowed),
             _ => None,
         }
     }

@@ -1,0 +1,200 @@
+//! Whether the actors of a scenario can speak a dialect. What a scenario needs follows from its actors and steps, what a
+//! dialect has from its file.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use dialect::file::Framing as Carrier;
+use dialect::{Kind, Operation};
+use scenarios::{Action, Actor, Command, Role, Scenario};
+
+use crate::dialects::{Pairing, Spoken};
+use crate::peer::client::meeting::Meeting;
+
+/// Why the actors of a scenario cannot speak a dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The dialect cannot be read.
+    Unreadable(String),
+    /// Glare's clients do not speak what carries the messages.
+    Carrier(&'static str),
+    /// Members of a room have no way to learn of each other.
+    NobodyMeets,
+    /// An offer goes to nobody in particular: it is part of the join.
+    OfferInJoin,
+    /// Actors have roles that the dialect does not have.
+    Roles {
+        /// What the dialect's clients are.
+        has: &'static str,
+        /// The role of an actor.
+        plays: &'static str,
+    },
+    /// A room has more actors than the dialect allows.
+    Crowded {
+        /// The room.
+        room: String,
+        /// The most members.
+        members_max: usize,
+    },
+    /// The scenario has several rooms, and the dialect none.
+    Rooms,
+    /// A step on this line needs a message that the dialect lacks.
+    Step {
+        /// The line of the scenario's file.
+        line: usize,
+        /// What is missing, in words.
+        lacks: &'static str,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => f.write_str(why),
+            Self::Carrier(carrier) => {
+                write!(f, "the dialect's messages are carried by {carrier}, and Glare's clients open WebSockets only")
+            }
+            Self::NobodyMeets => f.write_str(
+                "members of this dialect do not learn of each other: it has no roster, no notice, no `announce`, and no ids that clients choose",
+            ),
+            Self::OfferInJoin => f.write_str(
+                "in this dialect a join carries an offer to whomever the server chooses, but Glare's clients offer to one peer",
+            ),
+            Self::Roles { has, plays } => {
+                write!(f, "the dialect is for {has}, but an actor plays `{plays}`")
+            }
+            Self::Crowded { room, members_max } => {
+                write!(f, "room `{room}` has more actors than the dialect's {members_max}")
+            }
+            Self::Rooms => f.write_str("the scenario has several rooms, and the dialect has none"),
+            Self::Step { line, lacks } => write!(f, "line {line}: the dialect has {lacks}"),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// Why the actors of a scenario cannot speak the dialect that it names; `None` if they can, or if it names none.
+pub fn misfit(scenario: &Scenario) -> Option<Misfit> {
+    let name = scenario.server.dialect.as_deref()?;
+    match Spoken::load(name) {
+        Ok(spoken) => of(scenario, &spoken).err(),
+        Err(error) => Some(Misfit::Unreadable(error.to_string())),
+    }
+}
+
+/// Whether actors with this role can speak a dialect.
+pub(crate) fn can_play(role: Role, spoken: &Spoken) -> bool {
+    match spoken.descriptor.pairing {
+        Pairing::Everybody => role == Role::Mesh,
+        Pairing::Roles => matches!(role, Role::Sender | Role::Viewer),
+        Pairing::Calls => role == Role::User,
+        Pairing::Offers => matches!(role, Role::Relay | Role::Broadcast),
+    }
+}
+
+/// Checks that all actors of a scenario can speak a dialect.
+pub(crate) fn of(scenario: &Scenario, spoken: &Spoken) -> Result<(), Misfit> {
+    of_dialect(spoken)?;
+    if let Some(other) = scenario.actors.iter().find(|actor| !can_play(actor.plays, spoken)) {
+        return Err(Misfit::Roles { has: clients(spoken.descriptor.pairing), plays: other.plays.name() });
+    }
+    of_rooms(&scenario.actors, spoken)?;
+    of_steps(scenario, spoken)
+}
+
+/// Checks what no scenario can help.
+fn of_dialect(spoken: &Spoken) -> Result<(), Misfit> {
+    let file = &spoken.file.file;
+    match file.connection.framing {
+        Carrier::WebSocket | Carrier::SocketIo => {}
+        Carrier::WebSocketBinary => return Err(Misfit::Carrier("binary frames")),
+        Carrier::Sse => return Err(Misfit::Carrier("server-sent events")),
+        Carrier::Adapter => return Err(Misfit::Carrier("an adapter")),
+    }
+    if file.connection.post.is_some() {
+        return Err(Misfit::Carrier("HTTP requests"));
+    }
+    if spoken.file.shape(Operation::Join).is_some_and(|join| join.has("data")) {
+        return Err(Misfit::OfferInJoin);
+    }
+    let meets = spoken.descriptor.pairing != Pairing::Everybody || Meeting::of(&spoken.file).is_some();
+    if meets { Ok(()) } else { Err(Misfit::NobodyMeets) }
+}
+
+fn of_rooms(actors: &[Actor], spoken: &Spoken) -> Result<(), Misfit> {
+    let room = &spoken.file.file.room;
+    let rooms: BTreeSet<&str> = actors.iter().map(|actor| actor.room.as_str()).collect();
+    if rooms.len() > 1 && spoken.descriptor.is_one_room {
+        return Err(Misfit::Rooms);
+    }
+    let Some(members_max) = room.members_max else { return Ok(()) };
+    let count = |room: &str| actors.iter().filter(|actor| actor.room == room).count();
+    // Whom a full room refuses is what a scenario of roles may be about.
+    match rooms.into_iter().find(|room| count(room) > members_max && spoken.descriptor.pairing != Pairing::Roles) {
+        Some(room) => Err(Misfit::Crowded { room: room.to_owned(), members_max }),
+        None => Ok(()),
+    }
+}
+
+fn of_steps(scenario: &Scenario, spoken: &Spoken) -> Result<(), Misfit> {
+    let has = |operation| spoken.file.shape(operation).is_some();
+    let has_names = || spoken.descriptor.chooses_ids || spoken.file.patterns().iter().any(|p| p.shape.has("name"));
+    let is_member = spoken.descriptor.pairing == Pairing::Everybody;
+    for step in &scenario.steps {
+        let Action::Actor(_, command) = &step.action else { continue };
+        let lacks = match command {
+            Command::Hangup(_) if is_member && spoken.file.signal_operation(Kind::Hangup).is_none() => "no hangup",
+            Command::Hangup(_) | Command::IceRestart(_) | Command::Offer(_) if is_member && !has_names() => {
+                "no names by which a member could be told from the others"
+            }
+            Command::Call(_) if !has(Operation::Call) => "no `call`",
+            Command::Accept if !has(Operation::Accept) => "no `accept`",
+            Command::Reject if !has(Operation::Reject) => "no `reject`",
+            Command::Media(..) if !has(Operation::Media) => "no `media`",
+            _ => continue,
+        };
+        return Err(Misfit::Step { line: step.line, lacks });
+    }
+    Ok(())
+}
+
+/// What the clients of a dialect are.
+fn clients(pairing: Pairing) -> &'static str {
+    match pairing {
+        Pairing::Everybody => "members of a room",
+        Pairing::Roles => "a sender and a viewer",
+        Pairing::Calls => "users who call each other",
+        Pairing::Offers => "clients without names",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn check(scenario: &str, dialect: &str) -> Option<String> {
+        let mut scenario = Scenario::clone(&scenarios::load(scenario).expect("it is shipped"));
+        scenario.server.dialect = Some(dialect.to_owned());
+        misfit(&Arc::new(scenario)).map(|misfit| misfit.to_string())
+    }
+
+    #[test]
+    fn a_scenario_fits_the_dialects_that_have_what_it_needs() {
+        for dialect in ["mesh", "peerjs", "y-webrtc", "matchbox", "rtcmulticonnection", "webrtc-star"] {
+            assert_eq!(check("mesh-3", dialect), None, "{dialect}");
+        }
+        for (dialect, why) in [
+            ("call", "the dialect is for users who call each other, but an actor plays `mesh`"),
+            ("bittorrent-tracker", "a join carries an offer"),
+            ("simple-signal", "do not learn of each other"),
+            ("signalhub", "server-sent events"),
+            ("pearjs", "did you mean `peerjs`?"),
+        ] {
+            let found = check("mesh-3", dialect).expect("it does not fit");
+            assert!(found.contains(why), "{dialect}: {found}");
+        }
+    }
+}

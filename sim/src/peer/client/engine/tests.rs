@@ -1,0 +1,259 @@
+//! The clients without sockets: what they send and record for what arrives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenarios::Role;
+
+use super::{Engine, engine};
+use crate::dialects::Spoken;
+use crate::event::{Message, NodeId, NodeKind, Recorder, Refused, Signaling, What};
+use crate::peer::client::cx::{ClientCx, Media};
+use crate::peer::client::scripted::Script;
+use crate::peer::client::{Command, Config};
+
+/// A client of a dialect that makes no WebRTC connections, and what it did.
+struct Client {
+    engine: Box<dyn Engine>,
+    cx: ClientCx,
+    recorder: Recorder,
+    node: NodeId,
+    received: Vec<Message>,
+}
+
+impl Client {
+    fn of(dialect: &str, name: &str, plays: Role, contacts: &[&str]) -> Self {
+        let recorder = Recorder::new(tokio::time::Instant::now());
+        let node = recorder.node(name, NodeKind::World);
+        let config = Config {
+            name: name.into(),
+            plays,
+            spoken: Spoken::load(dialect).expect("it is shipped"),
+            room: "r".into(),
+            contacts: contacts.iter().map(|name| Arc::from(*name)).collect(),
+            server: "192.0.2.1:1".parse().expect("an address"),
+            endpoint: None,
+            stun: None,
+            heartbeat: Duration::from_secs(20),
+            webrtc: false,
+            keys: None,
+            seed: 1,
+        };
+        let engine = engine(&config, 0);
+        let cx = ClientCx::new(config, recorder.clone(), node, Media::Scripted(Script::new(node, Duration::ZERO)));
+        Self { engine, cx, recorder, node, received: Vec::new() }
+    }
+
+    fn member(dialect: &str) -> Self {
+        Self::of(dialect, "ana", Role::Mesh, &["ben", "cleo"])
+    }
+
+    fn connects(&mut self) -> Vec<String> {
+        self.engine.on_connected(&mut self.cx);
+        self.sent()
+    }
+
+    fn hears(&mut self, text: &str) -> Vec<String> {
+        self.engine.on_text(text, false, &mut self.cx);
+        self.sent()
+    }
+
+    fn loses(&mut self) {
+        self.engine.on_lost(false, &mut self.cx);
+    }
+
+    fn orders(&mut self, command: &Command) -> (Result<(), &'static str>, Vec<String>) {
+        (self.engine.on_command(command, &mut self.cx), self.sent())
+    }
+
+    /// The texts that it sends.
+    fn sent(&mut self) -> Vec<String> {
+        for signal in std::mem::take(&mut self.cx.signals) {
+            self.engine.send_signal(signal, &mut self.cx);
+        }
+        std::mem::take(&mut self.cx.outbox).into_iter().map(|(text, _)| text).collect()
+    }
+
+    /// The messages that it has received, decoded.
+    fn received(&mut self) -> &[Message] {
+        let record = self.recorder.take();
+        let new = record.events.into_iter().filter(|event| event.node == self.node);
+        self.received.extend(new.filter_map(|event| match event.what {
+            What::Signaling(Signaling::Received(message)) => Some(message),
+            _ => None,
+        }));
+        &self.received
+    }
+}
+
+/// Whether exactly these texts were sent, each of which begins like this.
+#[track_caller]
+fn begin_like(sent: &[String], beginnings: &[&str]) {
+    let fits =
+        sent.len() == beginnings.len() && sent.iter().zip(beginnings).all(|(text, begin)| text.starts_with(begin));
+    assert!(fits, "{sent:#?}\n{beginnings:#?}");
+}
+
+#[test]
+fn the_members_that_are_notified_offer_to_the_newcomer() {
+    let mut ana = Client::member("mesh");
+    assert_eq!(ana.connects(), [r#"{"action":"join","roomId":"r","name":"ana"}"#]);
+    let roster = r#"{"action":"joined","roomId":"r","clientId":"a","peers":[{"clientId":"b","name":"ben"}]}"#;
+    assert!(ana.hears(roster).is_empty(), "who is there offers");
+    begin_like(
+        &ana.hears(r#"{"action":"peer-joined","roomId":"r","peer":{"clientId":"c","name":"cleo"}}"#),
+        &[
+            r#"{"action":"signal","roomId":"r","type":"offer","to":"c","data":{"type":"offer","#,
+            r#"{"action":"signal","roomId":"r","type":"ice-candidate","to":"c","data":{"candidate":"#,
+        ],
+    );
+    assert_eq!(ana.engine.known_as("cleo").iter().map(|id| &**id).collect::<Vec<_>>(), ["c"]);
+    ana.hears(r#"{"action":"peer-left","roomId":"r","clientId":"c"}"#);
+    assert!(ana.engine.known_as("cleo").is_empty());
+    ana.engine.leave(&mut ana.cx);
+    assert_eq!(ana.sent(), [r#"{"action":"leave","roomId":"r"}"#]);
+}
+
+#[test]
+fn a_payload_is_kept_byte_for_byte() {
+    let mut ana = Client::member("mesh");
+    let payload = r#"{"z":1,"a":1.0,"n":12345678901234567890123}"#;
+    ana.hears(&format!(r#"{{"action":"signal","roomId":"r","from":"b","type":"answer","data":{payload}}}"#));
+    let [Message::Signal { payload: received, .. }] = ana.received() else { panic!("not a signal") };
+    assert_eq!(&**received, payload);
+}
+
+#[test]
+fn what_is_not_of_the_dialect_is_unknown() {
+    let mut ana = Client::member("mesh");
+    let texts = ["", "null", "[]", "{}", r#"{"action":"zzz"}"#, r#"{"action":"joined"}"#, r#"{"action":1}"#];
+    texts.iter().for_each(|text| assert!(ana.hears(text).is_empty()));
+    assert_eq!(ana.received(), texts.map(|_| Message::Unknown));
+}
+
+#[test]
+fn a_client_that_knows_the_others_offers_to_all_of_them_and_comes_back_under_its_id() {
+    let mut ana = Client::member("peerjs");
+    let path = ana.engine.speaker().codec.path("/peerjs");
+    assert!(path.starts_with("/peerjs?key=peerjs&id=r-ana&token="), "{path}");
+    assert!(ana.connects().is_empty(), "connecting is joining");
+    let offers = [
+        r#"{"type":"OFFER","dst":"r-ben","payload":{"sdp":{"type":"offer","#,
+        r#"{"type":"CANDIDATE","dst":"r-ben","payload":{"sdp":{"candidate":"#,
+        r#"{"type":"OFFER","dst":"r-cleo","payload":{"sdp":{"type":"offer","#,
+        r#"{"type":"CANDIDATE","dst":"r-cleo","payload":{"sdp":{"candidate":"#,
+    ];
+    begin_like(&ana.hears(r#"{"type":"OPEN"}"#), &offers);
+    ana.loses();
+    ana.connects();
+    begin_like(&ana.hears(r#"{"type":"OPEN"}"#), &offers);
+    let admitted = Message::Admitted { room: "r".into(), id: "r-ana".into() };
+    assert_eq!(ana.received(), [admitted.clone(), admitted]);
+    assert_eq!(ana.engine.speaker().codec.path("/peerjs"), path, "the same token in one life");
+    ana.loses();
+    ana.connects();
+    ana.hears(r#"{"type":"ID-TAKEN"}"#);
+    assert!(matches!(ana.received(), [_, _, Message::Refused { .. }]));
+}
+
+#[test]
+fn a_client_skips_what_is_for_others_and_its_own() {
+    let mut ana = Client::member("y-webrtc");
+    assert_eq!(ana.connects(), [r#"{"type":"subscribe","topics":["r"]}"#, r#"{"type":"ping"}"#]);
+    let announced = ana.hears(r#"{"type":"pong"}"#);
+    assert_eq!(announced, [r#"{"type":"publish","topic":"r","data":{"type":"announce","from":"r-ana"}}"#]);
+    assert!(ana.hears(&announced[0]).is_empty(), "its own announcement");
+    let to = |from: &str, to: &str| {
+        format!(
+            r#"{{"type":"publish","topic":"r","data":{{"type":"signal","from":"{from}","to":"{to}","signal":{{"type":"offer","data":{{"a":1}}}}}}}}"#
+        )
+    };
+    assert!(ana.hears(&to("r-ben", "r-cleo")).is_empty() && ana.hears(&to("r-ana", "r-ben")).is_empty());
+    assert_eq!(ana.hears(&to("r-ben", "r-ana")).len(), 2, "an answer and a candidate");
+    let announced = r#"{"type":"publish","topic":"r","data":{"type":"announce","from":"r-cleo"}}"#;
+    begin_like(
+        &ana.hears(announced)[..1],
+        &[r#"{"type":"publish","topic":"r","data":{"type":"signal","from":"r-ana","to":"r-cleo","#],
+    );
+}
+
+#[test]
+fn who_cannot_join_a_room_opens_it() {
+    let mut ana = Client::member("rtcmulticonnection");
+    begin_like(&ana.connects(), &[r#"18["join-room","#]);
+    begin_like(&ana.hears(r#"["ack",18,[false,"Room not available"]]"#), &[r#"37["open-room","#]);
+    let offers = ana.hears(r#"["ack",37,[true]]"#);
+    begin_like(&offers[..1], &[r#"["RTCMultiConnection-Message",{"remoteUserId":"r-ben","sender":"r-ana","#]);
+}
+
+#[test]
+fn a_description_without_candidates_waits_for_them() {
+    let mut ana = Client::member("webrtc-star");
+    assert_eq!(ana.connects().len(), 1);
+    assert!(ana.hears(r#"["ws-peer","ben"]"#).is_empty());
+    assert!(ana.engine.deadline().is_some());
+}
+
+#[test]
+fn a_sender_offers_when_its_viewer_is_ready() {
+    let mut ana = Client::of("sender-viewer", "ana", Role::Sender, &["ben"]);
+    assert_eq!(ana.connects(), [r#"{"type":"join","role":"sender","room":"r"}"#]);
+    ana.hears(r#"{"type":"error","reason":"sender-already-exists"}"#);
+    assert!(ana.engine.deadline().is_some(), "it asks again");
+    ana.hears(r#"{"type":"joined","role":"sender","room":"r","clientId":"pj5ksv0o"}"#);
+    assert_eq!(ana.engine.deadline(), None);
+    begin_like(
+        &ana.hears(r#"{"type":"viewer-ready"}"#),
+        &[r#"{"type":"offer","sdp":{"type":"offer","#, r#"{"type":"ice-candidate","candidate":{"candidate":"#],
+    );
+    let taken = Message::Refused { why: Refused::RoleTaken, text: "sender-already-exists".into() };
+    let admitted = Message::Admitted { room: "r".into(), id: "pj5ksv0o".into() };
+    assert_eq!(ana.received(), [taken, admitted, Message::PartnerReady { room: "r".into() }]);
+}
+
+#[test]
+fn users_call_and_the_caller_offers() {
+    let mut ana = Client::of("call", "ana", Role::User, &["ben"]);
+    assert_eq!(ana.connects(), [r#"{"type":"join","data":{"username":"ana"}}"#]);
+    assert_eq!(ana.orders(&Command::Call("ben".into())).0, Err("it has not joined"));
+    ana.hears(r#"{"type":"userList","data":["ben","ana"]}"#);
+    let called = ana.orders(&Command::Call("ben".into()));
+    assert_eq!(called, (Ok(()), vec![r#"{"type":"call","data":{"target":"ben"}}"#.to_owned()]));
+    let offered = ana.hears(r#"{"type":"callAnswered","data":{"accepted":true,"target":"ben"}}"#);
+    begin_like(
+        &offered,
+        &[
+            r#"{"type":"offer","data":{"target":"ben","offer":{"#,
+            r#"{"type":"iceCandidate","data":{"target":"ben","candidate":{"#,
+        ],
+    );
+    let mut ben = Client::of("call", "ben", Role::User, &["ana"]);
+    ben.hears(r#"{"type":"userList","data":["ben","ana"]}"#);
+    ben.hears(r#"{"type":"incomingCall","data":{"caller":"ana","callerId":"x7"}}"#);
+    let accepted = r#"{"type":"callResponse","data":{"accepted":true,"caller":"ana","callerId":"x7"}}"#;
+    assert_eq!(ben.orders(&Command::Accept), (Ok(()), vec![accepted.to_owned()]));
+}
+
+#[test]
+fn over_socket_io_a_message_is_an_event() {
+    let mut ana = Client::of("call-socketio", "ana", Role::User, &["ben"]);
+    assert_eq!(ana.connects(), [r#"["join",{"username":"ana"}]"#]);
+    ana.engine.on_text(r#"["connect",{"sid":"x"}]"#, true, &mut ana.cx);
+    assert!(ana.received().is_empty(), "the layer's own report is no message of this dialect");
+}
+
+#[test]
+fn clients_without_names_hear_each_other_and_skip_their_echoes() {
+    let mut ana = Client::of("broadcast", "ana", Role::Broadcast, &["ben"]);
+    assert!(ana.connects().is_empty());
+    let theirs = r#"["receive-offer",{"description":{"type":"offer"},"candidates":[]}]"#;
+    assert!(ana.hears(theirs).is_empty(), "its answer waits for its candidates");
+    let due = ana.engine.deadline().expect("it waits");
+    assert!(due > ana.cx.now());
+    let mut ben = Client::of("relay", "ben", Role::Relay, &["ana"]);
+    ben.connects();
+    begin_like(
+        &ben.hears(r#"{"type":"offer","offer":{"type":"offer"}}"#),
+        &[r#"{"type":"answer","answer":{"type":"answer","#, r#"{"type":"candidate","candidate":{"candidate":"#],
+    );
+}
