@@ -7,7 +7,7 @@ use scenarios::{NatBehavior, Scenario};
 use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
 use sim::identities::Identities;
 use sim::oracle::Violation;
-use sim::run::{Crash, Outcome};
+use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{self, Timeline};
 
 use crate::model::{
@@ -82,10 +82,19 @@ pub fn case_of_outcome(
     case
 }
 
+/// The rule that a run without an outcome breaks.
+pub(crate) fn crash_rule(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Glare => "crash",
+        Cause::Server => "server-reachable",
+    }
+}
+
 /// A run that crashed, as a case.
 pub fn case_of_crash(scenario: &Scenario, crash: &Crash, wall: Duration, replay: &Replay) -> Case {
     let message = cut(&crash.message).0;
-    let finding = Finding { rule: "crash".to_owned(), message, ..Finding::default() };
+    let rule = crash_rule(crash.cause).to_owned();
+    let finding = Finding { rule, message, ..Finding::default() };
     broken(scenario, crash.seed, wall, replay, finding)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim::pairs::pairs;
 use sim::run::{Crash, Outcome};
 
+use crate::from_sim::crash_rule;
 use crate::replay::Replay;
 use crate::style::{FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
@@ -43,7 +44,7 @@ impl Seed {
 
     /// A run that crashed.
     pub fn crashed(crash: &Crash) -> Self {
-        Self::failed(crash.seed, "crash", &crash.message)
+        Self::failed(crash.seed, crash_rule(crash.cause), &crash.message)
     }
 
     /// A seed whose two runs differ.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sim::event::{CandidateKind, NodeKind, Record, What};
 use sim::oracle::Violation;
 use sim::pairs::{Pair, pairs};
-use sim::run::{Crash, Outcome};
+use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
 use crate::replay::Replay;
@@ -186,6 +186,13 @@ fn write_violation(
 
 /// The report of a run that crashed.
 pub fn crash(crash: &Crash, scenario: &str, replay: &Replay) -> String {
+    if crash.cause == Cause::Server {
+        let replay = replay.line(crash.seed);
+        let message = &crash.message;
+        return format!(
+            "{FAIL}NO SERVER{FAIL:#}  {HEADING}{scenario}{HEADING:#}: {message}\n\n{HEADING}Replay{HEADING:#}  {replay}\n"
+        );
+    }
     format!(
         "{FAIL}CRASH{FAIL:#}  {HEADING}{scenario}{HEADING:#}: {}\nThe run crashed. The bug is in Glare or in a library that it uses, not in the \
                  scenario.\n\n{HEADING}Replay{HEADING:#}  {}\n",

@@ -37,7 +37,8 @@ pub struct Builder {
 impl Builder {
     /// A scenario with a server and no actors.
     pub fn new(name: &str, duration: Duration) -> Self {
-        let server = ServerSetup { address: address::SERVER, link: LINK, heartbeat: HEARTBEAT, dialect: None };
+        let server =
+            ServerSetup { address: address::SERVER, link: LINK, heartbeat: HEARTBEAT, dialect: None, program: None };
         Self {
             scenario: Scenario {
                 name: name.to_owned(),

@@ -208,6 +208,13 @@ impl DryRun<'_> {
             Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
             Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
             Action::Machine(Machine::Server, MachineAction::Link(_)) => self.doubt(|_| true),
+            Action::Machine(_, MachineAction::Stall(_) | MachineAction::ClockJump { .. }) => {
+                if self.server_down {
+                    let message = format!("`{SERVER}` is down at {}, so it has no program", show(step.at));
+                    self.problems.report(step.line, message);
+                }
+                self.doubt(|_| true);
+            }
             Action::Machine(Machine::Actor(actor), MachineAction::Link(_)) => self.doubt(|one| one == *actor),
             Action::Network(network, _) => self.doubt_network(*network),
             Action::World(WorldAction::Shutdown) => {

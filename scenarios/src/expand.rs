@@ -60,6 +60,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         link: file.server.link.over(link),
         heartbeat: file.server.heartbeat.as_ref().map_or(HEARTBEAT, |heartbeat| heartbeat.value),
         dialect: file.server.dialect.as_ref().map(|dialect| dialect.value.clone()),
+        program: file.server.program.clone(),
     };
     let draft = assign::addresses(file, &nets, link, &server, draft, problems)?;
     let (steps, expect) = steps::resolve(file, &draft, &server, problems);

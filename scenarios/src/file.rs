@@ -2,6 +2,7 @@
 //!
 //! `README.md` documents every key for authors.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, list, quote};
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{Link, MediaKind};
+use crate::scenario::{Link, MediaKind, ServerProgram, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Bandwidth, Name, Parse, Ppm, Subnet, Why};
 
@@ -42,6 +43,8 @@ pub(crate) struct ServerEntry {
     pub(crate) heartbeat: Option<Lined<Duration>>,
     pub(crate) dialect: Option<Lined<String>>,
     pub(crate) link: LinkEntry,
+    /// The program that runs in place of the reference server.
+    pub(crate) program: Option<ServerProgram>,
 }
 
 /// A link. Missing keys are inherited.
@@ -133,6 +136,8 @@ pub(crate) enum Verb {
     NatReboot { network: Lined<String>, resets_tcp: bool, new_address: Option<Lined<NewAddress>> },
     Partition { from: Names, to: Names, one_way: bool },
     Heal,
+    Stall(Names, Lined<Duration>),
+    ClockJump(Names, Lined<Jump>),
     Link { machine: Option<Names>, network: Option<Lined<String>>, link: LinkEntry },
 }
 
@@ -171,6 +176,8 @@ const VERBS: &[(&str, &[&str])] = &[
     ("power-loss", &["machine"]),
     ("boot", &["machine"]),
     ("shutdown", &[]),
+    ("stall", &["machine", "time"]),
+    ("clock-jump", &["machine", "by"]),
     ("nat-reboot", &["network", "resets-tcp", "new-address"]),
     ("partition", &["from", "to", "one-way"]),
     ("heal", &[]),
@@ -231,12 +238,75 @@ impl Read for ServerEntry {
             heartbeat: table.optional::<Duration>("heartbeat"),
             dialect: table.optional("dialect"),
             link: table.optional("link").map(|link| link.value).unwrap_or_default(),
+            program: read_program(&mut table),
         };
         table.finish();
         if let Some(heartbeat) = entry.heartbeat.as_ref().filter(|heartbeat| heartbeat.value < Duration::from_secs(1)) {
             problems.report(heartbeat.line, "`heartbeat` must be at least 1s");
         }
         Some(entry)
+    }
+}
+
+/// Reads the keys of `[server]` that name a program.
+fn read_program(table: &mut Table<'_>) -> Option<ServerProgram> {
+    let run = table.optional::<Vec<Lined<String>>>("run");
+    let port = table.optional::<u32>("port");
+    let env = table.optional::<Variables>("env");
+    let directory = table.optional::<String>("directory");
+    let lines = [
+        ("port", port.as_ref().map(|port| port.line)),
+        ("env", env.as_ref().map(|env| env.line)),
+        ("directory", directory.as_ref().map(|directory| directory.line)),
+    ];
+    if run.is_none() {
+        for (key, line) in lines {
+            if let Some(line) = line {
+                table.report(line, format!("`{key}` belongs to a server program: add `run`"));
+            }
+        }
+    }
+    let run = run?;
+    if run.value.first().is_none_or(|word| word.value.is_empty()) {
+        table.report(run.line, "`run` must name a program, such as [\"node\", \"server.js\"]");
+        return None;
+    }
+    let port = match port {
+        None => None,
+        Some(Lined { line, value }) => match u16::try_from(value) {
+            Ok(port) => Some(port),
+            Err(_) => {
+                table.report(line, format!("`port`: {value} must be from 1 to 65535"));
+                return None;
+            }
+        },
+    };
+    Some(ServerProgram {
+        run: run.value.into_iter().map(|word| word.value).collect(),
+        port,
+        env: env.map(|env| env.value.0).unwrap_or_default(),
+        directory: directory.map(|directory| directory.value.into()),
+    })
+}
+
+/// Environment variables.
+struct Variables(BTreeMap<String, String>);
+
+impl Read for Variables {
+    const RIGHT: &'static str = "a table such as { PORT = \"8787\" }";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let DeValue::Table(entries) = value.get_ref() else { return mistyped(value, name, problems) };
+        let mut variables = BTreeMap::new();
+        for (key, value) in entries.iter() {
+            let text = String::read(value, key.get_ref(), problems)?;
+            if let Some(wrong) = bad_variable(key.get_ref(), &text) {
+                problems.report(problems.line(&key.span()), format!("`{name}`: {wrong}"));
+                return None;
+            }
+            variables.insert(key.get_ref().to_string(), text);
+        }
+        Some(Self(variables))
     }
 }
 
@@ -405,6 +475,26 @@ impl ActorEntry {
     }
 }
 
+/// By how much a clock jumps, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jump(pub(crate) i64);
+
+impl Parse for Jump {
+    const RIGHT: &'static str = "a time such as \"1h\", or \"-30s\" for a jump back";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        let (back, time) = match text.strip_prefix('-') {
+            Some(time) => (true, time),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let ms = i64::try_from(Duration::parse(time)?.as_millis()).unwrap_or(i64::MAX);
+        match ms {
+            0 => Err(BadValue::new(text, Why::MustBe("longer than 0s"))),
+            _ => Ok(Self(if back { -ms } else { ms })),
+        }
+    }
+}
+
 impl Parse for Joins {
     const RIGHT: &'static str = "a time such as \"100ms\", or \"never\"";
 
@@ -503,6 +593,14 @@ impl Verb {
             "power-loss" => names(table, "machine").map(Self::PowerLoss),
             "boot" => names(table, "machine").map(Self::Boot),
             "shutdown" => Some(Self::Shutdown),
+            "stall" => {
+                let (machine, time) = (names(table, "machine"), table.required("time"));
+                Some(Self::Stall(machine?, time?))
+            }
+            "clock-jump" => {
+                let (machine, by) = (names(table, "machine"), table.required("by"));
+                Some(Self::ClockJump(machine?, by?))
+            }
             "nat-reboot" => {
                 let network = table.required("network");
                 let resets_tcp = table.optional("resets-tcp").is_some_and(|resets| resets.value);

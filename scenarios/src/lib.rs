@@ -52,5 +52,5 @@ pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
-pub use value::{BadValue, share, time};
+pub use value::{BadValue, share, show as show_time, time};
 pub use write::write;

@@ -1,12 +1,15 @@
 //! A scenario as the simulator takes it: profiles looked up, counts expanded, all names resolved.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::{Index, IndexMut};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::quote;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::role::{Framing, Role};
 
@@ -50,6 +53,36 @@ pub struct ServerSetup {
     /// of its role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<String>,
+    /// The program that runs in place of the reference server.
+    pub program: Option<ServerProgram>,
+}
+
+/// A server program that is not part of Glare. It runs unchanged as the signaling server; STUN is still the reference
+/// server's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ServerProgram {
+    /// The program and its arguments.
+    pub run: Vec<String>,
+    /// The TCP port of its signaling; `None` means the first port on which it listens.
+    pub port: Option<u16>,
+    /// Variables in addition to the fixed environment.
+    pub env: BTreeMap<String, String>,
+    /// The folder in which it starts; `None` is the current folder.
+    pub directory: Option<PathBuf>,
+}
+
+/// Variables that a simulation needs itself.
+const OWN_VARIABLES: [&str; 2] = ["GLARE_SHIM", "LD_PRELOAD"];
+
+/// What is wrong with an environment variable for a [`ServerProgram`], if anything is.
+pub fn bad_variable(name: &str, value: &str) -> Option<String> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Some(format!("{} is not the name of a variable", quote(name)));
+    }
+    if value.contains('\0') {
+        return Some(format!("the value of {} contains a zero byte", quote(name)));
+    }
+    OWN_VARIABLES.contains(&name).then(|| format!("{} is set by the simulation itself", quote(name)))
 }
 
 /// The settings of a link. They apply to each direction of a host's or a NAT's link.
@@ -245,6 +278,14 @@ pub enum MachineAction {
     Boot,
     /// Its link changes.
     Link(Link),
+    /// Its program stands still for a time, as during a garbage collection or on an overloaded host. Only for a
+    /// [`ServerProgram`].
+    Stall(Duration),
+    /// Its wall clock jumps by this number of milliseconds. Only for a [`ServerProgram`].
+    ClockJump {
+        /// Milliseconds; negative: back.
+        ms: i64,
+    },
 }
 
 /// What happens to the NAT of a network.

@@ -69,6 +69,15 @@ impl LookUp<'_> {
             Verb::PowerLoss(names) => machines(names, MachineAction::PowerLoss),
             Verb::Boot(names) => machines(names, MachineAction::Boot),
             Verb::Shutdown => vec![Action::World(WorldAction::Shutdown)],
+            Verb::Stall(names, time) => {
+                if time.value.is_zero() {
+                    self.problems.report(time.line, "`time` must be longer than 0s");
+                }
+                self.server_only("stall", names, MachineAction::Stall(time.value))
+            }
+            Verb::ClockJump(names, by) => {
+                self.server_only("clock-jump", names, MachineAction::ClockJump { ms: by.value.0 })
+            }
             Verb::NatReboot { network, resets_tcp, .. } => {
                 let Some(index) = self.network(network) else { return Vec::new() };
                 if self.draft.networks[index].nat.is_none() {
@@ -90,6 +99,15 @@ impl LookUp<'_> {
             Verb::Heal => vec![Action::World(WorldAction::Heal)],
             Verb::Link { machine, network, link } => self.links(machine.as_ref(), network.as_ref(), link),
         }
+    }
+
+    /// An action that only the server's program knows.
+    fn server_only(&self, verb: &str, names: &Names, action: MachineAction) -> Vec<Action> {
+        for name in names.iter().filter(|name| name.value != SERVER) {
+            let message = format!("`{verb}` is for the server's program only: use `machine = \"{SERVER}\"`");
+            self.problems.report(name.line, message);
+        }
+        vec![Action::Machine(Machine::Server, action)]
     }
 
     fn links(&self, machine: Option<&Names>, network: Option<&Lined<String>>, link: &LinkEntry) -> Vec<Action> {

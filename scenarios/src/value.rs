@@ -137,7 +137,7 @@ pub fn share(text: &str) -> Result<u32, BadValue> {
 }
 
 /// A time as written in files.
-pub(crate) fn show(time: Duration) -> String {
+pub fn show(time: Duration) -> String {
     let millis = time.as_millis();
     match millis {
         0 => "0s".to_owned(),

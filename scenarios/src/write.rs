@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::draft::SERVER;
 use crate::expand::{LAN, LINK};
@@ -9,7 +10,7 @@ use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
     Action, Actor, ActorIndex, Command, Link, Machine, MachineAction, Network, NetworkAction, NetworkIndex, Scenario,
-    Step, WorldAction,
+    ServerProgram, Step, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
 use crate::value::{Subnet, show};
@@ -75,6 +76,24 @@ impl<'a> Writer<'a> {
             self.key("dialect", dialect);
         }
         self.link(scenario.server.link, LINK);
+        if let Some(program) = &scenario.server.program {
+            self.program(program);
+        }
+    }
+
+    fn program(&mut self, program: &ServerProgram) {
+        let words: Vec<_> = program.run.iter().map(|word| quoted(word)).collect();
+        self.raw("run", &format!("[{}]", words.join(", ")));
+        if let Some(port) = program.port {
+            self.raw("port", &port.to_string());
+        }
+        if !program.env.is_empty() {
+            let pairs = program.env.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
+            self.raw("env", &format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", ")));
+        }
+        if let Some(directory) = &program.directory {
+            self.key("directory", &directory.to_string_lossy());
+        }
     }
 
     /// Writes the keys of a link that differ from `base`, if there are any.
@@ -161,9 +180,19 @@ impl<'a> Writer<'a> {
                     MachineAction::PowerLoss => "power-loss",
                     MachineAction::Boot => "boot",
                     MachineAction::Link(_) => "link",
+                    MachineAction::Stall(_) => "stall",
+                    MachineAction::ClockJump { .. } => "clock-jump",
                 };
                 self.key("do", verb);
                 self.key("machine", self.machine(*machine));
+                match action {
+                    MachineAction::Stall(time) => self.key("time", &show(*time)),
+                    MachineAction::ClockJump { ms } => {
+                        let sign = if *ms < 0 { "-" } else { "" };
+                        self.key("by", &format!("{sign}{}", show(Duration::from_millis(ms.unsigned_abs()))));
+                    }
+                    _ => {}
+                }
                 if let MachineAction::Link(link) = action {
                     let base = match machine {
                         Machine::Server => self.scenario.server.link,

@@ -44,6 +44,7 @@ pub mod entropy;
 pub mod event;
 pub mod fabric;
 pub mod fit;
+mod foreign;
 pub mod hash;
 pub mod host;
 pub mod identities;

@@ -39,13 +39,35 @@ impl Outcome {
     }
 }
 
-/// A run that did not finish, because of a panic or a hang. The defect is in Glare or in a library that it uses.
+/// A run that did not finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// The seed of the run.
     pub seed: u64,
-    /// The message of the panic.
+    /// What went wrong, such as the message of a panic.
     pub message: String,
+    /// Whose fault it is.
+    pub cause: Cause,
+}
+
+/// Why a run did not finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A panic or a hang: the defect is in Glare or in a library that it uses.
+    Glare,
+    /// The scenario's server program could not be started or reached, or cannot be simulated.
+    Server,
+}
+
+/// Checks that the server program of a scenario exists and can be simulated. A scenario without one passes.
+///
+/// # Errors
+/// What is wrong with the program, and what to do instead.
+pub fn check_program(scenario: &Scenario) -> Result<(), String> {
+    match &scenario.server.program {
+        Some(program) => stage::command(program).check().map(drop).map_err(|trouble| trouble.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// Runs a scenario and judges it.
@@ -96,6 +118,7 @@ fn play<T: Send + 'static>(
         let ground = Simulated::new(world.clone(), played.clone(), seed);
         stage::play(ground, played, dialects, seed).await.map(|()| after(&world))
     });
-    let ended = ended.map_err(|panic| panic_message(&*panic)).and_then(|played| played.map_err(|e| e.to_string()));
-    ended.map_err(|message| Crash { seed, message })
+    let crash = |message, cause| Crash { seed, message, cause };
+    let played = ended.map_err(|panic| crash(panic_message(&*panic), Cause::Glare))?;
+    played.map_err(|error| crash(error.to_string(), error.cause()))
 }

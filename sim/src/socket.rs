@@ -8,10 +8,11 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use server::net::{Listener, Network, Udp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net as kernel;
@@ -65,6 +66,16 @@ impl SimStream {
     pub(crate) async fn connect(host: Host, address: SocketAddr) -> io::Result<Self> {
         let entered = Entered { host: host.clone(), future: Some(Box::pin(kernel::TcpStream::connect(address))) };
         Ok(Self::new(host, entered.await?))
+    }
+
+    /// Ends the connection at once with an RST.
+    pub(crate) fn abort(self) {
+        let inner = self.host.inner();
+        self.host.enter();
+        let ends = self.stream.as_ref().map(|stream| (stream.local_addr(), stream.peer_addr()));
+        if let Some((Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(remote)))) = ends {
+            inner.world.fabric().abort(inner.machine.host, inner.kernel.address, local.port(), remote);
+        }
     }
 
     /// Runs an operation on the kernel's stream. On a machine without power it never completes.
@@ -175,19 +186,30 @@ impl SimListener {
     }
 }
 
+impl SimListener {
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(SimStream, SocketAddr)>> {
+        if self.host.is_dead() {
+            return Poll::Pending;
+        }
+        self.host.enter();
+        let (stream, from) = ready!(self.listener.as_ref().expect("taken only by drop").poll_accept(cx))?;
+        Poll::Ready(Ok((SimStream::new(self.host.clone(), stream), from)))
+    }
+
+    /// What [`SimListener::bind`] does, which never waits.
+    pub(crate) fn open(host: &Host, address: SocketAddr) -> io::Result<Self> {
+        match pin!(Self::bind(host.clone(), address)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(listener) => listener,
+            Poll::Pending => unreachable!("a simulated bind is immediate"),
+        }
+    }
+}
+
 impl Listener for SimListener {
     type Stream = SimStream;
 
     async fn accept(&self) -> io::Result<(SimStream, SocketAddr)> {
-        let (stream, from) = poll_fn(|cx| {
-            if self.host.is_dead() {
-                return Poll::Pending;
-            }
-            self.host.enter();
-            self.listener.as_ref().expect("taken only by drop").poll_accept(cx)
-        })
-        .await?;
-        Ok((SimStream::new(self.host.clone(), stream), from))
+        poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -232,8 +254,9 @@ impl SimUdp {
     }
 }
 
-impl Udp for SimUdp {
-    async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+impl SimUdp {
+    /// Sends a datagram, which never waits.
+    pub(crate) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
         let SocketAddr::V4(to) = to else { return Err(io::ErrorKind::Unsupported.into()) };
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
@@ -246,15 +269,22 @@ impl Udp for SimUdp {
         Ok(datagram.len())
     }
 
-    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<(SocketAddrV4, Bytes)> {
+        if self.host.is_dead() {
+            return Poll::Pending;
+        }
         let inner = self.host.inner();
-        let (from, datagram) = poll_fn(|cx| {
-            if self.host.is_dead() {
-                return Poll::Pending;
-            }
-            inner.world.fabric().receive_udp(inner.machine.host, self.port, cx)
-        })
-        .await;
+        inner.world.fabric().receive_udp(inner.machine.host, self.port, cx)
+    }
+}
+
+impl Udp for SimUdp {
+    async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.send(datagram, to)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (from, datagram) = poll_fn(|cx| self.poll_receive(cx)).await;
         let n = datagram.len().min(buffer.len());
         buffer[..n].copy_from_slice(&datagram[..n]);
         Ok((n, from.into()))

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::event::{
     CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
-    PeerChange, PeerEvent, Record, SignalKind, Signaling, What,
+    PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, What,
 };
 use crate::identities::Identities;
 
@@ -104,6 +104,10 @@ impl Builder<'_> {
         };
         match &event.what {
             What::Machine(MachineEvent::Ended) => push(None, Tone::Plain, "program ends".to_owned()),
+            What::Program(program) => {
+                let (tone, what) = of_program(program);
+                push(None, tone, what);
+            }
             What::Machine(_) | What::Packet(_) | What::Census(_) | What::TearDown => {}
             What::Nat(NatEvent::Rebooted { lost }) => push(None, Tone::Bad, format!("loses {lost} mappings")),
             What::Nat(_) => {}
@@ -278,7 +282,22 @@ impl Builder<'_> {
             Fault::Link => "link changes".to_owned(),
             Fault::Told { what } => format!("is ordered to {what}"),
             Fault::NoEffect { why, .. } => format!("no effect: {why}"),
+            Fault::Stall { ms } => format!("stands still for {}", scenarios::show_time(Duration::from_millis(*ms))),
+            Fault::ClockJump { ms } => {
+                let (by, way) = (scenarios::show_time(Duration::from_millis(ms.unsigned_abs())), *ms < 0);
+                format!("its clock jumps {} by {by}", if way { "back" } else { "forward" })
+            }
         }
+    }
+}
+
+fn of_program(program: &ProgramEvent) -> (Tone, String) {
+    match program {
+        ProgramEvent::Listens { port } => (Tone::Good, format!("listens on port {port}")),
+        ProgramEvent::Printed { text } => (Tone::Plain, format!("prints: {text}")),
+        ProgramEvent::Ended { how } => (Tone::Bad, format!("program ends {how}")),
+        ProgramEvent::Overdue => (Tone::Bad, "is killed: it did not shut down in time".to_owned()),
+        ProgramEvent::Lost { why } => (Tone::Bad, format!("cannot be simulated any further: {why}")),
     }
 }
 

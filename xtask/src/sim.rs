@@ -13,10 +13,11 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::Suite;
 use reports::{Detail, Frames, Replay, Seed, Sweep};
-use scenarios::Scenario;
-use sim::run::{Crash, Outcome};
+use scenarios::{Scenario, ServerProgram};
+use sim::run::{Cause, Crash, Outcome};
 
 use crate::arguments::Format;
+use crate::exit::UNREACHABLE;
 use crate::pool;
 use crate::sink::{Sink, cannot_write, opening};
 
@@ -32,6 +33,18 @@ pub(crate) struct Arguments {
     /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
+    /// Server program to run in place of the reference server, as a shell would read it: 'node server.js'
+    #[arg(long, value_name = "COMMAND")]
+    server: Option<String>,
+    /// TCP port of the program's signaling [default: the first port on which it listens]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Environment variable of the program; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<Variable>,
+    /// Folder in which the program starts [default: the current folder]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
     /// Seed of the run; the same seed gives the same run, byte for byte
     #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
     seed: u64,
@@ -72,21 +85,64 @@ impl FromStr for Seeds {
     }
 }
 
+/// `NAME=VALUE`
+#[derive(Clone, Debug)]
+struct Variable(String, String);
+
+impl FromStr for Variable {
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("`{text}` is not `NAME=VALUE`"))?;
+        match scenarios::bad_variable(name, value) {
+            Some(wrong) => Err(anyhow!(wrong)),
+            None => Ok(Self(name.to_owned(), value.to_owned())),
+        }
+    }
+}
+
+/// The scenario, if its dialect can play it.
+fn fitting(scenario: Scenario) -> anyhow::Result<Scenario> {
+    match sim::fit::misfit(&scenario) {
+        Some(misfit) => {
+            let dialect = scenario.server.dialect.as_deref().unwrap_or_default();
+            Err(anyhow!("`{}` cannot be played in the dialect `{dialect}`: {misfit}", scenario.name))
+        }
+        None => Ok(scenario),
+    }
+}
+
 impl Arguments {
-    /// The scenario, in the dialect of the command line instead of its own.
+    /// The scenario, with the server program of the command line in place of its own.
     fn scenario(&self) -> anyhow::Result<Scenario> {
         let mut scenario = scenarios::load(&self.scenario)?;
         scenario.server.dialect = self.dialect.clone().or(scenario.server.dialect);
-        if let Some(misfit) = sim::fit::misfit(&scenario) {
-            let dialect = scenario.server.dialect.as_deref().unwrap_or_default();
-            return Err(anyhow!("`{}` cannot be played in the dialect `{dialect}`: {misfit}", scenario.name));
+        if let Some(command) = &self.server {
+            let words = shlex::split(command).filter(|words| !words.is_empty());
+            let run = words.ok_or_else(|| anyhow!("--server {command:?} is not a command: are all quotes closed?"))?;
+            scenario.server.program = Some(ServerProgram { run, ..ServerProgram::default() });
         }
-        Ok(scenario)
+        let Some(program) = &mut scenario.server.program else {
+            if self.port.is_some() || !self.env.is_empty() || self.directory.is_some() {
+                return Err(anyhow!("--port, --env and --directory are for a server program: add --server"));
+            }
+            return fitting(scenario);
+        };
+        program.port = self.port.or(program.port);
+        program.env.extend(self.env.iter().map(|Variable(name, value)| (name.clone(), value.clone())));
+        program.directory = self.directory.clone().or(program.directory.take());
+        fitting(scenario)
     }
 
     /// The words of the command line that change the run.
     fn options(&self) -> Vec<String> {
-        self.dialect.iter().flat_map(|dialect| ["--dialect".to_owned(), dialect.clone()]).collect()
+        let port = self.port.map(|port| port.to_string());
+        let directory = self.directory.as_ref().map(|directory| directory.display().to_string());
+        let dialect = self.dialect.clone();
+        let single =
+            [("--dialect", dialect), ("--server", self.server.clone()), ("--port", port), ("--directory", directory)];
+        let single = single.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let env = self.env.iter().map(|Variable(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
+        single.chain(env).flatten().collect()
     }
 }
 
@@ -101,23 +157,37 @@ impl Verdict {
     fn passed(&self) -> bool {
         matches!(self, Self::Judged(outcome) if outcome.passed())
     }
+
+    /// Whether the server program could not be reached.
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Crashed(crash) if crash.cause == Cause::Server)
+    }
 }
 
 /// Runs one seed or many.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let scenario = Arc::new(arguments.scenario()?);
+    sim::run::check_program(&scenario).map_err(|wrong| anyhow!(wrong))?;
     let (called, options) = (arguments.scenario.clone(), arguments.options());
     let replay = Replay { program: crate::program(), scenario: called, options };
     // A panic inside a simulation is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
-    let passed = match arguments.seeds.clone() {
-        None => one(&arguments, &scenario, &replay)?,
-        Some(Seeds(seeds)) => many(&arguments, &scenario, seeds, &replay)?,
-    };
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match arguments.seeds.clone() {
+        None => one(&arguments, &scenario, &replay),
+        Some(Seeds(seeds)) => many(&arguments, &scenario, seeds, &replay),
+    }
 }
 
-fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyhow::Result<bool> {
+/// The exit code of runs of which `failed` did not pass, and `unreachable` did not reach their server.
+fn code(failed: usize, unreachable: usize) -> ExitCode {
+    match (failed, unreachable) {
+        (_, 1..) => ExitCode::from(UNREACHABLE),
+        (1.., _) => ExitCode::FAILURE,
+        (0, 0) => ExitCode::SUCCESS,
+    }
+}
+
+fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyhow::Result<ExitCode> {
     let mut runs = Runs::open(arguments, scenario, replay)?;
     let start = crate::now();
     let (verdict, wall) = play(scenario, arguments.seed, arguments.check_determinism);
@@ -153,10 +223,15 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
             );
         }
     }
-    Ok(verdict.passed())
+    Ok(code(usize::from(!verdict.passed()), usize::from(verdict.is_unreachable())))
 }
 
-fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, replay: &Replay) -> anyhow::Result<bool> {
+fn many(
+    arguments: &Arguments,
+    scenario: &Arc<Scenario>,
+    seeds: Range<u64>,
+    replay: &Replay,
+) -> anyhow::Result<ExitCode> {
     let jobs = arguments.jobs.map_or_else(pool::cores, usize::from);
     let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(seeds.end - seeds.start) };
     bar.set_style(
@@ -170,7 +245,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
         wall: Duration::ZERO,
         twice: arguments.check_determinism,
     };
-    let mut failed = 0;
+    let (mut failed, mut unreachable) = (0, 0);
     let play = |seed: &u64| play(scenario, *seed, arguments.check_determinism);
     pool::for_each(seeds, jobs, play, |seed, (verdict, wall)| {
         let kept = match &verdict {
@@ -182,6 +257,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
             failed += 1;
             bar.set_message(format!(", {failed} failed"));
         }
+        unreachable += usize::from(verdict.is_unreachable());
         runs.take(&verdict, wall, None)?;
         sweep.seeds.push(kept);
         bar.inc(1);
@@ -193,7 +269,7 @@ fn many(arguments: &Arguments, scenario: &Arc<Scenario>, seeds: Range<u64>, repl
     if arguments.format == Format::Text && !(arguments.quiet && sweep.passed()) {
         anstream::print!("{}", sweep.text(replay, reports::terminal_width()));
     }
-    Ok(sweep.passed())
+    Ok(code(failed, unreachable))
 }
 
 /// Runs a seed, twice if wanted, and measures the time of the first run.
@@ -246,7 +322,11 @@ struct Runs<'a> {
 
 impl<'a> Runs<'a> {
     fn open(arguments: &Arguments, scenario: &'a Scenario, replay: &'a Replay) -> anyhow::Result<Self> {
-        let (name, target) = (scenario.name.clone(), "reference server".to_owned());
+        let target = match &scenario.server.program {
+            None => "reference server".to_owned(),
+            Some(program) => reports::command_line("", program.run.iter().cloned()).trim_start().to_owned(),
+        };
+        let name = scenario.name.clone();
         let opening = opening(Suite::Sim, name, target, crate::command());
         let sink = Sink::open(arguments.out.as_deref(), arguments.format == Format::Json, &opening)?;
         Ok(Self { sink, scenario, replay, full: arguments.seeds.is_none() })

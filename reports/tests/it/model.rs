@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reports::model::{Case, Opening, Suite, VERSION, Verdict};
 use reports::{BadLine, Detail, Overall, Results, Writer};
-use sim::run::Crash;
+use sim::run::{Cause, Crash};
 
 use crate::{FRIENDS, WALL, play, replay, wrong};
 
@@ -18,7 +18,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
     let (outcome, capture) = crate::pcap::captured("same-lan");
     let mut followed = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, None);
     reports::Frames::of(&outcome.record, &capture).add_to(&mut followed, "run.pcapng", Some("frames.jsonl".to_owned()));
-    let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned() };
+    let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned(), cause: Cause::Glare };
     let cases = vec![
         reports::case_of_outcome(&passing, WALL, &replay(), Detail::Full, Some("friends-1/events.jsonl".to_owned())),
         reports::case_of_outcome(&play(FRIENDS, 2), WALL, &replay(), Detail::Brief, None),

@@ -1,7 +1,7 @@
 //! What a person reads, word for word.
 
 use reports::{Seed, Sweep};
-use sim::run::Crash;
+use sim::run::{Cause, Crash};
 
 use crate::{FRIENDS, WALL, plain, play, replay, wrong};
 
@@ -17,7 +17,7 @@ fn a_broken_promise() {
 
 #[test]
 fn a_crash() {
-    let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned() };
+    let crash = Crash { seed: 9, message: "the simulation hangs at 3s".to_owned(), cause: Cause::Glare };
     insta::assert_snapshot!(plain(&reports::crash(&crash, "friends", &replay())));
 }
 
@@ -32,7 +32,7 @@ fn two_runs_of_one_seed_that_differ() {
 
 #[test]
 fn many_seeds() {
-    let crash = Crash { seed: 3, message: "a panic".to_owned() };
+    let crash = Crash { seed: 3, message: "a panic".to_owned(), cause: Cause::Glare };
     let seeds = vec![Seed::of(&play(FRIENDS, 1)), Seed::of(&play(&wrong(), 2)), Seed::crashed(&crash)];
     let sweep = Sweep { scenario: "friends".to_owned(), seeds, wall: WALL, twice: false };
     assert!(!sweep.passed());

@@ -57,6 +57,16 @@ pub enum Fault {
         /// What cannot be done and the reason, as a predicate of the node: `cannot join: it is already there`.
         why: Arc<str>,
     },
+    /// A machine's program stands still for a time.
+    Stall {
+        /// For how long, in milliseconds.
+        ms: u64,
+    },
+    /// A machine's wall clock jumps.
+    ClockJump {
+        /// By how much, in milliseconds.
+        ms: i64,
+    },
 }
 
 /// The resources that are left when all clients have left and the server has shut down.
@@ -68,7 +78,8 @@ pub struct Census {
     pub sockets: usize,
     /// Packets still in flight.
     pub packets_in_flight: usize,
-    /// Signaling connections in the server's count.
+    /// Signaling connections in the server's count. This and the following numbers are zero for a program of others,
+    /// which does not tell them.
     pub connections: usize,
     /// Rooms in the server's count.
     pub rooms: usize,

@@ -8,6 +8,7 @@ use crate::event::machine::{Census, Fault, MachineEvent};
 use crate::event::node::NodeId;
 use crate::event::packet::{NatEvent, PacketEvent};
 use crate::event::peer::PeerEvent;
+use crate::event::program::ProgramEvent;
 use crate::event::signaling::Signaling;
 
 /// An event of a run.
@@ -42,4 +43,6 @@ pub enum What {
     TearDown,
     /// The resources left when everything has ended.
     Census(Census),
+    /// The program of a machine that runs a server of others did something.
+    Program(ProgramEvent),
 }

@@ -1,6 +1,6 @@
 //! A packet's way: from a socket over links and through routers to the receiving socket.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::fabric::flow::Flow;
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
 use crate::fabric::link::Direction;
 use crate::fabric::nat::NatCx;
-use crate::fabric::packet::{Body, Packet};
+use crate::fabric::packet::{Body, Packet, Segment};
 use crate::fabric::router::Exit;
 use crate::fabric::topology::{Attachment, NextHop};
 use crate::fabric::udp::Datagram;
@@ -56,6 +56,13 @@ impl Fabric {
         while let Some(out) = self.kernels.next_outgoing() {
             self.send(out.host, out.src_port, out.dst, Body::Tcp(out.segment));
         }
+    }
+
+    /// Ends a connection of a host with an RST, after what the program has sent before.
+    pub(crate) fn abort(&mut self, host: HostIndex, kernel: Ipv4Addr, local_port: u16, remote: SocketAddrV4) {
+        self.send_from_kernels();
+        self.kernels.abort(kernel, local_port, remote);
+        self.send(host, local_port, remote, Body::Tcp(Segment::reset()));
     }
 
     fn send(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, body: Body) {

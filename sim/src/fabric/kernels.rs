@@ -12,7 +12,7 @@ use std::time::Duration;
 use turmoil_net::{EnterGuard, HostId};
 
 use crate::fabric::index::HostIndex;
-use crate::fabric::orphans::Orphans;
+use crate::fabric::orphans::{self, Orphans};
 use crate::fabric::packet::{self, Body, Packet, Segment};
 
 /// One of turmoil-net's kernels.
@@ -90,6 +90,11 @@ impl Kernels {
     /// Notes that a program has closed a connection, which the kernel may keep for a while.
     pub(crate) fn closed(&mut self, kernel: Ipv4Addr, local_port: u16, remote: SocketAddrV4, now: Duration) {
         self.orphans.add(kernel, local_port, remote, now);
+    }
+
+    /// Makes a kernel forget a connection that its program aborts.
+    pub(crate) fn abort(&mut self, kernel: Ipv4Addr, local_port: u16, remote: SocketAddrV4) {
+        self.hand_over(kernel, &orphans::kill(remote, SocketAddrV4::new(kernel, local_port)));
     }
 
     /// Makes kernels forget closed connections whose deadline has passed; returns whether there was one.

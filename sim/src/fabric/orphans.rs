@@ -7,9 +7,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use bytes::Bytes;
-use turmoil_net::TcpFlags;
-
 use crate::event::{NodeId, PacketId};
 use crate::fabric::packet::{Body, Packet, Segment};
 
@@ -75,8 +72,7 @@ impl Orphans {
 }
 
 /// An RST from `src` to `dst` that no host has sent. It makes a kernel forget a connection that its program has closed.
-fn kill(src: SocketAddrV4, dst: SocketAddrV4) -> Packet {
-    let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
-    let body = Body::Tcp(Segment { seq: 0, ack: 0, flags, window: 0, payload: Bytes::new() });
+pub(crate) fn kill(src: SocketAddrV4, dst: SocketAddrV4) -> Packet {
+    let body = Body::Tcp(Segment::reset());
     Packet { id: PacketId(u32::MAX), origin: NodeId(u16::MAX), ttl: 1, src, dst, body }
 }

@@ -44,6 +44,14 @@ pub(crate) struct Segment {
     pub(crate) payload: Bytes,
 }
 
+impl Segment {
+    /// A segment that ends a connection at once. Kernels do not look at its numbers.
+    pub(crate) fn reset() -> Self {
+        let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
+        Self { seq: 0, ack: 0, flags, window: 0, payload: Bytes::new() }
+    }
+}
+
 impl Packet {
     /// The machine or router that sent it first.
     pub fn origin(&self) -> NodeId {

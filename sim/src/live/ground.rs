@@ -93,13 +93,21 @@ impl Ground for Live {
         sleep_until(self.start + at).await;
     }
 
-    fn start_server(&mut self) -> Result<bool, StageError> {
+    async fn start_server(&mut self) -> Result<bool, StageError> {
         // The server at the URL was already running.
         self.recorder.write(self.server, What::Machine(MachineEvent::Booted));
         Ok(true)
     }
 
     fn shut_server_down(&mut self) -> Result<bool, StageError> {
+        Err(StageError::NotOurs)
+    }
+
+    fn stall_server(&mut self, _: Duration) -> Result<bool, StageError> {
+        Err(StageError::NotOurs)
+    }
+
+    fn jump_clock(&mut self, _: i64) -> Result<bool, StageError> {
         Err(StageError::NotOurs)
     }
 

@@ -85,7 +85,7 @@ pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash
     let played = runtime()
         .map_err(StageError::from)
         .and_then(|runtime| runtime.block_on(play(script.scenario.clone(), target.clone(), seed)));
-    let mut record = played.map_err(|error| Crash { seed, message: error.to_string() })?;
+    let mut record = played.map_err(|error| Crash { seed, message: error.to_string(), cause: error.cause() })?;
     quantize(&mut record);
     // Oracles judge by the heartbeat of the target, not by that of the scenario.
     let mut scenario = Scenario::clone(&script.scenario);

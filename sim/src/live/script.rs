@@ -367,6 +367,12 @@ impl Selection<'_> {
             Action::Machine(Machine::Server, MachineAction::Boot) => {
                 return Err(Reason::NotOurs("`boot` of the server"));
             }
+            Action::Machine(Machine::Server, MachineAction::Stall(_)) => {
+                return Err(Reason::NotOurs("`stall`"));
+            }
+            Action::Machine(Machine::Server, MachineAction::ClockJump { .. }) => {
+                return Err(Reason::NotOurs("`clock-jump`"));
+            }
             Action::World(WorldAction::Shutdown) => return Err(Reason::NotOurs("`shutdown`")),
             Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),
             Action::Network(network, _) => {

@@ -31,6 +31,8 @@ macro_rules! oracles {
 }
 
 oracles! {
+    server_stays_up::ServerStaysUp,
+    shutdown_obeyed::ShutdownObeyed,
     signaling_kept::SignalingKept,
     steps_take_effect::StepsTakeEffect,
     no_cross_room_leak::NoCrossRoomLeak,

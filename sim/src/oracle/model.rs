@@ -7,7 +7,7 @@ use std::time::Duration;
 use scenarios::Scenario;
 
 use crate::dialects::Dialects;
-use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, Record, Signaling, What};
+use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, ProgramEvent, Record, Signaling, What};
 use crate::oracle::call_states::CallStates;
 use crate::oracle::history::{At, History, Stay, server_of};
 use crate::oracle::signals::Signals;
@@ -55,6 +55,10 @@ pub(crate) struct Model {
     /// The current run of the server, counted from 1.
     life: u32,
     serves: bool,
+    /// Until when the server cannot be expected to act, because it stands still.
+    stalled_until: Duration,
+    /// The time of the last event.
+    time: Duration,
 }
 
 impl Model {
@@ -75,12 +79,15 @@ impl Model {
             server: server_of(record),
             life: 0,
             serves: false,
+            stalled_until: Duration::ZERO,
+            time: Duration::ZERO,
         }
     }
 
     /// Applies an event that has been judged.
     pub(crate) fn advance(&mut self, index: usize, event: &Event) {
         let at = At { index, time: event.at };
+        self.time = event.at;
         match &event.what {
             What::Packet(packet) => self.tcp.advance(event, packet),
             What::Peer(peer) => self.peer_connections.advance(event, peer),
@@ -89,6 +96,9 @@ impl Model {
                 self.life += u32::from(self.serves);
             }
             What::Fault(Fault::Shutdown) => self.serves = false,
+            What::Fault(Fault::Stall { ms }) => self.stalled_until = event.at + Duration::from_millis(*ms) + SLACK,
+            // A program that has just booted may take a while until it listens; one that has ended serves nobody.
+            What::Program(ProgramEvent::Ended { .. } | ProgramEvent::Lost { .. }) => self.serves = false,
             What::Machine(machine) => {
                 if *machine != MachineEvent::Booted {
                     self.running.remove(&event.node);
@@ -147,7 +157,7 @@ impl Model {
 
     /// Whether a connection leads to the server that is running.
     pub(crate) fn is_served(&self, connection: usize) -> bool {
-        self.serves && self.history.connections[connection].life == self.life
+        self.serves && self.time >= self.stalled_until && self.history.connections[connection].life == self.life
     }
 
     /// Whether no segment of a connection is late, so that what was sent some time ago has arrived.

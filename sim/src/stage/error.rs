@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::run::Cause;
+
 /// Why a run stopped. The server is not the reason: the defect is in Glare, or this machine lacks something.
 #[derive(Debug)]
 pub(crate) enum StageError {
@@ -17,6 +19,19 @@ pub(crate) enum StageError {
     ServerLink,
     /// The step needs a NAT.
     NoNats,
+    /// The server's program cannot be started, or cannot be simulated.
+    Program(String),
+    /// The server's program runs, but its signaling cannot be reached.
+    Unreachable(String),
+}
+
+impl StageError {
+    pub(crate) fn cause(&self) -> Cause {
+        match self {
+            Self::Program(_) | Self::Unreachable(_) => Cause::Server,
+            _ => Cause::Glare,
+        }
+    }
 }
 
 impl fmt::Display for StageError {
@@ -28,6 +43,7 @@ impl fmt::Display for StageError {
             Self::NotOurs => f.write_str("the server at the URL cannot be switched off"),
             Self::ServerLink => f.write_str("the server's link exists only in simulations"),
             Self::NoNats => f.write_str("NATs exist only in simulations"),
+            Self::Program(why) | Self::Unreachable(why) => f.write_str(why),
         }
     }
 }

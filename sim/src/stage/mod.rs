@@ -10,6 +10,7 @@
 mod command;
 mod error;
 mod in_force;
+mod outsider;
 mod program;
 pub(crate) mod simulated;
 
@@ -26,6 +27,7 @@ use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::{Command, StepCommand};
 pub(crate) use error::StageError;
 use in_force::InForce;
+pub(crate) use outsider::command;
 pub(crate) use program::{InProcess, Program, ProgramConfig, Servers};
 
 /// Where a scenario runs.
@@ -48,10 +50,17 @@ pub(crate) trait Ground {
 
     /// Boots the server's machine and starts its program. Does nothing and returns false if the program is already
     /// running.
-    fn start_server(&mut self) -> Result<bool, StageError>;
+    async fn start_server(&mut self) -> Result<bool, StageError>;
 
     /// Orders the server's program to shut down. Returns false if it is not running.
     fn shut_server_down(&mut self) -> Result<bool, StageError>;
+
+    /// Makes the server's program stand still for a time. Returns false if no program of others is running.
+    fn stall_server(&mut self, time: Duration) -> Result<bool, StageError>;
+
+    /// Moves the wall clock of the server's program by some milliseconds. Returns false if no program of others is
+    /// running.
+    fn jump_clock(&mut self, ms: i64) -> Result<bool, StageError>;
 
     /// How the program of an actor reaches the servers.
     fn servers(&self, actor: ActorIndex) -> Servers;
@@ -91,7 +100,7 @@ pub(crate) async fn play(
     dialects: Dialects,
     seed: u64,
 ) -> Result<(), StageError> {
-    ground.start_server()?;
+    ground.start_server().await?;
     let programs = scenario.actors.iter().map(|_| None).collect();
     let in_force = InForce::new(&scenario, &ground);
     let mut stage = Stage { ground, scenario, dialects, seed, programs, closing: Vec::new(), in_force };
@@ -183,7 +192,7 @@ impl<G: Ground> Stage<G> {
             MachineAction::Boot => {
                 self.record(node, Fault::Boot);
                 let boots = match machine {
-                    Machine::Server => self.ground.start_server()?,
+                    Machine::Server => self.ground.start_server().await?,
                     Machine::Actor(actor) => self.start(actor).await?,
                 };
                 if !boots {
@@ -194,6 +203,21 @@ impl<G: Ground> Stage<G> {
             MachineAction::Link(link) => {
                 self.set_link(node, link, step);
                 self.ground.set_link(machine, link)
+            }
+            MachineAction::Stall(time) => {
+                self.record(node, Fault::Stall { ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) });
+                if !self.ground.stall_server(time)? {
+                    self.no_effect(node, step, "cannot stand still: it runs no program given by `run` or --server");
+                }
+                Ok(())
+            }
+            MachineAction::ClockJump { ms } => {
+                self.record(node, Fault::ClockJump { ms });
+                if !self.ground.jump_clock(ms)? {
+                    let why = "cannot have its clock moved: it runs no program given by `run` or --server";
+                    self.no_effect(node, step, why);
+                }
+                Ok(())
             }
         }
     }

@@ -13,8 +13,9 @@ use server::socketio::SocketIoSettings;
 use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
 use tokio::time::sleep;
 
-use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
+use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
+use crate::foreign::{Foreign, Order};
 use crate::host::Host;
 use crate::protocol;
 use crate::world::{Machine, NetworkConfig, Realm, World};
@@ -48,6 +49,10 @@ struct ServerMachine {
     machine: Machine,
     host: Option<Host>,
     handle: Option<server::Handle>,
+    /// The program that runs in place of the reference server, unless it was ordered to shut down.
+    foreign: Option<Foreign>,
+    /// The port on which that program listens.
+    port: Option<u16>,
     starts: u64,
 }
 
@@ -55,6 +60,26 @@ struct ActorMachine {
     machine: Machine,
     /// The machine during its current life; `None` while it has no power.
     host: Option<Host>,
+}
+
+impl ServerMachine {
+    /// Whether its program runs, and was not ordered to shut down.
+    fn runs(&self) -> bool {
+        match &self.foreign {
+            Some(foreign) => foreign.status.seen().ended.is_none(),
+            // While a foreign program shuts down, or after it did, the handle is only that of STUN.
+            None => self.handle.is_some() && self.port.is_none(),
+        }
+    }
+
+    /// Gives an order to the program of others, if one runs.
+    fn order(&self, order: Order) -> bool {
+        let running = self.foreign.as_ref().filter(|foreign| foreign.status.seen().ended.is_none());
+        if let Some(foreign) = running {
+            foreign.order(order);
+        }
+        running.is_some()
+    }
 }
 
 impl Simulated {
@@ -74,7 +99,7 @@ impl Simulated {
         }
         let setup = &scenario.server;
         let machine = world.add_machine("server", NodeKind::Machine(Which::Server), None, setup.address, setup.link);
-        let server = ServerMachine { machine, host: None, handle: None, starts: 0 };
+        let server = ServerMachine { machine, host: None, handle: None, foreign: None, port: None, starts: 0 };
         let add = |(index, actor): (usize, &scenarios::Actor)| {
             let kind = NodeKind::Machine(Which::Actor(ActorIndex(index)));
             let network = actor.network.map(|network| networks[network]);
@@ -94,7 +119,7 @@ impl Simulated {
     }
 
     /// The server's configuration: it serves every dialect that at least one actor speaks.
-    fn config(&self, host: &Host) -> server::Config {
+    fn config(&self, host: &Host, seed: u64) -> server::Config {
         let at = |port| SocketAddr::new(host.address().into(), port);
         let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
         let is_spoken = |entry: &&DialectEntry| {
@@ -110,9 +135,7 @@ impl Simulated {
             },
             stun: Some(at(STUN_PORT)),
             heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
-            // Each life of the server draws different ids, so that a client cannot mistake a new peer for one that it
-            // knew before.
-            seed: self.seed.wrapping_add(self.server.starts),
+            seed,
             ..server::Config::default()
         }
     }
@@ -142,8 +165,8 @@ impl Ground for Simulated {
         self.world.until(at).await;
     }
 
-    fn start_server(&mut self) -> Result<bool, StageError> {
-        if self.server.handle.is_some() {
+    async fn start_server(&mut self) -> Result<bool, StageError> {
+        if self.server.runs() {
             return Ok(false);
         }
         if let Some(before) = self.server.host.take() {
@@ -151,7 +174,14 @@ impl Ground for Simulated {
             before.switch_off();
         }
         let host = self.world.boot(self.server.machine);
-        let config = self.config(&host);
+        let program = self.scenario.server.program.as_ref();
+        // Each life of the server draws different ids, so that a client cannot mistake a new peer for one that it knew
+        // before.
+        let seed = self.seed.wrapping_add(self.server.starts);
+        let config = match program {
+            None => self.config(&host, seed),
+            Some(_) => outsider::stun_only(&host, seed),
+        };
         self.server.starts += 1;
         // Binding never waits, so the server is listening before the first client dials.
         let binding = pin!(Server::bind(host.clone(), config));
@@ -160,16 +190,32 @@ impl Ground for Simulated {
         };
         let server = server.expect("the server's machine has these ports to itself");
         self.server.handle = Some(server.handle());
-        let (recorder, node) = (self.world.recorder().clone(), self.server.machine.node);
+        let (recorder, node, is_server) = (self.world.recorder().clone(), self.server.machine.node, program.is_none());
         host.spawn(async move {
             server.run().await;
-            recorder.write(node, What::Machine(MachineEvent::Ended));
+            if is_server {
+                recorder.write(node, What::Machine(MachineEvent::Ended));
+            }
         });
+        if let Some(program) = program {
+            let foreign = outsider::start(&host, program, seed)?;
+            if self.server.port.is_none() {
+                self.server.port = Some(outsider::listening(&foreign, program).await?);
+            }
+            self.server.foreign = Some(foreign);
+        }
         self.server.host = Some(host);
         Ok(true)
     }
 
     fn shut_server_down(&mut self) -> Result<bool, StageError> {
+        if self.scenario.server.program.is_some() {
+            let runs = self.server.runs();
+            if let Some(foreign) = self.server.foreign.take() {
+                outsider::shut_down(&foreign);
+            }
+            return Ok(runs);
+        }
         let handle = self.server.handle.take();
         if let Some(handle) = &handle {
             handle.shutdown();
@@ -177,12 +223,20 @@ impl Ground for Simulated {
         Ok(handle.is_some())
     }
 
+    fn stall_server(&mut self, time: Duration) -> Result<bool, StageError> {
+        Ok(self.server.order(Order::Stall(time)))
+    }
+
+    fn jump_clock(&mut self, ms: i64) -> Result<bool, StageError> {
+        Ok(self.server.order(Order::Jump(ms.saturating_mul(1_000_000))))
+    }
+
     fn servers(&self, actor: ActorIndex) -> Servers {
         let actor = &self.scenario.actors[actor];
         let setup = &self.scenario.server;
         let at = |port| SocketAddr::new(setup.address.into(), port);
         Servers {
-            signaling: at(self.entry(actor).map_or(0, |entry| entry.port)),
+            signaling: at(self.server.port.or(self.entry(actor).map(|entry| entry.port)).unwrap_or_default()),
             endpoint: None,
             stun: Some(at(STUN_PORT)),
             heartbeat: setup.heartbeat,
@@ -199,7 +253,7 @@ impl Ground for Simulated {
     async fn lose_power(&mut self, machine: Which) -> Result<bool, StageError> {
         let host = match machine {
             Which::Server => {
-                self.server.handle = None;
+                (self.server.handle, self.server.foreign) = (None, None);
                 self.server.host.take()
             }
             Which::Actor(actor) => self.actors[actor].host.take(),
@@ -243,10 +297,14 @@ impl Ground for Simulated {
         let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
         // The server notices a client that vanished only after some missed pongs.
         let patience = TEAR_DOWN_PATIENCE + self.scenario.server.heartbeat * 4;
-        wait_for(patience, || census().connections == 0).await;
+        let of_program = || self.server.foreign.as_ref().map_or(0, |foreign| foreign.status.seen().connections);
+        wait_for(patience, || census().connections == 0 && of_program() == 0).await;
         let left = census();
         if let Some(handle) = &handle {
             handle.shutdown();
+        }
+        if let Some(foreign) = self.server.foreign.take() {
+            outsider::shut_down(&foreign);
         }
         wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
         let tasks = self.world.tasks();

@@ -2,6 +2,7 @@
 
 mod determinism;
 mod faults;
+mod foreign;
 mod live;
 mod loss;
 mod matrix;

@@ -1,0 +1,96 @@
+//! A server program of others on the server's machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use scenarios::ServerProgram;
+use server::{Config, STUN_PORT};
+use tokio::time::{Instant, sleep_until};
+
+use super::StageError;
+use crate::foreign::{Command, Foreign, Order, Seen};
+use crate::host::Host;
+
+/// Virtual time that a program may take until it listens.
+const LISTENS_BY: Duration = Duration::from_secs(60);
+
+/// The command of a scenario's server program.
+pub(crate) fn command(program: &ServerProgram) -> Command {
+    Command { words: program.run.clone(), env: program.env.clone(), directory: program.directory.clone() }
+}
+
+/// What the reference server still does beside the program: STUN, without which peers would not learn their addresses.
+pub(super) fn stun_only(host: &Host, seed: u64) -> Config {
+    let stun = SocketAddr::new(host.address().into(), STUN_PORT);
+    Config { listen: Vec::new(), stun: Some(stun), seed, ..Config::default() }
+}
+
+/// Starts a program.
+pub(super) fn start(host: &Host, program: &ServerProgram, seed: u64) -> Result<Foreign, StageError> {
+    Foreign::start(host, &command(program), seed).map_err(|trouble| StageError::Program(trouble.to_string()))
+}
+
+/// Waits, in virtual time, until a program listens. Returns its port.
+pub(super) async fn listening(foreign: &Foreign, program: &ServerProgram) -> Result<u16, StageError> {
+    let give_up = Instant::now() + LISTENS_BY;
+    loop {
+        let seen = foreign.status.seen();
+        let port = match program.port {
+            Some(wanted) => seen.ports.iter().copied().find(|port| *port == wanted),
+            None => seen.ports.first().copied(),
+        };
+        if let Some(port) = port {
+            return Ok(port);
+        }
+        if let Some(why) = seen.trouble {
+            return Err(StageError::Program(why));
+        }
+        if let Some(how) = &seen.ended {
+            return Err(StageError::Unreachable(with_lines(
+                format!("the server's program ended {how} before it listened"),
+                &seen,
+            )));
+        }
+        tokio::select! { biased;
+            () = foreign.status.changed() => {}
+            () = sleep_until(give_up) => return Err(StageError::Unreachable(silence(&seen, program))),
+        }
+    }
+}
+
+/// Why a program that still runs cannot be reached.
+fn silence(seen: &Seen, program: &ServerProgram) -> String {
+    let ports: Vec<_> = seen.ports.iter().map(u16::to_string).collect();
+    let what = match program.port {
+        Some(wanted) if !ports.is_empty() => {
+            format!(
+                "the server's program does not listen on port {wanted}, but on {}: is `port` right?",
+                ports.join(", ")
+            )
+        }
+        _ => format!("the server's program has not listened on any TCP port within {} s", LISTENS_BY.as_secs()),
+    };
+    with_lines(what, seen)
+}
+
+fn with_lines(mut text: String, seen: &Seen) -> String {
+    for stranger in &seen.strangers {
+        text.push_str("; ");
+        text.push_str(stranger);
+    }
+    if seen.last_lines.is_empty() {
+        text.push_str("; it has printed nothing");
+    } else {
+        text.push_str("; it printed:");
+        for line in &seen.last_lines {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+/// Orders a program to shut down.
+pub(super) fn shut_down(foreign: &Foreign) {
+    foreign.order(Order::ShutDown);
+}

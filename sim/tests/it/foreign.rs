@@ -1,0 +1,317 @@
+//! Server programs of others: what they show, what a scenario can do to them, and what cannot be simulated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use scenarios::Scenario;
+use sim::event::{ProgramEvent, What};
+use sim::run::{Cause, Crash, Outcome, run};
+use sim::timeline::Timeline;
+
+/// A server that prints what happens to it: it listens, greets each connection and echoes what it receives.
+const PRINTS: &str = "import socket, sys, time
+server = socket.create_server(('0.0.0.0', int(sys.argv[1])))
+print('ready', flush=True)
+";
+
+/// A scenario whose server runs a Python program with arguments, and in which nobody joins.
+fn python(code: &str, arguments: &[&str], more: &str) -> Arc<Scenario> {
+    let words: Vec<_> = ["python3", "-c", code].iter().chain(arguments).map(|word| format!("{word:?}")).collect();
+    alone(&format!("[{}]", words.join(", ")), more)
+}
+
+/// A scenario with this server command, in which nobody joins. `more` goes below `[server]` and what it needs.
+fn alone(run: &str, more: &str) -> Arc<Scenario> {
+    let actor = "[[actor]]\nname = \"ana\"\njoins = \"never\"\n";
+    let text =
+        format!("name = \"alone\"\nduration = \"60s\"\nidle-steps = true\n[server]\nrun = {run}\n{actor}{more}\n");
+    Arc::new(scenarios::parse("alone.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}")))
+}
+
+/// What the program printed and what became of it, with times.
+fn lines(outcome: &Outcome) -> Vec<String> {
+    let timeline = Timeline::of(&outcome.record);
+    timeline.lines.iter().map(|line| format!("{:.3} {}", line.at.as_secs_f64(), line.what)).collect()
+}
+
+fn played(scenario: &Arc<Scenario>) -> Outcome {
+    run(scenario, 7).unwrap_or_else(|crash| panic!("{}", crash.message))
+}
+
+fn refused(scenario: &Arc<Scenario>) -> String {
+    let Crash { message, cause, .. } = run(scenario, 7).expect_err("no server");
+    assert_eq!(cause, Cause::Server, "{message}");
+    message
+}
+
+/// Processes that still have this variable in their environment.
+fn left_behind(variable: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("Linux").filter_map(|entry| Some(entry.ok()?.path()));
+    let has_it = |path: &PathBuf| {
+        let environment = fs::read(path.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|pair| pair == variable.as_bytes())
+    };
+    let command = |path: PathBuf| fs::read_to_string(path.join("cmdline")).unwrap_or_default().replace('\0', " ");
+    processes.filter(has_it).map(command).collect()
+}
+
+#[test]
+fn a_program_sees_virtual_time_and_its_lines_are_in_the_timeline() {
+    let code = "import time
+print('start', time.time())
+for _ in range(3):
+    time.sleep(1.5)
+    print('now', round(time.time(), 3))
+";
+    let scenario = python(&format!("{PRINTS}{code}time.sleep(9000)"), &["8787"], "");
+    let expected = [
+        "0.000 listens on port 8787",
+        "0.000 prints: ready",
+        "0.000 prints: start 1800000000.0",
+        "1.500 prints: now 1800000001.5",
+        "3.000 prints: now 1800000003.0",
+        "4.500 prints: now 1800000004.5",
+    ];
+    let outcome = played(&scenario);
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    assert_eq!(lines(&outcome), expected);
+    assert_eq!(played(&scenario).hash, outcome.hash);
+}
+
+#[test]
+fn a_program_that_ends_is_a_violation_with_its_last_lines() {
+    let code = format!("{PRINTS}time.sleep(5)\nprint('about to fail')\nraise SystemExit(3)");
+    let outcome = played(&python(&code, &["8787"], ""));
+    let [violation] = &outcome.violations[..] else { panic!("{:?}", outcome.violations) };
+    assert_eq!((violation.oracle, violation.at.as_secs()), ("server-stays-up", 5));
+    assert!(
+        violation.message.contains("ended with code 3") && violation.message.contains("“about to fail”"),
+        "{}",
+        violation.message
+    );
+    assert!(lines(&outcome).contains(&"5.000 program ends with code 3".to_owned()), "{:?}", lines(&outcome));
+}
+
+#[test]
+fn the_scenario_may_end_a_program_and_start_it_again() {
+    let steps = "[[step]]\nat = \"5s\"\ndo = \"power-loss\"\nmachine = \"server\"
+[[step]]\nat = \"9s\"\ndo = \"boot\"\nmachine = \"server\"";
+    let outcome = played(&python(&format!("{PRINTS}time.sleep(9000)"), &["8787"], steps));
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    let ready: Vec<_> = lines(&outcome).into_iter().filter(|line| line.ends_with("ready")).collect();
+    assert_eq!(ready, ["0.000 prints: ready", "9.000 prints: ready"]);
+}
+
+#[test]
+fn a_program_is_told_to_shut_down() {
+    let handler = "import signal
+def stop(*_):
+    print('stopping')
+    time.sleep(2)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+time.sleep(9000)
+";
+    let step = "[[step]]\nat = \"5s\"\ndo = \"shutdown\"";
+    let outcome = played(&python(&format!("{PRINTS}{handler}"), &["8787"], step));
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    let lines = lines(&outcome);
+    assert_eq!(&lines[lines.len() - 2..], ["5.000 prints: stopping", "7.000 program ends with code 0"], "{lines:?}");
+}
+
+#[test]
+fn a_program_that_ignores_the_order_is_killed_and_accused() {
+    let ignores = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(100)\n";
+    let step = "[[step]]\nat = \"5s\"\ndo = \"shutdown\"";
+    let outcome = played(&python(&format!("{PRINTS}{ignores}"), &["8787"], step));
+    let [violation] = &outcome.violations[..] else { panic!("{:?}", outcome.violations) };
+    assert_eq!((violation.oracle, violation.at.as_secs()), ("shutdown-obeyed", 35));
+    assert!(lines(&outcome).contains(&"35.000 program ends by SIGKILL".to_owned()), "{:?}", lines(&outcome));
+}
+
+#[test]
+fn a_program_stands_still_and_its_clock_jumps() {
+    let code = "for _ in range(4):
+    time.sleep(1)
+    print(round(time.monotonic() - START, 3), round(time.time() - WALL, 3))
+time.sleep(9000)
+";
+    let code = format!("{PRINTS}START, WALL = time.monotonic(), time.time()\n{code}");
+    let steps = "[[step]]\nat = \"1.5s\"\ndo = \"clock-jump\"\nmachine = \"server\"\nby = \"-1h\"
+[[step]]\nat = \"2.5s\"\ndo = \"stall\"\nmachine = \"server\"\ntime = \"7s\"";
+    let outcome = played(&python(&code, &["8787"], steps));
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    let lines = lines(&outcome);
+    let printed: Vec<_> = lines.iter().filter_map(|line| line.split_once(" prints: ")).skip(1).collect();
+    assert_eq!(
+        printed,
+        [("1.000", "1.0 1.0"), ("2.000", "2.0 -3598.0"), ("9.500", "9.5 -3590.5"), ("10.500", "10.5 -3589.5")]
+    );
+}
+
+#[test]
+fn what_cannot_be_reached_is_said_with_what_was_seen() {
+    let message = refused(&alone(r#"["sh", "-c", "echo no such database; exit 4"]"#, ""));
+    assert!(
+        message.contains("ended with code 4 before it listened") && message.contains("no such database"),
+        "{message}"
+    );
+    let message = refused(&alone(r#"["sh", "-c", "echo waiting; sleep 10000"]"#, ""));
+    assert!(
+        message.contains("has not listened on any TCP port within 60 s") && message.contains("waiting"),
+        "{message}"
+    );
+    let other = python(&format!("{PRINTS}time.sleep(9000)"), &["9000"], "");
+    let mut scenario = (*other).clone();
+    scenario.server.program.as_mut().expect("a program").port = Some(8787);
+    let message = refused(&Arc::new(scenario));
+    assert!(message.contains("does not listen on port 8787, but on 9000"), "{message}");
+    let message = refused(&alone(r#"["glare-no-such-program"]"#, ""));
+    assert!(message.contains("there is no program `glare-no-such-program`"), "{message}");
+}
+
+#[test]
+fn no_process_is_left_whatever_the_program_does() {
+    let daemon = "import os, time, socket
+server = socket.create_server(('0.0.0.0', 8787))
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+print('daemon')
+time.sleep(100000)
+";
+    let mark = format!("GLARE_TEST_MARK=daemon-{}", std::process::id());
+    let mut scenario = (*python(daemon, &[], "")).clone();
+    let (name, value) = mark.split_once('=').expect("a pair");
+    let program = scenario.server.program.as_mut().expect("a program");
+    program.env.insert(name.to_owned(), value.to_owned());
+    let outcome = played(&Arc::new(scenario));
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    assert!(lines(&outcome).contains(&"0.000 prints: daemon".to_owned()), "{:?}", lines(&outcome));
+    assert_eq!(left_behind(&mark), [""; 0]);
+}
+
+#[test]
+fn a_program_may_print_megabytes() {
+    let code = format!("{PRINTS}\nfor n in range(40000): print(n, 'x' * 100)\nprint('end')\ntime.sleep(9000)");
+    let scenario = python(&code, &["8787"], "");
+    let outcome = played(&scenario);
+    assert!(outcome.passed(), "{:?}", outcome.violations);
+    let is_line = |event: &&sim::event::Event| matches!(event.what, What::Program(ProgramEvent::Printed { .. }));
+    assert_eq!(outcome.record.events.iter().filter(is_line).count(), 2001);
+    assert_eq!(played(&scenario).hash, outcome.hash);
+}
+
+#[test]
+#[ignore = "waits until the program has spun for 30 s"]
+fn a_program_that_spins_is_given_up() {
+    let message = refused(&python(&format!("{PRINTS}while True: pass"), &["8787"], ""));
+    assert!(message.contains("does it spin?"), "{message}");
+}
+
+#[test]
+fn a_program_that_waits_by_looking_at_the_clock_gets_on() {
+    let code = format!(
+        "{PRINTS}end = time.monotonic() + 0.005\nwhile time.monotonic() < end: pass\nprint('over')\ntime.sleep(9000)"
+    );
+    let outcome = played(&python(&code, &["8787"], ""));
+    assert!(lines(&outcome).contains(&"0.005 prints: over".to_owned()), "{:?}", lines(&outcome));
+}
+
+// ---- real servers
+
+/// The folder where packages are kept between test runs.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign")
+}
+
+/// Skips a test whose tool cannot be installed, with a message; on CI that is a failure.
+fn skip<T>(why: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
+    eprintln!("SKIPPED: a server of others cannot be installed: {why}");
+    None
+}
+
+fn installed(program: &str, arguments: &[&str]) -> Option<()> {
+    match Command::new(program).args(arguments).output() {
+        Ok(output) if output.status.success() => Some(()),
+        Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
+        Err(error) => skip(&error.to_string()),
+    }
+}
+
+/// The command of the Node server.
+fn node() -> Option<String> {
+    static INSTALLED: OnceLock<Option<String>> = OnceLock::new();
+    let install = || {
+        let folder = folder().join("npm");
+        fs::create_dir_all(&folder).expect("the target folder is ours");
+        let path = folder.to_str().expect("UTF-8");
+        if !folder.join("node_modules/ws/package.json").exists() {
+            let arguments = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", path, "ws@8.23.0"];
+            installed("npm", &arguments)?;
+        }
+        fs::write(folder.join("mesh.mjs"), include_str!("../servers/mesh.mjs")).expect("the folder is ours");
+        Some(format!(r#"["node", "{path}/mesh.mjs"]"#))
+    };
+    INSTALLED.get_or_init(install).clone()
+}
+
+/// The command of the Python server.
+fn websockets() -> Option<String> {
+    static INSTALLED: OnceLock<Option<String>> = OnceLock::new();
+    let install = || {
+        let folder = folder().join("websockets-15.0.1");
+        let (path, python) = (folder.to_str().expect("UTF-8").to_owned(), folder.join("bin/python"));
+        if !folder.join("installed").exists() {
+            installed("python3", &["-m", "venv", &path])?;
+            installed(python.to_str().expect("UTF-8"), &["-m", "pip", "install", "--quiet", "websockets==15.0.1"])?;
+            fs::write(folder.join("installed"), "").expect("the folder is ours");
+        }
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/mesh.py");
+        Some(format!(r#"["{}", "{server}"]"#, python.display()))
+    };
+    INSTALLED.get_or_init(install).clone()
+}
+
+/// A shipped scenario with a server program.
+fn with_server(name: &str, run: &str) -> Arc<Scenario> {
+    let mut scenario = scenarios::load(name).unwrap_or_else(|error| panic!("{error}"));
+    scenario.server.program = alone(run, "").server.program.clone();
+    Arc::new(scenario)
+}
+
+/// Plays a scenario on a server twice with several seeds: the runs pass and are equal.
+fn passes_twice(name: &str, run_: &str) {
+    let scenario = with_server(name, run_);
+    for seed in 1..=3 {
+        let [first, second] =
+            [(); 2].map(|()| run(&scenario, seed).unwrap_or_else(|crash| panic!("{}", crash.message)));
+        assert!(first.passed(), "{name}, seed {seed}: {:?}\n{}", first.violations, Timeline::of(&first.record));
+        let difference = sim::hash::first_difference(&first.record, &second.record);
+        assert_eq!(difference, None, "{name}, seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_server_connects_real_peers() {
+    let Some(server) = node() else { return };
+    passes_twice("mesh-3", &server);
+    passes_twice("mesh-6", &server);
+}
+
+#[test]
+fn a_python_server_connects_real_peers() {
+    let Some(server) = websockets() else { return };
+    passes_twice("mesh-3", &server);
+    passes_twice("mesh-6", &server);
+}
+
+#[test]
+fn wrappers_do_not_matter() {
+    let Some(server) = node() else { return };
+    let words: Vec<_> = server.split('"').filter(|word| word.contains(['/', 'n'])).collect();
+    passes_twice("mesh-3", &format!(r#"["sh", "-c", "echo starting; {}"]"#, words.join(" ")));
+}
