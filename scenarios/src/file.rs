@@ -235,8 +235,8 @@ impl Read for ServerEntry {
         table.rename("[server]".to_owned());
         let entry = Self {
             address: table.optional("address"),
-            heartbeat: table.optional::<Duration>("heartbeat"),
             dialect: table.optional("dialect"),
+            heartbeat: table.optional::<Duration>("heartbeat"),
             link: table.optional("link").map(|link| link.value).unwrap_or_default(),
             program: read_program(&mut table),
         };

@@ -1,5 +1,5 @@
-//! Whether the actors of a scenario can speak a dialect. What a scenario needs follows from its actors and steps, what a
-//! dialect has from its file.
+//! Whether the actors of a scenario can speak a dialect. What a scenario needs follows from its actors and steps, what
+//! a dialect has from its file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::fmt;
 use dialect::file::Framing as Carrier;
 use dialect::{Kind, Operation};
 use scenarios::{Action, Actor, Command, Role, Scenario};
+use server::DIALECTS;
 
 use crate::dialects::{Pairing, Spoken};
 use crate::peer::client::meeting::Meeting;
@@ -16,6 +17,8 @@ use crate::peer::client::meeting::Meeting;
 pub enum Misfit {
     /// The dialect cannot be read.
     Unreadable(String),
+    /// The reference server does not speak it.
+    NoServer,
     /// Glare's clients do not speak what carries the messages.
     Carrier(&'static str),
     /// Members of a room have no way to learn of each other.
@@ -51,6 +54,10 @@ impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(why) => f.write_str(why),
+            Self::NoServer => {
+                let names: Vec<_> = DIALECTS.iter().map(|entry| format!("`{}`", entry.name)).collect();
+                write!(f, "the reference server does not speak it; it speaks {}. Name a server that does, with --server", names.join(", "))
+            }
             Self::Carrier(carrier) => {
                 write!(f, "the dialect's messages are carried by {carrier}, and Glare's clients open WebSockets only")
             }
@@ -74,13 +81,15 @@ impl fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
-/// Why the actors of a scenario cannot speak the dialect that it names; `None` if they can, or if it names none.
+/// Why a scenario cannot be played in the dialect that it names; `None` if it can, or if it names none.
 pub fn misfit(scenario: &Scenario) -> Option<Misfit> {
     let name = scenario.server.dialect.as_deref()?;
-    match Spoken::load(name) {
-        Ok(spoken) => of(scenario, &spoken).err(),
-        Err(error) => Some(Misfit::Unreadable(error.to_string())),
-    }
+    let spoken = match Spoken::load(name) {
+        Ok(spoken) => spoken,
+        Err(error) => return Some(Misfit::Unreadable(error.to_string())),
+    };
+    let is_served = scenario.server.program.is_some() || DIALECTS.iter().any(|entry| entry.name == name);
+    of(scenario, &spoken).err().or((!is_served).then_some(Misfit::NoServer))
 }
 
 /// Whether actors with this role can speak a dialect.
@@ -171,27 +180,34 @@ fn clients(pairing: Pairing) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn check(scenario: &str, dialect: &str) -> Option<String> {
-        let mut scenario = Scenario::clone(&scenarios::load(scenario).expect("it is shipped"));
+        let mut scenario = scenarios::load(scenario).expect("it is shipped");
         scenario.server.dialect = Some(dialect.to_owned());
-        misfit(&Arc::new(scenario)).map(|misfit| misfit.to_string())
+        misfit(&scenario).map(|misfit| misfit.to_string())
     }
 
     #[test]
     fn a_scenario_fits_the_dialects_that_have_what_it_needs() {
+        let scenario = scenarios::load("mesh-3").expect("it is shipped");
         for dialect in ["mesh", "peerjs", "y-webrtc", "matchbox", "rtcmulticonnection", "webrtc-star"] {
-            assert_eq!(check("mesh-3", dialect), None, "{dialect}");
+            let spoken = Spoken::load(dialect).expect("it is shipped");
+            assert_eq!(of(&scenario, &spoken), Ok(()), "{dialect}");
         }
+        assert_eq!(check("mesh-3", "mesh"), None);
+        assert_eq!(check("call-accept", "call-socketio"), None);
+        let mut scenario = scenario;
+        scenario.server.dialect = Some("peerjs".to_owned());
+        scenario.server.program = Some(scenarios::ServerProgram::default());
+        assert_eq!(misfit(&scenario), None, "a program may speak anything");
         for (dialect, why) in [
             ("call", "the dialect is for users who call each other, but an actor plays `mesh`"),
             ("bittorrent-tracker", "a join carries an offer"),
             ("simple-signal", "do not learn of each other"),
             ("signalhub", "server-sent events"),
             ("pearjs", "did you mean `peerjs`?"),
+            ("peerjs", "the reference server does not speak it; it speaks "),
         ] {
             let found = check("mesh-3", dialect).expect("it does not fit");
             assert!(found.contains(why), "{dialect}: {found}");

@@ -1,5 +1,6 @@
 //! Runs a scenario with a seed and returns the outcome.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::dialects::Dialects;
 use crate::event::Record;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
+use crate::protocol;
 use crate::shared::panic_message;
 use crate::stage;
 use crate::stage::simulated::{self, Simulated};
@@ -59,15 +61,24 @@ pub enum Cause {
     Server,
 }
 
-/// Checks that the server program of a scenario exists and can be simulated. A scenario without one passes.
+/// Checks that the server program of a scenario exists and can be simulated, and that all actors speak one protocol. A
+/// scenario without a program passes.
 ///
 /// # Errors
 /// What is wrong with the program, and what to do instead.
 pub fn check_program(scenario: &Scenario) -> Result<(), String> {
-    match &scenario.server.program {
-        Some(program) => stage::command(program).check().map(drop).map_err(|trouble| trouble.to_string()),
-        None => Ok(()),
+    let Some(program) = &scenario.server.program else { return Ok(()) };
+    let spoken: BTreeSet<_> =
+        scenario.actors.iter().map(|actor| protocol::entry(actor.plays.dialect(), actor.over).name).collect();
+    if scenario.server.dialect.is_none() && spoken.len() > 1 {
+        let spoken: Vec<_> = spoken.into_iter().map(|name| format!("`{name}`")).collect();
+        return Err(format!(
+            "the actors of `{}` speak {}: a server program can take part in scenarios of one protocol",
+            scenario.name,
+            spoken.join(" and ")
+        ));
     }
+    stage::command_of(program).check().map(drop).map_err(|trouble| trouble.to_string())
 }
 
 /// Runs a scenario and judges it.
@@ -112,7 +123,8 @@ fn play<T: Send + 'static>(
 ) -> Result<T, Crash> {
     let limit: Duration = scenario.duration + simulated::LIMIT_AFTER_END;
     let played = scenario.clone();
-    let dialects = Dialects::of(scenario).map_err(|error| Crash { seed, message: error.to_string() })?;
+    let dialects =
+        Dialects::of(scenario).map_err(|error| Crash { seed, message: error.to_string(), cause: Cause::Server })?;
     let ended = World::run(seed, simulated::boots(scenario), limit, move |world| async move {
         before(&world);
         let ground = Simulated::new(world.clone(), played.clone(), seed);

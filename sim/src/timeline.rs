@@ -99,10 +99,13 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn add(&mut self, index: usize, event: &Event) {
+        let has_said_how = self.has_said_how(index, event.node);
         let mut push = |whom: Option<NodeId>, tone: Tone, what: String| {
             self.lines.push(Line { at: event.at, who: vec![event.node], whom, what, tone, event: index });
         };
         match &event.what {
+            // A program of others has just said how it ended.
+            What::Machine(MachineEvent::Ended) if has_said_how => {}
             What::Machine(MachineEvent::Ended) => push(None, Tone::Plain, "program ends".to_owned()),
             What::Program(program) => {
                 let (tone, what) = of_program(program);
@@ -119,6 +122,12 @@ impl Builder<'_> {
             What::Signaling(signaling) => self.add_signaling(index, event, signaling),
             What::Peer(peer) => self.add_peer(index, event, peer),
         }
+    }
+
+    fn has_said_how(&self, index: usize, node: NodeId) -> bool {
+        let before = index.checked_sub(1).map(|before| &self.record.events[before]);
+        before
+            .is_some_and(|event| event.node == node && matches!(event.what, What::Program(ProgramEvent::Ended { .. })))
     }
 
     fn add_signaling(&mut self, index: usize, event: &Event, signaling: &Signaling) {

@@ -67,7 +67,7 @@ killed! {
     binary_obeyed: BinaryObeyed =>
         ["msg/binary"], "ben received a signal that ana's message caused: a signal in a binary frame";
     unbounded_queue: UnboundedQueue =>
-        ["load/slow-consumer"], "the server queued 12 MiB for a member that does not read; the dialect's limit is 4 MiB";
+        ["load/slow-consumer"], "the server queued 14 MiB for a member that does not read; the dialect's limit is 4 MiB";
     deflate_in_name_only: DeflateInNameOnly =>
         ["ws/chromium-handshake", "ws/firefox-handshake", "ws/deflate-parameters", "ws/deflate"],
         "the server agreed to permessage-deflate, and then: ana did not receive an answer to its join: its connection was ";
@@ -179,7 +179,7 @@ async fn the_evidence_is_a_transcript_over_all_clients() {
     let evidence = text.split("FAIL  sec/from-spoof").nth(1).expect("it failed");
     let shown = evidence.lines().find(|line| line.starts_with(" !")).expect("a line is marked");
     assert!(shown.contains("cleo") && shown.contains("← {\"data\":\"from-ben-"), "{text}");
-    assert!(evidence.contains("eve    → {\"action\":\"signal\""), "{text}");
+    assert!(evidence.contains("eve   → {\"action\":\"signal\""), "{text}");
     assert!(evidence.contains("again  glare conformance --url URL --case sec/from-spoof"), "{text}");
     let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
     let case =

@@ -10,7 +10,7 @@ use server::net::Tokio as Net;
 use server::{Access, Config, DIALECTS, Listen, Server, TurnSettings};
 
 use crate::mini::{self, Behaviour, Choices, Defect, Ids};
-use crate::{dialect, text};
+use crate::{dialect, lenient_mesh, text};
 
 async fn reference(config: Config) -> Server<Net> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -96,7 +96,7 @@ async fn every_case_comes_again_on_another_server_of_its_kind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_difference_is_marked() {
-    let mesh = dialect("mesh");
+    let mesh = lenient_mesh();
     let right = mini::start(Behaviour::default()).await;
     let (_, recordings) = recorded(&mesh, &at(right), &["mesh/unicast", "room/join-ack"]).await;
     let recording = of(&recordings, "mesh/unicast");
@@ -192,7 +192,7 @@ async fn of_another_dialect_or_without_a_connection() {
 /// A failure is shown as a list and as a diagram, with the commands that run the case again and replay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_drawn() {
-    let mesh = dialect("mesh");
+    let mesh = lenient_mesh();
     let wrong = mini::start(Behaviour { defect: Some(Defect::TargetedMessageToAll), ..Behaviour::default() }).await;
     let (report, _) = recorded(&mesh, &at(wrong), &["mesh/unicast"]).await;
     let show = Show { replay: Some("glare conformance replay DIR/FILE"), ..Show::new("glare conformance") };

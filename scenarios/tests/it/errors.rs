@@ -6,6 +6,26 @@ use std::path::PathBuf;
 use scenarios::{load, parse};
 
 #[test]
+fn server_programs() {
+    says("[server]\nport = 80", "x.toml:9: `port` belongs to a server program: add `run`");
+    says("[server]\nrun = []", "x.toml:9: `run` must name a program, such as [\"node\", \"server.js\"]");
+    says("[server]\nrun = 'node server.js'", "x.toml:9: `run` must be a list in [ ], not a string");
+    says("[server]\nrun = ['node']\nport = 80000", "x.toml:10: `port`: 80000 must be from 1 to 65535");
+    says("[server]\nrun = ['node']\nenv = { PORT = 80 }", "x.toml:10: `PORT` must be a string, not a bare number");
+    says(
+        "[server]\nrun = ['node']\nenv = { LD_PRELOAD = 'x' }",
+        "x.toml:10: `env`: `LD_PRELOAD` is set by the simulation itself",
+    );
+    let step = |what: &str| format!("[[step]]\nat = '1s'\n{what}");
+    says(
+        &step("do = 'stall'\nmachine = 'ana'\ntime = '1s'"),
+        "x.toml:11: `stall` is for the server's program only: use `machine = \"server\"`",
+    );
+    says(&step("do = 'stall'\nmachine = 'server'\ntime = '0s'"), "x.toml:12: `time` must be longer than 0s");
+    says(&step("do = 'clock-jump'\nmachine = 'server'\nby = '-0s'"), "x.toml:12: `by`: `-0s` must be longer than 0s");
+}
+
+#[test]
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
@@ -21,7 +41,7 @@ fn unknown_keys() {
     );
     says(
         "[server]\nheart-beat = '5s'",
-        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `heartbeat`, `link`)",
+        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `link`, `run`, `port`, `env`, `directory`)",
     );
     says(
         "[link]\nlatancy = '5ms'",
@@ -76,7 +96,7 @@ fn unknown_names() {
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'jion'",
-        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `nat-reboot`, `partition`, `heal`, `link`)",
+        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `stall`, `clock-jump`, `nat-reboot`, `partition`, `heal`, `link`)",
     );
     says(
         "[expect]\nunconnected = [['ana', 'bin']]",

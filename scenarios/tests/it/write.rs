@@ -14,6 +14,37 @@ fn every_shipped_scenario_reads_back_as_it_was_written() {
     }
 }
 
+#[test]
+fn a_server_program_and_what_happens_to_it_read_back() {
+    let text = r#"name = "own"
+duration = "20s"
+[server]
+run = ["node", "it's mine.js", "--quiet"]
+port = 9000
+env = { PORT = "9000", "MY VAR" = "a b" }
+directory = "my server"
+[[actor]]
+name = "ana"
+[[step]]
+at = "1s"
+do = "stall"
+machine = "server"
+time = "1.5s"
+[[step]]
+at = "4s"
+do = "clock-jump"
+machine = "server"
+by = "-1h"
+"#;
+    let mut scenario = parse("own.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let written = write(&scenario);
+    let mut again = parse("written.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
+    assert_eq!(again.server.program.expect("a program").run.len(), 3);
+}
+
 /// Removes line numbers, because a written file has different ones.
 fn forget_lines(scenario: &mut Scenario) {
     scenario.actors.iter_mut().for_each(|actor| actor.line = 0);

@@ -203,7 +203,7 @@ class Machine:
         try:
             data = process.control.recv(1024)
         except ConnectionResetError:
-            data = b""
+            data = process.control.recv(1024)  # reported first and once; then comes what it had still said
         if not data:
             if process.executing and tasks(process.pid) is not None:
                 process.control.close()

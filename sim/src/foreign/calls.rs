@@ -20,6 +20,8 @@ type Answer = Result<String, i32>;
 impl Machine {
     /// A process has called.
     pub(super) fn called(&mut self, index: u32) -> Result<(), Trouble> {
+        // What it said before it called comes first.
+        while self.told(index)? {}
         let Some(process) = self.processes.iter_mut().find(|process| process.index == index) else { return Ok(()) };
         let Some(calls) = &process.calls else { return Ok(()) };
         let (text, fd) = match channel::receive(calls, false) {

@@ -44,7 +44,9 @@ pub(super) fn receive(from: impl AsFd, waits: bool) -> Received {
     let wait = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     let received = loop {
         let received = recvmsg(&from, &mut [IoSliceMut::new(&mut bytes)], &mut control, wait | RecvFlags::CMSG_CLOEXEC);
-        if !matches!(received, Err(Errno::INTR)) {
+        // A process that becomes another program, or ends, without having read what it was told: the system reports this
+        // first and once, and only then what the process had still said.
+        if !matches!(received, Err(Errno::INTR | Errno::CONNRESET)) {
             break received;
         }
     };

@@ -22,7 +22,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    fn from_here(&self, path: &Path) -> PathBuf {
+    fn in_directory(&self, path: &Path) -> PathBuf {
         match &self.directory {
             // A relative folder is relative to this process, which changes nothing: its own names are too.
             Some(directory) => directory.join(path),
@@ -34,7 +34,7 @@ impl Search {
     pub(super) fn find(&self, word: &str) -> Result<PathBuf, Trouble> {
         let absolute = |path: PathBuf| std::path::absolute(path).map_err(Trouble::System);
         if word.contains('/') {
-            let path = absolute(self.from_here(Path::new(word)))?;
+            let path = absolute(self.in_directory(Path::new(word)))?;
             if path.exists() {
                 return Ok(path);
             }
@@ -43,12 +43,12 @@ impl Search {
                 looked: format!(": {} does not exist", path.display()),
             });
         }
-        let folders = std::env::split_paths(&self.path).map(|folder| self.from_here(&folder).join(word));
+        let folders = std::env::split_paths(&self.path).map(|folder| self.in_directory(&folder).join(word));
         match folders.into_iter().find(|path| is_executable(path)) {
             Some(path) => absolute(path),
             None => {
                 let looked = " on the search path (PATH)".to_owned();
-                let here = self.from_here(Path::new(word));
+                let here = self.in_directory(Path::new(word));
                 let hint = if here.exists() { format!("{looked}; did you mean `./{word}`?") } else { looked };
                 Err(Trouble::NotFound { word: word.to_owned(), looked: hint })
             }

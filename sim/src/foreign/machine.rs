@@ -39,6 +39,8 @@ pub(super) struct Machine {
     pub(super) processes: Vec<Process>,
     pub(super) expected: Vec<Expected>,
     pub(super) next_process: u32,
+    /// How many programs have said hello.
+    pub(super) lives: u32,
     /// Whether a process came or went since all were asked whether they rest.
     pub(super) changed: bool,
     /// Processes that wait for time to pass, without saying until when.
@@ -144,6 +146,7 @@ impl Machine {
             processes: Vec::new(),
             expected: vec![first],
             next_process: 2,
+            lives: 0,
             changed: false,
             spinning: VecDeque::new(),
             sockets: BTreeMap::new(),

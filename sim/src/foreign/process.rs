@@ -13,6 +13,9 @@ pub(super) struct Process {
     /// The number of the process that started it; 0 means the world.
     pub(super) parent: u32,
     pub(super) pid: u32,
+    /// Counts the programs that processes of the machine have become: a process that becomes another program keeps its
+    /// number, but answers no question that its last program was asked.
+    pub(super) life: u32,
     /// Where it says that it rests. `None` while it becomes another program.
     pub(super) control: Option<OwnedFd>,
     /// Where it asks.
@@ -107,6 +110,7 @@ impl Process {
             index,
             parent,
             pid,
+            life: 0,
             control: None,
             calls: None,
             rest: None,

@@ -21,6 +21,16 @@ const LOOKS: u32 = 3;
 /// Time that passes for a program that waits for it by looking at a clock again and again.
 const SPIN: Duration = Duration::from_millis(1);
 
+/// What a look for messages has found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Served {
+    Nothing,
+    /// Output or calls: also a program that never rests has these.
+    Something,
+    /// A process came, rested or ended: the program gets on.
+    Processes,
+}
+
 /// Something to read.
 #[derive(Clone, Copy)]
 enum Source {
@@ -60,20 +70,25 @@ impl Machine {
 
     async fn until_rest(&mut self) -> Result<(), Trouble> {
         let mut began = real_time();
+        let mut progress = began;
         let mut silent = 0;
         while !self.rests() {
             if let Some(index) = self.spinning.pop_front() {
                 self.let_time_pass(index).await;
-                began = real_time();
-            } else if self.serve(SILENCE)? {
-                silent = 0;
-            } else {
-                silent += 1;
-                if self.look()? && silent > LOOKS {
-                    return Ok(());
-                }
+                (began, progress) = (real_time(), real_time());
+                continue;
             }
-            if began.elapsed() > PATIENCE {
+            match self.serve(SILENCE)? {
+                Served::Nothing => {
+                    silent += 1;
+                    if self.look() && silent > LOOKS {
+                        return Ok(());
+                    }
+                }
+                Served::Something => silent = 0,
+                Served::Processes => (silent, progress) = (0, real_time()),
+            }
+            if progress.elapsed() > PATIENCE || began.elapsed() > PATIENCE * 10 {
                 return Err(self.never_rests());
             }
         }
@@ -94,15 +109,21 @@ impl Machine {
     }
 
     fn never_rests(&self) -> Trouble {
-        let names: Vec<_> = self.processes.iter().map(|process| describe(process.pid)).collect();
         if let Some(pid) = self.expected.iter().find_map(|expected| expected.pid) {
             return Trouble::NotLoaded { process: describe(pid) };
         }
-        Trouble::NeverRests { processes: names.join(", "), real: PATIENCE }
+        let state = |process: &Process| if process.rests() { "waits" } else { "runs" };
+        let processes = self.processes.iter().map(|process| format!("{} {}", describe(process.pid), state(process)));
+        let starting = self
+            .expected
+            .iter()
+            .map(|expected| format!("a process that {} has announced does not start", describe(expected.parent_pid)));
+        let processes = processes.chain(starting).collect::<Vec<_>>().join(", ");
+        Trouble::NeverRests { processes, real: PATIENCE }
     }
 
-    /// Handles what has come; waits for it no longer than `time`. Returns whether there was something.
-    fn serve(&mut self, time: Duration) -> Result<bool, Trouble> {
+    /// Handles what has come; waits for it no longer than `time`.
+    fn serve(&mut self, time: Duration) -> Result<Served, Trouble> {
         let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Hello, self.listener.as_fd())];
         sources.extend(self.output.fd().map(|fd| (Source::Output, fd)));
         for process in &self.processes {
@@ -119,17 +140,24 @@ impl Machine {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|((source, _), _)| *source)
             .collect();
+        let mut served = Served::Nothing;
         for source in &ready {
+            served = served.max(match source {
+                Source::Hello | Source::Control(_) => Served::Processes,
+                Source::Output | Source::Calls(_) => Served::Something,
+            });
             match *source {
                 Source::Hello => self.hello()?,
                 Source::Output => {
                     self.output.read();
                 }
                 Source::Calls(index) => self.called(index)?,
-                Source::Control(index) => self.told(index)?,
+                Source::Control(index) => {
+                    self.told(index)?;
+                }
             }
         }
-        Ok(!ready.is_empty())
+        Ok(served)
     }
 
     fn process(&mut self, index: u32) -> Option<&mut Process> {
@@ -154,7 +182,8 @@ impl Machine {
         // If it is gone already, its connection says so.
         let _ = channel::send(&control, welcome.as_bytes(), Some(self.page.fd()));
         let process = Process::stranger(index, parent, pid);
-        self.processes.push(Process { control: Some(control), calls: Some(calls), ..process });
+        self.lives += 1;
+        self.processes.push(Process { life: self.lives, control: Some(control), calls: Some(calls), ..process });
         self.processes.sort_by_key(|process| process.index);
         self.changed = true;
         Ok(())
@@ -198,16 +227,17 @@ impl Machine {
         self.changed = true;
     }
 
-    fn told(&mut self, index: u32) -> Result<(), Trouble> {
-        let Some(process) = self.process(index) else { return Ok(()) };
-        let Some(control) = &process.control else { return Ok(()) };
+    /// Handles the next message of a process. Returns whether there was one.
+    pub(super) fn told(&mut self, index: u32) -> Result<bool, Trouble> {
+        let Some(process) = self.process(index) else { return Ok(false) };
+        let Some(control) = &process.control else { return Ok(false) };
         let text = match channel::receive(control, false) {
             Received::Message(text, _) => text,
-            Received::Nothing => return Ok(()),
+            Received::Nothing => return Ok(false),
             Received::End => {
                 if process.executes && threads(process.pid).is_some() {
                     process.control = None;
-                    return Ok(());
+                    return Ok(false);
                 }
                 // The connection ends a little before the parent can learn of the end.
                 let pid = process.pid;
@@ -219,7 +249,7 @@ impl Machine {
                     }
                 }
                 self.drop_process(index);
-                return Ok(());
+                return Ok(false);
             }
         };
         match Message::parse(&text).ok_or(Trouble::NotUnderstood(text))? {
@@ -251,12 +281,12 @@ impl Machine {
             Message::Exec => process.executes = true,
             Message::Unexec => process.executes = false,
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Looks after processes that say nothing: they are gone, or asleep in the kernel where the library sees no wait.
     /// Returns whether all rest.
-    fn look(&mut self) -> Result<bool, Trouble> {
+    fn look(&mut self) -> bool {
         self.find_strangers();
         let before = self.expected.len();
         self.expected.retain(|expected| expected.pid.is_none_or(|pid| threads(pid).is_some()));
@@ -274,7 +304,7 @@ impl Machine {
         for index in gone {
             self.drop_process(index);
         }
-        Ok(self.rests())
+        self.rests()
     }
 
     /// Finds processes that will never say hello, because their program cannot load the library. They run in real time;
@@ -283,7 +313,8 @@ impl Machine {
         let search = self.command.search();
         let refuses = |pid: u32| {
             let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-            file::check(&path, &search).err().map(|trouble| trouble.to_string())
+            let trouble = file::check(&path, &search).err().filter(Trouble::is_about_loading)?;
+            Some(trouble.to_string())
         };
         let mut at = 0;
         while let Some(expected) = self.expected.get(at) {
@@ -333,11 +364,13 @@ impl Machine {
         let Some(process) = self.process(index) else { return Ok(None) };
         process.answer = None;
         process.tell(question);
+        let life = process.life;
         let began = real_time();
         loop {
             self.serve(SILENCE)?;
             match self.process(index) {
                 None => return Ok(None),
+                Some(process) if process.life != life => return Ok(None),
                 Some(process) if process.answer.is_some() => return Ok(process.answer),
                 Some(process) if threads(process.pid).is_none() => self.drop_process(index),
                 Some(_) if began.elapsed() > PATIENCE => return Err(self.never_rests()),

@@ -32,6 +32,13 @@ pub(crate) enum Trouble {
     NotUnderstood(String),
 }
 
+impl Trouble {
+    /// Whether it says that no library can be preloaded.
+    pub(super) fn is_about_loading(&self) -> bool {
+        matches!(self, Self::Static(_) | Self::Privileged { .. } | Self::OtherLibrary { .. })
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

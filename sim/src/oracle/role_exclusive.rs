@@ -65,7 +65,10 @@ fn refused(node: NodeId, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)> {
     let (asked, room) = history.connections[connection].asked_before(cx.now())?;
     let is_held = |stay: &Stay| cx.model.noticed_by(stay, cx.now()).is_none_or(|by| by >= asked.time);
     let may_be_held = history.may_be_unanswered(&room, asked.index);
-    if cx.model.dialects.descriptor(role).pairing != Pairing::Roles || may_be_held || holders(cx, role, &room, connection).any(is_held) {
+    if cx.model.dialects.descriptor(role).pairing != Pairing::Roles
+        || may_be_held
+        || holders(cx, role, &room, connection).any(is_held)
+    {
         return None;
     }
     let (name, role) = (cx.name(node), role.name());

@@ -42,7 +42,14 @@ impl Oracle for SignalingKept {
                 if by_itself || self.hurt.contains(&event.node) {
                     return;
                 }
-                let was_open = cx.model.history.connection_at(event.node, cx.now().index - 1).is_some();
+                let connection = cx.model.history.connection_at(event.node, cx.now().index - 1);
+                let connections = &cx.model.history.connections;
+                // A server may close the connection of a client that it has refused.
+                if connection.is_some_and(|connection| connections[connection].refused.is_some_and(|at| at < cx.now()))
+                {
+                    return;
+                }
+                let was_open = connection.is_some();
                 let what = if was_open { "lost" } else { "could not open" };
                 let why = match (code, reason.is_empty()) {
                     (Some(code), true) => format!("the server closed with {code}"),

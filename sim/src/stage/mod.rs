@@ -27,7 +27,7 @@ use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::{Command, StepCommand};
 pub(crate) use error::StageError;
 use in_force::InForce;
-pub(crate) use outsider::command;
+pub(crate) use outsider::command_of;
 pub(crate) use program::{InProcess, Program, ProgramConfig, Servers};
 
 /// Where a scenario runs.

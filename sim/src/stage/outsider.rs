@@ -15,7 +15,7 @@ use crate::host::Host;
 const LISTENS_BY: Duration = Duration::from_secs(60);
 
 /// The command of a scenario's server program.
-pub(crate) fn command(program: &ServerProgram) -> Command {
+pub(crate) fn command_of(program: &ServerProgram) -> Command {
     Command { words: program.run.clone(), env: program.env.clone(), directory: program.directory.clone() }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn stun_only(host: &Host, seed: u64) -> Config {
 
 /// Starts a program.
 pub(super) fn start(host: &Host, program: &ServerProgram, seed: u64) -> Result<Foreign, StageError> {
-    Foreign::start(host, &command(program), seed).map_err(|trouble| StageError::Program(trouble.to_string()))
+    Foreign::start(host, &command_of(program), seed).map_err(|trouble| StageError::Program(trouble.to_string()))
 }
 
 /// Waits, in virtual time, until a program listens. Returns its port.

@@ -303,10 +303,18 @@ impl Ground for Simulated {
         if let Some(handle) = &handle {
             handle.shutdown();
         }
-        if let Some(foreign) = self.server.foreign.take() {
-            outsider::shut_down(&foreign);
+        let program = self.server.foreign.take();
+        if let Some(program) = &program {
+            outsider::shut_down(program);
         }
         wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
+        // A program may wait longer for a client that has vanished. How it ends is judged where a scenario shuts it down.
+        if program.is_some() && self.world.tasks() > 0 {
+            if let Some(host) = self.server.host.take() {
+                host.switch_off();
+            }
+            wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
+        }
         let tasks = self.world.tasks();
         let sockets = self.world.sockets();
         wait_for(TEAR_DOWN_PATIENCE, || self.world.packets_in_flight() == 0).await;

@@ -443,7 +443,7 @@ impl Background {
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
             let socketio =
                 SocketIoSettings { ping_interval: interval, ping_timeout: interval, ..SocketIoSettings::default() };
-            let listen = Listen::each(PROTOCOLS.into_iter(), |_| (Ipv4Addr::LOCALHOST, 0).into());
+            let listen = Listen::each(PROTOCOLS, |_| (Ipv4Addr::LOCALHOST, 0).into());
             let config = Config { listen, stun: None, heartbeat, socketio, ..Config::default() };
             let server = Server::bind(Tokio, config).await.expect("port 0 is free");
             let urls = PROTOCOLS.into_iter().map(|name| (name, server.url(name).expect("it listens"))).collect();

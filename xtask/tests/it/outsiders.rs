@@ -13,6 +13,7 @@ struct Outsider(Child);
 
 impl Outsider {
     /// Starts a server, and waits until it listens.
+    #[allow(clippy::disallowed_methods)] // nothing of this is simulated
     fn start(mut command: Command, port: u16) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let server = Self(child.expect("node starts where npm does"));

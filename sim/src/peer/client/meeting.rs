@@ -12,8 +12,8 @@ pub(crate) enum Meeting {
     Listed,
     /// The members to which the newcomer announces itself.
     Announced,
-    /// The newcomer, to all whose ids it knows because clients choose their ids. Those that are not there ignore it, and
-    /// offer when they come.
+    /// The newcomer, to all whose ids it knows because clients choose their ids. Those that are not there ignore it,
+    /// and offer when they come.
     Known,
 }
 

@@ -24,8 +24,8 @@ pub(super) struct Member {
     id: Option<ClientId>,
     /// The id under which it was last in the room.
     last_id: Option<ClientId>,
-    /// Whether it has asked to join, and has no answer.
-    is_joining: bool,
+    /// While it has asked to join and is not in the room: how often that was refused.
+    joining: Option<u8>,
     /// The others that it knows of, with their display names.
     others: BTreeMap<ClientId, Option<Arc<str>>>,
 }
@@ -34,7 +34,7 @@ impl Member {
     pub(super) fn new(speaker: Speaker) -> Self {
         // A scenario in a dialect whose members cannot meet is refused before the run.
         let meeting = Meeting::of(&speaker.codec.spoken().file).unwrap_or(Meeting::Noticed);
-        Self { speaker, meeting, id: None, last_id: None, is_joining: false, others: BTreeMap::new() }
+        Self { speaker, meeting, id: None, last_id: None, joining: None, others: BTreeMap::new() }
     }
 
     /// It is in the room. `reading` is the server's answer to its join, if there is one.
@@ -48,13 +48,16 @@ impl Member {
         let others: BTreeMap<_, _> = others.map(|member| (member.id.clone(), member.name.clone())).collect();
         match (roster, reading) {
             (Some(mut roster), _) => {
-                roster.retain(|member| member.id != id);
+                // Only a roster that answers a join lists the client itself.
+                if codec.file().join.answer == JoinAnswer::Roster {
+                    roster.retain(|member| member.id != id);
+                }
                 cx.received(&Message::Joined { room, id: id.clone(), roster });
             }
             (None, Some(_)) => cx.received(&Message::Admitted { room, id: id.clone() }),
             (None, None) => {}
         }
-        self.is_joining = false;
+        self.joining = None;
         self.speaker.stop_asking();
         self.others = others;
         if self.last_id.replace(id.clone()).is_some_and(|last| last != id) {
@@ -130,14 +133,14 @@ impl Member {
 
     fn on_signal(&mut self, reading: &Reading<'_, '_>, cx: &mut ClientCx) {
         let codec = &mut self.speaker.codec;
-        let (to, own) = (codec.id_in(reading, "to"), codec.own_id());
         let message = codec.signal_in(reading).unwrap_or(Message::Unknown);
         let from = if let Message::Signal { peer, .. } = &message { peer.clone() } else { None };
-        // Where everybody hears everything, a client skips its own signals and those to others.
-        if codec.file().signals.addressing == Addressing::FilteredByReceiver
-            && (to.is_some() && to != own || from.is_some() && from == own)
-        {
-            return;
+        if codec.file().signals.addressing == Addressing::FilteredByReceiver {
+            // Where everybody hears everything, a client skips its own signals and those to others.
+            let (to, own) = (codec.id_in(reading, "to"), codec.own_id());
+            if to.is_some() && to != own || from.is_some() && from == own {
+                return;
+            }
         }
         cx.received(&message);
         let Message::Signal { kind, payload, .. } = message else { return };
@@ -150,16 +153,16 @@ impl Member {
 
     fn on_error(&mut self, reading: &Reading<'_, '_>, cx: &mut ClientCx) {
         let message = self.speaker.codec.error_in(reading);
-        if !self.is_joining {
+        let Some(refusals) = &mut self.joining else { return cx.received(&message) };
+        *refusals += 1;
+        if self.speaker.codec.has(Operation::Open) {
             cx.received(&message);
-            return;
-        }
-        self.is_joining = false;
-        let opens = self.speaker.codec.has(Operation::Open);
-        if opens {
-            cx.received(&message);
-            self.is_joining = true;
-            self.speaker.send(Operation::Open, &Args::default(), Message::Join { room: cx.room() }, cx);
+            // Who comes first opens the room. If another client has done that meanwhile, it can be joined.
+            match refusals {
+                1 => self.ask(Operation::Open, cx),
+                2 => self.ask(Operation::Join, cx),
+                _ => self.refused(cx),
+            }
             return;
         }
         // What refuses a client that chooses its id, is that another has it.
@@ -168,7 +171,16 @@ impl Member {
             Message::Error { text } if is_taken => Message::Refused { why: Refused::NameTaken, text },
             message => message,
         });
+        self.refused(cx);
+    }
+
+    fn refused(&mut self, cx: &ClientCx) {
+        self.joining = None;
         self.speaker.ask_again(cx);
+    }
+
+    fn ask(&mut self, operation: Operation, cx: &mut ClientCx) {
+        self.speaker.send(operation, &Args::default(), Message::Join { room: cx.room() }, cx);
     }
 }
 
@@ -190,11 +202,10 @@ impl Engine for Member {
     }
 
     fn join(&mut self, cx: &mut ClientCx) {
-        self.is_joining = true;
+        self.joining = Some(0);
         let (by, answer) = (self.speaker.codec.file().join.by, self.speaker.codec.file().join.answer);
         if by == JoinBy::Message {
-            let message = Message::Join { room: cx.room() };
-            self.speaker.send(Operation::Join, &Args::default(), message, cx);
+            self.ask(Operation::Join, cx);
         }
         match answer {
             JoinAnswer::Joined | JoinAnswer::Roster => {}
@@ -205,7 +216,7 @@ impl Engine for Member {
 
     fn on_lost(&mut self, _is_over: bool, _cx: &mut ClientCx) {
         self.speaker.lost();
-        (self.id, self.is_joining) = (None, false);
+        (self.id, self.joining) = (None, None);
     }
 
     fn on_message(&mut self, reading: &Reading<'_, '_>, cx: &mut ClientCx) {
