@@ -220,9 +220,9 @@ pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
     }
     if first.scenario.server.program.is_some() {
         out.push_str(
-            "\nThe server is a program of others. Likely reasons, the first first: threads that run in parallel; files or \
-             databases that the first run has changed;\nchance that does not come from the system; system calls that do not go \
-             through libc. What it printed before the difference may show which.\n",
+            "\nThe server is not part of Glare. Likely reasons, most likely first: threads that run in parallel; files or \
+             databases that the first run changed;\nrandom numbers that do not come from the system; system calls that \
+             bypass libc. What it printed before the difference may show which.\n",
         );
     }
     let _ = writeln!(out, "\n{HEADING}Replay{HEADING:#}  {} --check-determinism", replay.line(first.seed));

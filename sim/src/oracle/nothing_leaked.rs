@@ -21,7 +21,7 @@ impl Oracle for NothingLeaked {
             (rooms, "rooms at the server"),
             (queued_messages, "messages in the server's queues"),
         ];
-        // A program of others does not tell what it holds: that is not judged.
+        // A program that is not part of Glare does not report what it holds, so that is not judged.
         let of_server = of_server.into_iter().filter(|_| cx.scenario.server.program.is_none());
         let left = [(tasks, "running tasks"), (sockets, "open sockets")].into_iter().chain(of_server);
         let left: Vec<_> = left.filter(|(n, _)| **n > 0).map(|(n, what)| format!("{n} {what}")).collect();

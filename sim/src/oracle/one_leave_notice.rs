@@ -34,7 +34,7 @@ impl Oracle for OneLeaveNotice {
             return;
         }
         let (name, who) = (cx.name(event.node), cx.who(id));
-        // Who was not told who was there before it cannot have been told that they had joined.
+        // A client without a roster does not know who joined before it.
         let Some(view) = cx.model.views.get(&event.node) else { return };
         let message = match view.get(id).map(|notices| notices.gone) {
             None => format!("{name} was notified that {who} left, but never that it had joined"),

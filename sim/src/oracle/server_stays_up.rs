@@ -11,8 +11,8 @@ const LINES: usize = 6;
 
 #[derive(Default)]
 pub(crate) struct ServerStaysUp {
-    /// Whether a step of the scenario has ended the program, or the scenario is over.
-    is_told: bool,
+    /// Whether a step of the scenario ended the program, or the scenario is over.
+    is_expected: bool,
     last_lines: VecDeque<Arc<str>>,
 }
 
@@ -23,10 +23,12 @@ impl Oracle for ServerStaysUp {
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
-            What::TearDown => self.is_told = true,
-            What::Fault(Fault::Shutdown | Fault::PowerLoss) if cx.actor(event.node).is_none() => self.is_told = true,
+            What::TearDown => self.is_expected = true,
+            What::Fault(Fault::Shutdown | Fault::PowerLoss) if cx.actor(event.node).is_none() => {
+                self.is_expected = true
+            }
             What::Fault(Fault::Boot) if cx.actor(event.node).is_none() => {
-                self.is_told = false;
+                self.is_expected = false;
                 self.last_lines.clear();
             }
             What::Program(ProgramEvent::Printed { text }) => {
@@ -35,11 +37,11 @@ impl Oracle for ServerStaysUp {
                 }
                 self.last_lines.push_back(text.clone());
             }
-            What::Program(ProgramEvent::Ended { how }) if !self.is_told => {
+            What::Program(ProgramEvent::Ended { how }) if !self.is_expected => {
                 let message = format!("the server's program ended {how}, and no step had ended it{}", self.said());
                 cx.violated(&[event.node], message);
             }
-            What::Program(ProgramEvent::Lost { why }) if !self.is_told => {
+            What::Program(ProgramEvent::Lost { why }) if !self.is_expected => {
                 cx.violated(&[event.node], format!("the server's program was lost: {why}{}", self.said()));
             }
             _ => {}

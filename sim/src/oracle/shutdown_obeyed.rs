@@ -8,13 +8,13 @@ pub(crate) struct ShutdownObeyed {
 
 impl Oracle for ShutdownObeyed {
     const SLUG: &'static str = "shutdown-obeyed";
-    const PROMISE: &'static str = "A server's program that is told to shut down (SIGTERM) ends within 30 s.";
+    const PROMISE: &'static str = "A server's program that receives SIGTERM ends within 30 s.";
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         self.is_over |= event.what == What::TearDown;
         if !self.is_over && event.what == What::Program(ProgramEvent::Overdue) {
-            let message = "the server's program was told to shut down and was still running 30 s later: it was killed";
+            let message = "the server's program received SIGTERM and was still running 30 s later: it was killed";
             cx.violated(&[event.node], message);
         }
     }

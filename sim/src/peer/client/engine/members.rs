@@ -136,7 +136,7 @@ impl Member {
         let message = codec.signal_in(reading).unwrap_or(Message::Unknown);
         let from = if let Message::Signal { peer, .. } = &message { peer.clone() } else { None };
         if codec.file().signals.addressing == Addressing::FilteredByReceiver {
-            // Where everybody hears everything, a client skips its own signals and those to others.
+            // Where every client receives every signal, a client skips its own signals and those to others.
             let (to, own) = (codec.id_in(reading, "to"), codec.own_id());
             if to.is_some() && to != own || from.is_some() && from == own {
                 return;

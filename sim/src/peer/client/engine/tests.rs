@@ -53,7 +53,7 @@ impl Client {
         self.sent()
     }
 
-    fn hears(&mut self, text: &str) -> Vec<String> {
+    fn receives(&mut self, text: &str) -> Vec<String> {
         self.engine.on_text(text, false, &mut self.cx);
         self.sent()
     }
@@ -99,16 +99,16 @@ fn the_members_that_are_notified_offer_to_the_newcomer() {
     let mut ana = Client::member("mesh");
     assert_eq!(ana.connects(), [r#"{"action":"join","roomId":"r","name":"ana"}"#]);
     let roster = r#"{"action":"joined","roomId":"r","clientId":"a","peers":[{"clientId":"b","name":"ben"}]}"#;
-    assert!(ana.hears(roster).is_empty(), "who is there offers");
+    assert!(ana.receives(roster).is_empty(), "who is there offers");
     begin_like(
-        &ana.hears(r#"{"action":"peer-joined","roomId":"r","peer":{"clientId":"c","name":"cleo"}}"#),
+        &ana.receives(r#"{"action":"peer-joined","roomId":"r","peer":{"clientId":"c","name":"cleo"}}"#),
         &[
             r#"{"action":"signal","roomId":"r","type":"offer","to":"c","data":{"type":"offer","#,
             r#"{"action":"signal","roomId":"r","type":"ice-candidate","to":"c","data":{"candidate":"#,
         ],
     );
     assert_eq!(ana.engine.known_as("cleo").iter().map(|id| &**id).collect::<Vec<_>>(), ["c"]);
-    ana.hears(r#"{"action":"peer-left","roomId":"r","clientId":"c"}"#);
+    ana.receives(r#"{"action":"peer-left","roomId":"r","clientId":"c"}"#);
     assert!(ana.engine.known_as("cleo").is_empty());
     ana.engine.leave(&mut ana.cx);
     assert_eq!(ana.sent(), [r#"{"action":"leave","roomId":"r"}"#]);
@@ -118,7 +118,7 @@ fn the_members_that_are_notified_offer_to_the_newcomer() {
 fn a_payload_is_kept_byte_for_byte() {
     let mut ana = Client::member("mesh");
     let payload = r#"{"z":1,"a":1.0,"n":12345678901234567890123}"#;
-    ana.hears(&format!(r#"{{"action":"signal","roomId":"r","from":"b","type":"answer","data":{payload}}}"#));
+    ana.receives(&format!(r#"{{"action":"signal","roomId":"r","from":"b","type":"answer","data":{payload}}}"#));
     let [Message::Signal { payload: received, .. }] = ana.received() else { panic!("not a signal") };
     assert_eq!(&**received, payload);
 }
@@ -127,7 +127,7 @@ fn a_payload_is_kept_byte_for_byte() {
 fn what_is_not_of_the_dialect_is_unknown() {
     let mut ana = Client::member("mesh");
     let texts = ["", "null", "[]", "{}", r#"{"action":"zzz"}"#, r#"{"action":"joined"}"#, r#"{"action":1}"#];
-    texts.iter().for_each(|text| assert!(ana.hears(text).is_empty()));
+    texts.iter().for_each(|text| assert!(ana.receives(text).is_empty()));
     assert_eq!(ana.received(), texts.map(|_| Message::Unknown));
 }
 
@@ -143,16 +143,16 @@ fn a_client_that_knows_the_others_offers_to_all_of_them_and_comes_back_under_its
         r#"{"type":"OFFER","dst":"r-cleo","payload":{"sdp":{"type":"offer","#,
         r#"{"type":"CANDIDATE","dst":"r-cleo","payload":{"sdp":{"candidate":"#,
     ];
-    begin_like(&ana.hears(r#"{"type":"OPEN"}"#), &offers);
+    begin_like(&ana.receives(r#"{"type":"OPEN"}"#), &offers);
     ana.loses();
     ana.connects();
-    begin_like(&ana.hears(r#"{"type":"OPEN"}"#), &offers);
+    begin_like(&ana.receives(r#"{"type":"OPEN"}"#), &offers);
     let admitted = Message::Admitted { room: "r".into(), id: "r-ana".into() };
     assert_eq!(ana.received(), [admitted.clone(), admitted]);
     assert_eq!(ana.engine.speaker().codec.path("/peerjs"), path, "the same token in one life");
     ana.loses();
     ana.connects();
-    ana.hears(r#"{"type":"ID-TAKEN"}"#);
+    ana.receives(r#"{"type":"ID-TAKEN"}"#);
     assert!(matches!(ana.received(), [_, _, Message::Refused { .. }]));
 }
 
@@ -160,19 +160,19 @@ fn a_client_that_knows_the_others_offers_to_all_of_them_and_comes_back_under_its
 fn a_client_skips_what_is_for_others_and_its_own() {
     let mut ana = Client::member("y-webrtc");
     assert_eq!(ana.connects(), [r#"{"type":"subscribe","topics":["r"]}"#, r#"{"type":"ping"}"#]);
-    let announced = ana.hears(r#"{"type":"pong"}"#);
+    let announced = ana.receives(r#"{"type":"pong"}"#);
     assert_eq!(announced, [r#"{"type":"publish","topic":"r","data":{"type":"announce","from":"r-ana"}}"#]);
-    assert!(ana.hears(&announced[0]).is_empty(), "its own announcement");
+    assert!(ana.receives(&announced[0]).is_empty(), "its own announcement");
     let to = |from: &str, to: &str| {
         format!(
             r#"{{"type":"publish","topic":"r","data":{{"type":"signal","from":"{from}","to":"{to}","signal":{{"type":"offer","data":{{"a":1}}}}}}}}"#
         )
     };
-    assert!(ana.hears(&to("r-ben", "r-cleo")).is_empty() && ana.hears(&to("r-ana", "r-ben")).is_empty());
-    assert_eq!(ana.hears(&to("r-ben", "r-ana")).len(), 2, "an answer and a candidate");
+    assert!(ana.receives(&to("r-ben", "r-cleo")).is_empty() && ana.receives(&to("r-ana", "r-ben")).is_empty());
+    assert_eq!(ana.receives(&to("r-ben", "r-ana")).len(), 2, "an answer and a candidate");
     let announced = r#"{"type":"publish","topic":"r","data":{"type":"announce","from":"r-cleo"}}"#;
     begin_like(
-        &ana.hears(announced)[..1],
+        &ana.receives(announced)[..1],
         &[r#"{"type":"publish","topic":"r","data":{"type":"signal","from":"r-ana","to":"r-cleo","#],
     );
 }
@@ -181,12 +181,12 @@ fn a_client_skips_what_is_for_others_and_its_own() {
 fn who_cannot_join_a_room_opens_it() {
     let mut ana = Client::member("rtcmulticonnection");
     begin_like(&ana.connects(), &[r#"18["join-room","#]);
-    begin_like(&ana.hears(r#"["ack",18,[false,"Room not available"]]"#), &[r#"37["open-room","#]);
-    begin_like(&ana.hears(r#"["ack",37,[false,"Room not available"]]"#), &[r#"54["join-room","#]);
-    assert!(ana.hears(r#"["ack",54,[false,"Room full"]]"#).is_empty() && ana.engine.deadline().is_some());
+    begin_like(&ana.receives(r#"["ack",18,[false,"Room not available"]]"#), &[r#"37["open-room","#]);
+    begin_like(&ana.receives(r#"["ack",37,[false,"Room not available"]]"#), &[r#"54["join-room","#]);
+    assert!(ana.receives(r#"["ack",54,[false,"Room full"]]"#).is_empty() && ana.engine.deadline().is_some());
     ana.loses();
     ana.connects();
-    let offers = ana.hears(r#"["ack",72,[true]]"#);
+    let offers = ana.receives(r#"["ack",72,[true]]"#);
     begin_like(&offers[..1], &[r#"["RTCMultiConnection-Message",{"remoteUserId":"r-ben","sender":"r-ana","#]);
 }
 
@@ -194,7 +194,7 @@ fn who_cannot_join_a_room_opens_it() {
 fn a_description_without_candidates_waits_for_them() {
     let mut ana = Client::member("webrtc-star");
     assert_eq!(ana.connects().len(), 1);
-    assert!(ana.hears(r#"["ws-peer","ben"]"#).is_empty());
+    assert!(ana.receives(r#"["ws-peer","ben"]"#).is_empty());
     assert!(ana.engine.deadline().is_some());
 }
 
@@ -202,12 +202,12 @@ fn a_description_without_candidates_waits_for_them() {
 fn a_sender_offers_when_its_viewer_is_ready() {
     let mut ana = Client::of("sender-viewer", "ana", Role::Sender, &["ben"]);
     assert_eq!(ana.connects(), [r#"{"type":"join","role":"sender","room":"r"}"#]);
-    ana.hears(r#"{"type":"error","reason":"sender-already-exists"}"#);
+    ana.receives(r#"{"type":"error","reason":"sender-already-exists"}"#);
     assert!(ana.engine.deadline().is_some(), "it asks again");
-    ana.hears(r#"{"type":"joined","role":"sender","room":"r","clientId":"pj5ksv0o"}"#);
+    ana.receives(r#"{"type":"joined","role":"sender","room":"r","clientId":"pj5ksv0o"}"#);
     assert_eq!(ana.engine.deadline(), None);
     begin_like(
-        &ana.hears(r#"{"type":"viewer-ready"}"#),
+        &ana.receives(r#"{"type":"viewer-ready"}"#),
         &[r#"{"type":"offer","sdp":{"type":"offer","#, r#"{"type":"ice-candidate","candidate":{"candidate":"#],
     );
     let taken = Message::Refused { why: Refused::RoleTaken, text: "sender-already-exists".into() };
@@ -220,10 +220,10 @@ fn users_call_and_the_caller_offers() {
     let mut ana = Client::of("call", "ana", Role::User, &["ben"]);
     assert_eq!(ana.connects(), [r#"{"type":"join","data":{"username":"ana"}}"#]);
     assert_eq!(ana.orders(&Command::Call("ben".into())).0, Err("it has not joined"));
-    ana.hears(r#"{"type":"userList","data":["ben","ana"]}"#);
+    ana.receives(r#"{"type":"userList","data":["ben","ana"]}"#);
     let called = ana.orders(&Command::Call("ben".into()));
     assert_eq!(called, (Ok(()), vec![r#"{"type":"call","data":{"target":"ben"}}"#.to_owned()]));
-    let offered = ana.hears(r#"{"type":"callAnswered","data":{"accepted":true,"target":"ben"}}"#);
+    let offered = ana.receives(r#"{"type":"callAnswered","data":{"accepted":true,"target":"ben"}}"#);
     begin_like(
         &offered,
         &[
@@ -232,8 +232,8 @@ fn users_call_and_the_caller_offers() {
         ],
     );
     let mut ben = Client::of("call", "ben", Role::User, &["ana"]);
-    ben.hears(r#"{"type":"userList","data":["ben","ana"]}"#);
-    ben.hears(r#"{"type":"incomingCall","data":{"caller":"ana","callerId":"x7"}}"#);
+    ben.receives(r#"{"type":"userList","data":["ben","ana"]}"#);
+    ben.receives(r#"{"type":"incomingCall","data":{"caller":"ana","callerId":"x7"}}"#);
     let accepted = r#"{"type":"callResponse","data":{"accepted":true,"caller":"ana","callerId":"x7"}}"#;
     assert_eq!(ben.orders(&Command::Accept), (Ok(()), vec![accepted.to_owned()]));
 }
@@ -251,13 +251,13 @@ fn clients_without_names_hear_each_other_and_skip_their_echoes() {
     let mut ana = Client::of("broadcast", "ana", Role::Broadcast, &["ben"]);
     assert!(ana.connects().is_empty());
     let theirs = r#"["receive-offer",{"description":{"type":"offer"},"candidates":[]}]"#;
-    assert!(ana.hears(theirs).is_empty(), "its answer waits for its candidates");
+    assert!(ana.receives(theirs).is_empty(), "its answer waits for its candidates");
     let due = ana.engine.deadline().expect("it waits");
     assert!(due > ana.cx.now());
     let mut ben = Client::of("relay", "ben", Role::Relay, &["ana"]);
     ben.connects();
     begin_like(
-        &ben.hears(r#"{"type":"offer","offer":{"type":"offer"}}"#),
+        &ben.receives(r#"{"type":"offer","offer":{"type":"offer"}}"#),
         &[r#"{"type":"answer","answer":{"type":"answer","#, r#"{"type":"candidate","candidate":{"candidate":"#],
     );
 }
