@@ -24,7 +24,13 @@
 #include <unistd.h>
 
 enum thread_state { FREE, STARTING, RUNNING, PARKED, ENDING };
-struct thread { volatile enum thread_state state; pid_t tid; int wake_fd; };
+struct thread {
+    volatile enum thread_state state;
+    pid_t tid;
+    int wake_fd;
+    pthread_t handle;
+    uint32_t life;                              /* counts the threads that had this slot */
+};
 
 static struct thread threads[THREADS_MAX];
 static int threads_high;                        /* no slot from here on is in use */
@@ -33,6 +39,7 @@ static struct wait *first, **last = &first;     /* the parked, oldest first */
 static volatile int list_lock, leading;
 static struct thread *watcher;
 static uint64_t rest_number;
+static uint64_t releases;                       /* of parked threads */
 static pthread_key_t end_key;
 static volatile int signalled;                  /* look at the parked threads as well */
 static int interrupting;                        /* some handler was installed without SA_RESTART */
@@ -40,9 +47,11 @@ volatile int object_waits;
 
 /* A clock is read this often without a rest: the program probably waits for time to pass. */
 #define SPINS 10000
+/* Threads that all do so have this many turns before time passes. */
+#define TURNS 64
 static volatile unsigned spins;
-/* A thread computes this long (real time) while another could run: let both. */
-#define STUCK_NS 500000000LL
+/* The process computes this long (processor time) while another thread could run: let both. */
+#define STUCK_NS 1000000000LL
 #define WATCH_MIN_NS 100000LL
 #define WATCH_MAX_NS 4000000LL
 
@@ -62,10 +71,11 @@ static void block_all(sigset_t *before)
 }
 static void restore(const sigset_t *before) { RAW(SYS_rt_sigprocmask, SIG_SETMASK, before, 0, 8); }
 
-static int64_t real_ns(void)
+/* What the process has computed: unlike the time that passes, it does not depend on what else the machine does. */
+static int64_t processor_ns(void)
 {
     struct timespec t;
-    RAW(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+    RAW(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &t);
     return t.tv_sec * SECOND_NS + t.tv_nsec;
 }
 
@@ -83,6 +93,8 @@ static struct thread *thread_new(enum thread_state state, pid_t tid)
         }
     if (t) {
         t->tid = tid;
+        t->handle = 0;
+        t->life++;
         t->wake_fd = t->wake_fd > 0 ? t->wake_fd : -1;
         t->state = state;
     }
@@ -172,8 +184,38 @@ EXPORT int pthread_create(pthread_t *into, const pthread_attr_t *how, void *(*ru
         unlock();
         restore(&before);
         free(s);
+    } else {
+        /* It does not run before this thread rests. */
+        t->handle = *into;
     }
     return r;
+}
+
+/* It wakes those who join it in the kernel before it vanishes. */
+static int is_gone(const struct thread *t)
+{
+    return t->state == FREE || (t->state == ENDING && RAW(SYS_tgkill, real_pid, t->tid, 0) != 0);
+}
+
+static int joined_is_gone(struct wait *w)
+{
+    const struct thread *t = w->object;
+    return t->life != w->value || is_gone(t);
+}
+
+/* Parked, a thread that joins goes on when it is its turn. Asleep in the kernel, it would go on at once, beside others. */
+EXPORT int pthread_join(pthread_t handle, void **result)
+{
+    for (int i = 0; simulated() && i < threads_high; i++) {
+        struct thread *t = &threads[i];
+        if (t->state == FREE || t->handle != handle || t == me())
+            continue;
+        struct wait w = {.deadline_ns = FOREVER, .ready = joined_is_gone, .object = t, .value = t->life, .restarts = 2};
+        if (!joined_is_gone(&w))
+            park(&w);
+        break;
+    }
+    return REAL(pthread_join)(handle, result);
 }
 
 /* ---- is everybody asleep? ---- */
@@ -212,7 +254,8 @@ static void strangers(int known)
             pid_t tid = atoi(e->name);
             int found = tid == 0;
             for (int i = 0; i < threads_high && !found; i++)
-                found = threads[i].state != FREE && (threads[i].tid == tid || threads[i].state == STARTING);
+                /* One that has not begun is there without its number: this may be it. */
+                found = threads[i].state != FREE && (threads[i].tid == tid || !threads[i].tid);
             if (!found)
                 thread_new(RUNNING, tid);
         }
@@ -241,8 +284,7 @@ static int asleep_now(struct thread *mine)
         case STARTING:
             return 0;
         case ENDING:
-            /* It wakes those who join it before it vanishes. */
-            if (RAW(SYS_tgkill, real_pid, t->tid, 0) == 0)
+            if (!is_gone(t))
                 return 0;
             t->state = FREE;
             continue;
@@ -261,6 +303,8 @@ static int asleep_now(struct thread *mine)
     long before = switches();
     for (int i = 0; i < threads_high; i++) {
         struct thread *t = &threads[i];
+        if (t->state == ENDING) /* since it was looked at above */
+            return 0;
         if (t == mine || !(t->state == RUNNING || (signalled && t->state == PARKED && t->tid)))
             continue;
         if (!t->tid) /* chosen, but not yet begun */
@@ -335,6 +379,7 @@ static void release(struct wait *w, struct thread *mine)
     lock();
     struct thread *t = w->thread;
     take_out(w);
+    releases++;
     int other = first != NULL;
     int watched = watcher != NULL;
     struct thread *next_watcher = first ? first->thread : NULL;
@@ -474,8 +519,8 @@ static int doze(struct wait *w, int64_t ns)
 static int help_the_stuck(struct wait *mine, int64_t *since)
 {
     if (!*since)
-        *since = real_ns();
-    if (real_ns() - *since < STUCK_NS)
+        *since = processor_ns();
+    if (processor_ns() - *since < STUCK_NS)
         return 0;
     *since = 0;
     struct wait *w = first_ready();
@@ -571,24 +616,27 @@ int wake_object(const void *object, int how_many)
     return n;
 }
 
-/* A program that reads the clock again and again waits for it to move, or for another thread. */
+/* A program that reads the clock again and again waits for another thread, or for the clock to move. So the others have
+ * their turn first; if none could run, or all have had theirs, some time passes. */
 void spin(void)
 {
+    static int64_t turns_at;
+    static int turns;
     if (__atomic_add_fetch(&spins, 1, __ATOMIC_RELAXED) < SPINS)
         return;
     spins = 0;
     int error = errno;
-    struct wait *w = NULL;
-    sigset_t before;
-    block_all(&before);
-    if (first && !__atomic_exchange_n(&leading, 1, __ATOMIC_ACQUIRE)) {
-        w = first_ready();
-        if (w)
-            release(w, NULL);
-        __atomic_store_n(&leading, 0, __ATOMIC_RELEASE);
+    uint64_t before = releases;
+    if (turns_at != now_ns()) {
+        turns_at = now_ns();
+        turns = 0;
     }
-    restore(&before);
-    if (!w)
+    if (first && turns++ < TURNS) {
+        struct wait w = {.deadline_ns = FOREVER, .ready = at_once, .restarts = 2};
+        park(&w);
+    }
+    /* Its own is the last. */
+    if (releases - before <= 1)
         control_call(-1, NULL, 0, "spin");
     errno = error;
 }

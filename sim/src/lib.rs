@@ -53,6 +53,7 @@ mod mapping;
 pub mod oracle;
 pub mod pairs;
 pub mod peer;
+pub mod program;
 mod protocol;
 pub mod reachability;
 mod rewritten;

@@ -15,6 +15,7 @@ mod pool;
 mod report;
 mod scenarios;
 mod serve;
+mod server_program;
 mod shell;
 mod sim;
 mod sink;

@@ -13,12 +13,13 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::Suite;
 use reports::{Detail, Frames, Replay, Seed, Sweep};
-use scenarios::{Scenario, ServerProgram};
+use scenarios::Scenario;
 use sim::run::{Cause, Crash, Outcome};
 
 use crate::arguments::Format;
 use crate::exit::UNREACHABLE;
 use crate::pool;
+use crate::server_program::ServerFlags;
 use crate::sink::{Sink, cannot_write, opening};
 
 /// File in a run's folder that maps events to frames of the capture.
@@ -33,18 +34,8 @@ pub(crate) struct Arguments {
     /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
-    /// Server program to run in place of the reference server, as a shell would read it: 'node server.js'
-    #[arg(long, value_name = "COMMAND")]
-    server: Option<String>,
-    /// TCP port of the program's signaling [default: the first port on which it listens]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
-    /// Environment variable of the program; may be repeated
-    #[arg(long, value_name = "NAME=VALUE")]
-    env: Vec<Variable>,
-    /// Folder in which the program starts [default: the current folder]
-    #[arg(long, value_name = "DIR")]
-    directory: Option<PathBuf>,
+    #[command(flatten)]
+    program: ServerFlags,
     /// Seed of the run; the same seed gives the same run, byte for byte
     #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
     seed: u64,
@@ -85,21 +76,6 @@ impl FromStr for Seeds {
     }
 }
 
-/// `NAME=VALUE`
-#[derive(Clone, Debug)]
-struct Variable(String, String);
-
-impl FromStr for Variable {
-    type Err = anyhow::Error;
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("`{text}` is not `NAME=VALUE`"))?;
-        match scenarios::bad_variable(name, value) {
-            Some(wrong) => Err(anyhow!(wrong)),
-            None => Ok(Self(name.to_owned(), value.to_owned())),
-        }
-    }
-}
-
 /// The scenario, if its dialect can play it.
 fn fitting(scenario: Scenario) -> anyhow::Result<Scenario> {
     match sim::fit::misfit(&scenario) {
@@ -116,33 +92,14 @@ impl Arguments {
     fn scenario(&self) -> anyhow::Result<Scenario> {
         let mut scenario = scenarios::load(&self.scenario)?;
         scenario.server.dialect = self.dialect.clone().or(scenario.server.dialect);
-        if let Some(command) = &self.server {
-            let words = shlex::split(command).filter(|words| !words.is_empty());
-            let run = words.ok_or_else(|| anyhow!("--server {command:?} is not a command: are all quotes closed?"))?;
-            scenario.server.program = Some(ServerProgram { run, ..ServerProgram::default() });
-        }
-        let Some(program) = &mut scenario.server.program else {
-            if self.port.is_some() || !self.env.is_empty() || self.directory.is_some() {
-                return Err(anyhow!("--port, --env and --directory are for a server program: add --server"));
-            }
-            return fitting(scenario);
-        };
-        program.port = self.port.or(program.port);
-        program.env.extend(self.env.iter().map(|Variable(name, value)| (name.clone(), value.clone())));
-        program.directory = self.directory.clone().or(program.directory.take());
+        scenario.server.program = self.program.program(scenario.server.program.take())?;
         fitting(scenario)
     }
 
     /// The words of the command line that change the run.
     fn options(&self) -> Vec<String> {
-        let port = self.port.map(|port| port.to_string());
-        let directory = self.directory.as_ref().map(|directory| directory.display().to_string());
-        let dialect = self.dialect.clone();
-        let single =
-            [("--dialect", dialect), ("--server", self.server.clone()), ("--port", port), ("--directory", directory)];
-        let single = single.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
-        let env = self.env.iter().map(|Variable(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
-        single.chain(env).flatten().collect()
+        let dialect = self.dialect.iter().flat_map(|dialect| ["--dialect".to_owned(), dialect.clone()]);
+        dialect.chain(self.program.words()).collect()
     }
 }
 

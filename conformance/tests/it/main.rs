@@ -15,6 +15,7 @@ mod hopeless;
 mod innocent;
 mod mini;
 mod outsiders;
+mod packages;
 mod pipes;
 mod recordings;
 mod reference;

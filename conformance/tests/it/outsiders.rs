@@ -2,10 +2,10 @@
 //! findings must be exactly the deviations in `known/`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::dial::Tokio;
@@ -13,94 +13,9 @@ use conformance::{Known, Options, Report, Restart, Selection, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::packages::{folder, packages, python};
 use crate::stun::outsiders::free_port;
 use crate::{dialect, text};
-
-/// The folder where packages are kept between test runs.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("outsiders")
-}
-
-/// The npm packages: servers, and libraries that servers are made with.
-const PACKAGES: [(&str, &str); 9] = [
-    ("peer", "1.0.2"),
-    ("y-webrtc", "10.3.0"),
-    ("socket.io", "4.8.4"),
-    ("ws", "8.23.0"),
-    ("bittorrent-tracker", "11.2.3"),
-    ("simple-signal-server", "3.0.0"),
-    ("rtcmulticonnection-server", "1.3.3"),
-    ("@libp2p/webrtc-star-signalling-server", "4.0.0"),
-    ("signalhub", "4.9.0"),
-];
-
-/// Installs the npm packages if needed; `None` if npm does not work.
-pub(crate) fn packages() -> Option<&'static Path> {
-    static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let install = || {
-        let folder = folder().join("npm");
-        let there = |(package, version): &(&str, &str)| {
-            let file = folder.join("node_modules").join(package).join("package.json");
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|package| package["version"] == *version)
-        };
-        if PACKAGES.iter().all(there) {
-            return Some(folder);
-        }
-        std::fs::create_dir_all(&folder).expect("the target folder is ours");
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&folder);
-        let installed = npm.args(PACKAGES.map(|(package, version)| format!("{package}@{version}"))).output();
-        match installed {
-            Ok(output) if output.status.success() => Some(folder),
-            Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
-            Err(error) => skip(&error.to_string()),
-        }
-    };
-    INSTALLED.get_or_init(install).as_deref()
-}
-
-/// Installs a Python package with its program if needed; `None` if there is no recent Python, or pip does not work.
-fn python(package: &str, program: &str, version: &str, more: &[&str]) -> Option<PathBuf> {
-    let folder = folder().join(format!("{package}-{version}"));
-    let program = folder.join("bin").join(program);
-    if program.exists() {
-        return Some(program);
-    }
-    // pyenv's programs run only versions that are selected.
-    let python = |name: &str| {
-        let mut python = Command::new(name);
-        python.env("PYENV_VERSION", "3.13");
-        python
-    };
-    let recent = |name: &&str| {
-        let asked = python(name).args(["-c", "import sys; sys.exit(sys.version_info < (3, 13))"]).output();
-        asked.is_ok_and(|output| output.status.success())
-    };
-    let Some(name) = ["python3", "python3.14", "python3.13"].into_iter().find(recent) else {
-        return skip("there is no Python 3.13");
-    };
-    let run = |mut command: Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let mut environment = python(name);
-    environment.args(["-m", "venv"]).arg(&folder);
-    let mut pip = Command::new(folder.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", &format!("{package}=={version}")]).args(more);
-    match run(environment).and_then(|()| run(pip)) {
-        Ok(()) => Some(program),
-        Err(why) => skip(&why),
-    }
-}
-
-/// Skips a test whose tool cannot be installed, with a message; on CI that is a failure.
-pub(crate) fn skip(why: &str) -> Option<PathBuf> {
-    assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
-    eprintln!("SKIPPED: a server of others cannot be installed: {why}");
-    None
-}
 
 /// A server process that is restarted when it dies, and killed when this is dropped.
 pub(crate) struct Server {

@@ -341,6 +341,7 @@ class Machine:
         return f"{s.state} {s.family} {s.local[0]} {s.local[1]} {peer[0]} {peer[1]}"
 
     def call_abort(self, process, _, ident):
+        self.read_all()  # printed before the abort
         if ident in self.socks:
             self.world.aborted(self.socks[ident])
         return ""

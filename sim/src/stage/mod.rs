@@ -10,7 +10,7 @@
 mod command;
 mod error;
 mod in_force;
-mod outsider;
+pub(crate) mod outsider;
 mod program;
 pub(crate) mod simulated;
 

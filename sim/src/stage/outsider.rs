@@ -26,12 +26,12 @@ pub(super) fn stun_only(host: &Host, seed: u64) -> Config {
 }
 
 /// Starts a program.
-pub(super) fn start(host: &Host, program: &ServerProgram, seed: u64) -> Result<Foreign, StageError> {
+pub(crate) fn start(host: &Host, program: &ServerProgram, seed: u64) -> Result<Foreign, StageError> {
     Foreign::start(host, &command_of(program), seed).map_err(|trouble| StageError::Program(trouble.to_string()))
 }
 
 /// Waits, in virtual time, until a program listens. Returns its port.
-pub(super) async fn listening(foreign: &Foreign, program: &ServerProgram) -> Result<u16, StageError> {
+pub(crate) async fn listening(foreign: &Foreign, program: &ServerProgram) -> Result<u16, StageError> {
     let give_up = Instant::now() + LISTENS_BY;
     loop {
         let seen = foreign.status.seen();
@@ -88,6 +88,17 @@ fn with_lines(mut text: String, seen: &Seen) -> String {
         }
     }
     text
+}
+
+/// Why a program does not run any more, with the last lines that it printed; `None` while it runs.
+pub(crate) fn ended(foreign: &Foreign) -> Option<String> {
+    let seen = foreign.status.seen();
+    let why = match (&seen.trouble, &seen.ended) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(how)) => format!("the server's program ended {how}"),
+        (None, None) => return None,
+    };
+    Some(with_lines(why, &seen))
 }
 
 /// Orders a program to shut down.

@@ -1,14 +1,16 @@
 //! Server programs of others: what they show, what a scenario can do to them, and what cannot be simulated.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use scenarios::Scenario;
 use sim::event::{ProgramEvent, What};
 use sim::run::{Cause, Crash, Outcome, run};
 use sim::timeline::Timeline;
+
+use crate::packages::skip;
 
 /// A server that prints what happens to it: it listens, greets each connection and echoes what it receives.
 const PRINTS: &str = "import socket, sys, time
@@ -18,7 +20,8 @@ print('ready', flush=True)
 
 /// Whether Python programs can run here.
 fn has_python() -> bool {
-    installed("python3", &["--version"]).is_some()
+    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
+        || skip::<()>("there is no Python 3").is_some()
 }
 
 /// A scenario whose server runs a Python program with arguments, and in which nobody joins.
@@ -256,100 +259,4 @@ fn a_program_that_waits_by_looking_at_the_clock_gets_on() {
     );
     let outcome = played(&python(&code, &["8787"], ""));
     assert!(lines(&outcome).contains(&"0.005 prints: over".to_owned()), "{:?}", lines(&outcome));
-}
-
-// ---- real servers
-
-/// The folder where packages are kept between test runs.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign")
-}
-
-/// Skips a test whose tool cannot be installed, with a message; on CI that is a failure.
-fn skip<T>(why: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "a server of others cannot be installed: {why}");
-    eprintln!("SKIPPED: a server of others cannot be installed: {why}");
-    None
-}
-
-fn installed(program: &str, arguments: &[&str]) -> Option<()> {
-    match Command::new(program).args(arguments).output() {
-        Ok(output) if output.status.success() => Some(()),
-        Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
-        Err(error) => skip(&error.to_string()),
-    }
-}
-
-/// The command of the Node server.
-fn node() -> Option<String> {
-    static INSTALLED: OnceLock<Option<String>> = OnceLock::new();
-    let install = || {
-        let folder = folder().join("npm");
-        fs::create_dir_all(&folder).expect("the target folder is ours");
-        let path = folder.to_str().expect("UTF-8");
-        if !folder.join("node_modules/ws/package.json").exists() {
-            let arguments = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", path, "ws@8.23.0"];
-            installed("npm", &arguments)?;
-        }
-        fs::write(folder.join("mesh.mjs"), include_str!("../servers/mesh.mjs")).expect("the folder is ours");
-        Some(format!(r#"["node", "{path}/mesh.mjs"]"#))
-    };
-    INSTALLED.get_or_init(install).clone()
-}
-
-/// The command of the Python server.
-fn websockets() -> Option<String> {
-    static INSTALLED: OnceLock<Option<String>> = OnceLock::new();
-    let install = || {
-        let folder = folder().join("websockets-17.4");
-        let (path, python) = (folder.to_str().expect("UTF-8").to_owned(), folder.join("bin/python"));
-        if !folder.join("installed").exists() {
-            installed("python3", &["-m", "venv", &path])?;
-            installed(python.to_str().expect("UTF-8"), &["-m", "pip", "install", "--quiet", "websockets==17.4"])?;
-            fs::write(folder.join("installed"), "").expect("the folder is ours");
-        }
-        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/mesh.py");
-        Some(format!(r#"["{}", "{server}"]"#, python.display()))
-    };
-    INSTALLED.get_or_init(install).clone()
-}
-
-/// A shipped scenario with a server program.
-fn with_server(name: &str, run: &str) -> Arc<Scenario> {
-    let mut scenario = scenarios::load(name).unwrap_or_else(|error| panic!("{error}"));
-    scenario.server.program = alone(run, "").server.program.clone();
-    Arc::new(scenario)
-}
-
-/// Plays a scenario on a server twice with several seeds: the runs pass and are equal.
-fn passes_twice(name: &str, run_: &str) {
-    let scenario = with_server(name, run_);
-    for seed in 1..=3 {
-        let [first, second] =
-            [(); 2].map(|()| run(&scenario, seed).unwrap_or_else(|crash| panic!("{}", crash.message)));
-        assert!(first.passed(), "{name}, seed {seed}: {:?}\n{}", first.violations, Timeline::of(&first.record));
-        let difference = sim::hash::first_difference(&first.record, &second.record);
-        assert_eq!(difference, None, "{name}, seed {seed}");
-    }
-}
-
-#[test]
-fn a_node_server_connects_real_peers() {
-    let Some(server) = node() else { return };
-    passes_twice("mesh-3", &server);
-    passes_twice("mesh-6", &server);
-}
-
-#[test]
-fn a_python_server_connects_real_peers() {
-    let Some(server) = websockets() else { return };
-    passes_twice("mesh-3", &server);
-    passes_twice("mesh-6", &server);
-}
-
-#[test]
-fn wrappers_do_not_matter() {
-    let Some(server) = node() else { return };
-    let words: Vec<_> = server.split('"').filter(|word| word.contains(['/', 'n'])).collect();
-    passes_twice("mesh-3", &format!(r#"["sh", "-c", "echo starting; {}"]"#, words.join(" ")));
 }

@@ -14,9 +14,12 @@ mod nat_model;
 mod negotiation;
 mod oracle;
 mod oracle_roles;
+#[path = "../../../conformance/tests/it/packages.rs"]
+mod packages;
 mod played;
 mod properties;
 mod reachability;
+mod real_servers;
 mod sources;
 mod steps;
 mod stories;

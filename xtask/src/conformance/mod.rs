@@ -19,6 +19,7 @@ use crate::arguments::{Format, Requests};
 use crate::exit::{UNREACHABLE, USAGE, report_error};
 use crate::live::Setting;
 use crate::random;
+use crate::server_program::ServerFlags;
 use network::Network;
 use repeat::Series;
 use server::{TestedServer, servers};
@@ -26,6 +27,8 @@ use simulated::Conditions;
 
 /// The default dialect.
 const DIALECT: &str = "mesh";
+/// A server program is given without `--sim`.
+const NEEDS_SIM: &str = "--server runs the program inside the simulator: add --sim, or start it yourself and give --url";
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
 
@@ -39,13 +42,15 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// URL of the server: ws://HOST:PORT/PATH, or wss, http, https
-    #[arg(long, required_unless_present_any = ["list", "stun", "turn", "sim"])]
+    #[arg(long, required_unless_present_any = ["list", "stun", "turn", "sim", "server"])]
     url: Option<Target>,
     #[command(flatten)]
     network: Network,
-    /// Test the reference server inside the simulator, in virtual time: the same seed gives the same report, byte for byte
+    /// Test the reference server inside the simulator, or with --server a program of yours, in virtual time: the same seed gives the same report, byte for byte
     #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
+    #[command(flatten)]
+    program: ServerFlags,
     /// Delay of each message in the simulator [default: 1ms]
     #[arg(long, requires = "sim", value_name = "TIME", value_parser = scenarios::time)]
     delay: Option<Duration>,
@@ -150,6 +155,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     // clap ignores `requires = "sim"` when --url is given, because --url conflicts with --sim.
     let simulated = arguments.delay.is_some() || arguments.loss.is_some();
     anyhow::ensure!(arguments.sim || !simulated, "--delay and --loss have no effect without --sim");
+    anyhow::ensure!(arguments.sim || arguments.program.program(None)?.is_none(), NEEDS_SIM);
     let servers = match servers(&arguments) {
         Ok(servers) => servers,
         Err(error) => return Ok(report_error(&*error, USAGE)),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use conformance::dial::Tokio;
 use conformance::{BadRecording, Dialect, Played, Recording, Target, Unplayable};
 
-use super::simulated::{self, Conditions, Reference};
+use super::simulated::{self, Conditions, SimulatedServer};
 use crate::arguments::Requests;
 use crate::exit::{UNREACHABLE, USAGE, report_error};
+use crate::server_program::ServerFlags;
 
 /// Replay a recorded case, and compare the server's messages with the recording.
 ///
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
     /// URL of the server to test [default: the recorded one]
     #[arg(long)]
     url: Option<Target>,
-    /// Test the reference server inside the simulator
+    /// Test the reference server inside the simulator, or with --server a program of yours
     #[arg(long, conflicts_with_all = ["url", "headers", "bearer", "insecure"])]
     sim: bool,
     /// Seed of the simulation
@@ -38,6 +39,8 @@ pub(super) struct Arguments {
     /// recorded name]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
+    #[command(flatten)]
+    program: ServerFlags,
     #[command(flatten)]
     requests: Requests,
 }
@@ -80,12 +83,18 @@ fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Un
     if simulated && !arguments.sim {
         return Err(anyhow::anyhow!("--delay and --loss have no effect without --sim").into());
     }
+    if arguments.program.program(None)?.is_some() && !arguments.sim {
+        return Err(anyhow::anyhow!(super::NEEDS_SIM).into());
+    }
     let recorded = || recording.head.url.split('?').next().unwrap_or_default().parse::<Target>();
     if arguments.sim || (arguments.url.is_none() && recorded()?.host() == simulated::NAME) {
-        let reference = Reference::speaking(&name)?;
+        let server = match arguments.program.program(None)? {
+            Some(program) => SimulatedServer::program(program, &name)?,
+            None => SimulatedServer::speaking(&name)?,
+        };
         let delay = arguments.delay.unwrap_or(simulated::DELAY);
         let conditions = Conditions { seed: arguments.seed, delay, loss_ppm: arguments.loss.unwrap_or_default() };
-        return Ok(simulated::replay(&reference, recording, conditions)?);
+        return Ok(simulated::replay(&server, recording, conditions)?);
     }
     let dialect = Arc::new(Dialect::load(&name)?);
     let url = arguments.url.clone().map_or_else(recorded, Ok)?;

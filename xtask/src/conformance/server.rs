@@ -10,7 +10,7 @@ use conformance::{Case, Dialect, Options, Report, Target, Unreachable};
 use tokio::runtime::Runtime;
 
 use super::Arguments;
-use super::simulated::{self, Conditions, Reference};
+use super::simulated::{self, Conditions, SimulatedServer};
 
 /// Extra time for cases that wait for a lifetime to expire.
 const SLOW: Duration = Duration::from_secs(1200);
@@ -28,7 +28,7 @@ pub(super) struct TestedServer {
 enum ServerKind {
     Signaling(Target, Arc<Dialect>),
     Service(ServiceTarget),
-    Simulated(Reference, Conditions),
+    Simulated(SimulatedServer, Conditions),
 }
 
 /// The servers given on the command line.
@@ -62,27 +62,37 @@ pub(super) fn servers(arguments: &Arguments) -> Result<Vec<TestedServer>, Box<dy
 
 /// The reference server, once for the dialect and once for each service; by default for the dialect `mesh`.
 fn simulated(arguments: &Arguments) -> anyhow::Result<Vec<TestedServer>> {
+    if let Some(program) = arguments.program.program(None)? {
+        anyhow::ensure!(
+            arguments.network.services().next().is_none(),
+            "--server is a signaling server: test STUN and TURN servers with --stun HOST:PORT and --turn HOST:PORT"
+        );
+        let server = SimulatedServer::program(program, arguments.dialect())?;
+        let flags = reports::command_line("", arguments.program.words());
+        let again = format!("{}{flags}", dialect_flag(arguments));
+        return Ok(vec![arguments.simulated_server(server, &again, Some(arguments.dialect().to_owned()))]);
+    }
     let by_dialect = arguments.dialect.as_deref().and_then(simulated::service);
     let named = arguments.network.services().filter(|service| Some(*service) != by_dialect);
     let services: Vec<Service> = named.collect();
     let mut servers = Vec::new();
     if arguments.dialect.is_some() || services.is_empty() {
         let name = arguments.dialect();
-        let reference = match by_dialect {
-            Some(service) => Reference::serving(service, arguments.network.users()),
-            None => Reference::speaking(name)?,
+        let server = match by_dialect {
+            Some(service) => SimulatedServer::serving(service, arguments.network.users()),
+            None => SimulatedServer::speaking(name)?,
         };
         let dialect = by_dialect.is_none().then(|| name.to_owned());
         let mut again = dialect_flag(arguments);
         if by_dialect == Some(Service::Turn) && arguments.network.services().any(|service| service == Service::Turn) {
             again = format!(" {}", arguments.network.again(Service::Turn, ""));
         }
-        servers.push(arguments.simulated_server(reference, &again, dialect));
+        servers.push(arguments.simulated_server(server, &again, dialect));
     }
     for service in services {
-        let reference = Reference::serving(service, arguments.network.users());
+        let server = SimulatedServer::serving(service, arguments.network.users());
         let again = format!(" {}", arguments.network.again(service, ""));
-        servers.push(arguments.simulated_server(reference, &again, None));
+        servers.push(arguments.simulated_server(server, &again, None));
     }
     Ok(servers)
 }
@@ -106,7 +116,7 @@ fn dialect_flag(arguments: &Arguments) -> String {
 }
 
 impl Arguments {
-    fn simulated_server(&self, reference: Reference, flags: &str, dialect: Option<String>) -> TestedServer {
+    fn simulated_server(&self, server: SimulatedServer, flags: &str, dialect: Option<String>) -> TestedServer {
         let mut again = format!("{} conformance --sim{flags}", crate::program());
         if let Some(delay) = self.delay {
             again.push_str(&format!(" --delay {}ms", delay.as_millis()));
@@ -114,8 +124,8 @@ impl Arguments {
         if let Some(ppm) = self.loss {
             again.push_str(&format!(" --loss {}%", f64::from(ppm) / 1e4));
         }
-        let (cases, conditions) = (reference.cases(), self.conditions());
-        TestedServer { kind: ServerKind::Simulated(reference, conditions), cases, again, dialect }
+        let (cases, conditions) = (server.cases(), self.conditions());
+        TestedServer { kind: ServerKind::Simulated(server, conditions), cases, again, dialect }
     }
 }
 
@@ -143,7 +153,7 @@ impl TestedServer {
         let (program, rest) = again.split_once(" conformance ")?;
         let named = self.dialect.as_deref().filter(|dialect| conformance::shipped().any(|name| name == *dialect));
         let rest = named.map_or_else(|| rest.to_owned(), |name| rest.replace(&format!(" --dialect {name}"), ""));
-        matches!(&self.kind, ServerKind::Signaling(..) | ServerKind::Simulated(Reference::Signaling(..), _))
+        matches!(&self.kind, ServerKind::Signaling(..) | ServerKind::Simulated(SimulatedServer::Signaling(..) | SimulatedServer::Program(..), _))
             .then(|| format!("{program} conformance replay {} {rest}", file.trim()))
     }
 
@@ -166,9 +176,9 @@ impl TestedServer {
                 runtime.block_on(conformance::run(Tokio, target, dialect, cases, options))
             }
             ServerKind::Service(target) => runtime.block_on(stun::run(Tokio, target, cases, options)),
-            ServerKind::Simulated(reference, conditions) => {
+            ServerKind::Simulated(server, conditions) => {
                 let conditions = Conditions { seed: options.seed, ..*conditions };
-                simulated::test(reference, cases, options, conditions)
+                simulated::test(server, cases, options, conditions)
             }
         }
     }

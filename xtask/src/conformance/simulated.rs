@@ -1,8 +1,10 @@
-//! `glare conformance --sim`: tests the reference server inside the simulator, in virtual time.
+//! `glare conformance --sim`: tests the reference server, or a server program of the user, inside the simulator, in
+//! virtual time.
 //!
 //! Each case has its own simulated world, so its outcome follows from the seed and the case alone. It is the same byte
 //! for byte whether the case runs alone or with others, on one core or on eight.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -15,14 +17,15 @@ use std::time::Duration;
 use conformance::dial::Dial;
 use conformance::stun::{self, Credential, Datagram, Datagrams, Service, ServiceTarget};
 use conformance::{
-    Case, CaseReport, Dialect, Options, Played, Recording, Report, Target, Unplayable, Unreachable, Verdict, settle,
+    Case, CaseReport, Dialect, Options, Recording, Report, Target, Unplayable, Unreachable, Verdict, settle,
 };
 use futures_util::FutureExt as _;
-use scenarios::{ActorIndex, Link, Machine};
+use scenarios::{ActorIndex, Link, Machine, ServerProgram};
 use server::net::{Network as _, Udp as _};
 use server::{Config, DIALECTS, DialectEntry, Listen, STUN_PORT, Server, TurnSettings};
 use sim::event::NodeKind;
 use sim::host::Host;
+use sim::program::Program;
 use sim::socket::{SimStream, SimUdp};
 use sim::world::World;
 
@@ -51,14 +54,18 @@ pub(super) struct Conditions {
     pub(super) loss_ppm: u32,
 }
 
-/// The reference server, in one of its protocols.
+/// A server in the simulated world, with one of its protocols.
 #[derive(Clone)]
-pub(super) enum Reference {
+pub(super) enum SimulatedServer {
+    /// Signaling of the reference server.
     Signaling(Target, Arc<Dialect>),
+    /// STUN or TURN of the reference server.
     Service(ServiceTarget),
+    /// A program of the user.
+    Program(Arc<ServerProgram>, Arc<Dialect>),
 }
 
-impl Reference {
+impl SimulatedServer {
     /// The server with a dialect, or as a STUN or TURN server if the name is `stun` or `turn`.
     ///
     /// # Errors
@@ -87,10 +94,20 @@ impl Reference {
         Self::Service(target.with_credentials(users))
     }
 
+    /// A server program of the user.
+    ///
+    /// # Errors
+    /// There is no such dialect, or its example is not a URL.
+    pub(super) fn program(program: ServerProgram, dialect: &str) -> anyhow::Result<Self> {
+        let dialect = Dialect::load(dialect)?;
+        at_port(&dialect, 1).parse::<Target>()?;
+        Ok(Self::Program(Arc::new(program), Arc::new(dialect)))
+    }
+
     /// The TURN users.
     fn users(&self) -> Vec<Credential> {
         match self {
-            Self::Signaling(..) => default_users(),
+            Self::Signaling(..) | Self::Program(..) => default_users(),
             Self::Service(target) => target.credentials().to_vec(),
         }
     }
@@ -98,7 +115,7 @@ impl Reference {
     /// Every case that applies to it.
     pub(super) fn cases(&self) -> &'static [&'static Case] {
         match self {
-            Self::Signaling(..) => conformance::cases(),
+            Self::Signaling(..) | Self::Program(..) => conformance::cases(),
             Self::Service(target) => conformance::service_cases(target.service()),
         }
     }
@@ -107,15 +124,24 @@ impl Reference {
         match self {
             Self::Signaling(target, _) => target.url().to_owned(),
             Self::Service(target) => target.to_string(),
+            Self::Program(program, dialect) => at_port(dialect, program.port.unwrap_or_default()),
         }
     }
 
     fn protocol(&self) -> String {
         match self {
-            Self::Signaling(_, dialect) => dialect.name().to_owned(),
+            Self::Signaling(_, dialect) | Self::Program(_, dialect) => dialect.name().to_owned(),
             Self::Service(target) => target.service().name().to_owned(),
         }
     }
+}
+
+/// The URL of a program of this world: that of the dialect's example, at its port.
+fn at_port(dialect: &Dialect, port: u16) -> String {
+    let example = dialect.example();
+    let (scheme, rest) = example.split_once("://").unwrap_or(("ws", example));
+    let path = rest.find('/').map_or("/", |at| &rest[at..]);
+    format!("{scheme}://{NAME}:{port}{path}")
 }
 
 /// The service that a `--dialect` value names, if it names one.
@@ -132,21 +158,40 @@ pub(super) fn service(name: &str) -> Option<Service> {
 /// # Errors
 /// No case reached the server, because too many packets were lost.
 pub(super) fn test(
-    reference: &Reference,
+    server: &SimulatedServer,
     cases: &[&'static Case],
     options: &Options,
     conditions: Conditions,
 ) -> Result<Report, Unreachable> {
+    let server = &found(server, conditions)?;
     let mut outcomes = BTreeMap::new();
-    let run = |case: &&'static Case| one(reference, case, options, conditions);
+    let run = |case: &&'static Case| one(server, case, options, conditions);
     let done = pool::for_each(cases.iter().copied(), options.jobs.min(pool::cores()), run, |case, outcome| {
         outcomes.insert(case.slug, outcome);
         Ok::<_, Infallible>(())
     });
     match done {
-        Ok(()) => gather(reference, cases, outcomes),
+        Ok(()) => gather(server, cases, outcomes),
         Err(never) => match never {},
     }
+}
+
+/// The server, with the port of a program whose port is not given: the first on which it listens.
+fn found(server: &SimulatedServer, conditions: Conditions) -> Result<SimulatedServer, Unreachable> {
+    let SimulatedServer::Program(program, dialect) = server else { return Ok(server.clone()) };
+    let tried = program.clone();
+    let listens = World::run(conditions.seed, 1, LIMIT, move |world| async move {
+        let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, NEAR);
+        Program::start(&world.boot(machine), &tried, conditions.seed).await.map(|(_, port)| port)
+    });
+    let unreachable = |why| Unreachable { url: reports::command_line("", program.run.clone()), tried: vec![why] };
+    let port = match listens {
+        Ok(Ok(port)) => port,
+        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Err(panic) => return Err(unreachable(WorldPanic::of(panic).to_string())),
+    };
+    let program = ServerProgram { port: Some(port), ..ServerProgram::clone(program) };
+    Ok(SimulatedServer::Program(Arc::new(program), dialect.clone()))
 }
 
 /// The outcome of one case in its world: a report of that case alone.
@@ -162,6 +207,13 @@ struct WorldPanic {
     message: String,
 }
 
+impl WorldPanic {
+    fn of(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Self { message: text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default() }
+    }
+}
+
 impl fmt::Display for WorldPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the simulated world panicked: {}", self.message)
@@ -171,37 +223,70 @@ impl fmt::Display for WorldPanic {
 impl std::error::Error for WorldPanic {}
 
 /// Runs one case in its own world.
-fn one(reference: &Reference, case: &'static Case, options: &Options, conditions: Conditions) -> CaseOutcome {
+fn one(server: &SimulatedServer, case: &'static Case, options: &Options, conditions: Conditions) -> CaseOutcome {
     let options = Options { deadline: CASE_TIME, jobs: 1, ..options.clone() };
-    let server = reference.clone();
-    let tested = in_a_world(case.slug, conditions, reference.users(), async move |clients| match server {
-        Reference::Signaling(target, dialect) => conformance::run(clients, &target, &dialect, &[case], &options).await,
-        Reference::Service(target) => stun::run(clients, &target, &[case], &options).await,
+    let played = in_a_world(case.slug, conditions, server, async move |clients, server| match server {
+        Speaks::Signaling(target, dialect) => conformance::run(clients, &target, &dialect, &[case], &options).await,
+        Speaks::Service(target) => stun::run(clients, &target, &[case], &options).await,
     });
-    match tested {
-        Ok(Ok(report)) => CaseOutcome::Tested(report),
-        Ok(Err(unreachable)) => CaseOutcome::Unreachable(unreachable),
+    match played {
+        Ok(Played { result: Ok(mut report), ended }) => {
+            if let (Some(ended), Some(report)) = (ended, report.cases.first_mut()) {
+                report.verdict = with_end(&report.verdict, &ended);
+            }
+            CaseOutcome::Tested(report)
+        }
+        Ok(Played { result: Err(mut unreachable), ended }) => {
+            unreachable.tried.extend(ended);
+            CaseOutcome::Unreachable(unreachable)
+        }
         Err(panic) => CaseOutcome::Panicked(panic),
+    }
+}
+
+/// The verdict on a case during which the server's program ended.
+fn with_end(verdict: &Verdict, ended: &str) -> Verdict {
+    match verdict {
+        Verdict::Pass | Verdict::Acceptable { .. } => Verdict::Fail { why: ended.to_owned(), line: None },
+        Verdict::Fail { why, line } => Verdict::Fail { why: format!("{why}; {ended}"), line: *line },
+        Verdict::NotTested { why } => Verdict::NotTested { why: format!("{why}; {ended}") },
+        // It exchanged nothing with the server.
+        Verdict::Unsupported { .. } | Verdict::HarnessError { .. } => verdict.clone(),
     }
 }
 
 /// Replays a recording of a case in a world like the one in which the case runs.
 ///
 /// # Errors
-/// The recording is not one of signaling, or the world panicked.
+/// The recording is not one of signaling, the server's program cannot be reached, or the world panicked.
 pub(super) fn replay(
-    reference: &Reference,
+    server: &SimulatedServer,
     recording: Recording,
     conditions: Conditions,
-) -> anyhow::Result<Result<Played, Unplayable>> {
-    let Reference::Signaling(target, dialect) = reference.clone() else {
+) -> anyhow::Result<Result<conformance::Played, Unplayable>> {
+    if matches!(server, SimulatedServer::Service(_)) {
         anyhow::bail!("only signaling can be replayed; run the case with --case {0}", recording.head.case);
-    };
+    }
+    let server = found(server, conditions)?;
     let slug = recording.head.case.clone();
-    let played = in_a_world(&slug, conditions, reference.users(), async move |clients| {
+    let played = in_a_world(&slug, conditions, &server, async move |clients, server| {
+        let Speaks::Signaling(target, dialect) = server else { unreachable!("it was refused above") };
         conformance::replay(clients, &target, &dialect, &recording).await
     });
-    Ok(played?)
+    Ok(played?.result)
+}
+
+/// What the server of a world speaks.
+enum Speaks {
+    Signaling(Target, Arc<Dialect>),
+    Service(ServiceTarget),
+}
+
+/// What came of playing something in a world.
+struct Played<T> {
+    result: T,
+    /// Why the server's program did not run any more at the end, if it did not.
+    ended: Option<String>,
 }
 
 /// Runs something in its own world together with the server.
@@ -211,19 +296,19 @@ pub(super) fn replay(
 fn in_a_world<T: Send + 'static>(
     case: &str,
     conditions: Conditions,
-    users: Vec<Credential>,
-    play: impl AsyncFnOnce(Simulated) -> T + Send + 'static,
-) -> Result<T, WorldPanic> {
+    server: &SimulatedServer,
+    play: impl AsyncFnOnce(Simulated, Speaks) -> T + Send + 'static,
+) -> Result<Played<T>, WorldPanic> {
     // With the same random numbers, either all worlds would lose their first packet, or none would.
     let seed = conditions.seed ^ hash(case);
+    let server = server.clone();
     let played = World::run(seed, 3, LIMIT, move |world| async move {
-        let clients = set_up(&world, conditions, users).await;
-        play(clients).await
+        let (clients, machine) = set_up(&world, conditions);
+        let (program, speaks) = serve(&machine, server, conditions.seed).await;
+        let result = play(clients, speaks).await;
+        Played { result, ended: program.and_then(|program| program.ended()) }
     });
-    played.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        WorldPanic { message: text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default() }
-    })
+    played.map_err(WorldPanic::of)
 }
 
 /// FNV-1a: the same in every process.
@@ -231,25 +316,44 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Starts the server. Returns the machines of the clients.
-async fn set_up(world: &World, conditions: Conditions, users: Vec<Credential>) -> Simulated {
-    let near = Link {
-        latency: Duration::ZERO,
-        jitter: Duration::ZERO,
-        loss_ppm: 0,
-        duplicate_ppm: 0,
-        reorder_ppm: 0,
-        bandwidth_bps: None,
-    };
-    let far = Link { latency: conditions.delay, loss_ppm: conditions.loss_ppm, ..near };
-    let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, near);
+/// A link without any delay or fault.
+const NEAR: Link = Link {
+    latency: Duration::ZERO,
+    jitter: Duration::ZERO,
+    loss_ppm: 0,
+    duplicate_ppm: 0,
+    reorder_ppm: 0,
+    bandwidth_bps: None,
+};
+
+/// The machines of the clients, and that of the server.
+fn set_up(world: &World, conditions: Conditions) -> (Simulated, Host) {
+    let far = Link { latency: conditions.delay, loss_ppm: conditions.loss_ppm, ..NEAR };
+    let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, NEAR);
     let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(ActorIndex(0))), None, CLIENTS, far);
     let elsewhere =
         world.add_machine("elsewhere", NodeKind::Machine(Machine::Actor(ActorIndex(1))), None, ELSEWHERE, far);
     let machine = world.boot(machine);
-    let server = Server::bind(machine.clone(), config(conditions.seed, users)).await;
+    (Simulated { clients: world.boot(clients), elsewhere: world.boot(elsewhere) }, machine)
+}
+
+/// Starts the server on its machine.
+async fn serve(machine: &Host, server: SimulatedServer, seed: u64) -> (Option<Program>, Speaks) {
+    let users = server.users();
+    let speaks = match server {
+        SimulatedServer::Program(program, dialect) => {
+            // Why it does not listen shows in a client that cannot connect, and in the program's end.
+            let started = Program::start(machine, &program, seed).await;
+            let url = at_port(&dialect, program.port.unwrap_or_default());
+            let target = url.parse().expect("it was checked");
+            return (started.ok().map(|(program, _)| program), Speaks::Signaling(target, dialect));
+        }
+        SimulatedServer::Signaling(target, dialect) => Speaks::Signaling(target, dialect),
+        SimulatedServer::Service(target) => Speaks::Service(target),
+    };
+    let server = Server::bind(machine.clone(), config(seed, users)).await;
     machine.spawn(server.expect("the server's machine has these ports to itself").run());
-    Simulated { clients: world.boot(clients), elsewhere: world.boot(elsewhere) }
+    (None, speaks)
 }
 
 fn config(seed: u64, users: Vec<Credential>) -> Config {
@@ -273,13 +377,13 @@ fn default_users() -> Vec<Credential> {
 
 /// Combines all outcomes in one report. As on a real server, a case is not tested if a case that it needs fails.
 fn gather(
-    reference: &Reference,
+    server: &SimulatedServer,
     cases: &[&'static Case],
     mut outcomes: BTreeMap<&'static str, CaseOutcome>,
 ) -> Result<Report, Unreachable> {
     let mut all = Report {
-        url: reference.url(),
-        dialect: reference.protocol(),
+        url: server.url(),
+        dialect: server.protocol(),
         round_trip: Duration::ZERO,
         patience: Duration::ZERO,
         took: Duration::ZERO,

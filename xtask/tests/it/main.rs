@@ -10,12 +10,15 @@ mod history;
 mod hopeless;
 mod load;
 mod outsiders;
+#[path = "../../../conformance/tests/it/packages.rs"]
+mod packages;
 mod reconnects;
 mod recordings;
 mod report;
 mod serve;
 mod server;
 mod sim;
+mod simulated_servers;
 mod terminal;
 mod tools;
 

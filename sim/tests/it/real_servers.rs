@@ -1,0 +1,167 @@
+//! Servers of others, installed from their registries, as machines of the simulated world: real WebRTC peers connect
+//! through them, and the same seed gives the same run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use scenarios::{Scenario, ServerProgram};
+use sim::run::{Outcome, run};
+use sim::timeline::Timeline;
+
+use crate::packages::{packages, python_with};
+
+/// A server of others.
+#[derive(Clone)]
+struct Real {
+    name: &'static str,
+    dialect: Option<&'static str>,
+    program: ServerProgram,
+    /// Scenarios in which its clients connect.
+    connects: &'static [&'static str],
+    /// The scenario of its double runs, with as much change as its protocol allows.
+    churn: &'static str,
+}
+
+fn program(words: &[&Path]) -> ServerProgram {
+    let run = words.iter().map(|word| word.to_str().expect("UTF-8").to_owned()).collect();
+    ServerProgram { run, ..ServerProgram::default() }
+}
+
+/// The Node servers; none if npm does not work.
+fn on_node() -> Vec<Real> {
+    let Some(folder) = packages() else { return Vec::new() };
+    let modules = folder.join("node_modules");
+    let node = |file: PathBuf| program(&[Path::new("node"), &file]);
+    // A module finds its packages only beside itself.
+    fs::write(folder.join("mesh.mjs"), include_str!("../servers/mesh.mjs")).expect("the folder is ours");
+    let ws = Real {
+        name: "ws",
+        dialect: None,
+        program: node(folder.join("mesh.mjs")),
+        connects: &["mesh-3", "mesh-6"],
+        churn: "mesh-6-churn",
+    };
+    let peer = Real {
+        name: "peer",
+        dialect: Some("peerjs"),
+        program: node(modules.join("peer/dist/bin/peerjs.js")),
+        connects: &["mesh-3"],
+        churn: "server-crash-restart",
+    };
+    let y_webrtc = Real {
+        name: "y-webrtc",
+        dialect: Some("y-webrtc"),
+        program: node(modules.join("y-webrtc/bin/server.js")),
+        connects: &["mesh-3"],
+        churn: "server-crash-restart",
+    };
+    let mut socketio = Real {
+        name: "socket.io",
+        dialect: None,
+        program: node(Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/tests/servers/socket.io.js")),
+        connects: &["broadcast-two"],
+        churn: "broadcast-two",
+    };
+    socketio.program.env.insert("NODE_PATH".to_owned(), modules.display().to_string());
+    let mut servers = vec![ws, peer, y_webrtc, socketio];
+    for server in &mut servers {
+        server.program.env.insert("PORT".to_owned(), "8787".to_owned());
+    }
+    servers
+}
+
+/// The Python server; none if pip does not work.
+fn on_python() -> Option<Real> {
+    let python = python_with("websockets", "17.4")?;
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/mesh.py");
+    Some(Real {
+        name: "websockets",
+        dialect: None,
+        program: program(&[&python, &server]),
+        connects: &["mesh-3", "mesh-6"],
+        churn: "mesh-6-churn",
+    })
+}
+
+fn scenario(name: &str, server: &Real) -> Arc<Scenario> {
+    let mut scenario = scenarios::load(name).unwrap_or_else(|error| panic!("{error}"));
+    scenario.server.program = Some(server.program.clone());
+    scenario.server.dialect = server.dialect.map(str::to_owned);
+    Arc::new(scenario)
+}
+
+fn played(scenario: &Arc<Scenario>, seed: u64) -> Outcome {
+    run(scenario, seed).unwrap_or_else(|crash| panic!("{}", crash.message))
+}
+
+/// Plays a scenario twice; returns the first of the runs, which are equal.
+fn twice(name: &str, server: &Real, seed: u64) -> Outcome {
+    let scenario = scenario(name, server);
+    let [first, second] = [(); 2].map(|()| played(&scenario, seed));
+    let difference = sim::hash::first_difference(&first.record, &second.record);
+    assert_eq!(difference, None, "{}, {name}, seed {seed}", server.name);
+    first
+}
+
+fn connects(server: &Real) {
+    for name in server.connects {
+        for seed in 1..=3 {
+            let outcome = twice(name, server, seed);
+            let timeline = Timeline::of(&outcome.record);
+            assert!(outcome.passed(), "{}, {name}, seed {seed}: {:?}\n{timeline}", server.name, outcome.violations);
+        }
+    }
+}
+
+#[test]
+fn node_servers_connect_real_peers() {
+    on_node().iter().for_each(connects);
+}
+
+#[test]
+fn a_python_server_connects_real_peers() {
+    on_python().iter().for_each(connects);
+}
+
+#[test]
+fn wrappers_do_not_matter() {
+    for mut server in on_node().into_iter().take(1) {
+        let command = format!("echo starting; {}", server.program.run.join(" "));
+        server.program.run = ["sh", "-c", &command].map(str::to_owned).to_vec();
+        assert!(twice("mesh-3", &server, 1).passed());
+    }
+}
+
+/// Ignored by default because it takes minutes. `GLARE_DOUBLE_RUNS` says how many double runs each server has, and
+/// `GLARE_SERVER` which one alone is tried.
+#[test]
+#[ignore = "takes minutes"]
+fn double_runs_are_equal_on_a_busy_machine() {
+    let runs = std::env::var("GLARE_DOUBLE_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(50_u64);
+    let wanted = std::env::var("GLARE_SERVER").ok();
+    let over = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            #[allow(clippy::disallowed_methods)] // nothing of this is simulated
+            std::thread::spawn(move || while !over.load(Relaxed) {})
+        })
+        .collect();
+    let servers = on_node().into_iter().chain(on_python());
+    let mut different = Vec::new();
+    for server in servers.filter(|server| wanted.as_ref().is_none_or(|wanted| wanted == server.name)) {
+        let scenario = scenario(server.churn, &server);
+        for seed in 1..=runs {
+            let [first, second] = [(); 2].map(|()| played(&scenario, seed));
+            if let Some(difference) = sim::hash::first_difference(&first.record, &second.record) {
+                different.push(format!("{}, {}, seed {seed}: {difference:?}", server.name, server.churn));
+            }
+        }
+        eprintln!("{}: {runs} double runs of {}, {} differ so far", server.name, server.churn, different.len());
+    }
+    over.store(true, Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().expect("it counts nothing"));
+    assert!(different.is_empty(), "{different:#?}");
+}
