@@ -78,6 +78,12 @@ impl Case {
         self.slug.split('/').next().unwrap_or_default()
     }
 
+    /// What the case needs and a dialect lacks, in words: then the case is unsupported. `None` if the dialect has it all.
+    pub fn lacking(&self, dialect: &Dialect) -> Option<String> {
+        let lacks = self.requires.iter().find_map(|feature| dialect.lacks(*feature))?;
+        Some(format!("the dialect {lacks}"))
+    }
+
     /// The line of the dialect file, from 1, that explains a failure of this case. `received` is the server's message
     /// that shows the failure, if there is one.
     pub fn line_in(&self, dialect: &Dialect, received: Option<&str>) -> usize {

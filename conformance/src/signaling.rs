@@ -96,8 +96,7 @@ impl Subject for SignalingServer {
     }
 
     fn lacks(&self, case: &Case) -> Option<String> {
-        let lacks = case.requires.iter().find_map(|feature| self.env.dialect.lacks(*feature))?;
-        Some(format!("the dialect {lacks}"))
+        case.lacking(&self.env.dialect)
     }
 
     fn jobs(&self, options: &Options) -> usize {

@@ -120,6 +120,13 @@ impl SimulatedServer {
         }
     }
 
+    fn dialect(&self) -> Option<&Dialect> {
+        match self {
+            Self::Signaling(_, dialect) | Self::Program(_, dialect) => Some(dialect),
+            Self::Service(_) => None,
+        }
+    }
+
     fn url(&self) -> String {
         match self {
             Self::Signaling(target, _) => target.url().to_owned(),
@@ -130,8 +137,8 @@ impl SimulatedServer {
 
     fn protocol(&self) -> String {
         match self {
-            Self::Signaling(_, dialect) | Self::Program(_, dialect) => dialect.name().to_owned(),
             Self::Service(target) => target.service().name().to_owned(),
+            Self::Signaling(_, dialect) | Self::Program(_, dialect) => dialect.name().to_owned(),
         }
     }
 }
@@ -196,6 +203,8 @@ fn found(server: &SimulatedServer, conditions: Conditions) -> Result<SimulatedSe
 
 /// The outcome of one case in its world: a report of that case alone.
 enum CaseOutcome {
+    /// The dialect lacks what it needs: no world was made for it.
+    Unsupported(String),
     Tested(Report),
     Unreachable(Unreachable),
     Panicked(WorldPanic),
@@ -224,6 +233,9 @@ impl std::error::Error for WorldPanic {}
 
 /// Runs one case in its own world.
 fn one(server: &SimulatedServer, case: &'static Case, options: &Options, conditions: Conditions) -> CaseOutcome {
+    if let Some(why) = server.dialect().and_then(|dialect| case.lacking(dialect)) {
+        return CaseOutcome::Unsupported(why);
+    }
     let options = Options { deadline: CASE_TIME, jobs: 1, ..options.clone() };
     let played = in_a_world(case.slug, conditions, server, async move |clients, server| match server {
         Speaks::Signaling(target, dialect) => conformance::run(clients, &target, &dialect, &[case], &options).await,
@@ -400,6 +412,7 @@ fn gather(
                 all.took += report.took;
                 report.cases.into_iter().next().expect("one case ran")
             }
+            CaseOutcome::Unsupported(why) => CaseReport::without_exchange(case, Verdict::Unsupported { why }),
             CaseOutcome::Unreachable(error) => {
                 let why = error.tried.join("; ");
                 unreachable.get_or_insert(error);
