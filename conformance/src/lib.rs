@@ -90,5 +90,5 @@ pub use signaling::run;
 pub use target::{BadUrl, Target, Unreachable};
 pub use text::Show;
 pub use transcript::Transcript;
-pub use trial::{Trial, trial};
+pub use trial::{Fit, Trial, fitting, trial};
 pub use verdict::{CaseReport, Report, RequirementReport, Verdict};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -45,11 +46,13 @@ pub struct Options {
     pub record: bool,
     /// Brings the server back when it has crashed; then the run goes on. Default: the rest is not tested.
     pub restart: Option<Restart>,
+    /// Ends the run early when it is set: cases that have not started by then are not tested.
+    pub interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0, record: false, restart: None }
+        Self { deadline: Duration::from_secs(120), jobs: 8, seed: 0, record: false, restart: None, interrupt: None }
     }
 }
 
@@ -122,6 +125,7 @@ pub(crate) async fn run<S: Subject>(
         limit: patience * CASE_PATIENCES,
         keep: options.record,
         restart: options.restart.clone(),
+        interrupt: options.interrupt.clone(),
     };
     let mut run = Run { runner: Arc::new(runner), reports: BTreeMap::new(), dead_since: None, waited: false };
     for wave in waves(cases, terms) {
@@ -254,6 +258,9 @@ impl<S: Subject> Run<S> {
         if let Some(verdict) = blocked(case, &self.reports) {
             return Some(verdict);
         }
+        if self.runner.interrupt.as_ref().is_some_and(|interrupt| interrupt.load(Ordering::Relaxed)) {
+            return Some(Verdict::NotTested { why: "the run was interrupted".to_owned() });
+        }
         if Instant::now() >= self.runner.deadline {
             return Some(time_is_over());
         }
@@ -283,6 +290,7 @@ struct Runner<S> {
     limit: Duration,
     keep: bool,
     restart: Option<Restart>,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 /// The report of a case that ran.

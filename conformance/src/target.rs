@@ -121,6 +121,11 @@ impl Target {
         format!("{scheme}://{}{path}", self.authority())
     }
 
+    /// The same server at another path, with its query.
+    pub(crate) fn at(&self, path: &str) -> Self {
+        Self { url: self.with_path(path), ..self.clone() }
+    }
+
     /// A URL of this server with the scheme `ws` or `wss`.
     pub(crate) fn websocket_url(&self, url: &str) -> String {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

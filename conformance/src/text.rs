@@ -10,7 +10,7 @@ use crate::recording::Recording;
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
 use crate::transcript::{Line, LineKind, Transcript};
 use crate::verdict::{CaseReport, Report, Verdict};
-use crate::words::{cut, human};
+use crate::words::{cut, human, wrapped};
 
 /// Longer messages are cut.
 const MESSAGE_CHARS_MAX: usize = 220;
@@ -27,26 +27,33 @@ pub struct Show<'a> {
     pub replay: Option<&'a str>,
     /// The width of the screen in columns; a diagram that does not fit is left out.
     pub columns: usize,
+    /// Whether to wrap the table of cases at that width, as on a terminal. In a file or a pipe, a case has one line.
+    pub wrap: bool,
     /// Whether to use only ASCII characters for symbols and frames.
     pub ascii: bool,
+    /// Whether to list the cases that do not apply, each with the reason.
+    pub verbose: bool,
 }
 
 impl<'a> Show<'a> {
-    /// For a screen of 120 columns, without recordings.
+    /// For a file: 120 columns for diagrams, all cases, without recordings.
     pub fn new(again: &'a str) -> Self {
-        Self { again, replay: None, columns: 120, ascii: false }
+        Self { again, replay: None, columns: 120, wrap: false, ascii: false, verbose: true }
     }
 }
 
 impl Report {
-    /// The report: the result, the cases, and each failure with its transcript as a list and as a diagram.
+    /// The report: the result, the cases, and each failure with its transcript as a list and as a diagram. Below
+    /// failures, the result again: there it is in view.
     pub fn text(&self, show: Show<'_>) -> String {
         let mut out = String::new();
         self.write(&mut out, show).expect("a string takes all that is written");
         if show.ascii { ascii(&out) } else { out }
     }
 
-    fn write(&self, out: &mut String, show: Show<'_>) -> fmt::Result {
+    /// The result in one line.
+    fn headline(&self) -> Result<String, fmt::Error> {
+        let out = &mut String::new();
         let count = |wanted: fn(&Verdict) -> bool| self.cases.iter().filter(|case| wanted(&case.verdict)).count();
         let failed =
             self.cases.iter().filter(|case| matches!(case.verdict, Verdict::Fail { .. }) && case.known.is_none());
@@ -90,7 +97,12 @@ impl Report {
         if quality > 0 {
             write!(out, ", {} declared and not good", plural(quality, "behaviour is", "behaviours are"))?;
         }
-        writeln!(out)?;
+        Ok(std::mem::take(out))
+    }
+
+    fn write(&self, out: &mut String, show: Show<'_>) -> fmt::Result {
+        let headline = self.headline()?;
+        writeln!(out, "{headline}")?;
         let (round_trip, patience, took) = (human(self.round_trip), human(self.patience), human(self.took));
         writeln!(
             out,
@@ -98,16 +110,28 @@ impl Report {
             self.dialect
         )?;
         let width = self.cases.iter().map(|case| case.case.slug.len()).max().unwrap_or_default();
+        // Verdict, slug and level come before the rule.
+        let rules_from = 2 + 10 + 2 + width + 2 + 8 + 2;
+        let room = if show.wrap { show.columns.saturating_sub(rules_from) } else { usize::MAX };
+        let gap = " ".repeat(rules_from);
+        let mut folded = 0;
         for case in &self.cases {
             let (style, verdict) = word(case);
             let (slug, level, rule) = (case.case.slug, case.case.level, case.case.rule);
             if let Verdict::Unsupported { why } = &case.verdict {
-                writeln!(out, "  {FAINT}{:<10}  {slug:<width$}  {level:<8}  {why}{FAINT:#}", "–")?;
+                if show.verbose {
+                    let why = wrapped(why, room, &gap);
+                    writeln!(out, "  {FAINT}{:<10}  {slug:<width$}  {level:<8}  {why}{FAINT:#}", "–")?;
+                } else {
+                    folded += 1;
+                }
                 continue;
             }
+            let rule = wrapped(rule, room, &gap);
             writeln!(out, "  {style}{verdict:<10}{style:#}  {slug:<width$}  {FAINT}{level:<8}{FAINT:#}  {rule}")?;
             let mut below = |mark: &str, style: Style, text: &str| {
-                writeln!(out, "  {:<10}  {:<width$}  {style}{:<8}  {mark} {text}{style:#}", "", "", "")
+                let text = wrapped(&format!("{mark} {text}"), room, &gap);
+                writeln!(out, "{gap}{style}{text}{style:#}")
             };
             if let Some(reason) = &case.known {
                 below("known:", FAINT, reason)?;
@@ -117,6 +141,14 @@ impl Report {
                 let notes = case.notes.choices.iter().chain(&case.notes.remarks);
                 notes.into_iter().try_for_each(|remark| below("·", FAINT, remark))?;
             }
+        }
+        if folded > 0 {
+            let cases = plural(folded, "case does", "cases do");
+            writeln!(
+                out,
+                "  {FAINT}{:<10}  {cases} not apply here; --verbose lists them with the reasons{FAINT:#}",
+                "–"
+            )?;
         }
         for requirement in &self.requirements {
             let (style, word) = if requirement.met() { (PASS, "met") } else { (FAIL, "NOT MET") };
@@ -129,10 +161,9 @@ impl Report {
                 writeln!(out, "  {:<10}  {FAINT}· {slug} did not pass{FAINT:#}", "")?;
             }
         }
-        for case in self.cases.iter().filter(|case| !case.is_well()) {
-            failure(out, self, case, show)?;
-        }
-        Ok(())
+        let bad: Vec<_> = self.cases.iter().filter(|case| !case.is_well()).collect();
+        bad.iter().try_for_each(|case| failure(out, self, case, show))?;
+        if bad.is_empty() { Ok(()) } else { writeln!(out, "\n{headline}") }
     }
 }
 

@@ -7,12 +7,13 @@ use scenarios::{NatBehavior, Scenario};
 use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
 use sim::identities::Identities;
 use sim::oracle::Violation;
+use sim::reachability::{Place, Verdict as Reachable, can_connect};
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{self, Timeline};
 
 use crate::model::{
-    Candidate, CandidateKind, Case, Citation, Finding, Layer, Location, Machine, Network, Pair, Party, PartyKind,
-    Simulation, Step, Tone, Topology, Verdict,
+    Apart, Candidate, CandidateKind, Case, Citation, End, Finding, Layer, Location, Machine, Network, Pair, Party,
+    PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
 };
 use crate::place::line_of;
 use crate::replay::Replay;
@@ -23,12 +24,12 @@ const STEPS_AFTER: usize = 2;
 /// Longer texts are cut: a scenario may send megabytes.
 const TEXT_CHARS_MAX: usize = 1_000;
 
-/// How much of a run is stored.
+/// How much of a run is stored or shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Story, topology, candidates.
+    /// With the story, the topology and the candidates.
     Full,
-    /// Verdict and pairs, for one of many seeds that pass.
+    /// Verdict, pairs and violations: for one of many seeds that pass, and for a terminal.
     Brief,
 }
 
@@ -49,7 +50,7 @@ pub fn case_of_outcome(
             location.line = Some(line_of(&outcome.scenario, record, first));
         }
     }
-    let mut pairs = pairs(record);
+    let mut pairs = pairs(outcome);
     if detail == Detail::Full {
         let timeline = Timeline::of(record);
         case.parties = record.nodes.iter().map(|node| party(node, record)).collect();
@@ -271,16 +272,52 @@ fn cut(text: &str) -> (String, Option<usize>) {
 
 // ---- pairs
 
-fn pairs(record: &Record) -> Vec<([NodeId; 2], Pair)> {
-    let view = |pair: &sim::pairs::Pair| Pair {
-        between: [record.name(pair.a).to_string(), record.name(pair.b).to_string()],
-        since: pair.connection.as_ref().map(|connection| connection.since.as_secs_f64()),
-        first_heard: pair.first_heard.map(|at| at.as_secs_f64()),
-        attempts: pair.attempts,
-        selected: pair.connection.as_ref().map(|both| [candidate(both.local), candidate(both.remote)]),
-        candidates: None,
+/// The pairs of a run, with their nodes.
+pub(crate) fn pairs(outcome: &Outcome) -> Vec<([NodeId; 2], Pair)> {
+    let record = &outcome.record;
+    let view = |pair: &sim::pairs::Pair| {
+        let past = pair.past.as_ref();
+        let newest = pair.connection.as_ref().or_else(|| past.map(|past| &past.connection));
+        Pair {
+            between: [record.name(pair.a).to_string(), record.name(pair.b).to_string()],
+            since: pair.connection.as_ref().map(|connection| connection.since.as_secs_f64()),
+            past: past.map(|past| Past {
+                since: past.connection.since.as_secs_f64(),
+                until: past.until.as_secs_f64(),
+                why: end(past.why),
+            }),
+            apart: if newest.is_none() { apart(outcome, pair) } else { None },
+            first_heard: pair.first_heard.map(|at| at.as_secs_f64()),
+            attempts: pair.attempts,
+            selected: newest.map(|both| [candidate(both.local), candidate(both.remote)]),
+            candidates: None,
+        }
     };
     sim::pairs::pairs(record).iter().map(|pair| ([pair.a, pair.b], view(pair))).collect()
+}
+
+fn end(why: sim::pairs::End) -> End {
+    match why {
+        sim::pairs::End::HungUp => End::HungUp,
+        sim::pairs::End::Left => End::Left,
+        sim::pairs::End::PowerLost => End::PowerLost,
+        sim::pairs::End::Replaced => End::Replaced,
+        sim::pairs::End::Lost => End::Lost,
+    }
+}
+
+/// Why the two clients of a pair are expected not to be connected, if they are.
+fn apart(outcome: &Outcome, pair: &sim::pairs::Pair) -> Option<Apart> {
+    let actor = |node: NodeId| match outcome.record.nodes[usize::from(node.0)].kind {
+        NodeKind::Machine(scenarios::Machine::Actor(actor)) => Some(actor),
+        _ => None,
+    };
+    let (a, b) = (actor(pair.a)?, actor(pair.b)?);
+    if outcome.scenario.expect.unconnected.iter().any(|&listed| listed == (a, b) || listed == (b, a)) {
+        return Some(Apart::Expected);
+    }
+    let place = |actor| Place::of(&outcome.scenario, actor);
+    matches!(can_connect(&place(a), &place(b)), Reachable::Chance(_)).then_some(Apart::Chance)
 }
 
 /// Adds the candidates that each side gathered for the other: those of the last attempt, and the host's, which every

@@ -56,6 +56,7 @@ mod place;
 mod replay;
 mod result;
 mod sarif;
+mod standing;
 mod style;
 mod summary;
 mod sweep;

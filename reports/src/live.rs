@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use scenarios::Scenario;
 use sim::run::{Crash, Outcome};
-use sim::timeline::Timeline;
 
 use crate::from_sim::{Detail, case_of_crash, case_of_outcome};
 use crate::model::{Case, Verdict};
@@ -47,35 +46,37 @@ impl Live<'_> {
         self.played.as_ref().map_or(true, |outcome| outcome.passed() || aims(outcome))
     }
 
-    /// The report: verdict, connections, story, violations, and the replay command.
-    pub fn text(&self, width: Width) -> String {
+    /// The report: verdict, connections, violations, and the replay command; with [`Detail::Full`] also the story.
+    pub fn text(&self, detail: Detail, width: Width) -> String {
         let mut out = String::new();
-        self.write_text(&mut out, width).expect("writing to a string cannot fail");
+        self.write_text(&mut out, detail, width).expect("writing to a string cannot fail");
         out
     }
 
-    fn write_text(&self, out: &mut String, width: Width) -> fmt::Result {
+    fn write_text(&self, out: &mut String, detail: Detail, width: Width) -> fmt::Result {
         let Scenario { name, about, duration, .. } = self.scenario;
         match self.played {
             Ok(outcome) => {
-                let timeline = Timeline::of(&outcome.record);
-                if self.is_tested() {
-                    headline(out, outcome)?;
+                let verdict = if self.is_tested() {
+                    headline(outcome)
                 } else {
                     let missed = &outcome.violations[0].message;
-                    writeln!(out, "{ODD}NOT TESTED{ODD:#}  {HEADING}{name}{HEADING:#}: {missed}")?;
-                }
+                    format!("{ODD}NOT TESTED{ODD:#}  {HEADING}{name}{HEADING:#}: {missed}")
+                };
+                writeln!(out, "{verdict}")?;
                 let (url, seconds) = (words(self.url), duration.as_secs_f64());
                 writeln!(out, "{FAINT}{about} · against {url} · {seconds} s in real time{FAINT:#}")?;
                 self.remarks.iter().try_for_each(|remark| writeln!(out, "{FAINT}{remark}{FAINT:#}"))?;
-                body(out, outcome, &timeline, width)?;
+                body(out, outcome, detail, width)?;
+                writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", self.again)?;
+                writeln!(out, "{verdict}")
             }
             Err(Crash { message, .. }) => {
                 writeln!(out, "{FAIL}CRASH{FAIL:#}  {HEADING}{name}{HEADING:#}: {message}")?;
                 writeln!(out, "The problem is in Glare, a library or this machine, not in the server.")?;
+                writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", self.again)
             }
         }
-        writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", self.again)
     }
 
     /// The case of a result, `live/SCENARIO`. `wall` is the real time it took, `events_file` the path of its events.
@@ -106,7 +107,7 @@ impl Live<'_> {
         let name = PathBuf::from(&self.scenario.name);
         let dir = dir.join(&name);
         fs::create_dir_all(&dir)?;
-        fs::write(dir.join("report.txt"), plain(&self.text(None)))?;
+        fs::write(dir.join("report.txt"), plain(&self.text(Detail::Full, None)))?;
         self.played.map_or(Ok(()), |outcome| write_events(&dir, outcome))?;
         Ok(name)
     }

@@ -367,17 +367,60 @@ pub struct Pair {
     /// When the connection that exists at the end was established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
+    /// The last connection that ended before the scenario did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
+    /// Why they are expected not to be connected, if they are not and never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
     /// When both had first received data from each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_heard: Option<f64>,
     /// Number of connections that were opened.
     pub attempts: usize,
-    /// The selected candidates, as the first client sees them.
+    /// The selected candidates of the newest connection, as the first client sees them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selected: Option<[Candidate; 2]>,
     /// The candidates that each side gathered in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<[Vec<Candidate>; 2]>,
+}
+
+/// A connection that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// When it was established.
+    pub since: f64,
+    /// When the first of its sides ended it, or noticed that it was dead.
+    pub until: f64,
+    /// Why it ended.
+    pub why: End,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// One side hung up.
+    HungUp,
+    /// One side left.
+    Left,
+    /// The machine of one side lost power.
+    PowerLost,
+    /// A newer connection replaced it.
+    Replaced,
+    /// Nobody ended it: ICE gave it up, or one side took the other for gone.
+    Lost,
+}
+
+/// Why two clients are expected not to be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Apart {
+    /// The scenario lists them, because their NATs prevent it.
+    Expected,
+    /// Their NATs leave it to chance.
+    Chance,
 }
 
 /// A candidate. RFC 8445 §5.1.

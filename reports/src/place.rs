@@ -19,6 +19,11 @@ pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violatio
     let actors: Vec<ActorIndex> = violation.nodes.iter().filter_map(|node| actor(record, *node)).collect();
     let step = || before(scenario, violation.at).find(|step| affects(scenario, &step.action, &actors));
     let described = || actors.first().map(|actor| scenario.actors[*actor].line);
+    if violation.oracle == "connected-as-expected"
+        && let Some(line) = expectation(scenario, &actors)
+    {
+        return line;
+    }
     if is_expected(scenario, violation, &actors) {
         return scenario.expect.line;
     }
@@ -36,6 +41,12 @@ fn actor(record: &Record, node: NodeId) -> Option<ActorIndex> {
 /// Steps up to a time, the last one first.
 fn before(scenario: &Scenario, at: Duration) -> impl Iterator<Item = &scenarios::Step> {
     scenario.steps.iter().rev().filter(move |step| step.at <= at)
+}
+
+/// The line on which the scenario expects these two actors to be connected.
+fn expectation(scenario: &Scenario, actors: &[ActorIndex]) -> Option<usize> {
+    let both = |(a, b): (ActorIndex, ActorIndex)| actors.contains(&a) && actors.contains(&b);
+    scenario.expect.connected.iter().find(|expected| both(expected.pair)).map(|expected| expected.line)
 }
 
 /// Whether the violation is an unmet expectation of the scenario.

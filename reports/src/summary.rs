@@ -43,23 +43,29 @@ fn write(out: &mut String, results: &Results, width: Width) -> fmt::Result {
 
 /// The whole result in one line: `7 of 1,000 cases fail, 3 not tested`.
 pub(crate) fn headline(results: &Results) -> String {
-    let (mut counts, all) = (results.counts(), results.cases.len());
+    let mut counts = results.counts();
+    // What does not apply to the server says nothing about it.
+    let all = results.cases.len() - counts.unsupported;
     let known = results.with(Verdict::Fail).filter(|case| case.known.is_some()).count();
     counts.fail -= known;
     let noun = if results.opening.suite == Suite::Sim { "run" } else { "case" };
     let plural = if all == 1 { noun.to_owned() } else { format!("{noun}s") };
     let mut parts = Vec::new();
     if results.closing.is_none() {
-        parts.push(format!("the file is truncated after {} {plural}", thousands(all)));
+        parts.push(format!("the file is truncated after {} {plural}", thousands(results.cases.len())));
     }
     match counts.fail {
-        0 if counts.pass == all && all > 0 && results.bad().next().is_none() && results.closing.is_some() => {
+        0 if counts.pass == results.cases.len()
+            && all > 0
+            && results.bad().next().is_none()
+            && results.closing.is_some() =>
+        {
             let (who, s) = if all == 1 { ("the", "es") } else { ("all", "") };
             let number = if all == 1 { String::new() } else { format!("{} ", thousands(all)) };
             return format!("{who} {number}{plural} pass{s}");
         }
         0 => parts.push(format!("{} of {} {plural} pass", thousands(counts.pass), thousands(all))),
-        1 if all == 1 && results.closing.is_some() => return format!("the {noun} fails"),
+        1 if results.cases.len() == 1 && results.closing.is_some() => return format!("the {noun} fails"),
         failed => {
             let s = if failed == 1 { "s" } else { "" };
             parts.push(format!("{} of {} {plural} fail{s}", thousands(failed), thousands(all)));

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sim::pairs::pairs;
 use sim::run::{Crash, Outcome};
 
-use crate::from_sim::crash_rule;
+use crate::from_sim::{crash_rule, pairs};
 use crate::replay::Replay;
+use crate::standing::{self, Standing};
 use crate::style::{FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
 use crate::text::thousands;
@@ -23,21 +23,21 @@ pub struct Seed {
     /// What is wrong: the oracle's slug (or `crash`) and the message of each violation.
     wrong: Vec<(String, String)>,
     /// When each pair had first received data from each other.
-    heard: Vec<Duration>,
-    /// Pairs without a connection at the end.
-    unconnected: usize,
+    heard: Vec<f64>,
+    /// Pairs without a connection at the end, although nobody asked for that.
+    odd: usize,
     probes: BTreeMap<&'static str, usize>,
 }
 
 impl Seed {
     /// Summarizes an outcome.
     pub fn of(outcome: &Outcome) -> Self {
-        let pairs = pairs(&outcome.record);
+        let pairs = pairs(outcome);
         Self {
             seed: outcome.seed,
             wrong: outcome.violations.iter().map(|v| (v.oracle.to_owned(), v.message.clone())).collect(),
-            heard: pairs.iter().filter_map(|pair| pair.first_heard).collect(),
-            unconnected: pairs.iter().filter(|pair| pair.connection.is_none()).count(),
+            heard: pairs.iter().filter_map(|(_, pair)| pair.first_heard).collect(),
+            odd: pairs.iter().filter(|(_, pair)| Standing::of(pair).is_odd()).count(),
             probes: outcome.probes.clone(),
         }
     }
@@ -54,7 +54,7 @@ impl Seed {
 
     fn failed(seed: u64, what: &str, message: &str) -> Self {
         let wrong = vec![(what.to_owned(), message.to_owned())];
-        Self { seed, wrong, heard: Vec::new(), unconnected: 0, probes: BTreeMap::new() }
+        Self { seed, wrong, heard: Vec::new(), odd: 0, probes: BTreeMap::new() }
     }
 
     /// Whether nothing is wrong.
@@ -131,16 +131,16 @@ impl Sweep {
         if heard.is_empty() {
             return;
         }
-        heard.sort();
-        let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize].as_secs_f64();
-        let unconnected: usize = self.seeds.iter().map(|seed| seed.unconnected).sum();
+        heard.sort_by(f64::total_cmp);
+        let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize];
+        let odd = self.seeds.iter().map(|seed| seed.odd).sum();
         let words = format!(
-            "{} pairs exchanged data: median {:.2} s, 95 % {:.2} s, last {:.2} s; {} not connected at the end",
+            "{} pairs exchanged data: median {:.2} s, 95 % {:.2} s, last {:.2} s{}",
             thousands(heard.len()),
             at(0.5),
             at(0.95),
             at(1.0),
-            thousands(unconnected)
+            standing::odd_ones(odd)
         );
         table.row([format!("{HEADING}Connected{HEADING:#}"), words]);
     }

@@ -3,13 +3,15 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use sim::event::{CandidateKind, NodeKind, Record, What};
+use sim::event::{NodeId, NodeKind, Record, What};
 use sim::oracle::Violation;
-use sim::pairs::{Pair, pairs};
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
+use crate::from_sim::{Detail, pairs};
+use crate::model::Pair;
 use crate::replay::Replay;
+use crate::standing::{self, Standing};
 use crate::style::{self, FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
 
@@ -17,25 +19,28 @@ use crate::table::{Table, Width};
 const LINES_AROUND: usize = 5;
 /// Spaces before the story.
 const STORY_INDENT: usize = 2;
+/// Number of violations shown in a brief report.
+const VIOLATIONS_SHOWN: usize = 3;
 
-/// The report of one run: verdict, connections, story, violations, and the replay command. `wall` is the real time it
-/// took.
-pub fn outcome(outcome: &Outcome, wall: Duration, replay: &Replay, width: Width) -> String {
+/// The report of one run: verdict, connections, violations, the replay command, and the verdict again, which ends where
+/// eyes are. With [`Detail::Full`] also the story and the rare situations, and all violations. `wall` is the real time
+/// it took.
+pub fn outcome(outcome: &Outcome, detail: Detail, wall: Duration, replay: &Replay, width: Width) -> String {
     let mut out = String::new();
-    let timeline = Timeline::of(&outcome.record);
-    write_outcome(&mut out, outcome, &timeline, wall, replay, width).expect("writing to a string cannot fail");
+    write_outcome(&mut out, outcome, detail, wall, replay, width).expect("writing to a string cannot fail");
     out
 }
 
 fn write_outcome(
     out: &mut String,
     outcome: &Outcome,
-    timeline: &Timeline,
+    detail: Detail,
     wall: Duration,
     replay: &Replay,
     width: Width,
 ) -> fmt::Result {
-    headline(out, outcome)?;
+    let verdict = headline(outcome);
+    writeln!(out, "{verdict}")?;
     let seconds = outcome.scenario.duration.as_secs_f64();
     let speed = seconds / wall.as_secs_f64().max(1e-9);
     writeln!(
@@ -48,96 +53,113 @@ fn write_outcome(
         thousands(outcome.record.events.len()),
         outcome.hash
     )?;
-    body(out, outcome, timeline, width)?;
-    writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", replay.line(outcome.seed))
+    body(out, outcome, detail, width)?;
+    writeln!(out, "\n{HEADING}Replay{HEADING:#}  {}", replay.line(outcome.seed))?;
+    writeln!(out, "{verdict}")
 }
 
 /// Connections, story, violations and probes.
-pub(crate) fn body(out: &mut String, outcome: &Outcome, timeline: &Timeline, width: Width) -> fmt::Result {
+pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: Width) -> fmt::Result {
+    let (timeline, is_full) = (Timeline::of(&outcome.record), detail == Detail::Full);
     connections(out, outcome, width)?;
-    writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
-    out.push_str(&story(timeline, timeline.lines.iter(), STORY_INDENT, width));
-    for (number, violation) in outcome.violations.iter().enumerate() {
-        writeln!(out, "\n{FAIL}Violation {}: {}{FAIL:#}", number + 1, violation.oracle)?;
-        write_violation(out, &outcome.record, timeline, violation, width)?;
+    if is_full {
+        writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
+        out.push_str(&story(&timeline, timeline.lines.iter(), STORY_INDENT, width));
     }
-    if !outcome.probes.is_empty() {
+    let shown = if is_full { outcome.violations.len() } else { VIOLATIONS_SHOWN };
+    for (number, violation) in outcome.violations.iter().enumerate().take(shown) {
+        writeln!(out, "\n{FAIL}Violation {}: {}{FAIL:#}", number + 1, violation.oracle)?;
+        write_violation(out, &outcome.record, &timeline, violation, width)?;
+    }
+    match outcome.violations.len().saturating_sub(shown) {
+        0 => {}
+        1 => writeln!(out, "\n… and 1 more violation: --timeline shows all")?,
+        more => writeln!(out, "\n… and {} more violations: --timeline shows all", thousands(more))?,
+    }
+    if is_full && !outcome.probes.is_empty() {
         let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
         writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))?;
     }
     Ok(())
 }
 
-pub(crate) fn headline(out: &mut String, outcome: &Outcome) -> fmt::Result {
+/// The verdict in one line.
+pub(crate) fn headline(outcome: &Outcome) -> String {
     let name = &outcome.scenario.name;
-    match outcome.violations.len() {
-        0 => {
-            let pairs = pairs(&outcome.record);
-            let connected = pairs.iter().filter(|pair| pair.connection.is_some()).count();
-            let detail = match pairs.len() {
-                0 => "signaling as specified".to_owned(),
-                all if connected == all => format!("all {all} pairs connected"),
-                all => format!("{connected} of {all} pairs connected, the others are expected not to connect"),
-            };
-            writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {detail}")
-        }
-        1 => writeln!(out, "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {}", outcome.violations[0].message),
-        n => writeln!(
-            out,
-            "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {n} violations, first: {}",
-            outcome.violations[0].message
+    match &outcome.violations[..] {
+        [] => format!("{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {}", standing::headline(&pairs_of(outcome))),
+        [only] => format!("{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {}", only.message),
+        [first, ..] => format!(
+            "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {} violations, first: {}",
+            outcome.violations.len(),
+            first.message
         ),
     }
 }
 
+fn pairs_of(outcome: &Outcome) -> Vec<Pair> {
+    pairs(outcome).into_iter().map(|(_, pair)| pair).collect()
+}
+
 fn connections(out: &mut String, outcome: &Outcome, width: Width) -> fmt::Result {
-    let pairs = pairs(&outcome.record);
+    let pairs = pairs(outcome);
     if pairs.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{HEADING}Connections{HEADING:#}")?;
-    let record = &outcome.record;
     let mut table = Table::indented(2).right(1);
-    for pair in &pairs {
-        let name = pair_name(record, pair);
-        let tries = if pair.attempts > 1 { format!(", attempt {}", pair.attempts) } else { String::new() };
-        match &pair.connection {
-            Some(connection) => {
-                let path = format!("{} ↔ {}", kind(connection.local.kind), kind(connection.remote.kind));
-                let addresses = format!("{} ↔ {}", connection.local.address, connection.remote.address);
-                let since = format!("{:.3} s", connection.since.as_secs_f64());
-                table.row([name, since, path, format!("{addresses}{FAINT}{tries}{FAINT:#}")]);
-            }
-            None => {
-                let nats = format!("{} and {}", nat(outcome, pair.a), nat(outcome, pair.b));
-                let no = format!("{FAIL}not connected{FAIL:#}");
-                table.row([name, no, String::new(), format!("{FAINT}behind {nats}{tries}{FAINT:#}")]);
+    for ([a, b], pair) in &pairs {
+        let name = format!("{} ⇄ {}", pair.between[0], pair.between[1]);
+        let time = match (pair.since, &pair.past) {
+            (Some(since), _) => format!("{since:.3} s"),
+            (None, Some(past)) => format!("{:.1}–{:.1} s", past.since, past.until),
+            (None, None) => "–".to_owned(),
+        };
+        let path =
+            pair.selected.as_ref().map(|[local, remote]| format!("{} ↔ {}", local.kind.word(), remote.kind.word()));
+        let addresses = pair.selected.as_ref().map(|[local, remote]| format!("{} ↔ {}", local.address, remote.address));
+        let mut remarks = Vec::new();
+        match Standing::of(pair) {
+            Standing::Connected => {}
+            Standing::Ended(end) => remarks.push(end.words().to_owned()),
+            Standing::Apart(_) | Standing::NeverConnected => {
+                remarks.push(standing::state(pair));
+                remarks.extend(nats(outcome, *a, *b));
             }
         }
+        if pair.attempts > 1 {
+            remarks.push(format!("attempt {}", pair.attempts));
+        }
+        // What breaks no promise is not red.
+        let style = if Standing::of(pair).is_odd() && !outcome.passed() { FAIL } else { FAINT };
+        let remarks =
+            if remarks.is_empty() { String::new() } else { format!("{style}{}{style:#}", remarks.join(", ")) };
+        let details: Vec<_> = addresses.into_iter().chain((!remarks.is_empty()).then_some(remarks)).collect();
+        table.row([name, time, path.unwrap_or_default(), details.join(", ")]);
     }
     out.push_str(&table.text(width));
     Ok(())
 }
 
-fn pair_name(record: &Record, pair: &Pair) -> String {
-    format!("{} ⇄ {}", record.name(pair.a), record.name(pair.b))
+/// The NATs in front of a pair, if there are any.
+fn nats(outcome: &Outcome, a: NodeId, b: NodeId) -> Option<String> {
+    let name = |node: NodeId| outcome.record.name(node);
+    Some(match (nat(outcome, a), nat(outcome, b)) {
+        (None, None) => return None,
+        (Some(one), Some(other)) if one == other => format!("both behind {one}"),
+        (Some(one), Some(other)) => format!("{} behind {one}, {} behind {other}", name(a), name(b)),
+        (Some(only), None) => format!("{} behind {only}", name(a)),
+        (None, Some(only)) => format!("{} behind {only}", name(b)),
+    })
 }
 
-fn kind(kind: CandidateKind) -> &'static str {
-    match kind {
-        CandidateKind::Host => "host",
-        CandidateKind::Srflx => "srflx",
-        CandidateKind::Prflx => "prflx",
-        CandidateKind::Relay => "relay",
-    }
-}
-
-/// The NAT profile of a node.
-fn nat(outcome: &Outcome, node: sim::event::NodeId) -> &str {
+/// The profile of the NAT in front of a node, if there is one.
+fn nat(outcome: &Outcome, node: NodeId) -> Option<&str> {
     let NodeKind::Machine(scenarios::Machine::Actor(actor)) = outcome.record.nodes[usize::from(node.0)].kind else {
-        return "no NAT";
+        return None;
     };
-    outcome.scenario.actors[actor].network.map_or("no NAT", |network| &outcome.scenario.networks[network].profile)
+    let network = outcome.scenario.actors[actor].network?;
+    Some(&outcome.scenario.networks[network].profile)
 }
 
 fn story<'a>(timeline: &Timeline, lines: impl Iterator<Item = &'a Line>, indent: usize, width: Width) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sim::run::{Crash, Outcome};
 
+use crate::from_sim::Detail;
 use crate::replay::Replay;
 use crate::text;
 
@@ -18,7 +19,7 @@ pub fn write_outcome(dir: &Path, outcome: &Outcome, wall: Duration, replay: &Rep
     let name = PathBuf::from(format!("{}-{}", outcome.scenario.name, outcome.seed));
     let dir = dir.join(&name);
     fs::create_dir_all(&dir)?;
-    fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, wall, replay, None)))?;
+    fs::write(dir.join("report.txt"), plain(&text::outcome(outcome, Detail::Full, wall, replay, None)))?;
     write_events(&dir, outcome)?;
     Ok(name)
 }

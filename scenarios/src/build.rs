@@ -102,6 +102,7 @@ impl Builder {
             room: ROOM.to_owned(),
             joins: Some(Duration::from_millis(50 * index as u64)),
             webrtc: true,
+            program: None,
             line: 0,
         });
         self

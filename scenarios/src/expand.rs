@@ -299,6 +299,7 @@ fn add_actors(
                 room: entry.room.as_ref().map_or(room, |room| &room.value).to_owned(),
                 joins,
                 webrtc: entry.webrtc,
+                program: entry.program.clone(),
                 line,
             });
         }

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, list, quote};
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{Link, MediaKind, ServerProgram, bad_variable};
+use crate::scenario::{ClientProgram, Link, MediaKind, ServerProgram, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Bandwidth, Name, Parse, Ppm, Subnet, Why};
 
@@ -94,6 +94,8 @@ pub(crate) struct ActorEntry {
     pub(crate) room: Option<Lined<String>>,
     pub(crate) joins: Option<Lined<Joins>>,
     pub(crate) webrtc: bool,
+    /// The program that runs in place of Glare's own client.
+    pub(crate) program: Option<ClientProgram>,
     pub(crate) count: Option<Lined<u32>>,
     pub(crate) every: Option<Lined<Duration>>,
 }
@@ -154,10 +156,19 @@ pub(crate) enum NewAddress {
 /// `[expect]`
 #[derive(Debug, Default)]
 pub(crate) struct ExpectEntry {
+    pub(crate) connected: Vec<Lined<ConnectedEntry>>,
     pub(crate) unconnected: Vec<Lined<Vec<Lined<String>>>>,
     pub(crate) probes: Vec<Lined<Name>>,
     /// The line on which the table begins; 0 if there is no table.
     pub(crate) line: usize,
+}
+
+/// An element of `connected` in `[expect]`
+#[derive(Debug)]
+pub(crate) struct ConnectedEntry {
+    pub(crate) pair: Lined<Vec<Lined<String>>>,
+    pub(crate) from: Option<Lined<Duration>>,
+    pub(crate) until: Option<Lined<Duration>>,
 }
 
 /// All verbs, each with the keys that it takes besides `at` and `do`.
@@ -250,43 +261,60 @@ impl Read for ServerEntry {
 
 /// Reads the keys of `[server]` that name a program.
 fn read_program(table: &mut Table<'_>) -> Option<ServerProgram> {
+    let port = table.optional::<Port>("port");
+    let port_line = port.as_ref().map(|port| port.line);
+    let program = read_client_program(table, "a server program", "server.js", port_line.map(|line| ("port", line)))?;
+    let port = port.map(|port| port.value.0);
+    let ClientProgram { run, env, directory } = program;
+    Some(ServerProgram { run, port, env, directory })
+}
+
+/// Reads the keys that name a program, which is called `what`. `other` is a further key that belongs to it, and its line.
+fn read_client_program(
+    table: &mut Table<'_>,
+    what: &str,
+    example: &str,
+    other: Option<(&str, usize)>,
+) -> Option<ClientProgram> {
     let run = table.optional::<Vec<Lined<String>>>("run");
-    let port = table.optional::<u32>("port");
     let env = table.optional::<Variables>("env");
     let directory = table.optional::<String>("directory");
-    let lines = [
-        ("port", port.as_ref().map(|port| port.line)),
-        ("env", env.as_ref().map(|env| env.line)),
-        ("directory", directory.as_ref().map(|directory| directory.line)),
-    ];
     if run.is_none() {
-        for (key, line) in lines {
-            if let Some(line) = line {
-                table.report(line, format!("`{key}` belongs to a server program: add `run`"));
-            }
+        let lines = [
+            env.as_ref().map(|env| ("env", env.line)),
+            directory.as_ref().map(|directory| ("directory", directory.line)),
+        ];
+        for (key, line) in other.into_iter().chain(lines.into_iter().flatten()) {
+            table.report(line, format!("`{key}` belongs to {what}: add `run`"));
         }
     }
     let run = run?;
     if run.value.first().is_none_or(|word| word.value.is_empty()) {
-        table.report(run.line, "`run` must name a program, such as [\"node\", \"server.js\"]");
+        table.report(run.line, format!("`run` must name a program, such as [\"node\", \"{example}\"]"));
         return None;
     }
-    let port = match port {
-        None => None,
-        Some(Lined { line, value }) => match u16::try_from(value) {
-            Ok(port) => Some(port),
-            Err(_) => {
-                table.report(line, format!("`port`: {value} must be from 1 to 65535"));
-                return None;
-            }
-        },
-    };
-    Some(ServerProgram {
+    Some(ClientProgram {
         run: run.value.into_iter().map(|word| word.value).collect(),
-        port,
         env: env.map(|env| env.value.0).unwrap_or_default(),
         directory: directory.map(|directory| directory.value.into()),
     })
+}
+
+/// A TCP port.
+struct Port(u16);
+
+impl Read for Port {
+    const RIGHT: &'static str = "a port from 1 to 65535";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let DeValue::Integer(number) = value.get_ref() else { return mistyped(value, name, problems) };
+        let port = u16::from_str_radix(number.as_str(), number.radix()).ok().filter(|port| *port > 0);
+        if port.is_none() {
+            let message = format!("`{name}`: {} must be from 1 to 65535", quote(number.as_str()));
+            problems.report(problems.line(&value.span()), message);
+        }
+        port.map(Self)
+    }
 }
 
 /// Environment variables.
@@ -409,6 +437,7 @@ impl Read for ActorEntry {
         let room = table.optional::<String>("room");
         let joins = table.optional("joins");
         let webrtc = table.optional("webrtc").is_none_or(|webrtc| webrtc.value);
+        let program = read_client_program(&mut table, "a client program", "client.js", None);
         let count = table.optional("count");
         let every = table.optional("every");
         table.finish();
@@ -428,6 +457,7 @@ impl Read for ActorEntry {
             room,
             joins,
             webrtc,
+            program,
             count,
             every,
         };
@@ -646,12 +676,25 @@ impl Read for ExpectEntry {
         let mut table = Table::of::<Self>(value, "expect", problems)?;
         table.rename("[expect]".to_owned());
         let entry = Self {
+            connected: table.optional("connected").map(|pairs| pairs.value).unwrap_or_default(),
             unconnected: table.optional("unconnected").map(|pairs| pairs.value).unwrap_or_default(),
             probes: table.optional("probes").map(|probes| probes.value).unwrap_or_default(),
             line: 0,
         };
         table.finish();
         Some(entry)
+    }
+}
+
+impl Read for ConnectedEntry {
+    const RIGHT: &'static str = "a table such as { pair = [\"ana\", \"ben\"], from = \"5s\" }";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, name, problems)?;
+        let pair = table.required("pair");
+        let (from, until) = (table.optional("from"), table.optional("until"));
+        table.finish();
+        Some(Self { pair: pair?, from, until })
     }
 }
 

@@ -54,3 +54,6 @@ pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
 pub use value::{BadValue, share, show as show_time, time};
 pub use write::write;
+
+/// The JSON Schema of scenario files, for editors.
+pub const SCHEMA: &str = include_str!("../schema.json");

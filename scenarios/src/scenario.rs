@@ -71,10 +71,23 @@ pub struct ServerProgram {
     pub directory: Option<PathBuf>,
 }
 
-/// Variables that a simulation needs itself.
-const OWN_VARIABLES: [&str; 2] = ["GLARE_SHIM", "LD_PRELOAD"];
+/// A client program that is not part of Glare. It runs unchanged on an actor's machine, and joins the signaling server by
+/// itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ClientProgram {
+    /// The program and its arguments.
+    pub run: Vec<String>,
+    /// Variables in addition to the fixed environment.
+    pub env: BTreeMap<String, String>,
+    /// The folder in which it starts; `None` is the current folder.
+    pub directory: Option<PathBuf>,
+}
 
-/// What is wrong with an environment variable for a [`ServerProgram`], if anything is.
+/// Variables that a simulation sets itself. Those of [`ClientProgram`]s say where and as whom to join.
+const OWN_VARIABLES: [&str; 7] =
+    ["GLARE_SHIM", "LD_PRELOAD", "GLARE_URL", "GLARE_ROOM", "GLARE_NAME", "GLARE_ROLE", "GLARE_STUN"];
+
+/// What is wrong with an environment variable for a [`ServerProgram`] or a [`ClientProgram`], if anything is.
 pub fn bad_variable(name: &str, value: &str) -> Option<String> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Some(format!("{} is not the name of a variable", quote(name)));
@@ -143,6 +156,9 @@ pub struct Actor {
     pub joins: Option<Duration>,
     /// Whether it makes real WebRTC connections. If not, only the signaling is played.
     pub webrtc: bool,
+    /// The program that runs in place of Glare's own client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<ClientProgram>,
     /// The line of the scenario file on which it is defined, counted from 1.
     pub line: usize,
 }
@@ -341,11 +357,27 @@ impl MediaKind {
 /// What must hold at the end of a scenario, in addition to the promises that every run must keep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Expect {
+    /// Pairs of actors that must be connected by WebRTC at certain times.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connected: Vec<ExpectedConnection>,
     /// Pairs of actors that must not be connected by WebRTC at the end, because their NATs prevent it. All other pairs
     /// that are in one room at the end must be connected. The list must agree with what follows from the NATs.
     pub unconnected: Vec<(ActorIndex, ActorIndex)>,
     /// Names of the rare situations that must have occurred, such as `mapping-expired`.
     pub probes: Vec<String>,
     /// The line of the scenario file on which `[expect]` begins, counted from 1; 0 if there is no such table.
+    pub line: usize,
+}
+
+/// Two actors that must be connected at all times from `from` to `until`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExpectedConnection {
+    /// The two actors.
+    pub pair: (ActorIndex, ActorIndex),
+    /// The first time; equal to `until` if the connection is expected at one time only.
+    pub from: Duration,
+    /// The last time: the end of the scenario, or earlier.
+    pub until: Duration,
+    /// The line of the scenario file, counted from 1.
     pub line: usize,
 }

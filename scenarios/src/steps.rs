@@ -11,8 +11,8 @@ use crate::nat::NatReboot;
 use crate::probes::PROBES;
 use crate::role::Role;
 use crate::scenario::{
-    Action, Actor, ActorIndex, Command, Expect, Machine, MachineAction, NetworkAction, NetworkIndex, ServerSetup, Step,
-    WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, Machine, MachineAction, NetworkAction,
+    NetworkIndex, ServerSetup, Step, WorldAction,
 };
 use crate::table::Lined;
 use crate::value::show;
@@ -73,10 +73,10 @@ impl LookUp<'_> {
                 if time.value.is_zero() {
                     self.problems.report(time.line, "`time` must be longer than 0s");
                 }
-                self.server_only("stall", names, MachineAction::Stall(time.value))
+                self.programs_only("stall", names, MachineAction::Stall(time.value))
             }
             Verb::ClockJump(names, by) => {
-                self.server_only("clock-jump", names, MachineAction::ClockJump { ms: by.value.0 })
+                self.programs_only("clock-jump", names, MachineAction::ClockJump { ms: by.value.0 })
             }
             Verb::NatReboot { network, resets_tcp, .. } => {
                 let Some(index) = self.network(network) else { return Vec::new() };
@@ -101,13 +101,18 @@ impl LookUp<'_> {
         }
     }
 
-    /// An action that only the server's program knows.
-    fn server_only(&self, verb: &str, names: &Names, action: MachineAction) -> Vec<Action> {
-        for name in names.iter().filter(|name| name.value != SERVER) {
-            let message = format!("`{verb}` is for the server's program only: use `machine = \"{SERVER}\"`");
-            self.problems.report(name.line, message);
+    /// An action for machines that run a program of others. Whether the server does is known only when it is started.
+    fn programs_only(&self, verb: &str, names: &Names, action: MachineAction) -> Vec<Action> {
+        let machines = self.machines(names);
+        for actor in machines.iter().filter_map(Machine::actor) {
+            let Actor { name, program, .. } = &self.draft.actors[actor];
+            if program.is_none() {
+                let line = names.first().map_or(0, |first| first.line);
+                let message = format!("`{verb}` is for programs only: `{name}` has no `run`");
+                self.problems.report(line, message);
+            }
         }
-        vec![Action::Machine(Machine::Server, action)]
+        machines.into_iter().map(|machine| Action::Machine(machine, action)).collect()
     }
 
     fn links(&self, machine: Option<&Names>, network: Option<&Lined<String>>, link: &LinkEntry) -> Vec<Action> {
@@ -261,38 +266,49 @@ impl LookUp<'_> {
 
     /// Resolves the expectations. `at_end` has one element per actor, or is empty if that is unknown.
     fn expect(&self, file: &File, at_end: &[Presence]) -> Expect {
+        let is_there = |actor: ActorIndex| at_end.get(actor.0).is_none_or(|presence| *presence == Presence::There);
         let mut unconnected = Vec::new();
         let mut seen = BTreeSet::new();
-        for Lined { line, value: names } in &file.expect.unconnected {
-            let [one, other] = names.as_slice() else {
-                self.problems.report(*line, format!("`unconnected`: a pair has two actors, not {}", names.len()));
-                continue;
-            };
-            let (Some(first), Some(second)) = (self.actor(one), self.actor(other)) else { continue };
-            let actors = &self.draft.actors;
-            let wrong = if first == second {
-                Some("are the same: name two actors")
+        for pair in &file.expect.unconnected {
+            let Some(((first, second), wrong)) = self.expected_pair("unconnected", pair) else { continue };
+            let wrong = if !wrong.is_empty() {
+                wrong
             } else if !seen.insert((first.min(second), first.max(second))) {
-                Some("are listed twice")
-            } else if actors[first].plays.dialect() != actors[second].plays.dialect() {
-                Some("play different dialects, so they never connect: remove the pair")
-            } else if actors[first].room != actors[second].room {
-                Some("are in different rooms, so they never connect: remove the pair")
-            } else if !actors[first].webrtc || !actors[second].webrtc {
-                Some("have no WebRTC (`webrtc = false`): remove the pair")
-            } else if [first, second]
-                .iter()
-                .any(|actor| at_end.get(actor.0).is_some_and(|presence| *presence != Presence::There))
-            {
-                Some("are not both there at the end: remove the pair")
+                "are listed twice"
+            } else if !is_there(first) || !is_there(second) {
+                "are not both there at the end: remove the pair"
             } else {
-                None
+                ""
             };
-            if let Some(wrong) = wrong {
-                let pair = list([one.value.as_str(), other.value.as_str()], "and");
-                self.problems.report(one.line, format!("`unconnected`: {pair} {wrong}"));
-            }
+            self.report_pair("unconnected", pair, wrong);
             unconnected.push((first, second));
+        }
+        let mut connected = Vec::new();
+        for Lined { line, value: entry } in &file.expect.connected {
+            let Some(((first, second), wrong)) = self.expected_pair("pair", &entry.pair) else { continue };
+            let end = file.duration.value;
+            let until = entry.until.as_ref().map_or(end, |until| until.value);
+            let from = entry.from.as_ref().map_or(until, |from| from.value);
+            let wrong = if !wrong.is_empty() {
+                wrong
+            } else if until == end && seen.contains(&(first.min(second), first.max(second))) {
+                "are also listed in `unconnected`: remove one of the two"
+            } else if until == end && (!is_there(first) || !is_there(second)) {
+                "are not both there at the end: add an `until`"
+            } else {
+                ""
+            };
+            self.report_pair("pair", &entry.pair, wrong);
+            if let Some(late) = entry.until.as_ref().filter(|until| until.value > end) {
+                let message = format!("`until`: {} is after the end: `duration` is {}", show(late.value), show(end));
+                self.problems.report(late.line, message);
+            }
+            if let Some(late) = entry.from.as_ref().filter(|from| from.value > until) {
+                let message =
+                    format!("`from`: {} is after {}, when the expectation ends", show(late.value), show(until));
+                self.problems.report(late.line, message);
+            }
+            connected.push(ExpectedConnection { pair: (first, second), from, until, line: *line });
         }
         let known = PROBES.iter().map(|(name, _)| *name);
         for probe in &file.expect.probes {
@@ -302,6 +318,41 @@ impl LookUp<'_> {
             }
         }
         let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
-        Expect { unconnected, probes, line: file.expect.line }
+        Expect { connected, unconnected, probes, line: file.expect.line }
+    }
+
+    /// Two actors of which something is expected, and why they can never be connected, which is empty if they can.
+    /// Reports names that are not two actors.
+    fn expected_pair(
+        &self,
+        key: &str,
+        pair: &Lined<Vec<Lined<String>>>,
+    ) -> Option<((ActorIndex, ActorIndex), &'static str)> {
+        let [one, other] = pair.value.as_slice() else {
+            self.problems.report(pair.line, format!("`{key}`: a pair has two actors, not {}", pair.value.len()));
+            return None;
+        };
+        let (first, second) = (self.actor(one)?, self.actor(other)?);
+        let actors = &self.draft.actors;
+        let wrong = if first == second {
+            "are the same: name two actors"
+        } else if actors[first].plays.dialect() != actors[second].plays.dialect() {
+            "play different dialects, so they never connect: remove the pair"
+        } else if actors[first].room != actors[second].room {
+            "are in different rooms, so they never connect: remove the pair"
+        } else if !actors[first].webrtc || !actors[second].webrtc {
+            "have no WebRTC (`webrtc = false`): remove the pair"
+        } else {
+            ""
+        };
+        Some(((first, second), wrong))
+    }
+
+    /// Reports what is wrong with a pair, unless that is empty.
+    fn report_pair(&self, key: &str, pair: &Lined<Vec<Lined<String>>>, wrong: &str) {
+        if let ([one, other], false) = (pair.value.as_slice(), wrong.is_empty()) {
+            let names = list([one.value.as_str(), other.value.as_str()], "and");
+            self.problems.report(one.line, format!("`{key}`: {names} {wrong}"));
+        }
     }
 }

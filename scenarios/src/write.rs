@@ -1,7 +1,9 @@
 //! Writes a scenario as the text of a file. Parsing the text gives the same scenario, except for line numbers.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::draft::SERVER;
@@ -9,8 +11,8 @@ use crate::expand::{LAN, LINK};
 use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
-    Action, Actor, ActorIndex, Command, Link, Machine, MachineAction, Network, NetworkAction, NetworkIndex, Scenario,
-    ServerProgram, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, ExpectedConnection, Link, Machine, MachineAction, Network, NetworkAction,
+    NetworkIndex, Scenario, Step, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
 use crate::value::{Subnet, show};
@@ -77,21 +79,20 @@ impl<'a> Writer<'a> {
         }
         self.link(scenario.server.link, LINK);
         if let Some(program) = &scenario.server.program {
-            self.program(program);
+            self.program(&program.run, &program.env, program.directory.as_deref());
+            if let Some(port) = program.port {
+                self.raw("port", &port.to_string());
+            }
         }
     }
 
-    fn program(&mut self, program: &ServerProgram) {
-        let words: Vec<_> = program.run.iter().map(|word| quoted(word)).collect();
-        self.raw("run", &format!("[{}]", words.join(", ")));
-        if let Some(port) = program.port {
-            self.raw("port", &port.to_string());
-        }
-        if !program.env.is_empty() {
-            let pairs = program.env.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
+    fn program(&mut self, run: &[String], env: &BTreeMap<String, String>, directory: Option<&Path>) {
+        self.raw("run", &list(run));
+        if !env.is_empty() {
+            let pairs = env.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
             self.raw("env", &format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", ")));
         }
-        if let Some(directory) = &program.directory {
+        if let Some(directory) = directory {
             self.key("directory", &directory.to_string_lossy());
         }
     }
@@ -165,6 +166,9 @@ impl<'a> Writer<'a> {
         self.key("joins", &actor.joins.map_or_else(|| "never".to_owned(), show));
         if !actor.webrtc {
             self.raw("webrtc", "false");
+        }
+        if let Some(program) = &actor.program {
+            self.program(&program.run, &program.env, program.directory.as_deref());
         }
         self.link(actor.link, if actor.network.is_some() { LAN } else { LINK });
     }
@@ -273,11 +277,22 @@ impl<'a> Writer<'a> {
 
     fn expect(&mut self) {
         let scenario = self.scenario;
-        if scenario.expect.unconnected.is_empty() && scenario.expect.probes.is_empty() {
+        let expect = &scenario.expect;
+        if expect.connected.is_empty() && expect.unconnected.is_empty() && expect.probes.is_empty() {
             return;
         }
         self.text.push_str("\n[expect]\n");
         let name = |actor: ActorIndex| &scenario.actors[actor].name;
+        if !expect.connected.is_empty() {
+            let entry = |entry: &ExpectedConnection| {
+                let (a, b) = entry.pair;
+                let pair = list(&[name(a), name(b)]);
+                let (from, until) = (quoted(&show(entry.from)), quoted(&show(entry.until)));
+                table(&[("pair", pair), ("from", from), ("until", until)])
+            };
+            let entries: Vec<String> = expect.connected.iter().map(entry).collect();
+            self.raw("connected", &format!("[{}]", entries.join(", ")));
+        }
         let pairs: Vec<String> = scenario.expect.unconnected.iter().map(|(a, b)| list(&[name(*a), name(*b)])).collect();
         self.raw("unconnected", &format!("[{}]", pairs.join(", ")));
         self.raw("probes", &list(&scenario.expect.probes));

@@ -295,8 +295,10 @@ EXPORT long syscall(long number, ...)
         return write((int)a, (const void *)b, (size_t)c);
     case SYS_close:
         return close((int)a);
-    case SYS_close_range:
+    case SYS_close_range: {
+        extern int close_range(unsigned, unsigned, int);
         return close_range((unsigned)a, (unsigned)b, (int)c);
+    }
     case SYS_accept4:
         return accept4((int)a, (void *)b, (void *)c, (int)d);
     case SYS_sched_yield:

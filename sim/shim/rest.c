@@ -45,13 +45,14 @@ static volatile int signalled;                  /* look at the parked threads as
 static int interrupting;                        /* some handler was installed without SA_RESTART */
 volatile int object_waits;
 
-/* A clock is read this often without a rest: the program probably waits for time to pass. */
-#define SPINS 10000
+/* A clock is read this often without a rest: the program probably waits for time to pass. (V8 reads it some ten thousand
+ * times while it collects garbage.) */
+#define SPINS 100000
 /* Threads that all do so have this many turns before time passes. */
-#define TURNS 64
+#define TURNS 16
 static volatile unsigned spins;
 /* The process computes this long (processor time) while another thread could run: let both. */
-#define STUCK_NS 1000000000LL
+#define STUCK_NS 2000000000LL
 #define WATCH_MIN_NS 100000LL
 #define WATCH_MAX_NS 4000000LL
 

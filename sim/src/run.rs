@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::Scenario;
+use scenarios::{Actor, Scenario};
 
 use crate::capture::Capture;
-use crate::dialects::Dialects;
+use crate::dialects::{Dialects, Pairing};
 use crate::event::Record;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
@@ -67,6 +67,9 @@ pub enum Cause {
 /// # Errors
 /// What is wrong with the program, and what to do instead.
 pub fn check_program(scenario: &Scenario) -> Result<(), String> {
+    for actor in &scenario.actors {
+        check_actor(scenario, actor)?;
+    }
     let Some(program) = &scenario.server.program else { return Ok(()) };
     let spoken: BTreeSet<_> =
         scenario.actors.iter().map(|actor| protocol::entry(actor.plays.dialect(), actor.over).name).collect();
@@ -79,6 +82,22 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     stage::command_of(program).check().map(drop).map_err(|trouble| trouble.to_string())
+}
+
+/// Checks that an actor's program exists and can be simulated, and that what it says can be read.
+fn check_actor(scenario: &Scenario, actor: &Actor) -> Result<(), String> {
+    let Some(program) = &actor.program else { return Ok(()) };
+    let dialects = Dialects::of(scenario).map_err(|error| error.to_string())?;
+    let spoken = dialects.spoken(actor.plays, actor.over);
+    if spoken.descriptor.pairing != Pairing::Everybody || spoken.descriptor.chooses_ids {
+        return Err(format!(
+            "`{}` has `run`, but speaks `{}`: so far a program can be an actor only in protocols whose server gives the members of a room their ids, such as `mesh`",
+            actor.name,
+            spoken.file.name()
+        ));
+    }
+    let checked = stage::client_command_of(program).check();
+    checked.map(drop).map_err(|trouble| format!("`{}`: {trouble}", actor.name))
 }
 
 /// Runs a scenario and judges it.

@@ -242,6 +242,9 @@ impl Builder<'_> {
             PeerChange::Dtls { state: DtlsState::Failed } => (Tone::Bad, "DTLS failed".to_owned()),
             PeerChange::ChannelOpen => (Tone::Good, "data channel open".to_owned()),
             PeerChange::ChannelReceived { text } => (Tone::Good, format!("receives “{text}”")),
+            PeerChange::Flows { sent } => {
+                (Tone::Good, format!("first data {}", if *sent { "sent" } else { "received" }))
+            }
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
                 Closed::PeerLeft | Closed::Leaving | Closed::Replaced | Closed::SignalingLost => return,

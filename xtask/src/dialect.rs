@@ -43,11 +43,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         What::List => {
             let row = |name: &str| Dialect::load(name).map(|dialect| [name.to_owned(), dialect.about().to_owned()]);
             let rows: Vec<_> = conformance::shipped().map(row).collect::<Result<_, _>>()?;
-            anstream::print!("{}", reports::list(rows, reports::terminal_width()));
+            out!("{}", reports::list(rows, reports::terminal_width()));
             Ok(ExitCode::SUCCESS)
         }
         What::Schema => {
-            print!("{}", Dialect::schema());
+            out!("{}", Dialect::schema());
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -58,9 +58,9 @@ fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
         Ok(dialect) => Arc::new(dialect),
         Err(error) => return Ok(report_error(&error, USAGE)),
     };
-    anstream::print!("{}", conformance::explain(&dialect));
+    out!("{}", conformance::explain(&dialect));
     let Some(url) = url else {
-        anstream::println!("\n  To try it on a server with two clients, add --url {}", dialect.example());
+        outln!("\n  To try it on a server with two clients, add --url {}", dialect.example());
         return Ok(ExitCode::SUCCESS);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -69,7 +69,7 @@ fn check(dialect: &str, url: Option<Target>) -> anyhow::Result<ExitCode> {
     match trial {
         Err(error) => Ok(report_error(&error, UNREACHABLE)),
         Ok(trial) => {
-            anstream::print!("{}", trial.text());
+            out!("{}", trial.text());
             Ok(if trial.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match (&before, &arguments.baseline) {
         (Some(before), _) => {
             let diff = Diff::of(before, &now)?;
-            anstream::print!("{}", diff.text(reports::terminal_width()));
+            out!("{}", diff.text(reports::terminal_width()));
             regression = diff.is_regression();
         }
         (None, Some(file)) if !arguments.update => {
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     if let Some(file) = arguments.baseline.filter(|_| arguments.update) {
         keep(&file, now).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("Saved as {}", file.display());
+        outln!("Saved as {}", file.display());
     }
     Ok(if regression { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

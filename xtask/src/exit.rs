@@ -12,6 +12,6 @@ const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 
 /// Prints an error; returns the exit code of its kind.
 pub(crate) fn report_error(error: &(impl Display + ?Sized), code: u8) -> ExitCode {
-    anstream::eprintln!("{RED}error{RED:#}: {error:#}");
+    errln!("{RED}error{RED:#}: {error:#}");
     ExitCode::from(code)
 }

@@ -52,10 +52,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 let entry = Entry::of(result, revision.clone())
                     .map_err(|wrong| anyhow::anyhow!("{}: {wrong}", result.dir.join(reports::model::FILE).display()))?;
                 let word = if history::add(&store.file, &entry)? { "Added" } else { "Already present" };
-                println!("{word}: {} {}", entry.suite.word(), entry.name);
+                outln!("{word}: {} {}", entry.suite.word(), entry.name);
             }
         }
-        Command::Show { store } => anstream::print!("{}", History::load(&store.file)?.text(reports::terminal_width())),
+        Command::Show { store } => out!("{}", History::load(&store.file)?.text(reports::terminal_width())),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use conformance::Target;
-use reports::Live;
 use reports::model::Suite;
+use reports::{Detail, Live};
 use sim::live::{Endpoint, Protocol, Script, Upstream};
 use sim::run::{Crash, Outcome};
 
-use crate::exit::{UNREACHABLE, report_error};
+use crate::conformance::Wait;
+use crate::exit::{UNREACHABLE, USAGE, report_error};
+use crate::interrupt::Interrupt;
 use crate::pool;
 use crate::sink::{Sink, cannot_write, opening};
 
@@ -30,6 +32,9 @@ pub(crate) struct Scenarios {
     #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "scenarios",
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     heartbeat: u32,
+    /// Also print the story of each scenario, step by step, and all violations
+    #[arg(long, requires = "scenarios")]
+    timeline: bool,
 }
 
 /// The server, and the output of the result.
@@ -42,6 +47,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) out: Option<&'a Path>,
     /// Whether to print JSON.
     pub(crate) json: bool,
+    /// Ends the run early.
+    pub(crate) interrupt: Interrupt,
+    /// Waits for the server.
+    pub(crate) wait: Wait<'a>,
 }
 
 /// A scenario to be played.
@@ -65,19 +74,24 @@ impl Scenarios {
     }
 
     /// Plays the scenarios and prints the results.
-    pub(crate) fn run(&self, setting: &Setting<'_>) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(&self, mut setting: Setting<'_>) -> anyhow::Result<ExitCode> {
         let protocol = Protocol::load(setting.dialect)?;
         let runs = self.planned(&protocol, setting.seed)?;
         let is_one_room = protocol.is_one_room();
-        let target = self.target(setting, protocol)?;
-        if let Err(error) = target.reach() {
-            let unreachable = conformance::Unreachable { url: setting.target.shown(), tried: vec![error.to_string()] };
-            return Ok(report_error(&unreachable, UNREACHABLE));
+        let target = self.target(&setting, protocol)?;
+        if let Err(error) = setting.wait.until(|| target.reach()) {
+            let ended = setting.wait.ended().map(str::to_owned);
+            let tried = std::iter::once(error.to_string()).chain(ended).collect();
+            return Ok(report_error(&conformance::Unreachable { url: setting.target.shown(), tried }, UNREACHABLE));
+        }
+        let setting = &setting;
+        if let Some(why) = mismatch(setting)? {
+            return Ok(report_error(&why, USAGE));
         }
         // Without rooms, the clients of parallel scenarios would be in the same room.
         let jobs = if is_one_room { 1 } else { setting.jobs.min(runs.len()) };
         announce(&runs, jobs);
-        let mut output = Output::open(setting, &runs, self.again(setting, &runs))?;
+        let mut output = Output::open(setting, &runs, self.again(setting, &runs), self.timeline)?;
         let start = crate::now();
         let mut passed = 0;
         let mut is_first = true;
@@ -85,18 +99,18 @@ impl Scenarios {
             let (outcome, wall) = crate::timed(|| sim::live::run(&run.script, &target, run.seed));
             Played { outcome, wall }
         };
-        pool::for_each_in_order(&runs, jobs, play, |run, played| {
+        pool::for_each_in_order(runs.iter().take_while(|_| !setting.interrupt.is_set()), jobs, play, |run, played| {
             if !std::mem::take(&mut is_first) && !setting.json {
-                anstream::println!();
+                outln!();
             }
             passed += usize::from(played.outcome.as_ref().is_ok_and(Outcome::passed));
             output.take(&self.again(setting, [run]), run, &played)
         })?;
         output.sink.close(start.elapsed())?;
         if runs.len() > 1 && !setting.json {
-            anstream::println!("\n{passed} of {} scenarios pass", runs.len());
+            outln!("\n{passed} of {} scenarios pass", runs.len());
         }
-        Ok(if passed == runs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(setting.interrupt.or(if passed == runs.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
 
     /// The scenarios to play.
@@ -114,7 +128,7 @@ impl Scenarios {
                 let seed = seed.wrapping_add(runs.len() as u64);
                 match Script::of(&scenarios::load(name)?, protocol, seed) {
                     Ok(script) => runs.push(PlannedRun::of(name, script, seed)),
-                    Err(why) if called == ALL => anstream::eprintln!("skipped: {why}"),
+                    Err(why) if called == ALL => errln!("skipped: {why}"),
                     Err(why) => refused.push(why.to_string()),
                 }
             }
@@ -176,6 +190,15 @@ impl PlannedRun {
     }
 }
 
+/// Why a scenario cannot be played in this dialect, if the server speaks another.
+fn mismatch(setting: &Setting<'_>) -> anyhow::Result<Option<String>> {
+    let dialect = Arc::new(conformance::Dialect::load(setting.dialect)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let found = crate::conformance::mismatch(&runtime, &setting.target, setting.dialect, &dialect, setting.seed);
+    runtime.shutdown_background();
+    Ok(found)
+}
+
 /// Prints how long this will take, because it runs in real time.
 fn announce(runs: &[PlannedRun], jobs: usize) {
     let each: Vec<_> = runs.iter().map(|run| format!("{} ({} s)", run.script.scenario.name, run.seconds())).collect();
@@ -186,22 +209,24 @@ fn announce(runs: &[PlannedRun], jobs: usize) {
         *first += run.seconds();
     }
     let longest = busy.iter().copied().fold(0.0, f64::max);
-    anstream::eprintln!("playing in real time, {longest} s: {}", each.join(", "));
+    errln!("playing in real time, {longest} s: {}", each.join(", "));
 }
 
 /// Prints and writes the results.
 struct Output<'a> {
     sink: Sink,
     setting: &'a Setting<'a>,
+    detail: Detail,
 }
 
 impl<'a> Output<'a> {
     /// `command` is not the command line as typed: a header may be a secret.
-    fn open(setting: &'a Setting<'a>, runs: &[PlannedRun], command: String) -> anyhow::Result<Self> {
+    fn open(setting: &'a Setting<'a>, runs: &[PlannedRun], command: String, is_full: bool) -> anyhow::Result<Self> {
         let names: Vec<_> = runs.iter().map(|run| run.script.scenario.name.as_str()).collect();
         let name = format!("{}: {}", setting.dialect, names.join(", "));
         let opening = opening(Suite::Conformance, name, setting.target.shown(), command);
-        Ok(Self { sink: Sink::open(setting.out, setting.json, &opening)?, setting })
+        let detail = if is_full { Detail::Full } else { Detail::Brief };
+        Ok(Self { sink: Sink::open(setting.out, setting.json, &opening)?, setting, detail })
     }
 
     fn take(&mut self, again: &str, run: &PlannedRun, played: &Played) -> anyhow::Result<()> {
@@ -214,12 +239,13 @@ impl<'a> Output<'a> {
             again,
         };
         if !self.setting.json {
-            anstream::print!("{}", live.text(reports::terminal_width()));
+            out!("{}", live.text(self.detail, reports::terminal_width()));
         }
         let mut events = None;
         if let Some(dir) = self.sink.dir() {
-            let folder = live.write(dir).with_context(|| cannot_write(dir))?;
-            events = played.outcome.is_ok().then(|| format!("{}/events.jsonl", folder.display()));
+            let written = live.write(dir).with_context(|| cannot_write(dir));
+            let folder = self.sink.accept(written)?.filter(|_| played.outcome.is_ok());
+            events = folder.map(|folder| format!("{}/events.jsonl", folder.display()));
         }
         self.sink.case(live.case(played.wall, events))
     }

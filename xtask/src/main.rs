@@ -2,16 +2,22 @@
 //!
 //! Exit codes: 0 everything passed, 1 a check failed, 2 bad usage or a bad file; `conformance` and `load` have more.
 
+#[macro_use]
+mod output;
+
 mod arguments;
 mod conformance;
 mod dialect;
 mod diff;
 mod exit;
 mod history;
+mod interrupt;
+mod last;
 mod live;
 mod load;
 mod mutants;
 mod pool;
+mod progress;
 mod report;
 mod scenarios;
 mod serve;
@@ -19,6 +25,7 @@ mod server_program;
 mod shell;
 mod sim;
 mod sink;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,7 +46,7 @@ enum Command {
     /// Play a scenario in virtual time and judge it
     Sim(sim::Arguments),
     /// List the shipped scenarios
-    Scenarios,
+    Scenarios(scenarios::Arguments),
     /// Run the reference signaling, STUN and TURN server on real sockets
     Serve(Box<serve::Settings>),
     /// Test a signaling, STUN or TURN server against its specification
@@ -63,10 +70,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| serve::without_secrets(error).exit());
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| usage::exit(&serve::without_secrets(error)));
     let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),
-        Command::Scenarios => scenarios::run(),
+        Command::Scenarios(arguments) => scenarios::run(&arguments),
         Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(*arguments),
         Command::Dialect(arguments) => dialect::run(arguments),
@@ -83,6 +90,10 @@ fn main() -> ExitCode {
 
 /// The name under which this program was called, for commands to paste.
 fn program() -> String {
+    // A launcher sets this variable where the program is not in PATH.
+    if let Ok(name) = std::env::var("GLARE_PROGRAM") {
+        return name;
+    }
     // Cargo sets this variable for the programs that it runs.
     if std::env::var_os("CARGO").is_some() { "cargo xtask".to_owned() } else { "glare".to_owned() }
 }

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
-use reports::model::Suite;
+use reports::model::{Case, Suite};
 use reports::{Detail, Frames, Replay, Seed, Sweep};
 use scenarios::Scenario;
 use sim::run::{Cause, Crash, Outcome};
 
 use crate::arguments::Format;
 use crate::exit::UNREACHABLE;
+use crate::interrupt::Interrupt;
 use crate::pool;
+use crate::progress::Progress;
 use crate::server_program::ServerFlags;
 use crate::sink::{Sink, cannot_write, opening};
 
@@ -54,6 +55,9 @@ pub(crate) struct Arguments {
     /// Print failures only, no progress bar
     #[arg(long, short)]
     quiet: bool,
+    /// Also print the story of the run, step by step, and all violations
+    #[arg(long, alias = "verbose", conflicts_with = "seeds")]
+    timeline: bool,
     /// Folder for the result, which `report` renders, and for the report and events of the run; with --seeds, of failing runs only
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -161,23 +165,20 @@ fn one(arguments: &Arguments, scenario: &Arc<Scenario>, replay: &Replay) -> anyh
     if arguments.format == Format::Text && !(arguments.quiet && verdict.passed()) {
         match &verdict {
             Verdict::Judged(outcome) => {
-                anstream::print!("{}", reports::outcome(outcome, wall, replay, reports::terminal_width()));
+                let detail = if arguments.timeline { Detail::Full } else { Detail::Brief };
+                out!("{}", reports::outcome(outcome, detail, wall, replay, reports::terminal_width()));
                 if arguments.check_determinism {
-                    anstream::println!("Ran twice: both runs have the hash {}", outcome.hash);
+                    outln!("Ran twice: both runs have the hash {}", outcome.hash);
                 }
             }
-            Verdict::Crashed(crash) => anstream::print!("{}", reports::crash(crash, &scenario.name, replay)),
-            Verdict::Mismatch(runs) => anstream::print!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
+            Verdict::Crashed(crash) => out!("{}", reports::crash(crash, &scenario.name, replay)),
+            Verdict::Mismatch(runs) => out!("{}", reports::mismatch(&runs[0], &runs[1], replay)),
         }
-        if let Some(written) = written {
-            anstream::println!("Written to {}", written.display());
+        if let Some(written) = written.filter(|_| arguments.out.is_some()) {
+            outln!("Written to {}", written.display());
         }
         if let Some((file, _)) = captured {
-            anstream::println!(
-                "Packets written to {}, DTLS keys to the same file and to {}",
-                file.display(),
-                keys(file).display()
-            );
+            outln!("Packets written to {}, DTLS keys to the same file and to {}", file.display(), keys(file).display());
         }
     }
     Ok(code(usize::from(!verdict.passed()), usize::from(verdict.is_unreachable())))
@@ -190,10 +191,9 @@ fn many(
     replay: &Replay,
 ) -> anyhow::Result<ExitCode> {
     let jobs = arguments.jobs.map_or_else(pool::cores, usize::from);
-    let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(seeds.end - seeds.start) };
-    bar.set_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left{msg}").expect("a valid template"),
-    );
+    let (first, wanted) = (seeds.start, seeds.end - seeds.start);
+    let mut progress = Progress::new(wanted, "seeds", "failed", !arguments.quiet);
+    let interrupt = Interrupt::listen()?;
     let mut runs = Runs::open(arguments, scenario, replay)?;
     let start = crate::now();
     let mut sweep = Sweep {
@@ -204,29 +204,30 @@ fn many(
     };
     let (mut failed, mut unreachable) = (0, 0);
     let play = |seed: &u64| play(scenario, *seed, arguments.check_determinism);
+    let seeds = seeds.take_while(|_| !interrupt.is_set());
     pool::for_each(seeds, jobs, play, |seed, (verdict, wall)| {
         let kept = match &verdict {
             Verdict::Judged(outcome) => Seed::of(outcome),
             Verdict::Crashed(crash) => Seed::crashed(crash),
             Verdict::Mismatch(_) => Seed::not_deterministic(seed),
         };
-        if !kept.passed() {
-            failed += 1;
-            bar.set_message(format!(", {failed} failed"));
-        }
+        failed += usize::from(!kept.passed());
+        progress.step(failed);
         unreachable += usize::from(verdict.is_unreachable());
         runs.take(&verdict, wall, None)?;
         sweep.seeds.push(kept);
-        bar.inc(1);
         anyhow::Ok(())
     })?;
-    bar.finish_and_clear();
+    progress.finish();
     sweep.finish(start.elapsed());
     runs.sink.close(sweep.wall)?;
-    if arguments.format == Format::Text && !(arguments.quiet && sweep.passed()) {
-        anstream::print!("{}", sweep.text(replay, reports::terminal_width()));
+    if arguments.format == Format::Text && !sweep.seeds.is_empty() && !(arguments.quiet && sweep.passed()) {
+        out!("{}", sweep.text(replay, reports::terminal_width()));
     }
-    Ok(code(failed, unreachable))
+    if interrupt.is_set() && !sweep.seeds.is_empty() {
+        errln!("interrupted: {} of {wanted} seeds, from {first}, were run", sweep.seeds.len());
+    }
+    Ok(interrupt.or(code(failed, unreachable)))
 }
 
 /// Runs a seed, twice if wanted, and measures the time of the first run.
@@ -308,7 +309,8 @@ impl<'a> Runs<'a> {
                 Verdict::Mismatch(runs) => reports::write_outcome(dir, &runs[0], wall, replay),
                 Verdict::Crashed(crash) => reports::write_crash(dir, &scenario.name, crash, replay),
             };
-            folder = Some(written.with_context(|| cannot_write(dir))?);
+            let written = written.with_context(|| cannot_write(dir));
+            folder = self.sink.accept(written)?;
         }
         let events = folder.as_ref().map(|folder| format!("{}/events.jsonl", folder.display()));
         let detail = if full { Detail::Full } else { Detail::Brief };
@@ -320,13 +322,36 @@ impl<'a> Runs<'a> {
         let written = self.sink.dir().zip(folder.as_ref()).map(|(dir, folder)| dir.join(folder));
         if let Some((file, frames)) = captured {
             if let Some(dir) = &written {
-                write_frames(dir, frames).with_context(|| cannot_write(dir))?;
+                let written = write_frames(dir, frames).with_context(|| cannot_write(dir));
+                self.sink.accept(written)?;
             }
             let frames_file = folder.map(|folder| format!("{}/{FRAMES_FILE}", folder.display()));
             frames.add_to(&mut case, &file.display().to_string(), frames_file);
         }
+        self.place(&mut case)?;
         self.sink.case(case)?;
         Ok(written)
+    }
+}
+
+impl Runs<'_> {
+    /// Lets a case point to a file that the user has: a shipped scenario is one in a checkout only. Otherwise a copy is
+    /// written beside the result.
+    fn place(&mut self, case: &mut Case) -> anyhow::Result<()> {
+        let shipped = scenarios::shipped().find(|shipped| shipped.name == self.replay.scenario);
+        let Some(shipped) = shipped.filter(|shipped| !Path::new(&shipped.path()).exists()) else { return Ok(()) };
+        let Some(dir) = self.sink.dir().filter(|_| self.sink.is_named()) else {
+            case.location = None;
+            return Ok(());
+        };
+        let copy = dir.join(format!("{}.toml", shipped.name));
+        if !copy.exists() {
+            std::fs::write(&copy, shipped.text).with_context(|| cannot_write(dir))?;
+        }
+        if let Some(location) = &mut case.location {
+            location.file = copy.display().to_string();
+        }
+        Ok(())
     }
 }
 

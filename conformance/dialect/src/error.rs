@@ -98,6 +98,48 @@ impl<'a> Problems<'a> {
     }
 }
 
+/// A message about a value of the wrong type, without the names of Rust's types: `"60k" is a string, expected a whole
+/// number`.
+fn plain(message: &str) -> String {
+    let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let Some(found) = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")) else {
+        return message.to_owned();
+    };
+    // serde names the kind of a value before the value.
+    let found = ["string ", "integer ", "floating point ", "boolean "].iter().find_map(|kind| {
+        let value = found.strip_prefix(kind)?;
+        Some(format!("{} is {} {}", value.replace('`', ""), article(kind), kind.trim_end()))
+    });
+    let found = found.unwrap_or_else(|| format!("a {} is written here", kind_of(message)));
+    let whole = |bits: &str| match bits {
+        "u8" => Some("a whole number from 0 to 255"),
+        "u16" => Some("a whole number from 0 to 65535"),
+        "u32" => Some("a whole number from 0 to 4294967295"),
+        "usize" | "u64" => Some("a whole number of at least 0"),
+        _ => None,
+    };
+    let expected = match expected {
+        "a boolean" => "true or false",
+        "a sequence" => "a list in [ ]",
+        "a map" => "a table",
+        other => other.strip_prefix("struct ").map_or_else(|| whole(other).unwrap_or(other), |_| "a table"),
+    };
+    format!("{found}, expected {expected}")
+}
+
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with('i') { "an" } else { "a" }
+}
+
+/// The kind of value that a message is about, if it does not show the value.
+fn kind_of(message: &str) -> &'static str {
+    match () {
+        () if message.contains(": map") => "table",
+        () if message.contains(": sequence") => "list",
+        () => "value",
+    }
+}
+
 /// An error message of serde, reworded, with the nearest valid name.
 fn words(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -106,10 +148,37 @@ fn words(message: &str) -> String {
     } else if message.starts_with("unknown variant") {
         ("unknown word", "words")
     } else {
-        return format!("not a dialect: {message}");
+        return format!("not a dialect: {}", plain(message));
     };
     match quoted[..] {
         [wrong, ref right @ ..] => format!("{kind} {}{}", quote(wrong), instead(wrong, what, right.iter().copied())),
         [] => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_type_is_named_in_plain_words() {
+        for (said, meant) in [
+            (
+                "invalid type: string \"60k\", expected usize",
+                "not a dialect: \"60k\" is a string, expected a whole number of at least 0",
+            ),
+            (
+                "invalid value: integer `99999`, expected u16",
+                "not a dialect: 99999 is an integer, expected a whole number from 0 to 65535",
+            ),
+            ("invalid type: integer `1`, expected a boolean", "not a dialect: 1 is an integer, expected true or false"),
+            (
+                "invalid type: map, expected a sequence",
+                "not a dialect: a table is written here, expected a list in [ ]",
+            ),
+            ("something else", "not a dialect: something else"),
+        ] {
+            assert_eq!(words(said), meant);
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod form;
 pub mod json;
 mod place;
 mod reading;
+mod schema;
 pub mod shape;
 mod shipped;
 mod url;
@@ -109,8 +110,7 @@ impl Dialect {
 
     /// The JSON Schema of dialect files.
     pub fn schema() -> String {
-        let schema = schemars::schema_for!(File);
-        serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+        schema::text()
     }
 
     /// The operation that sends a signal of this kind, if the dialect has one.
@@ -292,6 +292,20 @@ impl Dialect {
             Ok(reading) => reading.into_event(),
             Err(what) => Event { what, ..Event::default() },
         }
+    }
+
+    /// The operation that a client performs with a message, and what the message contains. `None` if the dialect does
+    /// not describe it. A message for one kind of signal comes before the message for all.
+    pub fn find_sent<'d, 'a>(&'d self, message: &Json<'a>) -> Option<(Operation, Captures<'d, 'a>)> {
+        let mut all: Vec<_> = self.send.iter().collect();
+        all.sort_by_key(|(operation, _)| **operation == Operation::Signal);
+        all.into_iter().find_map(|(operation, shape)| Some((*operation, shape.read(message, self).ok()?)))
+    }
+
+    /// The kind of the signal that a client sends with an operation, by what its message contains.
+    pub fn sent_kind(&self, operation: Operation, captures: &Captures<'_, '_>) -> Option<Kind> {
+        let own = Kind::ALL.into_iter().find(|kind| kind.operation() == operation);
+        own.or_else(|| self.kind(&captures.text("kind").or_else(|| captures.text("field"))?))
     }
 
     /// Finds the first pattern that an arriving message matches. What it captures is not copied. Of a text,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use conformance::{Dialect, Report, Verdict};
 
-use crate::packages::packages;
+use crate::installed::packages;
 use crate::{ask_as, reference, text};
 
 async fn all_pass(file: &Path) -> Report {

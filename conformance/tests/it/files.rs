@@ -29,11 +29,19 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
         ("\"server\"", "\"sever\"", "mine.toml:7: unknown word `sever`; did you mean `server`?"),
         ("\"[0-9a-z]{8,12}\"", "\"[0-9a-z\"", "mine.toml:8: is no regular expression: "),
         ("\"server\"", "\"client\"", "mine.toml:8: `pattern` is for ids that the server assigns"),
-        ("within-s = 30", "within-s = -1", "mine.toml:15: not a dialect: invalid value"),
+        ("within-s = 30", "within-s = -1", "mine.toml:15: not a dialect: -1 is an integer, expected a whole number"),
         ("[join]", "[join]\nby = \"connecting\"", "`within-s` is given, but clients join by connecting"),
-        ("binary = 1003", "binary = 99_999", "not a dialect: invalid value"),
+        (
+            "binary = 1003",
+            "binary = 99_999",
+            "not a dialect: 99999 is an integer, expected a whole number from 0 to 65535",
+        ),
         ("\"message\"?: $reason", "\"message\"?: $_", "a reason is given, but no [[match]] that is an `error`"),
-        ("bytes-max = 262_144", "bytes-max = \"much\"", "mine.toml:28: not a dialect: invalid type: string \"much\""),
+        (
+            "bytes-max = 262_144",
+            "bytes-max = \"much\"",
+            "mine.toml:28: not a dialect: \"much\" is a string, expected a whole number",
+        ),
         ("\"name\"?: $name}'", "\"name\"?: $nam}'", "mine.toml:38: unknown variable `$nam`; did you mean `$name`?"),
         ("join = '{", "jion = '{", "mine.toml:38: unknown word `jion`; did you mean `join`?"),
         ("event = \"member-left\"", "event = \"member-gone\"", "unknown word `member-gone`"),
@@ -43,7 +51,11 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
             "mine.toml:39: message: expected a key: a string in double quotes or a $variable at `action",
         ),
         ("\"data\": $data}'", "\"data\": $data'", "mine.toml:40: message: `}` must follow the last entry at its end"),
-        ("code-points-max = 64", "code-points-max = -1", "mine.toml:12: not a dialect: invalid value"),
+        (
+            "code-points-max = 64",
+            "code-points-max = -1",
+            "mine.toml:12: not a dialect: -1 is an integer, expected a whole number",
+        ),
         (
             "join = '{\"action\": \"join\", \"roomId\": $room",
             "join = '{\"action\": \"join\", \"roomId\": \"r\"",
@@ -165,6 +177,36 @@ fn the_schema_is_published() {
         return;
     }
     assert_eq!(Dialect::schema(), include_str!("../../dialects/schema.json"));
+}
+
+#[test]
+fn the_schema_describes_every_key_and_lists_words_as_words() {
+    let schema: serde_json::Value = serde_json::from_str(&Dialect::schema()).expect("JSON");
+    fn walk(place: &str, value: &serde_json::Value, wrong: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Array(list) => list.iter().for_each(|value| walk(place, value, wrong)),
+            serde_json::Value::Object(object) => {
+                for (key, value) in object {
+                    let inner = format!("{place}/{key}");
+                    if ["oneOf", "allOf"].contains(&key.as_str()) {
+                        wrong.push(inner.clone());
+                    }
+                    if let ("properties", Some(properties)) = (key.as_str(), value.as_object()) {
+                        let bare = properties.iter().filter(|(_, value)| value.get("description").is_none());
+                        wrong.extend(bare.map(|(name, _)| format!("{inner}/{name}")));
+                    }
+                    walk(&inner, value, wrong);
+                }
+            }
+            serde_json::Value::String(word) if word == "null" && place.ends_with("/type") => {
+                wrong.push(place.to_owned())
+            }
+            _ => {}
+        }
+    }
+    let mut wrong = Vec::new();
+    walk("", &schema, &mut wrong);
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use conformance::dial::Tokio;
@@ -13,7 +13,7 @@ use conformance::{Known, Options, Report, Restart, Selection, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::packages::{folder, packages, python};
+use crate::installed::{folder, packages, python};
 use crate::stun::outsiders::free_port;
 use crate::{dialect, text};
 

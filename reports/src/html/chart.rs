@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::model::Case;
+use crate::standing::{self, Standing};
 use crate::text::thousands;
 
 /// Bars of the histogram; the last one includes everything beyond the scale.
@@ -15,7 +16,7 @@ pub(super) fn connecting(cases: &[&Case]) -> Markup {
     let pairs = || cases.iter().filter_map(|case| case.simulation.as_ref()).flat_map(|simulation| &simulation.pairs);
     let mut heard: Vec<f64> = pairs().filter_map(|pair| pair.first_heard).filter(|at| at.is_finite()).collect();
     heard.sort_by(f64::total_cmp);
-    let unconnected = pairs().filter(|pair| pair.since.is_none()).count();
+    let odd = pairs().filter(|pair| Standing::of(pair).is_odd()).count();
     if heard.len() < 2 {
         return html! {};
     }
@@ -28,12 +29,12 @@ pub(super) fn connecting(cases: &[&Case]) -> Markup {
     let x = |at: f64| ((at - from) / (to - from) * WIDTH).clamp(0.0, WIDTH);
     let marks = [("median", at(0.5)), ("95 %", at(0.95))];
     let words = format!(
-        "{} pairs exchanged data: median {:.2} s, 95 % within {:.2} s, last at {:.2} s; {} not connected at the end",
+        "{} pairs exchanged data: median {:.2} s, 95 % within {:.2} s, last at {:.2} s{}",
         thousands(heard.len()),
         at(0.5),
         at(0.95),
         at(1.0),
-        thousands(unconnected)
+        standing::odd_ones(odd)
     );
     html! {
         figure.histogram {

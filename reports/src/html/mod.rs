@@ -13,6 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::history::History;
 use crate::model::{Case, Suite, Verdict};
 use crate::result::{Overall, Results};
+use crate::standing;
 use crate::summary::{headline, is_control};
 use crate::text::thousands;
 
@@ -135,8 +136,7 @@ fn facts(results: &[Results]) -> Vec<(&'static str, String)> {
     {
         facts.push(("seed", simulation.seed.to_string()));
         if !simulation.pairs.is_empty() {
-            let connected = simulation.pairs.iter().filter(|pair| pair.since.is_some()).count();
-            facts.push(("pairs connected", format!("{connected} of {}", simulation.pairs.len())));
+            facts.push(("connections", shown(&standing::headline(&simulation.pairs))));
         }
         facts.push(("simulated", format!("{} s", simulation.duration)));
         facts.push(("events", thousands(simulation.events)));

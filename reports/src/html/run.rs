@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use crate::html::{events, failure, json_island, shown, topology};
-use crate::model::{Candidate, Case, Network, Pair, Simulation, Step};
+use crate::model::{Candidate, Case, Network, Pair, Simulation, Step, Verdict};
 use crate::result::Results;
+use crate::standing::{self, Standing};
 use crate::text::thousands;
 
 /// Maximum bytes of packed events on a page, so that it opens quickly.
@@ -32,6 +33,7 @@ fn topology_of(case: &Case) -> Option<&crate::model::Topology> {
 }
 
 fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, room: &mut usize) -> Markup {
+    let passed = case.verdict == Verdict::Pass;
     let steps: Vec<(usize, &Step)> = case.story.iter().enumerate().take(STEPS_MAX).collect();
     html! {
         details.run data-case=(shown(&case.id)) open[number == 0] {
@@ -43,7 +45,7 @@ fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, r
                     (nats(&topology.networks))
                 }
             }
-            @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs)) } }
+            @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs, passed)) } }
             @if !simulation.probes.is_empty() {
                 p.probes {
                     span.label { "Rare situations met" } " "
@@ -73,21 +75,23 @@ fn legend() -> Markup {
 
 // ---- connections
 
-fn pairs(pairs: &[Pair]) -> Markup {
+fn pairs(pairs: &[Pair], passed: bool) -> Markup {
     html! {
         div.scroll tabindex="0" role="group" aria-label="Connections" {
             table.pairs {
                 thead { tr { th scope="col" { "Pair" } th.number scope="col" { "Since" } th scope="col" { "Path" } th scope="col" { "Addresses" } th.number scope="col" { "Attempts" } } }
-                tbody { @for pair in pairs { (pair_row(pair)) } }
+                tbody { @for pair in pairs { (pair_row(pair, passed)) } }
             }
         }
     }
 }
 
-fn pair_row(pair: &Pair) -> Markup {
+fn pair_row(pair: &Pair, passed: bool) -> Markup {
     let [a, b] = &pair.between;
+    let is_red = Standing::of(pair).is_odd() && !passed;
+    let ended = pair.past.as_ref().filter(|_| pair.since.is_none());
     html! {
-        tr.unconnected[pair.since.is_none()] {
+        tr.unconnected[is_red] {
             th scope="row" {
                 @match &pair.candidates {
                     Some(candidates) => details {
@@ -97,13 +101,22 @@ fn pair_row(pair: &Pair) -> Markup {
                     None => { (shown(a)) " ⇄ " (shown(b)) },
                 }
             }
-            td.number { @match pair.since { Some(since) => (format!("{since:.3} s")), None => "–" } }
+            td.number {
+                @match (pair.since, ended) {
+                    (Some(since), _) => (format!("{since:.3} s")),
+                    (None, Some(past)) => (format!("{:.1}–{:.1} s", past.since, past.until)),
+                    (None, None) => "–",
+                }
+            }
             @match &pair.selected {
                 Some([local, remote]) => {
                     td { span.candidate.(local.kind.word()) { (local.kind.word()) } " ↔ " span.candidate.(remote.kind.word()) { (remote.kind.word()) } }
-                    td.addresses { (local.address) " ↔ " (remote.address) }
+                    td.addresses {
+                        (local.address) " ↔ " (remote.address)
+                        @if ended.is_some() { ", " span.no { (standing::state(pair)) } }
+                    }
                 }
-                None => { td.no { "not connected" } td {} }
+                None => { td.no { (standing::state(pair)) } td {} }
             }
             td.number { (pair.attempts) }
         }

@@ -10,6 +10,26 @@ use sim::run::{Cause, Crash};
 
 use crate::{FRIENDS, WALL, play, replay, wrong};
 
+/// A pair that its NATs keep apart, and one whose connection has ended.
+const APART: &str = r#"
+name = "apart"
+duration = "10s"
+[[actor]]
+name = "ana"
+nat = "symmetric"
+[[actor]]
+name = "ben"
+nat = "symmetric"
+[[actor]]
+name = "cam"
+[[step]]
+at = "5s"
+do = "leave"
+actor = "cam"
+[expect]
+unconnected = [["ana", "ben"]]
+"#;
+
 #[test]
 fn whatever_a_simulation_writes_keeps_to_the_schema() {
     let mut different = play(FRIENDS, 1);
@@ -25,6 +45,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_outcome(&play(&wrong(), 3), WALL, &replay(), Detail::Full, None),
         reports::case_of_crash(&passing.scenario, &crash, WALL, &replay()),
         reports::case_of_mismatch(&[passing, different], WALL, &replay()),
+        reports::case_of_outcome(&play(APART, 1), WALL, &replay(), Detail::Full, None),
         followed,
     ];
     let text = written(cases);

@@ -1,18 +1,50 @@
 //! What a person reads, word for word.
 
-use reports::{Seed, Sweep};
+use reports::{Detail, Seed, Sweep};
 use sim::run::{Cause, Crash};
 
 use crate::{FRIENDS, WALL, plain, play, replay, wrong};
 
 #[test]
 fn a_passing_run() {
-    insta::assert_snapshot!(plain(&reports::outcome(&play(FRIENDS, 1), WALL, &replay(), None)));
+    insta::assert_snapshot!(plain(&reports::outcome(&play(FRIENDS, 1), Detail::Full, WALL, &replay(), None)));
+}
+
+#[test]
+fn a_passing_run_in_brief() {
+    insta::assert_snapshot!(plain(&reports::outcome(&play(FRIENDS, 1), Detail::Brief, WALL, &replay(), None)));
 }
 
 #[test]
 fn a_broken_promise() {
-    insta::assert_snapshot!(plain(&reports::outcome(&play(&wrong(), 1), WALL, &replay(), None)));
+    insta::assert_snapshot!(plain(&reports::outcome(&play(&wrong(), 1), Detail::Full, WALL, &replay(), None)));
+}
+
+#[test]
+fn a_broken_promise_in_brief() {
+    insta::assert_snapshot!(plain(&reports::outcome(&play(&wrong(), 1), Detail::Brief, WALL, &replay(), None)));
+}
+
+/// What a passing run says about pairs that are not connected: why, and nothing in red.
+#[test]
+fn pairs_that_are_not_connected_in_a_passing_run() {
+    let apart = "name = \"apart\"\nduration = \"10s\"\n[[actor]]\nname = \"ana\"\nnat = \"symmetric\"\n\
+        [[actor]]\nname = \"ben\"\nnat = \"symmetric\"\n[[actor]]\nname = \"cam\"\n\
+        [expect]\nunconnected = [[\"ana\", \"ben\"]]\n";
+    let left = "name = \"left\"\nduration = \"10s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"\n\
+        [[step]]\nat = \"5s\"\ndo = \"leave\"\nactor = \"ben\"\n";
+    let report = |text: &str| {
+        let report = reports::outcome(&play(text, 1), Detail::Brief, WALL, &replay(), None);
+        assert!(!report.contains("\u{1b}[31m") && !report.contains("not connected"), "nothing is red: {report}");
+        plain(&report)
+    };
+    let apart = report(apart);
+    let line = "PASS  apart: 3 pairs: 2 connected; 1 kept apart by their NATs, as expected\n";
+    assert!(apart.starts_with(line) && apart.ends_with(line), "{apart}");
+    assert!(apart.contains("  kept apart by their NATs, as expected, both behind symmetric"), "{apart}");
+    let left = report(left);
+    assert!(left.starts_with("PASS  left: ana and ben connected "), "{left}");
+    assert!(left.contains("–5.0 s, left\n") && left.contains("host ↔ host"), "{left}");
 }
 
 #[test]
@@ -41,6 +73,6 @@ fn many_seeds() {
 
 #[test]
 fn colours_mark_the_verdict() {
-    let report = reports::outcome(&play(FRIENDS, 1), WALL, &replay(), None);
+    let report = reports::outcome(&play(FRIENDS, 1), Detail::Brief, WALL, &replay(), None);
     assert!(report.starts_with("\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m"), "{report:.40?}");
 }

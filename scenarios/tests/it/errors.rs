@@ -10,7 +10,12 @@ fn server_programs() {
     says("[server]\nport = 80", "x.toml:9: `port` belongs to a server program: add `run`");
     says("[server]\nrun = []", "x.toml:9: `run` must name a program, such as [\"node\", \"server.js\"]");
     says("[server]\nrun = 'node server.js'", "x.toml:9: `run` must be a list in [ ], not a string");
-    says("[server]\nrun = ['node']\nport = 80000", "x.toml:10: `port`: 80000 must be from 1 to 65535");
+    for port in ["80000", "0", "-1"] {
+        says(
+            &format!("[server]\nrun = ['node']\nport = {port}"),
+            &format!("x.toml:10: `port`: `{port}` must be from 1 to 65535"),
+        );
+    }
     says("[server]\nrun = ['node']\nenv = { PORT = 80 }", "x.toml:10: `PORT` must be a string, not a bare number");
     says(
         "[server]\nrun = ['node']\nenv = { LD_PRELOAD = 'x' }",
@@ -19,17 +24,30 @@ fn server_programs() {
     let step = |what: &str| format!("[[step]]\nat = '1s'\n{what}");
     says(
         &step("do = 'stall'\nmachine = 'ana'\ntime = '1s'"),
-        "x.toml:11: `stall` is for the server's program only: use `machine = \"server\"`",
+        "x.toml:11: `stall` is for programs only: `ana` has no `run`",
     );
     says(&step("do = 'stall'\nmachine = 'server'\ntime = '0s'"), "x.toml:12: `time` must be longer than 0s");
     says(&step("do = 'clock-jump'\nmachine = 'server'\nby = '-0s'"), "x.toml:12: `by`: `-0s` must be longer than 0s");
 }
 
 #[test]
+fn client_programs() {
+    says(
+        "[[actor]]\nname = 'cam'\nrun = []",
+        "x.toml:10: `run` must name a program, such as [\"node\", \"client.js\"]",
+    );
+    says("[[actor]]\nname = 'cam'\nenv = { A = 'b' }", "x.toml:10: `env` belongs to a client program: add `run`");
+    says(
+        "[[actor]]\nname = 'cam'\nrun = ['node']\nenv = { GLARE_URL = 'x' }",
+        "x.toml:11: `env`: `GLARE_URL` is set by the simulation itself",
+    );
+}
+
+#[test]
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `run`, `env`, `directory`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -41,7 +59,7 @@ fn unknown_keys() {
     );
     says(
         "[server]\nheart-beat = '5s'",
-        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `link`, `run`, `port`, `env`, `directory`)",
+        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `link`, `port`, `run`, `env`, `directory`)",
     );
     says(
         "[link]\nlatancy = '5ms'",
@@ -57,7 +75,7 @@ fn unknown_keys() {
     );
     says(
         "[expect]\nprobe = []",
-        "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `unconnected`, `probes`)",
+        "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `connected`, `unconnected`, `probes`)",
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'drop'\nactr = 'ana'",
@@ -493,6 +511,32 @@ fn expectations() {
 }
 
 #[test]
+fn expected_connections() {
+    for (entry, wrong) in [
+        ("pair = ['ana', 'ana']", "`pair`: `ana` and `ana` are the same: name two actors"),
+        ("pair = ['ana', 'ben']", "`pair`: `ana` and `ben` are not both there at the end: add an `until`"),
+        ("pair = ['ana']", "`pair`: a pair has two actors, not 1"),
+        ("from = '1s'", "`connected` needs `pair`: a list in [ ]"),
+        ("pair = ['ana', 'dia'], until = '20s'", "`until`: 20s is after the end: `duration` is 10s"),
+        (
+            "pair = ['ana', 'dia'], from = '20s'",
+            "`pair`: `ana` and `dia` are also listed in `unconnected`: remove one of the two\nx.toml:12: `from`: 20s is after 10s, when the expectation ends",
+        ),
+        ("pair = ['ana', 'dia'], from = '5s', until = '4s'", "`from`: 5s is after 4s, when the expectation ends"),
+        ("pair = ['ana', 'dia'], to = '4s'", "unknown key `to` in `connected` (keys: `pair`, `from`, `until`)"),
+        ("pair = ['dia', 'ana']", "`pair`: `dia` and `ana` are also listed in `unconnected`: remove one of the two"),
+    ] {
+        let rest =
+            format!("[[actor]]\nname = 'dia'\n[expect]\nunconnected = [['ana', 'dia']]\nconnected = [{{ {entry} }}]");
+        says(&rest, &format!("x.toml:12: {wrong}"));
+    }
+    says(
+        "[expect]\nconnected = [['ana', 'ben']]",
+        "x.toml:9: `connected` must be a table such as { pair = [\"ana\", \"ben\"], from = \"5s\" }, not a list",
+    );
+}
+
+#[test]
 fn no_scenario_at_all() {
     wrong(
         "",
@@ -533,7 +577,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `run`, `env`, `directory`, `count`, `every`)",
             "z".repeat(60)
         ),
     );

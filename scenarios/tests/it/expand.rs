@@ -222,6 +222,18 @@ fn expectations_are_looked_up() {
 }
 
 #[test]
+fn an_expected_connection_has_a_beginning_and_an_end() {
+    let scenario = expanded(
+        "[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\n[expect]\nconnected = [\n\
+         { pair = ['ben', 'ana'] },\n{ pair = ['ana', 'ben'], until = '9s' },\n{ pair = ['ana', 'ben'], from = '5s' },\n]",
+    );
+    let times = scenario.expect.connected.iter().map(|expected| {
+        (expected.pair.0.0, expected.pair.1.0, expected.from.as_secs(), expected.until.as_secs(), expected.line)
+    });
+    assert_eq!(times.collect::<Vec<_>>(), [(1, 0, 30, 30, 9), (0, 1, 9, 9, 10), (0, 1, 5, 30, 11)]);
+}
+
+#[test]
 fn the_same_text_expands_to_the_same_scenario() {
     for shipped in scenarios::shipped() {
         assert_eq!(parse("x", shipped.text), parse("x", shipped.text));

@@ -3,5 +3,6 @@
 mod errors;
 mod expand;
 mod mutated;
+mod schema;
 mod shipped;
 mod write;

@@ -25,6 +25,14 @@ env = { PORT = "9000", "MY VAR" = "a b" }
 directory = "my server"
 [[actor]]
 name = "ana"
+run = ["python3", "peer.py"]
+env = { LEVEL = "debug" }
+directory = "clients"
+[[step]]
+at = "1s"
+do = "stall"
+machine = "ana"
+time = "2s"
 [[step]]
 at = "1s"
 do = "stall"
@@ -43,6 +51,7 @@ by = "-1h"
     forget_lines(&mut again);
     assert_eq!(again, scenario, "{written}");
     assert_eq!(again.server.program.expect("a program").run.len(), 3);
+    assert_eq!(again.actors[0].program.as_ref().expect("a program").run, ["python3", "peer.py"]);
 }
 
 /// Removes line numbers, because a written file has different ones.
@@ -50,4 +59,5 @@ fn forget_lines(scenario: &mut Scenario) {
     scenario.actors.iter_mut().for_each(|actor| actor.line = 0);
     scenario.steps.iter_mut().for_each(|step| step.line = 0);
     scenario.expect.line = 0;
+    scenario.expect.connected.iter_mut().for_each(|expected| expected.line = 0);
 }

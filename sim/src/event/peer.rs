@@ -105,6 +105,12 @@ pub enum PeerChange {
     },
     /// The local offer was rolled back, in favour of the other side's. RFC 9429 §4.1.10.2.
     RolledBack,
+    /// Encrypted data has flowed for the first time: SCTP in DTLS, or SRTP. Only for programs of others, whose data
+    /// channels cannot be seen.
+    Flows {
+        /// Whether it was sent.
+        sent: bool,
+    },
 }
 
 /// Why a WebRTC connection ended.

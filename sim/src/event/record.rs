@@ -94,6 +94,11 @@ impl Recorder {
         self.lock().events.push(Event { at, node, what });
     }
 
+    /// The name of a node.
+    pub(crate) fn name(&self, node: NodeId) -> Arc<str> {
+        self.lock().name(node).clone()
+    }
+
     /// Virtual time since the start.
     pub fn now(&self) -> Duration {
         self.start.elapsed()

@@ -11,6 +11,8 @@ use super::trouble::Trouble;
 use crate::event::{ProgramEvent, What};
 use crate::socket::{SimListener, SimStream, SimUdp};
 
+/// The name by which programs know the server's machine.
+pub(crate) const SERVER_NAME: &str = "server";
 /// Bytes between two sockets of the same machine.
 const OWN_BYTES: usize = 64 * 1024;
 
@@ -49,7 +51,7 @@ impl Machine {
                 found.map(|process| process.pid.to_string()).ok_or(libc::ESRCH)
             }
             ["interfaces"] => Ok(format!("lo 1 127.0.0.1 8 eth0 2 {} 24", self.host.address())),
-            ["resolve", _] => Err(libc::ENOENT),
+            ["resolve", name] => self.resolve(name),
             ["socket", id, kind, family] => self.call_socket(index, id, kind, family, fd),
             [call, id, ..] => match id.parse() {
                 Ok(id) => self.call_of_socket(index, call, id, &words[2..]),
@@ -71,6 +73,15 @@ impl Machine {
             // If it is gone, its connection says so.
             let _ = channel::send(calls, text.trim_end().as_bytes(), None);
         }
+    }
+
+    /// The address of a name: the machine's own, or the server's.
+    fn resolve(&self, name: &str) -> Answer {
+        if *name == *self.recorder.name(self.node) {
+            return Ok(self.host.address().to_string());
+        }
+        let server = self.client.as_ref().filter(|_| name == SERVER_NAME).map(|client| client.server().ip());
+        server.map(|ip| ip.to_string()).ok_or(libc::ENOENT)
     }
 
     fn call_socket(&mut self, owner: u32, id: &str, kind: &str, family: &str, fd: Option<OwnedFd>) -> Answer {
@@ -205,6 +216,11 @@ impl Machine {
                 Some(State::Connecting(Dial { filler, connected }))
             }
         };
+        if kind == Kind::Tcp
+            && let Some(client) = &mut self.client
+        {
+            client.dials(id, to);
+        }
         let socket = self.sockets.get_mut(&id).ok_or(libc::EBADF)?;
         (socket.owner, socket.local, socket.peer) = (caller, local, Some(to));
         if let Some(state) = state {

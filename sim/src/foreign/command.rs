@@ -69,8 +69,13 @@ impl Command {
     }
 }
 
-/// Starts a program that connects to the world at `control` and writes its output to `output`.
-pub(super) fn spawn(command: &Command, control: &str, output: OwnedFd) -> Result<Child, Trouble> {
+/// Starts a program that connects to the world at `control`, reads `input` if there is one, and writes to `output`.
+pub(super) fn spawn(
+    command: &Command,
+    control: &str,
+    input: Option<OwnedFd>,
+    output: OwnedFd,
+) -> Result<Child, Trouble> {
     let path = command.check()?;
     let mut child = std::process::Command::new(path);
     child.arg0(&command.words[0]).args(&command.words[1..]).env_clear();
@@ -84,7 +89,11 @@ pub(super) fn spawn(command: &Command, control: &str, output: OwnedFd) -> Result
     if let Some(directory) = &command.directory {
         child.current_dir(directory);
     }
-    child.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+    child
+        .stdin(input.map_or_else(Stdio::null, Stdio::from))
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0);
     // The program inherits this from the thread that starts it: its memory always lies at the same addresses.
     let before = personality::get().map_err(std::io::Error::from)?;
     personality::set(before | Persona::ADDR_NO_RANDOMIZE).map_err(std::io::Error::from)?;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// Size of the header.
 const HEADER_BYTES: usize = 40;
 const HAS_LOCAL: u8 = 1;
+const IS_ERROR: u8 = 2;
 const HOP_LIMIT: u8 = 64;
 
 /// The longest record: a header and the largest datagram.
@@ -29,6 +30,16 @@ pub(super) fn record(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8
     record.extend([0, HOP_LIMIT]);
     record.extend(padded(to.ip()));
     record.extend(payload);
+    record
+}
+
+/// The record of an error that a datagram to `to` has caused.
+pub(super) fn error(to: SocketAddr, errno: i32) -> Vec<u8> {
+    const AT_FLAGS: usize = 1;
+    const AT_ERRNO: usize = 22;
+    let mut record = record(to, to, &[]);
+    record[AT_FLAGS] = IS_ERROR;
+    record[AT_ERRNO] = u8::try_from(errno).expect("errors of sockets are small numbers");
     record
 }
 

@@ -1,6 +1,6 @@
 //! Bytes, datagrams and connections between the program's sockets and the simulated network.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
@@ -71,6 +71,7 @@ impl Machine {
     }
 
     fn close(&mut self, id: SocketId) {
+        self.ended(id, "the program has closed it");
         let Some(socket) = self.sockets.remove(&id) else { return };
         if matches!(socket.state, State::Listening) {
             let port = socket.local.port();
@@ -143,6 +144,11 @@ impl Machine {
                 else {
                     unreachable!("only a socket that connects is connected")
                 };
+                if self.client.as_ref().is_some_and(|client| client.watches(id))
+                    && let State::Connected(stream) = &mut socket.state
+                {
+                    stream.watch();
+                }
                 let mut bytes = [0; 4096];
                 while filler > 0 {
                     let wanted = filler.min(bytes.len());
@@ -162,6 +168,7 @@ impl Machine {
                     process.fail(id, errno);
                 }
                 self.sockets.remove(&id);
+                self.ended(id, &format!("it could not be opened: {error}"));
             }
         }
         self.touch(owner);
@@ -172,6 +179,9 @@ impl Machine {
         let State::Connected(stream) = &mut socket.state else { return };
         let moved = stream.exchange(&socket.end, has_closed, cx);
         let owner = socket.owner;
+        if let Some(client) = &mut self.client {
+            stream.take_seen().iter().for_each(|(out, bytes)| client.passed(id, *out, bytes));
+        }
         let waits_for_room =
             |owner: u32| self.processes.iter().any(|process| process.index == owner && process.fills_buffers);
         if moved.gave || (moved.took && waits_for_room(owner)) {
@@ -181,6 +191,7 @@ impl Machine {
             End::Open => {}
             End::Closed => {
                 self.sockets.remove(&id);
+                self.ended(id, "the program has closed it");
             }
             End::Aborted => self.abort_socket(id),
             End::Reset => {
@@ -191,6 +202,7 @@ impl Machine {
     }
 
     fn abort_socket(&mut self, id: SocketId) {
+        self.ended(id, "the program has aborted it");
         if let Some(Socket { state: State::Connected(stream), .. }) = self.sockets.remove(&id) {
             stream.abort();
         }
@@ -205,6 +217,7 @@ impl Machine {
     /// The other side has reset a connection. A socket that is closed while a byte that the program wrote is unread
     /// looks reset to the program, so the library first writes one.
     fn reset(&mut self, id: SocketId) {
+        self.ended(id, "it was reset");
         let resting = self.processes.iter().filter(|process| process.rest.is_some());
         for index in resting.map(|process| process.index).collect::<Vec<_>>() {
             // A process that does not answer is found out when it is to go on.
@@ -215,20 +228,75 @@ impl Machine {
         self.sockets.remove(&id);
     }
 
+    /// A connection has ended. A client's signaling is recorded.
+    fn ended(&mut self, id: SocketId, how: &str) {
+        if let Some(client) = &mut self.client {
+            client.ended(id, how);
+        }
+    }
+
+    /// Breaks the signaling connection of a client, on both sides. Returns whether there is one.
+    pub(super) fn cut_signaling(&mut self) -> bool {
+        let Some(id) = self.client.as_ref().and_then(|client| client.signaling()) else { return false };
+        self.ended(id, "torn by the scenario");
+        let stream = self.sockets.get_mut(&id).map(|socket| std::mem::replace(&mut socket.state, State::Bound));
+        if let Some(State::Connected(stream)) = stream {
+            stream.abort();
+        }
+        self.reset(id);
+        true
+    }
+
     // ---- UDP
 
     pub(super) fn send_datagrams(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get(&id) else { return };
         let State::Datagrams(udp) = &socket.state else { return };
         let mut record = vec![0; RECORD_BYTES_MAX];
+        let mut own = Vec::new();
         while let Ok((n, _)) = recv(&socket.end, &mut record[..], RecvFlags::DONTWAIT) {
             if n == 0 {
                 break;
             }
-            if let Some((to, payload)) = datagram::parse(&record[..n.min(RECORD_BYTES_MAX)]) {
-                // A datagram that cannot be sent is lost.
-                let _ = udp.send(payload, to);
+            let Some((to, payload)) = datagram::parse(&record[..n.min(RECORD_BYTES_MAX)]) else { continue };
+            let port = socket.local.port();
+            if let Some(client) = &mut self.client {
+                client.datagram(true, port, to, payload);
             }
+            if to.ip().is_loopback() || to.ip() == IpAddr::V4(self.host.address()) {
+                own.push((SocketAddr::new(to.ip(), port), to, payload.to_vec()));
+                continue;
+            }
+            // A datagram that cannot be sent is lost.
+            let _ = udp.send(payload, to);
+        }
+        for (from, to, payload) in own {
+            self.deliver_own(id, from, to, &payload);
+        }
+    }
+
+    /// Delivers a datagram to a socket of the same machine. If there is none, the sender learns it if it has connected its
+    /// socket, as from an ICMP message.
+    fn deliver_own(&mut self, id: SocketId, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
+        let is_receiver = |socket: &Socket| {
+            let ip = socket.local.ip();
+            let takes = ip == to.ip() || ip.is_unspecified() || ip.is_ipv6();
+            matches!(socket.state, State::Datagrams(_)) && socket.local.port() == to.port() && takes
+        };
+        let is_from = |socket: &Socket| socket.peer.is_none_or(|peer| peer == from);
+        let receiver = self.sockets.values().find(|socket| is_receiver(socket) && is_from(socket));
+        let (record, socket) = match receiver {
+            Some(receiver) => (datagram::record(from, to, payload), receiver),
+            None => match self.sockets.get(&id).filter(|sender| sender.peer == Some(to)) {
+                Some(sender) => (datagram::error(to, libc::ECONNREFUSED), sender),
+                None => return,
+            },
+        };
+        // What a full buffer does not take is lost.
+        let is_taken = send(&socket.end, &record, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok();
+        let owner = socket.owner;
+        if is_taken {
+            self.touch(owner);
         }
     }
 
@@ -240,6 +308,9 @@ impl Machine {
         while let Poll::Ready((from, payload)) = udp.poll_receive(cx) {
             if socket.peer.is_some_and(|peer| peer != SocketAddr::from(from)) {
                 continue;
+            }
+            if let Some(client) = &mut self.client {
+                client.datagram(false, to.port(), from.into(), &payload);
             }
             let record = datagram::record(from.into(), to, &payload);
             // What a full buffer does not take is lost.

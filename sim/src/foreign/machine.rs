@@ -10,13 +10,14 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use super::client::Client;
 use super::command::{Command, spawn};
 use super::output::Output;
 use super::page::{Page, time_of};
 use super::process::{Expected, Process, threads};
 use super::socket::{Socket, SocketId, State};
 use super::trouble::Trouble;
-use super::{Order, channel};
+use super::{Order, Part, channel};
 use crate::event::{NodeId, ProgramEvent, Recorder, What};
 use crate::host::Host;
 use crate::socket::SimListener;
@@ -58,6 +59,8 @@ pub(super) struct Machine {
     /// When it is killed if it has not ended by then.
     pub(super) killed_at: Option<Duration>,
     pub(super) status: Arc<Status>,
+    /// What makes the program an actor, if it is one.
+    pub(super) client: Option<Box<Client>>,
 }
 
 /// Virtual time that a program has to end after SIGTERM. Service managers allow as much or more.
@@ -123,14 +126,25 @@ enum Woken {
 
 impl Machine {
     /// Starts a program.
-    pub(super) fn start(host: Host, command: &Command, seed: u64, status: Arc<Status>) -> Result<Self, Trouble> {
+    pub(super) fn start(
+        host: Host,
+        command: &Command,
+        part: Part,
+        seed: u64,
+        status: Arc<Status>,
+    ) -> Result<Self, Trouble> {
         let page = Page::new()?;
         let name = super::control_name();
         let listener = channel::listen_at(&name)?;
         let (output, writer) = Output::new()?;
-        let child = spawn(command, &name, writer)?;
+        let (stdin, input) = match &part {
+            Part::Server => (None, None),
+            Part::Client(_) => super::input()?,
+        };
+        let child = spawn(command, &name, input, writer)?;
         let first = Expected { pid: Some(child.id()), parent_pid: 0, index: 1, parent: 0 };
         let (recorder, node) = (host.inner().world.recorder.clone(), host.node());
+        let (client, next_port) = super::as_part(part, stdin, &host, seed);
         page.show(recorder.now());
         Ok(Self {
             host,
@@ -152,11 +166,12 @@ impl Machine {
             sockets: BTreeMap::new(),
             ports: BTreeMap::new(),
             made: 0,
-            next_port: 40_000,
+            next_port,
             touched: None,
             stalled_until: Duration::ZERO,
             killed_at: None,
             status,
+            client,
         })
     }
 
@@ -166,6 +181,9 @@ impl Machine {
             self.status.change(|seen| seen.trouble = Some(trouble.to_string()));
             let text = trouble.to_string().into();
             self.recorder.write(self.node, What::Program(ProgramEvent::Lost { why: text }));
+            if self.client.is_some() {
+                self.recorder.write(self.node, What::Machine(crate::event::MachineEvent::Ended));
+            }
         }
     }
 
@@ -212,12 +230,28 @@ impl Machine {
                 Woken::Order(Order::Stall(time)) => self.stalled_until = self.recorder.now() + time,
                 Woken::Order(Order::Jump(ns)) => {
                     self.page.jump(ns);
-                    for index in self.indexes() {
-                        self.go(index, "").await?;
+                    self.go_all().await?;
+                }
+                Woken::Order(Order::Do(command)) => {
+                    if let Some(client) = &mut self.client {
+                        client.obey(command);
+                    }
+                    self.go_all().await?;
+                }
+                Woken::Order(Order::Cut) => {
+                    if self.cut_signaling() {
+                        self.go_all().await?;
                     }
                 }
             }
         }
+    }
+
+    async fn go_all(&mut self) -> Result<(), Trouble> {
+        for index in self.indexes() {
+            self.go(index, "").await?;
+        }
+        Ok(())
     }
 
     fn indexes(&self) -> Vec<u32> {
@@ -281,6 +315,9 @@ impl Machine {
     /// Records the lines that the program has printed.
     pub(super) fn record_output(&mut self) {
         for line in self.output.take() {
+            if self.client.as_mut().is_some_and(|client| client.printed(&line)) {
+                continue;
+            }
             self.status.change(|seen| {
                 if seen.last_lines.len() == LAST_LINES {
                     seen.last_lines.pop_front();

@@ -13,6 +13,7 @@
 //! | `machine` | the loop: wait for the network, a deadline or an order, then let the program run |
 //! | `rest` | waits until the program is at rest |
 //! | `process`, `channel` | the processes and their messages |
+//! | `client/` | a client program as an actor: what its connections show |
 //! | `calls` | what processes ask: sockets, ports, connections, names |
 //! | `exchange`, `stream`, `datagram`, `socket` | bytes between the program's sockets and the simulated network |
 //! | `output` | the lines that the program prints |
@@ -20,6 +21,7 @@
 
 mod calls;
 mod channel;
+pub(crate) mod client;
 mod command;
 mod datagram;
 mod exchange;
@@ -34,15 +36,22 @@ mod socket;
 mod stream;
 mod trouble;
 
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::mpsc;
 
+use crate::hash::digest;
 use crate::host::Host;
+use crate::peer::client::StepCommand;
+pub(crate) use calls::SERVER_NAME;
+use client::Client;
 pub(crate) use command::Command;
 use machine::Machine;
 pub(crate) use machine::{Seen, Status};
@@ -51,8 +60,15 @@ pub(crate) use trouble::Trouble;
 /// Real time that a program may use without waiting for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a program is on its machine.
+pub(crate) enum Part {
+    Server,
+    /// An actor.
+    Client(Box<client::Setup>),
+}
+
 /// What happens to a running program from outside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Order {
     /// All its processes receive SIGTERM, and SIGKILL if they have not ended in time.
     ShutDown,
@@ -60,6 +76,10 @@ pub(crate) enum Order {
     Stall(Duration),
     /// Its wall clock jumps by this number of nanoseconds.
     Jump(i64),
+    /// A step of the scenario is for the client that it is: a line arrives on its standard input.
+    Do(StepCommand),
+    /// The signaling connection of a client breaks.
+    Cut,
 }
 
 /// A running program. The machine's loss of power, or the end of the simulation, kills all its processes.
@@ -73,18 +93,42 @@ impl Foreign {
     ///
     /// # Errors
     /// It cannot be started, or no library can be preloaded into it.
-    pub(crate) fn start(host: &Host, command: &Command, seed: u64) -> Result<Self, Trouble> {
+    pub(crate) fn start(host: &Host, command: &Command, part: Part, seed: u64) -> Result<Self, Trouble> {
         let status = Arc::new(Status::default());
-        let machine = Machine::start(host.clone(), command, seed, status.clone())?;
+        let machine = Machine::start(host.clone(), command, part, seed, status.clone())?;
         let (orders, received) = mpsc::unbounded_channel();
         host.run_task(machine.run(received));
         Ok(Self { orders, status })
+    }
+
+    /// Where to give orders.
+    pub(crate) fn orders(&self) -> mpsc::UnboundedSender<Order> {
+        self.orders.clone()
     }
 
     /// Gives an order. It has no effect on a program that has ended.
     pub(crate) fn order(&self, order: Order) {
         let _ = self.orders.send(order);
     }
+}
+
+/// A pipe to a program's standard input: the end for the world, and the end for the program.
+fn input() -> std::io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setfl(&write, OFlags::NONBLOCK)?;
+    Ok((Some(write), Some(read)))
+}
+
+/// What makes a program an actor, if it is one, and the first of its ephemeral ports. Those of clients differ between
+/// their lives, so that nobody takes a new connection for an old one.
+fn as_part(part: Part, stdin: Option<OwnedFd>, host: &Host, seed: u64) -> (Option<Box<Client>>, u16) {
+    const FIRST_PORT: u16 = 40_000;
+    let (Part::Client(setup), Some(stdin)) = (part, stdin) else { return (None, FIRST_PORT) };
+    let (recorder, node) = (host.inner().world.recorder.clone(), host.node());
+    let life = format!("{seed} {}", recorder.now().as_micros());
+    let offset = u16::try_from(digest(life.as_bytes()) % 20_000).expect("it is smaller");
+    let client = Client::new(*setup, stdin, recorder, node, host.address());
+    (Some(Box::new(client)), FIRST_PORT + offset)
 }
 
 /// A name for a machine's socket that no other machine of this system has. All names have the same length, because

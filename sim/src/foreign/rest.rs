@@ -178,7 +178,8 @@ impl Machine {
         let (Some(pid), Some(parent_pid)) = (pid, parent_pid) else { return Err(Trouble::NotUnderstood(text)) };
         let (index, parent) = self.place(pid, parent_pid);
         let seed = digest(format!("{} {index}", self.seed).as_bytes());
-        let welcome = format!("welcome {index} {parent} {seed} server");
+        let host = self.recorder.name(self.node);
+        let welcome = format!("welcome {index} {parent} {seed} {host}");
         // If it is gone already, its connection says so.
         let _ = channel::send(&control, welcome.as_bytes(), Some(self.page.fd()));
         let process = Process::stranger(index, parent, pid);

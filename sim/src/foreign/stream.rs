@@ -38,6 +38,8 @@ pub(super) struct Stream {
     outward: Chunk,
     /// Whether the other side sends nothing more, and the program knows.
     inward_ended: bool,
+    /// What has passed, and whether it was sent, if somebody wants to see it.
+    seen: Option<Vec<(bool, Vec<u8>)>>,
     /// How far the program's own end is.
     outward_end: OutwardEnd,
 }
@@ -98,7 +100,17 @@ pub(super) enum End {
 impl Stream {
     pub(super) fn new(far: Far) -> Self {
         let (inward, outward) = (Chunk::default(), Chunk::default());
-        Self { far, inward, outward, inward_ended: false, outward_end: OutwardEnd::Open }
+        Self { far, inward, outward, inward_ended: false, seen: None, outward_end: OutwardEnd::Open }
+    }
+
+    /// Keeps what passes, to be [taken](Self::take_seen).
+    pub(super) fn watch(&mut self) {
+        self.seen = Some(Vec::new());
+    }
+
+    /// What has passed since the last time, and whether it was sent.
+    pub(super) fn take_seen(&mut self) -> Vec<(bool, Vec<u8>)> {
+        self.seen.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Moves bytes in both directions as far as both sides take them. `has_closed`: the program has closed its socket.
@@ -136,6 +148,8 @@ impl Stream {
                     Ok((0, _)) => self.outward_end = OutwardEnd::Read,
                     Ok((n, _)) => {
                         self.outward.left = 0..n;
+                        let sent = self.outward.left();
+                        self.seen.iter_mut().for_each(|seen| seen.push((true, sent.to_vec())));
                         *took = true;
                     }
                     Err(Errno::INTR) => {}
@@ -177,6 +191,8 @@ impl Stream {
                 Poll::Ready(Ok(())) => {
                     let n = buffer.filled().len();
                     self.inward.left = 0..n;
+                    let received = self.inward.left();
+                    self.seen.iter_mut().for_each(|seen| seen.push((false, received.to_vec())));
                     if n == 0 {
                         self.inward_ended = true;
                         // The program may have closed the socket meanwhile.

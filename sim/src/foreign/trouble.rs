@@ -42,34 +42,34 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCommand => f.write_str("the server's command is empty"),
+            Self::NoCommand => f.write_str("the command is empty"),
             Self::NotFound { word, looked } => write!(f, "there is no program `{word}`{looked}"),
             Self::NoFolder(path) => write!(f, "there is no folder {}", path.display()),
             Self::NotRunnable { path, why } => write!(f, "{} cannot be run: {why}", path.display()),
             Self::Static(path) => write!(
                 f,
-                "{} is linked statically, so its system calls cannot be simulated: link it dynamically (for Go: a build with cgo and `-linkmode external`), or test it on real sockets with `conformance --url`",
+                "{} is linked statically, so its system calls cannot be simulated: link it dynamically (for Go: a build with cgo and `-linkmode external`), or test a server on real sockets with `conformance --url`",
                 path.display()
             ),
             Self::Privileged { path, by } => write!(
                 f,
-                "{} {by}, so no library can be preloaded: run a copy of the file without it, or test the server on real sockets with `conformance --url`",
+                "{} {by}, so no library can be preloaded: run a copy of the file without it, or test a server on real sockets with `conformance --url`",
                 path.display()
             ),
             Self::OtherLibrary { path, loader } => write!(
                 f,
-                "{} uses the C library of {loader}: only programs for glibc can be simulated; use a glibc build, or test the server on real sockets with `conformance --url`",
+                "{} uses the C library of {loader}: only programs for glibc can be simulated; use a glibc build, or test a server on real sockets with `conformance --url`",
                 path.display()
             ),
-            Self::System(error) => write!(f, "the server's program cannot be started: {error}"),
+            Self::System(error) => write!(f, "the program cannot be started: {error}"),
             Self::NeverRests { processes, real } => write!(
                 f,
-                "the server's program has been running for {} s of real time without waiting for anything ({processes}): does it spin?",
+                "the program has been running for {} s of real time without waiting for anything ({processes}): does it spin?",
                 real.as_secs()
             ),
             Self::NotLoaded { process } => write!(
                 f,
-                "{process} has started without the preloaded library: it is linked statically or has cleared its environment; test the server on real sockets with `conformance --url`"
+                "{process} has started without the preloaded library: it is linked statically or has cleared its environment; a server can be tested on real sockets with `conformance --url`"
             ),
             Self::NotUnderstood(text) => write!(f, "the preloaded library sent {text:?}, which is not in its protocol"),
         }

@@ -103,11 +103,11 @@ impl Ground for Live {
         Err(StageError::NotOurs)
     }
 
-    fn stall_server(&mut self, _: Duration) -> Result<bool, StageError> {
+    fn stall(&mut self, _: Machine, _: Duration) -> Result<bool, StageError> {
         Err(StageError::NotOurs)
     }
 
-    fn jump_clock(&mut self, _: i64) -> Result<bool, StageError> {
+    fn jump_clock(&mut self, _: Machine, _: i64) -> Result<bool, StageError> {
         Err(StageError::NotOurs)
     }
 
@@ -121,14 +121,14 @@ impl Ground for Live {
         }
     }
 
-    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program> {
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
         let ActorMachine { node, proxy, net } = &mut self.actors[actor];
         let net = net.get_or_insert_with(|| {
             proxy.power_on();
             self.recorder.write(*node, What::Machine(MachineEvent::Booted));
             Loopback::default()
         });
-        Box::new(InProcess::start(net, config))
+        Ok(Box::new(InProcess::start(net, config)))
     }
 
     async fn lose_power(&mut self, machine: Machine) -> Result<bool, StageError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dialect::DialectError;
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Expect, Link, Machine, MachineAction, NetworkAction, NetworkIndex, Role,
-    Scenario, ServerSetup, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, Link, Machine, MachineAction, NetworkAction,
+    NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
 };
 use server::{DIALECTS, DialectEntry};
 
@@ -109,6 +109,8 @@ pub enum Reason {
     NatReboot(String),
     /// A partition separates two actors.
     PartitionOfActors,
+    /// An actor is a program.
+    Program,
 }
 
 impl fmt::Display for Unplayable {
@@ -141,6 +143,7 @@ impl fmt::Display for Reason {
             Self::Bandwidth => f.write_str("links have a bandwidth only in simulations"),
             Self::NotOurs(what) => write!(f, "{what}: the server at the URL cannot be switched off"),
             Self::NatReboot(network) => write!(f, "`nat-reboot` of `{network}`: NATs exist only in simulations"),
+            Self::Program => f.write_str("`run`: programs are actors only in simulations"),
             Self::PartitionOfActors => f.write_str(
                 "`partition` of two actors: the proxy in front of the server does not carry the packets between them",
             ),
@@ -177,6 +180,9 @@ impl Script {
         if actors().any(|one| actors().any(|other| one.over != other.over)) {
             return Err(refuse(Reason::TwoFramings));
         }
+        if let Some(program) = actors().find(|actor| actor.program.is_some()) {
+            return Err(Unplayable { actor: Some(program.name.clone()), ..refuse(Reason::Program) });
+        }
         if let Some((a, b)) = scenario.expect.unconnected.iter().find(|(a, b)| selection.has(*a) && selection.has(*b)) {
             let name = |actor: ActorIndex| scenario.actors[actor].name.clone();
             return Err(refuse(Reason::Unconnected(name(*a), name(*b))));
@@ -192,6 +198,12 @@ impl Script {
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
+        let connected = scenario.expect.connected.iter().filter_map(|expected| {
+            let (a, b) = expected.pair;
+            let pair = (*selection.index.get(&a)?, *selection.index.get(&b)?);
+            Some(ExpectedConnection { pair, ..expected.clone() })
+        });
+        let connected = connected.collect();
         let played = Scenario {
             server: ServerSetup {
                 address: Loopback::ADDRESS,
@@ -202,7 +214,7 @@ impl Script {
             networks: Vec::new(),
             actors: present.iter().map(actor).collect::<Result<_, _>>()?,
             steps,
-            expect: Expect { unconnected: Vec::new(), probes, line: scenario.expect.line },
+            expect: Expect { connected, unconnected: Vec::new(), probes, line: scenario.expect.line },
             ..scenario.clone()
         };
         fit::of(&played, &protocol.spoken).map_err(|misfit| refuse(Reason::Misfit(misfit)))?;

@@ -61,7 +61,8 @@ impl Oracle for AnswerMatchesOffer {
                     }
                     (false, _) => {
                         let made_for = self.answers.get(ufrag);
-                        if made_for == Some(&offers[0]) {
+                        // Of a program only the signals are known, not whether it accepts what they carry.
+                        if made_for == Some(&offers[0]) || cx.is_program(event.node) {
                             return;
                         }
                         let made_for = made_for.map_or("no offer".to_owned(), |ufrag| format!("offer `{ufrag}`"));

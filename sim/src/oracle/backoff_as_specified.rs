@@ -34,6 +34,10 @@ impl Oracle for BackoffAsSpecified {
             self.0.remove(&event.node);
         }
         let What::Signaling(signaling) = &event.what else { return };
+        // A program may dial as it likes.
+        if cx.is_program(event.node) {
+            return;
+        }
         let dialer = self.0.entry(event.node).or_default();
         let name = cx.name(event.node);
         let wrong = match signaling {

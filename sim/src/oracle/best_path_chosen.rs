@@ -39,6 +39,10 @@ impl Oracle for BestPathChosen {
                 Some(Verdict::Connects(path) | Verdict::Chance(path)) => path,
                 _ => continue,
             };
+            // A program may order its candidates otherwise, or gather fewer.
+            if [a, b].iter().any(|stay| cx.is_program(stay.node)) {
+                continue;
+            }
             let [ours, theirs] = sides(a, b, cx);
             for (here, there, call, best) in [(a, b, ours, path.b), (b, a, theirs, path.a)] {
                 let Some(call) = call.filter(|call| call.is_open() && !self.has_lost(call, [here, there])) else {

@@ -195,6 +195,11 @@ impl<'a> OracleCx<'a> {
         self.violations.iter().any(|violation| violation.oracle == oracle && violation.nodes == nodes)
     }
 
+    /// Whether an oracle has reported a violation that concerns this node.
+    pub(crate) fn has_reported_about(&self, oracle: &str, node: NodeId) -> bool {
+        self.violations.iter().any(|violation| violation.oracle == oracle && violation.nodes.contains(&node))
+    }
+
     /// Counts one occurrence of a rare situation.
     pub(crate) fn probe(&mut self, probe: &'static str) {
         debug_assert!(
@@ -215,6 +220,11 @@ impl<'a> OracleCx<'a> {
             NodeKind::Machine(Machine::Actor(actor)) => Some(actor),
             _ => None,
         }
+    }
+
+    /// Whether a node is the machine of an actor that is a program of others.
+    pub(crate) fn is_program(&self, node: NodeId) -> bool {
+        self.actor(node).is_some_and(|actor| self.scenario.actors[actor].program.is_some())
     }
 
     /// The position of the event that is judged; after the last event, the end of the record.

@@ -24,6 +24,8 @@ impl Oracle for LegalSignalingState {
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let (peer, attempt, change) = match &event.what {
+            // Of a program only the signals are known, not when it sets what they carry.
+            What::Peer(_) if cx.is_program(event.node) => return,
             What::Peer(PeerEvent { peer, attempt, change }) => (peer, *attempt, change),
             What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) => {
                 return self.0.retain(|(node, _), _| *node != event.node);

@@ -96,9 +96,15 @@ impl Model {
                 self.life += u32::from(self.serves);
             }
             What::Fault(Fault::Shutdown) => self.serves = false,
-            What::Fault(Fault::Stall { ms }) => self.stalled_until = event.at + Duration::from_millis(*ms) + SLACK,
+            What::Fault(Fault::Stall { ms }) if Some(event.node) == self.server => {
+                self.stalled_until = event.at + Duration::from_millis(*ms) + SLACK
+            }
             // A program that has just booted may take a while until it listens; one that has ended serves nobody.
-            What::Program(ProgramEvent::Ended { .. } | ProgramEvent::Lost { .. }) => self.serves = false,
+            What::Program(ProgramEvent::Ended { .. } | ProgramEvent::Lost { .. })
+                if Some(event.node) == self.server =>
+            {
+                self.serves = false;
+            }
             What::Machine(machine) => {
                 if *machine != MachineEvent::Booted {
                     self.running.remove(&event.node);
@@ -155,9 +161,14 @@ impl Model {
         notices.find(|(at, witness)| *at > newest_ask && still_counts(witness))
     }
 
+    /// Whether the server is running, and does not stand still.
+    pub(crate) fn serves(&self) -> bool {
+        self.serves && self.time >= self.stalled_until
+    }
+
     /// Whether a connection leads to the server that is running.
     pub(crate) fn is_served(&self, connection: usize) -> bool {
-        self.serves && self.time >= self.stalled_until && self.history.connections[connection].life == self.life
+        self.serves() && self.history.connections[connection].life == self.life
     }
 
     /// Whether no segment of a connection is late, so that what was sent some time ago has arrived.

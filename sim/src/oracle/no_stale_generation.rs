@@ -23,6 +23,10 @@ impl Oracle for NoStaleGeneration {
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let What::Peer(PeerEvent { peer, change, attempt }) = &event.what else { return };
+        // Of a program only the signals are known, not whether it accepts what they carry.
+        if cx.is_program(event.node) {
+            return;
+        }
         let fragments = self.0.entry((event.node, peer.clone())).or_default();
         let wrong = match change {
             PeerChange::Opened { .. } => {

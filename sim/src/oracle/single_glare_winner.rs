@@ -41,7 +41,12 @@ impl Oracle for SingleGlareWinner {
             self.newest.insert((event.node, arrival.from.cloned()), offer);
             // A crossing is found when the second of the two arrives.
             let has_come = |other: &usize| cx.model.signals.sent[*other].arrived.is_some_and(|at| at < cx.now());
-            let crossing = cx.model.signals.crossing(offer).filter(has_come);
+            // Which offer wins is agreed between Glare's clients only.
+            let is_ours = |other: &usize| {
+                let sent = &cx.model.signals.sent;
+                !cx.is_program(sent[*other].node) && !cx.is_program(sent[offer].node)
+            };
+            let crossing = cx.model.signals.crossing(offer).filter(has_come).filter(is_ours);
             self.crossed.extend(crossing.map(|other| (cx.now(), other, offer)));
         }
         if let What::Signaling(Signaling::Sent(Message::Signal { peer: to, kind, .. })) = &event.what
@@ -49,6 +54,7 @@ impl Oracle for SingleGlareWinner {
             && let Some(offer) = self.newest.get(&(event.node, to.clone())).copied()
             && self.answered.insert(offer)
             && let Some((nodes, message)) = self.both_answered(offer, cx)
+            && !nodes.iter().any(|node| cx.is_program(*node))
         {
             cx.violated(&nodes, message);
         }

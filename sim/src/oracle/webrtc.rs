@@ -15,6 +15,8 @@ pub(crate) struct PeerConnection {
     pub(crate) has_channel: bool,
     pub(crate) has_sent: bool,
     pub(crate) has_received: bool,
+    /// Whether a program of others has sent and received encrypted data.
+    pub(crate) flows: [bool; 2],
     /// The local and the remote candidate, and when the pair was selected.
     pub(crate) selected: Option<(Candidate, Candidate, Duration)>,
     /// The ICE generations of this side. `theirs` are those that it has seen of the other side.
@@ -23,9 +25,10 @@ pub(crate) struct PeerConnection {
 }
 
 impl PeerConnection {
-    /// Whether the data channel can carry messages.
+    /// Whether the data channel can carry messages; of a program of others, whether data flows in both directions.
     pub(crate) fn is_open(&self) -> bool {
-        self.has_channel && self.is_ice_up() && self.dtls == DtlsState::Connected
+        let carries = self.has_channel || self.flows == [true; 2];
+        carries && self.is_ice_up() && self.dtls == DtlsState::Connected
     }
 
     pub(crate) fn is_ice_up(&self) -> bool {
@@ -49,6 +52,7 @@ impl PeerConnections {
                     has_channel: false,
                     has_sent: false,
                     has_received: false,
+                    flows: [false; 2],
                     selected: None,
                     ours: BTreeSet::new(),
                     theirs: Vec::new(),
@@ -73,6 +77,7 @@ impl PeerConnections {
             PeerChange::Ice { state } => connection.ice = *state,
             PeerChange::Dtls { state } => connection.dtls = *state,
             PeerChange::Selected { local, remote } => connection.selected = Some((*local, *remote, event.at)),
+            PeerChange::Flows { sent } => connection.flows[usize::from(!*sent)] = true,
             PeerChange::ChannelOpen => connection.has_channel = true,
             PeerChange::ChannelSent { .. } => connection.has_sent = true,
             PeerChange::ChannelReceived { .. } => connection.has_received = true,

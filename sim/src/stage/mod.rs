@@ -7,6 +7,7 @@
 //! A [`Ground`] is where the scenario runs: the [simulated world](simulated), or the real sockets of this machine
 //! (`crate::live`). A [`Program`] is what an actor runs.
 
+mod client_program;
 mod command;
 mod error;
 mod in_force;
@@ -25,6 +26,7 @@ use scenarios::{
 use crate::dialects::Dialects;
 use crate::event::{Fault, NodeId, Recorder, What};
 use crate::peer::client::{Command, StepCommand};
+pub(crate) use client_program::command_of as client_command_of;
 pub(crate) use error::StageError;
 use in_force::InForce;
 pub(crate) use outsider::command_of;
@@ -55,18 +57,18 @@ pub(crate) trait Ground {
     /// Orders the server's program to shut down. Returns false if it is not running.
     fn shut_server_down(&mut self) -> Result<bool, StageError>;
 
-    /// Makes the server's program stand still for a time. Returns false if no program of others is running.
-    fn stall_server(&mut self, time: Duration) -> Result<bool, StageError>;
+    /// Makes the program of a machine stand still for a time. Returns false if no program of others is running.
+    fn stall(&mut self, machine: Machine, time: Duration) -> Result<bool, StageError>;
 
-    /// Moves the wall clock of the server's program by some milliseconds. Returns false if no program of others is
+    /// Moves the wall clock of a machine's program by some milliseconds. Returns false if no program of others is
     /// running.
-    fn jump_clock(&mut self, ms: i64) -> Result<bool, StageError>;
+    fn jump_clock(&mut self, machine: Machine, ms: i64) -> Result<bool, StageError>;
 
     /// How the program of an actor reaches the servers.
     fn servers(&self, actor: ActorIndex) -> Servers;
 
     /// Starts the program of an actor on its machine, which is booted if it has no power.
-    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program>;
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError>;
 
     /// Cuts the power of a machine: its programs end at once, and it sends nothing more. Returns false if it has no
     /// power.
@@ -206,14 +208,14 @@ impl<G: Ground> Stage<G> {
             }
             MachineAction::Stall(time) => {
                 self.record(node, Fault::Stall { ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) });
-                if !self.ground.stall_server(time)? {
+                if !self.ground.stall(machine, time)? {
                     self.no_effect(node, step, "cannot stand still: it runs no program given by `run` or --server");
                 }
                 Ok(())
             }
             MachineAction::ClockJump { ms } => {
                 self.record(node, Fault::ClockJump { ms });
-                if !self.ground.jump_clock(ms)? {
+                if !self.ground.jump_clock(machine, ms)? {
                     let why = "cannot have its clock moved: it runs no program given by `run` or --server";
                     self.no_effect(node, step, why);
                 }
@@ -285,9 +287,10 @@ impl<G: Ground> Stage<G> {
             servers: self.ground.servers(actor),
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),
+            beside_programs: self.scenario.actors.iter().any(|actor| actor.program.is_some()),
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };
-        self.programs[actor] = Some(Running { program: self.ground.start(actor, config), leaves: false });
+        self.programs[actor] = Some(Running { program: self.ground.start(actor, config)?, leaves: false });
         Ok(true)
     }
 

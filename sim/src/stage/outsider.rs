@@ -8,7 +8,7 @@ use server::{Config, STUN_PORT};
 use tokio::time::{Instant, sleep_until};
 
 use super::StageError;
-use crate::foreign::{Command, Foreign, Order, Seen};
+use crate::foreign::{Command, Foreign, Order, Part, Seen};
 use crate::host::Host;
 
 /// Virtual time that a program may take until it listens.
@@ -27,7 +27,8 @@ pub(super) fn stun_only(host: &Host, seed: u64) -> Config {
 
 /// Starts a program.
 pub(crate) fn start(host: &Host, program: &ServerProgram, seed: u64) -> Result<Foreign, StageError> {
-    Foreign::start(host, &command_of(program), seed).map_err(|trouble| StageError::Program(trouble.to_string()))
+    Foreign::start(host, &command_of(program), Part::Server, seed)
+        .map_err(|trouble| StageError::Program(trouble.to_string()))
 }
 
 /// Waits, in virtual time, until a program listens. Returns its port.

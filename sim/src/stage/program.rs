@@ -29,8 +29,32 @@ pub(crate) struct ProgramConfig {
     /// Where it records what it does and sees; `node` is its own node.
     pub(crate) recorder: Recorder,
     pub(crate) node: NodeId,
+    /// Whether other actors are programs that are not part of Glare.
+    pub(crate) beside_programs: bool,
     /// Determines its random numbers.
     pub(crate) seed: u64,
+}
+
+impl ProgramConfig {
+    /// The settings of a client of this crate.
+    pub(crate) fn into_client(self) -> client::Config {
+        let Self { actor, spoken, contacts, servers, beside_programs, seed, .. } = self;
+        client::Config {
+            name: actor.name.as_str().into(),
+            plays: actor.plays,
+            spoken,
+            room: actor.room.as_str().into(),
+            contacts,
+            server: servers.signaling,
+            endpoint: servers.endpoint,
+            stun: servers.stun,
+            heartbeat: servers.heartbeat,
+            webrtc: actor.webrtc,
+            keys: servers.keys,
+            beside_programs,
+            seed,
+        }
+    }
 }
 
 /// How a program reaches the servers.
@@ -86,22 +110,8 @@ pub(crate) struct InProcess {
 impl InProcess {
     /// Starts the client on the network `net`.
     pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig) -> Self {
-        let ProgramConfig { actor, spoken, contacts, servers, recorder, node, seed } = config;
-        let recorder = recorder.closable();
-        let config = client::Config {
-            name: actor.name.as_str().into(),
-            plays: actor.plays,
-            spoken,
-            room: actor.room.as_str().into(),
-            contacts,
-            server: servers.signaling,
-            endpoint: servers.endpoint,
-            stun: servers.stun,
-            heartbeat: servers.heartbeat,
-            webrtc: actor.webrtc,
-            keys: servers.keys,
-            seed,
-        };
+        let (name, recorder, node) = (config.actor.name.clone(), config.recorder.closable(), config.node);
+        let config = config.into_client();
         let (commands, receiver) = mpsc::unbounded_channel();
         let (report, ended) = oneshot::channel();
         let (task_net, task_recorder) = (net.clone(), recorder.clone());
@@ -111,7 +121,7 @@ impl InProcess {
             // The receiver may be gone: after the end of the scenario the result is not needed.
             let _ = report.send(result);
         });
-        Self { name: actor.name, recorder, node, commands, ended, result: None }
+        Self { name, recorder, node, commands, ended, result: None }
     }
 
     fn read(&self, result: Option<std::io::Result<()>>) -> Result<(), StageError> {

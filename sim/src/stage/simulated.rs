@@ -11,8 +11,10 @@ use scenarios::{Action, ActorIndex, Link, Machine as Which, MachineAction, NatRe
 use server::net::Network;
 use server::socketio::SocketIoSettings;
 use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::client_program::OwnProgram;
 use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::foreign::{Foreign, Order};
@@ -60,6 +62,8 @@ struct ActorMachine {
     machine: Machine,
     /// The machine during its current life; `None` while it has no power.
     host: Option<Host>,
+    /// Where the program of others that it runs takes orders.
+    orders: Option<mpsc::UnboundedSender<Order>>,
 }
 
 impl ServerMachine {
@@ -104,10 +108,22 @@ impl Simulated {
             let kind = NodeKind::Machine(Which::Actor(ActorIndex(index)));
             let network = actor.network.map(|network| networks[network]);
             let machine = world.add_machine(&actor.name, kind, network, actor.address, actor.link);
-            ActorMachine { machine, host: None }
+            ActorMachine { machine, host: None, orders: None }
         };
         let actors = scenario.actors.iter().enumerate().map(add).collect();
         Self { world: world.clone(), scenario: scenario.clone(), seed, everything, networks, server, actors }
+    }
+
+    /// Gives an order to the program of others on a machine. Returns false if none runs.
+    fn order(&self, machine: Which, order: Order) -> bool {
+        match machine {
+            Which::Server => self.server.order(order),
+            Which::Actor(actor) => {
+                let ActorMachine { host, orders, .. } = &self.actors[actor];
+                // A program that has ended takes no orders.
+                host.is_some() && orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+            }
+        }
     }
 
     /// The server's dialect for an actor; `None` if it does not speak what the scenario names.
@@ -223,12 +239,12 @@ impl Ground for Simulated {
         Ok(handle.is_some())
     }
 
-    fn stall_server(&mut self, time: Duration) -> Result<bool, StageError> {
-        Ok(self.server.order(Order::Stall(time)))
+    fn stall(&mut self, machine: Which, time: Duration) -> Result<bool, StageError> {
+        Ok(self.order(machine, Order::Stall(time)))
     }
 
-    fn jump_clock(&mut self, ms: i64) -> Result<bool, StageError> {
-        Ok(self.server.order(Order::Jump(ms.saturating_mul(1_000_000))))
+    fn jump_clock(&mut self, machine: Which, ms: i64) -> Result<bool, StageError> {
+        Ok(self.order(machine, Order::Jump(ms.saturating_mul(1_000_000))))
     }
 
     fn servers(&self, actor: ActorIndex) -> Servers {
@@ -244,10 +260,13 @@ impl Ground for Simulated {
         }
     }
 
-    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Box<dyn Program> {
-        let ActorMachine { machine, host } = &mut self.actors[actor];
+    fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
+        let ActorMachine { machine, host, orders } = &mut self.actors[actor];
         let host = host.get_or_insert_with(|| self.world.boot(*machine));
-        Box::new(InProcess::start(host, config))
+        let Some(program) = config.actor.program.clone() else { return Ok(Box::new(InProcess::start(host, config))) };
+        let program = OwnProgram::start(host, &program, config)?;
+        *orders = Some(program.orders());
+        Ok(Box::new(program))
     }
 
     async fn lose_power(&mut self, machine: Which) -> Result<bool, StageError> {
@@ -256,7 +275,10 @@ impl Ground for Simulated {
                 (self.server.handle, self.server.foreign) = (None, None);
                 self.server.host.take()
             }
-            Which::Actor(actor) => self.actors[actor].host.take(),
+            Which::Actor(actor) => {
+                self.actors[actor].orders = None;
+                self.actors[actor].host.take()
+            }
         };
         let had_power = host.is_some();
         if let Some(host) = host {

@@ -10,7 +10,7 @@ use sim::event::{ProgramEvent, What};
 use sim::run::{Cause, Crash, Outcome, run};
 use sim::timeline::Timeline;
 
-use crate::packages::skip;
+use crate::installed::skip;
 
 /// A server that prints what happens to it: it listens, greets each connection and echoes what it receives.
 const PRINTS: &str = "import socket, sys, time

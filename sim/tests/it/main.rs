@@ -3,6 +3,9 @@
 mod determinism;
 mod faults;
 mod foreign;
+#[path = "../../../conformance/tests/it/installed.rs"]
+mod installed;
+mod lasting;
 mod live;
 mod loss;
 mod matrix;
@@ -14,8 +17,6 @@ mod nat_model;
 mod negotiation;
 mod oracle;
 mod oracle_roles;
-#[path = "../../../conformance/tests/it/packages.rs"]
-mod packages;
 mod played;
 mod properties;
 mod reachability;
@@ -23,3 +24,4 @@ mod real_servers;
 mod sources;
 mod steps;
 mod stories;
+mod strangers;

@@ -10,7 +10,7 @@ use scenarios::{Scenario, ServerProgram};
 use sim::run::{Outcome, run};
 use sim::timeline::Timeline;
 
-use crate::packages::{packages, python_with};
+use crate::installed::{packages, python_with};
 
 /// A server of others.
 #[derive(Clone)]

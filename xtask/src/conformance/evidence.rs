@@ -9,23 +9,44 @@ use reports::model::Suite;
 use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Writes the result's folder.
-pub(super) fn write(dir: &Path, report: &Report, show: Show<'_>, server: &TestedServer) -> std::io::Result<()> {
+/// Writes the result's folder. `is_named`: the user has named it, so it stays where it is.
+pub(super) fn write(
+    dir: &Path,
+    report: &Report,
+    show: Show<'_>,
+    server: &TestedServer,
+    is_named: bool,
+) -> std::io::Result<()> {
     // Not the arguments as typed: a header may be a secret.
     let command = show.again.to_owned();
     let mut opening = opening(Suite::Conformance, report.dialect.clone(), report.url.clone(), command);
     let took_ms = u64::try_from(report.took.as_millis()).unwrap_or_default();
     opening.started_ms = opening.started_ms.saturating_sub(took_ms);
-    let file = server.dialect.as_deref().map(|dialect| match conformance::shipped().any(|name| name == dialect) {
-        true => format!("conformance/dialects/{dialect}.toml"),
-        false => dialect.to_owned(),
-    });
     let mut writer = reports::Writer::create(dir, &opening)?;
+    let file = match server.dialect.as_deref().map(|dialect| (dialect, conformance::shipped_text(dialect))) {
+        None => None,
+        Some((dialect, None)) => Some(dialect.to_owned()),
+        Some((dialect, Some(text))) => dialect_file(dir, dialect, text, is_named)?,
+    };
     reports::cases_of_report(report, show.again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
     writer.close(report.took)?;
     // A file has the default width, whatever the width of the terminal.
-    let text = report.text(Show { columns: Show::new("").columns, ..show });
+    let text = report.text(Show { replay: show.replay, ascii: show.ascii, ..Show::new(show.again) });
     std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(&text).to_string())
+}
+
+/// The file of a shipped dialect, to which reports point: that of the checkout, or a copy in the result's folder.
+fn dialect_file(dir: &Path, dialect: &str, text: &str, is_named: bool) -> std::io::Result<Option<String>> {
+    let shipped = format!("conformance/dialects/{dialect}.toml");
+    if Path::new(&shipped).exists() {
+        return Ok(Some(shipped));
+    }
+    if !is_named {
+        return Ok(None);
+    }
+    let copy = dir.join(format!("{dialect}.toml"));
+    std::fs::write(&copy, text)?;
+    Ok(Some(copy.display().to_string()))
 }
 
 /// Writes one file per case that was recorded.

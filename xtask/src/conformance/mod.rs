@@ -1,11 +1,14 @@
 //! `glare conformance`
 
+mod command;
 mod evidence;
+mod mismatch;
 mod network;
 mod repeat;
 mod replay;
 mod server;
 mod simulated;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,18 +20,27 @@ use conformance::{Case, Known, Level, RequirementReport, Requirements, Restart, 
 
 use crate::arguments::{Format, Requests};
 use crate::exit::{UNREACHABLE, USAGE, report_error};
+use crate::interrupt::Interrupt;
+use crate::last::Unfinished;
 use crate::live::Setting;
 use crate::random;
 use crate::server_program::ServerFlags;
+use command::StartedServer;
+pub(crate) use command::end_running;
+pub(crate) use mismatch::mismatch;
 use network::Network;
 use repeat::Series;
 use server::{TestedServer, servers};
 use simulated::Conditions;
+pub(crate) use wait::Wait;
 
 /// The default dialect.
 const DIALECT: &str = "mesh";
 /// A server program is given without `--sim`.
-const NEEDS_SIM: &str = "--server runs the program inside the simulator: add --sim, or start it yourself and give --url";
+const NEEDS_SIM: &str =
+    "--server runs the program inside the simulator: add --sim, or start it yourself and give --url";
+/// How long a server may take to be reachable after its command was started.
+const WAIT_FOR_COMMAND: Duration = Duration::from_secs(30);
 /// A pattern matched no case.
 const NO_CASE: u8 = 4;
 
@@ -102,6 +114,12 @@ pub(crate) struct Arguments {
     /// Repeat N times and list flaky cases; only the first failing report is shown
     #[arg(long, value_name = "N", default_value = "1")]
     repeat: std::num::NonZeroU64,
+    /// Also list the cases that do not apply, with the reasons
+    #[arg(long)]
+    verbose: bool,
+    /// Wait up to this long for the server to be reachable: `30s` [default: not at all; with a command: 30s]
+    #[arg(long, value_name = "TIME", value_parser = scenarios::time, conflicts_with_all = ["sim", "list"])]
+    wait: Option<Duration>,
     /// Use only ASCII characters in the report
     #[arg(long)]
     ascii: bool,
@@ -114,6 +132,9 @@ pub(crate) struct Arguments {
     list: bool,
     #[command(flatten)]
     live: crate::live::Scenarios,
+    /// Command that starts the server; it is ended with all its children after the test
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["sim", "list"])]
+    started: Vec<String>,
 }
 
 #[derive(clap::Subcommand)]
@@ -134,15 +155,22 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(Command::Replay(arguments)) = arguments.command.take() {
         return replay::run(arguments);
     }
+    let interrupt = Interrupt::listen()?;
+    let mut started = match &arguments.started[..] {
+        [] => None,
+        words => Some(StartedServer::start(words, arguments.url.as_ref())?),
+    };
     if let Some(url) = arguments.url.as_ref().filter(|_| arguments.live.is_requested()) {
         return match arguments.requests.to(url) {
-            Ok(target) => arguments.live.run(&Setting {
+            Ok(target) => arguments.live.run(Setting {
                 target,
                 dialect: arguments.dialect(),
                 seed: arguments.seed.map_or_else(random, Ok)?,
                 jobs: arguments.jobs.get(),
                 out: arguments.out.as_deref(),
                 json: arguments.format == Format::Json,
+                wait: arguments.wait(&interrupt, started.as_mut()),
+                interrupt: interrupt.clone(),
             }),
             Err(error) => Ok(report_error(&error, USAGE)),
         };
@@ -167,7 +195,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     if arguments.list {
         let rows = selected.iter().map(|case| [case.slug.to_owned(), case.level.to_string(), case.rule.to_owned()]);
-        anstream::print!("{}", reports::list(rows, reports::terminal_width()));
+        out!("{}", reports::list(rows, reports::terminal_width()));
         return Ok(ExitCode::SUCCESS);
     }
     let (known, requirements) = match (
@@ -177,16 +205,26 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         (Ok(known), Ok(requirements)) => (known, requirements),
         (Err(error), _) | (_, Err(error)) => return Ok(report_error(&error, USAGE)),
     };
-    let options = arguments.options()?;
+    let options = conformance::Options { interrupt: Some(interrupt.flag()), ..arguments.options()? };
+    let mut wait = arguments.wait(&interrupt, started.as_mut());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut tested: Vec<(TestedServer, Series)> = Vec::new();
     for server in servers {
         let cases = server.of(&selected);
+        if arguments.cases.is_empty() && arguments.groups.is_empty() && !cases.is_empty() {
+            let _ = wait.until(|| server.is_reachable());
+            if let Some(why) = server.mismatch(&runtime, options.seed) {
+                return Ok(report_error(&why, USAGE));
+            }
+        }
         let mut series: Option<Series> = None;
         for run in 0..if cases.is_empty() { 0 } else { arguments.repeat.get() } {
-            let mut report = match server.test(run, &runtime, &cases, &options) {
+            let mut report = match wait.until(|| server.test(run, &runtime, &cases, &options)) {
                 Ok(report) => report,
-                Err(error) => return Ok(report_error(&error, UNREACHABLE)),
+                Err(error) => {
+                    let ended = wait.ended().map(|ended| format!("\n  {ended}")).unwrap_or_default();
+                    return Ok(report_error(&format!("{error}{ended}"), UNREACHABLE));
+                }
             };
             if let Some(known) = &known {
                 known.mark(&mut report);
@@ -195,7 +233,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
                 requirements.judge(&mut report);
             }
             if arguments.format == Format::Json {
-                println!("{}", report.json());
+                outln!("{}", report.json());
             }
             let passed = report.passed() && report.requirements.iter().all(RequirementReport::met);
             match &mut series {
@@ -207,16 +245,24 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     // A pending name resolution would otherwise delay the exit.
     runtime.shutdown_background();
+    let last = if arguments.out.is_none() { Unfinished::begin() } else { None };
+    let kept = last.as_ref().map(|last| last.folder().to_owned());
     for (server, series) in &tested {
         // With a single server the files go directly into the folder; with several, each server gets its own subfolder.
         let scheme = series.kept.url.split_once(':').map_or("report", |(scheme, _)| scheme);
         let folder = |dir: &PathBuf| if tested.len() == 1 { dir.clone() } else { dir.join(scheme) };
-        arguments.show(server, series, folder)?;
+        arguments.show(server, series, folder, kept.as_ref())?;
+    }
+    match (last, &arguments.out) {
+        (Some(last), _) => last.keep(),
+        (None, Some(out)) => crate::last::point_to(out),
+        (None, None) => {}
     }
     if let Some(why) = options.restart.as_ref().and_then(Restart::failure) {
         return Ok(report_error(&format!("--restart: {why}"), UNREACHABLE));
     }
-    Ok(if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let code = if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    Ok(interrupt.or(code))
 }
 
 /// All cases that can be selected: those of the named servers, or every case if no server is named.
@@ -230,29 +276,51 @@ fn every_case(arguments: &Arguments, servers: &[TestedServer]) -> Vec<&'static C
 }
 
 impl Arguments {
-    /// Prints and writes the results for one server.
-    fn show(&self, server: &TestedServer, series: &Series, folder: impl Fn(&PathBuf) -> PathBuf) -> anyhow::Result<()> {
+    /// Prints and writes the results for one server. `last`: where they are kept if the user names no folder.
+    fn show(
+        &self,
+        server: &TestedServer,
+        series: &Series,
+        folder: impl Fn(&PathBuf) -> PathBuf,
+        last: Option<&PathBuf>,
+    ) -> anyhow::Result<()> {
         let (report, run) = (&series.kept, series.kept_run);
         let record = self.record.as_ref().map(&folder);
         let (again, replay) = (server.again(run), record.as_ref().and_then(|dir| server.replay(run, dir)));
-        let show = Show { again: &again, replay: replay.as_deref(), columns: columns(), ascii: self.ascii };
+        let show = Show {
+            again: &again,
+            replay: replay.as_deref(),
+            columns: columns(),
+            wrap: reports::terminal_width().is_some(),
+            ascii: self.ascii,
+            verbose: self.verbose,
+        };
         if self.format == Format::Text {
             // Of many runs, only the first failing one is shown.
             if self.repeat.get() == 1 || !series.passed() {
-                anstream::print!("{}", report.text(show));
+                out!("{}", report.text(show));
             }
             if self.repeat.get() > 1 {
-                anstream::print!("{}", series.text());
+                out!("{}", series.text());
             }
         }
         if let Some(dir) = &record {
             evidence::record(dir, report)?;
         }
-        if let Some(dir) = self.out.as_ref().map(folder) {
-            evidence::write(&dir, report, show, server)
-                .with_context(|| format!("cannot write to {}", dir.display()))?;
+        let dir = self.out.as_ref().or(last).map(folder);
+        if let Some(dir) = dir {
+            let written = evidence::write(&dir, report, show, server, self.out.is_some());
+            if self.out.is_some() {
+                written.with_context(|| format!("cannot write to {}", dir.display()))?;
+            }
         }
         Ok(())
+    }
+
+    /// How long to wait for the server.
+    fn wait<'s>(&self, interrupt: &Interrupt, started: Option<&'s mut StartedServer>) -> Wait<'s> {
+        let default = if started.is_some() { WAIT_FOR_COMMAND } else { Duration::ZERO };
+        Wait::new(self.wait.unwrap_or(default), interrupt, started)
     }
 
     fn dialect(&self) -> &str {
@@ -276,6 +344,7 @@ impl Arguments {
             seed: seed?,
             record: self.record.is_some(),
             restart: self.restart.clone().map(Restart::new),
+            interrupt: None,
         })
     }
 

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     match played {
         Ok(played) => {
-            anstream::print!("{}", played.text());
+            out!("{}", played.text());
             Ok(if played.differs().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(Unplayable::Bad(error)) => {

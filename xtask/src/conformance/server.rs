@@ -153,8 +153,29 @@ impl TestedServer {
         let (program, rest) = again.split_once(" conformance ")?;
         let named = self.dialect.as_deref().filter(|dialect| conformance::shipped().any(|name| name == *dialect));
         let rest = named.map_or_else(|| rest.to_owned(), |name| rest.replace(&format!(" --dialect {name}"), ""));
-        matches!(&self.kind, ServerKind::Signaling(..) | ServerKind::Simulated(SimulatedServer::Signaling(..) | SimulatedServer::Program(..), _))
-            .then(|| format!("{program} conformance replay {} {rest}", file.trim()))
+        matches!(
+            &self.kind,
+            ServerKind::Signaling(..)
+                | ServerKind::Simulated(SimulatedServer::Signaling(..) | SimulatedServer::Program(..), _)
+        )
+        .then(|| format!("{program} conformance replay {} {rest}", file.trim()))
+    }
+
+    /// Whether something accepts connections at a signaling server's address. Others show it when they are tested.
+    ///
+    /// # Errors
+    /// Nothing does.
+    pub(super) fn is_reachable(&self) -> std::io::Result<()> {
+        let ServerKind::Signaling(target, _) = &self.kind else { return Ok(()) };
+        std::net::TcpStream::connect((target.host(), target.port())).map(drop)
+    }
+
+    /// Why a signaling server cannot be tested in this dialect, if it speaks another.
+    pub(super) fn mismatch(&self, runtime: &Runtime, seed: u64) -> Option<String> {
+        let ServerKind::Signaling(target, dialect) = &self.kind else { return None };
+        // A server that is not there at all is reported by the test.
+        self.is_reachable().ok()?;
+        super::mismatch(runtime, target, self.dialect.as_deref().unwrap_or_default(), dialect, seed)
     }
 
     /// Tests the server with cases as run number `run`. The cases that they need must be among them.

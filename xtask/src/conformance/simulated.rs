@@ -191,7 +191,10 @@ fn found(server: &SimulatedServer, conditions: Conditions) -> Result<SimulatedSe
         let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, NEAR);
         Program::start(&world.boot(machine), &tried, conditions.seed).await.map(|(_, port)| port)
     });
-    let unreachable = |why| Unreachable { url: reports::command_line("", program.run.clone()), tried: vec![why] };
+    let unreachable = |why| Unreachable {
+        url: reports::command_line("", program.run.clone()).trim_start().to_owned(),
+        tried: vec![why],
+    };
     let port = match listens {
         Ok(Ok(port)) => port,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),

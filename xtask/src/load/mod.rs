@@ -128,13 +128,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match report {
         Err(error) => Ok(report_error(&error, UNREACHABLE)),
         Ok(None) => {
-            anstream::eprintln!("stopped before anything was measured");
+            errln!("stopped before anything was measured");
             Ok(ExitCode::from(INTERRUPTED))
         }
         Ok(Some(report)) => {
             match arguments.format {
-                Format::Text => anstream::print!("{}", report.text(&plan)),
-                Format::Json => println!("{}", report.json(&plan)),
+                Format::Text => out!("{}", report.text(&plan)),
+                Format::Json => outln!("{}", report.json(&plan)),
             }
             Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

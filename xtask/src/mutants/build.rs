@@ -1,6 +1,6 @@
 //! Builds the server with all mutants from a copy of the reference server in the target folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,6 +74,9 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
         sources.into_iter().map(|(path, text)| (format!("server/src/{path}"), text)).collect();
     let mut package: toml::Table = read("server/Cargo.toml")?.parse()?;
     package.retain(|key, _| !matches!(key, "dev-dependencies" | "bench" | "example" | "lints"));
+    let targets = package.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values);
+    let tables = targets.filter_map(|target| target.get("dependencies")).chain(package.get("dependencies"));
+    let direct = tables.filter_map(toml::Value::as_table).flat_map(toml::Table::keys).cloned().collect();
     let program = toml::Table::from_iter(
         [("name", PROGRAM), ("path", "src/main.rs")].map(|(key, value)| (key.to_owned(), toml::Value::from(value))),
     );
@@ -83,9 +86,37 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
     let members =
         root.get_mut("workspace").and_then(toml::Value::as_table_mut).context("Cargo.toml has no workspace")?;
     members.insert("members".to_owned(), vec!["server"].into());
+    let lock = read("Cargo.lock")?;
+    let crates = compiled(&lock.parse()?, direct);
+    // The crates that are optimised must be the same, but cargo warns of each that it does not know.
+    if let Some(optimised) = root.get_mut("profile").and_then(|profiles| profiles.get_mut("dev")?.get_mut("package")) {
+        let is_compiled = |specification: &str| crates.contains(specification.split('@').next().unwrap_or_default());
+        optimised.as_table_mut().context("profile.dev.package is no table")?.retain(|key, _| is_compiled(key));
+    }
     copied.insert("Cargo.toml".to_owned(), root.to_string());
-    copied.insert("Cargo.lock".to_owned(), read("Cargo.lock")?);
+    copied.insert("Cargo.lock".to_owned(), lock);
     Ok(copied)
+}
+
+/// The names of the crates that a build of the server compiles: itself, and all that it needs directly or not.
+fn compiled(lock: &toml::Table, direct: Vec<String>) -> BTreeSet<String> {
+    let packages: Vec<_> = lock.get("package").and_then(toml::Value::as_array).into_iter().flatten().collect();
+    let mut found = BTreeSet::from(["server".to_owned()]);
+    let mut waiting = direct;
+    while let Some(name) = waiting.pop() {
+        for package in packages.iter().filter(|package| package["name"].as_str() == Some(&name)) {
+            let needed = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+            // A version follows where there are several.
+            waiting.extend(
+                needed
+                    .filter_map(|needed| needed.as_str()?.split(' ').next())
+                    .filter(|needed| !found.contains(*needed))
+                    .map(str::to_owned),
+            );
+        }
+        found.insert(name);
+    }
+    found
 }
 
 /// Makes a folder contain exactly these files. Unchanged files are not rewritten, because cargo rebuilds by

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 /// Plant each known defect in the reference server, one at a time, and check whether the suite detects it.
 ///
+/// Needs a checkout of Glare and a Rust toolchain, because it builds the server with the defects.
 /// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected, every case detects one, and every
 /// promise is proven; 1 otherwise, or if the unmodified server fails; 2 bad usage.
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
     /// Test only mutants whose name matches, such as `mesh/*`
     #[arg(long = "mutant", value_name = "GLOB", num_args = 1..)]
     mutants: Vec<String>,
-    /// Checkout of Glare to build the server from [default: the one this program was built from]
+    /// Checkout of Glare to build the server from [default: the one that contains the current folder]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
     /// Number of parallel servers; each one mostly waits [default: eight per core]

@@ -1,11 +1,10 @@
 //! Tests the selected mutants, several in parallel.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
 use reports::model::{self, Opening, Suite};
 
 use super::broken::Surface;
@@ -16,17 +15,18 @@ use super::stage::{self, Outcome};
 use super::{Arguments, Format, build};
 use crate::exit::report_error;
 use crate::pool;
+use crate::progress::Progress;
 
 /// Parallel servers per core; a server mostly waits.
 const JOBS_PER_CORE: usize = 8;
 
 /// Tests the mutants and prints the matrix.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let workspace = arguments.workspace.as_deref().unwrap_or(&built_from);
+    let workspace = &checkout(arguments.workspace.as_deref())?;
     let catalogue = catalogue::load(workspace)?;
     let promises = promises::load(workspace, &catalogue)?;
     let (surfaces, mutants) = wanted(&catalogue, &arguments.dialects, &arguments.mutants)?;
+    errln!("building the server with {} mutants, from {}", catalogue.len(), workspace.display());
     let program = build::build(workspace, &catalogue)?;
     let started_ms = crate::unix_ms();
     let jobs = arguments.jobs.map_or_else(jobs, usize::from);
@@ -39,8 +39,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     match arguments.format {
-        Format::Text => anstream::print!("{}", matrix.text()),
-        Format::Json => println!("{}", matrix.json()),
+        Format::Text => out!("{}", matrix.text()),
+        Format::Json => outln!("{}", matrix.json()),
     }
     if let Some(dir) = &arguments.out {
         let opening = Opening {
@@ -60,6 +60,21 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         write().with_context(|| format!("cannot write to {}", dir.display()))?;
     }
     Ok(if matrix.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The checkout to build from: the named one, or the one that contains the current folder.
+fn checkout(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let is_checkout = |folder: &Path| folder.join("server/mutants").is_dir() && folder.join("Cargo.lock").exists();
+    if let Some(named) = named {
+        anyhow::ensure!(is_checkout(named), "--workspace {}: this folder is no checkout of Glare", named.display());
+        return Ok(named.to_owned());
+    }
+    let current = std::env::current_dir().context("there is no current folder")?;
+    let found = current.ancestors().find(|folder| is_checkout(folder)).map(Path::to_owned);
+    found.context(
+        "this command builds the server with defects, so it needs a checkout of Glare: run `cargo xtask mutants` in one, or \
+         name it with --workspace DIR",
+    )
 }
 
 /// The default number of parallel servers.
@@ -128,24 +143,19 @@ pub(super) fn play<'a>(
     for mutant in mutants {
         servers.extend(mutant.surfaces.iter().filter(|on| surfaces.contains(on)).map(|on| (*on, Some(*mutant))));
     }
-    let bar = if show { ProgressBar::new(servers.len() as u64) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} servers, {elapsed}{msg}");
-    bar.set_style(style.expect("a valid template"));
+    let mut progress = Progress::new(servers.len() as u64, "servers", "mutants not detected", show);
     let mut matrix = Matrix::new(promises, is_whole);
     for_each(program, servers, jobs, |surface, mutant, outcome, took| {
-        bar.inc(1);
         let Some(mutant) = mutant else {
             let fails = |why| anyhow!("the unmodified server fails, so the mutants cannot be judged\n{why}");
+            progress.step(matrix.survivors().len());
             return matrix.unmodified(surface, &outcome).map_err(fails);
         };
         matrix.enter(mutant, surface, outcome, took)?;
-        let survivors = matrix.survivors().len();
-        if survivors > 0 {
-            bar.set_message(format!(", {survivors} not detected"));
-        }
+        progress.step(matrix.survivors().len());
         Ok(())
     })?;
-    bar.finish_and_clear();
+    progress.finish();
     matrix.took = start.elapsed();
     Ok(matrix)
 }

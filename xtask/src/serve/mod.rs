@@ -84,27 +84,27 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     for listen in &listens {
         for entry in DIALECTS.iter().filter(|entry| listen.dialects.contains(&entry.name)) {
             let url = server.url(entry.name).expect("it is served");
-            println!("{}  {}", entry.dialect, if entry.path == "/" { url.trim_end_matches('/') } else { &url });
+            outln!("{}  {}", entry.dialect, if entry.path == "/" { url.trim_end_matches('/') } else { &url });
         }
         if let Some(address) = api.filter(|_| listen.pages) {
-            println!("api  {http}://{address}/api");
+            outln!("api  {http}://{address}/api");
         }
     }
     if let Some(address) = server.address("stun") {
-        println!("stun  stun:{address}");
+        outln!("stun  stun:{address}");
     }
     if let Some(address) = server.address("turn") {
-        println!("turn  turn:{address}?transport=udp");
+        outln!("turn  turn:{address}?transport=udp");
     }
     if let Some(address) = api {
-        println!("metrics  {http}://{address}/metrics");
+        outln!("metrics  {http}://{address}/metrics");
     }
     if let Some(address) = server.address("metrics") {
-        println!("metrics  http://{address}/metrics");
+        outln!("metrics  http://{address}/metrics");
     }
     // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
     let mut signals = Signals::catch()?;
-    println!("ready, Ctrl-C ends it");
+    outln!("ready, Ctrl-C ends it");
     let handle = server.handle();
     let ended = tokio::spawn(server.run());
     while let Signal::Reload = signals.next().await {

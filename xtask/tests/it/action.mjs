@@ -2,7 +2,8 @@
 //
 //   node action.mjs FOLDER ACTION.yml [STEP…]
 //
-// FOLDER holds node_modules with yaml. INPUT_name in the environment are the inputs; steps that are named are replaced by nothing.
+// FOLDER holds node_modules with yaml. INPUT_name in the environment are the inputs, ACTION_REF is the tag at which the action is used; steps that
+// are named are replaced by nothing.
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,21 +21,36 @@ for (const [name, { required, default: otherwise }] of Object.entries(action.inp
   inputs[name] = process.env[`INPUT_${name}`] ?? otherwise;
   if (inputs[name] === undefined && required) throw new Error(`input ${name} is required`);
 }
-const context = { inputs, runner: { temp }, steps: {} };
+const github = { action_ref: process.env.ACTION_REF ?? "" };
+const context = { inputs, github, runner: { temp }, steps: {} };
 
 /** `${{ a.b.c }}` in a text. */
 const expand = (text) =>
   String(text).replace(/\$\{\{\s*([\w.-]+)\s*\}\}/g, (whole, path) => {
     const value = path.split(".").reduce((at, name) => at?.[name], context);
-    if (value === undefined) throw new Error(`${whole} is nothing`);
-    return value;
+    // A step may write an output or not.
+    if (value === undefined && !path.startsWith("steps.")) throw new Error(`${whole} is nothing`);
+    return value ?? "";
   });
+
+/** Whether a step runs: its condition compares one value with a text. */
+const holds = (condition) => {
+  const [, path, operator, text] = /^([\w.-]+) (==|!=) '([^']*)'$/.exec(condition);
+  const value = path.split(".").reduce((at, name) => at?.[name], context) ?? "";
+  return (value === text) === (operator === "==");
+};
 
 let failed = 0;
 for (const [index, step] of action.runs.steps.entries()) {
+  if (step.uses && !step.run) {
+    // Other actions do nothing here, but what they are given must be something.
+    for (const value of Object.values(step.with ?? {})) expand(value);
+    if (!/^[\w./-]+@v\d+$/.test(step.uses)) throw new Error(`step ${index} uses ${step.uses}, which has no version`);
+    continue;
+  }
   if (!step.shell || !step.run) throw new Error(`step ${index} of a composite action needs a shell and something to run`);
   if (step.shell !== "bash") throw new Error(`${step.shell} is not known here`);
-  if (skipped.includes(step.name) || failed) continue;
+  if (skipped.includes(step.name) || failed || (step.if && !holds(step.if))) continue;
   const script = join(temp, `step-${index}.sh`);
   const output = join(temp, `output-${index}`);
   writeFileSync(script, expand(step.run));

@@ -1,6 +1,7 @@
 //! What the Action and the container run, run here: `.ci/test-server` against a real server.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -39,6 +40,16 @@ fn a_server_that_is_not_there_exits_with_3_and_leaves_no_old_result_looking_new(
 }
 
 #[test]
+fn a_server_that_it_starts_itself_is_waited_for_and_ended() {
+    let dir = scratch("ask-started");
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("it has one").port();
+    let server = format!("sleep 1; {} serve --dialects mesh --port {port} --no-stun", env!("CARGO_BIN_EXE_glare"));
+    let run = ask_with(&dir, &format!("ws://127.0.0.1:{port}/"), "--case room/join-ack", &[("GLARE_SERVER", &server)]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "it was ended");
+}
+
+#[test]
 fn the_action_runs_that_script_and_every_input_of_it_is_declared() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join(name)).expect(name);
@@ -61,7 +72,7 @@ fn its_steps_run_as_a_runner_runs_them_and_give_the_declared_outputs() {
     let dir = scratch("action-good");
     install(&dir);
     let inputs = [("INPUT_url", url.as_str()), ("INPUT_arguments", "--case room/join-ack")];
-    let Some((code, said)) = act(&dir, &inputs, &["Build"]) else { return };
+    let Some((code, said)) = act(&dir, &inputs, &["Download"]) else { return };
     let page = format!("{}/result/report.html", dir.display());
     assert_eq!((code, said), (0, json!({ "status": 0, "outputs": { "html": page } })));
     assert!(fs::read_to_string(page).expect("the page").starts_with("<!DOCTYPE html>"));
@@ -72,26 +83,28 @@ fn its_steps_run_as_a_runner_runs_them_and_give_the_declared_outputs() {
 fn its_failure_is_the_jobs_failure() {
     let dir = scratch("action-nobody");
     install(&dir);
-    let Some((code, said)) = act(&dir, &[("INPUT_url", "ws://127.0.0.1:9/")], &["Build"]) else { return };
+    let inputs = [("INPUT_url", "ws://127.0.0.1:9/"), ("INPUT_wait", "1s")];
+    let Some((code, said)) = act(&dir, &inputs, &["Download"]) else { return };
     assert_eq!((code, &said["status"]), (3, &json!(3)));
-    let Some((code, _)) = act(&dir, &[], &["Build"]) else { return };
+    let Some((code, _)) = act(&dir, &[], &["Download"]) else { return };
     assert_ne!(code, 0, "the URL is required");
 }
 
 #[test]
 #[ignore = "builds everything for release, which takes minutes"]
-fn its_first_step_builds_the_program_that_the_others_run() {
+fn away_from_a_release_its_steps_compile_the_program_that_they_run() {
     let mut server = Server::start(&["--dialects", "mesh", "--port", "0", "--no-stun"]);
     let url = format!("ws://{}", server.address("mesh  ws://"));
-    let dir = scratch("action-build");
-    let Some((code, said)) = act(&dir, &[("INPUT_url", &url), ("INPUT_arguments", "--group room")], &[]) else {
+    let dir = scratch("action-compile");
+    let inputs = [("ACTION_REF", "main"), ("INPUT_url", &url), ("INPUT_arguments", "--group room")];
+    let Some((code, said)) = act(&dir, &inputs, &[]) else {
         return;
     };
     assert_eq!(code, 0, "{said}");
     assert!(dir.join("glare/bin/glare").exists());
 }
 
-/// Puts the program where the first step would have built it.
+/// Puts the program where the first step would have put it.
 fn install(temp: &Path) {
     fs::create_dir_all(temp.join("glare/bin")).expect("a scratch folder");
     let _ = fs::remove_file(temp.join("glare/bin/glare"));
@@ -114,6 +127,11 @@ fn act(dir: &Path, inputs: &[(&str, &str)], but: &[&str]) -> Option<(i32, Value)
 }
 
 fn ask(dir: &Path, url: &str, arguments: &str) -> Output {
+    // Nothing listens where nothing is to be found.
+    ask_with(dir, url, arguments, &[("GLARE_WAIT", "1s")])
+}
+
+fn ask_with(dir: &Path, url: &str, arguments: &str, more: &[(&str, &str)]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/test-server");
     Command::new("bash")
         .arg(script)
@@ -125,6 +143,7 @@ fn ask(dir: &Path, url: &str, arguments: &str) -> Output {
         .env("GITHUB_ACTIONS", "true")
         .env("GITHUB_OUTPUT", dir.join("output"))
         .env("GITHUB_STEP_SUMMARY", dir.join("summary"))
+        .envs(more.iter().copied())
         .output()
         .expect("bash starts")
 }

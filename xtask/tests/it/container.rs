@@ -22,12 +22,15 @@ fn builders_find_nothing_wrong_and_what_it_copies_is_there() {
     for (keyword, arguments) in steps(last) {
         match keyword {
             "COPY" if arguments.starts_with("--from=") => {
-                assert!(arguments.starts_with("--from=build /out/bin/glare "), "{arguments}")
+                assert!(arguments.starts_with("--from=build /out/$TARGETARCH/glare "), "{arguments}")
             }
             "COPY" => assert!(root().join(arguments.split(' ').next().expect("a source")).exists(), "{arguments}"),
-            "ENTRYPOINT" => assert_eq!(arguments, "[\"glare\"]"),
-            "RUN" => assert!(arguments.starts_with("useradd "), "another command: run it in the test below"),
-            "USER" | "WORKDIR" | "CMD" => {}
+            "RUN" => assert!(
+                arguments.starts_with("useradd ") || arguments.ends_with(" && rm -rf /var/lib/apt/lists/*"),
+                "another command: {arguments}"
+            ),
+            "ARG" | "USER" | "WORKDIR" | "CMD" => {}
+            // GitLab starts a shell in the image, as an argument of an entry point.
             other => panic!("{other} {arguments}"),
         }
     }
@@ -40,6 +43,32 @@ fn what_is_wrong_in_a_container_file_is_found() {
     fs::write(&file, "FROM a AS build\nCOPPY . .\n").expect("a scratch file");
     let Some(read) = read(file.to_str().expect("UTF-8")) else { return };
     assert!(read["problems"].as_array().is_some_and(|problems| !problems.is_empty()), "{read}");
+}
+
+#[test]
+fn builders_are_not_sent_what_is_built_or_kept() {
+    let ignored = fs::read_to_string(root().join(".dockerignore")).expect("it is there");
+    for folder in ["target", ".git"] {
+        assert!(ignored.lines().any(|line| line == folder), "{folder}");
+    }
+    assert!(!root().join(".containerignore").exists(), "builders would read that file in its place");
+}
+
+/// The release workflow's programs take the place of the build stage.
+#[test]
+fn released_programs_are_where_the_build_stage_would_have_put_them() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("container-release");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).expect("a scratch folder");
+    for machine in ["x86_64", "aarch64"] {
+        crate::packages::archive(&dir, machine, format!("#!/bin/sh\necho {machine}\n").as_bytes());
+    }
+    let laid = Command::new(root().join("packages/image")).arg(&dir).arg(dir.join("image")).status();
+    assert!(laid.expect("bash starts").success());
+    for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let said = Command::new(dir.join("image/out").join(architecture).join("glare")).output().expect("a program");
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), machine);
+    }
 }
 
 /// The build stage's commands, in a copy of what is committed and with its folders below a scratch folder.
@@ -65,14 +94,21 @@ fn its_build_stage_builds_what_the_last_stage_runs() {
                 );
             }
             "RUN" => {
-                let command = arguments.replace("--root /out", &format!("--root '{}'", below("/out").display()));
-                let built = Command::new("sh").args(["-ec", &command]).current_dir(&workdir).status();
+                let command = arguments.replace("\"/out/", &format!("\"{}/", below("/out").display()));
+                let mut sh = Command::new("sh");
+                // The target folder is the copy's own.
+                sh.args(["-ec", &command])
+                    .current_dir(&workdir)
+                    .env("TARGETARCH", "amd64")
+                    .env_remove("CARGO_TARGET_DIR");
+                let built = sh.status();
                 assert!(built.expect("sh starts").success(), "{command}");
             }
+            "ARG" => assert_eq!(arguments, "TARGETARCH"),
             other => panic!("{other} {arguments}"),
         }
     }
-    let glare = Command::new(below("/out/bin/glare")).arg("scenarios").output().expect("it is built");
+    let glare = Command::new(below("/out/amd64/glare")).arg("scenarios").output().expect("it is built");
     assert!(glare.status.success() && glare.stdout.starts_with(b"mesh-3 "), "{glare:?}");
 }
 

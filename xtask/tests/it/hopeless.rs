@@ -112,7 +112,16 @@ fn a_server_of_another_dialect() {
     let ports = ["--call-port", "0", "--call-socketio-port", "0"];
     let mut server = Server::start(&[&["--dialects", "call", "--no-stun"], &ports[..]].concat());
     let address = server.address("call  ws://");
-    fails(&format!("ws://{address}"), &[], "did not receive an answer to its join");
+    let url = format!("ws://{address}");
+    let run = ask(&url, &[]);
+    assert_eq!(run.code(), 2, "{}{}", run.out(), run.err());
+    let says = format!("error: the server at {url} does not speak the dialect `mesh`. The first messages:\n\n");
+    let sent = "\n  ana    → {\"action\":\"join\"";
+    assert!(run.err().starts_with(&says) && run.err().contains(sent), "{}", run.err());
+    let fits = format!("The shipped dialect `call` fits: --dialect call --url {url}");
+    assert!(run.err().contains(&fits) && run.out().is_empty(), "{}{}", run.out(), run.err());
+    // Whoever names cases wants them run.
+    fails(&url, &["--case", "room/join-ack"], "did not receive an answer to its join");
 }
 
 #[test]
@@ -131,7 +140,7 @@ fn a_flood() {
     let url = serve(|stream| {
         upgraded(stream, |mut socket| while socket.send(Message::text("{\"action\":\"noise\"}")).is_ok() {});
     });
-    let run = ask(&url, &["--deadline", "30"]);
+    let run = ask(&url, &["--deadline", "30", "--case", "room/*"]);
     assert_eq!(run.code(), 1, "{}{}", run.out(), run.err());
     // A busy machine takes its time to read so much.
     let told = ["the server flood", "messages kept arriving", "the deadline of the whole run was reached"];

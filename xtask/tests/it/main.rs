@@ -6,12 +6,16 @@ mod conformance_sim;
 mod container;
 mod dialects;
 mod diff;
+mod documents;
+mod first_minute;
 mod history;
 mod hopeless;
+#[path = "../../../conformance/tests/it/installed.rs"]
+mod installed;
 mod load;
 mod outsiders;
-#[path = "../../../conformance/tests/it/packages.rs"]
 mod packages;
+mod profile;
 mod reconnects;
 mod recordings;
 mod report;
@@ -30,13 +34,15 @@ fn glare(arguments: &[&str]) -> Run {
 }
 
 fn glare_with(arguments: &[&str], env: &[(&str, &str)]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_glare"))
-        .args(arguments)
-        .envs(env.iter().copied())
-        .env_remove("CARGO")
-        .output()
-        .expect("the program starts");
-    Run(output)
+    Run(program().args(arguments).envs(env.iter().copied()).output().expect("the program starts"))
+}
+
+/// The program as somebody has installed it: not called by cargo, and with a cache folder of these tests.
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_glare"));
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+    program.env("XDG_CACHE_HOME", cache).env_remove("CARGO").env_remove("CARGO_MANIFEST_DIR");
+    program
 }
 
 struct Run(Output);

@@ -11,7 +11,11 @@ fn a_passing_run_says_so_and_how_to_replay_it() {
     let out = run.out();
     assert_eq!(run.code(), 0, "{}", run.err());
     assert!(out.starts_with("PASS  mesh-3: all 3 pairs connected\n"), "{out}");
-    assert!(out.ends_with("Replay  glare sim --scenario mesh-3 --seed 7\n"), "{out}");
+    let end = "\nReplay  glare sim --scenario mesh-3 --seed 7\nPASS  mesh-3: all 3 pairs connected\n";
+    assert!(out.ends_with(end), "{out}");
+    assert!(!out.contains("Timeline"), "{out}");
+    let whole = glare(&["sim", "--scenario", "mesh-3", "--seed", "7", "--timeline"]).out();
+    assert!(whole.contains("\nTimeline\n") && whole.contains("receives “hello from"), "{whole}");
     assert!(out.contains("ana ⇄ ben"), "{out}");
     assert!(!out.contains('\u{1b}'), "no colour in a pipe");
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::glare;
-use crate::packages::packages;
+use crate::installed::packages;
 
 /// The servers on npm: name, dialect, and words of the command behind `node`. `@` is the folder of the packages, `%` that
 /// of the small servers that are made with libraries.
@@ -19,7 +19,8 @@ const SERVERS: [(&str, &str, &[&str]); 4] = [
 fn flags(name: &str, dialect: &str, words: &[&str], modules: &Path) -> Vec<String> {
     let conformance = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
     let servers = conformance.join("tests/servers");
-    let place = |word: &&str| word.replace('@', &modules.display().to_string()).replace('%', &servers.display().to_string());
+    let place =
+        |word: &&str| word.replace('@', &modules.display().to_string()).replace('%', &servers.display().to_string());
     let command = format!("node {}", words.iter().map(place).collect::<Vec<_>>().join(" "));
     let mut flags = ["conformance", "--sim", "--server", &command, "--dialect", dialect].map(str::to_owned).to_vec();
     for variable in ["PORT=8787", &format!("NODE_PATH={}", modules.display())] {
@@ -84,7 +85,18 @@ fn a_crash_is_in_the_case_that_caused_it() {
                 if (other !== client) other.send(`${text}`); }));";
     let command = format!("node -e {}", quoted(code));
     let path = format!("NODE_PATH={}", modules.display());
-    let run = glare(&["conformance", "--sim", "--server", &command, "--env", &path, "--dialect", "relay", "--case", "msg/null"]);
+    let run = glare(&[
+        "conformance",
+        "--sim",
+        "--server",
+        &command,
+        "--env",
+        &path,
+        "--dialect",
+        "relay",
+        "--case",
+        "msg/null",
+    ]);
     assert_eq!(run.code(), 1, "{}", run.err());
     let out = run.out();
     assert!(out.contains("the server's program ended with code 9") && out.contains("giving up"), "{out}");

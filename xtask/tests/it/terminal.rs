@@ -7,7 +7,7 @@ use crate::{glare, glare_with};
 /// Commands that print columns.
 const COMMANDS: [&[&str]; 6] = [
     &["sim", "--scenario", "mesh-6"],
-    &["sim", "--scenario", "nat-reboot-mid-call"],
+    &["sim", "--scenario", "nat-reboot-mid-call", "--timeline"],
     &["sim", "--scenario", "mesh-3", "--seeds", "0..4"],
     &["scenarios"],
     &["dialect", "list"],
@@ -70,11 +70,13 @@ fn a_pipe_gets_neither_colours_nor_progress_nor_a_cut() {
 }
 
 /// What a command shows on a terminal of so many columns; `None` if no terminal can be had.
-fn on_terminal(columns: usize, arguments: &[&str], env: &[(&str, &str)]) -> Option<String> {
+pub(crate) fn on_terminal(columns: usize, arguments: &[&str], env: &[(&str, &str)]) -> Option<String> {
     let command = format!("stty cols {columns} rows 50; {} {}", env!("CARGO_BIN_EXE_glare"), arguments.join(" "));
     let output = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .env_remove("CARGO")
+        .env_remove("CARGO_MANIFEST_DIR")
+        .env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"))
         .env_remove("NO_COLOR")
         .env("TERM", "xterm-256color")
         .envs(env.iter().copied())
@@ -92,7 +94,7 @@ fn on_terminal(columns: usize, arguments: &[&str], env: &[(&str, &str)]) -> Opti
     Some(text)
 }
 
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     // A bar that is cleared away is no part of what stays.
     let text = text.rsplit('\r').next().unwrap_or_default();
     let text = anstream::adapter::strip_str(text).to_string();

@@ -10,8 +10,8 @@ use conformance::stun::Service;
 use conformance::{Known, Report};
 
 use super::ask;
+use crate::installed::skip;
 use crate::outsiders::Server;
-use crate::packages::skip;
 use crate::text;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -264,7 +264,7 @@ pub(super) fn kind_of(kind: SignalKind) -> Kind {
     }
 }
 
-fn signal_kind(kind: Kind) -> SignalKind {
+pub(super) fn signal_kind(kind: Kind) -> SignalKind {
     match kind {
         Kind::Offer => SignalKind::Offer,
         Kind::Answer => SignalKind::Answer,

@@ -9,6 +9,7 @@ mod cx;
 mod engine;
 mod layer;
 pub(crate) mod meeting;
+pub(crate) mod observed;
 mod scripted;
 mod signaling;
 mod speaker;
@@ -70,6 +71,8 @@ pub struct Config {
     pub webrtc: bool,
     /// The log for the secrets of its DTLS sessions, if they are kept.
     pub keys: Option<KeyLog>,
+    /// Whether programs of others may be its peers, which expect more of candidates than Glare's own clients do.
+    pub beside_programs: bool,
     /// Determines the STUN transaction ids.
     pub seed: u64,
 }
@@ -177,7 +180,10 @@ fn now() -> Instant {
 /// The WebRTC agent of a client with one socket.
 fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
     let stacks = RtcFactory::new(&config.name, config.keys.as_ref()).map_err(io::Error::other)?;
-    let negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
+    let mut negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
+    if config.beside_programs {
+        negotiation.name_sections();
+    }
     let mut gatherer = Gatherer::new(config.stun, config.seed);
     gatherer.add_socket(base);
     Ok(Agent::new(gatherer, negotiation, now()))
@@ -195,6 +201,14 @@ fn endpoint(server: SocketAddr, spoken: &Spoken) -> Endpoint {
 pub(crate) fn path(spoken: &Arc<Spoken>, plays: Role, room: &RoomName, endpoint: &Endpoint) -> String {
     let over = spoken.framing().unwrap_or_default();
     layer::path(over, Codec::new(spoken.clone(), "reach", plays, room, 0).path(endpoint.base()))
+}
+
+/// The path and query with which the client of this name connects to a server, which serves the dialect at its
+/// documented path.
+pub(crate) fn path_of(spoken: &Arc<Spoken>, name: &str, plays: Role, room: &str, server: SocketAddr) -> String {
+    let over = spoken.framing().unwrap_or_default();
+    let endpoint = endpoint(server, spoken);
+    layer::path(over, Codec::new(spoken.clone(), name, plays, &room.into(), 0).path(endpoint.base()))
 }
 
 struct Client<N: Network> {

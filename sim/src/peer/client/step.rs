@@ -6,7 +6,7 @@ use super::Command;
 use crate::event::{Fault, NodeId, Recorder, What};
 
 /// Why a command has no effect, as it follows a colon: `it is not in a call`.
-pub(super) type NoEffect = &'static str;
+pub(crate) type NoEffect = &'static str;
 
 /// A command for a client. A command of a step that has no effect is recorded. That includes a command that is dropped,
 /// because the program that it was for has ended.
@@ -37,12 +37,12 @@ impl StepCommand {
         Self { command: Command::Leave, step: None }
     }
 
-    pub(super) fn command(&self) -> &Command {
+    pub(crate) fn command(&self) -> &Command {
         &self.command
     }
 
     /// Records the outcome of the command.
-    pub(super) fn done(mut self, outcome: Result<(), NoEffect>) {
+    pub(crate) fn done(mut self, outcome: Result<(), NoEffect>) {
         if let (Some(step), Err(why)) = (self.step.take(), outcome) {
             step.record(why);
         }

@@ -35,6 +35,10 @@ pub(super) struct Connection {
     pub(super) local_ufrag: Arc<str>,
     /// The remote username fragments, the newest last.
     pub(super) remote_ufrags: Vec<Arc<str>>,
+    /// The fingerprint of the other side's certificate and its session id, from its newest description.
+    remote_identity: [Option<String>; 2],
+    /// The id of the first media section of the newest local description.
+    section: String,
     /// Whether a local offer waits for its answer.
     pub(super) have_local_offer: bool,
     /// Whether to restart ICE once that offer has been answered or rolled back.
@@ -61,6 +65,8 @@ impl Connection {
             offerer,
             local_ufrag: Arc::default(),
             remote_ufrags: Vec::new(),
+            remote_identity: [None, None],
+            section: String::new(),
             have_local_offer: false,
             restart_due: false,
             local_candidates: Vec::new(),
@@ -86,6 +92,7 @@ impl Connection {
             self.local_candidates.clear();
         }
         self.local_ufrag = ufrag;
+        self.section = description.section().to_owned();
         Ok((description, is_new))
     }
 
@@ -102,11 +109,21 @@ impl Connection {
             self.have_local_offer = false;
         }
         self.stack.accept(description, now)?;
+        self.remote_identity = [description.fingerprint(), description.session_id()].map(|id| id.map(str::to_owned));
         let ufrag = description.ufrag();
         if self.remote_ufrag() != Some(&ufrag) {
             self.remote_ufrags.push(ufrag);
         }
         Ok(())
+    }
+
+    /// Whether a description comes from the connection of the other side that this one belongs to: then it has the same
+    /// credentials, or at least the same certificate and session id.
+    pub(super) fn is_from(&self, description: &Description) -> bool {
+        let [fingerprint, session_id] = &self.remote_identity;
+        let is_same =
+            [description.fingerprint(), description.session_id()] == [fingerprint.as_deref(), session_id.as_deref()];
+        self.remote_ufrags.contains(&description.ufrag()) || (is_same && !self.remote_ufrags.is_empty())
     }
 
     /// The newest remote username fragment.
@@ -124,10 +141,11 @@ impl Connection {
         !self.local_ufrag.is_empty() && !self.local_candidates.iter().any(is_same)
     }
 
-    /// Adds a local candidate, and returns its trickled form.
-    pub(super) fn add_local(&mut self, candidate: LocalCandidate) -> Result<Trickled, StackError> {
+    /// Adds a local candidate, and returns its trickled form, which names its media section if `names_section`.
+    pub(super) fn add_local(&mut self, candidate: LocalCandidate, names_section: bool) -> Result<Trickled, StackError> {
         self.local_candidates.push(candidate);
-        Ok(Trickled::new(self.stack.add_local(&candidate)?, &self.local_ufrag))
+        let section = if names_section { self.section.as_str() } else { "" };
+        Ok(Trickled::new(self.stack.add_local(&candidate)?, section, &self.local_ufrag))
     }
 
     /// Makes the next offer use new ICE credentials.

@@ -147,8 +147,9 @@ impl Negotiation {
 
     /// Adds a local candidate to a connection, and sends it to the peer.
     pub(super) fn add_local(&mut self, peer: &PeerName, candidate: LocalCandidate) -> Result<(), StackError> {
+        let names_section = self.names_sections;
         let Some(connection) = self.connection(peer) else { return Ok(()) };
-        let trickled = connection.add_local(candidate)?;
+        let trickled = connection.add_local(candidate, names_section)?;
         let (session, ufrag) = (connection.session.clone(), connection.local_ufrag.clone());
         if let Some(candidate) = trickled.parse() {
             self.note(peer, PeerChange::Candidate { local: true, candidate, ufrag });

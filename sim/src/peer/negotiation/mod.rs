@@ -21,7 +21,7 @@ use std::time::Instant;
 use crate::event::{Closed, DtlsState, IceState, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
 use crate::peer::path::{Path, Transmit};
-use crate::peer::stack::{DescriptionKind, StackFactory, Trickled};
+use crate::peer::stack::{Description, DescriptionKind, StackFactory, Trickled};
 use connection::Connection;
 use demux::Demux;
 use payload::Payload;
@@ -73,6 +73,8 @@ pub(crate) struct Negotiation {
     candidates: Vec<Gathered>,
     /// Whether a new ICE generation needs candidates.
     wants_candidates: bool,
+    /// Whether candidates name their media section by its id. Glare's own clients need not know it.
+    names_sections: bool,
     /// Whether signals can be sent. While they cannot, no connection times out and none is offered.
     signaling: bool,
     outputs: VecDeque<Output>,
@@ -84,6 +86,7 @@ impl Negotiation {
     /// A negotiation without connections. The client sends `name` when a data channel opens.
     pub(crate) fn new(name: Arc<str>, stacks: Box<dyn StackFactory>, epoch: Instant) -> Self {
         Self {
+            names_sections: false,
             name,
             stacks,
             epoch,
@@ -95,6 +98,11 @@ impl Negotiation {
             outputs: VecDeque::new(),
             drained: Vec::new(),
         }
+    }
+
+    /// Makes candidates name their media section by its id, as programs of others expect it.
+    pub(crate) fn name_sections(&mut self) {
+        self.names_sections = true;
     }
 
     /// The next output of the inputs so far. Call it after each input until it returns `None`.
@@ -145,12 +153,44 @@ impl Negotiation {
         now: Instant,
     ) -> Result<(), Box<dyn Error>> {
         match kind {
-            SignalKind::Offer => self.on_offer(from, &Payload::from_json(payload)?, now)?,
-            SignalKind::Answer => self.on_answer(from, &Payload::from_json(payload)?, now)?,
-            SignalKind::IceCandidate => self.on_candidate(from, Payload::from_json(payload)?)?,
-            SignalKind::Hangup => self.on_hangup(from, &Payload::from_json(payload)?, now),
+            SignalKind::Offer => {
+                let mut payload: Payload<Description> = Payload::from_json(payload)?;
+                if payload.session.is_empty() {
+                    let known = self.connection(from).filter(|connection| connection.is_from(&payload.body));
+                    payload.session = known.map_or_else(|| payload.body.ufrag(), |known| known.session.clone());
+                }
+                self.on_offer(from, &payload, now)?;
+            }
+            SignalKind::Answer => {
+                let payload = self.with_session(from, Payload::from_json(payload)?);
+                self.on_answer(from, &payload, now)?;
+            }
+            // Programs may signal the end of their candidates so.
+            SignalKind::IceCandidate if payload == "null" => {}
+            SignalKind::IceCandidate => {
+                let mut payload: Payload<Trickled> = Payload::from_json(payload)?;
+                payload = self.with_session(from, payload);
+                if payload.session.is_empty() {
+                    payload.session = payload.body.username_fragment.as_deref().unwrap_or_default().into();
+                }
+                self.on_candidate(from, payload)?;
+            }
+            SignalKind::Hangup => {
+                let payload = self.with_session(from, Payload::from_json(payload)?);
+                self.on_hangup(from, &payload, now);
+            }
         }
         Ok(())
+    }
+
+    /// A payload that names no session means the connection that there is.
+    fn with_session<B>(&mut self, from: &PeerName, payload: Payload<B>) -> Payload<B> {
+        match self.connection(from) {
+            Some(connection) if payload.session.is_empty() => {
+                Payload { session: connection.session.clone(), ..payload }
+            }
+            _ => payload,
+        }
     }
 
     /// Ends the connection to a peer, and forgets its number of attempts and failures.

@@ -82,7 +82,8 @@ impl Negotiation {
         connection.patience = Some(remote.patience(offerer, now));
         if let Some(session) = session {
             let early = std::mem::take(&mut remote.early);
-            connection.early = early.into_iter().filter(|(of, _)| *of == session).map(|(_, early)| early).collect();
+            connection.early =
+                early.into_iter().filter(|(of, _)| *of == session || of.is_empty()).map(|(_, early)| early).collect();
             connection.session = session;
         }
         remote.connection = Some(connection);

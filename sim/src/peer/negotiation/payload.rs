@@ -6,11 +6,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Any payload: `{"session":…, …}`. The session is the ICE username fragment of the offer that opened the connection.
-/// It marks what belongs to an older connection between the same two clients. The body is a
+/// It marks what belongs to an older connection between the same two clients. Programs of others send none: then it is
+/// empty, and [`Negotiation`](super::Negotiation) finds out which connection is meant. The body is a
 /// [`Description`](crate::peer::stack::Description), a [`Trickled`](crate::peer::stack::Trickled) candidate, or
 /// [`Nothing`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Payload<B> {
+    #[serde(default)]
     pub(crate) session: Arc<str>,
     #[serde(flatten)]
     pub(crate) body: B,
@@ -42,7 +44,7 @@ mod tests {
         let offer = Description { kind: DescriptionKind::Offer, sdp: "v=0\r\n".to_owned() };
         let offer = Payload { session: "s1".into(), body: offer };
         assert_eq!(&*offer.to_json(), r#"{"session":"s1","type":"offer","sdp":"v=0\r\n"}"#);
-        let candidate = Trickled::new("candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".to_owned(), "u1");
+        let candidate = Trickled::new("candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".to_owned(), "", "u1");
         let candidate = Payload { session: "s1".into(), body: candidate };
         let json = r#"{"session":"s1","candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"","sdpMLineIndex":0,"usernameFragment":"u1"}"#;
         assert_eq!(&*candidate.to_json(), json);

@@ -134,6 +134,23 @@ impl Description {
     }
 }
 
+impl Description {
+    /// The fingerprint of the certificate: the value of `a=fingerprint`.
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
+        self.sdp.lines().find_map(|line| line.strip_prefix("a=fingerprint:")).map(str::trim_end)
+    }
+
+    /// The session id of the `o=` line, which all descriptions of one connection share (RFC 9429 §5.2.2).
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        self.sdp.lines().find_map(|line| line.strip_prefix("o="))?.split(' ').nth(1)
+    }
+
+    /// The id of the first media section: the value of `a=mid`.
+    pub(crate) fn section(&self) -> &str {
+        self.sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).unwrap_or_default().trim_end()
+    }
+}
+
 /// The kind of signal that carries a description.
 impl From<DescriptionKind> for SignalKind {
     fn from(kind: DescriptionKind) -> Self {
@@ -167,11 +184,11 @@ pub(crate) struct Trickled {
 }
 
 impl Trickled {
-    /// A candidate of the first media section.
-    pub(crate) fn new(candidate: String, ufrag: &str) -> Self {
+    /// A candidate of the first media section, which has the id `section`.
+    pub(crate) fn new(candidate: String, section: &str, ufrag: &str) -> Self {
         Self {
             candidate,
-            sdp_mid: Some(String::new()),
+            sdp_mid: Some(section.to_owned()),
             sdp_mline_index: Some(0),
             username_fragment: Some(ufrag.to_owned()),
         }

@@ -37,6 +37,7 @@ impl Client {
             heartbeat: Duration::from_secs(20),
             webrtc: false,
             keys: None,
+            beside_programs: false,
             seed: 1,
         };
         let engine = engine(&config, 0);

@@ -223,7 +223,7 @@ fn what_is_no_payload_is_an_error_and_ends_nothing() {
         pair.offer(Ana);
         pair.forge(Ben, SignalKind::Answer, "{}");
         pair.drive();
-        assert_eq!(pair.story(Ana)[2], "error: missing field `session` at line 1 column 2");
+        assert_eq!(pair.story(Ana)[2], "error: missing field `type` at line 1 column 2");
     });
 }
 

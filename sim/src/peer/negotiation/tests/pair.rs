@@ -293,6 +293,7 @@ fn word(change: &PeerChange) -> Option<String> {
         | PeerChange::Ice { .. }
         | PeerChange::Selected { .. }
         | PeerChange::Dtls { .. }
+        | PeerChange::Flows { .. }
         | PeerChange::ChannelSent { .. }
         | PeerChange::ChannelReceived { .. } => return None,
     })
