@@ -25,7 +25,7 @@ use server::net::{Network as _, Udp as _};
 use server::{Config, DIALECTS, DialectEntry, Listen, STUN_PORT, Server, TurnSettings};
 use sim::event::NodeKind;
 use sim::host::Host;
-use sim::program::Program;
+use sim::program::{NotReached, Program};
 use sim::socket::{SimStream, SimUdp};
 use sim::world::World;
 
@@ -321,7 +321,12 @@ fn in_a_world<T: Send + 'static>(
         let (clients, machine) = set_up(&world, conditions);
         let (program, speaks) = serve(&machine, server, conditions.seed).await;
         let result = play(clients, speaks).await;
-        Played { result, ended: program.and_then(|program| program.ended()) }
+        let ended = match program {
+            Some(Ok(program)) => program.ended(),
+            Some(Err(error)) => Some(error.to_string()),
+            None => None,
+        };
+        Played { result, ended }
     });
     played.map_err(WorldPanic::of)
 }
@@ -352,16 +357,15 @@ fn set_up(world: &World, conditions: Conditions) -> (Simulated, Host) {
     (Simulated { clients: world.boot(clients), elsewhere: world.boot(elsewhere) }, machine)
 }
 
-/// Starts the server on its machine.
-async fn serve(machine: &Host, server: SimulatedServer, seed: u64) -> (Option<Program>, Speaks) {
+/// Starts the server on its machine. Returns its program, if it is one, or why that cannot be reached.
+async fn serve(machine: &Host, server: SimulatedServer, seed: u64) -> (Option<Result<Program, NotReached>>, Speaks) {
     let users = server.users();
     let speaks = match server {
         SimulatedServer::Program(program, dialect) => {
-            // Why it does not listen shows in a client that cannot connect, and in the program's end.
             let started = Program::start(machine, &program, seed).await;
             let url = at_port(&dialect, program.port.unwrap_or_default());
             let target = url.parse().expect("it was checked");
-            return (started.ok().map(|(program, _)| program), Speaks::Signaling(target, dialect));
+            return (Some(started.map(|(program, _)| program)), Speaks::Signaling(target, dialect));
         }
         SimulatedServer::Signaling(target, dialect) => Speaks::Signaling(target, dialect),
         SimulatedServer::Service(target) => Speaks::Service(target),
