@@ -23,7 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum thread_state { FREE, STARTING, RUNNING, PARKED, ENDING };
+/* PARKING: it can be released already, but still has to unlock what it waits without. */
+enum thread_state { FREE, STARTING, RUNNING, PARKING, PARKED, ENDING };
 struct thread {
     volatile enum thread_state state;
     pid_t tid;
@@ -157,7 +158,7 @@ static void *begin(void *of)
     return copy.run(copy.with);
 }
 
-static void put_in(struct wait *w, struct thread *t);
+static void put_in(struct wait *w, struct thread *t, enum thread_state state);
 static void take_out(struct wait *w);
 
 EXPORT int pthread_create(pthread_t *into, const pthread_attr_t *how, void *(*run)(void *), void *with)
@@ -174,7 +175,7 @@ EXPORT int pthread_create(pthread_t *into, const pthread_attr_t *how, void *(*ru
     *s = (struct start){run, with, {.deadline_ns = FOREVER, .ready = at_once, .restarts = 2}};
     sigset_t before;
     block_all(&before);
-    put_in(&s->until_chosen, t);
+    put_in(&s->until_chosen, t, PARKED);
     restore(&before);
     int r = REAL(pthread_create)(into, how, begin, s);
     if (r) {
@@ -283,6 +284,7 @@ static int asleep_now(struct thread *mine)
         case FREE:
             continue;
         case STARTING:
+        case PARKING:
             return 0;
         case ENDING:
             if (!is_gone(t))
@@ -304,7 +306,7 @@ static int asleep_now(struct thread *mine)
     long before = switches();
     for (int i = 0; i < threads_high; i++) {
         struct thread *t = &threads[i];
-        if (t->state == ENDING) /* since it was looked at above */
+        if (t->state == ENDING || t->state == PARKING) /* since it was looked at above */
             return 0;
         if (t == mine || !(t->state == RUNNING || (signalled && t->state == PARKED && t->tid)))
             continue;
@@ -316,8 +318,9 @@ static int asleep_now(struct thread *mine)
         if (s == 'X')
             t->state = FREE;
     }
-    /* A thread that woke another after we looked at that other has gone to sleep since: it counts. */
-    return switches() == before;
+    /* A thread that woke another after we looked at that other has gone to sleep since: it counts. One that began to ask
+     * the world meanwhile sleeps only until the answer. */
+    return !calls_under_way() && switches() == before;
 }
 
 static int asleep(struct thread *mine)
@@ -332,7 +335,7 @@ static int asleep(struct thread *mine)
 
 /* ---- waits ---- */
 
-static void put_in(struct wait *w, struct thread *t)
+static void put_in(struct wait *w, struct thread *t, enum thread_state state)
 {
     wake_fd(t);
     w->thread = t;
@@ -343,7 +346,7 @@ static void put_in(struct wait *w, struct thread *t)
     last = &w->next;
     if (w->object)
         object_waits++;
-    t->state = PARKED;
+    t->state = state;
     unlock();
 }
 
@@ -356,7 +359,7 @@ void park_begin(struct wait *w)
     block_all(&w->before);
     if (!w->mask)
         w->mask = &w->before;
-    put_in(w, t);
+    put_in(w, t, PARKING);
 }
 
 /* The lock is held. */
@@ -535,6 +538,10 @@ int park_finish(struct wait *w)
     struct thread *t = w->thread;
     int64_t nap = WATCH_MIN_NS, stuck_since = 0;
     int result = PARK_RELEASED;
+    lock();
+    if (!w->released)
+        t->state = PARKED;
+    unlock();
     while (!__atomic_load_n(&w->released, __ATOMIC_ACQUIRE)) {
         enum outcome outcome = NOT_ASLEEP;
         int led = !__atomic_exchange_n(&leading, 1, __ATOMIC_ACQUIRE);
