@@ -1,6 +1,7 @@
 use crate::event::Event;
 use crate::oracle::cx::{Oracle, OracleCx, called};
 use crate::oracle::signals::Origin;
+use crate::rewritten::canonical;
 
 /// Number of bytes shown on either side of the first difference.
 const SHOWN: usize = 20;
@@ -18,8 +19,15 @@ impl Oracle for PayloadByteExact {
         let sent = &cx.model.signals.sent[number];
         let (ours, theirs) = (sent.payload.as_bytes(), arrival.payload.as_bytes());
         let equal = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+        // Many servers parse what they pass on. Only the protocol's author knows whether that is allowed.
+        let hint = match canonical(&sent.payload).is_some_and(|value| Some(value) == canonical(&arrival.payload)) {
+            true => {
+                "; both have the same JSON value: if the protocol allows that, its dialect says `payload = \"json\"`"
+            }
+            false => "",
+        };
         let message = format!(
-            "{} received {} from {} altered from byte {equal} on: sent `{}` ({} bytes), received `{}` ({} bytes)",
+            "{} received {} from {} altered from byte {equal} on: sent `{}` ({} bytes), received `{}` ({} bytes){hint}",
             cx.name(event.node),
             called(sent.kind),
             cx.who(&sent.from),

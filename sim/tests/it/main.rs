@@ -1,5 +1,6 @@
 //! Tests of what the simulator promises, from outside.
 
+mod busy;
 mod determinism;
 mod faults;
 mod foreign;

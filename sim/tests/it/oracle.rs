@@ -324,6 +324,21 @@ fn payload_byte_exact_sees_one_byte() {
 }
 
 #[test]
+fn payload_byte_exact_tells_json_in_other_bytes_apart() {
+    let altered = |alter: fn(&str) -> String| {
+        let mut case = mesh_3();
+        let at = case.arrival("ben", "ana", SignalKind::Offer, 0);
+        let Message::Signal { payload, .. } = case.received_mut(at) else { unreachable!() };
+        *payload = alter(payload).into();
+        case
+    };
+    let spaced = altered(|payload| payload.replacen("{", "{ ", 1));
+    spaced.turns_red("payload-byte-exact", &["both have the same JSON value", "`payload = \"json\"`"]);
+    let changed = altered(|payload| payload.replacen("IN IP4", "IN IP5", 1));
+    assert!(changed.violations().iter().all(|(_, message)| !message.contains("same JSON value")));
+}
+
+#[test]
 fn backoff_as_specified_sees_a_wrong_attempt() {
     let mut case = dropping();
     let at = case.find(|event| matches!(event.what, What::Signaling(Signaling::Connecting { attempt: 1 })));

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use scenarios::{Scenario, ServerProgram};
 use sim::run::{Outcome, run};
 use sim::timeline::Timeline;
 
+use crate::busy::{Busy, double_runs};
 use crate::installed::{packages, python_with};
 
 /// A server of others.
@@ -85,6 +85,21 @@ fn on_python() -> Option<Real> {
     })
 }
 
+/// A server on tokio with one worker. Cargo builds it with these tests.
+fn on_tokio() -> Real {
+    let tests = std::env::current_exe().expect("it runs");
+    let build = tests.ancestors().nth(2).expect("cargo keeps tests two folders below its build");
+    let server = build.join("examples/mesh-server");
+    assert!(server.exists(), "{} is built by `cargo test`, if no test is named", server.display());
+    Real {
+        name: "tokio",
+        dialect: None,
+        program: program(&[&server]),
+        connects: &["mesh-3", "mesh-6"],
+        churn: "mesh-6-churn",
+    }
+}
+
 fn scenario(name: &str, server: &Real) -> Arc<Scenario> {
     let mut scenario = scenarios::load(name).unwrap_or_else(|error| panic!("{error}"));
     scenario.server.program = Some(server.program.clone());
@@ -126,6 +141,11 @@ fn a_python_server_connects_real_peers() {
 }
 
 #[test]
+fn a_tokio_server_connects_real_peers() {
+    connects(&on_tokio());
+}
+
+#[test]
 fn wrappers_do_not_matter() {
     for mut server in on_node().into_iter().take(1) {
         let command = format!("echo starting; {}", server.program.run.join(" "));
@@ -134,34 +154,19 @@ fn wrappers_do_not_matter() {
     }
 }
 
-/// Ignored by default because it takes minutes. `GLARE_DOUBLE_RUNS` says how many double runs each server has, and
-/// `GLARE_SERVER` which one alone is tried.
+/// Ignored by default because it takes minutes. `GLARE_SERVER` says which server alone is tried.
 #[test]
 #[ignore = "takes minutes"]
 fn double_runs_are_equal_on_a_busy_machine() {
-    let runs = std::env::var("GLARE_DOUBLE_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(50_u64);
     let wanted = std::env::var("GLARE_SERVER").ok();
-    let over = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..2)
-        .map(|_| {
-            let over = Arc::clone(&over);
-            #[allow(clippy::disallowed_methods)] // nothing of this is simulated
-            std::thread::spawn(move || while !over.load(Relaxed) {})
+    let _busy = Busy::start();
+    let servers = on_node().into_iter().chain(on_python()).chain([on_tokio()]);
+    let servers = servers.filter(|server| wanted.as_ref().is_none_or(|wanted| wanted == server.name));
+    let different: Vec<_> = servers
+        .flat_map(|server| {
+            eprintln!("{}:", server.name);
+            double_runs(&scenario(server.churn, &server))
         })
         .collect();
-    let servers = on_node().into_iter().chain(on_python());
-    let mut different = Vec::new();
-    for server in servers.filter(|server| wanted.as_ref().is_none_or(|wanted| wanted == server.name)) {
-        let scenario = scenario(server.churn, &server);
-        for seed in 1..=runs {
-            let [first, second] = [(); 2].map(|()| played(&scenario, seed));
-            if let Some(difference) = sim::hash::first_difference(&first.record, &second.record) {
-                different.push(format!("{}, {}, seed {seed}: {difference:?}", server.name, server.churn));
-            }
-        }
-        eprintln!("{}: {runs} double runs of {}, {} differ so far", server.name, server.churn, different.len());
-    }
-    over.store(true, Relaxed);
-    busy.into_iter().for_each(|thread| thread.join().expect("it counts nothing"));
     assert!(different.is_empty(), "{different:#?}");
 }

@@ -13,6 +13,8 @@ use sim::pairs::pairs;
 use sim::run::{Outcome, check_program, run};
 use sim::timeline::Timeline;
 
+use crate::busy::{Busy, double_runs};
+
 /// Whether Python programs can run here.
 fn has_python() -> bool {
     installed("python3", &["--version"]).is_some()
@@ -271,7 +273,6 @@ fn three(change: impl FnOnce(&mut Scenario)) -> Option<Arc<Scenario>> {
 }
 
 #[test]
-#[ignore = "its programs are not exact yet, and take long on a busy machine"]
 fn peers_of_three_origins_connect() {
     let Some(scenario) = three(|_| {}) else { return };
     for seed in 1..=2 {
@@ -289,9 +290,30 @@ fn peers_of_three_origins_connect() {
     }
 }
 
+/// Two peers on aiortc behind two NATs, and one of ours beside them, over links that lose one packet in twenty.
+fn two_on_aiortc() -> Option<Arc<Scenario>> {
+    three(|scenario| {
+        scenario.name = "aiortc-two".into();
+        scenario.steps.clear();
+        let at = |name| scenario.actors.iter().position(|actor| actor.name == name).expect("it is there");
+        let (wim, pia) = (at("wim"), at("pia"));
+        scenario.actors[wim].program = scenario.actors[pia].program.clone();
+        scenario.actors.iter_mut().for_each(|actor| actor.link.loss_ppm = 50_000);
+    })
+}
+
+/// Ignored by default because it takes minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn double_runs_of_client_programs_are_equal_on_a_busy_machine() {
+    let (Some(three), Some(two)) = (three(|_| {}), two_on_aiortc()) else { return };
+    let _busy = Busy::start();
+    let different: Vec<_> = [two, three].iter().flat_map(double_runs).collect();
+    assert!(different.is_empty(), "{different:#?}");
+}
+
 /// The wire and the reports agree: what a program says is what its packets showed.
 #[test]
-#[ignore = "its programs are not exact yet, and take long on a busy machine"]
 fn the_wire_shows_what_the_programs_do() {
     let Some(scenario) = three(|scenario| scenario.steps.clear()) else { return };
     let outcome = run(&scenario, 1).unwrap_or_else(|crash| panic!("{}", crash.message));
@@ -318,7 +340,6 @@ fn the_wire_shows_what_the_programs_do() {
 
 /// A program that keeps its answers to itself is found out by the wire, without a report.
 #[test]
-#[ignore = "its programs are not exact yet, and take long on a busy machine"]
 fn a_peer_that_does_not_answer_is_accused() {
     let Some(folder) = peers() else { return };
     let answers = "await self.describe(await self.connection.createAnswer())";
@@ -341,7 +362,6 @@ fn a_peer_that_does_not_answer_is_accused() {
 
 /// The signaling connection breaks: a program sees a reset, and joins again as it likes.
 #[test]
-#[ignore = "its programs are not exact yet, and take long on a busy machine"]
 fn a_dropped_connection_is_seen_by_both_sides() {
     let Some(scenario) = three(|_| {}) else { return };
     let outcome = run(&scenario, 1).unwrap_or_else(|crash| panic!("{}", crash.message));
