@@ -25,7 +25,7 @@ use scenarios::{
 
 use crate::dialects::Dialects;
 use crate::event::{Fault, NodeId, Recorder, What};
-use crate::peer::client::{Command, StepCommand};
+use crate::peer::client::{Command, Directory, StepCommand};
 pub(crate) use client_program::command_of as client_command_of;
 pub(crate) use error::StageError;
 use in_force::InForce;
@@ -105,7 +105,8 @@ pub(crate) async fn play(
     ground.start_server().await?;
     let programs = scenario.actors.iter().map(|_| None).collect();
     let in_force = InForce::new(&scenario, &ground);
-    let mut stage = Stage { ground, scenario, dialects, seed, programs, closing: Vec::new(), in_force };
+    let directory = Directory::default();
+    let mut stage = Stage { ground, scenario, dialects, seed, directory, programs, closing: Vec::new(), in_force };
     for step in timetable(&stage.scenario) {
         stage.ground.until(step.at).await;
         stage.act(&step).await?;
@@ -130,6 +131,7 @@ struct Stage<G> {
     scenario: Arc<Scenario>,
     dialects: Dialects,
     seed: u64,
+    directory: Directory,
     /// The program of each actor, once it has been started.
     programs: Vec<Option<Running>>,
     /// Programs that are leaving while another program of the same actor runs.
@@ -284,6 +286,7 @@ impl<G: Ground> Stage<G> {
             actor: played.clone(),
             spoken: self.dialects.spoken(played.plays, played.over),
             contacts: contacts.map(|(_, them)| them.name.as_str().into()).collect(),
+            directory: self.directory.clone(),
             servers: self.ground.servers(actor),
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),

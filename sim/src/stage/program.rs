@@ -14,7 +14,7 @@ use super::StageError;
 use crate::capture::KeyLog;
 use crate::dialects::Spoken;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
-use crate::peer::client::{self, StepCommand};
+use crate::peer::client::{self, Directory, StepCommand};
 use crate::peer::endpoint::Endpoint;
 
 /// What the program of an actor receives at its start.
@@ -25,6 +25,8 @@ pub(crate) struct ProgramConfig {
     pub(crate) spoken: Arc<Spoken>,
     /// The names of the other actors that may join its room.
     pub(crate) contacts: Vec<Arc<str>>,
+    /// The ids of all clients of the run.
+    pub(crate) directory: Directory,
     pub(crate) servers: Servers,
     /// Where it records what it does and sees; `node` is its own node.
     pub(crate) recorder: Recorder,
@@ -38,13 +40,14 @@ pub(crate) struct ProgramConfig {
 impl ProgramConfig {
     /// The settings of a client of this crate.
     pub(crate) fn into_client(self) -> client::Config {
-        let Self { actor, spoken, contacts, servers, beside_programs, seed, .. } = self;
+        let Self { actor, spoken, contacts, directory, servers, beside_programs, seed, .. } = self;
         client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,
             spoken,
             room: actor.room.as_str().into(),
             contacts,
+            directory,
             server: servers.signaling,
             endpoint: servers.endpoint,
             stun: servers.stun,

@@ -40,7 +40,7 @@ fn on_node() -> Vec<Real> {
         name: "ws",
         dialect: None,
         program: node(folder.join("mesh.mjs")),
-        connects: &["mesh-3", "mesh-6"],
+        connects: &["mesh-3", "mesh-6", "mesh-6-churn"],
         churn: "mesh-6-churn",
     };
     let peer = Real {
@@ -80,7 +80,7 @@ fn on_python() -> Option<Real> {
         name: "websockets",
         dialect: None,
         program: program(&[&python, &server]),
-        connects: &["mesh-3", "mesh-6"],
+        connects: &["mesh-3", "mesh-6", "mesh-6-churn"],
         churn: "mesh-6-churn",
     })
 }
@@ -95,7 +95,7 @@ fn on_tokio() -> Real {
         name: "tokio",
         dialect: None,
         program: program(&[&server]),
-        connects: &["mesh-3", "mesh-6"],
+        connects: &["mesh-3", "mesh-6", "mesh-6-churn"],
         churn: "mesh-6-churn",
     }
 }

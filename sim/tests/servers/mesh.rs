@@ -1,7 +1,8 @@
 //! A signaling server of the protocol `mesh` on tokio with one worker, as `mesh.mjs` and `mesh.py` are on Node and asyncio.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -46,8 +47,11 @@ struct Signal<'a> {
 /// The clients by number. The order of a map's keys does not depend on a seed of its own.
 type Clients = Arc<Mutex<BTreeMap<u32, Client>>>;
 
+/// An id that no client of an earlier life of the server has had.
 fn id(number: u32) -> String {
-    format!("c{number}")
+    static BEGAN: LazyLock<Duration> =
+        LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right"));
+    format!("{:x}-{number}", BEGAN.as_millis())
 }
 
 /// The numbers of those in a room, without one of them.

@@ -57,6 +57,9 @@ impl ClientCx {
 
     /// Records a message that arrived.
     pub(super) fn received(&self, message: &Message) {
+        if let Message::Joined { id, .. } | Message::Admitted { id, .. } = message {
+            self.config.directory.enter(&self.config.name, id);
+        }
         self.record(Signaling::Received(message.clone()));
     }
 

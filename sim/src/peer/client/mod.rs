@@ -6,6 +6,7 @@ mod backoff;
 mod bundles;
 mod codec;
 mod cx;
+mod directory;
 mod engine;
 mod layer;
 pub(crate) mod meeting;
@@ -36,6 +37,7 @@ use crate::peer::path::Path;
 use crate::peer::stack::{KeyLog, RtcFactory};
 use codec::Codec;
 use cx::{ClientCx, Media};
+pub use directory::Directory;
 use engine::Engine;
 use layer::LayerEvent;
 use scripted::Script;
@@ -59,6 +61,8 @@ pub struct Config {
     pub room: RoomName,
     /// The names of the others that may join that room.
     pub contacts: Vec<Arc<str>>,
+    /// The ids of all clients of the run.
+    pub directory: Directory,
     /// The address of the signaling server, at the port of the role's dialect.
     pub server: SocketAddr,
     /// Host, path and headers of its requests; `None` means `server` with the path that the dialect documents.
@@ -302,7 +306,7 @@ impl<N: Network> Client<N> {
                 Ok(())
             }
             Command::Say(text) => self.cx.say(text),
-            Command::IceRestart(name) => any(self.engine.known_as(name), |id| self.cx.restart_ice(id)),
+            Command::IceRestart(name) => any(self.engine.known_as(name, &self.cx), |id| self.cx.restart_ice(id)),
             _ => self.engine.on_command(command, &mut self.cx),
         }
     }

@@ -147,7 +147,7 @@ impl Observed {
 
     /// The ids of the peers with this name.
     pub(crate) fn known_as(&self, name: &str) -> Vec<PeerName> {
-        self.engine.known_as(name)
+        self.engine.known_as(name, &self.cx)
     }
 
     fn drop_answers(&mut self) {

@@ -310,7 +310,7 @@ impl Engine for User {
         self.speaker.send(operation, &args, message, cx);
     }
 
-    fn known_as(&self, name: &str) -> Vec<PeerName> {
+    fn known_as(&self, name: &str, _cx: &ClientCx) -> Vec<PeerName> {
         self.call.peer().filter(|peer| &***peer == name).cloned().map(PeerName::from).into_iter().collect()
     }
 

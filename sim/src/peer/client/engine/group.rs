@@ -59,7 +59,7 @@ impl Engine for Client {
         }
     }
 
-    fn known_as(&self, _name: &str) -> Vec<PeerName> {
+    fn known_as(&self, _name: &str, _cx: &ClientCx) -> Vec<PeerName> {
         vec![self.other.clone()]
     }
 }

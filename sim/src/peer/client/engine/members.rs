@@ -254,19 +254,23 @@ impl Engine for Member {
         }
     }
 
-    fn known_as(&self, name: &str) -> Vec<PeerName> {
+    fn known_as(&self, name: &str, cx: &ClientCx) -> Vec<PeerName> {
         let codec = &self.speaker.codec;
         if codec.spoken().descriptor.chooses_ids {
             return codec.spoken().id_of(name, codec.room()).map(PeerName::from).into_iter().collect();
         }
-        let is_named = |known: &Option<Arc<str>>| known.as_deref() == Some(name);
-        self.others.iter().filter(|(_, known)| is_named(known)).map(|(id, _)| id.clone().into()).collect()
+        let is_named = |id: &ClientId, known: &Option<Arc<str>>| match known {
+            Some(known) => **known == *name,
+            None => cx.config.directory.has(name, id),
+        };
+        let named = self.others.iter().filter(|(id, known)| is_named(id, known));
+        named.map(|(id, _)| id.clone().into()).collect()
     }
 
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
         match command {
-            Command::Hangup(name) => any(self.known_as(name), |id| cx.hangup(id)),
-            Command::Offer(name) => any(self.known_as(name), |id| cx.renegotiate(id)),
+            Command::Hangup(name) => any(self.known_as(name, cx), |id| cx.hangup(id)),
+            Command::Offer(name) => any(self.known_as(name, cx), |id| cx.renegotiate(id)),
             _ => Err("its role cannot do that"),
         }
     }

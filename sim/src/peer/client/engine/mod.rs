@@ -43,7 +43,7 @@ pub(super) trait Engine: Send {
     }
 
     /// The ids of the peers with this name. A peer that vanished and came back may have two.
-    fn known_as(&self, name: &str) -> Vec<PeerName>;
+    fn known_as(&self, name: &str, cx: &ClientCx) -> Vec<PeerName>;
 
     /// Handles a command that not every client supports.
     ///
@@ -51,7 +51,7 @@ pub(super) trait Engine: Send {
     /// The reason why the command has no effect.
     fn on_command(&mut self, command: &Command, cx: &mut ClientCx) -> Result<(), NoEffect> {
         match command {
-            Command::Offer(name) => any(self.known_as(name), |id| cx.renegotiate(id)),
+            Command::Offer(name) => any(self.known_as(name, cx), |id| cx.renegotiate(id)),
             _ => Err("its role cannot do that"),
         }
     }

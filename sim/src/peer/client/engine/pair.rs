@@ -98,7 +98,7 @@ impl Engine for Pair {
         }
     }
 
-    fn known_as(&self, _name: &str) -> Vec<PeerName> {
+    fn known_as(&self, _name: &str, _cx: &ClientCx) -> Vec<PeerName> {
         vec![self.partner.clone()]
     }
 }

@@ -10,7 +10,7 @@ use crate::dialects::Spoken;
 use crate::event::{Message, NodeId, NodeKind, Recorder, Refused, Signaling, What};
 use crate::peer::client::cx::{ClientCx, Media};
 use crate::peer::client::scripted::Script;
-use crate::peer::client::{Command, Config};
+use crate::peer::client::{Command, Config, Directory};
 
 /// A client of a dialect that makes no WebRTC connections, and what it did.
 struct Client {
@@ -31,6 +31,7 @@ impl Client {
             spoken: Spoken::load(dialect).expect("it is shipped"),
             room: "r".into(),
             contacts: contacts.iter().map(|name| Arc::from(*name)).collect(),
+            directory: Directory::default(),
             server: "192.0.2.1:1".parse().expect("an address"),
             endpoint: None,
             stun: None,
@@ -108,11 +109,24 @@ fn the_members_that_are_notified_offer_to_the_newcomer() {
             r#"{"action":"signal","roomId":"r","type":"ice-candidate","to":"c","data":{"candidate":"#,
         ],
     );
-    assert_eq!(ana.engine.known_as("cleo").iter().map(|id| &**id).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(ana.engine.known_as("cleo", &ana.cx).iter().map(|id| &**id).collect::<Vec<_>>(), ["c"]);
     ana.receives(r#"{"action":"peer-left","roomId":"r","clientId":"c"}"#);
-    assert!(ana.engine.known_as("cleo").is_empty());
+    assert!(ana.engine.known_as("cleo", &ana.cx).is_empty());
     ana.engine.leave(&mut ana.cx);
     assert_eq!(ana.sent(), [r#"{"action":"leave","roomId":"r"}"#]);
+}
+
+#[test]
+fn orders_find_a_client_whose_name_the_server_does_not_tell() {
+    let mut ana = Client::member("mesh");
+    ana.connects();
+    ana.receives(r#"{"action":"joined","roomId":"r","clientId":"a","peers":[{"clientId":"c"},{"clientId":"d"}]}"#);
+    assert!(ana.engine.known_as("cleo", &ana.cx).is_empty(), "cleo has received no id");
+    for id in ["old", "c"] {
+        ana.cx.config.directory.enter(&"cleo".into(), &id.into());
+    }
+    let known = ana.engine.known_as("cleo", &ana.cx);
+    assert_eq!(known.iter().map(|id| &**id).collect::<Vec<_>>(), ["c"], "her id of a life that is over is not there");
 }
 
 #[test]
