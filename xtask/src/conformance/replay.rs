@@ -87,6 +87,12 @@ fn play(arguments: &Arguments, recording: Recording) -> Result<Result<Played, Un
         return Err(anyhow::anyhow!(super::NEEDS_SIM).into());
     }
     let recorded = || recording.head.url.split('?').next().unwrap_or_default().parse::<Target>();
+    if arguments.url.is_none() && !arguments.sim && recorded()?.host() == simulated::PROGRAM_NAME {
+        return Err(anyhow::anyhow!(
+            "the recording is of a server program in the simulated world: name it with --sim --server"
+        )
+        .into());
+    }
     if arguments.sim || (arguments.url.is_none() && recorded()?.host() == simulated::NAME) {
         let server = match arguments.program.program(None)? {
             Some(program) => SimulatedServer::program(program, &name)?,

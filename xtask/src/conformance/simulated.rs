@@ -31,8 +31,10 @@ use sim::world::World;
 
 use crate::pool;
 
-/// The server's host name and address (RFC 5737).
+/// The server's host name: that of the reference server, or of a program of the user.
 pub(super) const NAME: &str = "reference";
+pub(super) const PROGRAM_NAME: &str = "simulated";
+/// Its address (RFC 5737).
 const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The clients' address, and the one for cases that need a second client address.
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -148,7 +150,7 @@ fn at_port(dialect: &Dialect, port: u16) -> String {
     let example = dialect.example();
     let (scheme, rest) = example.split_once("://").unwrap_or(("ws", example));
     let path = rest.find('/').map_or("/", |at| &rest[at..]);
-    format!("{scheme}://{NAME}:{port}{path}")
+    format!("{scheme}://{PROGRAM_NAME}:{port}{path}")
 }
 
 /// The service that a `--dialect` value names, if it names one.
@@ -479,10 +481,10 @@ impl Datagrams for Simulated {
     }
 }
 
-/// The world has a single host name.
+/// The addresses behind the host names of this world.
 fn address(host: &str) -> io::Result<IpAddr> {
     let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("this world has no host `{host}`"));
-    if host == NAME { Ok(SERVER.into()) } else { host.parse().map_err(|_| unknown()) }
+    if [NAME, PROGRAM_NAME].contains(&host) { Ok(SERVER.into()) } else { host.parse().map_err(|_| unknown()) }
 }
 
 struct Socket(SimUdp);

@@ -106,3 +106,21 @@ fn a_crash_is_in_the_case_that_caused_it() {
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
+
+#[test]
+fn a_recording_comes_again_only_with_its_program() {
+    let Some(folder) = packages() else { return };
+    let (name, dialect, words) = SERVERS[3];
+    let flags = flags(name, dialect, words, &folder.join("node_modules"));
+    let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recording-of-a-program");
+    let record = room.to_str().expect("UTF-8");
+    let flags: Vec<_> =
+        flags.iter().map(String::as_str).chain(["--case", "mesh/delivery", "--record", record]).collect();
+    assert_eq!(glare(&flags).code(), 0);
+    let file = room.join("mesh.delivery.jsonl");
+    let replay = ["conformance", "replay", file.to_str().expect("UTF-8")];
+    let run = glare(&replay);
+    assert!(run.code() == 2 && run.err().contains("name it with --sim --server"), "{} {}", run.code(), run.err());
+    let run = glare(&[&replay[..], &["--sim"], &flags[2..10]].concat());
+    assert_eq!(run.code(), 0, "{}\n{}", run.out(), run.err());
+}
