@@ -151,10 +151,10 @@ fn two_homes_may_have_the_same_addresses() {
 
 /// Size of a success response, bytes: header, XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY, FINGERPRINT. A check is longer.
 const SUCCESS_RESPONSE: u16 = 20 + 12 + 24 + 8;
-const DEPENDENCES: [Dependence; 3] = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
+pub(crate) const DEPENDENCES: [Dependence; 3] = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
 
 /// With random ports, so that no port can be predicted.
-fn behavior(mapping: Dependence, filtering: Dependence, filter_state: FilterState) -> NatBehavior {
+pub(crate) fn behavior(mapping: Dependence, filtering: Dependence, filter_state: FilterState) -> NatBehavior {
     NatBehavior { port_allocation: PortAllocation::Random, ..nat::behavior(mapping, filtering, filter_state) }
 }
 

@@ -4,16 +4,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use std::{env, fs};
 
-use scenarios::Scenario;
+use scenarios::FilterState::PerMapping;
+use scenarios::{ActorIndex, NatBehavior, Scenario};
 use sim::event::{Fault, Message, PeerChange, PeerEvent, Signaling, What};
 use sim::hash::first_difference;
 use sim::pairs::pairs;
+use sim::reachability::{Place, Verdict, can_connect};
 use sim::run::{Outcome, check_program, run};
 use sim::timeline::Timeline;
 
 use crate::busy::{Busy, double_runs};
+use crate::matrix::{DEPENDENCES, behavior};
 
 /// Whether Python programs can run here.
 fn has_python() -> bool {
@@ -300,6 +304,50 @@ fn two_on_aiortc() -> Option<Arc<Scenario>> {
         scenario.actors[wim].program = scenario.actors[pia].program.clone();
         scenario.actors.iter_mut().for_each(|actor| actor.link.loss_ppm = 50_000);
     })
+}
+
+/// Which pairs of NATs let one of Glare's own peers and this program connect, otherwise than [`can_connect`] predicts.
+/// Each has the nine combinations of mapping and filtering, and each offers once. Returns a line for each difference.
+fn differences_behind_nats(program: &str) -> Option<Vec<String>> {
+    let behaviors = || DEPENDENCES.iter().flat_map(|m| DEPENDENCES.iter().map(|f| behavior(*m, *f, PerMapping)));
+    let mut differing = Vec::new();
+    for (ours, theirs) in behaviors().flat_map(|ours| behaviors().map(move |theirs| (ours.clone(), theirs))) {
+        // Who comes later answers.
+        for later in ["gus", program] {
+            let scenario = three(|scenario| {
+                scenario.steps.clear();
+                scenario.duration = Duration::from_secs(30);
+                scenario.actors.retain(|actor| actor.name == "gus" || actor.name == program);
+                for actor in &mut scenario.actors {
+                    actor.joins = Some(Duration::from_secs(if actor.name == later { 2 } else { 0 }));
+                    let nat = if actor.name == "gus" { &ours } else { &theirs };
+                    scenario.networks[actor.network.expect("it has a home").0].nat = Some(nat.clone());
+                }
+            })?;
+            let outcome = run(&scenario, 1).unwrap_or_else(|crash| panic!("{}", crash.message));
+            let found = pairs(&outcome.record).iter().any(|pair| pair.connection.is_some());
+            let place = |actor| Place::of(&scenario, ActorIndex(actor));
+            let expected = matches!(can_connect(&place(0), &place(1)), Verdict::Connects(_));
+            if found != expected {
+                let side = |nat: &NatBehavior| format!("{:?}/{:?}", nat.mapping, nat.filtering);
+                let (ours, theirs) = (side(&ours), side(&theirs));
+                let words = if found { "connect" } else { "do not connect" };
+                differing
+                    .push(format!("Glare behind {ours}, {program} behind {theirs}, {later} answers: they {words}"));
+            }
+        }
+    }
+    Some(differing)
+}
+
+/// Ignored by default because it takes minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn aiortc_and_werift_connect_behind_the_nats_that_let_them() {
+    for program in ["pia", "wim"] {
+        let Some(differing) = differences_behind_nats(program) else { return };
+        assert_eq!(differing, Vec::<String>::new());
+    }
 }
 
 /// Ignored by default because it takes minutes.
