@@ -23,7 +23,7 @@ macro_rules! oracles {
     ($($file:ident::$oracle:ident),* $(,)?) => {
         $(mod $file;)*
 
-        /// All oracles, in the order of the catalogue.
+        /// All oracles. Causes come before what follows from them: who is not admitted is not connected either.
         fn all() -> Vec<AnyOracle> {
             vec![$(AnyOracle::new($file::$oracle::default())),*]
         }
@@ -54,16 +54,16 @@ oracles! {
     payload_byte_exact::PayloadByteExact,
     mapped_address_true::MappedAddressTrue,
     packet_conservation::PacketConservation,
-    everyone_connected::EveryoneConnected,
-    connected_as_expected::ConnectedAsExpected,
-    best_path_chosen::BestPathChosen,
     ghosts_purged::GhostsPurged,
     nobody_kept_out::NobodyKeptOut,
-    connection_kept::ConnectionKept,
     backoff_as_specified::BackoffAsSpecified,
     rosters_converge::RostersConverge,
     nobody_left_ringing::NobodyLeftRinging,
     call_end_agreed::CallEndAgreed,
+    everyone_connected::EveryoneConnected,
+    connected_as_expected::ConnectedAsExpected,
+    best_path_chosen::BestPathChosen,
+    connection_kept::ConnectionKept,
     nothing_leaked::NothingLeaked,
     expected_probes::ExpectedProbes,
 }
