@@ -178,6 +178,9 @@ impl Machine {
     /// Runs the program until no process of it is left and all that it has sent is delivered.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         if let Err(trouble) = self.live(&mut orders).await {
+            // What it printed before may explain it.
+            self.output.read();
+            self.record_output();
             self.status.change(|seen| seen.trouble = Some(trouble.to_string()));
             let text = trouble.to_string().into();
             self.recorder.write(self.node, What::Program(ProgramEvent::Lost { why: text }));

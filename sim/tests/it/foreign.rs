@@ -240,13 +240,20 @@ fn a_program_may_print_megabytes() {
 }
 
 #[test]
-#[ignore = "waits until the program has spun for 30 s"]
+#[ignore = "waits until two programs have spun for 30 s each"]
 fn a_program_that_spins_is_given_up() {
     if !has_python() {
         return;
     }
-    let message = refused(&python(&format!("{PRINTS}while True: pass"), &["8787"], ""));
+    let spins = |before: &str| python(&format!("{before}while True: pass"), &["8787"], "");
+    let message = refused(&spins(""));
     assert!(message.contains("does it spin?"), "{message}");
+    let outcome = played(&spins(PRINTS));
+    let [violation] = &outcome.violations[..] else { panic!("{:?}", outcome.violations) };
+    assert_eq!(violation.oracle, "server-stays-up");
+    for words in ["does it spin?", "it printed last: “ready”"] {
+        assert!(violation.message.contains(words), "{}", violation.message);
+    }
 }
 
 #[test]
