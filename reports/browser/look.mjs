@@ -4,17 +4,20 @@
 //
 // It counts what the page puts into the document and measures no time: how long that takes is a matter of the machine.
 //
+// With LOOK_AT=points in the environment, it asks only what points.mjs asks.
 // FOLDER holds node_modules with puppeteer-core and axe-core; with SCREENSHOTS=DIR in the environment, pictures go there.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
+import { ask, prepare } from "./points.mjs";
 
 const [chromium, folder, ...pages] = process.argv.slice(2);
 const load = createRequire(`${folder}/`);
 const puppeteer = load("puppeteer-core");
 const axe = readFileSync(load.resolve("axe-core"), "utf8");
 const screenshots = process.env.SCREENSHOTS;
+const points = process.env.LOOK_AT === "points";
 
 /** Milliseconds after which a browser that does not answer is taken to hang. */
 const HANG = 300_000;
@@ -34,7 +37,10 @@ for (const file of pages) {
     page.on("console", (message) => ["error", "warn"].includes(message.type()) && say(`console: ${message.text()}`));
     page.on("request", (request) => /^(https?|wss?):/.test(request.url()) && say(`asks the network for ${request.url()}`));
     await page.setViewport({ width, height });
-    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    // What scrolls smoothly has not arrived when it is looked at.
+    const features = { "prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce" };
+    await page.emulateMediaFeatures(Object.entries(features).map(([name, value]) => ({ name, value })));
+    await prepare(page);
     page.setDefaultTimeout(HANG);
     await page.goto(pathToFileURL(file), { waitUntil: "load" });
     const seen = await page.evaluate(() => ({
@@ -49,22 +55,37 @@ for (const file of pages) {
     if (seen.rows > 200) say(`${seen.rows} events are in the document at once`);
     if (seen.explorer && seen.rows === 0) say("no event is listed");
     if (seen.ran) say("a string of the result was executed");
-    if (seen.explorer) await use(page, say);
+    if (seen.explorer && !points) await use(page, say);
     if (screenshots) {
       await page.evaluate(() => scrollTo(0, 0));
       const path = `${screenshots}/${basename(file, ".html")}-${name}.png`;
       await page.screenshot({ path, fullPage: name !== "phone" });
     }
-    await page.evaluate(axe);
-    const violations = await page.evaluate(async () => (await axe.run()).violations);
-    for (const { id, impact, nodes } of violations.filter(({ impact }) => impact === "serious" || impact === "critical")) {
-      say(`axe ${impact} ${id}: ${nodes[0].html.slice(0, 200)}`);
+    if (!points) {
+      await page.evaluate(axe);
+      await audit(page, say);
+      // A trace of a matrix is looked at as well, above the page.
+      const cell = await page.$("td > button.mark.fail");
+      if (cell) {
+        await cell.evaluate((cell) => cell.click());
+        await audit(page, say);
+        if (screenshots) await page.screenshot({ path: `${screenshots}/${basename(file, ".html")}-${name}-trace.png` });
+        await page.evaluate(() => document.querySelector("#trace").close());
+      }
     }
+    await ask(page, say);
     await page.close();
   }
 }
 await browser.close();
 console.log(JSON.stringify(findings));
+
+async function audit(page, say) {
+  const violations = await page.evaluate(async () => (await axe.run()).violations);
+  for (const { id, impact, nodes } of violations.filter(({ impact }) => impact === "serious" || impact === "critical")) {
+    say(`axe ${impact} ${id}: ${nodes[0].html.slice(0, 200)}`);
+  }
+}
 
 /** Scrolls, filters and follows links, and counts the nodes that the page draws for it. */
 async function use(page, say) {

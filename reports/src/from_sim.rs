@@ -11,25 +11,24 @@ use sim::reachability::{Place, Verdict as Reachable, can_connect};
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{self, Timeline};
 
+use crate::evidence::{Evidence, Evidences};
 use crate::model::{
-    Apart, Candidate, CandidateKind, Case, Citation, End, Finding, Layer, Location, Machine, Network, Pair, Party,
-    PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
+    Apart, Candidate, CandidateKind, Case, Citation, End, Finding, Layer, Link, Location, Machine, Network, Pair,
+    Party, PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
 };
 use crate::place::line_of;
 use crate::replay::Replay;
 
-/// Numbers of steps of the story shown before a violation, and after it.
-const STEPS_BEFORE: usize = 5;
-const STEPS_AFTER: usize = 2;
 /// Longer texts are cut: a scenario may send megabytes.
 const TEXT_CHARS_MAX: usize = 1_000;
 
 /// How much of a run is stored or shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// With the story, the topology and the candidates.
+    /// With the story, the topology and the candidates; of a conformance run, with the messages of passing cases.
     Full,
-    /// Verdict, pairs and violations: for one of many seeds that pass, and for a terminal.
+    /// Verdict, pairs and violations: for one of many seeds that pass, and for a terminal. Of a conformance run, with the
+    /// messages of failing cases only.
     Brief,
 }
 
@@ -55,10 +54,11 @@ pub fn case_of_outcome(
         let timeline = Timeline::of(record);
         case.parties = record.nodes.iter().map(|node| party(node, record)).collect();
         case.story = timeline.lines.iter().map(|line| step(record, line)).collect();
+        let evidences = Evidences::new(&outcome.scenario, record, &timeline);
         let found = outcome.violations.iter();
         let place = |violation| Some(line_of(&outcome.scenario, record, violation));
         case.findings = found
-            .map(|violation| Finding { line: place(violation), ..finding(record, &timeline, violation) })
+            .map(|violation| Finding { line: place(violation), ..finding(record, evidences.of(violation), violation) })
             .collect();
         with_candidates(record, &mut pairs);
     } else {
@@ -175,9 +175,14 @@ fn party(node: &event::Node, record: &Record) -> Party {
         NodeKind::Nat(_) => PartyKind::Nat,
         NodeKind::World => PartyKind::World,
     };
-    // The NAT of a home network has the name of its machine.
-    let taken = kind == PartyKind::Nat && record.nodes.iter().any(|other| other.name == node.name && other != node);
-    Party { name: if taken { format!("{}’s NAT", node.name) } else { node.name.to_string() }, kind }
+    Party { name: node_name(node, record), kind }
+}
+
+/// The name of a node in reports. The NAT of a home network has the name of its machine.
+pub(crate) fn node_name(node: &event::Node, record: &Record) -> String {
+    let is_nat = matches!(node.kind, NodeKind::Nat(_));
+    let taken = is_nat && record.nodes.iter().any(|other| other.name == node.name && other != node);
+    if taken { format!("{}’s NAT", node.name) } else { node.name.to_string() }
 }
 
 fn step(record: &Record, line: &timeline::Line) -> Step {
@@ -225,22 +230,7 @@ fn layer(what: &What) -> Layer {
     }
 }
 
-fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Finding {
-    let concerned: Vec<usize> = (0..timeline.lines.len())
-        .filter(|&line| {
-            let (line, nodes) = (&timeline.lines[line], &violation.nodes);
-            let acts = line.who.iter().any(|node| nodes.contains(node));
-            // A violation that concerns two nodes is about steps between them; one that concerns a single node, about
-            // all its steps.
-            let with = line.whom.map(|whom| nodes.contains(&whom));
-            nodes.is_empty() || if nodes.len() > 1 { acts && with.unwrap_or(true) } else { acts || with == Some(true) }
-        })
-        .collect();
-    let here = concerned.partition_point(|&line| match violation.event {
-        Some(event) => timeline.lines[line].event <= event,
-        None => timeline.lines[line].at <= violation.at,
-    });
-    let (from, to) = (here.saturating_sub(STEPS_BEFORE), (here + STEPS_AFTER).min(concerned.len()));
+fn finding(record: &Record, evidence: Evidence, violation: &Violation) -> Finding {
     let event = violation.event.and_then(|event| record.events.get(event));
     Finding {
         rule: violation.oracle.to_owned(),
@@ -248,8 +238,9 @@ fn finding(record: &Record, timeline: &Timeline, violation: &Violation) -> Findi
         promise: sim::oracle::promise(violation.oracle).map(str::to_owned),
         at: Some(violation.at.as_secs_f64()),
         parties: violation.nodes.iter().map(|node| index(*node)).collect(),
-        steps: concerned[from..to].to_vec(),
-        step: violation.event.and_then(|_| here.checked_sub(1)).and_then(|line| concerned.get(line).copied()),
+        steps: evidence.lines,
+        step: evidence.wrong,
+        causes: evidence.causes,
         event: violation.event,
         line: None,
         evidence: event
@@ -366,6 +357,7 @@ fn candidate(candidate: event::Candidate) -> Candidate {
 fn topology(scenario: &Scenario) -> Topology {
     Topology {
         server: scenario.server.address.to_string(),
+        server_link: Some(link(scenario.server.link)),
         networks: scenario
             .networks
             .iter()
@@ -375,6 +367,7 @@ fn topology(scenario: &Scenario) -> Topology {
                 external: network.external.iter().map(ToString::to_string).collect(),
                 profile: network.profile.clone(),
                 behavior: network.nat.as_ref().map(behavior).unwrap_or_default(),
+                link: Some(link(network.link)),
             })
             .collect(),
         machines: scenario
@@ -385,8 +378,21 @@ fn topology(scenario: &Scenario) -> Topology {
                 network: actor.network.map(|network| network.0),
                 address: actor.address.to_string(),
                 room: actor.room.clone(),
+                link: Some(link(actor.link)),
             })
             .collect(),
+    }
+}
+
+fn link(link: scenarios::Link) -> Link {
+    let share = |ppm: u32| f64::from(ppm) / 1e6;
+    Link {
+        latency: link.latency.as_secs_f64(),
+        jitter: link.jitter.as_secs_f64(),
+        loss: share(link.loss_ppm),
+        duplicate: share(link.duplicate_ppm),
+        reorder: share(link.reorder_ppm),
+        bandwidth_bps: link.bandwidth_bps,
     }
 }
 

@@ -41,6 +41,7 @@
 
 mod ctrf;
 pub mod diff;
+mod evidence;
 mod frames;
 mod from_conformance;
 mod from_sim;

@@ -199,6 +199,10 @@ pub struct Finding {
     /// The step at which it shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
+    /// What was done last to the parties that it concerns: steps of the scenario, and programs that ended; a part of
+    /// `steps`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<usize>,
     /// The event at which it was detected, an index into the events file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
@@ -456,10 +460,13 @@ impl CandidateKind {
 }
 
 /// The simulated networks, NATs and machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
     /// The server's address.
     pub server: String,
+    /// The server's link to the internet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_link: Option<Link>,
     /// Private networks; an outer one precedes those behind it.
     pub networks: Vec<Network>,
     /// Machines.
@@ -467,7 +474,7 @@ pub struct Topology {
 }
 
 /// A private network and its NAT.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// Its name.
     pub name: String,
@@ -481,10 +488,35 @@ pub struct Network {
     /// The NAT's behavior in words: `mapping` → `endpoint-independent`. Empty if nothing is translated. It is a map of
     /// words because readers show all entries, including those that they do not know.
     pub behavior: BTreeMap<String, String>,
+    /// The NAT's link to the outer network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+}
+
+/// The settings of a link at the start of the scenario, for each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The time that a packet takes.
+    pub latency: f64,
+    /// Maximum additional time.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub jitter: f64,
+    /// Share of packets that are lost, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub loss: f64,
+    /// Share of UDP datagrams that arrive twice, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub duplicate: f64,
+    /// Share of UDP datagrams that later ones overtake, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub reorder: f64,
+    /// Bits per second; absent means no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_bps: Option<u64>,
 }
 
 /// A client's machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Its name.
     pub name: String,
@@ -495,6 +527,9 @@ pub struct Machine {
     pub address: String,
     /// The room its client joins.
     pub room: String,
+    /// Its link to that network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
 }
 
 impl Case {
@@ -631,4 +666,9 @@ impl FromIterator<Verdict> for Counts {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_none_at_all(number: &f64) -> bool {
+    *number == 0.0
 }

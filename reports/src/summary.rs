@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::evidence;
 use crate::model::{Case, Finding, Suite, Tone, Verdict};
 use crate::result::{Overall, Results};
 use crate::style::{FAIL, FAINT, HEADING, ODD, PASS};
@@ -95,6 +96,10 @@ fn failure(out: &mut String, case: &Case, width: Width) -> fmt::Result {
     writeln!(out, "\n{FAIL}{verdict}{FAIL:#}  {HEADING}{id}{HEADING:#}  {FAINT}{title}{FAINT:#}")?;
     for finding in &case.findings {
         writeln!(out, "  {}: {}", clean(&finding.rule), clean(&finding.message))?;
+        let causes = evidence::causes(case, finding);
+        if !causes.is_empty() {
+            writeln!(out, "  before it: {}", clean(&causes.join("; ")))?;
+        }
         if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
             writeln!(out, "  {FAINT}promised: {}{FAINT:#}", clean(promise))?;
         }

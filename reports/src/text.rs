@@ -8,15 +8,14 @@ use sim::oracle::Violation;
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
-use crate::from_sim::{Detail, pairs};
+use crate::evidence::{Evidence, Evidences, sentence};
+use crate::from_sim::{Detail, node_name, pairs};
 use crate::model::Pair;
 use crate::replay::Replay;
 use crate::standing::{self, Standing};
 use crate::style::{self, FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
 
-/// Number of lines of the story shown around a violation.
-const LINES_AROUND: usize = 5;
 /// Spaces before the story.
 const STORY_INDENT: usize = 2;
 /// Number of violations shown in a brief report.
@@ -66,10 +65,11 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
         writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
         out.push_str(&story(&timeline, timeline.lines.iter(), STORY_INDENT, width));
     }
+    let evidences = Evidences::new(&outcome.scenario, &outcome.record, &timeline);
     let shown = if is_full { outcome.violations.len() } else { VIOLATIONS_SHOWN };
     for (number, violation) in outcome.violations.iter().enumerate().take(shown) {
         writeln!(out, "\n{FAIL}Violation {}: {}{FAIL:#}", number + 1, violation.oracle)?;
-        write_violation(out, &outcome.record, &timeline, violation, width)?;
+        write_violation(out, &outcome.record, &timeline, &evidences, violation, width)?;
     }
     match outcome.violations.len().saturating_sub(shown) {
         0 => {}
@@ -172,10 +172,17 @@ fn story<'a>(timeline: &Timeline, lines: impl Iterator<Item = &'a Line>, indent:
     table.text(width)
 }
 
+/// The nodes of something that was done, as on the page: the NAT of a home network has the name of its machine.
+fn who_of(record: &Record, line: &Line) -> String {
+    let names = line.who.iter().map(|node| node_name(&record.nodes[usize::from(node.0)], record));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 fn write_violation(
     out: &mut String,
     record: &Record,
     timeline: &Timeline,
+    evidences: &Evidences<'_>,
     violation: &Violation,
     width: Width,
 ) -> fmt::Result {
@@ -183,21 +190,16 @@ fn write_violation(
     let when = violation.at.as_secs_f64();
     writeln!(out, "  {}", violation.message)?;
     writeln!(out, "  {FAINT}seen at {when:.3} s, concerns {}{FAINT:#}", who.join(", "))?;
-    // The story of the nodes concerned up to the event, and a few lines after it.
-    let concerned: Vec<_> = timeline
-        .lines
+    let Evidence { lines, causes, .. } = evidences.of(violation);
+    let causes: Vec<_> = causes
         .iter()
-        .filter(|line| {
-            violation.nodes.is_empty()
-                || violation.nodes.iter().any(|node| line.who.contains(node) || line.whom == Some(*node))
-        })
+        .map(|&line| &timeline.lines[line])
+        .map(|line| sentence(line.at.as_secs_f64(), &who_of(record, line), &line.what))
         .collect();
-    let here = concerned.partition_point(|line| match violation.event {
-        Some(event) => line.event <= event,
-        None => line.at <= violation.at,
-    });
-    let (from, to) = (here.saturating_sub(LINES_AROUND), (here + 2).min(concerned.len()));
-    out.push_str(&story(timeline, concerned[from..to].iter().copied(), STORY_INDENT + 2, width));
+    if !causes.is_empty() {
+        writeln!(out, "  before it: {}", causes.join("; "))?;
+    }
+    out.push_str(&story(timeline, lines.iter().map(|&line| &timeline.lines[line]), STORY_INDENT + 2, width));
     if let Some(event) = violation.event.and_then(|event| record.events.get(event))
         && !matches!(event.what, What::Census(_))
     {

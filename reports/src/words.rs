@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::evidence;
 use crate::model::{Case, Finding};
 use crate::summary::clean;
 
@@ -25,6 +26,10 @@ pub(crate) fn account(case: &Case) -> String {
         let _ = writeln!(out, "\n{}: {}", text(&finding.rule), text(&finding.message));
         if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
             let _ = writeln!(out, "promised: {}", text(promise));
+        }
+        let causes = evidence::causes(case, finding);
+        if !causes.is_empty() {
+            let _ = writeln!(out, "before it: {}", text(&causes.join("; ")));
         }
         out.push_str(&transcript(case, finding));
         if let Some(evidence) = &finding.evidence {

@@ -256,6 +256,7 @@ pub fn brief(mut case: Case) -> Case {
     case.parties.clear();
     for finding in &mut case.findings {
         (finding.steps, finding.step, finding.parties, finding.evidence) = (Vec::new(), None, Vec::new(), None);
+        finding.causes.clear();
     }
     if let Some(simulation) = &mut case.simulation {
         (simulation.topology, simulation.events_file, simulation.capture) = (None, None, None);

@@ -4,29 +4,35 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use crate::html::{anchor, chart, copyable, duration, link, prose, shown, verdict_chip};
+use crate::html::changes::{Change, Changes, tag};
+use crate::html::{anchor, chart, column_name, copyable, duration, link, prose, shown, verdict_chip};
 use crate::model::{Case, Suite, Verdict};
 use crate::result::Results;
 use crate::text::thousands;
 
-pub(super) fn section(results: &[Results]) -> Markup {
+pub(super) fn section(results: &[Results], changes: Option<&Changes>) -> Markup {
     let all: usize = results.iter().map(|results| results.cases.len()).sum();
     html! {
         @if all > 1 || results.len() > 1 {
             section #cases aria-labelledby="cases-title" {
                 @if results.iter().all(|results| results.opening.suite == Suite::Sim) {
                     h2 #cases-title { "Seeds" }
-                    @for results in results { (seeds(results)) }
+                    @if let Some(changes) = changes { (changed_seeds(results, changes)) }
+                    @for (number, result) in results.iter().enumerate() {
+                        @if results.len() > 1 { h3.of { (column_name(results, number)) } }
+                        (seeds(result, number))
+                    }
                 } @else {
                     h2 #cases-title { "Cases" }
-                    (matrix(results))
+                    (matrix(results, changes))
                 }
             }
         }
     }
 }
 
-fn seeds(results: &Results) -> Markup {
+/// The seeds of result number `number`.
+fn seeds(results: &Results, number: usize) -> Markup {
     let mut groups: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
     for case in &results.cases {
         groups.entry(&case.group).or_default().push(case);
@@ -40,7 +46,7 @@ fn seeds(results: &Results) -> Markup {
                 div.seeds role="img" aria-label={ (cases.len() - bad.len()) " of " (cases.len()) " seeds pass" } {
                     @for case in &cases { i.(case.verdict.slug()) title={ (shown(&case.id)) ": " (case.verdict.word()) } {} }
                 }
-                (wrong(&bad))
+                (wrong(&bad, number))
                 (chart::connecting(&cases))
                 (probes(&cases))
             }
@@ -48,9 +54,34 @@ fn seeds(results: &Results) -> Markup {
     }
 }
 
+/// Maximum number of seeds listed.
+const SEEDS_MAX: usize = 24;
+
+/// The runs that changed from the first result to the second.
+fn changed_seeds(results: &[Results], changes: &Changes) -> Markup {
+    let failing = |change| if change == Change::Fixed { 0 } else { 1 };
+    let listed = |change, id: &String| results[failing(change)].bad().any(|case| case.id == *id);
+    html! {
+        ul.rules {
+            @for change in [Change::Fixed, Change::New] {
+                @let ids = changes.ids(change);
+                @if !ids.is_empty() {
+                    li {
+                        (tag(change)) " " (thousands(ids.len())) ": "
+                        @for (index, id) in ids.iter().take(SEEDS_MAX).enumerate() {
+                            @if index > 0 { ", " }
+                            @if listed(change, id) { a href={ "#" (anchor(failing(change), id)) } { (shown(id)) } } @else { (shown(id)) }
+                        }
+                        @if ids.len() > SEEDS_MAX { " …" }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The failing seeds, by broken rule.
-fn wrong(bad: &[&&Case]) -> Markup {
-    const SEEDS_MAX: usize = 24;
+fn wrong(bad: &[&&Case], number: usize) -> Markup {
     let mut rules: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
     for case in bad {
         for finding in &case.findings {
@@ -68,7 +99,7 @@ fn wrong(bad: &[&&Case]) -> Markup {
                         strong { (shown(rule)) } " in " (thousands(cases.len())) @if cases.len() == 1 { " seed: " } @else { " seeds: " }
                         @for (index, case) in cases.iter().take(SEEDS_MAX).enumerate() {
                             @if index > 0 { ", " }
-                            a href={ "#" (anchor(&case.id)) } { (case.simulation.as_ref().map_or(0, |simulation| simulation.seed)) }
+                            a href={ "#" (anchor(number, &case.id)) } { (case.simulation.as_ref().map_or(0, |simulation| simulation.seed)) }
                         }
                         @if cases.len() > SEEDS_MAX { " …" }
                     }
@@ -96,7 +127,7 @@ fn probes(cases: &[&Case]) -> Markup {
 }
 
 /// Rows are cases in the order of the first result that has them, columns are results.
-fn matrix(results: &[Results]) -> Markup {
+fn matrix(results: &[Results], changes: Option<&Changes>) -> Markup {
     let mut rows: Vec<(&str, &Case)> = Vec::new();
     let mut columns: Vec<BTreeMap<&str, Vec<&Case>>> = Vec::new();
     for result in results {
@@ -122,6 +153,7 @@ fn matrix(results: &[Results]) -> Markup {
     html! {
         div.tools {
             label { "Filter " input #filter type="search" placeholder="name or words" autocomplete="off"; }
+            @if changes.is_some() { label { input #changed type="checkbox"; " Only what changed" } }
             fieldset.verdicts {
                 legend { "Verdicts" }
                 @for verdict in Verdict::ALL {
@@ -138,14 +170,14 @@ fn matrix(results: &[Results]) -> Markup {
                     tr {
                         th scope="col" { "Case" }
                         th scope="col" { "Level" }
-                        @for result in results { th scope="col" { @if results.len() > 1 { (shown(&result.opening.target)) } @else { "Verdict" } } }
+                        @for number in 0..results.len() { th.named[results.len() > 1] scope="col" { @if results.len() > 1 { (column_name(results, number)) } @else { "Verdict" } } }
                         @if results.len() == 1 { th.number scope="col" { "Time" } }
                     }
                 }
                 @for (group, rows) in groups {
                     tbody {
                         tr.group { th colspan=(results.len() + 3) scope="colgroup" { (shown(group)) } }
-                        @for (id, case) in rows { (row(id, case, &columns)) }
+                        @for (id, case) in rows { (row(id, case, &columns, changes)) }
                     }
                 }
             }
@@ -153,11 +185,11 @@ fn matrix(results: &[Results]) -> Markup {
     }
 }
 
-fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup {
+fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>], changes: Option<&Changes>) -> Markup {
     let verdicts: Vec<_> = columns.iter().flat_map(|column| column.get(id).into_iter().flatten()).collect();
     let slugs: Vec<_> = verdicts.iter().map(|case| case.verdict.slug()).collect();
     html! {
-        tr.case data-verdicts=(slugs.join(" ")) {
+        tr.case.changed[changes.is_some_and(|changes| changes.of_case(1, id).is_some())] data-verdicts=(slugs.join(" ")) {
             th scope="row" {
                 details {
                     summary { span.id { (shown(id)) } " " span.title { (prose(&case.title)) } }
@@ -177,17 +209,18 @@ fn row(id: &str, case: &Case, columns: &[BTreeMap<&str, Vec<&Case>>]) -> Markup 
                 }
             }
             td.level { @if let Some(level) = &case.level { (level.word()) } }
-            @for column in columns {
+            @for (number, column) in columns.iter().enumerate() {
                 td {
                     @match column.get(id) {
                         None => span.chip.absent { "–" },
                         Some(cases) => @for case in cases {
-                            @if case.is_bad() { a href={ "#" (anchor(id)) } { (verdict_chip(case.verdict)) } }
+                            @if case.is_bad() { a href={ "#" (anchor(number, id)) } { (verdict_chip(case.verdict)) } }
                             @else { (verdict_chip(case.verdict)) }
                             @if case.known.is_some() { " " span.tag { "known" } }
                             " "
                         },
                     }
+                    @if let Some(change) = changes.filter(|_| number == 1).and_then(|changes| changes.of_case(number, id)) { (tag(change)) }
                 }
             }
             @if columns.len() == 1 { td.number { (duration(case.wall)) } }

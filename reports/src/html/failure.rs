@@ -3,18 +3,24 @@
 
 use maud::{Markup, html};
 
-use crate::html::{FAILURES_MAX, anchor, copyable, link, prose, shown, verdict_chip};
-use crate::model::{Case, Citation, Finding, Layer, PartyKind, Step, Tone};
+use crate::evidence;
+use crate::html::changes::{Changes, tag};
+use crate::html::sequence::{View, sequence};
+use crate::html::{FAILURES_MAX, anchor, column_name, copyable, key, link, prose, shown, verdict_chip};
+use crate::model::{Case, Citation, Finding, Step};
 use crate::result::Results;
 
-pub(super) fn section(results: &[Results]) -> Markup {
-    let bad: Vec<_> = results.iter().flat_map(|result| result.bad().map(move |case| (result, case))).collect();
+pub(super) fn section(results: &[Results], changes: Option<&Changes>) -> Markup {
+    let bad: Vec<_> =
+        results.iter().enumerate().flat_map(|(number, result)| result.bad().map(move |case| (number, case))).collect();
     html! {
         @if !bad.is_empty() {
             section #failures aria-labelledby="failures-title" {
                 h2 #failures-title { "Failures" }
-                @for (number, (result, case)) in bad.iter().take(FAILURES_MAX).enumerate() {
-                    (article(case, (results.len() > 1).then_some(result.opening.target.as_str()), number < OPEN_MAX))
+                @for (index, &(number, case)) in bad.iter().take(FAILURES_MAX).enumerate() {
+                    @let change = changes.and_then(|changes| changes.of_case(number, &case.id));
+                    @let of = (results.len() > 1).then(|| column_name(results, number));
+                    (article(case, number, html! { @if let Some(change) = change { (tag(change)) } @if let Some(of) = of { span.target { (of) } } }, index < OPEN_MAX))
                 }
                 @if bad.len() > FAILURES_MAX {
                     p.more { "… and " (bad.len() - FAILURES_MAX) " more, listed below" }
@@ -27,14 +33,15 @@ pub(super) fn section(results: &[Results]) -> Markup {
 /// Failures that are expanded initially. With hundreds of failures, an overview is more useful.
 const OPEN_MAX: usize = 3;
 
-fn article(case: &Case, target: Option<&str>, open: bool) -> Markup {
+/// A failing case of result number `number`, with the marks of that result.
+fn article(case: &Case, number: usize, marks: Markup, open: bool) -> Markup {
     html! {
-        details.failure id=(anchor(&case.id)) data-case=(shown(&case.id)) open[open] {
+        details.failure id=(anchor(number, &case.id)) data-case=(key(number, &case.id)) open[open] {
             summary {
                 (verdict_chip(case.verdict))
                 h3 { (shown(&case.id)) }
                 @if let Some(level) = &case.level { span.level { (level.word()) } }
-                @if let Some(target) = target { span.target { (shown(target)) } }
+                (marks)
                 @if let Some(finding) = case.findings.first() { span.first { (prose(&finding.message)) } }
             }
             p.asks { (prose(&case.title)) }
@@ -60,9 +67,32 @@ fn found(case: &Case, finding: &Finding) -> Markup {
             @if let Some(promise) = finding.promise.as_ref().filter(|promise| **promise != case.title) {
                 blockquote.promise { (prose(promise)) }
             }
-            @if !steps.is_empty() { (sequence(case, &steps, finding.step, "Evidence")) }
+            (causes(case, finding))
+            @if !steps.is_empty() {
+                (sequence(case, &steps, &View { name: "Evidence", wrong: finding.step.as_slice(), causes: &finding.causes, is_excerpt: true }))
+            }
             @if let Some(evidence) = &finding.evidence {
                 details { summary { "Event" } pre tabindex="0" { (shown(evidence)) } }
+            }
+        }
+    }
+}
+
+/// What was done to the parties of a finding before it.
+pub(super) fn causes(case: &Case, finding: &Finding) -> Markup {
+    let steps = finding.causes.iter().filter_map(|&index| case.story.get(index));
+    let causes: Vec<_> = steps.map(|step| (step.event, evidence::of_step(case, step))).collect();
+    html! {
+        @if !causes.is_empty() {
+            p.cause {
+                span.label { "Before it" } " "
+                @for (index, (event, words)) in causes.iter().enumerate() {
+                    @if index > 0 { "; " }
+                    @match event {
+                        Some(event) => a href={ "#event-" (event) } data-event=(event) { (shown(words)) },
+                        None => (shown(words)),
+                    }
+                }
             }
         }
     }
@@ -81,117 +111,3 @@ pub(super) fn cited(citation: &Citation) -> Markup {
         }
     }
 }
-
-/// A sequence diagram: the time, a lane per party with arrows for messages, and the text.
-pub(super) fn sequence(case: &Case, steps: &[(usize, &Step)], marked: Option<usize>, name: &str) -> Markup {
-    let lanes = Lanes::of(case, steps);
-    // A layer that is the same in every row is not shown.
-    let layers = steps.windows(2).any(|pair| pair[0].1.layer != pair[1].1.layer);
-    html! {
-        div.sequence role="group" aria-label=(name) tabindex="0" style={ "--lanes:" (lanes.0.len()) } {
-            div.row.head aria-hidden="true" {
-                span.time { "s" }
-                span.lanes {
-                    @for &party in &lanes.0 {
-                        span.lane.(kind_class(case, party)) title=(party_name(case, party)) { (party_name(case, party)) }
-                    }
-                }
-                span.text {}
-            }
-            ol {
-                @for &(index, step) in steps { (row(case, &lanes, (index, step), layers, marked == Some(index))) }
-            }
-        }
-    }
-}
-
-fn row(case: &Case, lanes: &Lanes, (index, step): (usize, &Step), layers: bool, marked: bool) -> Markup {
-    let layer = step.layer.word();
-    let who: Vec<_> = step.who.iter().map(|&party| party_name(case, party)).collect();
-    html! {
-        li.row.(layer).(tone_class(step.tone)).marked[marked] data-step=(index) {
-            span.time { (format!("{:.3}", step.at)) }
-            span.lanes aria-hidden="true" { (marks(lanes, step)) }
-            span.text {
-                span.who { (who.join(", ")) @if let Some(to) = step.to { " → " (party_name(case, to)) } }
-                " "
-                @if layers { span.layer { (layer) } " " }
-                @match step.event {
-                    Some(event) => a.what href={ "#event-" (event) } data-event=(event) { (shown(&step.text)) },
-                    None => span.what { (shown(&step.text)) },
-                }
-                @if let Some(bytes) = step.bytes { span.cut { " … " (bytes) " bytes" } }
-                @if let Some(frame) = &step.frame {
-                    " " span.frame title={ "Frame " (frame.number) " of the capture" } { "#" (frame.number) " " (shown(&frame.interface)) }
-                }
-            }
-        }
-    }
-}
-
-/// An arrow between two lanes, or a dot on each affected lane.
-fn marks(lanes: &Lanes, step: &Step) -> Markup {
-    let from = step.who.first().and_then(|&party| lanes.place(party));
-    let to = step.to.and_then(|party| lanes.place(party));
-    html! {
-        @match (from, to) {
-            (Some(from), Some(to)) if from != to => {
-                @let (left, span) = (from.min(to), from.abs_diff(to));
-                i.arrow.back[to < from] style={ "--a:" (left) ";--n:" (span) } {}
-            }
-            _ => {
-                @for &party in &step.who {
-                    @if let Some(place) = lanes.place(party) { i.dot style={ "--a:" (place) } {} }
-                }
-            }
-        }
-    }
-}
-
-/// The parties in a part of a story, in the order of the case: the server first.
-struct Lanes(Vec<usize>);
-
-impl Lanes {
-    fn of(case: &Case, steps: &[(usize, &Step)]) -> Self {
-        let mut parties: Vec<usize> = (0..case.parties.len())
-            .filter(|party| steps.iter().any(|(_, step)| step.who.contains(party) || step.to == Some(*party)))
-            .collect();
-        parties.sort_by_key(|&party| match case.parties[party].kind {
-            PartyKind::World => 0,
-            PartyKind::Server => 1,
-            PartyKind::Client => 2,
-            PartyKind::Nat => 3,
-        });
-        Self(parties)
-    }
-
-    fn place(&self, party: usize) -> Option<usize> {
-        self.0.iter().position(|&other| other == party)
-    }
-}
-
-fn party_name(case: &Case, party: usize) -> String {
-    case.parties.get(party).map_or_else(|| "?".to_owned(), |party| shown(&party.name))
-}
-
-fn kind_class(case: &Case, party: usize) -> &'static str {
-    match case.parties[party].kind {
-        PartyKind::World => "world",
-        PartyKind::Server => "server",
-        PartyKind::Client => "client",
-        PartyKind::Nat => "nat",
-    }
-}
-
-fn tone_class(tone: Tone) -> &'static str {
-    match tone {
-        Tone::Plain => "plain",
-        Tone::Good => "good",
-        Tone::Bad => "bad",
-        Tone::Fault => "step",
-    }
-}
-
-/// The layers in the order of the legend.
-pub(super) const LAYERS: [Layer; 8] =
-    [Layer::Signaling, Layer::Stun, Layer::Ice, Layer::Dtls, Layer::Data, Layer::Nat, Layer::Machine, Layer::Fault];

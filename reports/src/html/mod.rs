@@ -1,17 +1,22 @@
 //! One self-contained page: it needs no network, and a result's texts never become markup.
 
 mod cases;
+mod changes;
 mod chart;
 mod events;
 mod failure;
+mod links;
 mod run;
+mod sequence;
+mod story;
 mod topology;
 mod trend;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::history::History;
-use crate::model::{Case, Suite, Verdict};
+use crate::html::changes::Changes;
+use crate::model::{Case, Finding, Suite, Verdict};
 use crate::result::{Overall, Results};
 use crate::standing;
 use crate::summary::{headline, is_control};
@@ -39,6 +44,8 @@ pub fn html_with_history(results: &[Results], history: &History) -> String {
     let title = format!("{} · {}", worst(results).word(), shown(&first.opening.name));
     // For many seeds the grid is most useful; for conformance cases, the failures.
     let seeds = results.iter().all(|results| results.opening.suite == Suite::Sim);
+    let changes = Changes::of(results);
+    let changes = changes.as_ref();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,28 +59,28 @@ pub fn html_with_history(results: &[Results], history: &History) -> String {
             }
             body {
                 a.skip href="#main" { "Skip to the findings" }
-                (masthead(results))
+                (masthead(results, changes))
                 main #main {
-                    @if seeds { (cases::section(results)) }
-                    (failure::section(results))
-                    @if !seeds { (cases::section(results)) }
+                    @if seeds { (cases::section(results, changes)) }
+                    (failure::section(results, changes))
+                    @if !seeds { (cases::section(results, changes)) }
                     (trend::section(history))
-                    @for results in results { (run::section(results)) }
+                    @for (number, results) in results.iter().enumerate() { (run::section(results, number)) }
                 }
                 footer {
                     @for results in results {
                         p { (shown(&results.opening.tool)) " · " (shown(&results.opening.target)) " · " (copyable(&results.opening.command)) }
                     }
-                    p.keys { kbd { "n" } " " kbd { "p" } " next and previous failure · " kbd { "/" } " filter · " kbd { "t" } " light or dark" }
+                    p.keys { kbd { "n" } " " kbd { "p" } " next and previous failure · " kbd { "/" } " filter · " kbd { "Esc" } " leave the filter · " kbd { "t" } " light or dark" }
                 }
-                script { (PreEscaped(include_str!("script.js"))) }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     };
     page.into_string()
 }
 
-fn masthead(results: &[Results]) -> Markup {
+fn masthead(results: &[Results], changes: Option<&Changes>) -> Markup {
     let overall = worst(results);
     let first = &results[0];
     html! {
@@ -90,10 +97,14 @@ fn masthead(results: &[Results]) -> Markup {
                     }
                 }
                 @if let [only] = results {
-                    @if let Some(message) = first_message(only) { p.lead { (message) } }
+                    @if let Some((case, finding)) = first_finding(only) {
+                        p.lead { (prose(&format!("{}: {}", finding.rule, finding.message))) }
+                        (failure::causes(case, finding))
+                    }
                     p.sub { (headline(only)) @if let Some(about) = about(only) { " · " (about) } }
                     @if let Some(replay) = again(only) { p.again { span.label { "Replay" } " " (copyable(replay)) } }
                 }
+                @if let Some(changes) = changes { p.lead { (changes.sentence()) } }
                 @if overall == Overall::CutOff || results.iter().any(|results| results.closing.is_none()) {
                     p.warning role="alert" { "The result file is truncated: the program that wrote it did not finish. The page shows what it had written." }
                 }
@@ -103,10 +114,10 @@ fn masthead(results: &[Results]) -> Markup {
     }
 }
 
-/// The message of the only finding, if there is exactly one.
-fn first_message(results: &Results) -> Option<Markup> {
-    let first = results.bad().next()?.findings.first()?;
-    Some(prose(&format!("{}: {}", first.rule, first.message)))
+/// The first finding of a failing case.
+fn first_finding(results: &Results) -> Option<(&Case, &Finding)> {
+    let case = results.bad().next()?;
+    Some((case, case.findings.first()?))
 }
 
 /// The command that replays the first failure, or the only run.
@@ -185,7 +196,7 @@ fn overall_icon(overall: Overall) -> Markup {
 }
 
 /// A sentence; text between backticks becomes code.
-fn prose(text: &str) -> Markup {
+pub(crate) fn prose(text: &str) -> Markup {
     let text = shown(text);
     let parts: Vec<_> = text.split('`').collect();
     // A single backtick stays a backtick.
@@ -246,19 +257,49 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// A URL that is allowed in a link: only HTTP and HTTPS.
-fn link(url: &str) -> Option<&str> {
+pub(crate) fn link(url: &str) -> Option<&str> {
     (url.starts_with("https://") || url.starts_with("http://")).then_some(url)
 }
 
-/// A name that is valid in an `id` and after a `#`.
-fn anchor(id: &str) -> String {
+/// What identifies a case of result number `number` on the page.
+fn key(number: usize, id: &str) -> String {
+    if number == 0 { shown(id) } else { format!("{} {}", number + 1, shown(id)) }
+}
+
+/// The same, valid in an `id` and after a `#`.
+fn anchor(number: usize, id: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
-    format!("case-{}", id.chars().take(120).map(fits).collect::<String>())
+    format!("case-{}", key(number, id).chars().take(120).map(fits).collect::<String>())
+}
+
+/// What distinguishes one of several results: its target, or its place and its folder if all have the same target.
+fn column_name(results: &[Results], number: usize) -> String {
+    let target = &results[number].opening.target;
+    if results.iter().filter(|other| other.opening.target == *target).count() == 1 {
+        return shown(target);
+    }
+    let place =
+        ["first", "second"].get(number).map_or_else(|| format!("no. {}", number + 1), |&place| place.to_owned());
+    match results[number].dir.file_name().and_then(|name| name.to_str()) {
+        Some(name) => format!("{place}: {}", shown(name)),
+        None => place,
+    }
 }
 
 /// JSON that is safe in a `script` element: nothing in it ends the element.
-fn json_island(json: &str) -> PreEscaped<String> {
+pub(crate) fn json_island(json: &str) -> PreEscaped<String> {
     PreEscaped(json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029"))
 }
 
-const HALF_MOON: &str = r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5"/><path d="M8 2.5a5.5 5.5 0 0 1 0 11z" class="solid"/></svg>"#;
+/// What the page does, one file per part of it.
+const SCRIPT: &str = concat!(
+    "\"use strict\";\n(() => {\n",
+    include_str!("script/page.js"),
+    include_str!("script/sideways.js"),
+    include_str!("script/cases.js"),
+    include_str!("script/events.js"),
+    include_str!("script/story.js"),
+    "})();\n"
+);
+
+pub(crate) const HALF_MOON: &str = r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5"/><path d="M8 2.5a5.5 5.5 0 0 1 0 11z" class="solid"/></svg>"#;

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::html::{events, failure, json_island, shown, topology};
-use crate::model::{Candidate, Case, Network, Pair, Simulation, Step, Verdict};
+use crate::html::{events, json_island, key, links, shown, story, topology};
+use crate::model::{Candidate, Case, Pair, Simulation, Topology, Verdict};
 use crate::result::Results;
 use crate::standing::{self, Standing};
 use crate::text::thousands;
@@ -12,15 +12,14 @@ use crate::text::thousands;
 const EVENT_BYTES_MAX: usize = 14 << 20;
 /// Maximum number of a result's runs shown in full.
 const RUNS_MAX: usize = 12;
-/// Maximum number of a story's steps shown.
-const STEPS_MAX: usize = 1_500;
 
-pub(super) fn section(results: &Results) -> Markup {
+/// The runs of result number `number`.
+pub(super) fn section(results: &Results, number: usize) -> Markup {
     let full: Vec<_> = results.cases.iter().filter(|case| topology_of(case).is_some()).collect();
     let mut room = EVENT_BYTES_MAX;
     html! {
-        @for (number, case) in full.iter().take(RUNS_MAX).enumerate() {
-            @if let Some(simulation) = &case.simulation { (run(results, case, simulation, number, &mut room)) }
+        @for (index, case) in full.iter().take(RUNS_MAX).enumerate() {
+            @if let Some(simulation) = &case.simulation { (run((results, number), case, simulation, index == 0, &mut room)) }
         }
         @if full.len() > RUNS_MAX {
             p.more { "… and " (full.len() - RUNS_MAX) " more runs: " code { "report" } " shows a run on its own if its result has its own folder." }
@@ -32,17 +31,22 @@ fn topology_of(case: &Case) -> Option<&crate::model::Topology> {
     case.simulation.as_ref()?.topology.as_ref()
 }
 
-fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, room: &mut usize) -> Markup {
+fn run(
+    (results, number): (&Results, usize),
+    case: &Case,
+    simulation: &Simulation,
+    is_open: bool,
+    room: &mut usize,
+) -> Markup {
     let passed = case.verdict == Verdict::Pass;
-    let steps: Vec<(usize, &Step)> = case.story.iter().enumerate().take(STEPS_MAX).collect();
     html! {
-        details.run data-case=(shown(&case.id)) open[number == 0] {
+        details.run data-case=(key(number, &case.id)) open[is_open] {
             summary { h2 { (shown(&simulation.scenario)) " " span.faint { "seed " (simulation.seed) } } }
             @if let Some(topology) = &simulation.topology {
                 div.card {
                     h3 { "Network" }
-                    (topology::drawing(topology))
-                    (nats(&topology.networks))
+                    (topology::drawing(case, topology))
+                    (details(case, topology))
                 }
             }
             @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs, passed)) } }
@@ -52,23 +56,8 @@ fn run(results: &Results, case: &Case, simulation: &Simulation, number: usize, r
                     @for (probe, hits) in &simulation.probes { span.tag { (shown(probe)) " " b { "×" (thousands(*hits)) } } " " }
                 }
             }
-            @if !steps.is_empty() {
-                div.card {
-                    h3 { "Story" }
-                    (legend())
-                    (failure::sequence(case, &steps, None, "Story of the run"))
-                    @if case.story.len() > STEPS_MAX { p.more { "… and " (thousands(case.story.len() - STEPS_MAX)) " more steps" } }
-                }
-            }
+            (story::card(case))
             @if let Some(file) = &simulation.events_file { (explorer(results, case, simulation, file, room)) }
-        }
-    }
-}
-
-fn legend() -> Markup {
-    html! {
-        p.legend aria-hidden="true" {
-            @for layer in failure::LAYERS { span.layer.(layer.word()) { (layer.word()) } " " }
         }
     }
 }
@@ -133,7 +122,7 @@ fn candidate_pairs(pair: &Pair, [ours, theirs]: &[Vec<Candidate>; 2]) -> Markup 
     html! {
         table.candidates {
             caption { "Candidate pairs" }
-            thead { tr { th scope="col" { (shown(&pair.between[0])) } th scope="col" { (shown(&pair.between[1])) } th scope="col" { "Outcome" } } }
+            thead { tr { th.named scope="col" { (shown(&pair.between[0])) } th.named scope="col" { (shown(&pair.between[1])) } th scope="col" { "Outcome" } } }
             tbody {
                 @for local in ours { @for remote in theirs { (candidate_row(local, remote, chosen(local, remote))) } }
                 @if let Some([local, remote]) = pair.selected.as_ref().filter(|_| !listed) { (candidate_row(local, remote, true)) }
@@ -152,29 +141,59 @@ fn candidate_row(local: &Candidate, remote: &Candidate, chosen: bool) -> Markup 
     }
 }
 
-// ---- NATs
+// ---- networks
 
-fn nats(networks: &[Network]) -> Markup {
+/// All that the drawing has no room for.
+fn details(case: &Case, topology: &Topology) -> Markup {
+    let outer = |network: Option<usize>| match network.and_then(|network| topology.networks.get(network)) {
+        Some(network) => topology::nat_name(case, network),
+        None => "internet".to_owned(),
+    };
     html! {
-        @if !networks.is_empty() {
-            details.nats {
-                summary { "NAT behavior" }
-                div.scroll tabindex="0" role="group" aria-label="NAT behavior" {
-                    table {
-                        thead { tr { th scope="col" { "NAT" } th scope="col" { "Profile" } th scope="col" { "External" } th scope="col" { "Behind" } th scope="col" { "Behavior" } } }
+        details.nats {
+            summary { "NATs and links" }
+            p.hint { "Times and losses of a link are for each direction, and those at the start." }
+            @if !topology.networks.is_empty() {
+                div.scroll tabindex="0" role="group" aria-label="NATs" {
+                    table.wide {
+                        thead { tr { th scope="col" { "NAT" } th scope="col" { "Profile" } th scope="col" { "External" } th scope="col" { "Behind" } th scope="col" { "Link" } th scope="col" { "Behavior" } } }
                         tbody {
-                            @for network in networks {
+                            @for network in &topology.networks {
                                 tr {
-                                    th scope="row" { (shown(&network.name)) }
+                                    th scope="row" { (topology::nat_name(case, network)) }
                                     td { (shown(&network.profile)) }
-                                    td { @for address in &network.external { (shown(address)) " " } }
-                                    td { @match network.behind.and_then(|outer| networks.get(outer)) { Some(outer) => (shown(&outer.name)), None => "internet" } }
+                                    td.external { @for address in &network.external { (shown(address)) " " } }
+                                    td { (outer(network.behind)) }
+                                    td.link { @if let Some(link) = &network.link { (links::words(link)) } }
                                     td.behavior {
                                         @for (key, value) in &network.behavior { span.tag { (shown(key)) " " b { (shown(value)) } } " " }
                                         @if network.behavior.is_empty() { "no translation" }
                                     }
                                 }
                             }
+                        }
+                    }
+                }
+            }
+            div.scroll tabindex="0" role="group" aria-label="Machines" {
+                table.narrow {
+                    thead { tr { th scope="col" { "Machine" } th scope="col" { "Address" } th scope="col" { "Behind" } th scope="col" { "Link" } th scope="col" { "Room" } } }
+                    tbody {
+                        @for machine in &topology.machines {
+                            tr {
+                                th scope="row" { (shown(&machine.name)) }
+                                td.external { (shown(&machine.address)) }
+                                td { (outer(machine.network)) }
+                                td.link { @if let Some(link) = &machine.link { (links::words(link)) } }
+                                td { (shown(&machine.room)) }
+                            }
+                        }
+                        tr {
+                            th scope="row" { "server" }
+                            td { (shown(&topology.server)) }
+                            td { "internet" }
+                            td.link { @if let Some(link) = &topology.server_link { (links::words(link)) } }
+                            td {}
                         }
                     }
                 }
@@ -216,6 +235,7 @@ fn explorer(results: &Results, case: &Case, simulation: &Simulation, file: &str,
                 button.zoom-out type="button" aria-label="Zoom out" { "−" }
                 button.zoom-all type="button" { "All" }
                 label { span.at { "0.000 s" } input.position type="range" min="0" max="1000" value="1000" step="1" aria-label="Time"; }
+                button.to-story type="button" { "Show in the story" }
                 output.window {}
             }
             div.tables {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reports::model::{Opening, Step, Suite, Tone};
+use reports::model::{Case, Opening, Step, Suite, Tone, Verdict};
 use reports::{Detail, Results};
 use sim::capture::Capture;
 use sim::run::Outcome;
@@ -26,6 +26,52 @@ fn the_words_of_a_conformance_run_and_of_two_side_by_side() {
     };
     let page = words(&reports::html(&[result("ws://a.example/", 4), result("ws://b.example/", 2)]));
     insta::assert_snapshot!(page);
+}
+
+#[test]
+fn networks_have_the_names_of_the_story_and_their_links() {
+    let page = reports::html(&[lost(&scratch("lost-names"))]);
+    let drawing =
+        page.split_once("<svg class=\"topology\"").expect("a drawing").1.split_once("</svg>").expect("its end").0;
+    for words in [">ana’s NAT<", ">home-linux<", ">office<", ">cgn-wired<", ">20–30 ms, 2% loss<", ">10 ms<"] {
+        assert!(drawing.contains(words), "{words} in {drawing}");
+    }
+    assert!(
+        page.contains("20–30 ms, 2% loss, 0.1% twice, 0.5% overtaken, 2 Mbit/s"),
+        "the table has all settings of a link"
+    );
+}
+
+#[test]
+fn of_two_results_the_second_says_what_is_fixed_and_what_is_new() {
+    let page = words(&reports::html(&two_results()));
+    assert!(page.contains("The second result compared with the first: 1 fixed, 1 new, 1 still failing"), "{page}");
+    let table = page.split_once("\nCases\n").expect("the table").1;
+    let verdicts = |id: &str| {
+        let row = table.split_once(&format!("\n{id} ")).expect("a row").1;
+        row.lines().find_map(|line| line.strip_prefix("declared ")).expect("its verdicts")
+    };
+    assert_eq!(verdicts("a-new"), "pass fail new");
+    assert_eq!(verdicts("b-fails"), "fail fail");
+    assert_eq!(verdicts("c-fixed"), "fail pass fixed");
+    assert_eq!(verdicts("d-passes"), "pass pass");
+    let one = words(&reports::html(&two_results()[..1]));
+    assert!(
+        !one.contains("compared") && !one.contains("Only what changed"),
+        "one result is compared with nothing: {one}"
+    );
+}
+
+#[test]
+fn two_results_have_no_id_in_common() {
+    let result = || read(&written(vec![full_case()])).expect("a result");
+    let page = reports::html(&[result(), result()]);
+    let mut ids: Vec<_> =
+        page.split(" id=\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(id, _)| id).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(ids.len() == all && all > 4, "{ids:?}");
 }
 
 #[test]
@@ -134,6 +180,8 @@ fn a_browser_finds_nothing_wrong() {
         ("failure", reports::html(&[read(&written(vec![full_case()])).expect("a result")])),
         ("seeds", reports::html(&[read(&written(seeds)).expect("a result")])),
         ("matrix", reports::html(&[matrix("ws://a.example/"), matrix("ws://b.example/")])),
+        ("lost", reports::html(&[lost(&dir)])),
+        ("changes", reports::html(&two_results())),
         ("hostile", reports::html(&[hostile(&scratch("browser-hostile"))])),
         ("big", reports::html(&[big(&scratch("browser-big"))])),
     ];
@@ -162,12 +210,114 @@ fn the_browser_does_find_what_is_wrong() {
     }
 }
 
+/// Everything that a page must do for its reader, broken in one way after the other.
+#[test]
+fn the_browser_finds_each_point_that_is_broken() {
+    let Some(browser) = tools::browser() else { return };
+    let dir = scratch("points");
+    let (run, two) = (reports::html(&[lost(&dir)]), reports::html(&two_results()));
+    let off = |event: &str, is: &str| {
+        format!("<script>addEventListener('{event}', (e) => ({is}) && e.stopImmediatePropagation(), true)</script>")
+    };
+    let broken = [
+        (&run, "<style>.excerpt { max-height: 3rem !important; overflow: hidden }</style>".to_owned(), "wrong is out of view"),
+        (
+            &run,
+            format!("<style>.asks {{ height: 3000px }}</style>{}", off("keydown", "e.key === 'n'")),
+            "the key n does not bring the row",
+        ),
+        (
+            &two,
+            "<style>td.level { display: block; width: 2rem; white-space: normal; overflow-wrap: anywhere }</style>".to_owned(),
+            "the level “declared” is broken",
+        ),
+        (&run, "<style>.sideways { display: none }</style>".to_owned(), "does not show that there is more to the side"),
+        (&run, "<style>[data-more] { mask-image: none !important }</style>".to_owned(), "does not show that there is more"),
+        (&two, off("keydown", "e.key === 'Escape'"), "Esc does not leave the filter"),
+        (
+            &two,
+            "<script>document.querySelectorAll('td .change').forEach((mark) => mark.remove())</script>".to_owned(),
+            "0 marked",
+        ),
+        (&run, "<style>li.row[hidden] { display: grid !important }</style>".to_owned(), "the filter of the story by"),
+        (&run, off("click", "e.target.closest('a[data-event]')"), "a row of the story does not lead to the axis"),
+        (&run, off("click", "e.target.closest('.to-story')"), "the axis does not lead back to the row"),
+        (
+            &run,
+            "<style>@media print { .sequence { max-height: 4rem !important; overflow: hidden !important } }</style>".to_owned(),
+            "on paper,",
+        ),
+        (&run, "<style>@media print { .topology { width: 900px !important; max-width: none !important } .topology text { font-size: 40px } }</style>".to_owned(), "on paper,"),
+    ];
+    for (number, (page, harm, expected)) in broken.iter().enumerate() {
+        let file = dir.join(format!("broken-{number}.html"));
+        std::fs::write(&file, page.replace("</body>", &format!("{harm}</body>"))).expect("a scratch file");
+        let findings = browser.look_at_points(&[file]).join("\n");
+        assert!(findings.contains(expected), "{expected} after {harm}, in {findings:?}");
+    }
+}
+
+/// A run that fails because a NAT rebooted, with its events beside it.
+fn lost(dir: &Path) -> Results {
+    of_outcome(dir, &play(LOST, 1), "lost-1")
+}
+
+/// A NAT reboots in the middle of a call; another network has a bad link.
+pub(crate) const LOST: &str = r#"
+name = "lost"
+duration = "60s"
+[[network]]
+name = "office"
+nat = "cgn-wired"
+link = { latency = "20ms", jitter = "10ms", loss = "2%", reorder = "0.5%", duplicate = "0.1%", bandwidth = "2Mbit" }
+[[actor]]
+name = "ana"
+nat = "home-linux"
+[[actor]]
+name = "ben"
+nat = "home-median"
+joins = "100ms"
+[[actor]]
+name = "cam"
+network = "office"
+joins = "200ms"
+[[actor]]
+name = "dia"
+network = "office"
+joins = "300ms"
+[[step]]
+at = "20s"
+do = "nat-reboot"
+network = "ana"
+new-address = true
+[expect]
+connected = [{ pair = ["ana", "ben"], from = "5s" }]
+"#;
+
+/// Two results of one server: a case that is fixed, one that is new, one that still fails and one that passes.
+fn two_results() -> [Results; 2] {
+    let result = |of: [Verdict; 4]| {
+        let ids = ["a-new", "b-fails", "c-fixed", "d-passes"];
+        let cases = ids.iter().zip(of).zip(conformance_cases()).map(|((id, verdict), case)| {
+            let findings = case.findings.into_iter().filter(|_| verdict == Verdict::Fail).collect();
+            Case { id: (*id).to_owned(), verdict, findings, known: None, ..case }
+        });
+        read(&written_by(&Opening { suite: Suite::Conformance, ..opening() }, cases.collect())).expect("a result")
+    };
+    let (pass, fail) = (Verdict::Pass, Verdict::Fail);
+    [result([pass, fail, fail, pass]), result([fail, fail, pass, pass])]
+}
+
 /// A passing run with its events beside it.
 fn friends(dir: &Path) -> Results {
-    let outcome = play(FRIENDS, 1);
-    let folder = reports::write_outcome(dir, &outcome, WALL, &replay()).expect("a scratch folder");
+    of_outcome(dir, &play(FRIENDS, 1), "friends-1")
+}
+
+fn of_outcome(dir: &Path, outcome: &Outcome, name: &str) -> Results {
+    let folder = reports::write_outcome(dir, outcome, WALL, &replay()).expect("a scratch folder");
+    assert!(folder.ends_with(name), "{}", folder.display());
     let events = format!("{}/events.jsonl", folder.display());
-    let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, Some(events));
+    let case = reports::case_of_outcome(outcome, WALL, &replay(), Detail::Full, Some(events));
     Results { dir: dir.to_owned(), ..read(&written(vec![case])).expect("a result") }
 }
 
@@ -252,7 +402,7 @@ fn hostile(dir: &Path) -> Results {
 }
 
 /// What a page says, without markup: a line for each element that has words.
-fn words(page: &str) -> String {
+pub(crate) fn words(page: &str) -> String {
     let body = page.split_once("<body>").expect("a body").1;
     let mut out = String::new();
     let mut rest = body;
@@ -293,7 +443,7 @@ fn words(page: &str) -> String {
     lines.join("\n")
 }
 
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&dir).expect("a scratch folder");
     dir

@@ -2,6 +2,7 @@
 
 mod ci;
 mod diff;
+mod evidence;
 mod frames;
 mod history;
 mod html;

@@ -46,6 +46,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_crash(&passing.scenario, &crash, WALL, &replay()),
         reports::case_of_mismatch(&[passing, different], WALL, &replay()),
         reports::case_of_outcome(&play(APART, 1), WALL, &replay(), Detail::Full, None),
+        reports::case_of_outcome(&play(crate::html::LOST, 1), WALL, &replay(), Detail::Full, None),
         followed,
     ];
     let text = written(cases);

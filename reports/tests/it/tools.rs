@@ -29,12 +29,22 @@ pub(crate) fn browser() -> Option<&'static Browser> {
 impl Browser {
     /// What is wrong with pages, a sentence each.
     pub(crate) fn look(&self, pages: &[PathBuf]) -> Vec<String> {
+        self.ask(pages, "everything")
+    }
+
+    /// The same, of what a reader needs alone, which is faster.
+    pub(crate) fn look_at_points(&self, pages: &[PathBuf]) -> Vec<String> {
+        self.ask(pages, "points")
+    }
+
+    fn ask(&self, pages: &[PathBuf], what: &str) -> Vec<String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/look.mjs");
         let output = Command::new("node")
             .arg(script)
             .arg(&self.chromium)
             .arg(&self.modules)
             .args(pages)
+            .env("LOOK_AT", what)
             .output()
             .expect("node starts where npm does");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,83 +1,3 @@
-"use strict";
-(() => {
-  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
-  const one = (selector, from = document) => from.querySelector(selector);
-
-  // ---- all pages
-
-  const dark = () => {
-    const set = document.documentElement.style.colorScheme;
-    return set ? set === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  };
-  const redraw = [];
-  const toggle = () => {
-    document.documentElement.style.colorScheme = dark() ? "light" : "dark";
-    redraw.forEach((draw) => draw());
-  };
-  one("#theme").addEventListener("click", toggle);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw.forEach((draw) => draw()));
-
-  document.addEventListener("click", async (click) => {
-    const button = click.target.closest("[data-copy]");
-    if (!button) return;
-    const text = button.dataset.copy;
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // A page opened from a file may not access the clipboard: select the text, so that one key copies it.
-      getSelection().selectAllChildren(button.previousElementSibling);
-    }
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
-  });
-
-  const failures = all(".failure");
-  let at = -1;
-  const go = (step) => {
-    if (!failures.length) return;
-    at = (at + step + failures.length) % failures.length;
-    failures[at].open = true;
-    one("summary", failures[at]).focus({ preventScroll: true });
-    failures[at].scrollIntoView({ block: "start" });
-  };
-  document.addEventListener("keydown", (key) => {
-    if (key.ctrlKey || key.metaKey || key.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(key.target.tagName)) return;
-    if (key.key === "n") go(1);
-    else if (key.key === "p") go(at < 0 ? 0 : -1);
-    else if (key.key === "t") toggle();
-    else if (key.key === "/") {
-      const field = one("#filter") || one("input[type=search]");
-      if (!field) return;
-      field.focus();
-      key.preventDefault();
-    }
-  });
-  const reveal = () => {
-    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-    if (target && target.tagName === "DETAILS") target.open = true;
-  };
-  addEventListener("hashchange", reveal);
-  reveal();
-  addEventListener("beforeprint", () => all("details").forEach((details) => (details.open = true)));
-
-  // ---- the matrix of cases
-
-  const filter = one("#filter");
-  if (filter) {
-    const rows = all("tr.case").map((row) => [row, row.textContent.toLowerCase(), row.dataset.verdicts.split(" ")]);
-    const boxes = all(".verdicts input");
-    const apply = () => {
-      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const wanted = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
-      for (const [row, text, verdicts] of rows) {
-        row.hidden = !(words.every((word) => text.includes(word)) && verdicts.some((verdict) => wanted.has(verdict)));
-      }
-      for (const body of all(".matrix tbody")) body.hidden = !one("tr.case:not([hidden])", body);
-    };
-    filter.addEventListener("input", apply);
-    boxes.forEach((box) => box.addEventListener("change", apply));
-  }
-
   // ---- all events of a run
 
   const ROW = 22;
@@ -215,6 +135,7 @@
       if (row) mark(Number(row.dataset.event));
     });
     list.addEventListener("keydown", (key) => {
+      if (key.key === "Escape") return one(".to-story", root).click();
       const step = { ArrowDown: 1, ArrowUp: -1 }[key.key];
       if (!step || !visible.length) return;
       key.preventDefault();
@@ -354,6 +275,7 @@
     const tables = one(".tables-of-nats", root);
     const setCursor = (moment, bySlider) => {
       cursor = moment;
+      if (here >= 0 && time[here] !== moment) here = -1;
       if (!bySlider) slider.value = 1000 * Math.min(1, Math.max(0, (cursor - from) / (to - from)));
       all(".at", root).forEach((span) => (span.textContent = cursor.toFixed(3) + " s"));
       draw();
@@ -392,46 +314,29 @@
     select();
     setCursor(Math.min(end, data.end || end));
 
-    // Shows the event of a step of the story.
-    return (i) => {
-      if (i >= count) return;
-      field.value = "";
-      query = "";
-      search();
-      shownLayers[data.l[i]] = true;
-      all(".layers input", root).forEach((input) => {
-        if (input.parentElement.textContent.trim() === layers[data.l[i]]) input.checked = true;
-      });
-      if (time[i] < from || time[i] > to) zoom(0, end);
-      else select();
-      mark(i);
-      reveal(i);
-      root.scrollIntoView({ block: "start" });
-      list.focus({ preventScroll: true });
+    return {
+      root,
+      // The event that is marked, if any, and the time of the cursor.
+      at: () => ({ event: here, time: cursor }),
+      // Shows the event of a step of the story.
+      show: (i) => {
+        if (i >= count) return;
+        field.value = "";
+        query = "";
+        search();
+        shownLayers[data.l[i]] = true;
+        shownParties[data.n[i]] = true;
+        for (const [place, names, name] of [[".layers", layers, layers[data.l[i]]], [".parties", data.parties, data.parties[data.n[i]]]]) {
+          all(`${place} input`, root).forEach((input) => {
+            if (names.includes(name) && input.parentElement.textContent.trim() === name) input.checked = true;
+          });
+        }
+        if (time[i] < from || time[i] > to) zoom(0, end);
+        else select();
+        mark(i);
+        reveal(i);
+        root.scrollIntoView({ block: "start" });
+        list.focus({ preventScroll: true });
+      },
     };
   }
-
-  const explorers = new Map();
-  const runs = new Map(all(".run").map((run) => [run.dataset.case, run]));
-  // A run is set up only when it is expanded.
-  const start = (run) => {
-    const root = run.open && one("[data-explorer]", run);
-    if (root && !explorers.has(run)) explorers.set(run, explore(root));
-    return explorers.get(run);
-  };
-  for (const run of runs.values()) {
-    run.addEventListener("toggle", () => start(run));
-    start(run);
-  }
-  document.addEventListener("click", (click) => {
-    const link = click.target.closest("a[data-event]");
-    if (!link) return;
-    const run = link.closest(".run") || runs.get(link.closest(".failure")?.dataset.case);
-    if (run) run.open = true;
-    const show = run && start(run);
-    if (show) {
-      click.preventDefault();
-      show(Number(link.dataset.event));
-    }
-  });
-})();
