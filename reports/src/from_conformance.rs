@@ -3,6 +3,7 @@
 use conformance::transcript::{self, Transcript};
 use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Found};
 
+use crate::from_sim::Detail;
 use crate::model::{Case, Citation, Finding, Layer, Level, Location, Party, PartyKind, Step, Tone, Verdict};
 
 /// Numbers of steps kept before the one that shows a failure, and after it.
@@ -12,11 +13,12 @@ const STEPS_AFTER: usize = 3;
 const SERVER: usize = 0;
 
 /// All cases of a run, and the user's requirements. `again` is the command to which `--case SLUG` is added to repeat
-/// one case, `dialect` the file of the dialect, if there is one.
-pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>) -> Vec<Case> {
+/// one case, `dialect` the file of the dialect, if there is one. With [`Detail::Full`], passing cases have their messages
+/// too.
+pub fn cases_of_report(report: &Report, again: &str, dialect: Option<&str>, detail: Detail) -> Vec<Case> {
     let spoken = dialect.and_then(spoken);
     let cases = report.cases.iter().map(|found| {
-        let mut case = case(found, again);
+        let mut case = case(found, again, detail);
         let line = spoken.as_ref().map_or(1, |spoken| found.case.line_in(spoken, evidence_line(found)));
         case.location = dialect.map(|file| Location { file: file.to_owned(), line: Some(line) });
         case
@@ -56,7 +58,7 @@ fn requirement(judged: &RequirementReport, again: &str) -> Case {
     }
 }
 
-fn case(found: &CaseReport, again: &str) -> Case {
+fn case(found: &CaseReport, again: &str, detail: Detail) -> Case {
     let asked = found.case;
     let (verdict, wrong) = match &found.verdict {
         Found::Pass => (Verdict::Pass, None),
@@ -66,7 +68,8 @@ fn case(found: &CaseReport, again: &str) -> Case {
         Found::NotTested { why } => (Verdict::NotTested, Some((why, None))),
         Found::HarnessError { why } => (Verdict::HarnessError, Some((why, None))),
     };
-    let has_story = matches!(verdict, Verdict::Fail | Verdict::NotTested | Verdict::HarnessError);
+    let is_wrong = matches!(verdict, Verdict::Fail | Verdict::NotTested | Verdict::HarnessError);
+    let has_story = is_wrong || detail == Detail::Full;
     let (story, omitted) = if has_story { story(&found.transcript) } else { (Vec::new(), 0) };
     let parties = if story.is_empty() { Vec::new() } else { parties(&found.transcript) };
     let mut findings: Vec<_> = wrong
@@ -75,7 +78,7 @@ fn case(found: &CaseReport, again: &str) -> Case {
             message: why.clone(),
             promise: Some(asked.rule.to_owned()),
             at: line.and_then(|line| story.get(line)).map(|step| step.at),
-            steps: around(line, story.len()),
+            steps: if is_wrong { around(line, story.len()) } else { Vec::new() },
             step: line.filter(|line| *line < story.len()),
             ..Finding::default()
         })

@@ -9,6 +9,7 @@
 //! - [`html()`] renders a self-contained page, [`markdown()`] a comment for a pull request, and [`summary()`] a text
 //!   for the terminal.
 //! - [`junit()`], [`ctrf()`], [`sarif()`] and [`github()`] render the formats of CI systems.
+//! - [`matrix()`] renders the results of several servers as one page.
 //! - [`diff`] compares two results, and [`history`] keeps the results of many.
 //!
 //! # Example
@@ -16,7 +17,7 @@
 //! use std::path::Path;
 //!
 //! use reports::model::{Opening, Suite, VERSION};
-//! use reports::{Results, Writer, cases_of_report, html};
+//! use reports::{Detail, Results, Writer, cases_of_report, html};
 //!
 //! # fn example(report: &conformance::Report) -> Result<(), Box<dyn std::error::Error>> {
 //! let opening = Opening {
@@ -29,7 +30,7 @@
 //!     started_ms: 0,
 //! };
 //! let mut writer = Writer::create(Path::new("target/found"), &opening)?;
-//! for case in cases_of_report(report, "my-tool test", None) {
+//! for case in cases_of_report(report, "my-tool test", None, Detail::Brief) {
 //!     writer.case(case)?;
 //! }
 //! writer.close(report.took)?;
@@ -51,6 +52,7 @@ mod html;
 mod junit;
 mod live;
 mod markdown;
+mod matrix;
 pub mod model;
 mod pcap;
 mod place;
@@ -75,6 +77,7 @@ pub use html::{html, html_with_history};
 pub use junit::junit;
 pub use live::Live;
 pub use markdown::markdown;
+pub use matrix::{NoMatrix, Server, matrix};
 pub use pcap::write_pcap;
 pub use replay::{Replay, command_line};
 pub use result::{BadFile, BadLine, Overall, Results, Writer};

@@ -15,6 +15,7 @@ mod interrupt;
 mod last;
 mod live;
 mod load;
+mod matrix;
 mod mutants;
 mod pool;
 mod progress;
@@ -57,6 +58,8 @@ enum Command {
     Report(report::Arguments),
     /// Compare a result with an earlier one
     Diff(diff::Arguments),
+    /// Show which servers pass which cases, as one page
+    Matrix(matrix::Arguments),
     /// Keep results over time and show the trend
     History(history::Arguments),
     /// Print a completion script for a shell
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Dialect(arguments) => dialect::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::Matrix(arguments) => matrix::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man => shell::man(),

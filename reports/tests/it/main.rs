@@ -6,6 +6,7 @@ mod evidence;
 mod frames;
 mod history;
 mod html;
+mod matrix;
 mod model;
 mod pcap;
 mod text;

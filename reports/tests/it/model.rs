@@ -224,6 +224,7 @@ pub(crate) fn conformance_cases() -> Vec<Case> {
         &report,
         "glare conformance --url ws://127.0.0.1:8787/",
         Some("conformance/dialects/mesh.toml"),
+        Detail::Brief,
     )
 }
 

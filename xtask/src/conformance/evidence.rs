@@ -4,18 +4,21 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use conformance::{Recording, Report, Show};
+use reports::Detail;
 use reports::model::Suite;
 
 use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Writes the result's folder. `is_named`: the user has named it, so it stays where it is.
+/// Writes the result's folder. `is_named`: the user has named it, so it stays where it is. `detail`: whether it has the
+/// messages of passing cases.
 pub(super) fn write(
     dir: &Path,
     report: &Report,
     show: Show<'_>,
     server: &TestedServer,
     is_named: bool,
+    detail: Detail,
 ) -> std::io::Result<()> {
     // Not the arguments as typed: a header may be a secret.
     let command = show.again.to_owned();
@@ -28,7 +31,8 @@ pub(super) fn write(
         Some((dialect, None)) => Some(dialect.to_owned()),
         Some((dialect, Some(text))) => dialect_file(dir, dialect, text, is_named)?,
     };
-    reports::cases_of_report(report, show.again, file.as_deref()).into_iter().try_for_each(|case| writer.case(case))?;
+    let cases = reports::cases_of_report(report, show.again, file.as_deref(), detail);
+    cases.into_iter().try_for_each(|case| writer.case(case))?;
     writer.close(report.took)?;
     // A file has the default width, whatever the width of the terminal.
     let text = report.text(Show { replay: show.replay, ascii: show.ascii, ..Show::new(show.again) });

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use conformance::stun::Service;
 use conformance::{Case, Known, Level, RequirementReport, Requirements, Restart, Selection, Show, Target, select_from};
+use reports::Detail;
 
 use crate::arguments::{Format, Requests};
 use crate::exit::{UNREACHABLE, USAGE, report_error};
@@ -111,6 +112,9 @@ pub(crate) struct Arguments {
     /// Folder for recordings of the wire, one file per case, for `conformance replay`; secrets are left out
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Keep the messages of passing cases in the result too, for `matrix`
+    #[arg(long)]
+    traces: bool,
     /// Repeat N times and list flaky cases; only the first failing report is shown
     #[arg(long, value_name = "N", default_value = "1")]
     repeat: std::num::NonZeroU64,
@@ -307,9 +311,10 @@ impl Arguments {
         if let Some(dir) = &record {
             evidence::record(dir, report)?;
         }
+        let detail = if self.traces { Detail::Full } else { Detail::Brief };
         let dir = self.out.as_ref().or(last).map(folder);
         if let Some(dir) = dir {
-            let written = evidence::write(&dir, report, show, server, self.out.is_some());
+            let written = evidence::write(&dir, report, show, server, self.out.is_some(), detail);
             if self.out.is_some() {
                 written.with_context(|| format!("cannot write to {}", dir.display()))?;
             }

@@ -71,7 +71,7 @@ fn results(report: &Report) -> Results {
     };
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file, &opening).expect("memory takes all");
-    for case in reports::cases_of_report(report, AGAIN, None) {
+    for case in reports::cases_of_report(report, AGAIN, None, reports::Detail::Brief) {
         writer.case(case).expect("memory takes all");
     }
     writer.close(Duration::ZERO).expect("memory takes all");

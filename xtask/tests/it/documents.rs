@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "README.md",
     "CONTRIBUTING.md",
     "docs/found.md",
+    "docs/matrix/README.md",
     "docs/simulate-your-server.md",
     "docs/conformance/test-your-server.md",
     "docs/conformance/test-your-stun-turn-server.md",
@@ -37,6 +38,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ),
     ("sim --scenario mesh-3 --dialect peerjs --server", "needs npm peer: real_servers.rs runs it"),
     ("conformance --url … --record", "the recording that the next command replays: recordings.rs does both"),
+    ("matrix DIR…", "needs results of the suite: matrix.rs makes some"),
     ("conformance replay", "needs a recording: recordings.rs replays some"),
 ];
 
@@ -68,6 +70,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("--seeds 0..1000", "--seeds 0..3"),
     ("--bearer TOKEN", "--bearer t"),
     ("target/found", "{out}"),
+    ("target/servers", "{out}-servers"),
     ("target/evening", "{out}"),
 ];
 

@@ -13,6 +13,7 @@ mod hopeless;
 #[path = "../../../conformance/tests/it/installed.rs"]
 mod installed;
 mod load;
+mod matrix;
 mod outsiders;
 mod packages;
 mod profile;
