@@ -174,6 +174,9 @@ fn behavior(profile: &Profile, overrides: Option<&Lined<NatKeys>>, problems: &Pr
     };
     if let Some(overrides) = overrides {
         overrides.value.apply(&mut behavior);
+        if let Some(contradiction) = behavior.contradiction() {
+            problems.report(overrides.line, format!("`override`: {contradiction}"));
+        }
     }
     Some(behavior)
 }

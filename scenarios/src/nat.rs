@@ -37,6 +37,10 @@ pub enum FilterState {
 pub enum PortAllocation {
     /// The internal port if it is free, otherwise the next free port.
     Preserve,
+    /// As in Linux: the internal port, which several mappings may have as long as their remote endpoints differ;
+    /// otherwise a random port. RFC 4787 §4.2.1 calls it port overloading. It needs a mapping and a filter that depend
+    /// on address and port, because only the remote endpoint tells the mappings apart.
+    PreserveOverloading,
     /// The next free port after the one that was assigned last.
     Sequential,
     /// A random free port, 1024 or higher.
@@ -56,6 +60,19 @@ pub enum Hairpinning {
     InternalSource,
     /// It is hairpinned, with the sender's external endpoint as its source, as REQ-9 requires.
     ExternalSource,
+}
+
+/// What a router does with a packet from the outside that belongs to no mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unsolicited {
+    /// It drops it.
+    Drop,
+    /// Its firewall refuses it: a TCP segment is answered with an RST.
+    Reject,
+    /// It has no firewall and takes it for its own: a TCP segment is answered with an RST. A router with overloaded
+    /// ports remembers a datagram as a flow to itself, so that no mapping can have the same two endpoints.
+    Accept,
 }
 
 /// How a NAT with several external addresses chooses one. RFC 4787 §4.1.
@@ -88,14 +105,49 @@ pub struct NatBehavior {
     pub udp_lifetime_new: Duration,
     /// Time without traffic after which a UDP mapping that has seen packets both ways expires.
     pub udp_lifetime: Duration,
+    /// The age that a UDP mapping must have so that a packet after the first answer gives it `udp_lifetime`; until then
+    /// it has `udp_lifetime_new`. With zero, the first answer does.
+    pub udp_stream_after: Duration,
     /// Whether inbound packets refresh a UDP mapping. Outbound packets always do (RFC 4787 §4.3, REQ-6).
     pub udp_inbound_refresh: bool,
-    /// Time without traffic after which a TCP mapping expires.
+    /// Time without traffic after which the NAT forgets a TCP connection that is established.
     pub tcp_lifetime: Duration,
+    /// The same for a connection whose handshake is not complete.
+    pub tcp_lifetime_opening: Duration,
+    /// The same for a connection of which a FIN was seen.
+    pub tcp_lifetime_closing: Duration,
+    /// The same for a connection of which an RST was seen.
+    pub tcp_lifetime_reset: Duration,
+    /// Whether a segment from the inside in the middle of a connection creates a mapping.
+    pub tcp_pick_up: bool,
+    /// What happens to a packet from the outside that belongs to no mapping.
+    pub unsolicited: Unsolicited,
     /// Maximum number of live mappings. Packets that need another one are refused.
     pub max_mappings: usize,
     /// Whether UDP is dropped in both directions.
     pub udp_blocked: bool,
+}
+
+impl NatBehavior {
+    /// What is impossible in this behavior, and what would be right; `None` if it is possible.
+    pub fn contradiction(&self) -> Option<String> {
+        let depends = Dependence::AddressAndPortDependent;
+        let overloads = self.port_allocation == PortAllocation::PreserveOverloading;
+        (overloads && (self.mapping, self.filtering) != (depends, depends)).then(|| {
+            "with `port-allocation = \"preserve-overloading\"`, only the remote endpoint tells mappings apart, so `mapping` \
+             and `filtering` must be \"address-and-port-dependent\"; or use `port-allocation = \"preserve\"`"
+                .to_owned()
+        })
+    }
+
+    /// What a mapping depends on, as one host alone sees it. With overloaded ports, a host keeps its port towards all
+    /// remotes.
+    pub fn seen_mapping(&self) -> Dependence {
+        match self.port_allocation {
+            PortAllocation::PreserveOverloading => Dependence::EndpointIndependent,
+            _ => self.mapping,
+        }
+    }
 }
 
 /// What happens at a NAT's reboot, besides the loss of all mappings.

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Problems;
-use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation};
+use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation, Unsolicited};
 use crate::table::{Read, Table};
 use crate::value::{BadValue, Name, Parse, Subnet, Why, Word, show};
 
@@ -39,6 +39,9 @@ impl ProfileFile {
                 None
             })?),
         };
+        if let Some(contradiction) = behavior.as_ref().and_then(NatBehavior::contradiction) {
+            problems.report(1, contradiction);
+        }
         if !problems.none() {
             return None;
         }
@@ -145,8 +148,14 @@ nat_keys! {
     pooling, "pooling", Pooling, std::convert::identity;
     udp_lifetime_new, "udp-lifetime-new", Lifetime, |lifetime: Lifetime| lifetime.0;
     udp_lifetime, "udp-lifetime", Lifetime, |lifetime: Lifetime| lifetime.0;
+    udp_stream_after, "udp-stream-after", Duration, std::convert::identity;
     udp_inbound_refresh, "udp-inbound-refresh", bool, std::convert::identity;
     tcp_lifetime, "tcp-lifetime", Lifetime, |lifetime: Lifetime| lifetime.0;
+    tcp_lifetime_opening, "tcp-lifetime-opening", Lifetime, |lifetime: Lifetime| lifetime.0;
+    tcp_lifetime_closing, "tcp-lifetime-closing", Lifetime, |lifetime: Lifetime| lifetime.0;
+    tcp_lifetime_reset, "tcp-lifetime-reset", Lifetime, |lifetime: Lifetime| lifetime.0;
+    tcp_pick_up, "tcp-pick-up", bool, std::convert::identity;
+    unsolicited, "unsolicited", Unsolicited, std::convert::identity;
     max_mappings, "max-mappings", u32, |most: u32| most as usize;
     udp_blocked, "udp-blocked", bool, std::convert::identity;
 }

@@ -89,6 +89,8 @@ const PROFILES: &[(&str, &str)] = profiles![
     "port-restricted-cone",
     "symmetric",
     "home-linux",
+    "home-linux-reject",
+    "home-linux-open",
     "home-median",
     "home-hairpin",
     "corp-symmetric",

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::error::{instead, quote, unknown};
-use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation};
+use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation, Unsolicited};
 
 /// A text that is not a valid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,6 +310,7 @@ impl Word for PortAllocation {
     const RIGHT: &'static str = "a port allocation such as \"preserve\"";
     const WORDS: &'static [(&'static str, Self)] = &[
         ("preserve", Self::Preserve),
+        ("preserve-overloading", Self::PreserveOverloading),
         ("sequential", Self::Sequential),
         ("random", Self::Random),
         ("block", Self::Block),
@@ -327,6 +328,13 @@ impl Word for Pooling {
     const WHAT: &'static str = "pooling";
     const RIGHT: &'static str = "\"paired\" or \"arbitrary\"";
     const WORDS: &'static [(&'static str, Self)] = &[("paired", Self::Paired), ("arbitrary", Self::Arbitrary)];
+}
+
+impl Word for Unsolicited {
+    const WHAT: &'static str = "way with unsolicited packets";
+    const RIGHT: &'static str = "\"drop\", \"reject\" or \"accept\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("drop", Self::Drop), ("reject", Self::Reject), ("accept", Self::Accept)];
 }
 
 /// Why a text is not an amount.

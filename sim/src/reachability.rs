@@ -37,7 +37,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use scenarios::{ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling, Scenario};
+use scenarios::{
+    ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling, Scenario, Unsolicited,
+};
 
 /// Maximum number of the other agent's candidates that an agent keeps.
 ///
@@ -140,8 +142,8 @@ impl fmt::Display for Obstacle {
 pub enum Verdict {
     /// They connect; the path is the best one.
     Connects(Path),
-    /// They connect only if arbitrary pooling happens to assign the same address to the mappings that need it. The path
-    /// is the best one.
+    /// They connect only if arbitrary pooling happens to assign the same address to the mappings that need it, or if
+    /// those behind a router without a firewall happen to send first. The path is the best one.
     Chance(Path),
     /// They do not connect without a relay.
     NeedsRelay(Obstacle),
@@ -150,7 +152,7 @@ pub enum Verdict {
 /// Whether agents at two places connect without a relay, if there is a STUN server on the internet.
 pub fn can_connect(a: &Place, b: &Place) -> Verdict {
     // The two extremes of arbitrary pooling: the address of a new mapping is never, or always, one that was seen
-    // before.
+    // before. And of routers without a firewall: the other side's packet always, or never, comes first.
     match (Exchange::new([a, b], false).run(), Exchange::new([a, b], true).run()) {
         (Ok(path), _) => Verdict::Connects(path),
         (Err(_), Ok(path)) => Verdict::Chance(path),
@@ -197,7 +199,8 @@ fn base(agent: usize) -> Endpoint {
 /// Everything that the two agents and the NATs between them know.
 struct Exchange<'a> {
     places: [&'a Place; 2],
-    /// Whether arbitrary pooling always picks the same address.
+    /// Whether arbitrary pooling always picks the same address, and nobody sends to a router without a firewall before
+    /// its inside has sent to them.
     lucky: bool,
     /// The external endpoint, by NAT, internal endpoint and scope of the destination.
     mappings: BTreeMap<(NetworkIndex, Endpoint, Scope), Endpoint>,
@@ -329,11 +332,14 @@ impl<'a> Exchange<'a> {
         if behavior.udp_blocked {
             return None;
         }
+        // A router without a firewall keeps the port only towards those who have not sent to it first.
+        let keeps_port = self.lucky || behavior.unsolicited != Unsolicited::Accept || destination == STUN_SERVER;
+        let mapping = if keeps_port { behavior.seen_mapping() } else { behavior.mapping };
         let fresh = self.mappings.len();
         let address = if behavior.pooling == Pooling::Arbitrary && !self.lucky { fresh } else { 0 };
         let external = *self
             .mappings
-            .entry((nat, source, scope(behavior.mapping, destination)))
+            .entry((nat, source, scope(mapping, destination)))
             .or_insert(Endpoint { address: Address::Nat(nat, address), port: fresh });
         let whose = match behavior.filter_state {
             FilterState::PerMapping => external,

@@ -10,8 +10,9 @@
 //!   resolution.
 //! - **Ties are broken by age.** If two packets are due at the same instant, the one that was sent first arrives first.
 //! - **TCP segments are never lost, duplicated or reordered.** A loss becomes the delay of a retransmission, a
-//!   partition holds segments until it heals, and a NAT that has lost a mapping either drops segments silently or
-//!   answers with RST. Datagrams have no such protection.
+//!   partition holds segments until their sender retransmits after it heals, and a NAT that has lost a mapping drops
+//!   segments silently, answers with RST, or lets the connection go on when the inside sends. Datagrams have no such
+//!   protection.
 //! - **Power loss is total.** All tasks of the machine end at once, and it sends nothing more, not even a FIN.
 
 use std::future::{Future, poll_fn};
@@ -218,8 +219,8 @@ impl World {
         self.0.fabric().router_node(network.router)
     }
 
-    /// Blocks all packets from one set of machines to another. Datagrams are dropped, TCP segments are held until
-    /// [`World::heal`].
+    /// Blocks all packets from one set of machines to another. Datagrams are dropped, TCP segments are held until their
+    /// sender retransmits after [`World::heal`].
     pub fn partition(&self, from: Vec<NodeId>, to: Vec<NodeId>) {
         self.inject(Partition { from, to });
     }
@@ -230,9 +231,16 @@ impl World {
         self.0.fabric().inject(Box::new(fault));
     }
 
-    /// Ends all partitions and other injected faults. Packets that they held arrive now.
+    /// Ends all partitions and other injected faults. Datagrams that they held arrive now, TCP segments when their
+    /// sender retransmits them: the pauses between retransmissions double, from 200 ms and a round trip on.
     pub fn heal(&self) {
         self.0.fabric().heal();
+        self.0.touch_tcp();
+    }
+
+    /// Makes every sender whose TCP segments are held retransmit at once.
+    pub(crate) fn retransmit_now(&self) {
+        self.0.fabric().retransmit_now();
         self.0.touch_tcp();
     }
 

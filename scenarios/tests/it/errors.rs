@@ -85,7 +85,7 @@ x.toml:11: unknown key `actr` in `drop`; did you mean `actor`? (keys: `at`, `do`
     );
     says(
         "[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { udp_lifetime = '1s' }",
-        "x.toml:11: unknown key `udp_lifetime` in `override`; did you mean `udp-lifetime`? (keys: `mapping`, `filtering`, `filter-state`, `port-allocation`, `hairpinning`, `pooling`, `udp-lifetime-new`, `udp-lifetime`, `udp-inbound-refresh`, `tcp-lifetime`, `max-mappings`, `udp-blocked`)",
+        "x.toml:11: unknown key `udp_lifetime` in `override`; did you mean `udp-lifetime`? (keys: `mapping`, `filtering`, `filter-state`, `port-allocation`, `hairpinning`, `pooling`, `udp-lifetime-new`, `udp-lifetime`, `udp-stream-after`, `udp-inbound-refresh`, `tcp-lifetime`, `tcp-lifetime-opening`, `tcp-lifetime-closing`, `tcp-lifetime-reset`, `tcp-pick-up`, `unsolicited`, `max-mappings`, `udp-blocked`)",
     );
 }
 
@@ -93,7 +93,7 @@ x.toml:11: unknown key `actr` in `drop`; did you mean `actor`? (keys: `at`, `do`
 fn unknown_names() {
     says(
         "[[actor]]\nname = 'c'\nnat = 'home-linx'",
-        "x.toml:10: unknown NAT profile `home-linx`; did you mean `home-linux`? (profiles: `open`, `full-cone`, `restricted-cone`, `port-restricted-cone`, `symmetric`, `home-linux`, `home-median`, `home-hairpin`, `corp-symmetric`, `cgn-wired`, `cgn-cellular`, `cgn-cellular-symmetric`, `udp-blocked`)",
+        "x.toml:10: unknown NAT profile `home-linx`; did you mean `home-linux`? (profiles: `open`, `full-cone`, `restricted-cone`, `port-restricted-cone`, `symmetric`, `home-linux`, `home-linux-reject`, `home-linux-open`, `home-median`, `home-hairpin`, `corp-symmetric`, `cgn-wired`, `cgn-cellular`, `cgn-cellular-symmetric`, `udp-blocked`)",
     );
     says("[[actor]]\nname = 'c'\nnetwork = 'home'", "x.toml:10: unknown network `home` (networks: none)");
     says(
@@ -305,6 +305,26 @@ fn values() {
     says("[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { filtering = 'adress-dependent', udp-lifetime = '0s' }", "\
 x.toml:11: `filtering`: `adress-dependent` is not a valid dependence; did you mean `address-dependent`? (words: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`)
 x.toml:11: `udp-lifetime`: a mapping must live longer than 0s");
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { unsolicited = 'deny', tcp-lifetime-reset = '0s', tcp-lifetime-closing = '-1s', tcp-pick-up = 'no', udp-stream-after = 2 }",
+        "\
+x.toml:11: `udp-stream-after` must be a time such as \"250ms\", \"1.5s\" or \"2m\", not a bare number
+x.toml:11: `tcp-lifetime-closing`: `-1s` is negative: a time is at least 0s
+x.toml:11: `tcp-lifetime-reset`: a mapping must live longer than 0s
+x.toml:11: `tcp-pick-up` must be true or false, not a string
+x.toml:11: `unsolicited`: `deny` is not a valid way with unsolicited packets (words: `drop`, `reject`, `accept`)",
+    );
+    const OVERLOADS: &str = "with `port-allocation = \"preserve-overloading\"`, only the remote endpoint tells mappings apart, so `mapping` and `filtering` must be \"address-and-port-dependent\"; or use `port-allocation = \"preserve\"`";
+    for (nat, overrides) in [
+        ("full-cone", "{ port-allocation = 'preserve-overloading' }"),
+        ("home-linux", "{ mapping = 'endpoint-independent' }"),
+        ("home-linux", "{ filtering = 'address-dependent' }"),
+    ] {
+        says(
+            &format!("[[actor]]\nname = 'c'\nnat = '{nat}'\noverride = {overrides}"),
+            &format!("x.toml:11: `override`: {OVERLOADS}"),
+        );
+    }
     says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = []", "x.toml:11: `actor` must name an actor or a machine");
     says(
         "[[step]]\nat = '1s'\ndo = 'leave'\nactor = ['ana', 7]",

@@ -55,9 +55,9 @@ fn ten_thousand_fit_on_the_internet() {
 
 #[test]
 fn overrides_change_what_they_name_and_nothing_else() {
-    let plain = expanded("[[actor]]\nname = 'ana'\nnat = 'home-linux'");
+    let plain = expanded("[[actor]]\nname = 'ana'\nnat = 'home-median'");
     let changed = expanded(
-        "[[actor]]\nname = 'ana'\nnat = 'home-linux'\noverride = { filtering = 'address-dependent', udp-lifetime = '90s', hairpinning = 'external-source', max-mappings = 7 }",
+        "[[actor]]\nname = 'ana'\nnat = 'home-median'\noverride = { filtering = 'address-dependent', udp-lifetime = '90s', hairpinning = 'external-source', max-mappings = 7 }",
     );
     let mut expected = plain.networks[0].nat.clone().expect("a NAT");
     expected.filtering = Dependence::AddressDependent;
@@ -65,7 +65,7 @@ fn overrides_change_what_they_name_and_nothing_else() {
     expected.hairpinning = Hairpinning::ExternalSource;
     expected.max_mappings = 7;
     assert_eq!(changed.networks[0].nat, Some(expected));
-    assert_eq!(changed.networks[0].profile, "home-linux");
+    assert_eq!(changed.networks[0].profile, "home-median");
 }
 
 #[test]

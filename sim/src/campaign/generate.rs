@@ -8,7 +8,7 @@ use rand_core::{RngCore, SeedableRng};
 use scenarios::{
     Action, Actor, ActorIndex, Builder, Command, Dependence, FilterState, Framing, Hairpinning, Link, Machine,
     MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction, NetworkIndex, Pooling, PortAllocation, Role,
-    Scenario, WorldAction,
+    Scenario, Unsolicited, WorldAction,
 };
 
 use crate::reachability::{Place, Verdict, can_connect};
@@ -165,22 +165,35 @@ impl Draw {
     fn nat(&mut self) -> NatBehavior {
         const DEPENDENCES: [Dependence; 3] =
             [Dependence::EndpointIndependent, Dependence::AddressDependent, Dependence::AddressAndPortDependent];
+        let overloads = self.below(5) == 0;
+        let mut dependence = || if overloads { Dependence::AddressAndPortDependent } else { self.pick(&DEPENDENCES) };
+        let (mapping, filtering) = (dependence(), dependence());
         NatBehavior {
-            mapping: self.pick(&DEPENDENCES),
-            filtering: self.pick(&DEPENDENCES),
+            mapping,
+            filtering,
             filter_state: self.pick(&[FilterState::PerMapping, FilterState::PerEndpoint]),
-            port_allocation: self.pick(&[
-                PortAllocation::Preserve,
-                PortAllocation::Sequential,
-                PortAllocation::Random,
-                PortAllocation::Block,
-            ]),
+            port_allocation: if overloads {
+                PortAllocation::PreserveOverloading
+            } else {
+                self.pick(&[
+                    PortAllocation::Preserve,
+                    PortAllocation::Sequential,
+                    PortAllocation::Random,
+                    PortAllocation::Block,
+                ])
+            },
             hairpinning: self.pick(&[Hairpinning::Off, Hairpinning::InternalSource, Hairpinning::ExternalSource]),
             pooling: Pooling::Paired,
             udp_lifetime_new: Duration::from_secs(30),
             udp_lifetime: Duration::from_secs(30 + self.below(150)),
+            udp_stream_after: Duration::from_secs(self.below(3)),
             udp_inbound_refresh: self.coin(),
             tcp_lifetime: Duration::from_secs(7440),
+            tcp_lifetime_opening: Duration::from_secs(240),
+            tcp_lifetime_closing: Duration::from_secs(10 + self.below(110)),
+            tcp_lifetime_reset: Duration::from_secs(10 + self.below(110)),
+            tcp_pick_up: self.coin(),
+            unsolicited: self.pick(&[Unsolicited::Drop, Unsolicited::Reject, Unsolicited::Accept]),
             max_mappings: 65_536,
             udp_blocked: self.below(10) == 0,
         }

@@ -78,6 +78,8 @@ pub enum Drop {
     ReceiveBufferFull,
     /// A NAT refused it.
     Refused(Refusal),
+    /// Its sender has given up after many retransmissions.
+    GivenUp,
 }
 
 /// A change in a NAT's table, or a packet that the NAT refused.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::event::{Drop, NatEvent};
+use crate::event::{Drop, NatEvent, NodeId, Protocol, Refusal};
 use crate::fabric::Fabric;
 use crate::fabric::fault::{FaultCx, Passage, Stop};
 use crate::fabric::flow::Flow;
@@ -15,6 +15,7 @@ use crate::fabric::link::Direction;
 use crate::fabric::nat::NatCx;
 use crate::fabric::packet::{Body, Packet, Segment};
 use crate::fabric::router::Exit;
+use crate::fabric::stalls::{Place, Retry, StalledFlow};
 use crate::fabric::topology::{Attachment, NextHop};
 use crate::fabric::udp::Datagram;
 
@@ -30,6 +31,8 @@ pub(crate) enum Arrival {
     Inward(RouterIndex, Packet),
     /// Not a packet: mappings of a NAT may have expired.
     NatExpiry(RouterIndex),
+    /// A TCP flow that was stopped is tried again.
+    Retry(StalledFlow),
 }
 
 impl Arrival {
@@ -69,7 +72,8 @@ impl Fabric {
         let now = self.recorder.now();
         let sender = &self.topology[host];
         let (realm, src) = (sender.realm, SocketAddrV4::new(sender.address, src_port));
-        let packet = Packet { id: self.ledger.next_packet_id(), origin: sender.node, ttl: TTL, src, dst, body };
+        let packet =
+            Packet { id: self.ledger.next_packet_id(), origin: sender.node, ttl: TTL, sent: now, src, dst, body };
         self.ledger.sent(&packet, now);
         self.enter(realm, Some(Attachment::Host(host)), packet, now);
     }
@@ -116,24 +120,77 @@ impl Fabric {
     /// Processes an arrival that is due; returns whether a kernel may have something to send as a result.
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Duration) -> bool {
         match arrival {
-            Arrival::Host(host, packet) => return self.deliver(host, packet, now),
+            Arrival::Host(host, packet) => {
+                let Some(packet) = self.stalls.wait_behind(Place::Host(host), packet) else { return false };
+                match self.deliver(host, packet, now) {
+                    Ok(touched) => return touched,
+                    Err(packet) => self.stall(Place::Host(host), packet, now),
+                }
+            }
             Arrival::Outward(router, packet) => self.cross_outward(router, packet, now),
-            Arrival::Inward(router, packet) => self.cross_inward(router, packet, now),
+            Arrival::Inward(router, mut packet) => {
+                if !self.hop(&mut packet, now) {
+                    return false;
+                }
+                let Some(packet) = self.stalls.wait_behind(Place::Router(router), packet) else { return false };
+                if let Err(packet) = self.cross_inward(router, packet, now) {
+                    self.stall(Place::Router(router), packet, now);
+                }
+            }
             Arrival::NatExpiry(router) => {
-                self.topology[router].expiry_reached();
+                self.topology[router].expiry_reached(now);
                 self.note_nat(router, now);
+            }
+            Arrival::Retry(flow) => {
+                if let Some(retry) = self.stalls.retry(flow, now) {
+                    return self.retry(retry, now);
+                }
             }
         }
         false
     }
 
-    /// Delivers a packet to a host; returns whether its kernel may have something to send in response.
-    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> bool {
+    /// Stops the flow of a TCP segment until its sender retransmits.
+    fn stall(&mut self, place: Place, packet: Packet, now: Duration) {
+        let (flow, due) = self.stalls.stop(place, packet, now);
+        self.schedule.add(due, Arrival::Retry(flow));
+    }
+
+    /// Tries again what waits in a flow; returns whether a kernel may have something to send as a result.
+    fn retry(&mut self, mut retry: Retry, now: Duration) -> bool {
+        let mut touched = false;
+        while let Some(packet) = retry.next() {
+            let tried = match retry.flow.place {
+                Place::Host(host) => self.deliver(host, packet, now),
+                Place::Router(router) => self.cross_inward(router, packet, now).map(|()| false),
+            };
+            match tried {
+                Ok(more) => touched |= more,
+                Err(packet) => {
+                    let flow = retry.flow;
+                    match self.stalls.put_back(retry, packet) {
+                        Ok(due) => self.schedule.add(due, Arrival::Retry(flow)),
+                        Err(given_up) => {
+                            for packet in given_up {
+                                self.ledger.dropped(&packet, Drop::GivenUp, now);
+                            }
+                        }
+                    }
+                    return touched;
+                }
+            }
+        }
+        touched
+    }
+
+    /// Delivers a packet to a host; returns whether its kernel may have something to send in response, or a TCP segment
+    /// that does not get through.
+    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> Result<bool, Packet> {
         let receiver = &mut self.topology[host];
         let node = receiver.node;
         let Some(kernel) = receiver.kernel else {
             self.ledger.dropped(&packet, Drop::HostDown, now);
-            return false;
+            return Ok(false);
         };
         let mut passage = Passage::default();
         let mut cx = FaultCx { now, receiver: Some(node), rng: &mut self.rng };
@@ -143,11 +200,12 @@ impl Fabric {
             }
             ControlFlow::Break(Stop::Drop(why)) => {
                 self.ledger.dropped(&packet, why, now);
-                return false;
+                return Ok(false);
             }
+            ControlFlow::Break(Stop::Hold) if packet.protocol() == Protocol::Tcp => return Err(packet),
             ControlFlow::Break(Stop::Hold) => {
                 self.held.push(Arrival::Host(host, packet));
-                return false;
+                return Ok(false);
             }
         }
         if let Body::Udp(payload) = &packet.body {
@@ -156,13 +214,13 @@ impl Fabric {
                 Ok(()) => self.ledger.delivered(node, &packet, now),
                 Err(why) => self.ledger.dropped(&packet, why, now),
             }
-            return false;
+            return Ok(false);
         }
         self.ledger.delivered(node, &packet, now);
         if let Some(answer) = self.kernels.deliver(kernel, &packet) {
             self.send(host, answer.src.port(), answer.dst, answer.body);
         }
-        true
+        Ok(true)
     }
 
     // ---- routers
@@ -187,22 +245,19 @@ impl Fabric {
             Err(why) => {
                 self.ledger.refused(node, &packet, why, now);
                 if resets_tcp && let Some(reset) = packet.reset() {
-                    let reset = Packet { id: self.ledger.next_packet_id(), origin: node, ..reset };
-                    self.ledger.sent(&reset, now);
-                    self.enter(inner, None, reset, now);
+                    self.send_reset(node, inner, None, reset, now);
                 }
             }
         }
     }
 
-    /// Processes a packet that has reached a router from the outside.
-    fn cross_inward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) {
-        if !self.hop(&mut packet, now) {
-            return;
-        }
+    /// Processes a packet that has reached a router from the outside. Returns a TCP segment that its sender must
+    /// retransmit, because its connection may come back when the inside sends.
+    fn cross_inward(&mut self, router: RouterIndex, mut packet: Packet, now: Duration) -> Result<(), Packet> {
         let this = &mut self.topology[router];
-        let (node, inner) = (this.node, this.inner);
+        let (node, inner, outer) = (this.node, this.inner, this.outer);
         let used = this.inward(&mut packet, now);
+        let (answers, picks_up) = (this.answers_unsolicited(), this.picks_up());
         self.note_nat(router, now);
         match used {
             Ok(mapping) => {
@@ -211,8 +266,28 @@ impl Fabric {
                 }
                 self.enter(inner, None, packet, now);
             }
-            Err(why) => self.ledger.refused(node, &packet, why, now),
+            Err(Refusal::NoMapping) if picks_up && !answers && packet.is_retransmitted() && !packet.opens() => {
+                return Err(packet);
+            }
+            Err(why) => {
+                self.ledger.refused(node, &packet, why, now);
+                let is_unsolicited = matches!(why, Refusal::NoMapping | Refusal::Filtered);
+                if answers
+                    && is_unsolicited
+                    && let Some(reset) = packet.reset()
+                {
+                    self.send_reset(node, outer, Some(Attachment::Router(router)), reset, now);
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Sends an RST of a router into a realm.
+    fn send_reset(&mut self, node: NodeId, realm: RealmIndex, from: Option<Attachment>, reset: Packet, now: Duration) {
+        let reset = Packet { id: self.ledger.next_packet_id(), origin: node, sent: now, ..reset };
+        self.ledger.sent(&reset, now);
+        self.enter(realm, from, reset, now);
     }
 
     /// Decrements the TTL; returns false if the packet is dropped because it ran out.

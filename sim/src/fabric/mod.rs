@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `topology` | what is attached where, and the next hop of a packet |
 //! | `schedule` | future arrivals, ordered by time and then by age |
+//! | `stalls` | TCP flows that do not get through, until their senders retransmit |
 //! | [`fault`] | what can happen to a packet, one file per fault; `link` lists those of links |
 //! | `kernels` | turmoil-net's kernels, one for each life of a machine |
 //! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
@@ -25,6 +26,7 @@ mod orphans;
 mod packet;
 mod router;
 mod schedule;
+mod stalls;
 mod tap;
 mod topology;
 mod udp;
@@ -52,6 +54,7 @@ use link::LinkState;
 pub use packet::Packet;
 use router::Router;
 use schedule::Schedule;
+use stalls::Stalls;
 pub(crate) use tap::Tap;
 pub use tap::{Content, Sighting, Taken};
 use topology::{Host, Topology};
@@ -71,6 +74,8 @@ pub(crate) struct Fabric {
     faults: Vec<Box<dyn Fault>>,
     /// Packets that a fault holds until it is healed, in the order of their arrival.
     held: Vec<Arrival>,
+    /// TCP flows that do not get through and are tried again.
+    stalls: Stalls,
     /// Collects the packets on the wire, if the run is captured.
     tap: Option<Tap>,
 }
@@ -88,6 +93,7 @@ impl Fabric {
             flows: Flows::default(),
             faults: Vec::new(),
             held: Vec::new(),
+            stalls: Stalls::default(),
             tap: None,
         }
     }
@@ -170,12 +176,21 @@ impl Fabric {
         self.faults.push(fault);
     }
 
-    /// Ends all injected faults. Packets that they held arrive now, before all packets that are still in flight.
+    /// Ends all injected faults. Packets that they held arrive now, before all packets that are still in flight. TCP
+    /// flows go on when their senders retransmit.
     pub(crate) fn heal(&mut self) {
         self.faults.clear();
         let now = self.recorder.now();
         for arrival in std::mem::take(&mut self.held) {
             self.arrive(arrival, now);
+        }
+    }
+
+    /// Tries all stalled TCP flows again at once, as if each sender retransmitted now.
+    pub(crate) fn retransmit_now(&mut self) {
+        let now = self.recorder.now();
+        for flow in self.stalls.hurry(now) {
+            self.schedule.add(now, Arrival::Retry(flow));
         }
     }
 

@@ -74,5 +74,5 @@ impl Orphans {
 /// An RST from `src` to `dst` that no host has sent. It makes a kernel forget a connection that its program has closed.
 pub(crate) fn kill(src: SocketAddrV4, dst: SocketAddrV4) -> Packet {
     let body = Body::Tcp(Segment::reset());
-    Packet { id: PacketId(u32::MAX), origin: NodeId(u16::MAX), ttl: 1, src, dst, body }
+    Packet { id: PacketId(u32::MAX), origin: NodeId(u16::MAX), ttl: 1, sent: Duration::ZERO, src, dst, body }
 }

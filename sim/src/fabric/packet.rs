@@ -8,6 +8,7 @@ use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
 use crate::event::{NodeId, PacketId, PacketView, Protocol};
 use crate::fabric::index::RealmIndex;
+use crate::fabric::nat::Signal;
 use crate::fabric::tap::{Content, Sighting};
 use crate::hash::digest;
 
@@ -23,6 +24,8 @@ pub struct Packet {
     pub(crate) origin: NodeId,
     /// Remaining hops.
     pub(crate) ttl: u8,
+    /// When it was sent first.
+    pub(crate) sent: Duration,
     pub(crate) src: SocketAddrV4,
     pub(crate) dst: SocketAddrV4,
     pub(crate) body: Body,
@@ -100,12 +103,26 @@ impl Packet {
         Sighting { at, realm, packet: id, origin, ttl, src, dst, content }
     }
 
-    /// Whether the packet may create a NAT mapping: any datagram may, but for TCP only the first segment (RFC 5382
-    /// §4.1).
+    /// Whether it is the first segment of a TCP connection.
     pub(crate) fn opens(&self) -> bool {
-        match &self.body {
-            Body::Udp(_) => true,
-            Body::Tcp(segment) => segment.flags.syn && !segment.flags.ack,
+        self.signal() == Signal::Open && self.protocol() == Protocol::Tcp
+    }
+
+    /// Whether its sender would send it again: a TCP segment that takes sequence numbers.
+    pub(crate) fn is_retransmitted(&self) -> bool {
+        let Body::Tcp(segment) = &self.body else { return false };
+        !segment.flags.rst && (segment.flags.syn || segment.flags.fin || !segment.payload.is_empty())
+    }
+
+    /// What the packet says about its connection, as a NAT sees it.
+    pub(crate) fn signal(&self) -> Signal {
+        let Body::Tcp(segment) = &self.body else { return Signal::Data };
+        match segment.flags {
+            TcpFlags { rst: true, .. } => Signal::Reset,
+            TcpFlags { syn: true, ack: false, .. } => Signal::Open,
+            TcpFlags { syn: true, .. } => Signal::Accept,
+            TcpFlags { fin: true, .. } => Signal::Close,
+            _ => Signal::Data,
         }
     }
 
@@ -141,7 +158,8 @@ impl Packet {
             window: 0,
             payload: Bytes::new(),
         };
-        Some(Packet { id: self.id, origin: self.origin, ttl: 64, src: self.dst, dst: self.src, body: Body::Tcp(reply) })
+        let Self { id, origin, sent, src, dst, .. } = *self;
+        Some(Packet { id, origin, ttl: 64, sent, src: dst, dst: src, body: Body::Tcp(reply) })
     }
 }
 

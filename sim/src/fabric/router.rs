@@ -20,8 +20,9 @@ pub(crate) struct Router {
     nat: Option<Nat>,
     /// Whether TCP segments without a mapping are answered with RST.
     pub(crate) resets_tcp: bool,
-    /// Whether a check for expired mappings is already scheduled.
-    expiry_awaited: bool,
+    /// When the next check for expired mappings is scheduled. A check that an earlier one has replaced stays in the
+    /// schedule, and finds nothing.
+    expiry_check: Option<Duration>,
 }
 
 /// Where a router forwards a packet that came from the inside.
@@ -36,7 +37,7 @@ pub(crate) enum Exit {
 
 impl Router {
     pub(crate) fn new(node: NodeId, inner: RealmIndex, outer: RealmIndex, link: Link) -> Self {
-        Self { node, inner, outer, link: LinkState::new(link), nat: None, resets_tcp: false, expiry_awaited: false }
+        Self { node, inner, outer, link: LinkState::new(link), nat: None, resets_tcp: false, expiry_check: None }
     }
 
     pub(crate) fn with_nat(self, behavior: Option<NatBehavior>, external: &[Ipv4Addr]) -> Self {
@@ -54,10 +55,10 @@ impl Router {
         let five_tuple = FiveTuple { protocol: packet.protocol(), internal: packet.src, remote: packet.dst };
         let FiveTuple { protocol, internal, remote } = five_tuple;
         if nat.owns(*remote.ip()) {
-            (packet.src, packet.dst) = nat.hairpin(five_tuple, packet.opens(), cx)?;
+            (packet.src, packet.dst) = nat.hairpin(five_tuple, packet.signal(), cx)?;
             return Ok(Exit::Hairpin);
         }
-        packet.src = nat.outbound(five_tuple, packet.opens(), cx)?;
+        packet.src = nat.outbound(five_tuple, packet.signal(), cx)?;
         Ok(Exit::Translated(Mapping { protocol, internal, external: packet.src, remote }))
     }
 
@@ -65,13 +66,13 @@ impl Router {
     pub(crate) fn inward(&mut self, packet: &mut Packet, now: Duration) -> Result<Option<Mapping>, Refusal> {
         let Some(nat) = &mut self.nat else { return Ok(None) };
         let (protocol, external, remote) = (packet.protocol(), packet.dst, packet.src);
-        packet.dst = nat.inbound(now, protocol, external, remote)?;
+        packet.dst = nat.inbound(now, protocol, external, remote, packet.signal())?;
         Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
     }
 
     /// Reboots the NAT and returns the number of mappings that are lost; `None` if there is no NAT.
     pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> Option<usize> {
-        let lost = self.nat.as_mut()?.reboot(now, reboot.new_address);
+        let lost = self.nat.as_mut()?.reboot(now, reboot);
         self.resets_tcp = reboot.resets_tcp;
         Some(lost)
     }
@@ -89,18 +90,30 @@ impl Router {
         })
     }
 
-    /// When to check for expired mappings; `None` if a check is already scheduled or not needed. When that time comes,
-    /// call [`Router::expiry_reached`].
+    /// When to check for expired mappings; `None` if a check is already scheduled by then, or not needed. When that
+    /// time comes, call [`Router::expiry_reached`].
     pub(crate) fn await_expiry(&mut self) -> Option<Duration> {
-        if self.expiry_awaited {
+        let nat = self.nat.as_mut()?;
+        let is_covered = |at: Duration| self.expiry_check.is_some_and(|check| check <= at);
+        if is_covered(nat.no_expiry_before()?) {
             return None;
         }
-        let next = self.nat.as_mut()?.next_expiry()?;
-        self.expiry_awaited = true;
+        let next = nat.next_expiry().filter(|next| !is_covered(*next))?;
+        self.expiry_check = Some(next);
         Some(next)
     }
 
-    pub(crate) fn expiry_reached(&mut self) {
-        self.expiry_awaited = false;
+    pub(crate) fn expiry_reached(&mut self, now: Duration) {
+        self.expiry_check = self.expiry_check.filter(|check| *check > now);
+    }
+
+    /// Whether a TCP connection of the outside may still come through, once the inside has sent a segment of it.
+    pub(crate) fn picks_up(&self) -> bool {
+        self.nat.as_ref().is_some_and(Nat::picks_up)
+    }
+
+    /// Whether it answers what comes from the outside and belongs to no mapping.
+    pub(crate) fn answers_unsolicited(&self) -> bool {
+        self.nat.as_ref().is_some_and(Nat::answers_unsolicited)
     }
 }

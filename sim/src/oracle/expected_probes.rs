@@ -184,7 +184,8 @@ fn of_nat(node: NodeId, event: &NatEvent, cx: &mut OracleCx<'_>) {
         NatEvent::Created(mapping) if mapping.external.port() != mapping.internal.port() => {
             let NodeKind::Nat(network) = cx.record.nodes[usize::from(node.0)].kind else { return };
             let nat = &cx.scenario.networks[network].nat;
-            if nat.as_ref().is_some_and(|nat| nat.port_allocation == PortAllocation::Preserve) {
+            let preserves = [PortAllocation::Preserve, PortAllocation::PreserveOverloading];
+            if nat.as_ref().is_some_and(|nat| preserves.contains(&nat.port_allocation)) {
                 cx.probe("port-collision");
             }
         }

@@ -129,10 +129,14 @@ impl Model {
                 self.views.remove(&node);
             }
             Signaling::Received(Message::Joined { roster, .. }) => {
+                for member in roster.iter() {
+                    self.has_returned(&member.id, node);
+                }
                 let known = roster.iter().map(|member| (member.id.clone(), Notices { announced: 1, ..first() }));
                 self.views.insert(node, known.collect());
             }
             Signaling::Received(Message::PeerJoined { member, .. }) => {
+                self.has_returned(&member.id, node);
                 if let Some(view) = self.views.get_mut(&node) {
                     let notices = view.entry(member.id.clone()).or_insert_with(first);
                     (notices.announced, notices.gone) = (notices.announced + 1, None);
@@ -152,13 +156,14 @@ impl Model {
     /// When the first client received a notice that this stay is over, and which client.
     pub(crate) fn leave_notice(&self, stay: &Stay) -> Option<(At, NodeId)> {
         let newest_ask = stay.asked.last().copied().unwrap_or(stay.joined);
-        // A user who returns has the same name. A client that has seen the return no longer counts as a witness.
-        let still_counts = |witness: &NodeId| {
-            let notices = self.views.get(witness).and_then(|view| view.get(&stay.id));
-            !stay.dialect().chooses_ids || notices.is_none_or(|notices| notices.gone.is_some())
-        };
-        let mut notices = self.leave_notices.get(&stay.id)?.iter().copied();
-        notices.find(|(at, witness)| *at > newest_ask && still_counts(witness))
+        self.leave_notices.get(&stay.id)?.iter().copied().find(|(at, _)| *at > newest_ask)
+    }
+
+    /// A user who returns has the same name. A client that has seen the return no longer witnesses that the user left.
+    fn has_returned(&mut self, id: &ClientId, witness: NodeId) {
+        if let Some(notices) = self.leave_notices.get_mut(id) {
+            notices.retain(|(_, notified)| *notified != witness);
+        }
     }
 
     /// Whether the server is running, and does not stand still.
@@ -195,6 +200,7 @@ impl Model {
         stay.is_on(at.index)
             && self.is_served(stay.connection)
             && self.flows(stay.connection, at.time)
+            && !flow.is_some_and(|flow| self.tcp.is_reset(flow))
             && last_received.is_some_and(|received| at.time < received + self.heartbeat * HEARTBEATS_TO_TRUST)
     }
 

@@ -9,6 +9,8 @@ use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, Protocol};
 
 /// Control bits of a segment that opens a connection: only SYN is set.
 const SYN: u8 = 2;
+/// The control bit of a segment that ends a connection at once.
+const RST: u8 = 4;
 
 /// A TCP connection between a client and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ struct Traffic {
     in_flight: BTreeSet<(Duration, PacketId)>,
     last_received: Option<Duration>,
     lost: Option<Duration>,
+    /// Whether the server received an RST.
+    is_reset: bool,
 }
 
 /// All flows.
@@ -76,7 +80,9 @@ impl TcpTraffic {
                 let flow = if Some(event.node) == self.server {
                     self.seen_as.get(&view.dst).copied()
                 } else if *view.dst.ip() == self.address {
-                    Some(self.numbers.of(event.node, view))
+                    // A router may reset a client's connection.
+                    let of_router = self.seen_as.get(&view.src).filter(|_| view.flags & RST != 0).copied();
+                    Some(of_router.unwrap_or_else(|| self.numbers.of(event.node, view)))
                 } else {
                     None
                 };
@@ -88,9 +94,11 @@ impl TcpTraffic {
                 let Some(flow) = self.ended(view.packet) else { return };
                 if Some(event.node) == self.server {
                     self.seen_as.insert(view.src, flow);
+                    let traffic = self.traffic.entry(flow).or_default();
                     if view.bytes > 0 {
-                        self.traffic.entry(flow).or_default().last_received = Some(event.at);
+                        traffic.last_received = Some(event.at);
                     }
+                    traffic.is_reset |= view.flags & RST != 0;
                 }
             }
             PacketEvent::Dropped { packet, .. } => {
@@ -111,6 +119,11 @@ impl TcpTraffic {
     /// When the server last received data from the client over this flow.
     pub(crate) fn last_received(&self, flow: TcpFlow) -> Option<Duration> {
         self.traffic.get(&flow)?.last_received
+    }
+
+    /// Whether the server received an RST, which ended the connection on its side.
+    pub(crate) fn is_reset(&self, flow: TcpFlow) -> bool {
+        self.traffic.get(&flow).is_some_and(|traffic| traffic.is_reset)
     }
 
     /// Whether a segment, in either direction, has been in flight for longer than `patience`.

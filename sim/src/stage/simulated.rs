@@ -315,6 +315,8 @@ impl Ground for Simulated {
     }
 
     async fn tear_down(&mut self, programs: Vec<(ActorIndex, Box<dyn Program>)>) -> Result<(), StageError> {
+        // Programs end only when their last segments have arrived; how long senders back off is no longer judged.
+        self.world.retransmit_now();
         let handle = self.server.handle.take();
         let census = || handle.as_ref().map(server::Handle::census).unwrap_or_default();
         // The server notices a client that vanished only after some missed pongs.

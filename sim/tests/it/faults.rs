@@ -10,7 +10,7 @@ use std::time::Duration;
 use scenarios::Dependence::{AddressAndPortDependent, EndpointIndependent};
 use scenarios::{ActorIndex, Link, Machine as Which, NatBehavior, NetworkIndex};
 use server::net::{Listener, Network, Udp};
-use sim::event::{Drop, NodeKind, PacketEvent, Record, Refusal, What};
+use sim::event::{Drop, NatEvent, NodeKind, PacketEvent, Protocol, Record, Refusal, What};
 use sim::fabric::Packet;
 use sim::fabric::fault::{FaultCx, Verdict};
 use sim::host::Host;
@@ -148,6 +148,76 @@ fn a_partition_drops_datagrams_and_holds_segments_until_it_heals() {
         udp_a.send_to(b"again", at(&b, 2)).await?;
         assert!(receive(&udp_b).await.is_some(), "datagrams pass again");
         assert_eq!(drops(&net.record(), Drop::Partition), 2);
+        Ok(())
+    });
+}
+
+/// A real sender backs its retransmissions off. Measured with a Linux kernel: after a cut of 16.8 s, held data arrives
+/// 10.0 s later.
+#[test]
+fn after_a_partition_a_stream_goes_on_with_its_next_retransmission() {
+    play(async |net| {
+        let (a, b) = (net.boot(link(2)), net.boot(link(3)));
+        let (mut stream, mut accepted) = connect(&a, &b).await?;
+        net.world.partition(vec![a.node()], vec![b.node()]);
+        stream.write_all(b"x").await?;
+        sleep(ms(16_800)).await;
+        net.world.heal();
+        let healed = Instant::now();
+        // What is sent after the partition waits too: the receiver still lacks the first byte.
+        stream.write_all(b"y").await?;
+        assert_eq!(accepted.read_u8().await?, b'x');
+        // The first retransmission comes 210 ms after the first transmission, and each pause is twice the one before.
+        // The seventh comes 210 · (2⁷ - 1) ms after it.
+        assert_eq!(healed.elapsed(), ms(5 + 210 * 127 - 16_800));
+        assert_eq!(accepted.read_u8().await?, b'y');
+        assert_eq!(healed.elapsed(), ms(5 + 210 * 127 - 16_800));
+        stream.write_all(b"z").await?;
+        assert_eq!(accepted.read_u8().await?, b'z', "then it flows again");
+        assert_eq!(healed.elapsed(), ms(10 + 210 * 127 - 16_800));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_connection_that_a_partition_keeps_from_opening_opens_after_it() {
+    play(async |net| {
+        let (a, b) = (net.boot(link(2)), net.boot(link(3)));
+        let listener = b.listen(any(80)).await?;
+        net.world.partition(vec![a.node()], vec![b.node()]);
+        let start = Instant::now();
+        let (dialled, ()) = tokio::join! { biased;
+            a.connect(at(&b, 80)),
+            async {
+                sleep(ms(4000)).await;
+                net.world.heal();
+            },
+        };
+        dialled?;
+        // A SYN is sent again after 1 s, 3 s and 7 s.
+        assert_eq!(start.elapsed(), ms(7000 + 10));
+        listener.accept().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_second_partition_makes_a_stream_back_off_further() {
+    play(async |net| {
+        let (a, b) = (net.boot(link(2)), net.boot(link(3)));
+        let (mut stream, mut accepted) = connect(&a, &b).await?;
+        let start = Instant::now();
+        net.world.partition(vec![a.node()], vec![b.node()]);
+        stream.write_all(b"x").await?;
+        sleep(ms(500)).await;
+        net.world.heal();
+        sleep(ms(50)).await;
+        net.world.partition(vec![a.node()], vec![b.node()]);
+        sleep(ms(150)).await;
+        net.world.heal();
+        accepted.read_u8().await?;
+        // The retransmissions at 210 ms and 630 ms are stopped, the next one comes at 1470 ms.
+        assert_eq!(start.elapsed(), ms(5 + 1470));
         Ok(())
     });
 }
@@ -492,6 +562,98 @@ fn a_stream_through_a_nat_that_reboots_is_silent_or_reset_as_asked() {
     }
 }
 
+/// Linux picks up a connection that it does not know when the inside sends. What the outside has sent meanwhile comes
+/// with its next retransmission.
+#[test]
+fn a_stream_goes_on_through_a_linux_router_that_reboots_at_the_same_address() {
+    play(async move |net| {
+        let realm = net.nat(linux());
+        let (server, inside) = (net.boot(link(2)), net.boot_in(realm, link(1)));
+        let (mut stream, mut accepted) = connect(&inside, &server).await?;
+        stream.write_all(b"x").await?;
+        assert_eq!(accepted.read_u8().await?, b'x');
+        sleep(s(1)).await;
+        net.world.reboot_nat(realm, scenarios::NatReboot { resets_tcp: false, new_address: None });
+        let start = Instant::now();
+        accepted.write_all(b"a").await?;
+        assert!(timeout(s(4), stream.read_u8()).await.is_err(), "nobody inside has sent");
+        accepted.write_all(b"b").await?;
+        stream.write_all(b"y").await?;
+        assert_eq!(accepted.read_u8().await?, b'y');
+        assert!(start.elapsed() < s(5), "what the inside sends passes at once");
+        let mut bytes = [0; 2];
+        stream.read_exact(&mut bytes).await?;
+        assert_eq!(&bytes, b"ab");
+        // The first way to the router takes 12 ms, so that the first retransmission comes after 224 ms, and the fifth
+        // after 224 · (2⁵ - 1) ms.
+        assert_eq!(start.elapsed(), ms(12 + 224 * 31 + 1));
+        Ok(())
+    });
+}
+
+/// With a new address, the server's machine knows no connection to it and answers with an RST.
+#[test]
+fn a_stream_through_a_linux_router_that_gets_a_new_address_is_reset_when_the_inside_sends() {
+    play(async move |net| {
+        let realm = net.nat(linux());
+        let (server, inside) = (net.boot(LINK), net.boot_in(realm, LINK));
+        let (mut stream, mut accepted) = connect(&inside, &server).await?;
+        stream.write_all(b"x").await?;
+        assert_eq!(accepted.read_u8().await?, b'x');
+        let new_address = Some(Ipv4Addr::new(198, 51, 100, 2));
+        net.world.reboot_nat(realm, scenarios::NatReboot { resets_tcp: false, new_address });
+        stream.write_all(b"y").await?;
+        let read = timeout(s(1), stream.read(&mut [0; 1])).await.expect("an RST comes");
+        assert_eq!(read.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionReset));
+        assert!(timeout(LONG, accepted.read(&mut [0; 1])).await.is_err(), "the other end learns nothing");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_router_that_rejects_resets_what_the_outside_sends_without_a_mapping() {
+    for unsolicited in [scenarios::Unsolicited::Reject, scenarios::Unsolicited::Accept] {
+        play(async move |net| {
+            let realm = net.nat(NatBehavior { unsolicited, ..linux() });
+            let (server, inside) = (net.boot(LINK), net.boot_in(realm, LINK));
+            let (mut stream, mut accepted) = connect(&inside, &server).await?;
+            stream.write_all(b"x").await?;
+            assert_eq!(accepted.read_u8().await?, b'x');
+            net.world.reboot_nat(realm, scenarios::NatReboot { resets_tcp: false, new_address: None });
+            accepted.write_all(b"y").await?;
+            let read = timeout(s(1), accepted.read(&mut [0; 1])).await.expect("an RST comes");
+            assert_eq!(read.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionReset));
+            Ok(())
+        });
+    }
+}
+
+/// The NAT's table has a mapping with a long life when the short one is created.
+#[test]
+fn a_mapping_that_expires_is_recorded_when_its_lifetime_ends() {
+    play(async |net| {
+        let realm = net.nat(cone());
+        let (server, inside) = (net.boot(LINK), net.boot_in(realm, LINK));
+        let (_stream, _accepted) = connect(&inside, &server).await?;
+        sleep(s(5)).await;
+        let socket = inside.bind_udp(any(1)).await?;
+        socket.send_to(b"hello", at(&server, 9)).await?;
+        // Refreshed once, so that the check for the first end finds nothing.
+        sleep(s(20)).await;
+        socket.send_to(b"hello", at(&server, 9)).await?;
+        sleep(s(60)).await;
+        let record = net.record();
+        let at = |wanted: fn(&What) -> bool| {
+            record.events.iter().filter(|event| wanted(&event.what)).map(|event| event.at).collect::<Vec<_>>()
+        };
+        let used = at(|what| matches!(what, What::Nat(NatEvent::Used(mapping)) if mapping.protocol == Protocol::Udp));
+        let expired = at(|what| matches!(what, What::Nat(NatEvent::Expired(_))));
+        assert_eq!(used.len(), 2);
+        assert_eq!(expired, [used[1] + s(30)]);
+        Ok(())
+    });
+}
+
 // ---- hangs and panics
 
 #[test]
@@ -593,6 +755,10 @@ fn kind<T>(result: io::Result<T>) -> Option<io::ErrorKind> {
 
 fn cone() -> NatBehavior {
     behavior(EndpointIndependent, AddressAndPortDependent, scenarios::FilterState::PerMapping)
+}
+
+fn linux() -> NatBehavior {
+    scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile")
 }
 
 /// Runs a scene on a fresh network; any error fails the test.

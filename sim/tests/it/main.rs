@@ -3,6 +3,7 @@
 mod busy;
 mod determinism;
 mod faults;
+mod firewalls;
 mod foreign;
 #[path = "../../../conformance/tests/it/installed.rs"]
 mod installed;

@@ -10,7 +10,7 @@ use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointI
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling};
 use sim::event::Protocol::Udp;
-use sim::fabric::nat::{FiveTuple, Nat, NatCx};
+use sim::fabric::nat::{FiveTuple, Nat, NatCx, Signal};
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
 
 use crate::nat::{at, behavior};
@@ -283,13 +283,15 @@ impl Simulated {
     /// The source of a packet from `agent`, as seen outside.
     fn leave(&mut self, agent: usize, to: SocketAddrV4) -> SocketAddrV4 {
         let packet = FiveTuple { protocol: Udp, internal: Self::BASE, remote: to };
-        let sent = self.nats[agent].outbound(packet, true, &mut NatCx { now: Duration::ZERO, rng: &mut self.rng });
+        let sent =
+            self.nats[agent].outbound(packet, Signal::Data, &mut NatCx { now: Duration::ZERO, rng: &mut self.rng });
         sent.expect("these NATs let everything out")
     }
 
     /// Whether a packet reaches `agent`.
     fn arrives(&mut self, agent: usize, to: SocketAddrV4, source: SocketAddrV4) -> bool {
-        self.nats[agent].owns(*to.ip()) && self.nats[agent].inbound(Duration::ZERO, Udp, to, source).is_ok()
+        self.nats[agent].owns(*to.ip())
+            && self.nats[agent].inbound(Duration::ZERO, Udp, to, source, Signal::Data).is_ok()
     }
 
     fn connects(&mut self) -> bool {

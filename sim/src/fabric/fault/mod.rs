@@ -53,7 +53,8 @@ pub enum Verdict {
     Reorder(Duration),
     /// It arrives twice. Valid only on links.
     Duplicate,
-    /// It waits until faults are healed.
+    /// A datagram, or anything on a link, waits until faults are healed. A TCP segment that has reached its receiver is
+    /// tried again whenever its sender would retransmit it, and what its flow sends later waits behind it.
     Hold,
     /// It is dropped.
     Drop(Drop),

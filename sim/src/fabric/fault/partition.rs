@@ -4,7 +4,8 @@ use super::{Fault, FaultCx, Verdict};
 use crate::event::{Drop, NodeId, Protocol};
 use crate::fabric::packet::Packet;
 
-/// Datagrams are dropped. TCP segments are held, because their sender would retransmit them until the partition heals.
+/// Datagrams are dropped. TCP segments are held, because their sender would retransmit them: a flow goes on with the
+/// first retransmission after the partition heals.
 ///
 /// It acts at the receiver. A packet that it stops has already passed its sender's NAT, so mappings are refreshed as in
 /// a real network.
@@ -40,7 +41,8 @@ mod tests {
     fn verdict(from: u16, receiver: Option<u16>) -> Verdict {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let body = Body::Udp(Bytes::new());
-        let packet = Packet { id: PacketId(1), origin: NodeId(from), ttl: 64, src: any, dst: any, body };
+        let packet =
+            Packet { id: PacketId(1), origin: NodeId(from), ttl: 64, sent: Duration::ZERO, src: any, dst: any, body };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut cx = FaultCx { now: Duration::ZERO, receiver: receiver.map(NodeId), rng: &mut rng };
         let mut partition = Partition { from: vec![NodeId(1), NodeId(2)], to: vec![NodeId(2), NodeId(3)] };

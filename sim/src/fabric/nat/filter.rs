@@ -1,48 +1,13 @@
-//! The remotes to which an internal endpoint has sent, which determine who may send to it; and the timer of mappings
-//! and filter entries.
+//! The remotes to which an internal endpoint has sent, which determine who may send to it.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-/// How long a mapping or filter entry of one protocol lives without traffic.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lifetimes {
-    pub(super) unanswered: Duration,
-    pub(super) answered: Duration,
-    pub(super) inbound_refresh: bool,
-}
+use scenarios::Dependence;
 
-/// The time at which a mapping or a filter entry ends. RFC 4787 §4.3.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timer {
-    last: Duration,
-    answered: bool,
-}
-
-impl Timer {
-    pub(super) fn new(now: Duration) -> Self {
-        Self { last: now, answered: false }
-    }
-
-    //= https://www.rfc-editor.org/rfc/rfc4787#section-4.3
-    //# REQ-6:  The NAT mapping Refresh Direction MUST have a "NAT Outbound
-    //# refresh behavior" of "True".
-    pub(super) fn sent(&mut self, now: Duration) {
-        self.last = now;
-    }
-
-    pub(super) fn received(&mut self, now: Duration, lifetimes: &Lifetimes) {
-        self.answered = true;
-        if lifetimes.inbound_refresh {
-            self.last = now;
-        }
-    }
-
-    /// The first instant at which the entry no longer exists. It only ever moves later.
-    pub(super) fn end(&self, lifetimes: &Lifetimes) -> Duration {
-        self.last.saturating_add(if self.answered { lifetimes.answered } else { lifetimes.unanswered })
-    }
-}
+use super::Signal;
+use super::table::scope;
+use super::timer::{Lifetimes, Timer};
 
 /// The remotes that may send to an internal endpoint: those to which it has sent.
 ///
@@ -51,8 +16,8 @@ impl Timer {
 /// stays below twice the number of remotes in use.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// Sorted by remote, reduced to the part that the filtering behaviour compares: the port is 0 where only the
-    /// address counts.
+    /// Sorted by remote. For UDP, the remote is reduced to the part that the filtering behaviour compares: the port is
+    /// 0 where only the address counts. For TCP, each connection has an entry.
     entries: Vec<(SocketAddrV4, Timer)>,
     /// Index of the last hit: most packets come from the same remote as the one before.
     hit: usize,
@@ -61,13 +26,22 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Notes that the inside has sent to `remote`.
-    pub(super) fn sent(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) {
+    /// Notes that a packet has passed, to `remote` if `outward` and otherwise from it.
+    pub(super) fn passed(
+        &mut self,
+        remote: SocketAddrV4,
+        now: Duration,
+        outward: bool,
+        signal: Signal,
+        lifetimes: &Lifetimes,
+    ) {
         match self.find(remote) {
-            Ok(at) if self.entries[at].1.end(lifetimes) > now => self.entries[at].1.sent(now),
-            Ok(at) => self.entries[at].1 = Timer::new(now),
+            Ok(at) if self.entries[at].1.end(lifetimes) > now => {
+                self.entries[at].1.passed(now, outward, signal, lifetimes);
+            }
+            Ok(at) => self.entries[at].1 = Timer::new(now, outward, signal, lifetimes),
             Err(at) => {
-                self.entries.insert(at, (remote, Timer::new(now)));
+                self.entries.insert(at, (remote, Timer::new(now, outward, signal, lifetimes)));
                 if self.entries.len() > self.sweep_at {
                     self.entries.retain(|(_, timer)| timer.end(lifetimes) > now);
                     self.sweep_at = (2 * self.entries.len()).max(16);
@@ -76,15 +50,26 @@ impl Filter {
         }
     }
 
-    /// Returns whether a packet from `remote` may come in, and refreshes the entry if it does.
-    pub(super) fn received(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) -> bool {
-        match self.find(remote) {
-            Ok(at) if self.entries[at].1.end(lifetimes) > now => {
-                self.entries[at].1.received(now, lifetimes);
-                true
-            }
-            _ => false,
-        }
+    /// Whether a packet from exactly `remote` may come in.
+    pub(super) fn has(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) -> bool {
+        self.find(remote).is_ok_and(|at| self.entries[at].1.end(lifetimes) > now)
+    }
+
+    /// Whether a packet from a remote may come in that is the same as `remote` in the part on which filtering depends.
+    pub(super) fn has_like(
+        &self,
+        remote: SocketAddrV4,
+        filtering: Dependence,
+        now: Duration,
+        lifetimes: &Lifetimes,
+    ) -> bool {
+        let is_same = |known: SocketAddrV4| scope(filtering, known) == scope(filtering, remote);
+        self.entries.iter().any(|(known, timer)| is_same(*known) && timer.end(lifetimes) > now)
+    }
+
+    /// When the last of its entries ends.
+    pub(super) fn end(&self, lifetimes: &Lifetimes) -> Option<Duration> {
+        self.entries.iter().map(|(_, timer)| timer.end(lifetimes)).max()
     }
 
     fn find(&mut self, remote: SocketAddrV4) -> Result<usize, usize> {
@@ -106,12 +91,17 @@ mod tests {
     #[test]
     fn entries_that_have_ended_do_not_pile_up() {
         let lifetime = Duration::from_secs(10);
-        let lifetimes = Lifetimes { unanswered: lifetime, answered: lifetime, inbound_refresh: true };
+        let lifetimes = Lifetimes::Udp {
+            unanswered: lifetime,
+            answered: lifetime,
+            stream_after: Duration::ZERO,
+            inbound_refresh: true,
+        };
         let mut filter = Filter::default();
         for second in 0..10_000 {
-            let remote = SocketAddrV4::new(second.into(), 1);
-            filter.sent(remote, Duration::from_secs(second.into()), &lifetimes);
-            assert!(filter.received(remote, Duration::from_secs(second.into()), &lifetimes));
+            let (remote, now) = (SocketAddrV4::new(second.into(), 1), Duration::from_secs(second.into()));
+            filter.passed(remote, now, true, Signal::Data, &lifetimes);
+            assert!(filter.has(remote, now, &lifetimes));
         }
         assert!(filter.entries.len() <= 21, "10 live at a time, {} kept", filter.entries.len());
     }

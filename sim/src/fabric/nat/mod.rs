@@ -9,8 +9,11 @@
 //! - *Filters age.* A filter entry is refreshed and ends like a mapping, with the same lifetimes. With
 //!   [`FilterState::PerMapping`] it ends with its mapping, with [`FilterState::PerEndpoint`] with the last mapping of
 //!   its internal endpoint. A packet that is filtered refreshes nothing (RFC 7857 §7).
-//! - *TCP connections are not tracked* beyond their first segment: a SYN without ACK creates a mapping, any segment in
-//!   either direction refreshes it, and it ends only by being idle. FIN and RST do not end it.
+//! - *TCP connections are tracked* by their flags alone, not by their sequence numbers. A connection is opening until
+//!   the third segment of its handshake, closing from its first FIN on, and reset after an RST. Each state has its
+//!   lifetime, which any segment in either direction starts anew. A mapping lives as long as one of its connections.
+//! - *Overloaded ports* are what Linux has: a mapping for each remote endpoint, which keeps the internal port unless
+//!   another mapping has that port towards the same remote endpoint.
 //! - *Hairpinning with the internal source* creates the sender's mapping and passes the filters just as with the
 //!   external source; only the source that the receiver sees differs.
 //! - *Paired pooling* assigns the external addresses to the internal ones in turn. An internal address whose external
@@ -22,6 +25,7 @@
 mod filter;
 mod ports;
 mod table;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -29,7 +33,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
-use scenarios::{Hairpinning, NatBehavior, Pooling};
+use scenarios::{Hairpinning, NatBehavior, NatReboot, Pooling, PortAllocation, Unsolicited};
 
 pub use crate::mapping::FiveTuple;
 use crate::mapping::{Mapping, Protocol, Refusal};
@@ -43,6 +47,21 @@ pub struct NatCx<'a> {
     pub now: Duration,
     /// Used to choose ports and external addresses where the behaviour is random.
     pub rng: &'a mut ChaCha8Rng,
+}
+
+/// What a packet says about its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Nothing: a datagram, or a segment in the middle of a connection.
+    Data,
+    /// It opens the connection: a SYN without ACK.
+    Open,
+    /// It answers the opening: a SYN with ACK.
+    Accept,
+    /// It closes one direction: a FIN.
+    Close,
+    /// It ends the connection: an RST.
+    Reset,
 }
 
 /// A change in the mapping table. Refusals and refreshes are not included: the return value of the call for a packet
@@ -74,6 +93,7 @@ pub struct Nat {
     /// With paired pooling, the index of the external address that each internal address uses.
     paired: BTreeMap<Ipv4Addr, usize>,
     table: Table,
+    picks_up: bool,
     changes: Vec<Change>,
 }
 
@@ -86,6 +106,7 @@ impl Nat {
         assert!(!external.is_empty(), "a NAT needs an external address");
         Self {
             table: Table::new(&behavior),
+            picks_up: behavior.tcp_pick_up,
             behavior,
             external: external.iter().map(|&address| (address, Ports::new())).collect(),
             paired: BTreeMap::new(),
@@ -101,19 +122,17 @@ impl Nat {
 
     /// Translates a packet from the inside; returns the external endpoint that becomes its source.
     ///
-    /// `opens` says whether a TCP segment is a SYN without ACK; it is true for every UDP datagram.
-    ///
     /// # Errors
     /// [`Refusal::UdpBlocked`], [`Refusal::TcpMidStream`], [`Refusal::TableFull`] and [`Refusal::PortsExhausted`].
-    pub fn outbound(&mut self, packet: FiveTuple, opens: bool, cx: &mut NatCx<'_>) -> Result<SocketAddrV4, Refusal> {
+    pub fn outbound(&mut self, packet: FiveTuple, signal: Signal, cx: &mut NatCx<'_>) -> Result<SocketAddrV4, Refusal> {
         self.expire(cx.now);
         self.admit(packet.protocol)?;
         let slot = match self.table.find_internal(packet) {
             Some(slot) => slot,
-            None if packet.protocol == Protocol::Tcp && !opens => return Err(Refusal::TcpMidStream),
-            None => self.create(packet, cx)?,
+            None if packet.protocol == Protocol::Tcp && !self.may_create(signal) => return Err(Refusal::TcpMidStream),
+            None => self.create(packet, signal, cx)?,
         };
-        Ok(self.table.sent(slot, cx.now, packet.remote))
+        Ok(self.table.sent(slot, cx.now, packet.remote, signal))
     }
 
     /// Translates a packet from the outside to an external endpoint; returns the internal endpoint that becomes its
@@ -127,11 +146,28 @@ impl Nat {
         protocol: Protocol,
         external: SocketAddrV4,
         remote: SocketAddrV4,
+        signal: Signal,
     ) -> Result<SocketAddrV4, Refusal> {
         self.expire(now);
         self.admit(protocol)?;
-        let slot = self.table.find_external(protocol, external).ok_or(Refusal::NoMapping)?;
-        self.table.received(slot, now, remote).ok_or(Refusal::Filtered)
+        let Some(slot) = self.table.find_external(protocol, external, remote) else {
+            if protocol == Protocol::Udp && self.behavior.unsolicited == Unsolicited::Accept {
+                self.table.accept_own(external, remote, now);
+            }
+            let why = if self.table.uses(protocol, external) { Refusal::Filtered } else { Refusal::NoMapping };
+            return Err(why);
+        };
+        self.table.received(slot, now, remote, signal).ok_or(Refusal::Filtered)
+    }
+
+    /// Whether a TCP segment of a connection without a mapping may create one.
+    pub fn picks_up(&self) -> bool {
+        self.picks_up
+    }
+
+    /// Whether the router itself answers what comes from the outside and belongs to no mapping.
+    pub fn answers_unsolicited(&self) -> bool {
+        self.behavior.unsolicited != Unsolicited::Drop
     }
 
     /// Translates a packet from the inside whose remote is one of the NAT's own external endpoints. Returns the source
@@ -148,7 +184,7 @@ impl Nat {
     pub fn hairpin(
         &mut self,
         packet: FiveTuple,
-        opens: bool,
+        signal: Signal,
         cx: &mut NatCx<'_>,
     ) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
         self.expire(cx.now);
@@ -156,8 +192,8 @@ impl Nat {
         if self.behavior.hairpinning == Hairpinning::Off {
             return Err(Refusal::HairpinOff);
         }
-        let source = self.outbound(packet, opens, cx)?;
-        let destination = self.inbound(cx.now, packet.protocol, packet.remote, source)?;
+        let source = self.outbound(packet, signal, cx)?;
+        let destination = self.inbound(cx.now, packet.protocol, packet.remote, source, signal)?;
         match self.behavior.hairpinning {
             Hairpinning::InternalSource => Ok((packet.internal, destination)),
             Hairpinning::Off | Hairpinning::ExternalSource => Ok((source, destination)),
@@ -165,12 +201,14 @@ impl Nat {
     }
 
     /// Removes every mapping and filter, and returns the number of mappings. `new_address`, if given, replaces all
-    /// external addresses.
+    /// external addresses. If `resets_tcp`, TCP connections of before are not picked up.
     ///
     /// If ports are allocated sequentially or in blocks, those used before the reboot are the last to be assigned
     /// again.
-    pub fn reboot(&mut self, now: Duration, new_address: Option<Ipv4Addr>) -> usize {
+    pub fn reboot(&mut self, now: Duration, reboot: NatReboot) -> usize {
+        let NatReboot { resets_tcp, new_address } = reboot;
         self.expire(now);
+        self.picks_up = self.behavior.tcp_pick_up && !resets_tcp;
         let mappings = self.table.len();
         self.changes.push(Change::Flushed { mappings });
         self.table.clear();
@@ -188,6 +226,10 @@ impl Nat {
     /// Removes the mappings whose lifetime has ended.
     pub fn expire(&mut self, now: Duration) {
         while let Some((at, mapping)) = self.table.pop_ended(now) {
+            if self.overloads() {
+                self.changes.push(Change::Expired { at, mapping });
+                continue;
+            }
             let (_, ports) = self
                 .external
                 .iter_mut()
@@ -201,6 +243,11 @@ impl Nat {
     /// When the next mapping expires, unless a packet refreshes it.
     pub fn next_expiry(&mut self) -> Option<Duration> {
         self.table.next_end()
+    }
+
+    /// A time before which no mapping expires. It costs nothing, and may be earlier than [`Nat::next_expiry`].
+    pub fn no_expiry_before(&self) -> Option<Duration> {
+        self.table.no_end_before()
     }
 
     /// The mappings, by protocol and external endpoint. Call [`Nat::expire`] first to remove those whose lifetime has
@@ -219,12 +266,20 @@ impl Nat {
         if protocol == Protocol::Udp && self.behavior.udp_blocked { Err(Refusal::UdpBlocked) } else { Ok(()) }
     }
 
-    fn create(&mut self, packet: FiveTuple, cx: &mut NatCx<'_>) -> Result<Slot, Refusal> {
+    fn may_create(&self, signal: Signal) -> bool {
+        signal == Signal::Open || signal == Signal::Data && self.picks_up
+    }
+
+    fn overloads(&self) -> bool {
+        self.behavior.port_allocation == PortAllocation::PreserveOverloading
+    }
+
+    fn create(&mut self, packet: FiveTuple, signal: Signal, cx: &mut NatCx<'_>) -> Result<Slot, Refusal> {
         if self.table.len() >= self.behavior.max_mappings {
             return Err(Refusal::TableFull);
         }
         let FiveTuple { protocol, internal, remote } = packet;
-        let count = self.external.len();
+        let (overloads, count) = (self.overloads(), self.external.len());
         let (first, tries) = match self.behavior.pooling {
             Pooling::Paired => {
                 let in_turn = self.paired.len() % count;
@@ -236,10 +291,17 @@ impl Nat {
         };
         for index in (first..first + tries).map(|index| index % count) {
             let (address, ports) = &mut self.external[index];
-            if let Some(port) = ports.take(self.behavior.port_allocation, cx.rng, protocol, internal) {
+            let port = if overloads {
+                let endpoint = |port| SocketAddrV4::new(*address, port);
+                let is_taken = |port| self.table.is_taken(protocol, endpoint(port), remote, cx.now);
+                ports::overload(cx.rng, internal.port(), is_taken)
+            } else {
+                ports.take(self.behavior.port_allocation, cx.rng, protocol, internal)
+            };
+            if let Some(port) = port {
                 let mapping = Mapping { protocol, internal, external: SocketAddrV4::new(*address, port), remote };
                 self.changes.push(Change::Created(mapping));
-                return Ok(self.table.insert(mapping, cx.now));
+                return Ok(self.table.insert(mapping, cx.now, signal));
             }
         }
         Err(Refusal::PortsExhausted)

@@ -66,6 +66,7 @@ impl Ports {
             // terminates.
             PortAllocation::Random => first_free(used, 1024..=u16::MAX, 1024 + below(rng, u16::MAX - 1023))?,
             PortAllocation::Block => self.take_from_block(protocol, *internal.ip())?,
+            PortAllocation::PreserveOverloading => unreachable!("overloaded ports are not taken: see `overload`"),
         };
         self.used[protocol as usize].insert(port);
         Some(port)
@@ -105,6 +106,17 @@ impl Ports {
         self.used = Default::default();
         self.blocks.clear();
     }
+}
+
+/// The port of a new mapping if ports are overloaded: the internal port, or a random one if `is_taken` says that
+/// another mapping has it towards the same remote. `None` if all are taken.
+pub(super) fn overload(rng: &mut ChaCha8Rng, internal_port: u16, is_taken: impl Fn(u16) -> bool) -> Option<u16> {
+    if !is_taken(internal_port) {
+        return Some(internal_port);
+    }
+    let (first, last) = range_of(internal_port).into_inner();
+    let drawn = first + below(rng, last - first + 1);
+    (drawn..=last).chain(first..drawn).find(|port| !is_taken(*port))
 }
 
 /// The external ports that the NAT's behaviour allows for an internal port.

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use scenarios::{Dependence, FilterState, NatBehavior};
+use scenarios::{Dependence, FilterState, NatBehavior, PortAllocation};
 
-use super::FiveTuple;
-use super::filter::{Filter, Lifetimes, Timer};
+use super::filter::Filter;
+use super::timer::{Lifetimes, Timer};
+use super::{FiveTuple, Signal};
 use crate::mapping::{Mapping, Protocol};
 
 /// The index of a mapping in the table, valid while the mapping exists.
 pub(super) type Slot = usize;
+
+/// Number of flows to the router at which those that have ended are removed.
+const OWN_FLOWS_KEPT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -23,7 +27,13 @@ pub(super) struct Table {
     vacant: Vec<Slot>,
     /// In the key, the remote is reduced to the part that the mapping behaviour depends on: see [`scope`].
     by_internal: BTreeMap<FiveTuple, Slot>,
-    by_external: BTreeMap<(Protocol, SocketAddrV4), Slot>,
+    /// In the key, the remote is zero, unless ports are overloaded: then mappings with different remotes may share an
+    /// external endpoint.
+    by_external: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Slot>,
+    overloads: bool,
+    /// Flows from the outside to the router itself, by external endpoint and remote, and when each ends. As long as
+    /// one lives, no mapping can have the same two endpoints.
+    own_flows: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Duration>,
     /// Each mapping has one entry, with a lower bound of its end time. A refresh does not update it, so the bound may
     /// be too early.
     ends: BTreeSet<(Duration, Slot)>,
@@ -34,9 +44,12 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Entry {
     mapping: Mapping,
+    /// The timer of a UDP mapping. A TCP mapping lives as long as one of its connections.
     timer: Timer,
-    /// The mapping's own filter with [`FilterState::PerMapping`]; otherwise empty.
+    /// For UDP, the mapping's own filter with [`FilterState::PerMapping`], otherwise empty. For TCP, its connections.
     filter: Filter,
+    /// The mapping's time in [`Table::ends`].
+    queued: Duration,
 }
 
 /// The state that all mappings of an internal endpoint share. It ends with the last of them.
@@ -48,14 +61,19 @@ struct Endpoint {
 
 impl Table {
     pub(super) fn new(behavior: &NatBehavior) -> Self {
-        let udp = Lifetimes {
+        let udp = Lifetimes::Udp {
             // So that an answer never shortens a mapping's lifetime.
             unanswered: behavior.udp_lifetime_new.min(behavior.udp_lifetime),
             answered: behavior.udp_lifetime,
+            stream_after: behavior.udp_stream_after,
             inbound_refresh: behavior.udp_inbound_refresh,
         };
-        let tcp =
-            Lifetimes { unanswered: behavior.tcp_lifetime, answered: behavior.tcp_lifetime, inbound_refresh: true };
+        let tcp = Lifetimes::Tcp {
+            opening: behavior.tcp_lifetime_opening,
+            established: behavior.tcp_lifetime,
+            closing: behavior.tcp_lifetime_closing,
+            reset: behavior.tcp_lifetime_reset,
+        };
         Self {
             mapping: behavior.mapping,
             filtering: behavior.filtering,
@@ -65,6 +83,8 @@ impl Table {
             vacant: Vec::new(),
             by_internal: BTreeMap::new(),
             by_external: BTreeMap::new(),
+            overloads: behavior.port_allocation == PortAllocation::PreserveOverloading,
+            own_flows: BTreeMap::new(),
             ends: BTreeSet::new(),
             endpoints: BTreeMap::new(),
         }
@@ -83,14 +103,54 @@ impl Table {
         self.by_internal.get(&FiveTuple { remote: scope(self.mapping, packet.remote), ..packet }).copied()
     }
 
-    pub(super) fn find_external(&self, protocol: Protocol, external: SocketAddrV4) -> Option<Slot> {
-        self.by_external.get(&(protocol, external)).copied()
+    /// The mapping through which a packet from `remote` to an external endpoint comes in, if its filter lets it.
+    pub(super) fn find_external(
+        &self,
+        protocol: Protocol,
+        external: SocketAddrV4,
+        remote: SocketAddrV4,
+    ) -> Option<Slot> {
+        self.by_external.get(&self.external_key(protocol, external, remote)).copied()
     }
 
-    pub(super) fn insert(&mut self, mapping: Mapping, now: Duration) -> Slot {
+    /// Whether a mapping has this external endpoint, towards whichever remote.
+    pub(super) fn uses(&self, protocol: Protocol, external: SocketAddrV4) -> bool {
+        let lowest = (protocol, external, ANYBODY);
+        self.by_external.range(lowest..).next().is_some_and(|(key, _)| (key.0, key.1) == (protocol, external))
+    }
+
+    /// Whether no new mapping towards `remote` can have this external endpoint, though ports are overloaded.
+    pub(super) fn is_taken(
+        &self,
+        protocol: Protocol,
+        external: SocketAddrV4,
+        remote: SocketAddrV4,
+        now: Duration,
+    ) -> bool {
+        let key = (protocol, external, remote);
+        self.by_external.contains_key(&key) || self.own_flows.get(&key).is_some_and(|end| *end > now)
+    }
+
+    /// Notes that the router itself accepted a datagram from `remote`, which keeps that flow from any mapping for as
+    /// long as an unanswered flow lives.
+    pub(super) fn accept_own(&mut self, external: SocketAddrV4, remote: SocketAddrV4, now: Duration) {
+        if !self.overloads {
+            return;
+        }
+        if self.own_flows.len() >= OWN_FLOWS_KEPT {
+            self.own_flows.retain(|_, end| *end > now);
+        }
+        let lifetimes = &self.lifetimes[Protocol::Udp as usize];
+        let end = Timer::new(now, false, Signal::Data, lifetimes).end(lifetimes);
+        self.own_flows.insert((Protocol::Udp, external, remote), end);
+    }
+
+    pub(super) fn insert(&mut self, mapping: Mapping, now: Duration, signal: Signal) -> Slot {
         let Mapping { protocol, internal, external, remote } = mapping;
-        let entry = Entry { mapping, timer: Timer::new(now), filter: Filter::default() };
-        let end = entry.timer.end(&self.lifetimes[protocol as usize]);
+        let lifetimes = &self.lifetimes[protocol as usize];
+        let timer = Timer::new(now, true, signal, lifetimes);
+        let queued = timer.end(lifetimes);
+        let entry = Entry { mapping, timer, filter: Filter::default(), queued };
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 self.entries[slot] = Some(entry);
@@ -102,8 +162,8 @@ impl Table {
             }
         };
         self.by_internal.insert(FiveTuple { protocol, internal, remote: scope(self.mapping, remote) }, slot);
-        self.by_external.insert((protocol, external), slot);
-        self.ends.insert((end, slot));
+        self.by_external.insert(self.external_key(protocol, external, remote), slot);
+        self.ends.insert((queued, slot));
         if self.filter_state == FilterState::PerEndpoint {
             self.endpoints.entry((protocol, internal)).or_default().mappings += 1;
         }
@@ -111,41 +171,80 @@ impl Table {
     }
 
     /// A packet leaves for `remote`: refreshes the mapping, lets `remote` reply, and returns the external endpoint.
-    pub(super) fn sent(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> SocketAddrV4 {
-        let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
-        let Mapping { protocol, internal, external, .. } = entry.mapping;
-        entry.timer.sent(now);
-        if self.filtering != Dependence::EndpointIndependent {
-            let filter = match self.filter_state {
-                FilterState::PerMapping => &mut entry.filter,
-                FilterState::PerEndpoint => {
-                    &mut self.endpoints.get_mut(&(protocol, internal)).expect("its mapping lives").filter
-                }
-            };
-            filter.sent(scope(self.filtering, remote), now, &self.lifetimes[protocol as usize]);
-        }
-        external
+    pub(super) fn sent(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4, signal: Signal) -> SocketAddrV4 {
+        self.passed(slot, now, true, remote, signal);
+        self.entry(slot).mapping.external
     }
 
     /// A packet arrives from `remote`: returns the internal endpoint, or `None` if the packet is filtered. Only a
     /// packet that passes refreshes the mapping.
-    pub(super) fn received(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4) -> Option<SocketAddrV4> {
-        let entry = self.entries[slot].as_mut().expect("a slot that was looked up is in use");
-        let Mapping { protocol, internal, .. } = entry.mapping;
-        let lifetimes = &self.lifetimes[protocol as usize];
-        if self.filtering != Dependence::EndpointIndependent {
-            let filter = match self.filter_state {
-                FilterState::PerMapping => &mut entry.filter,
-                FilterState::PerEndpoint => {
-                    &mut self.endpoints.get_mut(&(protocol, internal)).expect("its mapping lives").filter
-                }
+    pub(super) fn received(
+        &mut self,
+        slot: Slot,
+        now: Duration,
+        remote: SocketAddrV4,
+        signal: Signal,
+    ) -> Option<SocketAddrV4> {
+        let filtering = self.filtering;
+        if filtering != Dependence::EndpointIndependent {
+            let (protocol, lifetimes) = (self.entry(slot).mapping.protocol, self.lifetimes_of(slot));
+            let filter = self.filter(slot);
+            let may_pass = match protocol {
+                Protocol::Udp => filter.has(scope(filtering, remote), now, &lifetimes),
+                Protocol::Tcp => filter.has_like(remote, filtering, now, &lifetimes),
             };
-            if !filter.received(scope(self.filtering, remote), now, lifetimes) {
+            if !may_pass {
                 return None;
             }
         }
-        entry.timer.received(now, lifetimes);
-        Some(internal)
+        self.passed(slot, now, false, remote, signal);
+        Some(self.entry(slot).mapping.internal)
+    }
+
+    fn passed(&mut self, slot: Slot, now: Duration, outward: bool, remote: SocketAddrV4, signal: Signal) {
+        let (filtering, lifetimes) = (self.filtering, self.lifetimes_of(slot));
+        let entry = self.entry_mut(slot);
+        match entry.mapping.protocol {
+            Protocol::Udp => {
+                entry.timer.passed(now, outward, signal, &lifetimes);
+                if filtering != Dependence::EndpointIndependent {
+                    self.filter(slot).passed(scope(filtering, remote), now, outward, signal, &lifetimes);
+                }
+            }
+            Protocol::Tcp => {
+                entry.filter.passed(remote, now, outward, signal, &lifetimes);
+                if self.filter_state == FilterState::PerEndpoint {
+                    self.filter(slot).passed(remote, now, outward, signal, &lifetimes);
+                }
+                self.requeue_if_earlier(slot);
+            }
+        }
+    }
+
+    /// The filter that decides about a mapping's packets.
+    fn filter(&mut self, slot: Slot) -> &mut Filter {
+        match self.filter_state {
+            FilterState::PerMapping => &mut self.entry_mut(slot).filter,
+            FilterState::PerEndpoint => {
+                let Mapping { protocol, internal, .. } = self.entry(slot).mapping;
+                &mut self.endpoints.get_mut(&(protocol, internal)).expect("its mapping lives").filter
+            }
+        }
+    }
+
+    /// A FIN or an RST makes a mapping end earlier than before.
+    fn requeue_if_earlier(&mut self, slot: Slot) {
+        let (end, queued) = (self.end(slot), self.entry(slot).queued);
+        if end < queued {
+            self.ends.remove(&(queued, slot));
+            self.ends.insert((end, slot));
+            self.entry_mut(slot).queued = end;
+        }
+    }
+
+    /// A time before which no mapping ends. Unlike [`next_end`](Self::next_end), it costs nothing and may be too early.
+    pub(super) fn no_end_before(&self) -> Option<Duration> {
+        self.ends.first().map(|(at, _)| *at)
     }
 
     /// When the next mapping ends, if nothing more is sent.
@@ -158,6 +257,7 @@ impl Table {
             }
             self.ends.pop_first();
             self.ends.insert((end, slot));
+            self.entry_mut(slot).queued = end;
         }
     }
 
@@ -173,7 +273,7 @@ impl Table {
         self.vacant.push(slot);
         let Mapping { protocol, internal, external, remote } = mapping;
         self.by_internal.remove(&FiveTuple { protocol, internal, remote: scope(self.mapping, remote) });
-        self.by_external.remove(&(protocol, external));
+        self.by_external.remove(&self.external_key(protocol, external, remote));
         if self.filter_state == FilterState::PerEndpoint {
             let endpoint = self.endpoints.get_mut(&(protocol, internal)).expect("its mapping lived");
             endpoint.mappings -= 1;
@@ -189,24 +289,50 @@ impl Table {
         self.vacant.clear();
         self.by_internal.clear();
         self.by_external.clear();
+        self.own_flows.clear();
         self.ends.clear();
         self.endpoints.clear();
+    }
+
+    fn external_key(
+        &self,
+        protocol: Protocol,
+        external: SocketAddrV4,
+        remote: SocketAddrV4,
+    ) -> (Protocol, SocketAddrV4, SocketAddrV4) {
+        (protocol, external, if self.overloads { remote } else { ANYBODY })
     }
 
     fn entry(&self, slot: Slot) -> &Entry {
         self.entries[slot].as_ref().expect("a slot in an index is in use")
     }
 
+    fn entry_mut(&mut self, slot: Slot) -> &mut Entry {
+        self.entries[slot].as_mut().expect("a slot in an index is in use")
+    }
+
+    fn lifetimes_of(&self, slot: Slot) -> Lifetimes {
+        self.lifetimes[self.entry(slot).mapping.protocol as usize]
+    }
+
     fn end(&self, slot: Slot) -> Duration {
         let entry = self.entry(slot);
-        entry.timer.end(&self.lifetimes[entry.mapping.protocol as usize])
+        let lifetimes = &self.lifetimes[entry.mapping.protocol as usize];
+        let of_connections = match entry.mapping.protocol {
+            Protocol::Udp => None,
+            Protocol::Tcp => entry.filter.end(lifetimes),
+        };
+        of_connections.unwrap_or_else(|| entry.timer.end(lifetimes))
     }
 }
 
+/// Stands for all remotes.
+const ANYBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+
 /// The part of a remote that a mapping or a filter depends on; the rest is zero.
-fn scope(dependence: Dependence, remote: SocketAddrV4) -> SocketAddrV4 {
+pub(super) fn scope(dependence: Dependence, remote: SocketAddrV4) -> SocketAddrV4 {
     match dependence {
-        Dependence::EndpointIndependent => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        Dependence::EndpointIndependent => ANYBODY,
         Dependence::AddressDependent => SocketAddrV4::new(*remote.ip(), 0),
         Dependence::AddressAndPortDependent => remote,
     }
