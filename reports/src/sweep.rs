@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sim::hash::{EventHash, story_hash};
 use sim::run::{Crash, Outcome};
 
 use crate::from_sim::{crash_rule, pairs};
@@ -27,6 +28,8 @@ pub struct Seed {
     /// Pairs without a connection at the end, although nobody asked for that.
     odd: usize,
     probes: BTreeMap<&'static str, usize>,
+    /// What happened when, as a hash; `None` for a run that has no record.
+    story: Option<EventHash>,
 }
 
 impl Seed {
@@ -39,6 +42,7 @@ impl Seed {
             heard: pairs.iter().filter_map(|(_, pair)| pair.first_heard).collect(),
             odd: pairs.iter().filter(|(_, pair)| Standing::of(pair).is_odd()).count(),
             probes: outcome.probes.clone(),
+            story: Some(story_hash(&outcome.record)),
         }
     }
 
@@ -54,7 +58,7 @@ impl Seed {
 
     fn failed(seed: u64, what: &str, message: &str) -> Self {
         let wrong = vec![(what.to_owned(), message.to_owned())];
-        Self { seed, wrong, heard: Vec::new(), odd: 0, probes: BTreeMap::new() }
+        Self { seed, wrong, heard: Vec::new(), odd: 0, probes: BTreeMap::new(), story: None }
     }
 
     /// Whether nothing is wrong.
@@ -105,6 +109,16 @@ impl Sweep {
         let each = self.wall.as_secs_f64() * 1e3 / self.seeds.len().max(1) as f64;
         let twice = if self.twice { ", each seed run twice, with equal hashes unless reported otherwise" } else { "" };
         let _ = writeln!(out, "{FAINT}{:.1} s, {each:.0} ms per seed{twice}{FAINT:#}", self.wall.as_secs_f64());
+        if let [first, others @ ..] = &self.seeds[..]
+            && first.story.is_some()
+            && !others.is_empty()
+            && others.iter().all(|seed| seed.story == first.story)
+        {
+            let _ = writeln!(
+                out,
+                "All {all} seeds gave the same story, so together they tested no more than one: give links a `jitter` or a `loss`"
+            );
+        }
         let mut table = Table::indented(0);
         self.connecting(&mut table);
         self.situations(&mut table);

@@ -332,7 +332,7 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
         (
             "reconnect-backoff",
             "sender-viewer",
-            "`reconnect-backoff` cannot be played on the wire: line 22, the step at 8 s: `shutdown`: the server at the URL cannot be switched off",
+            "`reconnect-backoff` cannot be played on the wire: line 25, the step at 8 s: `shutdown`: the server at the URL cannot be switched off",
         ),
         ("server-crash-restart", "mesh", "the step at 15 s: `power-loss` of the server"),
         ("nat-reboot-mid-call", "mesh", "the step at 20 s: `nat-reboot` of `ana`: NATs exist only in simulations"),
