@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::expand::{HEARTBEAT, LAN, LINK, ROOM};
 use crate::nat::NatBehavior;
 use crate::role::Role;
-use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Step};
+use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Step, Timing};
 use crate::{address, shipped};
 
 /// Names of the first actors.
@@ -46,6 +46,7 @@ impl Builder {
                 spec: Vec::new(),
                 duration,
                 idle_steps: true,
+                timing: Timing::default(),
                 server,
                 networks: Vec::new(),
                 actors: Vec::new(),

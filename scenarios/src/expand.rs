@@ -70,6 +70,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         spec: file.spec.clone(),
         duration,
         idle_steps: file.idle_steps,
+        timing: file.timing,
         server,
         networks: draft.networks,
         actors: draft.actors,

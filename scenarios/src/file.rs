@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, list, quote};
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{ClientProgram, Link, MediaKind, ServerProgram, bad_variable};
+use crate::scenario::{ClientProgram, Link, MediaKind, ServerProgram, Timing, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Bandwidth, Name, Parse, Ppm, Subnet, Why};
 
@@ -25,6 +25,7 @@ pub(crate) struct File {
     pub(crate) duration: Lined<Duration>,
     /// Whether steps may have no effect.
     pub(crate) idle_steps: bool,
+    pub(crate) timing: Timing,
     pub(crate) server: ServerEntry,
     /// The default of links into the internet or a carrier's network.
     pub(crate) link: LinkEntry,
@@ -204,6 +205,7 @@ impl File {
         let spec = table.optional::<Vec<Lined<String>>>("spec");
         let duration = table.required::<Duration>("duration");
         let idle_steps = table.optional::<bool>("idle-steps");
+        let timing = table.optional::<Timing>("timing");
         let server = table.optional("server");
         let link = table.optional("link");
         let lan = table.optional("lan");
@@ -227,6 +229,7 @@ impl File {
             spec: spec.map(|spec| spec.value.into_iter().map(|line| line.value).collect()).unwrap_or_default(),
             duration: duration?,
             idle_steps: idle_steps.is_some_and(|idle| idle.value),
+            timing: timing.map(|timing| timing.value).unwrap_or_default(),
             server: server.map(|server| server.value).unwrap_or_default(),
             link: link.map(|link| link.value).unwrap_or_default(),
             lan: lan.map(|lan| lan.value).unwrap_or_default(),

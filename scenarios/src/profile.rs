@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Problems;
 use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation, Unsolicited};
 use crate::table::{Read, Table};
-use crate::value::{BadValue, Name, Parse, Subnet, Why, Word, show};
+use crate::value::{BadValue, Name, Parse, Subnet, Why, Word, show, word};
 
 /// A profile file.
 #[derive(Debug)]
@@ -77,8 +77,7 @@ trait Written {
 
 impl<T: Word + PartialEq> Written for T {
     fn written(&self) -> String {
-        let word = T::WORDS.iter().find(|(_, meaning)| meaning == self);
-        format!("\"{}\"", word.expect("every meaning has a word").0)
+        format!("\"{}\"", word(*self))
     }
 }
 

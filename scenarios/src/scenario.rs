@@ -27,6 +27,8 @@ pub struct Scenario {
     /// Whether steps may have no effect, such as `leave` of an actor that is not present. Generated scenarios have such
     /// steps. In others they are mistakes.
     pub idle_steps: bool,
+    /// When the actors' WebRTC connections send ICE checks.
+    pub timing: Timing,
     /// The machine with the signaling and STUN servers.
     pub server: ServerSetup,
     /// Private networks. Each network comes before those behind it.
@@ -37,6 +39,22 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What must hold at the end.
     pub expect: Expect,
+}
+
+/// When WebRTC connections send ICE checks, and when they nominate a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timing {
+    /// As browsers do: one new pair every 50 ms (RFC 8445 §14.2), each again after 500 ms without a response, and a
+    /// pair is nominated as soon as it answers.
+    #[default]
+    Browser,
+    /// As the WebRTC library `rtc` does by itself: all pairs every 200 ms, and a nomination at such a time only, after
+    /// a wait of up to 1 s for better pairs.
+    Rtc,
+    /// As soon as possible: all pairs at once, each again after 200 ms without a response, and a pair is nominated as
+    /// soon as it answers.
+    Fast,
 }
 
 /// The machine that runs the signaling and STUN server, on the internet.

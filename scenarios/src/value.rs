@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{instead, quote, unknown};
 use crate::nat::{Dependence, FilterState, Hairpinning, Pooling, PortAllocation, Unsolicited};
+use crate::scenario::Timing;
 
 /// A text that is not a valid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -335,6 +336,18 @@ impl Word for Unsolicited {
     const RIGHT: &'static str = "\"drop\", \"reject\" or \"accept\"";
     const WORDS: &'static [(&'static str, Self)] =
         &[("drop", Self::Drop), ("reject", Self::Reject), ("accept", Self::Accept)];
+}
+
+impl Word for Timing {
+    const WHAT: &'static str = "timing";
+    const RIGHT: &'static str = "\"browser\", \"rtc\" or \"fast\"";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("browser", Self::Browser), ("rtc", Self::Rtc), ("fast", Self::Fast)];
+}
+
+/// The word for a value.
+pub(crate) fn word<T: Word + PartialEq>(value: T) -> &'static str {
+    T::WORDS.iter().find(|(_, meaning)| *meaning == value).expect("every meaning has a word").0
 }
 
 /// Why a text is not an amount.

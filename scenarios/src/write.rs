@@ -12,10 +12,10 @@ use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
     Action, Actor, ActorIndex, Command, ExpectedConnection, Link, Machine, MachineAction, Network, NetworkAction,
-    NetworkIndex, Scenario, Step, WorldAction,
+    NetworkIndex, Scenario, Step, Timing, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
-use crate::value::{Subnet, show};
+use crate::value::{Subnet, show, word};
 
 /// Writes a scenario as a file. If the scenario comes from a file, a [`Builder`](crate::Builder) or a generator,
 /// [`parse`](crate::parse) returns an equal scenario, except for line numbers.
@@ -70,6 +70,9 @@ impl<'a> Writer<'a> {
         self.key("duration", &show(scenario.duration));
         if scenario.idle_steps {
             self.raw("idle-steps", "true");
+        }
+        if scenario.timing != Timing::default() {
+            self.key("timing", word(scenario.timing));
         }
         self.text.push_str("\n[server]\n");
         self.key("address", &scenario.server.address.to_string());

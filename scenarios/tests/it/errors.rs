@@ -55,7 +55,7 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",
@@ -293,6 +293,10 @@ fn values() {
     says(
         "[link]\nbandwidth = '5MB'",
         "x.toml:9: `bandwidth`: `5MB` is not a bandwidth: write a number and bit, kbit, Mbit or Gbit, such as \"5Mbit\"",
+    );
+    wrong(
+        "name = 'x'\nduration = '1s'\ntiming = 'chrome'\n[[actor]]\nname = 'a'",
+        "x.toml:3: `timing`: `chrome` is not a valid timing (words: `browser`, `rtc`, `fast`)",
     );
     says("[[actor]]\nname = 'c'\nwebrtc = 'yes'", "x.toml:10: `webrtc` must be true or false, not a string");
     says("[[actor]]\nname = 'c'\ncount = 0", "x.toml:10: `count`: `0` must be from 1 to 4294967295");

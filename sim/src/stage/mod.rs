@@ -291,6 +291,7 @@ impl<G: Ground> Stage<G> {
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),
             beside_programs: self.scenario.actors.iter().any(|actor| actor.program.is_some()),
+            timing: self.scenario.timing,
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };
         self.programs[actor] = Some(Running { program: self.ground.start(actor, config)?, leaves: false });

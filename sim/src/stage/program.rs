@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::Actor;
+use scenarios::{Actor, Timing};
 use server::net::Network;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +33,8 @@ pub(crate) struct ProgramConfig {
     pub(crate) node: NodeId,
     /// Whether other actors are programs that are not part of Glare.
     pub(crate) beside_programs: bool,
+    /// When its connections send ICE checks.
+    pub(crate) timing: Timing,
     /// Determines its random numbers.
     pub(crate) seed: u64,
 }
@@ -40,7 +42,7 @@ pub(crate) struct ProgramConfig {
 impl ProgramConfig {
     /// The settings of a client of this crate.
     pub(crate) fn into_client(self) -> client::Config {
-        let Self { actor, spoken, contacts, directory, servers, beside_programs, seed, .. } = self;
+        let Self { actor, spoken, contacts, directory, servers, beside_programs, timing, seed, .. } = self;
         client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,
@@ -55,6 +57,7 @@ impl ProgramConfig {
             webrtc: actor.webrtc,
             keys: servers.keys,
             beside_programs,
+            timing,
             seed,
         }
     }

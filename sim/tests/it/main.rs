@@ -7,6 +7,7 @@ mod firewalls;
 mod foreign;
 #[path = "../../../conformance/tests/it/installed.rs"]
 mod installed;
+mod known_defects;
 mod lasting;
 mod live;
 mod loss;
@@ -27,3 +28,4 @@ mod sources;
 mod steps;
 mod stories;
 mod strangers;
+mod timing;

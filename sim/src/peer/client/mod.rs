@@ -22,7 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scenarios::{Framing, MediaKind, Role};
+use scenarios::{Framing, MediaKind, Role, Timing};
 use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -77,6 +77,8 @@ pub struct Config {
     pub keys: Option<KeyLog>,
     /// Whether programs of others may be its peers, which expect more of candidates than Glare's own clients do.
     pub beside_programs: bool,
+    /// When its connections send ICE checks.
+    pub timing: Timing,
     /// Determines the STUN transaction ids.
     pub seed: u64,
 }
@@ -183,7 +185,7 @@ fn now() -> Instant {
 
 /// The WebRTC agent of a client with one socket.
 fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
-    let stacks = RtcFactory::new(&config.name, config.keys.as_ref()).map_err(io::Error::other)?;
+    let stacks = RtcFactory::new(&config.name, config.keys.as_ref(), config.timing).map_err(io::Error::other)?;
     let mut negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
     if config.beside_programs {
         negotiation.name_sections();

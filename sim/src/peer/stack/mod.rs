@@ -2,6 +2,7 @@
 //! library.
 
 mod keys;
+mod pacing;
 mod rtc;
 
 use std::fmt;

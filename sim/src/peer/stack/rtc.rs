@@ -24,7 +24,9 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use scenarios::Timing;
 
+use super::pacing::{CHECK_INTERVAL, CHECKS_MAX, Pacing};
 use super::{
     Description, DescriptionKind, Input, KeyLog, LocalCandidate, Output, Stack, StackError, StackEvent, StackFactory,
     Trickled,
@@ -46,6 +48,7 @@ pub(crate) struct RtcFactory {
     certificate: RTCCertificate,
     /// The cryptography of all connections.
     provider: Arc<dyn RTCCryptoProvider>,
+    timing: Timing,
 }
 
 impl RtcFactory {
@@ -53,21 +56,29 @@ impl RtcFactory {
     ///
     /// # Errors
     /// No certificate can be created.
-    pub(crate) fn new(name: &str, keys: Option<&KeyLog>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn new(
+        name: &str,
+        keys: Option<&KeyLog>,
+        timing: Timing,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
         let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
         let params = CertificateParams::new(vec![name.to_owned()])?;
         let certificate = RTCCertificate::generate(provider.crypto(), SignatureScheme::EcdsaP256Sha256, params)?;
-        Ok(Self { certificate, provider })
+        Ok(Self { certificate, provider, timing })
     }
 }
 
 impl StackFactory for RtcFactory {
     fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError> {
-        let settings = SettingEngineBuilder::new()
-            .with_crypto_provider(self.provider.clone())
-            .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_prflx_acceptance_min_wait(Some(Duration::ZERO));
+        let mut settings = SettingEngineBuilder::new().with_crypto_provider(self.provider.clone());
+        let pacing = Pacing::new(self.timing);
+        if pacing.is_some() {
+            settings = settings
+                .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+                .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+                .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX));
+        }
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![self.certificate.clone()]);
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration.build())
@@ -76,7 +87,8 @@ impl StackFactory for RtcFactory {
         if offerer {
             connection.create_data_channel(CHANNEL, None)?;
         }
-        Ok(Box::new(Rtc { connection, channel: None, dtls: DtlsState::New, outputs: VecDeque::new() }))
+        let (ice, dtls, outputs) = (IceState::New, DtlsState::New, VecDeque::new());
+        Ok(Box::new(Rtc { connection, channel: None, ice, dtls, pacing, now, outputs }))
     }
 }
 
@@ -84,7 +96,12 @@ impl StackFactory for RtcFactory {
 struct Rtc {
     connection: RTCPeerConnection,
     channel: Option<RTCDataChannelId>,
+    ice: IceState,
     dtls: DtlsState,
+    /// Decides about checks until ICE is connected; `None` if the library does.
+    pacing: Option<Pacing>,
+    /// The time of the last call that named one.
+    now: Instant,
     /// Outputs that [`poll`](Stack::poll) returns before it queries the connection again.
     outputs: VecDeque<Output>,
 }
@@ -101,6 +118,7 @@ impl Stack for Rtc {
     }
 
     fn accept(&mut self, remote: &Description, now: Instant) -> Result<(), StackError> {
+        self.happened(now);
         let kind = match remote.kind {
             DescriptionKind::Offer => RTCSdpType::Offer,
             DescriptionKind::Answer => RTCSdpType::Answer,
@@ -136,11 +154,13 @@ impl Stack for Rtc {
         };
         let trickled = RTCIceCandidate::from(&candidate).to_json()?;
         let attribute = trickled.candidate.clone();
+        self.happened(self.now);
         self.connection.add_local_candidate(trickled)?;
         Ok(attribute)
     }
 
     fn add_remote(&mut self, candidate: &Trickled) -> Result<(), StackError> {
+        self.happened(self.now);
         Ok(self.connection.add_remote_candidate(RTCIceCandidateInit {
             candidate: candidate.candidate.clone(),
             sdp_mid: candidate.sdp_mid.clone(),
@@ -161,8 +181,10 @@ impl Stack for Rtc {
     }
 
     fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), StackError> {
+        self.now = now;
         match input {
-            Input::Datagram { path: Path { remote, base }, bytes } => {
+            Input::Datagram { path: path @ Path { remote, base }, bytes } => {
+                self.pacing.iter_mut().for_each(|pacing| pacing.received(path, bytes));
                 let transport = TransportContext {
                     local_addr: base,
                     peer_addr: remote,
@@ -171,7 +193,10 @@ impl Stack for Rtc {
                 };
                 self.connection.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(bytes) })?;
             }
-            Input::Timeout => self.connection.handle_timeout(now)?,
+            Input::Timeout => {
+                self.pacing.iter_mut().for_each(|pacing| pacing.called(now));
+                self.connection.handle_timeout(now)?;
+            }
         }
         Ok(())
     }
@@ -180,11 +205,30 @@ impl Stack for Rtc {
         if self.outputs.is_empty() {
             self.take_outputs();
         }
-        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.connection.poll_timeout()))
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let asked = self.connection.poll_timeout();
+        let is_checking = self.is_checking();
+        match self.pacing.as_ref().filter(|_| is_checking) {
+            Some(pacing) => Output::Timeout(asked.map(|asked| pacing.deadline(asked))),
+            None => Output::Timeout(asked),
+        }
     }
 }
 
 impl Rtc {
+    /// Whether ICE is checking pairs, so that nothing else has a deadline.
+    fn is_checking(&self) -> bool {
+        matches!(self.ice, IceState::New | IceState::Checking)
+    }
+
+    /// Notes that something has happened to the connection.
+    fn happened(&mut self, now: Instant) {
+        self.now = now;
+        self.pacing.iter_mut().for_each(Pacing::happened);
+    }
+
     fn set_local(
         &mut self,
         kind: DescriptionKind,
@@ -200,12 +244,19 @@ impl Rtc {
     fn take_outputs(&mut self) {
         while let Some(TaggedBytesMut { transport, message: bytes, .. }) = self.connection.poll_write() {
             let path = Path { remote: transport.peer_addr, base: transport.local_addr };
+            let is_checking = self.is_checking();
+            let pacing = self.pacing.as_mut().filter(|_| is_checking);
+            if pacing.is_some_and(|pacing| !pacing.admits(path, &bytes, self.now)) {
+                continue;
+            }
             self.outputs.push_back(Output::Transmit(Transmit { path, bytes }));
         }
         while let Some(event) = self.connection.poll_event() {
             match event {
                 RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => {
                     let state = ice_state(state);
+                    self.ice = state;
+                    self.pacing.iter_mut().for_each(Pacing::clear);
                     self.report(StackEvent::Ice(state));
                     if matches!(state, IceState::Connected | IceState::Completed)
                         && let Some(selected) = self.selected()

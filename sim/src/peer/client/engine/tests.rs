@@ -39,6 +39,7 @@ impl Client {
             webrtc: false,
             keys: None,
             beside_programs: false,
+            timing: scenarios::Timing::default(),
             seed: 1,
         };
         let engine = engine(&config, 0);

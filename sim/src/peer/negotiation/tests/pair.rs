@@ -82,7 +82,7 @@ impl Pair {
         #[allow(clippy::disallowed_methods)] // only differences count
         let start = Instant::now();
         let side = |who: Who| {
-            let stacks = RtcFactory::new(who.name(), None).expect("a certificate");
+            let stacks = RtcFactory::new(who.name(), None, scenarios::Timing::default()).expect("a certificate");
             let mut negotiation = Negotiation::new(who.name().into(), Box::new(stacks), start);
             negotiation.set_signaling(true);
             negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
