@@ -11,7 +11,7 @@ use crate::peer::stack::StackError;
 
 /// How long the offerer waits for the next step of a connection (ICE, DTLS, the data channel) before it hangs up and
 /// offers again. The time is enough for three flights of a DTLS handshake over a slow path. A handshake that lost a
-/// flight may hang for ever, which is a known bug of rtc-dtls.
+/// flight may hang for ever, which is a known defect of rtc-dtls (`tests/it/known_defects.rs`).
 const OFFERER: Duration = Duration::from_secs(6);
 /// How long the answerer waits before it hangs up. This is longer, so that the offerer acts first.
 const ANSWERER: Duration = Duration::from_secs(10);
