@@ -14,7 +14,7 @@ duration = "70s"
 heartbeat = "5s"
 [[actor]]
 name = "ana"
-nat = "home-linux"
+nat = "port-restricted-cone"
 [[actor]]
 name = "ben"
 nat = "home-median"
@@ -54,9 +54,9 @@ fn what_was_done_to_an_earlier_connection_is_not_named() {
     let case = case(&format!(
         "{THREE}{}{}[expect]\nconnected = [{{ pair = [\"ana\", \"ben\"] }}]\n",
         reboot("ana", "20s"),
-        reboot("ben", "62s"),
+        reboot("ben", "64s"),
     ));
-    assert_eq!(causes(&case, finding(&case, "connected-as-expected")), ["62.000 ben’s NAT: NAT reboots"]);
+    assert_eq!(causes(&case, finding(&case, "connected-as-expected")), ["64.000 ben’s NAT: NAT reboots"]);
 }
 
 #[test]
