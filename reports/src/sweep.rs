@@ -16,6 +16,8 @@ use crate::text::thousands;
 
 /// Maximum number of failing seeds shown.
 const FAILURES_SHOWN: usize = 10;
+/// How many seeds of one failure are listed.
+const SEEDS_LISTED: usize = 8;
 
 /// A summary of one seed's run.
 #[derive(Clone, Debug)]
@@ -123,19 +125,28 @@ impl Sweep {
         self.connecting(&mut table);
         self.situations(&mut table);
         out.push_str(&table.text(width));
-        for seed in failed.iter().take(FAILURES_SHOWN) {
+        // Seeds in which the same went wrong first are told together.
+        let mut findings: Vec<(&Seed, Vec<u64>)> = Vec::new();
+        for seed in failed {
+            match findings.iter_mut().find(|(first, _)| first.wrong[0] == seed.wrong[0]) {
+                Some((_, seeds)) => seeds.push(seed.seed),
+                None => findings.push((seed, vec![seed.seed])),
+            }
+        }
+        for (seed, seeds) in findings.iter().take(FAILURES_SHOWN) {
             let (what, message) = &seed.wrong[0];
             let more =
                 if seed.wrong.len() > 1 { format!(" (and {} more)", seed.wrong.len() - 1) } else { String::new() };
             let _ = writeln!(
                 out,
-                "\n{FAIL}seed {}{FAIL:#}  {what}: {message}{more}\n  {}",
-                seed.seed,
+                "\n{FAIL}{}{FAIL:#}  {what}: {message}{more}\n  {}",
+                listed(seeds),
                 replay.line(seed.seed)
             );
         }
-        if failed.len() > FAILURES_SHOWN {
-            let _ = writeln!(out, "\n… and {} more seeds", failed.len() - FAILURES_SHOWN);
+        if findings.len() > FAILURES_SHOWN {
+            let others = findings.iter().skip(FAILURES_SHOWN).map(|(_, seeds)| seeds.len()).sum();
+            let _ = writeln!(out, "\n… and {} more seeds", thousands(others));
         }
         out
     }
@@ -170,5 +181,15 @@ impl Sweep {
         let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
         let words = format!("{} of {} seeds", list.join(", "), self.seeds.len());
         table.row([format!("{HEADING}Rare situations met{HEADING:#}"), words]);
+    }
+}
+
+/// `seed 3`, or `seeds 0, 1, 2`.
+fn listed(seeds: &[u64]) -> String {
+    let numbers: Vec<_> = seeds.iter().take(SEEDS_LISTED).map(u64::to_string).collect();
+    match (seeds, seeds.len().saturating_sub(SEEDS_LISTED)) {
+        ([seed], _) => format!("seed {seed}"),
+        (_, 0) => format!("seeds {}", numbers.join(", ")),
+        (_, others) => format!("seeds {} and {} others", numbers.join(", "), thousands(others)),
     }
 }

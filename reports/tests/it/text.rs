@@ -72,6 +72,17 @@ fn many_seeds() {
 }
 
 #[test]
+fn seeds_in_which_the_same_goes_wrong_are_told_together() {
+    let crash = |seed, message: &str| Seed::crashed(&Crash { seed, message: message.to_owned(), cause: Cause::Glare });
+    let mut seeds: Vec<_> = (0..10).map(|seed| crash(seed, "one")).collect();
+    seeds.push(crash(10, "another"));
+    let sweep = Sweep { scenario: "friends".to_owned(), seeds, wall: WALL, twice: false };
+    let text = plain(&sweep.text(&replay(), None));
+    assert!(text.contains("seeds 0, 1, 2, 3, 4, 5, 6, 7 and 2 others  ") && text.contains("seed 10  "), "{text}");
+    assert_eq!(text.matches("--seed").count(), 2, "one line to replay each: {text}");
+}
+
+#[test]
 fn colours_mark_the_verdict() {
     let report = reports::outcome(&play(FRIENDS, 1), Detail::Brief, WALL, &replay(), None);
     assert!(report.starts_with("\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m"), "{report:.40?}");
