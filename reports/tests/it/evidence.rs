@@ -17,7 +17,7 @@ name = "ana"
 nat = "port-restricted-cone"
 [[actor]]
 name = "ben"
-nat = "home-median"
+nat = "restricted-cone"
 joins = "100ms"
 [[actor]]
 name = "cam"
