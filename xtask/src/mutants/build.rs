@@ -89,9 +89,12 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
     let lock = read("Cargo.lock")?;
     let crates = compiled(&lock.parse()?, direct);
     // The crates that are optimised must be the same, but cargo warns of each that it does not know.
-    if let Some(optimised) = root.get_mut("profile").and_then(|profiles| profiles.get_mut("dev")?.get_mut("package")) {
-        let is_compiled = |specification: &str| crates.contains(specification.split('@').next().unwrap_or_default());
-        optimised.as_table_mut().context("profile.dev.package is no table")?.retain(|key, _| is_compiled(key));
+    let is_compiled = |specification: &str| crates.contains(specification.split('@').next().unwrap_or_default());
+    let profiles = root.get_mut("profile").and_then(toml::Value::as_table_mut);
+    for (_, profile) in profiles.into_iter().flatten() {
+        if let Some(packages) = profile.get_mut("package") {
+            packages.as_table_mut().context("a profile's `package` is no table")?.retain(|key, _| is_compiled(key));
+        }
     }
     copied.insert("Cargo.toml".to_owned(), root.to_string());
     copied.insert("Cargo.lock".to_owned(), lock);

@@ -71,7 +71,7 @@ fn a_scenario_that_cannot_be_played_is_refused_before_it_starts() {
         (
             play(&["--scenario", "mesh-3", "nat-reboot-mid-call", "mesh-6-symmetric"]),
             2,
-            "line 27, the step at 20 s: `nat-reboot` of `ana`: NATs exist only in simulations\n`mesh-6-symmetric` cannot be played",
+            "line 30, the step at 20 s: `nat-reboot` of `ana`: NATs exist only in simulations\n`mesh-6-symmetric` cannot be played",
         ),
         (said(&["conformance", "--scenario", "mesh-3"]), 2, "--url"),
     ] {

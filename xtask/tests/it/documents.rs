@@ -37,6 +37,7 @@ const SKIPPED: &[(&str, &str)] = &[
         "needs PyPI websockets: real_servers.rs runs this server",
     ),
     ("sim --scenario mesh-3 --dialect peerjs --server", "needs npm peer: real_servers.rs runs it"),
+    ("sim --scenario nat-reboot-mid-call --server 'npx peerjs", "needs npm peer: real_servers.rs plays it"),
     ("conformance --url … --record", "the recording that the next command replays: recordings.rs does both"),
     ("matrix DIR…", "needs results of the suite: matrix.rs makes some"),
     ("conformance replay", "needs a recording: recordings.rs replays some"),

@@ -145,7 +145,9 @@ fn completions_know_names_and_the_manual_names_no_page_that_is_not_there() {
 
 #[test]
 fn mutants_need_a_checkout() {
-    let dir = scratch("no-checkout");
+    // Cargo's folders lie in a checkout.
+    let dir = std::env::temp_dir().join(format!("glare-no-checkout-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a scratch folder");
     let run = Run(program().arg("mutants").current_dir(&dir).output().expect("the program starts"));
     assert_eq!(run.code(), 2, "{}", run.err());
     assert!(
@@ -155,6 +157,7 @@ fn mutants_need_a_checkout() {
     );
     let run = Run(program().args(["mutants", "--workspace", path(&dir)]).output().expect("the program starts"));
     assert!(run.code() == 2 && run.err().contains("no checkout of Glare"), "{}", run.err());
+    fs::remove_dir_all(&dir).expect("it is ours");
 }
 
 #[test]
