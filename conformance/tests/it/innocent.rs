@@ -379,7 +379,7 @@ async fn who_was_counted_first_in_a_room_may_differ_from_who_connected_first() {
             let mut rooms = rooms.lock().expect("no panic");
             match did {
                 Did::Connects(path) => {
-                    let is_late = rooms.len() % 3 != 0;
+                    let is_late = !rooms.len().is_multiple_of(3);
                     let (host, is_late) = rooms.entry(path).or_insert((me, is_late));
                     if *host != me && std::mem::take(is_late) {
                         *host = me;

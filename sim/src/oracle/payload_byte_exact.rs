@@ -20,7 +20,7 @@ impl Oracle for PayloadByteExact {
         let (ours, theirs) = (sent.payload.as_bytes(), arrival.payload.as_bytes());
         let equal = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
         // Many servers parse what they pass on. Only the protocol's author knows whether that is allowed.
-        let hint = match canonical(&sent.payload).is_some_and(|value| Some(value) == canonical(&arrival.payload)) {
+        let hint = match canonical(&sent.payload).is_some_and(|value| Some(value) == canonical(arrival.payload)) {
             true => {
                 "; both have the same JSON value: if the protocol allows that, its dialect says `payload = \"json\"`"
             }
