@@ -51,10 +51,11 @@ pub(super) async fn xor_v6(cx: &mut StunCx) -> Result<(), Stop> {
     let v6 = known.or(cx.env.server.ip().is_loopback().then_some(loopback)).ok_or_else(nothing)?;
     let Some(mut ana) = at(cx, v6, "ana").await? else { return Err(nothing()) };
     let answer = if is_guess {
-        // No such address was given, so waiting for the full patience would be a waste.
+        // No such address was given, so waiting for the full patience would be a waste. Another program may have the port
+        // there: only an answer to the request shows a STUN server.
         match timeout(cx.env.rto * 2, binding_answer(cx, &mut ana)).await {
-            Ok(answer) => answer?,
-            Err(_) => return Err(nothing()),
+            Ok(Ok(answer)) => answer,
+            _ => return Err(nothing()),
         }
     } else {
         binding_answer(cx, &mut ana).await?

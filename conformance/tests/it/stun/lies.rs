@@ -23,6 +23,22 @@ async fn the_honest_one_passes() {
     }
 }
 
+/// The suite asks for IPv6 at the port that it knows, where somebody else may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_program_at_the_same_port_is_not_the_server() {
+    let server = start(Lie::Nothing).await;
+    let echo = tokio::net::UdpSocket::bind((std::net::Ipv6Addr::LOCALHOST, server.port())).await.expect("it is free");
+    tokio::spawn(async move {
+        let mut datagram = [0; 2048];
+        while let Ok((length, from)) = echo.recv_from(&mut datagram).await {
+            let _ = echo.send_to(&datagram[..length], from).await;
+        }
+    });
+    let report = ask(Stun, server, &["stun/xor-v6"]).await.expect("it is there");
+    let verdict = &report.case("stun/xor-v6").expect("it is listed").verdict;
+    assert!(matches!(verdict, Verdict::Unsupported { .. }), "{verdict:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn right_servers_with_unusual_habits_pass() {
     let alternate = start(Lie::Nothing).await;
