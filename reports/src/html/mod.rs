@@ -49,14 +49,7 @@ pub fn html_with_history(results: &[Results], history: &History) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy"
-                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
-                title { (title) }
-                style { (PreEscaped(include_str!("style.css"))) }
-            }
+            (head(&title, ""))
             body {
                 a.skip href="#main" { "Skip to the findings" }
                 (masthead(results, changes))
@@ -78,6 +71,20 @@ pub fn html_with_history(results: &[Results], history: &History) -> String {
         }
     };
     page.into_string()
+}
+
+/// What stands in the head of every page. `style` follows the style that all share. A page loads nothing.
+pub(crate) fn head(title: &str, style: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta http-equiv="Content-Security-Policy"
+                content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+            title { (title) }
+            style { (PreEscaped(include_str!("style.css"))) (PreEscaped(style)) }
+        }
+    }
 }
 
 fn masthead(results: &[Results], changes: Option<&Changes>) -> Markup {

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::html::{HALF_MOON, json_island, prose, shown};
+use crate::html::{HALF_MOON, head, json_island, prose, shown};
 use crate::matrix::data::Data;
 use crate::matrix::{Kind, Row, Server, is_known, rows};
 use crate::model::{Case, Verdict};
@@ -27,14 +27,7 @@ pub(super) fn page(servers: &[Server]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy"
-                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
-                title { "Servers and cases · glare matrix" }
-                style { (PreEscaped(include_str!("../html/style.css"))) (PreEscaped(include_str!("matrix.css"))) }
-            }
+            (head("Servers and cases · glare matrix", include_str!("matrix.css")))
             body {
                 a.skip href="#main" { "Skip to the tables" }
                 (masthead(servers))

@@ -72,6 +72,17 @@ fn many_seeds() {
 }
 
 #[test]
+fn a_sweep_of_one_story_says_so() {
+    let of = |text: &str| {
+        let seeds = (1..=3).map(|seed| Seed::of(&play(text, seed))).collect();
+        plain(&Sweep { scenario: "friends".to_owned(), seeds, wall: WALL, twice: false }.text(&replay(), None))
+    };
+    assert!(of(FRIENDS).contains("All 3 seeds gave the same story"), "{}", of(FRIENDS));
+    let varied = FRIENDS.replacen("[[actor]]", "[[actor]]\nlink = { jitter = \"9ms\" }", 1);
+    assert!(!of(&varied).contains("the same story"), "{}", of(&varied));
+}
+
+#[test]
 fn seeds_in_which_the_same_goes_wrong_are_told_together() {
     let crash = |seed, message: &str| Seed::crashed(&Crash { seed, message: message.to_owned(), cause: Cause::Glare });
     let mut seeds: Vec<_> = (0..10).map(|seed| crash(seed, "one")).collect();

@@ -9,7 +9,7 @@ use sim::pairs::{End, pairs};
 use sim::run::{Outcome, run};
 
 /// A viewer whose network gets another address in the middle of a call: its old connection holds its role.
-const HOTEL: &str = r#"
+pub(crate) const HOTEL: &str = r#"
 duration = "60s"
 [[network]]
 name = "wifi"

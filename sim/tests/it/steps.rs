@@ -8,6 +8,8 @@ use sim::pairs::pairs;
 use sim::run::{Outcome, run};
 use sim::timeline::Timeline;
 
+use crate::lasting::HOTEL;
+
 /// Seeds with which each scenario is run.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
 
@@ -241,32 +243,14 @@ fn a_call_during_a_call_that_survived_a_partition_is_a_violation() {
 /// connection and refuses it to the end, while the sender waits for it.
 #[test]
 fn a_viewer_kept_out_by_its_own_earlier_connection_is_a_violation() {
-    let text = r#"
-        duration = "60s"
-        [[network]]
-        name = "wifi"
-        nat = "home-linux"
-        [[actor]]
-        name = "sue"
-        plays = "sender"
-        nat = "home-median"
-        [[actor]]
-        name = "vic"
-        plays = "viewer"
-        network = "wifi"
-        joins = "1s"
-        [[step]]
-        at = "20s"
-        do = "nat-reboot"
-        network = "wifi"
-        new-address = true
-        resets-tcp = true
+    let slow = r#"
         [[step]]
         at = "20s"
         do = "link"
         network = "wifi"
         link = { latency = "60ms", jitter = "30ms", loss = "2%", bandwidth = "5Mbit" }
     "#;
+    let text = &format!("{HOTEL}{slow}");
     is_kept_out(text, "vic has been refused the role of viewer in room `demo` since", "sue waits for it");
 }
 

@@ -1,12 +1,12 @@
 //! What a signal's payload says about a connection, whatever its shape: the text of a session description or of a
 //! candidate may lie anywhere in it.
 
-use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::event::{Candidate, CandidateKind};
+use crate::event::Candidate;
+use crate::peer::stack::parse_candidate;
 
 /// A session description (RFC 8866, RFC 8839).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,22 +57,14 @@ fn text_that(value: &Value, is_it: &dyn Fn(&str) -> bool) -> Option<String> {
 /// `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`, RFC 8839 §5.1. Only those for UDP over
 /// IPv4 count.
 fn candidate(text: &str) -> Option<Candidate> {
-    let mut words = text.strip_prefix("candidate:")?.split_ascii_whitespace().skip(2);
-    words.next().filter(|protocol| protocol.eq_ignore_ascii_case("udp"))?;
-    let address = words.nth(1)?.parse().ok()?;
-    let port = words.next()?.parse().ok()?;
-    let kind = match words.nth(1)? {
-        "host" => CandidateKind::Host,
-        "srflx" => CandidateKind::Srflx,
-        "prflx" => CandidateKind::Prflx,
-        "relay" => CandidateKind::Relay,
-        _ => return None,
-    };
-    Some(Candidate { kind, address: SocketAddrV4::new(address, port) })
+    let protocol = text.strip_prefix("candidate:")?.split_ascii_whitespace().nth(2)?;
+    protocol.eq_ignore_ascii_case("udp").then(|| parse_candidate(text))?
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::event::CandidateKind;
+
     use super::*;
 
     const SDP: &str = "v=0\\r\\na=ice-ufrag:ab+c\\r\\na=fingerprint:sha-256 AA:BB\\r\\na=candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host\\r\\na=candidate:2 1 tcp 1 192.0.2.1 9 typ host\\r\\n";

@@ -195,19 +195,24 @@ impl Trickled {
         }
     }
 
-    /// Reads its type and address: `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`. RFC 8839
-    /// §5.1.
+    /// Its type and address.
     pub(crate) fn parse(&self) -> Option<Candidate> {
-        let mut words = self.candidate.split_ascii_whitespace().skip(4);
-        let address = words.next()?.parse().ok()?;
-        let port = words.next()?.parse().ok()?;
-        let kind = match words.nth(1)? {
-            "host" => CandidateKind::Host,
-            "srflx" => CandidateKind::Srflx,
-            "prflx" => CandidateKind::Prflx,
-            "relay" => CandidateKind::Relay,
-            _ => return None,
-        };
-        Some(Candidate { kind, address: SocketAddrV4::new(address, port) })
+        parse_candidate(&self.candidate)
     }
+}
+
+/// Reads the type and address of `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`. RFC 8839
+/// §5.1.
+pub(crate) fn parse_candidate(attribute: &str) -> Option<Candidate> {
+    let mut words = attribute.split_ascii_whitespace().skip(4);
+    let address = words.next()?.parse().ok()?;
+    let port = words.next()?.parse().ok()?;
+    let kind = match words.nth(1)? {
+        "host" => CandidateKind::Host,
+        "srflx" => CandidateKind::Srflx,
+        "prflx" => CandidateKind::Prflx,
+        "relay" => CandidateKind::Relay,
+        _ => return None,
+    };
+    Some(Candidate { kind, address: SocketAddrV4::new(address, port) })
 }
