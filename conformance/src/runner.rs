@@ -32,6 +32,8 @@ const AFTERWARDS: &str = "afterwards the server does not serve a new client";
 const FRAME_CHARS_MAX: usize = 120;
 /// A case in which messages keep arriving ends after this many times the patience.
 const CASE_PATIENCES: u32 = 6;
+/// How often a failing case runs at most if chance may be the reason.
+const ATTEMPTS_BY_CHANCE: usize = 3;
 
 /// How to run the cases.
 #[derive(Clone, Debug)]
@@ -175,7 +177,7 @@ impl<S: Subject> Run<S> {
                 Some(Ok(ended)) if self.can_restart() && (ended.dead.is_some() || !suspects.is_empty()) => {
                     suspects.push(ended);
                 }
-                Some(Ok(Ended { report, dead })) => {
+                Some(Ok(Ended { report, dead, .. })) => {
                     if dead.is_some() && self.dead_since.is_none() {
                         self.dead_since = Some(report.case.slug);
                     }
@@ -298,6 +300,8 @@ struct Ended {
     report: CaseReport,
     /// Why the server does not serve a new client afterwards, if it does not.
     dead: Option<String>,
+    /// What happened by chance that a failure may come from.
+    chance: Option<&'static str>,
 }
 
 impl Ended {
@@ -323,10 +327,12 @@ impl Ended {
 }
 
 impl<S: Subject> Runner<S> {
-    /// Runs one case; retries a failure that the network may have caused.
+    /// Runs one case; retries a failure that the network or chance may have caused.
     async fn case(&self, case: &'static Case) -> Ended {
-        let attempts = self.subject.attempts(case);
         let mut first = self.attempt(case).await;
+        let by_chance = if first.chance.is_some() && !case.slow { ATTEMPTS_BY_CHANCE } else { 1 };
+        let attempts = self.subject.attempts(case).max(by_chance);
+        let reason = first.chance.unwrap_or("datagrams were lost");
         for number in 2..=attempts {
             let Verdict::Fail { why, .. } = &first.report.verdict else { break };
             if Instant::now() >= self.deadline {
@@ -334,13 +340,15 @@ impl<S: Subject> Runner<S> {
             }
             let mut next = self.attempt(case).await;
             if matches!(next.report.verdict, Verdict::Pass | Verdict::Acceptable { .. }) {
-                let remark = format!("attempt {number} passed, so datagrams were probably lost before: {why}");
+                let remark = format!(
+                    "attempt {number} passed, so the failure before probably came about because {reason}: {why}"
+                );
                 next.report.notes.remarks.push(remark);
                 return next;
             }
             first.dead = next.dead;
             if number == attempts {
-                let remark = format!("all {attempts} attempts failed, so lost datagrams are not the reason");
+                let remark = format!("all {attempts} attempts failed, so it is not because {reason}");
                 first.report.notes.remarks.push(remark);
             }
         }
@@ -402,7 +410,7 @@ impl<S: Subject> Runner<S> {
             (verdict, Ok(())) => verdict,
         };
         let report = CaseReport { case, verdict, notes, known: None, took: start.elapsed(), transcript };
-        Ended { report, dead: alive.err() }
+        Ended { report, dead: alive.err(), chance: log.chance() }
     }
 
     /// Checks that a new client can use the server.

@@ -72,6 +72,8 @@ struct Inner {
     notes: Notes,
     /// Why the case does not apply after all: something that it needs cannot be sent.
     unsupported: Option<String>,
+    /// What happened by chance, so that the case may end differently when it runs again.
+    chance: Option<&'static str>,
 }
 
 /// Observations about a case that go with its verdict.
@@ -215,6 +217,16 @@ impl Log {
     /// Like [`unsupported`](Self::unsupported), and forgets it.
     pub(crate) fn take_unsupported(&self) -> Option<String> {
         self.lock().unsupported.take()
+    }
+
+    /// Notes that something happened by chance which a failure may come from.
+    pub(crate) fn by_chance(&self, what: &'static str) {
+        self.lock().chance.get_or_insert(what);
+    }
+
+    /// What happened by chance, if anything did.
+    pub(crate) fn chance(&self) -> Option<&'static str> {
+        self.lock().chance
     }
 
     /// The transcript and the notes so far.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::env::StunEnv;
-use super::names::attr;
+use super::names::{attr, method};
 use super::net::DynDatagram;
 use super::wire::{Class, Draft, HEADER_BYTES, Malformed, Message, TransactionId, hex, read_channel_data};
 use crate::entry::{Did, Octets};
@@ -44,6 +44,8 @@ pub(crate) struct UdpClient {
     answered: Vec<TransactionId>,
     /// The servers that have redirected this client to another.
     left: Vec<SocketAddr>,
+    /// Whether it was ever granted an allocation.
+    allocated: bool,
     /// Datagrams that no wait has returned, in order of arrival.
     pub(crate) received: Vec<Received>,
 }
@@ -196,6 +198,7 @@ impl UdpClient {
             arrived: 0,
             answered: Vec::new(),
             left: Vec::new(),
+            allocated: false,
         })
     }
 
@@ -276,6 +279,7 @@ impl UdpClient {
                 self.answered.push(id);
                 let message = received.message();
                 let message = message.map_err(|Malformed(why)| Stop::at(format!("the answer {why}"), received.line))?;
+                self.note_earlier(&message);
                 let request_bytes = request.bytes.len();
                 return Ok(Answer { message, from: received.from, line: received.line, sent, request_bytes });
             }
@@ -289,6 +293,17 @@ impl UdpClient {
         };
         let why = format!("no answer to `{what}` within {patience}, sent {sent} times{others}");
         Err(Stop::Fail { why, line })
+    }
+
+    /// Notes a 437 to an Allocate of a client that never had an allocation: its port still has one of another run.
+    fn note_earlier(&mut self, answer: &Message) {
+        if answer.method != method::ALLOCATE {
+            return;
+        }
+        self.allocated |= answer.class == Class::Success;
+        if !self.allocated && matches!(answer.error(), Ok(Some((437, _)))) {
+            self.log.by_chance("the server still had an allocation of an earlier run at a client's port");
+        }
     }
 
     /// Receives datagrams until one is wanted, and keeps the others in `received`.

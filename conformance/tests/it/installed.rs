@@ -1,7 +1,7 @@
 //! Servers of others, installed from their registries by name and version. The tests of the simulator use this file too.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The folder where packages are kept between test runs.
@@ -83,6 +83,27 @@ pub(crate) fn python_with(package: &str, version: &str) -> Option<PathBuf> {
         std::fs::write(done, "").expect("the folder is ours");
     }
     Some(python)
+}
+
+/// A program from a Debian package, installed if missing; `None` if that is not possible.
+#[allow(dead_code)] // the tests of the program do not need it
+pub(crate) fn debian(program: &str, package: &str) -> Option<PathBuf> {
+    let find = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+        folders.extend(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
+        folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+    };
+    find().or_else(|| {
+        // Another process may hold the package manager's lock.
+        let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
+        let installed = Command::new("apt-get").args(install).stdout(Stdio::null()).status();
+        let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
+        if found.is_none() {
+            return skip(&format!("no {program}, and apt-get cannot install Debian's {package}"));
+        }
+        found
+    })
 }
 
 /// Runs a command that installs something.

@@ -107,7 +107,12 @@ pub(super) enum Habit {
     NotItself,
     /// It also serves TCP on the same port.
     Tcp,
+    /// It still has allocations of an earlier run, of another user: every eighth port that it meets has one.
+    Remembers,
 }
+
+/// One of so many ports has an allocation of an earlier run.
+const REMEMBERED: usize = 8;
 
 /// Allocations of one user at most.
 const QUOTA: usize = 40;
@@ -141,6 +146,8 @@ struct Liar {
     nonces: Mutex<BTreeMap<SocketAddr, usize>>,
     /// When the present second began, and the 401s in it.
     challenges: Mutex<(Instant, usize)>,
+    /// The ports of all clients, in the order in which they came.
+    met: Mutex<Vec<SocketAddr>>,
     /// Clients over TCP.
     streams: Mutex<BTreeMap<SocketAddr, UnboundedSender<Vec<u8>>>>,
 }
@@ -172,6 +179,7 @@ pub(super) async fn start_with(lie: Lie, habit: Habit) -> SocketAddr {
         allocations: Mutex::default(),
         nonces: Mutex::default(),
         challenges: Mutex::new((Instant::now(), 0)),
+        met: Mutex::default(),
         streams: Mutex::default(),
     });
     if habit == Habit::Tcp {
@@ -485,6 +493,16 @@ impl Liar {
             return self.send(&error(request, 400), from).await;
         };
         let user = String::from_utf8_lossy(user).into_owned();
+        if self.habit == Habit::Remembers && request.kind == 0x0003 {
+            let mut met = self.met.lock().await;
+            if !met.contains(&from) {
+                met.push(from);
+            }
+            // As coturn: whoever asks there is told first that the port is another's.
+            if met.iter().position(|port| *port == from).is_some_and(|at| at % REMEMBERED == REMEMBERED - 1) {
+                return self.send(&error(request, 437), from).await;
+            }
+        }
         let password = match user.as_str() {
             "u" => "p",
             "v" => "q",

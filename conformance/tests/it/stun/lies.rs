@@ -50,6 +50,7 @@ async fn right_servers_with_unusual_habits_pass() {
         Habit::BothFamilies,
         Habit::Quota,
         Habit::Tcp,
+        Habit::Remembers,
     ];
     let mut running = tokio::task::JoinSet::new();
     for habit in habits {

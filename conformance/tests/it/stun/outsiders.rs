@@ -10,7 +10,7 @@ use conformance::stun::Service;
 use conformance::{Known, Report};
 
 use super::ask;
-use crate::installed::skip;
+use crate::installed::{debian, skip};
 use crate::outsiders::Server;
 use crate::text;
 
@@ -183,26 +183,6 @@ fn deviates_as_known(name: &str, mut reports: Vec<Report>) {
     let wrong: Vec<_> = reports.iter().flat_map(|report| &report.cases).filter(|case| !case.is_well()).collect();
     let wrong: String = wrong.iter().map(|case| format!("\n  {}: {:?}", case.case.slug, case.verdict)).collect();
     assert!(wrong.is_empty(), "{name}:{wrong}\n\n{}", reports.iter().map(text).collect::<String>());
-}
-
-/// A program from a Debian package, installed if missing; `None` if that is not possible.
-fn debian(program: &str, package: &str) -> Option<PathBuf> {
-    let find = || {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
-        folders.extend(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
-        folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
-    };
-    find().or_else(|| {
-        // Another process may hold the package manager's lock.
-        let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
-        let installed = Command::new("apt-get").args(install).stdout(Stdio::null()).status();
-        let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
-        if found.is_none() {
-            return skip(&format!("no {program}, and apt-get cannot install Debian's {package}"));
-        }
-        found
-    })
 }
 
 /// A folder in which an npm package is installed.
