@@ -37,8 +37,8 @@ pub enum FilterState {
 pub enum PortAllocation {
     /// The internal port if it is free, otherwise the next free port.
     Preserve,
-    /// As in Linux: the internal port, which several mappings may have as long as their remote endpoints differ;
-    /// otherwise a random port. RFC 4787 §4.2.1 calls it port overloading. It needs a mapping and a filter that depend
+    /// As in Linux: the port of the internal endpoint's newest mapping, or else the internal port. Several mappings may
+    /// have it as long as their remote endpoints differ; otherwise a random port. RFC 4787 §4.2.1 calls it port overloading. It needs a mapping and a filter that depend
     /// on address and port, because only the remote endpoint tells the mappings apart.
     PreserveOverloading,
     /// The next free port after the one that was assigned last.

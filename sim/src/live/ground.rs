@@ -9,7 +9,7 @@ use scenarios::{ActorIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Target;
-use super::network::Loopback;
+use super::network::Place;
 use super::proxy::{Proxy, Way};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
@@ -33,7 +33,7 @@ struct ActorMachine {
     node: NodeId,
     proxy: Proxy,
     /// Its sockets and tasks; `None` while it has no power.
-    net: Option<Loopback>,
+    net: Option<Place>,
 }
 
 impl Live {
@@ -126,7 +126,7 @@ impl Ground for Live {
         let net = net.get_or_insert_with(|| {
             proxy.power_on();
             self.recorder.write(*node, What::Machine(MachineEvent::Booted));
-            Loopback::default()
+            Place::loopback()
         });
         Ok(Box::new(InProcess::start(net, config)))
     }

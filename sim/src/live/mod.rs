@@ -2,10 +2,11 @@
 //!
 //! The clients are those of the simulator, on this machine's loopback interface. Each client has its own [`proxy`] in
 //! front of the server, which does what the simulated network does in a simulation. One thread runs the whole scenario,
-//! so the record has one order. **Promises that depend on facts known only to the server or a simulated network are not
+//! so the record has one order. In [`netns`] each machine has a network of its own. **Promises that depend on facts known only to the server or a simulated network are not
 //! judged here**: see [`oracle::judge_live`].
 
 mod ground;
+pub mod netns;
 mod network;
 mod proxy;
 mod script;
@@ -27,6 +28,7 @@ pub use crate::peer::endpoint::Endpoint;
 use crate::run::{Crash, Outcome};
 use crate::stage::{self, Ground, StageError};
 use ground::Live;
+pub use network::Place;
 pub use script::{Protocol, Reason, Script, Unplayable};
 pub use upstream::{ConnectError, Upstream};
 

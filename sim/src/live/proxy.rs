@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::network::Loopback;
+use super::network::Place;
 use super::upstream::Upstream;
 use crate::event::{Drop, NodeId, PacketEvent, PacketId, PacketView, Protocol, Recorder, What};
 use crate::hash::digest;
@@ -105,7 +105,7 @@ impl Proxy {
         seed: u64,
         packets: Arc<AtomicU32>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(SocketAddrV4::new(Loopback::ADDRESS, 0)).await?;
+        let listener = TcpListener::bind(SocketAddrV4::new(Place::LOOPBACK, 0)).await?;
         let SocketAddr::V4(address) = listener.local_addr()? else { return Err(io::ErrorKind::Unsupported.into()) };
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let state = Mutex::new(State { link, rng, held: [false; 2], life: 0, has_power: false });

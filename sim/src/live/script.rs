@@ -13,7 +13,7 @@ use scenarios::{
 };
 use server::{DIALECTS, DialectEntry};
 
-use super::network::Loopback;
+use super::network::Place;
 use crate::dialects::Spoken;
 use crate::fit::{self, Misfit};
 use crate::hash::digest;
@@ -194,7 +194,7 @@ impl Script {
             let link = selection.way(*index, &Links::of(scenario));
             let link = link.map_err(|why| Unplayable { actor: Some(actor.name.clone()), ..refuse(why) })?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
-            Ok(Actor { network: None, address: Loopback::ADDRESS, link, room, ..actor.clone() })
+            Ok(Actor { network: None, address: Place::LOOPBACK, link, room, ..actor.clone() })
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
@@ -206,7 +206,7 @@ impl Script {
         let connected = connected.collect();
         let played = Scenario {
             server: ServerSetup {
-                address: Loopback::ADDRESS,
+                address: Place::LOOPBACK,
                 link: LINK,
                 dialect: Some(protocol.name.clone()),
                 ..scenario.server.clone()

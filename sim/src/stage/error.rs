@@ -19,6 +19,8 @@ pub(crate) enum StageError {
     ServerLink,
     /// The step needs a NAT.
     NoNats,
+    /// The step cannot be taken in network namespaces.
+    NotInNamespaces,
     /// The server's program cannot be started, or cannot be simulated.
     Program(String),
     /// The server's program runs, but its signaling cannot be reached.
@@ -43,6 +45,7 @@ impl fmt::Display for StageError {
             Self::NotOurs => f.write_str("the server at the URL cannot be switched off"),
             Self::ServerLink => f.write_str("the server's link exists only in simulations"),
             Self::NoNats => f.write_str("NATs exist only in simulations"),
+            Self::NotInNamespaces => f.write_str("this step is not possible in network namespaces"),
             Self::Program(why) | Self::Unreachable(why) => f.write_str(why),
         }
     }

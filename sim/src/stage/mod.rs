@@ -13,6 +13,7 @@ mod error;
 mod in_force;
 pub(crate) mod outsider;
 mod program;
+pub(crate) mod reference;
 pub(crate) mod simulated;
 
 use std::sync::Arc;

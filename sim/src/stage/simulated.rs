@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use scenarios::{Action, ActorIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario};
 use server::net::Network;
-use server::socketio::SocketIoSettings;
-use server::{DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, Server};
+use server::{STUN_PORT, Server};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::client_program::OwnProgram;
-use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider};
+use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider, reference};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::foreign::{Foreign, Order};
 use crate::host::Host;
-use crate::protocol;
 use crate::world::{Machine, NetworkConfig, Realm, World};
 
 /// Interval at which the end of something is polled.
@@ -125,36 +123,6 @@ impl Simulated {
             }
         }
     }
-
-    /// The server's dialect for an actor; `None` if it does not speak what the scenario names.
-    fn entry(&self, actor: &scenarios::Actor) -> Option<&'static DialectEntry> {
-        match &self.scenario.server.dialect {
-            Some(name) => DIALECTS.iter().find(|entry| entry.name == *name),
-            None => Some(protocol::entry(actor.plays.dialect(), actor.over)),
-        }
-    }
-
-    /// The server's configuration: it serves every dialect that at least one actor speaks.
-    fn config(&self, host: &Host, seed: u64) -> server::Config {
-        let at = |port| SocketAddr::new(host.address().into(), port);
-        let (actors, heartbeat) = (&self.scenario.actors, self.scenario.server.heartbeat);
-        let is_spoken = |entry: &&DialectEntry| {
-            actors.iter().any(|actor| self.entry(actor).is_some_and(|it| it.name == entry.name))
-        };
-        let names = DIALECTS.iter().filter(is_spoken).map(|entry| entry.name);
-        server::Config {
-            listen: Listen::each(names, |entry| at(entry.port)),
-            socketio: SocketIoSettings {
-                ping_interval: heartbeat,
-                ping_timeout: heartbeat,
-                ..SocketIoSettings::default()
-            },
-            stun: Some(at(STUN_PORT)),
-            heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
-            seed,
-            ..server::Config::default()
-        }
-    }
 }
 
 impl Ground for Simulated {
@@ -195,7 +163,7 @@ impl Ground for Simulated {
         // before.
         let seed = self.seed.wrapping_add(self.server.starts);
         let config = match program {
-            None => self.config(&host, seed),
+            None => reference::config(&self.scenario, host.address(), seed),
             Some(_) => outsider::stun_only(&host, seed),
         };
         self.server.starts += 1;
@@ -252,7 +220,11 @@ impl Ground for Simulated {
         let setup = &self.scenario.server;
         let at = |port| SocketAddr::new(setup.address.into(), port);
         Servers {
-            signaling: at(self.server.port.or(self.entry(actor).map(|entry| entry.port)).unwrap_or_default()),
+            signaling: at(self
+                .server
+                .port
+                .or(reference::entry(&self.scenario, actor).map(|entry| entry.port))
+                .unwrap_or_default()),
             endpoint: None,
             stun: Some(at(STUN_PORT)),
             heartbeat: setup.heartbeat,

@@ -7,6 +7,7 @@ mod firewalls;
 mod foreign;
 #[path = "../../../conformance/tests/it/installed.rs"]
 mod installed;
+mod kernel;
 mod known_defects;
 mod lasting;
 mod live;

@@ -445,6 +445,8 @@ fn overloaded_ports_are_kept_towards_different_remotes_and_random_towards_one() 
     let port = nat.send(other, Y).unwrap();
     assert_eq!(nat.receive("203.0.113.1:5000", Y), ok(X), "the remote tells the mappings apart");
     assert_eq!(nat.receive(&port.to_string(), Y), ok(other));
+    assert_eq!(nat.send(other, Y_PORT), Ok(port), "the next mapping of this endpoint has the port of its newest one");
+    assert_eq!(nat.send(X, Y_PORT), ok("203.0.113.1:5000"));
     assert_eq!(nat.receive("203.0.113.1:5000", "192.0.2.77:1"), Err(Refusal::Filtered));
     assert_eq!(nat.receive("203.0.113.1:5001", Y), Err(Refusal::NoMapping));
 }

@@ -504,7 +504,15 @@ impl Model {
             }
             PortAllocation::Preserve => assert_eq!(next_free(internal.port(), 1024, u16::MAX), Some(port)),
             PortAllocation::PreserveOverloading => {
-                assert!(port == internal.port() || taken(internal.port()), "kept unless it is taken");
+                let is_its = |known: &&Known| {
+                    let Mapping { protocol: its, internal: from, external, .. } = known.mapping;
+                    (its, from, *external.ip()) == (protocol, internal, address)
+                };
+                let newest = self.live.iter().rfind(is_its).map(|known| known.mapping.external.port());
+                match newest.into_iter().chain([internal.port()]).find(|kept| !taken(*kept)) {
+                    Some(kept) => assert_eq!(port, kept, "kept unless it is taken"),
+                    None => assert!(port != internal.port()),
+                }
                 assert_eq!(port < 1024, internal.port() < 1024, "in the same range");
             }
             PortAllocation::Sequential => {

@@ -66,6 +66,11 @@ impl Played {
     pub(crate) fn of(built: Builder, seed: u64) -> Self {
         let scenario = Arc::new(built.build());
         let record = sim::run::record(&scenario, seed).unwrap_or_else(|crash| panic!("{crash:?}\n{scenario:#?}"));
+        Self::read(scenario, record)
+    }
+
+    /// Reads the record of a run.
+    pub(crate) fn read(scenario: Arc<Scenario>, record: Record) -> Self {
         let none = vec![BTreeSet::new(); scenario.actors.len()];
         let mut this = Self { views: BTreeMap::new(), bases: none.clone(), mapped: none, scenario, record };
         let mut owners: BTreeMap<ClientId, ActorIndex> = BTreeMap::new();

@@ -12,8 +12,8 @@
 //! - *TCP connections are tracked* by their flags alone, not by their sequence numbers. A connection is opening until
 //!   the third segment of its handshake, closing from its first FIN on, and reset after an RST. Each state has its
 //!   lifetime, which any segment in either direction starts anew. A mapping lives as long as one of its connections.
-//! - *Overloaded ports* are what Linux has: a mapping for each remote endpoint, which keeps the internal port unless
-//!   another mapping has that port towards the same remote endpoint.
+//! - *Overloaded ports* are what Linux has: a mapping for each remote endpoint, with the port of the internal endpoint's
+//!   newest mapping, or else the internal port, unless another mapping has that port towards the same remote endpoint.
 //! - *Hairpinning with the internal source* creates the sender's mapping and passes the filters just as with the
 //!   external source; only the source that the receiver sees differs.
 //! - *Paired pooling* assigns the external addresses to the internal ones in turn. An internal address whose external
@@ -294,7 +294,8 @@ impl Nat {
             let port = if overloads {
                 let endpoint = |port| SocketAddrV4::new(*address, port);
                 let is_taken = |port| self.table.is_taken(protocol, endpoint(port), remote, cx.now);
-                ports::overload(cx.rng, internal.port(), is_taken)
+                let newest = self.table.newest(protocol, internal, *address);
+                ports::overload(cx.rng, internal.port(), newest, is_taken)
             } else {
                 ports.take(self.behavior.port_allocation, cx.rng, protocol, internal)
             };

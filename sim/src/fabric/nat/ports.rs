@@ -108,11 +108,17 @@ impl Ports {
     }
 }
 
-/// The port of a new mapping if ports are overloaded: the internal port, or a random one if `is_taken` says that
-/// another mapping has it towards the same remote. `None` if all are taken.
-pub(super) fn overload(rng: &mut ChaCha8Rng, internal_port: u16, is_taken: impl Fn(u16) -> bool) -> Option<u16> {
-    if !is_taken(internal_port) {
-        return Some(internal_port);
+/// The port of a new mapping if ports are overloaded: that of the internal endpoint's newest mapping, `newest`, or the
+/// internal port, or a random one. `is_taken` says that another mapping has a port towards the same remote. `None` if all
+/// are taken. As in `get_unique_tuple` of Linux (nf_nat_core.c).
+pub(super) fn overload(
+    rng: &mut ChaCha8Rng,
+    internal_port: u16,
+    newest: Option<u16>,
+    is_taken: impl Fn(u16) -> bool,
+) -> Option<u16> {
+    if let Some(port) = newest.into_iter().chain([internal_port]).find(|port| !is_taken(*port)) {
+        return Some(port);
     }
     let (first, last) = range_of(internal_port).into_inner();
     let drawn = first + below(rng, last - first + 1);

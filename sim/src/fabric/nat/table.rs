@@ -25,6 +25,8 @@ pub(super) struct Table {
     lifetimes: [Lifetimes; 2],
     entries: Vec<Option<Entry>>,
     vacant: Vec<Slot>,
+    /// Number of mappings that were ever created.
+    created: u64,
     /// In the key, the remote is reduced to the part that the mapping behaviour depends on: see [`scope`].
     by_internal: BTreeMap<FiveTuple, Slot>,
     /// In the key, the remote is zero, unless ports are overloaded: then mappings with different remotes may share an
@@ -50,6 +52,8 @@ struct Entry {
     filter: Filter,
     /// The mapping's time in [`Table::ends`].
     queued: Duration,
+    /// Number of mappings that were created before it.
+    number: u64,
 }
 
 /// The state that all mappings of an internal endpoint share. It ends with the last of them.
@@ -81,6 +85,7 @@ impl Table {
             lifetimes: [udp, tcp],
             entries: Vec::new(),
             vacant: Vec::new(),
+            created: 0,
             by_internal: BTreeMap::new(),
             by_external: BTreeMap::new(),
             overloads: behavior.port_allocation == PortAllocation::PreserveOverloading,
@@ -101,6 +106,14 @@ impl Table {
 
     pub(super) fn find_internal(&self, packet: FiveTuple) -> Option<Slot> {
         self.by_internal.get(&FiveTuple { remote: scope(self.mapping, packet.remote), ..packet }).copied()
+    }
+
+    /// The external port of an internal endpoint's newest mapping on this external address, towards whichever remote.
+    pub(super) fn newest(&self, protocol: Protocol, internal: SocketAddrV4, on: Ipv4Addr) -> Option<u16> {
+        let towards = |remote| FiveTuple { protocol, internal, remote };
+        let all = self.by_internal.range(towards(ANYBODY)..=towards(LAST)).map(|(_, slot)| self.entry(*slot));
+        let here = all.filter(|entry| *entry.mapping.external.ip() == on);
+        here.max_by_key(|entry| entry.number).map(|entry| entry.mapping.external.port())
     }
 
     /// The mapping through which a packet from `remote` to an external endpoint comes in, if its filter lets it.
@@ -150,7 +163,8 @@ impl Table {
         let lifetimes = &self.lifetimes[protocol as usize];
         let timer = Timer::new(now, true, signal, lifetimes);
         let queued = timer.end(lifetimes);
-        let entry = Entry { mapping, timer, filter: Filter::default(), queued };
+        let entry = Entry { mapping, timer, filter: Filter::default(), queued, number: self.created };
+        self.created += 1;
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 self.entries[slot] = Some(entry);
@@ -326,6 +340,8 @@ impl Table {
     }
 }
 
+/// The greatest endpoint.
+const LAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX);
 /// Stands for all remotes.
 const ANYBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 

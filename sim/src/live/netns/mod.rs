@@ -1,0 +1,147 @@
+//! A scenario on the network stack of this machine's kernel, in real time: each machine and each router is a network
+//! namespace, and nftables translates where the scenario has a NAT.
+//!
+//! This is what the simulated network is compared with. The peers, the reference server and all addresses are those of
+//! the simulation. **Links have no latency and lose nothing**, whatever the scenario says. The kernel translates, so only
+//! NATs that Linux has can be built, and only joins and commands to actors can be steps.
+//!
+//! It needs Linux, the capability CAP_SYS_ADMIN, `ip` of iproute2 and `nft` of nftables; [`missing`] says what is not
+//! there.
+
+mod ground;
+mod namespace;
+mod rules;
+mod topology;
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use scenarios::{Action, Machine, Scenario, Step};
+
+use crate::dialects::Dialects;
+use crate::event::Record;
+use crate::live::network::Place;
+use crate::run::{Cause, Crash};
+use crate::stage::{self, Ground, StageError};
+use ground::Namespaces;
+pub use namespace::Namespace;
+use rules::Rules;
+pub use rules::Unmakeable;
+use topology::Topology;
+
+/// What this machine lacks to run scenarios in namespaces; `None` if they can run.
+pub fn missing() -> Option<String> {
+    if let Err(error) = Namespace::new() {
+        return Some(format!("network namespaces cannot be made ({error}); root can"));
+    }
+    let starts = |program: &str| {
+        let mut version = namespace::administrative(program);
+        version.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        version.status().is_ok_and(|status| status.success())
+    };
+    [("ip", "iproute2"), ("nft", "nftables")]
+        .into_iter()
+        .find(|(program, _)| !starts(program))
+        .map(|(program, package)| format!("`{program}` is not installed (Debian package {package})"))
+}
+
+/// Why a scenario cannot run in namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unplayable {
+    /// A NAT cannot be made.
+    Nat(Unmakeable),
+    /// The step on this line of the scenario's file, at this time, is neither a join nor a command to an actor.
+    Step(usize, Duration),
+    /// A server or an actor is a program.
+    Program,
+}
+
+impl fmt::Display for Unplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nat(unmakeable) => unmakeable.fmt(f),
+            Self::Step(line, at) => write!(
+                f,
+                "line {line}, the step at {} s: in network namespaces, only joins and commands to actors are possible",
+                at.as_secs_f64()
+            ),
+            Self::Program => f.write_str("`run`: programs take part only in simulations"),
+        }
+    }
+}
+
+impl std::error::Error for Unplayable {}
+
+/// The machines of a scenario, each in a namespace. They exist until this value is dropped.
+pub struct Machines {
+    topology: Topology,
+    scenario: Arc<Scenario>,
+}
+
+impl Machines {
+    /// The network as a machine sees it.
+    pub fn place(&self, machine: Machine) -> Place {
+        match machine {
+            Machine::Server => Place::within(self.topology.server.clone(), self.scenario.server.address),
+            Machine::Actor(actor) => {
+                Place::within(self.topology.actors[actor.0].clone(), self.scenario.actors[actor].address)
+            }
+        }
+    }
+}
+
+/// A scenario that can run in namespaces.
+#[derive(Clone, Debug)]
+pub struct Script {
+    scenario: Arc<Scenario>,
+    rules: Vec<Rules>,
+}
+
+impl Script {
+    /// Checks a scenario.
+    ///
+    /// # Errors
+    /// The reason why it cannot run.
+    pub fn of(scenario: &Arc<Scenario>) -> Result<Self, Unplayable> {
+        let rules = scenario.networks.iter().map(Rules::of).collect::<Result<_, _>>().map_err(Unplayable::Nat)?;
+        let possible = |step: &&Step| matches!(step.action, Action::Join(_) | Action::Actor(..));
+        if let Some(step) = scenario.steps.iter().find(|step| !possible(step)) {
+            return Err(Unplayable::Step(step.line, step.at));
+        }
+        if scenario.server.program.is_some() || scenario.actors.iter().any(|actor| actor.program.is_some()) {
+            return Err(Unplayable::Program);
+        }
+        Ok(Self { scenario: scenario.clone(), rules })
+    }
+
+    /// Makes its machines and NATs, for other programs than the peers.
+    ///
+    /// # Errors
+    /// The namespaces cannot be made.
+    pub fn machines(&self) -> io::Result<Machines> {
+        Ok(Machines { topology: Topology::new(&self.scenario, &self.rules)?, scenario: self.scenario.clone() })
+    }
+
+    /// Runs it to its end, in real time, and returns what happened. Packets are not recorded.
+    ///
+    /// # Errors
+    /// The namespaces cannot be made, or a client failed.
+    pub fn record(&self, seed: u64) -> Result<Record, Crash> {
+        let crash = |error: &StageError| Crash { seed, message: error.to_string(), cause: error.cause() };
+        let dialects = Dialects::of(&self.scenario).map_err(|error| Crash {
+            seed,
+            message: error.to_string(),
+            cause: Cause::Server,
+        })?;
+        let runtime = super::runtime().map_err(|error| crash(&error.into()))?;
+        let played = runtime.block_on(async {
+            let ground = Namespaces::new(self, seed)?;
+            let recorder = ground.recorder().clone();
+            stage::play(ground, self.scenario.clone(), dialects, seed).await?;
+            Ok(recorder.take())
+        });
+        played.map_err(|error: StageError| crash(&error))
+    }
+}

@@ -1,0 +1,196 @@
+//! The simulated network beside the network stack of this machine's kernel: the same peers, in network namespaces with
+//! nftables, connect in the same way.
+
+mod probe;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use scenarios::{Action, ActorIndex, Builder, Dependence, Machine, MachineAction, NatBehavior};
+use sim::live::netns::{Namespace, Script, missing};
+use sim::reachability::{CandidateKind, Place, Verdict, can_connect};
+
+use crate::installed::debian;
+use crate::played::{Played, scenario};
+use probe::{Port, Times};
+
+/// Length of a call. On a kernel it takes as long as it says, but calls run beside each other.
+const SECONDS: u64 = 8;
+/// Number of calls that run at the same time.
+const BESIDE: usize = 25;
+
+/// The NATs that Linux can be.
+const NATS: [&str; 7] = [
+    "home-linux",
+    "home-linux-open",
+    "home-linux-reject",
+    "full-cone",
+    "restricted-cone",
+    "port-restricted-cone",
+    "symmetric",
+];
+
+#[test]
+fn nats_behave_as_on_a_kernel() {
+    if !ready() {
+        return;
+    }
+    let times = Times { new: vec![500, 3300], stream: vec![3300, 5500] };
+    let short = |profile: &str| {
+        let nat = nat(profile);
+        // Linux has this age for a stream; the tables of endpoint-independent mappings have one lifetime.
+        let is_tracked = nat.mapping == Dependence::AddressAndPortDependent;
+        let (stream, age) = if is_tracked { (4, 2) } else { (2, 0) };
+        NatBehavior {
+            udp_lifetime_new: Duration::from_secs(2),
+            udp_lifetime: Duration::from_secs(stream),
+            udp_stream_after: Duration::from_secs(age),
+            ..nat
+        }
+    };
+    let real = beside(&NATS, |profile| probe::kernel(short(profile), &times));
+    for (profile, real) in NATS.iter().zip(&real) {
+        assert_eq!(*real, probe::simulated(short(profile), &times), "{profile}: on the kernel, and simulated");
+    }
+    // A probe that always finds the same would prove little.
+    assert_eq!(real[0].ports, [Port::Internal; 3], "{:?}", real[0]);
+    assert_eq!(real[0].second, [Port::Other, Port::First], "{:?}", real[0]);
+    assert_eq!((real[0].called_first, real[1].called_first), (Port::Internal, Port::Other), "without a firewall");
+    assert_eq!(real[0].after_answer, [(500, true), (3300, false)]);
+    assert_eq!(real[0].after_stream, [(3300, true), (5500, false)]);
+    assert_eq!([3, 4, 5, 6].map(|nat| real[nat].hears[1..].iter().filter(|hears| **hears).count()), [2, 1, 0, 0]);
+    assert_eq!(real[6].ports, [Port::Other; 3], "{:?}", real[6]);
+}
+
+#[test]
+fn pairs_of_homes_connect_as_on_a_kernel() {
+    let pairs = NATS.iter().flat_map(|a| NATS.map(|b| (*a, b)));
+    let compared = compare(pairs.map(|(a, b)| {
+        let calls = scenario(SECONDS).home(nat(a)).home(nat(b)).peer(0).peer(1);
+        (format!("{a} with {b}"), calls)
+    }));
+    if !compared.is_empty() {
+        let connected = compared.iter().filter(|found| found.is_some()).count();
+        assert_eq!((compared.len(), connected), (42, 33), "{compared:?}");
+    }
+}
+
+#[test]
+fn rows_of_nats_and_shared_networks_connect_as_on_a_kernel() {
+    let homes = ["home-linux", "port-restricted-cone", "symmetric"];
+    let carriers = ["home-median", "home-hairpin", "symmetric"];
+    let both = carriers.iter().flat_map(|carrier| homes.map(|home| (*carrier, home)));
+    let mut calls = Vec::new();
+    for (carrier, home) in both {
+        let carried = || scenario(SECONDS).home(nat(carrier)).network(Some(0), nat(home));
+        calls.push((format!("two {home} behind one {carrier}"), carried().network(Some(0), nat(home)).peer(1).peer(2)));
+        calls.push((format!("{home} behind {carrier}, with the internet"), carried().peer(1).peer(None)));
+        calls.push((format!("{home} behind {carrier}, with the carrier's network"), carried().peer(1).peer(0)));
+    }
+    for home in homes {
+        calls.push((format!("{home}, with itself"), scenario(SECONDS).home(nat(home)).peer(0).peer(0)));
+    }
+    let compared = compare(calls);
+    assert!(compared.is_empty() || compared.iter().any(Option::is_none) && compared.iter().any(Option::is_some));
+}
+
+#[test]
+fn what_a_kernel_cannot_do_is_refused_with_the_key() {
+    let refused = |nat: NatBehavior| {
+        let scenario = Arc::new(scenario(SECONDS).home(nat).peer(0).peer(None).build());
+        Script::of(&scenario).expect_err("Linux has no such NAT").to_string()
+    };
+    assert_eq!(
+        refused(nat("cgn-cellular")),
+        "the NAT of `net-1` cannot be made with Linux: `port-allocation`: only \"preserve\" is possible with an endpoint-independent mapping"
+    );
+    let by_address = NatBehavior { mapping: Dependence::AddressDependent, ..nat("symmetric") };
+    assert!(refused(by_address).contains("`mapping`: "));
+    let open = NatBehavior { filtering: Dependence::EndpointIndependent, ..nat("symmetric") };
+    assert!(refused(open).contains("`filtering`: "));
+    let lost = scenario(SECONDS)
+        .peer(None)
+        .peer(None)
+        .at(Duration::from_secs(1), Action::Machine(Machine::Actor(ActorIndex(0)), MachineAction::PowerLoss));
+    let refused = Script::of(&Arc::new(lost.build())).expect_err("no power can be lost").to_string();
+    assert_eq!(
+        refused,
+        "line 0, the step at 1 s: in network namespaces, only joins and commands to actors are possible"
+    );
+}
+
+/// Runs calls on the kernel and simulated, and compares who is connected and with which candidates. Returns what was
+/// found where that is not left to chance; nothing if there are no namespaces here.
+fn compare(calls: impl IntoIterator<Item = (String, Builder)>) -> Vec<Option<[CandidateKind; 2]>> {
+    if !ready() {
+        return Vec::new();
+    }
+    let calls: Vec<_> = calls.into_iter().collect();
+    let real = beside(&calls, |(_, built)| kernel(built.clone()));
+    let mut differing = Vec::new();
+    let mut compared = Vec::new();
+    for ((name, built), real) in calls.into_iter().zip(real) {
+        let played = Played::of(built, 1);
+        let place = |actor| Place::of(&played.scenario, ActorIndex(actor));
+        if matches!(can_connect(&place(0), &place(1)), Verdict::Chance(_)) {
+            continue;
+        }
+        let simulated = found(&played);
+        if real != simulated {
+            differing.push(format!("{name}: {real:?} on the kernel, {simulated:?} simulated"));
+        }
+        compared.push(real);
+    }
+    assert_eq!(differing, Vec::<String>::new());
+    compared
+}
+
+fn nat(profile: &str) -> NatBehavior {
+    scenarios::profile(profile).and_then(|profile| profile.behavior).expect("a shipped profile")
+}
+
+/// The types of the selected candidates, if the first two actors are connected at the end.
+fn found(played: &Played) -> Option<[CandidateKind; 2]> {
+    let end = |one, other| played.seen_as(one, other).expect("who is connected has selected a pair");
+    played.connected(0, 1).then(|| [end(0, 1), end(1, 0)])
+}
+
+fn kernel(built: Builder) -> Option<[CandidateKind; 2]> {
+    let scenario = Arc::new(built.build());
+    let script = Script::of(&scenario).unwrap_or_else(|why| panic!("{why}"));
+    let record = script.record(1).unwrap_or_else(|crash| panic!("{crash:?}"));
+    found(&Played::read(scenario, record))
+}
+
+/// Does something with each of these, some at the same time. The results have the same order.
+fn beside<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, one)) = Some(next.fetch_add(1, Relaxed)).and_then(|index| Some((index, all.get(index)?)))
+        {
+            done.push((index, act(one)));
+        }
+        done
+    };
+    let mut done: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..BESIDE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Whether scenarios can run in network namespaces here, after nftables is installed if it can be. If not, says why.
+fn ready() -> bool {
+    if Namespace::new().is_ok() {
+        debian("nft", "nftables");
+        debian("ip", "iproute2");
+    }
+    let missing = missing();
+    if let Some(why) = &missing {
+        eprintln!("SKIPPED: {why}");
+    }
+    missing.is_none()
+}
