@@ -88,7 +88,7 @@ use session::registry::Registry;
 use site::{Site, Sites};
 pub use tls::{Tls, TlsError};
 use turn::Turn;
-pub use turn::{RelayAddress, TurnCounters, TurnSettings};
+pub use turn::{RelayAddress, TurnCounters, TurnSettings, ephemeral_password};
 
 /// Pause after a failed accept, for example if file descriptors run out until another connection ends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -247,7 +247,7 @@ impl<N: Network> Server<N> {
         Ok(address)
     }
 
-    /// Opens STUN over UDP and TCP, and TURN on the same UDP socket.
+    /// Opens STUN over UDP and TCP, and TURN on the same sockets.
     async fn add_stun(&mut self) -> io::Result<Option<IceService>> {
         let shared = Arc::clone(&self.shared);
         let Config { stun, stun_alternate, seed, unix_time, .. } = shared.config;
@@ -276,7 +276,7 @@ impl<N: Network> Server<N> {
             let service = udp::Service::<N> { sockets, addresses, index, turn };
             self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
         }
-        self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, shared)));
+        self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, turn.clone(), shared)));
         Ok(Some(IceService { stun: address, turn: turn.map(|turn| turn.credentials()) }))
     }
 }

@@ -45,7 +45,7 @@ impl<N: Network> Service<N> {
             let received = self.sockets[self.index].recv_with_destination(&mut buffer).await;
             let Ok((length, from, destination)) = received else { continue };
             let datagram = &buffer[..length];
-            let five_tuple = FiveTuple { client: from, server: destination };
+            let five_tuple = FiveTuple { client: from, server: destination, is_tcp: false };
             //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
             //# ChannelData messages can be distinguished from other multiplexed
             //# protocols by examining the first byte of the message

@@ -1,27 +1,31 @@
-//! STUN Binding over TCP: consecutive messages in the stream, each with its length in the header.
-//!
-//! TURN is supported only over UDP. Here, its requests are not answered, like all except Binding.
+//! STUN Binding and TURN over TCP: consecutive messages in the stream. The length of a STUN message is in its header, and
+//! so is that of TURN's ChannelData, without its padding.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::binding::{Origin, answer};
-use super::message::{HEADER_BYTES, MAGIC_COOKIE, u16_at};
+use super::binding::{self, Origin, answer};
+use super::message::{HEADER_BYTES, MAGIC_COOKIE, Message, u16_at};
 use crate::net::{Listener, Network};
+use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Turn};
 use crate::{ACCEPT_RETRY, Shared};
 
-/// Maximum length of a message. A longer one ends the connection.
+/// Maximum length of a message without TURN. A longer one ends the connection.
 const MESSAGE_BYTES_MAX: usize = 2048;
-/// Time limit between two complete messages. Clients keep connections open only while they set up a call.
+/// Maximum length of a message with TURN: a datagram in a Send indication, with some other attributes.
+const TURN_MESSAGE_BYTES_MAX: usize = DATAGRAM_BYTES_MAX + 512;
+/// Time limit between two complete messages, unless the client has an allocation. Others keep connections open only while
+/// they set up a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Accepts connections until the server stops, and spawns a task for each.
-pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc<Shared>) {
+pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Option<Arc<Turn<N>>>, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -36,12 +40,12 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
                     continue;
                 }
                 let Ok(own) = listener.local_addr() else { continue };
-                let shared = Arc::clone(&shared);
+                let (shared, turn) = (Arc::clone(&shared), turn.clone());
                 net.spawn(async move {
                     tokio::select! {
                         biased;
                         () = shared.stop.stopped() => {}
-                        ended = serve_connection(stream, from, own, shared.config.limits.write_timeout) => {
+                        ended = serve_connection(stream, from, own, turn.as_ref(), shared.config.limits.write_timeout) => {
                             tracing::trace!(%from, ?ended, "STUN connection ended");
                         }
                     }
@@ -56,46 +60,127 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, shared: Arc
     }
 }
 
-/// Answers the messages of one connection until it ends, is idle, or is not STUN.
-async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
+/// Serves one connection until it ends, is idle, or is not STUN.
+async fn serve_connection<N: Network>(
+    stream: N::Stream,
     from: SocketAddr,
     own: SocketAddr,
+    turn: Option<&Arc<Turn<N>>>,
     write_timeout: Duration,
 ) -> io::Result<()> {
-    let (mut received, mut filled) = ([0; MESSAGE_BYTES_MAX], 0);
-    let (mut answers, mut one) = (Vec::new(), Vec::new());
-    let origin = Origin { addresses: &[own], index: 0 };
-    loop {
-        match timeout(IDLE_TIMEOUT, read_message(&mut stream, &mut received, &mut filled)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => break,
-            Ok(Err(error)) => return Err(error),
-        }
-        // Requests from one segment are answered in one segment.
-        let mut at = 0;
-        let unframed = loop {
-            let length = match framed(&received[at..filled]) {
-                Ok(Some(length)) => length,
-                Ok(None) => break None,
-                Err(error) => break Some(error),
-            };
-            if answer(&received[at..at + length], from, origin, &mut one).is_some() {
-                answers.extend_from_slice(&one);
-            }
-            at += length;
-        };
-        received.copy_within(at..filled, 0);
-        filled -= at;
-        if !answers.is_empty() {
-            timeout(write_timeout, stream.write_all(&answers)).await??;
-            answers.clear();
-        }
-        if let Some(error) = unframed {
-            return Err(error);
+    let five_tuple = FiveTuple { client: from, server: None, is_tcp: true };
+    let Some(turn) = turn else {
+        let (_keep, outgoing) = mpsc::channel(1);
+        return Connection::<N> { stream, five_tuple, own, turn: None, outgoing, write_timeout }.serve().await;
+    };
+    /// Ends what the client has, also if the server stops first.
+    struct Entered<'t, N: Network>(&'t Turn<N>, FiveTuple);
+    impl<N: Network> Drop for Entered<'_, N> {
+        fn drop(&mut self) {
+            self.0.disconnected(self.1);
         }
     }
-    timeout(write_timeout, stream.shutdown()).await?
+    let outgoing = turn.connected(five_tuple);
+    let _entered = Entered(turn, five_tuple);
+    Connection { stream, five_tuple, own, turn: Some(turn), outgoing, write_timeout }.serve().await
+}
+
+/// A connection of a client.
+struct Connection<'t, N: Network> {
+    stream: N::Stream,
+    five_tuple: FiveTuple,
+    own: SocketAddr,
+    turn: Option<&'t Arc<Turn<N>>>,
+    /// What peers send to the client.
+    outgoing: mpsc::Receiver<Vec<u8>>,
+    write_timeout: Duration,
+}
+
+/// What a connection waits for.
+enum Next {
+    Messages,
+    Outgoing(Vec<u8>),
+    End,
+}
+
+impl<N: Network> Connection<'_, N> {
+    async fn serve(mut self) -> io::Result<()> {
+        let has_turn = self.turn.is_some();
+        let bytes_max = if has_turn { TURN_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        let (mut received, mut filled) = (vec![0; bytes_max], 0);
+        let mut answers = Vec::new();
+        let mut idle = Instant::now() + IDLE_TIMEOUT;
+        loop {
+            let next = tokio::select! {
+                biased;
+                Some(message) = self.outgoing.recv() => Next::Outgoing(message),
+                read = timeout_at(idle, read_message(&mut self.stream, &mut received, &mut filled, has_turn)) => match read {
+                    Ok(read) => if read? { Next::Messages } else { Next::End },
+                    Err(_) if self.turn.is_some_and(|turn| turn.has_allocation(self.five_tuple)) => {
+                        idle = Instant::now() + IDLE_TIMEOUT;
+                        continue;
+                    }
+                    Err(_) => Next::End,
+                },
+            };
+            match next {
+                Next::Messages => {
+                    idle = Instant::now() + IDLE_TIMEOUT;
+                    let unframed = self.answer_all(&mut received, &mut filled, &mut answers).await;
+                    self.write(&answers).await?;
+                    answers.clear();
+                    unframed?;
+                }
+                Next::Outgoing(message) => self.write(&message).await?,
+                Next::End => break,
+            }
+        }
+        timeout_at(Instant::now() + self.write_timeout, self.stream.shutdown()).await?
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        timeout_at(Instant::now() + self.write_timeout, self.stream.write_all(bytes)).await?
+    }
+
+    /// Handles all messages that are complete. Requests from one segment are answered in one segment.
+    ///
+    /// # Errors
+    /// What follows is no message.
+    async fn answer_all(&mut self, received: &mut [u8], filled: &mut usize, answers: &mut Vec<u8>) -> io::Result<()> {
+        let (mut at, mut one) = (0, Vec::new());
+        let ended = loop {
+            match framed(&received[at..*filled], self.turn.is_some()) {
+                Ok(Some(length)) => {
+                    if self.answer(&received[at..at + length], &mut one).await {
+                        answers.extend_from_slice(&one);
+                    }
+                    at += length;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        received.copy_within(at..*filled, 0);
+        *filled -= at;
+        ended
+    }
+
+    /// Handles a message. Returns whether `out` is an answer to it.
+    async fn answer(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let origin = Origin { addresses: &[self.own], index: 0 };
+        let Some(turn) = self.turn else { return answer(bytes, self.five_tuple.client, origin, out).is_some() };
+        if is_channel_data(bytes) {
+            turn.on_channel_data(bytes, self.five_tuple).await;
+            return false;
+        }
+        match Message::parse(bytes) {
+            Some(message) if !binding::is_binding(&message) => turn.on_message(&message, self.five_tuple, out).await,
+            _ => answer(bytes, self.five_tuple.client, origin, out).is_some(),
+        }
+    }
 }
 
 /// Reads until there is a complete message; false at the end of the stream.
@@ -103,8 +188,9 @@ async fn read_message<S: AsyncRead + Unpin>(
     stream: &mut S,
     received: &mut [u8],
     filled: &mut usize,
+    has_turn: bool,
 ) -> io::Result<bool> {
-    while framed(&received[..*filled])?.is_none() {
+    while framed(&received[..*filled], has_turn)?.is_none() {
         let read = stream.read(&mut received[*filled..]).await?;
         if read == 0 {
             return Ok(false);
@@ -114,21 +200,32 @@ async fn read_message<S: AsyncRead + Unpin>(
     Ok(true)
 }
 
-/// The length of the first message in `bytes`, once it is complete.
+/// Whether a message is ChannelData of TURN, by its first byte (RFC 8656 §12).
+fn is_channel_data(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(0x40..=0x7f))
+}
+
+/// The length of the first message in `bytes` with its padding, once it is complete.
 ///
 /// # Errors
 /// It cannot become a valid message. The next message cannot be found, so the connection must end.
-fn framed(bytes: &[u8]) -> io::Result<Option<usize>> {
+fn framed(bytes: &[u8], has_turn: bool) -> io::Result<Option<usize>> {
     let no_stun = || io::Error::new(io::ErrorKind::InvalidData, "not STUN");
-    if bytes.first().is_some_and(|first| first & 0xc0 != 0) {
+    let is_data = has_turn && is_channel_data(bytes);
+    if !is_data && bytes.first().is_some_and(|first| first & 0xc0 != 0) {
         return Err(no_stun());
     }
-    if bytes.get(4..8).is_some_and(|cookie| cookie != MAGIC_COOKIE) {
+    if !is_data && bytes.get(4..8).is_some_and(|cookie| cookie != MAGIC_COOKIE) {
         return Err(no_stun());
     }
-    let Some(length) = u16_at(bytes, 2) else { return Ok(None) };
-    let length = HEADER_BYTES + usize::from(length);
-    if length > MESSAGE_BYTES_MAX || !length.is_multiple_of(4) {
+    let Some(length) = u16_at(bytes, 2).map(usize::from) else { return Ok(None) };
+    //= https://www.rfc-editor.org/rfc/rfc8656#section-12.5
+    //# the actual size of a
+    //# ChannelData message (including padding) is (4 + Length) rounded up to
+    //# the nearest multiple of 4
+    let length = if is_data { CHANNEL_HEADER_BYTES + length.next_multiple_of(4) } else { HEADER_BYTES + length };
+    let bytes_max = if has_turn { TURN_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+    if length > bytes_max || !length.is_multiple_of(4) {
         return Err(no_stun());
     }
     Ok((bytes.len() >= length).then_some(length))

@@ -76,7 +76,7 @@ impl Credentials {
         let expiry = username.split_once(':').map_or(username, |(expiry, _)| expiry);
         let expiry: u64 = expiry.parse().ok()?;
         // Its password depends on the bytes of the username, so it has one spelling.
-        let keys = vec![key(username, &self.realm, &password(secret, username))];
+        let keys = vec![key(username, &self.realm, &ephemeral_password(secret, username))];
         Some(Credential { user: username.to_owned(), keys, is_expired: expiry <= (self.unix_time)() })
     }
 
@@ -86,7 +86,7 @@ impl Credentials {
         let expiry = (self.unix_time)() + self.lifetime.as_secs();
         let name = self.rng.lock().expect("nothing panics while it holds the generator").next_u64();
         let username = format!("{expiry}:{name:016x}");
-        let password = password(secret, &username);
+        let password = ephemeral_password(secret, &username);
         Some(EphemeralCredential { username, password })
     }
 }
@@ -115,7 +115,9 @@ fn key(username: &str, realm: &str, password: &str) -> Key {
     Md5::digest([username, ":", realm, ":", password].concat()).into()
 }
 
-fn password(secret: &str, username: &str) -> String {
+/// The password of an ephemeral credential: the base64 of the HMAC-SHA1 of its username with the
+/// [shared secret](TurnSettings::secret).
+pub fn ephemeral_password(secret: &str, username: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(username.as_bytes());
     BASE64.encode(&mac.finalize().into_bytes())

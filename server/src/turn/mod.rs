@@ -1,9 +1,9 @@
-//! TURN (RFC 8656) over UDP: relays datagrams for clients that cannot be reached directly.
+//! TURN (RFC 8656) over UDP and TCP: relays datagrams for clients that cannot be reached directly.
 //!
-//! It shares STUN's UDP socket, which one task reads. Each allocation has its own socket on its own port, and a task
+//! It shares STUN's UDP socket, which one task reads, and STUN's TCP connections. Each allocation has its own socket on its own port, and a task
 //! that reads it. Data takes the short path in [`relay`]: one table lookup and one send per datagram, without copying.
 //!
-//! Not supported, and answered as the RFC requires in that case: TCP and (D)TLS from clients, DONT-FRAGMENT (420), two
+//! Not supported, and answered as the RFC requires in that case: (D)TLS from clients, DONT-FRAGMENT (420), two
 //! families in one allocation (ADDRESS-ERROR-CODE 440), ICMP errors to clients (§11.5), MESSAGE-INTEGRITY-SHA256
 //! (as the nonce indicates), mobility.
 
@@ -17,6 +17,7 @@ mod refusal;
 mod relay;
 mod requests;
 mod settings;
+mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -31,15 +32,17 @@ use tokio::time::{Instant, sleep_until};
 use counters::Counters;
 pub use counters::TurnCounters;
 use credentials::Credentials;
+pub use credentials::ephemeral_password;
 use nonce::Nonces;
 use ports::Ports;
 use settings::TurnSettingsError;
 pub use settings::{RelayAddress, TurnSettings};
+use stream::Streams;
 
 use crate::access::addresses::Addresses;
 use crate::net::Network;
 use crate::stop::Stop;
-pub(crate) use relay::DATAGRAM_BYTES_MAX;
+pub(crate) use relay::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX};
 
 /// First random stream of TURN, one stream per use; those of the dialects are below.
 const STREAM: u64 = 0x7475_726e;
@@ -56,6 +59,7 @@ pub(crate) struct Turn<N: Network> {
     /// STUN's sockets; clients are served on the first one.
     sockets: Arc<[N::Udp]>,
     table: Mutex<Table<N>>,
+    streams: Mutex<Streams>,
     counters: Counters,
     stop: Arc<Stop>,
 }
@@ -80,13 +84,14 @@ struct Table<N: Network> {
     by_user: BTreeMap<Arc<str>, usize>,
 }
 
-/// The two addresses between which a client and the server exchange messages (RFC 8656 §2). The server's port and the
-/// protocol are always the same.
+/// The two addresses between which a client and the server exchange messages, and the protocol (RFC 8656 §2). The
+/// server's port is always the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FiveTuple {
     pub(crate) client: SocketAddr,
     /// The server's IP address, if its socket receives at several.
     pub(crate) server: Option<IpAddr>,
+    pub(crate) is_tcp: bool,
 }
 
 /// An allocation (RFC 8656 §6).
@@ -156,6 +161,7 @@ impl<N: Network> Turn<N> {
                 by_relayed: BTreeMap::new(),
                 by_user: BTreeMap::new(),
             }),
+            streams: Mutex::default(),
             counters: Counters::default(),
             stop,
         })

@@ -21,7 +21,7 @@ use crate::stun::message::{HEADER_BYTES, Message, Writer, attribute, method, u16
 /// Maximum length of a datagram from a client or a peer: that of a jumbo frame. A longer one is dropped, never
 /// truncated.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 9216;
-const CHANNEL_HEADER_BYTES: usize = 4;
+pub(crate) const CHANNEL_HEADER_BYTES: usize = 4;
 /// Space before a peer's data for a STUN header, XOR-PEER-ADDRESS for IPv6, and DATA's type and length.
 const HEADROOM: usize = HEADER_BYTES + 4 + 20 + 4;
 
@@ -123,7 +123,10 @@ impl<N: Network> Turn<N> {
     }
 
     async fn send_to_client(&self, allocation: &Allocation<N>, message: &[u8]) -> io::Result<usize> {
-        let FiveTuple { client, server } = allocation.five_tuple;
+        let FiveTuple { client, server, is_tcp } = allocation.five_tuple;
+        if is_tcp {
+            return self.send_on_stream(allocation.five_tuple, message);
+        }
         self.sockets[0].send_from(message, server, client).await
     }
 
