@@ -132,7 +132,8 @@ impl<'a> Evidences<'a> {
 
     /// Whether all clients depend on a node.
     fn is_shared(&self, node: NodeId) -> bool {
-        matches!(self.record.nodes[usize::from(node.0)].kind, NodeKind::Machine(Machine::Server) | NodeKind::World)
+        let kind = self.record.nodes[usize::from(node.0)].kind;
+        matches!(kind, NodeKind::Machine(Machine::Server | Machine::IceServer(_)) | NodeKind::World)
     }
 
     /// The NATs between clients and the internet.

@@ -218,7 +218,7 @@ fn layer(what: &What) -> Layer {
         What::Nat(_) => Layer::Nat,
         What::Signaling(_) => Layer::Signaling,
         What::Peer(peer) => match &peer.change {
-            PeerChange::Mapped { .. } => Layer::Stun,
+            PeerChange::Mapped { .. } | PeerChange::Turn { .. } => Layer::Stun,
             PeerChange::Described { .. } | PeerChange::RolledBack => Layer::Signaling,
             PeerChange::Dtls { .. } => Layer::Dtls,
             PeerChange::ChannelOpen | PeerChange::ChannelSent { .. } | PeerChange::ChannelReceived { .. } => {

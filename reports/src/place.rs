@@ -54,7 +54,7 @@ fn is_expected(scenario: &Scenario, violation: &Violation, actors: &[ActorIndex]
     let listed = |(a, b): &(ActorIndex, ActorIndex)| actors.contains(a) && actors.contains(b);
     scenario.expect.line > 0
         && match violation.oracle {
-            "expected-probes" => true,
+            "expected-probes" | "relayed-as-expected" => true,
             "everyone-connected" => scenario.expect.unconnected.iter().any(listed),
             _ => false,
         }
@@ -64,7 +64,7 @@ fn is_expected(scenario: &Scenario, violation: &Violation, actors: &[ActorIndex]
 fn affects(scenario: &Scenario, action: &Action, actors: &[ActorIndex]) -> bool {
     let one = |actor: &ActorIndex| actors.contains(actor);
     let machine = |machine: &Machine| match machine {
-        Machine::Server => true,
+        Machine::Server | Machine::IceServer(_) => true,
         Machine::Actor(actor) => one(actor),
     };
     let behind = |network: &NetworkIndex| {

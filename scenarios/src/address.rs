@@ -33,6 +33,8 @@ const PRIVATE: [Subnet; 4] = [
 
 /// The host number of the first actor and of the first network.
 const FIRST: u32 = 10;
+/// The host number of the first machine with a STUN or TURN server. The signaling server has the one before.
+const FIRST_ICE_SERVER: u32 = 2;
 
 /// Whether every address of a subnet is private.
 pub(crate) fn is_private(subnet: Subnet) -> bool {
@@ -80,6 +82,7 @@ pub(crate) struct Realm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Host,
+    IceServer,
     Nat,
 }
 
@@ -136,11 +139,12 @@ impl Realm {
 
     /// Assigns an address to the `index`th actor or network; `None` if no address is left.
     pub(crate) fn assign(&mut self, index: usize, purpose: Use, who: &str) -> Option<Ipv4Addr> {
-        let wanted = u32::try_from(index).ok()?.checked_add(FIRST)?;
+        let first = if purpose == Use::IceServer { FIRST_ICE_SERVER } else { FIRST };
+        let wanted = u32::try_from(index).ok()?.checked_add(first)?;
         let address = match self.subnet {
             Some(subnet) => self.free(subnet, wanted).or_else(|| self.next_free(subnet))?,
             None => {
-                let range = if purpose == Use::Host { HOSTS } else { NATS };
+                let range = if purpose == Use::Nat { NATS } else { HOSTS };
                 let last = self.free(range, wanted).or_else(|| self.last_free(range, purpose));
                 last.or_else(|| self.next_free(OVERFLOW))?
             }
@@ -156,9 +160,9 @@ impl Realm {
     }
 
     fn last_free(&mut self, range: Subnet, purpose: Use) -> Option<Ipv4Addr> {
-        let last = self.last[purpose as usize];
-        let found = (1..=last).rev().find_map(|number| Some((number, self.free(range, number)?)));
-        self.last[purpose as usize] = found.map_or(0, |(number, _)| number - 1);
+        let which = usize::from(purpose == Use::Nat);
+        let found = (1..=self.last[which]).rev().find_map(|number| Some((number, self.free(range, number)?)));
+        self.last[which] = found.map_or(0, |(number, _)| number - 1);
         found.map(|(_, address)| address)
     }
 

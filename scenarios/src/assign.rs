@@ -25,6 +25,13 @@ pub(crate) fn addresses(
     let mut internet = Realm::internet();
     let server_line = file.server.address.as_ref().map_or(1, |address| address.line);
     internet.reserve(server.address, "the server").unwrap_or_else(|wrong| problems.report(server_line, wrong));
+    for (entry, server) in file.ice_servers.iter().zip(&draft.ice_servers) {
+        if let Some(given) = &entry.value.address {
+            internet
+                .reserve(given.value, &quote(&server.name))
+                .unwrap_or_else(|wrong| problems.report(given.line, wrong));
+        }
+    }
     let subnets = subnets(nets, &draft, &mut internet, problems)?;
     let insides = nets.iter().zip(&subnets).map(|(net, subnet)| Realm::inside(*subnet, &net.name)).collect();
     let outer = |net: &Net<'_>| net.behind.and_then(|behind| draft.network_names.get(&behind.value).copied());
@@ -35,6 +42,7 @@ pub(crate) fn addresses(
     assignment.keep_hosts(file);
     assignment.keep_new_external(&reboots);
     assignment.add_networks(link)?;
+    assignment.assign_ice_servers()?;
     assignment.assign_hosts()?;
     assignment.assign_new_external(&reboots);
     problems.none().then_some(assignment.draft)
@@ -136,6 +144,18 @@ impl Assignment<'_> {
             return None;
         }
         (0..count).map(|_| self.assign(behind, index, Use::Nat, &router(&net.name), line)).collect()
+    }
+
+    /// The first gets the second address of the internet, below those of the actors.
+    fn assign_ice_servers(&mut self) -> Option<()> {
+        for index in 0..self.draft.ice_servers.len() {
+            let server = &self.draft.ice_servers[index];
+            if server.address.is_unspecified() {
+                let name = server.name.clone();
+                self.draft.ice_servers[index].address = self.assign(None, index, Use::IceServer, &name, 1)?;
+            }
+        }
+        Some(())
     }
 
     fn assign_hosts(&mut self) -> Option<()> {

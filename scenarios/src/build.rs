@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::expand::{HEARTBEAT, LAN, LINK, ROOM};
+use crate::ice::{IceServer, IceTransportPolicy, TurnCredential, TurnServer, all};
 use crate::nat::NatBehavior;
 use crate::role::Role;
 use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Step, Timing};
@@ -37,8 +38,14 @@ pub struct Builder {
 impl Builder {
     /// A scenario with a server and no actors.
     pub fn new(name: &str, duration: Duration) -> Self {
-        let server =
-            ServerSetup { address: address::SERVER, link: LINK, heartbeat: HEARTBEAT, dialect: None, program: None };
+        let server = ServerSetup {
+            address: address::SERVER,
+            link: LINK,
+            heartbeat: HEARTBEAT,
+            turn: None,
+            dialect: None,
+            program: None,
+        };
         Self {
             scenario: Scenario {
                 name: name.to_owned(),
@@ -48,6 +55,7 @@ impl Builder {
                 idle_steps: true,
                 timing: Timing::default(),
                 server,
+                ice_servers: Vec::new(),
                 networks: Vec::new(),
                 actors: Vec::new(),
                 steps: Vec::new(),
@@ -84,6 +92,23 @@ impl Builder {
         self
     }
 
+    /// Lets the server's machine relay too: it has a TURN server.
+    #[must_use]
+    pub fn turn(mut self, turn: TurnServer) -> Self {
+        self.scenario.server.turn = Some(turn);
+        self
+    }
+
+    /// Adds a machine with a STUN server, and a TURN server if given. All actors that are added later use it. The first
+    /// has the address 203.0.113.2.
+    #[must_use]
+    pub fn ice_server(mut self, turn: Option<TurnServer>) -> Self {
+        let number = self.scenario.ice_servers.len() as u8 + 1;
+        let (name, address) = (format!("ice-{number}"), Ipv4Addr::new(203, 0, 113, 1 + number));
+        self.scenario.ice_servers.push(IceServer { name, address, link: LINK, turn });
+        self
+    }
+
     /// Adds an actor in network `network`, counted from 0, or on the internet.
     #[must_use]
     pub fn peer(mut self, network: impl Into<Option<usize>>) -> Self {
@@ -103,6 +128,9 @@ impl Builder {
             room: ROOM.to_owned(),
             joins: Some(Duration::from_millis(50 * index as u64)),
             webrtc: true,
+            ice_servers: all(self.scenario.ice_servers.len()),
+            ice_transport_policy: IceTransportPolicy::All,
+            turn_credential: TurnCredential::Valid,
             program: None,
             line: 0,
         });

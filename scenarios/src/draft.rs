@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use crate::file::{External, LinkEntry};
+use crate::ice::IceServer;
 use crate::nat::NatBehavior;
 use crate::scenario::{Actor, Network, NetworkIndex};
 use crate::shipped::Profile;
@@ -31,6 +32,7 @@ pub(crate) struct Net<'a> {
 /// The parts of the scenario that are known so far.
 #[derive(Default)]
 pub(crate) struct Draft {
+    pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) networks: Vec<Network>,
     pub(crate) network_names: BTreeMap<String, NetworkIndex>,
     pub(crate) actors: Vec<Actor>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::draft::{Draft, SERVER};
 use crate::error::{Problems, quote};
+use crate::ice::IceServerIndex;
 use crate::role::{Dialect, Role};
 use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, NetworkIndex, Step, WorldAction};
 use crate::value::show;
@@ -48,6 +49,7 @@ pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec
         presence: vec![Presence::Away; draft.actors.len()],
         calls: vec![CallState::Idle; draft.actors.len()],
         server_down: false,
+        ice_servers_down: BTreeSet::new(),
         partitioned: false,
         problems,
     };
@@ -73,6 +75,8 @@ struct DryRun<'a> {
     presence: Vec<Presence>,
     calls: Vec<CallState>,
     server_down: bool,
+    /// The machines with STUN and TURN servers that are down.
+    ice_servers_down: BTreeSet<IceServerIndex>,
     partitioned: bool,
     problems: &'a Problems,
 }
@@ -176,6 +180,7 @@ impl DryRun<'_> {
     fn power(&mut self, machine: Machine, on: bool, step: &Step) {
         let down = match machine {
             Machine::Server => self.server_down,
+            Machine::IceServer(index) => self.ice_servers_down.contains(&index),
             Machine::Actor(actor) => self.presence[actor] == Presence::Down,
         };
         let wrong = match (on, down) {
@@ -190,6 +195,17 @@ impl DryRun<'_> {
                 }
                 self.server_down = !on;
                 self.hang_up_all();
+            }
+            Machine::IceServer(index) => {
+                if !wrong.is_empty() {
+                    let name = quote(&self.draft.ice_servers[index].name);
+                    self.problems.report(step.line, format!("{name} {wrong} at {}", show(step.at)));
+                }
+                if on {
+                    self.ice_servers_down.remove(&index);
+                } else {
+                    self.ice_servers_down.insert(index);
+                }
             }
             Machine::Actor(actor) => {
                 if !wrong.is_empty() {
@@ -208,6 +224,7 @@ impl DryRun<'_> {
             Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
             Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
             Action::Machine(Machine::Server, MachineAction::Link(_)) => self.doubt(|_| true),
+            Action::Machine(Machine::IceServer(_), MachineAction::Link(_)) => {}
             Action::Machine(_, MachineAction::Stall(_) | MachineAction::ClockJump { .. }) => {
                 if self.server_down {
                     let message = format!("`{SERVER}` is down at {}, so it has no program", show(step.at));

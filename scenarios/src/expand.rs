@@ -9,10 +9,11 @@ use crate::assign;
 use crate::draft::{Draft, INTERNET, Net, SERVER};
 use crate::error::{Problems, instead, quote, unknown};
 use crate::file::{ActorEntry, File, Joins, LinkEntry};
+use crate::ice::{self, IceTransportPolicy};
 use crate::nat::NatBehavior;
 use crate::profile::NatKeys;
 use crate::role::Role;
-use crate::scenario::{Actor, Link, NetworkIndex, Scenario, ServerSetup};
+use crate::scenario::{Actor, Link, Machine, NetworkIndex, Scenario, ServerSetup};
 use crate::shipped::{Profile, profile, profile_names};
 use crate::steps;
 use crate::table::Lined;
@@ -49,9 +50,11 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let nets = sort(nets(file, &profiles, problems)?, problems)?;
     let network_names: BTreeMap<String, NetworkIndex> =
         nets.iter().enumerate().map(|(index, net)| (net.name.clone(), NetworkIndex(index))).collect();
-    let draft = Draft { network_names, ..Draft::default() };
+    let ice_servers = ice::servers(file, link, problems);
+    let draft = Draft { network_names, ice_servers, ..Draft::default() };
     let draft = add_actors(file, link, &profiles, draft, problems);
     check_unnamed(&draft, problems);
+    ice::check_names(file, &draft, problems);
     if !problems.none() {
         return None;
     }
@@ -59,9 +62,11 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         address: file.server.address.as_ref().map_or(address::SERVER, |address| address.value),
         link: file.server.link.over(link),
         heartbeat: file.server.heartbeat.as_ref().map_or(HEARTBEAT, |heartbeat| heartbeat.value),
+        turn: file.server.turn.as_ref().and_then(|turn| turn.value.0),
         dialect: file.server.dialect.as_ref().map(|dialect| dialect.value.clone()),
         program: file.server.program.clone(),
     };
+    check_policies(file, &draft, &server, problems);
     let draft = assign::addresses(file, &nets, link, &server, draft, problems)?;
     let (steps, expect) = steps::resolve(file, &draft, &server, problems);
     problems.none().then(|| Scenario {
@@ -72,6 +77,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         idle_steps: file.idle_steps,
         timing: file.timing,
         server,
+        ice_servers: draft.ice_servers,
         networks: draft.networks,
         actors: draft.actors,
         steps,
@@ -281,6 +287,7 @@ fn add_actors(
         if entry.count.is_some() && !claim(&entry.name.value.0) {
             continue;
         }
+        let ice_servers = ice::of_actor(entry.ice_servers.as_ref(), &draft.ice_servers, problems);
         // The profile `open` has no NAT, so it creates no network for the actor.
         let own = entry.nat.as_ref().and_then(|nat| profiles.get(&nat.value)?.behavior.as_ref());
         for (number, name) in names(entry).enumerate() {
@@ -303,6 +310,9 @@ fn add_actors(
                 room: entry.room.as_ref().map_or(room, |room| &room.value).to_owned(),
                 joins,
                 webrtc: entry.webrtc,
+                ice_servers: ice_servers.clone(),
+                ice_transport_policy: entry.ice_transport_policy.as_ref().map_or_else(Default::default, |it| it.value),
+                turn_credential: entry.turn_credential.as_ref().map_or_else(Default::default, |it| it.value),
                 program: entry.program.clone(),
                 line,
             });
@@ -330,6 +340,23 @@ fn check_unnamed(draft: &Draft, problems: &Problems) {
                 quote(&actor.room)
             );
             problems.report(actor.line, message);
+        }
+    }
+}
+
+/// Reports actors that use relayed candidates only, but no TURN server.
+fn check_policies(file: &File, draft: &Draft, server: &ServerSetup, problems: &Problems) {
+    for Lined { value: entry, .. } in &file.actors {
+        let Some(policy) = entry.ice_transport_policy.as_ref() else { continue };
+        let machines = ice::of_actor(entry.ice_servers.as_ref(), &draft.ice_servers, &Problems::new(""));
+        let relays = |machine: &Machine| match machine {
+            Machine::Server => server.turn.is_some(),
+            Machine::IceServer(index) => draft.ice_servers[*index].turn.is_some(),
+            Machine::Actor(_) => false,
+        };
+        if policy.value == IceTransportPolicy::Relay && !machines.iter().any(relays) {
+            let message = "`ice-transport-policy`: the actor has no TURN server: add `turn = true` to [server], or an [[ice-server]]";
+            problems.report(policy.line, message);
         }
     }
 }

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
+use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry};
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
 use crate::scenario::{ClientProgram, Link, MediaKind, ServerProgram, Timing, bad_variable};
@@ -27,6 +28,7 @@ pub(crate) struct File {
     pub(crate) idle_steps: bool,
     pub(crate) timing: Timing,
     pub(crate) server: ServerEntry,
+    pub(crate) ice_servers: Vec<Lined<IceServerEntry>>,
     /// The default of links into the internet or a carrier's network.
     pub(crate) link: LinkEntry,
     /// The default of links of hosts behind NATs.
@@ -43,6 +45,7 @@ pub(crate) struct ServerEntry {
     pub(crate) address: Option<Lined<Ipv4Addr>>,
     pub(crate) heartbeat: Option<Lined<Duration>>,
     pub(crate) dialect: Option<Lined<String>>,
+    pub(crate) turn: Option<Lined<TurnEntry>>,
     pub(crate) link: LinkEntry,
     /// The program that runs in place of the reference server.
     pub(crate) program: Option<ServerProgram>,
@@ -95,6 +98,9 @@ pub(crate) struct ActorEntry {
     pub(crate) room: Option<Lined<String>>,
     pub(crate) joins: Option<Lined<Joins>>,
     pub(crate) webrtc: bool,
+    pub(crate) ice_servers: Option<Lined<Vec<Lined<String>>>>,
+    pub(crate) ice_transport_policy: Option<Lined<IceTransportPolicy>>,
+    pub(crate) turn_credential: Option<Lined<TurnCredential>>,
     /// The program that runs in place of Glare's own client.
     pub(crate) program: Option<ClientProgram>,
     pub(crate) count: Option<Lined<u32>>,
@@ -159,6 +165,7 @@ pub(crate) enum NewAddress {
 pub(crate) struct ExpectEntry {
     pub(crate) connected: Vec<Lined<ConnectedEntry>>,
     pub(crate) unconnected: Vec<Lined<Vec<Lined<String>>>>,
+    pub(crate) relayed: Option<Vec<Lined<Vec<Lined<String>>>>>,
     pub(crate) probes: Vec<Lined<Name>>,
     /// The line on which the table begins; 0 if there is no table.
     pub(crate) line: usize,
@@ -207,6 +214,7 @@ impl File {
         let idle_steps = table.optional::<bool>("idle-steps");
         let timing = table.optional::<Timing>("timing");
         let server = table.optional("server");
+        let ice_servers = table.optional("ice-server");
         let link = table.optional("link");
         let lan = table.optional("lan");
         let networks = table.optional("network");
@@ -231,6 +239,7 @@ impl File {
             idle_steps: idle_steps.is_some_and(|idle| idle.value),
             timing: timing.map(|timing| timing.value).unwrap_or_default(),
             server: server.map(|server| server.value).unwrap_or_default(),
+            ice_servers: ice_servers.map(|servers| servers.value).unwrap_or_default(),
             link: link.map(|link| link.value).unwrap_or_default(),
             lan: lan.map(|lan| lan.value).unwrap_or_default(),
             networks: networks.map(|networks| networks.value).unwrap_or_default(),
@@ -251,6 +260,7 @@ impl Read for ServerEntry {
             address: table.optional("address"),
             dialect: table.optional("dialect"),
             heartbeat: table.optional::<Duration>("heartbeat"),
+            turn: table.optional("turn"),
             link: table.optional("link").map(|link| link.value).unwrap_or_default(),
             program: read_program(&mut table),
         };
@@ -440,6 +450,9 @@ impl Read for ActorEntry {
         let room = table.optional::<String>("room");
         let joins = table.optional("joins");
         let webrtc = table.optional("webrtc").is_none_or(|webrtc| webrtc.value);
+        let ice_servers = table.optional("ice-servers");
+        let ice_transport_policy = table.optional("ice-transport-policy");
+        let turn_credential = table.optional("turn-credential");
         let program = read_client_program(&mut table, "a client program", "client.js", None);
         let count = table.optional("count");
         let every = table.optional("every");
@@ -460,6 +473,9 @@ impl Read for ActorEntry {
             room,
             joins,
             webrtc,
+            ice_servers,
+            ice_transport_policy,
+            turn_credential,
             program,
             count,
             every,
@@ -495,6 +511,18 @@ impl ActorEntry {
         let role = self.plays.as_ref().map_or(Role::default(), |plays| plays.value);
         if let Some(over) = self.over.as_ref().filter(|over| role != Role::User && over.value != role.framing()) {
             problems.report(over.line, format!("`over` is only for the role `user`, not for `{}`", role.name()));
+        }
+        for (key, line) in [
+            ("ice-servers", self.ice_servers.as_ref().map(|entry| entry.line)),
+            ("ice-transport-policy", self.ice_transport_policy.as_ref().map(|entry| entry.line)),
+            ("turn-credential", self.turn_credential.as_ref().map(|entry| entry.line)),
+        ] {
+            let Some(line) = line else { continue };
+            if self.program.is_some() {
+                problems.report(line, format!("`{key}` is for Glare's own clients, and this is a program: remove it"));
+            } else if !self.webrtc {
+                problems.report(line, format!("`{key}` is for WebRTC, and the actor has `webrtc = false`: remove one"));
+            }
         }
         if let (Some(every), None) = (&self.every, &self.count) {
             problems.report(every.line, "`every` is the time between the joins of several actors: add `count`");
@@ -681,6 +709,7 @@ impl Read for ExpectEntry {
         let entry = Self {
             connected: table.optional("connected").map(|pairs| pairs.value).unwrap_or_default(),
             unconnected: table.optional("unconnected").map(|pairs| pairs.value).unwrap_or_default(),
+            relayed: table.optional("relayed").map(|pairs| pairs.value),
             probes: table.optional("probes").map(|probes| probes.value).unwrap_or_default(),
             line: 0,
         };

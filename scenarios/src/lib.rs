@@ -13,6 +13,7 @@
 //! | `expand` | turns a file into a scenario: looks up profiles and names, expands counts |
 //! | `draft`, `assign`, `address` | the unfinished scenario, and the assignment of addresses |
 //! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
+//! | `ice` | STUN and TURN servers: types, keys and names |
 //! | `shipped` | the scenarios and profiles that are part of the program |
 //! | `build`, `write` | builds scenarios in Rust, and writes scenarios as files |
 //!
@@ -32,6 +33,7 @@ mod dry_run;
 mod error;
 mod expand;
 mod file;
+mod ice;
 mod load;
 mod nat;
 mod probes;
@@ -46,6 +48,7 @@ mod write;
 
 pub use build::Builder;
 pub use error::{Error, Problem, instead};
+pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
 pub use load::{load, parse};
 pub use nat::*;
 pub use probes::PROBES;

@@ -2,6 +2,7 @@
 
 /// All probes with the situations that they detect, in alphabetical order. A name never changes meaning.
 pub const PROBES: &[(&str, &str)] = &[
+    ("allocation-lost", "an allocation at a TURN server expired, or the server had forgotten it"),
     ("call-busy", "a user was notified that the called user is busy"),
     ("call-ended-ringing", "a call ended before it was accepted"),
     ("call-glare", "two users called each other at once"),
@@ -37,6 +38,7 @@ pub const PROBES: &[(&str, &str)] = &[
     ("power-lost", "a client's machine lost power"),
     ("receive-buffer-full", "a socket's buffer was full"),
     ("reconnected", "a client's signaling connection was open again after a loss"),
+    ("relayed", "a pair with a relayed candidate was selected"),
     ("role-refused", "a sender or viewer was refused because the role was taken"),
     ("rolled-back", "an offer was rolled back because another crossed it"),
     ("server-crashed", "the server's machine lost power"),
@@ -46,6 +48,8 @@ pub const PROBES: &[(&str, &str)] = &[
     ("stale-signal", "a signal of an older ICE generation or connection arrived and was ignored"),
     ("table-full", "a NAT's mapping table was full"),
     ("tcp-mapping-lost", "a NAT refused a TCP segment of an unknown connection"),
+    ("turn-refused", "a TURN server refused a request for good"),
+    ("turn-unanswered", "a TURN server did not respond to a request and its repetitions"),
     ("udp-blocked", "a NAT refused a datagram because it blocks UDP"),
     ("viewer-first", "a viewer was in a room before its sender"),
 ];

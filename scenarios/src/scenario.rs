@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::draft::SERVER;
 use crate::error::quote;
+use crate::ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
 use crate::nat::{NatBehavior, NatReboot};
 use crate::role::{Framing, Role};
 
@@ -31,6 +33,9 @@ pub struct Scenario {
     pub timing: Timing,
     /// The machine with the signaling and STUN servers.
     pub server: ServerSetup,
+    /// Other machines with STUN and TURN servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ice_servers: Vec<IceServer>,
     /// Private networks. Each network comes before those behind it.
     pub networks: Vec<Network>,
     /// The actors that take part.
@@ -67,6 +72,9 @@ pub struct ServerSetup {
     pub link: Link,
     /// The interval between the server's WebSocket pings.
     pub heartbeat: Duration,
+    /// Its TURN server, at the port of STUN, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnServer>,
     /// The dialect that all actors speak: the name of a shipped one, or the path of a file. `None`: each speaks the one
     /// of its role.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,6 +182,12 @@ pub struct Actor {
     pub joins: Option<Duration>,
     /// Whether it makes real WebRTC connections. If not, only the signaling is played.
     pub webrtc: bool,
+    /// The machines whose STUN and TURN servers it uses. An actor that is a program of others uses the first one's STUN.
+    pub ice_servers: Vec<Machine>,
+    /// Which candidates it uses.
+    pub ice_transport_policy: IceTransportPolicy,
+    /// Which credential it presents to TURN servers.
+    pub turn_credential: TurnCredential,
     /// The program that runs in place of Glare's own client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<ClientProgram>,
@@ -247,13 +261,53 @@ pub enum Machine {
     Server,
     /// An actor's machine.
     Actor(ActorIndex),
+    /// A machine with a STUN server, apart from the server's.
+    IceServer(IceServerIndex),
+}
+
+impl Scenario {
+    /// The TURN server of a machine, if it has one.
+    pub fn turn_server(&self, machine: Machine) -> Option<TurnServer> {
+        match machine {
+            Machine::Server => self.server.turn,
+            Machine::IceServer(index) => self.ice_servers[index].turn,
+            Machine::Actor(_) => None,
+        }
+    }
+
+    /// The address of a machine.
+    pub fn address(&self, machine: Machine) -> Ipv4Addr {
+        match machine {
+            Machine::Server => self.server.address,
+            Machine::IceServer(index) => self.ice_servers[index].address,
+            Machine::Actor(actor) => self.actors[actor].address,
+        }
+    }
+
+    /// The name of a machine.
+    pub fn machine_name(&self, machine: Machine) -> &str {
+        match machine {
+            Machine::Server => SERVER,
+            Machine::IceServer(index) => &self.ice_servers[index].name,
+            Machine::Actor(actor) => &self.actors[actor].name,
+        }
+    }
+
+    /// The link of a machine at the start.
+    pub fn link(&self, machine: Machine) -> Link {
+        match machine {
+            Machine::Server => self.server.link,
+            Machine::IceServer(index) => self.ice_servers[index].link,
+            Machine::Actor(actor) => self.actors[actor].link,
+        }
+    }
 }
 
 impl Machine {
     /// The actor whose machine it is.
     pub fn actor(&self) -> Option<ActorIndex> {
         match self {
-            Self::Server => None,
+            Self::Server | Self::IceServer(_) => None,
             Self::Actor(actor) => Some(*actor),
         }
     }
@@ -381,6 +435,10 @@ pub struct Expect {
     /// Pairs of actors that must not be connected by WebRTC at the end, because their NATs prevent it. All other pairs
     /// that are in one room at the end must be connected. The list must agree with what follows from the NATs.
     pub unconnected: Vec<(ActorIndex, ActorIndex)>,
+    /// Pairs of actors that must be connected through a TURN server at the end. All other connected pairs must then be
+    /// connected without one. `None`: it is not said which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relayed: Option<Vec<(ActorIndex, ActorIndex)>>,
     /// Names of the rare situations that must have occurred, such as `mapping-expired`.
     pub probes: Vec<String>,
     /// The line of the scenario file on which `[expect]` begins, counted from 1; 0 if there is no such table.

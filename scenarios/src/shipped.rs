@@ -78,7 +78,16 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "signaling" / "reconnect-backoff",
     "signaling" / "server-crash-restart",
     "nat" / "mesh-6-symmetric",
+    "nat" / "mesh-6-symmetric-no-turn",
     "nat" / "nat-reboot-mid-call",
+    "turn" / "relay-only",
+    "turn" / "turn-fallback",
+    "turn" / "turn-tcp",
+    "turn" / "turn-slow",
+    "turn" / "turn-server-down",
+    "turn" / "turn-server-restart",
+    "turn" / "turn-wrong-credentials",
+    "turn" / "turn-expiry",
 ];
 
 /// Name and text, the most open first.

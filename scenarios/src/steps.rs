@@ -7,6 +7,7 @@ use crate::draft::{Draft, SERVER};
 use crate::dry_run::{Presence, dry_run};
 use crate::error::{Problems, instead, list, unknown};
 use crate::file::{File, LinkEntry, Names, Verb};
+use crate::ice::IceServerIndex;
 use crate::nat::NatReboot;
 use crate::probes::PROBES;
 use crate::role::Role;
@@ -121,6 +122,7 @@ impl LookUp<'_> {
         let changed = |machine: Machine| {
             let before = match machine {
                 Machine::Server => self.server.link,
+                Machine::IceServer(index) => self.draft.ice_servers[index].link,
                 Machine::Actor(actor) => self.draft.actors[actor].link,
             };
             Action::Machine(machine, MachineAction::Link(link.over(before)))
@@ -179,7 +181,7 @@ impl LookUp<'_> {
         }
     }
 
-    /// The machines that names, groups and `server` stand for.
+    /// The machines that names of actors, of groups and of servers stand for.
     fn machines(&self, names: &Names) -> Vec<Machine> {
         let mut machines = Vec::new();
         for name in names {
@@ -187,8 +189,11 @@ impl LookUp<'_> {
                 machines.push(Machine::Server);
             } else if let Some(range) = self.draft.actor_names.get(&name.value) {
                 machines.extend(range.clone().map(ActorIndex).map(Machine::Actor));
+            } else if let Some(index) = self.draft.ice_servers.iter().position(|server| server.name == name.value) {
+                machines.push(Machine::IceServer(IceServerIndex(index)));
             } else {
-                let known = self.draft.actor_names.keys().map(String::as_str).chain([SERVER]);
+                let servers = self.draft.ice_servers.iter().map(|server| server.name.as_str());
+                let known = self.draft.actor_names.keys().map(String::as_str).chain(servers).chain([SERVER]);
                 self.problems.report(name.line, unknown("machine", &name.value, known));
             }
         }
@@ -198,6 +203,7 @@ impl LookUp<'_> {
     fn name(&self, machine: Machine) -> &str {
         match machine {
             Machine::Server => SERVER,
+            Machine::IceServer(index) => &self.draft.ice_servers[index].name,
             Machine::Actor(actor) => &self.draft.actors[actor].name,
         }
     }
@@ -283,6 +289,7 @@ impl LookUp<'_> {
             self.report_pair("unconnected", pair, wrong);
             unconnected.push((first, second));
         }
+        let relayed = file.expect.relayed.as_ref().map(|pairs| self.relayed(pairs, &seen, &is_there));
         let mut connected = Vec::new();
         for Lined { line, value: entry } in &file.expect.connected {
             let Some(((first, second), wrong)) = self.expected_pair("pair", &entry.pair) else { continue };
@@ -318,7 +325,45 @@ impl LookUp<'_> {
             }
         }
         let probes = file.expect.probes.iter().map(|probe| probe.value.0.clone()).collect();
-        Expect { connected, unconnected, probes, line: file.expect.line }
+        Expect { connected, unconnected, relayed, probes, line: file.expect.line }
+    }
+
+    /// The pairs that are expected to be relayed. `unconnected` are those that are not to be connected at all.
+    fn relayed(
+        &self,
+        pairs: &[Lined<Vec<Lined<String>>>],
+        unconnected: &BTreeSet<(ActorIndex, ActorIndex)>,
+        is_there: &impl Fn(ActorIndex) -> bool,
+    ) -> Vec<(ActorIndex, ActorIndex)> {
+        let mut relayed = Vec::new();
+        let mut seen = BTreeSet::new();
+        let has_turn = |actor: ActorIndex| {
+            self.draft.actors[actor].ice_servers.iter().any(|machine| match machine {
+                Machine::Server => self.server.turn.is_some(),
+                Machine::IceServer(index) => self.draft.ice_servers[*index].turn.is_some(),
+                Machine::Actor(_) => false,
+            })
+        };
+        for pair in pairs {
+            let Some(((first, second), wrong)) = self.expected_pair("relayed", pair) else { continue };
+            let both = (first.min(second), first.max(second));
+            let wrong = if !wrong.is_empty() {
+                wrong
+            } else if !seen.insert(both) {
+                "are listed twice"
+            } else if unconnected.contains(&both) {
+                "are also listed in `unconnected`: remove one of the two"
+            } else if !is_there(first) || !is_there(second) {
+                "are not both there at the end: remove the pair"
+            } else if !has_turn(first) && !has_turn(second) {
+                "have no TURN server: add `turn = true` to [server], or an [[ice-server]]"
+            } else {
+                ""
+            };
+            self.report_pair("relayed", pair, wrong);
+            relayed.push((first, second));
+        }
+        relayed
     }
 
     /// Two actors of which something is expected, and why they can never be connected, which is empty if they can.

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::draft::SERVER;
 use crate::expand::{LAN, LINK};
+use crate::ice::{self, IceServer, IceTransportPolicy, TurnCredential, TurnServer};
 use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
@@ -25,6 +25,9 @@ use crate::value::{Subnet, show, word};
 pub fn write(scenario: &Scenario) -> String {
     let mut file = Writer { scenario, text: String::new() };
     file.head();
+    for server in &scenario.ice_servers {
+        file.ice_server(server);
+    }
     for network in &scenario.networks {
         file.network(network);
     }
@@ -80,6 +83,9 @@ impl<'a> Writer<'a> {
         if let Some(dialect) = &scenario.server.dialect {
             self.key("dialect", dialect);
         }
+        if let Some(turn) = scenario.server.turn {
+            self.turn(turn);
+        }
         self.link(scenario.server.link, LINK);
         if let Some(program) = &scenario.server.program {
             self.program(&program.run, &program.env, program.directory.as_deref());
@@ -87,6 +93,28 @@ impl<'a> Writer<'a> {
                 self.raw("port", &port.to_string());
             }
         }
+    }
+
+    /// Writes the key of a TURN server.
+    fn turn(&mut self, turn: TurnServer) {
+        let default = TurnServer::default();
+        let allocation = (turn.allocation_lifetime != default.allocation_lifetime)
+            .then(|| ("allocation-lifetime", quoted(&show(turn.allocation_lifetime))));
+        let credential = turn.credential_lifetime.map(|lifetime| ("credential-lifetime", quoted(&show(lifetime))));
+        let tcp = turn.tcp.then(|| ("tcp", "true".to_owned()));
+        let keys: Vec<_> = allocation.into_iter().chain(credential).chain(tcp).collect();
+        self.raw("turn", &if keys.is_empty() { "true".to_owned() } else { table(&keys) });
+    }
+
+    fn ice_server(&mut self, server: &IceServer) {
+        self.element("ice-server");
+        self.key("name", &server.name);
+        self.key("address", &server.address.to_string());
+        match server.turn {
+            Some(turn) => self.turn(turn),
+            None => self.raw("turn", "false"),
+        }
+        self.link(server.link, LINK);
     }
 
     fn program(&mut self, run: &[String], env: &BTreeMap<String, String>, directory: Option<&Path>) {
@@ -170,6 +198,16 @@ impl<'a> Writer<'a> {
         if !actor.webrtc {
             self.raw("webrtc", "false");
         }
+        if actor.ice_servers != ice::all(self.scenario.ice_servers.len()) {
+            let names: Vec<&str> = actor.ice_servers.iter().map(|machine| self.machine(*machine)).collect();
+            self.raw("ice-servers", &list(&names));
+        }
+        if actor.ice_transport_policy != IceTransportPolicy::default() {
+            self.key("ice-transport-policy", word(actor.ice_transport_policy));
+        }
+        if actor.turn_credential != TurnCredential::default() {
+            self.key("turn-credential", word(actor.turn_credential));
+        }
         if let Some(program) = &actor.program {
             self.program(&program.run, &program.env, program.directory.as_deref());
         }
@@ -201,11 +239,7 @@ impl<'a> Writer<'a> {
                     _ => {}
                 }
                 if let MachineAction::Link(link) = action {
-                    let base = match machine {
-                        Machine::Server => self.scenario.server.link,
-                        Machine::Actor(actor) => self.scenario.actors[*actor].link,
-                    };
-                    self.raw("link", &differences(*link, base));
+                    self.raw("link", &differences(*link, self.scenario.link(*machine)));
                 }
             }
             Action::Network(network, action) => {
@@ -272,16 +306,14 @@ impl<'a> Writer<'a> {
     }
 
     fn machine(&self, machine: Machine) -> &'a str {
-        match machine {
-            Machine::Server => SERVER,
-            Machine::Actor(actor) => &self.scenario.actors[actor].name,
-        }
+        self.scenario.machine_name(machine)
     }
 
     fn expect(&mut self) {
         let scenario = self.scenario;
         let expect = &scenario.expect;
-        if expect.connected.is_empty() && expect.unconnected.is_empty() && expect.probes.is_empty() {
+        let is_empty = expect.connected.is_empty() && expect.unconnected.is_empty() && expect.relayed.is_none();
+        if is_empty && expect.probes.is_empty() {
             return;
         }
         self.text.push_str("\n[expect]\n");
@@ -296,8 +328,14 @@ impl<'a> Writer<'a> {
             let entries: Vec<String> = expect.connected.iter().map(entry).collect();
             self.raw("connected", &format!("[{}]", entries.join(", ")));
         }
-        let pairs: Vec<String> = scenario.expect.unconnected.iter().map(|(a, b)| list(&[name(*a), name(*b)])).collect();
-        self.raw("unconnected", &format!("[{}]", pairs.join(", ")));
+        let pairs = |pairs: &[(ActorIndex, ActorIndex)]| {
+            let pairs: Vec<String> = pairs.iter().map(|(a, b)| list(&[name(*a), name(*b)])).collect();
+            format!("[{}]", pairs.join(", "))
+        };
+        self.raw("unconnected", &pairs(&expect.unconnected));
+        if let Some(relayed) = &expect.relayed {
+            self.raw("relayed", &pairs(relayed));
+        }
         self.raw("probes", &list(&scenario.expect.probes));
     }
 }

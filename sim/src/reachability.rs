@@ -1,4 +1,4 @@
-//! Whether two ICE agents can connect without a relay, worked out from their NATs alone.
+//! Whether two ICE agents can connect, and whether they need a relay for that, worked out from their NATs alone.
 //!
 //! This is an independent check of the simulated NATs and shares no code with them. It models neither time nor ports: a
 //! mapping is a symbol that differs from all other mappings, and a filter is the set of remotes that were sent to. Both
@@ -14,6 +14,8 @@
 //!   leaves through an endpoint-dependent mapping often comes from another address.
 //! - A private address is valid only in its own network. Elsewhere it reaches no host, or an unrelated one, which has
 //!   the same effect.
+//! - A relayed candidate is a base at its TURN server, on the internet. It lets in whoever has an IP address that its
+//!   agent has sent to through it (RFC 8656 §9).
 //!
 //! # What follows, with one agent behind each of two NATs
 //! A pair works if each side sends to the very mapping that the other side uses towards it, and the filters let both
@@ -38,7 +40,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use scenarios::{
-    ActorIndex, Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling, Scenario, Unsolicited,
+    Action, ActorIndex, Dependence, FilterState, Hairpinning, IceServerIndex, IceTransportPolicy, Machine,
+    MachineAction, NatBehavior, NetworkIndex, Pooling, Scenario, TurnCredential, Unsolicited, WorldAction,
 };
 
 /// Maximum number of the other agent's candidates that an agent keeps.
@@ -48,17 +51,54 @@ use scenarios::{
 /// limit on their checklist (RFC 8445 §6.1.2.5).
 const REMOTES_MAX: usize = 16;
 
-/// Where an agent is: the NATs between the internet and its host.
-#[derive(Clone, Debug, Default)]
+/// A TURN server, as an agent uses it.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// The number of its machine.
+    machine: usize,
+    /// Whether it certainly serves the agent.
+    is_sure: bool,
+    /// Whether the agent also reaches it over TCP.
+    has_tcp: bool,
+}
+
+/// Where an agent is: the NATs between the internet and its host, and the servers that it uses.
+#[derive(Clone, Debug)]
 pub struct Place {
     /// From the internet inwards, each with the network on its inside.
     nats: Vec<(NetworkIndex, NatBehavior)>,
+    /// The machine of its STUN server, if it has one. Machines are told apart by their numbers.
+    stun: Option<usize>,
+    /// Its TURN server, if it has one.
+    turn: Option<Turn>,
+    /// Whether it uses relayed candidates only.
+    is_relay_only: bool,
 }
 
 impl Place {
-    /// A place on the internet, without a NAT.
+    /// A place on the internet, without a NAT and without TURN.
     pub fn internet() -> Self {
-        Self::default()
+        Self { nats: Vec::new(), stun: Some(0), turn: None, is_relay_only: false }
+    }
+
+    /// Gives the agent a TURN server on the machine of its STUN server.
+    pub fn with_turn(self) -> Self {
+        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: false }), ..self }
+    }
+
+    /// Gives the agent a TURN server on the machine of its STUN server, which it also reaches over TCP.
+    pub fn with_turn_over_tcp(self) -> Self {
+        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: true }), ..self }
+    }
+
+    /// Makes the agent use relayed candidates only.
+    pub fn relay_only(self) -> Self {
+        Self { is_relay_only: true, ..self }
+    }
+
+    /// The same place without a TURN server.
+    pub fn without_turn(&self) -> Self {
+        Self { turn: None, ..self.clone() }
     }
 
     /// Adds a NAT in front of the agent, which is then in the network `network` on the NAT's inside.
@@ -83,7 +123,18 @@ impl Place {
             at = network.behind;
         }
         nats.reverse();
-        Self { nats }
+        let played = &scenario.actors[actor];
+        // Numbers of the scenario, not of the actor.
+        let number = |machine: Machine| match machine {
+            Machine::IceServer(IceServerIndex(index)) => 1 + index,
+            Machine::Server | Machine::Actor(_) => 0,
+        };
+        let stun = played.ice_servers.first().map(|machine| number(*machine));
+        // One that certainly serves it counts before others, and one over TCP before one over UDP only.
+        let turns = played.ice_servers.iter().filter_map(|machine| turn(scenario, actor, *machine, number(*machine)));
+        let turn = turns.max_by_key(|turn| (turn.is_sure, turn.has_tcp, std::cmp::Reverse(turn.machine)));
+        let is_relay_only = played.ice_transport_policy == IceTransportPolicy::Relay;
+        Self { nats, stun, turn, is_relay_only }
     }
 
     fn network(&self) -> Realm {
@@ -95,9 +146,28 @@ impl Place {
     }
 }
 
+/// The TURN server of a machine, if it may serve an actor at the end of a scenario. `number` is that of the machine.
+fn turn(scenario: &Scenario, actor: ActorIndex, machine: Machine, number: usize) -> Option<Turn> {
+    let turn = scenario.turn_server(machine)?;
+    let actor = &scenario.actors[actor];
+    if actor.program.is_some() || actor.turn_credential == TurnCredential::Wrong {
+        return None;
+    }
+    let is_up = scenario.steps.iter().fold(true, |is_up, step| match &step.action {
+        Action::Machine(of, MachineAction::PowerLoss) if *of == machine => false,
+        Action::Machine(of, MachineAction::Boot) if *of == machine => true,
+        Action::World(WorldAction::Shutdown) if machine == Machine::Server => false,
+        _ => is_up,
+    });
+    let is_sure = turn.credential_lifetime.is_none_or(|lifetime| lifetime >= scenario.duration);
+    is_up.then_some(Turn { machine: number, is_sure, has_tcp: turn.tcp })
+}
+
 /// The type of candidate at one end of a working path, the least preferred first. RFC 8445 §5.1.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CandidateKind {
+    /// An address of a TURN server.
+    Relayed,
     /// The mapped address that the STUN server saw.
     ServerReflexive,
     /// An address that only the other agent sees.
@@ -115,7 +185,14 @@ pub struct Path {
     pub b: CandidateKind,
 }
 
-/// Why two agents need a relay.
+impl Path {
+    /// Whether it leads through a TURN server.
+    pub fn is_relayed(self) -> bool {
+        [self.a, self.b].contains(&CandidateKind::Relayed)
+    }
+}
+
+/// Why two agents do not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// A NAT blocks all UDP.
@@ -137,22 +214,24 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Whether two agents connect without a relay.
+/// Whether two agents connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// They connect; the path is the best one.
     Connects(Path),
-    /// They connect only if arbitrary pooling happens to assign the same address to the mappings that need it, or if
-    /// those behind a router without a firewall happen to send first. The path is the best one.
+    /// They connect only if arbitrary pooling happens to assign the same address to the mappings that need it, if those
+    /// behind a router without a firewall happen to send first, or if the TURN server still serves them. The path is the
+    /// best one.
     Chance(Path),
-    /// They do not connect without a relay.
+    /// They do not connect without a relay, or without another one.
     NeedsRelay(Obstacle),
 }
 
-/// Whether agents at two places connect without a relay, if there is a STUN server on the internet.
+/// Whether agents at two places connect. Their STUN and TURN servers are on the internet.
 pub fn can_connect(a: &Place, b: &Place) -> Verdict {
     // The two extremes of arbitrary pooling: the address of a new mapping is never, or always, one that was seen
-    // before. And of routers without a firewall: the other side's packet always, or never, comes first.
+    // before. Of routers without a firewall: the other side's packet always, or never, comes first. And of TURN servers
+    // that may not serve: they never or always do.
     match (Exchange::new([a, b], false).run(), Exchange::new([a, b], true).run()) {
         (Ok(path), _) => Verdict::Connects(path),
         (Err(_), Ok(path)) => Verdict::Chance(path),
@@ -165,7 +244,8 @@ type Realm = Option<NetworkIndex>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Address {
-    StunServer,
+    /// A machine with a STUN or TURN server, by its number. Port 0 is that of STUN, the others are relayed candidates.
+    Server(usize),
     /// The host of the first or the second agent.
     Host(usize),
     /// The NAT of a network, and the index of one of its external addresses.
@@ -190,7 +270,10 @@ fn scope(dependence: Dependence, remote: Endpoint) -> Scope {
     }
 }
 
-const STUN_SERVER: Endpoint = Endpoint { address: Address::StunServer, port: 0 };
+/// The STUN port of a machine, which is also that of TURN.
+fn server(number: usize) -> Endpoint {
+    Endpoint { address: Address::Server(number), port: 0 }
+}
 
 fn base(agent: usize) -> Endpoint {
     Endpoint { address: Address::Host(agent), port: 0 }
@@ -209,6 +292,10 @@ struct Exchange<'a> {
     sent: BTreeSet<(NetworkIndex, Endpoint, Scope)>,
     /// The mapped address that each agent learned from the STUN server.
     server_reflexive: [Option<Endpoint>; 2],
+    /// The relayed candidate of each agent.
+    relayed: [Option<Endpoint>; 2],
+    /// The permissions at TURN servers: the agent, and the address that may send to its relayed candidate.
+    permitted: BTreeSet<(usize, Address)>,
     /// For each agent, the candidates of the other agent that it knows.
     remotes: [Vec<Endpoint>; 2],
     paths: Vec<Path>,
@@ -223,6 +310,8 @@ impl<'a> Exchange<'a> {
             mappings: BTreeMap::new(),
             sent: BTreeSet::new(),
             server_reflexive: [None; 2],
+            relayed: [None; 2],
+            permitted: BTreeSet::new(),
             remotes: Default::default(),
             paths: Vec::new(),
             check_arrived: false,
@@ -231,26 +320,43 @@ impl<'a> Exchange<'a> {
 
     fn run(mut self) -> Result<Path, Obstacle> {
         for agent in [0, 1] {
-            self.server_reflexive[agent] = self.gather(agent);
+            let Place { stun, turn, is_relay_only, .. } = *self.places[agent];
+            if let Some(number) = stun.filter(|_| !is_relay_only) {
+                self.server_reflexive[agent] = self.gather(agent, server(number));
+            }
+            if let Some(Turn { machine, has_tcp, .. }) = turn.filter(|turn| self.lucky || turn.is_sure)
+                && (has_tcp || self.gather(agent, server(machine)).is_some())
+            {
+                self.relayed[agent] = Some(Endpoint { port: 1 + agent, ..server(machine) });
+            }
         }
         for (agent, peer) in [(0, 1), (1, 0)] {
-            self.remotes[agent] = [Some(base(peer)), self.server_reflexive[peer]].into_iter().flatten().collect();
+            let host = (!self.places[peer].is_relay_only).then(|| base(peer));
+            self.remotes[agent] =
+                [host, self.server_reflexive[peer], self.relayed[peer]].into_iter().flatten().collect();
         }
-        let mut before = (usize::MAX, 0, 0);
+        let mut before = (usize::MAX, 0, 0, 0);
         loop {
-            let known = (self.mappings.len(), self.sent.len(), self.remotes[0].len() + self.remotes[1].len());
+            let remotes = self.remotes[0].len() + self.remotes[1].len();
+            let known = (self.mappings.len(), self.sent.len(), self.permitted.len(), remotes);
             if known == before {
                 break;
             }
             before = known;
             for agent in [0, 1] {
-                for remote in self.remotes[agent].clone() {
-                    self.check(agent, remote);
+                let host = (!self.places[agent].is_relay_only).then(|| base(agent));
+                for from in [host, self.relayed[agent]].into_iter().flatten() {
+                    for remote in self.remotes[agent].clone() {
+                        self.check(agent, from, remote);
+                    }
                 }
             }
         }
         // RFC 8445 §6.1.2.3: the end with the lower preference counts first.
-        let best = self.paths.iter().max_by_key(|path| (path.a.min(path.b), path.a.max(path.b)));
+        // Of the relayed pairs, the first agent, which is the controlling one, prefers those that it checks from its own
+        // host candidate: that counts more than any candidate that the other agent can have there.
+        let is_own_direct = |path: &Path| path.b == CandidateKind::Relayed && path.a != CandidateKind::Relayed;
+        let best = self.paths.iter().max_by_key(|path| (path.a.min(path.b), is_own_direct(path), path.a.max(path.b)));
         best.copied().ok_or({
             if self.places.iter().any(|place| place.blocks_udp()) {
                 Obstacle::UdpBlocked
@@ -262,35 +368,49 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Simulates a request to the STUN server and its response.
-    fn gather(&mut self, agent: usize) -> Option<Endpoint> {
-        let (_, seen) = self.carry(self.places[agent].network(), base(agent), STUN_SERVER)?;
-        let (reached, from) = self.carry(None, STUN_SERVER, seen)?;
-        (reached == base(agent).address && from == STUN_SERVER).then_some(seen)
+    /// Simulates a request to a STUN or TURN server and its response. Returns the mapped address.
+    fn gather(&mut self, agent: usize, server: Endpoint) -> Option<Endpoint> {
+        let (_, seen) = self.carry(self.places[agent].network(), base(agent), server)?;
+        let (reached, from) = self.carry(None, server, seen)?;
+        (reached == base(agent) && from == server).then_some(seen)
     }
 
-    /// Simulates a connectivity check and its response.
-    fn check(&mut self, agent: usize, remote: Endpoint) {
+    /// Sends a packet of an agent from one of its bases. Returns the base that it reaches, and the source as seen there.
+    fn send(&mut self, agent: usize, from: Endpoint, to: Endpoint) -> Option<(Endpoint, Endpoint)> {
+        if Some(from) != self.relayed[agent] {
+            return self.carry(self.places[agent].network(), from, to);
+        }
+        self.permitted.insert((agent, to.address));
+        self.carry(None, from, to)
+    }
+
+    /// Simulates a connectivity check from a base and its response.
+    fn check(&mut self, agent: usize, from: Endpoint, remote: Endpoint) {
         let peer = 1 - agent;
-        let Some((reached, source)) = self.carry(self.places[agent].network(), base(agent), remote) else { return };
-        assert_eq!(reached, Address::Host(peer), "a candidate leads to the agent that sent it, or nowhere");
+        let Some((reached, source)) = self.send(agent, from, remote) else { return };
+        assert!(
+            reached == base(peer) || Some(reached) == self.relayed[peer],
+            "a candidate leads to the agent that sent it, or nowhere"
+        );
         self.check_arrived = true;
         if !self.remotes[peer].contains(&source) && self.remotes[peer].len() < REMOTES_MAX {
             self.remotes[peer].push(source);
         }
-        let answer = self.carry(self.places[peer].network(), base(peer), source);
+        let answer = self.send(peer, reached, source);
         //= https://www.rfc-editor.org/rfc/rfc8445#section-7.2.5.2.1
         //# That is, the source IP address and port
         //# of the response MUST be equal to the destination IP address and port
         //# to which the Binding request was sent
-        if answer == Some((Address::Host(agent), remote)) {
+        if answer == Some((from, remote)) {
             let (ours, theirs) = (self.kind(agent, source), self.kind(peer, remote));
             self.paths.push(if agent == 0 { Path { a: ours, b: theirs } } else { Path { a: theirs, b: ours } });
         }
     }
 
     fn kind(&self, agent: usize, seen: Endpoint) -> CandidateKind {
-        if seen == base(agent) {
+        if Some(seen) == self.relayed[agent] {
+            CandidateKind::Relayed
+        } else if seen == base(agent) {
             CandidateKind::Host
         } else if Some(seen) == self.server_reflexive[agent] {
             CandidateKind::ServerReflexive
@@ -299,14 +419,24 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Carries a packet from a network to its receiver. Returns the receiver's address and the source as seen there, or
-    /// `None` if the packet does not arrive.
-    fn carry(&mut self, mut at: Realm, mut source: Endpoint, mut destination: Endpoint) -> Option<(Address, Endpoint)> {
+    /// Carries a packet from a network to its receiver. Returns the endpoint that it reaches and the source as seen
+    /// there, or `None` if the packet does not arrive.
+    fn carry(
+        &mut self,
+        mut at: Realm,
+        mut source: Endpoint,
+        mut destination: Endpoint,
+    ) -> Option<(Endpoint, Endpoint)> {
         loop {
             at = match destination.address {
-                Address::StunServer if at.is_none() => return Some((destination.address, source)),
+                Address::Server(_) if at.is_none() => {
+                    let relays = |agent: &usize| self.relayed[*agent] == Some(destination);
+                    let owner = [0, 1].into_iter().find(relays);
+                    let is_let_in = owner.is_none_or(|agent| self.permitted.contains(&(agent, source.address)));
+                    return is_let_in.then_some((destination, source));
+                }
                 Address::Host(agent) if at == self.places[agent].network() => {
-                    return Some((destination.address, source));
+                    return Some((destination, source));
                 }
                 Address::Nat(nat, _) if at == self.outside(nat) => {
                     destination = self.inbound(nat, source, destination)?;
@@ -333,7 +463,9 @@ impl<'a> Exchange<'a> {
             return None;
         }
         // A router without a firewall keeps the port only towards those who have not sent to it first.
-        let keeps_port = self.lucky || behavior.unsolicited != Unsolicited::Accept || destination == STUN_SERVER;
+        let keeps_port = self.lucky
+            || behavior.unsolicited != Unsolicited::Accept
+            || matches!(destination, Endpoint { address: Address::Server(_), port: 0 });
         let mapping = if keeps_port { behavior.seen_mapping() } else { behavior.mapping };
         let fresh = self.mappings.len();
         let address = if behavior.pooling == Pooling::Arbitrary && !self.lucky { fresh } else { 0 };

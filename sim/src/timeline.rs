@@ -1,13 +1,14 @@
 //! The timeline of a run in readable form: signaling and ICE, without the packets.
 
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::event::{
     CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
-    PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, What,
+    PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, TurnChange, What,
 };
 use crate::identities::Identities;
 
@@ -245,6 +246,7 @@ impl Builder<'_> {
             PeerChange::Flows { sent } => {
                 (Tone::Good, format!("first data {}", if *sent { "sent" } else { "received" }))
             }
+            PeerChange::Turn { server, tcp, change } => of_turn(*server, *tcp, change),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
                 Closed::PeerLeft | Closed::Leaving | Closed::Replaced | Closed::SignalingLost => return,
@@ -300,6 +302,19 @@ impl Builder<'_> {
                 format!("its clock jumps {} by {by}", if way { "back" } else { "forward" })
             }
         }
+    }
+}
+
+fn of_turn(server: SocketAddrV4, tcp: bool, change: &TurnChange) -> (Tone, String) {
+    let turn = if tcp { "TURN over TCP" } else { "TURN" };
+    match change {
+        TurnChange::Allocated { relayed } => (Tone::Plain, format!("{turn}: has {relayed} at {}", server.ip())),
+        TurnChange::Refused { code, reason } => {
+            (Tone::Bad, format!("{turn}: {} refuses a request: {code} {reason}", server.ip()))
+        }
+        TurnChange::Unanswered => (Tone::Bad, format!("{turn}: {} does not answer", server.ip())),
+        TurnChange::Lost => (Tone::Bad, format!("{turn}: {} no longer relays for it", server.ip())),
+        TurnChange::Released => (Tone::Plain, format!("{turn}: gives back its address at {}", server.ip())),
     }
 }
 

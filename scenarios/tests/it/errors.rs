@@ -44,10 +44,77 @@ fn client_programs() {
 }
 
 #[test]
+fn stun_and_turn_servers() {
+    let actor = |keys: &str| format!("[[actor]]\nname = 'cam'\n{keys}");
+    let turn = "[server]\nturn = true\n";
+    begins(
+        "[server]\nturn = 'yes'",
+        "x.toml:9: `turn` must be true, false, or a table such as { allocation-lifetime = \"60s\" }, not a string",
+    );
+    begins(
+        "[server]\nturn = { allocation-lifetime = '0s' }",
+        "x.toml:9: `allocation-lifetime` must be whole seconds, at least 1s: TURN counts seconds",
+    );
+    begins(
+        "[server]\nturn = { credential-lifetime = '1500ms' }",
+        "x.toml:9: `credential-lifetime` must be whole seconds, at least 1s: TURN counts seconds",
+    );
+    begins("[server]\nturn = { udp = true }", "x.toml:9: unknown key `udp` in `turn`");
+    begins("[[ice-server]]", "x.toml:8: [[ice-server]] needs `name`: a name such as \"ana\"");
+    begins(
+        "[[ice-server]]\nname = 'server'",
+        "x.toml:9: `server` is the name of the signaling server's machine: choose another",
+    );
+    begins("[[ice-server]]\nname = 'ana'", "x.toml:9: `ana` is also the name of the actor on line 4: choose another");
+    begins(
+        "[[ice-server]]\nname = 'turn'\n[[ice-server]]\nname = 'turn'",
+        "x.toml:11: duplicate ice-server `turn`: choose another name",
+    );
+    begins("[[ice-server]]\nname = 'turn'\naddress = '10.0.0.1'", "x.toml:10: 10.0.0.1 is not a public address");
+    begins(
+        "[[ice-server]]\nname = 'turn'\naddress = '203.0.113.1'",
+        "x.toml:10: 203.0.113.1 is already taken by the server",
+    );
+    begins(&actor("ice-servers = ['trun']"), "x.toml:10: unknown ice-server `trun`");
+    begins(&actor("ice-servers = ['server', 'server']"), "x.toml:10: `ice-servers`: `server` is listed twice");
+    begins(
+        &actor("ice-transport-policy = 'relay'"),
+        "x.toml:10: `ice-transport-policy`: the actor has no TURN server: add `turn = true` to [server], or an [[ice-server]]",
+    );
+    begins(
+        &actor("ice-transport-policy = 'rely'"),
+        "x.toml:10: `ice-transport-policy`: `rely` is not a valid ICE transport policy; did you mean `relay`?",
+    );
+    begins(
+        &actor("run = ['node']\nturn-credential = 'wrong'"),
+        "x.toml:11: `turn-credential` is for Glare's own clients, and this is a program: remove it",
+    );
+    begins(
+        &actor("webrtc = false\nice-servers = []"),
+        "x.toml:11: `ice-servers` is for WebRTC, and the actor has `webrtc = false`: remove one",
+    );
+    begins(
+        &actor("[expect]\nrelayed = [['ana', 'cam']]"),
+        "x.toml:11: `relayed`: `ana` and `cam` have no TURN server: add `turn = true`",
+    );
+    begins(
+        &actor(&format!("{turn}[expect]\nunconnected = [['ana', 'cam']]\nrelayed = [['cam', 'ana']]")),
+        "x.toml:14: `relayed`: `cam` and `ana` are also listed in `unconnected`: remove one of the two",
+    );
+    begins(
+        &format!("{turn}[expect]\nrelayed = [['ana', 'ana']]"),
+        "x.toml:11: `relayed`: `ana` and `ana` are the same",
+    );
+    let step = |what: &str| format!("[[ice-server]]\nname = 'turn'\n[[step]]\nat = '1s'\n{what}");
+    begins(&step("do = 'boot'\nmachine = 'turn'"), "x.toml:10: `turn` cannot boot: it is not down at 1s");
+    begins(&step("do = 'power-loss'\nmachine = 'trun'"), "x.toml:13: unknown machine `trun`");
+}
+
+#[test]
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `run`, `env`, `directory`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -55,11 +122,11 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",
-        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `link`, `port`, `run`, `env`, `directory`)",
+        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `turn`, `link`, `port`, `run`, `env`, `directory`)",
     );
     says(
         "[link]\nlatancy = '5ms'",
@@ -75,7 +142,7 @@ fn unknown_keys() {
     );
     says(
         "[expect]\nprobe = []",
-        "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `connected`, `unconnected`, `probes`)",
+        "x.toml:9: unknown key `probe` in [expect]; did you mean `probes`? (keys: `connected`, `unconnected`, `relayed`, `probes`)",
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'drop'\nactr = 'ana'",
@@ -601,7 +668,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `run`, `env`, `directory`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
             "z".repeat(60)
         ),
     );
@@ -640,6 +707,16 @@ fn says(rest: &str, expected: &str) {
     const HEAD: &str =
         "name = 'x'\nduration = '10s'\n[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\njoins = 'never'\n";
     wrong(&format!("{HEAD}{rest}\n"), expected);
+}
+
+/// Like [`says`], for the beginning of the message.
+#[track_caller]
+fn begins(rest: &str, expected: &str) {
+    let text = format!(
+        "name = 'x'\nduration = '10s'\n[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\njoins = 'never'\n{rest}\n"
+    );
+    let error = parse("x.toml", &text).expect_err("it is wrong").to_string();
+    assert!(error.starts_with(expected), "{expected}\nis not\n{error}");
 }
 
 fn wrong(text: &str, expected: &str) {

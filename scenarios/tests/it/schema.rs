@@ -25,6 +25,8 @@ fn it_knows_exactly_the_keys_of_the_loader() {
     let tables = [
         ("", "zzz = 1\n", "/properties"),
         ("[server]\n", "", "/$defs/server/properties"),
+        ("[server.turn]\n", "", "/$defs/turn/anyOf/1/properties"),
+        ("[[ice-server]]\nname = 'turn'\n", "", "/$defs/ice-server/properties"),
         ("[link]\n", "", "/$defs/link/properties"),
         ("[lan]\n", "", "/$defs/link/properties"),
         ("[expect]\n", "", "/$defs/expect/properties"),

@@ -37,7 +37,7 @@ fn every_shipped_scenario_has_jitter() {
 
 #[test]
 fn every_file_is_shipped() {
-    for group in ["basic", "negotiation", "signaling", "nat"] {
+    for group in ["basic", "negotiation", "signaling", "nat", "turn"] {
         let shipped: BTreeSet<_> =
             shipped().filter(|shipped| shipped.group == group).map(|shipped| shipped.name.to_owned()).collect();
         assert_eq!(toml_files(group), shipped);
@@ -95,21 +95,23 @@ fn mesh_6_has_two_customers_of_one_provider() {
     );
 }
 
-/// The expectations of the file follow from its NATs, by the rules of RFC 4787 and RFC 8445 for two adjacent NATs.
+/// The expectations of the files follow from their NATs, by the rules of RFC 4787 and RFC 8445 for two adjacent NATs.
 #[test]
 fn mesh_6_symmetric_expects_exactly_the_pairs_that_need_a_relay() {
-    let scenario = loaded("mesh-6-symmetric");
-    let nat = |actor: &Actor| actor.network.and_then(|network| scenario.networks[network].nat.clone());
-    let mut unconnected = Vec::new();
-    for (a, one) in scenario.actors.iter().enumerate() {
-        for (b, other) in scenario.actors.iter().enumerate().skip(a + 1) {
+    let (with, without) = (loaded("mesh-6-symmetric"), loaded("mesh-6-symmetric-no-turn"));
+    let nat = |actor: &Actor| actor.network.and_then(|network| without.networks[network].nat.clone());
+    let mut apart = Vec::new();
+    for (a, one) in without.actors.iter().enumerate() {
+        for (b, other) in without.actors.iter().enumerate().skip(a + 1) {
             if !meet_without_relay(&nat(one).expect("behind a NAT"), &nat(other).expect("behind a NAT")) {
-                unconnected.push((ActorIndex(a), ActorIndex(b)));
+                apart.push((ActorIndex(a), ActorIndex(b)));
             }
         }
     }
-    assert_eq!(scenario.expect.unconnected, unconnected);
-    assert_eq!(unconnected.len(), 5);
+    assert_eq!(apart.len(), 5);
+    assert_eq!((&with.networks, with.expect.relayed.as_ref()), (&without.networks, Some(&apart)));
+    assert_eq!((without.expect.unconnected, without.server.turn), (apart, None));
+    assert_eq!((with.expect.unconnected, with.server.turn.is_some()), (Vec::new(), true));
 }
 
 #[test]

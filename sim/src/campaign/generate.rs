@@ -6,9 +6,9 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{
-    Action, Actor, ActorIndex, Builder, Command, Dependence, FilterState, Framing, Hairpinning, Link, Machine,
-    MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction, NetworkIndex, Pooling, PortAllocation, Role,
-    Scenario, Unsolicited, WorldAction,
+    Action, Actor, ActorIndex, Builder, Command, Dependence, FilterState, Framing, Hairpinning, IceServerIndex,
+    IceTransportPolicy, Link, Machine, MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction, NetworkIndex,
+    Pooling, PortAllocation, Role, Scenario, TurnServer, Unsolicited, WorldAction,
 };
 
 use crate::reachability::{Place, Verdict, can_connect};
@@ -106,6 +106,9 @@ pub fn generate(seed: u64, profile: &Profile) -> Scenario {
     for _ in 0..generator.draw.below(profile.troubles_max + 1) {
         generator.add_trouble();
     }
+    if profile.webrtc {
+        generator.add_turn();
+    }
     let mut scenario = generator.builder.at(CALM, Action::World(WorldAction::Heal)).build();
     if profile.webrtc {
         scenario.expect.unconnected = unconnected(&scenario);
@@ -113,7 +116,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Scenario {
     scenario
 }
 
-/// The pairs that cannot connect without a relay.
+/// The pairs that cannot connect, even through a TURN server if there is one.
 fn unconnected(scenario: &Scenario) -> Vec<(ActorIndex, ActorIndex)> {
     let actors = || (0..scenario.actors.len()).map(ActorIndex);
     let pairs = actors().flat_map(|b| actors().take_while(move |a| *a < b).map(move |a| (a, b)));
@@ -362,6 +365,33 @@ impl Generator<'_> {
             2 => self.command(at_ms, user, Command::Reject),
             3 => self.command(at_ms, user, Command::Media(MediaKind::Audio, false)),
             _ => self.add_pair(at_ms, Command::Hangup, IS_USER),
+        }
+    }
+
+    /// Adds a TURN server to half of the scenarios, on the server's machine or on its own, which may restart. Some actors
+    /// then use relayed candidates only. This is drawn last: scenarios without TURN are as if there were none.
+    fn add_turn(&mut self) {
+        match self.draw.below(4) {
+            0 => self.builder.scenario.server.turn = Some(TurnServer::default()),
+            1 => {
+                self.builder = self.builder.clone().ice_server(Some(TurnServer::default()));
+                let machine = Machine::IceServer(IceServerIndex(0));
+                for actor in &mut self.builder.scenario.actors {
+                    actor.ice_servers.push(machine);
+                }
+                if self.draw.coin() {
+                    let at_ms = self.draw.below(TROUBLE_MS);
+                    let back = at_ms + self.span();
+                    self.at(at_ms, Action::Machine(machine, MachineAction::PowerLoss));
+                    self.at(back, Action::Machine(machine, MachineAction::Boot));
+                }
+            }
+            _ => return,
+        }
+        for index in 0..self.builder.scenario.actors.len() {
+            if self.draw.below(6) == 0 {
+                self.builder.scenario.actors[index].ice_transport_policy = IceTransportPolicy::Relay;
+            }
         }
     }
 

@@ -17,7 +17,7 @@ pub use machine::{Census, Fault, MachineEvent};
 pub use names::{ClientId, PeerName, RoomName};
 pub use node::{Node, NodeId, NodeKind};
 pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};
-pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent};
+pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent, TurnChange};
 pub use program::ProgramEvent;
 pub use record::{Record, Recorder};
 pub use signaling::{CallStep, ClientState, Frame, Member, Message, Refused, SignalKind, Signaling};

@@ -111,6 +111,39 @@ pub enum PeerChange {
         /// Whether it was sent.
         sent: bool,
     },
+    /// Something happened to the client's allocation at a TURN server.
+    Turn {
+        /// The server.
+        server: SocketAddrV4,
+        /// Whether the client reaches it over TCP.
+        tcp: bool,
+        /// What happened.
+        change: TurnChange,
+    },
+}
+
+/// What happens to an allocation at a TURN server. RFC 8656 §6.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "turn", rename_all = "kebab-case")]
+pub enum TurnChange {
+    /// The server made it.
+    Allocated {
+        /// Its relayed transport address.
+        relayed: SocketAddrV4,
+    },
+    /// The server refused a request for good.
+    Refused {
+        /// The error code, such as 401.
+        code: u16,
+        /// The reason phrase.
+        reason: Arc<str>,
+    },
+    /// The server did not respond to a request and its repetitions.
+    Unanswered,
+    /// It expired, or the server has forgotten it.
+    Lost,
+    /// The client deleted it.
+    Released,
 }
 
 /// Why a WebRTC connection ended.

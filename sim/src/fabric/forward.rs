@@ -91,6 +91,9 @@ impl Fabric {
             NextHop::Attached(owner) => Some(owner),
             NextHop::Gateway(_) => None,
         };
+        // A host's packet to itself crosses no link. A TURN server sends such packets between two of its clients.
+        let is_own = matches!(from, Some(Attachment::Host(_))) && from == last_link;
+        let (from, last_link) = if is_own { (None, None) } else { (from, last_link) };
         let mut passage = Passage::default();
         for (owner, direction) in [(from, Direction::Up), (last_link, Direction::Down)] {
             let Some(owner) = owner else { continue };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Target;
@@ -81,6 +81,7 @@ impl Ground for Live {
     fn machine(&self, machine: Machine) -> NodeId {
         match machine {
             Machine::Server => self.server,
+            Machine::IceServer(_) => unreachable!("the script has no TURN servers"),
             Machine::Actor(actor) => self.actors[actor].node,
         }
     }
@@ -99,6 +100,10 @@ impl Ground for Live {
         Ok(true)
     }
 
+    fn start_ice_server(&mut self, _: IceServerIndex) -> Result<bool, StageError> {
+        Err(StageError::NotOurs)
+    }
+
     fn shut_server_down(&mut self) -> Result<bool, StageError> {
         Err(StageError::NotOurs)
     }
@@ -115,7 +120,7 @@ impl Ground for Live {
         Servers {
             signaling: self.actors[actor].proxy.address.into(),
             endpoint: Some(self.target.endpoint.clone()),
-            stun: None,
+            ice: Vec::new(),
             heartbeat: self.target.heartbeat,
             keys: None,
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dialect::DialectError;
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, Link, Machine, MachineAction, NetworkAction,
-    NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceTransportPolicy, Link, Machine, MachineAction,
+    NetworkAction, NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
 };
 use server::{DIALECTS, DialectEntry};
 
@@ -111,6 +111,8 @@ pub enum Reason {
     PartitionOfActors,
     /// An actor is a program.
     Program,
+    /// A connection goes through a TURN server.
+    Relayed,
 }
 
 impl fmt::Display for Unplayable {
@@ -143,6 +145,7 @@ impl fmt::Display for Reason {
             Self::Bandwidth => f.write_str("links have a bandwidth only in simulations"),
             Self::NotOurs(what) => write!(f, "{what}: the server at the URL cannot be switched off"),
             Self::NatReboot(network) => write!(f, "`nat-reboot` of `{network}`: NATs exist only in simulations"),
+            Self::Relayed => f.write_str("TURN servers exist only in simulations"),
             Self::Program => f.write_str("`run`: programs are actors only in simulations"),
             Self::PartitionOfActors => f.write_str(
                 "`partition` of two actors: the proxy in front of the server does not carry the packets between them",
@@ -187,6 +190,10 @@ impl Script {
             let name = |actor: ActorIndex| scenario.actors[actor].name.clone();
             return Err(refuse(Reason::Unconnected(name(*a), name(*b))));
         }
+        let is_relayed = scenario.expect.relayed.as_ref().is_some_and(|pairs| !pairs.is_empty());
+        if is_relayed || actors().any(|actor| actor.ice_transport_policy == IceTransportPolicy::Relay) {
+            return Err(refuse(Reason::Relayed));
+        }
         let steps = selection.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
         let tag = tag(seed);
         let actor = |index: &ActorIndex| -> Result<Actor, Unplayable> {
@@ -194,7 +201,8 @@ impl Script {
             let link = selection.way(*index, &Links::of(scenario));
             let link = link.map_err(|why| Unplayable { actor: Some(actor.name.clone()), ..refuse(why) })?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
-            Ok(Actor { network: None, address: Place::LOOPBACK, link, room, ..actor.clone() })
+            let ice_servers = vec![Machine::Server];
+            Ok(Actor { network: None, address: Place::LOOPBACK, link, room, ice_servers, ..actor.clone() })
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));
@@ -209,12 +217,14 @@ impl Script {
                 address: Place::LOOPBACK,
                 link: LINK,
                 dialect: Some(protocol.name.clone()),
+                turn: None,
                 ..scenario.server.clone()
             },
+            ice_servers: Vec::new(),
             networks: Vec::new(),
             actors: present.iter().map(actor).collect::<Result<_, _>>()?,
             steps,
-            expect: Expect { connected, unconnected: Vec::new(), probes, line: scenario.expect.line },
+            expect: Expect { connected, unconnected: Vec::new(), relayed: None, probes, line: scenario.expect.line },
             ..scenario.clone()
         };
         fit::of(&played, &protocol.spoken).map_err(|misfit| refuse(Reason::Misfit(misfit)))?;
@@ -225,6 +235,7 @@ impl Script {
 
 /// Probes that need a NAT, a lossy link or the server's own machine.
 const SIMULATED: &[&str] = &[
+    "allocation-lost",
     "hairpin-refused",
     "hairpinned",
     "mapping-expired",
@@ -239,10 +250,13 @@ const SIMULATED: &[&str] = &[
     "port-collision",
     "ports-exhausted",
     "receive-buffer-full",
+    "relayed",
     "server-crashed",
     "server-restarted",
     "table-full",
     "tcp-mapping-lost",
+    "turn-refused",
+    "turn-unanswered",
     "udp-blocked",
 ];
 
@@ -367,6 +381,7 @@ impl Selection<'_> {
         let there = |machine: &Machine| match machine {
             Machine::Server => Some(Machine::Server),
             Machine::Actor(actor) => one(actor).map(Machine::Actor),
+            Machine::IceServer(_) => None,
         };
         Ok(match action {
             Action::Join(actor) => one(actor).map(Action::Join),

@@ -36,7 +36,7 @@ impl Oracle for BestPathChosen {
         let mut found = Vec::new();
         for (a, b) in pairs(cx) {
             let path = match verdict(a, b, cx) {
-                Some(Verdict::Connects(path) | Verdict::Chance(path)) => path,
+                Some(Verdict::Connects(path) | Verdict::Chance(path)) if !path.is_relayed() => path,
                 _ => continue,
             };
             // A program may order its candidates otherwise, or gather fewer.

@@ -83,8 +83,9 @@ fn judge(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> Option<(Vec<NodeId>, String)>
     let [ours, theirs] = sides(a, b, cx);
     let message = match (is_listed, verdict(a, b, cx)?) {
         (_, Verdict::Chance(_)) => return None,
-        (true, Verdict::Connects(_)) => {
-            format!("`expect.unconnected` lists {one} and {other}, but their NATs let them connect")
+        (true, Verdict::Connects(path)) => {
+            let what = if path.is_relayed() { "a TURN server lets" } else { "their NATs let" };
+            format!("`expect.unconnected` lists {one} and {other}, but {what} them connect")
         }
         (false, Verdict::NeedsRelay(why)) => {
             format!("`expect.unconnected` does not list {one} and {other}, but their NATs keep them apart: {why}")

@@ -8,7 +8,7 @@ use scenarios::{Machine, PortAllocation, Role};
 use crate::event::{
     CallStep, CandidateKind, ClientId, ClientState, Closed, Drop, Event, Fault, IceState, MachineEvent, Message,
     NatEvent, NodeId, NodeKind, PacketEvent, PeerChange, PeerEvent, Protocol, Refusal, Refused, RoomName, SignalKind,
-    Signaling, What,
+    Signaling, TurnChange, What,
 };
 use crate::oracle::call_states::CallState;
 use crate::oracle::cx::{Oracle, OracleCx};
@@ -43,7 +43,7 @@ impl Oracle for ExpectedProbes {
             What::Signaling(signaling) => self.of_signaling(event, signaling, cx),
             What::Machine(machine) => self.of_machine(event.node, *machine, cx),
             What::Fault(Fault::PowerLoss) if cx.actor(event.node).is_some() => cx.probe("power-lost"),
-            What::Fault(Fault::PowerLoss) => cx.probe("server-crashed"),
+            What::Fault(Fault::PowerLoss) if is_server(event.node, cx) => cx.probe("server-crashed"),
             _ => {}
         }
     }
@@ -59,9 +59,8 @@ impl Oracle for ExpectedProbes {
 
 impl ExpectedProbes {
     fn of_machine(&mut self, node: NodeId, event: MachineEvent, cx: &mut OracleCx<'_>) {
-        let is_server = cx.record.nodes[usize::from(node.0)].kind == NodeKind::Machine(Machine::Server);
         match event {
-            MachineEvent::Booted if is_server => {
+            MachineEvent::Booted if is_server(node, cx) => {
                 self.server_boots += 1;
                 if self.server_boots > 1 {
                     cx.probe("server-restarted");
@@ -124,6 +123,10 @@ impl ExpectedProbes {
     }
 }
 
+fn is_server(node: NodeId, cx: &OracleCx<'_>) -> bool {
+    cx.record.nodes[usize::from(node.0)].kind == NodeKind::Machine(Machine::Server)
+}
+
 fn of_refused_role(node: NodeId, cx: &mut OracleCx<'_>) {
     cx.probe("role-refused");
     let Some(role) = cx.actor(node).map(|actor| cx.scenario.actors[actor].plays) else { return };
@@ -168,7 +171,20 @@ fn of_peer(node: NodeId, PeerEvent { peer, attempt, change }: &PeerEvent, cx: &m
         PeerChange::Ice { state: IceState::Failed } => cx.probe("ice-failed"),
         PeerChange::RolledBack => cx.probe("rolled-back"),
         PeerChange::IceRestart => cx.probe("ice-restarted"),
-        PeerChange::Selected { remote, .. } if remote.kind == CandidateKind::Prflx => cx.probe("peer-reflexive"),
+        PeerChange::Selected { local, remote } => {
+            if remote.kind == CandidateKind::Prflx {
+                cx.probe("peer-reflexive");
+            }
+            if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
+                cx.probe("relayed");
+            }
+        }
+        PeerChange::Turn { change, .. } => match change {
+            TurnChange::Refused { .. } => cx.probe("turn-refused"),
+            TurnChange::Unanswered => cx.probe("turn-unanswered"),
+            TurnChange::Lost => cx.probe("allocation-lost"),
+            TurnChange::Allocated { .. } | TurnChange::Released => {}
+        },
         PeerChange::Closed { why: Closed::Timeout }
             if cx.model.peer_connections.get(node, peer).is_some_and(|call| call.is_ice_up() && !call.has_channel) =>
         {

@@ -14,7 +14,7 @@ use crate::oracle::cx::{Judges, Oracle, OracleCx};
 /// How long a response may be in flight: the maximum duration of a STUN transaction (RFC 8489 §6.2.1), rounded up.
 const TRANSACTION: Duration = Duration::from_secs(64);
 
-/// The external endpoints from which each NAT sent to the STUN server, by internal endpoint, each with the time of its
+/// The external endpoints from which each NAT sent to a STUN server, by internal endpoint, each with the time of its
 /// last use.
 #[derive(Default)]
 pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
@@ -29,8 +29,9 @@ impl Oracle for MappedAddressTrue {
         match (&event.what, cx.record.nodes[usize::from(event.node.0)].kind) {
             (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {
                 let Mapping { protocol, internal, external, remote } = *mapping;
-                let stun = SocketAddrV4::new(cx.scenario.server.address, STUN_PORT);
-                if protocol == Protocol::Udp && remote == stun {
+                let servers = cx.scenario.ice_servers.iter().map(|server| server.address);
+                let is_stun = servers.chain([cx.scenario.server.address]).any(|server| server == *remote.ip());
+                if protocol == Protocol::Udp && is_stun && remote.port() == STUN_PORT {
                     self.0.entry((network, internal)).or_default().insert(external, event.at);
                 }
             }

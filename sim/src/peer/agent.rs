@@ -1,5 +1,6 @@
 //! The WebRTC part of one client: its candidates and its connections.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::peer::gather::{self, Gatherer};
@@ -7,7 +8,7 @@ use crate::peer::negotiation::{Negotiation, Output};
 use crate::peer::path::Path;
 
 /// Connects two sans-IO parts: the gatherer passes its candidates to the negotiation, and every datagram that is not
-/// for itself.
+/// for itself. What the negotiation sends goes through the gatherer too, which has the relays.
 pub(crate) struct Agent {
     gatherer: Gatherer,
     pub(crate) negotiation: Negotiation,
@@ -29,6 +30,23 @@ impl Agent {
         }
     }
 
+    /// Handles a message that a server has sent over TCP.
+    pub(crate) fn on_stream(&mut self, server: SocketAddr, message: &[u8], now: Instant) {
+        if let Some((path, datagram)) = self.gatherer.on_stream(server, message, now) {
+            self.negotiation.on_datagram(path, datagram, now);
+        }
+    }
+
+    /// Notes that the TCP connection to a server has ended.
+    pub(crate) fn on_stream_end(&mut self, server: SocketAddr) {
+        self.gatherer.on_stream_end(server);
+    }
+
+    /// Deletes what the client has at TURN servers.
+    pub(crate) fn release(&mut self, now: Instant) {
+        self.gatherer.release(now);
+    }
+
     /// When to call [`on_time`](Self::on_time) next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.gatherer.deadline().into_iter().chain(self.negotiation.deadline()).min()
@@ -45,10 +63,17 @@ impl Agent {
         loop {
             match self.gatherer.poll_output() {
                 Some(gather::Output::Transmit(transmit)) => return Some(Output::Transmit(transmit)),
+                Some(gather::Output::Stream { server, message }) => return Some(Output::Stream { server, message }),
                 Some(gather::Output::Event(event)) => return Some(Output::Event(event)),
                 Some(gather::Output::Gathered(gathered)) => self.negotiation.on_gathered(gathered, now),
                 None if self.negotiation.wants_candidates() => self.gatherer.gather(now),
-                None => return self.negotiation.poll_output(),
+                None => match self.negotiation.poll_output() {
+                    Some(Output::Transmit(transmit)) => match self.gatherer.route(transmit, now) {
+                        Some(transmit) => return Some(Output::Transmit(transmit)),
+                        None => continue,
+                    },
+                    output => return output,
+                },
             }
         }
     }

@@ -1,16 +1,20 @@
 //! Gathers a client's candidates: the addresses at which others can reach its sockets. RFC 8445 §5.1.1.
 //!
-//! Sans-IO. It comes first after the sockets: it consumes the responses of STUN servers, and passes all other datagrams
-//! on to the peer connections.
+//! Sans-IO. It comes between the sockets and the peer connections: it consumes the responses of STUN and TURN servers, and
+//! passes all other datagrams on. To the peer connections, a relayed candidate is a base like any socket.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use scenarios::IceTransportPolicy;
+
 use crate::event::{CandidateKind, PeerChange, PeerEvent, PeerName};
 use crate::peer::path::{Path, Transmit};
 use crate::peer::stack::LocalCandidate;
 use crate::peer::stun::BindingClient;
+use crate::peer::turn::{self, Credential, TurnClient};
 
 /// How long a mapped address is considered valid.
 const FRESH: Duration = Duration::from_secs(5);
@@ -27,73 +31,169 @@ pub(crate) struct Gathered {
 #[derive(Debug)]
 pub(crate) enum Output {
     Transmit(Transmit),
+    /// A message to send to a server over TCP.
+    Stream {
+        server: SocketAddr,
+        message: BytesMut,
+    },
     Event(PeerEvent),
     Gathered(Gathered),
 }
 
-/// Gathers the candidates of all sockets of a client.
-#[derive(Debug)]
+/// A STUN or TURN server, as a client knows it. W3C WebRTC §4.2.4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IceServer {
+    pub(crate) address: SocketAddr,
+    /// The credential for its TURN server, if it has one.
+    pub(crate) turn: Option<Credential>,
+    /// Whether its TURN server is also used over TCP.
+    pub(crate) tcp: bool,
+}
+
+/// Gathers the candidates of all sockets of a client, and relays what relayed candidates send and receive.
 pub(crate) struct Gatherer {
-    stun: Option<SocketAddr>,
+    servers: Vec<IceServer>,
+    policy: IceTransportPolicy,
     seed: u64,
     sockets: Vec<Socket>,
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug)]
 struct Socket {
     base: SocketAddr,
+    /// What it has at each server.
+    services: Vec<Service>,
+}
+
+struct Service {
+    server: SocketAddr,
+    is_tcp: bool,
+    /// `None` if its answer is not needed.
     binding: Option<BindingClient>,
-    /// Until when its mapped address is considered valid; `None` if it has none.
+    /// Until when the mapped address is considered valid; `None` if it is not known.
     mapped_until: Option<Instant>,
+    turn: Option<TurnClient>,
+}
+
+impl Service {
+    /// `number` is that of the server. `seed` determines the transaction ids.
+    fn new(number: usize, server: &IceServer, policy: IceTransportPolicy, seed: u64) -> Self {
+        let seed = |offset: u64| seed.wrapping_add((number as u64) << 16).wrapping_add(offset << 32);
+        let binding = (policy == IceTransportPolicy::All).then(|| BindingClient::new(seed(0)));
+        let turn = server.turn.clone().map(|credential| TurnClient::new(credential, false, seed(1)));
+        Self { server: server.address, is_tcp: false, binding, mapped_until: None, turn }
+    }
+
+    /// The same server over TCP, which is used for TURN only.
+    fn over_tcp(number: usize, server: &IceServer, seed: u64) -> Option<Self> {
+        let seed = seed.wrapping_add((number as u64) << 16).wrapping_add(2 << 32);
+        let credential = server.turn.clone().filter(|_| server.tcp)?;
+        let turn = Some(TurnClient::new(credential, true, seed));
+        Some(Self { server: server.address, is_tcp: true, binding: None, mapped_until: None, turn })
+    }
+
+    /// Whether this is the relay with this relayed transport address.
+    fn relays(&self, base: SocketAddr) -> bool {
+        self.turn.as_ref().and_then(TurnClient::relayed) == Some(base)
+    }
 }
 
 impl Gatherer {
-    /// A gatherer without sockets. Without a STUN server it finds only host candidates. `seed` determines the
-    /// transaction ids.
-    pub(crate) fn new(stun: Option<SocketAddr>, seed: u64) -> Self {
-        Self { stun, seed, sockets: Vec::new(), outputs: VecDeque::new() }
+    /// A gatherer without sockets. Without servers it finds only host candidates. `seed` determines the transaction
+    /// ids.
+    pub(crate) fn new(servers: Vec<IceServer>, policy: IceTransportPolicy, seed: u64) -> Self {
+        Self { servers, policy, seed, sockets: Vec::new(), outputs: VecDeque::new() }
     }
 
     /// Adds a socket, by its local address.
     pub(crate) fn add_socket(&mut self, base: SocketAddr) {
         let seed = self.seed.wrapping_add(self.sockets.len() as u64);
-        let binding = self.stun.map(|server| BindingClient::new(server, seed));
-        self.sockets.push(Socket { base, binding, mapped_until: None });
-        let candidate = LocalCandidate { kind: CandidateKind::Host, address: base, base };
-        self.outputs.push_back(Output::Gathered(Gathered { candidate, until: None }));
+        let servers = self.servers.iter().enumerate();
+        let services = servers.flat_map(|(number, server)| {
+            let over_udp = Service::new(number, server, self.policy, seed);
+            [Some(over_udp), Service::over_tcp(number, server, seed)]
+        });
+        let services = services.flatten().collect();
+        self.sockets.push(Socket { base, services });
+        if self.policy == IceTransportPolicy::All {
+            let candidate = LocalCandidate { kind: CandidateKind::Host, address: base, base };
+            self.outputs.push_back(Output::Gathered(Gathered { candidate, until: None }));
+        }
     }
 
-    /// Requests the mapped addresses that are unknown or no longer valid.
+    /// Requests the mapped and the relayed addresses that are unknown or no longer valid.
     pub(crate) fn gather(&mut self, now: Instant) {
-        for socket in &mut self.sockets {
-            if socket.mapped_until.is_none_or(|until| until <= now)
-                && let Some(binding) = &mut socket.binding
+        for service in self.sockets.iter_mut().flat_map(|socket| &mut socket.services) {
+            if service.mapped_until.is_none_or(|until| until <= now)
+                && let Some(binding) = &mut service.binding
             {
                 binding.start(now);
             }
+            if let Some(turn) = &mut service.turn {
+                turn.start(now);
+            }
         }
+        self.collect();
     }
 
-    /// Handles a datagram. Returns it for the peer connections, unless it comes from a STUN server.
+    /// Handles a datagram. Returns it for the peer connections, unless it comes from a STUN server; if a TURN server
+    /// relayed it, returns what the peer has sent.
     pub(crate) fn on_datagram<'d>(&mut self, path: Path, datagram: &'d [u8], now: Instant) -> Option<(Path, &'d [u8])> {
         let socket = self.sockets.iter_mut().find(|socket| socket.base == path.base)?;
-        let Some(binding) = socket.binding.as_mut().filter(|binding| binding.server == path.remote) else {
+        let Some(service) = socket.services.iter_mut().find(|service| service.server == path.remote && !service.is_tcp)
+        else {
             return Some((path, datagram));
         };
-        if let Some(mapped) = binding.on_datagram(datagram) {
+        if TurnClient::carries_data(datagram) {
+            let turn = service.turn.as_ref()?;
+            let (remote, data) = turn.data(datagram)?;
+            return Some((Path { remote, base: turn.relayed()? }, data));
+        }
+        if let Some(mapped) = service.binding.as_mut().and_then(|binding| binding.on_datagram(datagram)) {
             let until = now + FRESH;
-            socket.mapped_until = Some(until);
+            service.mapped_until = Some(until);
             self.on_mapped(path.base, mapped, until);
+        } else if let Some(turn) = &mut service.turn {
+            turn.on_response(datagram, now);
+            self.collect();
         }
         None
+    }
+
+    /// Handles a message that a server has sent over TCP. If it relays what a peer has sent, returns that.
+    pub(crate) fn on_stream<'d>(
+        &mut self,
+        server: SocketAddr,
+        message: &'d [u8],
+        now: Instant,
+    ) -> Option<(Path, &'d [u8])> {
+        let turn = self.over_tcp(server)?;
+        if TurnClient::carries_data(message) {
+            let (remote, data) = turn.data(message)?;
+            return Some((Path { remote, base: turn.relayed()? }, data));
+        }
+        turn.on_response(message, now);
+        self.collect();
+        None
+    }
+
+    /// Notes that the TCP connection to a server has ended.
+    pub(crate) fn on_stream_end(&mut self, server: SocketAddr) {
+        if let Some(turn) = self.over_tcp(server) {
+            turn.disconnected();
+        }
+        self.collect();
+    }
+
+    fn over_tcp(&mut self, server: SocketAddr) -> Option<&mut TurnClient> {
+        let mut services = self.sockets.iter_mut().flat_map(|socket| &mut socket.services);
+        services.find(|service| service.is_tcp && service.server == server)?.turn.as_mut()
     }
 
     /// Handles a mapped address that the STUN server reported.
     fn on_mapped(&mut self, base: SocketAddr, mapped: SocketAddr, until: Instant) {
         if let (SocketAddr::V4(base), SocketAddr::V4(mapped)) = (base, mapped) {
-            let change = PeerChange::Mapped { base, mapped };
-            self.outputs.push_back(Output::Event(PeerEvent { peer: PeerName::None, attempt: 0, change }));
+            self.report(PeerChange::Mapped { base, mapped });
         }
         // Without a NAT, the mapped address equals the base, and the candidate is redundant (RFC 8445 §5.1.3).
         if mapped != base {
@@ -102,22 +202,88 @@ impl Gatherer {
         }
     }
 
+    fn report(&mut self, change: PeerChange) {
+        self.outputs.push_back(Output::Event(PeerEvent { peer: PeerName::None, attempt: 0, change }));
+    }
+
+    /// Sends a datagram of a peer connection on its way. Returns it unless it goes through a relay.
+    pub(crate) fn route(&mut self, transmit: Transmit, now: Instant) -> Option<Transmit> {
+        let Path { remote, base } = transmit.path;
+        if self.sockets.iter().any(|socket| socket.base == base) {
+            return Some(transmit);
+        }
+        // The relay of an older ICE generation may be gone.
+        let service = self.sockets.iter_mut().flat_map(|socket| &mut socket.services);
+        if let Some(turn) = service.into_iter().find(|service| service.relays(base)).and_then(|it| it.turn.as_mut()) {
+            turn.send(remote, &transmit.bytes, now);
+            self.collect();
+        }
+        None
+    }
+
+    /// Deletes the allocations at TURN servers.
+    pub(crate) fn release(&mut self, now: Instant) {
+        for turn in self.sockets.iter_mut().flat_map(|socket| &mut socket.services).flat_map(|it| &mut it.turn) {
+            turn.release(now);
+        }
+        self.collect();
+    }
+
+    /// Takes over the outputs of the TURN clients.
+    fn collect(&mut self) {
+        for Socket { base, services } in &mut self.sockets {
+            for Service { server, turn, is_tcp, .. } in services {
+                while let Some(output) = turn.as_mut().and_then(TurnClient::poll_output) {
+                    self.outputs.push_back(match output {
+                        turn::Output::Send(message) if *is_tcp => Output::Stream { server: *server, message },
+                        turn::Output::Send(bytes) => {
+                            let path = Path { remote: *server, base: *base };
+                            Output::Transmit(Transmit { path, bytes })
+                        }
+                        turn::Output::Confirmed { relayed, until } => {
+                            //= https://www.rfc-editor.org/rfc/rfc8445#section-5.1.1.2
+                            //# The base of a relayed candidate is that candidate itself.
+                            let candidate =
+                                LocalCandidate { kind: CandidateKind::Relay, address: relayed, base: relayed };
+                            Output::Gathered(Gathered { candidate, until: Some(until) })
+                        }
+                        turn::Output::Change(change) => {
+                            let SocketAddr::V4(server) = *server else { continue };
+                            let change = PeerChange::Turn { server, tcp: *is_tcp, change };
+                            Output::Event(PeerEvent { peer: PeerName::None, attempt: 0, change })
+                        }
+                    });
+                }
+            }
+        }
+    }
+
     /// When to call [`on_time`](Self::on_time) next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.sockets.iter().filter_map(|socket| socket.binding.as_ref()?.deadline()).min()
+        let services = self.sockets.iter().flat_map(|socket| &socket.services);
+        let of_service = |service: &Service| {
+            let binding = service.binding.as_ref().and_then(BindingClient::deadline);
+            binding.into_iter().chain(service.turn.as_ref().and_then(TurnClient::deadline)).min()
+        };
+        services.filter_map(of_service).min()
     }
 
     /// Sends the requests that are due.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        for Socket { base, binding, .. } in &mut self.sockets {
-            if let Some(binding) = binding
-                && let Some(request) = binding.poll(now)
-            {
-                let bytes = request.into();
-                let path = Path { remote: binding.server, base: *base };
-                self.outputs.push_back(Output::Transmit(Transmit { path, bytes }));
+        for Socket { base, services } in &mut self.sockets {
+            for Service { server, binding, turn, .. } in services {
+                if let Some(binding) = binding
+                    && let Some(request) = binding.poll(now)
+                {
+                    let path = Path { remote: *server, base: *base };
+                    self.outputs.push_back(Output::Transmit(Transmit { path, bytes: request.into() }));
+                }
+                if let Some(turn) = turn {
+                    turn.on_time(now);
+                }
             }
         }
+        self.collect();
     }
 
     /// The next output of the inputs so far. Call it after each input until it returns `None`.
@@ -143,7 +309,8 @@ mod tests {
         fn new(stun: Option<&str>) -> Self {
             #[allow(clippy::disallowed_methods)] // only differences count
             let now = Instant::now();
-            let mut gatherer = Gatherer::new(stun.map(address), 1);
+            let servers = stun.map(|stun| IceServer { address: address(stun), turn: None, tcp: false });
+            let mut gatherer = Gatherer::new(servers.into_iter().collect(), IceTransportPolicy::All, 1);
             gatherer.add_socket(address(BASE));
             Self { gatherer, now }
         }
@@ -248,7 +415,7 @@ mod tests {
     fn gathered(outputs: &[Output]) -> Vec<(CandidateKind, SocketAddr)> {
         let gathered = outputs.iter().filter_map(|output| match output {
             Output::Gathered(Gathered { candidate, .. }) => Some((candidate.kind, candidate.address)),
-            Output::Transmit(_) | Output::Event(_) => None,
+            Output::Transmit(_) | Output::Stream { .. } | Output::Event(_) => None,
         });
         gathered.collect()
     }

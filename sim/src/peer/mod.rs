@@ -8,8 +8,9 @@
 mod agent;
 pub mod client;
 pub mod endpoint;
-mod gather;
+pub(crate) mod gather;
 mod negotiation;
 mod path;
 pub(crate) mod stack;
 mod stun;
+pub(crate) mod turn;

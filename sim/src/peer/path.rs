@@ -14,6 +14,11 @@ pub(crate) struct Path {
     pub(crate) base: SocketAddr,
 }
 
+/// Whether a datagram is STUN, by its first byte. RFC 7983 §7.
+pub(crate) fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first < 4)
+}
+
 /// A datagram to send.
 #[derive(Debug)]
 pub(crate) struct Transmit {

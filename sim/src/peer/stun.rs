@@ -17,10 +17,9 @@ const RTO: Duration = Duration::from_millis(500);
 /// Maximum number of requests in a transaction: `Rc` of RFC 8489 §6.2.1.
 const REQUESTS_MAX: u32 = 7;
 
-/// Sends Binding requests to one server, one transaction at a time.
+/// Asks one server, one transaction at a time.
 #[derive(Debug)]
 pub(crate) struct BindingClient {
-    pub(crate) server: SocketAddr,
     transaction: Option<Transaction>,
     encoder: MessageEncoder,
     decoder: MessageDecoder,
@@ -38,9 +37,8 @@ struct Transaction {
 
 impl BindingClient {
     /// A client without an open transaction. `seed` determines the transaction ids.
-    pub(crate) fn new(server: SocketAddr, seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
-            server,
             transaction: None,
             encoder: MessageEncoderBuilder::default().build(),
             decoder: MessageDecoderBuilder::default().build(),

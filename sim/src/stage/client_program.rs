@@ -39,8 +39,8 @@ impl OwnProgram {
             (config.actor.name.clone(), config.seed, config.recorder.clone(), config.node);
         let mut command = command_of(program);
         command.env.extend(variables(&config));
-        let (server, stun) = (config.servers.signaling, config.servers.stun);
-        let Some(SocketAddr::V4(stun)) = stun else { unreachable!("a simulated server has STUN") };
+        let (server, stun) = (config.servers.signaling, config.servers.ice.first().map(|ice| ice.address));
+        let Some(SocketAddr::V4(stun)) = stun else { unreachable!("a program uses the server's STUN") };
         let observed = Observed::new(config.into_client(), recorder, node);
         let part = Part::Client(Box::new(Setup { observed, server, stun }));
         let foreign = Foreign::start(host, &command, part, seed)
@@ -74,7 +74,7 @@ fn variables(config: &ProgramConfig) -> Vec<(String, String)> {
     let signaling = config.servers.signaling;
     let at = |port: u16| format!("{SERVER_NAME}:{port}");
     let path = client::path_of(&config.spoken, &client.name, client.plays, &client.room, signaling);
-    let stun = config.servers.stun.map(|stun| format!("stun:{}", at(stun.port())));
+    let stun = config.servers.ice.first().map(|stun| format!("stun:{}", at(stun.address.port())));
     let all = [
         ("GLARE_URL", Some(format!("ws://{}{path}", at(signaling.port())))),
         ("GLARE_ROOM", Some(client.room.clone())),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scenarios::{ActorIndex, Link, Machine, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NetworkIndex, Scenario};
 
 use super::Ground;
 use crate::event::NodeId;
@@ -19,6 +19,9 @@ impl InForce {
         let mut links = BTreeMap::from([(ground.machine(Machine::Server), scenario.server.link)]);
         for (index, network) in scenario.networks.iter().enumerate() {
             links.insert(ground.router(NetworkIndex(index)), network.link);
+        }
+        for (index, server) in scenario.ice_servers.iter().enumerate() {
+            links.insert(ground.machine(Machine::IceServer(IceServerIndex(index))), server.link);
         }
         for (index, actor) in scenario.actors.iter().enumerate() {
             links.insert(ground.machine(Machine::Actor(ActorIndex(index))), actor.link);

@@ -15,13 +15,14 @@ pub(crate) mod outsider;
 mod program;
 pub(crate) mod reference;
 pub(crate) mod simulated;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex, Scenario, Step,
-    WorldAction,
+    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex, Scenario,
+    Step, WorldAction,
 };
 
 use crate::dialects::Dialects;
@@ -54,6 +55,9 @@ pub(crate) trait Ground {
     /// Boots the server's machine and starts its program. Does nothing and returns false if the program is already
     /// running.
     async fn start_server(&mut self) -> Result<bool, StageError>;
+
+    /// Boots a machine with a STUN or TURN server. Does nothing and returns false if it has power.
+    fn start_ice_server(&mut self, server: IceServerIndex) -> Result<bool, StageError>;
 
     /// Orders the server's program to shut down. Returns false if it is not running.
     fn shut_server_down(&mut self) -> Result<bool, StageError>;
@@ -104,6 +108,9 @@ pub(crate) async fn play(
     seed: u64,
 ) -> Result<(), StageError> {
     ground.start_server().await?;
+    for index in 0..scenario.ice_servers.len() {
+        ground.start_ice_server(IceServerIndex(index))?;
+    }
     let programs = scenario.actors.iter().map(|_| None).collect();
     let in_force = InForce::new(&scenario, &ground);
     let directory = Directory::default();
@@ -199,6 +206,7 @@ impl<G: Ground> Stage<G> {
                 let boots = match machine {
                     Machine::Server => self.ground.start_server().await?,
                     Machine::Actor(actor) => self.start(actor).await?,
+                    Machine::IceServer(server) => self.ground.start_ice_server(server)?,
                 };
                 if !boots {
                     self.no_effect(node, step, "cannot boot: it is already running");

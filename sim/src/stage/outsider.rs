@@ -1,10 +1,8 @@
 //! A server program of others on the server's machine.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use scenarios::ServerProgram;
-use server::{Config, STUN_PORT};
 use tokio::time::{Instant, sleep_until};
 
 use super::StageError;
@@ -17,12 +15,6 @@ const LISTENS_BY: Duration = Duration::from_secs(60);
 /// The command of a scenario's server program.
 pub(crate) fn command_of(program: &ServerProgram) -> Command {
     Command { words: program.run.clone(), env: program.env.clone(), directory: program.directory.clone() }
-}
-
-/// What the reference server still does beside the program: STUN, without which peers would not learn their addresses.
-pub(super) fn stun_only(host: &Host, seed: u64) -> Config {
-    let stun = SocketAddr::new(host.address().into(), STUN_PORT);
-    Config { listen: Vec::new(), stun: Some(stun), seed, ..Config::default() }
 }
 
 /// Starts a program.

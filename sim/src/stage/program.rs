@@ -16,6 +16,7 @@ use crate::dialects::Spoken;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, Directory, StepCommand};
 use crate::peer::endpoint::Endpoint;
+use crate::peer::gather::IceServer;
 
 /// What the program of an actor receives at its start.
 pub(crate) struct ProgramConfig {
@@ -52,7 +53,8 @@ impl ProgramConfig {
             directory,
             server: servers.signaling,
             endpoint: servers.endpoint,
-            stun: servers.stun,
+            ice_servers: servers.ice,
+            ice_transport_policy: actor.ice_transport_policy,
             heartbeat: servers.heartbeat,
             webrtc: actor.webrtc,
             keys: servers.keys,
@@ -69,8 +71,8 @@ pub(crate) struct Servers {
     pub(crate) signaling: SocketAddr,
     /// Host, path and headers of its requests; `None` means `signaling` with the dialect's own path.
     pub(crate) endpoint: Option<Arc<Endpoint>>,
-    /// The STUN server, if there is one.
-    pub(crate) stun: Option<SocketAddr>,
+    /// The STUN and TURN servers.
+    pub(crate) ice: Vec<IceServer>,
     /// The interval between the signaling server's pings.
     pub(crate) heartbeat: Duration,
     /// The log for the secrets of DTLS sessions, if they are kept.

@@ -6,6 +6,7 @@ use scenarios::{Actor, Scenario};
 use server::socketio::SocketIoSettings;
 use server::{Config, DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT};
 
+use super::turn;
 use crate::protocol;
 
 /// The server's dialect for an actor; `None` if it does not speak what the scenario names.
@@ -29,6 +30,7 @@ pub(crate) fn config(scenario: &Scenario, address: Ipv4Addr, seed: u64) -> Confi
         listen: Listen::each(names, |entry| at(entry.port)),
         socketio: SocketIoSettings { ping_interval: heartbeat, ping_timeout: heartbeat, ..SocketIoSettings::default() },
         stun: Some(at(STUN_PORT)),
+        turn: scenario.server.turn.map(turn::settings),
         heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
         seed,
         ..Config::default()

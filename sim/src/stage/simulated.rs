@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario};
+use scenarios::{
+    Action, ActorIndex, IceServerIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario,
+};
 use server::net::Network;
-use server::{STUN_PORT, Server};
+use server::Server;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::client_program::OwnProgram;
-use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider, reference};
+use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider, reference, turn};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::foreign::{Foreign, Order};
 use crate::host::Host;
@@ -31,7 +33,7 @@ pub(crate) const LIMIT_AFTER_END: Duration = Duration::from_secs(600);
 pub(crate) fn boots(scenario: &Scenario) -> usize {
     let boots = |action: &Action| matches!(action, Action::Join(_) | Action::Machine(_, MachineAction::Boot));
     let again = scenario.steps.iter().filter(|step| boots(&step.action)).count();
-    scenario.actors.len() + 1 + again
+    scenario.actors.len() + 1 + scenario.ice_servers.len() + again
 }
 
 /// The world of a scenario.
@@ -42,6 +44,7 @@ pub(crate) struct Simulated {
     everything: NodeId,
     networks: Vec<Realm>,
     server: ServerMachine,
+    ice_servers: Vec<IceMachine>,
     actors: Vec<ActorMachine>,
 }
 
@@ -53,6 +56,14 @@ struct ServerMachine {
     foreign: Option<Foreign>,
     /// The port on which that program listens.
     port: Option<u16>,
+    starts: u64,
+}
+
+/// A machine with a STUN server, and perhaps a TURN server.
+struct IceMachine {
+    machine: Machine,
+    host: Option<Host>,
+    handle: Option<server::Handle>,
     starts: u64,
 }
 
@@ -102,6 +113,12 @@ impl Simulated {
         let setup = &scenario.server;
         let machine = world.add_machine("server", NodeKind::Machine(Which::Server), None, setup.address, setup.link);
         let server = ServerMachine { machine, host: None, handle: None, foreign: None, port: None, starts: 0 };
+        let add = |(index, server): (usize, &scenarios::IceServer)| {
+            let kind = NodeKind::Machine(Which::IceServer(IceServerIndex(index)));
+            let machine = world.add_machine(&server.name, kind, None, server.address, server.link);
+            IceMachine { machine, host: None, handle: None, starts: 0 }
+        };
+        let ice_servers = scenario.ice_servers.iter().enumerate().map(add).collect();
         let add = |(index, actor): (usize, &scenarios::Actor)| {
             let kind = NodeKind::Machine(Which::Actor(ActorIndex(index)));
             let network = actor.network.map(|network| networks[network]);
@@ -109,13 +126,23 @@ impl Simulated {
             ActorMachine { machine, host: None, orders: None }
         };
         let actors = scenario.actors.iter().enumerate().map(add).collect();
-        Self { world: world.clone(), scenario: scenario.clone(), seed, everything, networks, server, actors }
+        Self {
+            world: world.clone(),
+            scenario: scenario.clone(),
+            seed,
+            everything,
+            networks,
+            server,
+            ice_servers,
+            actors,
+        }
     }
 
     /// Gives an order to the program of others on a machine. Returns false if none runs.
     fn order(&self, machine: Which, order: Order) -> bool {
         match machine {
             Which::Server => self.server.order(order),
+            Which::IceServer(_) => false,
             Which::Actor(actor) => {
                 let ActorMachine { host, orders, .. } = &self.actors[actor];
                 // A program that has ended takes no orders.
@@ -137,6 +164,7 @@ impl Ground for Simulated {
     fn machine(&self, machine: Which) -> NodeId {
         match machine {
             Which::Server => self.server.machine.node,
+            Which::IceServer(index) => self.ice_servers[index].machine.node,
             Which::Actor(actor) => self.actors[actor].machine.node,
         }
     }
@@ -164,15 +192,10 @@ impl Ground for Simulated {
         let seed = self.seed.wrapping_add(self.server.starts);
         let config = match program {
             None => reference::config(&self.scenario, host.address(), seed),
-            Some(_) => outsider::stun_only(&host, seed),
+            Some(_) => turn::ice_only(&host, self.scenario.server.turn, seed),
         };
         self.server.starts += 1;
-        // Binding never waits, so the server is listening before the first client dials.
-        let binding = pin!(Server::bind(host.clone(), config));
-        let Poll::Ready(server) = binding.poll(&mut Context::from_waker(Waker::noop())) else {
-            unreachable!("a simulated bind is immediate")
-        };
-        let server = server.expect("the server's machine has these ports to itself");
+        let server = bind(&host, config);
         self.server.handle = Some(server.handle());
         let (recorder, node, is_server) = (self.world.recorder().clone(), self.server.machine.node, program.is_none());
         host.spawn(async move {
@@ -189,6 +212,22 @@ impl Ground for Simulated {
             self.server.foreign = Some(foreign);
         }
         self.server.host = Some(host);
+        Ok(true)
+    }
+
+    fn start_ice_server(&mut self, index: IceServerIndex) -> Result<bool, StageError> {
+        let IceMachine { machine, host, handle, starts } = &mut self.ice_servers[index];
+        if host.is_some() {
+            return Ok(false);
+        }
+        let booted = self.world.boot(*machine);
+        // Each server, and each life of it, draws other numbers.
+        let seed = self.seed.wrapping_add(*starts) ^ (1 + index.0 as u64) << 48;
+        *starts += 1;
+        let server = bind(&booted, turn::ice_only(&booted, self.scenario.ice_servers[index].turn, seed));
+        *handle = Some(server.handle());
+        booted.spawn(async move { _ = server.run().await });
+        *host = Some(booted);
         Ok(true)
     }
 
@@ -226,7 +265,7 @@ impl Ground for Simulated {
                 .or(reference::entry(&self.scenario, actor).map(|entry| entry.port))
                 .unwrap_or_default()),
             endpoint: None,
-            stun: Some(at(STUN_PORT)),
+            ice: turn::servers_of(&self.scenario, actor, self.world.recorder().now()),
             heartbeat: setup.heartbeat,
             keys: self.world.key_log(),
         }
@@ -247,6 +286,10 @@ impl Ground for Simulated {
                 (self.server.handle, self.server.foreign) = (None, None);
                 self.server.host.take()
             }
+            Which::IceServer(index) => {
+                self.ice_servers[index].handle = None;
+                self.ice_servers[index].host.take()
+            }
             Which::Actor(actor) => {
                 self.actors[actor].orders = None;
                 self.actors[actor].host.take()
@@ -262,6 +305,7 @@ impl Ground for Simulated {
     fn set_link(&mut self, machine: Which, link: Link) -> Result<(), StageError> {
         let machine = match machine {
             Which::Server => self.server.machine,
+            Which::IceServer(index) => self.ice_servers[index].machine,
             Which::Actor(actor) => self.actors[actor].machine,
         };
         self.world.set_machine_link(machine, link);
@@ -296,8 +340,14 @@ impl Ground for Simulated {
         let of_program = || self.server.foreign.as_ref().map_or(0, |foreign| foreign.status.seen().connections);
         wait_for(patience, || census().connections == 0 && of_program() == 0).await;
         let left = census();
-        if let Some(handle) = &handle {
+        // A handle of a server with TURN keeps its socket open.
+        if let Some(handle) = handle {
             handle.shutdown();
+        }
+        for server in &mut self.ice_servers {
+            if let Some(handle) = server.handle.take() {
+                handle.shutdown();
+            }
         }
         let program = self.server.foreign.take();
         if let Some(program) = &program {
@@ -330,6 +380,15 @@ impl Ground for Simulated {
         }
         Ok(())
     }
+}
+
+/// Binds a server. Binding never waits, so it listens before the first client sends to it.
+fn bind(host: &Host, config: server::Config) -> Server<Host> {
+    let binding = pin!(Server::bind(host.clone(), config));
+    let Poll::Ready(server) = binding.poll(&mut Context::from_waker(Waker::noop())) else {
+        unreachable!("a simulated bind is immediate")
+    };
+    server.expect("the machine has these ports to itself")
 }
 
 async fn wait_for(patience: Duration, done: impl Fn() -> bool) {

@@ -30,3 +30,4 @@ mod steps;
 mod stories;
 mod strangers;
 mod timing;
+mod turn;

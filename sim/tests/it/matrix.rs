@@ -181,6 +181,7 @@ enum Found {
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let word = |kind| match kind {
+            CandidateKind::Relayed => "relay",
             CandidateKind::Host => "host",
             CandidateKind::ServerReflexive => "srflx",
             CandidateKind::PeerReflexive => "prflx",

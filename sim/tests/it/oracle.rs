@@ -621,7 +621,7 @@ fn same_lan() -> Case {
 /// mesh-3, but with NATs of ana and ben that prevent them from connecting.
 fn with_symmetric_nats() -> Case {
     let mut case = mesh_3();
-    let symmetric = scenarios::load("mesh-6-symmetric").expect("it is shipped").networks[0].nat.clone();
+    let symmetric = scenarios::load("mesh-6-symmetric-no-turn").expect("it is shipped").networks[0].nat.clone();
     for actor in [0, 1] {
         let network = case.scenario.actors[actor].network.expect("it is behind a NAT");
         case.scenario.networks[network].nat.clone_from(&symmetric);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use scenarios::{ActorIndex, Builder, Link, Machine, Scenario};
 use sim::event::{
     CandidateKind, ClientId, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent,
-    Record, Signaling, What,
+    Record, Signaling, TurnChange, What,
 };
 
 /// The server's address.
@@ -59,6 +59,7 @@ pub(crate) struct Played {
     views: BTreeMap<(ActorIndex, ActorIndex), View>,
     bases: Vec<BTreeSet<SocketAddrV4>>,
     mapped: Vec<BTreeSet<SocketAddrV4>>,
+    relayed: Vec<BTreeSet<SocketAddrV4>>,
 }
 
 impl Played {
@@ -72,7 +73,8 @@ impl Played {
     /// Reads the record of a run.
     pub(crate) fn read(scenario: Arc<Scenario>, record: Record) -> Self {
         let none = vec![BTreeSet::new(); scenario.actors.len()];
-        let mut this = Self { views: BTreeMap::new(), bases: none.clone(), mapped: none, scenario, record };
+        let mut this =
+            Self { views: BTreeMap::new(), bases: none.clone(), mapped: none.clone(), relayed: none, scenario, record };
         let mut owners: BTreeMap<ClientId, ActorIndex> = BTreeMap::new();
         for event in this.record.events.iter().take_while(|event| event.what != What::TearDown) {
             let Some(actor) = this.actor(event) else { continue };
@@ -83,6 +85,11 @@ impl Played {
                 What::Peer(PeerEvent { change: PeerChange::Mapped { base, mapped }, .. }) => {
                     this.bases[actor].insert(*base);
                     this.mapped[actor].insert(*mapped);
+                }
+                What::Peer(PeerEvent { change: PeerChange::Turn { change, .. }, .. }) => {
+                    if let TurnChange::Allocated { relayed } = change {
+                        this.relayed[actor].insert(*relayed);
+                    }
                 }
                 What::Peer(PeerEvent { change: PeerChange::Candidate { local: true, candidate, .. }, .. })
                     if candidate.kind == CandidateKind::Host =>
@@ -131,13 +138,14 @@ impl Played {
         })
     }
 
-    /// The type of the address under which `other` sees `actor`, by its source: the interface, the STUN server, or a
-    /// check.
+    /// The type of the address under which `other` sees `actor`, by its source: the TURN server, the interface, the
+    /// STUN server, or a check.
     pub(crate) fn seen_as(&self, actor: usize, other: usize) -> Option<sim::reachability::CandidateKind> {
         let (actor, other) = (ActorIndex(actor), ActorIndex(other));
-        use sim::reachability::CandidateKind::{Host, PeerReflexive, ServerReflexive};
+        use sim::reachability::CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive};
         let address = self.views.get(&(other, actor))?.selected?;
         Some(match () {
+            () if self.relayed[actor].contains(&address) => Relayed,
             () if self.bases[actor].contains(&address) => Host,
             () if self.mapped[actor].contains(&address) => ServerReflexive,
             () => PeerReflexive,

@@ -58,6 +58,37 @@ fn all_81_pairs_with_filters_per_endpoint() {
     );
 }
 
+/// `r`: connects through a relay. Whatever the NATs are, a TURN server on one side is enough, and a direct path is better.
+#[test]
+fn with_turn_exactly_the_pairs_that_do_not_connect_are_relayed() {
+    for ((a, a_state), (b, b_state)) in every_pair() {
+        let (a, b) = (behind(1, a, a_state), behind(2, b, b_state));
+        let direct = can_connect(&a, &b);
+        for (one, other) in [
+            (a.clone().with_turn(), b.clone().with_turn()),
+            (a.clone().with_turn(), b.clone()),
+            (a.clone(), b.clone().with_turn()),
+        ] {
+            match (direct, can_connect(&one, &other)) {
+                (Verdict::NeedsRelay(_), Verdict::Connects(path)) => assert!(path.is_relayed(), "{a:?} {b:?}"),
+                (Verdict::Connects(_), with) => assert_eq!(with, direct, "{a:?} {b:?}"),
+                (_, with) => panic!("{with:?}: {a:?} {b:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn relayed_candidates_only_means_a_relay_even_on_the_internet() {
+    let (hidden, open) = (Place::internet().with_turn().relay_only(), Place::internet());
+    let path = |a, b| Verdict::Connects(Path { a, b });
+    assert_eq!(can_connect(&hidden, &open), path(CandidateKind::Relayed, CandidateKind::Host));
+    assert_eq!(can_connect(&hidden, &hidden), path(CandidateKind::Relayed, CandidateKind::Relayed));
+    assert_eq!(can_connect(&hidden.without_turn(), &open), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
+    let blocked = Place::internet().behind(NetworkIndex(1), NatBehavior { udp_blocked: true, ..symmetric() });
+    assert_eq!(can_connect(&blocked.with_turn(), &open), Verdict::NeedsRelay(Obstacle::UdpBlocked));
+}
+
 /// The four classes of RFC 3489: full cone, restricted cone, port-restricted cone, symmetric.
 #[test]
 fn of_the_textbook_classes_only_port_restricted_and_symmetric_fail_with_symmetric() {

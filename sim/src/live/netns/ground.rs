@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
 use server::net::Network;
-use server::{STUN_PORT, Server};
+use server::Server;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Machines, Script};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::live::network::Place;
-use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, reference};
+use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, reference, turn};
 
 /// How long clients may take to leave.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -90,6 +90,7 @@ impl Ground for Namespaces {
     fn machine(&self, machine: Machine) -> NodeId {
         match machine {
             Machine::Server => self.server.node,
+            Machine::IceServer(_) => unreachable!("a script has no such machines"),
             Machine::Actor(actor) => self.actors[actor].node,
         }
     }
@@ -114,6 +115,10 @@ impl Ground for Namespaces {
         Ok(true)
     }
 
+    fn start_ice_server(&mut self, _: IceServerIndex) -> Result<bool, StageError> {
+        Err(StageError::NotInNamespaces)
+    }
+
     fn shut_server_down(&mut self) -> Result<bool, StageError> {
         Err(StageError::NotInNamespaces)
     }
@@ -129,11 +134,12 @@ impl Ground for Namespaces {
     fn servers(&self, actor: ActorIndex) -> Servers {
         let setup = &self.scenario.server;
         let at = |port| SocketAddr::new(setup.address.into(), port);
-        let entry = reference::entry(&self.scenario, &self.scenario.actors[actor]);
+        let actor = &self.scenario.actors[actor];
+        let entry = reference::entry(&self.scenario, actor);
         Servers {
             signaling: at(entry.map_or(0, |entry| entry.port)),
             endpoint: None,
-            stun: Some(at(STUN_PORT)),
+            ice: turn::servers_of(&self.scenario, actor, self.recorder.now()),
             heartbeat: setup.heartbeat,
             keys: None,
         }

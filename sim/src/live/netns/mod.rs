@@ -56,6 +56,8 @@ pub enum Unplayable {
     Step(usize, Duration),
     /// A server or an actor is a program.
     Program,
+    /// STUN and TURN servers have machines of their own.
+    IceServers,
 }
 
 impl fmt::Display for Unplayable {
@@ -68,6 +70,7 @@ impl fmt::Display for Unplayable {
                 at.as_secs_f64()
             ),
             Self::Program => f.write_str("`run`: programs take part only in simulations"),
+            Self::IceServers => f.write_str("`[[ice-server]]`: STUN and TURN are on the signaling server's machine here"),
         }
     }
 }
@@ -85,6 +88,7 @@ impl Machines {
     pub fn place(&self, machine: Machine) -> Place {
         match machine {
             Machine::Server => Place::within(self.topology.server.clone(), self.scenario.server.address),
+            Machine::IceServer(_) => unreachable!("a script has no such machines"),
             Machine::Actor(actor) => {
                 Place::within(self.topology.actors[actor.0].clone(), self.scenario.actors[actor].address)
             }
@@ -112,6 +116,9 @@ impl Script {
         }
         if scenario.server.program.is_some() || scenario.actors.iter().any(|actor| actor.program.is_some()) {
             return Err(Unplayable::Program);
+        }
+        if !scenario.ice_servers.is_empty() {
+            return Err(Unplayable::IceServers);
         }
         Ok(Self { scenario: scenario.clone(), rules })
     }

@@ -1,10 +1,14 @@
 //! The context of a dialect's client: its connections, its recorder, and its outgoing messages.
 
+use std::net::SocketAddr;
 use std::time::Instant;
+
+use bytes::BytesMut;
 
 use super::Config;
 use super::scripted::Script;
 use super::step::NoEffect;
+use super::streams::FromServer;
 use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
@@ -24,6 +28,8 @@ pub(super) struct ClientCx {
     media: Media,
     /// Datagrams to send.
     pub(super) transmits: Vec<Transmit>,
+    /// Messages to send to servers over TCP.
+    pub(super) streams: Vec<(SocketAddr, BytesMut)>,
     /// Signals that the dialect must encode and send.
     pub(super) signals: Vec<OutgoingSignal>,
     /// Texts to send, each with its decoded message if it belongs to the dialect. They are dropped while the signaling
@@ -35,8 +41,8 @@ pub(super) struct ClientCx {
 impl ClientCx {
     pub(super) fn new(config: Config, recorder: Recorder, node: NodeId, media: Media) -> Self {
         let state = config.spoken.descriptor.first_state;
-        let (transmits, signals, outbox) = (Vec::new(), Vec::new(), Vec::new());
-        Self { config, recorder, node, media, transmits, signals, outbox, state }
+        let (transmits, streams, signals, outbox) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { config, recorder, node, media, transmits, streams, signals, outbox, state }
     }
 
     /// The room that it is in, or wants to join.
@@ -106,6 +112,14 @@ impl ClientCx {
         self.agent(|agent, now| agent.on_datagram(path, datagram, now));
     }
 
+    /// Handles what comes from a server over TCP.
+    pub(super) fn on_stream(&mut self, server: SocketAddr, from: &FromServer) {
+        self.agent(|agent, now| match from {
+            FromServer::Message(message) => agent.on_stream(server, message, now),
+            FromServer::Ended => agent.on_stream_end(server),
+        });
+    }
+
     /// Whether there is a connection to a peer, finished or not.
     pub(super) fn is_connecting(&self, peer: &PeerName) -> bool {
         match &self.media {
@@ -160,6 +174,11 @@ impl ClientCx {
         self.webrtc(|connections, now| connections.close_all(why, now));
     }
 
+    /// Deletes what the client has at TURN servers.
+    pub(super) fn release(&mut self) {
+        self.agent(Agent::release);
+    }
+
     /// Ends the connection to a peer, and forgets its number of attempts and failures.
     pub(super) fn end(&mut self, peer: &PeerName, why: Closed) {
         self.webrtc(|connections, now| connections.end(peer, why, now));
@@ -185,6 +204,7 @@ impl ClientCx {
         while let Some(output) = agent.poll_output(now) {
             match output {
                 Output::Transmit(transmit) => self.transmits.push(transmit),
+                Output::Stream { server, message } => self.streams.push((server, message)),
                 Output::Signal(signal) => self.signals.push(signal),
                 Output::Event(event) => self.recorder.write(self.node, What::Peer(event)),
             }

@@ -15,6 +15,7 @@ mod scripted;
 mod signaling;
 mod speaker;
 mod step;
+mod streams;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scenarios::{Framing, MediaKind, Role, Timing};
+use scenarios::{Framing, IceTransportPolicy, MediaKind, Role, Timing};
 use server::net::{Network, Udp};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -31,7 +32,7 @@ use crate::dialects::Spoken;
 use crate::event::{Closed, NodeId, PeerName, Recorder, RoomName, Signaling};
 use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
-use crate::peer::gather::Gatherer;
+use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
 use crate::peer::path::Path;
 use crate::peer::stack::{KeyLog, RtcFactory};
@@ -44,6 +45,7 @@ use scripted::Script;
 use signaling::{SignalingClient, SignalingEvent};
 use step::NoEffect;
 pub use step::StepCommand;
+use streams::Streams;
 
 /// Size of the largest datagram that is read, bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -67,8 +69,10 @@ pub struct Config {
     pub server: SocketAddr,
     /// Host, path and headers of its requests; `None` means `server` with the path that the dialect documents.
     pub endpoint: Option<Arc<Endpoint>>,
-    /// The STUN server; without one there are only host candidates.
-    pub stun: Option<SocketAddr>,
+    /// The STUN and TURN servers; without one there are only host candidates.
+    pub(crate) ice_servers: Vec<IceServer>,
+    /// Which candidates it uses.
+    pub ice_transport_policy: IceTransportPolicy,
     /// Interval between the server's WebSocket pings.
     pub heartbeat: Duration,
     /// Whether it makes real WebRTC connections; if not, a script stands in for them.
@@ -79,7 +83,7 @@ pub struct Config {
     pub beside_programs: bool,
     /// When its connections send ICE checks.
     pub timing: Timing,
-    /// Determines the STUN transaction ids.
+    /// Determines the transaction ids of STUN and TURN.
     pub seed: u64,
 }
 
@@ -134,9 +138,10 @@ pub async fn run<N: Network>(
     if let Some(subprotocol) = &config.spoken.file.file.connection.subprotocol {
         request = request.with_sub_protocol(subprotocol.as_str());
     }
+    let streams = Streams::new(net.clone());
     let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
     let cx = ClientCx::new(config, recorder, node, media);
-    let mut client = Client { udp, signaling, engine, over, cx };
+    let mut client = Client { udp, streams, signaling, engine, over, cx };
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
@@ -160,14 +165,17 @@ pub async fn run<N: Network>(
             received = client.udp.recv_from(&mut datagram) => if let Ok((length, remote)) = received {
                 client.cx.on_datagram(Path { remote, base }, &datagram[..length]);
             },
+            (server, from) = client.streams.next() => client.cx.on_stream(server, &from),
             event = client.signaling.next() => client.on_signaling(event),
             () = &mut timer, if deadline.is_some() => client.on_time(),
         }
         client.send_texts();
     }
     client.leave().await;
-    drop(commands);
-    client.signaling.closed().await;
+    // The connections end when they have sent what is queued.
+    let Client { streams, mut signaling, .. } = client;
+    drop((streams, commands));
+    signaling.closed().await;
     Ok(())
 }
 
@@ -185,12 +193,13 @@ fn now() -> Instant {
 
 /// The WebRTC agent of a client with one socket.
 fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
-    let stacks = RtcFactory::new(&config.name, config.keys.as_ref(), config.timing).map_err(io::Error::other)?;
+    let stacks = RtcFactory::new(&config.name, config.keys.as_ref(), config.timing, config.ice_transport_policy)
+        .map_err(io::Error::other)?;
     let mut negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
     if config.beside_programs {
         negotiation.name_sections();
     }
-    let mut gatherer = Gatherer::new(config.stun, config.seed);
+    let mut gatherer = Gatherer::new(config.ice_servers.clone(), config.ice_transport_policy, config.seed);
     gatherer.add_socket(base);
     Ok(Agent::new(gatherer, negotiation, now()))
 }
@@ -219,6 +228,7 @@ pub(crate) fn path_of(spoken: &Arc<Spoken>, name: &str, plays: Role, room: &str,
 
 struct Client<N: Network> {
     udp: N::Udp,
+    streams: Streams<N>,
     signaling: SignalingClient<N>,
     engine: Box<dyn Engine>,
     over: Framing,
@@ -231,6 +241,9 @@ impl<N: Network> Client<N> {
         for transmit in self.cx.transmits.drain(..) {
             // A full or unreachable network loses datagrams. The stack is designed for that, so errors are ignored.
             let _ = self.udp.send_to(&transmit.bytes, transmit.path.remote).await;
+        }
+        for (server, message) in self.cx.streams.drain(..) {
+            self.streams.send(server, message);
         }
         for signal in std::mem::take(&mut self.cx.signals) {
             self.engine.send_signal(signal, &mut self.cx);
@@ -315,6 +328,7 @@ impl<N: Network> Client<N> {
 
     async fn leave(&mut self) {
         self.cx.close_all(Closed::Leaving);
+        self.cx.release();
         self.flush().await;
         self.engine.leave(&mut self.cx);
         self.send_texts();

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::demux::is_stun;
-use crate::event::{IceState, PeerChange};
-use crate::peer::path::{Path, Transmit};
+use crate::event::{Candidate, CandidateKind, IceState, PeerChange};
+use crate::peer::path::{Path, Transmit, is_stun};
 use crate::peer::stack::{
     self, Description, DescriptionKind, Input, LocalCandidate, Stack, StackError, StackEvent, Trickled,
 };
@@ -45,6 +44,8 @@ pub(super) struct Connection {
     pub(super) restart_due: bool,
     /// The candidates of the newest ICE generation.
     local_candidates: Vec<LocalCandidate>,
+    /// The relayed candidates that the other side has signaled.
+    remote_relayed: Vec<Candidate>,
     /// Remote candidates that arrived before their description.
     pub(super) early: Vec<Trickled>,
     ice: IceState,
@@ -70,6 +71,7 @@ impl Connection {
             have_local_offer: false,
             restart_due: false,
             local_candidates: Vec::new(),
+            remote_relayed: Vec::new(),
             early: Vec::new(),
             ice: IceState::New,
             channel_open: false,
@@ -132,6 +134,7 @@ impl Connection {
     }
 
     pub(super) fn add_remote_candidate(&mut self, candidate: &Trickled) -> Result<(), StackError> {
+        self.remote_relayed.extend(candidate.parse().filter(|candidate| candidate.kind == CandidateKind::Relay));
         self.stack.add_remote(candidate)
     }
 
@@ -223,7 +226,11 @@ impl Connection {
                     self.ice = state;
                     PeerChange::Ice { state }
                 }
-                StackEvent::Selected { local, remote } => PeerChange::Selected { local, remote },
+                StackEvent::Selected { local, remote } => {
+                    // The stack may have learned it from a check that came before the signal.
+                    let known = self.remote_relayed.iter().find(|known| known.address == remote.address);
+                    PeerChange::Selected { local, remote: known.copied().unwrap_or(remote) }
+                }
                 StackEvent::Dtls(state) => PeerChange::Dtls { state },
                 StackEvent::ChannelOpen => {
                     self.channel_open = true;

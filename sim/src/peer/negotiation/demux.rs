@@ -62,11 +62,6 @@ fn username(message: &[u8]) -> Option<&str> {
     None
 }
 
-/// Whether a datagram is STUN, by its first byte. RFC 7983 §7.
-pub(super) fn is_stun(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| *first < 4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,8 +15,11 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+use bytes::BytesMut;
 
 use crate::event::{Closed, DtlsState, IceState, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
@@ -42,6 +45,8 @@ pub(crate) struct OutgoingSignal {
 pub(crate) enum Output {
     /// A datagram to send.
     Transmit(Transmit),
+    /// A message to send to a server over TCP. It comes from the gatherer.
+    Stream { server: SocketAddr, message: BytesMut },
     /// A signal to send.
     Signal(OutgoingSignal),
     /// Something happened to a connection.

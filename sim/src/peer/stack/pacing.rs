@@ -28,6 +28,10 @@ const RTO: Duration = Duration::from_millis(500);
 /// The same without pacing: the interval of the stack itself.
 const RTO_FAST: Duration = Duration::from_millis(200);
 
+/// How long checks from a relayed candidate wait. If one came before the candidate's signal, the other side would take the
+/// relay for a peer-reflexive candidate, and prefer it to direct ones.
+const RELAY_LAG: Duration = Duration::from_millis(500);
+
 /// How often a check is sent: Rc of RFC 8489 §6.2.1.
 const TRANSMISSIONS_MAX: u32 = 7;
 
@@ -47,6 +51,8 @@ pub(super) struct Pacing {
     ta: Duration,
     rto: Duration,
     sent: BTreeMap<Check, Sent>,
+    /// When checks from each relayed candidate may begin.
+    relays: BTreeMap<SocketAddr, Instant>,
     /// When the next pair may be checked for the first time.
     slot: Option<Instant>,
     /// Whether a pair waits for that time.
@@ -65,7 +71,12 @@ impl Pacing {
             Timing::Rtc => return None,
         };
         let (sent, is_waiting, has_happened) = (BTreeMap::new(), false, false);
-        Some(Self { ta, rto, sent, slot: None, is_waiting, has_happened, called: None })
+        Some(Self { ta, rto, sent, relays: BTreeMap::new(), slot: None, is_waiting, has_happened, called: None })
+    }
+
+    /// Notes that a relayed candidate is signaled now.
+    pub(super) fn relay(&mut self, base: SocketAddr, now: Instant) {
+        self.relays.insert(base, now + RELAY_LAG);
     }
 
     /// Notes that something has happened after which the stack may have something to do at once.
@@ -117,7 +128,8 @@ impl Pacing {
         let again = self.sent.values().filter(may_repeat).filter_map(|sent| sent.due).filter(|due| *due > called);
         let slot = self.is_waiting.then(|| self.slot.unwrap_or(asked));
         // After a restart of ICE, other parts of the connection have deadlines too, which the one of ICE hides.
-        again.chain(slot).chain([called + RTO_FAST]).min().map_or(asked, |at| at.max(asked))
+        let relays = self.relays.values().copied().filter(|begin| *begin > called);
+        again.chain(slot).chain(relays).chain([called + RTO_FAST]).min().map_or(asked, |at| at.max(asked))
     }
 
     /// Whether to send a datagram of the stack: everything but checks that come too early.
@@ -134,6 +146,9 @@ impl Pacing {
             }
             None => {
                 if !nominates {
+                    if self.relays.get(&path.base).is_some_and(|begin| *begin > now) {
+                        return false;
+                    }
                     if self.sent.len() >= PAIRS_MAX {
                         return false;
                     }
@@ -247,6 +262,22 @@ mod tests {
         pacing.called(later);
         pacing.received(path(1), &request(false));
         assert!(!pacing.admits(path(1), &request(false), later), "it was answered");
+    }
+
+    #[test]
+    fn checks_from_a_relayed_candidate_wait_until_the_candidate_is_known() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut pacing = Pacing::new(Timing::Fast).expect("it drives the stack");
+        pacing.relay(path(1).base, start);
+        pacing.called(start);
+        assert!(!pacing.admits(path(1), &request(false), start));
+        let mut now = start;
+        while !pacing.admits(path(1), &request(false), now) {
+            pacing.called(now);
+            now = pacing.deadline(now + CHECK_INTERVAL);
+        }
+        assert_eq!(now, start + RELAY_LAG);
+        assert!(pacing.admits(path(1), b"data", start), "only checks wait");
     }
 
     #[test]

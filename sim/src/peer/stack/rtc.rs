@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::data_channel::RTCDataChannelId;
+use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
 use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -24,7 +25,7 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
-use scenarios::Timing;
+use scenarios::{IceTransportPolicy, Timing};
 
 use super::pacing::{CHECK_INTERVAL, CHECKS_MAX, Pacing};
 use super::{
@@ -36,6 +37,14 @@ use crate::peer::path::{Path, Transmit};
 
 /// Label of the data channel.
 const CHANNEL: &str = "chat";
+
+/// The related address of a relayed candidate. The mapped address, which belongs there, is hidden, as browsers do: the
+/// other side may not learn it.
+//= https://www.rfc-editor.org/rfc/rfc8839#section-5.1
+//# use an "<address>" value of "0.0.0.0" or "::" and a "<port>" value of "9"
+const HIDDEN: (&str, u16) = ("0.0.0.0", 9);
+/// How long a relayed pair waits for a better one before it is nominated: as long as the libraries `rtc` and pion wait.
+const RELAY_WAIT: Duration = Duration::from_secs(2);
 
 impl From<Error> for StackError {
     fn from(error: Error) -> Self {
@@ -49,6 +58,7 @@ pub(crate) struct RtcFactory {
     /// The cryptography of all connections.
     provider: Arc<dyn RTCCryptoProvider>,
     timing: Timing,
+    policy: IceTransportPolicy,
 }
 
 impl RtcFactory {
@@ -60,12 +70,13 @@ impl RtcFactory {
         name: &str,
         keys: Option<&KeyLog>,
         timing: Timing,
+        policy: IceTransportPolicy,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
         let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
         let params = CertificateParams::new(vec![name.to_owned()])?;
         let certificate = RTCCertificate::generate(provider.crypto(), SignatureScheme::EcdsaP256Sha256, params)?;
-        Ok(Self { certificate, provider, timing })
+        Ok(Self { certificate, provider, timing, policy })
     }
 }
 
@@ -73,10 +84,13 @@ impl StackFactory for RtcFactory {
     fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError> {
         let mut settings = SettingEngineBuilder::new().with_crypto_provider(self.provider.clone());
         let pacing = Pacing::new(self.timing);
+        // There is nothing better to wait for.
+        let relay_wait = if self.policy == IceTransportPolicy::Relay { Duration::ZERO } else { RELAY_WAIT };
         if pacing.is_some() {
             settings = settings
                 .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
                 .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+                .with_relay_acceptance_min_wait(Some(relay_wait))
                 .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX));
         }
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![self.certificate.clone()]);
@@ -88,7 +102,8 @@ impl StackFactory for RtcFactory {
             connection.create_data_channel(CHANNEL, None)?;
         }
         let (ice, dtls, outputs) = (IceState::New, DtlsState::New, VecDeque::new());
-        Ok(Box::new(Rtc { connection, channel: None, ice, dtls, pacing, now, outputs }))
+        let policy = self.policy;
+        Ok(Box::new(Rtc { connection, channel: None, ice, dtls, pacing, policy, now, outputs }))
     }
 }
 
@@ -100,6 +115,7 @@ struct Rtc {
     dtls: DtlsState,
     /// Decides about checks until ICE is connected; `None` if the library does.
     pacing: Option<Pacing>,
+    policy: IceTransportPolicy,
     /// The time of the last call that named one.
     now: Instant,
     /// Outputs that [`poll`](Stack::poll) returns before it queries the connection again.
@@ -135,7 +151,7 @@ impl Stack for Rtc {
     }
 
     fn add_local(&mut self, candidate: &LocalCandidate) -> Result<String, StackError> {
-        let address = candidate.address;
+        let LocalCandidate { kind, address, base } = *candidate;
         let base_config = CandidateConfig {
             network: "udp".to_owned(),
             address: address.ip().to_string(),
@@ -143,15 +159,24 @@ impl Stack for Rtc {
             component: 1,
             ..Default::default()
         };
-        let candidate = match candidate.kind {
+        let candidate = match kind {
             CandidateKind::Host => CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?,
             CandidateKind::Srflx => {
-                let (rel_addr, rel_port) = (candidate.base.ip().to_string(), candidate.base.port());
+                let (rel_addr, rel_port) = (base.ip().to_string(), base.port());
                 let config = CandidateServerReflexiveConfig { base_config, rel_addr, rel_port, url: None };
                 config.new_candidate_server_reflexive()?
             }
-            CandidateKind::Prflx | CandidateKind::Relay => return Err(Error::ErrICECandidateTypeUnknown.into()),
+            CandidateKind::Relay => {
+                let (rel_addr, rel_port) = HIDDEN;
+                let config = CandidateRelayConfig { base_config, rel_addr: rel_addr.to_owned(), rel_port, url: None };
+                config.new_candidate_relay()?
+            }
+            CandidateKind::Prflx => return Err(Error::ErrICECandidateTypeUnknown.into()),
         };
+        let (now, is_hidden) = (self.now, self.policy == IceTransportPolicy::Relay);
+        if kind == CandidateKind::Relay && !is_hidden {
+            self.pacing.iter_mut().for_each(|pacing| pacing.relay(address, now));
+        }
         let trickled = RTCIceCandidate::from(&candidate).to_json()?;
         let attribute = trickled.candidate.clone();
         self.happened(self.now);

@@ -82,7 +82,9 @@ impl Pair {
         #[allow(clippy::disallowed_methods)] // only differences count
         let start = Instant::now();
         let side = |who: Who| {
-            let stacks = RtcFactory::new(who.name(), None, scenarios::Timing::default()).expect("a certificate");
+            let stacks =
+                RtcFactory::new(who.name(), None, scenarios::Timing::default(), scenarios::IceTransportPolicy::All)
+                    .expect("a certificate");
             let mut negotiation = Negotiation::new(who.name().into(), Box::new(stacks), start);
             negotiation.set_signaling(true);
             negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
@@ -237,6 +239,7 @@ impl Pair {
     fn collect(&mut self, who: Who) {
         while let Some(output) = self.sides[who as usize].negotiation.poll_output() {
             match output {
+                Output::Stream { .. } => unreachable!("it comes from the gatherer"),
                 Output::Event(event) => {
                     let side = &mut self.sides[who as usize];
                     match event.change {
@@ -294,6 +297,7 @@ fn word(change: &PeerChange) -> Option<String> {
         | PeerChange::Selected { .. }
         | PeerChange::Dtls { .. }
         | PeerChange::Flows { .. }
+        | PeerChange::Turn { .. }
         | PeerChange::ChannelSent { .. }
         | PeerChange::ChannelReceived { .. } => return None,
     })

@@ -1,0 +1,221 @@
+//! STUN and TURN servers: what a scenario says about them, and how files say it.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::draft::{Draft, SERVER};
+use crate::error::{Problems, quote, unknown};
+use crate::file::{File, LinkEntry};
+use crate::scenario::{Link, Machine};
+use crate::table::{Lined, Read, Table, mistyped};
+use crate::value::{Name, Word};
+
+/// A machine on the internet with a STUN server and usually a TURN server, apart from the signaling server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IceServer {
+    /// Its name in steps and reports.
+    pub name: String,
+    /// Its address. STUN and TURN are on port 3478, UDP and TCP.
+    pub address: Ipv4Addr,
+    /// Its link to the internet.
+    pub link: Link,
+    /// Its TURN server, if it has one.
+    pub turn: Option<TurnServer>,
+}
+
+/// A TURN server (RFC 8656). Every actor has a credential of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TurnServer {
+    /// How long an allocation lives that is not refreshed, in whole seconds.
+    pub allocation_lifetime: Duration,
+    /// How long the actors' credentials are valid, in whole seconds from the start of each actor; `None`: for ever.
+    pub credential_lifetime: Option<Duration>,
+    /// Whether the actors also use it over TCP.
+    pub tcp: bool,
+}
+
+impl Default for TurnServer {
+    //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
+    //# The server SHOULD use 10 minutes as the default
+    fn default() -> Self {
+        Self { allocation_lifetime: Duration::from_secs(600), credential_lifetime: None, tcp: false }
+    }
+}
+
+/// Which candidates a client uses. W3C WebRTC §4.2.5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IceTransportPolicy {
+    /// All.
+    #[default]
+    All,
+    /// Relayed candidates only.
+    Relay,
+}
+
+/// Which credential an actor presents to TURN servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TurnCredential {
+    /// Its own.
+    #[default]
+    Valid,
+    /// One with a wrong password.
+    Wrong,
+}
+
+/// An index into [`Scenario::ice_servers`](crate::Scenario::ice_servers).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct IceServerIndex(pub usize);
+
+impl fmt::Debug for IceServerIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl<T> Index<IceServerIndex> for Vec<T> {
+    type Output = T;
+
+    fn index(&self, index: IceServerIndex) -> &T {
+        &self[index.0]
+    }
+}
+
+impl<T> IndexMut<IceServerIndex> for Vec<T> {
+    fn index_mut(&mut self, index: IceServerIndex) -> &mut T {
+        &mut self[index.0]
+    }
+}
+
+impl Word for IceTransportPolicy {
+    const WHAT: &'static str = "ICE transport policy";
+    const RIGHT: &'static str = "\"all\" or \"relay\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("all", Self::All), ("relay", Self::Relay)];
+}
+
+impl Word for TurnCredential {
+    const WHAT: &'static str = "credential";
+    const RIGHT: &'static str = "\"valid\" or \"wrong\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("valid", Self::Valid), ("wrong", Self::Wrong)];
+}
+
+/// `[[ice-server]]`
+#[derive(Debug)]
+pub(crate) struct IceServerEntry {
+    pub(crate) name: Lined<Name>,
+    pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) link: LinkEntry,
+    pub(crate) turn: TurnEntry,
+}
+
+/// The key `turn`: whether a machine has a TURN server, or the settings of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnEntry(pub(crate) Option<TurnServer>);
+
+impl Read for IceServerEntry {
+    const RIGHT: &'static str = "a table";
+
+    fn read(value: &Spanned<DeValue<'_>>, _: &str, problems: &Problems) -> Option<Self> {
+        let mut table = Table::of::<Self>(value, "ice-server", problems)?;
+        table.rename("[[ice-server]]".to_owned());
+        let (name, address) = (table.required("name"), table.optional("address"));
+        let link = table.optional("link").map(|link| link.value).unwrap_or_default();
+        let turn = table.optional("turn").map_or(TurnEntry(Some(TurnServer::default())), |turn| turn.value);
+        table.finish();
+        Some(Self { name: name?, address, link, turn })
+    }
+}
+
+impl Read for TurnEntry {
+    const RIGHT: &'static str = "true, false, or a table such as { allocation-lifetime = \"60s\" }";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Boolean(on) => return Some(Self(on.then(TurnServer::default))),
+            DeValue::Table(_) => {}
+            _ => return mistyped(value, name, problems),
+        }
+        let mut table = Table::of::<Self>(value, name, problems)?;
+        let allocation = table.optional::<Duration>("allocation-lifetime");
+        let credential = table.optional::<Duration>("credential-lifetime");
+        let tcp = table.optional("tcp").is_some_and(|tcp| tcp.value);
+        for (key, time) in [("allocation-lifetime", &allocation), ("credential-lifetime", &credential)] {
+            if let Some(wrong) = time.as_ref().filter(|time| time.value.is_zero() || time.value.subsec_nanos() > 0) {
+                table.report(wrong.line, format!("`{key}` must be whole seconds, at least 1s: TURN counts seconds"));
+            }
+        }
+        table.finish();
+        let allocation_lifetime =
+            allocation.map_or(TurnServer::default().allocation_lifetime, |lifetime| lifetime.value);
+        let credential_lifetime = credential.map(|lifetime| lifetime.value);
+        Some(Self(Some(TurnServer { allocation_lifetime, credential_lifetime, tcp })))
+    }
+}
+
+/// The machines with STUN and TURN servers of a file, still without addresses. Reports names that are taken.
+pub(crate) fn servers(file: &File, link: Link, problems: &Problems) -> Vec<IceServer> {
+    let mut servers: Vec<IceServer> = Vec::new();
+    for entry in &file.ice_servers {
+        let (name, line) = (&entry.value.name.value.0, entry.value.name.line);
+        if name == SERVER {
+            problems.report(line, format!("`{SERVER}` is the name of the signaling server's machine: choose another"));
+        } else if servers.iter().any(|server| server.name == *name) {
+            problems.report(line, format!("duplicate ice-server `{name}`: choose another name"));
+        }
+        let address = entry.value.address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |address| address.value);
+        let link = entry.value.link.over(link);
+        servers.push(IceServer { name: name.clone(), address, link, turn: entry.value.turn.0 });
+    }
+    servers
+}
+
+/// Reports actors that have the name of a machine with a STUN or TURN server.
+pub(crate) fn check_names(file: &File, draft: &Draft, problems: &Problems) {
+    for entry in &file.ice_servers {
+        let (name, line) = (&entry.value.name.value.0, entry.value.name.line);
+        if let Some(actors) = draft.actor_names.get(name) {
+            let other = draft.actors[actors.start].line;
+            problems.report(line, format!("`{name}` is also the name of the actor on line {other}: choose another"));
+        }
+    }
+}
+
+/// The machines that the key `ice-servers` of an actor names; without it, all that there are. Reports unknown names.
+pub(crate) fn of_actor(
+    named: Option<&Lined<Vec<Lined<String>>>>,
+    servers: &[IceServer],
+    problems: &Problems,
+) -> Vec<Machine> {
+    let Some(named) = named else { return all(servers.len()) };
+    let mut machines = Vec::new();
+    for name in &named.value {
+        let index = servers.iter().position(|server| server.name == name.value);
+        let machine = match index {
+            Some(index) => Machine::IceServer(IceServerIndex(index)),
+            None if name.value == SERVER => Machine::Server,
+            None => {
+                let known = servers.iter().map(|server| server.name.as_str()).chain([SERVER]);
+                problems.report(name.line, unknown("ice-server", &name.value, known));
+                continue;
+            }
+        };
+        if machines.contains(&machine) {
+            problems.report(name.line, format!("`ice-servers`: {} is listed twice", quote(&name.value)));
+        }
+        machines.push(machine);
+    }
+    machines
+}
+
+/// The signaling server's machine, and so many other machines with STUN and TURN servers.
+pub(crate) fn all(count: usize) -> Vec<Machine> {
+    [Machine::Server].into_iter().chain((0..count).map(|index| Machine::IceServer(IceServerIndex(index)))).collect()
+}
