@@ -132,7 +132,7 @@ impl Requirements {
 }
 
 fn read(path: &Path) -> Result<String, BadList> {
-    std::fs::read_to_string(path).map_err(|error| BadList(format!("{}: cannot be read: {error}", path.display())))
+    dialect::read_text(path).map_err(|error| BadList(format!("{}: cannot be read: {error}", path.display())))
 }
 
 fn line<T>(text: &str, at: &Spanned<T>) -> usize {

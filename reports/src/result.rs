@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -115,6 +115,22 @@ impl fmt::Display for BadFile {
 
 impl std::error::Error for BadFile {}
 
+/// The longest opening record, in bytes.
+const OPENING_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads a result to its end, if it begins like one: a device such as `/dev/zero` has no end.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let mut bytes = Vec::new();
+    (&file).take(OPENING_BYTES_MAX).read_to_end(&mut bytes)?;
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if bytes.len() as u64 == OPENING_BYTES_MAX && !first.trim_ascii_start().starts_with(b"{") {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin like a result, with a line of JSON"));
+    }
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Results {
     /// Reads a result: a folder with a `result.jsonl`, or such a file. A truncated file is read up to its end.
     ///
@@ -123,7 +139,7 @@ impl Results {
     pub fn load(path: &Path) -> Result<Self, BadFile> {
         let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let wrong = |message: String| BadFile { file: file.clone(), line: None, message };
-        let bytes = fs::read(&file).map_err(|error| match error.kind() {
+        let bytes = read(&file).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound if path.is_dir() => {
                 wrong("there is no result in this folder: `sim --out DIR` writes one".to_owned())
             }

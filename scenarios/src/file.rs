@@ -623,6 +623,9 @@ impl Read for StepEntry {
     }
 }
 
+/// Longest message on a data channel, in bytes: what every implementation takes (RFC 8831 §6.6, RFC 8841 §6.1).
+const SAY_BYTES_MAX: usize = 64 * 1024;
+
 impl Verb {
     fn read(verb: &str, table: &mut Table<'_>) -> Option<Self> {
         let names = |table: &mut Table<'_>, key| table.required::<OneOrMore>(key).map(|names| names.value.0);
@@ -632,7 +635,13 @@ impl Verb {
             "drop" => names(table, "actor").map(Self::Drop),
             "say" => {
                 let (who, text) = (names(table, "actor"), table.required::<String>("text"));
-                Some(Self::Say(who?, text?.value))
+                let (who, Lined { line, value: text }) = (who?, text?);
+                if text.len() > SAY_BYTES_MAX {
+                    let bytes = text.len();
+                    table.report(line, format!("`text` has {bytes} bytes, and a message has at most {SAY_BYTES_MAX}"));
+                    return None;
+                }
+                Some(Self::Say(who, text))
             }
             "hangup" | "ice-restart" | "offer" | "call" => {
                 let (actor, with) = (table.required("actor"), table.required("with"));

@@ -49,7 +49,7 @@ mod write;
 pub use build::Builder;
 pub use error::{Error, Problem, instead};
 pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
-pub use load::{load, parse};
+pub use load::{load, parse, read_file};
 pub use nat::*;
 pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};

@@ -1,7 +1,7 @@
 //! Loads scenarios by name or path.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Problems, instead};
@@ -26,7 +26,7 @@ pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
     if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {
         return Err(unknown(name_or_path));
     }
-    let bytes = fs::read(path).map_err(|wrong| {
+    let bytes = read_file(path).map_err(|wrong| {
         let message = match wrong.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             _ if path.is_dir() => "is a directory: name a .toml file in it".to_owned(),
@@ -41,6 +41,22 @@ pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
         error
     })?;
     parse(name_or_path, text)
+}
+
+/// Longest file that people write, in bytes. A device such as `/dev/zero` has no end.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads a file that a person wrote.
+///
+/// # Errors
+/// It cannot be read, or it is longer than any such file.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB, or has no end"));
+    }
+    Ok(bytes)
 }
 
 /// Parses, checks and expands the text of a scenario file. `path_for_messages` is the name of the file in errors.

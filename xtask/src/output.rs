@@ -1,6 +1,9 @@
 //! Standard output and standard error. If nobody reads any further, as behind `| head`, the program goes on to its
 //! verdict, which is its exit code, without a word.
+//!
+//! Whatever is printed may contain names and messages of others. They must not move the cursor or reverse the direction.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Prints a text, without its colors if the terminal has none.
@@ -21,12 +24,12 @@ macro_rules! errln {
 
 /// Prints on standard output.
 pub(crate) fn print(text: &str) {
-    write(anstream::stdout().lock(), text);
+    write(anstream::stdout().lock(), &harmless(text));
 }
 
 /// Prints on standard error.
 pub(crate) fn print_error(text: &str) {
-    write(anstream::stderr().lock(), text);
+    write(anstream::stderr().lock(), &harmless(text));
 }
 
 fn write(mut stream: impl Write, text: &str) {
@@ -36,6 +39,34 @@ fn write(mut stream: impl Write, text: &str) {
         let _ = writeln!(io::stderr(), "error: cannot print: {error}");
         std::process::exit(i32::from(crate::exit::USAGE));
     }
+}
+
+/// A text without control characters and bidirectional marks, except for line feeds, tabs and the colors of this program.
+/// The others become escapes that mean the same in JSON.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        let is_mark =
+            matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        is_mark || c.is_control() && !matches!(c, '\n' | '\t')
+    };
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut harmless = String::with_capacity(text.len() + 8);
+    for (at, c) in text.char_indices() {
+        if is_harmful(c) && !is_style(&text[at..]) {
+            harmless.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            harmless.push(c);
+        }
+    }
+    Cow::Owned(harmless)
+}
+
+/// Whether a text begins with an escape sequence that sets a style, such as a color.
+fn is_style(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("\u{1b}[") else { return false };
+    rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
 }
 
 /// Treats what was written as written if nobody reads any further.
@@ -55,5 +86,23 @@ impl Write for Out {
 
     fn flush(&mut self) -> io::Result<()> {
         unless_reader_gone(io::stdout().flush())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn what_could_move_the_cursor_is_escaped_and_colors_stay() {
+        for (text, shown) in [
+            ("fine: é 日本\n\tindented", "fine: é 日本\n\tindented"),
+            ("\u{1b}[1m\u{1b}[31mred\u{1b}[0m", "\u{1b}[1m\u{1b}[31mred\u{1b}[0m"),
+            ("a\u{1b}[2Jb\u{1b}]0;title\u{7}", "a\\u001b[2Jb\\u001b]0;title\\u0007"),
+            ("a\rb\u{9b}2J\u{202e}c\u{2066}", "a\\u000db\\u009b2J\\u202ec\\u2066"),
+            ("{\"name\":\"\u{202e}\"}", "{\"name\":\"\\u202e\"}"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
     }
 }

@@ -5,6 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+/// Most threads at a time: more do not make any work faster.
+const THREADS_MAX: usize = 256;
+
 /// Number of threads that this machine runs in parallel.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
@@ -24,11 +27,11 @@ pub(crate) fn for_each<T: Send, R: Send, E>(
     let waiting = Mutex::new(items.into_iter());
     let (results, ended) = channel();
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        for number in 0..jobs.clamp(1, THREADS_MAX) {
             let results = results.clone();
             let next = || waiting.lock().expect("nothing panics while it holds them").next();
             let work = &work;
-            scope.spawn(move || {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
                 while let Some(item) = next() {
                     let result = work(&item);
                     if results.send((item, result)).is_err() {
@@ -36,6 +39,8 @@ pub(crate) fn for_each<T: Send, R: Send, E>(
                     }
                 }
             });
+            // Without a place for another thread, those that there are do the work.
+            assert!(thread.is_ok() || number > 0, "the system has no place for a thread");
         }
         drop(results);
         // Moved into the scope, so that the first error drops it and the threads stop.
@@ -93,6 +98,21 @@ mod tests {
         );
         assert_eq!(kept, Ok(()));
         assert!(order.is_sorted() && order.len() == 100);
+    }
+
+    #[test]
+    fn any_number_of_jobs_is_fine() {
+        let mut sum = 0;
+        let kept: Result<(), ()> = for_each(
+            0..1000u32,
+            usize::MAX,
+            |n| *n,
+            |_, n| {
+                sum += n;
+                Ok(())
+            },
+        );
+        assert_eq!((kept, sum), (Ok(()), 499_500));
     }
 
     #[test]

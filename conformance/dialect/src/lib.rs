@@ -38,7 +38,7 @@ pub use file::{EventName, Kind, Operation};
 use json::Json;
 pub use reading::Reading;
 use shape::{Captures, Mismatch, RenderError, Shape, Values, Variables};
-pub use shipped::{shipped, shipped_text};
+pub use shipped::{read_text, shipped, shipped_text};
 use url::Url;
 
 /// A signaling protocol, from a dialect file.

@@ -1,7 +1,7 @@
 //! The dialects that come with the suite, and finding a dialect by name or path.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::Dialect;
@@ -21,6 +21,22 @@ pub fn shipped_text(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
+/// Longest file that people write, in bytes. A device such as `/dev/zero` has no end.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads a file that a person wrote.
+///
+/// # Errors
+/// It cannot be read, is not UTF-8, or is longer than any such file.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB, or has no end"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 pub(crate) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
     if let Some(text) = shipped_text(name_or_path) {
         return Dialect::parse(&format!("conformance/dialects/{name_or_path}.toml"), text);
@@ -31,7 +47,7 @@ pub(crate) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
         let message = format!("no shipped dialect has this name, and a path would end in .toml{instead}");
         return Err(DialectError::whole(name_or_path, message));
     }
-    let text = fs::read_to_string(path).map_err(|wrong| {
+    let text = read_text(path).map_err(|wrong| {
         let message = match wrong.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             io::ErrorKind::InvalidData => "is not UTF-8: save the file as UTF-8 text".to_owned(),

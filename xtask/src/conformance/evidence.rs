@@ -10,16 +10,34 @@ use reports::model::Suite;
 use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Writes the result's folder. `is_named`: the user has named it, so it stays where it is. `detail`: whether it has the
-/// messages of passing cases.
+/// Begins the result's folder with a result that is not complete, in place of an older one: if the run is cut off, that
+/// is what reports find.
+pub(super) fn begin(dir: &Path, server: &TestedServer) -> std::io::Result<()> {
+    let name = server.dialect.clone().unwrap_or_default();
+    let opening = opening(Suite::Conformance, name, server.url(), server.again(0));
+    reports::Writer::create(dir, &opening).map(drop)
+}
+
+/// How a result is written.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    /// The user has named the folder, so it stays where it is.
+    pub(super) is_named: bool,
+    /// All cases were run. Otherwise the result has no closing record, and reports tell that it was cut off.
+    pub(super) is_complete: bool,
+    /// Whether it has the messages of passing cases.
+    pub(super) detail: Detail,
+}
+
+/// Writes the result's folder.
 pub(super) fn write(
     dir: &Path,
     report: &Report,
     show: Show<'_>,
     server: &TestedServer,
-    is_named: bool,
-    detail: Detail,
+    extent: Extent,
 ) -> std::io::Result<()> {
+    let Extent { is_named, is_complete, detail } = extent;
     // Not the arguments as typed: a header may be a secret.
     let command = show.again.to_owned();
     let mut opening = opening(Suite::Conformance, report.dialect.clone(), report.url.clone(), command);
@@ -33,7 +51,9 @@ pub(super) fn write(
     };
     let cases = reports::cases_of_report(report, show.again, file.as_deref(), detail);
     cases.into_iter().try_for_each(|case| writer.case(case))?;
-    writer.close(report.took)?;
+    if is_complete {
+        writer.close(report.took)?;
+    }
     // A file has the default width, whatever the width of the terminal.
     let text = report.text(Show { replay: show.replay, ascii: show.ascii, ..Show::new(show.again) });
     std::fs::write(dir.join("report.txt"), anstream::adapter::strip_str(&text).to_string())

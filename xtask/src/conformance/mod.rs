@@ -10,7 +10,7 @@ mod server;
 mod simulated;
 mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -213,6 +213,13 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut wait = arguments.wait(&interrupt, started.as_mut());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut tested: Vec<(TestedServer, Series)> = Vec::new();
+    if let Some(out) = &arguments.out {
+        let planned: Vec<_> = servers.iter().filter(|server| !server.of(&selected).is_empty()).collect();
+        for server in &planned {
+            let dir = folder(out, &server.url(), planned.len());
+            evidence::begin(&dir, server).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+    }
     for server in servers {
         let cases = server.of(&selected);
         if arguments.cases.is_empty() && arguments.groups.is_empty() && !cases.is_empty() {
@@ -252,10 +259,8 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let last = if arguments.out.is_none() { Unfinished::begin() } else { None };
     let kept = last.as_ref().map(|last| last.folder().to_owned());
     for (server, series) in &tested {
-        // With a single server the files go directly into the folder; with several, each server gets its own subfolder.
-        let scheme = series.kept.url.split_once(':').map_or("report", |(scheme, _)| scheme);
-        let folder = |dir: &PathBuf| if tested.len() == 1 { dir.clone() } else { dir.join(scheme) };
-        arguments.show(server, series, folder, kept.as_ref())?;
+        let folder = |dir: &PathBuf| folder(dir, &series.kept.url, tested.len());
+        arguments.show(server, series, folder, kept.as_ref(), !interrupt.is_set())?;
     }
     match (last, &arguments.out) {
         (Some(last), _) => last.keep(),
@@ -267,6 +272,12 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let code = if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok(interrupt.or(code))
+}
+
+/// Where the files of one of several servers go: with a single one directly into the folder, otherwise into a subfolder.
+fn folder(dir: &Path, url: &str, servers: usize) -> PathBuf {
+    let scheme = url.split_once(':').map_or("report", |(scheme, _)| scheme);
+    if servers == 1 { dir.to_owned() } else { dir.join(scheme) }
 }
 
 /// All cases that can be selected: those of the named servers, or every case if no server is named.
@@ -281,12 +292,14 @@ fn every_case(arguments: &Arguments, servers: &[TestedServer]) -> Vec<&'static C
 
 impl Arguments {
     /// Prints and writes the results for one server. `last`: where they are kept if the user names no folder.
+    /// `is_complete`: whether all cases were run.
     fn show(
         &self,
         server: &TestedServer,
         series: &Series,
         folder: impl Fn(&PathBuf) -> PathBuf,
         last: Option<&PathBuf>,
+        is_complete: bool,
     ) -> anyhow::Result<()> {
         let (report, run) = (&series.kept, series.kept_run);
         let record = self.record.as_ref().map(&folder);
@@ -314,7 +327,8 @@ impl Arguments {
         let detail = if self.traces { Detail::Full } else { Detail::Brief };
         let dir = self.out.as_ref().or(last).map(folder);
         if let Some(dir) = dir {
-            let written = evidence::write(&dir, report, show, server, self.out.is_some(), detail);
+            let extent = evidence::Extent { is_named: self.out.is_some(), is_complete, detail };
+            let written = evidence::write(&dir, report, show, server, extent);
             if self.out.is_some() {
                 written.with_context(|| format!("cannot write to {}", dir.display()))?;
             }

@@ -135,6 +135,15 @@ impl TestedServer {
         selected.iter().filter(|case| self.cases.iter().any(|other| other.slug == case.slug)).copied().collect()
     }
 
+    /// Its URL, as reports show it.
+    pub(super) fn url(&self) -> String {
+        match &self.kind {
+            ServerKind::Signaling(target, _) => target.shown(),
+            ServerKind::Service(target) => target.to_string(),
+            ServerKind::Simulated(server, _) => server.url(),
+        }
+    }
+
     /// The command that repeats a run, without the case.
     pub(super) fn again(&self, run: u64) -> String {
         match &self.kind {

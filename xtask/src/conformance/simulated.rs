@@ -129,7 +129,7 @@ impl SimulatedServer {
         }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         match self {
             Self::Signaling(target, _) => target.url().to_owned(),
             Self::Service(target) => target.to_string(),

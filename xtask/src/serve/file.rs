@@ -1,7 +1,6 @@
 //! The settings file: a TOML table whose values become the defaults of the command, so that flags and the environment
 //! override them. Every value is parsed like the value of its flag.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
@@ -17,7 +16,7 @@ use super::secrets;
 /// The file is invalid; the message names the file, the line and what would be right.
 pub(super) fn apply(mut command: Command, path: &Path, given: &ArgMatches) -> anyhow::Result<Command> {
     let name = path.display();
-    let text = match fs::read(path).map(String::from_utf8) {
+    let text = match scenarios::read_file(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => bail!("{name}: not UTF-8: save the file as UTF-8 text"),
         Err(why) => bail!("{name}: cannot be read: {why}"),

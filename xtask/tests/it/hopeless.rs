@@ -159,3 +159,33 @@ fn a_message_now_and_then_for_ever() {
     });
     fails(&url, &["--case", "room/join-ack", "--deadline", "8"], "the deadline of the whole run was reached");
 }
+
+/// A device has no end, and a text may have no line: an error comes at once.
+#[test]
+fn endless_files_texts_and_numbers_are_told() {
+    let devices: [(&[&str], &str); 5] = [
+        (&["sim", "--scenario", "/dev/zero"], "/dev/zero: cannot be read: it is longer than 16 MiB, or has no end"),
+        (&["serve", "--config", "/dev/zero"], "/dev/zero: cannot be read: it is longer than 16 MiB, or has no end"),
+        (
+            &["conformance", "--url", "ws://127.0.0.1:9", "--dialect", "/dev/zero"],
+            "/dev/zero: cannot be read: it is longer than 16 MiB, or has no end",
+        ),
+        (&["report", "/dev/zero"], "/dev/zero: cannot be read: it does not begin like a result, with a line of JSON"),
+        (&["diff", "/dev/zero", "/dev/zero"], "/dev/zero: cannot be read: it does not begin like a result"),
+    ];
+    for (arguments, right) in devices {
+        let run = crate::glare(arguments);
+        assert!(run.code() == 2 && run.err().contains(right), "{arguments:?}: {}", run.err());
+    }
+    let run = crate::glare(&["sim", "--scenario", "mesh-3", "--seeds", "0..3", "--jobs", "1000000000"]);
+    assert_eq!(run.code(), 0, "{}", run.err());
+    let path = std::env::temp_dir().join(format!("glare-long-text-{}.toml", std::process::id()));
+    let actors = "[[actor]]\nname = \"ana\"\n\n[[actor]]\nname = \"ben\"\n\n[[step]]\nat = \"9s\"\ndo = \"say\"\nactor = \"ana\"\n";
+    let text = "x".repeat(2_000_000);
+    std::fs::write(&path, format!("name = \"long\"\nduration = \"20s\"\n\n{actors}text = \"{text}\"\n"))
+        .expect("written");
+    let run = crate::glare(&["sim", "--scenario", path.to_str().expect("UTF-8")]);
+    std::fs::remove_file(&path).expect("it is there");
+    let right = ":14: `text` has 2000000 bytes, and a message has at most 65536";
+    assert!(run.code() == 2 && run.err().contains(right) && run.err().len() < 1000, "{} bytes", run.err().len());
+}
