@@ -7,22 +7,19 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use server::net::Tokio;
-use server::{Config, Limits, Listen, Server};
+use server::{Config, Limits, Listen, Randomness, Server};
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let mut seed = [0; 8];
-    // Client ids follow from the seed, so a server on a real network needs a seed that nobody can guess.
-    SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("the system provides no randomness"))?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = Config {
         // `relay` is served at the shared HTTP address, which also has `/api/*` and `/metrics`.
         listen: Listen::each(["mesh", "relay"], |_| any_port),
         stun: Some(any_port),
         limits: Limits { room_members_max: Some(8), ..Limits::default() },
-        seed: u64::from_le_bytes(seed),
+        // Nobody must be able to guess a client's id.
+        randomness: Randomness::System,
         ..Config::default()
     };
     let server = Server::bind(Tokio, config).await?;

@@ -2,7 +2,7 @@
 //!
 //! `dialects.md` §1 is the reference. Decisions on what it leaves open: a refusal has the form of a success with
 //! `"success":false`; a body over 4 KiB gets 413, one that does not arrive gets 408; the admin token protects only the
-//! kick; HEAD is answered like GET.
+//! kick, which is closed (403) if clients need tokens and there is no admin token; a token for one room shows only that room; HEAD is answered like GET.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,12 +16,15 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::access::{Guard, Refusal, bearer, is_same};
-use crate::config::ApiSettings;
+use crate::access::admin::{Admin, NotAdmin};
+use crate::access::{Grant, Guard, Refusal};
+use crate::config::Config;
 use crate::cors::Cors;
 use crate::dialect::json;
 use crate::dialect::sender_viewer::{RoomStatus, SenderViewer};
 use crate::pace::{self, BodyError};
+use crate::session::budget::Held;
+use crate::session::queue::Queue;
 use crate::turn::credentials::{Credentials, EphemeralCredential};
 
 /// Maximum length of a request body, in bytes.
@@ -30,7 +33,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 /// The state that the endpoints share.
 pub(crate) struct Api {
     dialect: Arc<SenderViewer>,
-    admin_token: Option<String>,
+    admin: Admin,
     ice_urls: Option<Vec<String>>,
     cors: Cors,
     ice: Option<IceService>,
@@ -97,36 +100,40 @@ struct Outcome {
 }
 
 impl Api {
-    pub(crate) fn new(
-        dialect: Arc<SenderViewer>,
-        settings: &ApiSettings,
-        cors: Cors,
-        ice: Option<IceService>,
-        body_timeout: Duration,
-    ) -> Self {
-        let ApiSettings { admin_token, ice_urls, .. } = settings.clone();
-        Self { dialect, admin_token, ice_urls, cors, ice, body_timeout }
+    pub(crate) fn new(dialect: Arc<SenderViewer>, config: &Config, cors: Cors, ice: Option<IceService>) -> Self {
+        let Config { api, access, limits, .. } = config;
+        let admin = Admin::new(access, api);
+        Self { dialect, admin, ice_urls: api.ice_urls.clone(), cors, ice, body_timeout: limits.body_timeout }
     }
 
-    /// Answers a request for one of the endpoints.
-    pub(crate) async fn respond(&self, page: Page, request: Request<Incoming>, guard: &Guard) -> Response<Full<Bytes>> {
+    /// Answers a request for one of the endpoints. What arrives of its body counts for `connection`.
+    pub(crate) async fn respond(
+        &self,
+        page: Page,
+        request: Request<Incoming>,
+        guard: &Guard,
+        connection: &Queue,
+    ) -> Response<Full<Bytes>> {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let (allowed, allow) = match page {
             Page::Kick => (&[Method::POST][..], "POST, OPTIONS"),
             Page::Config | Page::Health | Page::Status => (&[Method::GET, Method::HEAD][..], "GET, HEAD, OPTIONS"),
         };
-        let mut response = if request.method() == Method::OPTIONS {
+        let mut response = if let Err(refusal) = guard.check_origin(request.headers()) {
+            outcome(StatusCode::FORBIDDEN, refusal.message())
+        } else if request.method() == Method::OPTIONS {
             no_content()
         } else if !allowed.contains(request.method()) {
             outcome(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
-        } else if let Err(refusal) = self.check(page, &request, guard) {
-            unauthorized(refusal.message())
         } else {
-            match page {
-                Page::Config => self.config(request.headers()),
-                Page::Health => json(StatusCode::OK, &HealthBody { status: "ok" }),
-                Page::Status => json(StatusCode::OK, &StatusBody { rooms: self.dialect.status() }),
-                Page::Kick => self.kick(request).await,
+            match (self.check(page, &request, guard), page) {
+                (Err(refusal), _) => unauthorized(refusal.message()),
+                (Ok(_), Page::Config) => self.config(request.headers()),
+                (Ok(_), Page::Health) => json(StatusCode::OK, &HealthBody { status: "ok" }),
+                (Ok(grant), Page::Status) => {
+                    json(StatusCode::OK, &StatusBody { rooms: self.dialect.status(grant.room()) })
+                }
+                (Ok(_), Page::Kick) => self.kick(request, connection).await,
             }
         };
         let status = response.status();
@@ -159,10 +166,10 @@ impl Api {
     }
 
     /// Checks access: only clients that may connect see rooms or ICE servers. The kick has its own token.
-    fn check(&self, page: Page, request: &Request<Incoming>, guard: &Guard) -> Result<(), Refusal> {
+    fn check(&self, page: Page, request: &Request<Incoming>, guard: &Guard) -> Result<Grant, Refusal> {
         match page {
-            Page::Health | Page::Kick => Ok(()),
-            Page::Config | Page::Status => guard.check_token(request.headers(), request.uri().query()).map(drop),
+            Page::Health | Page::Kick => Ok(Grant::default()),
+            Page::Config | Page::Status => guard.check_token(request.headers(), request.uri().query()),
         }
     }
 
@@ -194,15 +201,17 @@ impl Api {
         servers
     }
 
-    async fn kick(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(token) = &self.admin_token
-            && !bearer(request.headers()).is_some_and(|given| is_same(token, given))
-        {
-            return unauthorized("Unauthorized");
+    async fn kick(&self, request: Request<Incoming>, connection: &Queue) -> Response<Full<Bytes>> {
+        match self.admin.check(request.headers()) {
+            Ok(()) => {}
+            Err(why @ NotAdmin::Token) => return unauthorized(why.message()),
+            Err(why @ NotAdmin::Closed) => return outcome(StatusCode::FORBIDDEN, why.message()),
         }
-        let body = match pace::body(request.into_body(), BODY_BYTES_MAX, self.body_timeout).await {
+        let mut held = Held::nothing(&connection.budget);
+        let body = match pace::body(request.into_body(), BODY_BYTES_MAX, self.body_timeout, &mut held).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return outcome(StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Err(BodyError::OverBudget) => return outcome(StatusCode::SERVICE_UNAVAILABLE, "Over capacity"),
             Err(BodyError::Incomplete) => return outcome(StatusCode::BAD_REQUEST, "Incomplete body"),
             Err(BodyError::TooSlow) => {
                 let mut response = outcome(StatusCode::REQUEST_TIMEOUT, "The body came too slowly");

@@ -8,6 +8,7 @@ use crate::TurnSettings;
 use crate::access::Access;
 use crate::dialect::{DialectEntry, HTTP_PORT, STUN_PORT};
 use crate::limits::Limits;
+use crate::random::{Entropy, Randomness};
 use crate::session::Heartbeat;
 use crate::socketio::SocketIoSettings;
 use crate::tls::Tls;
@@ -84,11 +85,16 @@ pub struct Config {
     /// Whether a WebSocket uses the first subprotocol that its client offers, as many WebSocket libraries do. Default:
     /// no, which lets browsers fail that offer one.
     pub accept_subprotocol: bool,
+    /// How many file descriptors the process may open. TURN and connections then get shares of them, so that neither
+    /// takes those of the other. Default: `None`, for a host that does not run out of them.
+    pub descriptors: Option<usize>,
     /// Returns UNIX time in seconds. Used only for the expiry of room tokens and ephemeral TURN credentials. Default:
     /// the system's clock. A simulation provides its own.
     pub unix_time: fn() -> u64,
-    /// The seed of all ids that the server issues, and of all its randomness. The same seed and the same arrivals give
-    /// the same ids, so use a fresh seed at each start on a real network.
+    /// Where ids, nonces and tokens come from. Default: the seed. On a real network, use the operating system.
+    pub randomness: Randomness,
+    /// The seed of all ids that the server issues, and of all its randomness, unless that comes from the operating
+    /// system. The same seed and the same arrivals give the same ids.
     pub seed: u64,
 }
 
@@ -142,8 +148,19 @@ impl Default for Config {
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
             accept_subprotocol: false,
+            descriptors: None,
             unix_time: system_time,
+            randomness: Randomness::Seed,
             seed: 0,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn entropy(&self) -> Entropy {
+        match self.randomness {
+            Randomness::Seed => Entropy::Seed(self.seed),
+            Randomness::System => Entropy::System,
         }
     }
 }

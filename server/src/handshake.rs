@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -22,6 +23,16 @@ pub(crate) fn handshake<B>(request: &Request<B>, accept_subprotocol: bool) -> Re
         && has_token(headers, header::CONNECTION, "upgrade");
     if !asks_for_upgrade {
         return refuse(StatusCode::UPGRADE_REQUIRED, Some((header::UPGRADE, "websocket")), "A WebSocket endpoint");
+    }
+    // RFC 6455 §11.3.1 and §11.3.5: these headers must not appear more than once. With a body, two readers of the same
+    // bytes could disagree on where the frames begin.
+    let is_doubled = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if is_doubled(header::SEC_WEBSOCKET_KEY) || is_doubled(header::SEC_WEBSOCKET_VERSION) {
+        return refuse(StatusCode::BAD_REQUEST, None, "Sec-WebSocket-Key or Sec-WebSocket-Version is doubled");
+    }
+    let has_length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if has_length || headers.contains_key(header::TRANSFER_ENCODING) {
+        return refuse(StatusCode::BAD_REQUEST, None, "A request for a WebSocket has no body");
     }
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.4
     //# If the server doesn't support the requested version, it MUST respond with a
@@ -47,6 +58,24 @@ pub(crate) fn handshake<B>(request: &Request<B>, accept_subprotocol: bool) -> Re
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     response
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+//# A server MUST respond with a 400 (Bad Request) status code to any
+//# HTTP/1.1 request message that lacks a Host header field and to any
+//# request message that contains more than one Host header field line or
+//# a Host header field with an invalid field value.
+/// Whether a request has the Host header that it needs.
+pub(crate) fn has_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let is_host = |host: &HeaderValue| {
+        host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
+    };
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host),
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// A refusal in plain text, with an additional header.

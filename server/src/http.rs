@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -22,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::Shared;
 use crate::access::addresses::Source;
 use crate::access::{Grant, Refusal};
-use crate::handshake::{handshake, refuse, refuse_access};
+use crate::handshake::{handshake, has_one_host, refuse, refuse_access};
+use crate::lock::Lock;
 use crate::pace::{Pace, Paced};
 use crate::session::client::Client;
 use crate::session::close::Close;
@@ -97,7 +98,9 @@ pub(crate) async fn serve<S>(
     };
     let (socket, queue) =
         (connection::open(stream, read_ahead, config.limits.frame_bytes_max).await, Arc::clone(queue));
-    let why = connection::run(socket, session, queue, &config.limits, Some(&config.heartbeat), metrics).await;
+    let registered = &registration.queue;
+    let why =
+        connection::run(socket, session, queue, registered, &config.limits, Some(&config.heartbeat), metrics).await;
     let queue = &registration.queue;
     let ((received, _), (sent, _)) = (queue.tally.counts(), queue.sent_and_dropped());
     tracing::debug!(site = site.name, from = %source.from(), why, received, sent = sent.messages, "ended");
@@ -141,13 +144,13 @@ where
     let begun = Instant::now();
     let Shared { registry, config, .. } = shared;
     let limits = &config.limits;
-    let opening = Mutex::new(None);
+    let opening = Lock::new(None);
     let pace = Pace::new(limits, begun);
     let service = service_fn(|request| {
         let (pace, opening) = (&pace, &opening);
         Box::pin(async move {
             pace.head_received();
-            let response = respond(site, shared, source, request, opening).await;
+            let response = respond(site, shared, source, queue, request, opening).await;
             pace.response_ready();
             response
         })
@@ -177,6 +180,9 @@ where
         ended = http_end => Some(ended),
     };
     let Some(ended) = ended else {
+        if queue.is_displaced() {
+            return None;
+        }
         // A waiting poll is answered before the connection ends.
         Pin::new(&mut http).graceful_shutdown();
         let _ = timeout(limits.close_timeout, http).await;
@@ -193,14 +199,14 @@ where
         let _ = timeout(limits.close_timeout, stream.shutdown()).await;
         return None;
     }
-    let Some((opening, client)) = opening.into_inner().unwrap_or_else(PoisonError::into_inner) else {
+    let Some((opening, client)) = opening.into_inner() else {
         let _ = timeout(limits.close_timeout, connection::shut_down_tcp(&mut stream)).await;
         return None;
     };
     registry.metrics.handshake.observe(begun.elapsed().as_secs_f64());
     let opened = match opening {
         Opening::Dialect(dialect, query, grant) => {
-            if registry.connections() > limits.connections_max {
+            if registry.is_over_capacity() {
                 queue.close(Close::OverCapacity);
             }
             queue.bind(dialect.name());
@@ -218,52 +224,58 @@ async fn respond(
     site: &Site,
     shared: &Shared,
     source: &Source,
+    queue: &Queue,
     request: Request<Incoming>,
-    opening: &Mutex<Option<(Opening, Option<Source>)>>,
+    opening: &Lock<Option<(Opening, Option<Source>)>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     let route = site.routes.iter().find(|(known, _)| *known == path).map(|(_, route)| route);
     let client = shared.guard.client(source.from(), request.headers()).filter(|_| !site.is_private);
     let mut opens = None;
-    let response = match (route, &site.api) {
-        (Some(Route::Health), _) => health(request.method()),
-        (Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
-        (route, api) => match (client.as_ref().unwrap_or(source).request(), route, api) {
-            (Err(too_much), ..) => {
-                let mut response = refuse_access(&shared.registry.metrics, Refusal::LimitExceeded(too_much));
-                // Pages that may read the other responses may read this one.
-                if matches!(route, Some(Route::Api(..) | Route::SocketIo(_))) || api.is_some() && is_below_api(path) {
-                    shared.cors.allow(request.headers().get(header::ORIGIN), response.headers_mut());
-                }
-                response
+    let visitor = client.as_ref().unwrap_or(source);
+    let response = match (visitor.request(), route, &site.api) {
+        (Err(too_much), ..) => {
+            let mut response = refuse_access(&shared.registry.metrics, Refusal::LimitExceeded(too_much));
+            // Pages that may read the other responses may read this one.
+            if matches!(route, Some(Route::Api(..) | Route::SocketIo(_))) || site.api.is_some() && is_below_api(path) {
+                shared.cors.allow(request.headers().get(header::ORIGIN), response.headers_mut());
             }
-            (Ok(()), Some(Route::WebSocket(dialect)), _) => {
-                let (response, grant) = open(&**dialect, &request, shared);
-                let query = request.uri().query().map(str::to_owned);
-                opens = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
-                response
+            response
+        }
+        (Ok(()), ..) if !has_one_host(&request) => {
+            shared.registry.metrics.refused.count("host");
+            refuse(StatusCode::BAD_REQUEST, None, "A request needs one Host header, with a host and perhaps a port")
+        }
+        (Ok(()), Some(Route::Health), _) => health(request.method()),
+        (Ok(()), Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
+        (Ok(()), Some(Route::WebSocket(dialect)), _) => {
+            let (response, grant) = open(&**dialect, &request, shared);
+            let query = request.uri().query().map(str::to_owned);
+            opens = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
+            response
+        }
+        (Ok(()), Some(Route::SocketIo(endpoint)), _) => {
+            let (response, opening) = Box::pin(endpoint.respond(request, &shared.guard, visitor, queue)).await;
+            opens = opening.map(Opening::SocketIo);
+            response
+        }
+        // Boxed, because most connections never need this memory.
+        (Ok(()), Some(Route::Api(api, page)), _) => {
+            let response = Box::pin(api.respond(*page, request, &shared.guard, queue)).await;
+            match response.status() {
+                StatusCode::UNAUTHORIZED => shared.registry.metrics.refused.count("api-unauthorized"),
+                StatusCode::FORBIDDEN => shared.registry.metrics.refused.count("api-forbidden"),
+                _ => {}
             }
-            (Ok(()), Some(Route::SocketIo(endpoint)), _) => {
-                let (response, opening) = Box::pin(endpoint.respond(request, &shared.guard)).await;
-                opens = opening.map(Opening::SocketIo);
-                response
-            }
-            // Boxed, because most connections never need this memory.
-            (Ok(()), Some(Route::Api(api, page)), _) => {
-                let response = Box::pin(api.respond(*page, request, &shared.guard)).await;
-                if response.status() == StatusCode::UNAUTHORIZED {
-                    shared.registry.metrics.refused.count("api-unauthorized");
-                }
-                response
-            }
-            (Ok(()), _, Some(api)) if is_below_api(path) => api.no_such_path(&request),
-            (Ok(()), ..) => refuse(StatusCode::NOT_FOUND, None, "No such path"),
-        },
+            response
+        }
+        (Ok(()), _, Some(api)) if is_below_api(path) => api.no_such_path(&request),
+        (Ok(()), ..) => refuse(StatusCode::NOT_FOUND, None, "No such path"),
     };
     if response.status() == StatusCode::NOT_FOUND {
         shared.registry.metrics.refused.count("not-found");
     }
-    *opening.lock().unwrap_or_else(PoisonError::into_inner) = opens.map(|opening| (opening, client));
+    *opening.lock() = opens.map(|opening| (opening, client));
     Ok(response)
 }
 

@@ -9,14 +9,15 @@
 //!
 //! ```
 //! use server::net::Tokio;
-//! use server::{Config, Listen, Server};
+//! use server::{Config, Listen, Randomness, Server};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! // Two dialects on ports that the host chooses. The default is `mesh` and STUN on their usual ports.
 //! let listen = Listen::each(["mesh", "call"], |_| ([127, 0, 0, 1], 0).into());
-//! // On a real network, use a fresh random seed at each start.
-//! let server = Server::bind(Tokio, Config { listen, stun: None, seed: 7, ..Config::default() }).await?;
+//! // On a real network, ids must come from the operating system, or whoever knows the seed knows them all.
+//! let randomness = Randomness::System;
+//! let server = Server::bind(Tokio, Config { listen, stun: None, randomness, ..Config::default() }).await?;
 //! assert!(server.url("call").expect("it is served").starts_with("ws://127.0.0.1:"));
 //!
 //! let handle = server.handle();
@@ -28,7 +29,7 @@
 //! # }
 //! ```
 //!
-//! **Time comes only from `tokio::time` and randomness only from [`Config::seed`]**, so a run in a paused runtime
+//! **Time comes only from `tokio::time` and, by default, randomness only from [`Config::seed`]**, so a run in a paused runtime
 //! repeats exactly. Sockets and tasks come from a [`net::Network`]: [`net::Tokio`] is the host's, and [`net_impl!`]
 //! generates the adapter for any module that mirrors `tokio::net`, such as turmoil's. `examples/embed.rs` is a complete
 //! program.
@@ -40,18 +41,22 @@ mod access;
 mod api;
 mod config;
 mod cors;
+mod descriptors;
 mod dialect;
 mod handshake;
 mod http;
 mod limits;
+mod lock;
 mod metrics;
 pub mod net;
 mod pace;
 #[cfg(target_os = "linux")]
 mod packet_info;
 mod query;
+mod random;
 mod rate;
 mod session;
+mod shown;
 mod site;
 pub mod socketio;
 mod stop;
@@ -66,11 +71,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use access::Guard;
 use access::addresses::Source;
@@ -80,18 +85,24 @@ pub use config::{ApiSettings, Config, Listen};
 use cors::Cors;
 pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
 pub use limits::Limits;
+use lock::Lock;
 use net::{Listener, Network};
+pub use random::Randomness;
 pub use rate::Rate;
 pub use session::Heartbeat;
 use session::dialect::Dialect;
 use session::registry::Registry;
 use site::{Site, Sites};
 pub use tls::{Tls, TlsError};
+pub use tokio_udp::host_addresses;
 use turn::Turn;
 pub use turn::{RelayAddress, TurnCounters, TurnSettings, ephemeral_password};
 
 /// Pause after a failed accept, for example if file descriptors run out until another connection ends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Shortest time between two warnings of failed accepts.
+const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many host-chosen ports are tried until one is free on all sockets that need the same port.
 const TRIES: usize = 16;
@@ -125,6 +136,8 @@ pub struct Census {
     pub queued_messages: usize,
     /// Their size in bytes of text.
     pub queued_bytes: usize,
+    /// The same with unfinished messages and request bodies: what [`Limits::buffered_bytes_max`] limits.
+    pub buffered_bytes: usize,
     /// The largest number of messages that were ever queued for one connection.
     pub queued_messages_peak: usize,
     /// The largest number of bytes that were ever queued for one connection.
@@ -137,7 +150,7 @@ struct Shared {
     guard: Guard,
     cors: Cors,
     /// The served dialects, added by [`Server::bind`], to count what they hold.
-    dialects: Mutex<Vec<Arc<dyn Dialect>>>,
+    dialects: Lock<Vec<Arc<dyn Dialect>>>,
     /// Returns the counters of the TURN service, once there is one.
     turn_counters: OnceLock<Box<dyn Fn() -> TurnCounters + Send + Sync>>,
     stop: Arc<stop::Stop>,
@@ -145,7 +158,7 @@ struct Shared {
 
 impl Shared {
     fn dialects(&self) -> Vec<Arc<dyn Dialect>> {
-        self.dialects.lock().expect("nothing panics while it holds the dialects").clone()
+        self.dialects.lock().clone()
     }
 }
 
@@ -155,16 +168,18 @@ impl<N: Network> Server<N> {
     /// # Errors
     /// A socket cannot be opened; the message names the service and the address. Or a setting is invalid; the message
     /// names it.
-    pub async fn bind(net: N, config: Config) -> io::Result<Self> {
+    pub async fn bind(net: N, mut config: Config) -> io::Result<Self> {
+        descriptors::share(&mut config)?;
         config.heartbeat.check().map_err(|why| invalid(why.to_owned()))?;
         let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
         let cors = Cors::new(&config.api)?;
+        let registry = Arc::new(Registry::new(&config.limits));
         let shared = Arc::new(Shared {
             config,
-            registry: Arc::default(),
+            registry,
             guard,
             cors,
-            dialects: Mutex::default(),
+            dialects: Lock::default(),
             turn_counters: OnceLock::new(),
             stop: Arc::default(),
         });
@@ -231,7 +246,7 @@ impl<N: Network> Server<N> {
     async fn add_site(&mut self, at: SocketAddr, also_at: &[SocketAddr], site: Site) -> io::Result<SocketAddr> {
         let listeners = open_all(&self.net, site.name, at, also_at).await?;
         let address = listeners[0].1;
-        let mut dialects = self.shared.dialects.lock().expect("nothing panics while it holds the dialects");
+        let mut dialects = self.shared.dialects.lock();
         for dialect in site.dialects() {
             // A dialect that is served at two addresses is counted once.
             if !dialects.iter().any(|known| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(&dialect))) {
@@ -250,7 +265,8 @@ impl<N: Network> Server<N> {
     /// Opens STUN over UDP and TCP, and TURN on the same sockets.
     async fn add_stun(&mut self) -> io::Result<Option<IceService>> {
         let shared = Arc::clone(&self.shared);
-        let Config { stun, stun_alternate, seed, unix_time, .. } = shared.config;
+        let Config { stun, stun_alternate, unix_time, .. } = shared.config;
+        let entropy = shared.config.entropy();
         let Some(address) = stun else { return Ok(None) };
         let stun::Sockets { udp: sockets, addresses, tcp } = stun::open(&self.net, address, stun_alternate).await?;
         let address = addresses[0];
@@ -258,7 +274,7 @@ impl<N: Network> Server<N> {
         let turn = match shared.config.turn.clone() {
             Some(settings) => {
                 let (net, sockets, stop) = (self.net.clone(), Arc::clone(&sockets), Arc::clone(&shared.stop));
-                let host = turn::Host { net, sockets, address, seed, unix_time, stop };
+                let host = turn::Host { net, sockets, address, entropy, unix_time, stop };
                 let turn = Turn::new(settings, host);
                 Some(Arc::new(turn.map_err(|why| invalid(format!("serve turn on {address}: {why}")))?))
             }
@@ -306,6 +322,7 @@ impl Handle {
             members,
             queued_messages: totals.load.messages,
             queued_bytes: totals.load.bytes,
+            buffered_bytes: self.0.registry.budget.used(),
             queued_messages_peak: totals.peak.messages,
             queued_bytes_peak: totals.peak.bytes,
         }
@@ -378,8 +395,35 @@ async fn try_open_all<N: Network>(
     }
 }
 
+/// Warns of connections that cannot be accepted, now and then.
+#[derive(Default)]
+pub(crate) struct AcceptFailures {
+    warned_at: Option<Instant>,
+    /// Since the last warning.
+    count: u64,
+}
+
+impl AcceptFailures {
+    /// Counts one, and warns of all since the last warning, if that was some time ago.
+    pub(crate) fn warn(&mut self, site: &str, error: &io::Error) {
+        if let Some(failures) = self.to_report() {
+            tracing::warn!(site, %error, failures, "failed to accept connections");
+        }
+    }
+
+    fn to_report(&mut self) -> Option<u64> {
+        self.count += 1;
+        let is_due = self.warned_at.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL);
+        is_due.then(|| {
+            self.warned_at = Some(Instant::now());
+            std::mem::take(&mut self.count)
+        })
+    }
+}
+
 /// Accepts connections for one site and spawns a task for each.
 async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shared: Arc<Shared>) {
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -389,7 +433,7 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
         match accepted {
             Ok((stream, from)) => {
                 tracing::trace!(site = site.name, %from, "accepted");
-                let registration = shared.registry.open(&shared.config.limits);
+                let Some(registration) = shared.registry.open(from.ip()) else { continue };
                 let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
                 let source = if site.is_private { Source::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
                 match shared.config.tls.as_ref().filter(|_| !site.is_private).map(Tls::acceptor) {
@@ -398,9 +442,25 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
                 }
             }
             Err(error) => {
-                tracing::debug!(site = site.name, %error, "failed to accept");
+                failures.warn(site.name, &error);
                 sleep(ACCEPT_RETRY).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_to_accept_are_warned_of_at_a_bounded_rate() {
+        let mut failures = AcceptFailures::default();
+        let mut reported = Vec::new();
+        for _ in 0..500 {
+            reported.extend(failures.to_report());
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        assert_eq!(reported, [1, 200, 200]);
     }
 }

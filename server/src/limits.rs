@@ -15,15 +15,20 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// Maximum bytes of text queued for a client. Default: 4 MiB. Beyond it: close 1008.
     pub queue_bytes_max: usize,
-    /// Maximum number of open connections, WebSocket or HTTP. Default: 16,384. A WebSocket beyond it is closed with
-    /// 1013.
+    /// Maximum number of open connections, WebSocket or HTTP, and of Engine.IO sessions. Default: 16,384. One more ends the oldest that has not
+    /// joined, of the address with the most of those. If all have joined, a WebSocket beyond it is closed with 1013.
     pub connections_max: usize,
-    /// Maximum number of open connections per address (IPv6: per /64). Default: none. A request on one more gets 429.
+    /// Maximum number of open connections per address (IPv6: per /64), and of Engine.IO sessions. Default: none. A
+    /// request on one more gets 429.
     pub connections_per_address_max: Option<usize>,
     /// Rate of HTTP requests per address (IPv6: per /64), including upgrades. Default: no limit. One more gets 429.
     pub request_rate: Option<Rate>,
     /// Rate of messages and pings per connection. Default: no limit. One more: close 1008.
     pub message_rate: Option<Rate>,
+    /// Maximum bytes that all clients together may make the server hold: queues, unfinished messages and request bodies.
+    /// Default: 1 GiB. When half of it is used, a client that holds more than an equal share of the rest loses its connection: 1008 for a full queue, 1013
+    /// for an unfinished message.
+    pub buffered_bytes_max: usize,
     /// Maximum number of rooms per dialect. Default: none. A client that would open one more is closed with 1013.
     pub rooms_max: Option<usize>,
     /// Maximum number of members per room. Default: none. One more is closed with 1013.
@@ -41,6 +46,8 @@ pub struct Limits {
     /// Time limit for the pause between a response and the next request. Default: 75 s, because load balancers keep
     /// connections for 60 to 75 s. Then the connection ends.
     pub keep_alive_timeout: Duration,
+    /// Time limit for a message from its first byte to its last. Default: 30 s. Then: close 1008.
+    pub message_timeout: Duration,
     /// Time limit for a write without progress (the peer's window stays closed). Default: 30 s. Then the connection is
     /// dropped.
     pub write_timeout: Duration,
@@ -59,6 +66,7 @@ impl Default for Limits {
             connections_per_address_max: None,
             request_rate: None,
             message_rate: None,
+            buffered_bytes_max: 1024 * 1024 * 1024,
             rooms_max: None,
             room_members_max: None,
             join_timeout: Duration::from_secs(30),
@@ -66,6 +74,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            message_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
         }

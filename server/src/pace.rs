@@ -1,8 +1,8 @@
-//! Time limits for a request's head, for its body, and for the idle time between two requests.
+//! Time limits for a request's head, for its body, for writing the response, and for the idle time between two requests.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits::Limits;
+use crate::lock::Lock;
+use crate::session::budget::Held;
 
 /// Minimum rate of a body in bytes per second, on average since its start. Every working network is much faster. It
 /// limits how long a client can hold a connection by sending a byte now and then (slowloris).
@@ -24,7 +26,15 @@ const BODY_BYTES_PER_SECOND_MIN: u32 = 500;
 pub(crate) struct Pace {
     head_timeout: Duration,
     keep_alive_timeout: Duration,
-    phase: Mutex<Phase>,
+    write_timeout: Duration,
+    state: Lock<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    phase: Phase,
+    /// Since when a write waits without progress, because the client does not read.
+    stuck: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,31 +49,36 @@ enum Phase {
 
 impl Pace {
     pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
-        let Limits { head_timeout, keep_alive_timeout, .. } = *limits;
-        Self { head_timeout, keep_alive_timeout, phase: Mutex::new(Phase::Head(now)) }
+        let Limits { head_timeout, keep_alive_timeout, write_timeout, .. } = *limits;
+        let state = Lock::new(State { phase: Phase::Head(now), stuck: None });
+        Self { head_timeout, keep_alive_timeout, write_timeout, state }
     }
 
     /// A whole head has arrived.
     pub(crate) fn head_received(&self) {
-        *self.lock() = Phase::Handling;
+        self.lock().phase = Phase::Handling;
     }
 
     /// The response is ready to be written.
     pub(crate) fn response_ready(&self) {
-        *self.lock() = Phase::Idle(Instant::now());
+        self.lock().phase = Phase::Idle(Instant::now());
     }
 
-    /// When the connection ends if nothing arrives before. `None` while a request is being handled.
+    /// When the connection ends if nothing is read or written before. `None` while a request is being handled and
+    /// nothing waits to be written.
     pub(crate) fn due(&self) -> Option<Instant> {
-        match *self.lock() {
+        let State { phase, stuck } = *self.lock();
+        let of_phase = match phase {
             Phase::Head(since) => Some(since + self.head_timeout),
             Phase::Handling => None,
             Phase::Idle(since) => Some(since + self.keep_alive_timeout),
-        }
+        };
+        let of_write = stuck.map(|since| since + self.write_timeout);
+        [of_phase, of_write].into_iter().flatten().min()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().expect("nothing panics while it holds the phase")
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 
@@ -83,11 +98,16 @@ impl<'p, S> Paced<'p, S> {
     }
 
     fn written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            let phase = &mut *self.pace.lock();
-            if matches!(phase, Phase::Idle(_)) {
-                *phase = Phase::Idle(Instant::now());
+        let state = &mut *self.pace.lock();
+        match written {
+            Poll::Pending => drop(state.stuck.get_or_insert_with(Instant::now)),
+            Poll::Ready(Ok(1..)) => {
+                state.stuck = None;
+                if matches!(state.phase, Phase::Idle(_)) {
+                    state.phase = Phase::Idle(Instant::now());
+                }
             }
+            Poll::Ready(_) => {}
         }
         written
     }
@@ -98,9 +118,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<'_, S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            let phase = &mut *self.pace.lock();
-            if matches!(phase, Phase::Idle(_)) {
-                *phase = Phase::Head(Instant::now());
+            let state = &mut *self.pace.lock();
+            if matches!(state.phase, Phase::Idle(_)) {
+                state.phase = Phase::Head(Instant::now());
             }
         }
         read
@@ -127,7 +147,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<'_, S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // With TLS, a write ends in a buffer, and only the flush waits for the client.
+        let stuck = &mut self.pace.lock().stuck;
+        match flushed {
+            Poll::Pending => drop(stuck.get_or_insert_with(Instant::now)),
+            Poll::Ready(_) => *stuck = None,
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,14 +169,21 @@ pub(crate) enum BodyError {
     TooSlow,
     /// The connection was lost, or the framing is broken.
     Incomplete,
+    /// All clients together hold too many bytes, and this one holds more than its share.
+    OverBudget,
 }
 
 /// Reads a body of at most `bytes_max` bytes. A pause may last `timeout`, and the whole body may take `timeout` longer
-/// than at [`BODY_BYTES_PER_SECOND_MIN`].
+/// than at [`BODY_BYTES_PER_SECOND_MIN`]. What has arrived counts as `held`.
 ///
 /// # Errors
 /// The body is too large or too slow, or ends early.
-pub(crate) async fn body(body: Incoming, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError> {
+pub(crate) async fn body(
+    body: Incoming,
+    bytes_max: usize,
+    timeout: Duration,
+    held: &mut Held,
+) -> Result<Bytes, BodyError> {
     let mut body = Limited::new(body, bytes_max);
     let mut read = Vec::new();
     let start = Instant::now();
@@ -171,6 +205,9 @@ pub(crate) async fn body(body: Incoming, bytes_max: usize, timeout: Duration) ->
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     read.extend_from_slice(data);
+                    if !held.set(read.len()) {
+                        return Err(BodyError::OverBudget);
+                    }
                     progress = Instant::now();
                 }
             }

@@ -59,6 +59,12 @@ pub(crate) fn send(socket: &UdpSocket, datagram: &[u8], source: IpAddr, to: Sock
     Ok(sendmsg(socket.as_raw_fd(), &data, &[control], MsgFlags::empty(), Some(&SockaddrStorage::from(to)))?)
 }
 
+/// The addresses of this host's interfaces.
+pub(crate) fn interface_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    interfaces.filter_map(|interface| interface.address.and_then(address)).map(|address| address.ip()).collect()
+}
+
 fn address(address: SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::from(*address));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::from(*address)))

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lock::Lock;
+
 /// A rate limit: `burst` at once, and `per_second` on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -37,6 +39,33 @@ impl Bucket {
         let is_there = full_at - now <= one * rate.burst.get();
         if is_there {
             self.full_at = full_at;
+        }
+        is_there
+    }
+}
+
+/// A limit of bytes per second, for several senders. What was not used within a second is lost.
+#[derive(Debug)]
+pub(crate) struct ByteBucket {
+    bytes_per_second: u64,
+    /// When the bucket will be full again.
+    full_at: Lock<Option<Instant>>,
+}
+
+impl ByteBucket {
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second, full_at: Lock::new(None) }
+    }
+
+    /// Takes so many bytes. Returns whether they were there.
+    pub(crate) fn take(&self, bytes: usize, now: Instant) -> bool {
+        let nanos = bytes as u64 * 1_000_000_000 / self.bytes_per_second.max(1);
+        let mut full_at = self.full_at.lock();
+        let begun = full_at.map_or(now, |at| at.max(now));
+        let after = begun + Duration::from_nanos(nanos);
+        let is_there = begun <= now + Duration::from_secs(1);
+        if is_there {
+            *full_at = Some(after);
         }
         is_there
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use crate::access::admin::Admin;
 use crate::api::{Api, IceService, Page};
 use crate::config::{Config, Listen};
 use crate::dialect::{DIALECTS, DialectEntry, Parts, SENDER_VIEWER, Served};
@@ -51,16 +52,15 @@ pub(crate) struct Sites {
 impl Sites {
     /// `stun` is this server's own STUN service, whose address the API gives to clients.
     pub(crate) fn new<N: Network>(net: N, shared: &Arc<Shared>, stun: Option<IceService>) -> Self {
-        let Config { api, limits, seed, .. } = &shared.config;
         let cors = shared.cors.clone();
-        let parts = Parts::new(*seed);
+        let parts = Parts::new(shared.config.entropy());
         let sender_viewer = Arc::clone(&parts.sender_viewer);
         let engine = Engine::new(net, Arc::clone(&shared.registry), &shared.config, cors.clone());
         Self {
             shared: Arc::clone(shared),
             dialects: DIALECTS.iter().map(|entry| (entry.name, (entry.make)(&parts))).collect(),
             engine: Arc::new(engine),
-            api: Arc::new(Api::new(sender_viewer, api, cors, stun, limits.body_timeout)),
+            api: Arc::new(Api::new(sender_viewer, &shared.config, cors, stun)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Sites {
 
     /// Only `/metrics`, for operators.
     pub(crate) fn metrics(&self) -> Site {
-        let page = MetricsPage::new(&self.shared, None);
+        let page = MetricsPage::new(&self.shared, Admin::Anyone);
         let routes = vec![("/healthz", Route::Health), ("/metrics", Route::Metrics(page))];
         Site { name: "metrics", routes, api: None, is_private: true }
     }
@@ -110,8 +110,8 @@ impl Sites {
         if listen.dialects.contains(&SENDER_VIEWER) {
             routes.extend([("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))]);
         }
-        let admin_token = self.shared.config.api.admin_token.clone();
-        routes.push(("/metrics", Route::Metrics(MetricsPage::new(&self.shared, admin_token))));
+        let Config { access, api, .. } = &self.shared.config;
+        routes.push(("/metrics", Route::Metrics(MetricsPage::new(&self.shared, Admin::new(access, api)))));
     }
 }
 

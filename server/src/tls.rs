@@ -1,7 +1,7 @@
 //! TLS for all HTTP addresses: rustls with ring.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use rustls::ServerConfig;
@@ -9,6 +9,8 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+
+use crate::lock::Lock;
 
 /// A certificate chain and its key, for TLS 1.2 and 1.3 with ALPN `http/1.1`.
 ///
@@ -20,7 +22,7 @@ struct Shared {
     certificate: PathBuf,
     key: PathBuf,
     /// For new connections. It is replaced as a whole, so that no TLS session of an old certificate is resumed.
-    current: Mutex<TlsAcceptor>,
+    current: Lock<TlsAcceptor>,
 }
 
 impl fmt::Debug for Tls {
@@ -35,7 +37,7 @@ impl Tls {
     /// # Errors
     /// A file cannot be used. The message names it and says what would be right.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let current = Mutex::new(read_pair(certificate, key)?);
+        let current = Lock::new(read_pair(certificate, key)?);
         Ok(Self(Arc::new(Shared { certificate: certificate.to_owned(), key: key.to_owned(), current })))
     }
 
@@ -46,13 +48,13 @@ impl Tls {
     pub fn reload(&self) -> Result<(), TlsError> {
         let Shared { certificate, key, current } = &*self.0;
         let renewed = read_pair(certificate, key)?;
-        *current.lock().expect("nothing panics while it holds the certificate") = renewed;
+        *current.lock() = renewed;
         Ok(())
     }
 
     /// Does the TLS handshake of a new connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        self.0.current.lock().expect("nothing panics while it holds the certificate").clone()
+        self.0.current.lock().clone()
     }
 }
 

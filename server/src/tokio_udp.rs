@@ -1,9 +1,7 @@
 //! tokio's UDP socket. Bound to a wildcard address, it can answer from the address to which a datagram was sent.
 
 use std::io;
-#[cfg(target_os = "linux")]
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 #[cfg(target_os = "linux")]
 use tokio::io::Interest;
@@ -80,4 +78,14 @@ impl Udp for TokioUdp {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+/// The IP addresses of this host, by which it can be reached; none where they cannot be found out.
+#[must_use]
+pub fn host_addresses() -> Vec<IpAddr> {
+    #[cfg(target_os = "linux")]
+    let addresses = packet_info::interface_addresses();
+    #[cfg(not(target_os = "linux"))]
+    let addresses = Vec::new();
+    addresses
 }

@@ -1,5 +1,5 @@
-//! The randomness and wall clock of a simulation: seeded, per thread. This file has the only `unsafe` code of the
-//! project.
+//! The randomness and wall clock of a simulation: seeded, per thread. This file has the only `unsafe` code of a
+//! simulation.
 //!
 //! Libraries get entropy from the operating system in ways that no API lets us replace: `std` and `getrandom` 0.3 call
 //! the symbol `getrandom`, `ring` (through `getrandom` 0.2) calls `syscall(SYS_getrandom, …)`. So this file defines

@@ -1,11 +1,12 @@
-//! Counts the connections and requests of each address.
+//! Counts the connections, sessions and requests of each address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::time::Instant;
 
+use crate::lock::Lock;
 use crate::rate::{Bucket, Rate};
 
 /// Number of known addresses above which idle ones are removed.
@@ -16,7 +17,7 @@ const SWEEP_MIN: usize = 1024;
 pub(crate) struct Addresses {
     connections_max: Option<usize>,
     rate: Option<Rate>,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct State {
 #[derive(Debug)]
 struct Known {
     open: usize,
+    /// Engine.IO sessions.
+    sessions: usize,
     bucket: Bucket,
 }
 
@@ -37,6 +40,13 @@ struct Known {
 pub(crate) struct Source {
     from: IpAddr,
     /// Where it is counted, if anything is limited by address.
+    addresses: Option<Arc<Addresses>>,
+}
+
+/// One Engine.IO session of an address, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct SessionSource {
+    from: IpAddr,
     addresses: Option<Arc<Addresses>>,
 }
 
@@ -50,7 +60,7 @@ pub(crate) enum LimitExceeded {
 impl Addresses {
     pub(crate) fn new(connections_max: Option<usize>, rate: Option<Rate>) -> Self {
         let state = State { known: BTreeMap::new(), sweep_at: SWEEP_MIN };
-        Self { connections_max, rate, state: Mutex::new(state) }
+        Self { connections_max, rate, state: Lock::new(state) }
     }
 
     /// A connection from an address.
@@ -68,17 +78,23 @@ impl Addresses {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the addresses")
+        self.state.lock()
     }
 }
 
 impl State {
     fn known(&mut self, from: IpAddr, now: Instant) -> &mut Known {
         if self.known.len() >= self.sweep_at {
-            self.known.retain(|_, known| known.open > 0 || !known.bucket.is_full(now));
+            self.known.retain(|_, known| known.is_in_use() || !known.bucket.is_full(now));
             self.sweep_at = SWEEP_MIN.max(self.known.len() * 2);
         }
-        self.known.entry(from).or_insert_with(|| Known { open: 0, bucket: Bucket::full(now) })
+        self.known.entry(from).or_insert_with(|| Known { open: 0, sessions: 0, bucket: Bucket::full(now) })
+    }
+}
+
+impl Known {
+    fn is_in_use(&self) -> bool {
+        self.open + self.sessions > 0
     }
 }
 
@@ -110,24 +126,61 @@ impl Source {
             _ => Ok(()),
         }
     }
+
+    /// Opens a session for its address.
+    ///
+    /// # Errors
+    /// The address has as many sessions as it may have connections.
+    pub(crate) fn open_session(&self) -> Result<SessionSource, LimitExceeded> {
+        if let Some(addresses) = &self.addresses {
+            let mut state = addresses.lock();
+            let known = state.known(group(self.from), Instant::now());
+            if addresses.connections_max.is_some_and(|max| known.sessions >= max) {
+                return Err(LimitExceeded::Connections);
+            }
+            known.sessions += 1;
+        }
+        Ok(SessionSource { from: self.from, addresses: self.addresses.clone() })
+    }
+}
+
+impl SessionSource {
+    pub(crate) fn from(&self) -> IpAddr {
+        self.from
+    }
+}
+
+impl State {
+    /// One less.
+    fn gone(&mut self, from: IpAddr, gone: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.known.get_mut(&from) {
+            gone(known);
+            if !known.is_in_use() && known.bucket.is_full(Instant::now()) {
+                self.known.remove(&from);
+            }
+        }
+    }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let Some(addresses) = &self.addresses else { return };
-        let (mut state, from) = (addresses.lock(), group(self.from));
-        if let Some(known) = state.known.get_mut(&from) {
-            known.open -= 1;
-            if known.open == 0 && known.bucket.is_full(Instant::now()) {
-                state.known.remove(&from);
-            }
+        if let Some(addresses) = &self.addresses {
+            addresses.lock().gone(group(self.from), |known| known.open -= 1);
+        }
+    }
+}
+
+impl Drop for SessionSource {
+    fn drop(&mut self) {
+        if let Some(addresses) = &self.addresses {
+            addresses.lock().gone(group(self.from), |known| known.sessions -= 1);
         }
     }
 }
 
 /// The addresses that count as one: RFC 4291 §2.5.4 gives a network 64 bits for its hosts, and a host may use any of
 /// them.
-fn group(from: IpAddr) -> IpAddr {
+pub(crate) fn group(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

@@ -2,6 +2,7 @@
 //! connection's [`Grant`], which the code that all dialects share checks.
 
 pub(crate) mod addresses;
+pub(crate) mod admin;
 mod proxies;
 mod token;
 
@@ -94,6 +95,11 @@ impl Grant {
     /// Whether a room may be joined now.
     pub(crate) fn allows_room(&self, room: &str) -> bool {
         self.allows(|claims| claims.room.as_deref(), room)
+    }
+
+    /// The only room that may be joined, if there is one.
+    pub(crate) fn room(&self) -> Option<&str> {
+        self.0.as_deref()?.claims.room.as_deref()
     }
 
     /// Whether a name may be used now.

@@ -3,11 +3,13 @@
 //! `dialects.md` §4 is the reference. Decisions on what it leaves open: an event with another name is ignored; one
 //! without arguments is relayed without arguments.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::lock::Lock;
+use crate::random::Entropy;
 use crate::session::client::Client;
 use crate::session::dialect::Dialect;
 use crate::session::identity::{ClientId, ClientIds};
@@ -20,7 +22,7 @@ const ROOM: &str = "";
 
 /// The endpoint.
 pub(crate) struct Broadcast {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -35,12 +37,12 @@ struct BroadcastSession {
 }
 
 impl Broadcast {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        Self { state: Lock::new(State { rooms: Rooms::default(), ids: ClientIds::new(entropy) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the room")
+        self.state.lock()
     }
 }
 

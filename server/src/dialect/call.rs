@@ -14,7 +14,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,16 +23,19 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::framing::Framing;
 use super::json::{self, serialise};
+use crate::lock::Lock;
+use crate::random::Entropy;
 use crate::session::client::Client;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::rooms::is_name;
+use crate::shown::Shown;
 use crate::socketio::dialect::{EventDialect, EventSession};
 use crate::socketio::packet::Event;
 
 /// The endpoint: all users.
 pub(crate) struct Call {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -182,12 +185,12 @@ impl Notice<'_> {
 }
 
 impl Call {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(State { users: BTreeMap::new(), ids: ClientIds::new(seed) }) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        Self { state: Lock::new(State { users: BTreeMap::new(), ids: ClientIds::new(entropy) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the users")
+        self.state.lock()
     }
 }
 
@@ -267,7 +270,7 @@ impl State {
                 Framing::WebSocket => &mut over_websocket,
                 Framing::SocketIo => &mut over_socketio,
             };
-            client.push(framed.get_or_insert_with(|| list.framed(*framing)).clone());
+            client.push_state(framed.get_or_insert_with(|| list.framed(*framing)).clone());
         }
     }
 }
@@ -406,7 +409,7 @@ impl CallSession {
         let state = &mut *endpoint.lock();
         match state.users.get(new) {
             Some(user) if user.id == self.id => {
-                self.output.send(&state.list());
+                self.output.client.push_state(state.list().framed(self.output.framing));
                 return Ok(());
             }
             Some(user) if !user.output.client.is_closing() => return Err(Refusal::UsernameTaken),
@@ -419,7 +422,7 @@ impl CallSession {
         let new: Arc<str> = new.into();
         let user = User { id: self.id, output: self.output.clone(), call_state: CallState::Idle };
         state.users.insert(Arc::clone(&new), user);
-        tracing::debug!(client = ?self.id, name = %new, "joined");
+        tracing::debug!(client = ?self.id, name = %Shown(&new), "joined");
         self.name = Some(new);
         state.broadcast_list();
         Ok(())

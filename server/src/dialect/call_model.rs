@@ -178,7 +178,7 @@ impl Model {
 fn connect(endpoint: &Arc<Call>, client: usize) -> CallSession {
     let framing = if client.is_multiple_of(2) { Framing::WebSocket } else { Framing::SocketIo };
     let limits = Limits::default();
-    let client = Client::new(Arc::new(Queue::new(&limits)), Grant::default(), &limits);
+    let client = Client::new(Queue::alone(&limits), Grant::default(), &limits);
     CallSession::new(Arc::clone(endpoint), endpoint.issue_id(), client, framing)
 }
 

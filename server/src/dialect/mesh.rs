@@ -9,21 +9,24 @@
 //!   sender.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Malformed, serialise};
+use crate::lock::Lock;
+use crate::random::Entropy;
 use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::rooms::{Member, NAME_CODE_POINTS_MAX, Rooms, is_name};
+use crate::shown::Shown;
 
 /// The endpoint: all rooms.
 pub(crate) struct Mesh {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -86,12 +89,19 @@ struct Signal<'a> {
 }
 
 impl Mesh {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        Self { state: Lock::new(State { rooms: Rooms::default(), ids: ClientIds::new(entropy) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the rooms")
+        self.state.lock()
+    }
+
+    /// What a defect in a handler would do.
+    #[cfg(test)]
+    pub(crate) fn panic_while_locked(&self) {
+        let _state = self.lock();
+        panic!("a defect");
     }
 }
 
@@ -192,7 +202,7 @@ impl MeshSession {
         rooms.broadcast(room, self.id, &serialise(&Notice::PeerJoined { room_id: room, peer }));
         let room: Arc<str> = room.into();
         rooms.join(&room, Member { id: self.id, queue: Arc::clone(&self.client.queue), about: name.map(Arc::from) });
-        tracing::debug!(client = ?self.id, %room, "joined");
+        tracing::debug!(client = ?self.id, room = %Shown(&room), "joined");
         self.room = Some(room);
     }
 
@@ -210,7 +220,7 @@ impl MeshSession {
             let notice = serialise(&Notice::PeerLeft { room_id: &room, client_id: self.id.as_str() });
             rooms.broadcast(&room, self.id, &notice);
         }
-        tracing::debug!(client = ?self.id, %room, "left");
+        tracing::debug!(client = ?self.id, room = %Shown(&room), "left");
     }
 
     fn signal<'a>(

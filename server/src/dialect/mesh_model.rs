@@ -170,7 +170,7 @@ struct System {
 
 impl System {
     fn connect(mesh: &Arc<Mesh>) -> (MeshSession, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(&Limits::default()));
+        let queue = Queue::alone(&Limits::default());
         let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
         (MeshSession::new(Arc::clone(mesh), client), queue)
     }

@@ -12,6 +12,7 @@ pub use self::framing::Framing;
 use self::mesh::Mesh;
 use self::relay::Relay;
 use self::sender_viewer::SenderViewer;
+use crate::random::Entropy;
 use crate::session::dialect::WebSocketDialect;
 use crate::socketio::dialect::EventDialect;
 
@@ -42,7 +43,7 @@ pub struct DialectEntry {
 
 /// The shared state from which dialects are created.
 pub(crate) struct Parts {
-    seed: u64,
+    entropy: Entropy,
     /// Served in two framings.
     call: Arc<Call>,
     /// Also used by the API.
@@ -69,7 +70,7 @@ pub const DIALECTS: &[DialectEntry] = &[
         framing: Framing::WebSocket,
         path: "/",
         port: 8787,
-        make: |parts| Served::WebSocket(Arc::new(Mesh::new(parts.seed))),
+        make: |parts| Served::WebSocket(Arc::new(Mesh::new(parts.entropy))),
     },
     DialectEntry {
         name: SENDER_VIEWER,
@@ -101,7 +102,7 @@ pub const DIALECTS: &[DialectEntry] = &[
         framing: Framing::SocketIo,
         path: "/socket.io/",
         port: 5001,
-        make: |parts| Served::SocketIo(Arc::new(Broadcast::new(parts.seed))),
+        make: |parts| Served::SocketIo(Arc::new(Broadcast::new(parts.entropy))),
     },
     DialectEntry {
         name: "relay",
@@ -109,7 +110,7 @@ pub const DIALECTS: &[DialectEntry] = &[
         framing: Framing::WebSocket,
         path: "/relay",
         port: HTTP_PORT,
-        make: |parts| Served::WebSocket(Arc::new(Relay::new(parts.seed))),
+        make: |parts| Served::WebSocket(Arc::new(Relay::new(parts.entropy))),
     },
     DialectEntry {
         name: "echo",
@@ -148,11 +149,11 @@ impl DialectEntry {
 }
 
 impl Parts {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(entropy: Entropy) -> Self {
         Self {
-            seed,
-            call: Arc::new(Call::new(seed ^ CALL_SEED)),
-            sender_viewer: Arc::new(SenderViewer::new(seed ^ SENDER_VIEWER_SEED)),
+            entropy,
+            call: Arc::new(Call::new(entropy.differing_by(CALL_SEED))),
+            sender_viewer: Arc::new(SenderViewer::new(entropy.differing_by(SENDER_VIEWER_SEED))),
         }
     }
 }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_table_is_right_about_every_dialect() {
-        let parts = Parts::new(0);
+        let parts = Parts::new(Entropy::Seed(0));
         for entry in DIALECTS {
             let (dialect, framing) = match (entry.make)(&parts) {
                 Served::WebSocket(dialect) => (dialect.name(), Framing::WebSocket),

@@ -6,12 +6,14 @@
 //! - A room name that is not UTF-8 after decoding is refused like one that is too long.
 //! - Only `type` is checked: an offer without its `offer` is relayed as well.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use serde::Serialize;
 
 use super::json::{self, Malformed, serialise};
+use crate::lock::Lock;
 use crate::query;
+use crate::random::Entropy;
 use crate::session::client::Client;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
@@ -22,7 +24,7 @@ const DEFAULT_ROOM: &str = "default";
 
 /// The endpoint: all rooms.
 pub(crate) struct Relay {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -46,12 +48,12 @@ enum Notice<'a> {
 }
 
 impl Relay {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(State { rooms: Rooms::default(), ids: ClientIds::new(seed) }) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        Self { state: Lock::new(State { rooms: Rooms::default(), ids: ClientIds::new(entropy) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the rooms")
+        self.state.lock()
     }
 }
 

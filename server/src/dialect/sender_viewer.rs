@@ -9,22 +9,25 @@
 //! - A holder counts as gone from the moment the server has decided to close its connection, for whatever reason.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, serialise};
+use crate::lock::Lock;
+use crate::random::Entropy;
 use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::dialect::{Dialect, Session, WebSocketDialect};
 use crate::session::identity::{ClientId, ClientIds};
 use crate::session::queue::Queue;
 use crate::session::rooms::{Member, Rooms, is_name};
+use crate::shown::Shown;
 
 /// The endpoint: all rooms, and all connections, joined or not.
 pub(crate) struct SenderViewer {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -110,19 +113,20 @@ struct RoleStatus {
 }
 
 impl SenderViewer {
-    pub(crate) fn new(seed: u64) -> Self {
-        let state = State { rooms: Rooms::default(), clients: BTreeMap::new(), ids: ClientIds::new(seed) };
-        Self { state: Mutex::new(state) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        let state = State { rooms: Rooms::default(), clients: BTreeMap::new(), ids: ClientIds::new(entropy) };
+        Self { state: Lock::new(state) }
     }
 
-    /// Every room with a client in it, by name.
-    pub(crate) fn status(&self) -> Vec<RoomStatus> {
+    /// Every room with a client in it, by name; only this one, if one is given.
+    pub(crate) fn status(&self, only: Option<&str>) -> Vec<RoomStatus> {
         let state = self.lock();
         let role_status = |room: &str, role| {
             let holder = state.rooms.live_holder(room, role);
             RoleStatus { connected: holder.is_some(), client_id: holder.map(|holder| holder.id.as_str().to_owned()) }
         };
-        let rooms = state.rooms.names().map(|room| RoomStatus {
+        let names = state.rooms.names().filter(|room| only.is_none_or(|only| ***room == *only));
+        let rooms = names.map(|room| RoomStatus {
             room_id: Arc::clone(room),
             sender: role_status(room, Role::Sender),
             viewer: role_status(room, Role::Viewer),
@@ -139,7 +143,7 @@ impl SenderViewer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the rooms")
+        self.state.lock()
     }
 }
 
@@ -182,7 +186,7 @@ impl Rooms<Role> {
                 Role::Viewer => Notice::ViewerLeft,
             };
             self.broadcast(room, id, &serialise(&notice));
-            tracing::debug!(client = ?id, room, ?role, "left");
+            tracing::debug!(client = ?id, room = %Shown(room), ?role, "left");
         }
     }
 }
@@ -256,11 +260,11 @@ impl SenderViewerSession {
                 self.has_joined = true;
             }
         }
-        tracing::debug!(client = ?self.id, room, ?role, "joined");
+        tracing::debug!(client = ?self.id, room = %Shown(room), ?role, "joined");
         self.client.push(serialise(&Notice::Joined { role, room, client_id: self.id.as_str() }));
         if let (Some(sender), Some(_)) = (rooms.live_holder(room, Role::Sender), rooms.live_holder(room, Role::Viewer))
         {
-            sender.queue.push(serialise(&Notice::ViewerReady));
+            sender.queue.push_state(serialise(&Notice::ViewerReady));
         }
         Ok(())
     }
@@ -309,7 +313,7 @@ mod tests {
     use crate::session::queue::Load;
 
     fn connect(endpoint: &Arc<SenderViewer>) -> (Box<dyn Session>, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(&Limits::default()));
+        let queue = Queue::alone(&Limits::default());
         let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
         (Arc::clone(endpoint).open(None, client), queue)
     }

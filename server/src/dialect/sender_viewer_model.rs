@@ -166,7 +166,7 @@ struct System {
 
 impl System {
     fn connect(endpoint: &Arc<SenderViewer>) -> (Box<dyn Session>, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(&Limits::default()));
+        let queue = Queue::alone(&Limits::default());
         let client = Client::new(Arc::clone(&queue), Grant::default(), &Limits::default());
         (Arc::clone(endpoint).open(None, client), queue)
     }
@@ -235,7 +235,7 @@ proptest! {
                 let expected: Vec<_> = outbox.iter().filter(|(to, _)| *to == client).map(|(_, m)| m.clone()).collect();
                 prop_assert_eq!(system.received(client), expected, "client {} after {:?}", client, action);
             }
-            let status = serde_json::to_string(&endpoint.status()).expect("it serialises");
+            let status = serde_json::to_string(&endpoint.status(None)).expect("it serialises");
             prop_assert_eq!(status, model.status(), "after {:?}", action);
         }
         drop(system);

@@ -3,10 +3,11 @@
 pub(crate) mod page;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::metrics::histogram::Histogram;
+
+use crate::lock::Lock;
 
 /// Upper bounds of the buckets, in seconds: from the time a relay takes to what a person notices.
 const BUCKETS: [f64; 14] =
@@ -45,15 +46,15 @@ impl Default for Metrics {
 
 /// Counts by reason, sorted by name.
 #[derive(Debug, Default)]
-pub(crate) struct Reasons(Mutex<BTreeMap<&'static str, u64>>);
+pub(crate) struct Reasons(Lock<BTreeMap<&'static str, u64>>);
 
 impl Reasons {
     pub(crate) fn count(&self, reason: &'static str) {
-        *self.0.lock().expect("nothing panics while it counts").entry(reason).or_default() += 1;
+        *self.0.lock().entry(reason).or_default() += 1;
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().expect("nothing panics while it counts").clone()
+        self.0.lock().clone()
     }
 }
 

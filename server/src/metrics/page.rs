@@ -17,22 +17,23 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Traffic;
-use crate::{Handle, Shared, access};
+use crate::access::admin::{Admin, NotAdmin};
+use crate::{Handle, Shared};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The endpoint.
 pub(crate) struct MetricsPage {
     registry: Registry,
-    /// The required bearer token, if any.
-    token: Option<String>,
+    /// Who may read it.
+    admin: Admin,
 }
 
 impl MetricsPage {
-    pub(crate) fn new(shared: &Arc<Shared>, token: Option<String>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, admin: Admin) -> Self {
         let mut registry = Registry::with_prefix("glare");
         registry.register_collector(Box::new(Counts(Arc::downgrade(shared))));
-        Self { registry, token }
+        Self { registry, admin }
     }
 
     pub(crate) fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Full<Bytes>> {
@@ -41,16 +42,22 @@ impl MetricsPage {
             *response.status_mut() = status;
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         };
-        let is_authorized = |token: &String| access::bearer(headers).is_some_and(|given| access::is_same(token, given));
         if !matches!(*method, Method::GET | Method::HEAD) {
             answer(StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "GET, HEAD");
-        } else if !self.token.as_ref().is_none_or(is_authorized) {
-            answer(StatusCode::UNAUTHORIZED, header::WWW_AUTHENTICATE, "Bearer");
         } else {
-            answer(StatusCode::OK, header::CONTENT_TYPE, CONTENT_TYPE);
-            let mut page = String::new();
-            text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
-            *response.body_mut() = Full::from(page);
+            match self.admin.check(headers) {
+                Ok(()) => {
+                    answer(StatusCode::OK, header::CONTENT_TYPE, CONTENT_TYPE);
+                    let mut page = String::new();
+                    text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
+                    *response.body_mut() = Full::from(page);
+                }
+                Err(NotAdmin::Token) => answer(StatusCode::UNAUTHORIZED, header::WWW_AUTHENTICATE, "Bearer"),
+                Err(closed @ NotAdmin::Closed) => {
+                    answer(StatusCode::FORBIDDEN, header::CONTENT_TYPE, "text/plain");
+                    *response.body_mut() = Full::from(closed.message());
+                }
+            }
         }
         response
     }
@@ -104,6 +111,9 @@ impl Collector for Counts {
         let peak = census.queued_bytes_peak as u64;
         page.gauge("queued_bytes_peak", "The most bytes that ever waited for one client", peak)?;
 
+        let buffered = shared.registry.budget.used() as u64;
+        page.gauge("buffered_bytes", "Bytes of queues, unfinished messages and request bodies", buffered)?;
+
         let closed = metrics.closed.counts();
         page.counters("websockets_closed", "WebSockets that ended", "reason", closed.into_iter())?;
         let refused = metrics.refused.counts();
@@ -130,8 +140,12 @@ impl Collector for Counts {
         let packets = by_way(turn.packets_to_peers, turn.packets_to_clients);
         page.counters("turn_packets", "Datagrams relayed", "to", packets)?;
         page.counters("turn_bytes", "Their data in bytes", "to", by_way(turn.bytes_to_peers, turn.bytes_to_clients))?;
-        let lost = [("forbidden", turn.packets_forbidden), ("dropped", turn.packets_dropped)].into_iter();
-        page.counters("turn_packets_discarded", "Datagrams not relayed", "reason", lost)?;
+        let lost = [
+            ("forbidden", turn.packets_forbidden),
+            ("dropped", turn.packets_dropped),
+            ("bandwidth", turn.packets_throttled),
+        ];
+        page.counters("turn_packets_discarded", "Datagrams not relayed", "reason", lost.into_iter())?;
         let refusals: Vec<_> = turn.refusals.iter().map(|(code, count)| (code.to_string(), *count)).collect();
         let refusals = refusals.iter().map(|(code, count)| (code.as_str(), *count));
         page.counters("turn_refusals", "TURN requests refused", "code", refusals)?;

@@ -27,14 +27,18 @@ pub(crate) enum Close {
     JoinTimeout,
     /// 1008: pings were not answered.
     HeartbeatMissed,
+    /// 1008: a message did not become complete in time.
+    MessageTimeout,
     /// 1008: more messages than the rate allows.
     TooFast,
     /// 1008: a room or a name that the client's token does not allow.
     NotAllowed,
     /// 1009: a frame or message over the limit.
     TooLarge,
-    /// 1013: too many connections.
+    /// 1013: too many connections, or too many bytes of unfinished messages.
     OverCapacity,
+    /// 1013: had not joined when another connection needed the place.
+    Displaced,
     /// 1013: the room has the maximum number of members.
     RoomFull,
     /// 1013: there is the maximum number of rooms.
@@ -55,14 +59,20 @@ impl Close {
             Self::SlowConsumer => (CloseCode::Policy, "Slow consumer"),
             Self::JoinTimeout => (CloseCode::Policy, "Join timeout"),
             Self::HeartbeatMissed => (CloseCode::Policy, "Heartbeat missed"),
+            Self::MessageTimeout => (CloseCode::Policy, "Message not complete in time"),
             Self::TooFast => (CloseCode::Policy, "Rate limit exceeded"),
             Self::NotAllowed => (CloseCode::Policy, "Not allowed by the token"),
             Self::TooLarge => (CloseCode::Size, "Message too large"),
-            Self::OverCapacity => (CloseCode::Again, "Over capacity"),
+            Self::OverCapacity | Self::Displaced => (CloseCode::Again, "Over capacity"),
             Self::RoomFull => (CloseCode::Again, "Room is full"),
             Self::TooManyRooms => (CloseCode::Again, "Too many rooms"),
         };
         CloseFrame { code, reason: Utf8Bytes::from_static(reason) }
+    }
+
+    /// Whether the client may still be told and heard for a while: not one that is dead or whose place another needs.
+    pub(crate) fn has_time(self) -> bool {
+        !matches!(self, Self::HeartbeatMissed | Self::Displaced)
     }
 
     /// Its name in the metrics.
@@ -78,10 +88,12 @@ impl Close {
             Self::SlowConsumer => "slow-consumer",
             Self::JoinTimeout => "join-timeout",
             Self::HeartbeatMissed => "heartbeat-missed",
+            Self::MessageTimeout => "message-timeout",
             Self::TooFast => "too-fast",
             Self::NotAllowed => "not-allowed",
             Self::TooLarge => "too-large",
             Self::OverCapacity => "over-capacity",
+            Self::Displaced => "displaced",
             Self::RoomFull => "room-full",
             Self::TooManyRooms => "too-many-rooms",
         }

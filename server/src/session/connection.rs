@@ -20,9 +20,12 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::budget::Held;
 use super::close::Close;
 use super::dialect::Session;
 use super::heartbeat::{Heartbeat, HeartbeatAction, HeartbeatState};
+use super::meter::Metered;
+use super::pressure::{self, Pressure};
 use super::queue::{Load, Queue};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -31,9 +34,11 @@ use crate::rate::Bucket;
 /// tungstenite zero-fills its read buffer at each read and never frees it, so a small one is faster. This size holds
 /// six messages of 300 bytes.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
-/// How many messages are still read after the join timeout. The join may be among them if this task runs late, but a
-/// flood of other messages must not keep the connection open.
+/// How many messages are still read after the time limit for the join or for an unfinished message. What is missing may
+/// be among them if this task runs late, but a flood of other messages must not keep the connection open.
 const LATE_MESSAGES_MAX: u8 = 64;
+/// How many messages are read without a pause before back-pressure has an effect: it is for those who send a lot.
+const UNPAUSED_MESSAGES: u8 = 32;
 /// Output is passed to TCP at the latest when this much is serialized; a batch ends with a flush anyway.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -61,7 +66,7 @@ impl End {
 
 /// The WebSocket on a stream whose upgrade was answered. `read_ahead` contains the bytes that arrived after the
 /// request. A frame or message longer than `frame_bytes_max` is an error.
-pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<S>
+pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<Metered<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,18 +77,21 @@ where
         .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * frame_bytes_max)
         .max_frame_size(Some(frame_bytes_max))
         .max_message_size(Some(frame_bytes_max));
+    let stream = Metered::new(stream, &read_ahead);
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }
 
 /// Serves one WebSocket until it has ended. Returns the reason. Without a heartbeat, the session itself detects a dead
-/// peer.
+/// peer, and one that does not join. `registered` is the queue of the TCP connection, which is another one if the
+/// session outlives it.
 ///
 /// An `async fn` would store its arguments in addition to the connection made from them; this block stores only the
 /// connection.
 pub(crate) fn run<S>(
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Metered<S>>,
     mut session: Box<dyn Session>,
     queue: Arc<Queue>,
+    registered: &Queue,
     limits: &Limits,
     heartbeat: Option<&Heartbeat>,
     metrics: &Metrics,
@@ -93,8 +101,18 @@ where
 {
     let now = Instant::now();
     let join_due = now + limits.join_timeout;
+    let has_joined = session.has_joined();
+    if has_joined {
+        registered.joined();
+    }
     let mut connection = Connection {
         socket,
+        unfinished: Held::nothing(&queue.budget),
+        unfinished_due: None,
+        message_timeout: limits.message_timeout,
+        empty_fragments: 0,
+        held_up: None,
+        unpaused: 0,
         queue,
         batch: VecDeque::new(),
         written: Load::default(),
@@ -103,13 +121,14 @@ where
         stuck: None,
         write_timeout: limits.write_timeout,
         heartbeat: heartbeat.map(|heartbeat| HeartbeatState::new(heartbeat.clone(), now)),
-        join_due: (!session.has_joined()).then_some(join_due),
+        join_due: (heartbeat.is_some() && !has_joined).then_some(join_due),
+        has_joined,
         late_messages: 0,
         alarm: Box::pin(sleep_until(join_due)),
         received: Bucket::full(now),
     };
     async move {
-        let end = connection.drive(&mut *session, limits).await;
+        let end = connection.drive(&mut *session, registered, limits).await;
         // Others are notified before the closing handshake, which may take some time.
         drop(session);
         // Boxed, so that no connection keeps the memory for its end while it is open.
@@ -121,7 +140,17 @@ where
 }
 
 struct Connection<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Metered<S>>,
+    /// What has arrived of the next message, and when it must be complete.
+    unfinished: Held,
+    unfinished_due: Option<Instant>,
+    message_timeout: Duration,
+    /// Fragments without payload that were not paid for yet.
+    empty_fragments: u32,
+    /// Where messages of this client wait, while it is not read.
+    held_up: Option<Arc<Pressure>>,
+    /// How many messages were read since nothing was there to read.
+    unpaused: u8,
     queue: Arc<Queue>,
     /// Taken from the queue, written next.
     batch: VecDeque<Message>,
@@ -135,6 +164,7 @@ struct Connection<S> {
     heartbeat: Option<HeartbeatState>,
     /// When the first join times out, until it has happened.
     join_due: Option<Instant>,
+    has_joined: bool,
     /// How many messages were read after that.
     late_messages: u8,
     alarm: Pin<Box<Sleep>>,
@@ -148,15 +178,19 @@ enum Event {
     Close(Close),
     WriteFailed,
     Alarm,
+    /// So many fragments without payload have arrived.
+    EmptyFragments(u32),
     Read(Option<Result<Message, Error>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn drive(&mut self, session: &mut dyn Session, limits: &Limits) -> End {
+    async fn drive(&mut self, session: &mut dyn Session, registered: &Queue, limits: &Limits) -> End {
         loop {
             match poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Close(close) => return End::Close(close),
                 Event::WriteFailed | Event::Read(None) => return End::Lost,
+                Event::EmptyFragments(count) if self.pay(count, limits) => {}
+                Event::EmptyFragments(_) => return End::Close(Close::TooFast),
                 Event::Alarm => {
                     if let Some(end) = self.deadline(Instant::now()) {
                         return end;
@@ -164,18 +198,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::Read(Some(Err(error))) => return end_of(&error),
                 Event::Read(Some(Ok(message))) => {
+                    // A pong that nobody asked for counts like a message.
+                    let mut is_paid_for = !message.is_close();
                     if let Some(heartbeat) = &mut self.heartbeat {
+                        is_paid_for &= !(message.is_pong() && heartbeat.pong_received());
                         heartbeat.frame_received();
                     }
-                    let is_paid_for = matches!(message, Message::Text(_) | Message::Binary(_) | Message::Ping(_));
-                    if let Some(rate) = limits.message_rate.as_ref().filter(|_| is_paid_for)
-                        && !self.received.take(rate, Instant::now())
-                    {
+                    if is_paid_for && !self.pay(1, limits) {
                         return End::Close(Close::TooFast);
+                    }
+                    self.unpaused = self.unpaused.saturating_add(1);
+                    if message.is_text() || message.is_binary() {
+                        self.unfinished_due = None;
                     }
                     if let Message::Text(text) = &message {
                         self.queue.tally.received(text.len());
                     }
+                    pressure::found();
                     let verdict = match message {
                         Message::Text(text) if text.len() > limits.message_bytes_max => session.oversized(),
                         Message::Text(text) => {
@@ -193,8 +232,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if let Err(close) = verdict {
                         return End::Close(close);
                     }
-                    if self.join_due.is_some() && session.has_joined() {
-                        self.join_due = None;
+                    self.held_up = pressure::found().filter(|_| self.unpaused >= UNPAUSED_MESSAGES);
+                    if !self.has_joined && session.has_joined() {
+                        (self.has_joined, self.join_due) = (true, None);
+                        registered.joined();
                     }
                 }
             }
@@ -209,16 +250,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.stuck.get_or_insert_with(|| Instant::now() + self.write_timeout);
             }
         }
-        let ping_due = self.heartbeat.as_ref().map(HeartbeatState::due);
-        if let Some(due) = [ping_due, self.join_due, self.stuck].into_iter().flatten().min() {
-            if due != self.alarm.deadline() {
-                self.alarm.as_mut().reset(due);
-            }
-            if self.alarm.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(self.read_if_late(cx).map_or(Event::Alarm, Event::Read));
-            }
+        let held_up_until = self.held_up.as_ref().and_then(|pressure| pressure.lasts_until(cx.waker()));
+        if self.poll_alarm(cx, held_up_until).is_ready() {
+            return Poll::Ready(self.read_if_late(cx).map_or(Event::Alarm, Event::Read));
         }
-        self.socket.poll_next_unpin(cx).map(Event::Read)
+        if held_up_until.is_some() {
+            return Poll::Pending;
+        }
+        self.held_up = None;
+        let read = self.socket.poll_next_unpin(cx);
+        let meter = &mut self.socket.get_mut().meter;
+        self.empty_fragments += meter.take_empty_fragments();
+        if read.is_ready() {
+            return read.map(Event::Read);
+        }
+        self.unpaused = 0;
+        let (is_within, bytes) = (meter.is_within_message(), meter.unfinished_bytes());
+        if bytes != self.unfinished.bytes() && !self.unfinished.set(bytes) {
+            return Poll::Ready(Event::Close(Close::OverCapacity));
+        }
+        if self.empty_fragments > 0 {
+            return Poll::Ready(Event::EmptyFragments(std::mem::take(&mut self.empty_fragments)));
+        }
+        if is_within && self.unfinished_due.is_none() {
+            self.unfinished_due = Some(Instant::now() + self.message_timeout);
+            return self.poll_alarm(cx, None).map(|()| Event::Alarm);
+        }
+        Poll::Pending
+    }
+
+    /// Ready when a deadline has passed.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>, held_up_until: Option<Instant>) -> Poll<()> {
+        let ping_due = self.heartbeat.as_ref().map(HeartbeatState::due);
+        let dues = [ping_due, self.join_due, self.stuck, self.unfinished_due, held_up_until];
+        let Some(due) = dues.into_iter().flatten().min() else { return Poll::Pending };
+        if due != self.alarm.deadline() {
+            self.alarm.as_mut().reset(due);
+        }
+        self.alarm.as_mut().poll(cx)
+    }
+
+    /// Takes tokens of the message rate. Returns whether there were as many.
+    fn pay(&mut self, messages: u32, limits: &Limits) -> bool {
+        let Some(rate) = &limits.message_rate else { return true };
+        let now = Instant::now();
+        (0..messages).all(|_| self.received.take(rate, now))
     }
 
     /// Reads on if a message that has already arrived could change the effect of an overdue deadline: a join or a sign
@@ -226,19 +302,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn read_if_late(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Message, Error>>> {
         let now = Instant::now();
         let is_dead = self.heartbeat.as_ref().is_some_and(|beat| beat.due() <= now && beat.is_unanswered());
-        let is_unjoined = self.join_due.is_some_and(|due| due <= now) && self.late_messages < LATE_MESSAGES_MAX;
-        if !is_dead && !is_unjoined {
+        let is_missing = [self.join_due, self.unfinished_due].into_iter().flatten().any(|due| due <= now);
+        let is_missing = is_missing && self.late_messages < LATE_MESSAGES_MAX;
+        if !is_dead && !is_missing {
             return None;
         }
         let Poll::Ready(read) = self.socket.poll_next_unpin(cx) else { return None };
-        self.late_messages += u8::from(is_unjoined);
+        self.late_messages += u8::from(is_missing);
         Some(read)
     }
 
     /// Writes the whole queue, with one flush per batch. `Ok(false)`: the peer's window is closed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         loop {
-            if let Some(close) = self.queue.take(cx.waker(), &mut self.batch, &mut self.written) {
+            // What waits in the socket's buffer still counts as queued.
+            let mut unwritten = Load::default();
+            let written = if self.unflushed { &mut unwritten } else { &mut self.written };
+            if let Some(close) = self.queue.take(cx.waker(), &mut self.batch, written) {
                 return Err(Event::Close(close));
             }
             if self.batch.is_empty() && !self.ping_due && !self.unflushed {
@@ -274,6 +354,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if over(self.stuck) {
             return Some(End::Lost);
         }
+        if over(self.unfinished_due) {
+            return Some(End::Close(Close::MessageTimeout));
+        }
         if over(self.join_due) {
             return Some(End::Close(Close::JoinTimeout));
         }
@@ -290,8 +373,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn finish(&mut self, end: End, limits: &Limits) {
         let patience = match end {
             End::Lost => return,
-            // There is no peer to answer: one attempt, without waiting.
-            End::Close(Close::HeartbeatMissed) => Duration::ZERO,
+            // There is no peer to answer, or another needs the place: one attempt, without waiting.
+            End::Close(close) if !close.has_time() => Duration::ZERO,
             End::Close(_) | End::ByPeer => limits.close_timeout,
         };
         let farewell = async {

@@ -48,12 +48,14 @@ pub(crate) struct HeartbeatState {
     due: Instant,
     /// Pings since the last frame.
     unanswered: u32,
+    /// Pings without a pong.
+    pongs_due: u32,
 }
 
 impl HeartbeatState {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         let due = now + heartbeat.interval;
-        Self { heartbeat, due, unanswered: 0 }
+        Self { heartbeat, due, unanswered: 0, pongs_due: 0 }
     }
 
     /// When [`tick`](Self::tick) must be called next.
@@ -71,12 +73,20 @@ impl HeartbeatState {
         self.unanswered = 0;
     }
 
+    /// A pong was received. Returns whether a ping asked for it.
+    pub(crate) fn pong_received(&mut self) -> bool {
+        let is_due = self.pongs_due > 0;
+        self.pongs_due -= u32::from(is_due);
+        is_due
+    }
+
     /// Handles the end of an interval. Returns the action.
     pub(crate) fn tick(&mut self, now: Instant) -> HeartbeatAction {
         if self.unanswered >= self.heartbeat.missed_max {
             return HeartbeatAction::Dead;
         }
         self.unanswered += 1;
+        self.pongs_due = self.pongs_due.saturating_add(1);
         self.due = now + self.heartbeat.interval;
         HeartbeatAction::Ping
     }

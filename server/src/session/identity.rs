@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::RngCore;
+
+use crate::random::{Entropy, Random};
 
 /// Length of an id in characters.
 const LENGTH: usize = 10;
@@ -55,22 +56,27 @@ impl fmt::Debug for ClientId {
     }
 }
 
-/// Issues ids. The *n*-th id is the *n*-th value of a keyed permutation of all 36¹⁰ ids. So no id repeats, no list of
-/// used ids is needed, and ids do not look like a counter.
+/// Issues ids. In a simulation, the *n*-th id is the *n*-th value of a keyed permutation of all 36¹⁰ ids. So no id
+/// repeats, no list of used ids is needed, and ids do not look like a counter. Otherwise the operating system draws each
+/// id, so that known ids tell nothing about others; among a million ids, two are the same once in 7,000 runs.
 #[derive(Debug)]
 pub(crate) struct ClientIds {
     issued: u64,
     round_keys: [u64; 4],
+    random: Random,
 }
 
 impl ClientIds {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { issued: 0, round_keys: std::array::from_fn(|_| rng.next_u64()) }
+    pub(crate) fn new(entropy: impl Into<Entropy>) -> Self {
+        let mut random = entropy.into().stream(0);
+        Self { issued: 0, round_keys: std::array::from_fn(|_| random.next_u64()), random }
     }
 
     pub(crate) fn issue(&mut self) -> ClientId {
-        let mut number = self.permute(self.issued);
+        let mut number = match &mut self.random {
+            Random::Seeded(_) => self.permute(self.issued),
+            system @ Random::System => system.next_u64() >> (64 - 2 * HALF_BITS),
+        };
         // Cycle walking: a permutation of 52 bits becomes one of the smaller space.
         while number >= SPACE {
             number = self.permute(number);
@@ -97,8 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ids_of_the_system_differ_from_run_to_run() {
+        let ids = || {
+            let mut ids = ClientIds::new(Entropy::System);
+            (0..1000).map(|_| ids.issue()).collect::<BTreeSet<_>>()
+        };
+        let (some, others) = (ids(), ids());
+        assert_eq!((some.len(), others.len(), some.intersection(&others).count()), (1000, 1000, 0));
+    }
+
+    #[test]
     fn ids_are_base_36_differ_and_follow_the_seed() {
-        let ids = |seed| {
+        let ids = |seed: u64| {
             let mut ids = ClientIds::new(seed);
             (0..100_000).map(|_| ids.issue()).collect::<Vec<_>>()
         };

@@ -1,19 +1,30 @@
-//! The open connections: counts them, and closes them all.
+//! The open connections: counts them, keeps them below their maximum, and closes them all.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 
+use super::budget::Budget;
 use super::close::Close;
 use super::queue::{Load, Queue};
+use super::unjoined::Unjoined;
+use crate::access::addresses::group;
 use crate::limits::Limits;
+use crate::lock::Lock;
 use crate::metrics::{Metrics, Traffic};
 
+/// Connections beyond the maximum that are still answered, so that a health check is, and a WebSocket hears why not.
+pub(crate) const CONNECTIONS_RESERVED: usize = 64;
+
 /// All open connections, from accept to the end of their TCP shutdown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    limits: Limits,
+    /// What their queues and unfinished messages take.
+    pub(crate) budget: Arc<Budget>,
+    state: Lock<State>,
     /// Other counts.
     pub(crate) metrics: Metrics,
     /// Notified when the last connection has ended.
@@ -25,14 +36,45 @@ struct State {
     opened: u64,
     /// How many of those were connections.
     accepted: u64,
-    /// How many of the open ones are Engine.IO sessions instead of connections.
-    sessions: usize,
-    open: BTreeMap<u64, Arc<Queue>>,
+    open: BTreeMap<u64, Open>,
+    connections: Places,
+    /// Engine.IO sessions.
+    sessions: Places,
     /// Traffic of closed connections, by dialect.
     traffic: BTreeMap<&'static str, Traffic>,
     /// The peak load of all closed connections.
     peak: Load,
     shut_down: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    queue: Arc<Queue>,
+    /// The address, as limits by address count it.
+    address: IpAddr,
+    is_session: bool,
+}
+
+/// The places of connections, or those of sessions.
+#[derive(Debug, Default)]
+struct Places {
+    open: usize,
+    unjoined: Unjoined,
+    /// Those that are being closed because others needed their places.
+    displaced: BTreeSet<u64>,
+}
+
+impl Places {
+    /// How many are taken.
+    fn taken(&self) -> usize {
+        self.open - self.displaced.len()
+    }
+}
+
+impl State {
+    fn places(&mut self, is_session: bool) -> &mut Places {
+        if is_session { &mut self.sessions } else { &mut self.connections }
+    }
 }
 
 /// The traffic of a connection; `None` while it has no dialect.
@@ -54,7 +96,6 @@ fn traffic(queue: &Queue) -> Option<(&'static str, Traffic)> {
 #[derive(Debug)]
 pub(crate) struct Registration {
     number: u64,
-    is_session: bool,
     pub(crate) queue: Arc<Queue>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -69,45 +110,75 @@ pub(crate) struct Totals {
 }
 
 impl Registry {
-    /// Registers a connection. After [`shut_down`](Self::shut_down), closing is requested immediately.
-    pub(crate) fn open(self: &Arc<Self>, limits: &Limits) -> Registration {
-        self.enter(limits, false)
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(limits.buffered_bytes_max)),
+            limits: limits.clone(),
+            state: Lock::default(),
+            metrics: Metrics::default(),
+            empty: Notify::new(),
+        }
+    }
+
+    /// Registers a connection from an address. If there are too many, it takes the place of one that has not joined. `None` if it has no
+    /// place, not even one to say so. After [`shut_down`](Self::shut_down), closing is requested immediately.
+    pub(crate) fn open(self: &Arc<Self>, address: IpAddr) -> Option<Registration> {
+        self.enter(address, false, CONNECTIONS_RESERVED)
     }
 
     /// Registers an Engine.IO session in the same way. Sessions are counted separately, because their connections
     /// change.
-    pub(crate) fn open_session(self: &Arc<Self>, limits: &Limits) -> Registration {
-        self.enter(limits, true)
+    pub(crate) fn open_session(self: &Arc<Self>, address: IpAddr) -> Option<Registration> {
+        self.enter(address, true, 0)
     }
 
-    fn enter(self: &Arc<Self>, limits: &Limits, is_session: bool) -> Registration {
-        let queue = Arc::new(Queue::new(limits).timing(self.metrics.delivery.clone()));
-        let mut state = self.lock();
+    fn enter(self: &Arc<Self>, address: IpAddr, is_session: bool, reserved: usize) -> Option<Registration> {
+        let address = group(address);
+        let connections_max = self.limits.connections_max;
+        let state = &mut *self.lock();
+        if state.places(is_session).taken() >= connections_max
+            && let Some(number) = state.places(is_session).unjoined.displace()
+        {
+            state.places(is_session).displaced.insert(number);
+            state.open[&number].queue.close(Close::Displaced);
+        }
+        let places = state.places(is_session);
+        if places.taken() >= connections_max.saturating_add(reserved) {
+            return None;
+        }
+        places.open += 1;
         state.opened += 1;
         state.accepted += u64::from(!is_session);
-        state.sessions += usize::from(is_session);
         let number = state.opened;
-        state.open.insert(number, Arc::clone(&queue));
+        state.places(is_session).unjoined.insert(address, number);
+        let queue = Queue::new(&self.limits, &self.budget).timing(self.metrics.delivery.clone());
+        let queue = Arc::new(queue.registered(Arc::downgrade(self), number));
+        state.open.insert(number, Open { queue: Arc::clone(&queue), address, is_session });
         if state.shut_down {
             queue.close(Close::Shutdown);
         }
-        Registration { number, is_session, queue, registry: Arc::clone(self) }
+        Some(Registration { number, queue, registry: Arc::clone(self) })
     }
 
-    pub(crate) fn connections(&self) -> usize {
-        let state = self.lock();
-        state.open.len() - state.sessions
+    /// This client has joined: it keeps its place.
+    pub(crate) fn joined(&self, number: u64) {
+        let state = &mut *self.lock();
+        if let Some(Open { address, is_session, .. }) = state.open.get(&number) {
+            let (address, is_session) = (*address, *is_session);
+            state.places(is_session).unjoined.remove(address, number);
+        }
     }
 
-    pub(crate) fn sessions(&self) -> usize {
-        self.lock().sessions
+    /// Whether more connections are open than may be.
+    pub(crate) fn is_over_capacity(&self) -> bool {
+        self.lock().connections.taken() > self.limits.connections_max
     }
 
     /// Closes every connection, in the order of accepting, and every later one.
     pub(crate) fn shut_down(&self) {
         let mut state = self.lock();
         state.shut_down = true;
-        for queue in state.open.values() {
+        for Open { queue, .. } in state.open.values() {
             queue.close(Close::Shutdown);
         }
     }
@@ -126,12 +197,12 @@ impl Registry {
     pub(crate) fn totals(&self) -> Totals {
         let state = self.lock();
         let mut totals = Totals {
-            connections: state.open.len() - state.sessions,
-            sessions: state.sessions,
+            connections: state.connections.open,
+            sessions: state.sessions.open,
             peak: state.peak,
             ..Totals::default()
         };
-        for queue in state.open.values() {
+        for Open { queue, .. } in state.open.values() {
             let (load, peak) = queue.load_and_peak();
             totals.load.messages += load.messages;
             totals.load.bytes += load.bytes;
@@ -149,29 +220,34 @@ impl Registry {
     pub(crate) fn traffic(&self) -> BTreeMap<&'static str, Traffic> {
         let state = self.lock();
         let mut all = state.traffic.clone();
-        for (dialect, of_one) in state.open.values().filter_map(|queue| traffic(queue)) {
+        for (dialect, of_one) in state.open.values().filter_map(|open| traffic(&open.queue)) {
             *all.entry(dialect).or_default() += of_one;
         }
         all
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the registry")
+        self.state.lock()
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let (never_written, peak) = self.queue.load_and_peak();
-        let mut state = self.registry.lock();
-        if let Some((dialect, mut of_one)) = state.open.remove(&self.number).and_then(|queue| traffic(&queue)) {
+        let mut locked = self.registry.lock();
+        let state = &mut *locked;
+        let Open { address, is_session, .. } = state.open.remove(&self.number).expect("it is removed only here");
+        let places = state.places(is_session);
+        places.open -= 1;
+        places.displaced.remove(&self.number);
+        places.unjoined.remove(address, self.number);
+        if let Some((dialect, mut of_one)) = traffic(&self.queue) {
             of_one.messages_dropped += never_written.messages as u64;
             *state.traffic.entry(dialect).or_default() += of_one;
         }
-        state.sessions -= usize::from(self.is_session);
         state.peak = state.peak.max(peak);
         let is_empty = state.open.is_empty();
-        drop(state);
+        drop(locked);
         if is_empty {
             self.registry.empty.notify_waiters();
         }

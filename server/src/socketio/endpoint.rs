@@ -13,10 +13,14 @@ use super::engine::packets;
 use super::session::{InvalidRequest, Session};
 use super::sessions::{Engine, SocketIo};
 use super::websocket::Opening;
-use crate::access::{Grant, Guard};
-use crate::handshake::{handshake, refuse_access};
+use crate::access::addresses::{LimitExceeded, Source};
+use crate::access::{self, Grant, Guard};
+use crate::handshake::{handshake, refuse, refuse_access};
 use crate::pace::{self, BodyError};
+use crate::session::budget::Held;
 use crate::session::close::Close;
+use crate::session::pressure;
+use crate::session::queue::Queue;
 
 /// What is wrong with a request, in the terms of Engine.IO.
 #[derive(Clone, Copy)]
@@ -26,6 +30,10 @@ enum Refusal {
     BadHandshakeMethod,
     BadRequest,
     UnsupportedProtocolVersion,
+    /// Not in its terms: there are as many sessions as there may be.
+    OverCapacity,
+    /// Not in its terms: the address has as many as it may have.
+    Access(access::Refusal),
 }
 
 #[derive(Serialize)]
@@ -43,11 +51,13 @@ struct Query<'a> {
 }
 
 impl SocketIo {
-    /// Answers a request. A WebSocket may follow.
+    /// Answers a request of `source` on a connection. A WebSocket may follow.
     pub(crate) async fn respond(
         self: &Arc<Self>,
         request: Request<Incoming>,
         guard: &Guard,
+        source: &Source,
+        connection: &Queue,
     ) -> (Response<Full<Bytes>>, Option<Opening>) {
         if request.method() == Method::OPTIONS {
             return (self.preflight(request.headers()), None);
@@ -57,8 +67,9 @@ impl SocketIo {
         let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
         let (mut response, opening) = match granted {
             Err(refusal) => (refuse_access(&self.engine().registry.metrics, refusal), None),
-            Ok(grant) => match self.handle(request, grant).await {
+            Ok(grant) => match self.handle(request, grant, source, connection).await {
                 Ok(answered) => answered,
+                Err(Refusal::Access(refusal)) => (refuse_access(&self.engine().registry.metrics, refusal), None),
                 Err(refusal) => (refusal.response(), None),
             },
         };
@@ -70,6 +81,8 @@ impl SocketIo {
         self: &Arc<Self>,
         request: Request<Incoming>,
         grant: Grant,
+        source: &Source,
+        connection: &Queue,
     ) -> Result<(Response<Full<Bytes>>, Option<Opening>), Refusal> {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let over_websocket = match query.transport {
@@ -96,16 +109,30 @@ impl SocketIo {
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Refusal::BadRequest);
             }
+            let entering = match &session {
+                Some(_) => None,
+                None => Some((source.open_session()?, grant)),
+            };
             let probe = session.map(|session| session.probe()).transpose().map_err(Refusal::from)?;
-            return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe, grant })));
+            return Ok((response, Some(Opening { endpoint: Arc::clone(self), probe, entering })));
+        }
+        // The connection of a client that has joined keeps its place.
+        if session.as_ref().is_some_and(|session| session.has_joined()) {
+            connection.joined();
         }
         let response = match session {
-            None if self.engine().registry.sessions() >= self.engine().limits.connections_max => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Over capacity")
+            None => {
+                let session = self.open(false, grant, source.open_session()?).ok_or(Refusal::OverCapacity)?;
+                payload(session.poll().map_err(Refusal::from)?.await)
             }
-            None => payload(self.open(false, grant).poll().expect("it is new").await),
             Some(session) if request.method() == Method::GET => payload(session.poll().map_err(Refusal::from)?.await),
-            Some(session) if request.method() == Method::POST => self.post(&session, request.into_body()).await?,
+            Some(session) if request.method() == Method::POST => {
+                let response = self.post(&session, request.into_body()).await?;
+                if session.has_joined() {
+                    connection.joined();
+                }
+                response
+            }
             Some(_) => return Err(Refusal::BadRequest),
         };
         Ok((response, None))
@@ -115,13 +142,18 @@ impl SocketIo {
     async fn post(&self, session: &Arc<Session>, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
         let post = session.post()?;
         let Engine { settings, limits, .. } = self.engine();
-        let body = match pace::body(body, settings.payload_bytes_max, limits.body_timeout).await {
+        let mut held = Held::nothing(&session.queue.budget);
+        let body = match pace::body(body, settings.payload_bytes_max, limits.body_timeout, &mut held).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => {
                 post.finish();
                 return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "Payload too large"));
             }
             Err(BodyError::Incomplete) => return Err(Refusal::BadRequest),
+            Err(BodyError::OverBudget) => {
+                post.finish();
+                return Err(Refusal::OverCapacity);
+            }
             Err(BodyError::TooSlow) => {
                 // No packet of it was handled, so the client can send it again.
                 post.finish();
@@ -135,7 +167,13 @@ impl SocketIo {
             post.finish();
             return Err(Refusal::BadRequest);
         };
-        packets(body).for_each(|packet| session.receive_posted(packet));
+        for packet in packets(body) {
+            pressure::found();
+            session.receive_posted(packet);
+            if let Some(pressure) = pressure::found() {
+                pressure.over().await;
+            }
+        }
         post.finish();
         Ok(text(StatusCode::OK, "text/html", "ok"))
     }
@@ -176,6 +214,8 @@ impl<'a> Query<'a> {
 impl Refusal {
     fn response(self) -> Response<Full<Bytes>> {
         let (code, message) = match self {
+            Self::OverCapacity => return text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Over capacity"),
+            Self::Access(refusal) => return refuse(StatusCode::TOO_MANY_REQUESTS, None, refusal.message()),
             Self::UnknownTransport => (0, "Transport unknown"),
             Self::UnknownSid => (1, "Session ID unknown"),
             Self::BadHandshakeMethod => (2, "Bad handshake method"),
@@ -193,6 +233,12 @@ impl From<InvalidRequest> for Refusal {
             InvalidRequest::Over => Self::UnknownSid,
             InvalidRequest::Transport | InvalidRequest::Overlap => Self::BadRequest,
         }
+    }
+}
+
+impl From<LimitExceeded> for Refusal {
+    fn from(limit: LimitExceeded) -> Self {
+        Self::Access(access::Refusal::LimitExceeded(limit))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::engine::{DecodeError, Packet, SEPARATOR};
 use super::settings::SocketIoSettings;
 use super::socket::Socket;
 use crate::limits::Limits;
+use crate::lock::Lock;
 use crate::rate::{Bucket, Rate};
 use crate::session::close::Close;
 use crate::session::queue::{Load, Queue};
@@ -39,8 +40,9 @@ pub(crate) struct Session {
     ping_interval: Duration,
     ping_timeout: Duration,
     close_timeout: Duration,
+    message_timeout: Duration,
     message_rate: Option<Rate>,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -52,6 +54,8 @@ struct State {
     awaits_pong: bool,
     /// When the first join times out.
     join_due: Option<Instant>,
+    /// When the attachments of an event must be complete.
+    event_due: Option<Instant>,
     /// Until when a closed session waits for a poll to report it.
     farewell_due: Option<Instant>,
     is_over: bool,
@@ -114,14 +118,16 @@ impl Session {
             ping_due: Some(now + settings.ping_interval),
             awaits_pong: false,
             join_due: Some(now + limits.join_timeout),
+            event_due: None,
             farewell_due: None,
             is_over: false,
             received: Bucket::full(now),
             keeper: None,
         };
         let SocketIoSettings { ping_interval, ping_timeout, .. } = *settings;
-        let Limits { close_timeout, message_rate, .. } = *limits;
-        Self { sid, queue, ping_interval, ping_timeout, close_timeout, message_rate, state: Mutex::new(state) }
+        let Limits { close_timeout, message_timeout, message_rate, .. } = *limits;
+        let state = Lock::new(state);
+        Self { sid, queue, ping_interval, ping_timeout, close_timeout, message_timeout, message_rate, state }
     }
 
     /// Handles a packet of the client. An invalid packet closes the session.
@@ -160,11 +166,16 @@ impl Session {
     }
 
     fn hand_over(&self, message: impl FnOnce(&mut Socket) -> Result<(), Close>) {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         let Some(socket) = &mut state.socket else { return };
         let verdict = message(socket);
-        if socket.has_joined() {
-            state.join_due = None;
+        if socket.has_joined() && state.join_due.take().is_some() {
+            self.queue.joined();
+        }
+        let is_incomplete = socket.is_incomplete();
+        if is_incomplete != state.event_due.is_some() {
+            state.event_due = is_incomplete.then(|| Instant::now() + self.message_timeout);
+            state.wake_keeper();
         }
         if let Err(close) = verdict {
             state.close(&self.queue, close);
@@ -242,6 +253,11 @@ impl Session {
         Ok(Probe(OnDrop { session: Arc::clone(self), run: Some(give_up) }))
     }
 
+    /// Whether it has joined anything.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.lock().socket.as_ref().is_some_and(Socket::has_joined)
+    }
+
     /// Whether requests can find this session.
     pub(crate) fn is_open(&self) -> bool {
         !self.lock().is_over
@@ -279,7 +295,9 @@ impl Session {
         let now = Instant::now();
         let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let state = &mut *self.lock();
-        if over(state.join_due) {
+        if over(state.event_due) {
+            state.close(&self.queue, Close::MessageTimeout);
+        } else if over(state.join_due) {
             state.close(&self.queue, Close::JoinTimeout);
         } else if over(state.ping_due) && state.awaits_pong {
             state.close(&self.queue, Close::HeartbeatMissed);
@@ -291,7 +309,7 @@ impl Session {
         let now = Instant::now();
         let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let state = &mut *self.lock();
-        if over(state.join_due) || over(state.ping_due) && state.awaits_pong {
+        if over(state.event_due) || over(state.join_due) || over(state.ping_due) && state.awaits_pong {
             return Turn::Late;
         }
         if over(state.ping_due) {
@@ -317,11 +335,12 @@ impl Session {
             let is_told = !answer.is_empty() && polling.poll.take().is_some_and(|poll| poll.send(answer).is_ok());
             if let Some(close) = close {
                 state.socket = None;
-                (state.join_due, state.ping_due) = (None, None);
+                (state.join_due, state.event_due, state.ping_due) = (None, None, None);
                 // A dead client, or one whose connections are all about to be closed, will not poll again.
                 let patience = match close {
-                    Close::HeartbeatMissed | Close::Shutdown => Duration::ZERO,
-                    _ => self.close_timeout,
+                    Close::Shutdown => Duration::ZERO,
+                    close if close.has_time() => self.close_timeout,
+                    _ => Duration::ZERO,
                 };
                 let farewell_due = *state.farewell_due.get_or_insert(now + patience);
                 state.is_over |= is_told || farewell_due <= now;
@@ -335,13 +354,13 @@ impl Session {
             _ => None,
         };
         state.keeper = Some(cx.waker().clone());
-        let deadlines = [state.ping_due, state.join_due, state.farewell_due, release_due];
+        let deadlines = [state.ping_due, state.join_due, state.event_due, state.farewell_due, release_due];
         // A session on a WebSocket that is being closed has no deadline: its end wakes the keeper.
         Turn::Wait(deadlines.into_iter().flatten().min().unwrap_or(now + self.ping_interval))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds a session")
+        self.state.lock()
     }
 }
 
@@ -357,7 +376,7 @@ impl State {
     /// Closes the session, on the server's decision: others are notified immediately, the client through its transport.
     fn close(&mut self, queue: &Queue, close: Close) {
         self.socket = None;
-        (self.join_due, self.ping_due) = (None, None);
+        (self.join_due, self.event_due, self.ping_due) = (None, None, None);
         queue.close(close);
     }
 

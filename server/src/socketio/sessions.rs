@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use data_encoding::BASE64URL_NOPAD;
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::RngCore;
 
 use super::dialect::EventDialect;
 use super::engine::{Handshake, Packet};
@@ -15,10 +14,13 @@ use super::session::Session;
 use super::settings::SocketIoSettings;
 use super::socket::Socket;
 use crate::access::Grant;
+use crate::access::addresses::SessionSource;
 use crate::config::Config;
 use crate::cors::Cors;
 use crate::limits::Limits;
+use crate::lock::Lock;
 use crate::net::Network;
+use crate::random::Random;
 use crate::session::client::Client;
 use crate::session::dialect::Dialect;
 use crate::session::registry::Registry;
@@ -36,7 +38,7 @@ pub(crate) struct Engine {
     pub(super) cors: Cors,
     pub(super) accept_subprotocol: bool,
     /// One random stream for all endpoints, so that their ids are independent of each other.
-    sids: Mutex<ChaCha8Rng>,
+    sids: Lock<Random>,
     spawn: Box<dyn Fn(Task) + Send + Sync>,
 }
 
@@ -44,35 +46,34 @@ pub(crate) struct Engine {
 pub(crate) struct SocketIo {
     engine: Arc<Engine>,
     dialect: Arc<dyn EventDialect>,
-    sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+    sessions: Lock<BTreeMap<String, Arc<Session>>>,
 }
 
 impl Engine {
     pub(crate) fn new<N: Network>(net: N, registry: Arc<Registry>, config: &Config, cors: Cors) -> Self {
-        let mut sids = ChaCha8Rng::seed_from_u64(config.seed);
         // Not the stream of the client ids.
-        sids.set_stream(1);
+        let sids = config.entropy().stream(1);
         Self {
             settings: config.socketio.clone(),
             limits: config.limits.clone(),
             registry,
             cors,
             accept_subprotocol: config.accept_subprotocol,
-            sids: Mutex::new(sids),
+            sids: Lock::new(sids),
             spawn: Box::new(move |task| net.spawn(task)),
         }
     }
 
     fn sid(&self) -> String {
         let mut bytes = [0; SID_BYTES];
-        self.sids.lock().expect("nothing panics while it draws").fill_bytes(&mut bytes);
+        self.sids.lock().fill_bytes(&mut bytes);
         BASE64URL_NOPAD.encode(&bytes)
     }
 }
 
 impl SocketIo {
     pub(crate) fn new(dialect: Arc<dyn EventDialect>, engine: Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine, dialect, sessions: Mutex::default() })
+        Arc::new(Self { engine, dialect, sessions: Lock::default() })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -83,10 +84,15 @@ impl SocketIo {
         Arc::clone(&self.dialect) as _
     }
 
-    /// Opens a session, with the first packet in its queue.
-    pub(crate) fn open(self: &Arc<Self>, over_websocket: bool, grant: Grant) -> Arc<Session> {
+    /// Opens a session, with the first packet in its queue. `None` if there are too many that have joined.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        over_websocket: bool,
+        grant: Grant,
+        source: SessionSource,
+    ) -> Option<Arc<Session>> {
         let Engine { settings, limits, registry, .. } = &*self.engine;
-        let registration = registry.open_session(limits);
+        let registration = registry.open_session(source.from())?;
         let queue = Arc::clone(&registration.queue);
         queue.bind(self.dialect.name());
         let sid = self.engine.sid();
@@ -107,12 +113,12 @@ impl SocketIo {
         (self.engine.spawn)(Box::pin(async move {
             kept.keep().await;
             endpoint.lock().remove(&kept.sid);
-            drop(registration);
+            drop((registration, source));
         }));
-        session
+        Some(session)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
-        self.sessions.lock().expect("nothing panics while it holds the sessions")
+        self.sessions.lock()
     }
 }

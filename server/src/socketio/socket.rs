@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::dialect::{EventDialect, EventSession};
 use super::packet::{self, Event, Kind, MAIN_NAMESPACE, Packet};
+use crate::session::budget::Held;
 use crate::session::client::Client;
 use crate::session::close::Close;
 
@@ -20,6 +21,7 @@ pub(crate) struct Socket {
     has_joined: bool,
     /// A packet whose attachments have not all arrived.
     incomplete: Option<Incomplete>,
+    held: Held,
 }
 
 struct Incomplete {
@@ -36,7 +38,8 @@ struct Connected<'a> {
 
 impl Socket {
     pub(crate) fn new(dialect: Arc<dyn EventDialect>, client: Client, payload_bytes_max: usize) -> Self {
-        Self { dialect, client, payload_bytes_max, session: None, has_joined: false, incomplete: None }
+        let held = Held::nothing(&client.budget);
+        Self { dialect, client, payload_bytes_max, session: None, has_joined: false, incomplete: None, held }
     }
 
     /// Handles a text message.
@@ -70,13 +73,22 @@ impl Socket {
         if incomplete.bytes > self.payload_bytes_max {
             return Err(Close::TooLarge);
         }
+        if !self.held.set(incomplete.bytes) {
+            return Err(Close::OverCapacity);
+        }
         incomplete.attachments.push(data);
         incomplete.missing -= 1;
         if incomplete.missing > 0 {
             return Ok(());
         }
         let Incomplete { text, attachments, .. } = self.incomplete.take().expect("it has just been completed");
+        let _ = self.held.set(0);
         self.handle(&Packet::parse(&text).expect("it was parsed before"), &attachments)
+    }
+
+    /// Whether attachments of an event are missing.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.incomplete.is_some()
     }
 
     /// Whether it has ever joined anything.

@@ -1,5 +1,6 @@
 //! A WebSocket as Engine.IO's transport: a session's first one, or the one to which it is upgraded.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,10 +14,12 @@ use super::engine::{PROBE, Packet};
 use super::session::{Probe, Session};
 use super::sessions::SocketIo;
 use crate::access::Grant;
+use crate::access::addresses::SessionSource;
 use crate::limits::Limits;
 use crate::session::close::Close;
 use crate::session::connection;
 use crate::session::dialect;
+use crate::session::meter::Metered;
 use crate::session::queue::Queue;
 
 /// A WebSocket that a request opens.
@@ -24,8 +27,8 @@ pub(crate) struct Opening {
     pub(crate) endpoint: Arc<SocketIo>,
     /// For a session that has been polling.
     pub(crate) probe: Option<Probe>,
-    /// What a new session may join.
-    pub(crate) grant: Grant,
+    /// For a new session: its address, and what it may join.
+    pub(crate) entering: Option<(SessionSource, Grant)>,
 }
 
 impl Opening {
@@ -39,9 +42,8 @@ impl Opening {
         let payload_bytes_max = engine.settings.payload_bytes_max;
         let limits = Limits { message_bytes_max: payload_bytes_max, ..engine.limits.clone() };
         let mut socket = connection::open(stream, read_ahead, payload_bytes_max).await;
-        let session = match self.probe {
-            None => self.endpoint.open(true, self.grant),
-            Some(probe) => {
+        let opened = match (self.probe, self.entering) {
+            (Some(probe), _) => {
                 let upgraded = tokio::select! {
                     biased;
                     () = queue.closed() => None,
@@ -49,28 +51,41 @@ impl Opening {
                         upgraded.ok().flatten()
                     }
                 };
-                let Some(session) = upgraded else {
-                    let farewell = async {
-                        let _ = socket.close(Some(Close::Packet.frame())).await;
-                        connection::shut_down_tcp(socket.get_mut()).await;
-                    };
-                    let _ = timeout(limits.close_timeout, farewell).await;
-                    return;
+                upgraded.ok_or(Close::Packet)
+            }
+            (None, Some((source, grant))) => self.endpoint.open(true, grant, source).ok_or(Close::OverCapacity),
+            (None, None) => unreachable!("a WebSocket opens a session or upgrades one"),
+        };
+        let session = match opened {
+            Ok(session) => session,
+            Err(close) => {
+                let farewell = async {
+                    let _ = socket.close(Some(close.frame())).await;
+                    connection::shut_down_tcp(socket.get_mut()).await;
                 };
-                session
+                let _ = timeout(limits.close_timeout, farewell).await;
+                return;
             }
         };
-        if engine.registry.connections() > limits.connections_max {
+        if engine.registry.is_over_capacity() {
             session.queue.close(Close::OverCapacity);
         }
-        let queue = Arc::clone(&session.queue);
-        connection::run(socket, Box::new(SessionOnWebSocket(session)), queue, &limits, None, &engine.registry.metrics)
-            .await;
+        let (output, metrics) = (Arc::clone(&session.queue), &engine.registry.metrics);
+        let kept = Arc::clone(&session);
+        let session = Box::new(SessionOnWebSocket(session));
+        let mut running = pin!(connection::run(socket, session, output, queue, &limits, None, metrics));
+        tokio::select! {
+            biased;
+            _ = &mut running => return,
+            // Another connection needs the place of this one.
+            () = queue.displaced() => kept.close(Close::Displaced),
+        }
+        running.await;
     }
 }
 
 /// Awaits the probe, answers it, and awaits the upgrade packet. `None` if another packet arrives.
-async fn changed_over<S>(socket: &mut WebSocketStream<S>, probe: Probe) -> Option<Arc<Session>>
+async fn changed_over<S>(socket: &mut WebSocketStream<Metered<S>>, probe: Probe) -> Option<Arc<Session>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -86,7 +101,7 @@ where
 }
 
 /// The next text; `None` if something else arrives.
-async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<String> {
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<Metered<S>>) -> Option<String> {
     loop {
         match socket.next().await? {
             Ok(Message::Text(text)) => return Some(text.to_string()),
@@ -109,9 +124,8 @@ impl dialect::Session for SessionOnWebSocket {
         Ok(())
     }
 
-    /// The keeper checks the join timeout.
     fn has_joined(&self) -> bool {
-        true
+        self.0.has_joined()
     }
 }
 

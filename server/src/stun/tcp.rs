@@ -14,7 +14,7 @@ use super::binding::{self, Origin, answer};
 use super::message::{HEADER_BYTES, MAGIC_COOKIE, Message, u16_at};
 use crate::net::{Listener, Network};
 use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Turn};
-use crate::{ACCEPT_RETRY, Shared};
+use crate::{ACCEPT_RETRY, AcceptFailures, Shared};
 
 /// Maximum length of a message without TURN. A longer one ends the connection.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -26,6 +26,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Accepts connections until the server stops, and spawns a task for each.
 pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Option<Arc<Turn<N>>>, shared: Arc<Shared>) {
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -34,9 +35,9 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
         };
         match accepted {
             Ok((stream, from)) => {
-                let registration = shared.registry.open(&shared.config.limits);
+                let Some(registration) = shared.registry.open(from.ip()) else { continue };
                 let source = shared.guard.enter(from.ip());
-                if shared.registry.connections() > shared.config.limits.connections_max || source.request().is_err() {
+                if shared.registry.is_over_capacity() || source.request().is_err() {
                     continue;
                 }
                 let Ok(own) = listener.local_addr() else { continue };
@@ -45,6 +46,8 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
                     tokio::select! {
                         biased;
                         () = shared.stop.stopped() => {}
+                        // Another connection needs the place.
+                        () = registration.queue.closed() => {}
                         ended = serve_connection(stream, from, own, turn.as_ref(), shared.config.limits.write_timeout) => {
                             tracing::trace!(%from, ?ended, "STUN connection ended");
                         }
@@ -53,7 +56,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
                 });
             }
             Err(error) => {
-                tracing::debug!(site = "stun", %error, "failed to accept");
+                failures.warn("stun", &error);
                 sleep(ACCEPT_RETRY).await;
             }
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::settings::TurnSettings;
+
 /// Lifetime of a permission after its last refresh, fixed by the spec.
 //= https://www.rfc-editor.org/rfc/rfc8656#section-9-4
 //# The Permission Lifetime MUST be 300 seconds (= 5 minutes).
@@ -21,10 +23,6 @@ pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 pub(crate) const CHANNELS: RangeInclusive<u16> = 0x4000..=0x4fff;
 /// The valid channel numbers of RFC 5766 §11.
 pub(crate) const CHANNELS_RFC_5766: RangeInclusive<u16> = 0x4000..=0x7fff;
-/// Maximum number of permissions per allocation; beyond it, 508.
-const PERMISSIONS_MAX: usize = 1024;
-/// Maximum number of channels per allocation; beyond it, 508.
-const CHANNELS_MAX: usize = 1024;
 
 /// Why a channel or a permission was not installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +48,9 @@ pub(crate) struct State {
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, Channel>,
     numbers: BTreeMap<SocketAddr, u16>,
+    /// Beyond these numbers: 508.
+    permissions_max: usize,
+    channels_max: usize,
 }
 
 #[derive(Debug)]
@@ -59,16 +60,18 @@ struct Channel {
 }
 
 impl State {
-    pub(crate) fn new(expires: Instant) -> Self {
-        Self { expires, permissions: BTreeMap::new(), channels: BTreeMap::new(), numbers: BTreeMap::new() }
+    pub(crate) fn new(expires: Instant, settings: &TurnSettings) -> Self {
+        let TurnSettings { permissions_max, channels_max, .. } = *settings;
+        let (permissions, channels, numbers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { expires, permissions, channels, numbers, permissions_max, channels_max }
     }
 
     /// Installs or refreshes permissions, all or none.
     pub(crate) fn permit(&mut self, peers: &[IpAddr], now: Instant) -> Result<(), Conflict> {
-        if self.permissions.len() + peers.len() > PERMISSIONS_MAX {
+        if self.permissions.len() + peers.len() > self.permissions_max {
             self.permissions.retain(|_, expires| *expires > now);
             let new = peers.iter().filter(|peer| !self.permissions.contains_key(peer)).count();
-            if self.permissions.len() + new > PERMISSIONS_MAX {
+            if self.permissions.len() + new > self.permissions_max {
                 return Err(Conflict::Full);
             }
         }
@@ -88,10 +91,10 @@ impl State {
         if is_bound_elsewhere {
             return Err(Conflict::Bound);
         }
-        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
+        if self.channels.len() >= self.channels_max && !self.channels.contains_key(&number) {
             self.channels.retain(|_, channel| channel.expires > now);
             self.numbers.retain(|_, number| self.channels.contains_key(number));
-            if self.channels.len() >= CHANNELS_MAX {
+            if self.channels.len() >= self.channels_max {
                 return Err(Conflict::Full);
             }
         }
@@ -144,6 +147,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const PERMISSIONS_MAX: usize = 1024;
+    const CHANNELS_MAX: usize = 1024;
 
     fn peer(n: u16) -> SocketAddr {
         ([192, 0, 2, 1], n).into()
@@ -151,7 +156,7 @@ mod tests {
 
     fn state() -> (State, Instant) {
         let now = Instant::now();
-        (State::new(now + Duration::from_secs(3600)), now)
+        (State::new(now + Duration::from_secs(3600), &TurnSettings::default()), now)
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct TurnCounters {
     pub packets_forbidden: u64,
     /// Datagrams that could not be relayed: too long, or not accepted by the network.
     pub packets_dropped: u64,
+    /// Datagrams beyond the bandwidth of their user, or of all.
+    pub packets_throttled: u64,
     /// Refused requests: error codes and how often each occurred, sorted by code, without those that never occurred.
     pub refusals: Vec<(u16, u64)>,
 }
@@ -38,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) to_clients: Flow,
     pub(crate) forbidden: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) throttled: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],
 }
 
@@ -74,6 +77,7 @@ impl Counters {
             bytes_to_clients: self.to_clients.bytes.load(Relaxed),
             packets_forbidden: self.forbidden.load(Relaxed),
             packets_dropped: self.dropped.load(Relaxed),
+            packets_throttled: self.throttled.load(Relaxed),
             refusals: refusals.filter(|(_, count)| *count > 0).collect(),
         }
     }

@@ -1,18 +1,18 @@
 //! Who may use TURN: users with a password, and clients with a credential derived from the shared secret.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
-use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 use sha1::Sha1;
 use unicode_normalization::UnicodeNormalization;
 
 use super::settings::TurnSettings;
+use crate::lock::Lock;
+use crate::random::Random;
 
 /// The key of MESSAGE-INTEGRITY: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
 pub(crate) type Key = [u8; 16];
@@ -28,7 +28,7 @@ pub(crate) struct Credentials {
     lifetime: Duration,
     unix_time: fn() -> u64,
     /// For the names in ephemeral usernames, which distinguish the allocations of clients.
-    rng: Mutex<ChaCha8Rng>,
+    rng: Lock<Random>,
 }
 
 /// An ephemeral credential.
@@ -47,7 +47,7 @@ pub(crate) struct Credential {
 }
 
 impl Credentials {
-    pub(crate) fn new(settings: &TurnSettings, rng: ChaCha8Rng, unix_time: fn() -> u64) -> Self {
+    pub(crate) fn new(settings: &TurnSettings, rng: Random, unix_time: fn() -> u64) -> Self {
         let TurnSettings { realm, secret, credential_lifetime, .. } = settings.clone();
         let realm = opaque_string(&realm);
         let users = settings.users.iter().map(|(name, password)| {
@@ -59,7 +59,7 @@ impl Credentials {
             (opaque_string(name).into(), keys.collect())
         });
         let users = users.collect();
-        Self { realm, users, secret, lifetime: credential_lifetime, unix_time, rng: Mutex::new(rng) }
+        Self { realm, users, secret, lifetime: credential_lifetime, unix_time, rng: Lock::new(rng) }
     }
 
     pub(crate) fn realm(&self) -> &str {
@@ -84,7 +84,7 @@ impl Credentials {
     pub(crate) fn issue(&self) -> Option<EphemeralCredential> {
         let secret = self.secret.as_deref()?;
         let expiry = (self.unix_time)() + self.lifetime.as_secs();
-        let name = self.rng.lock().expect("nothing panics while it holds the generator").next_u64();
+        let name = self.rng.lock().next_u64();
         let username = format!("{expiry}:{name:016x}");
         let password = ephemeral_password(secret, &username);
         Some(EphemeralCredential { username, password })

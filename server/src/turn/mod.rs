@@ -13,19 +13,19 @@ pub(crate) mod credentials;
 mod nonce;
 mod peers;
 mod ports;
+mod quotas;
 mod refusal;
 mod relay;
 mod requests;
 mod settings;
+mod spent;
 mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::SeedableRng;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -34,13 +34,18 @@ pub use counters::TurnCounters;
 use credentials::Credentials;
 pub use credentials::ephemeral_password;
 use nonce::Nonces;
+use peers::Peers;
 use ports::Ports;
+use quotas::{Hold, Quotas};
 use settings::TurnSettingsError;
 pub use settings::{RelayAddress, TurnSettings};
+use spent::Spent;
 use stream::Streams;
 
 use crate::access::addresses::Addresses;
+use crate::lock::Lock;
 use crate::net::Network;
+use crate::random::Entropy;
 use crate::stop::Stop;
 pub(crate) use relay::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX};
 
@@ -56,10 +61,12 @@ pub(crate) struct Turn<N: Network> {
     /// Limits the answers to requests without a valid credential.
     challenges: Arc<Addresses>,
     ports: Ports<N>,
+    peers: Peers,
+    quotas: Arc<Quotas>,
     /// STUN's sockets; clients are served on the first one.
     sockets: Arc<[N::Udp]>,
-    table: Mutex<Table<N>>,
-    streams: Mutex<Streams>,
+    table: Lock<Table<N>>,
+    streams: Lock<Streams>,
     counters: Counters,
     stop: Arc<Stop>,
 }
@@ -70,7 +77,7 @@ pub(crate) struct Host<N: Network> {
     /// STUN's sockets, of which the first is bound to `address`.
     pub(crate) sockets: Arc<[N::Udp]>,
     pub(crate) address: SocketAddr,
-    pub(crate) seed: u64,
+    pub(crate) entropy: Entropy,
     pub(crate) unix_time: fn() -> u64,
     pub(crate) stop: Arc<Stop>,
 }
@@ -80,8 +87,8 @@ struct Table<N: Network> {
     by_five_tuple: HashMap<FiveTuple, Arc<Allocation<N>>>,
     /// By the relayed transport address.
     by_relayed: BTreeMap<SocketAddr, Arc<Allocation<N>>>,
-    /// Number of allocations per user, without users that have none.
-    by_user: BTreeMap<Arc<str>, usize>,
+    /// The requests whose allocations have ended.
+    spent: Spent,
 }
 
 /// The two addresses between which a client and the server exchange messages, and the protocol (RFC 8656 §2). The
@@ -97,14 +104,16 @@ pub(crate) struct FiveTuple {
 /// An allocation (RFC 8656 §6).
 struct Allocation<N: Network> {
     five_tuple: FiveTuple,
-    user: Arc<str>,
+    /// The share of its user and its address.
+    hold: Hold,
     socket: N::Udp,
     /// The relayed transport address, as sent to the client.
     relayed: SocketAddr,
     /// The request that created it, and what it got, for retransmissions.
     transaction_id: [u8; 12],
+    nonce_expiry: u64,
     granted: Granted,
-    state: Mutex<allocation::State>,
+    state: Lock<allocation::State>,
     /// Notified when the client deletes it.
     given_up: Notify,
     /// Whether the socket has sent: until then, it may seem full although it is not.
@@ -122,7 +131,7 @@ struct Granted {
 
 impl<N: Network> Allocation<N> {
     fn state(&self) -> MutexGuard<'_, allocation::State> {
-        self.state.lock().expect("nothing panics while it holds an allocation")
+        self.state.lock()
     }
 
     /// Returns when it has expired, including all refreshes.
@@ -141,27 +150,25 @@ impl<N: Network> Turn<N> {
     /// # Errors
     /// A setting is invalid.
     pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, TurnSettingsError> {
-        let Host { net, sockets, address, seed, unix_time, stop } = host;
+        let Host { net, sockets, address, entropy, unix_time, stop } = host;
         let settings = settings.checked(address)?;
-        let stream = |number| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(STREAM + number);
-            rng
-        };
+        let stream = |number| entropy.stream(STREAM + number);
         Ok(Self {
             credentials: Arc::new(Credentials::new(&settings, stream(0), unix_time)),
             nonces: Nonces::new(&mut stream(1), settings.nonce_lifetime),
             challenges: Arc::new(Addresses::new(None, settings.unauthenticated_rate)),
             ports: Ports::new(net.clone(), settings.relay_ports.clone(), stream(2)),
+            peers: Peers::new(&settings),
+            quotas: Quotas::new(&settings),
             net,
             settings,
             sockets,
-            table: Mutex::new(Table {
+            table: Lock::new(Table {
                 by_five_tuple: HashMap::new(),
                 by_relayed: BTreeMap::new(),
-                by_user: BTreeMap::new(),
+                spent: Spent::default(),
             }),
-            streams: Mutex::default(),
+            streams: Lock::default(),
             counters: Counters::default(),
             stop,
         })
@@ -173,11 +180,11 @@ impl<N: Network> Turn<N> {
 
     pub(crate) fn counters(&self) -> TurnCounters {
         let table = self.table();
-        self.counters.snapshot(table.by_five_tuple.len(), table.by_user.len())
+        self.counters.snapshot(table.by_five_tuple.len(), self.quotas.users())
     }
 
     fn table(&self) -> MutexGuard<'_, Table<N>> {
-        self.table.lock().expect("nothing panics while it holds the allocations")
+        self.table.lock()
     }
 
     fn allocation(&self, five_tuple: FiveTuple) -> Option<Arc<Allocation<N>>> {
@@ -186,7 +193,6 @@ impl<N: Network> Turn<N> {
 
     fn enter(&self, allocation: Arc<Allocation<N>>) {
         let mut table = self.table();
-        *table.by_user.entry(Arc::clone(&allocation.user)).or_default() += 1;
         table.by_relayed.insert(allocation.relayed, Arc::clone(&allocation));
         table.by_five_tuple.insert(allocation.five_tuple, allocation);
     }
@@ -201,10 +207,7 @@ impl<N: Network> Turn<N> {
         if table.by_relayed.get(&allocation.relayed).is_some_and(|entered| Arc::ptr_eq(entered, allocation)) {
             table.by_relayed.remove(&allocation.relayed);
         }
-        let held = table.by_user.get_mut(&allocation.user).expect("its user holds at least it");
-        *held -= 1;
-        if *held == 0 {
-            table.by_user.remove(&allocation.user);
-        }
+        let Allocation { nonce_expiry, five_tuple: FiveTuple { client, .. }, transaction_id, .. } = **allocation;
+        table.spent.add(nonce_expiry, client, transaction_id, self.nonces.now());
     }
 }

@@ -41,22 +41,25 @@ impl Nonces {
     /// A nonce for one client: the cookie, then in base64 the expiry in milliseconds since the server's start and the
     /// MAC.
     pub(crate) fn issue(&self, client: SocketAddr) -> String {
-        let expiry = (self.start.elapsed() + self.lifetime).as_millis() as u64;
+        let expiry = self.now() + self.lifetime.as_millis() as u64;
         let mac = self.mac(expiry, client).finalize().into_bytes();
         let bytes = [&expiry.to_be_bytes()[8 - EXPIRY_BYTES..], &mac[..MAC_BYTES]].concat();
         format!("{COOKIE}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 
-    /// Whether this server issued the nonce to this client and it has not expired.
-    pub(crate) fn is_valid(&self, nonce: &[u8], client: SocketAddr) -> bool {
-        let Some(encoded) = nonce.strip_prefix(COOKIE.as_bytes()) else { return false };
-        let Ok(bytes) = BASE64URL_NOPAD.decode(encoded) else { return false };
-        let Some((expiry, mac)) = bytes.split_at_checked(EXPIRY_BYTES).filter(|(_, mac)| mac.len() == MAC_BYTES) else {
-            return false;
-        };
+    /// Milliseconds since the server's start, which is the scale of expiries.
+    pub(crate) fn now(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    /// The expiry of a nonce, if this server issued it to this client and it has not expired.
+    pub(crate) fn valid_until(&self, nonce: &[u8], client: SocketAddr) -> Option<u64> {
+        let encoded = nonce.strip_prefix(COOKIE.as_bytes())?;
+        let bytes = BASE64URL_NOPAD.decode(encoded).ok()?;
+        let (expiry, mac) = bytes.split_at_checked(EXPIRY_BYTES).filter(|(_, mac)| mac.len() == MAC_BYTES)?;
         let expiry = expiry.iter().fold(0, |expiry, byte| expiry << 8 | u64::from(*byte));
-        self.mac(expiry, client).verify_truncated_left(mac).is_ok()
-            && self.start.elapsed().as_millis() < u128::from(expiry)
+        let is_valid = self.mac(expiry, client).verify_truncated_left(mac).is_ok() && self.now() < expiry;
+        is_valid.then_some(expiry)
     }
 
     fn mac(&self, expiry: u64, client: SocketAddr) -> Hmac<Sha1> {

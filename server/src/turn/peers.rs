@@ -3,12 +3,70 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether a peer may have this address.
+use super::settings::TurnSettings;
+use crate::access::Cidr;
+
+/// Which peers clients may have.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    allowed: Vec<Cidr>,
+    denied: Vec<Cidr>,
+    allow_private: bool,
+    /// The addresses of this host. Unless private peers are allowed, clients reach only relays there.
+    host: Vec<IpAddr>,
+    /// Those of them that are advertised as relayed transport addresses.
+    relays: Vec<IpAddr>,
+}
+
+impl Peers {
+    pub(crate) fn new(settings: &TurnSettings) -> Self {
+        let TurnSettings { allowed_peers, denied_peers, allow_private_peers, host_addresses, .. } = settings.clone();
+        let addresses = &settings.relay_addresses;
+        let own = addresses.iter().flat_map(|address| [address.bind, address.advertised]).chain(host_addresses);
+        Self {
+            allowed: allowed_peers,
+            denied: denied_peers,
+            allow_private: allow_private_peers,
+            host: own.collect(),
+            relays: addresses.iter().map(|address| address.advertised).collect(),
+        }
+    }
+
+    /// Whether a peer may have this address. A denied network counts before an allowed one, and that before what is
+    /// refused by default.
+    pub(crate) fn allows(&self, peer: IpAddr) -> bool {
+        let is_in = |networks: &[Cidr]| {
+            let mut forms = [Some(peer), embedded_in(peer)].into_iter().flatten();
+            forms.any(|form| networks.iter().any(|network| network.contains(form)))
+        };
+        if !is_allowed(peer, true) || is_in(&self.denied) {
+            return false;
+        }
+        if is_in(&self.allowed) || self.allow_private {
+            return true;
+        }
+        is_allowed(peer, false) && (!self.host.contains(&peer) || self.relays.contains(&peer))
+    }
+
+    /// Whether data to this address may go only to relayed transport addresses.
+    pub(crate) fn is_relay(&self, peer: IpAddr) -> bool {
+        !self.allow_private && self.relays.contains(&peer) && !self.allowed.iter().any(|network| network.contains(peer))
+    }
+}
+
+fn embedded_in(peer: IpAddr) -> Option<IpAddr> {
+    match peer {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => embedded(ip).map(IpAddr::V4),
+    }
+}
+
+/// Whether a peer may have this address by default.
 //= https://www.rfc-editor.org/rfc/rfc8656#section-10.2
 //# The server MAY impose restrictions on the IP address allowed in the
 //# XOR-PEER-ADDRESS attribute; if a value is not allowed, the server
 //# rejects the request with a 403 (Forbidden) error.
-pub(crate) fn is_allowed(peer: IpAddr, allow_private: bool) -> bool {
+fn is_allowed(peer: IpAddr, allow_private: bool) -> bool {
     match peer {
         IpAddr::V4(ip) => is_allowed_v4(ip, allow_private),
         IpAddr::V6(ip) if is_tunneled(ip) => false,
@@ -23,7 +81,9 @@ fn is_allowed_v4(ip: Ipv4Addr, allow_private: bool) -> bool {
     let [first, second, ..] = ip.octets();
     let is_never = first == 0 || ip.is_multicast() || ip.is_broadcast();
     let is_shared = first == 100 && second & 0xc0 == 64;
-    let is_private = ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared;
+    // RFC 6890: protocol assignments, benchmarks, and what is reserved for the future.
+    let is_reserved = matches!(ip.octets(), [192, 0, 0, _] | [198, 18..=19, ..] | [240..=255, ..]);
+    let is_private = ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared || is_reserved;
     !is_never && (allow_private || !is_private)
 }
 
@@ -87,6 +147,11 @@ mod tests {
             "169.254.169.254",
             "100.64.0.1",
             "100.127.255.255",
+            "192.0.0.9",
+            "198.18.0.1",
+            "198.19.255.255",
+            "240.0.0.1",
+            "255.255.255.254",
             "::1",
             "fe80::1",
             "febf::1",

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 
+use super::quotas::Hold;
+use crate::lock::Lock;
 use crate::net::Network;
+use crate::random::Random;
 
 /// Lifetime of a reservation.
 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-5.3
@@ -32,8 +33,9 @@ pub(crate) enum PortRequest {
 pub(crate) struct Ports<N: Network> {
     net: N,
     range: RangeInclusive<u16>,
-    rng: Mutex<ChaCha8Rng>,
-    reserved: Mutex<BTreeMap<u64, Opened<N>>>,
+    rng: Lock<Random>,
+    /// By token, with the share of who reserved it.
+    reserved: Lock<BTreeMap<u64, (Opened<N>, Hold)>>,
 }
 
 /// An open relay socket.
@@ -44,12 +46,12 @@ pub(crate) struct Opened<N: Network> {
 }
 
 impl<N: Network> Ports<N> {
-    pub(crate) fn new(net: N, range: RangeInclusive<u16>, rng: ChaCha8Rng) -> Self {
-        Self { net, range, rng: Mutex::new(rng), reserved: Mutex::default() }
+    pub(crate) fn new(net: N, range: RangeInclusive<u16>, rng: Random) -> Self {
+        Self { net, range, rng: Lock::new(rng), reserved: Lock::default() }
     }
 
-    /// Opens a socket on a random free port; with [`PortRequest::EvenAndNext`] also reserves the next one, under the
-    /// returned token.
+    /// Opens a socket on a random free port; with [`PortRequest::EvenAndNext`] also reserves the next one for `next`,
+    /// under the returned token.
     ///
     /// # Errors
     /// No suitable port is free, or the host cannot open a socket.
@@ -58,6 +60,7 @@ impl<N: Network> Ports<N> {
         bind: IpAddr,
         advertised: IpAddr,
         port_request: PortRequest,
+        mut next: Option<Hold>,
     ) -> io::Result<(Opened<N>, Option<u64>)> {
         let (first, last) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
         let (first, step) = match port_request {
@@ -79,7 +82,10 @@ impl<N: Network> Ports<N> {
             };
             let result = match (open(port).await, port_request) {
                 (Ok(opened), PortRequest::EvenAndNext) => match open(port + 1).await {
-                    Ok(next) => Ok((opened, Some(self.reserve(next)))),
+                    Ok(reserved) => {
+                        let hold = next.take().expect("whoever asks for two ports holds two");
+                        Ok((opened, Some(self.reserve(reserved, hold))))
+                    }
                     Err(error) => Err(error),
                 },
                 (Ok(opened), _) => Ok((opened, None)),
@@ -94,22 +100,17 @@ impl<N: Network> Ports<N> {
     }
 
     /// Takes a reserved socket, which ends the reservation.
-    pub(crate) fn take(&self, token: u64) -> Option<Opened<N>> {
-        self.reserved.lock().expect("nothing panics while it holds the reservations").remove(&token)
+    pub(crate) fn take(&self, token: u64) -> Option<(Opened<N>, Hold)> {
+        self.reserved.lock().remove(&token)
     }
 
-    /// How many sockets are reserved.
-    pub(crate) fn reserved(&self) -> usize {
-        self.reserved.lock().expect("nothing panics while it holds the reservations").len()
-    }
-
-    fn reserve(&self, socket: Opened<N>) -> u64 {
+    fn reserve(&self, socket: Opened<N>, hold: Hold) -> u64 {
         let token = self.random();
-        self.reserved.lock().expect("nothing panics while it holds the reservations").insert(token, socket);
+        self.reserved.lock().insert(token, (socket, hold));
         token
     }
 
     pub(crate) fn random(&self) -> u64 {
-        self.rng.lock().expect("nothing panics while it holds the generator").next_u64()
+        self.rng.lock().next_u64()
     }
 }

@@ -62,6 +62,15 @@ impl<N: Network> Turn<N> {
 
     /// Never waits for a full socket, because that would block the task that serves all clients.
     async fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr) {
+        if !allocation.hold.may_relay(data.len()) {
+            self.counters.throttled.fetch_add(1, Relaxed);
+            return;
+        }
+        // A permission is for an IP address, and that of the relays may also be that of other services.
+        if self.peers.is_relay(peer.ip()) && !self.table().by_relayed.contains_key(&peer) {
+            self.counters.forbidden.fetch_add(1, Relaxed);
+            return;
+        }
         if let Some(other) = self.behind_external_address(peer) {
             self.counters.to_peers.add(data.len());
             return self.deliver_inside(&other, data, allocation.relayed).await;
@@ -157,6 +166,10 @@ impl<N: Network> Turn<N> {
             let message = match inbound {
                 Inbound::Forbidden => {
                     self.counters.forbidden.fetch_add(1, Relaxed);
+                    continue;
+                }
+                _ if !allocation.hold.may_relay(length) => {
+                    self.counters.throttled.fetch_add(1, Relaxed);
                     continue;
                 }
                 Inbound::Channel(number) => channel_data(&mut buffer, length, number),

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,8 +12,10 @@ use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::{Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
-use super::{Allocation, FiveTuple, Granted, RelayAddress, Turn, peers};
+use super::{Allocation, FiveTuple, Granted, Hold, RelayAddress, Turn};
+use crate::lock::Lock;
 use crate::net::Network;
+use crate::shown::Shown;
 use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 
 /// REQUESTED-TRANSPORT's only value (RFC 8656 §18.7).
@@ -28,6 +29,7 @@ struct Authentic<'a> {
     five_tuple: FiveTuple,
     user: String,
     key: Key,
+    nonce_expiry: u64,
 }
 
 impl Authentic<'_> {
@@ -143,7 +145,7 @@ impl<N: Network> Turn<N> {
         };
         let Err(refusal) = done else { return true };
         self.counters.refuse(refusal);
-        tracing::debug!(%client, user = authentic.user.as_str(), code = refusal.code(), "refused a TURN request");
+        tracing::debug!(%client, user = %Shown(&authentic.user), code = refusal.code(), "refused a TURN request");
         let answer = Writer::answer(out, Class::Error, message);
         let answer = match refusal {
             Refusal::UnknownAttributes(unknown) => answer.unknown_attributes(&unknown),
@@ -167,7 +169,12 @@ impl<N: Network> Turn<N> {
         else {
             return Err(Refusal::BadRequest);
         };
-        if !self.nonces.is_valid(nonce, five_tuple.client) {
+        let client = five_tuple.client;
+        let nonce_expiry = self.nonces.valid_until(nonce, client).ok_or(Refusal::StaleNonce)?;
+        // Who has seen the request of an allocation that has ended could otherwise make it again.
+        if request.method == method::ALLOCATE
+            && self.table().spent.contains(nonce_expiry, client, request.transaction_id())
+        {
             return Err(Refusal::StaleNonce);
         }
         let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
@@ -178,7 +185,7 @@ impl<N: Network> Turn<N> {
         let key = keys.into_iter().find(|key| request.is_signed_with(key));
         match (credential, key) {
             (Some(credential), Some(key)) if self.is_in_force(&credential, five_tuple) => {
-                Ok(Authentic { request: *request, five_tuple, user: credential.user, key })
+                Ok(Authentic { request: *request, five_tuple, user: credential.user, key, nonce_expiry })
             }
             _ => Err(Refusal::Unauthorized),
         }
@@ -188,7 +195,7 @@ impl<N: Network> Turn<N> {
     /// may last longer, and the client has no way to change the credential of an allocation.
     fn is_in_force(&self, credential: &Credential, five_tuple: FiveTuple) -> bool {
         let has_made_allocation =
-            || self.allocation(five_tuple).is_some_and(|allocation| *allocation.user == *credential.user);
+            || self.allocation(five_tuple).is_some_and(|allocation| *allocation.hold.user == *credential.user);
         !credential.is_expired || !self.settings.strict_expiry && has_made_allocation()
     }
 
@@ -214,12 +221,12 @@ impl<N: Network> Turn<N> {
 
     /// RFC 8656 §7.2, in its order.
     async fn allocate(self: &Arc<Self>, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Authentic { request, five_tuple, user, .. } = authentic;
+        let Authentic { request, five_tuple, user, nonce_expiry, .. } = authentic;
         if let Some(existing) = self.allocation(*five_tuple) {
             //= https://www.rfc-editor.org/rfc/rfc8656#section-5-15
             //# STUN requires that the server recognize this case and
             //# treat the request as idempotent
-            let is_repeated = existing.transaction_id == request.transaction_id() && *existing.user == **user;
+            let is_repeated = existing.transaction_id == request.transaction_id() && *existing.hold.user == **user;
             if is_repeated {
                 //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2-10.2
                 //# A LIFETIME attribute containing the current value of the
@@ -237,8 +244,7 @@ impl<N: Network> Turn<N> {
         let address = addresses.find(|address| address.bind.is_ipv4() == wanted.is_ipv4);
         let address = address.ok_or(Refusal::AddressFamilyNotSupported)?;
         let lifetime = self.granted(authentic.lifetime()?);
-        self.check_quotas(user, &wanted)?;
-        let (opened, reservation) = self.open_relay(address, &wanted).await?;
+        let (opened, hold, reservation) = self.open_relay(authentic, address, &wanted).await?;
         let granted = Granted { relayed: opened.advertised, both_families: wanted.both_families, reservation };
         answer_allocate(authentic, &granted, lifetime, out);
         if let Some(token) = reservation {
@@ -246,16 +252,17 @@ impl<N: Network> Turn<N> {
         }
         let allocation = Arc::new(Allocation {
             five_tuple: *five_tuple,
-            user: user.as_str().into(),
+            hold,
             socket: opened.socket,
             relayed: opened.advertised,
             transaction_id: request.transaction_id(),
+            nonce_expiry: *nonce_expiry,
             granted,
-            state: Mutex::new(State::new(Instant::now() + lifetime)),
+            state: Lock::new(State::new(Instant::now() + lifetime, &self.settings)),
             given_up: Notify::new(),
             has_sent: AtomicBool::new(false),
         });
-        tracing::debug!(client = %five_tuple.client, user, relayed = %allocation.relayed, "allocation created");
+        tracing::debug!(client = %five_tuple.client, user = %Shown(user), relayed = %allocation.relayed, "allocation created");
         self.counters.allocations_made.fetch_add(1, Relaxed);
         self.enter(Arc::clone(&allocation));
         let seed = self.ports.random();
@@ -263,39 +270,32 @@ impl<N: Network> Turn<N> {
         Ok(())
     }
 
-    /// # Errors
-    /// The user, or the server, has the maximum number of allocations.
-    fn check_quotas(&self, user: &str, wanted: &Wanted<'_>) -> Result<(), Refusal> {
-        let table = self.table();
-        if table.by_user.get(user).is_some_and(|held| *held >= self.settings.allocations_per_user_max) {
-            return Err(Refusal::AllocationQuotaReached);
-        }
-        // The next port is reserved too, or the reserved one is used.
-        let ports =
-            1 + usize::from(wanted.port_request == PortRequest::EvenAndNext) - usize::from(wanted.token.is_some());
-        if table.by_five_tuple.len() + self.ports.reserved() + ports > self.settings.allocations_max {
-            return Err(Refusal::InsufficientCapacity);
-        }
-        Ok(())
-    }
-
-    /// The socket of a reservation token, or a new one, with the token of the next port if it was reserved.
+    /// The socket of a reservation token, or a new one, with the token of the next port if it was reserved. Each port
+    /// takes a share of its user and its address.
     async fn open_relay(
         &self,
+        authentic: &Authentic<'_>,
         address: &RelayAddress,
         wanted: &Wanted<'_>,
-    ) -> Result<(Opened<N>, Option<u64>), Refusal> {
-        let opened = match wanted.token {
-            Some(token) => {
-                let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
-                (self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?, None)
-            }
-            None => self.ports.open(address.bind, address.advertised, wanted.port_request).await.map_err(|error| {
-                tracing::warn!(bind = %address.bind, %error, "failed to open a relay socket");
-                Refusal::InsufficientCapacity
-            })?,
+    ) -> Result<(Opened<N>, Hold, Option<u64>), Refusal> {
+        let (user, client) = (authentic.user.as_str(), authentic.five_tuple.client.ip());
+        if let Some(token) = wanted.token {
+            let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
+            let (opened, reserved) = self.ports.take(token).ok_or(Refusal::InsufficientCapacity)?;
+            let hold = if reserved.is_of(user, client) { reserved } else { self.quotas.take(user, client)? };
+            return Ok((opened, hold, None));
+        }
+        let hold = self.quotas.take(user, client)?;
+        let next = match wanted.port_request {
+            PortRequest::EvenAndNext => Some(self.quotas.take(user, client)?),
+            PortRequest::Any | PortRequest::Even => None,
         };
-        Ok(opened)
+        let RelayAddress { bind, advertised } = *address;
+        let opened = self.ports.open(bind, advertised, wanted.port_request, next).await.map_err(|error| {
+            tracing::warn!(%bind, %error, "failed to open a relay socket");
+            Refusal::InsufficientCapacity
+        });
+        opened.map(|(opened, token)| (opened, hold, token))
     }
 
     /// RFC 8656 §8.2.
@@ -360,7 +360,7 @@ impl<N: Network> Turn<N> {
         let allocation = self.allocation(authentic.five_tuple).ok_or(Refusal::AllocationMismatch)?;
         //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
         //# then the request MUST be rejected with a 441 (Wrong Credentials) error.
-        if *allocation.user != *authentic.user {
+        if *allocation.hold.user != *authentic.user {
             return Err(Refusal::WrongCredentials);
         }
         Ok(allocation)
@@ -369,7 +369,7 @@ impl<N: Network> Turn<N> {
     /// The peer in an XOR-PEER-ADDRESS, if the allocation may use it.
     fn peer(&self, request: &Message<'_>, value: &[u8], allocation: &Allocation<N>) -> Result<SocketAddr, Refusal> {
         let peer = request.xor_address(value).ok_or(Refusal::BadRequest)?;
-        if !peers::is_allowed(peer.ip(), self.settings.allow_private_peers) {
+        if !self.peers.allows(peer.ip()) {
             return Err(Refusal::Forbidden);
         }
         // An IPv4-mapped address denotes an IPv4 peer.
@@ -395,7 +395,7 @@ impl<N: Network> Turn<N> {
                 () = turn.stop.stopped() => {}
                 () = sleep(RESERVATION_LIFETIME) => {}
             }
-            turn.ports.take(token);
+            drop(turn.ports.take(token));
         });
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::access::Cidr;
 use crate::rate::Rate;
 
 /// How the TURN service behaves; it shares the UDP socket of STUN ([`Config::stun`](crate::Config::stun)).
@@ -41,8 +42,20 @@ pub struct TurnSettings {
     /// forge, and with the default realm they are up to five times as long. Every client needs one or two of them to
     /// begin.
     pub unauthenticated_rate: Option<Rate>,
-    /// Maximum number of allocations per username. Default: 128. One more: 486.
+    /// Maximum number of allocations and reserved ports per username. Default: 128. One more: 486.
     pub allocations_per_user_max: usize,
+    /// Maximum number of allocations and reserved ports per IPv4 address or IPv6 /64 network. Default: 256. One more:
+    /// 486. With a shared secret, a client can have many usernames.
+    pub allocations_per_address_max: usize,
+    /// Maximum bytes of data per second that are relayed for a user, in both directions together. Default: no limit. What is more
+    /// is dropped.
+    pub user_bandwidth_max: Option<u64>,
+    /// The same for all users together. Default: no limit.
+    pub bandwidth_max: Option<u64>,
+    /// Maximum number of permissions per allocation. Default: 1,024. One more: 508.
+    pub permissions_max: usize,
+    /// Maximum number of channels per allocation. Default: 1,024. One more: 508.
+    pub channels_max: usize,
     /// Maximum number of allocations, including reserved ports. Default: 4,096. Each needs a UDP socket and a port. One
     /// more: 508.
     pub allocations_max: usize,
@@ -52,11 +65,18 @@ pub struct TurnSettings {
     /// The ports of relayed transport addresses. Default: 49,152 to 65,535 (RFC 8656 §7.2). Open them for UDP in the
     /// firewall.
     pub relay_ports: RangeInclusive<u16>,
-    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local, unique-local and local NAT64
-    /// (64:ff9b:1::/48) addresses. Default: no. If allowed, clients can reach everything that this host can reach, so
-    /// use it only in closed networks and tests. Multicast, broadcast, unspecified, Teredo and 6to4 addresses are
-    /// always refused.
+    /// Whether peers may have loopback, private, shared (100.64.0.0/10), link-local, unique-local, local NAT64
+    /// (64:ff9b:1::/48) and reserved (192.0.0.0/24, 198.18.0.0/15, 240.0.0.0/4) addresses, and those of this host.
+    /// Default: no. If allowed, clients can reach everything that this host can reach, so use it only in closed networks
+    /// and tests. Multicast, broadcast, unspecified, Teredo and 6to4 addresses are always refused.
     pub allow_private_peers: bool,
+    /// Networks of peers that are refused with 403. Default: none but those above.
+    pub denied_peers: Vec<Cidr>,
+    /// Networks of peers that are allowed although they are refused by default. Default: none.
+    pub allowed_peers: Vec<Cidr>,
+    /// The addresses of this host, as peers see them: they are refused by default. On a relay address, clients reach the
+    /// relayed transport addresses of others, and nothing else. Default: none but the relay addresses.
+    pub host_addresses: Vec<IpAddr>,
     /// Whether channel numbers may be 0x5000 to 0x7fff, as in RFC 5766. Default: no, they get 400. Some clients, such
     /// as coturn's `turnutils_uclient`, still use that range; browsers begin at 0x4000.
     pub allow_rfc5766_channels: bool,
@@ -90,10 +110,18 @@ impl Default for TurnSettings {
             allocation_lifetime_max: Duration::from_secs(3600),
             unauthenticated_rate: None,
             allocations_per_user_max: 128,
+            allocations_per_address_max: 256,
+            user_bandwidth_max: None,
+            bandwidth_max: None,
+            permissions_max: 1024,
+            channels_max: 1024,
             allocations_max: 4096,
             relay_addresses: Vec::new(),
             relay_ports: 49_152..=65_535,
             allow_private_peers: false,
+            denied_peers: Vec::new(),
+            allowed_peers: Vec::new(),
+            host_addresses: Vec::new(),
             allow_rfc5766_channels: false,
         }
     }
@@ -114,10 +142,18 @@ impl fmt::Debug for TurnSettings {
             .field("allocation_lifetime_max", &self.allocation_lifetime_max)
             .field("unauthenticated_rate", &self.unauthenticated_rate)
             .field("allocations_per_user_max", &self.allocations_per_user_max)
+            .field("allocations_per_address_max", &self.allocations_per_address_max)
+            .field("user_bandwidth_max", &self.user_bandwidth_max)
+            .field("bandwidth_max", &self.bandwidth_max)
+            .field("permissions_max", &self.permissions_max)
+            .field("channels_max", &self.channels_max)
             .field("allocations_max", &self.allocations_max)
             .field("relay_addresses", &self.relay_addresses)
             .field("relay_ports", &self.relay_ports)
             .field("allow_private_peers", &self.allow_private_peers)
+            .field("denied_peers", &self.denied_peers)
+            .field("allowed_peers", &self.allowed_peers)
+            .field("host_addresses", &self.host_addresses)
             .field("allow_rfc5766_channels", &self.allow_rfc5766_channels)
             .finish_non_exhaustive()
     }

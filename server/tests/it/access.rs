@@ -12,8 +12,8 @@ use server::{Config, Rate, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::api::get;
-use crate::client::{Client, start, start_with};
+use crate::api::{ask, get};
+use crate::client::{Client, Running, start, start_with};
 use crate::clock::{hold, settle};
 use crate::http::{KEY, UPGRADE, VERSION, request};
 
@@ -22,7 +22,11 @@ const SECRET: &str = "sixteen bytes or more";
 #[tokio::test]
 async fn a_bearer_token_is_asked_for_and_any_of_them_opens() {
     let tokens = ["first.token", "second/token=="];
-    let server = start_with(|config| config.access.tokens = tokens.map(str::to_owned).to_vec()).await;
+    let server = start_with(|config| {
+        config.access.tokens = tokens.map(str::to_owned).to_vec();
+        config.api.admin_token = Some("admin".to_owned());
+    })
+    .await;
     for (target, header, status) in [
         ("/", "", "401 unauthorized"),
         ("/?token=", "", "401 unauthorized"),
@@ -49,7 +53,7 @@ async fn a_bearer_token_is_asked_for_and_any_of_them_opens() {
     assert!(get(&server, "/api/status").await.head.contains("access-control-allow-origin: *"));
     assert!(get(&server, "/api/config?token=first.token").await.head.starts_with("http/1.1 200 "));
     assert!(get(&server, "/api/health").await.head.starts_with("http/1.1 200 "));
-    let page = get(&server, "/metrics").await.body;
+    let page = metrics_of_admin(&server).await;
     assert!(page.contains("glare_requests_refused_total{reason=\"no-token\"} 5\n"), "{page}");
     assert!(page.contains("glare_requests_refused_total{reason=\"api-unauthorized\"} 2\n"), "{page}");
     assert!(page.contains("glare_requests_refused_total{reason=\"wrong-token\"} 5\n"), "{page}");
@@ -79,7 +83,11 @@ async fn the_room_token_of_the_readme_opens_its_room() {
 
 #[tokio::test]
 async fn a_room_token_opens_one_room_in_every_dialect() {
-    let server = start_with(|config| config.access.room_secret = Some(SECRET.to_owned())).await;
+    let server = start_with(|config| {
+        config.access.room_secret = Some(SECRET.to_owned());
+        config.api.admin_token = Some("admin".to_owned());
+    })
+    .await;
     let token = signed(SECRET, r#"{"room":"r","user":"ana","exp":99999999999}"#);
     let open = async |address, path: &str| Client::open(address, &format!("{path}token={token}")).await;
     // mesh: another room or another's name closes with 1008, and nobody hears of it.
@@ -110,7 +118,7 @@ async fn a_room_token_opens_one_room_in_every_dialect() {
     let mut liar = open(server.call, "/?").await;
     liar.send(r#"{"type":"join","data":{"username":"ben"}}"#).await;
     liar.is_closed(1008).await;
-    let page = get(&server, "/metrics").await.body;
+    let page = metrics_of_admin(&server).await;
     assert!(page.contains("glare_websockets_closed_total{reason=\"not-allowed\"} 6\n"), "{page}");
     drop((ana, sender, a, b, caller));
     server.empty().await;
@@ -183,19 +191,28 @@ async fn more_messages_than_the_rate_are_1008() {
         assert!(quiet.next().await.contains("offer"));
     }
     assert!(quiet.next().await.contains("peer-left"));
-    // Pings cost as much, pongs nothing.
-    let mut pinger = Client::join(&server, "s").await;
-    for _ in 0..20 {
-        pinger.send_raw(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+    // Pings cost as much, and so do pongs that nobody asked for, and fragments without payload.
+    for frame in [&[0x89, 0x80, 0, 0, 0, 0][..], &[0x8a, 0x80, 0, 0, 0, 0], &[0x00, 0x80, 0, 0, 0, 0]] {
+        let mut loud = Client::join(&server, "s").await;
+        if frame[0] == 0 {
+            loud.send_raw(&[0x01, 0x81, 0, 0, 0, 0, b'{']).await;
+        }
+        for _ in 0..5 {
+            loud.send_raw(frame).await;
+        }
+        loud.is_closed(1008).await;
     }
-    settle().await;
-    assert_eq!(server.handle.census().members, 2);
-    for _ in 0..5 {
-        pinger.send_raw(&[0x89, 0x80, 0, 0, 0, 0]).await;
-    }
-    pinger.is_closed(1008).await;
     let page = get(&server, "/metrics").await.body;
-    assert!(page.contains("glare_websockets_closed_total{reason=\"too-fast\"} 2\n"), "{page}");
+    assert!(page.contains("glare_websockets_closed_total{reason=\"too-fast\"} 4\n"), "{page}");
+    // An answer to a ping costs nothing.
+    let mut answers = Client::join(&server, "t").await;
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_secs(20)).await;
+        settle().await;
+        answers.send_raw(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+        settle().await;
+    }
+    answers.hears_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,9 +226,10 @@ async fn more_requests_of_an_address_than_the_rate_are_429() {
     let refused = ask().await;
     assert!(refused.starts_with("http/1.1 429 too many requests\r\n"), "{refused}");
     assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
-    // Each address has its own, every site counts, and health is free.
-    assert!(get(&server, "/api/health").await.head.starts_with("http/1.1 429 "));
-    assert!(get(&server, "/healthz").await.head.starts_with("http/1.1 200 "));
+    // Each address has its own, and every path counts.
+    for path in ["/api/health", "/healthz", "/metrics", "/nowhere"] {
+        assert!(get(&server, path).await.head.starts_with("http/1.1 429 "), "{path}");
+    }
     let other = from("127.0.0.2", server.mesh).await;
     drop(Client::upgrade(other, "/").await);
     tokio::time::advance(Duration::from_millis(600)).await;
@@ -304,8 +322,12 @@ async fn upgrade(address: SocketAddr, target: &str, header: &str) -> String {
     request(address, &format!("GET {target} HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}{header}\r\n")).await
 }
 
+async fn metrics_of_admin(server: &Running) -> String {
+    ask(server, "GET", "/metrics", "Authorization: Bearer admin\r\n", "").await.body
+}
+
 /// A connection from another address of the loopback.
-async fn from(source: &str, to: SocketAddr) -> TcpStream {
+pub(crate) async fn from(source: &str, to: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("all of 127/8 is ours");
     let mut stream = socket.connect(to).await.expect("it listens");

@@ -52,7 +52,7 @@ async fn a_token_is_asked_for_by_each_transport_and_binds_the_name() {
 async fn a_page_of_another_origin_is_refused() {
     let server = start_with(|config| config.access.origins = vec!["https://a.test".to_owned()]).await;
     for (origin, status) in [("https://a.test", 200), ("https://b.test", 403)] {
-        let target = format!("GET {POLLING} HTTP/1.1\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+        let target = format!("GET {POLLING} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
         let head = crate::api::raw_at(server.broadcast, &target).await.head;
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{origin}: {head}");
     }

@@ -36,8 +36,7 @@ async fn config_names_the_stun_service_as_the_client_names_the_server() {
         ("Host: glare.test:8080\r\n", "glare.test".to_owned()),
         ("Host: glare.test\r\n", "glare.test".to_owned()),
         ("Host: [::1]:8080\r\n", "[::1]".to_owned()),
-        ("Host: \"\r\n", "127.0.0.1".to_owned()),
-        ("", "127.0.0.1".to_owned()),
+        ("Host:\r\n", "127.0.0.1".to_owned()),
     ] {
         let response = raw(&server, &format!("GET /api/config HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
         assert_eq!(response.body, format!(r#"{{"iceServers":[{{"urls":"stun:{name}:{port}"}}]}}"#));
@@ -205,7 +204,8 @@ async fn pages_of_listed_origins_may_send_credentials() {
             ("", "*"),
         ] {
             let asks = "Access-Control-Request-Headers: x-mine\r\nConnection: close\r\n";
-            let head = raw_at(address, &format!("{method} {target} HTTP/1.1\r\n{origin}{asks}\r\n")).await.head;
+            let head =
+                raw_at(address, &format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{origin}{asks}\r\n")).await.head;
             assert!(head.starts_with(&format!("http/1.1 {status} ")), "{target}: {head}");
             assert!(head.contains(&format!("\r\naccess-control-allow-origin: {named}\r\n")), "{target}: {head}");
             let allows = head.contains("\r\naccess-control-allow-credentials: true\r\n");

@@ -51,14 +51,25 @@ async fn other_requests_are_told_why_not() {
         ("GET / HTTP/1.1\r\nHost: x\r\n".to_owned(), "426 upgrade required"),
         (format!("GET / HTTP/1.0\r\n{UPGRADE}{VERSION}{KEY}"), "426 upgrade required"),
         (
-            format!("GET / HTTP/1.1\r\nConnection: close\r\nUpgrade: websocket\r\n{VERSION}{KEY}"),
+            format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUpgrade: websocket\r\n{VERSION}{KEY}"),
             "426 upgrade required",
         ),
-        (format!("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{VERSION}{KEY}"), "426 upgrade required"),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{VERSION}{KEY}"),
+            "426 upgrade required",
+        ),
         (format!("POST / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}"), "405 method not allowed"),
         (format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}"), "426 upgrade required"),
         (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}"), "400 bad request"),
         (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}Sec-WebSocket-Key: short\r\n"), "400 bad request"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}{KEY}"), "400 bad request"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{VERSION}{KEY}"), "400 bad request"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}Content-Length: 5\r\n"), "400 bad request"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}Transfer-Encoding: chunked\r\n"), "400 bad request"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}Host: glare.test\r\n"), "400 bad request"),
+        ("GET /healthz HTTP/1.1\r\n".to_owned(), "400 bad request"),
+        ("GET /healthz HTTP/1.1\r\nHost: \"\r\n".to_owned(), "400 bad request"),
+        ("GET /healthz HTTP/1.1\r\nHost: a@b\r\n".to_owned(), "400 bad request"),
         ("\u{1}\u{2}\r\n".to_owned(), "400 bad request"),
     ] {
         let response = request(server.mesh, &format!("{head}\r\n")).await;

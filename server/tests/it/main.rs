@@ -3,6 +3,7 @@
 mod access;
 mod access_socketio;
 mod api;
+mod attacks;
 mod broadcast;
 mod call;
 mod call_socketio;

@@ -276,8 +276,10 @@ async fn a_client_that_does_not_poll_is_closed_before_its_queue_bursts() {
 async fn sessions_have_a_cap() {
     let server = start_with(|config| config.limits.connections_max = 2).await;
     let mut a = Poller::connect(server.broadcast).await;
-    let _b = Poller::open(server.broadcast).await;
+    let b = Poller::connect(server.broadcast).await;
     assert_eq!(request(server.broadcast, "GET", POLLING, b"").await.status, 503);
+    Client::open(server.broadcast, WEBSOCKET).await.is_closed(1013).await;
+    drop(b);
     a.say("1").await;
     server.census(|census| census.sessions == 1).await;
     drop(a);

@@ -1,6 +1,7 @@
 //! `glare serve`
 
 mod file;
+mod memory;
 mod secrets;
 mod settings;
 
@@ -12,7 +13,7 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches};
 use server::net::Tokio;
-use server::{Config, DIALECTS, Server, Tls};
+use server::{Config, DIALECTS, Randomness, Server, Tls};
 use tokio::signal::unix::{self, SignalKind};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -73,10 +74,14 @@ fn log(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let mut seed = [0; 8];
-    #[allow(clippy::disallowed_methods)] // a real server: nobody must be able to guess its ids
-    getrandom::fill(&mut seed).context("the system provides no randomness for client ids")?;
-    let config = Config { seed: u64::from_le_bytes(seed), ..settings.config()? };
+    // As many descriptors as the system allows: each connection and each TURN allocation needs one.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).context("the limit for open files cannot be read")?;
+    let config = Config {
+        randomness: Randomness::System,
+        descriptors: Some(usize::try_from(descriptors).unwrap_or(usize::MAX)),
+        ..settings.config()?
+    };
+    memory::tell(&config);
     let (listens, tls) = (config.listen.clone(), config.tls.clone());
     let server = Server::bind(Tokio, config).await?;
     let api = server.address("api");
@@ -107,9 +112,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     outln!("ready, Ctrl-C ends it");
     let handle = server.handle();
     let ended = tokio::spawn(server.run());
+    let giving_back = tokio::spawn(memory::give_back(handle.clone()));
     while let Signal::Reload = signals.next().await {
         reload(tls.as_ref());
     }
+    giving_back.abort();
     handle.shutdown();
     ended.await.context("the server panicked")
 }

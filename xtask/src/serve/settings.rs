@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use server::{
 
 /// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
 const COUNT_MAX: usize = 1_000_000_000;
+/// Maximum of bytes for all clients: a tebibyte.
+const BYTES_MAX: usize = 1 << 40;
 
 /// Run the reference signaling, STUN and TURN server on real sockets. Each setting is a flag, an environment variable, or a key of
 /// the `--config` file (the flag without its dashes); the first of these that is set wins.
@@ -85,6 +88,42 @@ pub(crate) struct Settings {
     /// Accept TURN channel numbers above 0x4fff, as RFC 5766 did
     #[arg(long, env = "GLARE_TURN_ALLOW_RFC5766_CHANNELS")]
     turn_allow_rfc5766_channels: bool,
+    /// Maximum number of TURN allocations, including reserved ports; one more gets 508
+    #[arg(long, env = "GLARE_TURN_ALLOCATIONS_MAX", value_name = "N", value_parser = count, default_value_t = TurnSettings::default().allocations_max)]
+    turn_allocations_max: usize,
+    /// Maximum number of TURN allocations and reserved ports of a username; one more gets 486
+    #[arg(long, env = "GLARE_TURN_ALLOCATIONS_PER_USER_MAX", value_name = "N", value_parser = count, default_value_t = TurnSettings::default().allocations_per_user_max)]
+    turn_allocations_per_user_max: usize,
+    /// Maximum number of TURN allocations and reserved ports of an address (IPv6: a /64); one more gets 486
+    #[arg(long, env = "GLARE_TURN_ALLOCATIONS_PER_ADDRESS_MAX", value_name = "N", value_parser = count, default_value_t = TurnSettings::default().allocations_per_address_max)]
+    turn_allocations_per_address_max: usize,
+    /// Maximum number of permissions of a TURN allocation; one more gets 508
+    #[arg(long, env = "GLARE_TURN_PERMISSIONS_MAX", value_name = "N", value_parser = count, default_value_t = TurnSettings::default().permissions_max)]
+    turn_permissions_max: usize,
+    /// Maximum number of channels of a TURN allocation; one more gets 508
+    #[arg(long, env = "GLARE_TURN_CHANNELS_MAX", value_name = "N", value_parser = count, default_value_t = TurnSettings::default().channels_max)]
+    turn_channels_max: usize,
+    /// Maximum bytes per second that TURN relays for a username, in both directions together; more is dropped
+    #[arg(long, env = "GLARE_TURN_USER_BANDWIDTH_MAX", value_name = "BYTES", value_parser = bytes)]
+    turn_user_bandwidth_max: Option<usize>,
+    /// Maximum bytes per second that TURN relays for all together; more is dropped
+    #[arg(long, env = "GLARE_TURN_BANDWIDTH_MAX", value_name = "BYTES", value_parser = bytes)]
+    turn_bandwidth_max: Option<usize>,
+    /// Networks of peers that TURN clients must not reach, in addition to those that are refused by default
+    #[arg(long, env = "GLARE_TURN_DENIED_PEERS", value_name = "CIDR,…", value_delimiter = ',')]
+    turn_denied_peers: Vec<Cidr>,
+    /// Networks of peers that TURN clients may reach although they are refused by default
+    #[arg(long, env = "GLARE_TURN_ALLOWED_PEERS", value_name = "CIDR,…", value_delimiter = ',')]
+    turn_allowed_peers: Vec<Cidr>,
+    /// Lifetime of a TURN nonce; then clients get 438 and a new one
+    #[arg(long, env = "GLARE_TURN_NONCE_LIFETIME", value_name = "TIME", value_parser = time, default_value = "1h")]
+    turn_nonce_lifetime: Duration,
+    /// Lifetime of a TURN credential from `/api/config`
+    #[arg(long, env = "GLARE_TURN_CREDENTIAL_LIFETIME", value_name = "TIME", value_parser = time, default_value = "24h")]
+    turn_credential_lifetime: Duration,
+    /// UDP ports of relayed transport addresses
+    #[arg(long, env = "GLARE_TURN_RELAY_PORTS", value_name = "FIRST-LAST", value_parser = ports, default_value = "49152-65535")]
+    turn_relay_ports: Ports,
     /// TCP port for `/metrics` alone, without TLS and token [default: only on `http-port`]
     #[arg(long, env = "METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
@@ -105,10 +144,10 @@ pub(crate) struct Settings {
     /// Secret that signs room tokens, at least 16 bytes
     #[arg(long, env = "GLARE_ROOM_SECRET", value_name = "SECRET", hide_env_values = true)]
     room_secret: Option<String>,
-    /// Bearer token for `/api/kick` and for `/metrics` on `http-port`; without it they are open
+    /// Bearer token for `/api/kick` and for `/metrics` on `http-port`; without it they are open, but closed if clients need tokens
     #[arg(long, env = "GLARE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
-    /// Origins whose pages may connect; others get 403 [default: any]
+    /// Origins whose pages may connect and use the API; others get 403 [default: any]
     #[arg(long, env = "GLARE_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
     origins: Vec<String>,
     /// `Access-Control-Allow-Origin` of the API and of Socket.IO, or `none`
@@ -141,19 +180,22 @@ pub(crate) struct Settings {
     /// Maximum bytes of text queued for a client; more close with 1008
     #[arg(long, env = "GLARE_QUEUE_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = Limits::default().queue_bytes_max)]
     queue_bytes_max: usize,
-    /// Maximum number of open connections; a WebSocket beyond that is closed with 1013
+    /// Maximum number of open connections, and of Engine.IO sessions; one more ends the oldest that has not joined, or is closed with 1013 if all have joined
     #[arg(long, env = "GLARE_CONNECTIONS_MAX", value_name = "N", value_parser = count, default_value_t = Limits::default().connections_max)]
     connections_max: usize,
-    /// Maximum number of open connections per address (IPv6: per /64); a request on another one gets 429
+    /// Maximum number of open connections per address (IPv6: per /64), and of Engine.IO sessions; a request on another one gets 429
     #[arg(long, env = "GLARE_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N", value_parser = count)]
     connections_per_address_max: Option<usize>,
+    /// Maximum bytes of all queues, unfinished messages and request bodies together; beyond half of it, a client that holds more than an equal share of the rest is closed
+    #[arg(long, env = "GLARE_BUFFERED_BYTES_MAX", value_name = "BYTES", value_parser = bytes, default_value_t = Limits::default().buffered_bytes_max)]
+    buffered_bytes_max: usize,
     /// Maximum number of rooms per dialect; a client that would open another one is closed with 1013
     #[arg(long, env = "GLARE_ROOMS_MAX", value_name = "N", value_parser = count)]
     rooms_max: Option<usize>,
     /// Maximum number of members per room; another one is closed with 1013
     #[arg(long, env = "GLARE_ROOM_MEMBERS_MAX", value_name = "N", value_parser = count)]
     room_members_max: Option<usize>,
-    /// Messages and pings per second of a connection; more close with 1008
+    /// Messages, pings, pongs that nobody asked for and empty fragments per second of a connection; more close with 1008
     #[arg(long, env = "GLARE_MESSAGE_RATE", value_name = "N")]
     message_rate: Option<NonZeroU32>,
     /// Number of messages and pings that may arrive in a burst [default: the number per second]
@@ -200,7 +242,10 @@ pub(crate) struct Settings {
     /// Engine.IO: maximum size of a payload, a message, or an event with its attachments; a larger one gets 413 or closes with 1009
     #[arg(long, env = "GLARE_SOCKETIO_PAYLOAD_BYTES_MAX", value_name = "BYTES", value_parser = count, default_value_t = SocketIoSettings::default().payload_bytes_max)]
     socketio_payload_bytes_max: usize,
-    /// Time a write may stall; then the connection is dropped
+    /// Time limit for a message from its first byte to its last; then closes with 1008
+    #[arg(long, env = "GLARE_MESSAGE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "30s")]
+    message_timeout: Duration,
+    /// Time a write may stall, of a message or of a response; then the connection is dropped
     #[arg(long, env = "GLARE_WRITE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "30s")]
     write_timeout: Duration,
     /// Time limit to write what is queued and to close a connection; a shutdown has one second more for all
@@ -311,6 +356,19 @@ impl Settings {
             users: self.turn_users.clone(),
             secret: self.turn_secret.clone(),
             strict_expiry: self.turn_strict_expiry,
+            credential_lifetime: self.turn_credential_lifetime,
+            nonce_lifetime: self.turn_nonce_lifetime,
+            allocations_max: self.turn_allocations_max,
+            allocations_per_user_max: self.turn_allocations_per_user_max,
+            allocations_per_address_max: self.turn_allocations_per_address_max,
+            permissions_max: self.turn_permissions_max,
+            channels_max: self.turn_channels_max,
+            user_bandwidth_max: self.turn_user_bandwidth_max.map(|bytes| bytes as u64),
+            bandwidth_max: self.turn_bandwidth_max.map(|bytes| bytes as u64),
+            denied_peers: self.turn_denied_peers.clone(),
+            allowed_peers: self.turn_allowed_peers.clone(),
+            host_addresses: server::host_addresses(),
+            relay_ports: self.turn_relay_ports.clone(),
             unauthenticated_rate: self.turn_unauthenticated_rate.map(|rate| Rate { per_second: rate, burst: rate }),
             relay_addresses: vec![RelayAddress { bind, advertised }],
             allow_private_peers: self.turn_allow_private_peers,
@@ -333,6 +391,7 @@ impl Settings {
             connections_per_address_max: self.connections_per_address_max,
             request_rate: rate("request", self.request_rate, self.request_burst)?,
             message_rate: rate("message", self.message_rate, self.message_burst)?,
+            buffered_bytes_max: self.buffered_bytes_max,
             rooms_max: self.rooms_max,
             room_members_max: self.room_members_max,
             join_timeout: self.join_timeout,
@@ -340,6 +399,7 @@ impl Settings {
             head_timeout: self.head_timeout,
             body_timeout: self.body_timeout,
             keep_alive_timeout: self.keep_alive_timeout,
+            message_timeout: self.message_timeout,
             write_timeout: self.write_timeout,
             close_timeout: self.close_timeout,
         })
@@ -393,6 +453,22 @@ fn user(text: &str) -> Result<(String, String), &'static str> {
 fn count(text: &str) -> anyhow::Result<usize> {
     let number = text.parse().ok().filter(|number| (1..=COUNT_MAX).contains(number));
     number.with_context(|| format!("not a whole number from 1 to {COUNT_MAX}"))
+}
+
+fn bytes(text: &str) -> anyhow::Result<usize> {
+    let number = text.parse().ok().filter(|number| (1..=BYTES_MAX).contains(number));
+    number.with_context(|| format!("not a whole number from 1 to {BYTES_MAX}"))
+}
+
+type Ports = RangeInclusive<u16>;
+
+fn ports(text: &str) -> Result<Ports, &'static str> {
+    let right = "write two port numbers, the lower one first, such as `49152-65535`";
+    let (first, last) = text.split_once('-').ok_or(right)?;
+    match (first.parse(), last.parse()) {
+        (Ok(first @ 1..), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err(right),
+    }
 }
 
 fn time(text: &str) -> anyhow::Result<Duration> {

@@ -1,6 +1,7 @@
 //! The command line as a person, or a script, meets it.
 
 mod action;
+mod attacks;
 mod conformance;
 mod conformance_sim;
 mod container;
@@ -26,6 +27,7 @@ mod sim;
 mod simulated_servers;
 mod terminal;
 mod tools;
+mod withstands;
 
 use std::process::{Command, Output};
 

@@ -10,7 +10,7 @@ use rcgen::generate_simple_self_signed;
 use crate::server::{PATIENCE, Server};
 
 /// Every port free, nothing at the documents' ones.
-const FREE: [&str; 12] = [
+pub(crate) const FREE: [&str; 12] = [
     "--port",
     "0",
     "--http-port",
@@ -376,7 +376,7 @@ fn a_shutdown_says_1001_to_everyone_and_is_bounded() {
     }
 }
 
-fn get(site: &str, target: &str) -> String {
+pub(crate) fn get(site: &str, target: &str) -> String {
     let mut stream = TcpStream::connect(site).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");

@@ -21,10 +21,22 @@ impl Server {
 
     pub(crate) fn start_with(arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glare"));
-        let command = command.arg("serve").args(arguments).envs(env.iter().copied());
+        command.arg("serve").args(arguments).envs(env.iter().copied());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, out, log: None }
+    }
+
+    /// Starts it with a limit for open files that it cannot raise.
+    pub(crate) fn start_limited(files: usize, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let script = "ulimit -n \"$0\" && exec \"$@\"";
+        command.args(["-c", script, &files.to_string(), env!("CARGO_BIN_EXE_glare"), "serve"]).args(arguments);
+        Self::spawn(command)
     }
 
     /// The rest of the next line, which starts like this.
