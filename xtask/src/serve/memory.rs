@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server::{Census, Config, Handle};
+use server::{Config, Handle};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -13,9 +13,8 @@ const ALLOCATION_BYTES: usize = 32 * 1024;
 
 /// How often to look whether memory can be given back.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What a server holds at least before it is worth it: this many clients, or this many bytes.
-const CLIENTS_MIN: usize = 100;
-const BYTES_MIN: usize = 16 * 1024 * 1024;
+/// How much must be unused before it is worth it.
+const UNUSED_BYTES_MIN: usize = 32 * 1024 * 1024;
 
 /// Logs how much memory the settings can take, as a warning if this machine has less.
 pub(super) fn tell(config: &Config) {
@@ -39,31 +38,32 @@ pub(super) fn tell(config: &Config) {
 
 /// The memory of this machine, in bytes; `None` if it is unknown.
 fn machine_bytes() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?;
+    bytes_of("/proc/meminfo", "MemTotal:")
+}
+
+/// The memory that this process has, in bytes; `None` if it is unknown.
+fn resident_bytes() -> Option<usize> {
+    bytes_of("/proc/self/status", "VmRSS:")
+}
+
+fn bytes_of(file: &str, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(name))?.trim().strip_suffix(" kB")?;
     kib.parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// Gives memory back to the system whenever a server holds at most half of what it held before.
+/// Gives memory back to the system whenever the process has grown by more than what is buffered for clients. What it
+/// has afterwards is in use, and the next time it must have grown beyond that.
 pub(super) async fn give_back(server: Handle) {
-    let mut peak = Census::default();
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        let now = server.census();
-        let clients = |census: &Census| census.connections + census.sessions;
-        let has_fewer = clients(&peak) >= CLIENTS_MIN && clients(&now) <= clients(&peak) / 2;
-        let has_less = peak.buffered_bytes >= BYTES_MIN && now.buffered_bytes <= peak.buffered_bytes / 2;
-        if has_fewer || has_less {
+    let mut in_use = resident_bytes();
+    while let (Some(level), Some(resident)) = (in_use, resident_bytes()) {
+        if resident.saturating_sub(level + server.census().buffered_bytes) >= UNUSED_BYTES_MIN {
             trim();
-            peak = now;
-        } else if clients(&now) > clients(&peak) || now.buffered_bytes > peak.buffered_bytes {
-            peak = Census {
-                connections: now.connections.max(peak.connections),
-                sessions: now.sessions.max(peak.sessions),
-                buffered_bytes: now.buffered_bytes.max(peak.buffered_bytes),
-                ..now
-            };
+            in_use = resident_bytes();
+        } else {
+            in_use = Some(level.min(resident));
         }
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 
