@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::binding::{self, Origin, answer};
 use super::message::{HEADER_BYTES, MAGIC_COOKIE, Message, u16_at};
 use crate::net::{Listener, Network};
+use crate::session::queue::Queue;
 use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Turn};
 use crate::{ACCEPT_RETRY, AcceptFailures, Shared};
 
@@ -48,7 +49,7 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
                         () = shared.stop.stopped() => {}
                         // Another connection needs the place.
                         () = registration.queue.closed() => {}
-                        ended = serve_connection(stream, from, own, turn.as_ref(), shared.config.limits.write_timeout) => {
+                        ended = serve_connection(stream, from, own, turn.as_ref(), &registration.queue, shared.config.limits.write_timeout) => {
                             tracing::trace!(%from, ?ended, "STUN connection ended");
                         }
                     }
@@ -69,12 +70,13 @@ async fn serve_connection<N: Network>(
     from: SocketAddr,
     own: SocketAddr,
     turn: Option<&Arc<Turn<N>>>,
+    queue: &Queue,
     write_timeout: Duration,
 ) -> io::Result<()> {
     let five_tuple = FiveTuple { client: from, server: None, is_tcp: true };
     let Some(turn) = turn else {
         let (_keep, outgoing) = mpsc::channel(1);
-        return Connection::<N> { stream, five_tuple, own, turn: None, outgoing, write_timeout }.serve().await;
+        return Connection::<N> { stream, five_tuple, own, turn: None, queue, outgoing, write_timeout }.serve().await;
     };
     /// Ends what the client has, also if the server stops first.
     struct Entered<'t, N: Network>(&'t Turn<N>, FiveTuple);
@@ -85,7 +87,7 @@ async fn serve_connection<N: Network>(
     }
     let outgoing = turn.connected(five_tuple);
     let _entered = Entered(turn, five_tuple);
-    Connection { stream, five_tuple, own, turn: Some(turn), outgoing, write_timeout }.serve().await
+    Connection { stream, five_tuple, own, turn: Some(turn), queue, outgoing, write_timeout }.serve().await
 }
 
 /// A connection of a client.
@@ -94,6 +96,8 @@ struct Connection<'t, N: Network> {
     five_tuple: FiveTuple,
     own: SocketAddr,
     turn: Option<&'t Arc<Turn<N>>>,
+    /// Holds the connection's place in the registry.
+    queue: &'t Queue,
     /// What peers send to the client.
     outgoing: mpsc::Receiver<Vec<u8>>,
     write_timeout: Duration,
@@ -113,13 +117,14 @@ impl<N: Network> Connection<'_, N> {
         let (mut received, mut filled) = (vec![0; bytes_max], 0);
         let mut answers = Vec::new();
         let mut idle = Instant::now() + IDLE_TIMEOUT;
+        let mut keeps_its_place = false;
         loop {
             let next = tokio::select! {
                 biased;
                 Some(message) = self.outgoing.recv() => Next::Outgoing(message),
                 read = timeout_at(idle, read_message(&mut self.stream, &mut received, &mut filled, has_turn)) => match read {
                     Ok(read) => if read? { Next::Messages } else { Next::End },
-                    Err(_) if self.turn.is_some_and(|turn| turn.has_allocation(self.five_tuple)) => {
+                    Err(_) if self.has_allocation() => {
                         idle = Instant::now() + IDLE_TIMEOUT;
                         continue;
                     }
@@ -133,12 +138,21 @@ impl<N: Network> Connection<'_, N> {
                     self.write(&answers).await?;
                     answers.clear();
                     unframed?;
+                    // Others need its place no more than that of a client that has joined.
+                    if !keeps_its_place && self.has_allocation() {
+                        keeps_its_place = true;
+                        self.queue.joined();
+                    }
                 }
                 Next::Outgoing(message) => self.write(&message).await?,
                 Next::End => break,
             }
         }
         timeout_at(Instant::now() + self.write_timeout, self.stream.shutdown()).await?
+    }
+
+    fn has_allocation(&self) -> bool {
+        self.turn.is_some_and(|turn| turn.has_allocation(self.five_tuple))
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
