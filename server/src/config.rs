@@ -8,6 +8,7 @@ use crate::TurnSettings;
 use crate::access::Access;
 use crate::dialect::{DialectEntry, HTTP_PORT, STUN_PORT};
 use crate::limits::Limits;
+use crate::pages::PageSettings;
 use crate::random::{Entropy, Randomness};
 use crate::session::Heartbeat;
 use crate::socketio::SocketIoSettings;
@@ -23,7 +24,8 @@ pub struct Listen {
     pub also_at: Vec<SocketAddr>,
     /// Names from [`DIALECTS`](crate::DIALECTS), no two with the same path.
     pub dialects: Vec<&'static str>,
-    /// Whether `/api/*` and `/metrics` are served too. `/api/status` and `/api/kick` need the dialect `sender-viewer`.
+    /// Whether `/api/*` and `/metrics` are served too, and the [pages for browsers](Config::pages). `/api/status` and
+    /// `/api/kick` need the dialect `sender-viewer`.
     pub pages: bool,
 }
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub access: Access,
     /// How `/api/*` behaves.
     pub api: ApiSettings,
+    /// The pages for browsers.
+    pub pages: PageSettings,
     /// How the Socket.IO endpoints behave.
     pub socketio: SocketIoSettings,
     /// Limits for one client.
@@ -144,6 +148,7 @@ impl Default for Config {
             stun_alternate: None,
             turn: None,
             api: ApiSettings::default(),
+            pages: PageSettings::default(),
             socketio: SocketIoSettings::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),

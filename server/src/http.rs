@@ -136,13 +136,13 @@ async fn serve_http<S>(
     site: &Site,
     source: &Source,
     queue: &Arc<Queue>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let begun = Instant::now();
-    let Shared { registry, config, .. } = shared;
+    let Shared { registry, config, .. } = &**shared;
     let limits = &config.limits;
     let opening = Lock::new(None);
     let pace = Pace::new(limits, begun);
@@ -222,7 +222,7 @@ where
 /// The response to a request. Sets `opening` if a WebSocket follows, with the client of a proxy's connection.
 async fn respond(
     site: &Site,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     source: &Source,
     queue: &Queue,
     request: Request<Incoming>,
@@ -269,6 +269,7 @@ async fn respond(
             }
             response
         }
+        (Ok(()), Some(Route::Page(page)), _) => page.respond(&request, shared),
         (Ok(()), _, Some(api)) if is_below_api(path) => api.no_such_path(&request),
         (Ok(()), ..) => refuse(StatusCode::NOT_FOUND, None, "No such path"),
     };

@@ -52,6 +52,7 @@ pub mod net;
 mod pace;
 #[cfg(target_os = "linux")]
 mod packet_info;
+mod pages;
 mod query;
 mod random;
 mod rate;
@@ -87,6 +88,7 @@ pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
 pub use limits::Limits;
 use lock::Lock;
 use net::{Listener, Network};
+pub use pages::{PageSettings, SocketIoClient};
 pub use random::Randomness;
 pub use rate::Rate;
 pub use session::Heartbeat;
@@ -151,6 +153,8 @@ struct Shared {
     cors: Cors,
     /// The served dialects, added by [`Server::bind`], to count what they hold.
     dialects: Lock<Vec<Arc<dyn Dialect>>>,
+    /// The address of each service by name, once all are open.
+    addresses: OnceLock<BTreeMap<&'static str, SocketAddr>>,
     /// Returns the counters of the TURN service, once there is one.
     turn_counters: OnceLock<Box<dyn Fn() -> TurnCounters + Send + Sync>>,
     stop: Arc<stop::Stop>,
@@ -180,6 +184,7 @@ impl<N: Network> Server<N> {
             guard,
             cors,
             dialects: Lock::default(),
+            addresses: OnceLock::new(),
             turn_counters: OnceLock::new(),
             stop: Arc::default(),
         });
@@ -197,6 +202,7 @@ impl<N: Network> Server<N> {
             let address = server.add_site(at, &[], sites.metrics()).await?;
             server.addresses.insert("metrics", address);
         }
+        shared.addresses.get_or_init(|| server.addresses.clone());
         Ok(server)
     }
 

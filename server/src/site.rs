@@ -10,6 +10,7 @@ use crate::config::{Config, Listen};
 use crate::dialect::{DIALECTS, DialectEntry, Parts, SENDER_VIEWER, Served};
 use crate::metrics::page::MetricsPage;
 use crate::net::Network;
+use crate::pages::{self, PageRoute, SOCKETIO_CLIENT};
 use crate::session::dialect::{Dialect, WebSocketDialect};
 use crate::socketio::{Engine, SocketIo};
 use crate::{Shared, invalid};
@@ -32,6 +33,8 @@ pub(crate) enum Route {
     WebSocket(Arc<dyn WebSocketDialect>),
     /// Socket.IO.
     SocketIo(Arc<SocketIo>),
+    /// A page for browsers.
+    Page(PageRoute),
     /// An endpoint of the API.
     Api(Arc<Api>, Page),
     /// The metrics, for Prometheus.
@@ -79,8 +82,9 @@ impl Sites {
             }
             routes.push((entry.path, self.route(entry)));
         }
+        self.add_pages(&mut routes, listen);
         if listen.pages {
-            self.add_pages(&mut routes, listen);
+            self.add_api(&mut routes, listen);
         }
         let name = match &listen.dialects[..] {
             [name] if !listen.pages => *name,
@@ -104,7 +108,20 @@ impl Sites {
         }
     }
 
+    /// The pages for browsers, and Socket.IO's client for those of others.
     fn add_pages(&self, routes: &mut Vec<(&'static str, Route)>, listen: &Listen) {
+        let settings = &self.shared.config.pages;
+        if settings.served && listen.pages {
+            let is_root_free = routes.iter().all(|(path, _)| *path != "/");
+            routes.extend(pages::routes(is_root_free).map(|(path, page)| (path, Route::Page(page))));
+        }
+        let has_socketio = routes.iter().any(|(_, route)| matches!(route, Route::SocketIo(_)));
+        if let Some(client) = settings.socketio_client.as_ref().filter(|_| has_socketio || listen.pages) {
+            routes.push((SOCKETIO_CLIENT, Route::Page(PageRoute::SocketIoClient(client.clone()))));
+        }
+    }
+
+    fn add_api(&self, routes: &mut Vec<(&'static str, Route)>, listen: &Listen) {
         let page = |page| Route::Api(Arc::clone(&self.api), page);
         routes.extend([("/api/config", page(Page::Config)), ("/api/health", page(Page::Health))]);
         if listen.dialects.contains(&SENDER_VIEWER) {
@@ -121,7 +138,7 @@ impl Site {
         self.routes.iter().filter_map(|(_, route)| match route {
             Route::WebSocket(dialect) => Some(Arc::clone(dialect) as _),
             Route::SocketIo(endpoint) => Some(endpoint.dialect()),
-            Route::Api(..) | Route::Metrics(_) | Route::Health => None,
+            Route::Page(_) | Route::Api(..) | Route::Metrics(_) | Route::Health => None,
         })
     }
 }

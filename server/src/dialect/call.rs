@@ -10,6 +10,7 @@
 //! - `endCall` also cancels or rejects a ringing call. `callEnded` precedes the `userList` of the same change.
 //! - Joining again under the same name changes nothing: the client receives a `userList`. If a new name is refused, the
 //!   old one stays.
+//! - Over Socket.IO, `join`, `call` and `endCall` may have a bare name as their argument, as the original's page sends it.
 //! - `userList` is sorted by code points. A name is free from the moment the server has decided to close its connection.
 
 use std::borrow::Cow;
@@ -289,7 +290,10 @@ impl Session for CallSession {
 impl EventSession for CallSession {
     fn event(&mut self, event: &Event<'_>, attachments: &[Bytes]) {
         let handled = match event.argument {
-            Some(content) if attachments.is_empty() => self.handle(&event.name, content.get()),
+            Some(content) if attachments.is_empty() => match in_object(&event.name, content) {
+                Some(object) => self.handle(&event.name, &object),
+                None => self.handle(&event.name, content.get()),
+            },
             _ => Err(Refusal::InvalidMessage),
         };
         self.answer(handled);
@@ -506,6 +510,18 @@ fn envelope(text: &str) -> Result<(Cow<'_, str>, &str), Refusal> {
         "video-offer" | "video-answer" => Ok((kind, text)),
         _ => Ok((kind, data.ok_or(Refusal::InvalidMessage)?.get())),
     }
+}
+
+/// The object for an argument that is only a name. The page of the original sends such a `join`; `call` and `endCall`
+/// are understood likewise, because they too consist of one name.
+fn in_object(event: &str, argument: &RawValue) -> Option<String> {
+    let key = match event {
+        "join" => "username",
+        "call" | "endCall" => "target",
+        _ => return None,
+    };
+    let text = argument.get();
+    text.starts_with('"').then(|| format!(r#"{{"{key}":{text}}}"#))
 }
 
 fn user_name(value: Option<&RawValue>) -> Result<Cow<'_, str>, Refusal> {

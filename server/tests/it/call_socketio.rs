@@ -59,6 +59,26 @@ async fn both_framings_have_the_same_users() {
     w.hears(r#"{"type":"userList","data":["W"]}"#).await;
 }
 
+/// As the page of the original sends them.
+#[tokio::test]
+async fn a_bare_name_is_understood() {
+    let server = start().await;
+    let mut a = Client::socketio(server.call_socketio).await;
+    a.send(r#"42["join", "A\u0041" ]"#).await;
+    a.hears(r#"42["userList",["AA"]]"#).await;
+    let mut b = join(&server, "B").await;
+    a.hears(r#"42["userList",["AA","B"]]"#).await;
+    b.hears(r#"42["userList",["AA","B"]]"#).await;
+    a.send(r#"42["call","B"]"#).await;
+    b.hears(&format!(r#"42["incomingCall",{{"caller":"AA","callerId":"{}"}}]"#, a.id)).await;
+    a.send(r#"42["endCall","B"]"#).await;
+    b.hears(r#"42["callEnded",{"caller":"AA"}]"#).await;
+    // Over WebSocket the data is an object.
+    let mut w = Client::open(server.call, "/").await;
+    w.send(r#"{"type":"join","data":"W"}"#).await;
+    assert!(w.next().await.contains("invalid-message"));
+}
+
 #[tokio::test]
 async fn what_is_no_message_is_told_so_and_the_connection_stays() {
     let server = start().await;
@@ -68,7 +88,9 @@ async fn what_is_no_message_is_told_so_and_the_connection_stays() {
         r#"["zzz",{}]"#,
         r#"["call"]"#,
         r#"["call",null]"#,
-        r#"["call","B"]"#,
+        r#"["call",""]"#,
+        r#"["offer","B"]"#,
+        r#"["callResponse","B"]"#,
         r#"["call",[{"target":"B"}]]"#,
         r#"["call",{"target":"A"}]"#,
         r#"["video-offer",{"target":"B"}]"#,

@@ -18,6 +18,7 @@ mod malformed;
 mod mesh;
 mod metrics;
 mod node;
+mod pages;
 mod polling;
 mod relay;
 mod sender_viewer;

@@ -82,7 +82,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         ..settings.config()?
     };
     memory::tell(&config);
-    let (listens, tls) = (config.listen.clone(), config.tls.clone());
+    let (listens, tls, has_pages) = (config.listen.clone(), config.tls.clone(), config.pages.served);
     let server = Server::bind(Tokio, config).await?;
     let api = server.address("api");
     let http = if tls.is_some() { "https" } else { "http" };
@@ -106,6 +106,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     if let Some(address) = server.address("metrics") {
         outln!("metrics  http://{address}/metrics");
+    }
+    if let Some(address) = api.filter(|_| has_pages) {
+        outln!("pages  {http}://{address}/");
     }
     // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
     let mut signals = Signals::catch()?;

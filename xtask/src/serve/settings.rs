@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
 use server::{
-    Access, ApiSettings, Cidr, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, Rate,
-    RelayAddress, STUN_PORT, Tls, TurnSettings, is_origin,
+    Access, ApiSettings, Cidr, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, PageSettings,
+    Rate, RelayAddress, STUN_PORT, SocketIoClient, Tls, TurnSettings, is_origin,
 };
 
 /// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     /// Address or name for `http-port`, if it differs from `host`
     #[arg(long, env = "HTTP_HOST", value_name = "ADDRESS", value_parser = host)]
     http_host: Option<Host>,
-    /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api` and `/metrics`; 0 picks a free port, here and below
+    /// TCP port of sender-viewer at `/ws`, relay at `/relay`, the API at `/api`, `/metrics` and the pages for browsers; 0 picks a free port, here and below
     #[arg(long, env = "HTTP_PORT", value_name = "PORT", default_value_t = HTTP_PORT)]
     http_port: u16,
     /// TCP port of mesh
@@ -52,6 +52,12 @@ pub(crate) struct Settings {
     /// TCP port of broadcast
     #[arg(long, env = "BROADCAST_PORT", value_name = "PORT", default_value_t = port_of(BROADCAST))]
     broadcast_port: u16,
+    /// Do not serve the pages for browsers, which are at `http-port`
+    #[arg(long, env = "GLARE_NO_PAGES")]
+    no_pages: bool,
+    /// Socket.IO's client for browsers, to serve at `/socket.io/socket.io.js`: `dist/socket.io.min.js` of npm's `socket.io-client`
+    #[arg(long, env = "GLARE_SOCKETIO_CLIENT", value_name = "FILE")]
+    socketio_client: Option<PathBuf>,
     /// UDP and TCP port of STUN, and UDP port of TURN
     #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = STUN_PORT)]
     stun_port: u16,
@@ -327,6 +333,10 @@ impl Settings {
                 credentials_origins: self.cors_credentials_origins.clone(),
                 admin_token: self.admin_token.clone(),
                 ice_urls: Some(self.ice_urls.clone()).filter(|urls| !urls.is_empty()),
+            },
+            pages: PageSettings {
+                served: !self.no_pages,
+                socketio_client: self.socketio_client.as_deref().map(SocketIoClient::load).transpose()?,
             },
             socketio: SocketIoSettings {
                 ping_interval: self.socketio_ping_interval,

@@ -16,6 +16,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "docs/found.md",
     "docs/matrix/README.md",
+    "docs/pages.md",
     "docs/simulate-your-server.md",
     "docs/conformance/test-your-server.md",
     "docs/conformance/test-your-stun-turn-server.md",

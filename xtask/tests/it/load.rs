@@ -43,6 +43,7 @@ impl Site {
             urls.push((dialect, format!("{scheme}://{}", server.line(start))));
         }
         let metrics = server.line("metrics  http://").trim_end_matches("/metrics").to_owned();
+        server.line("pages  http://");
         server.line("ready");
         urls.retain(|(dialect, _)| !dialect.is_empty());
         Self { server, urls, metrics }

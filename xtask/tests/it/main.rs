@@ -17,6 +17,7 @@ mod load;
 mod matrix;
 mod outsiders;
 mod packages;
+mod pages;
 mod profile;
 mod reconnects;
 mod recordings;

@@ -37,6 +37,7 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
     let broadcast = server.line("broadcast  http://");
     let stun = server.address("stun  stun:");
     server.line("metrics  http://");
+    let pages = server.line("pages  http://");
     server.line("ready");
 
     let mut http = TcpStream::connect(&mesh).expect("it listens");
@@ -57,6 +58,8 @@ fn it_says_where_it_listens_answers_and_ends_on_ctrl_c() {
 
     let health = get(site.trim_end_matches("/ws"), "/api/health");
     assert!(health.starts_with("HTTP/1.1 200") && health.ends_with(r#"{"status":"ok"}"#), "{health}");
+    let start = get(pages.trim_end_matches('/'), "/pages/");
+    assert!(start.starts_with("HTTP/1.1 200") && start.contains("<!doctype html>"), "{start}");
     let opened = get(broadcast.trim_end_matches("/socket.io/"), "/socket.io/?EIO=4&transport=polling");
     assert!(opened.starts_with("HTTP/1.1 200") && opened.contains(r#"0{"sid":""#), "{opened}");
     assert!(server.interrupt(), "it ends by itself, and well");
@@ -70,6 +73,7 @@ fn dialects_are_chosen_and_a_wrong_name_gets_the_nearest() {
     let relay = server.line("relay  ws://");
     server.line("api  http://");
     server.line("metrics  http://");
+    server.line("pages  http://");
     server.line("ready");
     let site = relay.trim_end_matches("/relay");
     assert!(get(site, "/ws").starts_with("HTTP/1.1 404"));
@@ -86,6 +90,25 @@ fn dialects_are_chosen_and_a_wrong_name_gets_the_nearest() {
     );
     let run = crate::glare(&["serve", "--http-prot", "1"]);
     assert!(run.code() == 2 && run.err().contains("'--http-port'"), "{}", run.err());
+}
+
+#[test]
+fn pages_are_turned_off_by_flag_environment_or_file() {
+    let file = File::new("no-pages", "no-pages = true\n");
+    let flags = [&FREE[..], &["--dialects", "relay", "--no-stun"]].concat();
+    for (more, env) in [
+        (&["--no-pages"][..], ("GLARE_X", "")),
+        (&[], ("GLARE_NO_PAGES", "true")),
+        (&["--config", file.path()], ("GLARE_X", "")),
+    ] {
+        let mut server = Server::start_with(&[&flags[..], more].concat(), &[env]);
+        let relay = server.line("relay  ws://");
+        server.line("api  http://");
+        server.line("metrics  http://");
+        server.line("ready");
+        assert!(get(relay.trim_end_matches("/relay"), "/pages/").starts_with("HTTP/1.1 404"), "{more:?} {env:?}");
+        assert!(server.interrupt());
+    }
 }
 
 #[test]
@@ -173,6 +196,11 @@ fn settings_that_do_not_fit_together_are_told() {
         (&["--tls-cert", "/nowhere.pem", "--tls-key", "a.pem"], "/nowhere.pem cannot be read"),
         (&["--tls-cert", file.path(), "--tls-key", file.path()], "contains no certificate"),
         (&["--message-burst", "5"], "--message-burst needs --message-rate"),
+        (
+            &["--socketio-client", "/nowhere.js"],
+            "/nowhere.js cannot be read: No such file or directory (os error 2): name `dist/socket.io.min.js`",
+        ),
+        (&["--socketio-client", file.path()], "is not Socket.IO's client: name `dist/socket.io.min.js`"),
         (&["--room-secret", "hush"], "the room secret must have at least 16 bytes"),
         (&["--tokens", "two words"], "a bearer token must consist of letters"),
         (
