@@ -169,7 +169,10 @@ export const server = () => fetchJson("server");
 /** The URL of a dialect of this server as the page reaches it, or an empty text. */
 export function address(info, name) {
   const entry = info?.dialects.find((known) => known.name === name);
-  if (!entry) return "";
+  if (!entry) {
+    if (info) fail(T("This server does not serve {name}. Enter the address of one that does."), { name });
+    return "";
+  }
   const scheme = (entry.framing === "websocket" ? "ws" : "http") + (location.protocol === "https:" ? "s" : "");
   return `${scheme}://${location.hostname}:${entry.port}${entry.path}`;
 }
@@ -591,6 +594,8 @@ export class Peer {
     return this.#step(async () => {
       const { pc } = this;
       const isOffer = description.type === "offer";
+      // An offer that was sent again, and has arrived before.
+      if (isOffer && pc.remoteDescription && origin(pc.remoteDescription) === origin(description)) return;
       const collides = isOffer && pc.signalingState !== "stable";
       if (collides) {
         const { polite } = this.#o;
@@ -599,6 +604,7 @@ export class Peer {
         this.#o.on.glare?.(gaveWay);
         if (!gaveWay && this.#o.repeats) this.#o.send({ description: pc.localDescription.toJSON() });
         if (!gaveWay) return;
+        await this.#takeBack();
       }
       // A second answer, or one to an offer that was taken back.
       if (!isOffer && pc.signalingState !== "have-local-offer") return;
@@ -623,6 +629,14 @@ export class Peer {
   close() {
     this.#isClosed = true;
     this.pc.close();
+  }
+
+  /** Takes its own offer back, and what was in it only to receive: the other side's offer has its own. */
+  async #takeBack() {
+    await this.pc.setLocalDescription({ type: "rollback" });
+    for (const transceiver of this.pc.getTransceivers()) {
+      if (transceiver.mid === null && !transceiver.sender.track) transceiver.stop();
+    }
   }
 
   async #offer() {
@@ -654,6 +668,9 @@ export class Peer {
     return this.#steps;
   }
 }
+
+/** The line that is different in each description of a connection (RFC 9429 §5.2.1). */
+const origin = ({ sdp }) => String(sdp).match(/^o=.*$/m)?.[0];
 
 function gathered(pc) {
   if (pc.iceGatheringState === "complete") return Promise.resolve();

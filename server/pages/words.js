@@ -102,6 +102,7 @@ export const chinese = {
 
   // The server
   "Connected to {url}": "已连接 {url}",
+  "This server does not serve {name}. Enter the address of one that does.": "本服务器不提供 {name}，请输入提供该协议的服务器地址。",
   "The server refused {url}: {why}": "服务器拒绝了 {url}：{why}",
   "There was no usable answer from {url}.": "{url} 没有返回可用的响应。",
   "The server names no ICE servers: only addresses of this machine are tried.": "服务器没有提供 ICE 服务器：只尝试本机地址。",

@@ -255,6 +255,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Every file of the folder is served, and nothing else.
@@ -268,6 +270,37 @@ mod tests {
         there.sort();
         served.sort();
         assert_eq!(served, there);
+    }
+
+    /// Every English text has its Chinese, and every Chinese text is of one that is shown.
+    #[test]
+    fn every_text_is_translated() {
+        let text = |name: &str| FILES.iter().find(|file| file.path.ends_with(name)).expect("it is served").text;
+        let between = |text: &'static str, start: &'static str, end: &'static str| {
+            text.split(start).skip(1).map(move |rest| rest.split(end).next().expect("a first part").trim())
+        };
+        let mut shown = BTreeSet::new();
+        for file in FILES {
+            match file.kind {
+                HTML => {
+                    shown.extend(between(file.text, "data-t>", "<").chain(between(file.text, "data-label=\"", "\"")))
+                }
+                SCRIPT => shown.extend(between(file.text, "T(\"", "\")")),
+                _ => {}
+            }
+        }
+        let keys = text("/words.js").lines().filter_map(|line| {
+            let line = line.strip_prefix("  ").filter(|line| !line.starts_with(['/', ' ']))?;
+            match line.strip_prefix('"') {
+                Some(quoted) => quoted.split("\":").next(),
+                None => line.split(':').next(),
+            }
+        });
+        let translated: BTreeSet<_> = keys.collect();
+        assert!(shown.len() > 100, "{shown:?}");
+        let (missing, unused): (Vec<_>, Vec<_>) =
+            (shown.difference(&translated).collect(), translated.difference(&shown).collect());
+        assert!(missing.is_empty() && unused.is_empty(), "missing {missing:?}, not shown {unused:?}");
     }
 
     /// What the policy would not let a browser use is not in the pages in the first place.

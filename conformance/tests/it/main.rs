@@ -15,6 +15,7 @@ mod hopeless;
 mod innocent;
 mod installed;
 mod mini;
+mod original;
 mod outsiders;
 mod pipes;
 mod recordings;

@@ -58,8 +58,8 @@ async fn asked(name: &str, port: u16, path: &str) -> Report {
     asked_as(name, name, &format!("ws://127.0.0.1:{port}{path}"), port, &[]).await
 }
 
-/// Like [`asked`], for a server whose name is not that of its dialect.
-async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]) -> Report {
+/// Waits until a server listens at a port.
+pub(crate) async fn listening(port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let listens = async {
         while TcpStream::connect(address).await.is_err() {
@@ -67,6 +67,11 @@ async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]
         }
     };
     timeout(Duration::from_secs(300), listens).await.expect("the server starts");
+}
+
+/// Like [`asked`], for a server whose name is not that of its dialect.
+async fn asked_as(name: &str, spoken: &str, url: &str, port: u16, cases: &[&str]) -> Report {
+    listening(port).await;
     // Slow cases run if they are named: those that this server answers within seconds.
     let patterns = cases.iter().map(|case| (*case).to_owned()).collect();
     let cases = conformance::select(&Selection { patterns, ..Selection::default() }).expect("there are such cases");
@@ -140,7 +145,12 @@ async fn y_webrtc() {
 }
 
 /// A server of our own that uses an npm package, with these variables in its environment.
-fn made_with(folder: &Path, package: &str, port: u16, environment: &'static [(&'static str, &'static str)]) -> Server {
+pub(crate) fn made_with(
+    folder: &Path,
+    package: &str,
+    port: u16,
+    environment: &'static [(&'static str, &'static str)],
+) -> Server {
     let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
     let is_module = servers.join(format!("{package}.mjs")).exists();
     let program = servers.join(format!("{package}.{}", if is_module { "mjs" } else { "js" }));

@@ -49,14 +49,18 @@ pub(super) fn build(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<Path
 
 /// The server's sources, by path relative to `server/src`.
 pub(super) fn sources(workspace: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let root = workspace.join("server/src");
-    let mut sources = BTreeMap::new();
-    for path in files(&root).with_context(|| format!("cannot read {}", root.display()))? {
+    texts(&workspace.join("server/src"))
+}
+
+/// The files of a folder, by path relative to it.
+fn texts(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut texts = BTreeMap::new();
+    for path in files(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let name = path.strip_prefix(&root)?.to_str().context("a file name is not UTF-8")?;
-        sources.insert(name.replace('\\', "/"), text);
+        let name = path.strip_prefix(folder)?.to_str().context("a file name is not UTF-8")?;
+        texts.insert(name.replace('\\', "/"), text);
     }
-    Ok(sources)
+    Ok(texts)
 }
 
 /// The files of the copy, by path: the server without its tests and benches, but with the program in `broken.rs`.
@@ -72,6 +76,9 @@ fn copied(workspace: &Path, mutants: &[Mutant]) -> anyhow::Result<BTreeMap<Strin
     sources.insert("main.rs".to_owned(), format!("#![allow(warnings)]\n{}", include_str!("broken.rs")));
     let mut copied: BTreeMap<_, _> =
         sources.into_iter().map(|(path, text)| (format!("server/src/{path}"), text)).collect();
+    // The program contains them.
+    let pages = texts(&workspace.join("server/pages"))?;
+    copied.extend(pages.into_iter().map(|(path, text)| (format!("server/pages/{path}"), text)));
     let mut package: toml::Table = read("server/Cargo.toml")?.parse()?;
     package.retain(|key, _| !matches!(key, "dev-dependencies" | "bench" | "example" | "lints"));
     let targets = package.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values);

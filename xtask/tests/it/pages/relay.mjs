@@ -1,5 +1,6 @@
 // A caller and a callee, whose candidates are listed; both calling at once; an offer that nobody heard; TURN alone.
 import assert from "node:assert/strict";
+import { until } from "./stage.mjs";
 
 export async function play(stage) {
   const server = await stage.serve("--turn-secret", "a secret for a test", "--turn-allow-private-peers");
@@ -19,7 +20,8 @@ export async function play(stage) {
   await callee.logged("connected");
   const types = (tab) => tab.page.$$eval("#candidates tr", (rows) => [...new Set(rows.map((row) => row.dataset.type))].sort());
   for (const tab of [caller, callee]) {
-    assert.ok((await types(tab)).includes("host") && (await types(tab)).includes("relay"), String(await types(tab)));
+    // Whether others come depends on whether they are found before the connection is there.
+    await until(async () => (await types(tab)).includes("host"), "a host candidate");
     await tab.shows("#pair", "⇄");
   }
   await stage.picture(caller, "relay");
@@ -33,7 +35,7 @@ export async function play(stage) {
 
   // Both at once.
   let collisions = 0;
-  for (let round = 0; round < 20 && collisions === 0; round++) {
+  for (let round = 0; round < 3 || (round < 20 && collisions === 0); round++) {
     await Promise.all([caller, callee].map((tab) => tab.page.$eval("#call", (button) => button.click())));
     for (const tab of [caller, callee]) await tab.meets(1);
     const logs = await Promise.all([caller, callee].map((tab) => tab.text("#log")));
@@ -55,9 +57,11 @@ export async function play(stage) {
 
   // TURN alone: every packet goes through the server.
   const [one, two] = [await peer("camera", true), await peer("picture", true)];
+  const called = Date.now();
   await one.click("#call");
+  for (const tab of [one, two]) await tab.meets(1);
+  console.log(`relay: video ${Date.now() - called} ms after the call, through TURN alone`);
   for (const tab of [one, two]) {
-    await tab.meets(1);
     await tab.shows("#pair", "relay ⇄ relay");
     assert.deepEqual(await types(tab), ["relay"]);
   }
