@@ -290,7 +290,7 @@ fn the_log_is_json_and_holds_no_secret() {
     let flags = ["--no-stun", "--dialects", "relay", "--log-format", "json", "--log", "trace"];
     let mut server = Server::start_with(&[&FREE[..], &flags].concat(), &env);
     let site = server.line("relay  ws://").trim_end_matches("/relay").to_owned();
-    for start in ["api", "metrics", "ready"] {
+    for start in ["api", "metrics", "pages", "ready"] {
         server.line(start);
     }
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
