@@ -15,7 +15,7 @@ pub(crate) mod outsider;
 mod program;
 pub(crate) mod reference;
 pub(crate) mod simulated;
-mod turn;
+pub(crate) mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use scenarios::{
     Action, ActorIndex, IceServerIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario,
 };
-use server::net::Network;
 use server::Server;
+use server::net::Network;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 

@@ -17,7 +17,7 @@ const SECRET: &str = "known to the servers of the scenario";
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The settings of a TURN server.
-pub(super) fn settings(turn: TurnServer) -> TurnSettings {
+pub(crate) fn settings(turn: TurnServer) -> TurnSettings {
     let default = TurnSettings::default();
     TurnSettings {
         secret: Some(SECRET.to_owned()),
@@ -30,13 +30,13 @@ pub(super) fn settings(turn: TurnServer) -> TurnSettings {
 }
 
 /// A server with STUN, and TURN if given, but without signaling.
-pub(super) fn ice_only(host: &Host, turn: Option<TurnServer>, seed: u64) -> Config {
+pub(crate) fn ice_only(host: &Host, turn: Option<TurnServer>, seed: u64) -> Config {
     let stun = SocketAddr::new(host.address().into(), STUN_PORT);
     Config { listen: Vec::new(), stun: Some(stun), turn: turn.map(settings), seed, ..Config::default() }
 }
 
 /// The servers that an actor uses when it starts at `now`, with its credentials.
-pub(super) fn servers_of(scenario: &Scenario, actor: &Actor, now: Duration) -> Vec<IceServer> {
+pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, now: Duration) -> Vec<IceServer> {
     let server = |machine: &Machine| {
         let turn = scenario.turn_server(*machine).filter(|_| actor.program.is_none());
         let address = SocketAddr::new(scenario.address(*machine).into(), STUN_PORT);

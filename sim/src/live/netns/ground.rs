@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
-use server::net::Network;
 use server::Server;
+use server::net::Network;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Machines, Script};

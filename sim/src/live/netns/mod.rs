@@ -70,7 +70,9 @@ impl fmt::Display for Unplayable {
                 at.as_secs_f64()
             ),
             Self::Program => f.write_str("`run`: programs take part only in simulations"),
-            Self::IceServers => f.write_str("`[[ice-server]]`: STUN and TURN are on the signaling server's machine here"),
+            Self::IceServers => {
+                f.write_str("`[[ice-server]]`: STUN and TURN are on the signaling server's machine here")
+            }
         }
     }
 }
