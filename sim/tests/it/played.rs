@@ -86,10 +86,11 @@ impl Played {
                     this.bases[actor].insert(*base);
                     this.mapped[actor].insert(*mapped);
                 }
-                What::Peer(PeerEvent { change: PeerChange::Turn { change, .. }, .. }) => {
-                    if let TurnChange::Allocated { relayed } = change {
-                        this.relayed[actor].insert(*relayed);
-                    }
+                What::Peer(PeerEvent {
+                    change: PeerChange::Turn { change: TurnChange::Allocated { relayed }, .. },
+                    ..
+                }) => {
+                    this.relayed[actor].insert(*relayed);
                 }
                 What::Peer(PeerEvent { change: PeerChange::Candidate { local: true, candidate, .. }, .. })
                     if candidate.kind == CandidateKind::Host =>
