@@ -412,12 +412,12 @@ pub(crate) struct AcceptFailures {
 impl AcceptFailures {
     /// Counts one, and warns of all since the last warning, if that was some time ago.
     pub(crate) fn warn(&mut self, site: &str, error: &io::Error) {
-        if let Some(failures) = self.to_report() {
+        if let Some(failures) = self.due_report() {
             tracing::warn!(site, %error, failures, "failed to accept connections");
         }
     }
 
-    fn to_report(&mut self) -> Option<u64> {
+    fn due_report(&mut self) -> Option<u64> {
         self.count += 1;
         let is_due = self.warned_at.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL);
         is_due.then(|| {
@@ -464,7 +464,7 @@ mod tests {
         let mut failures = AcceptFailures::default();
         let mut reported = Vec::new();
         for _ in 0..500 {
-            reported.extend(failures.to_report());
+            reported.extend(failures.due_report());
             tokio::time::advance(Duration::from_millis(50)).await;
         }
         assert_eq!(reported, [1, 200, 200]);

@@ -25,7 +25,8 @@ pub(crate) enum Entropy {
 /// One independent stream of random numbers.
 #[derive(Debug)]
 pub(crate) enum Random {
-    Seeded(ChaCha8Rng),
+    /// Boxed, because it is large and the other one is nothing.
+    Seeded(Box<ChaCha8Rng>),
     System,
 }
 
@@ -50,7 +51,7 @@ impl Entropy {
             Self::Seed(seed) => {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(number);
-                Random::Seeded(rng)
+                Random::Seeded(Box::new(rng))
             }
             Self::System => Random::System,
         }

@@ -1,5 +1,8 @@
 //! Attacks on `glare serve` as a program: descriptors, memory, the log, randomness.
 
+// Waits for a real process, outside of every simulation.
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
