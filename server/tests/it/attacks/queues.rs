@@ -63,8 +63,11 @@ async fn a_user_that_renames_itself_all_the_time_closes_nobody() {
 async fn many_join_at_once(users: usize) {
     let server = start().await;
     let mut clients = Vec::new();
-    for n in 0..users {
-        clients.push(user(&server, &format!("user {n}")).await);
+    for _ in 0..users {
+        clients.push(Client::open(server.call, "/").await);
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(&join(&format!("user {n}"))).await;
     }
     server.census(|census| census.members == users).await;
     let last = server.handle.census();
