@@ -7,7 +7,7 @@ use std::time::Duration;
 use conformance::dial::Tokio;
 use conformance::{Dialect, Options, Played, Recording, Report, Selection, Show, Target, Unplayable};
 use server::net::Tokio as Net;
-use server::{Access, Config, DIALECTS, Listen, Server, TurnSettings};
+use server::{Access, ApiSettings, Config, DIALECTS, Listen, Server, TurnSettings};
 
 use crate::mini::{self, Behaviour, Choices, Defect, Ids};
 use crate::{dialect, lenient_mesh, text};
@@ -128,7 +128,9 @@ async fn no_secret_is_kept_or_shown() {
     const SHARED: &str = "shared-5ecret";
     let access = Access { tokens: vec![BEARER.to_owned(), QUERY.to_owned()], ..Access::default() };
     let turn = TurnSettings { secret: Some(SHARED.to_owned()), ..TurnSettings::default() };
-    let server = reference(Config { access, turn: Some(turn), ..Config::default() }).await;
+    // Where clients need tokens, kicks need one too.
+    let api = ApiSettings { admin_token: Some(BEARER.to_owned()), ..ApiSettings::default() };
+    let server = reference(Config { access, api, turn: Some(turn), ..Config::default() }).await;
     let address = server.address("api").expect("asked for");
     tokio::spawn(server.run());
     let url = format!("ws://{address}/ws?token={QUERY}");

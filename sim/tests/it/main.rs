@@ -10,6 +10,7 @@ mod installed;
 mod kernel;
 mod known_defects;
 mod lasting;
+mod libwebrtc;
 mod live;
 mod loss;
 mod matrix;

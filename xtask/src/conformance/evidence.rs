@@ -1,21 +1,42 @@
 //! Writes the files of a run: the result's folder, and the recordings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use conformance::{Recording, Report, Show};
 use reports::Detail;
-use reports::model::Suite;
+use reports::model::{FILE, Suite};
 
 use super::server::TestedServer;
 use crate::sink::opening;
 
-/// Begins the result's folder with a result that is not complete, in place of an older one: if the run is cut off, that
-/// is what reports find.
-pub(super) fn begin(dir: &Path, server: &TestedServer) -> std::io::Result<()> {
-    let name = server.dialect.clone().unwrap_or_default();
-    let opening = opening(Suite::Conformance, name, server.url(), server.again(0));
-    reports::Writer::create(dir, &opening).map(drop)
+/// Results that are not complete, in place of older ones: if the run is cut off, they are what reports find. If the run
+/// ends with an error, they are removed.
+#[derive(Default)]
+pub(super) struct Begun(Vec<PathBuf>);
+
+impl Begun {
+    /// Begins a result in this folder.
+    pub(super) fn begin(&mut self, dir: &Path, server: &TestedServer) -> std::io::Result<()> {
+        let name = server.dialect.clone().unwrap_or_default();
+        let opening = opening(Suite::Conformance, name, server.url(), server.again(0));
+        self.0.push(dir.join(FILE));
+        reports::Writer::create(dir, &opening).map(drop)
+    }
+
+    /// All cases were run, or the run was interrupted: the results are written now.
+    pub(super) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            // It may not have been created.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// How a result is written.

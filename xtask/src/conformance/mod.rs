@@ -28,6 +28,7 @@ use crate::random;
 use crate::server_program::ServerFlags;
 use command::StartedServer;
 pub(crate) use command::end_running;
+use evidence::Begun;
 pub(crate) use mismatch::mismatch;
 use network::Network;
 use repeat::Series;
@@ -213,11 +214,12 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut wait = arguments.wait(&interrupt, started.as_mut());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut tested: Vec<(TestedServer, Series)> = Vec::new();
+    let mut begun = Begun::default();
     if let Some(out) = &arguments.out {
         let planned: Vec<_> = servers.iter().filter(|server| !server.of(&selected).is_empty()).collect();
         for server in &planned {
             let dir = folder(out, &server.url(), planned.len());
-            evidence::begin(&dir, server).with_context(|| format!("cannot write to {}", dir.display()))?;
+            begun.begin(&dir, server).with_context(|| format!("cannot write to {}", dir.display()))?;
         }
     }
     for server in servers {
@@ -256,6 +258,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     // A pending name resolution would otherwise delay the exit.
     runtime.shutdown_background();
+    begun.keep();
     let last = if arguments.out.is_none() { Unfinished::begin() } else { None };
     let kept = last.as_ref().map(|last| last.folder().to_owned());
     for (server, series) in &tested {

@@ -91,8 +91,12 @@ async fn kick(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, _ben] = cx.members(&room, ["ana", "ben"]).await?;
     let nobody = post(cx, &body(cx, "\"glare-nobody\"")).await?;
-    if nobody.status == 401 {
-        return Err(Stop::Unsupported(format!("{path} requires a token: use --bearer")));
+    match nobody.status {
+        401 => return Err(Stop::Unsupported(format!("{path} requires a token: use --bearer"))),
+        403 if unknown != Some(403) => {
+            return Err(Stop::Unsupported(format!("{path} is closed to this client: HTTP 403")));
+        }
+        _ => {}
     }
     is_refused("kicking a client that does not exist", &nobody, unknown)?;
     is_refused("a kick whose body is not JSON", &post(cx, "{").await?, malformed)?;

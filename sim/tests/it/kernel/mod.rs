@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Builder, Dependence, Machine, MachineAction, NatBehavior};
+use scenarios::{Action, ActorIndex, Builder, Dependence, Machine, MachineAction, NatBehavior, TurnServer};
 use sim::live::netns::{Namespace, Script, missing};
 use sim::reachability::{CandidateKind, Place, Verdict, can_connect};
 
@@ -93,6 +93,20 @@ fn rows_of_nats_and_shared_networks_connect_as_on_a_kernel() {
     }
     let compared = compare(calls);
     assert!(compared.is_empty() || compared.iter().any(Option::is_none) && compared.iter().any(Option::is_some));
+}
+
+#[test]
+fn with_a_turn_server_the_rest_is_relayed_as_on_a_kernel() {
+    let homes = ["home-linux", "port-restricted-cone", "symmetric"];
+    let pairs = homes.iter().flat_map(|a| homes.map(|b| (*a, b)));
+    let compared = compare(pairs.map(|(a, b)| {
+        let calls = scenario(SECONDS).turn(TurnServer::default()).home(nat(a)).home(nat(b)).peer(0).peer(1);
+        (format!("{a} with {b}, and a relay"), calls)
+    }));
+    let is_relayed =
+        |found: &&Option<[CandidateKind; 2]>| found.is_some_and(|ends| ends.contains(&CandidateKind::Relayed));
+    assert!(compared.iter().all(Option::is_some), "{compared:?}");
+    assert!(compared.is_empty() || compared.iter().filter(is_relayed).count() == 5, "{compared:?}");
 }
 
 #[test]
