@@ -33,19 +33,40 @@ use topology::Topology;
 
 /// What this machine lacks to run scenarios in namespaces; `None` if they can run.
 pub fn missing() -> Option<String> {
-    if let Err(error) = Namespace::new() {
-        return Some(format!("network namespaces cannot be made ({error}); root can"));
-    }
+    let namespace = match Namespace::new() {
+        Ok(namespace) => namespace,
+        Err(error) => return Some(format!("network namespaces cannot be made ({error}); root can")),
+    };
     let starts = |program: &str| {
         let mut version = namespace::administrative(program);
         version.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         version.status().is_ok_and(|status| status.success())
     };
-    [("ip", "iproute2"), ("nft", "nftables")]
-        .into_iter()
-        .find(|(program, _)| !starts(program))
-        .map(|(program, package)| format!("`{program}` is not installed (Debian package {package})"))
+    let absent = [("ip", "iproute2"), ("nft", "nftables")].into_iter().find(|(program, _)| !starts(program));
+    if let Some((program, package)) = absent {
+        return Some(format!("`{program}` is not installed (Debian package {package})"));
+    }
+    // A kernel may lack the modules, or forbid some of this inside a container.
+    let tried = namespace
+        .ip(&["link add name lan type bridge".to_owned(), "link add name a type veth peer name b".to_owned()])
+        .and_then(|()| namespace.nft(PROBE))
+        .and_then(|()| namespace.set("net/netfilter/nf_conntrack_udp_timeout", 30));
+    tried.err().map(|error| {
+        let first = error.to_string();
+        format!(
+            "this kernel has no bridges, or no translation with nftables: {}",
+            first.lines().next().unwrap_or_default()
+        )
+    })
 }
+
+/// Rules with everything that those of NATs use.
+const PROBE: &str = "table ip probe {
+    map owner { typeof udp sport : ip saddr; flags dynamic,timeout; timeout 1s; }
+    chain remember { type filter hook prerouting priority mangle; update @owner { udp sport : ip saddr }; }
+    chain source { type nat hook postrouting priority srcnat; masquerade fully-random; }
+    chain input { type filter hook input priority filter; ct state established accept; reject; }
+}";
 
 /// Why a scenario cannot run in namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
