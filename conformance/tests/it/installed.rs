@@ -86,23 +86,31 @@ pub(crate) fn python_with(package: &str, version: &str) -> Option<PathBuf> {
 }
 
 /// A program from a Debian package, installed if missing; `None` if that is not possible.
-#[allow(dead_code)] // the tests of the program do not need it
+#[allow(dead_code)] // only the suite runs such servers
 pub(crate) fn debian(program: &str, package: &str) -> Option<PathBuf> {
+    debian_if_possible(program, package)
+        .or_else(|| skip(&format!("no {program}, and apt-get cannot install Debian's {package}")))
+}
+
+/// The same, without a word if it is not possible.
+#[allow(dead_code)] // the tests of the program do not need it
+pub(crate) fn debian_if_possible(program: &str, package: &str) -> Option<PathBuf> {
     let find = || {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<_> = std::env::split_paths(&path).collect();
         folders.extend(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
         folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
     };
+    // Another process may hold the package manager's lock.
+    let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
+    let apt = |arguments: &[&str]| {
+        let status = Command::new("apt-get").args(arguments).stdout(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
     find().or_else(|| {
-        // Another process may hold the package manager's lock.
-        let install = ["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", package];
-        let installed = Command::new("apt-get").args(install).stdout(Stdio::null()).status();
-        let found = installed.is_ok_and(|status| status.success()).then(find).flatten();
-        if found.is_none() {
-            return skip(&format!("no {program}, and apt-get cannot install Debian's {package}"));
-        }
-        found
+        // A fresh machine has no lists of packages yet.
+        let installed = apt(&install) || apt(&["update", "-q"]) && apt(&install);
+        installed.then(find).flatten()
     })
 }
 

@@ -11,7 +11,7 @@ use scenarios::{Action, ActorIndex, Builder, Dependence, Machine, MachineAction,
 use sim::live::netns::{Namespace, Script, missing};
 use sim::reachability::{CandidateKind, Place, Verdict, can_connect};
 
-use crate::installed::debian;
+use crate::installed::debian_if_possible;
 use crate::played::{Played, scenario};
 use probe::{Port, Times};
 
@@ -199,8 +199,8 @@ fn beside<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
 /// Whether scenarios can run in network namespaces here, after nftables is installed if it can be. If not, says why.
 fn ready() -> bool {
     if Namespace::new().is_ok() {
-        debian("nft", "nftables");
-        debian("ip", "iproute2");
+        debian_if_possible("nft", "nftables");
+        debian_if_possible("ip", "iproute2");
     }
     let missing = missing();
     if let Some(why) = &missing {
