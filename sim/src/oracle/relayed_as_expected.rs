@@ -1,7 +1,7 @@
 //! A scenario can list the pairs that need a relay. The list must agree with what follows from the NATs
 //! ([`crate::reachability`]): a listed pair is connected through a TURN server, every other pair is not.
 
-use crate::event::{Candidate, CandidateKind, NodeId};
+use crate::event::{Candidate, CandidateKind};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 use crate::oracle::everyone_connected::{pairs, sides};
 use crate::oracle::history::Stay;
@@ -26,11 +26,10 @@ impl Oracle for RelayedAsExpected {
             let direct = can_connect(&places[0].without_turn(), &places[1].without_turn());
             let connects = matches!(can_connect(&places[0], &places[1]), Verdict::Connects(_));
             if let Some(message) = judge(a, b, is_listed, direct, connects, cx) {
-                found.push((vec![a.node, b.node], message));
+                found.push(([a.node, b.node], message));
             }
         }
         for (nodes, message) in found {
-            let nodes: Vec<NodeId> = nodes;
             cx.violated(&nodes, message);
         }
     }
