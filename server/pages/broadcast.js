@@ -10,6 +10,8 @@ let signaling = null;
 let stream = null;
 let ice = [];
 let peer = null;
+/** The connection that was hung up last: what the other side sent before it knew is no new call. */
+let over = null;
 let place = null;
 /** Who this page is in its messages. */
 const me = crypto.getRandomValues(new Uint32Array(2)).join("-");
@@ -72,6 +74,7 @@ function received(message) {
   if (type === "offer") {
     const isOffering = peer?.pc.signalingState === "have-local-offer";
     if (role() === "a" && !isOffering) return log(T("Somebody else offers: peer A does not answer."));
+    if (!peer && over?.hasMet(description)) return log(T("The other side sent an offer before it knew that you have hung up."));
     if (!peer || (!isOffering && !peer.continues(description))) meet("later");
     log(T("Received an offer."));
   } else {
@@ -118,6 +121,7 @@ $("form").addEventListener("submit", (event) => {
 $("disconnect").addEventListener("click", ended);
 $("offer").addEventListener("click", () => meet("first"));
 $("hangup").addEventListener("click", () => {
+  over = peer;
   drop();
   put($("note"), T("You have hung up."));
 });

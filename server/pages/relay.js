@@ -9,6 +9,8 @@ let signaling = null;
 let stream = null;
 let ice = [];
 let peer = null;
+/** The connection that was hung up last: what the other side sent before it knew is no new call. */
+let over = null;
 let place = null;
 
 function drop() {
@@ -83,6 +85,7 @@ function meet(offers) {
 function received(message) {
   switch (message.type) {
     case "offer": {
+      if (!peer && over?.hasMet(message.offer ?? {})) return log(T("The other side sent an offer before it knew that you have hung up."));
       const isOffering = peer?.pc.signalingState === "have-local-offer";
       if (!peer || (!isOffering && !peer.continues(message.offer ?? {}))) {
         put($("note"), T("Somebody calls: you are the callee."));
@@ -154,6 +157,7 @@ $("call").addEventListener("click", () => {
   meet("first");
 });
 $("hangup").addEventListener("click", () => {
+  over = peer;
   drop();
   put($("note"), T("You have hung up."));
 });

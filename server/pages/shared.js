@@ -551,6 +551,7 @@ export class Peer {
   #steps = Promise.resolve();
   #early = [];
   #isIgnoring = false;
+  #isNeeded = false;
   #isClosed = false;
   #o;
 
@@ -569,7 +570,11 @@ export class Peer {
       on.state?.(state);
       if (state === "failed" && this.#o.restarts && this.#o.offers === "first") this.pc.restartIce();
     };
-    this.pc.onnegotiationneeded = () => this.#o.offers === "first" && this.#step(() => this.#offer());
+    this.pc.onnegotiationneeded = () => {
+      if (this.#o.offers !== "first") return;
+      this.#isNeeded = true;
+      this.#step(() => this.#offer());
+    };
     this.setStream(stream);
   }
 
@@ -584,9 +589,14 @@ export class Peer {
 
   /** Whether a description is from the same connection of the other side as the last one. */
   continues({ sdp }) {
-    const fingerprints = (text) => String(text).match(/^a=fingerprint:.*$/gm)?.join();
     const known = this.pc.remoteDescription;
-    return !known || fingerprints(known.sdp) === fingerprints(sdp);
+    return !known || fingerprints(known) === fingerprints({ sdp });
+  }
+
+  /** Whether a description was on its way when this side hung up. Its sender may keep its certificate, but not its session. */
+  hasMet({ sdp }) {
+    const known = this.pc.remoteDescription;
+    return Boolean(known) && this.continues({ sdp }) && session(known) === session({ sdp });
   }
 
   /** Takes an offer or an answer of the other side. */
@@ -613,6 +623,8 @@ export class Peer {
       if (this.#o.offers === "later") this.#o.offers = "first";
       for (const candidate of this.#early.splice(0)) await this.#add(candidate);
       if (!isOffer) return;
+      // The answer serves the wish that the other side's offer came across; the browser asks again for what it does not.
+      this.#isNeeded = false;
       await pc.setLocalDescription();
       await this.#describe();
     });
@@ -640,7 +652,8 @@ export class Peer {
   }
 
   async #offer() {
-    if (this.pc.signalingState !== "stable") return;
+    if (!this.#isNeeded || this.pc.signalingState !== "stable") return;
+    this.#isNeeded = false;
     await this.pc.setLocalDescription();
     await this.#describe();
   }
@@ -671,6 +684,11 @@ export class Peer {
 
 /** The line that is different in each description of a connection (RFC 9429 §5.2.1). */
 const origin = ({ sdp }) => String(sdp).match(/^o=.*$/m)?.[0];
+
+/** What stays the same in all descriptions of a connection (RFC 9429 §5.2.1). */
+const session = (description) => origin(description)?.split(" ")[1];
+
+const fingerprints = ({ sdp }) => String(sdp).match(/^a=fingerprint:.*$/gm)?.join();
 
 function gathered(pc) {
   if (pc.iceGatheringState === "complete") return Promise.resolve();

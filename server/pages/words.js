@@ -209,6 +209,7 @@ export const chinese = {
   "Received an offer.": "收到 offer。",
   "Received an answer.": "收到 answer。",
   "Somebody else offers: peer A does not answer.": "有人发出 offer：A 端不应答。",
+  "The other side sent an offer before it knew that you have hung up.": "对方在得知你已挂断之前发出了 offer。",
   "The connection is lost. Send an offer again.": "连接已断开，请重新发送 offer。",
   "You are in the room “{room}”. Call, or wait for a call.": "你在房间“{room}”中。请呼叫，或等待来电。",
   "You are the caller. Waiting for an answer.": "你是主叫，等待应答。",

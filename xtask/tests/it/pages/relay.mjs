@@ -53,6 +53,18 @@ export async function play(stage) {
   await caller.click("#hangup");
   await caller.alone();
   await callee.shows("#videos", "disconnected");
+
+  // What the callee sent before it knew is no new call; what another connection sends is one.
+  await listen(callee);
+  await callee.click("#call");
+  for (const tab of [caller, callee]) await tab.meets(1);
+  await caller.click("#hangup");
+  await say(callee, { type: "offer", offer: await heard(callee) });
+  await caller.logged("before it knew that you have hung up");
+  assert.equal((await caller.page.$$("#videos figure")).length, 1);
+  assert.ok((await caller.text("#note")).includes("You have hung up"));
+  await callee.click("#call");
+  for (const tab of [caller, callee]) await tab.meets(1);
   await Promise.all([caller, callee].map((tab) => tab.page.close()));
 
   // TURN alone: every packet goes through the server.
@@ -66,3 +78,27 @@ export async function play(stage) {
     assert.deepEqual(await types(tab), ["relay"]);
   }
 }
+
+/** Opens a second connection to the room from a page, which keeps what it hears. */
+const listen = (tab) =>
+  tab.page.evaluate(
+    () =>
+      new Promise((opened, failed) => {
+        const url = new URL(document.getElementById("server").value);
+        url.searchParams.set("room", document.getElementById("room").value);
+        window.heard = [];
+        window.second = new WebSocket(url);
+        window.second.onopen = opened;
+        window.second.onerror = failed;
+        window.second.onmessage = ({ data }) => window.heard.push(JSON.parse(data));
+      }),
+  );
+
+/** The last offer that was heard, as the offer after it: only its version is another (RFC 9429 §5.2.2). */
+const heard = (tab) =>
+  tab.page.evaluate(() => {
+    const { offer } = window.heard.filter(({ type }) => type === "offer").at(-1);
+    return { ...offer, sdp: offer.sdp.replace(/^(o=\S+ \S+) (\d+)/m, (_, before, version) => `${before} ${Number(version) + 1}`) };
+  });
+
+const say = (tab, message) => tab.page.evaluate((text) => window.second.send(text), JSON.stringify(message));
