@@ -111,6 +111,7 @@ pub(crate) struct History {
     pub(crate) unanswered: Vec<Unanswered>,
     by_id: BTreeMap<ClientId, Vec<usize>>,
     stays_of: BTreeMap<NodeId, Vec<usize>>,
+    stays_in: BTreeMap<RoomName, Vec<usize>>,
     connections_of: BTreeMap<NodeId, Vec<usize>>,
 }
 
@@ -246,6 +247,7 @@ impl History {
         client.stay = Some(self.stays.len());
         self.by_id.entry(id.clone()).or_default().push(self.stays.len());
         self.stays_of.entry(node).or_default().push(self.stays.len());
+        self.stays_in.entry(room.clone()).or_default().push(self.stays.len());
         self.stays.push(Stay {
             node,
             role,
@@ -300,6 +302,12 @@ impl History {
     /// The stay that a client is in, as far as the client knows.
     pub(crate) fn stay_at(&self, node: NodeId, index: usize) -> Option<&Stay> {
         self.stays_of.get(&node)?.iter().map(|stay| &self.stays[*stay]).rfind(|stay| stay.is_on(index))
+    }
+
+    /// The stays in rooms of this name, in the order of joining, of clients that are there as far as they know.
+    pub(crate) fn stays_in(&self, room: &str, index: usize) -> impl Iterator<Item = &Stay> {
+        let stays = self.stays_in.get(room).into_iter().flatten().map(|stay| &self.stays[*stay]);
+        stays.filter(move |stay| stay.is_on(index))
     }
 
     /// The connection that a client has, as far as the client knows.

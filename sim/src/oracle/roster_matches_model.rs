@@ -75,8 +75,10 @@ fn missing(roster: &[Member], reader: &Stay, cx: &OracleCx<'_>) -> Vec<(Vec<Node
             && !roster.iter().any(|member| member.id == stay.id)
     };
     let life = |stay: &Stay| cx.model.history.connections[stay.connection].life;
-    let due = cx.stays().into_iter().filter(is_due).filter(|stay| life(stay) == life(reader));
-    due.map(|stay| (vec![reader.node, stay.node], format!("lacks {}", cx.who(&stay.id)))).collect()
+    let in_room = cx.model.history.stays_in(&reader.room, cx.now().index);
+    let mut due: Vec<_> = in_room.filter(is_due).filter(|stay| life(stay) == life(reader)).collect();
+    due.sort_by_key(|stay| stay.node);
+    due.into_iter().map(|stay| (vec![reader.node, stay.node], format!("lacks {}", cx.who(&stay.id)))).collect()
 }
 
 /// Returns what is wrong with the announcement of a member, or `None`.

@@ -1,6 +1,8 @@
 //! If a dialect has no ids, `states-as-specified` judges what clients know of each other, and `role-exclusive` which
 //! clients are refused. That no client lists a peer that is gone is judged by `ghosts-purged` and `one-leave-notice`.
 
+use std::collections::BTreeMap;
+
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::history::Stay;
 use crate::oracle::model::SLACK;
@@ -19,9 +21,13 @@ impl Oracle for RostersConverge {
         let is_notified = |stay: &&&Stay| stay.dialect().names_others;
         let is_settled = |stay: &&&Stay| stay.joined.time + SLACK < now.time && cx.model.is_surely_there(stay, now);
         let settled: Vec<_> = stays.iter().filter(is_notified).filter(is_settled).collect();
+        let mut rooms: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for stay in &settled {
+            rooms.entry(&stay.room).or_default().push(stay);
+        }
         for ours in &settled {
             let Some(view) = cx.model.views.get(&ours.node) else { continue };
-            for theirs in settled.iter().filter(|theirs| theirs.is_with(ours) && theirs.node != ours.node) {
+            for theirs in rooms[&ours.room].iter().filter(|theirs| theirs.is_with(ours) && theirs.node != ours.node) {
                 let is_known = cx.has_reported("roster-matches-model", &[ours.node, theirs.node]);
                 if !view.contains_key(&theirs.id) && !is_known {
                     let (name, who, at) = (cx.name(ours.node), cx.who(&theirs.id), seconds(theirs.joined.time));
