@@ -21,7 +21,7 @@ fn fabric(c: &mut Criterion) {
     let mut group = c.benchmark_group("fabric");
     group.throughput(Throughput::Elements(DATAGRAMS)).sample_size(10);
     group.bench_function("datagrams through a NAT pair", |bench| {
-        bench.iter(|| World::run(1, 2, Duration::from_secs(3600), through_a_nat_pair).expect("no panic"));
+        bench.iter(|| World::run(1, Duration::from_secs(3600), through_a_nat_pair).expect("no panic"));
     });
     group.finish();
 }

@@ -1,26 +1,21 @@
-//! A machine that has power: it runs tasks and has a kernel until it loses power.
+//! A machine that has power: it runs tasks and has sockets until it loses power.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tokio::task::AbortHandle;
-use turmoil_net::shim::tokio::net::UdpSocket;
 
 use crate::event::{MachineEvent, NodeId, What};
-use crate::fabric::{HostIndex, Kernel};
+use crate::fabric::{HostIndex, Life};
 use crate::shared::Shared;
 
 /// Number of task handles at which the handles of finished tasks are first removed.
 const HANDLES_KEPT: usize = 64;
-
-/// How many different ephemeral ports a machine's TCP may start with. If every kernel started with the same port, a
-/// machine that lost power would dial from a port on which the other side still holds a connection.
-const FIRST_PORTS: u32 = 256;
 
 /// A machine's place in the network, with or without power.
 #[derive(Clone, Copy, Debug)]
@@ -36,39 +31,20 @@ pub struct Host(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) world: Arc<Shared>,
     pub(crate) machine: Machine,
-    pub(crate) kernel: Kernel,
+    pub(crate) life: Life,
     pub(crate) address: Ipv4Addr,
     dead: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Host {
-    /// Powers a machine on, with a kernel that has no state from an earlier life.
+    /// Powers a machine on. It has no state from an earlier life.
     pub(crate) fn boot(world: Arc<Shared>, machine: Machine) -> Self {
-        let kernel = world.fabric().power_on(machine.host);
+        let life = world.fabric().power_on(machine.host);
         world.recorder.write(machine.node, What::Machine(MachineEvent::Booted));
         let address = world.fabric().address(machine.host);
-        let first_port = world.fabric().draw(FIRST_PORTS);
-        let host = Self(Arc::new(Inner {
-            world,
-            machine,
-            kernel,
-            address,
-            dead: AtomicBool::new(false),
-            tasks: Mutex::default(),
-        }));
-        host.skip_ports(first_port);
-        host
-    }
-
-    /// Uses up the kernel's next `count` ephemeral ports. UDP and TCP share one sequence of ports.
-    fn skip_ports(&self, count: u32) {
-        self.enter();
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        for _ in 0..count {
-            // One poll is enough: a bind never waits.
-            let _ = pin!(UdpSocket::bind(any)).poll(&mut Context::from_waker(Waker::noop()));
-        }
+        let (dead, tasks) = (AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(Inner { world, machine, life, address, dead, tasks }))
     }
 
     /// Its node in the record.
@@ -102,11 +78,6 @@ impl Host {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
-    }
-
-    /// Makes turmoil-net use this machine's kernel for the calls that follow.
-    pub(crate) fn enter(&self) {
-        turmoil_net::set_current(self.0.kernel.id);
     }
 
     pub(crate) fn is_dead(&self) -> bool {

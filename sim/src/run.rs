@@ -144,7 +144,7 @@ fn play<T: Send + 'static>(
     let played = scenario.clone();
     let dialects =
         Dialects::of(scenario).map_err(|error| Crash { seed, message: error.to_string(), cause: Cause::Server })?;
-    let ended = World::run(seed, simulated::boots(scenario), limit, move |world| async move {
+    let ended = World::run(seed, limit, move |world| async move {
         before(&world);
         let ground = Simulated::new(world.clone(), played.clone(), seed);
         stage::play(ground, played, dialects, seed).await.map(|()| after(&world))

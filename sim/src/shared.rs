@@ -1,7 +1,7 @@
 //! State that the loop of a simulation shares with its machines and their sockets.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,8 +21,6 @@ pub(crate) struct Shared {
     keys: Mutex<Option<KeyLog>>,
     /// Wakes the loop when a socket has sent something, a task has panicked, or a poll limit is reached.
     pub(crate) wake: Notify,
-    /// Whether a kernel may have something to send.
-    tcp_touched: AtomicBool,
     /// The message of the first task that panicked.
     panic: Mutex<Option<String>>,
     /// Number of polls of the loop and of all tasks since time last moved.
@@ -40,7 +38,6 @@ impl Shared {
             recorder,
             keys: Mutex::default(),
             wake: Notify::new(),
-            tcp_touched: AtomicBool::new(false),
             panic: Mutex::default(),
             polls: AtomicU32::new(0),
             tasks: AtomicUsize::new(0),
@@ -92,17 +89,6 @@ impl Shared {
     /// Takes the message of a task that has panicked.
     pub(crate) fn take_panic(&self) -> Option<String> {
         self.panic.lock().expect("no panic while held").take()
-    }
-
-    /// Notes that a kernel may have something to send, and wakes the loop.
-    pub(crate) fn touch_tcp(&self) {
-        self.tcp_touched.store(true, Relaxed);
-        self.wake.notify_one();
-    }
-
-    /// Returns whether a kernel may have something to send, and clears that flag.
-    pub(crate) fn take_tcp_touched(&self) -> bool {
-        self.tcp_touched.swap(false, Relaxed)
     }
 }
 

@@ -1,27 +1,22 @@
 //! The sockets of a simulated machine, which implement [`Network`] for it.
 //!
-//! TCP comes from turmoil-net. A thread-local selects the kernel that a call is for, so every call, including those of
-//! destructors, first enters the machine. Kernels send only when the world's loop collects their packets, so every call
-//! that may send wakes the loop.
+//! What a program writes to a connection is sent when the world's loop collects it, so every call that may send wakes the
+//! loop.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::ops::Range;
-use std::pin::{Pin, pin};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use server::net::{Listener, Network, Udp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turmoil_net::shim::tokio::net as kernel;
 
+use crate::fabric::{ConnectionId, Life, Tcp};
 use crate::host::Host;
 
-/// Number of bytes that each read requests from the kernel. The kernel reopens the window only after half its buffer
-/// was read at once: with small reads the window would stay at zero for ever.
-const READ_BYTES: usize = 64 * 1024;
 /// The largest datagram payload that fits into an Ethernet frame. There is no fragmentation.
 const DATAGRAM_BYTES_MAX: usize = 1500 - 20 - 8;
 
@@ -31,7 +26,7 @@ impl Network for Host {
     type Udp = SimUdp;
 
     async fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
-        SimListener::bind(self.clone(), address).await
+        SimListener::bind(self.clone(), address)
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
@@ -50,43 +45,39 @@ impl Network for Host {
 /// A TCP connection.
 pub struct SimStream {
     host: Host,
-    /// `None` only during the drop.
-    stream: Option<kernel::TcpStream>,
-    /// Bytes read from the kernel. `unread` is the part that the program has not read yet.
-    buffer: Box<[u8]>,
-    unread: Range<usize>,
+    connection: ConnectionId,
+    /// What was taken from the connection and the program has not read yet.
+    unread: BytesMut,
 }
 
 impl SimStream {
-    fn new(host: Host, stream: kernel::TcpStream) -> Self {
+    fn new(host: Host, connection: ConnectionId) -> Self {
         host.inner().world.streams.fetch_add(1, Relaxed);
-        Self { host, stream: Some(stream), buffer: Box::default(), unread: 0..0 }
+        Self { host, connection, unread: BytesMut::new() }
     }
 
     pub(crate) async fn connect(host: Host, address: SocketAddr) -> io::Result<Self> {
-        let entered = Entered { host: host.clone(), future: Some(Box::pin(kernel::TcpStream::connect(address))) };
-        Ok(Self::new(host, entered.await?))
+        let SocketAddr::V4(remote) = address else { return Err(io::ErrorKind::Unsupported.into()) };
+        let dial = Dial::begin(host.clone(), remote).await?;
+        poll_fn(|cx| dial.poll(cx)).await?;
+        Ok(Self::new(host, dial.into_connection()))
     }
 
     /// Ends the connection at once with an RST.
     pub(crate) fn abort(self) {
         let inner = self.host.inner();
-        self.host.enter();
-        let ends = self.stream.as_ref().map(|stream| (stream.local_addr(), stream.peer_addr()));
-        if let Some((Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(remote)))) = ends {
-            inner.world.fabric().abort(inner.machine.host, inner.kernel.address, local.port(), remote);
-        }
+        inner.world.fabric().abort(inner.machine.host, inner.life, self.connection);
     }
 
-    /// Runs an operation on the kernel's stream. On a machine without power it never completes.
-    fn with_kernel<T>(&mut self, operation: impl FnOnce(Pin<&mut kernel::TcpStream>) -> Poll<T>) -> Poll<T> {
+    /// Runs an operation on the connection. On a machine without power it never completes.
+    fn with_tcp<T>(&mut self, operation: impl FnOnce(&mut Tcp, Life, ConnectionId) -> Poll<T>) -> Poll<T> {
         if self.host.is_dead() {
             return Poll::Pending;
         }
-        self.host.enter();
-        let result = operation(Pin::new(self.stream.as_mut().expect("taken only by drop")));
+        let inner = self.host.inner();
+        let result = operation(inner.world.fabric().tcp(), inner.life, self.connection);
         if result.is_ready() {
-            self.host.inner().world.touch_tcp();
+            inner.world.wake.notify_one();
         }
         result
     }
@@ -94,36 +85,26 @@ impl SimStream {
 
 impl AsyncRead for SimStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.unread.is_empty() {
-            if this.buffer.is_empty() {
-                this.buffer = vec![0; READ_BYTES].into();
-            }
-            let mut buffer = std::mem::take(&mut this.buffer);
-            let mut chunk = ReadBuf::new(&mut buffer);
-            let result = this.with_kernel(|stream| stream.poll_read(cx, &mut chunk));
-            this.unread = 0..chunk.filled().len();
-            this.buffer = buffer;
-            ready!(result)?;
+        if self.unread.is_empty() {
+            self.unread = ready!(self.with_tcp(|tcp, life, connection| tcp.poll_read(life, connection, cx)))?;
         }
-        let n = this.unread.len().min(out.remaining());
-        out.put_slice(&this.buffer[this.unread.start..this.unread.start + n]);
-        this.unread.start += n;
+        let length = self.unread.len().min(out.remaining());
+        out.put_slice(&self.unread.split_to(length));
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for SimStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with_kernel(|stream| stream.poll_write(cx, bytes))
+        self.with_tcp(|tcp, life, connection| tcp.poll_write(life, connection, cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_kernel(|stream| stream.poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with_tcp(Tcp::shut_down)
     }
 }
 
@@ -131,77 +112,74 @@ impl Drop for SimStream {
     fn drop(&mut self) {
         let inner = self.host.inner();
         inner.world.streams.fetch_sub(1, Relaxed);
-        self.host.enter();
-        let Some(stream) = self.stream.take() else { return };
-        let ends = (stream.local_addr(), stream.peer_addr());
-        drop(stream);
-        if let (Ok(SocketAddr::V4(local)), Ok(SocketAddr::V4(remote))) = ends {
-            inner.world.fabric().closed(inner.kernel.address, local.port(), remote);
-        }
-        inner.world.touch_tcp();
+        inner.world.fabric().close_tcp(inner.life, self.connection);
+        inner.world.wake.notify_one();
     }
 }
 
-/// A future of turmoil-net that may send: it is polled and dropped with its machine entered.
-struct Entered<F> {
+/// A connection that is not established yet. If it is dropped, the connection is forgotten.
+struct Dial {
     host: Host,
-    future: Option<Pin<Box<F>>>,
+    connection: Option<ConnectionId>,
 }
 
-impl<F: Future> Future for Entered<F> {
-    type Output = F::Output;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if self.host.is_dead() {
-            return Poll::Pending;
+impl Dial {
+    /// Begins to open a connection. On a machine without power it never does.
+    async fn begin(host: Host, remote: SocketAddrV4) -> io::Result<Self> {
+        if host.is_dead() {
+            return std::future::pending().await;
         }
-        self.host.enter();
-        let result = self.future.as_mut().expect("taken only by drop").as_mut().poll(cx);
-        self.host.inner().world.touch_tcp();
+        let inner = host.inner();
+        let connection = Some(inner.world.fabric().tcp().connect(inner.life, remote)?);
+        inner.world.wake.notify_one();
+        Ok(Self { host, connection })
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (inner, connection) = (self.host.inner(), self.connection.expect("taken only at the end"));
+        let result = inner.world.fabric().tcp().poll_established(inner.life, connection, cx);
+        inner.world.wake.notify_one();
         result
     }
+
+    fn into_connection(mut self) -> ConnectionId {
+        self.connection.take().expect("taken only here")
+    }
 }
 
-impl<F> Drop for Entered<F> {
+impl Drop for Dial {
     fn drop(&mut self) {
-        self.host.enter();
-        self.future = None;
-        self.host.inner().world.touch_tcp();
+        let inner = self.host.inner();
+        if let Some(connection) = self.connection {
+            inner.world.fabric().close_tcp(inner.life, connection);
+        }
+        inner.world.wake.notify_one();
     }
 }
 
 /// A listening TCP socket.
 pub struct SimListener {
     host: Host,
-    listener: Option<kernel::TcpListener>,
+    port: u16,
 }
 
 impl SimListener {
-    pub(crate) async fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
-        host.enter();
+    /// Listens at an address, which never waits.
+    pub(crate) fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
         check_is_ours(&host, address)?;
-        // The kernel knows its machine by a different address, so the listener binds to all addresses.
-        let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-        let listener = kernel::TcpListener::bind(all).await?;
-        Ok(Self { host, listener: Some(listener) })
+        let inner = host.inner();
+        let port = inner.world.fabric().tcp().listen(inner.life, address.port())?;
+        Ok(Self { host, port })
     }
-}
 
-impl SimListener {
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(SimStream, SocketAddr)>> {
         if self.host.is_dead() {
             return Poll::Pending;
         }
-        self.host.enter();
-        let (stream, from) = ready!(self.listener.as_ref().expect("taken only by drop").poll_accept(cx))?;
-        Poll::Ready(Ok((SimStream::new(self.host.clone(), stream), from)))
-    }
-
-    /// What [`SimListener::bind`] does, which never waits.
-    pub(crate) fn open(host: &Host, address: SocketAddr) -> io::Result<Self> {
-        match pin!(Self::bind(host.clone(), address)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(listener) => listener,
-            Poll::Pending => unreachable!("a simulated bind is immediate"),
-        }
+        let inner = self.host.inner();
+        let accepted = inner.world.fabric().tcp().poll_accept(inner.life, self.port, cx);
+        let (connection, from) = ready!(accepted);
+        Poll::Ready(Ok((SimStream::new(self.host.clone(), connection), from.into())))
     }
 }
 
@@ -213,17 +191,15 @@ impl Listener for SimListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.host.enter();
-        let port = self.listener.as_ref().expect("taken only by drop").local_addr()?.port();
-        Ok(SocketAddr::new(self.host.address().into(), port))
+        Ok(SocketAddr::new(self.host.address().into(), self.port))
     }
 }
 
 impl Drop for SimListener {
     fn drop(&mut self) {
-        self.host.enter();
-        self.listener = None;
-        self.host.inner().world.touch_tcp();
+        let inner = self.host.inner();
+        inner.world.fabric().tcp().stop_listening(inner.life, self.port);
+        inner.world.wake.notify_one();
     }
 }
 

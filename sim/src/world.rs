@@ -26,20 +26,15 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use scenarios::{Link, NatBehavior, NatReboot};
 use tokio::time::{Instant, sleep, sleep_until};
-use turmoil_net::{KernelConfig, Net};
 
 use crate::capture::{Capture, KeyLog};
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
 use crate::fabric::fault::{Fault, partition::Partition};
-use crate::fabric::{Fabric, Kernel, RealmIndex, RouterIndex, Tap};
+use crate::fabric::{Fabric, RealmIndex, RouterIndex, Tap};
 use crate::host::Host;
 pub use crate::host::Machine;
 use crate::shared::{POLLS_AT_ONE_INSTANT_MAX, Shared};
-
-/// First address of the kernels. It is never visible: a packet gets its machine's address as soon as it leaves the
-/// kernel.
-const KERNELS: u32 = u32::from_be_bytes([240, 0, 0, 1]);
 
 /// The network of a simulation and the machines in it.
 #[derive(Clone)]
@@ -72,14 +67,12 @@ pub struct NetworkConfig<'a> {
 impl World {
     /// Runs one simulation on its own thread and returns the result of `play`.
     ///
-    /// `boots` is the number of times that [`World::boot`] will be called, over all machines. `limit` is a virtual time
-    /// that `play` reaches only if it hangs.
+    /// `limit` is a virtual time that `play` reaches only if it hangs.
     ///
     /// # Errors
     /// The payload of a panic: in `play`, in a task, or in the loop if the simulation hangs.
     pub fn run<T, F>(
         seed: u64,
-        boots: usize,
         limit: Duration,
         play: impl FnOnce(World) -> F + Send + 'static,
     ) -> std::thread::Result<T>
@@ -88,25 +81,15 @@ impl World {
         F: Future<Output = T>,
     {
         entropy::sealed(seed, move || {
-            // The kernels count calls, not time, before they retransmit, so retransmission is turned off. It is not
-            // needed: the fabric delivers every segment, in order.
-            let mut net = Net::with_config(KernelConfig::default().retx_threshold(u32::MAX).default_backlog(4096));
-            let kernel = |number| {
-                let address = Ipv4Addr::from(KERNELS + number);
-                Kernel { id: net.add_host(address), address }
-            };
-            let kernels = (0..boots as u32).map(kernel).collect();
-            let guard = net.enter();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .start_paused(true)
                 .build()
                 .expect("a runtime without I/O needs nothing from the system");
-            // The kernels live as long as the fabric, which the world holds, because the destructors of sockets use
-            // them.
+            // The world outlives the runtime, because the destructors of sockets use it.
             let (result, world) = runtime.block_on(async move {
                 let recorder = Recorder::new(Instant::now());
-                let fabric = Fabric::new(seed, recorder.clone(), guard, kernels);
+                let fabric = Fabric::new(seed, recorder.clone());
                 let world = World(Arc::new(Shared::new(fabric, recorder)));
                 (world.drive(limit, play(world.clone())).await, world)
             });
@@ -135,8 +118,7 @@ impl World {
                 panic!("a task panicked at {:?}: {message}", now - start);
             }
             entropy::set_wall_clock(now - start);
-            let tcp_touched = self.0.take_tcp_touched();
-            let next = self.0.fabric().step(now - start, tcp_touched).map(|at| start + at);
+            let next = self.0.fabric().step(now - start).map(|at| start + at);
             if let Some(next) = next
                 && timer.deadline() != next
             {
@@ -202,9 +184,6 @@ impl World {
     }
 
     /// Powers a machine on.
-    ///
-    /// # Panics
-    /// Machines boot more often than the `boots` passed to [`World::run`].
     pub fn boot(&self, machine: Machine) -> Host {
         Host::boot(self.0.clone(), machine)
     }
@@ -235,13 +214,13 @@ impl World {
     /// sender retransmits them: the pauses between retransmissions double, from 200 ms and a round trip on.
     pub fn heal(&self) {
         self.0.fabric().heal();
-        self.0.touch_tcp();
+        self.0.wake.notify_one();
     }
 
     /// Makes every sender whose TCP segments are held retransmit at once.
     pub(crate) fn retransmit_now(&self) {
         self.0.fabric().retransmit_now();
-        self.0.touch_tcp();
+        self.0.wake.notify_one();
     }
 
     /// Changes a machine's link.

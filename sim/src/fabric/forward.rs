@@ -1,6 +1,6 @@
 //! A packet's way: from a socket over links and through routers to the receiving socket.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::fabric::nat::NatCx;
 use crate::fabric::packet::{Body, Packet, Segment};
 use crate::fabric::router::Exit;
 use crate::fabric::stalls::{Place, Retry, StalledFlow};
+use crate::fabric::tcp::{ConnectionId, Life};
 use crate::fabric::topology::{Attachment, NextHop};
 use crate::fabric::udp::Datagram;
 
@@ -53,19 +54,19 @@ impl Fabric {
         self.send(host, src_port, dst, Body::Udp(Bytes::copy_from_slice(payload)));
     }
 
-    /// Sends all segments that the kernels have ready.
-    pub(super) fn send_from_kernels(&mut self) {
-        self.kernels.collect();
-        while let Some(out) = self.kernels.next_outgoing() {
+    /// Sends all segments that are ready.
+    pub(super) fn send_segments(&mut self) {
+        for out in self.tcp.take_outgoing() {
             self.send(out.host, out.src_port, out.dst, Body::Tcp(out.segment));
         }
     }
 
     /// Ends a connection of a host with an RST, after what the program has sent before.
-    pub(crate) fn abort(&mut self, host: HostIndex, kernel: Ipv4Addr, local_port: u16, remote: SocketAddrV4) {
-        self.send_from_kernels();
-        self.kernels.abort(kernel, local_port, remote);
-        self.send(host, local_port, remote, Body::Tcp(Segment::reset()));
+    pub(crate) fn abort(&mut self, host: HostIndex, life: Life, connection: ConnectionId) {
+        self.send_segments();
+        if let Some((local_port, remote)) = self.tcp.abort(life, connection) {
+            self.send(host, local_port, remote, Body::Tcp(Segment::reset()));
+        }
     }
 
     fn send(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, body: Body) {
@@ -120,22 +121,21 @@ impl Fabric {
 
     // ---- arriving
 
-    /// Processes an arrival that is due; returns whether a kernel may have something to send as a result.
-    pub(super) fn arrive(&mut self, arrival: Arrival, now: Duration) -> bool {
+    /// Processes an arrival that is due.
+    pub(super) fn arrive(&mut self, arrival: Arrival, now: Duration) {
         match arrival {
             Arrival::Host(host, packet) => {
-                let Some(packet) = self.stalls.wait_behind(Place::Host(host), packet) else { return false };
-                match self.deliver(host, packet, now) {
-                    Ok(touched) => return touched,
-                    Err(packet) => self.stall(Place::Host(host), packet, now),
+                let Some(packet) = self.stalls.wait_behind(Place::Host(host), packet) else { return };
+                if let Err(packet) = self.deliver(host, packet, now) {
+                    self.stall(Place::Host(host), packet, now);
                 }
             }
             Arrival::Outward(router, packet) => self.cross_outward(router, packet, now),
             Arrival::Inward(router, mut packet) => {
                 if !self.hop(&mut packet, now) {
-                    return false;
+                    return;
                 }
-                let Some(packet) = self.stalls.wait_behind(Place::Router(router), packet) else { return false };
+                let Some(packet) = self.stalls.wait_behind(Place::Router(router), packet) else { return };
                 if let Err(packet) = self.cross_inward(router, packet, now) {
                     self.stall(Place::Router(router), packet, now);
                 }
@@ -146,11 +146,10 @@ impl Fabric {
             }
             Arrival::Retry(flow) => {
                 if let Some(retry) = self.stalls.retry(flow, now) {
-                    return self.retry(retry, now);
+                    self.retry(retry, now);
                 }
             }
         }
-        false
     }
 
     /// Stops the flow of a TCP segment until its sender retransmits.
@@ -159,41 +158,34 @@ impl Fabric {
         self.schedule.add(due, Arrival::Retry(flow));
     }
 
-    /// Tries again what waits in a flow; returns whether a kernel may have something to send as a result.
-    fn retry(&mut self, mut retry: Retry, now: Duration) -> bool {
-        let mut touched = false;
+    /// Tries again what waits in a flow.
+    fn retry(&mut self, mut retry: Retry, now: Duration) {
         while let Some(packet) = retry.next() {
             let tried = match retry.flow.place {
                 Place::Host(host) => self.deliver(host, packet, now),
-                Place::Router(router) => self.cross_inward(router, packet, now).map(|()| false),
+                Place::Router(router) => self.cross_inward(router, packet, now),
             };
-            match tried {
-                Ok(more) => touched |= more,
-                Err(packet) => {
-                    let flow = retry.flow;
-                    match self.stalls.put_back(retry, packet) {
-                        Ok(due) => self.schedule.add(due, Arrival::Retry(flow)),
-                        Err(given_up) => {
-                            for packet in given_up {
-                                self.ledger.dropped(&packet, Drop::GivenUp, now);
-                            }
-                        }
+            let Err(packet) = tried else { continue };
+            let flow = retry.flow;
+            match self.stalls.put_back(retry, packet) {
+                Ok(due) => self.schedule.add(due, Arrival::Retry(flow)),
+                Err(given_up) => {
+                    for packet in given_up {
+                        self.ledger.dropped(&packet, Drop::GivenUp, now);
                     }
-                    return touched;
                 }
             }
+            return;
         }
-        touched
     }
 
-    /// Delivers a packet to a host; returns whether its kernel may have something to send in response, or a TCP segment
-    /// that does not get through.
-    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> Result<bool, Packet> {
+    /// Delivers a packet to a host. Returns a TCP segment that does not get through.
+    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> Result<(), Packet> {
         let receiver = &mut self.topology[host];
         let node = receiver.node;
-        let Some(kernel) = receiver.kernel else {
+        let Some(life) = receiver.life else {
             self.ledger.dropped(&packet, Drop::HostDown, now);
-            return Ok(false);
+            return Ok(());
         };
         let mut passage = Passage::default();
         let mut cx = FaultCx { now, receiver: Some(node), rng: &mut self.rng };
@@ -203,27 +195,28 @@ impl Fabric {
             }
             ControlFlow::Break(Stop::Drop(why)) => {
                 self.ledger.dropped(&packet, why, now);
-                return Ok(false);
+                return Ok(());
             }
             ControlFlow::Break(Stop::Hold) if packet.protocol() == Protocol::Tcp => return Err(packet),
             ControlFlow::Break(Stop::Hold) => {
                 self.held.push(Arrival::Host(host, packet));
-                return Ok(false);
+                return Ok(());
             }
         }
-        if let Body::Udp(payload) = &packet.body {
-            let datagram = Datagram { packet: packet.id, from: packet.src, payload: payload.clone() };
-            match receiver.udp.deliver(packet.dst.port(), datagram) {
-                Ok(()) => self.ledger.delivered(node, &packet, now),
-                Err(why) => self.ledger.dropped(&packet, why, now),
+        match &packet.body {
+            Body::Udp(payload) => {
+                let datagram = Datagram { packet: packet.id, from: packet.src, payload: payload.clone() };
+                match receiver.udp.deliver(packet.dst.port(), datagram) {
+                    Ok(()) => self.ledger.delivered(node, &packet, now),
+                    Err(why) => self.ledger.dropped(&packet, why, now),
+                }
             }
-            return Ok(false);
+            Body::Tcp(segment) => {
+                self.ledger.delivered(node, &packet, now);
+                self.tcp.deliver(life, &packet, segment);
+            }
         }
-        self.ledger.delivered(node, &packet, now);
-        if let Some(answer) = self.kernels.deliver(kernel, &packet) {
-            self.send(host, answer.src.port(), answer.dst, answer.body);
-        }
-        Ok(true)
+        Ok(())
     }
 
     // ---- routers

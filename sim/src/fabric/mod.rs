@@ -6,7 +6,7 @@
 //! | `schedule` | future arrivals, ordered by time and then by age |
 //! | `stalls` | TCP flows that do not get through, until their senders retransmit |
 //! | [`fault`] | what can happen to a packet, one file per fault; `link` lists those of links |
-//! | `kernels` | turmoil-net's kernels, one for each life of a machine |
+//! | `tcp`, `udp` | the sockets of machines |
 //! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
 //! | `forward` | a packet's way through all of these, from socket to socket |
 //! | `ledger` | the record of packets, and the number of packets in flight |
@@ -18,16 +18,15 @@ pub mod fault;
 mod flow;
 mod forward;
 mod index;
-mod kernels;
 mod ledger;
 mod link;
 pub mod nat;
-mod orphans;
 mod packet;
 mod router;
 mod schedule;
 mod stalls;
 mod tap;
+mod tcp;
 mod topology;
 mod udp;
 
@@ -39,7 +38,6 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{Link, NatBehavior, NatReboot};
-use turmoil_net::EnterGuard;
 
 use crate::event::{NodeId, Recorder};
 use fault::Fault;
@@ -47,8 +45,6 @@ use flow::Flows;
 use forward::Arrival;
 pub use index::RealmIndex;
 pub(crate) use index::{HostIndex, RouterIndex};
-pub(crate) use kernels::Kernel;
-use kernels::Kernels;
 use ledger::Ledger;
 use link::LinkState;
 pub use packet::Packet;
@@ -57,8 +53,13 @@ use schedule::Schedule;
 use stalls::Stalls;
 pub(crate) use tap::Tap;
 pub use tap::{Content, Sighting, Taken};
+pub(crate) use tcp::{ConnectionId, Life, Tcp};
 use topology::{Host, Topology};
 use udp::{Datagram, UdpPorts};
+
+/// How many different ports a machine's TCP may start with. If every life began with the same port, a machine that lost
+/// power would dial from a port on which the other side still holds a connection.
+const FIRST_PORTS: u32 = 256;
 
 /// The network between the hosts.
 pub(crate) struct Fabric {
@@ -67,7 +68,7 @@ pub(crate) struct Fabric {
     /// One stream for the whole network: the order of all draws is part of what a seed means.
     rng: ChaCha8Rng,
     topology: Topology,
-    kernels: Kernels,
+    tcp: Tcp,
     schedule: Schedule<Arrival>,
     flows: Flows,
     /// Faults that act on packets at their receivers.
@@ -81,14 +82,14 @@ pub(crate) struct Fabric {
 }
 
 impl Fabric {
-    /// A network that consists of the internet, without hosts. `kernels` belong to `net`; there is one for every boot.
-    pub(crate) fn new(seed: u64, recorder: Recorder, net: EnterGuard, kernels: Vec<Kernel>) -> Self {
+    /// A network that consists of the internet, without hosts.
+    pub(crate) fn new(seed: u64, recorder: Recorder) -> Self {
         Self {
             ledger: Ledger::new(recorder.clone()),
             recorder,
             rng: ChaCha8Rng::seed_from_u64(seed),
             topology: Topology::new(),
-            kernels: Kernels::new(net, kernels),
+            tcp: Tcp::default(),
             schedule: Schedule::new(),
             flows: Flows::default(),
             faults: Vec::new(),
@@ -127,22 +128,23 @@ impl Fabric {
     /// Adds a machine, powered off.
     pub(crate) fn add_host(&mut self, node: NodeId, realm: RealmIndex, address: Ipv4Addr, link: Link) -> HostIndex {
         let (link, udp) = (LinkState::new(link), UdpPorts::default());
-        self.topology.add_host(Host { node, realm, address, link, udp, kernel: None })
+        self.topology.add_host(Host { node, realm, address, link, udp, life: None })
     }
 
-    /// Powers a machine on, with a fresh kernel.
-    pub(crate) fn power_on(&mut self, host: HostIndex) -> Kernel {
-        let kernel = self.kernels.start(host);
-        self.topology[host].kernel = Some(kernel);
-        kernel
+    /// Powers a machine on.
+    pub(crate) fn power_on(&mut self, host: HostIndex) -> Life {
+        let first_port = self.draw(FIRST_PORTS) as u16;
+        let life = self.tcp.start(host, first_port);
+        self.topology[host].life = Some(life);
+        life
     }
 
     /// Cuts a machine's power: it sends nothing more.
     pub(crate) fn power_off(&mut self, host: HostIndex) {
         let host = &mut self.topology[host];
         host.udp.clear();
-        if let Some(kernel) = host.kernel.take() {
-            self.kernels.stop(kernel);
+        if let Some(life) = host.life.take() {
+            self.tcp.stop(life);
         }
     }
 
@@ -196,21 +198,17 @@ impl Fabric {
 
     // ---- time
 
-    /// Takes what kernels have sent, if `tcp_touched` says that there may be something, and delivers what is due.
-    /// Returns when it must be called again, if ever.
-    pub(crate) fn step(&mut self, now: Duration, mut tcp_touched: bool) -> Option<Duration> {
+    /// Sends the segments that are ready, and delivers what is due. Returns when it must be called again, if ever.
+    pub(crate) fn step(&mut self, now: Duration) -> Option<Duration> {
         loop {
-            if tcp_touched {
-                self.send_from_kernels();
-                tcp_touched = false;
-            }
+            self.send_segments();
             while let Some(arrival) = self.schedule.pop(now) {
-                tcp_touched |= self.arrive(arrival, now);
+                self.arrive(arrival, now);
             }
-            tcp_touched |= self.kernels.forget_overdue(now);
-            // A kernel that received a segment may respond at once.
-            if !tcp_touched {
-                return self.schedule.next().into_iter().chain(self.kernels.next_overdue()).min();
+            self.tcp.forget_overdue(now);
+            // A machine that received a segment may respond at once.
+            if !self.tcp.is_busy() {
+                return self.schedule.next().into_iter().chain(self.tcp.next_overdue()).min();
             }
         }
     }
@@ -251,9 +249,13 @@ impl Fabric {
         32_768 + self.draw(28_232) as u16
     }
 
-    /// Notes that a program has closed a TCP connection, which its kernel may keep for a while.
-    pub(crate) fn closed(&mut self, kernel_address: Ipv4Addr, local_port: u16, remote: SocketAddrV4) {
-        self.kernels.closed(kernel_address, local_port, remote, self.recorder.now());
+    pub(crate) fn tcp(&mut self) -> &mut Tcp {
+        &mut self.tcp
+    }
+
+    /// Closes the socket of a TCP connection, which may last for a while without it.
+    pub(crate) fn close_tcp(&mut self, life: Life, connection: ConnectionId) {
+        self.tcp.close(life, connection, self.recorder.now());
     }
 
     pub(crate) fn udp_sockets(&self) -> usize {

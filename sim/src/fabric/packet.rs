@@ -1,10 +1,9 @@
 //! A packet between hosts, IPv4 over UDP or TCP.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
-use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
 use crate::event::{NodeId, PacketId, PacketView, Protocol};
 use crate::fabric::index::RealmIndex;
@@ -37,20 +36,30 @@ pub(crate) enum Body {
     Tcp(Segment),
 }
 
+/// The control bits of a TCP segment that are used here (RFC 9293 §3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    pub(crate) fin: bool,
+    pub(crate) syn: bool,
+    pub(crate) rst: bool,
+    pub(crate) psh: bool,
+    pub(crate) ack: bool,
+}
+
 /// A TCP segment without its ports, which belong to the packet.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) seq: u32,
     pub(crate) ack: u32,
-    pub(crate) flags: TcpFlags,
+    pub(crate) flags: Flags,
     pub(crate) window: u16,
     pub(crate) payload: Bytes,
 }
 
 impl Segment {
-    /// A segment that ends a connection at once. Kernels do not look at its numbers.
+    /// A segment that ends a connection at once. Its receiver does not look at its numbers.
     pub(crate) fn reset() -> Self {
-        let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
+        let flags = Flags { rst: true, ack: true, ..Flags::default() };
         Self { seq: 0, ack: 0, flags, window: 0, payload: Bytes::new() }
     }
 }
@@ -118,10 +127,10 @@ impl Packet {
     pub(crate) fn signal(&self) -> Signal {
         let Body::Tcp(segment) = &self.body else { return Signal::Data };
         match segment.flags {
-            TcpFlags { rst: true, .. } => Signal::Reset,
-            TcpFlags { syn: true, ack: false, .. } => Signal::Open,
-            TcpFlags { syn: true, .. } => Signal::Accept,
-            TcpFlags { fin: true, .. } => Signal::Close,
+            Flags { rst: true, .. } => Signal::Reset,
+            Flags { syn: true, ack: false, .. } => Signal::Open,
+            Flags { syn: true, .. } => Signal::Accept,
+            Flags { fin: true, .. } => Signal::Close,
             _ => Signal::Data,
         }
     }
@@ -154,7 +163,7 @@ impl Packet {
         let reply = Segment {
             seq: if segment.flags.ack { segment.ack } else { 0 },
             ack: segment.seq.wrapping_add(length),
-            flags: TcpFlags { rst: true, ack: !segment.flags.ack, ..TcpFlags::default() },
+            flags: Flags { rst: true, ack: !segment.flags.ack, ..Flags::default() },
             window: 0,
             payload: Bytes::new(),
         };
@@ -164,44 +173,10 @@ impl Packet {
 }
 
 /// The control bits of RFC 9293 §3.1, with FIN as the lowest bit.
-fn control_bits(flags: TcpFlags) -> u8 {
+fn control_bits(flags: Flags) -> u8 {
     u8::from(flags.fin)
         | u8::from(flags.syn) << 1
         | u8::from(flags.rst) << 2
         | u8::from(flags.psh) << 3
         | u8::from(flags.ack) << 4
-        | u8::from(flags.urg) << 5
-}
-
-/// Splits what a kernel sends into source, destination and segment. `None` if it is not TCP: UDP does not use the
-/// kernels.
-pub(crate) fn from_kernel(packet: turmoil_net::Packet) -> Option<(SocketAddrV4, SocketAddrV4, Segment)> {
-    let (IpAddr::V4(src), IpAddr::V4(dst), Transport::Tcp(tcp)) = (packet.src, packet.dst, packet.payload) else {
-        return None;
-    };
-    let segment = Segment { seq: tcp.seq, ack: tcp.ack, flags: tcp.flags, window: tcp.window, payload: tcp.payload };
-    Some((SocketAddrV4::new(src, tcp.src_port), SocketAddrV4::new(dst, tcp.dst_port), segment))
-}
-
-/// Builds the packet that a kernel at `kernel_address` receives.
-pub(crate) fn to_kernel(
-    src: SocketAddrV4,
-    dst_port: u16,
-    kernel_address: Ipv4Addr,
-    segment: Segment,
-) -> turmoil_net::Packet {
-    turmoil_net::Packet {
-        src: (*src.ip()).into(),
-        dst: kernel_address.into(),
-        ttl: 64,
-        payload: Transport::Tcp(TcpSegment {
-            src_port: src.port(),
-            dst_port,
-            seq: segment.seq,
-            ack: segment.ack,
-            flags: segment.flags,
-            window: segment.window,
-            payload: segment.payload,
-        }),
-    }
 }

@@ -1,7 +1,7 @@
 //! TCP flows that do not get through for a while, because of a partition or because a NAT has lost their mapping.
 //!
 //! A real sender has a retransmission timer, which it backs off. So a flow does not go on at the moment when the way is
-//! open again, but with the next retransmission (RFC 6298 §5). turmoil-net's kernels do not retransmit; here the
+//! open again, but with the next retransmission (RFC 6298 §5). The machines here do not retransmit; instead the
 //! first segment that was stopped is tried again at the times at which its sender would send it again. What the flow
 //! sends meanwhile waits behind it, so that nothing is lost or overtaken.
 

@@ -6,9 +6,9 @@ use std::ops::{Index, IndexMut};
 
 use crate::event::NodeId;
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
-use crate::fabric::kernels::Kernel;
 use crate::fabric::link::LinkState;
 use crate::fabric::router::Router;
+use crate::fabric::tcp::Life;
 use crate::fabric::udp::UdpPorts;
 
 /// The owner of an address in a realm, and so of the link that leads to it.
@@ -35,8 +35,8 @@ pub(crate) struct Host {
     pub(crate) address: Ipv4Addr,
     pub(crate) link: LinkState,
     pub(crate) udp: UdpPorts,
-    /// The kernel that runs its TCP; `None` while the host has no power.
-    pub(crate) kernel: Option<Kernel>,
+    /// `None` while the host has no power.
+    pub(crate) life: Option<Life>,
 }
 
 #[derive(Debug, Default)]
@@ -173,7 +173,7 @@ mod tests {
         let router = topology.add_router(Router::new(NodeId(0), inner, RealmIndex::INTERNET, LINK), &[]);
         let mut host = |realm, address| {
             let (link, udp) = (LinkState::new(LINK), UdpPorts::default());
-            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, kernel: None })
+            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, life: None })
         };
         let hosts = [host(inner, INSIDE), host(RealmIndex::INTERNET, OUTSIDE)];
         (topology, router, hosts)

@@ -1,7 +1,4 @@
-//! The UDP ports of a host.
-//!
-//! turmoil-net implements UDP too, but its receive queue has no limit, and each batch of datagrams costs a scan over
-//! all hosts. These ports drop datagrams that do not fit into the buffer, and need no kernel while only media flows.
+//! The UDP ports of a host. They drop datagrams that do not fit into the buffer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;

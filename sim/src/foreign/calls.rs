@@ -172,7 +172,7 @@ impl Machine {
         let is_new = !self.ports.contains_key(&port);
         if is_new {
             let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-            let listener = SimListener::open(&self.host, at).map_err(|_| libc::EADDRINUSE)?;
+            let listener = SimListener::bind(self.host.clone(), at).map_err(|_| libc::EADDRINUSE)?;
             self.ports.insert(port, Port { listener, accepted: 0 });
         }
         let socket = self.sockets.get_mut(&id).ok_or(libc::EBADF)?;

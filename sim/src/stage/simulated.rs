@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{
-    Action, ActorIndex, IceServerIndex, Link, Machine as Which, MachineAction, NatReboot, NetworkIndex, Scenario,
-};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine as Which, NatReboot, NetworkIndex, Scenario};
 use server::Server;
 use server::net::Network;
 use tokio::sync::mpsc;
@@ -28,13 +26,6 @@ const POLL: Duration = Duration::from_millis(250);
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(30);
 /// Virtual time beyond a scenario's end at which a run counts as hung.
 pub(crate) const LIMIT_AFTER_END: Duration = Duration::from_secs(600);
-
-/// How many times machines are booted in a scenario.
-pub(crate) fn boots(scenario: &Scenario) -> usize {
-    let boots = |action: &Action| matches!(action, Action::Join(_) | Action::Machine(_, MachineAction::Boot));
-    let again = scenario.steps.iter().filter(|step| boots(&step.action)).count();
-    scenario.actors.len() + 1 + scenario.ice_servers.len() + again
-}
 
 /// The world of a scenario.
 pub(crate) struct Simulated {

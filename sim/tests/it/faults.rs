@@ -277,7 +277,7 @@ fn an_injected_fault_decides_about_every_packet_until_it_heals() {
 
 #[test]
 fn a_fault_that_would_lose_a_tcp_segment_ends_the_run() {
-    let error = World::run(1, 2, LONG, async |world| {
+    let error = World::run(1, LONG, async |world| {
         let net = Net::new(world);
         let (a, b) = (net.boot(LINK), net.boot(LINK));
         net.world.inject(|_: &Packet, _: &mut FaultCx<'_>| Verdict::Drop(Drop::Loss));
@@ -658,7 +658,7 @@ fn a_mapping_that_expires_is_recorded_when_its_lifetime_ends() {
 
 #[test]
 fn a_play_that_never_ends_is_an_error_that_names_the_limit() {
-    let error = World::run(1, 0, s(77), async |_| std::future::pending::<()>().await).expect_err("it never ends");
+    let error = World::run(1, s(77), async |_| std::future::pending::<()>().await).expect_err("it never ends");
     let text = error.downcast_ref::<String>().expect("a formatted panic");
     assert_eq!(text, "the simulation did not end within 77s of virtual time");
 }
@@ -666,7 +666,7 @@ fn a_play_that_never_ends_is_an_error_that_names_the_limit() {
 #[test]
 fn a_play_that_spins_at_one_instant_is_an_error() {
     let error = in_real_time(|| {
-        World::run(1, 0, LONG, async |_| {
+        World::run(1, LONG, async |_| {
             sleep(s(5)).await;
             loop {
                 tokio::task::yield_now().await;
@@ -679,7 +679,7 @@ fn a_play_that_spins_at_one_instant_is_an_error() {
 #[test]
 fn a_task_that_spins_at_one_instant_is_an_error() {
     let error = in_real_time(|| {
-        World::run(1, 1, LONG, async |world| {
+        World::run(1, LONG, async |world| {
             sleep(s(5)).await;
             Net::new(world).boot(LINK).spawn(async {
                 loop {
@@ -695,7 +695,7 @@ fn a_task_that_spins_at_one_instant_is_an_error() {
 #[test]
 fn two_machines_that_answer_each_other_without_delay_are_an_error() {
     let error = in_real_time(|| {
-        World::run(1, 2, LONG, async |world| {
+        World::run(1, LONG, async |world| {
             let (a, b) = Net::new(world).sockets(link(0), link(0)).await;
             let echo = async |socket: &<Host as Network>::Udp| {
                 while let Some((datagram, from)) = receive(socket).await {
@@ -711,7 +711,7 @@ fn two_machines_that_answer_each_other_without_delay_are_an_error() {
 
 #[test]
 fn a_task_that_panics_fails_the_run() {
-    let error = World::run(1, 1, LONG, async |world| {
+    let error = World::run(1, LONG, async |world| {
         Net::new(world).boot(LINK).spawn(async {
             sleep(s(3)).await;
             panic!("on purpose");
@@ -724,7 +724,7 @@ fn a_task_that_panics_fails_the_run() {
 
 #[test]
 fn a_play_that_panics_fails_the_run_with_its_message() {
-    let error = World::run(1, 0, LONG, async |_| panic!("on purpose")).map(|(): ()| ()).expect_err("it panics");
+    let error = World::run(1, LONG, async |_| panic!("on purpose")).map(|(): ()| ()).expect_err("it panics");
     assert_eq!(error.downcast_ref::<&str>(), Some(&"on purpose"));
 }
 
@@ -768,7 +768,7 @@ fn play<F: Future<Output = io::Result<()>>>(scene: impl FnOnce(Net) -> F + Send 
 
 fn played<T: Send + 'static, F: Future<Output = io::Result<T>>>(scene: impl FnOnce(Net) -> F + Send + 'static) -> T {
     let limit = Duration::from_secs(1_000_000);
-    match World::run(1, 8, limit, |world| scene(Net::new(world))) {
+    match World::run(1, limit, |world| scene(Net::new(world))) {
         Ok(result) => result.expect("no socket reports an error"),
         Err(panic) => std::panic::resume_unwind(panic),
     }

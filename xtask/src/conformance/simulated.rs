@@ -189,7 +189,7 @@ pub(super) fn test(
 fn found(server: &SimulatedServer, conditions: Conditions) -> Result<SimulatedServer, Unreachable> {
     let SimulatedServer::Program(program, dialect) = server else { return Ok(server.clone()) };
     let tried = program.clone();
-    let listens = World::run(conditions.seed, 1, LIMIT, move |world| async move {
+    let listens = World::run(conditions.seed, LIMIT, move |world| async move {
         let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, NEAR);
         Program::start(&world.boot(machine), &tried, conditions.seed).await.map(|(_, port)| port)
     });
@@ -319,7 +319,7 @@ fn in_a_world<T: Send + 'static>(
     // With the same random numbers, either all worlds would lose their first packet, or none would.
     let seed = conditions.seed ^ hash(case);
     let server = server.clone();
-    let played = World::run(seed, 3, LIMIT, move |world| async move {
+    let played = World::run(seed, LIMIT, move |world| async move {
         let (clients, machine) = set_up(&world, conditions);
         let (program, speaks) = serve(&machine, server, conditions.seed).await;
         let result = play(clients, speaks).await;

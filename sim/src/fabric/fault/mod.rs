@@ -25,8 +25,8 @@ use crate::fabric::packet::Packet;
 /// Decides what happens to each packet that passes one place: a direction of a link, or the receiving machine.
 ///
 /// Faults apply in a fixed order, and the first that drops or holds a packet is the last that sees it. **A fault may
-/// only delay or hold TCP segments**: turmoil-net's kernels do not retransmit, so a segment that is lost or overtaken
-/// would be missing for ever. Any other verdict on a segment panics.
+/// only delay or hold TCP segments**: machines do not retransmit, so a segment that is lost or overtaken would be
+/// missing for ever. Any other verdict on a segment panics.
 pub trait Fault: Send {
     /// Decides about one packet. All randomness must come from `cx`.
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict;

@@ -211,7 +211,7 @@ pub(crate) fn kernel(nat: NatBehavior, times: &Times) -> Findings {
 /// Probes a simulated NAT.
 pub(crate) fn simulated(nat: NatBehavior, times: &Times) -> Findings {
     let (scenario, times) = (home(nat), times.clone());
-    let found = World::run(1, 4, Duration::from_secs(600), move |world| async move {
+    let found = World::run(1, Duration::from_secs(600), move |world| async move {
         let network = &scenario.networks[0];
         let realm = world.add_network(NetworkConfig {
             name: &network.name,
