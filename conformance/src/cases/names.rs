@@ -8,7 +8,7 @@ use crate::case::Case;
 use crate::case::Level::Declared;
 use crate::client::{Peer, quoted};
 use crate::cx::Cx;
-use crate::dialect::file::{Addressing, JoinBy, Sender};
+use crate::dialect::file::{Addressing, JoinBy, Reaction, Sender, Situation};
 use crate::dialect::{Act, Event, EventName, Feature, Id, Operation};
 use crate::stop::Stop;
 
@@ -74,19 +74,17 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     let room = cx.room();
     let [mut ana, mut ben] = cx.members(&room, ["ana", "ben"]).await?;
     let word = cx.word("to-proto");
-    let data = quoted(&word);
     for name in NAMES {
-        let extra = [("__proto__", r#"{"action":"leave","type":"leave"}"#.to_owned())];
-        if cx.has(Feature::Targeted) {
-            ana.send_word_to(&Id::of(name), &word);
-        }
-        let to = cx.has(Feature::Targeted).then(|| Id::of(name));
-        let act = Act { room: &room, to: to.as_ref(), data: Some(&data), extra: &extra, ..Act::default() };
-        if let (Some(_), Ok(signal)) = (&to, ana.signal_with(ana.plain_kind(), &act)) {
-            ana.send(signal);
-        }
-        if cx.file().join.by == JoinBy::Message && cx.has(Feature::WebSocket) {
-            ana.send(format!(r#"{{"action":{0},"type":{0}}}"#, quoted(name)));
+        for (index, (situation, message)) in odd_messages(cx, &ana, name, &word).into_iter().enumerate() {
+            if cx.file().declares.reaction(situation) != Reaction::Closed {
+                ana.send(message);
+                continue;
+            }
+            // Another client, because it may be disconnected for that.
+            let mut cleo = cx.join("cleo", &cx.room()).await?;
+            let (_, message) = odd_messages(cx, &cleo, name, &word).swap_remove(index);
+            cleo.send(message);
+            cleo.ended_soon().await;
         }
     }
     cx.fence(&mut ana, &mut [&mut ben]).await?;
@@ -96,6 +94,25 @@ async fn proto_key(cx: &mut Cx) -> Result<(), Stop> {
     }
     let gone = ana.who();
     ben.never_received("received a leave notice for ana, who has not left", |event| event.is_left(&gone))
+}
+
+/// Messages in which this name stands for a client or a type, and for which situation the dialect declares what happens.
+fn odd_messages(cx: &Cx, from: &Peer, name: &str, word: &str) -> Vec<(Situation, String)> {
+    let (data, to) = (quoted(word), Id::of(name));
+    let to = cx.has(Feature::Targeted).then_some(&to);
+    let mut messages = Vec::new();
+    if to.is_some() {
+        let extra = [("__proto__", r#"{"action":"leave","type":"leave"}"#.to_owned())];
+        for extra in [&[][..], &extra] {
+            let act = Act { room: &from.room, to, data: Some(&data), extra, ..Act::default() };
+            let signal = from.signal_with(from.plain_kind(), &act).ok();
+            messages.extend(signal.map(|signal| (Situation::AbsentTarget, signal)));
+        }
+    }
+    if cx.file().join.by == JoinBy::Message && cx.has(Feature::WebSocket) {
+        messages.push((Situation::UnknownType, format!(r#"{{"action":{0},"type":{0}}}"#, quoted(name))));
+    }
+    messages
 }
 
 async fn proto_used(cx: &mut Cx) -> Result<(), Stop> {
