@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) asked: Vec<(At, RoomName)>,
     /// When the newest of these requests was refused.
     pub(crate) refused: Option<At>,
+    /// Whether the server ended it with a close frame that gives no reason to think of a refusal.
+    pub(crate) closed_silently: bool,
     /// Whether the client said goodbye.
     farewell: bool,
 }
@@ -184,6 +186,7 @@ impl History {
                     flow,
                     asked: Vec::new(),
                     refused: None,
+                    closed_silently: false,
                     farewell: false,
                 });
                 let asking = self.clients.get(&node).filter(|client| client.dialect.asks_by_connecting);
@@ -197,6 +200,11 @@ impl History {
                 }
             }
             Signaling::Closed { .. } => self.end(client, at),
+            Signaling::FrameReceived(Frame::Close(code)) => {
+                if let Some(connection) = client.connection {
+                    self.connections[connection].closed_silently = says_nothing(*code);
+                }
+            }
             Signaling::FrameSent(Frame::Close(_)) => {
                 if let Some(connection) = client.connection {
                     self.connections[connection].farewell = true;
@@ -310,6 +318,26 @@ impl History {
         stays.filter(move |stay| stay.is_on(index))
     }
 
+    /// The last connections of a client, as far as the server closed each without a word after the client had asked to
+    /// join and was not admitted, the newest first. The one that is open at the end does not count.
+    pub(crate) fn closed_in_a_row(&self, node: NodeId) -> Vec<&Connection> {
+        let stays = self.stays_of.get(&node);
+        let was_admitted =
+            |connection| stays.is_some_and(|stays| stays.iter().any(|stay| self.stays[*stay].connection == connection));
+        let of_client = self.connections_of.get(&node).into_iter().flatten().rev();
+        let ended = of_client.filter(|connection| self.connections[**connection].ended.is_some());
+        ended
+            .map(|connection| (*connection, &self.connections[*connection]))
+            .take_while(|(number, connection)| {
+                connection.closed_silently
+                    && !connection.asked.is_empty()
+                    && connection.refused.is_none()
+                    && !was_admitted(*number)
+            })
+            .map(|(_, connection)| connection)
+            .collect()
+    }
+
     /// The connection that a client has, as far as the client knows.
     pub(crate) fn connection_at(&self, node: NodeId, index: usize) -> Option<usize> {
         self.connections_of.get(&node)?.iter().copied().rfind(|connection| {
@@ -322,6 +350,12 @@ impl History {
     pub(crate) fn may_be_unanswered(&self, room: &str, index: usize) -> bool {
         self.unanswered.iter().any(|join| *join.room == *room && join.asked.index < index)
     }
+}
+
+/// Whether a close code is neither a refusal, as a policy and the codes of applications are, nor says that the server goes
+/// or is overloaded (RFC 6455 §7.4).
+fn says_nothing(code: Option<u16>) -> bool {
+    code.is_none_or(|code| matches!(code, 1000 | 1005 | 1006 | 1011))
 }
 
 fn clients(scenario: &Scenario, dialects: &Dialects, record: &Record) -> BTreeMap<NodeId, ClientOf> {

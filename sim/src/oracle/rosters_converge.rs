@@ -43,11 +43,26 @@ impl Oracle for RostersConverge {
     }
 }
 
-/// Clients whose join was never answered although their connection works.
+/// How many connections in a row the server may close after a join that it has not answered.
+const CLOSED_MAX: usize = 3;
+
+/// Clients whose join was never answered although their connection works, or whose connections the server closes in place
+/// of an answer, again and again.
 fn never_answered(cx: &OracleCx<'_>) -> Vec<(Vec<crate::event::NodeId>, String)> {
     let (now, history) = (cx.now(), &cx.model.history);
     let mut found = Vec::new();
     for node in cx.nodes_of_actors().filter(|node| cx.stay_at(*node).is_none()) {
+        let closed = history.closed_in_a_row(node);
+        if let Some((_, room)) = closed.first().and_then(|connection| connection.asked.last())
+            && closed.len() >= CLOSED_MAX
+        {
+            let (name, times) = (cx.name(node), closed.len());
+            let message = format!(
+                "{name} requested {times} times to join room `{room}`, and each time the server closed the connection in place of an answer"
+            );
+            found.push((vec![node], message));
+            continue;
+        }
         let Some(connection) = history.connection_at(node, now.index) else { continue };
         let Some((asked, room)) = history.connections[connection].asked.last() else { continue };
         if history.connections[connection].refused.is_some_and(|refused| refused > *asked) {

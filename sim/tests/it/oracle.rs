@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
-    Candidate, CandidateKind, ClientId, Event, Fault, Member, Message, NatEvent, NodeId, PacketEvent, PeerChange,
-    PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, What,
+    Candidate, CandidateKind, ClientId, Event, Fault, Frame, Member, Message, NatEvent, NodeId, PacketEvent,
+    PeerChange, PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, What,
 };
 use sim::oracle::judge;
 
@@ -312,6 +312,35 @@ fn rosters_converge_sees_a_join_that_is_not_answered() {
     let at = case.joined("ana");
     case.record.events.remove(at);
     case.turns_red("rosters-converge", &["ana requested", "got no answer"]);
+}
+
+/// Ana's record if the server closes each of her connections, with this code, when she asks to join.
+fn closed_again_and_again(times: usize, code: Option<u16>) -> Case {
+    let mut case = alone();
+    let (at, ana, room) = (case.joined("ana"), case.node("ana"), case.room());
+    let template = case.record.events[at].clone();
+    let ends = [Signaling::FrameReceived(Frame::Close(code)), Signaling::Closed { code, reason: "".into() }];
+    let begins = [Signaling::Connected, Signaling::Sent(Message::Join { room })];
+    let again = begins.iter().chain(&ends).cloned().cycle().take(4 * (times - 1));
+    let all = ends.iter().cloned().chain(again);
+    let events = all.map(|what| Event { what: What::Signaling(what), ..template.clone() });
+    let (before, after) = case.record.events.split_at(at);
+    let after = after.iter().filter(|event| event.node != ana || !matches!(event.what, What::Signaling(_)));
+    case.record.events = before.iter().cloned().chain(events).chain(after.cloned()).collect();
+    case
+}
+
+#[test]
+fn rosters_converge_sees_connections_that_are_closed_in_place_of_an_answer() {
+    let is_red = |times, code| {
+        let violations = closed_again_and_again(times, code).violations();
+        violations.iter().any(|(oracle, message)| {
+            *oracle == "rosters-converge" && message.contains(&format!("ana requested {times} times to join room"))
+        })
+    };
+    assert!(is_red(3, None) && is_red(5, Some(1011)));
+    // Now and then it may happen, and an application's code is a refusal.
+    assert!(!is_red(2, None) && !is_red(5, Some(4001)) && !is_red(5, Some(1008)));
 }
 
 #[test]
