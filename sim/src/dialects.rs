@@ -158,7 +158,11 @@ impl Spoken {
 
     /// The name of a room on the wire.
     pub(crate) fn room_of(&self, room: &str) -> String {
-        self.file.file.room.form.as_ref().map_or_else(|| room.to_owned(), |form| filled(form.get_ref(), room))
+        let rules = &self.file.file.room;
+        match &rules.form {
+            Some(form) => filled(form.get_ref(), room),
+            None => format!("{room:-<0$}", rules.code_points_min),
+        }
     }
 
     /// What carries the messages; `None` if Glare's clients cannot use it.

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_scenario_fits_the_dialects_that_have_what_it_needs() {
         let scenario = scenarios::load("mesh-3").expect("it is shipped");
-        for dialect in ["mesh", "peerjs", "y-webrtc", "matchbox", "rtcmulticonnection", "webrtc-star"] {
+        for dialect in ["mesh", "peerjs", "y-webrtc", "matchbox", "rxdb", "rtcmulticonnection", "webrtc-star"] {
             let spoken = Spoken::load(dialect).expect("it is shipped");
             assert_eq!(of(&scenario, &spoken), Ok(()), "{dialect}");
         }

@@ -287,6 +287,12 @@ impl Checker<'_> {
                 wrong.push((table, message.to_owned()));
             }
         };
+        let (least, most) = (file.room.code_points_min, file.room.code_points_max);
+        check(
+            least >= 1 && most.is_none_or(|most| least <= most),
+            "room",
+            "`code-points-min` is at least 1 and at most `code-points-max`",
+        );
         match file.join.by {
             JoinBy::Message => check(join.is_some(), "[send]", "needs `join`: [join] `by` is \"message\""),
             JoinBy::Connecting => {

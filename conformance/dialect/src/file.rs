@@ -175,6 +175,8 @@ pub struct Room {
     pub r#in: RoomIn,
     /// Maximum number of members of a room. Default: no limit.
     pub members_max: Option<usize>,
+    /// Minimum length of a room id in code points; a shorter one is refused.
+    pub code_points_min: usize,
     /// Maximum length of a room id in code points; a longer one is refused.
     pub code_points_max: Option<usize>,
     /// Whether rooms whose names differ in case, spaces or Unicode normalisation are different rooms.
@@ -194,6 +196,7 @@ impl Default for Room {
         Self {
             r#in: RoomIn::Message,
             members_max: None,
+            code_points_min: 1,
             code_points_max: None,
             exact: true,
             default: None,

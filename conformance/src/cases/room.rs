@@ -66,7 +66,7 @@ pub(super) const CASES: &[&Case] = &[
     &Case::new(
         "room/id-limits",
         Declared,
-        "A room id has at least one code point and at most as many as declared; an id outside these limits is refused, not shortened.",
+        "A room id has at least one code point, or as many as declared, and at most as many as declared; an id outside these limits is refused, not shortened.",
         run!(id_limits),
     )
     .needs(DELIVERY)
@@ -438,18 +438,22 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
     let env = std::sync::Arc::clone(&cx.env);
     let role = cx.file().roles.as_ref().map(|roles| roles.offers.clone());
     let mut eve = cx.connect_as("eve", &cx.room(), role.as_deref()).await?;
-    let mut bad: Vec<(String, Option<String>, Option<&str>)> = Vec::new();
+    // What is wrong, the message, or else the room to join, and the reason of the error.
+    let mut bad: Vec<(String, Option<String>, String, Option<&str>)> = Vec::new();
     for wrong in env.dialect.wrong.iter().filter(|wrong| wrong.case == WrongCase::IdLimits) {
         let act = Act { room: &cx.room(), ..Act::default() };
         let message = env.dialect.render_shape(&wrong.shape, &act, eve.values())?;
-        bad.push((wrong.what.clone(), Some(message), wrong.reason.as_deref()));
+        bad.push((wrong.what.clone(), Some(message), cx.room(), wrong.reason.as_deref()));
     }
-    bad.push((format!("{} code points", max + 1), None, env.dialect.file.refusals.room_too_long.as_deref()));
-    for (what, message, reason) in bad {
-        let too_long = long(&cx.room(), 'x', max + 1);
+    let (min, too_long) = (cx.file().room.code_points_min, long(&cx.room(), 'x', max + 1));
+    if min > 1 {
+        bad.push((format!("{} code points", min - 1), None, "x".repeat(min - 1), None));
+    }
+    bad.push((format!("{} code points", max + 1), None, too_long, env.dialect.file.refusals.room_too_long.as_deref()));
+    for (what, message, bad_room, reason) in bad {
         if cx.file().join.by == JoinBy::Connecting {
             // The room is in the URL, so there is only one attempt to make.
-            if let Ok(mut eve) = cx.connect("eve", &too_long).await
+            if let Ok(mut eve) = cx.connect("eve", &bad_room).await
                 && !eve.ended_soon().await
             {
                 return Err(Stop::fail(format!("eve joined with {what}")));
@@ -459,7 +463,7 @@ async fn id_limits(cx: &mut Cx) -> Result<(), Stop> {
         let (mark, room) = (eve.received.len(), cx.room());
         match message {
             Some(message) => eve.send(message),
-            None => eve.act(Operation::Join, &Act { room: &too_long, ..Act::default() })?,
+            None => eve.act(Operation::Join, &Act { room: &bad_room, ..Act::default() })?,
         }
         eve.act(Operation::Join, &Act { room: &room, ..Act::default() })?;
         let mine =

@@ -57,6 +57,16 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
             "mine.toml:12: not a dialect: -1 is an integer, expected a whole number",
         ),
         (
+            "code-points-max = 64",
+            "code-points-min = 0",
+            "`code-points-min` is at least 1 and at most `code-points-max`",
+        ),
+        (
+            "code-points-max = 64",
+            "code-points-min = 65\ncode-points-max = 64",
+            "`code-points-min` is at least 1 and at most `code-points-max`",
+        ),
+        (
             "join = '{\"action\": \"join\", \"roomId\": $room",
             "join = '{\"action\": \"join\", \"roomId\": \"r\"",
             "[room]",

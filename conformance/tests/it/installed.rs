@@ -10,7 +10,7 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// The npm packages: servers, and libraries that servers are made with.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("peer", "1.0.2"),
     ("y-webrtc", "10.3.0"),
     ("socket.io", "4.8.4"),
@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &str); 9] = [
     ("rtcmulticonnection-server", "1.3.3"),
     ("@libp2p/webrtc-star-signalling-server", "4.0.0"),
     ("signalhub", "4.9.0"),
+    ("rxdb", "17.6.0"),
 ];
 
 /// Installs the npm packages if needed; `None` if npm does not work.

@@ -224,6 +224,14 @@ async fn simple_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rxdb() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "rxdb", port, &[]);
+    deviates_as_known(&asked("rxdb", port, "/").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rtcmulticonnection() {
     let Some(folder) = packages() else { return };
     let port = free_port().port();

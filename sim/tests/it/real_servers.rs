@@ -70,8 +70,18 @@ fn on_node() -> Vec<Real> {
         churn: "broadcast-two",
         hangs_up: true,
     };
-    socketio.program.env.insert("NODE_PATH".to_owned(), modules.display().to_string());
-    let mut servers = vec![ws, peer, y_webrtc, socketio];
+    let mut rxdb = Real {
+        name: "rxdb",
+        dialect: Some("rxdb"),
+        program: node(Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/tests/servers/rxdb.js")),
+        connects: &["mesh-3", "mesh-6-churn"],
+        churn: "mesh-6-churn",
+        hangs_up: false,
+    };
+    for server in [&mut socketio, &mut rxdb] {
+        server.program.env.insert("NODE_PATH".to_owned(), modules.display().to_string());
+    }
+    let mut servers = vec![ws, peer, y_webrtc, socketio, rxdb];
     for server in &mut servers {
         server.program.env.insert("PORT".to_owned(), "8787".to_owned());
     }

@@ -51,6 +51,7 @@ mod tests {
         for (name, meeting) in [
             ("mesh", Some(Meeting::Noticed)),
             ("matchbox", Some(Meeting::Noticed)),
+            ("rxdb", Some(Meeting::Noticed)),
             ("webrtc-star", Some(Meeting::Noticed)),
             ("y-webrtc", Some(Meeting::Announced)),
             ("signalhub", Some(Meeting::Announced)),
