@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenarios::{NatBehavior, Scenario};
+use scenarios::{Jitter, NatBehavior, Queue, Scenario};
 use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
 use sim::identities::Identities;
 use sim::oracle::Violation;
@@ -13,8 +13,8 @@ use sim::timeline::{self, Timeline};
 
 use crate::evidence::{Evidence, Evidences};
 use crate::model::{
-    Apart, Candidate, CandidateKind, Case, Citation, End, Finding, Layer, Link, Location, Machine, Network, Pair,
-    Party, PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
+    Apart, Candidate, CandidateKind, Case, Citation, Distribution, End, Finding, GilbertElliott, Layer, Link, Location,
+    Machine, Network, OneWay, Oversized, Pair, Party, PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
 };
 use crate::place::line_of;
 use crate::replay::Replay;
@@ -385,14 +385,47 @@ fn topology(scenario: &Scenario) -> Topology {
 }
 
 fn link(link: scenarios::Link) -> Link {
+    let down = (link.down != link.up).then(|| one_way(link.down));
+    Link { up: one_way(link.up), down }
+}
+
+fn one_way(way: scenarios::OneWay) -> OneWay {
     let share = |ppm: u32| f64::from(ppm) / 1e6;
-    Link {
-        latency: link.latency.as_secs_f64(),
-        jitter: link.jitter.as_secs_f64(),
-        loss: share(link.loss_ppm),
-        duplicate: share(link.duplicate_ppm),
-        reorder: share(link.reorder_ppm),
-        bandwidth_bps: link.bandwidth_bps,
+    let seconds = |time: Duration| time.as_secs_f64();
+    let (jitter, deviation, distribution) = match way.jitter {
+        Jitter::Uniform { max } => (max, None, None),
+        Jitter::Normal { mean, deviation } => (mean, Some(seconds(deviation)), Some(Distribution::Normal)),
+        Jitter::Pareto { mean } => (mean, None, Some(Distribution::Pareto)),
+    };
+    let (queue, queue_bytes) = match way.queue {
+        Queue::Time(time) => (Some(seconds(time)), None),
+        Queue::Bytes(bytes) => (None, Some(bytes)),
+    };
+    let is_limited = way.bandwidth_bps.is_some();
+    OneWay {
+        latency: seconds(way.latency),
+        jitter: seconds(jitter),
+        jitter_deviation: deviation,
+        jitter_distribution: distribution,
+        loss: share(way.loss_ppm),
+        gilbert_elliott: way.burst_loss.map(|model| GilbertElliott {
+            p: share(model.p_ppm),
+            r: share(model.r_ppm),
+            h: share(model.h_ppm),
+            k: share(model.k_ppm),
+        }),
+        corrupt: share(way.corrupt_ppm),
+        duplicate: share(way.duplicate_ppm),
+        reorder: share(way.reorder_ppm),
+        bandwidth_bps: way.bandwidth_bps,
+        queue: queue.filter(|_| is_limited),
+        queue_bytes: queue_bytes.filter(|_| is_limited),
+        mtu: way.mtu,
+        oversized: way.mtu.map(|_| match way.oversized {
+            scenarios::Oversized::Reject => Oversized::Reject,
+            scenarios::Oversized::Fragment => Oversized::Fragment,
+            scenarios::Oversized::Drop => Oversized::Drop,
+        }),
     }
 }
 

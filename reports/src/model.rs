@@ -493,17 +493,40 @@ pub struct Network {
     pub link: Option<Link>,
 }
 
-/// The settings of a link at the start of the scenario, for each direction.
+/// The settings of a link at the start of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
+    /// From the machine or the NAT to the network. Its keys are those of the link.
+    #[serde(flatten)]
+    pub up: OneWay,
+    /// From the network to the machine or the NAT; absent if it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<OneWay>,
+}
+
+/// The settings of one direction of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OneWay {
     /// The time that a packet takes.
     pub latency: f64,
-    /// Maximum additional time.
+    /// Additional time: the maximum, or the mean of a distribution.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub jitter: f64,
+    /// The distribution of the additional time; absent: every time from zero to `jitter` is equally likely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_distribution: Option<Distribution>,
+    /// The standard deviation of a normal distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_deviation: Option<f64>,
     /// Share of packets that are lost, 0 to 1.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub loss: f64,
+    /// Losses in bursts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gilbert_elliott: Option<GilbertElliott>,
+    /// Share of packets of which a bit is flipped, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub corrupt: f64,
     /// Share of UDP datagrams that arrive twice, 0 to 1.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub duplicate: f64,
@@ -513,6 +536,53 @@ pub struct Link {
     /// Bits per second; absent means no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_bps: Option<u64>,
+    /// For how long a datagram may wait for the bandwidth; otherwise it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<f64>,
+    /// How many bytes may wait for the bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_bytes: Option<u64>,
+    /// The longest packet that passes whole, bytes; absent means no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// What happens to a datagram that is longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oversized: Option<Oversized>,
+}
+
+/// A distribution of jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// The normal distribution.
+    Normal,
+    /// The Pareto distribution of type II with shape 3.
+    Pareto,
+}
+
+/// The model of Gilbert and Elliott for losses in bursts; probabilities, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GilbertElliott {
+    /// That the bad state follows the good one.
+    pub p: f64,
+    /// That the good state follows the bad one.
+    pub r: f64,
+    /// That a packet gets through in the bad state.
+    pub h: f64,
+    /// That a packet gets through in the good state.
+    pub k: f64,
+}
+
+/// What happens to a datagram that is longer than the MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Oversized {
+    /// It is dropped, and its sender is told by ICMP.
+    Reject,
+    /// It is split into fragments.
+    Fragment,
+    /// It is dropped, and nobody is told.
+    Drop,
 }
 
 /// A client's machine.

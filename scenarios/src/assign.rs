@@ -6,7 +6,8 @@ use crate::address::{self, Realm, Use};
 use crate::draft::{Draft, Net};
 use crate::error::{Problems, quote};
 use crate::file::{External, File, NewAddress, Verb};
-use crate::scenario::{Link, Network, NetworkIndex, ServerSetup};
+use crate::link::Link;
+use crate::scenario::{Network, NetworkIndex, ServerSetup};
 use crate::table::Lined;
 use crate::value::Subnet;
 

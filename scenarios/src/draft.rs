@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use crate::file::{External, LinkEntry};
+use crate::file::External;
 use crate::ice::IceServer;
+use crate::link::LinkEntry;
 use crate::nat::NatBehavior;
 use crate::scenario::{Actor, Network, NetworkIndex};
 use crate::shipped::Profile;

@@ -8,28 +8,22 @@ use crate::address;
 use crate::assign;
 use crate::draft::{Draft, INTERNET, Net, SERVER};
 use crate::error::{Problems, instead, quote, unknown};
-use crate::file::{ActorEntry, File, Joins, LinkEntry};
+use crate::file::{ActorEntry, File, Joins};
 use crate::ice::{self, IceTransportPolicy};
+use crate::link::{Link, LinkEntry, OneWay};
 use crate::nat::NatBehavior;
 use crate::profile::NatKeys;
 use crate::role::Role;
-use crate::scenario::{Actor, Link, Machine, NetworkIndex, Scenario, ServerSetup};
+use crate::scenario::{Actor, Machine, NetworkIndex, Scenario, ServerSetup};
 use crate::shipped::{Profile, profile, profile_names};
 use crate::steps;
 use crate::table::Lined;
 use crate::value::show;
 
 /// The default of links into the internet.
-pub(crate) const LINK: Link = Link {
-    latency: Duration::from_millis(10),
-    jitter: Duration::ZERO,
-    loss_ppm: 0,
-    duplicate_ppm: 0,
-    reorder_ppm: 0,
-    bandwidth_bps: None,
-};
+pub(crate) const LINK: Link = Link::both(OneWay::with_latency(Duration::from_millis(10)));
 /// The default of links inside a home or an office.
-pub(crate) const LAN: Link = Link { latency: Duration::from_millis(1), ..LINK };
+pub(crate) const LAN: Link = Link::both(OneWay::with_latency(Duration::from_millis(1)));
 /// The default interval between the server's pings.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(20);
 /// The default room.

@@ -11,11 +11,12 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
 use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry};
+use crate::link::LinkEntry;
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{ClientProgram, Link, MediaKind, ServerProgram, Timing, bad_variable};
+use crate::scenario::{ClientProgram, MediaKind, ServerProgram, Timing, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
-use crate::value::{BadValue, Bandwidth, Name, Parse, Ppm, Subnet, Why};
+use crate::value::{BadValue, Name, Parse, Subnet, Why};
 
 /// A scenario file.
 #[derive(Debug)]
@@ -49,17 +50,6 @@ pub(crate) struct ServerEntry {
     pub(crate) link: LinkEntry,
     /// The program that runs in place of the reference server.
     pub(crate) program: Option<ServerProgram>,
-}
-
-/// A link. Missing keys are inherited.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LinkEntry {
-    latency: Option<Duration>,
-    jitter: Option<Duration>,
-    loss: Option<Ppm>,
-    duplicate: Option<Ppm>,
-    reorder: Option<Ppm>,
-    bandwidth: Option<Bandwidth>,
 }
 
 /// `[[network]]`
@@ -348,53 +338,6 @@ impl Read for Variables {
             variables.insert(key.get_ref().to_string(), text);
         }
         Some(Self(variables))
-    }
-}
-
-impl LinkEntry {
-    /// A link that inherits all keys.
-    pub(crate) const NONE: Self =
-        Self { latency: None, jitter: None, loss: None, duplicate: None, reorder: None, bandwidth: None };
-
-    /// The link, with missing keys inherited from `base`.
-    pub(crate) fn over(&self, base: Link) -> Link {
-        Link {
-            latency: self.latency.unwrap_or(base.latency),
-            jitter: self.jitter.unwrap_or(base.jitter),
-            loss_ppm: self.loss.map_or(base.loss_ppm, |share| share.0),
-            duplicate_ppm: self.duplicate.map_or(base.duplicate_ppm, |share| share.0),
-            reorder_ppm: self.reorder.map_or(base.reorder_ppm, |share| share.0),
-            bandwidth_bps: self.bandwidth.map_or(base.bandwidth_bps, |bandwidth| bandwidth.0),
-        }
-    }
-}
-
-impl Read for LinkEntry {
-    const RIGHT: &'static str = "a table such as { latency = \"10ms\" }";
-
-    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
-        /// Longer than any protocol here waits for a packet.
-        const SLOWEST: Duration = Duration::from_secs(60);
-        let mut table = Table::of::<Self>(value, name, problems)?;
-        let latency = table.optional::<Duration>("latency");
-        let jitter = table.optional::<Duration>("jitter");
-        // Without latency, two machines could answer each other for ever at one instant of virtual time.
-        if let Some(wrong) = latency.as_ref().filter(|latency| latency.value.is_zero() || latency.value > SLOWEST) {
-            table.report(wrong.line, "`latency` must be from 1ms to 60s");
-        }
-        if let Some(wrong) = jitter.as_ref().filter(|jitter| jitter.value > SLOWEST) {
-            table.report(wrong.line, "`jitter` must be at most 60s");
-        }
-        let entry = Self {
-            latency: latency.map(|latency| latency.value),
-            jitter: jitter.map(|jitter| jitter.value),
-            loss: table.optional("loss").map(|share| share.value),
-            duplicate: table.optional("duplicate").map(|share| share.value),
-            reorder: table.optional("reorder").map(|share| share.value),
-            bandwidth: table.optional("bandwidth").map(|bandwidth| bandwidth.value),
-        };
-        table.finish();
-        Some(entry)
     }
 }
 

@@ -11,8 +11,9 @@ use toml::de::DeValue;
 
 use crate::draft::{Draft, SERVER};
 use crate::error::{Problems, quote, unknown};
-use crate::file::{File, LinkEntry};
-use crate::scenario::{Link, Machine};
+use crate::file::File;
+use crate::link::{Link, LinkEntry};
+use crate::scenario::Machine;
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{Name, Word};
 

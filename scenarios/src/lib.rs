@@ -14,6 +14,7 @@
 //! | `draft`, `assign`, `address` | the unfinished scenario, and the assignment of addresses |
 //! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
 //! | `ice` | STUN and TURN servers: types, keys and names |
+//! | `link` | links: types, keys, and how they are written |
 //! | `shipped` | the scenarios and profiles that are part of the program |
 //! | `build`, `write` | builds scenarios in Rust, and writes scenarios as files |
 //!
@@ -34,6 +35,7 @@ mod error;
 mod expand;
 mod file;
 mod ice;
+mod link;
 mod load;
 mod nat;
 mod probes;
@@ -49,6 +51,7 @@ mod write;
 pub use build::Builder;
 pub use error::{Error, Problem, instead};
 pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
+pub use link::{GilbertElliott, Jitter, Link, OneWay, Oversized, Queue};
 pub use load::{load, parse, read_file};
 pub use nat::*;
 pub use probes::PROBES;

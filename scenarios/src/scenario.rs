@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::draft::SERVER;
 use crate::error::quote;
 use crate::ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
+use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::role::{Framing, Role};
 
@@ -122,24 +123,6 @@ pub fn bad_variable(name: &str, value: &str) -> Option<String> {
         return Some(format!("the value of {} contains a zero byte", quote(name)));
     }
     OWN_VARIABLES.contains(&name).then(|| format!("{} is set by the simulation itself", quote(name)))
-}
-
-/// The settings of a link. They apply to each direction of a host's or a NAT's link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Link {
-    /// The time that a packet takes, in whole milliseconds.
-    pub latency: Duration,
-    /// Maximum additional time, in whole milliseconds. Each packet's time is drawn uniformly from zero to this. Packets
-    /// of a flow stay in order.
-    pub jitter: Duration,
-    /// Number of lost packets per million. A lost TCP segment arrives later, as after a retransmission.
-    pub loss_ppm: u32,
-    /// Number of UDP datagrams per million that arrive twice.
-    pub duplicate_ppm: u32,
-    /// Number of UDP datagrams per million that later ones overtake.
-    pub reorder_ppm: u32,
-    /// Bits per second; `None` means no limit.
-    pub bandwidth_bps: Option<u64>,
 }
 
 /// A private network behind a NAT.

@@ -192,6 +192,25 @@ impl Parse for Bandwidth {
     }
 }
 
+/// A size, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Parse for Size {
+    const RIGHT: &'static str = "a size such as \"64kB\"";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        let why = match amount(text, &[("kB", 1000), ("MB", 1_000_000), ("B", 1)]) {
+            Ok(bytes) if bytes <= 1_000_000_000_000 => return Ok(Self(u64::try_from(bytes).unwrap_or(u64::MAX))),
+            Ok(_) | Err(Malformed::TooLong) => "is too much",
+            Err(Malformed::Negative) => "is negative",
+            Err(Malformed::TooFine) => "is too fine: sizes are whole bytes",
+            Err(Malformed::Other) => "is not a size: write a number and B, kB or MB, such as \"64kB\"",
+        };
+        Err(BadValue::is(text, why))
+    }
+}
+
 impl Parse for Ipv4Addr {
     const RIGHT: &'static str = "an IPv4 address such as \"198.51.100.7\"";
 

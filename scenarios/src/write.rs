@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::expand::{LAN, LINK};
 use crate::ice::{self, IceServer, IceTransportPolicy, TurnCredential, TurnServer};
+use crate::link::{Link, differences};
 use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
-    Action, Actor, ActorIndex, Command, ExpectedConnection, Link, Machine, MachineAction, Network, NetworkAction,
+    Action, Actor, ActorIndex, Command, ExpectedConnection, Machine, MachineAction, Network, NetworkAction,
     NetworkIndex, Scenario, Step, Timing, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
@@ -340,24 +341,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The keys of a link that differ from `base`, as a TOML table.
-fn differences(link: Link, base: Link) -> String {
-    let share = |ppm: u32| quoted(&format!("{ppm}ppm"));
-    let bandwidth = link.bandwidth_bps.map_or_else(|| "unlimited".to_owned(), |bits| format!("{bits}bit"));
-    let keys = [
-        ("latency", link.latency != base.latency, quoted(&show(link.latency))),
-        ("jitter", link.jitter != base.jitter, quoted(&show(link.jitter))),
-        ("loss", link.loss_ppm != base.loss_ppm, share(link.loss_ppm)),
-        ("duplicate", link.duplicate_ppm != base.duplicate_ppm, share(link.duplicate_ppm)),
-        ("reorder", link.reorder_ppm != base.reorder_ppm, share(link.reorder_ppm)),
-        ("bandwidth", link.bandwidth_bps != base.bandwidth_bps, quoted(&bandwidth)),
-    ];
-    let differing: Vec<_> = keys.into_iter().filter(|(_, differs, _)| *differs).collect();
-    table(&differing.into_iter().map(|(key, _, value)| (key, value)).collect::<Vec<_>>())
-}
-
 /// A TOML table on one line. The values are already TOML.
-fn table(keys: &[(&str, String)]) -> String {
+pub(crate) fn table(keys: &[(&str, String)]) -> String {
     let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     if keys.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", keys.join(", ")) }
 }
@@ -369,6 +354,6 @@ fn list(values: &[impl ToString]) -> String {
 }
 
 /// A TOML string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

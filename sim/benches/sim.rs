@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use scenarios::{Link, Scenario};
+use scenarios::{Link, OneWay, Scenario};
 use server::net::{Network, Udp};
 use sim::event::NodeKind;
 use sim::world::{NetworkConfig, World};
@@ -29,9 +29,7 @@ fn fabric(c: &mut Criterion) {
 /// Two hosts, each behind its own NAT, open their NATs for each other; then one sends to the other.
 async fn through_a_nat_pair(world: World) {
     let home = scenarios::profile("home-linux").and_then(|profile| profile.behavior).expect("a shipped profile");
-    let latency = Duration::from_millis(5);
-    let link =
-        Link { latency, jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, reorder_ppm: 0, bandwidth_bps: None };
+    let link = Link::both(OneWay::with_latency(Duration::from_millis(5)));
     let host = |name: &str, external: Ipv4Addr| {
         let realm = world.add_network(NetworkConfig {
             name,

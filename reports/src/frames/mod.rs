@@ -120,6 +120,9 @@ impl<'a> Sightings<'a> {
             // The last place where it was seen before the event.
             PacketEvent::Duplicated { packet }
             | PacketEvent::Reordered { packet }
+            | PacketEvent::Fragmented { packet, .. }
+            | PacketEvent::Corrupted { packet }
+            | PacketEvent::FragmentationNeeded { packet, .. }
             | PacketEvent::Dropped { packet, .. } => {
                 let seen = self.seen.get(packet).map(Vec::as_slice).unwrap_or_default();
                 seen.iter().rev().copied().find(|&sighting| self.sighting(sighting).at <= event.at)

@@ -22,6 +22,13 @@ name = "ben"
 nat = "symmetric"
 [[actor]]
 name = "cam"
+[actor.link]
+gilbert-elliott = { p = "0.1%", r = "50%" }
+corrupt = "0.1%"
+jitter = { distribution = "normal", mean = "5ms", deviation = "1ms" }
+bandwidth = "2Mbit"
+mtu = 1400
+down = { latency = "9ms", queue = "64kB" }
 [[step]]
 at = "5s"
 do = "leave"

@@ -130,7 +130,7 @@ fn unknown_keys() {
     );
     says(
         "[link]\nlatancy = '5ms'",
-        "x.toml:9: unknown key `latancy` in `link`; did you mean `latency`? (keys: `latency`, `jitter`, `loss`, `duplicate`, `reorder`, `bandwidth`)",
+        "x.toml:9: unknown key `latancy` in `link`; did you mean `latency`? (keys: `latency`, `jitter`, `loss`, `gilbert-elliott`, `corrupt`, `duplicate`, `reorder`, `bandwidth`, `queue`, `mtu`, `oversized`, `up`, `down`)",
     );
     says(
         "[expect]\nprobes = ['glair']",
@@ -731,4 +731,68 @@ fn load_says(name: &str, expected: &str) {
         Ok(_) => panic!("no error about {name}"),
         Err(error) => assert_eq!(error.to_string(), expected),
     }
+}
+
+#[test]
+fn links() {
+    let says = |link: &str, expected: &str| says(&format!("[link]\n{link}"), &format!("x.toml:9: {expected}"));
+    says("mtu = 10", "`mtu`: `10` must be from 68 (RFC 791) to 65535 bytes");
+    says("mtu = 65536", "`mtu`: `65536` must be from 68 (RFC 791) to 65535 bytes");
+    says("mtu = -1", "`mtu`: `-1` must be from 68 (RFC 791) to 65535 bytes");
+    says("mtu = '1400B'", "`mtu`: `1400B` must be a number of bytes such as 1400, or \"unlimited\"");
+    says("mtu = true", "`mtu` must be a number of bytes such as 1400, or \"unlimited\", not a boolean");
+    says(
+        "oversized = 'split'",
+        "`oversized`: `split` is not a valid way with oversized datagrams (words: `reject`, `fragment`, `drop`)",
+    );
+    says(
+        "oversized = 'drop'\nmtu = 'unlimited'",
+        "`oversized` is for a link with an `mtu`: nothing is too long for one without",
+    );
+    says("queue = '1000B'", "`queue`: `1000B` must be from 1500B, one packet, to 1000MB");
+    says("queue = '61s'", "`queue`: `61s` must be at most 60s");
+    says("queue = '64KB'", "`queue`: `64KB` must be a time such as \"250ms\", or a size such as \"64kB\"");
+    says(
+        "queue = '64kB'\nbandwidth = 'unlimited'",
+        "`queue` is for a link with a `bandwidth`: nothing waits on one without",
+    );
+    says("corrupt = '150%'", "`corrupt`: `150%` is over 100%");
+    says(
+        "jitter = 5",
+        "`jitter` must be a time such as \"20ms\", or a table such as { distribution = \"normal\", mean = \"20ms\", \
+         deviation = \"5ms\" }, not a bare number",
+    );
+    says(
+        "jitter = { distribution = 'normal', mean = '5ms' }",
+        "`jitter` with the distribution `normal` needs `deviation`: a time such as \"5ms\"",
+    );
+    says(
+        "jitter = { distribution = 'pareto', mean = '5ms', deviation = '5ms' }",
+        "`deviation` is for the distribution `normal`: that of `pareto` follows from its mean",
+    );
+    says(
+        "jitter = { distribution = 'gauss', mean = '5ms' }",
+        "`distribution`: `gauss` is not a valid distribution (words: `normal`, `pareto`)",
+    );
+    says("jitter = { distribution = 'pareto', mean = '0s' }", "`mean` must be from 1ms to 60s");
+    says("jitter = { mean = '1s' }", "`jitter` needs `distribution`: \"normal\" or \"pareto\"");
+    says("gilbert-elliott = { p = '1%' }", "`gilbert-elliott` needs `r`: a share such as \"2%\"");
+    says("gilbert-elliott = { p = '0%', r = '5%' }", "`p` must be over 0%: the bad state would never begin");
+    says("gilbert-elliott = { p = '5%', r = '0%' }", "`r` must be over 0%: the bad state would never end");
+    says("gilbert-elliott = { p = '5%', r = '101%' }", "`r`: `101%` is over 100%");
+    says(
+        "gilbert-elliott = { p = '5%', r = '5%', h = '60%', k = '50%' }",
+        "`h` must be less than `k`: fewer packets get through in the bad state than in the good one",
+    );
+    says(
+        "gilbert-elliott = 'on'",
+        "`gilbert-elliott`: `on` must be a table such as { p = \"1%\", r = \"25%\" }, or \"off\"",
+    );
+    says("up = { loss = '1.5' }", "`loss`: `1.5` is not a share: write a number and %, such as \"2%\" or \"0.5%\"");
+    says("up = '5ms'", "`up` must be a table such as { bandwidth = \"1Mbit\" }, not a string");
+    says(
+        "down = { up = {} }",
+        "unknown key `up` in `down` (keys: `latency`, `jitter`, `loss`, `gilbert-elliott`, \
+         `corrupt`, `duplicate`, `reorder`, `bandwidth`, `queue`, `mtu`, `oversized`)",
+    );
 }

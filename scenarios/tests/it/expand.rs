@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, Command, Dependence, Hairpinning, Link, Machine, MachineAction, NetworkIndex, Scenario, parse,
+    Action, ActorIndex, Command, Dependence, Hairpinning, Link, Machine, MachineAction, NetworkIndex, OneWay, Scenario,
+    parse,
 };
 
 #[test]
@@ -14,14 +15,7 @@ fn what_is_not_written_has_a_default() {
     let [ana] = scenario.actors.as_slice() else { panic!("one actor") };
     assert_eq!((ana.network, ana.room.as_str(), ana.joins, ana.webrtc), (None, "demo", Some(Duration::ZERO), true));
     assert_eq!(ana.address.to_string(), "203.0.113.10");
-    let link = Link {
-        latency: Duration::from_millis(10),
-        jitter: Duration::ZERO,
-        loss_ppm: 0,
-        duplicate_ppm: 0,
-        reorder_ppm: 0,
-        bandwidth_bps: None,
-    };
+    let link = Link::both(OneWay::with_latency(Duration::from_millis(10)));
     assert_eq!([ana.link, scenario.server.link], [link, link]);
 }
 
@@ -130,7 +124,11 @@ fn links_inherit_key_by_key() {
          [[network]]\nname = 'home'\nnat = 'home-linux'\nlink = { bandwidth = '5Mbit' }\n\
          [[actor]]\nname = 'ana'\nnetwork = 'home'\n[[actor]]\nname = 'ben'\nlink = { latency = '5ms' }",
     );
-    let of = |link: Link| (link.latency.as_millis(), link.jitter.as_millis(), link.loss_ppm, link.bandwidth_bps);
+    let of = |link: Link| {
+        assert_eq!(link.up, link.down);
+        let way = link.up;
+        (way.latency.as_millis(), way.jitter.usual_max().as_millis(), way.loss_ppm, way.bandwidth_bps)
+    };
     assert_eq!(of(scenario.server.link), (30, 0, 0, None));
     assert_eq!(of(scenario.networks[0].link), (30, 0, 20_000, Some(5_000_000)));
     assert_eq!(of(scenario.actors[0].link), (1, 2, 0, None), "inside a home");
@@ -141,10 +139,8 @@ fn links_inherit_key_by_key() {
 fn every_verb_becomes_its_action() {
     let scenario = parse("verbs.toml", VERBS).unwrap_or_else(|error| panic!("{error}"));
     let actions: Vec<String> = scenario.steps.iter().map(|step| format!("{} {:?}", step.line, step.action)).collect();
-    let link = |latency, loss| {
-        format!(
-            "Link {{ latency: {latency}ms, jitter: 0ns, loss_ppm: {loss}, duplicate_ppm: 0, reorder_ppm: 0, bandwidth_bps: None }}"
-        )
+    let link = |latency, loss_ppm| {
+        format!("{:?}", Link::both(OneWay { loss_ppm, ..OneWay::with_latency(Duration::from_millis(latency)) }))
     };
     assert_eq!(
         actions,

@@ -29,6 +29,10 @@ fn it_knows_exactly_the_keys_of_the_loader() {
         ("[[ice-server]]\nname = 'turn'\n", "", "/$defs/ice-server/properties"),
         ("[link]\n", "", "/$defs/link/properties"),
         ("[lan]\n", "", "/$defs/link/properties"),
+        ("[link.up]\n", "", "/$defs/one-way/properties"),
+        ("[lan.down]\n", "", "/$defs/one-way/properties"),
+        ("[link.jitter]\n", "", "/$defs/jitter/anyOf/1/properties"),
+        ("[link.gilbert-elliott]\n", "", "/$defs/gilbert-elliott/anyOf/1/properties"),
         ("[expect]\n", "", "/$defs/expect/properties"),
         ("[[network]]\n", "", "/$defs/network/properties"),
         ("[[actor]]\n", "", "/$defs/actor/properties"),
@@ -100,6 +104,10 @@ fn what_is_wrong_does_not_fit() {
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "step": [{ "at": "1s", "do": "heal", "actor": "ana" }] }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "expect": { "connected": [["ana", "ben"]] } }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "server": { "port": 0 } }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "link": { "mtu": 10 } }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "link": { "up": { "down": {} } } }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "link": { "queue": "64KB" } }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "link": { "gilbert-elliott": { "p": "1%" } } }),
     ] {
         assert!(!validator().is_valid(&wrong), "{wrong}");
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Dependence, Machine, MachineAction, NatBehavior, NetworkAction, Pooling,
-    Scenario, load, parse, profile, profiles, shipped,
+    Action, Actor, ActorIndex, Command, Dependence, Jitter, Machine, MachineAction, NatBehavior, NetworkAction,
+    Pooling, Scenario, load, parse, profile, profiles, shipped,
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn every_shipped_scenario_loads_by_its_name_and_by_its_path() {
 fn every_shipped_scenario_has_jitter() {
     for shipped in shipped() {
         let scenario = load(shipped.name).unwrap_or_else(|error| panic!("{error}"));
-        assert!(scenario.server.link.jitter > Duration::ZERO, "{}", shipped.name);
+        assert_ne!(scenario.server.link.up.jitter, Jitter::NONE, "{}", shipped.name);
     }
 }
 

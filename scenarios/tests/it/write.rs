@@ -1,6 +1,10 @@
 //! A written scenario reads back as the same scenario.
 
-use scenarios::{ActorIndex, Scenario, load, parse, shipped, write};
+use std::time::Duration;
+
+use scenarios::{
+    Action, ActorIndex, GilbertElliott, NetworkAction, Oversized, Queue, Scenario, load, parse, shipped, write,
+};
 
 #[test]
 fn every_shipped_scenario_reads_back_as_it_was_written() {
@@ -96,6 +100,55 @@ relayed = [["ana", "ben"]]
     assert_eq!(again.ice_servers.iter().map(|server| server.address.octets()[3]).collect::<Vec<_>>(), [2, 77]);
     assert_eq!((again.actors[0].ice_servers.len(), again.actors[1].ice_servers.len()), (2, 3));
     assert_eq!(again.expect.relayed, Some(vec![(ActorIndex(0), ActorIndex(1))]));
+}
+
+#[test]
+fn every_setting_of_a_link_reads_back() {
+    let text = r#"name = "links"
+duration = "20s"
+[link]
+queue = "64kB"
+jitter = { distribution = "pareto", mean = "3ms" }
+down = { bandwidth = "20Mbit" }
+up = { bandwidth = "1Mbit", queue = "2s" }
+[[network]]
+name = "home"
+nat = "home-linux"
+link = { mtu = 1492, oversized = "fragment", gilbert-elliott = { p = "1%", r = "25%", h = "5%", k = "99.5%" } }
+[[actor]]
+name = "ana"
+network = "home"
+[[actor]]
+name = "ben"
+link = { jitter = { distribution = "normal", mean = "20ms", deviation = "5ms" }, corrupt = "0.1%", down = { mtu = 1280, oversized = "drop", loss = "3%" } }
+[[step]]
+at = "1s"
+do = "link"
+network = "home"
+link = { gilbert-elliott = "off", mtu = "unlimited", up = { latency = "70ms" } }
+[[step]]
+at = "2s"
+do = "link"
+machine = "ben"
+link = { jitter = "0s", bandwidth = "unlimited" }
+"#;
+    let mut scenario = parse("links.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let written = write(&scenario);
+    let mut again = parse("written.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
+    let home = again.networks[0].link;
+    assert_eq!((home.up.queue, home.down.queue), (Queue::Time(Duration::from_secs(2)), Queue::Bytes(64_000)));
+    assert_eq!((home.up.bandwidth_bps, home.down.bandwidth_bps), (Some(1_000_000), Some(20_000_000)));
+    let model = GilbertElliott { p_ppm: 10_000, r_ppm: 250_000, h_ppm: 50_000, k_ppm: 995_000 };
+    assert_eq!((home.up.burst_loss, home.down.mtu), (Some(model), Some(1492)));
+    let ben = again.actors[1].link;
+    assert_eq!((ben.up.mtu, ben.down.mtu, ben.down.oversized), (None, Some(1280), Oversized::Drop));
+    assert_eq!((ben.up.loss_ppm, ben.down.loss_ppm, ben.up.corrupt_ppm), (0, 30_000, 1000));
+    let Action::Network(_, NetworkAction::Link(later)) = &again.steps[0].action else { panic!("{written}") };
+    assert_eq!((later.up.latency, later.down.latency), (Duration::from_millis(70), Duration::from_millis(10)));
+    assert_eq!((later.up.mtu, later.up.burst_loss, later.down.bandwidth_bps), (None, None, Some(20_000_000)));
 }
 
 /// Removes line numbers, because a written file has different ones.

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{
     Action, Actor, ActorIndex, Builder, Command, Dependence, FilterState, Framing, Hairpinning, IceServerIndex,
-    IceTransportPolicy, Link, Machine, MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction, NetworkIndex,
-    Pooling, PortAllocation, Role, Scenario, TurnServer, Unsolicited, WorldAction,
+    IceTransportPolicy, Jitter, Link, Machine, MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction,
+    NetworkIndex, OneWay, Pooling, PortAllocation, Role, Scenario, TurnServer, Unsolicited, WorldAction,
 };
 
 use crate::reachability::{Place, Verdict, can_connect};
@@ -159,9 +159,10 @@ impl Draw {
 
     fn link(&mut self) -> Link {
         let latency = Duration::from_millis(1 + self.below(79));
-        let jitter = Duration::from_millis(if self.coin() { 0 } else { self.below(20) });
+        let jitter = Jitter::Uniform { max: Duration::from_millis(if self.coin() { 0 } else { self.below(20) }) };
         let mut share = || if self.coin() { 0 } else { self.below(30_000) as u32 };
-        Link { latency, jitter, loss_ppm: share(), duplicate_ppm: share(), reorder_ppm: share(), bandwidth_bps: None }
+        let (loss_ppm, duplicate_ppm, reorder_ppm) = (share(), share(), share());
+        Link::both(OneWay { jitter, loss_ppm, duplicate_ppm, reorder_ppm, ..OneWay::with_latency(latency) })
     }
 
     /// Any behaviour that keeps a mapping for at least the interval of ICE's keep-alives. It may block UDP.

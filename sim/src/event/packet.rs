@@ -54,6 +54,25 @@ pub enum PacketEvent {
         /// The reason.
         why: Drop,
     },
+    /// A link, or its sender, split it into fragments.
+    Fragmented {
+        /// The packet's number.
+        packet: PacketId,
+        /// How many packets it is from here on.
+        pieces: u16,
+    },
+    /// A link flipped a bit of it.
+    Corrupted {
+        /// The packet's number.
+        packet: PacketId,
+    },
+    /// Its sender learned by ICMP that it was dropped because it was too long (RFC 1191).
+    FragmentationNeeded {
+        /// The packet's number.
+        packet: PacketId,
+        /// The MTU of the link that it could not pass, bytes.
+        mtu: u16,
+    },
 }
 
 /// Why a packet was dropped.
@@ -80,6 +99,15 @@ pub enum Drop {
     Refused(Refusal),
     /// Its sender has given up after many retransmissions.
     GivenUp,
+    /// It was too long for a link, whose router told its sender by ICMP.
+    FragmentationNeeded {
+        /// The MTU of the link, bytes.
+        mtu: u16,
+    },
+    /// It was too long for a link, and nobody is told.
+    Oversized,
+    /// A bit was flipped on its way, and its receiver found that the checksum is wrong.
+    Checksum,
 }
 
 /// A change in a NAT's table, or a packet that the NAT refused.

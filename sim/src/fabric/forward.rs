@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::event::{Drop, NatEvent, NodeId, Protocol, Refusal};
+use crate::event::{Drop, NatEvent, NodeId, PacketId, Protocol, Refusal};
 use crate::fabric::Fabric;
 use crate::fabric::fault::{FaultCx, Passage, Stop};
 use crate::fabric::flow::Flow;
@@ -20,9 +20,6 @@ use crate::fabric::tcp::{ConnectionId, Life};
 use crate::fabric::topology::{Attachment, NextHop};
 use crate::fabric::udp::Datagram;
 
-/// Initial TTL of a packet, as Linux sets it.
-const TTL: u8 = 64;
-
 /// A scheduled event: a packet at the end of a hop, or a check of a NAT's table.
 pub(crate) enum Arrival {
     Host(HostIndex, Packet),
@@ -34,6 +31,13 @@ pub(crate) enum Arrival {
     NatExpiry(RouterIndex),
     /// A TCP flow that was stopped is tried again.
     Retry(StalledFlow),
+    /// A host learns by ICMP that a packet to this address was too long, and what would not be.
+    FragmentationNeeded {
+        host: HostIndex,
+        packet: PacketId,
+        destination: Ipv4Addr,
+        mtu: u16,
+    },
 }
 
 impl Arrival {
@@ -73,15 +77,21 @@ impl Fabric {
         let now = self.recorder.now();
         let sender = &self.topology[host];
         let (realm, src) = (sender.realm, SocketAddrV4::new(sender.address, src_port));
-        let packet =
-            Packet { id: self.ledger.next_packet_id(), origin: sender.node, ttl: TTL, sent: now, src, dst, body };
+        let path_mtu = sender.path_mtus.of(*dst.ip(), now).filter(|_| matches!(body, Body::Udp(_)));
+        let mut packet = Packet::new(self.ledger.next_packet_id(), sender.node, now, src, dst, body);
         self.ledger.sent(&packet, now);
+        if let Some(mtu) = path_mtu {
+            packet.split(mtu);
+            if packet.pieces() > 1 {
+                self.ledger.fragmented(&packet, packet.pieces(), now);
+            }
+        }
         self.enter(realm, Some(Attachment::Host(host)), packet, now);
     }
 
     /// Puts a packet into a realm: over the link of `from`, or, if `None`, from the realm's own router, which has no
     /// link on its inside.
-    fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, packet: Packet, now: Duration) {
+    fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, mut packet: Packet, now: Duration) {
         if let Some(tap) = &mut self.tap {
             tap.sightings.push(packet.sighting(now, realm));
         }
@@ -99,11 +109,23 @@ impl Fabric {
         for (owner, direction) in [(from, Direction::Up), (last_link, Direction::Down)] {
             let Some(owner) = owner else { continue };
             let mut cx = FaultCx { now, receiver: None, rng: &mut self.rng };
-            match self.topology.link_mut(owner).cross(direction, &packet, &mut passage, &mut cx) {
+            match self.topology.link_mut(owner).cross(direction, &mut packet, &mut passage, &mut cx) {
                 ControlFlow::Continue(()) => {}
-                ControlFlow::Break(Stop::Drop(why)) => return self.ledger.dropped(&packet, why, now),
+                ControlFlow::Break(Stop::Drop(why)) => {
+                    self.ledger.dropped(&packet, why, now);
+                    if let Drop::FragmentationNeeded { mtu } = why {
+                        self.report_mtu(&packet, mtu, now);
+                    }
+                    return;
+                }
                 ControlFlow::Break(Stop::Hold) => return self.held.push(Arrival::of(hop, packet)),
             }
+        }
+        if let Some(pieces) = passage.fragments {
+            self.ledger.fragmented(&packet, pieces, now);
+        }
+        if passage.corrupted {
+            self.ledger.corrupted(&packet, now);
         }
         let mut at = now + passage.delay;
         if passage.reordered {
@@ -117,6 +139,14 @@ impl Fabric {
             self.schedule.add(at, Arrival::of(hop, packet.clone()));
         }
         self.schedule.add(at, Arrival::of(hop, packet));
+    }
+
+    /// Tells the sender of a packet that was too long for a link what would not be: ICMP *fragmentation needed*. The
+    /// message takes as long as the packet has taken so far, is never lost, and passes NATs (RFC 5508 §4).
+    fn report_mtu(&mut self, packet: &Packet, mtu: u16, now: Duration) {
+        let Some(host) = self.topology.host_of(packet.origin) else { return };
+        let (destination, at) = (packet.sent_to, now + (now - packet.sent));
+        self.schedule.add(at, Arrival::FragmentationNeeded { host, packet: packet.id, destination, mtu });
     }
 
     // ---- arriving
@@ -147,6 +177,13 @@ impl Fabric {
             Arrival::Retry(flow) => {
                 if let Some(retry) = self.stalls.retry(flow, now) {
                     self.retry(retry, now);
+                }
+            }
+            Arrival::FragmentationNeeded { host, packet, destination, mtu } => {
+                let sender = &mut self.topology[host];
+                if sender.life.is_some() {
+                    sender.path_mtus.learn(destination, mtu, now);
+                    self.ledger.fragmentation_needed(sender.node, packet, mtu, now);
                 }
             }
         }
@@ -180,7 +217,7 @@ impl Fabric {
     }
 
     /// Delivers a packet to a host. Returns a TCP segment that does not get through.
-    fn deliver(&mut self, host: HostIndex, packet: Packet, now: Duration) -> Result<(), Packet> {
+    fn deliver(&mut self, host: HostIndex, mut packet: Packet, now: Duration) -> Result<(), Packet> {
         let receiver = &mut self.topology[host];
         let node = receiver.node;
         let Some(life) = receiver.life else {
@@ -189,7 +226,7 @@ impl Fabric {
         };
         let mut passage = Passage::default();
         let mut cx = FaultCx { now, receiver: Some(node), rng: &mut self.rng };
-        match passage.meet(&mut self.faults, &packet, &mut cx) {
+        match passage.meet(&mut self.faults, &mut packet, &mut cx) {
             ControlFlow::Continue(()) => {
                 assert_eq!(passage, Passage::default(), "an arrived packet is held or dropped")
             }
@@ -202,6 +239,10 @@ impl Fabric {
                 self.held.push(Arrival::Host(host, packet));
                 return Ok(());
             }
+        }
+        if packet.corrupted {
+            self.ledger.dropped(&packet, Drop::Checksum, now);
+            return Ok(());
         }
         match &packet.body {
             Body::Udp(payload) => {

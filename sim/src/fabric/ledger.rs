@@ -43,6 +43,20 @@ impl Ledger {
         self.packet(packet.origin, PacketEvent::Reordered { packet: packet.id }, now);
     }
 
+    /// Records that a packet was split into this number of fragments.
+    pub(crate) fn fragmented(&mut self, packet: &Packet, pieces: u16, now: Duration) {
+        self.packet(packet.origin, PacketEvent::Fragmented { packet: packet.id, pieces }, now);
+    }
+
+    pub(crate) fn corrupted(&mut self, packet: &Packet, now: Duration) {
+        self.packet(packet.origin, PacketEvent::Corrupted { packet: packet.id }, now);
+    }
+
+    /// Records that ICMP told a host that a packet was too long.
+    pub(crate) fn fragmentation_needed(&mut self, host: NodeId, packet: PacketId, mtu: u16, now: Duration) {
+        self.packet(host, PacketEvent::FragmentationNeeded { packet, mtu }, now);
+    }
+
     /// Records that a packet arrived at `node`.
     pub(crate) fn delivered(&mut self, node: NodeId, packet: &Packet, now: Duration) {
         self.packets_in_flight -= 1;

@@ -5,10 +5,13 @@ use std::ops::ControlFlow;
 use scenarios::Link;
 
 use crate::fabric::fault::bandwidth::Bandwidth;
+use crate::fabric::fault::burst_loss::BurstLoss;
+use crate::fabric::fault::corrupt::Corrupt;
 use crate::fabric::fault::duplicate::Duplicate;
 use crate::fabric::fault::jitter::Jitter;
 use crate::fabric::fault::latency::Latency;
 use crate::fabric::fault::loss::Loss;
+use crate::fabric::fault::mtu::Mtu;
 use crate::fabric::fault::reorder::Reorder;
 use crate::fabric::fault::{Fault, FaultCx, Passage, Stop};
 use crate::fabric::packet::Packet;
@@ -16,10 +19,13 @@ use crate::fabric::packet::Packet;
 /// The faults of one direction of a link, in the order in which they apply to packets. To add a fault, add a line here.
 fn faults() -> Vec<Box<dyn Fault>> {
     vec![
+        Box::<Mtu>::default(),
         Box::<Latency>::default(),
         Box::<Jitter>::default(),
         Box::<Loss>::default(),
+        Box::<BurstLoss>::default(),
         Box::<Bandwidth>::default(),
+        Box::<Corrupt>::default(),
         Box::<Duplicate>::default(),
         Box::<Reorder>::default(),
     ]
@@ -47,8 +53,8 @@ impl LinkState {
 
     /// Changes the link's settings. Packets that are queued on it stay queued.
     pub(crate) fn configure(&mut self, config: Link) {
-        for fault in self.up.iter_mut().chain(&mut self.down) {
-            fault.configure(&config);
+        for (faults, way) in [(&mut self.up, &config.up), (&mut self.down, &config.down)] {
+            faults.iter_mut().for_each(|fault| fault.configure(way));
         }
     }
 
@@ -56,7 +62,7 @@ impl LinkState {
     pub(crate) fn cross(
         &mut self,
         direction: Direction,
-        packet: &Packet,
+        packet: &mut Packet,
         passage: &mut Passage,
         cx: &mut FaultCx<'_>,
     ) -> ControlFlow<Stop> {

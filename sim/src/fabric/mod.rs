@@ -9,6 +9,7 @@
 //! | `tcp`, `udp` | the sockets of machines |
 //! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
 //! | `forward` | a packet's way through all of these, from socket to socket |
+//! | `path_mtu` | what a host knows of the MTU of its paths |
 //! | `ledger` | the record of packets, and the number of packets in flight |
 //!
 //! A packet goes hop by hop. In each realm it crosses the link of its sender and the link of its receiver. A router
@@ -22,6 +23,7 @@ mod ledger;
 mod link;
 pub mod nat;
 mod packet;
+mod path_mtu;
 mod router;
 mod schedule;
 mod stalls;
@@ -48,6 +50,7 @@ pub(crate) use index::{HostIndex, RouterIndex};
 use ledger::Ledger;
 use link::LinkState;
 pub use packet::Packet;
+use path_mtu::PathMtus;
 use router::Router;
 use schedule::Schedule;
 use stalls::Stalls;
@@ -127,8 +130,8 @@ impl Fabric {
 
     /// Adds a machine, powered off.
     pub(crate) fn add_host(&mut self, node: NodeId, realm: RealmIndex, address: Ipv4Addr, link: Link) -> HostIndex {
-        let (link, udp) = (LinkState::new(link), UdpPorts::default());
-        self.topology.add_host(Host { node, realm, address, link, udp, life: None })
+        let (link, udp, path_mtus) = (LinkState::new(link), UdpPorts::default(), PathMtus::default());
+        self.topology.add_host(Host { node, realm, address, link, udp, path_mtus, life: None })
     }
 
     /// Powers a machine on.
@@ -143,6 +146,7 @@ impl Fabric {
     pub(crate) fn power_off(&mut self, host: HostIndex) {
         let host = &mut self.topology[host];
         host.udp.clear();
+        host.path_mtus.clear();
         if let Some(life) = host.life.take() {
             self.tcp.stop(life);
         }

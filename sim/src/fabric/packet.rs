@@ -11,10 +11,14 @@ use crate::fabric::nat::Signal;
 use crate::fabric::tap::{Content, Sighting};
 use crate::hash::digest;
 
-/// Size of an IPv4 and a UDP header, bytes.
-const UDP_OVERHEAD: usize = 20 + 8;
-/// Size of an IPv4 and a TCP header without options, bytes.
-const TCP_OVERHEAD: usize = 20 + 20;
+/// Size of an IPv4 header without options, bytes.
+const IP_HEADER: usize = 20;
+/// Size of a UDP header, bytes.
+const UDP_HEADER: usize = 8;
+/// Size of a TCP header without options, bytes.
+const TCP_HEADER: usize = 20;
+/// Initial TTL of a packet, as Linux sets it.
+const TTL: u8 = 64;
 
 /// A packet in flight.
 #[derive(Clone, Debug)]
@@ -27,6 +31,12 @@ pub struct Packet {
     pub(crate) sent: Duration,
     pub(crate) src: SocketAddrV4,
     pub(crate) dst: SocketAddrV4,
+    /// The address to which its sender sent it.
+    pub(crate) sent_to: Ipv4Addr,
+    /// The longest packet in which it travels, bytes, if it is split into fragments.
+    pub(crate) fragment: Option<u16>,
+    /// Whether a bit was flipped on the way.
+    pub(crate) corrupted: bool,
     pub(crate) body: Body,
 }
 
@@ -65,6 +75,18 @@ impl Segment {
 }
 
 impl Packet {
+    /// A packet as its sender makes it.
+    pub(crate) fn new(
+        id: PacketId,
+        origin: NodeId,
+        sent: Duration,
+        src: SocketAddrV4,
+        dst: SocketAddrV4,
+        body: Body,
+    ) -> Self {
+        Self { id, origin, ttl: TTL, sent, src, dst, sent_to: *dst.ip(), fragment: None, corrupted: false, body }
+    }
+
     /// The machine or router that sent it first.
     pub fn origin(&self) -> NodeId {
         self.origin
@@ -88,12 +110,37 @@ impl Packet {
         }
     }
 
-    /// Size on a link, headers included, bytes.
+    /// Size on a link, the headers of all fragments included, bytes.
     pub fn size(&self) -> usize {
+        usize::from(self.pieces()) * IP_HEADER + self.content()
+    }
+
+    /// Size without IP headers, bytes.
+    fn content(&self) -> usize {
         match &self.body {
-            Body::Udp(payload) => UDP_OVERHEAD + payload.len(),
-            Body::Tcp(segment) => TCP_OVERHEAD + segment.payload.len(),
+            Body::Udp(payload) => UDP_HEADER + payload.len(),
+            Body::Tcp(segment) => TCP_HEADER + segment.payload.len(),
         }
+    }
+
+    /// Splits it into packets of at most `mtu` bytes, at least 68, if it is longer (RFC 791 §2.3).
+    pub(crate) fn split(&mut self, mtu: u16) {
+        if self.longest_piece() > usize::from(mtu) {
+            self.fragment = Some(mtu);
+        }
+    }
+
+    /// The number of packets in which it travels.
+    pub fn pieces(&self) -> u16 {
+        // Fragments begin at multiples of 8 bytes.
+        let each = self.fragment.map(|mtu| (usize::from(mtu) - IP_HEADER) / 8 * 8);
+        each.map_or(1, |each| self.content().div_ceil(each) as u16)
+    }
+
+    /// The size of the longest packet in which it travels, bytes.
+    pub(crate) fn longest_piece(&self) -> usize {
+        let whole = IP_HEADER + self.content();
+        self.fragment.map_or(whole, |mtu| whole.min(usize::from(mtu)))
     }
 
     /// The packet as captured on the wire of a realm.
@@ -167,8 +214,7 @@ impl Packet {
             window: 0,
             payload: Bytes::new(),
         };
-        let Self { id, origin, sent, src, dst, .. } = *self;
-        Some(Packet { id, origin, ttl: 64, sent, src: dst, dst: src, body: Body::Tcp(reply) })
+        Some(Packet::new(self.id, self.origin, self.sent, self.dst, self.src, Body::Tcp(reply)))
     }
 }
 

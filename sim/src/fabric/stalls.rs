@@ -138,7 +138,7 @@ mod tests {
     fn packet(number: u32, sent: u64) -> Packet {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let (body, sent) = (Body::Tcp(Segment::reset()), Duration::from_millis(sent));
-        Packet { id: PacketId(number), origin: NodeId(0), ttl: 64, sent, src: any, dst: any, body }
+        Packet::new(PacketId(number), NodeId(0), sent, any, any, body)
     }
 
     const PLACE: Place = Place::Host(HostIndex(0));

@@ -7,6 +7,7 @@ use std::ops::{Index, IndexMut};
 use crate::event::NodeId;
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
 use crate::fabric::link::LinkState;
+use crate::fabric::path_mtu::PathMtus;
 use crate::fabric::router::Router;
 use crate::fabric::tcp::Life;
 use crate::fabric::udp::UdpPorts;
@@ -35,6 +36,7 @@ pub(crate) struct Host {
     pub(crate) address: Ipv4Addr,
     pub(crate) link: LinkState,
     pub(crate) udp: UdpPorts,
+    pub(crate) path_mtus: PathMtus,
     /// `None` while the host has no power.
     pub(crate) life: Option<Life>,
 }
@@ -85,6 +87,11 @@ impl Topology {
         }
         self.hosts.push(host);
         index
+    }
+
+    /// The host that is this node.
+    pub(crate) fn host_of(&self, node: NodeId) -> Option<HostIndex> {
+        self.hosts.iter().position(|host| host.node == node).map(HostIndex)
     }
 
     /// Replaces all external addresses of a router with one.
@@ -150,18 +157,11 @@ impl IndexMut<RouterIndex> for Topology {
 mod tests {
     use std::time::Duration;
 
-    use scenarios::Link;
+    use scenarios::{Link, OneWay};
 
     use super::*;
 
-    const LINK: Link = Link {
-        latency: Duration::ZERO,
-        jitter: Duration::ZERO,
-        loss_ppm: 0,
-        duplicate_ppm: 0,
-        reorder_ppm: 0,
-        bandwidth_bps: None,
-    };
+    const LINK: Link = Link::both(OneWay::with_latency(Duration::ZERO));
     const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
@@ -172,8 +172,8 @@ mod tests {
         let inner = topology.next_realm();
         let router = topology.add_router(Router::new(NodeId(0), inner, RealmIndex::INTERNET, LINK), &[]);
         let mut host = |realm, address| {
-            let (link, udp) = (LinkState::new(LINK), UdpPorts::default());
-            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, life: None })
+            let (link, udp, path_mtus) = (LinkState::new(LINK), UdpPorts::default(), PathMtus::default());
+            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, path_mtus, life: None })
         };
         let hosts = [host(inner, INSIDE), host(RealmIndex::INTERNET, OUTSIDE)];
         (topology, router, hosts)

@@ -191,7 +191,8 @@ impl Ground for Live {
             }
         }
         // The last messages of the clients are still in flight.
-        let longest = self.scenario.actors.iter().map(|actor| actor.link.latency + actor.link.jitter).max();
+        let ways = self.scenario.actors.iter().flat_map(|actor| [actor.link.up, actor.link.down]);
+        let longest = ways.map(|way| way.latency + way.jitter.usual_max()).max();
         sleep(longest.unwrap_or_default()).await;
         Ok(())
     }

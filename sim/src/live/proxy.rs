@@ -165,7 +165,7 @@ impl Shared {
         let life = self.state().life;
         let _ = client.set_nodelay(true);
         let syn = self.sent(Way::ToServer, from, SYN, &[]);
-        self.pass(Way::ToServer, self.due(Instant::now())).await;
+        self.pass(Way::ToServer, self.due(Way::ToServer, Instant::now())).await;
         let mut server = match self.upstream.connect().await {
             Ok(server) => server,
             Err(_) => {
@@ -216,7 +216,7 @@ impl Shared {
                     return std::future::pending().await;
                 }
                 let bytes = &buffer[..*read.as_ref().map_err(|_| Reset)?];
-                due = due.max(self.due(Instant::now()));
+                due = due.max(self.due(way, Instant::now()));
                 let flags = if bytes.is_empty() { FIN_ACK } else { PSH_ACK };
                 let view = self.sent(way, client, flags, bytes);
                 let what = if bytes.is_empty() { Content::End } else { Content::Some(bytes.to_vec()) };
@@ -262,11 +262,16 @@ impl Shared {
     }
 
     /// The arrival time of what is sent now.
-    fn due(&self, now: Instant) -> Instant {
+    fn due(&self, way: Way, now: Instant) -> Instant {
         let mut state = self.state();
-        let jitter_ms = state.link.jitter.as_millis() as u64 + 1;
+        let settings = match way {
+            Way::ToServer => state.link.up,
+            Way::ToClient => state.link.down,
+        };
+        // Other distributions are refused before the run.
+        let jitter_ms = settings.jitter.usual_max().as_millis() as u64 + 1;
         let drawn = state.rng.next_u64() % jitter_ms;
-        now + state.link.latency + Duration::from_millis(drawn)
+        now + settings.latency + Duration::from_millis(drawn)
     }
 
     /// Waits until a piece is due and its direction is not held back.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dialect::DialectError;
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceTransportPolicy, Link, Machine, MachineAction,
-    NetworkAction, NetworkIndex, Role, Scenario, ServerSetup, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceTransportPolicy, Jitter, Link, Machine,
+    MachineAction, NetworkAction, NetworkIndex, OneWay, Role, Scenario, ServerSetup, Step, WorldAction,
 };
 use server::{DIALECTS, DialectEntry};
 
@@ -99,10 +99,12 @@ pub enum Reason {
     TwoFramings,
     /// `expect.unconnected` names these actors.
     Unconnected(String, String),
-    /// A link loses, duplicates or reorders packets.
+    /// A link loses, corrupts, duplicates or reorders packets.
     LossyLink,
-    /// A link has a bandwidth.
+    /// A link has a bandwidth or an MTU.
     Bandwidth,
+    /// A link has another distribution of jitter than the uniform one.
+    Distribution,
     /// This action starts or ends the server.
     NotOurs(&'static str),
     /// The NAT of this network is rebooted.
@@ -141,8 +143,11 @@ impl fmt::Display for Reason {
             Self::Unconnected(a, b) => {
                 write!(f, "`expect.unconnected` lists {a} and {b}, but only simulations have NATs")
             }
-            Self::LossyLink => f.write_str("links lose, duplicate or reorder packets only in simulations"),
-            Self::Bandwidth => f.write_str("links have a bandwidth only in simulations"),
+            Self::LossyLink => f.write_str("links lose, corrupt, duplicate or reorder packets only in simulations"),
+            Self::Bandwidth => f.write_str("links have a bandwidth or an MTU only in simulations"),
+            Self::Distribution => {
+                f.write_str("links have a distribution of jitter only in simulations: give `jitter` one time")
+            }
             Self::NotOurs(what) => write!(f, "{what}: the server at the URL cannot be switched off"),
             Self::NatReboot(network) => write!(f, "`nat-reboot` of `{network}`: NATs exist only in simulations"),
             Self::Relayed => f.write_str("TURN servers exist only in simulations"),
@@ -242,8 +247,11 @@ const SIMULATED: &[&str] = &[
     "nat-rebooted",
     "nat-refused",
     "packet-congested",
+    "packet-corrupted",
     "packet-duplicated",
+    "packet-fragmented",
     "packet-lost",
+    "packet-oversized",
     "packet-reordered",
     "partitioned",
     "peer-reflexive",
@@ -261,17 +269,27 @@ const SIMULATED: &[&str] = &[
 ];
 
 /// A link without delay.
-const LINK: Link = Link {
-    latency: Duration::ZERO,
-    jitter: Duration::ZERO,
-    loss_ppm: 0,
-    duplicate_ppm: 0,
-    reorder_ppm: 0,
-    bandwidth_bps: None,
-};
+const LINK: Link = Link::both(OneWay::with_latency(Duration::ZERO));
 
 /// The step that prevents a run, by line and time, and the reason.
 type Refused = ((usize, Duration), Reason);
+
+/// One direction of a whole path, as one link.
+fn one_way(path: impl Iterator<Item = OneWay>) -> Result<OneWay, Reason> {
+    let (mut latency, mut longest) = (Duration::ZERO, Duration::ZERO);
+    for way in path {
+        if way.loss_ppm + way.corrupt_ppm + way.duplicate_ppm + way.reorder_ppm > 0 || way.burst_loss.is_some() {
+            return Err(Reason::LossyLink);
+        }
+        if way.bandwidth_bps.is_some() || way.mtu.is_some() {
+            return Err(Reason::Bandwidth);
+        }
+        let Jitter::Uniform { max } = way.jitter else { return Err(Reason::Distribution) };
+        latency += way.latency;
+        longest += max;
+    }
+    Ok(OneWay { jitter: Jitter::Uniform { max: longest }, ..OneWay::with_latency(latency) })
+}
 
 /// The actors that take part.
 struct Selection<'a> {
@@ -308,14 +326,10 @@ impl Selection<'_> {
             way.push(links.networks[network]);
             at = self.scenario.networks[network].behind;
         }
-        if way.iter().any(|link| link.loss_ppm + link.duplicate_ppm + link.reorder_ppm > 0) {
-            return Err(Reason::LossyLink);
-        }
-        if way.iter().any(|link| link.bandwidth_bps.is_some()) {
-            return Err(Reason::Bandwidth);
-        }
-        let sum = |of: fn(&Link) -> Duration| way.iter().map(of).sum();
-        Ok(Link { latency: sum(|link| link.latency), jitter: sum(|link| link.jitter), ..LINK })
+        let (server, ours) = way.split_first().expect("the server's link is the first");
+        let up = ours.iter().map(|link| link.up).chain([server.down]);
+        let down = [server.up].into_iter().chain(ours.iter().map(|link| link.down));
+        Ok(Link { up: one_way(up)?, down: one_way(down)? })
     }
 
     /// Whether a link is a part of an actor's path to the server.
@@ -470,9 +484,32 @@ mod tests {
         // eve is behind two NATs: that of her home and that of her provider.
         let [ana, eve] = [0, 4].map(|actor: usize| one.scenario.actors[actor].link);
         let networks: Duration =
-            scenario.networks.iter().filter(|n| n.name == "provider").map(|n| n.link.latency).sum();
-        assert_eq!(eve.latency - ana.latency, networks);
+            scenario.networks.iter().filter(|n| n.name == "provider").map(|n| n.link.up.latency).sum();
+        assert_eq!(eve.up.latency - ana.up.latency, networks);
         assert!(room(&"x".repeat(64), "1234abcd").chars().count() <= ROOM_CHARS_MAX);
+    }
+
+    #[test]
+    fn each_direction_of_a_way_has_its_own_time_and_what_cannot_be_made_is_refused() {
+        let way = |link: &str| {
+            let text = format!(
+                "name = 'x'\nduration = '9s'\n[server]\nlink = {{ latency = '5ms', up = {{ latency = '3ms', jitter = '2ms' }} }}\n\
+                 [[actor]]\nname = 'ana'\nlink = {{ {link} }}\n[[actor]]\nname = 'ben'\n"
+            );
+            let scenario = scenarios::parse("x.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+            Script::of(&scenario, &Protocol::load("mesh").expect("a protocol"), 1)
+                .map(|script| script.scenario.actors[0].link)
+        };
+        let link =
+            way("up = { latency = '40ms' }, down = { latency = '20ms', jitter = '7ms' }").expect("it can be played");
+        let millis = |way: OneWay| (way.latency.as_millis(), way.jitter.usual_max().as_millis());
+        // Towards the server: the actor's link up and the server's down.
+        assert_eq!((millis(link.up), millis(link.down)), ((45, 0), (23, 9)));
+        let why = |link: &str| way(link).expect_err(link).why;
+        assert_eq!(why("down = { corrupt = '1%' }"), Reason::LossyLink);
+        assert_eq!(why("gilbert-elliott = { p = '1%', r = '50%' }"), Reason::LossyLink);
+        assert_eq!(why("up = { mtu = 1400 }"), Reason::Bandwidth);
+        assert_eq!(why("jitter = { distribution = 'pareto', mean = '1ms' }"), Reason::Distribution);
     }
 
     #[test]

@@ -25,8 +25,16 @@ impl Oracle for BestPathChosen {
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, _cx: &mut OracleCx<'_>) {
-        if let What::Packet(PacketEvent::Dropped { why: Drop::Loss | Drop::Congestion | Drop::Partition, .. }) =
-            event.what
+        if let What::Packet(PacketEvent::Dropped { why, .. }) = event.what
+            && matches!(
+                why,
+                Drop::Loss
+                    | Drop::Congestion
+                    | Drop::Partition
+                    | Drop::Checksum
+                    | Drop::Oversized
+                    | Drop::FragmentationNeeded { .. }
+            )
         {
             self.0.entry(event.node).or_default().push(event.at);
         }

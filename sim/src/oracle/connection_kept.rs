@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Link, Machine, MachineAction, NetworkAction};
+use scenarios::{Action, ActorIndex, Link, Machine, MachineAction, NetworkAction, OneWay, Oversized};
 
 use crate::dialects::Pairing;
 use crate::event::{Event, Fault, MachineEvent, NodeId, Signaling, What};
@@ -18,6 +18,8 @@ use crate::reachability::{Place, Verdict, can_connect};
 
 /// Time after the last fault within which everything recovers: ICE gives up after 30 s, and offers anew.
 const RECOVERY: Duration = Duration::from_secs(35);
+/// The longest packet of usual links, bytes.
+const USUAL_MTU: u16 = 1500;
 /// A connection that was lost later than this before the end may still come back.
 const REPAIR: Duration = Duration::from_secs(15);
 
@@ -119,11 +121,7 @@ fn belong_together(pair: &Pair, pairs: &[Pair], cx: &OracleCx<'_>) -> bool {
 /// Whether a link on the way of two actors is, or becomes, too bad for a connection.
 fn has_poor_link(actors: [ActorIndex; 2], cx: &OracleCx<'_>) -> bool {
     let scenario = cx.scenario;
-    let is_poor = |link: &Link| {
-        link.loss_ppm > 200_000
-            || link.latency + link.jitter > Duration::from_secs(1)
-            || link.bandwidth_bps.is_some_and(|bits| bits < 50_000)
-    };
+    let is_poor = |link: &Link| link.ways().into_iter().any(is_poor);
     let first = [&scenario.server.link].into_iter().chain(actors.iter().map(|actor| &scenario.actors[*actor].link));
     let networks = scenario.networks.iter().map(|network| &network.link);
     let later = scenario.steps.iter().filter_map(|step| match &step.action {
@@ -133,6 +131,16 @@ fn has_poor_link(actors: [ActorIndex; 2], cx: &OracleCx<'_>) -> bool {
         _ => None,
     });
     first.chain(networks).chain(later).any(is_poor)
+}
+
+/// Whether a direction of a link is too bad for a connection. How long a burst of losses lasts depends on how much is
+/// sent, so any bursts may be too bad.
+fn is_poor(way: &OneWay) -> bool {
+    way.loss_ppm + way.corrupt_ppm > 200_000
+        || way.burst_loss.is_some()
+        || way.latency + way.jitter.usual_max() > Duration::from_secs(1)
+        || way.bandwidth_bps.is_some_and(|bits| bits < 50_000)
+        || way.mtu.is_some_and(|mtu| mtu < USUAL_MTU && way.oversized != Oversized::Fragment)
 }
 
 /// What has become of a client, in words.

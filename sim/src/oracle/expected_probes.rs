@@ -226,7 +226,10 @@ fn of_packet(node: NodeId, event: &PacketEvent, cx: &mut OracleCx<'_>) {
     match event {
         PacketEvent::Duplicated { .. } => cx.probe("packet-duplicated"),
         PacketEvent::Reordered { .. } => cx.probe("packet-reordered"),
+        PacketEvent::Fragmented { .. } => cx.probe("packet-fragmented"),
+        PacketEvent::Corrupted { .. } => cx.probe("packet-corrupted"),
         PacketEvent::Dropped { why, .. } => match why {
+            Drop::FragmentationNeeded { .. } | Drop::Oversized => cx.probe("packet-oversized"),
             Drop::Loss => cx.probe("packet-lost"),
             Drop::Congestion => cx.probe("packet-congested"),
             Drop::Partition => cx.probe("partitioned"),

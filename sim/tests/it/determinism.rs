@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::{
-    Action, ActorIndex, Command, FilterState, Link, Machine, MachineAction, NatBehavior, NatReboot, NetworkAction,
-    NetworkIndex, PortAllocation, Scenario, WorldAction,
+    Action, ActorIndex, Command, FilterState, Jitter, Link, Machine, MachineAction, NatBehavior, NatReboot,
+    NetworkAction, NetworkIndex, OneWay, PortAllocation, Scenario, WorldAction,
 };
 use sim::hash::{event_hash, story_hash};
 
 use crate::nat;
-use crate::played::{link, scenario};
+use crate::played::{scenario, way};
 
 /// Set in the child process that a test starts: the seed whose hash the child prints.
 const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_SEED";
@@ -170,7 +170,8 @@ fn eventful() -> Arc<Scenario> {
     builder.scenario.server.heartbeat = Duration::from_secs(3);
     for actor in &mut builder.scenario.actors {
         let (loss_ppm, duplicate_ppm, reorder_ppm) = (20_000, 20_000, 20_000);
-        actor.link = Link { jitter: Duration::from_millis(9), loss_ppm, duplicate_ppm, reorder_ppm, ..link(9) };
+        let jitter = Jitter::Uniform { max: Duration::from_millis(9) };
+        actor.link = Link::both(OneWay { jitter, loss_ppm, duplicate_ppm, reorder_ppm, ..way(9) });
     }
     Arc::new(builder.build())
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use scenarios::Dependence::{AddressAndPortDependent, EndpointIndependent};
-use scenarios::{ActorIndex, Link, Machine as Which, NatBehavior, NetworkIndex};
+use scenarios::{ActorIndex, Jitter, Link, Machine as Which, NatBehavior, NetworkIndex, OneWay};
 use server::net::{Listener, Network, Udp};
 use sim::event::{Drop, NatEvent, NodeKind, PacketEvent, Protocol, Record, Refusal, What};
 use sim::fabric::Packet;
@@ -19,10 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::nat::behavior;
-use crate::played::{LINK, link};
+use crate::played::{LINK, link, way};
 
 /// Longer than any expected wait. Virtual time costs nothing.
-const LONG: Duration = Duration::from_secs(600);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 // ---- links
 
@@ -57,14 +57,14 @@ fn a_tcp_connection_takes_one_round_trip_and_a_byte_half_of_one() {
 
 #[test]
 fn one_in_ten_is_lost_where_one_in_ten_is_asked_for() {
-    let numbers = datagrams(Link { loss_ppm: 100_000, ..link(10) }, 10_000);
+    let numbers = datagrams(Link::both(OneWay { loss_ppm: 100_000, ..way(10) }), 10_000);
     // Four standard deviations of a binomial distribution: √(10,000 · 0.1 · 0.9) = 30.
     assert!((8880..=9120).contains(&numbers.len()), "{} of 10,000 arrived", numbers.len());
 }
 
 #[test]
 fn one_in_ten_comes_twice_where_one_in_ten_is_asked_for() {
-    let numbers = datagrams(Link { duplicate_ppm: 100_000, ..link(10) }, 10_000);
+    let numbers = datagrams(Link::both(OneWay { duplicate_ppm: 100_000, ..way(10) }), 10_000);
     assert!((10_880..=11_120).contains(&numbers.len()), "{} of 10,000 arrived", numbers.len());
     let mut once = numbers.clone();
     once.dedup();
@@ -73,7 +73,7 @@ fn one_in_ten_comes_twice_where_one_in_ten_is_asked_for() {
 
 #[test]
 fn one_in_ten_is_overtaken_where_one_in_ten_is_asked_for() {
-    let mut numbers = datagrams(Link { reorder_ppm: 100_000, ..link(10) }, 10_000);
+    let mut numbers = datagrams(Link::both(OneWay { reorder_ppm: 100_000, ..way(10) }), 10_000);
     // One datagram is sent per millisecond, and each is held back by at least one: nearly all that are reordered are
     // overtaken.
     let overtaken = numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
@@ -84,7 +84,7 @@ fn one_in_ten_is_overtaken_where_one_in_ten_is_asked_for() {
 
 #[test]
 fn jitter_spreads_but_never_reorders_a_flow() {
-    let arrivals = arrivals(Link { jitter: ms(50), ..link(10) }, 2000);
+    let arrivals = arrivals(Link::both(OneWay { jitter: Jitter::Uniform { max: ms(50) }, ..way(10) }), 2000);
     assert!(arrivals.iter().map(|(number, _)| *number).eq(0..2000), "in the order of sending");
     let delays = || arrivals.iter().map(|(number, at)| *at - ms(u64::from(*number)));
     assert!(delays().min() >= Some(ms(20)) && delays().max() <= Some(ms(70)));
@@ -94,7 +94,7 @@ fn jitter_spreads_but_never_reorders_a_flow() {
 #[test]
 fn bandwidth_limits_datagrams_to_what_is_asked_for() {
     // 1000 bytes and headers per millisecond are 8.2 Mbit/s, eight times the bandwidth.
-    let numbers = datagrams(Link { bandwidth_bps: Some(1_000_000), ..link(10) }, 10_000);
+    let numbers = datagrams(Link::both(OneWay { bandwidth_bps: Some(1_000_000), ..way(10) }), 10_000);
     let bits = numbers.len() as f64 * (f64::from(DATAGRAM_BYTES) + 28.0) * 8.0;
     // The sending takes ten seconds, and the queue takes half a second more to empty.
     let rate = bits / 10.5;
@@ -103,7 +103,7 @@ fn bandwidth_limits_datagrams_to_what_is_asked_for() {
 
 #[test]
 fn bandwidth_limits_a_stream_to_what_is_asked_for() {
-    let took = transfer(Link { bandwidth_bps: Some(8_000_000), ..link(5) }, 4_000_000).0;
+    let took = transfer(Link::both(OneWay { bandwidth_bps: Some(8_000_000), ..way(5) }), 4_000_000).0;
     let rate = 4_000_000.0 * 8.0 / took.as_secs_f64();
     // 40 bytes of headers on about 1460 bytes are 3 %.
     assert!((7_400_000.0..=8_000_000.0).contains(&rate), "{rate} bit/s");
@@ -111,7 +111,13 @@ fn bandwidth_limits_a_stream_to_what_is_asked_for() {
 
 #[test]
 fn tcp_delivers_every_byte_in_order_over_a_link_that_loses_a_fifth() {
-    let bad = Link { loss_ppm: 200_000, duplicate_ppm: 200_000, reorder_ppm: 200_000, jitter: ms(30), ..link(10) };
+    let bad = Link::both(OneWay {
+        loss_ppm: 200_000,
+        duplicate_ppm: 200_000,
+        reorder_ppm: 200_000,
+        jitter: Jitter::Uniform { max: ms(30) },
+        ..way(10)
+    });
     let (took, record) = transfer(bad, 500_000);
     assert!(took > transfer(link(10), 500_000).0, "loss costs time");
     let only_of_udp = |what: &What| {
@@ -731,9 +737,9 @@ fn a_play_that_panics_fails_the_run_with_its_message() {
 // ---- helpers
 
 /// Payload size of a numbered datagram.
-const DATAGRAM_BYTES: u16 = 1000;
+pub(crate) const DATAGRAM_BYTES: u16 = 1000;
 
-fn ms(milliseconds: u64) -> Duration {
+pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
@@ -741,11 +747,11 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn any(port: u16) -> SocketAddr {
+pub(crate) fn any(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)
 }
 
-fn at(host: &Host, port: u16) -> SocketAddr {
+pub(crate) fn at(host: &Host, port: u16) -> SocketAddr {
     SocketAddr::new(host.address().into(), port)
 }
 
@@ -762,11 +768,13 @@ fn linux() -> NatBehavior {
 }
 
 /// Runs a scene on a fresh network; any error fails the test.
-fn play<F: Future<Output = io::Result<()>>>(scene: impl FnOnce(Net) -> F + Send + 'static) {
+pub(crate) fn play<F: Future<Output = io::Result<()>>>(scene: impl FnOnce(Net) -> F + Send + 'static) {
     played(scene);
 }
 
-fn played<T: Send + 'static, F: Future<Output = io::Result<T>>>(scene: impl FnOnce(Net) -> F + Send + 'static) -> T {
+pub(crate) fn played<T: Send + 'static, F: Future<Output = io::Result<T>>>(
+    scene: impl FnOnce(Net) -> F + Send + 'static,
+) -> T {
     let limit = Duration::from_secs(1_000_000);
     match World::run(1, limit, |world| scene(Net::new(world))) {
         Ok(result) => result.expect("no socket reports an error"),
@@ -785,8 +793,8 @@ fn in_real_time(run: impl FnOnce() -> std::thread::Result<()> + Send + 'static) 
 }
 
 /// A network to which a test adds machines.
-struct Net {
-    world: World,
+pub(crate) struct Net {
+    pub(crate) world: World,
     machines: RefCell<Vec<(Machine, Ipv4Addr)>>,
     hosts: RefCell<Vec<Host>>,
 }
@@ -811,25 +819,25 @@ impl Net {
         self.machine_in(None, link)
     }
 
-    fn boot_in(&self, realm: impl Into<Option<Realm>>, link: Link) -> Host {
+    pub(crate) fn boot_in(&self, realm: impl Into<Option<Realm>>, link: Link) -> Host {
         let host = self.world.boot(self.machine_in(realm.into(), link));
         self.hosts.borrow_mut().push(host.clone());
         host
     }
 
     /// Adds a machine on the internet, and powers it on.
-    fn boot(&self, link: Link) -> Host {
+    pub(crate) fn boot(&self, link: Link) -> Host {
         self.boot_in(None, link)
     }
 
     /// Adds two machines on the internet, with one socket each.
-    async fn sockets(&self, a: Link, b: Link) -> (<Host as Network>::Udp, <Host as Network>::Udp) {
+    pub(crate) async fn sockets(&self, a: Link, b: Link) -> (<Host as Network>::Udp, <Host as Network>::Udp) {
         let (a, b) = (self.boot(a), self.boot(b));
         let socket = async |host: Host| host.bind_udp(at(&host, 1000)).await.expect("a fresh machine has free ports");
         (socket(a).await, socket(b).await)
     }
 
-    fn nat(&self, behavior: NatBehavior) -> Realm {
+    pub(crate) fn nat(&self, behavior: NatBehavior) -> Realm {
         self.world.add_network(NetworkConfig {
             name: "home",
             kind: NodeKind::Nat(NetworkIndex(0)),
@@ -844,31 +852,31 @@ impl Net {
         self.machines.borrow()[machine].1
     }
 
-    fn host(&self, host: usize) -> Host {
+    pub(crate) fn host(&self, host: usize) -> Host {
         self.hosts.borrow()[host].clone()
     }
 
     /// The events since the last call.
-    fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         self.world.recorder().take()
     }
 }
 
 /// The next datagram; `None` if none arrives.
-async fn receive(socket: &impl Udp) -> Option<(Vec<u8>, SocketAddr)> {
+pub(crate) async fn receive(socket: &impl Udp) -> Option<(Vec<u8>, SocketAddr)> {
     let mut buffer = [0; 1500];
     let (length, from) = timeout(LONG, socket.recv_from(&mut buffer)).await.ok()?.expect("receiving never fails");
     Some((buffer[..length].to_vec(), from))
 }
 
 /// Number of packets that were dropped for a reason.
-fn drops(record: &Record, reason: Drop) -> usize {
+pub(crate) fn drops(record: &Record, reason: Drop) -> usize {
     let is = |what: &What| matches!(what, What::Packet(PacketEvent::Dropped { why, .. }) if *why == reason);
     record.events.iter().filter(|event| is(&event.what)).count()
 }
 
 /// Opens a connection from `a` to `b`, and returns both ends.
-async fn connect(a: &Host, b: &Host) -> io::Result<(<Host as Network>::Stream, <Host as Network>::Stream)> {
+pub(crate) async fn connect(a: &Host, b: &Host) -> io::Result<(<Host as Network>::Stream, <Host as Network>::Stream)> {
     let listener = b.listen(any(0)).await?;
     let stream = a.connect(listener.local_addr()?).await?;
     Ok((stream, listener.accept().await?.0))
@@ -876,12 +884,12 @@ async fn connect(a: &Host, b: &Host) -> io::Result<(<Host as Network>::Stream, <
 
 /// Sends `count` numbered datagrams, one per millisecond. Returns the numbers of those that arrive, in order of
 /// arrival.
-fn datagrams(link: Link, count: u32) -> Vec<u32> {
+pub(crate) fn datagrams(link: Link, count: u32) -> Vec<u32> {
     arrivals(link, count).into_iter().map(|(number, _)| number).collect()
 }
 
 /// Does what [`datagrams`] does, and also returns the arrival times.
-fn arrivals(link: Link, count: u32) -> Vec<(u32, Duration)> {
+pub(crate) fn arrivals(link: Link, count: u32) -> Vec<(u32, Duration)> {
     played(async move |net| {
         let (a, b) = net.sockets(link, LINK).await;
         let (to, start) = (b.local_addr()?, Instant::now());
@@ -899,19 +907,19 @@ fn arrivals(link: Link, count: u32) -> Vec<(u32, Duration)> {
     })
 }
 
-async fn send_number(socket: &impl Udp, to: SocketAddr, number: u32) {
+pub(crate) async fn send_number(socket: &impl Udp, to: SocketAddr, number: u32) {
     let mut datagram = [0; DATAGRAM_BYTES as usize];
     datagram[..4].copy_from_slice(&number.to_be_bytes());
     socket.send_to(&datagram, to).await.expect("it fits");
 }
 
-async fn receive_number(socket: &impl Udp) -> Option<u32> {
+pub(crate) async fn receive_number(socket: &impl Udp) -> Option<u32> {
     let (datagram, _) = receive(socket).await?;
     Some(u32::from_be_bytes(datagram[..4].try_into().expect("a number is four bytes")))
 }
 
 /// Sends `bytes` bytes over a link and checks each of them. Returns the time that this took, and the record.
-fn transfer(link: Link, bytes: usize) -> (Duration, Record) {
+pub(crate) fn transfer(link: Link, bytes: usize) -> (Duration, Record) {
     played(async move |net| {
         let (a, b) = (net.boot(link), net.boot(LINK));
         let (mut stream, mut accepted) = connect(&a, &b).await?;
@@ -950,7 +958,7 @@ fn probe(nat: NatBehavior, answered_before: bool) -> Duration {
             }
         });
         // There are two links between the NAT and the server, each crossed in both directions.
-        let path = 4 * LINK.latency.as_millis() as u64;
+        let path = 4 * LINK.up.latency.as_millis() as u64;
         let (mut lives, mut dead) = (path, 599_000);
         while lives + 1 < dead {
             let idle = lives.midpoint(dead);

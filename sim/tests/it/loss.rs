@@ -22,6 +22,8 @@ fn every_pair_connects_at_two_and_at_ten_percent_loss() {
 fn lossy(loss_ppm: u32) -> Scenario {
     let mut scenario = scenarios::load("mesh-6").expect("a shipped scenario");
     // Each datagram crosses two of these links, so each link gets half of the loss.
-    scenario.networks.iter_mut().for_each(|network| network.link.loss_ppm = loss_ppm / 2);
+    for network in &mut scenario.networks {
+        (network.link.up.loss_ppm, network.link.down.loss_ppm) = (loss_ppm / 2, loss_ppm / 2);
+    }
     scenario
 }

@@ -11,6 +11,7 @@ mod kernel;
 mod known_defects;
 mod lasting;
 mod libwebrtc;
+mod links;
 mod live;
 mod loss;
 mod matrix;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Builder, Link, Machine, Scenario};
+use scenarios::{ActorIndex, Builder, Link, Machine, OneWay, Scenario};
 use sim::event::{
     CandidateKind, ClientId, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent,
     Record, Signaling, TurnChange, What,
@@ -18,14 +18,12 @@ pub(crate) const LINK: Link = link(10);
 
 /// A link with this latency and no faults.
 pub(crate) const fn link(latency_ms: u64) -> Link {
-    Link {
-        latency: Duration::from_millis(latency_ms),
-        jitter: Duration::ZERO,
-        loss_ppm: 0,
-        duplicate_ppm: 0,
-        reorder_ppm: 0,
-        bandwidth_bps: None,
-    }
+    Link::both(way(latency_ms))
+}
+
+/// A direction of a link with this latency and no faults.
+pub(crate) const fn way(latency_ms: u64) -> OneWay {
+    OneWay::with_latency(Duration::from_millis(latency_ms))
 }
 
 /// Starts a scenario of the given length.

@@ -302,7 +302,9 @@ fn two_on_aiortc() -> Option<Arc<Scenario>> {
         let at = |name| scenario.actors.iter().position(|actor| actor.name == name).expect("it is there");
         let (wim, pia) = (at("wim"), at("pia"));
         scenario.actors[wim].program = scenario.actors[pia].program.clone();
-        scenario.actors.iter_mut().for_each(|actor| actor.link.loss_ppm = 50_000);
+        for actor in &mut scenario.actors {
+            (actor.link.up.loss_ppm, actor.link.down.loss_ppm) = (50_000, 50_000);
+        }
     })
 }
 

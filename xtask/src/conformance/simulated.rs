@@ -20,7 +20,7 @@ use conformance::{
     Case, CaseReport, Dialect, Options, Recording, Report, Target, Unplayable, Unreachable, Verdict, settle,
 };
 use futures_util::FutureExt as _;
-use scenarios::{ActorIndex, Link, Machine, ServerProgram};
+use scenarios::{ActorIndex, Link, Machine, OneWay, ServerProgram};
 use server::net::{Network as _, Udp as _};
 use server::{Config, DIALECTS, DialectEntry, Listen, STUN_PORT, Server, TurnSettings};
 use sim::event::NodeKind;
@@ -339,18 +339,11 @@ fn hash(text: &str) -> u64 {
 }
 
 /// A link without any delay or fault.
-const NEAR: Link = Link {
-    latency: Duration::ZERO,
-    jitter: Duration::ZERO,
-    loss_ppm: 0,
-    duplicate_ppm: 0,
-    reorder_ppm: 0,
-    bandwidth_bps: None,
-};
+const NEAR: Link = Link::both(OneWay::with_latency(Duration::ZERO));
 
 /// The machines of the clients, and that of the server.
 fn set_up(world: &World, conditions: Conditions) -> (Simulated, Host) {
-    let far = Link { latency: conditions.delay, loss_ppm: conditions.loss_ppm, ..NEAR };
+    let far = Link::both(OneWay { loss_ppm: conditions.loss_ppm, ..OneWay::with_latency(conditions.delay) });
     let machine = world.add_machine("server", NodeKind::Machine(Machine::Server), None, SERVER, NEAR);
     let clients = world.add_machine("clients", NodeKind::Machine(Machine::Actor(ActorIndex(0))), None, CLIENTS, far);
     let elsewhere =

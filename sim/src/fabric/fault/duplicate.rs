@@ -1,6 +1,6 @@
 //! Duplication: a datagram arrives twice.
 
-use scenarios::Link;
+use scenarios::OneWay;
 
 use super::{Fault, FaultCx, Verdict};
 use crate::event::Protocol;
@@ -12,8 +12,8 @@ pub(crate) struct Duplicate {
 }
 
 impl Fault for Duplicate {
-    fn configure(&mut self, link: &Link) {
-        self.ppm = link.duplicate_ppm;
+    fn configure(&mut self, way: &OneWay) {
+        self.ppm = way.duplicate_ppm;
     }
 
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scenarios::Link;
+use scenarios::OneWay;
 
 use super::{Fault, FaultCx, Verdict};
 use crate::fabric::packet::Packet;
@@ -11,8 +11,8 @@ use crate::fabric::packet::Packet;
 pub(crate) struct Latency(Duration);
 
 impl Fault for Latency {
-    fn configure(&mut self, link: &Link) {
-        self.0 = link.latency;
+    fn configure(&mut self, way: &OneWay) {
+        self.0 = way.latency;
     }
 
     fn on_packet(&mut self, _: &Packet, _: &mut FaultCx<'_>) -> Verdict {

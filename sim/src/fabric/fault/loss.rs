@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scenarios::Link;
+use scenarios::OneWay;
 
 use super::{Fault, FaultCx, Verdict};
 use crate::event::{Drop, Protocol};
@@ -13,6 +13,8 @@ const TCP_RTO: Duration = Duration::from_millis(200);
 /// Maximum number of retransmissions of a segment. The last one always arrives, so that a stream becomes slow but does
 /// not break.
 const TCP_RETRANSMISSIONS_MAX: u32 = 8;
+/// A probability of 1.
+pub(super) const PER_MILLION: u32 = 1_000_000;
 
 #[derive(Default)]
 pub(crate) struct Loss {
@@ -20,20 +22,30 @@ pub(crate) struct Loss {
 }
 
 impl Fault for Loss {
-    fn configure(&mut self, link: &Link) {
-        self.ppm = link.loss_ppm;
+    fn configure(&mut self, way: &OneWay) {
+        self.ppm = way.loss_ppm;
     }
 
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict {
-        let mut delay = Duration::ZERO;
-        let mut transmissions = 0;
-        while transmissions < TCP_RETRANSMISSIONS_MAX && cx.chance(self.ppm) {
-            if packet.protocol() == Protocol::Udp {
-                return Verdict::Drop(Drop::Loss);
-            }
-            delay += TCP_RTO * 2u32.pow(transmissions);
-            transmissions += 1;
-        }
-        Verdict::Delay(delay)
+        lose(packet, || cx.chance(self.ppm))
     }
+}
+
+/// Sends a packet over a link on which each transmission is lost if `is_lost` says so. A datagram is lost with any of
+/// its fragments.
+pub(super) fn lose(packet: &Packet, mut is_lost: impl FnMut() -> bool) -> Verdict {
+    match packet.protocol() {
+        Protocol::Udp => {
+            // Every fragment crosses the link, also after one is lost.
+            let lost = (0..packet.pieces()).filter(|_| is_lost()).count();
+            if lost > 0 { Verdict::Drop(Drop::Loss) } else { Verdict::Pass }
+        }
+        Protocol::Tcp => Verdict::Delay(retransmissions(is_lost)),
+    }
+}
+
+/// The time until a transmission of a TCP segment is not lost.
+pub(super) fn retransmissions(mut is_lost: impl FnMut() -> bool) -> Duration {
+    let lost = (0..TCP_RETRANSMISSIONS_MAX).take_while(|_| is_lost());
+    lost.map(|transmission| TCP_RTO * 2u32.pow(transmission)).sum()
 }

@@ -5,10 +5,13 @@
 //! [`World::inject`](crate::world::World::inject).
 
 pub(super) mod bandwidth;
+pub(super) mod burst_loss;
+pub(super) mod corrupt;
 pub(super) mod duplicate;
 pub(super) mod jitter;
 pub(super) mod latency;
 pub(super) mod loss;
+pub(super) mod mtu;
 pub(crate) mod partition;
 pub(super) mod reorder;
 
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
-use scenarios::Link;
+use scenarios::OneWay;
 
 use crate::event::{Drop, NodeId, Protocol};
 use crate::fabric::packet::Packet;
@@ -31,9 +34,9 @@ pub trait Fault: Send {
     /// Decides about one packet. All randomness must come from `cx`.
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict;
 
-    /// Receives the settings of a link, when the link is created and whenever the scenario changes it. The default does
+    /// Receives the settings of a direction of a link, when the link is created and whenever the scenario changes it. The default does
     /// nothing, for faults that are not configured by links.
-    fn configure(&mut self, _link: &Link) {}
+    fn configure(&mut self, _way: &OneWay) {}
 }
 
 impl<F: FnMut(&Packet, &mut FaultCx<'_>) -> Verdict + Send> Fault for F {
@@ -53,6 +56,10 @@ pub enum Verdict {
     Reorder(Duration),
     /// It arrives twice. Valid only on links.
     Duplicate,
+    /// A datagram is split into fragments, packets of at most this number of bytes, and goes on. Valid only on links.
+    Fragment(u16),
+    /// A bit of a datagram is flipped. Its receiver drops it, because the checksum is wrong. Valid only on links.
+    Corrupt,
     /// A datagram, or anything on a link, waits until faults are healed. A TCP segment that has reached its receiver is
     /// tried again whenever its sender would retransmit it, and what its flow sends later waits behind it.
     Hold,
@@ -92,6 +99,10 @@ pub(crate) struct Passage {
     pub(crate) duplicated: bool,
     /// Whether later packets of its flow may overtake it.
     pub(crate) reordered: bool,
+    /// The number of packets into which it was split, if it was.
+    pub(crate) fragments: Option<u16>,
+    /// Whether a bit of it was flipped.
+    pub(crate) corrupted: bool,
 }
 
 /// Why a packet does not pass any further.
@@ -108,7 +119,7 @@ impl Passage {
     pub(crate) fn meet(
         &mut self,
         faults: &mut [Box<dyn Fault>],
-        packet: &Packet,
+        packet: &mut Packet,
         cx: &mut FaultCx<'_>,
     ) -> ControlFlow<Stop> {
         for fault in faults {
@@ -126,6 +137,14 @@ impl Passage {
                     self.reordered = true;
                 }
                 Verdict::Duplicate => self.duplicated = true,
+                Verdict::Fragment(mtu) => {
+                    packet.split(mtu);
+                    self.fragments = Some(packet.pieces());
+                }
+                Verdict::Corrupt => {
+                    packet.corrupted = true;
+                    self.corrupted = true;
+                }
                 Verdict::Hold => return ControlFlow::Break(Stop::Hold),
                 Verdict::Drop(why) => return ControlFlow::Break(Stop::Drop(why)),
             }

@@ -41,8 +41,7 @@ mod tests {
     fn verdict(from: u16, receiver: Option<u16>) -> Verdict {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let body = Body::Udp(Bytes::new());
-        let packet =
-            Packet { id: PacketId(1), origin: NodeId(from), ttl: 64, sent: Duration::ZERO, src: any, dst: any, body };
+        let packet = Packet::new(PacketId(1), NodeId(from), Duration::ZERO, any, any, body);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut cx = FaultCx { now: Duration::ZERO, receiver: receiver.map(NodeId), rng: &mut rng };
         let mut partition = Partition { from: vec![NodeId(1), NodeId(2)], to: vec![NodeId(2), NodeId(3)] };

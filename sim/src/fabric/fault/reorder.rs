@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scenarios::Link;
+use scenarios::OneWay;
 
 use super::{Fault, FaultCx, Verdict};
 use crate::event::Protocol;
@@ -17,8 +17,8 @@ pub(crate) struct Reorder {
 }
 
 impl Fault for Reorder {
-    fn configure(&mut self, link: &Link) {
-        self.ppm = link.reorder_ppm;
+    fn configure(&mut self, way: &OneWay) {
+        self.ppm = way.reorder_ppm;
     }
 
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict {

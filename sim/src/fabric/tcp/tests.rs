@@ -149,7 +149,7 @@ impl Machines for Ours {
             seen.push((from == CLIENT, seq, ack, flags, window, payload.len()));
             let (src, dst) = (SocketAddrV4::new(from, out.src_port), out.dst);
             let (id, origin, sent) = (PacketId(0), NodeId(0), Duration::ZERO);
-            self.on_their_way.push_back(Packet { id, origin, ttl: 64, sent, src, dst, body: Body::Tcp(out.segment) });
+            self.on_their_way.push_back(Packet::new(id, origin, sent, src, dst, Body::Tcp(out.segment)));
         }
         for _ in 0..at_most {
             let Some(packet) = self.on_their_way.pop_front() else { break };
