@@ -9,7 +9,7 @@
 //! - [`html()`] renders a self-contained page, [`markdown()`] a comment for a pull request, and [`summary()`] a text
 //!   for the terminal.
 //! - [`junit()`], [`ctrf()`], [`sarif()`] and [`github()`] render the formats of CI systems.
-//! - [`matrix()`] renders the results of several servers as one page.
+//! - [`matrix()`] renders the results of several servers as one page, and [`NatMatrix`] those of pairs of NATs.
 //! - [`diff`] compares two results, and [`history`] keeps the results of many.
 //!
 //! # Example
@@ -54,6 +54,7 @@ mod live;
 mod markdown;
 mod matrix;
 pub mod model;
+mod nat_matrix;
 mod pcap;
 mod place;
 mod replay;
@@ -78,6 +79,7 @@ pub use junit::junit;
 pub use live::Live;
 pub use markdown::markdown;
 pub use matrix::{NoMatrix, Server, matrix};
+pub use nat_matrix::{NatCell, NatMatrix, NatOutcome, NatResult};
 pub use pcap::write_pcap;
 pub use replay::{Replay, command_line};
 pub use result::{BadFile, BadLine, Overall, Results, Writer};

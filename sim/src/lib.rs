@@ -33,6 +33,7 @@
 //! | what clients do | [`peer`] |
 //! | what must hold | [`oracle`]: one file per promise |
 //! | how scenarios run against a real server | [`live`] |
+//! | pairs of NATs | [`nat_matrix`] |
 //!
 //! It runs only on Linux: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of
 //! simulations.
@@ -50,6 +51,7 @@ pub mod host;
 pub mod identities;
 pub mod live;
 mod mapping;
+pub mod nat_matrix;
 pub mod oracle;
 pub mod pairs;
 pub mod peer;

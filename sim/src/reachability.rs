@@ -239,6 +239,11 @@ pub fn can_connect(a: &Place, b: &Place) -> Verdict {
     }
 }
 
+/// Whether two agents connect over the same path, or not at all, whatever is left to chance.
+pub fn is_sure(a: &Place, b: &Place) -> bool {
+    Exchange::new([a, b], false).run() == Exchange::new([a, b], true).run()
+}
+
 /// A realm, named by the network on the inside of its NAT; `None` is the internet.
 type Realm = Option<NetworkIndex>;
 

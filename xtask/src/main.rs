@@ -17,6 +17,7 @@ mod live;
 mod load;
 mod matrix;
 mod mutants;
+mod nat_matrix;
 mod pool;
 mod progress;
 mod report;
@@ -60,6 +61,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Show which servers pass which cases, as one page
     Matrix(matrix::Arguments),
+    /// Connect two peers behind each pair of NAT profiles, and compare with the prediction
+    NatMatrix(nat_matrix::Arguments),
     /// Keep results over time and show the trend
     History(history::Arguments),
     /// Print a completion script for a shell
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Matrix(arguments) => matrix::run(arguments),
+        Command::NatMatrix(arguments) => nat_matrix::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man => shell::man(),

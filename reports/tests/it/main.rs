@@ -8,6 +8,7 @@ mod history;
 mod html;
 mod matrix;
 mod model;
+mod nat_matrix;
 mod pcap;
 mod text;
 mod tools;

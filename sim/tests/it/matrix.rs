@@ -1,12 +1,14 @@
-//! Which peers connect: the real stack behind simulated NATs, cell by cell as [`can_connect`] predicts.
+//! Which peers connect: the real stack behind simulated NATs, cell by cell as [`predicted`] says.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::FilterState::{self, PerEndpoint, PerMapping};
-use scenarios::{Actor, ActorIndex, Builder, Hairpinning, NatBehavior, PortAllocation};
+use scenarios::{Actor, Builder, Hairpinning, NatBehavior, PortAllocation};
 use sim::event::Protocol;
-use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
+use sim::nat_matrix::{Found, pair as profiles, play, predicted};
+use sim::reachability::{CandidateKind, Obstacle, Path, Verdict};
 
 use crate::nat;
 use crate::played::{Played, SERVER, Seen, scenario};
@@ -70,6 +72,32 @@ fn all_324_pairs_are_as_worked_out() {
     // Server-reflexive, peer-reflexive, checks alone, nothing: a table with the same letter in every cell would prove
     // little.
     assert_eq!(tally, [36, 141, 95, 52]);
+}
+
+/// The shipped profiles with each other, as `glare nat-matrix` plays them.
+#[test]
+fn pairs_of_profiles_are_as_worked_out() {
+    let names: Vec<String> = scenarios::profiles().map(|profile| profile.name).collect();
+    for turn in [false, true] {
+        let (mut differing, mut tally, mut sure) = (Vec::new(), [0; 3], 0);
+        for (a, b) in names.iter().flat_map(|a| names.iter().map(move |b| (a, b))) {
+            let scenario = Arc::new(profiles(a, b, turn).unwrap_or_else(|error| panic!("{error}")));
+            let found = play(&scenario, 1).unwrap_or_else(|crash| panic!("{a} with {b}: {crash:?}"));
+            tally[match found {
+                Found::Connected(path) if path.is_relayed() => 1,
+                Found::Connected(_) => 0,
+                _ => 2,
+            }] += 1;
+            let predicted = predicted(&scenario);
+            sure += usize::from(predicted.is_sure);
+            if !found.is_as(predicted) {
+                differing.push(format!("{a} with {b}: {found}, but expected {predicted:?}"));
+            }
+        }
+        assert_eq!(differing, Vec::<String>::new(), "with TURN: {turn}");
+        assert!(sure >= 180, "{sure} of 225 are not left to chance");
+        assert!(tally[0] > 100 && (tally[1] > 20) == turn && (tally[2] > 20) != turn, "{tally:?}");
+    }
 }
 
 /// If responses come from another address than the one to which the check was sent, the stack must notice and reject
@@ -170,41 +198,12 @@ fn pair(a: &NatBehavior, b: &NatBehavior) -> Builder {
     scenario(SECONDS).home(a.clone()).home(b.clone()).peer(0).peer(1)
 }
 
-/// What happened between the first two peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Connected(Path),
-    ChecksArrive,
-    Nothing,
-}
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = |kind| match kind {
-            CandidateKind::Relayed => "relay",
-            CandidateKind::Host => "host",
-            CandidateKind::ServerReflexive => "srflx",
-            CandidateKind::PeerReflexive => "prflx",
-        };
-        match self {
-            Self::Connected(path) => write!(f, "{}-{}", word(path.a), word(path.b)),
-            Self::ChecksArrive => f.write_str("checks get through, answers do not fit"),
-            Self::Nothing => f.write_str("nothing gets through"),
-        }
-    }
-}
-
 fn found(played: &Played) -> Found {
-    if played.connected(0, 1) {
-        let end = |one, other| played.seen_as(one, other).expect("who is connected has selected a pair");
-        return Found::Connected(Path { a: end(0, 1), b: end(1, 0) });
-    }
-    if between_peers(played).any(|packet| !packet.sent) { Found::ChecksArrive } else { Found::Nothing }
+    Found::of(&played.scenario, &played.record)
 }
 
 fn expected(played: &Played) -> Found {
-    let place = |actor| Place::of(&played.scenario, ActorIndex(actor));
-    match can_connect(&place(0), &place(1)) {
+    match predicted(&played.scenario).verdict {
         Verdict::Connects(path) => Found::Connected(path),
         Verdict::NeedsRelay(Obstacle::NoAnswerFits) => Found::ChecksArrive,
         Verdict::NeedsRelay(_) => Found::Nothing,

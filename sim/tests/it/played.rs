@@ -1,15 +1,13 @@
 //! Runs scenarios that tests build, and reads from the record what happened to each pair.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, Builder, Link, Machine, OneWay, Scenario};
-use sim::event::{
-    CandidateKind, ClientId, Event, IceState, Message, NodeKind, PacketEvent, PacketView, PeerChange, PeerEvent,
-    Record, Signaling, TurnChange, What,
-};
+use sim::event::{Event, NodeKind, PacketEvent, PacketView, Record, What};
+use sim::nat_matrix::Paths;
+use sim::reachability::CandidateKind;
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
@@ -38,26 +36,11 @@ pub(crate) struct Seen {
     pub(crate) view: PacketView,
 }
 
-/// The state of a connection at the end of the scenario, as one side sees it.
-#[derive(Clone, Copy, Debug, Default)]
-struct View {
-    open: bool,
-    ice: Option<IceState>,
-    /// When ICE was first connected, in any attempt.
-    connected_at: Option<Duration>,
-    /// The remote candidate of the selected pair.
-    selected: Option<SocketAddrV4>,
-}
-
 /// A scenario and the outcome of its run.
 pub(crate) struct Played {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) record: Record,
-    /// The state of each connection, by this side and the other side.
-    views: BTreeMap<(ActorIndex, ActorIndex), View>,
-    bases: Vec<BTreeSet<SocketAddrV4>>,
-    mapped: Vec<BTreeSet<SocketAddrV4>>,
-    relayed: Vec<BTreeSet<SocketAddrV4>>,
+    paths: Paths,
 }
 
 impl Played {
@@ -70,53 +53,7 @@ impl Played {
 
     /// Reads the record of a run.
     pub(crate) fn read(scenario: Arc<Scenario>, record: Record) -> Self {
-        let none = vec![BTreeSet::new(); scenario.actors.len()];
-        let mut this =
-            Self { views: BTreeMap::new(), bases: none.clone(), mapped: none.clone(), relayed: none, scenario, record };
-        let mut owners: BTreeMap<ClientId, ActorIndex> = BTreeMap::new();
-        for event in this.record.events.iter().take_while(|event| event.what != What::TearDown) {
-            let Some(actor) = this.actor(event) else { continue };
-            match &event.what {
-                What::Signaling(Signaling::Received(Message::Joined { id, .. })) => {
-                    owners.insert(id.clone(), actor);
-                }
-                What::Peer(PeerEvent { change: PeerChange::Mapped { base, mapped }, .. }) => {
-                    this.bases[actor].insert(*base);
-                    this.mapped[actor].insert(*mapped);
-                }
-                What::Peer(PeerEvent {
-                    change: PeerChange::Turn { change: TurnChange::Allocated { relayed }, .. },
-                    ..
-                }) => {
-                    this.relayed[actor].insert(*relayed);
-                }
-                What::Peer(PeerEvent { change: PeerChange::Candidate { local: true, candidate, .. }, .. })
-                    if candidate.kind == CandidateKind::Host =>
-                {
-                    this.bases[actor].insert(candidate.address);
-                }
-                What::Peer(PeerEvent { peer, change, .. }) => {
-                    let Some(&other) = owners.get(&**peer) else { continue };
-                    let view = this.views.entry((actor, other)).or_default();
-                    match change {
-                        PeerChange::Opened { .. } | PeerChange::Closed { .. } => {
-                            *view = View { connected_at: view.connected_at, ..View::default() };
-                        }
-                        PeerChange::ChannelOpen => view.open = true,
-                        PeerChange::Ice { state } => {
-                            view.ice = Some(*state);
-                            if *state == IceState::Connected {
-                                view.connected_at.get_or_insert(event.at);
-                            }
-                        }
-                        PeerChange::Selected { remote, .. } => view.selected = Some(remote.address),
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        this
+        Self { paths: Paths::of(&scenario, &record), scenario, record }
     }
 
     /// The actor on whose machine an event happened.
@@ -129,31 +66,17 @@ impl Played {
 
     /// Whether both sides of a pair have an open data channel at the end.
     pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
-        let (a, b) = (ActorIndex(a), ActorIndex(b));
-        [(a, b), (b, a)].iter().all(|pair| {
-            self.views
-                .get(pair)
-                .is_some_and(|view| view.open && matches!(view.ice, Some(IceState::Connected | IceState::Completed)))
-        })
+        self.paths.connected(ActorIndex(a), ActorIndex(b))
     }
 
-    /// The type of the address under which `other` sees `actor`, by its source: the TURN server, the interface, the
-    /// STUN server, or a check.
-    pub(crate) fn seen_as(&self, actor: usize, other: usize) -> Option<sim::reachability::CandidateKind> {
-        let (actor, other) = (ActorIndex(actor), ActorIndex(other));
-        use sim::reachability::CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive};
-        let address = self.views.get(&(other, actor))?.selected?;
-        Some(match () {
-            () if self.relayed[actor].contains(&address) => Relayed,
-            () if self.bases[actor].contains(&address) => Host,
-            () if self.mapped[actor].contains(&address) => ServerReflexive,
-            () => PeerReflexive,
-        })
+    /// The type of the address under which `other` sees `actor`.
+    pub(crate) fn seen_as(&self, actor: usize, other: usize) -> Option<CandidateKind> {
+        self.paths.seen_as(ActorIndex(actor), ActorIndex(other))
     }
 
     /// When `a` first saw ICE connected to `b`.
     pub(crate) fn ice_connected(&self, a: usize, b: usize) -> Option<Duration> {
-        self.views.get(&(ActorIndex(a), ActorIndex(b)))?.connected_at
+        self.paths.ice_connected(ActorIndex(a), ActorIndex(b))
     }
 
     /// All packets that machines sent, and all that they received.

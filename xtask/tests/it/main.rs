@@ -15,6 +15,7 @@ mod hopeless;
 mod installed;
 mod load;
 mod matrix;
+mod nat;
 mod outsiders;
 mod packages;
 mod pages;

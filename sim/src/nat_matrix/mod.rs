@@ -1,0 +1,129 @@
+//! Pairs of NATs: what becomes of two real peers behind them, beside what is worked out from the NATs alone.
+
+mod paths;
+
+use std::fmt;
+use std::sync::Arc;
+
+use scenarios::{ActorIndex, Scenario};
+
+pub use paths::Paths;
+
+use crate::event::{PacketEvent, Protocol, Record, What};
+use crate::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect, is_sure};
+use crate::run::{Crash, record};
+
+/// Length of a call, seconds: long enough for a second offer after 6 s, which meets all the state that the first has
+/// left in the NATs.
+const SECONDS: u64 = 8;
+
+/// The first two actors of a scenario.
+const ENDS: [ActorIndex; 2] = [ActorIndex(0), ActorIndex(1)];
+
+/// What happened between the first two actors of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// They are connected at the end.
+    Connected(Path),
+    /// Connectivity checks, or other datagrams, have crossed the NATs, but they are not connected.
+    ChecksArrive,
+    /// No datagram of one has reached the other.
+    Nothing,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected(path) => write!(f, "{path}"),
+            Self::ChecksArrive => f.write_str("checks get through, answers do not fit"),
+            Self::Nothing => f.write_str("nothing gets through"),
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.a.word(), self.b.word())
+    }
+}
+
+impl CandidateKind {
+    /// Its type as in a candidate attribute (RFC 8839 §5.1).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Relayed => "relay",
+            Self::Host => "host",
+            Self::ServerReflexive => "srflx",
+            Self::PeerReflexive => "prflx",
+        }
+    }
+}
+
+impl Found {
+    /// Reads the record of a run.
+    pub fn of(scenario: &Scenario, record: &Record) -> Self {
+        let [a, b] = ENDS;
+        if let Some(path) = Paths::of(scenario, record).between(a, b) {
+            return Self::Connected(path);
+        }
+        // Datagrams of the server arrive everywhere.
+        let crosses = |what: &What| match what {
+            What::Packet(PacketEvent::Delivered(view)) => {
+                let ends = [view.src, view.dst];
+                view.protocol == Protocol::Udp && ends.iter().all(|end| *end.ip() != scenario.server.address)
+            }
+            _ => false,
+        };
+        if record.events.iter().any(|event| crosses(&event.what)) { Self::ChecksArrive } else { Self::Nothing }
+    }
+
+    /// Whether a prediction allows it.
+    pub fn is_as(self, predicted: Prediction) -> bool {
+        let is_connected = matches!(self, Self::Connected(_));
+        match predicted.verdict {
+            Verdict::Connects(path) if predicted.is_sure => self == Self::Connected(path),
+            Verdict::Connects(_) => is_connected,
+            Verdict::NeedsRelay(_) if !predicted.is_sure => !is_connected,
+            Verdict::NeedsRelay(Obstacle::NoAnswerFits) => self == Self::ChecksArrive,
+            Verdict::NeedsRelay(_) => self == Self::Nothing,
+            Verdict::Chance(_) => true,
+        }
+    }
+}
+
+/// What is worked out from the NATs of two peers alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// Whether they connect.
+    pub verdict: Verdict,
+    /// Whether nothing is left to chance: a router without a firewall, or one with several addresses, makes the path
+    /// depend on who sends first, or on the address that it picks.
+    pub is_sure: bool,
+}
+
+/// What is predicted for the first two actors of a scenario.
+pub fn predicted(scenario: &Scenario) -> Prediction {
+    let [a, b] = ENDS.map(|actor| Place::of(scenario, actor));
+    Prediction { verdict: can_connect(&a, &b), is_sure: is_sure(&a, &b) }
+}
+
+/// Two peers, each behind a NAT with a shipped profile. With `turn`, the server also has a TURN server, over UDP and TCP.
+///
+/// # Errors
+/// There is no such profile.
+pub fn pair(a: &str, b: &str, turn: bool) -> Result<Scenario, scenarios::Error> {
+    let text = format!(
+        "name = 'pair'\nabout = '{a} with {b}'\nduration = '{SECONDS}s'\n[server]\nturn = {}\n\
+         [[actor]]\nname = 'ana'\nnat = '{a}'\n[[actor]]\nname = 'ben'\nnat = '{b}'\njoins = '50ms'\n",
+        if turn { "{ tcp = true }" } else { "false" }
+    );
+    scenarios::parse("pair.toml", &text)
+}
+
+/// Plays a pair with the real stack.
+///
+/// # Errors
+/// The run panicked or hung.
+pub fn play(scenario: &Arc<Scenario>, seed: u64) -> Result<Found, Crash> {
+    Ok(Found::of(scenario, &record(scenario, seed)?))
+}
