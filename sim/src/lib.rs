@@ -33,7 +33,7 @@
 //! | what clients do | [`peer`] |
 //! | what must hold | [`oracle`]: one file per promise |
 //! | how scenarios run against a real server | [`live`] |
-//! | pairs of NATs | [`nat_matrix`] |
+//! | pairs of NATs; what a NAT does, found out from inside | [`nat_matrix`], [`nat_probe`] |
 //!
 //! It runs only on Linux: [`entropy`] replaces libc's functions for randomness and wall clock on the threads of
 //! simulations.
@@ -52,6 +52,7 @@ pub mod identities;
 pub mod live;
 mod mapping;
 pub mod nat_matrix;
+pub mod nat_probe;
 pub mod oracle;
 pub mod pairs;
 pub mod peer;

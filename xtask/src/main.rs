@@ -18,6 +18,7 @@ mod load;
 mod matrix;
 mod mutants;
 mod nat_matrix;
+mod nat_probe;
 mod pool;
 mod progress;
 mod report;
@@ -63,6 +64,8 @@ enum Command {
     Matrix(matrix::Arguments),
     /// Connect two peers behind each pair of NAT profiles, and compare with the prediction
     NatMatrix(nat_matrix::Arguments),
+    /// Find out what the NATs of this machine do, with a STUN server
+    NatProbe(nat_probe::Arguments),
     /// Keep results over time and show the trend
     History(history::Arguments),
     /// Print a completion script for a shell
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(arguments),
         Command::Matrix(arguments) => matrix::run(arguments),
         Command::NatMatrix(arguments) => nat_matrix::run(arguments),
+        Command::NatProbe(arguments) => nat_probe::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man => shell::man(),

@@ -20,6 +20,7 @@ mod matrix;
 mod mini;
 mod nat;
 mod nat_model;
+mod nat_probe;
 mod negotiation;
 mod oracle;
 mod oracle_roles;

@@ -61,6 +61,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("--pcap FILE", "--pcap {out}.pcapng"),
     ("--turn HOST:PORT --user U --credential P", "--turn {turn} --user u --credential p"),
     ("--turn 127.0.0.1:3478", "--turn {turn}"),
+    ("nat-probe --stun HOST:PORT", "nat-probe --stun {turn}"),
     ("target/nat-matrix.html", "{out}-nat-matrix.html"),
     ("--stun 127.0.0.1:3478", "--stun {turn}"),
     ("--url ws://127.0.0.1:8787 -- node server.js", "--url {nobody} -- false"),
