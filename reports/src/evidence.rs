@@ -122,7 +122,7 @@ impl<'a> Evidences<'a> {
             What::Fault(Fault::Partition { from, to, .. }) => from.iter().chain(to).any(is_concerned),
             // A text on a data channel breaks nothing, and what had no effect did nothing.
             What::Fault(Fault::Told { what }) => !what.starts_with("say ") && is_concerned(&event.node),
-            What::Fault(Fault::NoEffect { .. }) => false,
+            What::Fault(Fault::NoEffect { .. } | Fault::NoPacket { .. }) => false,
             What::Fault(_) | What::Program(ProgramEvent::Ended { .. } | ProgramEvent::Lost { .. }) => {
                 is_concerned(&event.node)
             }

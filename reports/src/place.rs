@@ -11,7 +11,8 @@ use sim::oracle::Violation;
 /// definition of the first of them.
 pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violation) -> usize {
     let event = violation.event.and_then(|event| record.events.get(event));
-    if let Some(What::Fault(Fault::NoEffect { line, .. })) = event.map(|event| &event.what)
+    if let Some(What::Fault(Fault::NoEffect { line, .. } | Fault::NoPacket { line, .. })) =
+        event.map(|event| &event.what)
         && *line > 0
     {
         return *line;

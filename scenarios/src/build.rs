@@ -59,6 +59,7 @@ impl Builder {
                 networks: Vec::new(),
                 actors: Vec::new(),
                 steps: Vec::new(),
+                packets: Vec::new(),
                 expect: Expect::default(),
             },
         }

@@ -12,11 +12,12 @@ use crate::file::{ActorEntry, File, Joins};
 use crate::ice::{self, IceTransportPolicy};
 use crate::link::{Link, LinkEntry, OneWay};
 use crate::nat::NatBehavior;
+use crate::packet;
 use crate::profile::NatKeys;
 use crate::role::Role;
 use crate::scenario::{Actor, Machine, NetworkIndex, Scenario, ServerSetup};
 use crate::shipped::{Profile, profile, profile_names};
-use crate::steps;
+use crate::steps::{self, LookUp};
 use crate::table::Lined;
 use crate::value::show;
 
@@ -63,6 +64,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     check_policies(file, &draft, &server, problems);
     let draft = assign::addresses(file, &nets, link, &server, draft, problems)?;
     let (steps, expect) = steps::resolve(file, &draft, &server, problems);
+    let packets = packet::resolve(file, &LookUp { draft: &draft, server: &server, problems }, problems);
     problems.none().then(|| Scenario {
         name: file.name.clone(),
         about: file.about.clone(),
@@ -75,6 +77,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         networks: draft.networks,
         actors: draft.actors,
         steps,
+        packets,
         expect,
     })
 }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Problems, instead, list, quote};
 use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry};
 use crate::link::LinkEntry;
+use crate::packet::PacketEntry;
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
 use crate::scenario::{ClientProgram, MediaKind, ServerProgram, Timing, bad_variable};
@@ -37,6 +38,7 @@ pub(crate) struct File {
     pub(crate) networks: Vec<Lined<NetworkEntry>>,
     pub(crate) actors: Vec<Lined<ActorEntry>>,
     pub(crate) steps: Vec<Lined<StepEntry>>,
+    pub(crate) packets: Vec<Lined<PacketEntry>>,
     pub(crate) expect: ExpectEntry,
 }
 
@@ -210,6 +212,7 @@ impl File {
         let networks = table.optional("network");
         let actors = table.optional::<Vec<Lined<ActorEntry>>>("actor");
         let steps = table.optional("step");
+        let packets = table.optional("packet");
         let expect = table.optional("expect");
         table.finish();
         if let Some(about) = about.as_ref().filter(|about| about.value.contains('\n')) {
@@ -235,6 +238,7 @@ impl File {
             networks: networks.map(|networks| networks.value).unwrap_or_default(),
             actors: actors?.value,
             steps: steps.map(|steps| steps.value).unwrap_or_default(),
+            packets: packets.map(|packets| packets.value).unwrap_or_default(),
             expect: expect.map(|expect| ExpectEntry { line: expect.line, ..expect.value }).unwrap_or_default(),
         })
     }

@@ -15,6 +15,7 @@
 //! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
 //! | `ice` | STUN and TURN servers: types, keys and names |
 //! | `link` | links: types, keys, and how they are written |
+//! | `packet` | single packets whose fate the scenario decides: types, keys and names |
 //! | `shipped` | the scenarios and profiles that are part of the program |
 //! | `build`, `write` | builds scenarios in Rust, and writes scenarios as files |
 //!
@@ -38,6 +39,7 @@ mod ice;
 mod link;
 mod load;
 mod nat;
+mod packet;
 mod probes;
 mod profile;
 mod role;
@@ -54,6 +56,7 @@ pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, Tur
 pub use link::{GilbertElliott, Jitter, Link, OneWay, Oversized, Queue};
 pub use load::{load, parse, read_file};
 pub use nat::*;
+pub use packet::{Fate, PacketFate, PacketKind, PacketName};
 pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};
 pub use scenario::*;

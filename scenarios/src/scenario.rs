@@ -14,6 +14,7 @@ use crate::error::quote;
 use crate::ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
 use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
+use crate::packet::PacketFate;
 use crate::role::{Framing, Role};
 
 /// What happens in one simulation.
@@ -43,6 +44,9 @@ pub struct Scenario {
     pub actors: Vec<Actor>,
     /// The steps, in order of time.
     pub steps: Vec<Step>,
+    /// Packets whose fate does not depend on chance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<PacketFate>,
     /// What must hold at the end.
     pub expect: Expect,
 }
@@ -237,7 +241,7 @@ indexes_lists! {
 }
 
 /// A machine that can lose power or be cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Machine {
     /// The server's machine.

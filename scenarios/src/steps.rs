@@ -40,10 +40,10 @@ pub(crate) fn resolve(file: &File, draft: &Draft, server: &ServerSetup, problems
 }
 
 /// Resolves names.
-struct LookUp<'a> {
-    draft: &'a Draft,
-    server: &'a ServerSetup,
-    problems: &'a Problems,
+pub(crate) struct LookUp<'a> {
+    pub(crate) draft: &'a Draft,
+    pub(crate) server: &'a ServerSetup,
+    pub(crate) problems: &'a Problems,
 }
 
 impl LookUp<'_> {
@@ -183,7 +183,7 @@ impl LookUp<'_> {
     }
 
     /// The machines that names of actors, of groups and of servers stand for.
-    fn machines(&self, names: &Names) -> Vec<Machine> {
+    fn machines(&self, names: &[Lined<String>]) -> Vec<Machine> {
         let mut machines = Vec::new();
         for name in names {
             if name.value == SERVER {
@@ -199,6 +199,14 @@ impl LookUp<'_> {
             }
         }
         machines
+    }
+
+    /// The machine that a name stands for. Reports the names of groups.
+    pub(crate) fn machine(&self, name: &Lined<String>) -> Option<Machine> {
+        if self.draft.actor_names.get(&name.value).is_some_and(|range| range.len() > 1) {
+            return self.actor(name).map(Machine::Actor);
+        }
+        self.machines(std::slice::from_ref(name)).first().copied()
     }
 
     fn name(&self, machine: Machine) -> &str {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::expand::{LAN, LINK};
 use crate::ice::{self, IceServer, IceTransportPolicy, TurnCredential, TurnServer};
 use crate::link::{Link, differences};
+use crate::packet::PacketFate;
 use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
@@ -37,6 +38,9 @@ pub fn write(scenario: &Scenario) -> String {
     }
     for step in &scenario.steps {
         file.step(step);
+    }
+    for packet in &scenario.packets {
+        file.packet(packet);
     }
     file.expect();
     file.text
@@ -271,6 +275,17 @@ impl<'a> Writer<'a> {
                 }
                 self.raw("one-way", &one_way.to_string());
             }
+        }
+    }
+
+    fn packet(&mut self, PacketFate { packet, fate, .. }: &PacketFate) {
+        self.element("packet");
+        self.key("from", self.machine(packet.from));
+        self.key("to", self.machine(packet.to));
+        self.key("kind", packet.kind.name());
+        self.raw("number", &packet.number.to_string());
+        for (key, value) in fate.keys() {
+            self.key(key, &value);
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{Actor, Scenario};
+use scenarios::{Actor, Fate, PacketName, Scenario};
 
 use crate::capture::Capture;
 use crate::dialects::{Dialects, Pairing};
-use crate::event::Record;
+use crate::event::{NodeId, NodeKind, Record};
+use crate::fabric::fates::Sent;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Violation};
 use crate::protocol;
@@ -123,6 +124,39 @@ fn judge(scenario: &Arc<Scenario>, seed: u64, record: Record) -> Outcome {
     let hash = event_hash(&record);
     let (violations, probes) = oracle::judge(scenario, &record);
     Outcome { scenario: scenario.clone(), seed, record, hash, violations, probes }
+}
+
+/// A packet that a run sent, and what chance did to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentPacket {
+    /// Its name.
+    pub name: PacketName,
+    /// When it was sent, in virtual time.
+    pub at: Duration,
+    /// The fates that do without chance what chance did to it: none if it arrived in time and once.
+    pub chance: Vec<Fate>,
+}
+
+/// Runs a scenario, judges it, and names all packets that machines sent to each other before its end, in the order in which
+/// they were sent. Naming does not change the events.
+///
+/// # Errors
+/// The run panicked or hung.
+pub fn run_with_packets(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, Vec<SentPacket>), Crash> {
+    let (record, sent) =
+        play(scenario, seed, World::keep_packets, |world| (world.recorder().take(), world.kept_packets()))?;
+    let machine = |node: NodeId| match record.nodes[usize::from(node.0)].kind {
+        NodeKind::Machine(machine) => Some(machine),
+        _ => None,
+    };
+    let packet = |Sent { name, at, chance }: Sent| {
+        let (from, to) = (machine(name.from)?, machine(name.to)?);
+        let name = PacketName { from, to, kind: name.kind, number: name.number };
+        Some(SentPacket { name, at, chance: chance.fates() })
+    };
+    let before_end = sent.into_iter().take_while(|sent| sent.at < scenario.duration);
+    let packets = before_end.filter_map(packet).collect();
+    Ok((judge(scenario, seed, record), packets))
 }
 
 /// Runs a scenario and returns its record without judging it.

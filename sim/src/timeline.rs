@@ -116,7 +116,11 @@ impl Builder<'_> {
             What::Nat(NatEvent::Rebooted { lost }) => push(None, Tone::Bad, format!("loses {lost} mappings")),
             What::Nat(_) => {}
             What::Fault(fault) => {
-                let tone = if matches!(fault, Fault::NoEffect { .. }) { Tone::Bad } else { Tone::Fault };
+                let tone = if matches!(fault, Fault::NoEffect { .. } | Fault::NoPacket { .. }) {
+                    Tone::Bad
+                } else {
+                    Tone::Fault
+                };
                 let what = self.fault(fault);
                 self.lines.push(Line { at: event.at, who: vec![event.node], whom: None, what, tone, event: index });
             }
@@ -295,7 +299,7 @@ impl Builder<'_> {
             Fault::Heal => "partitions heal".to_owned(),
             Fault::Link => "link changes".to_owned(),
             Fault::Told { what } => format!("is ordered to {what}"),
-            Fault::NoEffect { why, .. } => format!("no effect: {why}"),
+            Fault::NoEffect { why, .. } | Fault::NoPacket { why, .. } => format!("no effect: {why}"),
             Fault::Stall { ms } => format!("stands still for {}", scenarios::show_time(Duration::from_millis(*ms))),
             Fault::ClockJump { ms } => {
                 let (by, way) = (scenarios::show_time(Duration::from_millis(ms.unsigned_abs())), *ms < 0);

@@ -24,12 +24,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use scenarios::{Link, NatBehavior, NatReboot};
+use scenarios::{Fate, Link, NatBehavior, NatReboot, PacketKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::capture::{Capture, KeyLog};
 use crate::entropy;
 use crate::event::{NodeId, NodeKind, Recorder};
+use crate::fabric::fates::{Name, Sent};
 use crate::fabric::fault::{Fault, partition::Partition};
 use crate::fabric::{Fabric, RealmIndex, RouterIndex, Tap};
 use crate::host::Host;
@@ -159,6 +160,26 @@ impl World {
     /// The log for the secrets of DTLS sessions, if they are kept.
     pub(crate) fn key_log(&self) -> Option<KeyLog> {
         self.0.key_log()
+    }
+
+    /// Decides the fate of a packet.
+    pub(crate) fn decide(&self, packet: Name, fate: Fate) {
+        self.0.fabric().fates().decide(packet, fate);
+    }
+
+    /// How many packets of a kind one machine has sent to another, if there are packets with a decided fate.
+    pub(crate) fn packets_sent(&self, from: NodeId, to: NodeId, kind: PacketKind) -> u32 {
+        self.0.fabric().fates().count(from, to, kind)
+    }
+
+    /// Names and keeps all packets from now on, with what chance does to them.
+    pub(crate) fn keep_packets(&self) {
+        self.0.fabric().fates().keep_all();
+    }
+
+    /// The packets that were kept.
+    pub(crate) fn kept_packets(&self) -> Vec<Sent> {
+        self.0.fabric().fates().take_sent()
     }
 
     /// Adds a private network behind a router.

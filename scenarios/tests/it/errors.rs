@@ -31,6 +31,41 @@ fn server_programs() {
 }
 
 #[test]
+fn fates_of_packets() {
+    let packet =
+        |keys: &str| format!("[[packet]]\nfrom = 'ana'\nto = 'server'\nkind = 'stun-request'\nnumber = 2\n{keys}");
+    says(
+        "[[packet]]\nfrom = 'ana'\nto = 'server'\nkind = 'stun'\nnumber = 2\nfate = 'lost'",
+        "x.toml:11: `kind`: `stun` is not a valid kind of packet; did you mean `stun-request`, `stun-response` or `stun-indication`? (words: `tcp-segment`, `stun-request`, `stun-response`, `stun-indication`, `channel-data`, `dtls-handshake`, `dtls-data`, `datagram`)",
+    );
+    says(
+        &packet("fate = 'gone'"),
+        "x.toml:13: `fate`: `gone` is not a valid fate (words: `lost`, `lost-at-sender`, `twice`, `late`)",
+    );
+    says(&packet("fate = 'late'"), "x.toml:13: a packet that is \"late\" needs `by`: a time such as \"40ms\"");
+    says(&packet("fate = 'late'\nby = '61s'"), "x.toml:14: `by` must be from 1ms to 60s");
+    says(&packet("fate = 'lost'\nby = '5ms'"), "x.toml:14: `by` is for the fate \"late\": remove it");
+    says(&packet(""), "x.toml:8: [[packet]] needs `fate`: \"lost\", \"lost-at-sender\", \"twice\" or \"late\"");
+    says(
+        &packet("fate = 'lost'").replace("number = 2", "number = 0"),
+        "x.toml:12: `number`: `0` must be from 1 to 4294967295",
+    );
+    says(
+        &packet("fate = 'twice'").replace("stun-request", "tcp-segment"),
+        "x.toml:13: `fate`: a TCP segment cannot arrive twice: use \"lost\" or \"late\"",
+    );
+    says(
+        &packet("fate = 'lost'").replace("'server'", "'ana'"),
+        "x.toml:10: `to`: what `ana` sends to itself crosses no network: name another",
+    );
+    begins(&packet("fate = 'lost'").replace("'server'", "'bob'"), "x.toml:10: unknown machine `bob`");
+    says(
+        &format!("{}\n{}", packet("fate = 'lost'"), packet("fate = 'twice'")),
+        "x.toml:14: this packet has a fate already, on line 8: remove one",
+    );
+}
+
+#[test]
 fn client_programs() {
     says(
         "[[actor]]\nname = 'cam'\nrun = []",
@@ -122,7 +157,7 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `packet`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",

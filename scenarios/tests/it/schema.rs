@@ -35,6 +35,7 @@ fn it_knows_exactly_the_keys_of_the_loader() {
         ("[link.gilbert-elliott]\n", "", "/$defs/gilbert-elliott/anyOf/1/properties"),
         ("[expect]\n", "", "/$defs/expect/properties"),
         ("[[network]]\n", "", "/$defs/network/properties"),
+        ("[[packet]]\n", "", "/$defs/packet/properties"),
         ("[[actor]]\n", "", "/$defs/actor/properties"),
         ("[[actor]]\nname = 'c'\nnat = 'symmetric'\n[actor.override]\n", "", "/$defs/nat-keys/properties"),
         ("[expect]\n[[expect.connected]]\n", "", "/$defs/expect/properties/connected/items/properties"),
@@ -61,6 +62,8 @@ fn it_knows_exactly_the_words_of_the_loader() {
         quoted(error.split_once(before).unwrap_or_else(|| panic!("{error}")).1)
     };
     assert_eq!(words("/$defs/step/properties/do/enum"), told("[[step]]\nat = '1s'\ndo = 'zzz'\n", "(verbs: "));
+    assert_eq!(words("/$defs/packet/properties/kind/enum"), told("[[packet]]\nkind = 'zzz'\n", "(words: "));
+    assert_eq!(words("/$defs/packet/properties/fate/enum"), told("[[packet]]\nfate = 'zzz'\n", "(words: "));
     assert_eq!(words("/$defs/actor/properties/plays/enum"), told("[[actor]]\nname = 'c'\nplays = 'zzz'\n", "(roles: "));
 }
 
@@ -102,6 +105,9 @@ fn what_is_wrong_does_not_fit() {
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana", "nat": "symetric" }] }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "step": [{ "at": "1s", "do": "say", "actor": "ana" }] }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "step": [{ "at": "1s", "do": "heal", "actor": "ana" }] }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "packet": [{ "from": "ana", "to": "server", "kind": "datagram", "number": 1, "fate": "late" }] }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "packet": [{ "from": "ana", "to": "server", "kind": "datagram", "number": 0, "fate": "lost" }] }),
+        json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "packet": [{ "from": "ana", "to": "server", "kind": "datagram", "number": 1, "fate": "lost", "by": "1s" }] }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "expect": { "connected": [["ana", "ben"]] } }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "server": { "port": 0 } }),
         json!({ "name": "x", "duration": "10s", "actor": [{ "name": "ana" }], "link": { "mtu": 10 } }),

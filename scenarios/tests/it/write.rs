@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, GilbertElliott, NetworkAction, Oversized, Queue, Scenario, load, parse, shipped, write,
+    Action, ActorIndex, Fate, GilbertElliott, NetworkAction, Oversized, Queue, Scenario, load, parse, shipped, write,
 };
 
 #[test]
@@ -151,10 +151,58 @@ link = { jitter = "0s", bandwidth = "unlimited" }
     assert_eq!((later.up.mtu, later.up.burst_loss, later.down.bandwidth_bps), (None, None, Some(20_000_000)));
 }
 
+#[test]
+fn fates_of_packets_read_back() {
+    let text = r#"name = "packets"
+duration = "20s"
+[[ice-server]]
+name = "turn"
+[[actor]]
+name = "ana"
+[[actor]]
+name = "ben"
+[[packet]]
+from = "ana"
+to = "ben"
+kind = "stun-request"
+number = 3
+fate = "late"
+by = "40ms"
+[[packet]]
+from = "ana"
+to = "ben"
+kind = "stun-request"
+number = 3
+fate = "twice"
+[[packet]]
+from = "server"
+to = "ana"
+kind = "tcp-segment"
+number = 1
+fate = "lost"
+[[packet]]
+from = "ben"
+to = "turn"
+kind = "stun-indication"
+number = 7
+fate = "lost-at-sender"
+"#;
+    let mut scenario = parse("packets.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(scenario.packets.iter().map(|packet| packet.line).collect::<Vec<_>>(), [9, 16, 22, 28]);
+    let written = write(&scenario);
+    let mut again = parse("written.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
+    let fates: Vec<_> = again.packets.iter().map(|packet| packet.fate).collect();
+    assert_eq!(fates, [Fate::Late(Duration::from_millis(40)), Fate::Twice, Fate::Lost, Fate::LostAtSender]);
+}
+
 /// Removes line numbers, because a written file has different ones.
 fn forget_lines(scenario: &mut Scenario) {
     scenario.actors.iter_mut().for_each(|actor| actor.line = 0);
     scenario.steps.iter_mut().for_each(|step| step.line = 0);
+    scenario.packets.iter_mut().for_each(|packet| packet.line = 0);
     scenario.expect.line = 0;
     scenario.expect.connected.iter_mut().for_each(|expected| expected.line = 0);
 }

@@ -67,6 +67,13 @@ pub enum Fault {
         /// By how much, in milliseconds.
         ms: i64,
     },
+    /// The scenario decides the fate of a packet that was never sent. The event's node is the sender.
+    NoPacket {
+        /// The line of the packet in the scenario's file, counted from 1; 0 if the scenario was not read from a file.
+        line: usize,
+        /// What was sent instead, as a predicate of the node: `sent only 2 packets of the kind stun-request to ben`.
+        why: Arc<str>,
+    },
 }
 
 /// The resources that are left when all clients have left and the server has shut down.

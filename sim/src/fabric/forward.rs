@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::event::{Drop, NatEvent, NodeId, PacketId, Protocol, Refusal};
 use crate::fabric::Fabric;
+use crate::fabric::fates::Leg;
 use crate::fabric::fault::{FaultCx, Passage, Stop};
 use crate::fabric::flow::Flow;
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
@@ -80,6 +81,12 @@ impl Fabric {
         let path_mtu = sender.path_mtus.of(*dst.ip(), now).filter(|_| matches!(body, Body::Udp(_)));
         let mut packet = Packet::new(self.ledger.next_packet_id(), sender.node, now, src, dst, body);
         self.ledger.sent(&packet, now);
+        if let Some(fates) = &mut self.fates {
+            let receiver = self.topology.receiver(realm, packet.protocol(), dst).filter(|receiver| *receiver != host);
+            if let Some(receiver) = receiver {
+                fates.name(&packet, self.topology[receiver].node, now);
+            }
+        }
         if let Some(mtu) = path_mtu {
             packet.split(mtu);
             if packet.pieces() > 1 {
@@ -104,6 +111,10 @@ impl Fabric {
         };
         // A host's packet to itself crosses no link. A TURN server sends such packets between two of its clients.
         let is_own = matches!(from, Some(Attachment::Host(_))) && from == last_link;
+        let leg = Leg {
+            first: matches!(from, Some(Attachment::Host(_))),
+            last: matches!(last_link, Some(Attachment::Host(_))),
+        };
         let (from, last_link) = if is_own { (None, None) } else { (from, last_link) };
         let mut passage = Passage::default();
         for (owner, direction) in [(from, Direction::Up), (last_link, Direction::Down)] {
@@ -112,6 +123,9 @@ impl Fabric {
             match self.topology.link_mut(owner).cross(direction, &mut packet, &mut passage, &mut cx) {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(Stop::Drop(why)) => {
+                    if let Some(fates) = self.fates.as_mut().filter(|_| why == Drop::Loss) {
+                        fates.lost(&packet, leg);
+                    }
                     self.ledger.dropped(&packet, why, now);
                     if let Drop::FragmentationNeeded { mtu } = why {
                         self.report_mtu(&packet, mtu, now);
@@ -120,6 +134,13 @@ impl Fabric {
                 }
                 ControlFlow::Break(Stop::Hold) => return self.held.push(Arrival::of(hop, packet)),
             }
+        }
+        let without_chance = now + passage.delay - passage.chance;
+        let by_chance = passage;
+        if let Some(fates) = &mut self.fates
+            && let ControlFlow::Break(Stop::Drop(why)) = fates.apply(&packet, leg, &mut passage)
+        {
+            return self.ledger.dropped(&packet, why, now);
         }
         if let Some(pieces) = passage.fragments {
             self.ledger.fragmented(&packet, pieces, now);
@@ -133,6 +154,11 @@ impl Fabric {
         } else {
             let flow = Flow { realm, protocol: packet.protocol(), src: packet.src, dst: packet.dst };
             at = self.flows.in_order(flow, at, now);
+        }
+        if let Some(fates) = &mut self.fates {
+            let decided = passage.delay - by_chance.delay;
+            let late = at.saturating_sub(without_chance + decided);
+            fates.passed(&packet, late, by_chance.duplicated);
         }
         if passage.duplicated {
             self.ledger.duplicated(&packet, now);

@@ -5,6 +5,7 @@
 //! | `topology` | what is attached where, and the next hop of a packet |
 //! | `schedule` | future arrivals, ordered by time and then by age |
 //! | `stalls` | TCP flows that do not get through, until their senders retransmit |
+//! | `fates` | single packets whose fate the scenario decides, and what chance does to all others |
 //! | [`fault`] | what can happen to a packet, one file per fault; `link` lists those of links |
 //! | `tcp`, `udp` | the sockets of machines |
 //! | [`nat`] | a NAT, as a pure state machine; `router` applies it to packets |
@@ -15,6 +16,7 @@
 //! A packet goes hop by hop. In each realm it crosses the link of its sender and the link of its receiver. A router
 //! translates it when it arrives at the router, not when it is sent.
 
+pub(crate) mod fates;
 pub mod fault;
 mod flow;
 mod forward;
@@ -42,6 +44,7 @@ use rand_core::{RngCore, SeedableRng};
 use scenarios::{Link, NatBehavior, NatReboot};
 
 use crate::event::{NodeId, Recorder};
+use fates::Fates;
 use fault::Fault;
 use flow::Flows;
 use forward::Arrival;
@@ -80,6 +83,8 @@ pub(crate) struct Fabric {
     held: Vec<Arrival>,
     /// TCP flows that do not get through and are tried again.
     stalls: Stalls,
+    /// What is decided about single packets, and what chance does, if either is wanted.
+    fates: Option<Fates>,
     /// Collects the packets on the wire, if the run is captured.
     tap: Option<Tap>,
 }
@@ -98,6 +103,7 @@ impl Fabric {
             faults: Vec::new(),
             held: Vec::new(),
             stalls: Stalls::default(),
+            fates: None,
             tap: None,
         }
     }
@@ -110,6 +116,11 @@ impl Fabric {
     /// Takes what was kept.
     pub(crate) fn close_tap(&mut self) -> Tap {
         self.tap.take().unwrap_or_default()
+    }
+
+    /// The fates of single packets. From the first call on, all packets are named.
+    pub(crate) fn fates(&mut self) -> &mut Fates {
+        self.fates.get_or_insert_default()
     }
 
     // ---- topology

@@ -1,11 +1,11 @@
 //! A router between two realms, with or without a NAT.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use scenarios::{Link, NatBehavior, NatReboot};
 
-use crate::event::{Mapping, NatEvent, NodeId, Refusal};
+use crate::event::{Mapping, NatEvent, NodeId, Protocol, Refusal};
 use crate::fabric::index::RealmIndex;
 use crate::fabric::link::LinkState;
 use crate::fabric::nat::{Change, FiveTuple, Nat, NatCx};
@@ -68,6 +68,12 @@ impl Router {
         let (protocol, external, remote) = (packet.protocol(), packet.dst, packet.src);
         packet.dst = nat.inbound(now, protocol, external, remote, packet.signal())?;
         Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
+    }
+
+    /// Where a packet from the outside to this endpoint leads inside, if there is a mapping. Changes nothing.
+    pub(crate) fn leads_to(&self, protocol: Protocol, destination: SocketAddrV4) -> Option<SocketAddrV4> {
+        let Some(nat) = &self.nat else { return Some(destination) };
+        nat.leads_to(protocol, destination)
     }
 
     /// Reboots the NAT and returns the number of mappings that are lost; `None` if there is no NAT.

@@ -1,10 +1,10 @@
 //! What is attached where: realms, the routers between them, and hosts.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::{Index, IndexMut};
 
-use crate::event::NodeId;
+use crate::event::{NodeId, Protocol};
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
 use crate::fabric::link::LinkState;
 use crate::fabric::path_mtu::PathMtus;
@@ -113,6 +113,30 @@ impl Topology {
             None => {}
         }
         realm.gateway.filter(|_| from.is_some()).map(NextHop::Gateway)
+    }
+
+    /// The host to which a packet from this realm leads now, through the routers whose mappings lead there. `None` if it
+    /// leads nowhere. Whether a filter lets it through is not asked.
+    pub(crate) fn receiver(
+        &self,
+        mut realm: RealmIndex,
+        protocol: Protocol,
+        mut destination: SocketAddrV4,
+    ) -> Option<HostIndex> {
+        // Out through every router, and in through every router.
+        for _ in 0..=2 * self.routers.len() {
+            let here = &self.realms[realm.0];
+            match here.attached.get(destination.ip()) {
+                Some(Attachment::Host(host)) => return Some(*host),
+                Some(Attachment::Router(router)) => {
+                    let router = &self[*router];
+                    destination = router.leads_to(protocol, destination)?;
+                    realm = router.inner;
+                }
+                None => realm = self[here.gateway?].outer,
+            }
+        }
+        None
     }
 
     pub(crate) fn link_mut(&mut self, owner: Attachment) -> &mut LinkState {

@@ -115,6 +115,8 @@ pub enum Reason {
     Program,
     /// A connection goes through a TURN server.
     Relayed,
+    /// The scenario decides the fate of the packet on this line.
+    Packet(usize),
 }
 
 impl fmt::Display for Unplayable {
@@ -151,6 +153,7 @@ impl fmt::Display for Reason {
             Self::NotOurs(what) => write!(f, "{what}: the server at the URL cannot be switched off"),
             Self::NatReboot(network) => write!(f, "`nat-reboot` of `{network}`: NATs exist only in simulations"),
             Self::Relayed => f.write_str("TURN servers exist only in simulations"),
+            Self::Packet(line) => write!(f, "line {line}: the fate of a packet can be decided only in simulations"),
             Self::Program => f.write_str("`run`: programs are actors only in simulations"),
             Self::PartitionOfActors => f.write_str(
                 "`partition` of two actors: the proxy in front of the server does not carry the packets between them",
@@ -198,6 +201,9 @@ impl Script {
         let is_relayed = scenario.expect.relayed.as_ref().is_some_and(|pairs| !pairs.is_empty());
         if is_relayed || actors().any(|actor| actor.ice_transport_policy == IceTransportPolicy::Relay) {
             return Err(refuse(Reason::Relayed));
+        }
+        if let Some(packet) = scenario.packets.first() {
+            return Err(refuse(Reason::Packet(packet.line)));
         }
         let steps = selection.steps().map_err(|(step, why)| Unplayable { step: Some(step), ..refuse(why) })?;
         let tag = tag(seed);

@@ -39,7 +39,7 @@ impl Oracle for ConnectionKept {
 
     fn observe(&mut self, event: &Event, _cx: &mut OracleCx<'_>) {
         match &event.what {
-            What::Fault(Fault::Told { .. } | Fault::NoEffect { .. }) => {}
+            What::Fault(Fault::Told { .. } | Fault::NoEffect { .. } | Fault::NoPacket { .. }) => {}
             What::Fault(fault) => {
                 match fault {
                     Fault::Partition { .. } => self.is_parted = true,

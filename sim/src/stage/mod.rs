@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex, Scenario,
-    Step, WorldAction,
+    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex,
+    PacketFate, Scenario, Step, WorldAction,
 };
 
 use crate::dialects::Dialects;
@@ -91,6 +91,12 @@ pub(crate) trait Ground {
 
     /// Ends all partitions.
     fn heal(&mut self);
+
+    /// The fates of packets, as indices into [`Scenario::packets`], whose packet was not sent so far, and how many of that
+    /// kind were. A ground that decides no fates has none.
+    fn missing_packets(&self) -> Vec<(usize, u32)> {
+        Vec::new()
+    }
 
     /// Waits until the programs, which have been ordered to leave, have ended. Then ends the server if it belongs to
     /// this ground, and records what is left.
@@ -330,6 +336,7 @@ impl<G: Ground> Stage<G> {
 
     /// Makes all actors leave and takes everything down.
     async fn tear_down(&mut self) -> Result<(), StageError> {
+        self.record_missing_packets();
         self.ground.recorder().write(self.ground.everything(), What::TearDown);
         self.ground.heal();
         let mut programs = std::mem::take(&mut self.closing);
@@ -339,6 +346,20 @@ impl<G: Ground> Stage<G> {
             programs.push((ActorIndex(index), running.program));
         }
         self.ground.tear_down(programs).await
+    }
+
+    /// Records the packets whose fate is decided, but that were not sent.
+    fn record_missing_packets(&self) {
+        for (index, sent) in self.ground.missing_packets() {
+            let PacketFate { packet, line, .. } = self.scenario.packets[index];
+            let (kind, to) = (packet.kind.name(), self.scenario.machine_name(packet.to));
+            let why = match sent {
+                0 => format!("sent no packet of the kind `{kind}` to {to}"),
+                1 => format!("sent only one packet of the kind `{kind}` to {to}"),
+                _ => format!("sent only {sent} packets of the kind `{kind}` to {to}"),
+            };
+            self.record(self.ground.machine(packet.from), Fault::NoPacket { line, why: why.into() });
+        }
     }
 
     fn record(&self, node: NodeId, fault: Fault) {

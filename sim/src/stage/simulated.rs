@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use scenarios::{ActorIndex, IceServerIndex, Link, Machine as Which, NatReboot, NetworkIndex, Scenario};
+use scenarios::{
+    ActorIndex, IceServerIndex, Link, Machine as Which, NatReboot, NetworkIndex, PacketFate, PacketName, Scenario,
+};
 use server::Server;
 use server::net::Network;
 use tokio::sync::mpsc;
@@ -16,6 +18,7 @@ use tokio::time::sleep;
 use super::client_program::OwnProgram;
 use super::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, outsider, reference, turn};
 use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
+use crate::fabric::fates::Name;
 use crate::foreign::{Foreign, Order};
 use crate::host::Host;
 use crate::world::{Machine, NetworkConfig, Realm, World};
@@ -117,7 +120,7 @@ impl Simulated {
             ActorMachine { machine, host: None, orders: None }
         };
         let actors = scenario.actors.iter().enumerate().map(add).collect();
-        Self {
+        let simulated = Self {
             world: world.clone(),
             scenario: scenario.clone(),
             seed,
@@ -126,7 +129,16 @@ impl Simulated {
             server,
             ice_servers,
             actors,
+        };
+        for fate in &scenario.packets {
+            world.decide(simulated.name_of(fate.packet), fate.fate);
         }
+        simulated
+    }
+
+    /// The name of a packet, with nodes in place of machines.
+    fn name_of(&self, PacketName { from, to, kind, number }: PacketName) -> Name {
+        Name { from: self.machine(from), to: self.machine(to), kind, number }
     }
 
     /// Gives an order to the program of others on a machine. Returns false if none runs.
@@ -310,6 +322,15 @@ impl Ground for Simulated {
     fn set_network_link(&mut self, network: NetworkIndex, link: Link) -> Result<(), StageError> {
         self.world.set_network_link(self.networks[network], link);
         Ok(())
+    }
+
+    fn missing_packets(&self) -> Vec<(usize, u32)> {
+        let sent = |fate: &PacketFate| {
+            let Name { from, to, kind, number } = self.name_of(fate.packet);
+            let sent = self.world.packets_sent(from, to, kind);
+            (sent < number).then_some(sent)
+        };
+        self.scenario.packets.iter().enumerate().filter_map(|(index, fate)| Some((index, sent(fate)?))).collect()
     }
 
     fn partition(&mut self, from: &[Which], to: &[Which]) {

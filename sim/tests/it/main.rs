@@ -24,6 +24,7 @@ mod nat_probe;
 mod negotiation;
 mod oracle;
 mod oracle_roles;
+mod packets;
 mod played;
 mod properties;
 mod reachability;

@@ -95,6 +95,8 @@ impl FaultCx<'_> {
 pub(crate) struct Passage {
     /// The total delay.
     pub(crate) delay: Duration,
+    /// The part of the delay that was drawn.
+    pub(crate) chance: Duration,
     /// Whether it arrives twice.
     pub(crate) duplicated: bool,
     /// Whether later packets of its flow may overtake it.
@@ -123,7 +125,9 @@ impl Passage {
         cx: &mut FaultCx<'_>,
     ) -> ControlFlow<Stop> {
         for fault in faults {
+            let before = cx.rng.get_word_pos();
             let verdict = fault.on_packet(packet, cx);
+            let is_drawn = cx.rng.get_word_pos() != before;
             assert!(
                 packet.protocol() == Protocol::Udp
                     || matches!(verdict, Verdict::Pass | Verdict::Delay(_) | Verdict::Hold),
@@ -131,10 +135,12 @@ impl Passage {
             );
             match verdict {
                 Verdict::Pass => {}
-                Verdict::Delay(delay) => self.delay += delay,
-                Verdict::Reorder(delay) => {
+                Verdict::Delay(delay) | Verdict::Reorder(delay) => {
                     self.delay += delay;
-                    self.reordered = true;
+                    if is_drawn {
+                        self.chance += delay;
+                    }
+                    self.reordered |= matches!(verdict, Verdict::Reorder(_));
                 }
                 Verdict::Duplicate => self.duplicated = true,
                 Verdict::Fragment(mtu) => {

@@ -262,6 +262,12 @@ impl Nat {
         self.changes.drain(..)
     }
 
+    /// The internal endpoint of a mapping with this external endpoint, towards whichever remote. It passes no filter and
+    /// changes nothing.
+    pub fn leads_to(&self, protocol: Protocol, external: SocketAddrV4) -> Option<SocketAddrV4> {
+        self.table.first_with(protocol, external).map(|mapping| mapping.internal)
+    }
+
     fn admit(&self, protocol: Protocol) -> Result<(), Refusal> {
         if protocol == Protocol::Udp && self.behavior.udp_blocked { Err(Refusal::UdpBlocked) } else { Ok(()) }
     }

@@ -128,8 +128,13 @@ impl Table {
 
     /// Whether a mapping has this external endpoint, towards whichever remote.
     pub(super) fn uses(&self, protocol: Protocol, external: SocketAddrV4) -> bool {
-        let lowest = (protocol, external, ANYBODY);
-        self.by_external.range(lowest..).next().is_some_and(|(key, _)| (key.0, key.1) == (protocol, external))
+        self.first_with(protocol, external).is_some()
+    }
+
+    /// A mapping with this external endpoint, towards whichever remote.
+    pub(super) fn first_with(&self, protocol: Protocol, external: SocketAddrV4) -> Option<&Mapping> {
+        let (key, slot) = self.by_external.range((protocol, external, ANYBODY)..).next()?;
+        ((key.0, key.1) == (protocol, external)).then(|| &self.entry(*slot).mapping)
     }
 
     /// Whether no new mapping towards `remote` can have this external endpoint, though ports are overloaded.
