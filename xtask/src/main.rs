@@ -26,6 +26,7 @@ mod scenarios;
 mod serve;
 mod server_program;
 mod shell;
+mod shrink;
 mod sim;
 mod sink;
 mod usage;
@@ -48,6 +49,8 @@ struct Arguments {
 enum Command {
     /// Play a scenario in virtual time and judge it
     Sim(sim::Arguments),
+    /// Shrink a failing run to the smallest scenario that fails in the same way
+    Shrink(shrink::Arguments),
     /// List the shipped scenarios
     Scenarios(scenarios::Arguments),
     /// Run the reference signaling, STUN and TURN server on real sockets
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| usage::exit(&serve::without_secrets(error)));
     let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),
+        Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
         Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(*arguments),

@@ -39,6 +39,28 @@ impl Progress {
     }
 }
 
+/// One line on standard error that says how far a search without a known end is, if that is a terminal.
+pub(crate) struct SearchLine(ProgressBar);
+
+impl SearchLine {
+    pub(crate) fn new(is_shown: bool) -> Self {
+        let line = if is_shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
+        Self(line)
+    }
+
+    /// Replaces what the line says.
+    pub(crate) fn say(&self, text: String) {
+        self.0.set_message(text);
+        self.0.tick();
+    }
+
+    /// Removes the line.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// `, 40 s left`; nothing if that cannot be estimated.
 fn left(all: u64, done: u64, elapsed: Duration) -> String {
     // The average over the whole run: with items of very different lengths, the speed of the last few jumps about.

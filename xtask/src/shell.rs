@@ -39,6 +39,9 @@ pub(crate) fn completions(arguments: &Completions) -> anyhow::Result<ExitCode> {
 const NAMES: &[(&[&str], &str, Names)] = &[
     (&["sim"], "scenario", Names::Scenarios),
     (&["sim"], "dialect", Names::Dialects),
+    (&["shrink"], "file", Names::Scenarios),
+    (&["shrink"], "scenario", Names::Scenarios),
+    (&["shrink"], "dialect", Names::Dialects),
     (&["conformance"], "scenarios", Names::ScenariosOnTheWire),
     (&["conformance"], "dialect", Names::Dialects),
     (&["conformance"], "cases", Names::Cases),

@@ -81,7 +81,7 @@ impl FromStr for Seeds {
 }
 
 /// The scenario, if its dialect can play it.
-fn fitting(scenario: Scenario) -> anyhow::Result<Scenario> {
+pub(crate) fn fitting(scenario: Scenario) -> anyhow::Result<Scenario> {
     match sim::fit::misfit(&scenario) {
         Some(misfit) => {
             let dialect = scenario.server.dialect.as_deref().unwrap_or_default();

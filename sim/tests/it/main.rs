@@ -29,6 +29,7 @@ mod played;
 mod properties;
 mod reachability;
 mod real_servers;
+mod shrink;
 mod sources;
 mod steps;
 mod stories;
