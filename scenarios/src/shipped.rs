@@ -60,6 +60,7 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "basic" / "mesh-3",
     "basic" / "mesh-6",
     "basic" / "mesh-6-churn",
+    "basic" / "two-peers",
     "basic" / "same-lan",
     "basic" / "sender-viewer",
     "basic" / "viewer-first",

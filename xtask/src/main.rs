@@ -9,6 +9,7 @@ mod arguments;
 mod conformance;
 mod dialect;
 mod diff;
+mod exhaustive;
 mod exit;
 mod history;
 mod interrupt;

@@ -16,6 +16,7 @@ use scenarios::Scenario;
 use sim::run::{Cause, Crash, Outcome};
 
 use crate::arguments::Format;
+use crate::exhaustive::{self, ExhaustiveFlags};
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
 use crate::pool;
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
     /// Number of parallel runs [default: one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    exhaustive: ExhaustiveFlags,
     /// Run each seed twice; on a mismatch, show the first event that differs
     #[arg(long)]
     check_determinism: bool,
@@ -133,6 +136,20 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let replay = Replay { program: crate::program(), scenario: called, options };
     // A panic inside a simulation is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
+    if arguments.exhaustive.exhaustive {
+        anyhow::ensure!(
+            arguments.format == Format::Text,
+            "--exhaustive prints text; with --out DIR, DIR has its results"
+        );
+        return exhaustive::run(&exhaustive::Search {
+            flags: &arguments.exhaustive,
+            scenario: &scenario,
+            seed: arguments.seed,
+            jobs: arguments.jobs.map_or_else(pool::cores, usize::from),
+            out: arguments.out.as_deref(),
+            quiet: arguments.quiet,
+        });
+    }
     match arguments.seeds.clone() {
         None => one(&arguments, &scenario, &replay),
         Some(Seeds(seeds)) => many(&arguments, &scenario, seeds, &replay),

@@ -2,6 +2,7 @@
 
 mod busy;
 mod determinism;
+mod exhaustive;
 mod faults;
 mod firewalls;
 mod foreign;
@@ -29,6 +30,7 @@ mod played;
 mod properties;
 mod reachability;
 mod real_servers;
+mod regressions;
 mod shrink;
 mod sources;
 mod steps;

@@ -18,6 +18,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/matrix/README.md",
     "docs/nats.md",
     "docs/pages.md",
+    "docs/shrink.md",
     "docs/simulate-your-server.md",
     "docs/conformance/test-your-server.md",
     "docs/conformance/test-your-stun-turn-server.md",
@@ -41,6 +42,9 @@ const SKIPPED: &[(&str, &str)] = &[
     ("sim --scenario mesh-3 --dialect peerjs --server", "needs npm peer: real_servers.rs runs it"),
     ("sim --scenario nat-reboot-mid-call --server 'npx peerjs", "needs npm peer: real_servers.rs plays it"),
     ("conformance --url … --record", "the recording that the next command replays: recordings.rs does both"),
+    ("shrink FILE --seed N", "needs a failing run: shrink.rs has one"),
+    ("shrink my-failing.toml --seed 3", "needs a failing run: shrink.rs has one"),
+    ("shrink mesh-6-churn --server 'node server.mjs'", "needs a defect that the reader makes in such a server"),
     ("matrix DIR…", "needs results of the suite: matrix.rs makes some"),
     ("conformance replay", "needs a recording: recordings.rs replays some"),
 ];

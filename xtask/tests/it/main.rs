@@ -25,6 +25,7 @@ mod recordings;
 mod report;
 mod serve;
 mod server;
+mod shrink;
 mod sim;
 mod simulated_servers;
 mod terminal;
