@@ -1,6 +1,6 @@
 //! A packet's way: from a socket over links and through routers to the receiving socket.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::ControlFlow;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! A packet between hosts, IPv4 over UDP or TCP.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;

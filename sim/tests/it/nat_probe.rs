@@ -57,7 +57,7 @@ async fn serve(machines: [Host; 2], can: Can) {
 fn probed(profile: &str, can: Can, lifetime: Option<Duration>) -> Option<Findings> {
     let text = format!("name = 'x'\nduration = '1s'\n[[actor]]\nname = 'ana'\nnat = '{profile}'\n");
     let scenario = scenarios::parse("x.toml", &text).unwrap_or_else(|error| panic!("{error}"));
-    let found = World::run(1, 3, 10 * LONG, move |world| async move {
+    let found = World::run(1, 10 * LONG, move |world| async move {
         let realm = scenario.networks.first().map(|network| {
             world.add_network(NetworkConfig {
                 name: &network.name,

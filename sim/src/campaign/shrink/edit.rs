@@ -5,15 +5,29 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use scenarios::{
-    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceServerIndex, Link, Machine, MachineAction,
-    NetworkAction, NetworkIndex, PacketFate, PacketName, Scenario, Step, WorldAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceServerIndex, Jitter, Link, Machine,
+    MachineAction, NetworkAction, NetworkIndex, OneWay, PacketFate, PacketName, Scenario, Step, WorldAction,
 };
 
 use crate::reachability::{Place, Verdict, can_connect};
 
 /// A link on which chance decides nothing.
 pub(in crate::campaign) fn without_chance(link: Link) -> Link {
-    Link { jitter: std::time::Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, reorder_ppm: 0, ..link }
+    let certain = |way| OneWay {
+        jitter: Jitter::NONE,
+        loss_ppm: 0,
+        burst_loss: None,
+        corrupt_ppm: 0,
+        duplicate_ppm: 0,
+        reorder_ppm: 0,
+        ..way
+    };
+    both_ways(link, certain)
+}
+
+/// A link of which each direction is changed.
+pub(super) fn both_ways(link: Link, change: impl Fn(OneWay) -> OneWay) -> Link {
+    Link { up: change(link.up), down: change(link.down) }
 }
 
 /// Whether chance decides anything on a link.

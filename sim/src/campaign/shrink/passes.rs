@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, Actor, ActorIndex, Command, IceTransportPolicy, Link, MachineAction, NatBehavior, NetworkAction, Role,
-    Scenario, Timing, TurnCredential, WorldAction, profile,
+    Action, Actor, ActorIndex, Command, IceTransportPolicy, Link, MachineAction, NatBehavior, NetworkAction, OneWay,
+    Role, Scenario, Timing, TurnCredential, WorldAction, profile,
 };
 
 use super::ddmin::ddmin;
@@ -307,19 +307,13 @@ fn accept_with_nats(search: &mut Search<'_>, mut candidate: Scenario) -> bool {
 
 /// Links that do nothing but take 10 ms, or as close to it as possible.
 fn links(search: &mut Search<'_>) {
-    const PLAIN: Link = Link {
-        latency: Duration::from_millis(10),
-        jitter: Duration::ZERO,
-        loss_ppm: 0,
-        duplicate_ppm: 0,
-        reorder_ppm: 0,
-        bandwidth_bps: None,
-    };
-    let changes: [fn(Link) -> Link; 4] = [
-        |_| PLAIN,
+    const PLAIN: OneWay = OneWay::with_latency(Duration::from_millis(10));
+    let changes: [fn(Link) -> Link; 5] = [
+        |_| Link::both(PLAIN),
         edit::without_chance,
-        |link| Link { bandwidth_bps: None, ..link },
-        |link| Link { latency: PLAIN.latency, ..link },
+        |link| edit::both_ways(link, |way| OneWay { bandwidth_bps: None, queue: PLAIN.queue, ..way }),
+        |link| edit::both_ways(link, |way| OneWay { mtu: None, oversized: PLAIN.oversized, ..way }),
+        |link| edit::both_ways(link, |way| OneWay { latency: PLAIN.latency, ..way }),
     ];
     for change in changes {
         let mut all = search.best.clone();
