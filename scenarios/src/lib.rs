@@ -17,6 +17,7 @@
 //! | `link` | links: types, keys, and how they are written |
 //! | `packet` | single packets whose fate the scenario decides: types, keys and names |
 //! | `shipped` | the scenarios and profiles that are part of the program |
+//! | `stories` | what generated stories may contain: story profiles and their files |
 //! | `build`, `write` | builds scenarios in Rust, and writes scenarios as files |
 //!
 //! Data flows one way: `table` → `file` → `expand` (with `assign` and `steps`) → [`Scenario`].
@@ -46,6 +47,7 @@ mod role;
 mod scenario;
 mod shipped;
 mod steps;
+mod stories;
 mod table;
 mod value;
 mod write;
@@ -61,6 +63,7 @@ pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
+pub use stories::{StoryProfile, Trouble, WorstLink};
 pub use value::{BadValue, share, show as show_time, time};
 pub use write::write;
 

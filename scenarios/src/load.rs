@@ -26,21 +26,30 @@ pub fn load(name_or_path: &str) -> Result<Scenario, Error> {
     if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {
         return Err(unknown(name_or_path));
     }
+    parse(name_or_path, &read_text(name_or_path)?)
+}
+
+/// The text of a file that a person wrote.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8.
+pub(crate) fn read_text(name: &str) -> Result<String, Error> {
+    let path = Path::new(name);
     let bytes = read_file(path).map_err(|wrong| {
         let message = match wrong.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             _ if path.is_dir() => "is a directory: name a .toml file in it".to_owned(),
             _ => format!("cannot be read: {wrong}"),
         };
-        Error::whole(name_or_path, message)
+        Error::whole(name, message)
     })?;
-    let text = str::from_utf8(&bytes).map_err(|wrong| {
-        let line = bytes.iter().take(wrong.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
-        let mut error = Error::whole(name_or_path, "is not UTF-8: save the file as UTF-8 text".to_owned());
+    String::from_utf8(bytes).map_err(|wrong| {
+        let valid = &wrong.as_bytes()[..wrong.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let mut error = Error::whole(name, "is not UTF-8: save the file as UTF-8 text".to_owned());
         error.problems[0].line = Some(line);
         error
-    })?;
-    parse(name_or_path, text)
+    })
 }
 
 /// Longest file that people write, in bytes. A device such as `/dev/zero` has no end.

@@ -7,7 +7,7 @@ use std::ops::{Index, IndexMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::draft::SERVER;
 use crate::error::quote;
@@ -90,7 +90,7 @@ pub struct ServerSetup {
 
 /// A server program that is not part of Glare. It runs unchanged as the signaling server; STUN is still the reference
 /// server's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerProgram {
     /// The program and its arguments.
     pub run: Vec<String>,

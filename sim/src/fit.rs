@@ -147,25 +147,31 @@ fn of_rooms(actors: &[Actor], spoken: &Spoken) -> Result<(), Misfit> {
 }
 
 fn of_steps(scenario: &Scenario, spoken: &Spoken) -> Result<(), Misfit> {
+    for step in &scenario.steps {
+        let Action::Actor(_, command) = &step.action else { continue };
+        if let Some(lacks) = lacks(command, spoken) {
+            return Err(Misfit::Step { line: step.line, lacks });
+        }
+    }
+    Ok(())
+}
+
+/// What a dialect lacks for a command, in words.
+pub(crate) fn lacks(command: &Command, spoken: &Spoken) -> Option<&'static str> {
     let has = |operation| spoken.file.shape(operation).is_some();
     let has_names = || spoken.descriptor.chooses_ids || spoken.file.patterns().iter().any(|p| p.shape.has("name"));
     let is_member = spoken.descriptor.pairing == Pairing::Everybody;
-    for step in &scenario.steps {
-        let Action::Actor(_, command) = &step.action else { continue };
-        let lacks = match command {
-            Command::Hangup(_) if is_member && spoken.file.signal_operation(Kind::Hangup).is_none() => "no hangup",
-            Command::Hangup(_) | Command::IceRestart(_) | Command::Offer(_) if is_member && !has_names() => {
-                "no names by which a member could be told from the others"
-            }
-            Command::Call(_) if !has(Operation::Call) => "no `call`",
-            Command::Accept if !has(Operation::Accept) => "no `accept`",
-            Command::Reject if !has(Operation::Reject) => "no `reject`",
-            Command::Media(..) if !has(Operation::Media) => "no `media`",
-            _ => continue,
-        };
-        return Err(Misfit::Step { line: step.line, lacks });
+    match command {
+        Command::Hangup(_) if is_member && spoken.file.signal_operation(Kind::Hangup).is_none() => Some("no hangup"),
+        Command::Hangup(_) | Command::IceRestart(_) | Command::Offer(_) if is_member && !has_names() => {
+            Some("no names by which a member could be told from the others")
+        }
+        Command::Call(_) if !has(Operation::Call) => Some("no `call`"),
+        Command::Accept if !has(Operation::Accept) => Some("no `accept`"),
+        Command::Reject if !has(Operation::Reject) => Some("no `reject`"),
+        Command::Media(..) if !has(Operation::Media) => Some("no `media`"),
+        _ => None,
     }
-    Ok(())
 }
 
 /// What the clients of a dialect are.

@@ -11,7 +11,7 @@ use crate::dialects::{Dialects, Pairing};
 use crate::event::{NodeId, NodeKind, Record};
 use crate::fabric::fates::Sent;
 use crate::hash::{EventHash, event_hash};
-use crate::oracle::{self, Probes, Violation};
+use crate::oracle::{self, Probes, Situation, Violation};
 use crate::protocol;
 use crate::shared::panic_message;
 use crate::stage;
@@ -157,6 +157,14 @@ pub fn run_with_packets(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome,
     let before_end = sent.into_iter().take_while(|sent| sent.at < scenario.duration);
     let packets = before_end.filter_map(packet).collect();
     Ok((judge(scenario, seed, record), packets))
+}
+
+/// Runs a scenario and judges it. Returns also the situations that the oracles' model met.
+pub(crate) fn run_noting(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome, BTreeSet<Situation>), Crash> {
+    let record = record(scenario, seed)?;
+    let hash = event_hash(&record);
+    let (violations, probes, situations) = oracle::judge_noting(scenario, &record);
+    Ok((Outcome { scenario: scenario.clone(), seed, record, hash, violations, probes }, situations))
 }
 
 /// Runs a scenario and returns its record without judging it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use scenarios::{
     Action, Actor, ActorIndex, Command, Dependence, Jitter, Machine, MachineAction, NatBehavior, NetworkAction,
-    Pooling, Scenario, load, parse, profile, profiles, shipped,
+    Pooling, Scenario, StoryProfile, Trouble, load, parse, profile, profiles, shipped,
 };
 
 #[test]
@@ -43,6 +43,32 @@ fn every_file_is_shipped() {
         assert_eq!(toml_files(group), shipped);
     }
     assert_eq!(toml_files("profiles"), profiles().map(|profile| profile.name).collect());
+}
+
+/// `UPDATE_DOCS=1` writes the table of the kinds of trouble.
+#[test]
+fn the_page_of_campaigns_lists_every_profile_and_every_kind_of_trouble() {
+    const BEGIN: &str = "<!-- generated: kinds of trouble -->\n";
+    const END: &str = "<!-- end -->";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/campaigns.md");
+    let page = std::fs::read_to_string(&path).expect("it is there");
+    for profile in StoryProfile::shipped() {
+        assert!(
+            page.contains(&format!("| [`{0}`](../scenarios/stories/{0}.toml) |", profile.name)),
+            "{}",
+            profile.name
+        );
+    }
+    let rows = Trouble::ALL.iter().map(|trouble| format!("| `{trouble}` | {} |\n", trouble.what()));
+    let table = format!("| weight of | what happens |\n|---|---|\n{}", rows.collect::<String>());
+    let (head, rest) = page.split_once(BEGIN).expect("it has the place of the table");
+    let (_, tail) = rest.split_once(END).expect("it has the end of the table");
+    let right = format!("{head}{BEGIN}{table}{END}{tail}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &right).expect("the folder is there");
+        return;
+    }
+    assert!(page == right, "docs/campaigns.md is old: run the test shipped of scenarios with UPDATE_DOCS=1");
 }
 
 #[test]

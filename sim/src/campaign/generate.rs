@@ -1,4 +1,4 @@
-//! Random scenarios: for a while anything may go wrong, and after that there is time to settle.
+//! Draws stories: for a while anything may go wrong, and after that there is time to settle.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -6,213 +6,110 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{
-    Action, Actor, ActorIndex, Builder, Command, Dependence, FilterState, Framing, Hairpinning, IceServerIndex,
-    IceTransportPolicy, Jitter, Link, Machine, MachineAction, MediaKind, NatBehavior, NatReboot, NetworkAction,
-    NetworkIndex, OneWay, Pooling, PortAllocation, Role, Scenario, TurnServer, Unsolicited, WorldAction,
+    Action, Actor, ActorIndex, Builder, Command, Framing, IceServerIndex, IceTransportPolicy, Link, Machine,
+    MachineAction, MediaKind, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Trouble,
+    TurnCredential, TurnServer, WorldAction, WorstLink,
 };
 
+use super::draw::Draw;
+use super::shrink::without_chance;
+use super::target::{self, Target};
 use crate::reachability::{Place, Verdict, can_connect};
 
-/// Each trouble starts at most this long after the start of the scenario, milliseconds.
-const TROUBLE_MS: u64 = 35_000;
-/// When all troubles are over: what was cut off is connected again, and what was down may run again.
-const CALM: Duration = Duration::from_secs(45);
-/// Length of the scenario. Oracles judge the end state then.
-const END: Duration = Duration::from_secs(110);
 const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Length of the string of bytes that a seed gives: more than the longest story of a shipped profile needs.
+const BYTES: usize = 2048;
+/// The shortest time for which something is away.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// How much later than the first of two offers the second is made.
+const OFFERS_APART: Duration = Duration::from_millis(100);
 
-/// The properties of random scenarios.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// The first part of a scenario's name; its seed follows.
-    pub name: &'static str,
-    /// Whether actors make real WebRTC connections; if not, only their signaling is simulated.
-    pub webrtc: bool,
-    /// The roles of actors. Each entry is drawn with the same probability.
-    pub roles: &'static [Role],
-    /// Maximum number of actors. The minimum is two.
-    pub actors_max: u64,
-    /// Maximum number of NATs.
-    pub nats_max: u64,
-    /// Maximum number of rooms.
-    pub rooms_max: u64,
-    /// Maximum number of troubles.
-    pub troubles_max: u64,
-    /// Weights of the kinds of trouble: with an actor or a network, with a user's calls, and with the server.
-    pub weights: [u64; 3],
-    /// Maximum time for which something is away, down or cut off, milliseconds.
-    pub longest_ms: u64,
+/// The string of bytes of a seed.
+pub fn bytes_of(seed: u64) -> Vec<u8> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut bytes = vec![0; BYTES];
+    ChaCha8Rng::from_seed(key).fill_bytes(&mut bytes);
+    bytes
 }
 
-impl Profile {
-    /// Two to four peers of a mesh with real WebRTC connections, behind arbitrary NATs, over arbitrary links.
-    pub const CALLS: Self = Self {
-        name: "calls",
-        webrtc: true,
-        roles: &[Role::Mesh],
-        actors_max: 4,
-        nats_max: 3,
-        rooms_max: 1,
-        troubles_max: 5,
-        weights: [1, 0, 0],
-        longest_ms: 8_000,
-    };
-
-    /// Two to twelve peers of a mesh that only use signaling, in up to three rooms, and a server that stops and starts.
-    pub const CROWD: Self = Self {
-        name: "crowd",
-        webrtc: false,
-        roles: &[Role::Mesh],
-        actors_max: 12,
-        nats_max: 1,
-        rooms_max: 3,
-        troubles_max: 23,
-        weights: [6, 0, 1],
-        longest_ms: 9_000,
-    };
-
-    /// Two to ten clients of any role that only use signaling, in up to two rooms, and a server that stops and starts.
-    /// Users call often.
-    pub const ROLES: Self = Self {
-        name: "roles",
-        webrtc: false,
-        roles: &[Role::Mesh, Role::Sender, Role::Viewer, Role::User, Role::User, Role::Relay, Role::Broadcast],
-        actors_max: 10,
-        nats_max: 1,
-        rooms_max: 2,
-        troubles_max: 39,
-        weights: [6, 8, 1],
-        longest_ms: 9_000,
-    };
-
-    /// All profiles.
-    pub const ALL: [Self; 3] = [Self::CALLS, Self::CROWD, Self::ROLES];
+/// Generates the story of a seed. The result does not change as long as this folder does not.
+pub fn generate(seed: u64, profile: &StoryProfile, target: &Target) -> Scenario {
+    let mut scenario = generate_from(&bytes_of(seed), &format!("{}-{seed}", profile.name), profile, target);
+    scenario.about = format!("generated: {} of seed {seed}", profile.name);
+    scenario
 }
 
-/// Generates the scenario of a seed. The result does not change as long as this file does not.
+/// Generates the story that a string of bytes stands for. Every string stands for one. `profile` is
+/// [`adapted`](super::adapted) to the target.
 ///
-/// Whatever happens in the scenario, every promise must hold at its end. Some of its steps have no effect, such as the
+/// Whatever happens in the story, every promise must hold at its end. Some of its steps have no effect, such as the
 /// `leave` of an actor that is not in a room.
-pub fn generate(seed: u64, profile: &Profile) -> Scenario {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let draw = Draw(ChaCha8Rng::from_seed(bytes));
-    let mut builder = Builder::new(&format!("{}-{seed}", profile.name), END);
-    builder.scenario.about = format!("generated: {} of seed {seed}", profile.name);
+pub fn generate_from(bytes: &[u8], name: &str, profile: &StoryProfile, target: &Target) -> Scenario {
+    let mut draw = Draw::new(bytes);
+    let mut builder = Builder::new(name, profile.duration);
+    builder.scenario.about = format!("generated: {}", profile.name);
     builder.scenario.server.heartbeat = HEARTBEAT;
-    let mut generator = Generator { draw, profile, builder };
+    let worst = draw.worst(&profile.link);
+    let mut generator = Generator { draw, profile, worst, builder };
     generator.add_networks();
     generator.add_actors();
-    for _ in 0..generator.draw.below(profile.troubles_max + 1) {
-        generator.add_trouble();
-    }
     if profile.webrtc {
         generator.add_turn();
     }
-    let mut scenario = generator.builder.at(CALM, Action::World(WorldAction::Heal)).build();
+    let weights = generator.kinds();
+    for _ in 0..generator.draw.below(profile.troubles_max + 1) {
+        if let Some(kind) = generator.draw.weighted(weights.iter().map(|(_, weight)| *weight)) {
+            generator.add_trouble(weights[kind].0);
+        }
+    }
+    if generator.draw.coin() {
+        generator.mend_links();
+    }
+    let mut scenario = generator.builder.at(profile.calm, Action::World(WorldAction::Heal)).build();
+    target::put(&mut scenario, target);
     if profile.webrtc {
         scenario.expect.unconnected = unconnected(&scenario);
     }
     scenario
 }
 
-/// The pairs that cannot connect, even through a TURN server if there is one.
+/// Whether an actor can offer to another with the same role.
+fn can_offer(actor: &Actor) -> bool {
+    actor.webrtc && !matches!(actor.plays, Role::Sender | Role::Viewer)
+}
+
+/// The pairs that meet and cannot connect, even through a TURN server if there is one.
 fn unconnected(scenario: &Scenario) -> Vec<(ActorIndex, ActorIndex)> {
     let actors = || (0..scenario.actors.len()).map(ActorIndex);
     let pairs = actors().flat_map(|b| actors().take_while(move |a| *a < b).map(move |a| (a, b)));
     let place = |actor| Place::of(scenario, actor);
-    pairs.filter(|(a, b)| matches!(can_connect(&place(*a), &place(*b)), Verdict::NeedsRelay(_))).collect()
-}
-
-/// A source of random numbers whose results depend only on the seed.
-struct Draw(ChaCha8Rng);
-
-impl Draw {
-    /// A number from 0 to `limit` - 1. `limit` is far below 2^64, so all results are practically equally likely.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0.next_u64() % limit
-    }
-
-    fn index(&mut self, length: usize) -> usize {
-        self.below(length as u64) as usize
-    }
-
-    fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.index(from.len())]
-    }
-
-    /// The index of a weight, drawn with a probability in proportion to the weight.
-    fn weighted(&mut self, weights: &[u64]) -> usize {
-        let mut drawn = self.below(weights.iter().sum());
-        for (number, weight) in weights.iter().enumerate() {
-            if drawn < *weight {
-                return number;
-            }
-            drawn -= weight;
-        }
-        unreachable!("the draw is below the sum")
-    }
-
-    fn link(&mut self) -> Link {
-        let latency = Duration::from_millis(1 + self.below(79));
-        let jitter = Jitter::Uniform { max: Duration::from_millis(if self.coin() { 0 } else { self.below(20) }) };
-        let mut share = || if self.coin() { 0 } else { self.below(30_000) as u32 };
-        let (loss_ppm, duplicate_ppm, reorder_ppm) = (share(), share(), share());
-        Link::both(OneWay { jitter, loss_ppm, duplicate_ppm, reorder_ppm, ..OneWay::with_latency(latency) })
-    }
-
-    /// Any behaviour that keeps a mapping for at least the interval of ICE's keep-alives. It may block UDP.
-    fn nat(&mut self) -> NatBehavior {
-        const DEPENDENCES: [Dependence; 3] =
-            [Dependence::EndpointIndependent, Dependence::AddressDependent, Dependence::AddressAndPortDependent];
-        let overloads = self.below(5) == 0;
-        let mut dependence = || if overloads { Dependence::AddressAndPortDependent } else { self.pick(&DEPENDENCES) };
-        let (mapping, filtering) = (dependence(), dependence());
-        NatBehavior {
-            mapping,
-            filtering,
-            filter_state: self.pick(&[FilterState::PerMapping, FilterState::PerEndpoint]),
-            port_allocation: if overloads {
-                PortAllocation::PreserveOverloading
-            } else {
-                self.pick(&[
-                    PortAllocation::Preserve,
-                    PortAllocation::Sequential,
-                    PortAllocation::Random,
-                    PortAllocation::Block,
-                ])
-            },
-            hairpinning: self.pick(&[Hairpinning::Off, Hairpinning::InternalSource, Hairpinning::ExternalSource]),
-            pooling: Pooling::Paired,
-            udp_lifetime_new: Duration::from_secs(30),
-            udp_lifetime: Duration::from_secs(30 + self.below(150)),
-            udp_stream_after: Duration::from_secs(self.below(3)),
-            udp_inbound_refresh: self.coin(),
-            tcp_lifetime: Duration::from_secs(7440),
-            tcp_lifetime_opening: Duration::from_secs(240),
-            tcp_lifetime_closing: Duration::from_secs(10 + self.below(110)),
-            tcp_lifetime_reset: Duration::from_secs(10 + self.below(110)),
-            tcp_pick_up: self.coin(),
-            unsolicited: self.pick(&[Unsolicited::Drop, Unsolicited::Reject, Unsolicited::Accept]),
-            max_mappings: 65_536,
-            udp_blocked: self.below(10) == 0,
-        }
-    }
+    let meet = |(a, b): &(ActorIndex, ActorIndex)| {
+        let [a, b] = [&scenario.actors[*a], &scenario.actors[*b]];
+        a.plays.dialect() == b.plays.dialect() && a.room == b.room
+    };
+    pairs.filter(meet).filter(|(a, b)| matches!(can_connect(&place(*a), &place(*b)), Verdict::NeedsRelay(_))).collect()
 }
 
 struct Generator<'a> {
-    draw: Draw,
-    profile: &'a Profile,
+    draw: Draw<'a>,
+    profile: &'a StoryProfile,
+    worst: WorstLink,
     builder: Builder,
 }
 
 impl Generator<'_> {
     fn actor(&mut self) -> ActorIndex {
         ActorIndex(self.draw.index(self.builder.scenario.actors.len()))
+    }
+
+    /// The kinds of trouble of this story with their weights. Each kind is left out of half of the stories: what hides
+    /// another kind of trouble must sometimes be absent, and what needs several of one kind must sometimes be frequent.
+    fn kinds(&mut self) -> Vec<(Trouble, u64)> {
+        let weights = self.profile.weights.iter();
+        weights
+            .map(|(kind, weight)| (*kind, if self.draw.coin() { *weight } else { weight * 4 * self.draw.below(2) }))
+            .collect()
     }
 
     /// Adds NATs. The last may be behind the first.
@@ -230,73 +127,129 @@ impl Generator<'_> {
         let networks = self.builder.scenario.networks.len();
         for _ in 0..2 + self.draw.below(self.profile.actors_max - 1) {
             // An index beyond the last network stands for the internet.
-            let network = Some(self.draw.index(4)).filter(|network| *network < networks);
-            let plays = self.draw.pick(self.profile.roles);
+            let network = Some(self.draw.index(networks + 1)).filter(|network| *network < networks);
+            let plays = self.draw.pick(&self.profile.roles);
             let over = self.draw.pick(&[Framing::WebSocket, Framing::SocketIo]);
             let room = self.draw.below(self.profile.rooms_max);
-            let joins = Duration::from_millis(self.draw.below(20_000));
-            let link = self.draw.link();
+            let joins = self.draw.time(self.profile.troubles_until);
             let webrtc = self.profile.webrtc;
+            let room = plays.only_room().map_or_else(|| format!("room-{room}"), str::to_owned);
+            if webrtc && self.is_full(plays, &room) {
+                continue;
+            }
             self.builder = self.builder.clone().peer(network).with(|actor| {
                 actor.plays = plays;
                 actor.over = if plays == Role::User { over } else { plays.framing() };
-                actor.room = plays.only_room().map_or_else(|| format!("room-{room}"), str::to_owned);
+                actor.room = room;
                 actor.joins = Some(joins);
-                actor.link = link;
                 actor.webrtc = webrtc;
             });
+            let actor = self.builder.scenario.actors.last_mut().expect("it was added");
+            actor.link = self.draw.link(actor.link, &self.worst);
         }
     }
 
-    fn add_trouble(&mut self) {
-        let at_ms = self.draw.below(TROUBLE_MS);
-        match self.draw.weighted(&self.profile.weights) {
-            0 => self.add_fault(at_ms),
-            1 => self.add_call(at_ms),
-            _ => self.add_server_fault(at_ms),
+    /// Whether a room has two clients without names: WebRTC works for two of them only.
+    fn is_full(&self, plays: Role, room: &str) -> bool {
+        let is_there = |actor: &&Actor| actor.plays == plays && actor.room == room;
+        let count = || self.builder.scenario.actors.iter().filter(is_there).count();
+        matches!(plays, Role::Relay | Role::Broadcast) && count() == 2
+    }
+
+    fn at(&mut self, at: Duration, action: Action) {
+        self.builder = self.builder.clone().at(at, action);
+    }
+
+    fn command(&mut self, at: Duration, actor: ActorIndex, command: Command) {
+        self.at(at, Action::Actor(actor, command));
+    }
+
+    fn machine(&mut self, at: Duration, machine: Machine, action: MachineAction) {
+        self.at(at, Action::Machine(machine, action));
+    }
+
+    /// How long something is away, down or cut off.
+    fn span(&mut self) -> Duration {
+        SHORTEST + self.draw.time(self.profile.longest - SHORTEST)
+    }
+
+    /// Adds a trouble. What can be repaired is repaired after a while, except the losses of power and the leaves that
+    /// stories may end with.
+    fn add_trouble(&mut self, kind: Trouble) {
+        let at = self.draw.time(self.profile.troubles_until);
+        match kind {
+            Trouble::Call => return self.add_pair(at, Command::Call, |actor| actor.plays == Role::User),
+            Trouble::Accept => return self.add_user(at, Command::Accept),
+            Trouble::Reject => return self.add_user(at, Command::Reject),
+            Trouble::Media => {
+                let media = Command::Media(self.draw.pick(&[MediaKind::Audio, MediaKind::Video]), self.draw.coin());
+                return self.add_user(at, media);
+            }
+            Trouble::IceRestart => return self.add_pair(at, Command::IceRestart, can_offer),
+            Trouble::Hangup => {
+                // Only these have a message for it.
+                let can = |actor: &Actor| actor.plays == Role::User || actor.webrtc && actor.plays == Role::Mesh;
+                return self.add_pair(at, Command::Hangup, can);
+            }
+            Trouble::Offer => return self.add_offers(at),
+            Trouble::NatReboot => return self.add_nat_reboot(at),
+            Trouble::Partition => return self.add_partition(at),
+            Trouble::ServerShutdown => {
+                let back = at + self.span();
+                self.at(at, Action::World(WorldAction::Shutdown));
+                return self.machine(back, Machine::Server, MachineAction::Boot);
+            }
+            Trouble::ServerPowerCycle => return self.add_power_cycle(at, Machine::Server),
+            Trouble::TurnPowerCycle => {
+                let servers = self.builder.scenario.ice_servers.len();
+                if servers > 0 {
+                    let server = IceServerIndex(self.draw.index(servers));
+                    self.add_power_cycle(at, Machine::IceServer(server));
+                }
+                return;
+            }
+            Trouble::Stall => {
+                let span = self.span();
+                return self.machine(at, Machine::Server, MachineAction::Stall(span));
+            }
+            Trouble::ClockJump => {
+                let ms = self.draw.below(7_200_000) as i64 - 3_600_000;
+                return self.machine(at, Machine::Server, MachineAction::ClockJump { ms });
+            }
+            _ => {}
         }
-    }
-
-    fn at(&mut self, at_ms: u64, action: Action) {
-        self.builder = self.builder.clone().at(Duration::from_millis(at_ms), action);
-    }
-
-    fn command(&mut self, at_ms: u64, actor: ActorIndex, command: Command) {
-        self.at(at_ms, Action::Actor(actor, command));
-    }
-
-    /// How long something is away, down or cut off, milliseconds.
-    fn span(&mut self) -> u64 {
-        100 + self.draw.below(self.profile.longest_ms - 100)
-    }
-
-    /// Adds a trouble with an actor or a network. What can be repaired is repaired after a while.
-    fn add_fault(&mut self, at_ms: u64) {
         let actor = self.actor();
         let machine = Machine::Actor(actor);
-        match self.draw.below(10) {
-            0 => {
-                let back = at_ms + self.span();
-                self.command(at_ms, actor, Command::Leave);
+        match kind {
+            Trouble::LeaveAndReturn => {
+                let back = at + self.span();
+                self.command(at, actor, Command::Leave);
                 self.at(back, Action::Join(actor));
             }
-            1 => self.command(at_ms, actor, Command::Leave),
-            2 => self.command(at_ms, actor, Command::Drop),
-            3 => {
-                let back = at_ms + self.span();
-                self.at(at_ms, Action::Machine(machine, MachineAction::PowerLoss));
-                self.at(back, Action::Machine(machine, MachineAction::Boot));
+            Trouble::Leave => self.command(at, actor, Command::Leave),
+            Trouble::Drop => self.command(at, actor, Command::Drop),
+            Trouble::PowerCycle => self.add_power_cycle(at, machine),
+            Trouble::PowerLoss => self.machine(at, machine, MachineAction::PowerLoss),
+            Trouble::Link => {
+                let before = self.builder.scenario.link(machine);
+                let back = at + self.span();
+                let bad = self.draw.link(before, &self.profile.link);
+                if bad != before {
+                    self.machine(at, machine, MachineAction::Link(bad));
+                    self.machine(back, machine, MachineAction::Link(before));
+                }
             }
-            4 => self.at(at_ms, Action::Machine(machine, MachineAction::PowerLoss)),
-            5 => self.add_nat_reboot(at_ms),
-            6 => self.add_partition(at_ms),
-            7 => self.add_pair(at_ms, Command::IceRestart, |actor| actor.webrtc),
-            8 => self.add_pair(at_ms, Command::Hangup, |actor| actor.webrtc || actor.plays == Role::User),
-            _ => self.command(at_ms, actor, Command::Say(format!("said at {at_ms} ms"))),
+            _ => self.command(at, actor, Command::Say(format!("said at {} ms", at.as_millis()))),
         }
     }
 
-    fn add_nat_reboot(&mut self, at_ms: u64) {
+    fn add_power_cycle(&mut self, at: Duration, machine: Machine) {
+        let back = at + self.span();
+        self.machine(at, machine, MachineAction::PowerLoss);
+        self.machine(back, machine, MachineAction::Boot);
+    }
+
+    fn add_nat_reboot(&mut self, at: Duration) {
         let count = self.builder.scenario.networks.len();
         if count == 0 {
             return;
@@ -305,9 +258,24 @@ impl Generator<'_> {
         // A NAT behind another NAT keeps its address.
         let is_public = self.builder.scenario.networks[network].behind.is_none();
         let new_address = (self.draw.coin() && is_public)
-            .then(|| Ipv4Addr::new(198, 51, 101 + network as u8, 1 + (at_ms % 250) as u8));
+            .then(|| Ipv4Addr::new(198, 51, 101 + network as u8, 1 + (at.as_millis() % 250) as u8));
         let reboot = NatReboot { resets_tcp: self.draw.coin(), new_address };
-        self.at(at_ms, Action::Network(NetworkIndex(network), NetworkAction::Reboot(reboot)));
+        self.at(at, Action::Network(NetworkIndex(network), NetworkAction::Reboot(reboot)));
+    }
+
+    /// Adds an offer, or two that may cross.
+    fn add_offers(&mut self, at: Duration) {
+        let before = self.builder.scenario.steps.len();
+        self.add_pair(at, Command::Offer, can_offer);
+        let Some(Action::Actor(from, Command::Offer(to))) =
+            self.builder.scenario.steps.get(before).map(|step| step.action.clone())
+        else {
+            return;
+        };
+        if self.draw.coin() {
+            let later = at + self.draw.time(OFFERS_APART);
+            self.command(later, to, Command::Offer(from));
+        }
     }
 
     /// The machines of one or two actors.
@@ -315,7 +283,7 @@ impl Generator<'_> {
         (0..1 + self.draw.below(2)).map(|_| Machine::Actor(self.actor())).collect()
     }
 
-    fn add_partition(&mut self, at_ms: u64) {
+    fn add_partition(&mut self, at: Duration) {
         let from = self.machines();
         let mut to = self.machines();
         to.retain(|machine| !from.contains(machine));
@@ -323,9 +291,9 @@ impl Generator<'_> {
             to.push(Machine::Server);
         }
         let one_way = self.draw.coin();
-        let heals = at_ms + self.span();
+        let heals = at + self.span();
         if !to.is_empty() {
-            self.at(at_ms, Action::World(WorldAction::Partition { from, to, one_way }));
+            self.at(at, Action::World(WorldAction::Partition { from, to, one_way }));
             self.at(heals, Action::World(WorldAction::Heal));
         }
     }
@@ -338,7 +306,7 @@ impl Generator<'_> {
 
     /// Adds a command that names another actor. Both must fulfil `can`, and have the same role and room; if there are
     /// no such actors, adds nothing.
-    fn add_pair(&mut self, at_ms: u64, command: fn(ActorIndex) -> Command, can: fn(&Actor) -> bool) {
+    fn add_pair(&mut self, at: Duration, command: fn(ActorIndex) -> Command, can: fn(&Actor) -> bool) {
         let able = self.those(can);
         if able.is_empty() {
             return;
@@ -348,62 +316,80 @@ impl Generator<'_> {
         let others = self.those(|other| can(other) && other.name != name && other.plays == plays && other.room == room);
         if !others.is_empty() {
             let other = self.draw.pick(&others);
-            self.command(at_ms, one, command(other));
+            self.command(at, one, command(other));
         }
     }
 
-    /// Adds an action of a user, if there are users.
-    fn add_call(&mut self, at_ms: u64) {
-        const IS_USER: fn(&Actor) -> bool = |actor| actor.plays == Role::User;
-        let users = self.those(IS_USER);
-        if users.is_empty() {
-            return;
-        }
-        let user = self.draw.pick(&users);
-        match self.draw.weighted(&[4, 2, 1, 1, 1]) {
-            0 => self.add_pair(at_ms, Command::Call, IS_USER),
-            1 => self.command(at_ms, user, Command::Accept),
-            2 => self.command(at_ms, user, Command::Reject),
-            3 => self.command(at_ms, user, Command::Media(MediaKind::Audio, false)),
-            _ => self.add_pair(at_ms, Command::Hangup, IS_USER),
+    /// Adds a command to a user, if there are users.
+    fn add_user(&mut self, at: Duration, command: Command) {
+        let users = self.those(|actor| actor.plays == Role::User);
+        if !users.is_empty() {
+            let user = self.draw.pick(&users);
+            self.command(at, user, command);
         }
     }
 
-    /// Adds a TURN server to half of the scenarios, on the server's machine or on its own, which may restart. Some actors
-    /// then use relayed candidates only. This is drawn last: scenarios without TURN are as if there were none.
+    /// Adds a TURN server to half of the stories, on the server's machine or on its own. Some actors then use relayed
+    /// candidates only, or have a wrong credential.
     fn add_turn(&mut self) {
         match self.draw.below(4) {
-            0 => self.builder.scenario.server.turn = Some(TurnServer::default()),
-            1 => {
+            2 => self.builder.scenario.server.turn = Some(TurnServer::default()),
+            3 => {
                 self.builder = self.builder.clone().ice_server(Some(TurnServer::default()));
-                let machine = Machine::IceServer(IceServerIndex(0));
                 for actor in &mut self.builder.scenario.actors {
-                    actor.ice_servers.push(machine);
-                }
-                if self.draw.coin() {
-                    let at_ms = self.draw.below(TROUBLE_MS);
-                    let back = at_ms + self.span();
-                    self.at(at_ms, Action::Machine(machine, MachineAction::PowerLoss));
-                    self.at(back, Action::Machine(machine, MachineAction::Boot));
+                    actor.ice_servers.push(Machine::IceServer(IceServerIndex(0)));
                 }
             }
             _ => return,
         }
         for index in 0..self.builder.scenario.actors.len() {
-            if self.draw.below(6) == 0 {
+            if self.draw.below(6) == 1 {
                 self.builder.scenario.actors[index].ice_transport_policy = IceTransportPolicy::Relay;
+            }
+            if self.draw.below(16) == 1 {
+                self.builder.scenario.actors[index].turn_credential = TurnCredential::Wrong;
             }
         }
     }
 
-    fn add_server_fault(&mut self, at_ms: u64) {
-        let back = at_ms + 500 + self.draw.below(8_500);
-        let action = if self.draw.coin() {
-            Action::World(WorldAction::Shutdown)
-        } else {
-            Action::Machine(Machine::Server, MachineAction::PowerLoss)
-        };
-        self.at(at_ms, action);
-        self.at(back, Action::Machine(Machine::Server, MachineAction::Boot));
+    /// Lets the faults of links end, too, when all other troubles are over.
+    fn mend_links(&mut self) {
+        for index in 0..self.builder.scenario.actors.len() {
+            let link = self.builder.scenario.actors[index].link;
+            let mended = without_chance(link);
+            if mended != link {
+                self.machine(self.profile.calm, Machine::Actor(ActorIndex(index)), MachineAction::Link(mended));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a fuzzer, not of a seed: whatever they are, they stand for a story, and the same for the same.
+    #[test]
+    fn every_string_of_bytes_stands_for_a_story() {
+        for profile in StoryProfile::shipped() {
+            for bytes in [&[][..], &[0xff; 3], &[0xff; 4000], b"a fuzzer's bytes", &bytes_of(3)[..100]] {
+                let story = || generate_from(bytes, "mine", &profile, &Target::default());
+                assert!(story().actors.len() >= 2);
+                assert_eq!(story(), story());
+            }
+        }
+    }
+
+    #[test]
+    fn no_story_of_a_shipped_profile_uses_up_the_bytes_of_its_seed() {
+        for profile in StoryProfile::shipped() {
+            for seed in 0..500 {
+                let bytes = bytes_of(seed);
+                let all = generate_from(&bytes, "all", &profile, &Target::default());
+                let mut fewer = generate_from(&bytes[..BYTES - 64], "all", &profile, &Target::default());
+                fewer.name.clone_from(&all.name);
+                assert_eq!(fewer, all, "{} of seed {seed}", profile.name);
+            }
+        }
     }
 }

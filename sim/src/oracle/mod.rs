@@ -8,15 +8,20 @@ mod cx;
 mod history;
 mod model;
 mod signals;
+mod situations;
 mod tcp;
 mod webrtc;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use scenarios::Scenario;
 
-use crate::event::{Record, What};
+use crate::event::{Event, Record, What};
+use situations::Situations;
+
 pub use cx::{AnyOracle, Judges, Oracle, OracleCx, Probes, Violation};
+pub use situations::Situation;
 
 /// Declares the oracles. Each line is a file and the type in it that implements [`Oracle`].
 macro_rules! oracles {
@@ -90,13 +95,32 @@ pub fn judge_live(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Prob
     judge_with(oracles(Judges::RealSockets), scenario, record)
 }
 
+/// Judges the record of a simulation, and collects the situations that the oracles' model meets.
+pub(crate) fn judge_noting(scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes, BTreeSet<Situation>) {
+    let mut situations = Situations::default();
+    let note = |event: &Event, cx: &OracleCx<'_>| situations.observe(event, cx);
+    let (violations, probes) = judge_and(oracles(Judges::Simulations), scenario, record, note);
+    (violations, probes, situations.into_met())
+}
+
 /// Judges a record by the given oracles.
-pub fn judge_with(mut oracles: Vec<AnyOracle>, scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+pub fn judge_with(oracles: Vec<AnyOracle>, scenario: &Scenario, record: &Record) -> (Vec<Violation>, Probes) {
+    judge_and(oracles, scenario, record, |_, _| {})
+}
+
+/// Judges a record. `note` also sees each event that is not about a packet, until the end of the scenario.
+fn judge_and(
+    mut oracles: Vec<AnyOracle>,
+    scenario: &Scenario,
+    record: &Record,
+    mut note: impl FnMut(&Event, &OracleCx<'_>),
+) -> (Vec<Violation>, Probes) {
     // Most events of a record are about packets, and few oracles look at those. Those oracles come first, so that the
     // others can be skipped.
     oracles.sort_by_key(|oracle| !oracle.sees_packets);
     let seeing_packets = oracles.partition_point(|oracle| oracle.sees_packets);
     let mut cx = OracleCx::new(scenario, record);
+    let mut is_over = false;
     for (index, event) in record.events.iter().enumerate() {
         let is_end = event.what == What::TearDown;
         let is_packet = matches!(event.what, What::Packet(_) | What::Nat(_));
@@ -108,6 +132,10 @@ pub fn judge_with(mut oracles: Vec<AnyOracle>, scenario: &Scenario, record: &Rec
             }
             cx.set_place(oracle.slug, Some(index), index, event.at);
             oracle.observe(event, &mut cx);
+        }
+        is_over |= is_end;
+        if !is_packet && !is_over {
+            note(event, &cx);
         }
         cx.model.advance(index, event);
     }
