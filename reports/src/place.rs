@@ -13,9 +13,9 @@ pub(crate) fn line_of(scenario: &Scenario, record: &Record, violation: &Violatio
     let event = violation.event.and_then(|event| record.events.get(event));
     if let Some(What::Fault(Fault::NoEffect { line, .. } | Fault::NoPacket { line, .. })) =
         event.map(|event| &event.what)
-        && *line > 0
+        && line.0 > 0
     {
-        return *line;
+        return line.0;
     }
     let actors: Vec<ActorIndex> = violation.nodes.iter().filter_map(|node| actor(record, *node)).collect();
     let step = || before(scenario, violation.at).find(|step| affects(scenario, &step.action, &actors));

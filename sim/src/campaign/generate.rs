@@ -12,7 +12,7 @@ use scenarios::{
 };
 
 use super::draw::Draw;
-use super::shrink::without_chance;
+use super::shrink::edit::without_chance;
 use super::target::{self, Target};
 use crate::reachability::{Place, Verdict, can_connect};
 

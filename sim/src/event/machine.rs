@@ -1,5 +1,6 @@
 //! A machine's power and software, the faults that a scenario injects, and the resources left at the end.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -53,7 +54,7 @@ pub enum Fault {
     /// A step of the scenario has no effect. The event's node is the one that the step is about.
     NoEffect {
         /// The line of the step in the scenario's file, counted from 1; 0 if the scenario was not read from a file.
-        line: usize,
+        line: Line,
         /// What cannot be done and the reason, as a predicate of the node: `cannot join: it is already there`.
         why: Arc<str>,
     },
@@ -70,10 +71,19 @@ pub enum Fault {
     /// The scenario decides the fate of a packet that was never sent. The event's node is the sender.
     NoPacket {
         /// The line of the packet in the scenario's file, counted from 1; 0 if the scenario was not read from a file.
-        line: usize,
+        line: Line,
         /// What was sent instead, as a predicate of the node: `sent only 2 packets of the kind stun-request to ben`.
         why: Arc<str>,
     },
+}
+
+/// A line of a scenario file. It is not part of the hash of a run: a comment that moves the steps changes no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Line(pub usize);
+
+impl Hash for Line {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// The resources that are left when all clients have left and the server has shut down.

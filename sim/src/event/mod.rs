@@ -13,7 +13,7 @@ mod record;
 mod signaling;
 mod what;
 
-pub use machine::{Census, Fault, MachineEvent};
+pub use machine::{Census, Fault, Line, MachineEvent};
 pub use names::{ClientId, PeerName, RoomName};
 pub use node::{Node, NodeId, NodeKind};
 pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};

@@ -24,6 +24,6 @@ impl Oracle for StepsTakeEffect {
         let is_world = cx.record.nodes[usize::from(event.node.0)].kind == NodeKind::World;
         let subject = if is_world { String::new() } else { format!("{} ", cx.name(event.node)) };
         let nodes = if is_world { Vec::new() } else { vec![event.node] };
-        cx.violated(&nodes, format!("the {what} on line {line} has no effect: {subject}{why}"));
+        cx.violated(&nodes, format!("the {what} on line {} has no effect: {subject}{why}", line.0));
     }
 }

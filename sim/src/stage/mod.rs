@@ -26,7 +26,7 @@ use scenarios::{
 };
 
 use crate::dialects::Dialects;
-use crate::event::{Fault, NodeId, Recorder, What};
+use crate::event::{Fault, Line, NodeId, Recorder, What};
 use crate::peer::client::{Command, Directory, StepCommand};
 pub(crate) use client_program::command_of as client_command_of;
 pub(crate) use error::StageError;
@@ -358,7 +358,7 @@ impl<G: Ground> Stage<G> {
                 1 => format!("sent only one packet of the kind `{kind}` to {to}"),
                 _ => format!("sent only {sent} packets of the kind `{kind}` to {to}"),
             };
-            self.record(self.ground.machine(packet.from), Fault::NoPacket { line, why: why.into() });
+            self.record(self.ground.machine(packet.from), Fault::NoPacket { line: Line(line), why: why.into() });
         }
     }
 
@@ -368,6 +368,6 @@ impl<G: Ground> Stage<G> {
 
     /// Records that a step has no effect on a node.
     fn no_effect(&self, node: NodeId, step: &Step, why: &str) {
-        self.record(node, Fault::NoEffect { line: step.line, why: why.into() });
+        self.record(node, Fault::NoEffect { line: Line(step.line), why: why.into() });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
-    Candidate, CandidateKind, ClientId, Event, Fault, Frame, Member, Message, NatEvent, NodeId, PacketEvent,
+    Candidate, CandidateKind, ClientId, Event, Fault, Frame, Line, Member, Message, NatEvent, NodeId, PacketEvent,
     PeerChange, PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, What,
 };
 use sim::oracle::judge;
@@ -612,7 +612,7 @@ fn steps_take_effect_sees_a_step_that_does_nothing() {
     let mut case = mesh_3();
     let why = "cannot hang up on cam: it knows no such client";
     let (at, ana) = (Duration::from_secs(8), case.node("ana"));
-    case.insert(at, ana, What::Fault(Fault::NoEffect { line: 12, why: why.into() }));
+    case.insert(at, ana, What::Fault(Fault::NoEffect { line: Line(12), why: why.into() }));
     case.scenario.idle_steps = true;
     assert_eq!(case.violations(), []);
     case.scenario.idle_steps = false;
@@ -624,7 +624,7 @@ fn steps_take_effect_sees_a_heal_of_nothing() {
     let mut case = mesh_3();
     let (at, world) = (Duration::from_secs(8), case.node("world"));
     let why = "there is no partition to heal";
-    case.insert(at, world, What::Fault(Fault::NoEffect { line: 12, why: why.into() }));
+    case.insert(at, world, What::Fault(Fault::NoEffect { line: Line(12), why: why.into() }));
     case.turns_red("steps-take-effect", &["the step on line 12 has no effect: there is no partition to heal"]);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Command;
-use crate::event::{Fault, NodeId, Recorder, What};
+use crate::event::{Fault, Line, NodeId, Recorder, What};
 
 /// Why a command has no effect, as it follows a colon: `it is not in a call`.
 pub(crate) type NoEffect = &'static str;
@@ -60,6 +60,6 @@ impl Drop for StepCommand {
 impl Step {
     fn record(self, why: NoEffect) {
         let why = format!("cannot {}: {why}", self.what).into();
-        self.recorder.write(self.node, What::Fault(Fault::NoEffect { line: self.line, why }));
+        self.recorder.write(self.node, What::Fault(Fault::NoEffect { line: Line(self.line), why }));
     }
 }
