@@ -3,6 +3,9 @@
 //! that lost datagrams before it selected a path is exempt. So is a pair whose NATs are nested: the inner client
 //! reaches the outer one both at its own address and at its NAT's external address. Both candidates are peer-reflexive
 //! and have the same priority (RFC 8445 §7.1.1).
+//!
+//! After a restart of ICE only a relay is judged. Both sides know all their addresses then, and a check that arrives before
+//! the other side's answer gets no response. So the next pair, through a NAT, may answer first and is nominated.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -93,7 +96,8 @@ fn worse(
     if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
         return Some("through a relay, although a direct path exists".to_owned());
     }
-    if best == reachability::CandidateKind::Host && is_near && *remote.address.ip() != own {
+    let has_restarted = call.ours.len() > 1;
+    if best == reachability::CandidateKind::Host && is_near && !has_restarted && *remote.address.ip() != own {
         let address = remote.address;
         return Some(format!("at {address}, an address of a NAT, although the peer's own address {own} is reachable"));
     }

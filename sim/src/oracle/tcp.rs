@@ -34,6 +34,11 @@ impl FlowNumbers {
         *number += u32::from(is_syn(view));
         TcpFlow { client, endpoint: view.src, number: *number }
     }
+
+    /// Whether a node has sent a packet from this endpoint before.
+    fn knows(&self, client: NodeId, endpoint: SocketAddrV4) -> bool {
+        self.0.contains_key(&(client, endpoint))
+    }
 }
 
 /// Whether a packet opens a TCP connection.
@@ -82,7 +87,12 @@ impl TcpTraffic {
                 } else if *view.dst.ip() == self.address {
                     // A router may reset a client's connection.
                     let of_router = self.seen_as.get(&view.src).filter(|_| view.flags & RST != 0).copied();
-                    Some(of_router.unwrap_or_else(|| self.numbers.of(event.node, view)))
+                    match of_router {
+                        Some(flow) => Some(flow),
+                        // So may one behind another NAT, which sends from an address that the server never sees.
+                        None if view.flags & RST != 0 && !self.numbers.knows(event.node, view.src) => None,
+                        None => Some(self.numbers.of(event.node, view)),
+                    }
                 } else {
                     None
                 };
@@ -91,8 +101,14 @@ impl TcpTraffic {
                 self.traffic.entry(flow).or_default().in_flight.insert((event.at, view.packet));
             }
             PacketEvent::Delivered(view) => {
-                let Some(flow) = self.ended(view.packet) else { return };
-                if Some(event.node) == self.server {
+                let is_server = Some(event.node) == self.server;
+                let of_inner_router = is_server && view.protocol == Protocol::Tcp && view.flags & RST != 0;
+                let flow = match self.ended(view.packet) {
+                    None if of_inner_router => self.seen_as.get(&view.src).copied(),
+                    flow => flow,
+                };
+                let Some(flow) = flow else { return };
+                if is_server {
                     self.seen_as.insert(view.src, flow);
                     let traffic = self.traffic.entry(flow).or_default();
                     if view.bytes > 0 {
