@@ -184,6 +184,8 @@ pub enum Refused {
     NameTaken,
     /// A call: no user has that name.
     NoSuchUser,
+    /// A call: the caller has a call already. It may be on its way to the caller, who then rings too late.
+    Busy,
 }
 
 impl Refused {

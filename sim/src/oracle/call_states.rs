@@ -68,7 +68,8 @@ impl CallStates {
                 }
                 user.after_received(peer, *step)
             }
-            Signaling::Received(Message::Refused { why: Refused::NoSuchUser, .. }) => match &user.state {
+            Signaling::Received(Message::Refused { why: Refused::NoSuchUser | Refused::Busy, .. }) => match &user.state
+            {
                 CallState::Calling(_) => CallState::Idle,
                 state => state.clone(),
             },

@@ -237,6 +237,7 @@ impl Codec {
             }
             _ if is(&file.refusals.duplicate_id) => Some(Refused::NameTaken),
             _ if file.calls.needed && is(&file.refusals.absent_target) => Some(Refused::NoSuchUser),
+            _ if file.calls.needed && is(&file.refusals.busy) => Some(Refused::Busy),
             _ => None,
         };
         let text = reason.into();

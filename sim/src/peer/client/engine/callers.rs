@@ -227,7 +227,7 @@ impl User {
         cx.received(&message);
         match message {
             Message::Refused { why: Refused::NameTaken, .. } => self.speaker.ask_again(cx),
-            Message::Refused { why: Refused::NoSuchUser, .. } => {
+            Message::Refused { why: Refused::NoSuchUser | Refused::Busy, .. } => {
                 if let CallState::Calling(_) = self.call {
                     self.end(Closed::RemoteHangup, cx);
                 }

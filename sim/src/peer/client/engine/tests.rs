@@ -255,6 +255,22 @@ fn users_call_and_the_caller_offers() {
     assert_eq!(ben.orders(&Command::Accept), (Ok(()), vec![accepted.to_owned()]));
 }
 
+/// cam's call was on its way to ana when she called ben.
+#[test]
+fn a_user_whose_call_is_refused_because_another_calls_it_is_free_afterwards() {
+    let mut ana = Client::of("call", "ana", Role::User, &["ben", "cam"]);
+    ana.connects();
+    ana.receives(r#"{"type":"userList","data":["ben","cam","ana"]}"#);
+    let call = Command::Call("ben".into());
+    assert_eq!(ana.orders(&call).0, Ok(()));
+    let rejected = ana.receives(r#"{"type":"incomingCall","data":{"caller":"cam","callerId":"x7"}}"#);
+    begin_like(&rejected, &[r#"{"type":"callResponse","data":{"accepted":false,"caller":"cam""#]);
+    assert_eq!(ana.orders(&call).0, Err("it is already in a call"));
+    ana.receives(r#"{"type":"error","data":{"code":"busy"}}"#);
+    assert!(matches!(ana.received().last(), Some(Message::Refused { why: Refused::Busy, .. })));
+    assert_eq!(ana.orders(&call).0, Ok(()));
+}
+
 #[test]
 fn over_socket_io_a_message_is_an_event() {
     let mut ana = Client::of("call-socketio", "ana", Role::User, &["ben"]);
