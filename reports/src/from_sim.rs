@@ -84,7 +84,8 @@ pub fn case_of_outcome(
 }
 
 /// The rule that a run without an outcome breaks.
-pub(crate) fn crash_rule(cause: Cause) -> &'static str {
+/// The rule that a run breaks which did not finish.
+pub fn crash_rule(cause: Cause) -> &'static str {
     match cause {
         Cause::Glare => "crash",
         Cause::Server => "server-reachable",

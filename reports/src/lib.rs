@@ -11,6 +11,7 @@
 //! - [`junit()`], [`ctrf()`], [`sarif()`] and [`github()`] render the formats of CI systems.
 //! - [`matrix()`] renders the results of several servers as one page, and [`NatMatrix`] those of pairs of NATs.
 //! - [`diff`] compares two results, and [`history`] keeps the results of many.
+//! - [`campaign`] keeps the generated stories of a campaign.
 //!
 //! # Example
 //! ```no_run
@@ -40,7 +41,9 @@
 //! # }
 //! ```
 
+pub mod campaign;
 mod ctrf;
+mod database;
 pub mod diff;
 mod evidence;
 mod frames;
@@ -72,7 +75,7 @@ mod write;
 pub use ctrf::ctrf;
 pub use frames::Frames;
 pub use from_conformance::cases_of_report;
-pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome};
+pub use from_sim::{Detail, case_of_crash, case_of_mismatch, case_of_outcome, crash_rule};
 pub use github::github;
 pub use html::{html, html_with_history};
 pub use junit::junit;

@@ -6,6 +6,7 @@
 mod output;
 
 mod arguments;
+mod campaign;
 mod conformance;
 mod dialect;
 mod diff;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Command {
     /// Play a scenario in virtual time and judge it
     Sim(sim::Arguments),
+    /// Search for violations with generated stories
+    Campaign(Box<campaign::Arguments>),
     /// Shrink a failing run to the smallest scenario that fails in the same way
     Shrink(shrink::Arguments),
     /// List the shipped scenarios
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| usage::exit(&serve::without_secrets(error)));
     let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),
+        Command::Campaign(arguments) => campaign::run(*arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
         Command::Serve(settings) => serve::run(*settings),

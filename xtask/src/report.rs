@@ -6,9 +6,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 use reports::Results;
+use reports::campaign::{self, Campaign};
 use reports::history::History;
 
-/// Render a result for people or for CI: the folder that `sim --out` or `conformance --out` wrote, or what ran last.
+/// Render a result for people or for CI: the folder that `sim`, `conformance` or `campaign` wrote with --out, or what ran last.
 ///
 /// Exit codes: 0 rendered, whatever the verdict; 2 the result cannot be read, or it is truncated and was rendered up to that point.
 #[derive(clap::Args)]
@@ -57,6 +58,14 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         !(arguments.open && to_stdout),
         "--open needs a file: standard output cannot be opened in a browser"
     );
+    if let [dir] = &paths[..]
+        && dir.join(campaign::FILE).exists()
+    {
+        let rendered = of_campaign(dir, format)?;
+        let beside = (format == Format::Html).then(|| dir.join("report.html"));
+        emit(rendered, format, arguments.output.or(beside).filter(|_| !to_stdout), arguments.open)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let results: Vec<_> = paths.iter().map(|path| Results::load(path)).collect::<Result<_, _>>()?;
     if arguments.history.is_some() {
         // A damaged store makes its database panic; that is reported as an error.
@@ -83,20 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let page = paths.first().filter(|_| format == Format::Html);
     let beside = page.map(|path| if path.is_dir() { path.join("report.html") } else { path.with_extension("html") });
-    match arguments.output.or(beside).as_deref().filter(|_| !to_stdout) {
-        None => out!("{rendered}"),
-        Some(file) => {
-            let plain = match format {
-                Format::Text => anstream::adapter::strip_str(&rendered).to_string(),
-                _ => rendered,
-            };
-            std::fs::write(file, plain).with_context(|| format!("cannot write {}", file.display()))?;
-            outln!("Written to {}", file.display());
-            if arguments.open {
-                open(file)?;
-            }
-        }
-    }
+    emit(rendered, format, arguments.output.or(beside).filter(|_| !to_stdout), arguments.open)?;
     match results.iter().find(|result| result.closing.is_none()) {
         None => Ok(ExitCode::SUCCESS),
         Some(result) => anyhow::bail!(
@@ -104,6 +100,33 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             result.dir.join(reports::model::FILE).display(),
             result.cases.len()
         ),
+    }
+}
+
+/// Prints what was rendered, or writes it to a file and opens that if wanted.
+fn emit(rendered: String, format: Format, file: Option<PathBuf>, opens: bool) -> anyhow::Result<()> {
+    let Some(file) = file else {
+        out!("{rendered}");
+        return Ok(());
+    };
+    let plain = match format {
+        Format::Text => anstream::adapter::strip_str(&rendered).to_string(),
+        _ => rendered,
+    };
+    std::fs::write(&file, plain).with_context(|| format!("cannot write {}", file.display()))?;
+    outln!("Written to {}", file.display());
+    if opens { open(&file) } else { Ok(()) }
+}
+
+/// Renders a campaign.
+fn of_campaign(dir: &Path, format: Format) -> anyhow::Result<String> {
+    // A damaged store makes its database panic; that is reported as an error.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (_, campaign) = Campaign::load(dir)?;
+    match format {
+        Format::Html => Ok(campaign.html(&crate::program(), dir)),
+        Format::Text => Ok(campaign.status(reports::terminal_width()) + &campaign.failures(&crate::program(), dir)),
+        _ => anyhow::bail!("a campaign can be rendered as `html` or `text`"),
     }
 }
 

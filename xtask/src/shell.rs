@@ -39,6 +39,8 @@ pub(crate) fn completions(arguments: &Completions) -> anyhow::Result<ExitCode> {
 const NAMES: &[(&[&str], &str, Names)] = &[
     (&["sim"], "scenario", Names::Scenarios),
     (&["sim"], "dialect", Names::Dialects),
+    (&["campaign"], "dialect", Names::Dialects),
+    (&["campaign"], "profiles", Names::StoryProfiles),
     (&["shrink"], "file", Names::Scenarios),
     (&["shrink"], "scenario", Names::Scenarios),
     (&["shrink"], "dialect", Names::Dialects),
@@ -59,6 +61,7 @@ enum Names {
     Dialects,
     Cases,
     Groups,
+    StoryProfiles,
 }
 
 impl Names {
@@ -70,6 +73,7 @@ impl Names {
             Self::Scenarios => shipped.collect(),
             Self::ScenariosOnTheWire => shipped.chain(["all"]).collect(),
             Self::Dialects => conformance::shipped().collect(),
+            Self::StoryProfiles => ::scenarios::StoryProfile::names().collect(),
             Self::Cases => cases.map(|case| case.slug).collect(),
             Self::Groups => {
                 let groups: BTreeSet<_> =
@@ -80,7 +84,7 @@ impl Names {
     }
 
     fn may_be_a_file(self) -> bool {
-        matches!(self, Self::Scenarios | Self::ScenariosOnTheWire | Self::Dialects)
+        matches!(self, Self::Scenarios | Self::ScenariosOnTheWire | Self::Dialects | Self::StoryProfiles)
     }
 }
 

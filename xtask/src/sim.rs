@@ -71,7 +71,13 @@ pub(crate) struct Arguments {
 
 /// `A..B`: from A up to, but not including, B.
 #[derive(Clone, Debug)]
-struct Seeds(Range<u64>);
+pub(crate) struct Seeds(Range<u64>);
+
+impl Seeds {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.0.clone()
+    }
+}
 
 impl FromStr for Seeds {
     type Err = anyhow::Error;

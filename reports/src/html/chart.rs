@@ -20,6 +20,11 @@ pub(super) fn connecting(cases: &[&Case]) -> Markup {
     if heard.len() < 2 {
         return html! {};
     }
+    histogram(&heard, &standing::odd_ones(odd))
+}
+
+/// The distribution of times in seconds, in ascending order: at least two. `more` follows the sentence below it.
+pub(crate) fn histogram(heard: &[f64], more: &str) -> Markup {
     let at = |share: f64| heard[((heard.len() - 1) as f64 * share) as usize];
     let (from, to) = (heard[0], at(0.99).max(heard[0] + 0.1));
     let bar_of = |at: f64| (((at - from) / (to - from) * BARS as f64) as usize).min(BARS - 1);
@@ -34,7 +39,7 @@ pub(super) fn connecting(cases: &[&Case]) -> Markup {
         at(0.5),
         at(0.95),
         at(1.0),
-        standing::odd_ones(odd)
+        more
     );
     html! {
         figure.histogram {

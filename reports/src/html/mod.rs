@@ -14,6 +14,8 @@ mod trend;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub(crate) use chart::histogram;
+
 use crate::history::History;
 use crate::html::changes::Changes;
 use crate::model::{Case, Finding, Suite, Verdict};
@@ -231,7 +233,7 @@ fn verdict_chip(verdict: Verdict) -> Markup {
 }
 
 /// A command with a button that copies it.
-fn copyable(command: &str) -> Markup {
+pub(crate) fn copyable(command: &str) -> Markup {
     let command = shown(command);
     html! { span.copy { code { (command) } button type="button" data-copy=(command) aria-label="Copy the command" { "Copy" } } }
 }

@@ -1,6 +1,7 @@
 //! Tests of what the simulator promises, from outside.
 
 mod busy;
+mod corpus;
 mod determinism;
 mod exhaustive;
 mod faults;

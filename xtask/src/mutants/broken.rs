@@ -21,6 +21,10 @@ pub(crate) const MEMBERS_MAX: usize = 4;
 const ALLOCATIONS_MAX: usize = 8;
 /// The admin token of the server that has one.
 const ADMIN_TOKEN: &str = "admin";
+/// The second argument for a server that runs in a simulation.
+pub(crate) const SIMULATED: &str = "simulated";
+/// The heartbeat of the server in generated stories.
+const STORY_HEARTBEAT: Duration = Duration::from_secs(3);
 /// TURN users and their passwords.
 pub(crate) const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
 
@@ -153,13 +157,16 @@ async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, Stri
 }
 
 /// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and exits when its standard input
-/// closes.
+/// closes. Called as `SURFACE simulated`: runs the server that a simulation has on a machine of its own.
 #[cfg_attr(not(test), allow(dead_code))] // the copy calls it
 pub(crate) fn main() {
     // Standard error contains nothing but panics; `stage.rs` reads it.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let [surface, nth] = [1, 2].map(|nth| std::env::args().nth(nth).expect("SURFACE NTH"));
     let surface = Surface::named(&surface).expect("a surface");
+    if nth == SIMULATED {
+        return simulated(surface);
+    }
     let setup = setups(surface).swap_remove(nth.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -173,6 +180,27 @@ pub(crate) fn main() {
         println!("{address}");
         server.run().await;
     });
+}
+
+/// Runs a server as a simulation runs the reference server: on the dialect's usual port, with the heartbeat of generated
+/// stories.
+fn simulated(surface: Surface) {
+    let at = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let name = DialectEntry::named(surface.name()).map(|entry| entry.name);
+    let config = Config {
+        listen: Listen::each(name, |entry| at(entry.port)),
+        stun: None,
+        heartbeat: Heartbeat { interval: STORY_HEARTBEAT, ..Heartbeat::default() },
+        socketio: SocketIoSettings {
+            ping_interval: STORY_HEARTBEAT,
+            ping_timeout: STORY_HEARTBEAT,
+            ..SocketIoSettings::default()
+        },
+        seed: 1,
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { Server::bind(Tokio, config).await.expect("the port is free").run().await });
 }
 
 #[cfg(test)]

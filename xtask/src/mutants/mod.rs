@@ -9,6 +9,7 @@ mod build;
 mod catalogue;
 mod matrix;
 mod patch;
+mod planted;
 mod play;
 mod promises;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use planted::planted;
 pub(crate) use play::run;
 
 use std::path::PathBuf;

@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The checkout to build from: the named one, or the one that contains the current folder.
-fn checkout(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(super) fn checkout(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let is_checkout = |folder: &Path| folder.join("server/mutants").is_dir() && folder.join("Cargo.lock").exists();
     if let Some(named) = named {
         anyhow::ensure!(is_checkout(named), "--workspace {}: this folder is no checkout of Glare", named.display());

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+
+use clap::Parser as _;
+use scenarios::StoryProfile;
+use sim::campaign::{Target, adapted, generate};
 
 use super::broken::Surface;
 use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
+use super::planted::simulated;
 use super::play::{jobs, play, wanted};
 use super::promises::{self, Promise};
 use super::{build, patch};
@@ -42,6 +47,54 @@ fn played(surfaces: &[Surface], is_whole: bool) -> Matrix<'static> {
     assert!(matrix.passed(), "{}", matrix.text());
     eprintln!("{}", matrix.text());
     matrix
+}
+
+/// The same stories pass on the server without a defect, as a program in the simulated world.
+#[test]
+fn generated_stories_find_planted_defects() {
+    let profile = StoryProfile::load("roles").expect("it is shipped");
+    let failing = |dialect: &str, mutant: Option<&str>| {
+        let program = Some(simulated(program(), dialect, mutant));
+        let target = Target { dialect: Some(dialect.to_owned()), program };
+        let profile = adapted(&profile, &target).expect("the server speaks it");
+        let seeds = if mutant.is_some() { 150 } else { 30 };
+        (0..seeds).find(|seed| {
+            let played = sim::run::run(&Arc::new(generate(*seed, &profile, &target)), *seed);
+            !played.unwrap_or_else(|crash| panic!("{dialect} of seed {seed}: {crash:?}")).passed()
+        })
+    };
+    for (dialect, mutant) in [("mesh", "mesh/leave-not-told"), ("call", "call/reject-untold")] {
+        assert_eq!(failing(dialect, None), None, "{dialect}");
+        assert!(failing(dialect, Some(mutant)).is_some(), "{mutant}");
+    }
+}
+
+/// What a person sees: the story of the finding is a file that begins with what is wrong, and plays the same.
+#[test]
+fn a_campaign_keeps_the_story_that_shows_a_planted_defect() {
+    program();
+    let dir = std::env::temp_dir().join(format!("glare-planted-{}", std::process::id()));
+    let out = dir.to_str().expect("UTF-8");
+    let words = ["glare", "campaign", "--quiet", "--fail-fast", "--mutant", "call/reject-untold", "--out", out];
+    let crate::Command::Campaign(arguments) = crate::Arguments::parse_from(words).command else {
+        panic!("it is that command")
+    };
+    // The command silences panics, which other tests must not.
+    let hook = std::panic::take_hook();
+    let code = crate::campaign::run(*arguments);
+    std::panic::set_hook(hook);
+    let code = code.unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(code, std::process::ExitCode::FAILURE);
+    let (_, campaign) = reports::campaign::Campaign::load(&dir).expect("it was stored");
+    let [finding] = &campaign.findings()[..] else { panic!("{:?}", campaign.findings()) };
+    let file = dir.join(finding.file());
+    let text = fs::read_to_string(&file).expect("it was written");
+    assert!(text.starts_with(&format!("# {}: ", finding.wrong.rule)), "{text}");
+    let scenario = scenarios::load(file.to_str().expect("UTF-8")).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = sim::run::run(&Arc::new(scenario), finding.first().seed()).expect("no crash");
+    let first = outcome.violations.first().expect("it fails again");
+    assert_eq!((first.oracle, &first.message), (finding.wrong.rule.as_str(), &finding.wrong.message));
+    fs::remove_dir_all(dir).expect("it is there");
 }
 
 /// The message names each edit that no longer applies, with its file and the missing text.

@@ -14,6 +14,7 @@ use crate::server::Server;
 const DOCUMENTS: &[&str] = &[
     "README.md",
     "CONTRIBUTING.md",
+    "docs/campaigns.md",
     "docs/found.md",
     "docs/matrix/README.md",
     "docs/nats.md",
@@ -41,6 +42,8 @@ const SKIPPED: &[(&str, &str)] = &[
     ),
     ("sim --scenario mesh-3 --dialect peerjs --server", "needs npm peer: real_servers.rs runs it"),
     ("sim --scenario nat-reboot-mid-call --server 'npx peerjs", "needs npm peer: real_servers.rs plays it"),
+    ("campaign --server 'node server.js'", "needs a server of the reader: campaign.rs runs a program"),
+    ("campaign --mutant", "builds a server with defects for minutes: mutants/tests.rs does that"),
     ("conformance --url … --record", "the recording that the next command replays: recordings.rs does both"),
     ("shrink FILE --seed N", "needs a failing run: shrink.rs has one"),
     ("shrink my-failing.toml --seed 3", "needs a failing run: shrink.rs has one"),
@@ -52,6 +55,13 @@ const SKIPPED: &[(&str, &str)] = &[
 /// What stands for something of the reader, and what stands for it here. `{…}` are made by the test.
 const PLACEHOLDERS: &[(&str, &str)] = &[
     ("--dialect NAME", "--dialect mesh"),
+    ("campaign --out target/campaign --seeds 0..4000", "campaign --seeds 0..3 --out {campaign}"),
+    ("campaign --out DIR", "campaign --seeds 0..3 --out {campaign}"),
+    ("campaign --out target/campaign", "campaign --seeds 0..3 --out {campaign}"),
+    ("--minutes 10 --out target/campaign-guided", "--minutes 0.01 --out {out}-guided"),
+    ("target/campaign 7", "{campaign} 7"),
+    ("target/campaign", "{campaign}"),
+    ("campaign corpus DIR --into FOLDER", "campaign corpus {campaign} --into {out}-corpus"),
     ("--scenario NAME", "--scenario mesh-3"),
     ("--seed N", "--seed 1"),
     ("sim --scenario my.toml", "sim --scenario {scenario}"),
@@ -163,6 +173,7 @@ impl Stage {
             ("{dialect}", path("dialect.toml").as_str()),
             ("{result}", path("result").as_str()),
             ("{history}", path("history.redb").as_str()),
+            ("{campaign}", path("campaign").as_str()),
             ("{out}", path("out").as_str()),
         ] {
             line = line.replace(from, to);

@@ -1,0 +1,130 @@
+//! `glare campaign`: plays generated stories, keeps what went wrong in them, and what they reached.
+
+mod findings;
+mod folder;
+mod play;
+mod schedule;
+mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::server_program::ServerFlags;
+use reports::campaign::{Campaign, StoryId};
+
+/// Search for violations with generated stories: many scenarios that nobody wrote.
+///
+/// Each seed is a story: a topology, NATs, actors, and a schedule of troubles. For a while anything may go wrong; then
+/// everything is repaired, and every promise must hold at the end. Ctrl-C ends a campaign early, and the same command
+/// goes on with it. Exit codes: 0 no violation, 1 a promise is broken, 2 wrong usage or an invalid file, 3 the server
+/// cannot be reached, 130 Ctrl-C.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    play: Play,
+}
+
+/// What is played.
+#[derive(clap::Args)]
+struct Play {
+    /// Range of seeds to play; B is not included [default: 0..1000]
+    #[arg(long, value_name = "A..B", conflicts_with = "minutes")]
+    seeds: Option<crate::sim::Seeds>,
+    /// Play for so many minutes, all calls together; stories that reach something new are varied
+    #[arg(long, value_name = "N", value_parser = minutes)]
+    minutes: Option<std::time::Duration>,
+    /// What stories may contain: a shipped story profile's name, or a TOML file; may be repeated, and seeds take them in
+    /// turn [default: roles, crowd, calls and outages; with --dialect, --server or --mutant one that fits]
+    #[arg(long = "profile", value_name = "NAME|FILE")]
+    profiles: Vec<String>,
+    /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
+    #[arg(long, value_name = "NAME|FILE")]
+    dialect: Option<String>,
+    #[command(flatten)]
+    program: ServerFlags,
+    /// Plant this defect in the reference server, such as `mesh/targeted-to-all`; needs a checkout of Glare
+    #[arg(long, value_name = "NAME", conflicts_with = "server")]
+    mutant: Option<String>,
+    /// Number of parallel runs [default: one per core]
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Play each story twice; two runs that differ are a finding
+    #[arg(long)]
+    check_determinism: bool,
+    /// End at the first violation
+    #[arg(long)]
+    fail_fast: bool,
+    /// Print nothing but findings
+    #[arg(long, short)]
+    quiet: bool,
+    /// Folder of the campaign; one that exists is continued
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Print how many stories were played, what went wrong, and what was reached
+    Status {
+        /// Folder of the campaign
+        dir: PathBuf,
+    },
+    /// Print the failures, grouped: the same oracle and the same kind of sentence are one finding
+    Failures {
+        /// Folder of the campaign
+        dir: PathBuf,
+    },
+    /// Print which rare situations occurred in how many stories, and which in none
+    Probes {
+        /// Folder of the campaign
+        dir: PathBuf,
+    },
+    /// Print a story as a scenario file
+    Story {
+        /// Folder of the campaign
+        dir: PathBuf,
+        /// The story: its seed, or `v7` for a varied one
+        #[arg(value_name = "SEED|vN")]
+        story: StoryId,
+    },
+    /// Write a few stories that together reach everything that the campaign has reached, as scenario files
+    Corpus {
+        /// Folder of the campaign
+        dir: PathBuf,
+        /// Folder for the scenario files
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+}
+
+fn minutes(text: &str) -> Result<std::time::Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| "it must be a number of minutes, such as 10 or 0.5".to_owned())?;
+    if minutes > 0.0 && minutes <= 1e6 {
+        Ok(std::time::Duration::from_secs_f64(minutes * 60.0))
+    } else {
+        Err("it must be more than 0, and at most 1000000".to_owned())
+    }
+}
+
+/// Plays a campaign, or prints what one has found.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // A panic inside a simulation is a finding; a damaged store makes its database panic, and that is reported too.
+    std::panic::set_hook(Box::new(|_| {}));
+    let width = reports::terminal_width();
+    match arguments.command {
+        None => return play::run(&arguments.play),
+        Some(Command::Status { dir }) => out!("{}", Campaign::load(&dir)?.1.status(width)),
+        Some(Command::Failures { dir }) => out!("{}", Campaign::load(&dir)?.1.failures(&crate::program(), &dir)),
+        Some(Command::Probes { dir }) => out!("{}", Campaign::load(&dir)?.1.probes_table(width)),
+        Some(Command::Story { dir, story }) => {
+            let (store, campaign) = Campaign::load(&dir)?;
+            let setup = setup::Setup::of_plan(&campaign.plan)?;
+            out!("{}", scenarios::write(&folder::scenario(&store, &setup, story)?));
+        }
+        Some(Command::Corpus { dir, into }) => folder::write_corpus(&dir, &into)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

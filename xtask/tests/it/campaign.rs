@@ -1,0 +1,170 @@
+//! `glare campaign`: what it plays, stores, resumes and prints.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::{glare, program};
+
+/// A folder that is not there yet.
+fn folder(name: &str) -> String {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{name}"));
+    let _ = fs::remove_dir_all(&dir);
+    dir.to_str().expect("UTF-8").to_owned()
+}
+
+/// A profile whose stories are short, so that debug builds play many.
+fn short(name: &str) -> String {
+    let file = folder(name) + ".toml";
+    let text = include_str!("../../../scenarios/stories/crowd.toml");
+    let text = text.replace("name = \"crowd\"", "name = \"short\"").replace("actors = 12", "actors = 3");
+    fs::write(&file, text.replace("troubles = 23", "troubles = 6")).expect("a scratch file");
+    file
+}
+
+/// The hash of each story, as the events of a run that `sim` plays from its file.
+fn hash_by_sim(dir: &str, story: &str) -> String {
+    let file = format!("{dir}-{story}.toml");
+    fs::write(&file, glare(&["campaign", "story", dir, story]).out()).expect("a scratch file");
+    let played = glare(&["sim", "--scenario", &file, "--seed", story.trim_start_matches('v'), "--format", "json"]);
+    let line = played.out().lines().nth(1).expect("a case").to_owned();
+    let case: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    case["simulation"]["hash"].as_str().expect("a hash").to_owned()
+}
+
+#[test]
+fn a_range_of_seeds_gives_the_same_with_any_number_of_jobs_and_in_any_parts() {
+    let profile = short("parts-profile");
+    let play = |name: &str, calls: &[&[&str]]| {
+        let dir = folder(name);
+        for more in calls {
+            let arguments = [&["campaign", "--profile", &profile, "--profile", "roles", "--out", &dir], *more].concat();
+            let run = glare(&arguments);
+            assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+        }
+        dir
+    };
+    let whole = play("whole", &[&["--seeds", "0..12", "--jobs", "1"]]);
+    let parts = play("parts", &[&["--seeds", "0..5", "--jobs", "3"], &["--seeds", "0..12", "--check-determinism"]]);
+    let [whole_says, parts_says] = [&whole, &parts].map(|dir| {
+        let status = glare(&["campaign", "status", dir]).out();
+        // The second line is about the time.
+        let said: Vec<_> = status.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| l.to_owned()).collect();
+        (said, glare(&["campaign", "probes", dir]).out())
+    });
+    assert_eq!(whole_says, parts_says);
+    assert!(whole_says.0[0].starts_with("PASS  12 stories"), "{whole_says:?}");
+    assert_eq!(hash_by_sim(&whole, "7"), hash_by_sim(&parts, "7"));
+    let page = glare(&["report", &whole, "--format", "html"]);
+    assert_eq!(page.code(), 0, "{}", page.err());
+    let page = fs::read_to_string(format!("{whole}/report.html")).expect("it was written");
+    assert!(page.contains("12 stories") && page.contains("In no story"), "{page}");
+    let text = glare(&["report", &whole]).out();
+    assert!(text.starts_with("PASS  12 stories"), "{text}");
+    assert_eq!(glare(&["report", &whole, "--format", "junit"]).code(), 2);
+}
+
+#[test]
+fn ctrl_c_and_a_kill_lose_nothing_and_nothing_is_counted_twice() {
+    let (profile, dir) = (short("killed-profile"), folder("killed"));
+    let start = || -> Child {
+        let mut command = program();
+        command.args(["campaign", "--profile", &profile, "--seeds", "0..600", "--out", &dir]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts")
+    };
+    let stored = || {
+        let status = glare(&["campaign", "status", &dir]);
+        let digits: String = status.out().chars().skip(6).take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().unwrap_or_default()
+    };
+    for signal in ["KILL", "INT"] {
+        let before = stored();
+        let mut child = start();
+        // Until something new is stored, or it has ended by itself on a fast machine.
+        while stored() <= before && child.try_wait().expect("it is ours").is_none() {
+            #[allow(clippy::disallowed_methods)] // waits for another program in real time
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let _ = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        let code = child.wait().expect("it ends").code();
+        assert!([None, Some(130), Some(0)].contains(&code), "{code:?}");
+        assert!(stored() >= before, "nothing is lost");
+    }
+    let rest = glare(&["campaign", "--profile", &profile, "--seeds", "0..600", "--out", &dir]);
+    assert_eq!(rest.code(), 0, "{}{}", rest.out(), rest.err());
+    assert!(rest.out().starts_with("PASS  600 stories"), "{}", rest.out());
+    let other = glare(&["campaign", "--profile", "crowd", "--seeds", "0..2", "--out", &dir]);
+    assert_eq!(other.code(), 2);
+    assert!(other.err().contains("differs in the story profiles"), "{}", other.err());
+}
+
+#[test]
+fn a_guided_campaign_varies_stories_and_each_one_can_be_played_again() {
+    let (profile, dir) = (short("guided-profile"), folder("guided"));
+    let play = |minutes: &str| {
+        let run = glare(&["campaign", "--profile", &profile, "--minutes", minutes, "--out", &dir]);
+        assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+        run.out()
+    };
+    let first = play("0.05");
+    let second = play("0.1");
+    assert!(second.contains("Corpus") && first != second, "{first}{second}");
+    // Some of the varied stories reached something new, so they are kept.
+    let is_kept = |story: &String| glare(&["campaign", "story", &dir, story]).code() == 0;
+    let varied = (0..100).map(|number| format!("v{number}")).find(is_kept).expect("one reaches something new");
+    let text = glare(&["campaign", "story", &dir, &varied]).out();
+    assert!(text.starts_with(&format!("name = \"short-{varied}\"")), "{text}");
+    assert_eq!(hash_by_sim(&dir, &varied).len(), 16);
+    let unknown = glare(&["campaign", "story", &dir, "v99999999"]);
+    assert!(unknown.code() == 2 && unknown.err().contains("was not kept"), "{}", unknown.err());
+}
+
+#[test]
+fn what_is_wrong_with_a_campaign_is_said() {
+    let dir = folder("wrong");
+    let profile = short("wrong-profile");
+    let bad = folder("bad-rates") + ".toml";
+    let text = fs::read_to_string(&profile).expect("it was written");
+    fs::write(&bad, text.replace("loss = \"3%\"", "loss = \"130%\"")).expect("a scratch file");
+    for (arguments, says) in [
+        (&["--profile", bad.as_str()][..], "`loss`: `130%` is over 100%"),
+        (&["--profile", "rolse"], "did you mean `roles`?"),
+        (&["--minutes", "0"], "it must be more than 0"),
+        (&["--dialect", "signalhub"], "stories cannot be played in the dialect `signalhub`"),
+        (&["--dialect", "peerjs"], "the reference server does not speak it"),
+        (&["--profile", "roles", "--server", "true"], "a server program can take part in scenarios of one protocol"),
+        (&["--seeds", "3..3"], "contains no seed"),
+    ] {
+        let run = glare(&[&["campaign", "--out", &dir], arguments].concat());
+        assert_eq!(run.code(), 2, "{arguments:?}: {}", run.err());
+        assert!(run.err().contains(says), "{arguments:?}: {}", run.err());
+    }
+    assert!(!Path::new(&dir).exists(), "nothing was begun");
+    let run = glare(&["campaign", "--out", &dir, "--server", "true", "--seeds", "0..3"]);
+    assert!(run.code() == 3 && run.err().contains("cannot be reached"), "{}", run.err());
+    let none = glare(&["campaign", "failures", &folder("none")]);
+    assert!(none.code() == 2 && none.err().contains("there is no campaign here"), "{}", none.err());
+}
+
+/// A file-size limit stands for a full disk.
+#[test]
+fn a_full_disk_is_an_error_and_what_was_stored_remains() {
+    let (profile, dir) = (short("full-profile"), folder("full"));
+    let glare_limited = |blocks: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_glare"), "campaign", "--profile", &profile]);
+        command.args(["--seeds", "0..40", "--out", &dir]);
+        command.output().expect("it starts")
+    };
+    let first = glare(&["campaign", "--profile", &profile, "--seeds", "0..8", "--out", &dir]);
+    assert_eq!(first.code(), 0, "{}", first.err());
+    let full = glare_limited("1");
+    let said = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert_eq!(full.status.code(), Some(2), "{said}");
+    assert!(said.contains("campaign.redb") && said.contains("cannot be"), "{said}");
+    let status = glare(&["campaign", "status", &dir]);
+    assert!(status.out().starts_with("PASS  8 stories"), "{}{}", status.out(), status.err());
+    let rest = glare(&["campaign", "--profile", &profile, "--seeds", "0..40", "--out", &dir]);
+    assert!(rest.out().starts_with("PASS  40 stories"), "{}{}", rest.out(), rest.err());
+}
