@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use scenarios::{
-    Dependence, FilterState, Hairpinning, Jitter, Link, NatBehavior, OneWay, Pooling, PortAllocation, Unsolicited, WorstLink,
+    Dependence, FilterState, Hairpinning, Jitter, Link, NatBehavior, OneWay, Pooling, PortAllocation, Unsolicited,
+    WorstLink,
 };
 
 /// A source of numbers whose results depend only on its bytes.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{
-    Action, Actor, ActorIndex, Builder, Command, Framing, IceServerIndex, IceTransportPolicy, Link, Machine,
-    MachineAction, MediaKind, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Trouble,
-    TurnCredential, TurnServer, WorldAction, WorstLink,
+    Action, Actor, ActorIndex, Builder, Command, Framing, IceServerIndex, IceTransportPolicy, Machine, MachineAction,
+    MediaKind, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Trouble, TurnCredential,
+    TurnServer, WorldAction, WorstLink,
 };
 
 use super::draw::Draw;
