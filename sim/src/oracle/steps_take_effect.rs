@@ -9,8 +9,7 @@ pub(crate) struct StepsTakeEffect;
 
 impl Oracle for StepsTakeEffect {
     const SLUG: &'static str = "steps-take-effect";
-    const PROMISE: &'static str =
-        "Every step of the scenario has an effect when its time comes, and every packet whose fate it decides is sent, unless the scenario allows idle steps.";
+    const PROMISE: &'static str = "Every step of the scenario has an effect when its time comes, and every packet whose fate it decides is sent, unless the scenario allows idle steps.";
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         let (what, line, why) = match &event.what {
