@@ -20,8 +20,10 @@ const KIND: Kind = Kind {
 const PLAN: TableDefinition<'_, &str, &str> = TableDefinition::new("plan");
 /// Stories as JSON.
 const STORIES: TableDefinition<'_, (u8, u64), &str> = TableDefinition::new("stories");
-/// The bytes of the stories that are kept, in order: with the order, the profile, and whether it reached something new.
-const BYTES: TableDefinition<'_, (u8, u64), (u64, u64, bool, &[u8])> = TableDefinition::new("bytes");
+/// A story's order, its profile, whether it reached something new, and its bytes.
+type BytesEntry = (u64, u64, bool, &'static [u8]);
+/// The bytes of the stories that are kept.
+const BYTES: TableDefinition<'_, (u8, u64), BytesEntry> = TableDefinition::new("bytes");
 /// Situations of the oracles' model that were met.
 const SITUATIONS: TableDefinition<'_, u64, ()> = TableDefinition::new("situations");
 /// Counts under a name: the real time, milliseconds.

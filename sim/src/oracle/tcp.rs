@@ -62,8 +62,9 @@ pub(crate) struct TcpTraffic {
     address: Ipv4Addr,
     numbers: FlowNumbers,
     traffic: BTreeMap<TcpFlow, Traffic>,
-    /// The flow of each endpoint as seen by the server.
-    seen_as: BTreeMap<SocketAddrV4, TcpFlow>,
+    /// The flow of each endpoint as seen by the server, and the port at which the server sees it: a NAT may give one of its
+    /// ports to connections to several ports of a server.
+    seen_as: BTreeMap<(SocketAddrV4, u16), TcpFlow>,
     packets: BTreeMap<PacketId, (TcpFlow, Duration)>,
 }
 
@@ -83,10 +84,11 @@ impl TcpTraffic {
         match packet {
             PacketEvent::Sent(view) if view.protocol == Protocol::Tcp => {
                 let flow = if Some(event.node) == self.server {
-                    self.seen_as.get(&view.dst).copied()
+                    self.seen_as.get(&(view.dst, view.src.port())).copied()
                 } else if *view.dst.ip() == self.address {
                     // A router may reset a client's connection.
-                    let of_router = self.seen_as.get(&view.src).filter(|_| view.flags & RST != 0).copied();
+                    let seen = self.seen_as.get(&(view.src, view.dst.port()));
+                    let of_router = seen.filter(|_| view.flags & RST != 0).copied();
                     match of_router {
                         Some(flow) => Some(flow),
                         // So may one behind another NAT, which sends from an address that the server never sees.
@@ -104,12 +106,12 @@ impl TcpTraffic {
                 let is_server = Some(event.node) == self.server;
                 let of_inner_router = is_server && view.protocol == Protocol::Tcp && view.flags & RST != 0;
                 let flow = match self.ended(view.packet) {
-                    None if of_inner_router => self.seen_as.get(&view.src).copied(),
+                    None if of_inner_router => self.seen_as.get(&(view.src, view.dst.port())).copied(),
                     flow => flow,
                 };
                 let Some(flow) = flow else { return };
                 if is_server {
-                    self.seen_as.insert(view.src, flow);
+                    self.seen_as.insert((view.src, view.dst.port()), flow);
                     let traffic = self.traffic.entry(flow).or_default();
                     if view.bytes > 0 {
                         traffic.last_received = Some(event.at);

@@ -1,7 +1,9 @@
 //! Whatever happens for a while, some time later every promise holds again.
 
 use std::env;
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use scenarios::{Scenario, StoryProfile};
@@ -41,6 +43,21 @@ fn every_generated_scenario_reads_back_as_it_was_written() {
             let again = scenarios::parse("written.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
             assert_eq!(without_lines(again), scenario, "{text}");
         }
+    }
+}
+
+/// In these stories an oracle or a client was wrong. Each file's name ends in the seed with which it was found.
+#[test]
+fn stories_that_found_mistakes_settle() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
+    let files: Vec<_> = fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("a file").path()).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("UTF-8");
+        let (_, seed) = name.rsplit_once('-').expect("a seed");
+        let scenario = scenarios::load(&file.display().to_string()).unwrap_or_else(|error| panic!("{error}"));
+        settles(&Arc::new(scenario), seed.parse().expect("a number"))
+            .unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
     }
 }
 
