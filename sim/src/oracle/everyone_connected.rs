@@ -57,9 +57,12 @@ fn belong_together(a: &Stay, b: &Stay, cx: &OracleCx<'_>) -> bool {
                 line == CallState::InCall(there.id.clone())
                     && since.is_some_and(|since| since.time + OFFERED < cx.now().time)
             }),
+            // An offer that arrived before both were there reached somebody else, such as an earlier life of one of them.
             Pairing::Offers => cx.model.signals.sent.iter().any(|sent| {
                 sent.kind == SignalKind::Offer
-                    && sent.arrived.is_some_and(|arrived| arrived.time + OFFERED < cx.now().time)
+                    && sent.arrived.is_some_and(|arrived| {
+                        arrived > a.joined.max(b.joined) && arrived.time + OFFERED < cx.now().time
+                    })
                     && [&a.id, &b.id].contains(&&sent.from)
             }),
         }
