@@ -82,12 +82,13 @@ fn with_connection(head: &str, lines: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_header_connection_is_a_list_in_any_case_on_any_number_of_lines() {
-    let server = reference::reference().await;
     for changes in [
         (|head| with_connection(head, "Connection: keep-alive, Upgrade")) as fn(&str) -> String,
         |head| with_connection(head, "Connection: keep-alive\r\nconnection: UPGRADE"),
         |head| with_connection(head, "Connection: upgrade ,close"),
     ] {
+        // A server for each, because the runs use the same names of rooms.
+        let server = reference::reference().await;
         let report = ask(proxy(server, never, changes).await, &["ws/accept-key", "mesh/unicast"]).await;
         let report = report.unwrap_or_else(|error| panic!("{error}"));
         assert!(report.passed(), "{}", text(&report));

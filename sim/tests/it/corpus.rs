@@ -14,6 +14,9 @@ const SEED: u64 = 1;
 /// Probes that no generated story reaches, and why.
 const UNREACHED: &[(&str, &str)] = &[
     ("packet-congested", "the links of stories have no bandwidth"),
+    ("packet-corrupted", "the links of stories flip no bits"),
+    ("packet-fragmented", "the links of stories take packets of any length"),
+    ("packet-oversized", "the links of stories take packets of any length"),
     ("ports-exhausted", "the NATs of stories have ports for all"),
     ("receive-buffer-full", "the clients of stories send too little at once"),
     ("table-full", "the NATs of stories have room for all mappings"),
