@@ -139,7 +139,7 @@ pub(crate) enum Verb {
     Heal,
     Stall(Names, Lined<Duration>),
     ClockJump(Names, Lined<Jump>),
-    Link { machine: Option<Names>, network: Option<Lined<String>>, link: LinkEntry },
+    Link { machine: Option<Names>, network: Option<Lined<String>>, link: Box<LinkEntry> },
 }
 
 /// The external address after a reboot.
@@ -637,7 +637,7 @@ impl Verb {
                 if machine.is_some() == network.is_some() {
                     table.report(table.line(), "`link` needs either `machine` or `network`");
                 }
-                Some(Self::Link { machine, network, link: link?.value })
+                Some(Self::Link { machine, network, link: Box::new(link?.value) })
             }
             _ => unreachable!("VERBS lists no other"),
         }

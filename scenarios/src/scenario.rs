@@ -346,6 +346,7 @@ pub enum Command {
 /// What happens to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant)] // a scenario has few steps
 pub enum MachineAction {
     /// It loses power at once. It sends nothing more, not even a FIN.
     PowerLoss,
@@ -366,6 +367,7 @@ pub enum MachineAction {
 /// What happens to the NAT of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant)] // a scenario has few steps
 pub enum NetworkAction {
     /// It loses all its mappings.
     Reboot(NatReboot),
