@@ -144,7 +144,8 @@ pub(crate) fn man() -> anyhow::Result<ExitCode> {
     // There is one page: the commands are in it, and have none of their own.
     for inner in command.get_subcommands() {
         let name = inner.get_name();
-        text = text.replace(&format!("glare\\-{name}(1)"), &format!("glare {name}"));
+        let escaped = name.replace('-', "\\-");
+        text = text.replace(&format!("glare\\-{escaped}(1)"), &format!("glare {name}"));
     }
     crate::output::print(&text);
     Ok(ExitCode::SUCCESS)
