@@ -67,11 +67,12 @@ const folder = installed(platform());
 const program = join(folder, "glare");
 // The commands that the program prints are to be pasted.
 const env = process.env.npm_command === "exec" ? { ...process.env, GLARE_PROGRAM: "npx @glare-webrtc/glare" } : process.env;
-const child = spawn(program, process.argv.slice(2), { stdio: "inherit", env });
-
-// A terminal sends SIGINT to the program itself. The program decides what a signal means, and when it ends.
+// A terminal sends SIGINT to the program itself. The program decides what a signal means, and when it ends. The handlers are there before
+// the program is, so that a request to end at this moment is passed on, too: they run when this script has run to its end.
 process.on("SIGINT", () => {});
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+const child = spawn(program, process.argv.slice(2), { stdio: "inherit", env });
+
 child.on("error", (error) => {
   check(folder, program);
   fail(`${program} does not start: ${error.message}`, `Delete ${folder} and install again`);
