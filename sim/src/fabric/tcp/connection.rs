@@ -220,7 +220,10 @@ impl Connection {
             self.state,
             State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
         );
-        while may_send {
+        if !may_send {
+            return;
+        }
+        loop {
             let room = usize::from(self.window).saturating_sub(self.in_flight() as usize);
             let flags = Flags { ack: true, ..Flags::default() };
             let mut segment = Segment { flags, seq: self.next, ..self.acknowledgment() };

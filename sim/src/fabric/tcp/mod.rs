@@ -196,7 +196,9 @@ impl Tcp {
 
     /// Forgets closed connections whose time is over.
     pub(crate) fn forget_overdue(&mut self, now: Duration) {
-        while let Some((_, life, id)) = self.orphans.pop_front_if(|(at, ..)| *at <= now) {
+        while self.next_overdue().is_some_and(|at| at <= now)
+            && let Some((_, life, id)) = self.orphans.pop_front()
+        {
             if let Some(stack) = self.stacks.get_mut(&life) {
                 stack.forget_orphan(id);
             }
