@@ -202,7 +202,9 @@ impl History {
             Signaling::Closed { .. } => self.end(client, at),
             Signaling::FrameReceived(Frame::Close(code)) => {
                 if let Some(connection) = client.connection {
-                    self.connections[connection].closed_silently = says_nothing(*code);
+                    // The answer to the client's own close frame is not the server's wish.
+                    let connection = &mut self.connections[connection];
+                    connection.closed_silently = !connection.farewell && says_nothing(*code);
                 }
             }
             Signaling::FrameSent(Frame::Close(_)) => {

@@ -341,6 +341,16 @@ fn rosters_converge_sees_connections_that_are_closed_in_place_of_an_answer() {
     assert!(is_red(3, None) && is_red(5, Some(1011)));
     // Now and then it may happen, and an application's code is a refusal.
     assert!(!is_red(2, None) && !is_red(5, Some(4001)) && !is_red(5, Some(1008)));
+    // A client that closes its connections itself is answered with close frames.
+    let mut case = closed_again_and_again(5, None);
+    let close = What::Signaling(Signaling::FrameReceived(Frame::Close(None)));
+    let sent = What::Signaling(Signaling::FrameSent(Frame::Close(None)));
+    let twice = |event: Event| {
+        let own = (event.what == close).then(|| Event { what: sent.clone(), ..event.clone() });
+        own.into_iter().chain([event]).collect::<Vec<_>>()
+    };
+    case.record.events = std::mem::take(&mut case.record.events).into_iter().flat_map(twice).collect();
+    assert!(case.violations().iter().all(|(oracle, _)| *oracle != "rosters-converge"), "{:?}", case.violations());
 }
 
 #[test]
