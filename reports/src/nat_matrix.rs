@@ -138,6 +138,19 @@ impl NatMatrix {
         self.cells.iter().filter(|cell| !cell.agrees)
     }
 
+    /// Whether anything is predicted with which a cell can be compared.
+    fn is_tested(&self) -> bool {
+        self.cells.iter().any(|cell| cell.predicted.result != NatResult::Chance)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.differing().next() {
+            Some(_) => "FAIL",
+            None if self.is_tested() => "PASS",
+            None => "NOT TESTED",
+        }
+    }
+
     /// Number of cells with a result.
     fn count(&self, result: NatResult) -> usize {
         self.cells.iter().filter(|cell| cell.found.result == result).count()
@@ -151,9 +164,13 @@ impl NatMatrix {
         let differing = self.differing().count();
         let chance = self.cells.iter().filter(|cell| cell.left_to_chance).count();
         let chance = if chance > 0 { format!(", {chance} left to chance") } else { String::new() };
-        let judged =
-            if differing == 0 { "all as predicted".to_owned() } else { format!("{differing} not as predicted") };
-        format!("{pairs} pairs: {direct} direct, {relayed} relayed, {failed} failed; {judged}{chance}")
+        let judged = match differing {
+            0 if !self.is_tested() => "no prediction to compare with".to_owned(),
+            0 => "all as predicted".to_owned(),
+            _ => format!("{differing} not as predicted"),
+        };
+        let noun = if pairs == 1 { "pair" } else { "pairs" };
+        format!("{pairs} {noun}: {direct} direct, {relayed} relayed, {failed} failed; {judged}{chance}")
     }
 
     /// The matrix as JSON.
@@ -196,14 +213,23 @@ impl NatMatrix {
                 cell.predicted_words()
             ));
         }
-        let (style, word) = if self.differing().next().is_none() { (PASS, "PASS") } else { (FAIL, "FAIL") };
+        let word = self.verdict();
+        let style = match word {
+            "PASS" => PASS,
+            "FAIL" => FAIL,
+            _ => ODD,
+        };
         text.push_str(&format!("{style}{word}{style:#}  {}\n", self.numbers()));
         text
     }
 
     /// The matrix as a page that needs no network.
     pub fn html(&self) -> String {
-        let passed = self.differing().next().is_none();
+        let tone = match self.verdict() {
+            "PASS" => "pass",
+            "FAIL" => "fail",
+            _ => "plain",
+        };
         let title = "NAT matrix · glare";
         let page = html! {
             (DOCTYPE)
@@ -211,11 +237,11 @@ impl NatMatrix {
                 (head(title, include_str!("nat_matrix.css")))
                 body {
                     a.skip href="#main" { "Skip to the table" }
-                    header.masthead.(if passed { "pass" } else { "fail" }) {
+                    header.masthead.(tone) {
                         div.inner {
                             p.brand { "glare nat-matrix" }
                             button #theme type="button" aria-label="Switch between light and dark" { (PreEscaped(HALF_MOON)) }
-                            h1 { span.verdict { (if passed { "PASS" } else { "FAIL" }) } " " span.name { "Pairs of NATs" } }
+                            h1 { span.verdict { (self.verdict()) } " " span.name { "Pairs of NATs" } }
                             p.lead { (self.numbers()) }
                             p.sub {
                                 "Each cell is a call of two peers with a real ICE agent, each behind a NAT with this profile, "

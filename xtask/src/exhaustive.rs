@@ -208,7 +208,10 @@ fn text(search: &Search<'_>, plan: &Plan, done: &BTreeMap<String, Done>) -> Stri
     let failed: Vec<&Failed> =
         plan.units.iter().filter_map(|unit| done.get(&unit.name)).flat_map(|done| &done.failed).collect();
     let name = &search.scenario.name;
+    let left = plan.units.len() - done.len();
     let mut text = match failed.len() {
+        0 if worlds == 0 => format!("NOTHING  {name}: no world was played, so this says nothing\n"),
+        0 if left > 0 => format!("UNFINISHED  {name}: every promise is kept in the {worlds} worlds so far\n"),
         0 => format!("PASS  {name}: every promise is kept in all of {worlds} worlds\n"),
         failed => format!("FAIL  {name}: a promise is broken in {failed} of {worlds} worlds\n"),
     };

@@ -67,3 +67,15 @@ fn a_pair_that_is_not_as_predicted_is_told_everywhere() {
     assert!(page.contains("FAIL") && page.contains("Not as predicted"), "{page}");
     assert!(page.contains("symmetric with symmetric: srflx-prflx; predicted: nothing gets through"), "{page}");
 }
+
+#[test]
+fn a_matrix_that_is_left_to_chance_is_no_pass() {
+    let mut matrix = matrix(Found::Nothing);
+    matrix.profiles.truncate(1);
+    matrix.cells = vec![matrix.cells.swap_remove(2)];
+    let text = anstream::adapter::strip_str(&matrix.text()).to_string();
+    let line = "NOT TESTED  1 pair: 0 direct, 0 relayed, 1 failed; no prediction to compare with, 1 left to chance";
+    assert!(text.trim_end().ends_with(line), "{text}");
+    let page = words(&matrix.html());
+    assert!(page.contains("NOT TESTED") && !page.contains("PASS"), "{page}");
+}
