@@ -26,7 +26,7 @@ impl Oracle for GhostsPurged {
             let theirs = &cx.model.history.connections[stay.connection];
             if theirs.life < life {
                 found.push((stay.node, format!("{wrong} joined before the server restarted")));
-            } else if cx.model.leave_notice(stay).is_none_or(|(notified, _)| notified > asked)
+            } else if cx.model.certain_leave_notice(stay).is_none_or(|(notified, _)| notified > asked)
                 && let (Some(by), Some(ended)) = (cx.model.noticed_by(stay, asked), stay.ended)
                 && by < asked.time
             {

@@ -104,6 +104,13 @@ pub(crate) struct Unanswered {
     pub(crate) ended: Option<At>,
 }
 
+/// A request to join under an id, and when it was answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Join {
+    pub(crate) asked: At,
+    pub(crate) answered: Option<At>,
+}
+
 /// All connections and stays of a record.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -133,11 +140,11 @@ struct ReadState {
     dials_from: Option<TcpFlow>,
     connection: Option<usize>,
     /// The join that has not been answered yet.
-    pending: Option<Join>,
+    pending: Option<Pending>,
     stay: Option<usize>,
 }
 
-struct Join {
+struct Pending {
     asked: At,
     room: RoomName,
 }
@@ -192,7 +199,7 @@ impl History {
                 let asking = self.clients.get(&node).filter(|client| client.dialect.asks_by_connecting);
                 if let Some(ClientOf { room, id, dialect, .. }) = asking.cloned() {
                     self.connections[number].asked.push((at, room.clone()));
-                    client.pending = Some(Join { asked: at, room: room.clone() });
+                    client.pending = Some(Pending { asked: at, room: room.clone() });
                     if dialect.joins_by_connecting {
                         let id = id.unwrap_or_else(|| format!("connection {number}").into());
                         self.join(client, node, room, id, at);
@@ -217,7 +224,7 @@ impl History {
             Signaling::Sent(Message::Join { room }) => {
                 let Some(connection) = client.connection else { return };
                 self.connections[connection].asked.push((at, room.clone()));
-                client.pending = Some(Join { asked: at, room: room.clone() });
+                client.pending = Some(Pending { asked: at, room: room.clone() });
                 match client.stay {
                     Some(stay) if self.stays[stay].room == *room => self.stays[stay].asked.push(at),
                     _ => self.leave(client, at, true),
@@ -288,7 +295,7 @@ impl History {
     }
 
     fn stop_waiting(&mut self, node: NodeId, client: &mut ReadState, ended: Option<At>) {
-        if let Some(Join { asked, room }) = client.pending.take() {
+        if let Some(Pending { asked, room }) = client.pending.take() {
             self.unanswered.push(Unanswered { node, room, asked, ended });
         }
     }
@@ -307,6 +314,21 @@ impl History {
     /// All stays under an id.
     pub(crate) fn stays_under(&self, id: &str) -> impl Iterator<Item = &Stay> {
         self.by_id.get(id).into_iter().flatten().map(|stay| &self.stays[*stay])
+    }
+
+    /// All requests to join under an id. A repeated request in a stay counts as one without an answer, and so does, where
+    /// clients choose their ids, one whose client never learned what became of it.
+    pub(crate) fn joins_under(&self, id: &str) -> impl Iterator<Item = Join> {
+        let of_stay = |stay: &Stay| {
+            let joined = stay.joined;
+            let answer = move |(number, asked)| Join { asked, answered: (number == 0).then_some(joined) };
+            stay.asked.clone().into_iter().enumerate().map(answer)
+        };
+        let chooses = self.stays_under(id).next().filter(|stay| stay.dialect().chooses_ids).map(|stay| stay.node);
+        let unanswered_of = |node| self.unanswered.iter().filter(move |join| join.node == node);
+        let unanswered = chooses.into_iter().flat_map(unanswered_of);
+        let unanswered = unanswered.map(|join| Join { asked: join.asked, answered: None });
+        self.stays_under(id).flat_map(of_stay).chain(unanswered)
     }
 
     /// The stay that a client is in, as far as the client knows.

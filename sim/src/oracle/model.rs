@@ -33,6 +33,18 @@ pub(crate) struct Notices {
     pub(crate) announced: usize,
     /// When it received the notice that the other left, if no newer announcement followed.
     pub(crate) gone: Option<At>,
+    /// How often it received a notice that the other joined.
+    joins: usize,
+}
+
+/// A notice that the owner of an id left.
+#[derive(Clone, Copy, Debug)]
+struct LeaveNotice {
+    at: At,
+    /// The client that received it.
+    witness: NodeId,
+    /// Whether it is certainly about the newest stay under the id, because the witness had learned of every join.
+    is_of_newest: bool,
 }
 
 /// The history of the whole record, and the state just before the event that is judged.
@@ -46,8 +58,7 @@ pub(crate) struct Model {
     pub(crate) call_states: CallStates,
     /// The notices that each client in a room has received about the others, by their ids.
     pub(crate) views: BTreeMap<NodeId, BTreeMap<ClientId, Notices>>,
-    /// For each id: when which client received a notice that its owner left.
-    pub(crate) leave_notices: BTreeMap<ClientId, Vec<(At, NodeId)>>,
+    leave_notices: BTreeMap<ClientId, Vec<LeaveNotice>>,
     /// Clients whose program is running.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,
@@ -68,7 +79,11 @@ impl Model {
         Self {
             dialects,
             signals: Signals::of(record, &history),
-            tcp: TcpTraffic::new(server_of(record), scenario.server.address),
+            tcp: TcpTraffic::new(
+                server_of(record),
+                scenario.server.address,
+                scenario.server.heartbeat * HEARTBEATS_TO_TRUST,
+            ),
             peer_connections: PeerConnections::default(),
             call_states: CallStates::default(),
             history,
@@ -120,7 +135,7 @@ impl Model {
 
     fn advance_signaling(&mut self, node: NodeId, event: &Signaling, at: At) {
         self.call_states.advance(node, event, at);
-        let first = || Notices { since: at, announced: 0, gone: None };
+        let first = || Notices { since: at, announced: 0, gone: None, joins: 0 };
         match event {
             Signaling::Connecting { .. } => {
                 self.running.insert(node);
@@ -140,10 +155,13 @@ impl Model {
                 if let Some(view) = self.views.get_mut(&node) {
                     let notices = view.entry(member.id.clone()).or_insert_with(first);
                     (notices.announced, notices.gone) = (notices.announced + 1, None);
+                    notices.joins += 1;
                 }
             }
             Signaling::Received(Message::PeerLeft { id, .. }) => {
-                self.leave_notices.entry(id.clone()).or_default().push((at, node));
+                let is_of_newest = self.has_learned_of_all_joins(node, id, at);
+                let notice = LeaveNotice { at, witness: node, is_of_newest };
+                self.leave_notices.entry(id.clone()).or_default().push(notice);
                 if let Some(view) = self.views.get_mut(&node) {
                     let notices = view.entry(id.clone()).or_insert_with(first);
                     (notices.gone, notices.announced) = (Some(at), 0);
@@ -153,16 +171,39 @@ impl Model {
         }
     }
 
-    /// When the first client received a notice that this stay is over, and which client.
+    /// When the first client received a notice that may be about the end of this stay, and which client. Where clients
+    /// choose their ids, the notice may also be about an earlier stay of the same user, and have been on its way for long.
     pub(crate) fn leave_notice(&self, stay: &Stay) -> Option<(At, NodeId)> {
+        self.notices_since_newest_ask(stay).map(|notice| (notice.at, notice.witness)).next()
+    }
+
+    /// When the first client received a notice that is certainly about the end of this stay, and which client.
+    pub(crate) fn certain_leave_notice(&self, stay: &Stay) -> Option<(At, NodeId)> {
+        let is_only = self.history.joins_under(&stay.id).all(|join| stay.asked.contains(&join.asked));
+        let mut notices = self.notices_since_newest_ask(stay);
+        notices.find(|notice| is_only || notice.is_of_newest).map(|notice| (notice.at, notice.witness))
+    }
+
+    fn notices_since_newest_ask(&self, stay: &Stay) -> impl Iterator<Item = &LeaveNotice> {
         let newest_ask = stay.asked.last().copied().unwrap_or(stay.joined);
-        self.leave_notices.get(&stay.id)?.iter().copied().find(|(at, _)| *at > newest_ask)
+        let notices = self.leave_notices.get(&stay.id).into_iter().flatten();
+        notices.filter(move |notice| notice.at > newest_ask)
+    }
+
+    /// Whether a client has been told of every join under an id so far: each was either answered before the client asked
+    /// to join itself, so that its roster has it, or was announced to the client.
+    fn has_learned_of_all_joins(&self, node: NodeId, id: &ClientId, at: At) -> bool {
+        let Some(stay) = self.history.stay_at(node, at.index) else { return false };
+        let joins = self.history.joins_under(id).filter(|join| join.asked < at);
+        let later = joins.filter(|join| join.answered.is_none_or(|answered| answered > stay.asked())).count();
+        let announced = self.views.get(&node).and_then(|view| view.get(id)).map_or(0, |notices| notices.joins);
+        announced >= later
     }
 
     /// A user who returns has the same name. A client that has seen the return no longer witnesses that the user left.
     fn has_returned(&mut self, id: &ClientId, witness: NodeId) {
         if let Some(notices) = self.leave_notices.get_mut(id) {
-            notices.retain(|(_, notified)| *notified != witness);
+            notices.retain(|notice| notice.witness != witness);
         }
     }
 
@@ -197,11 +238,14 @@ impl Model {
     pub(crate) fn is_surely_there(&self, stay: &Stay, at: At) -> bool {
         let flow = self.history.connections[stay.connection].flow;
         let last_received = flow.and_then(|flow| self.tcp.last_received(flow));
+        // A server that dropped the client just before it heard from it again has told others, and the client not yet.
+        let heard_again = flow.and_then(|flow| self.tcp.heard_again(flow));
         stay.is_on(at.index)
             && self.is_served(stay.connection)
             && self.flows(stay.connection, at.time)
             && !flow.is_some_and(|flow| self.tcp.is_reset(flow))
             && last_received.is_some_and(|received| at.time < received + self.heartbeat * HEARTBEATS_TO_TRUST)
+            && heard_again.is_none_or(|heard| at.time > heard + SLACK)
     }
 
     /// The deadline by which a server must have noticed that a stay is over; `None` if it is not over, or while its

@@ -39,7 +39,7 @@ fn from_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
 fn to_who_left(event: &Event, cx: &OracleCx<'_>) -> Found {
     let Origin::Sent(number) = cx.arrival(event)?.origin else { return None };
     let (stay, sent) = (cx.stay_at(event.node)?, &cx.model.signals.sent[number]);
-    let (notified, witness) = cx.model.leave_notice(stay).filter(|(notified, _)| *notified < sent.at)?;
+    let (notified, witness) = cx.model.certain_leave_notice(stay).filter(|(notified, _)| *notified < sent.at)?;
     let (name, what, sender) = (cx.name(event.node), called(sent.kind), cx.name(sent.node));
     let (witness, notified, at) = (cx.name(witness), seconds(notified.time), seconds(sent.at.time));
     let id = &stay.id;

@@ -55,7 +55,7 @@ impl Oracle for OneLeaveNotice {
             let name = cx.name(stay.node);
             for (id, notices) in view {
                 let Some(theirs) = cx.stay_of(id) else { continue };
-                let first = cx.model.leave_notice(theirs).filter(|(at, _)| at.time + SLACK < now.time);
+                let first = cx.model.certain_leave_notice(theirs).filter(|(at, _)| at.time + SLACK < now.time);
                 match (notices.gone, first) {
                     (Some(gone), _) if cx.model.is_surely_there(theirs, now) => {
                         let at = seconds(gone.time);

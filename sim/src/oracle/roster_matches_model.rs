@@ -47,7 +47,7 @@ fn listed(member: &Member, room: &RoomName, reader: &Stay, cx: &OracleCx<'_>) ->
     let wrong = if *id == reader.id {
         "lists itself".to_owned()
     } else if let Some(stay) = cx.stay_of(id) {
-        let notified = cx.model.leave_notice(stay).filter(|(notified, _)| *notified < reader.asked());
+        let notified = cx.model.certain_leave_notice(stay).filter(|(notified, _)| *notified < reader.asked());
         if stay.room != *room {
             format!("lists {}, who is in room `{}`", cx.who(id), stay.room)
         } else if let Some((notified, witness)) = notified {

@@ -50,6 +50,8 @@ pub(crate) fn is_syn(view: &PacketView) -> bool {
 struct Traffic {
     in_flight: BTreeSet<(Duration, PacketId)>,
     last_received: Option<Duration>,
+    /// When the server last received data after it had received none for a `silence`.
+    heard_again: Option<Duration>,
     lost: Option<Duration>,
     /// Whether the server received an RST.
     is_reset: bool,
@@ -60,6 +62,8 @@ struct Traffic {
 pub(crate) struct TcpTraffic {
     server: Option<NodeId>,
     address: Ipv4Addr,
+    /// Time without data after which the server may think that a client is gone.
+    silence: Duration,
     numbers: FlowNumbers,
     traffic: BTreeMap<TcpFlow, Traffic>,
     /// The flow of each endpoint as seen by the server, and the port at which the server sees it: a NAT may give one of its
@@ -69,10 +73,11 @@ pub(crate) struct TcpTraffic {
 }
 
 impl TcpTraffic {
-    pub(crate) fn new(server: Option<NodeId>, address: Ipv4Addr) -> Self {
+    pub(crate) fn new(server: Option<NodeId>, address: Ipv4Addr, silence: Duration) -> Self {
         Self {
             server,
             address,
+            silence,
             numbers: FlowNumbers::default(),
             traffic: BTreeMap::new(),
             seen_as: BTreeMap::new(),
@@ -114,6 +119,9 @@ impl TcpTraffic {
                     self.seen_as.insert((view.src, view.dst.port()), flow);
                     let traffic = self.traffic.entry(flow).or_default();
                     if view.bytes > 0 {
+                        if traffic.last_received.is_some_and(|last| event.at >= last + self.silence) {
+                            traffic.heard_again = Some(event.at);
+                        }
                         traffic.last_received = Some(event.at);
                     }
                     traffic.is_reset |= view.flags & RST != 0;
@@ -137,6 +145,11 @@ impl TcpTraffic {
     /// When the server last received data from the client over this flow.
     pub(crate) fn last_received(&self, flow: TcpFlow) -> Option<Duration> {
         self.traffic.get(&flow)?.last_received
+    }
+
+    /// When the server last received data from the client after a silence in which it may have dropped the client.
+    pub(crate) fn heard_again(&self, flow: TcpFlow) -> Option<Duration> {
+        self.traffic.get(&flow)?.heard_again
     }
 
     /// Whether the server received an RST, which ended the connection on its side.
