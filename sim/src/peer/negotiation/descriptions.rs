@@ -18,6 +18,11 @@ impl Negotiation {
         payload: &Payload<Description>,
         now: Instant,
     ) -> Result<(), StackError> {
+        // The other side sent it before it learned that this side had ended the connection.
+        if self.ended.get(from).is_some_and(|ended| ended.contains(&payload.session)) {
+            self.note(from, PeerChange::Stale { kind: SignalKind::Offer });
+            return Ok(());
+        }
         match self.connection(from) {
             // Glare. The side that opened the connection is impolite: its offer stands, and the other side rolls back
             // its own. If both sides opened one, the greater session wins, which both can determine.

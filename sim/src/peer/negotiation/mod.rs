@@ -32,6 +32,9 @@ use payload::Payload;
 /// Why a command that needs a connection has no effect.
 const NO_CONNECTION: &str = "it has no connection to that client";
 
+/// Number of ended connections with a peer whose offers are still recognized. An offer is not on its way for longer.
+const ENDED_MAX: usize = 8;
+
 /// A signal to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingSignal {
@@ -74,6 +77,8 @@ pub(crate) struct Negotiation {
     epoch: Instant,
     demux: Demux,
     remotes: BTreeMap<PeerName, Remote>,
+    /// The sessions of the last connections with each peer that have ended, the newest last.
+    ended: BTreeMap<PeerName, VecDeque<Arc<str>>>,
     /// The gathered candidates, one for each kind and base.
     candidates: Vec<Gathered>,
     /// Whether a new ICE generation needs candidates.
@@ -97,6 +102,7 @@ impl Negotiation {
             epoch,
             demux: Demux::default(),
             remotes: BTreeMap::new(),
+            ended: BTreeMap::new(),
             candidates: Vec::new(),
             wants_candidates: false,
             signaling: false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{self, Connection};
 use super::payload::{Nothing, Payload};
-use super::{Negotiation, Output, Remote};
+use super::{ENDED_MAX, Negotiation, Output, Remote};
 use crate::event::{Closed, PeerChange, PeerName, SignalKind};
 use crate::peer::stack::StackError;
 
@@ -144,7 +144,15 @@ impl Negotiation {
         let mut drained = Vec::new();
         let Some(connection) = self.connection(peer) else { return };
         let closed = connection.close();
+        let session = connection.session.clone();
         connection.drain(epoch, now, &mut drained);
+        if !session.is_empty() {
+            let ended = self.ended.entry(peer.clone()).or_default();
+            ended.push_back(session);
+            if ended.len() > ENDED_MAX {
+                ended.pop_front();
+            }
+        }
         if let Err(error) = closed {
             self.error(peer, &error);
         }

@@ -47,6 +47,23 @@ fn of_two_offers_that_cross_the_greater_session_stands() {
 }
 
 #[test]
+fn an_offer_of_a_connection_that_has_ended_is_stale() {
+    with_pair(|pair| {
+        pair.offer(Ana);
+        pair.drive();
+        pair.clear();
+        // Ana hangs up while Ben's offer is on its way, and offers again at once.
+        pair.act(Ben, |ben, ana, now| ben.renegotiate(ana, now));
+        pair.act(Ana, |ana, ben, now| ana.hangup(ben, now));
+        pair.drive_for(Duration::from_secs(1));
+        assert_eq!(pair.story(Ana)[..4], ["closed: Hangup", "opens to offer", "local offer", "stale offer"]);
+        assert!(!pair.story(Ana).contains(&"opens to answer".to_owned()), "{:?}", pair.story(Ana));
+        pair.drive();
+        assert_eq!(pair.story(Ben).last().map(String::as_str), Some("connected"));
+    });
+}
+
+#[test]
 fn of_two_changes_that_cross_the_one_of_the_first_offerer_stands() {
     with_pair(|pair| {
         pair.offer(Ana);
