@@ -58,6 +58,7 @@ oracles! {
     no_stale_generation::NoStaleGeneration,
     payload_byte_exact::PayloadByteExact,
     mapped_address_true::MappedAddressTrue,
+    nat_table_sound::NatTableSound,
     packet_conservation::PacketConservation,
     ghosts_purged::GhostsPurged,
     nobody_kept_out::NobodyKeptOut,
@@ -83,6 +84,11 @@ pub fn oracles(records: Judges) -> Vec<AnyOracle> {
 /// The promise of the oracle with this slug, in one sentence; `None` if Glare has no such oracle.
 pub fn promise(slug: &str) -> Option<&'static str> {
     all().iter().find(|oracle| oracle.slug == slug).map(|oracle| oracle.promise)
+}
+
+/// Glare's oracles: the slug, the promise, and which records each can judge.
+pub fn list() -> Vec<(&'static str, &'static str, Judges)> {
+    all().iter().map(|oracle| (oracle.slug, oracle.promise, oracle.judges)).collect()
 }
 
 /// Judges the record of a simulation by all oracles that apply to simulations.

@@ -25,6 +25,8 @@ mod nat_model;
 mod nat_probe;
 mod negotiation;
 mod oracle;
+mod oracle_docs;
+mod oracle_nats;
 mod oracle_roles;
 mod packets;
 mod played;
