@@ -48,3 +48,9 @@ pub(crate) fn a_second_ago(key: &str, count: usize) -> usize {
     }
     *cached
 }
+
+/// Forgets everything, so that a run does not depend on the runs before it in the same process.
+pub(crate) fn forget() {
+    MEMORY.lock().expect("nothing panics while it holds it").clear();
+    COUNTS.lock().expect("nothing panics while it holds it").clear();
+}

@@ -1,4 +1,4 @@
-//! The mutants listed in `server/mutants/*.toml`.
+//! The mutants listed in `server/mutants/*.toml` and `sim/mutants/*.toml`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,22 +8,22 @@ use anyhow::Context;
 
 use super::broken::Surface;
 
-/// A defect, and the edits of the server's source that cause it.
+/// A defect, and the edits of a source that cause it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mutant {
     /// `area/what-is-wrong`, unique.
     pub(super) name: String,
-    /// The surfaces on which it shows.
+    /// The surfaces of the server on which it shows; none for a defect of the simulator.
     pub(super) surfaces: Vec<Surface>,
     /// The defect, in a sentence.
     pub(super) defect: String,
     pub(super) edits: Vec<Edit>,
 }
 
-/// One place in the server's source, and its replacement.
+/// One place in a source, and its replacement.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edit {
-    /// The file, relative to `server/src`.
+    /// The file, relative to `server/src` or `sim/src`.
     pub(super) file: String,
     /// The function in which `before` is searched, if other functions contain it too.
     pub(super) within: Option<String>,
@@ -33,19 +33,37 @@ pub(super) struct Edit {
 }
 
 impl Mutant {
-    /// The file of its first edit, relative to `server/src`.
+    /// The file of its first edit, relative to the same.
     pub(super) fn file(&self) -> &str {
         &self.edits[0].file
     }
 }
 
-/// Reads the catalogue of a checkout, sorted by name.
+/// Whose defects a catalogue has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Server,
+    Simulator,
+}
+
+/// Reads the catalogue of the server's mutants in a checkout, sorted by name.
 ///
 /// # Errors
 /// A file cannot be read or is invalid; the message names the mutant.
 pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
-    let folder = workspace.join("server/mutants");
-    let entries = fs::read_dir(&folder).with_context(|| {
+    load_of(Subject::Server, &workspace.join("server/mutants"))
+}
+
+/// The same for the mutants of the simulator: of its clients, and of its network.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_simulator(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
+    load_of(Subject::Simulator, &workspace.join("sim/mutants"))
+}
+
+fn load_of(subject: Subject, folder: &Path) -> anyhow::Result<Vec<Mutant>> {
+    let entries = fs::read_dir(folder).with_context(|| {
         format!(
             "mutants are built from source, but {} cannot be read: give a checkout of Glare with --workspace",
             folder.display()
@@ -59,7 +77,7 @@ pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
         }
         let area = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        for mutant in parse(area, &text).with_context(|| path.display().to_string())? {
+        for mutant in parse(subject, area, &text).with_context(|| path.display().to_string())? {
             let name = mutant.name.clone();
             anyhow::ensure!(mutants.insert(name.clone(), mutant).is_none(), "{name} is defined twice");
         }
@@ -68,28 +86,36 @@ pub(super) fn load(workspace: &Path) -> anyhow::Result<Vec<Mutant>> {
 }
 
 /// Reads the mutants of an area.
-fn parse(area: &str, text: &str) -> anyhow::Result<Vec<Mutant>> {
+fn parse(subject: Subject, area: &str, text: &str) -> anyhow::Result<Vec<Mutant>> {
     let file: toml::Table = text.parse()?;
     only(&file, &["mutant"])?;
-    tables(&file, "mutant")?.into_iter().map(|table| mutant(area, table)).collect()
+    tables(&file, "mutant")?.into_iter().map(|table| mutant(subject, area, table)).collect()
 }
 
-fn mutant(area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
+fn mutant(subject: Subject, area: &str, table: &toml::Table) -> anyhow::Result<Mutant> {
     let name = string(table, "name")?;
     let read = || {
-        only(table, &["name", "surfaces", "defect", "edit"])?;
+        match subject {
+            Subject::Server => only(table, &["name", "surfaces", "defect", "edit"])?,
+            Subject::Simulator => only(table, &["name", "defect", "edit"])?,
+        }
         anyhow::ensure!(is_name_of(area, name), "the name must be `{area}/` followed by lowercase words joined by `-`");
         let defect = sentence(table, "defect")?;
-        let surfaces = table.get("surfaces").and_then(toml::Value::as_array).context("`surfaces` is not an array")?;
-        let surface = |name: &toml::Value| {
-            name.as_str().and_then(Surface::named).with_context(|| format!("there is no surface {name}"))
-        };
-        let surfaces = surfaces.iter().map(surface).collect::<anyhow::Result<Vec<_>>>()?;
-        anyhow::ensure!(!surfaces.is_empty(), "`surfaces` is empty");
+        let surfaces = if subject == Subject::Server { surfaces(table)? } else { Vec::new() };
         let edits = tables(table, "edit")?.into_iter().map(edit).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Mutant { name: name.to_owned(), surfaces, defect: defect.to_owned(), edits })
     };
     read().with_context(|| name.to_owned())
+}
+
+fn surfaces(table: &toml::Table) -> anyhow::Result<Vec<Surface>> {
+    let names = table.get("surfaces").and_then(toml::Value::as_array).context("`surfaces` is not an array")?;
+    let surface = |name: &toml::Value| {
+        name.as_str().and_then(Surface::named).with_context(|| format!("there is no surface {name}"))
+    };
+    let surfaces = names.iter().map(surface).collect::<anyhow::Result<Vec<_>>>()?;
+    anyhow::ensure!(!surfaces.is_empty(), "`surfaces` is empty");
+    Ok(surfaces)
 }
 
 fn edit(table: &toml::Table) -> anyhow::Result<Edit> {
@@ -155,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_bad_entry_is_named_with_what_is_wrong() {
-        assert_eq!(parse("room", GOOD).expect("it is good")[0].edits.len(), 1);
+        assert_eq!(parse(Subject::Server, "room", GOOD).expect("it is good")[0].edits.len(), 1);
         for (old, new, says) in [
             ("room/none", "mesh/none", "mesh/none: the name must be `room/`"),
             ("room/none", "room/None", "room/None: the name must be `room/`"),
@@ -166,8 +192,10 @@ mod tests {
             ("before = \"rooms\"", "before = \" \"", "room/none: `before` is empty"),
             ("[[mutant.edit]]", "[mutant.edit]", "room/none: there is no [[edit]]"),
         ] {
-            let error = format!("{:#}", parse("room", &GOOD.replace(old, new)).expect_err(says));
+            let error = format!("{:#}", parse(Subject::Server, "room", &GOOD.replace(old, new)).expect_err(says));
             assert!(error.contains(says), "{error}");
         }
+        let error = format!("{:#}", parse(Subject::Simulator, "room", GOOD).expect_err("it has surfaces"));
+        assert!(error.contains("room/none: there is no field `surfaces`"), "{error}");
     }
 }

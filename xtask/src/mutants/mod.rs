@@ -2,7 +2,8 @@
 //!
 //! The shipped source contains none of these defects. `server/mutants/*.toml` lists them as edits of the server.
 //! [`build`] applies all of them to a copy, and `stage` runs each server as a separate process with at most one active
-//! mutant.
+//! mutant. `stories` plays generated stories instead, also with the defects of clients and of the network in
+//! `sim/mutants/*.toml`.
 
 mod broken;
 mod build;
@@ -15,6 +16,7 @@ mod promises;
 #[cfg(test)]
 mod regressions;
 mod stage;
+mod stories;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +29,8 @@ use std::path::PathBuf;
 ///
 /// Needs a checkout of Glare and a Rust toolchain, because it builds the server with the defects.
 /// Prints which cases detect which mutant. Exit codes: 0 every mutant is detected, every case detects one, and every
-/// promise is proven; 1 otherwise, or if the unmodified server fails; 2 bad usage.
+/// promise is proven; with --stories, every mutant that changes a story is found; 1 otherwise, or if the unmodified
+/// server fails; 2 bad usage.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Test only these dialects or services: `mesh`, `relay`, `stun` …
@@ -39,9 +42,13 @@ pub(crate) struct Arguments {
     /// Checkout of Glare to build the server from [default: the one that contains the current folder]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// Number of parallel servers; each one mostly waits [default: eight per core]
+    /// Number of parallel servers; each one mostly waits [default: eight per core; with --stories one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
+    /// Play so many generated stories in the simulator with each defect, in place of the suite; also plant the defects
+    /// of clients and of the network
+    #[arg(long, value_name = "N", conflicts_with = "out", value_parser = clap::value_parser!(u64).range(1..))]
+    stories: Option<u64>,
     /// Folder for the result, which `report` renders
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

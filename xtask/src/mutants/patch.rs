@@ -10,13 +10,15 @@ use anyhow::{Context, anyhow, bail};
 
 use super::catalogue::{Edit, Mutant};
 
-/// The files of `sources` that mutants edit, with all mutants applied. Paths are relative to `server/src`.
+/// The files of `sources` that mutants edit, with all mutants applied. Paths are relative to `root`, a folder of the
+/// workspace.
 ///
 /// # Errors
 /// Some mutants cannot be applied; one line for each, with the mutant's name and the file.
 pub(super) fn patch(
     mutants: &[Mutant],
     sources: &BTreeMap<String, String>,
+    root: &str,
 ) -> Result<BTreeMap<String, String>, Vec<String>> {
     let mut files: BTreeMap<&str, Units<'_>> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -25,7 +27,7 @@ pub(super) fn patch(
             let source = sources.get(&edit.file).map(String::as_str);
             let place = source.context("does not exist").and_then(|source| find(source, edit));
             match place {
-                Err(why) => wrong.push(format!("{}: server/src/{} {why}", mutant.name, edit.file)),
+                Err(why) => wrong.push(format!("{}: {root}/{} {why}", mutant.name, edit.file)),
                 Ok(place) => {
                     let unit = files.entry(&edit.file).or_default().entry((place.unit.start, place.unit.end));
                     unit.or_default().entry(&mutant.name).or_default().push((place.text, &edit.after));
@@ -37,7 +39,7 @@ pub(super) fn patch(
     for (file, units) in &files {
         match rewritten(&sources[*file], units) {
             Ok(text) => drop(patched.insert((*file).to_owned(), text)),
-            Err(why) => wrong.push(format!("server/src/{file}: {why}")),
+            Err(why) => wrong.push(format!("{root}/{file}: {why}")),
         }
     }
     if wrong.is_empty() { Ok(patched) } else { Err(wrong) }
@@ -238,7 +240,7 @@ const fn third() -> u8 {
 
     fn patched(mutants: &[Mutant]) -> Result<String, Vec<String>> {
         let sources = BTreeMap::from([("a.rs".to_owned(), SOURCE.to_owned())]);
-        patch(mutants, &sources).map(|mut files| files.remove("a.rs").unwrap_or_default())
+        patch(mutants, &sources, "server/src").map(|mut files| files.remove("a.rs").unwrap_or_default())
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::matrix::Matrix;
 use super::planted::simulated;
 use super::play::{jobs, play, wanted};
 use super::promises::{self, Promise};
+use super::stories::{self, Verdict};
 use super::{build, patch};
 
 /// This checkout.
@@ -101,8 +102,24 @@ fn a_campaign_keeps_the_story_that_shows_a_planted_defect() {
 #[test]
 fn every_mutant_applies_to_the_sources() {
     let sources = build::sources(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
-    patch::patch(catalogue(), &sources).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    patch::patch(catalogue(), &sources, "server/src").unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
     assert!(catalogue().len() >= 238, "{} mutants", catalogue().len());
+    let simulator = catalogue::load_simulator(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
+    let sources = build::simulator_sources(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
+    patch::patch(&simulator, &sources, "sim/src").unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+}
+
+/// Each defect of a client or of the network changes a story, and an oracle reports it.
+#[test]
+#[ignore = "builds the simulator again, which takes minutes"]
+fn stories_find_every_mutant_of_clients_and_of_the_network() {
+    let simulator = catalogue::load_simulator(&workspace()).unwrap_or_else(|why| panic!("{why:#}"));
+    let program = build::build_simulator(&workspace(), catalogue(), &simulator).unwrap_or_else(|why| panic!("{why:#}"));
+    let all: Vec<_> = simulator.iter().collect();
+    let table = stories::play(&program, &all, 300, crate::pool::cores(), false).unwrap_or_else(|why| panic!("{why:#}"));
+    for (mutant, verdict) in table.all() {
+        assert!(matches!(verdict, Verdict::Found { .. }), "{}: {verdict:?}", mutant.name);
+    }
 }
 
 #[test]

@@ -1,0 +1,9 @@
+//! `glare mutants --stories N`: plays generated stories in a simulator that is broken on purpose, and says which defects its
+//! oracles find: those of the server, and those of clients and of the network, which no suite on a wire can see.
+
+mod play;
+mod table;
+
+pub(super) use play::run;
+#[cfg(test)]
+pub(super) use {play::play, table::Verdict};

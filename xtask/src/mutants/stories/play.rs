@@ -1,0 +1,172 @@
+//! Plays the stories, with one process per mutant.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, anyhow, bail};
+use serde::Deserialize;
+
+use super::table::{Table, Verdict};
+use crate::mutants::catalogue::{self, Mutant};
+use crate::mutants::play::checkout;
+use crate::mutants::{Arguments, Format, build};
+use crate::pool;
+use crate::progress::Progress;
+
+/// The story profiles, which the seeds take in turn.
+const PROFILES: [&str; 4] = ["roles", "calls", "crowd", "outages"];
+
+/// A story that was played, as the program prints it.
+#[derive(Deserialize)]
+struct Played {
+    seed: u64,
+    profile: String,
+    /// The hash of its events; none if the run crashed.
+    hash: Option<String>,
+    /// The first oracle that reports something, and what.
+    oracle: Option<String>,
+    message: Option<String>,
+}
+
+/// Plays so many stories with each of the selected mutants, and prints what was found.
+pub(in crate::mutants) fn run(arguments: &Arguments, stories: u64) -> anyhow::Result<ExitCode> {
+    let workspace = checkout(arguments.workspace.as_deref())?;
+    let server = catalogue::load(&workspace)?;
+    let simulator = catalogue::load_simulator(&workspace)?;
+    let wanted = wanted(&server, &simulator, arguments)?;
+    errln!(
+        "building the simulator with {} mutants, from {}",
+        server.len() + simulator.len(),
+        workspace.display()
+    );
+    let program = build::build_simulator(&workspace, &server, &simulator)?;
+    let jobs = arguments.jobs.map_or_else(pool::cores, usize::from);
+    let table = play(&program, &wanted, stories, jobs, true)?;
+    match arguments.format {
+        Format::Text => out!("{}", table.text()),
+        Format::Json => outln!("{}", table.json()),
+    }
+    Ok(if table.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The selected mutants: those of the server that show in one of the named dialects, and, if none is named, those of the
+/// simulator.
+fn wanted<'a>(
+    server: &'a [Mutant],
+    simulator: &'a [Mutant],
+    arguments: &Arguments,
+) -> anyhow::Result<Vec<&'a Mutant>> {
+    let of_simulator = simulator.iter().filter(|_| arguments.dialects.is_empty());
+    let (_, of_server) = crate::mutants::play::wanted(server, &arguments.dialects, &[])?;
+    let is_named = |mutant: &&Mutant| {
+        let surfaces = mutant.surfaces.iter().map(|surface| surface.name());
+        arguments.dialects.is_empty() || surfaces.into_iter().any(|name| arguments.dialects.iter().any(|d| d == name))
+    };
+    let all: Vec<_> = of_server.into_iter().filter(is_named).chain(of_simulator).collect();
+    let patterns = &arguments.mutants;
+    let is_wanted =
+        |mutant: &&Mutant| patterns.is_empty() || patterns.iter().any(|glob| conformance::glob(glob, &mutant.name));
+    let wanted: Vec<_> = all.iter().copied().filter(is_wanted).collect();
+    if wanted.is_empty() {
+        let names = all.iter().map(|mutant| mutant.name.as_str());
+        bail!("no mutant matches {}{}", patterns.join(" "), scenarios::instead(&patterns[0], "mutants", names));
+    }
+    Ok(wanted)
+}
+
+/// Plays the stories without a defect, then with each mutant.
+///
+/// # Errors
+/// A story fails without a defect, or the program cannot be run.
+pub(in crate::mutants) fn play<'a>(
+    program: &Path,
+    mutants: &[&'a Mutant],
+    stories: u64,
+    jobs: usize,
+    show: bool,
+) -> anyhow::Result<Table<'a>> {
+    let right = play_one(program, None, stories, |_| true)?;
+    if let Some(wrong) = right.iter().find(|played| played.oracle.is_some()) {
+        bail!(
+            "without a defect, the story of `{}` with seed {} fails, so the mutants cannot be judged\n{}",
+            wrong.profile,
+            wrong.seed,
+            wrong.message.as_deref().unwrap_or_default()
+        );
+    }
+    let hashes: Vec<_> = right.into_iter().map(|played| played.hash).collect();
+    let mut progress = Progress::new(mutants.len() as u64, "mutants", "not found", show);
+    let mut table = Table::new(stories);
+    let one = |mutant: &&'a Mutant| {
+        let mut changed = 0;
+        let count_changes = |played: &Played| {
+            changed += usize::from(hashes.get(played.seed as usize) != Some(&played.hash));
+            true
+        };
+        let all = play_one(program, Some(mutant), stories, count_changes)?;
+        let last = all.into_iter().next_back().context("the program played nothing")?;
+        anyhow::Ok(match last.oracle {
+            Some(oracle) => Verdict::Found {
+                oracle,
+                message: last.message.unwrap_or_default(),
+                profile: last.profile,
+                seed: last.seed,
+            },
+            None if changed > 0 => Verdict::Missed { changed },
+            None => Verdict::WithoutEffect,
+        })
+    };
+    pool::for_each_in_order(mutants.to_vec(), jobs, one, |mutant, verdict| {
+        table.enter(mutant, verdict?);
+        progress.step(table.missed());
+        anyhow::Ok(())
+    })?;
+    progress.finish();
+    Ok(table)
+}
+
+/// Plays stories in a process with this defect, as long as `go_on` says so.
+fn play_one(
+    program: &Path,
+    mutant: Option<&Mutant>,
+    stories: u64,
+    mut go_on: impl FnMut(&Played) -> bool,
+) -> anyhow::Result<Vec<Played>> {
+    let mut command = Command::new(program);
+    command.arg(stories.to_string()).args(PROFILES).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.env_remove("GLARE_MUTANT");
+    if let Some(mutant) = mutant {
+        command.env("GLARE_MUTANT", &mutant.name);
+    }
+    let name = mutant.map_or("no mutant", |mutant| mutant.name.as_str());
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut all = Vec::new();
+    let mut result = Ok(());
+    for line in lines {
+        match line.map_err(anyhow::Error::from).and_then(|line| Ok(serde_json::from_str(&line)?)) {
+            Ok(played) if go_on(&played) => all.push(played),
+            Ok(_) => break,
+            Err(error) => {
+                result = Err(error.context(format!("{name}: the program's output cannot be read")));
+                break;
+            }
+        }
+    }
+    let is_whole = all.len() as u64 == stories || all.last().is_some_and(|played: &Played| played.oracle.is_some());
+    let _ = child.kill();
+    let status = child.wait()?;
+    result?;
+    // A defect may end the whole process, as a stack overflow does.
+    if !is_whole {
+        let seed = all.len() as u64;
+        let profile = PROFILES[(seed % PROFILES.len() as u64) as usize].to_owned();
+        if mutant.is_none() {
+            return Err(anyhow!("the program without a defect ended early: {status}"));
+        }
+        let message = Some(format!("the simulator ended: {status}"));
+        all.push(Played { seed, profile, hash: None, oracle: Some("crash".to_owned()), message });
+    }
+    Ok(all)
+}
