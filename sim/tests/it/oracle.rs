@@ -598,6 +598,26 @@ fn packet_conservation_sees_a_payload_change_on_the_way() {
 }
 
 #[test]
+fn partition_holds_sees_a_packet_that_passes() {
+    let mut case = mesh_3();
+    let (ana, ben) = (case.node("ana"), case.node("ben"));
+    let cut = Fault::Partition { from: vec![ana], to: vec![ben], one_way: true };
+    case.insert(Duration::from_secs(15), ana, What::Fault(cut));
+    case.turns_red("partition-holds", &["ben received packet", "from ana, from which a partition cuts it off"]);
+}
+
+#[test]
+fn connection_ended_sees_a_connection_to_a_member_that_left() {
+    let mut case = leaving();
+    let (ana, ben) = (case.node("ana"), case.id("ben"));
+    case.record.events.retain(|event| {
+        let closes = matches!(&event.what, What::Peer(PeerEvent { peer, change: PeerChange::Closed { .. }, .. }) if peer.id() == Some(&ben));
+        !(event.node == ana && closes)
+    });
+    case.turns_red("connection-ended", &["ana still has a connection to ben", "was notified at 8."]);
+}
+
+#[test]
 fn nothing_leaked_sees_what_is_left() {
     let mut case = mesh_3();
     let at = case.find(|event| matches!(event.what, What::Census(_)));

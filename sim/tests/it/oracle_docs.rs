@@ -1,16 +1,17 @@
 //! `docs/oracles.md` lists the oracles, and each has a test that it turns red.
 
-use std::fs;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
 use sim::oracle::{Judges, list};
 
 fn page() -> String {
-    let mut page = "# Oracles\n\nWhat Glare judges a run by. Each oracle keeps one promise; `violation` in a report names it. \
+    let mut page =
+        "# Oracles\n\nWhat Glare judges a run by. Each oracle keeps one promise; `violation` in a report names it. \
         A slug never changes its meaning.\n\nGenerated: `UPDATE_DOCS=1 cargo test -p sim oracle_docs` writes it.\n\n\
         | oracle | promise | judges |\n|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     let mut all = list();
     all.sort_by_key(|(slug, ..)| *slug);
     for (slug, promise, judges) in all {

@@ -20,9 +20,8 @@ fn homes() -> Case {
 
 /// The index of the first creation of a UDP mapping by the NAT of an actor, and the mapping.
 fn created(case: &Case, network: &str) -> (usize, NodeId, Mapping) {
-    let node = case.record.nodes.iter().position(|node| {
-        matches!(node.kind, NodeKind::Nat(_)) && *node.name == *network
-    });
+    let node =
+        case.record.nodes.iter().position(|node| matches!(node.kind, NodeKind::Nat(_)) && *node.name == *network);
     let node = NodeId(node.expect("it has a NAT") as u16);
     let index = case.find(|event| {
         event.node == node && matches!(event.what, What::Nat(NatEvent::Created(new)) if new.protocol == Protocol::Udp)

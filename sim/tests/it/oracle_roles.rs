@@ -338,6 +338,16 @@ fn two_shows() -> Case {
 }
 
 /// ana calls cam without success, and then has a call with ben.
+#[test]
+fn user_state_true_sees_a_user_that_waits_for_a_call_that_was_rejected() {
+    let mut case = calls();
+    let cam = case.node("cam");
+    let idle = |event: &Event| event.node == cam && matches!(event.what, What::Signaling(Signaling::State { .. }));
+    let last = case.record.events.iter().rposition(idle).expect("it has had a call");
+    case.record.events[last].what = What::Signaling(Signaling::State { state: ClientState::Calling });
+    case.turns_red("user-state-true", &["cam is Calling, but its messages lead to"]);
+}
+
 fn calls() -> Case {
     static CASE: OnceLock<Case> = OnceLock::new();
     let text = r#"

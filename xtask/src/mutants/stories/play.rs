@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::table::{Table, Verdict};
@@ -16,6 +18,9 @@ use crate::progress::Progress;
 
 /// The story profiles, which the seeds take in turn.
 const PROFILES: [&str; 4] = ["roles", "calls", "crowd", "outages"];
+
+/// A story takes a second at most. One that takes so long has come to a standstill.
+const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// A story that was played, as the program prints it.
 #[derive(Deserialize)]
@@ -35,11 +40,7 @@ pub(in crate::mutants) fn run(arguments: &Arguments, stories: u64) -> anyhow::Re
     let server = catalogue::load(&workspace)?;
     let simulator = catalogue::load_simulator(&workspace)?;
     let wanted = wanted(&server, &simulator, arguments)?;
-    errln!(
-        "building the simulator with {} mutants, from {}",
-        server.len() + simulator.len(),
-        workspace.display()
-    );
+    errln!("building the simulator with {} mutants, from {}", server.len() + simulator.len(), workspace.display());
     let program = build::build_simulator(&workspace, &server, &simulator)?;
     let jobs = arguments.jobs.map_or_else(pool::cores, usize::from);
     let table = play(&program, &wanted, stories, jobs, true)?;
@@ -52,11 +53,7 @@ pub(in crate::mutants) fn run(arguments: &Arguments, stories: u64) -> anyhow::Re
 
 /// The selected mutants: those of the server that show in one of the named dialects, and, if none is named, those of the
 /// simulator.
-fn wanted<'a>(
-    server: &'a [Mutant],
-    simulator: &'a [Mutant],
-    arguments: &Arguments,
-) -> anyhow::Result<Vec<&'a Mutant>> {
+fn wanted<'a>(server: &'a [Mutant], simulator: &'a [Mutant], arguments: &Arguments) -> anyhow::Result<Vec<&'a Mutant>> {
     let of_simulator = simulator.iter().filter(|_| arguments.dialects.is_empty());
     let (_, of_server) = crate::mutants::play::wanted(server, &arguments.dialects, &[])?;
     let is_named = |mutant: &&Mutant| {
@@ -86,7 +83,7 @@ pub(in crate::mutants) fn play<'a>(
     jobs: usize,
     show: bool,
 ) -> anyhow::Result<Table<'a>> {
-    let right = play_one(program, None, stories, |_| true)?;
+    let right = play_one(program, None, stories, |_| {})?;
     if let Some(wrong) = right.iter().find(|played| played.oracle.is_some()) {
         bail!(
             "without a defect, the story of `{}` with seed {} fails, so the mutants cannot be judged\n{}",
@@ -100,10 +97,8 @@ pub(in crate::mutants) fn play<'a>(
     let mut table = Table::new(stories);
     let one = |mutant: &&'a Mutant| {
         let mut changed = 0;
-        let count_changes = |played: &Played| {
-            changed += usize::from(hashes.get(played.seed as usize) != Some(&played.hash));
-            true
-        };
+        let count_changes =
+            |played: &Played| changed += usize::from(hashes.get(played.seed as usize) != Some(&played.hash));
         let all = play_one(program, Some(mutant), stories, count_changes)?;
         let last = all.into_iter().next_back().context("the program played nothing")?;
         anyhow::Ok(match last.oracle {
@@ -126,12 +121,12 @@ pub(in crate::mutants) fn play<'a>(
     Ok(table)
 }
 
-/// Plays stories in a process with this defect, as long as `go_on` says so.
+/// Plays stories in a process with this defect, and shows each to `on_story`.
 fn play_one(
     program: &Path,
     mutant: Option<&Mutant>,
     stories: u64,
-    mut go_on: impl FnMut(&Played) -> bool,
+    mut on_story: impl FnMut(&Played),
 ) -> anyhow::Result<Vec<Played>> {
     let mut command = Command::new(program);
     command.arg(stories.to_string()).args(PROFILES).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -142,30 +137,34 @@ fn play_one(
     let name = mutant.map_or("no mutant", |mutant| mutant.name.as_str());
     let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut all = Vec::new();
-    let mut result = Ok(());
-    for line in lines {
-        match line.map_err(anyhow::Error::from).and_then(|line| Ok(serde_json::from_str(&line)?)) {
-            Ok(played) if go_on(&played) => all.push(played),
-            Ok(_) => break,
-            Err(error) => {
-                result = Err(error.context(format!("{name}: the program's output cannot be read")));
-                break;
-            }
+    let (sender, receiver) = channel();
+    // It ends with the process.
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut all: Vec<Played> = Vec::new();
+    let ended = loop {
+        match receiver.recv_timeout(STANDSTILL) {
+            Ok(line) => match serde_json::from_str(&line) {
+                Ok(played) => {
+                    on_story(&played);
+                    all.push(played);
+                }
+                Err(error) => break Err(anyhow::Error::from(error).context(format!("{name}: not a story: {line}"))),
+            },
+            Err(RecvTimeoutError::Disconnected) => break Ok(None),
+            Err(RecvTimeoutError::Timeout) => break Ok(Some("it came to a standstill".to_owned())),
         }
-    }
-    let is_whole = all.len() as u64 == stories || all.last().is_some_and(|played: &Played| played.oracle.is_some());
+    };
     let _ = child.kill();
     let status = child.wait()?;
-    result?;
-    // A defect may end the whole process, as a stack overflow does.
+    let ended = ended?;
+    let is_whole = all.len() as u64 == stories || all.last().is_some_and(|played| played.oracle.is_some());
+    // A defect may stop or end the whole process, as a stack overflow does.
     if !is_whole {
+        let why = ended.unwrap_or_else(|| format!("it ended: {status}"));
+        anyhow::ensure!(mutant.is_some(), "the simulator without a defect: {why}");
         let seed = all.len() as u64;
         let profile = PROFILES[(seed % PROFILES.len() as u64) as usize].to_owned();
-        if mutant.is_none() {
-            return Err(anyhow!("the program without a defect ended early: {status}"));
-        }
-        let message = Some(format!("the simulator ended: {status}"));
+        let message = Some(format!("the simulator: {why}"));
         all.push(Played { seed, profile, hash: None, oracle: Some("crash".to_owned()), message });
     }
     Ok(all)

@@ -133,14 +133,7 @@ fn a_hangup_that_crosses_a_change_ends_in_a_new_connection() {
         pair.drive();
         assert_eq!(
             pair.story(Ana),
-            [
-                "local offer",
-                "closed: RemoteHangup",
-                "opens to offer",
-                "local offer",
-                "remote answer",
-                "connected"
-            ]
+            ["local offer", "closed: RemoteHangup", "opens to offer", "local offer", "remote answer", "connected"]
         );
         assert_eq!(pair.story(Ben)[..3], ["closed: Hangup", "stale offer", "opens to answer"]);
     });
