@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenarios::{Jitter, NatBehavior, Queue, Scenario};
+use scenarios::{ActorIndex, Jitter, NatBehavior, Queue, Scenario};
 use sim::event::{self, NodeId, NodeKind, PeerChange, Record, What};
 use sim::identities::Identities;
 use sim::oracle::Violation;
@@ -357,7 +357,7 @@ fn candidate(candidate: event::Candidate) -> Candidate {
 
 fn topology(scenario: &Scenario) -> Topology {
     Topology {
-        server: scenario.server.address.to_string(),
+        server: addresses(scenario, scenarios::Machine::Server),
         server_link: Some(link(scenario.server.link)),
         networks: scenario
             .networks
@@ -374,15 +374,22 @@ fn topology(scenario: &Scenario) -> Topology {
         machines: scenario
             .actors
             .iter()
-            .map(|actor| Machine {
+            .enumerate()
+            .map(|(index, actor)| Machine {
                 name: actor.name.clone(),
                 network: actor.network.map(|network| network.0),
-                address: actor.address.to_string(),
+                address: addresses(scenario, scenarios::Machine::Actor(ActorIndex(index))),
                 room: actor.room.clone(),
                 link: Some(link(actor.link)),
             })
             .collect(),
     }
+}
+
+/// The addresses of a machine, in words.
+fn addresses(scenario: &Scenario, machine: scenarios::Machine) -> String {
+    let all: Vec<_> = scenario.addresses(machine).all().map(|address| address.to_string()).collect();
+    all.join(", ")
 }
 
 fn link(link: scenarios::Link) -> Link {

@@ -85,6 +85,7 @@ impl NatCell {
                 Verdict::Connects(path) => connected(path),
                 Verdict::Chance(path) => NatOutcome { result: NatResult::Chance, ..connected(path) },
                 Verdict::NeedsRelay(Obstacle::UdpBlocked) => failed("a NAT blocks UDP"),
+                Verdict::NeedsRelay(why @ Obstacle::NoCommonFamily) => failed(&why.to_string()),
                 Verdict::NeedsRelay(Obstacle::NoCheckArrives) => failed(&Found::Nothing.to_string()),
                 Verdict::NeedsRelay(Obstacle::NoAnswerFits) => failed(&Found::ChecksArrive.to_string()),
             },

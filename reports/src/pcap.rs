@@ -5,9 +5,12 @@
 //! Each frame's comment contains the number that its packet has in the record, so that both can be compared.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use etherparse::{IpFragOffset, IpNumber, Ipv4Header, TcpHeader, UdpHeader};
+use etherparse::{
+    IpFragOffset, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, TcpHeader, UdpHeader,
+};
 use sim::capture::{Capture, Content, Sighting};
 use sim::event::Record;
 
@@ -82,29 +85,54 @@ pub fn write_pcap(out: &mut impl Write, capture: &Capture, record: &Record) -> i
 
 /// A packet with its headers and their checksums. RFC 791, RFC 768, RFC 9293.
 fn frame(seen: &Sighting) -> io::Result<Vec<u8>> {
-    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a packet is too long for IPv4");
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a packet is too long");
     let (protocol, payload, transport) = match &seen.content {
         Content::Udp(payload) => (IpNumber::UDP, payload, 8),
         Content::Tcp { payload, .. } => (IpNumber::TCP, payload, 20),
     };
     let length = u16::try_from(payload.len() + transport).map_err(|_| too_long(()))?;
-    let (src, dst) = (seen.src.ip().octets(), seen.dst.ip().octets());
-    let mut ip = Ipv4Header::new(length, seen.ttl, protocol, src, dst).map_err(|_| too_long(()))?;
-    ip.dont_fragment = true;
-    ip.fragment_offset = IpFragOffset::ZERO;
-    let mut frame = Vec::with_capacity(20 + usize::from(length));
-    ip.write(&mut frame)?;
+    let mut frame = Vec::with_capacity(40 + usize::from(length));
+    let ip = match (seen.src.ip(), seen.dst.ip()) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let ip = Ipv4Header::new(length, seen.ttl, protocol, src.octets(), dst.octets());
+            let mut ip = ip.map_err(|_| too_long(()))?;
+            ip.dont_fragment = true;
+            ip.fragment_offset = IpFragOffset::ZERO;
+            IpHeaders::Ipv4(ip, Ipv4Extensions::default())
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let ip = Ipv6Header {
+                payload_length: length,
+                next_header: protocol,
+                hop_limit: seen.ttl,
+                source: src.octets(),
+                destination: dst.octets(),
+                ..Ipv6Header::default()
+            };
+            IpHeaders::Ipv6(ip, Ipv6Extensions::default())
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet goes from one family to another")),
+    };
+    ip.write(&mut frame).map_err(io::Error::other)?;
     let (src, dst) = (seen.src.port(), seen.dst.port());
     match &seen.content {
         Content::Udp(payload) => {
-            UdpHeader::with_ipv4_checksum(src, dst, &ip, payload).map_err(|_| too_long(()))?.write(&mut frame)?;
+            let udp = match &ip {
+                IpHeaders::Ipv4(ip, _) => UdpHeader::with_ipv4_checksum(src, dst, ip, payload),
+                IpHeaders::Ipv6(ip, _) => UdpHeader::with_ipv6_checksum(src, dst, ip, payload),
+            };
+            udp.map_err(|_| too_long(()))?.write(&mut frame)?;
         }
         Content::Tcp { seq, ack, flags, window, payload } => {
             let mut tcp = TcpHeader::new(src, dst, *seq, *window);
             tcp.acknowledgment_number = *ack;
             let bit = |bit: u8| flags & 1 << bit != 0;
             (tcp.fin, tcp.syn, tcp.rst, tcp.psh, tcp.ack, tcp.urg) = (bit(0), bit(1), bit(2), bit(3), bit(4), bit(5));
-            tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).map_err(|_| too_long(()))?;
+            let checksum = match &ip {
+                IpHeaders::Ipv4(ip, _) => tcp.calc_checksum_ipv4(ip, payload),
+                IpHeaders::Ipv6(ip, _) => tcp.calc_checksum_ipv6(ip, payload),
+            };
+            tcp.checksum = checksum.map_err(|_| too_long(()))?;
             tcp.write(&mut frame)?;
         }
     }

@@ -39,6 +39,7 @@ impl Builder {
     /// A scenario with a server and no actors.
     pub fn new(name: &str, duration: Duration) -> Self {
         let server = ServerSetup {
+            ipv6: false,
             address: address::SERVER,
             link: LINK,
             heartbeat: HEARTBEAT,
@@ -88,6 +89,7 @@ impl Builder {
             gateway: Ipv4Addr::new(192, 168, number, 1),
             profile: shipped::profile_of(&nat).to_owned(),
             nat: Some(nat),
+            ipv6: None,
             link: LINK,
         });
         self
@@ -106,7 +108,7 @@ impl Builder {
     pub fn ice_server(mut self, turn: Option<TurnServer>) -> Self {
         let number = self.scenario.ice_servers.len() as u8 + 1;
         let (name, address) = (format!("ice-{number}"), Ipv4Addr::new(203, 0, 113, 1 + number));
-        self.scenario.ice_servers.push(IceServer { name, address, link: LINK, turn });
+        self.scenario.ice_servers.push(IceServer { name, address, ipv6: false, link: LINK, turn });
         self
     }
 
@@ -123,6 +125,8 @@ impl Builder {
                 None => Ipv4Addr::new(203, 0, 113, last),
                 Some(network) => Ipv4Addr::new(192, 168, network as u8 + 1, last),
             },
+            ipv4: true,
+            ipv6: false,
             link: if network.is_some() { LAN } else { LINK },
             plays: Role::Mesh,
             over: Role::Mesh.framing(),

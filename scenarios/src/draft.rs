@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::file::External;
 use crate::ice::IceServer;
+use crate::ipv6::Ipv6Entry;
 use crate::link::LinkEntry;
 use crate::nat::NatBehavior;
 use crate::scenario::{Actor, Network, NetworkIndex};
@@ -27,6 +28,7 @@ pub(crate) struct Net<'a> {
     pub(crate) behind: Option<&'a Lined<String>>,
     pub(crate) subnet: Option<&'a Lined<Subnet>>,
     pub(crate) external: Option<&'a Lined<External>>,
+    pub(crate) ipv6: Option<&'a Lined<Ipv6Entry>>,
     pub(crate) link: &'a LinkEntry,
 }
 

@@ -10,6 +10,7 @@ use crate::draft::{Draft, INTERNET, Net, SERVER};
 use crate::error::{Problems, instead, quote, unknown};
 use crate::file::{ActorEntry, File, Joins};
 use crate::ice::{self, IceTransportPolicy};
+use crate::ipv6;
 use crate::link::{Link, LinkEntry, OneWay};
 use crate::nat::NatBehavior;
 use crate::packet;
@@ -48,6 +49,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     let ice_servers = ice::servers(file, link, problems);
     let draft = Draft { network_names, ice_servers, ..Draft::default() };
     let draft = add_actors(file, link, &profiles, draft, problems);
+    let draft = ipv6::families(file, &nets, draft, problems);
     check_unnamed(&draft, problems);
     ice::check_names(file, &draft, problems);
     if !problems.none() {
@@ -55,6 +57,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     }
     let server = ServerSetup {
         address: file.server.address.as_ref().map_or(address::SERVER, |address| address.value),
+        ipv6: file.server.ipv6.unwrap_or_else(|| draft.actors.iter().any(|actor| actor.ipv6)),
         link: file.server.link.over(link),
         heartbeat: file.server.heartbeat.as_ref().map_or(HEARTBEAT, |heartbeat| heartbeat.value),
         turn: file.server.turn.as_ref().and_then(|turn| turn.value.0),
@@ -63,6 +66,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
     };
     check_policies(file, &draft, &server, problems);
     let draft = assign::addresses(file, &nets, link, &server, draft, problems)?;
+    ipv6::check(&draft, &nets, &server, problems);
     let (steps, expect) = steps::resolve(file, &draft, &server, problems);
     let packets = packet::resolve(file, &LookUp { draft: &draft, server: &server, problems }, problems);
     problems.none().then(|| Scenario {
@@ -129,6 +133,7 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
             behind: network.behind.as_ref(),
             subnet: network.subnet.as_ref(),
             external: network.external.as_ref(),
+            ipv6: network.ipv6.as_ref(),
             link: &network.link,
         });
     }
@@ -156,6 +161,7 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
                 behind: actor.behind.as_ref(),
                 subnet: None,
                 external: None,
+                ipv6: actor.ipv6.as_ref(),
                 link: NO_LINK,
             });
         }
@@ -301,6 +307,8 @@ fn add_actors(
                 name,
                 network,
                 address: Ipv4Addr::UNSPECIFIED,
+                ipv4: entry.ipv4,
+                ipv6: false,
                 link: entry.link.over(if network.is_some() { lan } else { link }),
                 plays,
                 over: entry.over.as_ref().map_or(plays.framing(), |over| over.value),

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
 use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry};
+use crate::ipv6::Ipv6Entry;
 use crate::link::LinkEntry;
 use crate::packet::PacketEntry;
 use crate::profile::NatKeys;
@@ -46,6 +47,7 @@ pub(crate) struct File {
 #[derive(Debug, Default)]
 pub(crate) struct ServerEntry {
     pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) ipv6: Option<bool>,
     pub(crate) heartbeat: Option<Lined<Duration>>,
     pub(crate) dialect: Option<Lined<String>>,
     pub(crate) turn: Option<Lined<TurnEntry>>,
@@ -63,6 +65,7 @@ pub(crate) struct NetworkEntry {
     pub(crate) behind: Option<Lined<String>>,
     pub(crate) subnet: Option<Lined<Subnet>>,
     pub(crate) external: Option<Lined<External>>,
+    pub(crate) ipv6: Option<Lined<Ipv6Entry>>,
     pub(crate) link: LinkEntry,
 }
 
@@ -84,6 +87,8 @@ pub(crate) struct ActorEntry {
     pub(crate) overrides: Option<Lined<NatKeys>>,
     pub(crate) behind: Option<Lined<String>>,
     pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) ipv4: bool,
+    pub(crate) ipv6: Option<Lined<Ipv6Entry>>,
     pub(crate) link: LinkEntry,
     pub(crate) plays: Option<Lined<Role>>,
     pub(crate) over: Option<Lined<Framing>>,
@@ -252,6 +257,7 @@ impl Read for ServerEntry {
         table.rename("[server]".to_owned());
         let entry = Self {
             address: table.optional("address"),
+            ipv6: table.optional("ipv6").map(|ipv6| ipv6.value),
             dialect: table.optional("dialect"),
             heartbeat: table.optional::<Duration>("heartbeat"),
             turn: table.optional("turn"),
@@ -357,9 +363,10 @@ impl Read for NetworkEntry {
         let behind = table.optional("behind");
         let subnet = table.optional("subnet");
         let external = table.optional("external");
+        let ipv6 = table.optional("ipv6");
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
         table.finish();
-        Some(Self { name: name?, nat: nat?, overrides, behind, subnet, external, link })
+        Some(Self { name: name?, nat: nat?, overrides, behind, subnet, external, ipv6, link })
     }
 }
 
@@ -391,6 +398,8 @@ impl Read for ActorEntry {
         let overrides = table.optional("override");
         let behind = table.optional("behind");
         let address = table.optional("address");
+        let ipv4 = table.optional("ipv4").is_none_or(|ipv4| ipv4.value);
+        let ipv6 = table.optional("ipv6");
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
         let plays = table.optional("plays");
         let over = table.optional("over");
@@ -414,6 +423,8 @@ impl Read for ActorEntry {
             overrides,
             behind,
             address,
+            ipv4,
+            ipv6,
             link,
             plays,
             over,

@@ -24,6 +24,9 @@ pub struct IceServer {
     pub name: String,
     /// Its address. STUN and TURN are on port 3478, UDP and TCP.
     pub address: Ipv4Addr,
+    /// Whether it also has an address of IPv6.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
     /// Its link to the internet.
     pub link: Link,
     /// Its TURN server, if it has one.
@@ -113,6 +116,7 @@ impl Word for TurnCredential {
 pub(crate) struct IceServerEntry {
     pub(crate) name: Lined<Name>,
     pub(crate) address: Option<Lined<Ipv4Addr>>,
+    pub(crate) ipv6: Option<bool>,
     pub(crate) link: LinkEntry,
     pub(crate) turn: TurnEntry,
 }
@@ -128,10 +132,11 @@ impl Read for IceServerEntry {
         let mut table = Table::of::<Self>(value, "ice-server", problems)?;
         table.rename("[[ice-server]]".to_owned());
         let (name, address) = (table.required("name"), table.optional("address"));
+        let ipv6 = table.optional("ipv6").map(|ipv6| ipv6.value);
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
         let turn = table.optional("turn").map_or(TurnEntry(Some(TurnServer::default())), |turn| turn.value);
         table.finish();
-        Some(Self { name: name?, address, link, turn })
+        Some(Self { name: name?, address, ipv6, link, turn })
     }
 }
 
@@ -173,7 +178,8 @@ pub(crate) fn servers(file: &File, link: Link, problems: &Problems) -> Vec<IceSe
         }
         let address = entry.value.address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |address| address.value);
         let link = entry.value.link.over(link);
-        servers.push(IceServer { name: name.clone(), address, link, turn: entry.value.turn.0 });
+        let ipv6 = entry.value.ipv6.unwrap_or_default();
+        servers.push(IceServer { name: name.clone(), address, ipv6, link, turn: entry.value.turn.0 });
     }
     servers
 }

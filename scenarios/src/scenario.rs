@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::{Index, IndexMut};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::draft::SERVER;
 use crate::error::quote;
 use crate::ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
+use crate::ipv6::{self, Addresses, Ipv6Network};
 use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::packet::PacketFate;
@@ -73,6 +74,9 @@ pub struct ServerSetup {
     /// Its address. For each [`Dialect`](crate::Dialect) that an actor speaks, the server listens on a separate TCP
     /// port; for STUN on UDP port 3478.
     pub address: Ipv4Addr,
+    /// Whether it also has an address of IPv6.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ipv6: bool,
     /// Its link to the internet.
     pub link: Link,
     /// The interval between the server's WebSocket pings.
@@ -144,6 +148,9 @@ pub struct Network {
     pub profile: String,
     /// The NAT's behavior; `None` is a router that does not translate, whose hosts have public addresses.
     pub nat: Option<NatBehavior>,
+    /// Its IPv6, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Network>,
     /// The NAT's link to the outer network.
     pub link: Link,
 }
@@ -155,8 +162,14 @@ pub struct Actor {
     pub name: String,
     /// The network of its host; `None` is the internet.
     pub network: Option<NetworkIndex>,
-    /// Its host's address in that network.
+    /// Its host's address of IPv4 in that network, which it does not use without `ipv4`.
     pub address: Ipv4Addr,
+    /// Whether its host has an address of IPv4.
+    #[serde(skip_serializing_if = "is_true")]
+    pub ipv4: bool,
+    /// Whether its host has an address of IPv6.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ipv6: bool,
     /// Its host's link to that network.
     pub link: Link,
     /// Its role in the signaling.
@@ -180,6 +193,13 @@ pub struct Actor {
     pub program: Option<ClientProgram>,
     /// The line of the scenario file on which it is defined, counted from 1.
     pub line: usize,
+}
+
+impl Actor {
+    /// Whether its host has an address of the same family as `address`.
+    pub fn has_family(&self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
 }
 
 /// An action at a given time.
@@ -252,6 +272,14 @@ pub enum Machine {
     IceServer(IceServerIndex),
 }
 
+fn is_true(it: &bool) -> bool {
+    *it
+}
+
+fn is_false(it: &bool) -> bool {
+    !*it
+}
+
 impl Scenario {
     /// The TURN server of a machine, if it has one.
     pub fn turn_server(&self, machine: Machine) -> Option<TurnServer> {
@@ -262,13 +290,22 @@ impl Scenario {
         }
     }
 
-    /// The address of a machine.
-    pub fn address(&self, machine: Machine) -> Ipv4Addr {
-        match machine {
-            Machine::Server => self.server.address,
-            Machine::IceServer(index) => self.ice_servers[index].address,
-            Machine::Actor(actor) => self.actors[actor].address,
-        }
+    /// The addresses of a machine at the start.
+    pub fn addresses(&self, machine: Machine) -> Addresses {
+        let (ipv4, has_ipv6, network) = match machine {
+            Machine::Server => (Some(self.server.address), self.server.ipv6, None),
+            Machine::IceServer(index) => (Some(self.ice_servers[index].address), self.ice_servers[index].ipv6, None),
+            Machine::Actor(actor) => {
+                let actor = &self.actors[actor];
+                (actor.ipv4.then_some(actor.address), actor.ipv6, actor.network)
+            }
+        };
+        Addresses { ipv4, ipv6: has_ipv6.then(|| ipv6::address(machine, network)) }
+    }
+
+    /// Whether any actor has an address of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.actors.iter().any(|actor| actor.ipv6)
     }
 
     /// The name of a machine.

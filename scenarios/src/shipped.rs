@@ -81,6 +81,8 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "nat" / "mesh-6-symmetric",
     "nat" / "mesh-6-symmetric-no-turn",
     "nat" / "nat-reboot-mid-call",
+    "ipv6" / "ipv6-firewalls",
+    "ipv6" / "ipv6-only",
     "turn" / "relay-only",
     "turn" / "turn-fallback",
     "turn" / "turn-tcp",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::expand::{LAN, LINK};
 use crate::ice::{self, IceServer, IceTransportPolicy, TurnCredential, TurnServer};
+use crate::ipv6;
 use crate::link::{Link, differences};
 use crate::packet::PacketFate;
 use crate::profile::differing_keys;
@@ -84,6 +85,9 @@ impl<'a> Writer<'a> {
         }
         self.text.push_str("\n[server]\n");
         self.key("address", &scenario.server.address.to_string());
+        if scenario.server.ipv6 != scenario.has_ipv6() {
+            self.raw("ipv6", &scenario.server.ipv6.to_string());
+        }
         self.key("heartbeat", &show(scenario.server.heartbeat));
         if let Some(dialect) = &scenario.server.dialect {
             self.key("dialect", dialect);
@@ -115,6 +119,9 @@ impl<'a> Writer<'a> {
         self.element("ice-server");
         self.key("name", &server.name);
         self.key("address", &server.address.to_string());
+        if server.ipv6 != self.scenario.has_ipv6() {
+            self.raw("ipv6", &server.ipv6.to_string());
+        }
         match server.turn {
             Some(turn) => self.turn(turn),
             None => self.raw("turn", "false"),
@@ -161,6 +168,9 @@ impl<'a> Writer<'a> {
         }
         self.key("subnet", &self.subnet(network).to_string());
         self.raw("external", &list(&network.external));
+        if let Some(ipv6) = &network.ipv6 {
+            self.raw("ipv6", &ipv6::written(ipv6));
+        }
         self.link(network.link, LINK);
     }
 
@@ -186,6 +196,13 @@ impl<'a> Writer<'a> {
             self.key("network", &self.scenario.networks[network].name);
         }
         self.key("address", &actor.address.to_string());
+        if !actor.ipv4 {
+            self.raw("ipv4", "false");
+        }
+        let of_network = actor.network.is_some_and(|network| self.scenario.networks[network].ipv6.is_some());
+        if actor.ipv6 != (of_network && actor.program.is_none()) {
+            self.raw("ipv6", &actor.ipv6.to_string());
+        }
         if actor.plays != Role::default() {
             self.key("plays", actor.plays.name());
         }

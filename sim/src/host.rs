@@ -1,13 +1,14 @@
 //! A machine that has power: it runs tasks and has sockets until it loses power.
 
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use scenarios::Addresses;
 use tokio::task::AbortHandle;
 
 use crate::event::{MachineEvent, NodeId, What};
@@ -32,7 +33,6 @@ pub(crate) struct Inner {
     pub(crate) world: Arc<Shared>,
     pub(crate) machine: Machine,
     pub(crate) life: Life,
-    pub(crate) address: Ipv4Addr,
     dead: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -42,9 +42,8 @@ impl Host {
     pub(crate) fn boot(world: Arc<Shared>, machine: Machine) -> Self {
         let life = world.fabric().power_on(machine.host);
         world.recorder.write(machine.node, What::Machine(MachineEvent::Booted));
-        let address = world.fabric().address(machine.host);
         let (dead, tasks) = (AtomicBool::new(false), Mutex::default());
-        Self(Arc::new(Inner { world, machine, life, address, dead, tasks }))
+        Self(Arc::new(Inner { world, machine, life, dead, tasks }))
     }
 
     /// Its node in the record.
@@ -52,9 +51,14 @@ impl Host {
         self.0.machine.node
     }
 
-    /// Its address in its network.
-    pub fn address(&self) -> Ipv4Addr {
-        self.0.address
+    /// Its address in its network: that of IPv4 if it has one.
+    pub fn address(&self) -> IpAddr {
+        self.addresses().all().next().expect("a machine has an address")
+    }
+
+    /// Its addresses in its network, which change when it moves.
+    pub fn addresses(&self) -> Addresses {
+        self.0.world.fabric().addresses(self.0.machine.host)
     }
 
     /// Cuts the power: all tasks end at once, and the machine sends nothing more, not even a FIN.

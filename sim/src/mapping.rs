@@ -1,9 +1,85 @@
 //! NAT types that the record and the NAT itself share. They depend on neither.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::hash::{Hash, Hasher};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::Serialize;
+
+/// An IP address and a port. RFC 8445 §4.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct TransportAddress(SocketAddr);
+
+impl TransportAddress {
+    /// The transport address of a port.
+    pub fn new(ip: impl Into<IpAddr>, port: u16) -> Self {
+        Self(SocketAddr::new(ip.into(), port))
+    }
+
+    /// A transport address of IPv4.
+    pub const fn ipv4(ip: Ipv4Addr, port: u16) -> Self {
+        Self(SocketAddr::new(IpAddr::V4(ip), port))
+    }
+
+    /// The IP address.
+    pub const fn ip(&self) -> IpAddr {
+        self.0.ip()
+    }
+
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    /// Whether it is of IPv6.
+    pub const fn is_ipv6(&self) -> bool {
+        self.0.is_ipv6()
+    }
+}
+
+/// An address of IPv4 hashes like its parts, so that the hash of a run does not depend on which families there are.
+impl Hash for TransportAddress {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.0 {
+            SocketAddr::V4(address) => address.hash(state),
+            SocketAddr::V6(address) => address.hash(state),
+        }
+    }
+}
+
+impl fmt::Display for TransportAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for TransportAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for TransportAddress {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse().map(Self)
+    }
+}
+
+impl From<SocketAddr> for TransportAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self(address)
+    }
+}
+
+impl From<TransportAddress> for SocketAddr {
+    fn from(address: TransportAddress) -> Self {
+        address.0
+    }
+}
 
 /// A transport protocol. Each has its own ports and mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -21,9 +97,9 @@ pub struct FiveTuple {
     /// UDP or TCP.
     pub protocol: Protocol,
     /// The internal endpoint: X:x in RFC 4787.
-    pub internal: SocketAddrV4,
+    pub internal: TransportAddress,
     /// The remote endpoint: Y:y in RFC 4787.
-    pub remote: SocketAddrV4,
+    pub remote: TransportAddress,
 }
 
 /// An internal endpoint and the external endpoint that represents it outside the NAT. RFC 4787 §4.1.
@@ -32,12 +108,12 @@ pub struct Mapping {
     /// The protocol whose packets it translates.
     pub protocol: Protocol,
     /// The internal endpoint: X:x in RFC 4787.
-    pub internal: SocketAddrV4,
+    pub internal: TransportAddress,
     /// The external endpoint: X':x' in RFC 4787.
-    pub external: SocketAddrV4,
+    pub external: TransportAddress,
     /// The destination of the packet that created it: Y:y in RFC 4787. The mapping behaviour determines which part of
     /// it must match for the mapping to be reused.
-    pub remote: SocketAddrV4,
+    pub remote: TransportAddress,
 }
 
 /// Why a NAT does not forward a packet.

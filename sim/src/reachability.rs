@@ -34,6 +34,14 @@
 //!      STUN server in there. After that first check the other side sends to the right mapping, whose filter, which
 //!      compares only the address, lets it pass.
 //!
+//! # IPv6
+//! Nothing translates IPv6, so a host candidate is right everywhere, and firewalls only filter. Two agents that both
+//! have it always connect, unless one drops all UDP: each opens its firewall for the other by its own check. The two
+//! families are separate exchanges, of which the better path counts; candidates of different families make no pair.
+//!
+//! A TURN server with both families relays from either. An agent without IPv4 asks it over IPv6 for a relayed candidate
+//! of IPv4, its only one there. Without one, it reaches no agent that has IPv4 only.
+//!
 //! The tables of all 81 pairs of behaviours are in `tests/it/reachability.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +68,15 @@ struct Turn {
     is_sure: bool,
     /// Whether the agent also reaches it over TCP.
     has_tcp: bool,
+    /// Whether it also has an address of IPv6.
+    has_ipv6: bool,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    Ipv6,
 }
 
 /// Where an agent is: the NATs between the internet and its host, and the servers that it uses.
@@ -67,8 +84,13 @@ struct Turn {
 pub struct Place {
     /// From the internet inwards, each with the network on its inside.
     nats: Vec<(NetworkIndex, NatBehavior)>,
-    /// The machine of its STUN server, if it has one. Machines are told apart by their numbers.
-    stun: Option<usize>,
+    /// Whether its host has IPv4.
+    has_ipv4: bool,
+    /// If its host has IPv6: all routers from the internet inwards, each with the network on its inside and its firewall.
+    ipv6: Option<Vec<(NetworkIndex, Option<NatBehavior>)>>,
+    /// The machine of its STUN server, if it has one, and whether that also has IPv6. Machines are told apart by their
+    /// numbers.
+    stun: Option<(usize, bool)>,
     /// Its TURN server, if it has one.
     turn: Option<Turn>,
     /// Whether it uses relayed candidates only.
@@ -78,17 +100,17 @@ pub struct Place {
 impl Place {
     /// A place on the internet, without a NAT and without TURN.
     pub fn internet() -> Self {
-        Self { nats: Vec::new(), stun: Some(0), turn: None, is_relay_only: false }
+        Self { nats: Vec::new(), has_ipv4: true, ipv6: None, stun: Some((0, false)), turn: None, is_relay_only: false }
     }
 
     /// Gives the agent a TURN server on the machine of its STUN server.
     pub fn with_turn(self) -> Self {
-        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: false }), ..self }
+        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: false, has_ipv6: false }), ..self }
     }
 
     /// Gives the agent a TURN server on the machine of its STUN server, which it also reaches over TCP.
     pub fn with_turn_over_tcp(self) -> Self {
-        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: true }), ..self }
+        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: true, has_ipv6: false }), ..self }
     }
 
     /// Makes the agent use relayed candidates only.
@@ -112,37 +134,63 @@ impl Place {
 
     /// The place of an actor in a scenario. A router that does not translate makes its network part of the outer one.
     pub fn of(scenario: &Scenario, actor: ActorIndex) -> Self {
-        let mut nats = Vec::new();
-        let mut at = scenario.actors[actor].network;
+        let played = &scenario.actors[actor];
+        let (mut nats, mut routers) = (Vec::new(), Vec::new());
+        let mut at = played.network;
         while let Some(index) = at {
             let network = &scenario.networks[index];
             if let Some(nat) = &network.nat {
                 let pooling = if network.external.len() == 1 { Pooling::Paired } else { nat.pooling };
                 nats.push((index, NatBehavior { pooling, ..nat.clone() }));
             }
+            routers.push((index, network.ipv6.as_ref().and_then(|ipv6| ipv6.firewall.clone())));
             at = network.behind;
         }
         nats.reverse();
-        let played = &scenario.actors[actor];
+        routers.reverse();
+        let ipv6 = played.ipv6.then_some(routers);
         // Numbers of the scenario, not of the actor.
         let number = |machine: Machine| match machine {
             Machine::IceServer(IceServerIndex(index)) => 1 + index,
             Machine::Server | Machine::Actor(_) => 0,
         };
-        let stun = played.ice_servers.first().map(|machine| number(*machine));
+        let has_ipv6 = |machine: Machine| scenario.addresses(machine).ipv6.is_some();
+        let stun = played.ice_servers.first().map(|machine| (number(*machine), has_ipv6(*machine)));
         // One that certainly serves it counts before others, and one over TCP before one over UDP only.
         let turns = played.ice_servers.iter().filter_map(|machine| turn(scenario, actor, *machine, number(*machine)));
         let turn = turns.max_by_key(|turn| (turn.is_sure, turn.has_tcp, std::cmp::Reverse(turn.machine)));
         let is_relay_only = played.ice_transport_policy == IceTransportPolicy::Relay;
-        Self { nats, stun, turn, is_relay_only }
+        Self { nats, has_ipv4: played.ipv4, ipv6, stun, turn, is_relay_only }
     }
 
-    fn network(&self) -> Realm {
-        self.nats.last().map(|(network, _)| *network)
+    fn network(&self, family: Family) -> Realm {
+        match family {
+            Family::Ipv4 => self.nats.last().map(|(network, _)| *network),
+            Family::Ipv6 => self.ipv6.iter().flatten().last().map(|(network, _)| *network),
+        }
     }
 
-    fn blocks_udp(&self) -> bool {
-        self.nats.iter().any(|(_, nat)| nat.udp_blocked)
+    fn has(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.has_ipv4,
+            Family::Ipv6 => self.ipv6.is_some(),
+        }
+    }
+
+    /// Whether it can have candidates of a family: a relayed one may be of IPv4 though its host has none.
+    fn may_have(&self, family: Family) -> bool {
+        self.has(family) || family == Family::Ipv4 && self.turn.is_some_and(|turn| turn.has_ipv6)
+    }
+
+    fn blocks_udp(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.nats.iter().any(|(_, nat)| nat.udp_blocked),
+            Family::Ipv6 => self.firewalls().any(|firewall| firewall.udp_blocked),
+        }
+    }
+
+    fn firewalls(&self) -> impl Iterator<Item = &NatBehavior> {
+        self.ipv6.iter().flatten().filter_map(|(_, firewall)| firewall.as_ref())
     }
 }
 
@@ -160,7 +208,8 @@ fn turn(scenario: &Scenario, actor: ActorIndex, machine: Machine, number: usize)
         _ => is_up,
     });
     let is_sure = turn.credential_lifetime.is_none_or(|lifetime| lifetime >= scenario.duration);
-    is_up.then_some(Turn { machine: number, is_sure, has_tcp: turn.tcp })
+    let has_ipv6 = scenario.addresses(machine).ipv6.is_some();
+    is_up.then_some(Turn { machine: number, is_sure, has_tcp: turn.tcp, has_ipv6 })
 }
 
 /// The type of candidate at one end of a working path, the least preferred first. RFC 8445 §5.1.2.2.
@@ -199,6 +248,8 @@ pub enum Obstacle {
     UdpBlocked,
     /// No check arrives, because of filters or missing hairpinning.
     NoCheckArrives,
+    /// One has only IPv4 and the other only IPv6, and no TURN server relays between the two.
+    NoCommonFamily,
     /// Checks arrive, but each response is blocked or comes from another address than the one to which the check was
     /// sent.
     NoAnswerFits,
@@ -208,6 +259,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UdpBlocked => "a NAT blocks UDP",
+            Self::NoCommonFamily => "one has only IPv4 and the other only IPv6",
             Self::NoCheckArrives => "no connectivity check arrives",
             Self::NoAnswerFits => "checks arrive, but no response comes from the address that was checked",
         })
@@ -232,7 +284,7 @@ pub fn can_connect(a: &Place, b: &Place) -> Verdict {
     // The two extremes of arbitrary pooling: the address of a new mapping is never, or always, one that was seen
     // before. Of routers without a firewall: the other side's packet always, or never, comes first. And of TURN servers
     // that may not serve: they never or always do.
-    match (Exchange::new([a, b], false).run(), Exchange::new([a, b], true).run()) {
+    match (best([a, b], false), best([a, b], true)) {
         (Ok(path), _) => Verdict::Connects(path),
         (Err(_), Ok(path)) => Verdict::Chance(path),
         (Err(obstacle), Err(_)) => Verdict::NeedsRelay(obstacle),
@@ -241,7 +293,28 @@ pub fn can_connect(a: &Place, b: &Place) -> Verdict {
 
 /// Whether two agents connect over the same path, or not at all, whatever is left to chance.
 pub fn is_sure(a: &Place, b: &Place) -> bool {
-    Exchange::new([a, b], false).run() == Exchange::new([a, b], true).run()
+    best([a, b], false) == best([a, b], true)
+}
+
+/// The best path of all families.
+fn best(places: [&Place; 2], lucky: bool) -> Result<Path, Obstacle> {
+    let shared = [Family::Ipv4, Family::Ipv6].into_iter().filter(|family| {
+        // An agent without IPv4 has a relayed candidate there, and that only.
+        places.iter().all(|place| place.may_have(*family))
+    });
+    let tried: Vec<_> = shared.map(|family| Exchange::new(places, family, lucky).run()).collect();
+    let found = tried.iter().flatten().copied().max_by_key(rank);
+    let obstacle = || tried.iter().find_map(|tried| tried.err()).unwrap_or(Obstacle::NoCommonFamily);
+    found.ok_or_else(obstacle)
+}
+
+/// What ICE prefers. RFC 8445 §6.1.2.3: the end with the lower preference counts first.
+///
+/// Of the relayed pairs, the first agent, which is the controlling one, prefers those that it checks from its own host
+/// candidate: that counts more than any candidate that the other agent can have there.
+fn rank(path: &Path) -> (CandidateKind, bool, CandidateKind) {
+    let is_own_direct = path.b == CandidateKind::Relayed && path.a != CandidateKind::Relayed;
+    (path.a.min(path.b), is_own_direct, path.a.max(path.b))
 }
 
 /// A realm, named by the network on the inside of its NAT; `None` is the internet.
@@ -287,6 +360,7 @@ fn base(agent: usize) -> Endpoint {
 /// Everything that the two agents and the NATs between them know.
 struct Exchange<'a> {
     places: [&'a Place; 2],
+    family: Family,
     /// Whether arbitrary pooling always picks the same address, and nobody sends to a router without a firewall before
     /// its inside has sent to them.
     lucky: bool,
@@ -308,9 +382,10 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(places: [&'a Place; 2], lucky: bool) -> Self {
+    fn new(places: [&'a Place; 2], family: Family, lucky: bool) -> Self {
         Self {
             places,
+            family,
             lucky,
             mappings: BTreeMap::new(),
             sent: BTreeSet::new(),
@@ -325,18 +400,21 @@ impl<'a> Exchange<'a> {
 
     fn run(mut self) -> Result<Path, Obstacle> {
         for agent in [0, 1] {
-            let Place { stun, turn, is_relay_only, .. } = *self.places[agent];
-            if let Some(number) = stun.filter(|_| !is_relay_only) {
+            let Place { stun, turn, .. } = *self.places[agent];
+            let family = self.family;
+            let is_there = |has_ipv6: bool| family == Family::Ipv4 || has_ipv6;
+            if let Some((number, _)) = stun.filter(|(_, has_ipv6)| self.has_host(agent) && is_there(*has_ipv6)) {
                 self.server_reflexive[agent] = self.gather(agent, server(number));
             }
-            if let Some(Turn { machine, has_tcp, .. }) = turn.filter(|turn| self.lucky || turn.is_sure)
-                && (has_tcp || self.gather(agent, server(machine)).is_some())
+            let turn = turn.filter(|turn| (self.lucky || turn.is_sure) && is_there(turn.has_ipv6));
+            if let Some(Turn { machine, has_tcp, .. }) = turn.filter(|_| self.relays(agent))
+                && (has_tcp || self.reaches(agent, server(machine)))
             {
                 self.relayed[agent] = Some(Endpoint { port: 1 + agent, ..server(machine) });
             }
         }
         for (agent, peer) in [(0, 1), (1, 0)] {
-            let host = (!self.places[peer].is_relay_only).then(|| base(peer));
+            let host = self.has_host(peer).then(|| base(peer));
             self.remotes[agent] =
                 [host, self.server_reflexive[peer], self.relayed[peer]].into_iter().flatten().collect();
         }
@@ -349,7 +427,7 @@ impl<'a> Exchange<'a> {
             }
             before = known;
             for agent in [0, 1] {
-                let host = (!self.places[agent].is_relay_only).then(|| base(agent));
+                let host = self.has_host(agent).then(|| base(agent));
                 for from in [host, self.relayed[agent]].into_iter().flatten() {
                     for remote in self.remotes[agent].clone() {
                         self.check(agent, from, remote);
@@ -357,13 +435,9 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
-        // RFC 8445 §6.1.2.3: the end with the lower preference counts first.
-        // Of the relayed pairs, the first agent, which is the controlling one, prefers those that it checks from its own
-        // host candidate: that counts more than any candidate that the other agent can have there.
-        let is_own_direct = |path: &Path| path.b == CandidateKind::Relayed && path.a != CandidateKind::Relayed;
-        let best = self.paths.iter().max_by_key(|path| (path.a.min(path.b), is_own_direct(path), path.a.max(path.b)));
-        best.copied().ok_or({
-            if self.places.iter().any(|place| place.blocks_udp()) {
+        let best = self.paths.iter().copied().max_by_key(rank);
+        best.ok_or({
+            if self.places.iter().any(|place| place.blocks_udp(self.family)) {
                 Obstacle::UdpBlocked
             } else if self.check_arrived {
                 Obstacle::NoAnswerFits
@@ -373,9 +447,30 @@ impl<'a> Exchange<'a> {
         })
     }
 
+    /// Whether an agent uses its host candidate in this family.
+    fn has_host(&self, agent: usize) -> bool {
+        self.places[agent].has(self.family) && !self.places[agent].is_relay_only
+    }
+
+    /// Whether an agent asks for a relayed candidate of this family: one with both asks over each for its own.
+    fn relays(&self, agent: usize) -> bool {
+        match self.family {
+            Family::Ipv4 => true,
+            Family::Ipv6 => self.places[agent].has_ipv4,
+        }
+    }
+
+    /// Whether an agent reaches a TURN server over UDP, in whichever family it must.
+    fn reaches(&mut self, agent: usize, server: Endpoint) -> bool {
+        if self.places[agent].has(self.family) {
+            return self.gather(agent, server).is_some();
+        }
+        !self.places[agent].blocks_udp(Family::Ipv6)
+    }
+
     /// Simulates a request to a STUN or TURN server and its response. Returns the mapped address.
     fn gather(&mut self, agent: usize, server: Endpoint) -> Option<Endpoint> {
-        let (_, seen) = self.carry(self.places[agent].network(), base(agent), server)?;
+        let (_, seen) = self.carry(self.places[agent].network(self.family), base(agent), server)?;
         let (reached, from) = self.carry(None, server, seen)?;
         (reached == base(agent) && from == server).then_some(seen)
     }
@@ -383,7 +478,7 @@ impl<'a> Exchange<'a> {
     /// Sends a packet of an agent from one of its bases. Returns the base that it reaches, and the source as seen there.
     fn send(&mut self, agent: usize, from: Endpoint, to: Endpoint) -> Option<(Endpoint, Endpoint)> {
         if Some(from) != self.relayed[agent] {
-            return self.carry(self.places[agent].network(), from, to);
+            return self.carry(self.places[agent].network(self.family), from, to);
         }
         self.permitted.insert((agent, to.address));
         self.carry(None, from, to)
@@ -440,8 +535,13 @@ impl<'a> Exchange<'a> {
                     let is_let_in = owner.is_none_or(|agent| self.permitted.contains(&(agent, source.address)));
                     return is_let_in.then_some((destination, source));
                 }
-                Address::Host(agent) if at == self.places[agent].network() => {
+                Address::Host(agent) if at == self.places[agent].network(self.family) => {
                     return Some((destination, source));
+                }
+                Address::Host(agent) if self.inwards(at, agent).is_some() => {
+                    let network = self.inwards(at, agent)?;
+                    self.lets_in(network, source, destination).then_some(())?;
+                    Some(network)
                 }
                 Address::Nat(nat, _) if at == self.outside(nat) => {
                     destination = self.inbound(nat, source, destination)?;
@@ -453,6 +553,11 @@ impl<'a> Exchange<'a> {
                 }
                 // Nothing here has the address: the packet leaves through the network's NAT. On the internet it has
                 // nowhere to go.
+                _ if self.family == Family::Ipv6 => {
+                    let network = at?;
+                    self.lets_out(network, source, destination).then_some(())?;
+                    self.outer(network)
+                }
                 _ => {
                     let nat = at?;
                     source = self.outbound(nat, source, destination)?;
@@ -508,6 +613,43 @@ impl<'a> Exchange<'a> {
         let external = self.outbound(nat, source, destination)?;
         let internal = self.inbound(nat, external, destination)?;
         Some((if hairpinning == Hairpinning::InternalSource { source } else { external }, internal))
+    }
+
+    /// With IPv6, the network through whose router a packet goes from a realm to an agent; `None` if the agent is not
+    /// inside of that realm.
+    fn inwards(&self, at: Realm, agent: usize) -> Realm {
+        let routers = self.places[agent].ipv6.as_ref().filter(|_| self.family == Family::Ipv6)?;
+        let next = match at {
+            None => 0,
+            Some(network) => 1 + routers.iter().position(|(inside, _)| *inside == network)?,
+        };
+        routers.get(next).map(|(network, _)| *network)
+    }
+
+    /// With IPv6, the realm on the outside of a network's router.
+    fn outer(&self, network: NetworkIndex) -> Realm {
+        self.places.iter().find_map(|place| {
+            let routers = place.ipv6.as_ref()?;
+            let at = routers.iter().position(|(inside, _)| *inside == network)?;
+            Some(at.checked_sub(1).map(|outer| routers[outer].0))
+        })?
+    }
+
+    /// The firewall of a network's router; `None` if everything passes.
+    fn firewall(&self, network: NetworkIndex) -> Option<&'a NatBehavior> {
+        let mut routers = self.places.iter().flat_map(|place| place.ipv6.iter().flatten());
+        routers.find(|(inside, _)| *inside == network)?.1.as_ref()
+    }
+
+    fn lets_out(&mut self, network: NetworkIndex, source: Endpoint, destination: Endpoint) -> bool {
+        let Some(firewall) = self.firewall(network) else { return true };
+        self.sent.insert((network, source, scope(firewall.filtering, destination)));
+        !firewall.udp_blocked
+    }
+
+    fn lets_in(&self, network: NetworkIndex, source: Endpoint, destination: Endpoint) -> bool {
+        let Some(firewall) = self.firewall(network) else { return true };
+        !firewall.udp_blocked && self.sent.contains(&(network, destination, scope(firewall.filtering, source)))
     }
 
     fn behavior(&self, nat: NetworkIndex) -> &'a NatBehavior {

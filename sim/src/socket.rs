@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
@@ -14,11 +14,12 @@ use bytes::{Bytes, BytesMut};
 use server::net::{Listener, Network, Udp};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::fabric::{ConnectionId, Life, Tcp};
+use crate::event::TransportAddress;
+use crate::fabric::{ConnectionId, Life, Service, Tcp};
 use crate::host::Host;
 
-/// The largest datagram payload that fits into an Ethernet frame. There is no fragmentation.
-const DATAGRAM_BYTES_MAX: usize = 1500 - 20 - 8;
+/// The largest datagram payload that fits into an Ethernet frame, with IPv4 and with IPv6. There is no fragmentation.
+const DATAGRAM_BYTES_MAX: [usize; 2] = [1500 - 20 - 8, 1500 - 40 - 8];
 
 impl Network for Host {
     type Stream = SimStream;
@@ -57,8 +58,7 @@ impl SimStream {
     }
 
     pub(crate) async fn connect(host: Host, address: SocketAddr) -> io::Result<Self> {
-        let SocketAddr::V4(remote) = address else { return Err(io::ErrorKind::Unsupported.into()) };
-        let dial = Dial::begin(host.clone(), remote).await?;
+        let dial = Dial::begin(host.clone(), address.into()).await?;
         poll_fn(|cx| dial.poll(cx)).await?;
         Ok(Self::new(host, dial.into_connection()))
     }
@@ -125,12 +125,13 @@ struct Dial {
 
 impl Dial {
     /// Begins to open a connection. On a machine without power it never does.
-    async fn begin(host: Host, remote: SocketAddrV4) -> io::Result<Self> {
+    async fn begin(host: Host, remote: TransportAddress) -> io::Result<Self> {
         if host.is_dead() {
             return std::future::pending().await;
         }
         let inner = host.inner();
-        let connection = Some(inner.world.fabric().tcp().connect(inner.life, remote)?);
+        let from = host.addresses().to_reach(remote.ip()).ok_or(io::ErrorKind::NetworkUnreachable)?;
+        let connection = Some(inner.world.fabric().tcp().connect(inner.life, from, remote)?);
         inner.world.wake.notify_one();
         Ok(Self { host, connection })
     }
@@ -160,16 +161,17 @@ impl Drop for Dial {
 /// A listening TCP socket.
 pub struct SimListener {
     host: Host,
-    port: u16,
+    local: TransportAddress,
 }
 
 impl SimListener {
     /// Listens at an address, which never waits.
     pub(crate) fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
-        check_is_ours(&host, address)?;
+        let ip = own_address(&host, address)?;
         let inner = host.inner();
-        let port = inner.world.fabric().tcp().listen(inner.life, address.port())?;
-        Ok(Self { host, port })
+        let service = Service::at(address.into());
+        let port = inner.world.fabric().tcp().listen(inner.life, service)?;
+        Ok(Self { host, local: TransportAddress::new(ip, port) })
     }
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(SimStream, SocketAddr)>> {
@@ -177,7 +179,7 @@ impl SimListener {
             return Poll::Pending;
         }
         let inner = self.host.inner();
-        let accepted = inner.world.fabric().tcp().poll_accept(inner.life, self.port, cx);
+        let accepted = inner.world.fabric().tcp().poll_accept(inner.life, Service::at(self.local), cx);
         let (connection, from) = ready!(accepted);
         Poll::Ready(Ok((SimStream::new(self.host.clone(), connection), from.into())))
     }
@@ -191,66 +193,67 @@ impl Listener for SimListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::new(self.host.address().into(), self.port))
+        Ok(self.local.into())
     }
 }
 
 impl Drop for SimListener {
     fn drop(&mut self) {
         let inner = self.host.inner();
-        inner.world.fabric().tcp().stop_listening(inner.life, self.port);
+        inner.world.fabric().tcp().stop_listening(inner.life, Service::at(self.local));
         inner.world.wake.notify_one();
     }
 }
 
-/// A UDP socket.
+/// A UDP socket. It keeps the address that it was bound at: if its machine moves, it sends and receives nothing more.
 pub struct SimUdp {
     host: Host,
-    port: u16,
+    local: TransportAddress,
 }
 
 impl SimUdp {
     pub(crate) fn bind(host: Host, address: SocketAddr) -> io::Result<Self> {
-        check_is_ours(&host, address)?;
+        let ip = own_address(&host, address)?;
         let inner = host.inner();
         let mut fabric = inner.world.fabric();
-        let mut port = address.port();
-        loop {
-            let candidate = if address.port() == 0 { fabric.ephemeral_port() } else { port };
+        let local = loop {
+            let port = if address.port() == 0 { fabric.ephemeral_port() } else { address.port() };
+            let candidate = TransportAddress::new(ip, port);
             if fabric.udp(inner.machine.host).bind(candidate) {
-                port = candidate;
-                break;
+                break candidate;
             }
             if address.port() != 0 {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
-        }
+        };
         drop(fabric);
-        Ok(Self { host, port })
+        Ok(Self { host, local })
     }
 }
 
 impl SimUdp {
     /// Sends a datagram, which never waits.
     pub(crate) fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let SocketAddr::V4(to) = to else { return Err(io::ErrorKind::Unsupported.into()) };
-        if datagram.len() > DATAGRAM_BYTES_MAX {
+        if to.is_ipv6() != self.local.is_ipv6() {
+            return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        }
+        if datagram.len() > DATAGRAM_BYTES_MAX[usize::from(to.is_ipv6())] {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
         }
         if !self.host.is_dead() {
             let inner = self.host.inner();
-            inner.world.fabric().send_udp(inner.machine.host, self.port, to, datagram);
+            inner.world.fabric().send_udp(inner.machine.host, self.local, to.into(), datagram);
             inner.world.wake.notify_one();
         }
         Ok(datagram.len())
     }
 
-    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<(SocketAddrV4, Bytes)> {
+    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<(TransportAddress, Bytes)> {
         if self.host.is_dead() {
             return Poll::Pending;
         }
         let inner = self.host.inner();
-        inner.world.fabric().receive_udp(inner.machine.host, self.port, cx)
+        inner.world.fabric().receive_udp(inner.machine.host, self.local, cx)
     }
 }
 
@@ -267,7 +270,7 @@ impl Udp for SimUdp {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddrV4::new(self.host.address(), self.port).into())
+        Ok(self.local.into())
     }
 }
 
@@ -276,13 +279,15 @@ impl Drop for SimUdp {
         // After a loss of power the port may already belong to the machine's next life.
         if !self.host.is_dead() {
             let inner = self.host.inner();
-            inner.world.fabric().udp(inner.machine.host).close(self.port);
+            inner.world.fabric().udp(inner.machine.host).close(self.local);
         }
     }
 }
 
-/// Checks that the address to bind is the machine's own, or unspecified.
-fn check_is_ours(host: &Host, address: SocketAddr) -> io::Result<()> {
-    let ours = address.ip().is_unspecified() || address.ip() == IpAddr::V4(host.address());
-    if ours { Ok(()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
+/// The address of the machine to which a socket is bound. The unspecified address stands for that of its family: a
+/// socket has one family, as with `IPV6_V6ONLY`.
+fn own_address(host: &Host, address: SocketAddr) -> io::Result<IpAddr> {
+    let addresses = host.addresses();
+    let own = addresses.to_reach(address.ip()).filter(|own| address.ip().is_unspecified() || *own == address.ip());
+    own.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

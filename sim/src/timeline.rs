@@ -1,11 +1,11 @@
 //! The timeline of a run in readable form: signaling and ICE, without the packets.
 
 use std::fmt;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::event::TransportAddress;
 use crate::event::{
     CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
     PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, TurnChange, What,
@@ -309,7 +309,7 @@ impl Builder<'_> {
     }
 }
 
-fn of_turn(server: SocketAddrV4, tcp: bool, change: &TurnChange) -> (Tone, String) {
+fn of_turn(server: TransportAddress, tcp: bool, change: &TurnChange) -> (Tone, String) {
     let turn = if tcp { "TURN over TCP" } else { "TURN" };
     match change {
         TurnChange::Allocated { relayed } => (Tone::Plain, format!("{turn}: has {relayed} at {}", server.ip())),

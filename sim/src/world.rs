@@ -24,7 +24,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use scenarios::{Fate, Link, NatBehavior, NatReboot, PacketKind};
+use scenarios::{Addresses, Fate, Link, NatBehavior, NatReboot, PacketKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::capture::{Capture, KeyLog};
@@ -196,12 +196,23 @@ impl World {
         name: &str,
         kind: NodeKind,
         network: Option<Realm>,
-        address: Ipv4Addr,
+        addresses: impl Into<Addresses>,
         link: Link,
     ) -> Machine {
         let node = self.0.recorder.node(name, kind);
-        let host = self.0.fabric().add_host(node, realm_of(network), address, link);
+        let host = self.0.fabric().add_host(node, realm_of(network), addresses.into(), link);
         Machine { host, node }
+    }
+
+    /// Gives a network's router a firewall for IPv6, or takes it away.
+    pub fn set_firewall(&self, network: Realm, behavior: Option<NatBehavior>) {
+        self.0.fabric().set_firewall(network.router, behavior);
+    }
+
+    /// Moves a machine to another network, where it has other addresses and another link. What its sockets were bound at
+    /// is gone: nothing is sent from there, and nobody is told.
+    pub fn move_machine(&self, machine: Machine, network: Option<Realm>, addresses: Addresses, link: Link) {
+        self.0.fabric().move_host(machine.host, realm_of(network), addresses, link);
     }
 
     /// Powers a machine on.

@@ -1,11 +1,11 @@
 //! Matches the events of one machine's client with frames: its WebSocket messages, and the effects of datagrams.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sim::capture::{Content, Taken};
+use sim::event::TransportAddress;
 use sim::event::{
     DtlsState, Event, Frame, Message, PacketEvent, PacketView, PeerChange, PeerEvent, PeerName, Protocol, SignalKind,
     Signaling, What,
@@ -29,7 +29,7 @@ pub(super) struct Client {
     /// Whether the next SYN belongs to its signaling connection.
     dialing: bool,
     /// Both addresses of its signaling connection, its own first.
-    ends: Option<(SocketAddrV4, SocketAddrV4)>,
+    ends: Option<(TransportAddress, TransportAddress)>,
     outgoing: Direction,
     incoming: Direction,
     /// Events of the message that it is about to queue: the message itself, and the description or candidate in it.
@@ -45,7 +45,7 @@ pub(super) struct Client {
     /// The datagram that it received last, as a sighting.
     received: Option<(Duration, usize)>,
     /// The address of the other side of each connection.
-    remotes: BTreeMap<PeerName, SocketAddrV4>,
+    remotes: BTreeMap<PeerName, TransportAddress>,
 }
 
 struct ReadFrame {
@@ -193,7 +193,7 @@ impl Client {
     fn datagram(
         &self,
         at: Duration,
-        from: Option<SocketAddrV4>,
+        from: Option<TransportAddress>,
         kinds: &[u8],
         sightings: &Sightings<'_>,
     ) -> Option<usize> {

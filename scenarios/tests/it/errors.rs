@@ -31,6 +31,53 @@ fn server_programs() {
 }
 
 #[test]
+fn families_that_do_not_fit() {
+    let network = |keys: &str| format!("[[network]]\nname = 'home'\nnat = 'symmetric'\n{keys}");
+    let with = |actor: &str| format!("{}\n[[actor]]\nname = 'cam'\nnetwork = 'home'\n{actor}", network(""));
+    says(
+        &with("ipv6 = true"),
+        "x.toml:15: `cam` has `ipv6`, but its network `home` has no IPv6: give it `ipv6 = true`",
+    );
+    says(
+        &with("ipv4 = false"),
+        "x.toml:13: `cam` has neither IPv4 nor IPv6: remove `ipv4 = false`, or add `ipv6 = true`",
+    );
+    says(
+        "[[actor]]\nname = 'cam'\nipv4 = false\nipv6 = true\n[server]\nipv6 = false",
+        "x.toml:9: `cam` has only IPv6 and the server only IPv4, so it cannot join: remove `ipv4 = false` here, or `ipv6 = false` of [server]",
+    );
+    says(
+        "[[actor]]\nname = 'cam'\nrun = ['node']\nipv6 = true",
+        "x.toml:11: `cam` is a program given by `run`, which has IPv4 only: remove `ipv4` and `ipv6`",
+    );
+    says(
+        "[[actor]]\nname = 'cam'\nipv6 = { filtering = 'endpoint-independent' }",
+        "x.toml:10: `cam` has no firewall of its own: give `ipv6` to its [[network]]",
+    );
+    says(
+        &network("ipv6 = 'yes'"),
+        "x.toml:11: `ipv6` must be true, false, or a table such as { filtering = \"endpoint-independent\" }, not a string",
+    );
+    says(
+        &network("ipv6 = { mapping = 'endpoint-independent' }"),
+        "x.toml:11: `mapping` is for NATs, and IPv6 has none: remove it",
+    );
+    says(&network("ipv6 = { firewall = true }"), "x.toml:11: `firewall` can only be false: a network has one anyway");
+    says(
+        &network("ipv6 = { firewall = false, udp-lifetime = '5s' }"),
+        "x.toml:11: `udp-lifetime` belongs to a firewall: remove `firewall`",
+    );
+    says(
+        &format!("{}\n[[network]]\nname = 'flat'\nnat = 'symmetric'\nbehind = 'home'\nipv6 = true", network("")),
+        "x.toml:15: `ipv6`: `flat` is behind `home`, which has no IPv6: give it `ipv6 = true`",
+    );
+    says(
+        &network("ipv6 = true\nlink = { mtu = 1000 }"),
+        "x.toml:9: `home` has IPv6, whose links have an `mtu` of at least 1280 (RFC 8200)",
+    );
+}
+
+#[test]
 fn fates_of_packets() {
     let packet =
         |keys: &str| format!("[[packet]]\nfrom = 'ana'\nto = 'server'\nkind = 'stun-request'\nnumber = 2\n{keys}");

@@ -19,6 +19,48 @@ fn every_shipped_scenario_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn families_and_firewalls_read_back() {
+    let text = r#"name = "own"
+duration = "20s"
+[server]
+ipv6 = false
+[[ice-server]]
+name = "turn"
+[[network]]
+name = "home"
+nat = "symmetric"
+ipv6 = { filtering = "address-dependent", udp-lifetime = "90s" }
+[[network]]
+name = "flat"
+nat = "home-linux"
+behind = "home"
+ipv6 = { firewall = false }
+[[actor]]
+name = "ana"
+network = "home"
+[[actor]]
+name = "ben"
+network = "flat"
+ipv6 = false
+[[actor]]
+name = "cam"
+ipv6 = true
+[[actor]]
+name = "dia"
+nat = "symmetric"
+ipv6 = true
+"#;
+    let mut scenario = parse("own.toml", text).expect("it is valid");
+    assert!(scenario.ice_servers[0].ipv6 && !scenario.server.ipv6, "a server has IPv6 if an actor has");
+    let families: Vec<_> = scenario.actors.iter().map(|actor| (actor.ipv4, actor.ipv6)).collect();
+    assert_eq!(families, [(true, true), (true, false), (true, true), (true, true)]);
+    let mut again = parse("written.toml", &write(&scenario)).expect("it reads back");
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{}", write(&scenario));
+}
+
+#[test]
 fn a_server_program_and_what_happens_to_it_read_back() {
     let text = r#"name = "own"
 duration = "20s"

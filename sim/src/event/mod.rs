@@ -16,7 +16,7 @@ mod what;
 pub use machine::{Census, Fault, Line, MachineEvent};
 pub use names::{ClientId, PeerName, RoomName};
 pub use node::{Node, NodeId, NodeKind};
-pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal};
+pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal, TransportAddress};
 pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent, TurnChange};
 pub use program::ProgramEvent;
 pub use record::{Record, Recorder};

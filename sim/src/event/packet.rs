@@ -1,10 +1,8 @@
 //! What happens to packets and in NATs.
 
-use std::net::SocketAddrV4;
-
 use serde::Serialize;
 
-pub use crate::mapping::{Mapping, Protocol, Refusal};
+pub use crate::mapping::{Mapping, Protocol, Refusal, TransportAddress};
 
 /// The number of a packet in flight. A duplicate or a translated packet keeps the number of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,9 +18,9 @@ pub struct PacketView {
     /// TCP's control bits, FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32 (RFC 9293 §3.1); zero for UDP.
     pub flags: u8,
     /// Source, as seen here.
-    pub src: SocketAddrV4,
+    pub src: TransportAddress,
     /// Destination, as seen here.
-    pub dst: SocketAddrV4,
+    pub dst: TransportAddress,
     /// Size of the payload, bytes.
     pub bytes: u16,
     /// The Xxh3 hash of the payload.
@@ -126,9 +124,9 @@ pub enum NatEvent {
         /// UDP or TCP.
         protocol: Protocol,
         /// Source of the packet.
-        src: SocketAddrV4,
+        src: TransportAddress,
         /// Destination of the packet.
-        dst: SocketAddrV4,
+        dst: TransportAddress,
         /// The reason.
         why: Refusal,
     },

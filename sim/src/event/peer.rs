@@ -1,10 +1,10 @@
 //! A client's WebRTC connections.
 
-use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::event::TransportAddress;
 use crate::event::names::PeerName;
 use crate::event::signaling::SignalKind;
 
@@ -33,9 +33,9 @@ pub enum PeerChange {
     /// The STUN server reported the socket's mapped address.
     Mapped {
         /// The socket's local address.
-        base: SocketAddrV4,
+        base: TransportAddress,
         /// The address in XOR-MAPPED-ADDRESS.
-        mapped: SocketAddrV4,
+        mapped: TransportAddress,
     },
     /// A session description was set. RFC 9429 §3.5.
     Described {
@@ -114,7 +114,7 @@ pub enum PeerChange {
     /// Something happened to the client's allocation at a TURN server.
     Turn {
         /// The server.
-        server: SocketAddrV4,
+        server: TransportAddress,
         /// Whether the client reaches it over TCP.
         tcp: bool,
         /// What happened.
@@ -129,7 +129,7 @@ pub enum TurnChange {
     /// The server made it.
     Allocated {
         /// Its relayed transport address.
-        relayed: SocketAddrV4,
+        relayed: TransportAddress,
     },
     /// The server refused a request for good.
     Refused {
@@ -174,7 +174,7 @@ pub struct Candidate {
     /// Its type.
     pub kind: CandidateKind,
     /// Its transport address.
-    pub address: SocketAddrV4,
+    pub address: TransportAddress,
 }
 
 /// Types of candidates, the most preferred first. RFC 8445 §5.1.1.

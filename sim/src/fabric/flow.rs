@@ -1,10 +1,10 @@
 //! Keeps the packets of a flow in order.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::event::Protocol;
+use crate::event::TransportAddress;
 use crate::fabric::index::RealmIndex;
 
 /// Number of flows at which those without packets in flight are removed for the first time.
@@ -15,8 +15,8 @@ const FLOWS_KEPT: usize = 4096;
 pub(crate) struct Flow {
     pub(crate) realm: RealmIndex,
     pub(crate) protocol: Protocol,
-    pub(crate) src: SocketAddrV4,
-    pub(crate) dst: SocketAddrV4,
+    pub(crate) src: TransportAddress,
+    pub(crate) dst: TransportAddress,
 }
 
 /// When the last packet of each flow arrives. Jitter and retransmissions delay a flow but never reorder it.

@@ -1,11 +1,12 @@
 //! A packet's way: from a socket over links and through routers to the receiving socket.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::event::TransportAddress;
 use crate::event::{Drop, NatEvent, NodeId, PacketId, Protocol, Refusal};
 use crate::fabric::Fabric;
 use crate::fabric::fates::Leg;
@@ -36,7 +37,7 @@ pub(crate) enum Arrival {
     FragmentationNeeded {
         host: HostIndex,
         packet: PacketId,
-        destination: Ipv4Addr,
+        destination: IpAddr,
         mtu: u16,
     },
 }
@@ -54,31 +55,35 @@ impl Arrival {
 impl Fabric {
     // ---- sending
 
-    /// Sends a datagram from a socket of a host.
-    pub(crate) fn send_udp(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, payload: &[u8]) {
-        self.send(host, src_port, dst, Body::Udp(Bytes::copy_from_slice(payload)));
+    /// Sends a datagram from a socket of a host, bound at `src`.
+    pub(crate) fn send_udp(&mut self, host: HostIndex, src: TransportAddress, dst: TransportAddress, payload: &[u8]) {
+        self.send(host, src, dst, Body::Udp(Bytes::copy_from_slice(payload)));
     }
 
     /// Sends all segments that are ready.
     pub(super) fn send_segments(&mut self) {
         for out in self.tcp.take_outgoing() {
-            self.send(out.host, out.src_port, out.dst, Body::Tcp(out.segment));
+            self.send(out.host, out.src, out.dst, Body::Tcp(out.segment));
         }
     }
 
     /// Ends a connection of a host with an RST, after what the program has sent before.
     pub(crate) fn abort(&mut self, host: HostIndex, life: Life, connection: ConnectionId) {
         self.send_segments();
-        if let Some((local_port, remote)) = self.tcp.abort(life, connection) {
-            self.send(host, local_port, remote, Body::Tcp(Segment::reset()));
+        if let Some((local, remote)) = self.tcp.abort(life, connection) {
+            self.send(host, local, remote, Body::Tcp(Segment::reset()));
         }
     }
 
-    fn send(&mut self, host: HostIndex, src_port: u16, dst: SocketAddrV4, body: Body) {
+    /// Sends what a host has for `dst`. A host that has moved sends nothing from an address that it no longer has.
+    fn send(&mut self, host: HostIndex, src: TransportAddress, dst: TransportAddress, body: Body) {
         let now = self.recorder.now();
         let sender = &self.topology[host];
-        let (realm, src) = (sender.realm, SocketAddrV4::new(sender.address, src_port));
-        let path_mtu = sender.path_mtus.of(*dst.ip(), now).filter(|_| matches!(body, Body::Udp(_)));
+        if !sender.addresses.has(src.ip()) {
+            return;
+        }
+        let realm = sender.realm;
+        let path_mtu = sender.path_mtus.of(dst.ip(), now).filter(|_| matches!(body, Body::Udp(_)));
         let mut packet = Packet::new(self.ledger.next_packet_id(), sender.node, now, src, dst, body);
         self.ledger.sent(&packet, now);
         if let Some(fates) = &mut self.fates {
@@ -102,7 +107,7 @@ impl Fabric {
         if let Some(tap) = &mut self.tap {
             tap.sightings.push(packet.sighting(now, realm));
         }
-        let Some(hop) = self.topology.next_hop(realm, from, *packet.dst.ip()) else {
+        let Some(hop) = self.topology.next_hop(realm, from, packet.dst.ip()) else {
             return self.ledger.dropped(&packet, Drop::NoRoute, now);
         };
         let last_link = match hop {
@@ -273,7 +278,7 @@ impl Fabric {
         match &packet.body {
             Body::Udp(payload) => {
                 let datagram = Datagram { packet: packet.id, from: packet.src, payload: payload.clone() };
-                match receiver.udp.deliver(packet.dst.port(), datagram) {
+                match receiver.udp.deliver(packet.dst, datagram) {
                     Ok(()) => self.ledger.delivered(node, &packet, now),
                     Err(why) => self.ledger.dropped(&packet, why, now),
                 }
@@ -320,7 +325,8 @@ impl Fabric {
         let this = &mut self.topology[router];
         let (node, inner, outer) = (this.node, this.inner, this.outer);
         let used = this.inward(&mut packet, now);
-        let (answers, picks_up) = (this.answers_unsolicited(), this.picks_up());
+        let is_ipv6 = packet.src.is_ipv6();
+        let (answers, picks_up) = (this.answers_unsolicited(is_ipv6), this.picks_up(is_ipv6));
         self.note_nat(router, now);
         match used {
             Ok(mapping) => {

@@ -34,15 +34,16 @@ mod tcp;
 mod topology;
 mod udp;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-use scenarios::{Link, NatBehavior, NatReboot};
+use scenarios::{Addresses, Link, NatBehavior, NatReboot};
 
+use crate::event::TransportAddress;
 use crate::event::{NodeId, Recorder};
 use fates::Fates;
 use fault::Fault;
@@ -59,7 +60,7 @@ use schedule::Schedule;
 use stalls::Stalls;
 pub(crate) use tap::Tap;
 pub use tap::{Content, Sighting, Taken};
-pub(crate) use tcp::{ConnectionId, Life, Tcp};
+pub(crate) use tcp::{ConnectionId, Life, Service, Tcp};
 use topology::{Host, Topology};
 use udp::{Datagram, UdpPorts};
 
@@ -139,10 +140,22 @@ impl Fabric {
         (inner, self.topology.add_router(router, external))
     }
 
+    /// Gives a router a firewall for IPv6, or takes it away.
+    pub(crate) fn set_firewall(&mut self, router: RouterIndex, behavior: Option<NatBehavior>) {
+        self.topology[router].set_firewall(behavior);
+    }
+
+    /// Moves a machine to another realm.
+    pub(crate) fn move_host(&mut self, host: HostIndex, realm: RealmIndex, addresses: Addresses, link: Link) {
+        self.topology.move_host(host, realm, addresses);
+        self.topology[host].path_mtus.clear();
+        self.set_host_link(host, link);
+    }
+
     /// Adds a machine, powered off.
-    pub(crate) fn add_host(&mut self, node: NodeId, realm: RealmIndex, address: Ipv4Addr, link: Link) -> HostIndex {
+    pub(crate) fn add_host(&mut self, node: NodeId, realm: RealmIndex, addresses: Addresses, link: Link) -> HostIndex {
         let (link, udp, path_mtus) = (LinkState::new(link), UdpPorts::default(), PathMtus::default());
-        self.topology.add_host(Host { node, realm, address, link, udp, path_mtus, life: None })
+        self.topology.add_host(Host { node, realm, addresses, link, udp, path_mtus, life: None })
     }
 
     /// Powers a machine on.
@@ -234,11 +247,11 @@ impl Fabric {
     pub(crate) fn receive_udp(
         &mut self,
         host: HostIndex,
-        port: u16,
+        at: TransportAddress,
         cx: &mut Context<'_>,
-    ) -> Poll<(SocketAddrV4, Bytes)> {
+    ) -> Poll<(TransportAddress, Bytes)> {
         let host = &mut self.topology[host];
-        let Datagram { packet, from, payload } = ready!(host.udp.poll_receive(port, cx));
+        let Datagram { packet, from, payload } = ready!(host.udp.poll_receive(at, cx));
         if let Some(tap) = &mut self.tap {
             let (at, events) = (self.recorder.now(), self.recorder.count());
             tap.taken.push(Taken { packet, node: host.node, at, events });
@@ -250,8 +263,8 @@ impl Fabric {
         &mut self.topology[host].udp
     }
 
-    pub(crate) fn address(&self, host: HostIndex) -> Ipv4Addr {
-        self.topology[host].address
+    pub(crate) fn addresses(&self, host: HostIndex) -> Addresses {
+        self.topology[host].addresses
     }
 
     /// A random number below `end`.

@@ -1,10 +1,11 @@
-//! A packet between hosts, IPv4 over UDP or TCP.
+//! A packet between hosts: UDP or TCP over IPv4 or IPv6.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::event::TransportAddress;
 use crate::event::{NodeId, PacketId, PacketView, Protocol};
 use crate::fabric::index::RealmIndex;
 use crate::fabric::nat::Signal;
@@ -12,7 +13,11 @@ use crate::fabric::tap::{Content, Sighting};
 use crate::hash::digest;
 
 /// Size of an IPv4 header without options, bytes.
-const IP_HEADER: usize = 20;
+const IPV4_HEADER: usize = 20;
+/// Size of an IPv6 header, bytes. RFC 8200 §3.
+const IPV6_HEADER: usize = 40;
+/// Size of the extension header of a fragment of IPv6, bytes. RFC 8200 §4.5.
+const FRAGMENT_HEADER: usize = 8;
 /// Size of a UDP header, bytes.
 const UDP_HEADER: usize = 8;
 /// Size of a TCP header without options, bytes.
@@ -29,10 +34,10 @@ pub struct Packet {
     pub(crate) ttl: u8,
     /// When it was sent first.
     pub(crate) sent: Duration,
-    pub(crate) src: SocketAddrV4,
-    pub(crate) dst: SocketAddrV4,
+    pub(crate) src: TransportAddress,
+    pub(crate) dst: TransportAddress,
     /// The address to which its sender sent it.
-    pub(crate) sent_to: Ipv4Addr,
+    pub(crate) sent_to: IpAddr,
     /// The longest packet in which it travels, bytes, if it is split into fragments.
     pub(crate) fragment: Option<u16>,
     /// Whether a bit was flipped on the way.
@@ -80,11 +85,11 @@ impl Packet {
         id: PacketId,
         origin: NodeId,
         sent: Duration,
-        src: SocketAddrV4,
-        dst: SocketAddrV4,
+        src: TransportAddress,
+        dst: TransportAddress,
         body: Body,
     ) -> Self {
-        Self { id, origin, ttl: TTL, sent, src, dst, sent_to: *dst.ip(), fragment: None, corrupted: false, body }
+        Self { id, origin, ttl: TTL, sent, src, dst, sent_to: dst.ip(), fragment: None, corrupted: false, body }
     }
 
     /// The machine or router that sent it first.
@@ -112,7 +117,16 @@ impl Packet {
 
     /// Size on a link, the headers of all fragments included, bytes.
     pub fn size(&self) -> usize {
-        usize::from(self.pieces()) * IP_HEADER + self.content()
+        usize::from(self.pieces()) * self.headers() + self.content()
+    }
+
+    /// Size of the IP headers of each packet in which it travels, bytes.
+    fn headers(&self) -> usize {
+        match (self.src.is_ipv6(), self.fragment) {
+            (false, _) => IPV4_HEADER,
+            (true, None) => IPV6_HEADER,
+            (true, Some(_)) => IPV6_HEADER + FRAGMENT_HEADER,
+        }
     }
 
     /// Size without IP headers, bytes.
@@ -123,7 +137,7 @@ impl Packet {
         }
     }
 
-    /// Splits it into packets of at most `mtu` bytes, at least 68, if it is longer (RFC 791 §2.3).
+    /// Splits it into packets of at most `mtu` bytes if it is longer: at least 68 (RFC 791 §2.3), with IPv6 at least 1280.
     pub(crate) fn split(&mut self, mtu: u16) {
         if self.longest_piece() > usize::from(mtu) {
             self.fragment = Some(mtu);
@@ -133,13 +147,13 @@ impl Packet {
     /// The number of packets in which it travels.
     pub fn pieces(&self) -> u16 {
         // Fragments begin at multiples of 8 bytes.
-        let each = self.fragment.map(|mtu| (usize::from(mtu) - IP_HEADER) / 8 * 8);
+        let each = self.fragment.map(|mtu| (usize::from(mtu) - self.headers()) / 8 * 8);
         each.map_or(1, |each| self.content().div_ceil(each) as u16)
     }
 
     /// The size of the longest packet in which it travels, bytes.
     pub(crate) fn longest_piece(&self) -> usize {
-        let whole = IP_HEADER + self.content();
+        let whole = self.headers() + self.content();
         self.fragment.map_or(whole, |mtu| whole.min(usize::from(mtu)))
     }
 

@@ -1,10 +1,11 @@
-//! A router between two realms, with or without a NAT.
+//! A router between two realms: with or without a NAT for IPv4, and with or without a firewall for IPv6.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use scenarios::{Link, NatBehavior, NatReboot};
 
+use crate::event::TransportAddress;
 use crate::event::{Mapping, NatEvent, NodeId, Protocol, Refusal};
 use crate::fabric::index::RealmIndex;
 use crate::fabric::link::LinkState;
@@ -18,6 +19,8 @@ pub(crate) struct Router {
     /// Its link to the outer realm.
     pub(crate) link: LinkState,
     nat: Option<Nat>,
+    /// What lets packets of IPv6 in and out, which no router translates.
+    firewall: Option<Nat>,
     /// Whether TCP segments without a mapping are answered with RST.
     pub(crate) resets_tcp: bool,
     /// When the next check for expired mappings is scheduled. A check that an earlier one has replaced stays in the
@@ -29,7 +32,7 @@ pub(crate) struct Router {
 pub(crate) enum Exit {
     /// To the outer realm.
     Outside,
-    /// To the outer realm, translated.
+    /// To the outer realm, translated by the NAT or let out by the firewall.
     Translated(Mapping),
     /// Back to the inner realm, because the destination was the NAT's own external address.
     Hairpin,
@@ -37,24 +40,47 @@ pub(crate) enum Exit {
 
 impl Router {
     pub(crate) fn new(node: NodeId, inner: RealmIndex, outer: RealmIndex, link: Link) -> Self {
-        Self { node, inner, outer, link: LinkState::new(link), nat: None, resets_tcp: false, expiry_check: None }
+        Self {
+            node,
+            inner,
+            outer,
+            link: LinkState::new(link),
+            nat: None,
+            firewall: None,
+            resets_tcp: false,
+            expiry_check: None,
+        }
     }
 
     pub(crate) fn with_nat(self, behavior: Option<NatBehavior>, external: &[Ipv4Addr]) -> Self {
         Self { nat: behavior.map(|behavior| Nat::new(behavior, external)), ..self }
     }
 
-    /// Whether it has a NAT, so that inside and outside use different addresses.
-    pub(crate) fn translates(&self) -> bool {
-        self.nat.is_some()
+    /// Gives it a firewall for IPv6, or takes it away.
+    pub(crate) fn set_firewall(&mut self, behavior: Option<NatBehavior>) {
+        self.firewall = behavior.map(Nat::firewall);
+    }
+
+    /// Whether inside and outside use different addresses in place of this one.
+    pub(crate) fn translates(&self, address: IpAddr) -> bool {
+        self.nat.is_some() && address.is_ipv4()
+    }
+
+    /// What lets packets of a family in and out.
+    fn guard(&mut self, is_ipv6: bool) -> Option<&mut Nat> {
+        if is_ipv6 { self.firewall.as_mut() } else { self.nat.as_mut() }
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &Nat> {
+        self.nat.iter().chain(&self.firewall)
     }
 
     /// Translates a packet that came from the inside.
     pub(crate) fn outward(&mut self, packet: &mut Packet, cx: &mut NatCx<'_>) -> Result<Exit, Refusal> {
-        let Some(nat) = &mut self.nat else { return Ok(Exit::Outside) };
+        let Some(nat) = self.guard(packet.dst.is_ipv6()) else { return Ok(Exit::Outside) };
         let five_tuple = FiveTuple { protocol: packet.protocol(), internal: packet.src, remote: packet.dst };
         let FiveTuple { protocol, internal, remote } = five_tuple;
-        if nat.owns(*remote.ip()) {
+        if nat.owns(remote.ip()) {
             (packet.src, packet.dst) = nat.hairpin(five_tuple, packet.signal(), cx)?;
             return Ok(Exit::Hairpin);
         }
@@ -64,31 +90,33 @@ impl Router {
 
     /// Translates a packet that came from the outside; returns the mapping that it used.
     pub(crate) fn inward(&mut self, packet: &mut Packet, now: Duration) -> Result<Option<Mapping>, Refusal> {
-        let Some(nat) = &mut self.nat else { return Ok(None) };
+        let Some(nat) = self.guard(packet.dst.is_ipv6()) else { return Ok(None) };
         let (protocol, external, remote) = (packet.protocol(), packet.dst, packet.src);
         packet.dst = nat.inbound(now, protocol, external, remote, packet.signal())?;
         Ok(Some(Mapping { protocol, internal: packet.dst, external, remote }))
     }
 
     /// Where a packet from the outside to this endpoint leads inside, if there is a mapping. Changes nothing.
-    pub(crate) fn leads_to(&self, protocol: Protocol, destination: SocketAddrV4) -> Option<SocketAddrV4> {
-        let Some(nat) = &self.nat else { return Some(destination) };
+    pub(crate) fn leads_to(&self, protocol: Protocol, destination: TransportAddress) -> Option<TransportAddress> {
+        let Some(nat) = self.nat.as_ref().filter(|_| !destination.is_ipv6()) else { return Some(destination) };
         nat.leads_to(protocol, destination)
     }
 
-    /// Reboots the NAT and returns the number of mappings that are lost; `None` if there is no NAT.
+    /// Reboots the NAT and the firewall, and returns the number of mappings that are lost; `None` if there is neither.
     pub(crate) fn reboot(&mut self, reboot: NatReboot, now: Duration) -> Option<usize> {
-        let lost = self.nat.as_mut()?.reboot(now, reboot);
+        let lost = self.nat.iter_mut().chain(&mut self.firewall).map(|guard| guard.reboot(now, reboot));
+        let lost = lost.reduce(|one, other| one + other)?;
         self.resets_tcp = reboot.resets_tcp;
         Some(lost)
     }
 
     /// The changes in the NAT's table since the last call.
     pub(crate) fn nat_events(&mut self, now: Duration) -> impl Iterator<Item = NatEvent> {
-        if let Some(nat) = &mut self.nat {
-            nat.expire(now);
+        let mut guards: Vec<_> = self.nat.iter_mut().chain(&mut self.firewall).collect();
+        for guard in &mut guards {
+            guard.expire(now);
         }
-        let changes = self.nat.iter_mut().flat_map(Nat::drain_changes);
+        let changes = guards.into_iter().flat_map(Nat::drain_changes);
         changes.map(|change| match change {
             Change::Created(mapping) => NatEvent::Created(mapping),
             Change::Expired { mapping, .. } => NatEvent::Expired(mapping),
@@ -99,12 +127,13 @@ impl Router {
     /// When to check for expired mappings; `None` if a check is already scheduled by then, or not needed. When that
     /// time comes, call [`Router::expiry_reached`].
     pub(crate) fn await_expiry(&mut self) -> Option<Duration> {
-        let nat = self.nat.as_mut()?;
-        let is_covered = |at: Duration| self.expiry_check.is_some_and(|check| check <= at);
-        if is_covered(nat.no_expiry_before()?) {
+        let check = self.expiry_check;
+        let is_covered = |at: Duration| check.is_some_and(|check| check <= at);
+        if is_covered(self.guards().filter_map(Nat::no_expiry_before).min()?) {
             return None;
         }
-        let next = nat.next_expiry().filter(|next| !is_covered(*next))?;
+        let next = self.nat.iter_mut().chain(&mut self.firewall).filter_map(Nat::next_expiry).min();
+        let next = next.filter(|next| !is_covered(*next))?;
         self.expiry_check = Some(next);
         Some(next)
     }
@@ -114,12 +143,12 @@ impl Router {
     }
 
     /// Whether a TCP connection of the outside may still come through, once the inside has sent a segment of it.
-    pub(crate) fn picks_up(&self) -> bool {
-        self.nat.as_ref().is_some_and(Nat::picks_up)
+    pub(crate) fn picks_up(&mut self, is_ipv6: bool) -> bool {
+        self.guard(is_ipv6).is_some_and(|guard| guard.picks_up())
     }
 
     /// Whether it answers what comes from the outside and belongs to no mapping.
-    pub(crate) fn answers_unsolicited(&self) -> bool {
-        self.nat.as_ref().is_some_and(Nat::answers_unsolicited)
+    pub(crate) fn answers_unsolicited(&mut self, is_ipv6: bool) -> bool {
+        self.guard(is_ipv6).is_some_and(|guard| guard.answers_unsolicited())
     }
 }

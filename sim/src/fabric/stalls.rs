@@ -6,9 +6,9 @@
 //! sends meanwhile waits behind it, so that nothing is lost or overtaken.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use crate::event::TransportAddress;
 use crate::fabric::index::{HostIndex, RouterIndex};
 use crate::fabric::packet::Packet;
 
@@ -34,8 +34,8 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StalledFlow {
     pub(crate) place: Place,
-    src: SocketAddrV4,
-    dst: SocketAddrV4,
+    src: TransportAddress,
+    dst: TransportAddress,
 }
 
 impl StalledFlow {
@@ -136,7 +136,7 @@ mod tests {
     use crate::fabric::packet::{Body, Segment};
 
     fn packet(number: u32, sent: u64) -> Packet {
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let any = TransportAddress::new(Ipv4Addr::UNSPECIFIED, 0);
         let (body, sent) = (Body::Tcp(Segment::reset()), Duration::from_millis(sent));
         Packet::new(PacketId(number), NodeId(0), sent, any, any, body)
     }

@@ -1,11 +1,11 @@
 //! The captured packets, for anyone who wants to inspect them. They are kept only on request and are not part of the
 //! record.
 
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::event::TransportAddress;
 use crate::event::{NodeId, PacketId};
 use crate::fabric::index::RealmIndex;
 
@@ -30,9 +30,9 @@ pub struct Sighting {
     /// Remaining hops.
     pub ttl: u8,
     /// Source, as seen here.
-    pub src: SocketAddrV4,
+    pub src: TransportAddress,
     /// Destination, as seen here.
-    pub dst: SocketAddrV4,
+    pub dst: TransportAddress,
     /// Its contents.
     pub content: Content,
 }

@@ -1,8 +1,11 @@
 //! What is attached where: realms, the routers between them, and hosts.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::{Index, IndexMut};
+
+use crate::event::TransportAddress;
+use scenarios::Addresses;
 
 use crate::event::{NodeId, Protocol};
 use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
@@ -33,7 +36,7 @@ pub(crate) enum NextHop {
 pub(crate) struct Host {
     pub(crate) node: NodeId,
     pub(crate) realm: RealmIndex,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) addresses: Addresses,
     pub(crate) link: LinkState,
     pub(crate) udp: UdpPorts,
     pub(crate) path_mtus: PathMtus,
@@ -43,7 +46,7 @@ pub(crate) struct Host {
 
 #[derive(Debug, Default)]
 struct Realm {
-    attached: BTreeMap<Ipv4Addr, Attachment>,
+    attached: BTreeMap<IpAddr, Attachment>,
     /// The router to which packets for all other addresses go. The internet has none.
     gateway: Option<RouterIndex>,
 }
@@ -69,7 +72,7 @@ impl Topology {
     pub(crate) fn add_router(&mut self, router: Router, external: &[Ipv4Addr]) -> RouterIndex {
         let index = RouterIndex(self.routers.len());
         for address in external {
-            self.realms[router.outer.0].attached.insert(*address, Attachment::Router(index));
+            self.realms[router.outer.0].attached.insert((*address).into(), Attachment::Router(index));
         }
         self.realms.push(Realm { gateway: Some(index), ..Realm::default() });
         self.routers.push(router);
@@ -78,15 +81,37 @@ impl Topology {
 
     pub(crate) fn add_host(&mut self, host: Host) -> HostIndex {
         let index = HostIndex(self.hosts.len());
-        self.realms[host.realm.0].attached.insert(host.address, Attachment::Host(index));
-        // Behind a router that does not translate, hosts are part of the outer realm as well.
-        let mut inside = host.realm;
-        while let Some(router) = self.realms[inside.0].gateway.filter(|&router| !self[router].translates()) {
-            inside = self[router].outer;
-            self.realms[inside.0].attached.insert(host.address, Attachment::Router(router));
-        }
+        let (realm, addresses) = (host.realm, host.addresses);
         self.hosts.push(host);
+        self.attach(index, realm, addresses);
         index
+    }
+
+    fn attach(&mut self, host: HostIndex, realm: RealmIndex, addresses: Addresses) {
+        for address in addresses.all() {
+            self.realms[realm.0].attached.insert(address, Attachment::Host(host));
+            // Behind a router that does not translate, hosts are part of the outer realm as well.
+            let mut inside = realm;
+            while let Some(router) = self.realms[inside.0].gateway.filter(|&router| !self[router].translates(address)) {
+                inside = self[router].outer;
+                self.realms[inside.0].attached.insert(address, Attachment::Router(router));
+            }
+        }
+    }
+
+    /// Moves a host to another realm, where it has other addresses.
+    pub(crate) fn move_host(&mut self, host: HostIndex, realm: RealmIndex, addresses: Addresses) {
+        let Host { realm: left, addresses: old, .. } = self[host];
+        for address in old.all() {
+            let mut at = Some(left);
+            while let Some(realm) = at {
+                self.realms[realm.0].attached.remove(&address);
+                let router = self.realms[realm.0].gateway.filter(|&router| !self[router].translates(address));
+                at = router.map(|router| self[router].outer);
+            }
+        }
+        (self[host].realm, self[host].addresses) = (realm, addresses);
+        self.attach(host, realm, addresses);
     }
 
     /// The host that is this node.
@@ -98,17 +123,17 @@ impl Topology {
     pub(crate) fn readdress(&mut self, router: RouterIndex, address: Ipv4Addr) {
         let outer = self[router].outer;
         let attached = &mut self.realms[outer.0].attached;
-        attached.retain(|_, attachment| *attachment != Attachment::Router(router));
-        attached.insert(address, Attachment::Router(router));
+        attached.retain(|address, attachment| address.is_ipv6() || *attachment != Attachment::Router(router));
+        attached.insert(address.into(), Attachment::Router(router));
     }
 
     /// The next hop of a packet to `address`. It has entered the realm over the link of `from`, or, if `None`, from the
     /// realm's own router. Returns `None` if there is no route.
-    pub(crate) fn next_hop(&self, realm: RealmIndex, from: Option<Attachment>, address: Ipv4Addr) -> Option<NextHop> {
+    pub(crate) fn next_hop(&self, realm: RealmIndex, from: Option<Attachment>, address: IpAddr) -> Option<NextHop> {
         let realm = &self.realms[realm.0];
         match realm.attached.get(&address) {
             // If a router without a NAT would get its own packet back, the packet has no route.
-            Some(&to @ Attachment::Router(router)) if from == Some(to) && !self[router].translates() => {}
+            Some(&to @ Attachment::Router(router)) if from == Some(to) && !self[router].translates(address) => {}
             Some(&to) => return Some(NextHop::Attached(to)),
             None => {}
         }
@@ -121,12 +146,12 @@ impl Topology {
         &self,
         mut realm: RealmIndex,
         protocol: Protocol,
-        mut destination: SocketAddrV4,
+        mut destination: TransportAddress,
     ) -> Option<HostIndex> {
         // Out through every router, and in through every router.
         for _ in 0..=2 * self.routers.len() {
             let here = &self.realms[realm.0];
-            match here.attached.get(destination.ip()) {
+            match here.attached.get(&destination.ip()) {
                 Some(Attachment::Host(host)) => return Some(*host),
                 Some(Attachment::Router(router)) => {
                     let router = &self[*router];
@@ -195,11 +220,19 @@ mod tests {
         let mut topology = Topology::new();
         let inner = topology.next_realm();
         let router = topology.add_router(Router::new(NodeId(0), inner, RealmIndex::INTERNET, LINK), &[]);
-        let mut host = |realm, address| {
+        let mut host = |realm, address: Ipv4Addr| {
             let (link, udp, path_mtus) = (LinkState::new(LINK), UdpPorts::default(), PathMtus::default());
-            topology.add_host(Host { node: NodeId(1), realm, address, link, udp, path_mtus, life: None })
+            topology.add_host(Host {
+                node: NodeId(1),
+                realm,
+                addresses: address.into(),
+                link,
+                udp,
+                path_mtus,
+                life: None,
+            })
         };
-        let hosts = [host(inner, INSIDE), host(RealmIndex::INTERNET, OUTSIDE)];
+        let hosts = [host(inner, INSIDE.into()), host(RealmIndex::INTERNET, OUTSIDE)];
         (topology, router, hosts)
     }
 
@@ -207,27 +240,31 @@ mod tests {
     fn a_packet_goes_to_the_owner_of_its_address_or_to_the_gateway() {
         let (topology, router, [inside, outside]) = two_realms();
         let (inner, from_inside) = (RealmIndex(1), Some(Attachment::Host(inside)));
-        assert_eq!(topology.next_hop(inner, from_inside, OUTSIDE), Some(NextHop::Gateway(router)));
+        assert_eq!(topology.next_hop(inner, from_inside, OUTSIDE.into()), Some(NextHop::Gateway(router)));
         let owner = |owner| Some(NextHop::Attached(owner));
         let from_outside = Some(Attachment::Host(outside));
         assert_eq!(
-            topology.next_hop(RealmIndex::INTERNET, from_outside, INSIDE),
+            topology.next_hop(RealmIndex::INTERNET, from_outside, INSIDE.into()),
             owner(Attachment::Router(router)),
             "its hosts are part of the realm outside"
         );
-        assert_eq!(topology.next_hop(inner, None, INSIDE), owner(Attachment::Host(inside)));
+        assert_eq!(topology.next_hop(inner, None, INSIDE.into()), owner(Attachment::Host(inside)));
     }
 
     #[test]
     fn a_packet_does_not_turn_back_without_a_nat() {
         let (topology, router, _) = two_realms();
         let from_router = Some(Attachment::Router(router));
-        assert_eq!(topology.next_hop(RealmIndex::INTERNET, from_router, INSIDE), None);
+        assert_eq!(topology.next_hop(RealmIndex::INTERNET, from_router, INSIDE.into()), None);
         assert_eq!(
-            topology.next_hop(RealmIndex::INTERNET, from_router, ELSEWHERE),
+            topology.next_hop(RealmIndex::INTERNET, from_router, ELSEWHERE.into()),
             None,
             "the internet has no gateway"
         );
-        assert_eq!(topology.next_hop(RealmIndex(1), None, ELSEWHERE), None, "nor does a packet from the gateway");
+        assert_eq!(
+            topology.next_hop(RealmIndex(1), None, ELSEWHERE.into()),
+            None,
+            "nor does a packet from the gateway"
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! The UDP ports of a host. They drop datagrams that do not fit into the buffer.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::event::TransportAddress;
 use crate::event::{Drop, PacketId};
 
 /// Bytes of payload that a socket buffers until they are read: Linux' `net.core.rmem_default`.
@@ -17,7 +17,7 @@ const DATAGRAM_OVERHEAD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Datagram {
     pub(crate) packet: PacketId,
-    pub(crate) from: SocketAddrV4,
+    pub(crate) from: TransportAddress,
     pub(crate) payload: Bytes,
 }
 
@@ -28,22 +28,22 @@ struct Port {
     reader: Option<Waker>,
 }
 
-/// The bound ports of a host.
+/// The bound ports of a host, by the address at which they are bound.
 #[derive(Debug, Default)]
-pub(crate) struct UdpPorts(BTreeMap<u16, Port>);
+pub(crate) struct UdpPorts(BTreeMap<TransportAddress, Port>);
 
 impl UdpPorts {
     /// Binds a port; returns false if it is in use.
-    pub(crate) fn bind(&mut self, port: u16) -> bool {
-        let free = !self.0.contains_key(&port);
+    pub(crate) fn bind(&mut self, at: TransportAddress) -> bool {
+        let free = !self.0.contains_key(&at);
         if free {
-            self.0.insert(port, Port::default());
+            self.0.insert(at, Port::default());
         }
         free
     }
 
-    pub(crate) fn close(&mut self, port: u16) {
-        self.0.remove(&port);
+    pub(crate) fn close(&mut self, at: TransportAddress) {
+        self.0.remove(&at);
     }
 
     /// Unbinds every port, as a loss of power does.
@@ -55,8 +55,8 @@ impl UdpPorts {
         self.0.len()
     }
 
-    pub(crate) fn deliver(&mut self, port: u16, datagram: Datagram) -> Result<(), Drop> {
-        let port = self.0.get_mut(&port).ok_or(Drop::PortUnreachable)?;
+    pub(crate) fn deliver(&mut self, at: TransportAddress, datagram: Datagram) -> Result<(), Drop> {
+        let port = self.0.get_mut(&at).ok_or(Drop::PortUnreachable)?;
         let cost = datagram.payload.len() + DATAGRAM_OVERHEAD;
         if port.queued_bytes + cost > RECEIVE_BUFFER_BYTES {
             return Err(Drop::ReceiveBufferFull);
@@ -69,8 +69,8 @@ impl UdpPorts {
         Ok(())
     }
 
-    pub(crate) fn poll_receive(&mut self, port: u16, cx: &mut Context<'_>) -> Poll<Datagram> {
-        let Some(port) = self.0.get_mut(&port) else { return Poll::Pending };
+    pub(crate) fn poll_receive(&mut self, at: TransportAddress, cx: &mut Context<'_>) -> Poll<Datagram> {
+        let Some(port) = self.0.get_mut(&at) else { return Poll::Pending };
         match port.queue.pop_front() {
             Some(datagram) => {
                 port.queued_bytes -= datagram.payload.len() + DATAGRAM_OVERHEAD;

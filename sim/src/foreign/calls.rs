@@ -143,7 +143,7 @@ impl Machine {
     fn call_bind(&mut self, caller: u32, id: SocketId, mut local: SocketAddr, flags: &str) -> Answer {
         let ours = self.host.address();
         let ip = local.ip();
-        if !ip.is_unspecified() && !ip.is_loopback() && ip != IpAddr::V4(ours) {
+        if !ip.is_unspecified() && !ip.is_loopback() && ip != ours {
             return Err(libc::EADDRNOTAVAIL);
         }
         let has = |flag| flags.contains(flag);
@@ -188,7 +188,7 @@ impl Machine {
     }
 
     fn call_connect(&mut self, caller: u32, id: SocketId, to: SocketAddr, filler: usize) -> Answer {
-        let ours = IpAddr::V4(self.host.address());
+        let ours = self.host.address();
         if to.is_ipv6() && !to.ip().is_loopback() {
             return Err(libc::ENETUNREACH);
         }

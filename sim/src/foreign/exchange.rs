@@ -1,6 +1,6 @@
 //! Bytes, datagrams and connections between the program's sockets and the simulated network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
@@ -263,7 +263,7 @@ impl Machine {
             if let Some(client) = &mut self.client {
                 client.datagram(true, port, to, payload);
             }
-            if to.ip().is_loopback() || to.ip() == IpAddr::V4(self.host.address()) {
+            if to.ip().is_loopback() || to.ip() == self.host.address() {
                 own.push((SocketAddr::new(to.ip(), port), to, payload.to_vec()));
                 continue;
             }

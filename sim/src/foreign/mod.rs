@@ -127,7 +127,8 @@ fn as_part(part: Part, stdin: Option<OwnedFd>, host: &Host, seed: u64) -> (Optio
     let (recorder, node) = (host.inner().world.recorder.clone(), host.node());
     let life = format!("{seed} {}", recorder.now().as_micros());
     let offset = u16::try_from(digest(life.as_bytes()) % 20_000).expect("it is smaller");
-    let client = Client::new(*setup, stdin, recorder, node, host.address());
+    let address = host.addresses().ipv4.expect("an actor with `run` has IPv4");
+    let client = Client::new(*setup, stdin, recorder, node, address);
     (Some(Box::new(client)), FIRST_PORT + offset)
 }
 

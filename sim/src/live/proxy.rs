@@ -295,6 +295,7 @@ impl Shared {
             Way::ToClient => (self.address, client),
         };
         let packet = PacketId(self.packets.fetch_add(1, Relaxed));
+        let (src, dst) = (SocketAddr::V4(src).into(), SocketAddr::V4(dst).into());
         let length = u16::try_from(bytes.len()).expect("a piece is smaller than that");
         let view =
             PacketView { packet, protocol: Protocol::Tcp, flags, src, dst, bytes: length, digest: digest(bytes) };

@@ -213,7 +213,16 @@ impl Script {
             let link = link.map_err(|why| Unplayable { actor: Some(actor.name.clone()), ..refuse(why) })?;
             let room = if protocol.is_one_room() { actor.room.clone() } else { room(&actor.room, &tag) };
             let ice_servers = vec![Machine::Server];
-            Ok(Actor { network: None, address: Place::LOOPBACK, link, room, ice_servers, ..actor.clone() })
+            Ok(Actor {
+                network: None,
+                address: Place::LOOPBACK,
+                ipv4: true,
+                ipv6: false,
+                link,
+                room,
+                ice_servers,
+                ..actor.clone()
+            })
         };
         let (unasked, probes) =
             scenario.expect.probes.iter().cloned().partition(|probe| SIMULATED.contains(&probe.as_str()));

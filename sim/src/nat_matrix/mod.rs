@@ -70,7 +70,7 @@ impl Found {
         let crosses = |what: &What| match what {
             What::Packet(PacketEvent::Delivered(view)) => {
                 let ends = [view.src, view.dst];
-                view.protocol == Protocol::Udp && ends.iter().all(|end| *end.ip() != scenario.server.address)
+                view.protocol == Protocol::Udp && ends.iter().all(|end| end.ip() != scenario.server.address)
             }
             _ => false,
         };

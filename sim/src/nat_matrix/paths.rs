@@ -1,11 +1,11 @@
 //! Which actors are connected at the end of a scenario, and over which candidates, read from a record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, Machine, Scenario};
 
+use crate::event::TransportAddress;
 use crate::event::{
     CandidateKind as Gathered, ClientId, Event, IceState, Message, NodeKind, PeerChange, PeerEvent, Record, Signaling,
     TurnChange, What,
@@ -20,7 +20,7 @@ struct View {
     /// When ICE was first connected, in any attempt.
     connected_at: Option<Duration>,
     /// The remote candidate of the selected pair.
-    selected: Option<SocketAddrV4>,
+    selected: Option<TransportAddress>,
 }
 
 /// The connections between the actors of a scenario at its end.
@@ -31,9 +31,9 @@ struct View {
 pub struct Paths {
     /// By this side and the other side.
     views: BTreeMap<(ActorIndex, ActorIndex), View>,
-    bases: Vec<BTreeSet<SocketAddrV4>>,
-    mapped: Vec<BTreeSet<SocketAddrV4>>,
-    relayed: Vec<BTreeSet<SocketAddrV4>>,
+    bases: Vec<BTreeSet<TransportAddress>>,
+    mapped: Vec<BTreeSet<TransportAddress>>,
+    relayed: Vec<BTreeSet<TransportAddress>>,
 }
 
 impl Paths {

@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use scenarios::Machine;
+
 use crate::event::{CandidateKind, Drop, Event, NodeId, PacketEvent, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 use crate::oracle::everyone_connected::{pairs, sides, verdict};
@@ -90,15 +92,16 @@ fn worse(
 ) -> Option<String> {
     let (local, remote, _) = call.selected?;
     let actor = |stay: &Stay| cx.actor(stay.node).map(|actor| &cx.scenario.actors[actor]);
+    let own = cx.scenario.addresses(Machine::Actor(cx.actor(there.node)?));
     let (here, there) = (actor(here)?, actor(there)?);
-    let own = there.address;
     let is_near = there.network.is_none() || there.network == here.network;
     if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
         return Some("through a relay, although a direct path exists".to_owned());
     }
     let has_restarted = call.ours.len() > 1;
-    if best == reachability::CandidateKind::Host && is_near && !has_restarted && *remote.address.ip() != own {
+    if best == reachability::CandidateKind::Host && is_near && !has_restarted && !own.has(remote.address.ip()) {
         let address = remote.address;
+        let own = own.all().map(|own| own.to_string()).collect::<Vec<_>>().join(" or ");
         return Some(format!("at {address}, an address of a NAT, although the peer's own address {own} is reachable"));
     }
     None

@@ -241,7 +241,7 @@ fn of_packet(node: NodeId, event: &PacketEvent, cx: &mut OracleCx<'_>) {
             let networks = &cx.scenario.networks;
             let mut at = cx.scenario.actors[actor].network;
             while let Some(network) = at {
-                if networks[network].external.contains(view.src.ip()) {
+                if networks[network].external.iter().any(|external| view.src.ip() == *external) {
                     return cx.probe("hairpinned");
                 }
                 at = networks[network].behind;

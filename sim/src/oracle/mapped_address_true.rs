@@ -2,12 +2,12 @@
 //! client's own endpoint if no NAT translates. RFC 8489 §14.2.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, NetworkIndex, Scenario};
 use server::STUN_PORT;
 
+use crate::event::TransportAddress;
 use crate::event::{Event, Mapping, NatEvent, NodeKind, PeerChange, PeerEvent, Protocol, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
@@ -17,7 +17,7 @@ const TRANSACTION: Duration = Duration::from_secs(64);
 /// The external endpoints from which each NAT sent to a STUN server, by internal endpoint, each with the time of its
 /// last use.
 #[derive(Default)]
-pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, SocketAddrV4), BTreeMap<SocketAddrV4, Duration>>);
+pub(crate) struct MappedAddressTrue(BTreeMap<(NetworkIndex, TransportAddress), BTreeMap<TransportAddress, Duration>>);
 
 impl Oracle for MappedAddressTrue {
     const SLUG: &'static str = "mapped-address-true";
@@ -30,7 +30,7 @@ impl Oracle for MappedAddressTrue {
             (What::Nat(NatEvent::Used(mapping)), NodeKind::Nat(network)) => {
                 let Mapping { protocol, internal, external, remote } = *mapping;
                 let servers = cx.scenario.ice_servers.iter().map(|server| server.address);
-                let is_stun = servers.chain([cx.scenario.server.address]).any(|server| server == *remote.ip());
+                let is_stun = servers.chain([cx.scenario.server.address]).any(|server| remote.ip() == server);
                 if protocol == Protocol::Udp && is_stun && remote.port() == STUN_PORT {
                     self.0.entry((network, internal)).or_default().insert(external, event.at);
                 }
@@ -40,7 +40,7 @@ impl Oracle for MappedAddressTrue {
                 let seen = self.seen(cx.scenario, actor, *base, event.at);
                 if !seen.contains(mapped) {
                     let name = cx.name(event.node);
-                    let seen: Vec<_> = seen.iter().map(SocketAddrV4::to_string).collect();
+                    let seen: Vec<_> = seen.iter().map(TransportAddress::to_string).collect();
                     let seen = if seen.is_empty() { "no response".to_owned() } else { seen.join(" or ") };
                     let message = format!(
                         "the STUN server reported {mapped} to {name} as the mapped address of {base}; expected {seen}"
@@ -59,13 +59,14 @@ impl MappedAddressTrue {
         &self,
         scenario: &Scenario,
         actor: ActorIndex,
-        base: SocketAddrV4,
+        base: TransportAddress,
         now: Duration,
-    ) -> BTreeSet<SocketAddrV4> {
+    ) -> BTreeSet<TransportAddress> {
         let mut seen = BTreeSet::from([base]);
         let mut at = scenario.actors[actor].network;
         while let Some(network) = at {
-            if scenario.networks[network].nat.is_some() {
+            // Nothing translates IPv6.
+            if scenario.networks[network].nat.is_some() && !base.is_ipv6() {
                 let outside = seen.iter().filter_map(|internal| self.0.get(&(network, *internal))).flatten();
                 let recent = outside.filter(|(_, used)| now <= **used + TRANSACTION);
                 seen = recent.map(|(external, _)| *external).collect();

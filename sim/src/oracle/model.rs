@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use scenarios::Scenario;
+use scenarios::{Machine, Scenario};
 
 use crate::dialects::Dialects;
 use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, ProgramEvent, Record, Signaling, What};
@@ -81,7 +81,7 @@ impl Model {
             signals: Signals::of(record, &history),
             tcp: TcpTraffic::new(
                 server_of(record),
-                scenario.server.address,
+                scenario.addresses(Machine::Server),
                 scenario.server.heartbeat * HEARTBEATS_TO_TRUST,
             ),
             peer_connections: PeerConnections::default(),

@@ -1,9 +1,9 @@
 //! The policy `relay` hides where a client is: nobody but its TURN servers may receive a datagram from it, and nobody may
 //! be told its addresses. W3C WebRTC §4.2.5, RFC 8828 §4 (mode 4).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use scenarios::{Actor, IceTransportPolicy};
+use scenarios::{Actor, ActorIndex, IceTransportPolicy, Machine};
 
 use crate::event::{CandidateKind, Event, Message, PacketEvent, PeerChange, Protocol, Signaling, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
@@ -22,22 +22,22 @@ impl Oracle for RelayOnlyObeyed {
             event.what,
             What::Packet(PacketEvent::Sent(_)) | What::Peer(_) | What::Signaling(Signaling::Sent(_))
         );
-        let Some(actor) = cx.actor(event.node).filter(|_| is_about) else { return };
-        let actor = &cx.scenario.actors[actor];
+        let Some(index) = cx.actor(event.node).filter(|_| is_about) else { return };
+        let actor = &cx.scenario.actors[index];
         if actor.ice_transport_policy != IceTransportPolicy::Relay {
             return;
         }
-        if let Some(wrong) = wrong(&event.what, actor, cx) {
+        if let Some(wrong) = wrong(&event.what, index, actor, cx) {
             let message = format!("{} uses relayed candidates only, but {wrong}", cx.name(event.node));
             cx.violated(&[event.node], message);
         }
     }
 }
 
-fn wrong(what: &What, actor: &Actor, cx: &OracleCx<'_>) -> Option<String> {
-    let turn = |address: &Ipv4Addr| {
+fn wrong(what: &What, index: ActorIndex, actor: &Actor, cx: &OracleCx<'_>) -> Option<String> {
+    let turn = |address: IpAddr| {
         let mut machines = actor.ice_servers.iter().filter(|machine| cx.scenario.turn_server(**machine).is_some());
-        machines.any(|machine| cx.scenario.address(*machine) == *address)
+        machines.any(|machine| cx.scenario.addresses(*machine).has(address))
     };
     match what {
         What::Packet(PacketEvent::Sent(view)) if view.protocol == Protocol::Udp && !turn(view.dst.ip()) => {
@@ -50,26 +50,26 @@ fn wrong(what: &What, actor: &Actor, cx: &OracleCx<'_>) -> Option<String> {
             _ => None,
         },
         What::Signaling(Signaling::Sent(Message::Signal { payload, .. })) => {
-            let own = addresses(actor, cx).into_iter().find(|own| names(payload, *own))?;
+            let own = addresses(index, actor, cx).into_iter().find(|own| names(payload, *own))?;
             Some(format!("told its peer the address {own}"))
         }
         _ => None,
     }
 }
 
-/// The actor's address, and those of the NATs in front of it.
-fn addresses(actor: &Actor, cx: &OracleCx<'_>) -> Vec<Ipv4Addr> {
-    let mut addresses = vec![actor.address];
+/// The actor's addresses, and those of the NATs in front of it.
+fn addresses(index: ActorIndex, actor: &Actor, cx: &OracleCx<'_>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = cx.scenario.addresses(Machine::Actor(index)).all().collect();
     let mut at = actor.network;
     while let Some(network) = at {
-        addresses.extend(&cx.scenario.networks[network].external);
+        addresses.extend(cx.scenario.networks[network].external.iter().map(|external| IpAddr::V4(*external)));
         at = cx.scenario.networks[network].behind;
     }
     addresses
 }
 
 /// Whether a text contains an address as a word.
-fn names(text: &str, address: Ipv4Addr) -> bool {
-    let is_part = |c: char| c.is_ascii_digit() || c == '.';
+fn names(text: &str, address: IpAddr) -> bool {
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':' && address.is_ipv6();
     text.split(|c| !is_part(c)).any(|word| word == address.to_string())
 }

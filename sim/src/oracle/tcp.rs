@@ -2,9 +2,11 @@
 //! received data from each client.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use scenarios::Addresses;
+
+use crate::event::TransportAddress;
 use crate::event::{Event, NodeId, PacketEvent, PacketId, PacketView, Protocol};
 
 /// Control bits of a segment that opens a connection: only SYN is set.
@@ -17,7 +19,7 @@ const RST: u8 = 4;
 pub(crate) struct TcpFlow {
     client: NodeId,
     /// The client's own endpoint.
-    endpoint: SocketAddrV4,
+    endpoint: TransportAddress,
     /// Tells apart successive connections from that endpoint: a machine that has lost power may dial from the same port
     /// again.
     number: u32,
@@ -25,7 +27,7 @@ pub(crate) struct TcpFlow {
 
 /// Number of flows so far of each endpoint of a client.
 #[derive(Debug, Default)]
-pub(crate) struct FlowNumbers(BTreeMap<(NodeId, SocketAddrV4), u32>);
+pub(crate) struct FlowNumbers(BTreeMap<(NodeId, TransportAddress), u32>);
 
 impl FlowNumbers {
     /// The flow that a client's packet belongs to.
@@ -36,7 +38,7 @@ impl FlowNumbers {
     }
 
     /// Whether a node has sent a packet from this endpoint before.
-    fn knows(&self, client: NodeId, endpoint: SocketAddrV4) -> bool {
+    fn knows(&self, client: NodeId, endpoint: TransportAddress) -> bool {
         self.0.contains_key(&(client, endpoint))
     }
 }
@@ -61,22 +63,22 @@ struct Traffic {
 #[derive(Debug)]
 pub(crate) struct TcpTraffic {
     server: Option<NodeId>,
-    address: Ipv4Addr,
+    addresses: Addresses,
     /// Time without data after which the server may think that a client is gone.
     silence: Duration,
     numbers: FlowNumbers,
     traffic: BTreeMap<TcpFlow, Traffic>,
     /// The flow of each endpoint as seen by the server, and the port at which the server sees it: a NAT may give one of its
     /// ports to connections to several ports of a server.
-    seen_as: BTreeMap<(SocketAddrV4, u16), TcpFlow>,
+    seen_as: BTreeMap<(TransportAddress, u16), TcpFlow>,
     packets: BTreeMap<PacketId, (TcpFlow, Duration)>,
 }
 
 impl TcpTraffic {
-    pub(crate) fn new(server: Option<NodeId>, address: Ipv4Addr, silence: Duration) -> Self {
+    pub(crate) fn new(server: Option<NodeId>, addresses: Addresses, silence: Duration) -> Self {
         Self {
             server,
-            address,
+            addresses,
             silence,
             numbers: FlowNumbers::default(),
             traffic: BTreeMap::new(),
@@ -90,7 +92,7 @@ impl TcpTraffic {
             PacketEvent::Sent(view) if view.protocol == Protocol::Tcp => {
                 let flow = if Some(event.node) == self.server {
                     self.seen_as.get(&(view.dst, view.src.port())).copied()
-                } else if *view.dst.ip() == self.address {
+                } else if self.addresses.has(view.dst.ip()) {
                     // A router may reset a client's connection.
                     let seen = self.seen_as.get(&(view.src, view.dst.port()));
                     let of_router = seen.filter(|_| view.flags & RST != 0).copied();

@@ -56,11 +56,14 @@ pub(crate) struct Gatherer {
     policy: IceTransportPolicy,
     seed: u64,
     sockets: Vec<Socket>,
+    sockets_opened: u64,
     outputs: VecDeque<Output>,
 }
 
 struct Socket {
     base: SocketAddr,
+    /// The local preference of its candidates.
+    preference: u16,
     /// What it has at each server.
     services: Vec<Service>,
 }
@@ -77,18 +80,21 @@ struct Service {
 
 impl Service {
     /// `number` is that of the server. `seed` determines the transaction ids.
-    fn new(number: usize, server: &IceServer, policy: IceTransportPolicy, seed: u64) -> Self {
+    fn new(number: usize, server: &IceServer, policy: IceTransportPolicy, relays_ipv6: bool, seed: u64) -> Self {
         let seed = |offset: u64| seed.wrapping_add((number as u64) << 16).wrapping_add(offset << 32);
         let binding = (policy == IceTransportPolicy::All).then(|| BindingClient::new(seed(0)));
-        let turn = server.turn.clone().map(|credential| TurnClient::new(credential, false, seed(1)));
+        let turn = server
+            .turn
+            .clone()
+            .map(|credential| TurnClient::new(credential, false, seed(1)).relaying_ipv6(relays_ipv6));
         Self { server: server.address, is_tcp: false, binding, mapped_until: None, turn }
     }
 
     /// The same server over TCP, which is used for TURN only.
-    fn over_tcp(number: usize, server: &IceServer, seed: u64) -> Option<Self> {
+    fn over_tcp(number: usize, server: &IceServer, relays_ipv6: bool, seed: u64) -> Option<Self> {
         let seed = seed.wrapping_add((number as u64) << 16).wrapping_add(2 << 32);
         let credential = server.turn.clone().filter(|_| server.tcp)?;
-        let turn = Some(TurnClient::new(credential, true, seed));
+        let turn = Some(TurnClient::new(credential, true, seed).relaying_ipv6(relays_ipv6));
         Some(Self { server: server.address, is_tcp: true, binding: None, mapped_until: None, turn })
     }
 
@@ -102,21 +108,38 @@ impl Gatherer {
     /// A gatherer without sockets. Without servers it finds only host candidates. `seed` determines the transaction
     /// ids.
     pub(crate) fn new(servers: Vec<IceServer>, policy: IceTransportPolicy, seed: u64) -> Self {
-        Self { servers, policy, seed, sockets: Vec::new(), outputs: VecDeque::new() }
+        Self { servers, policy, seed, sockets: Vec::new(), sockets_opened: 0, outputs: VecDeque::new() }
     }
 
-    /// Adds a socket, by its local address.
-    pub(crate) fn add_socket(&mut self, base: SocketAddr) {
-        let seed = self.seed.wrapping_add(self.sockets.len() as u64);
+    /// Adds the sockets of a client, by their local addresses.
+    pub(crate) fn add_sockets(&mut self, bases: &[SocketAddr]) {
+        for base in bases {
+            self.add_socket(*base, bases.len() == 1);
+        }
+    }
+
+    /// Adds a socket, by its local address. It uses the servers of its family.
+    ///
+    /// Of two sockets, that of IPv6 has the higher preference, so that its candidates of each type come first, then those
+    /// of IPv4, then the next type (RFC 8421 §4).
+    ///
+    /// A socket of IPv6 gets relayed candidates of IPv6, unless `is_alone`: a client without IPv4 gets those of IPv4, with
+    /// which it reaches clients without IPv6. What it reaches over IPv6, it reaches without a relay.
+    fn add_socket(&mut self, base: SocketAddr, is_alone: bool) {
+        let seed = self.seed.wrapping_add(self.sockets_opened);
+        self.sockets_opened += 1;
+        let relays_ipv6 = base.is_ipv6() && !is_alone;
         let servers = self.servers.iter().enumerate();
+        let servers = servers.filter(|(_, server)| server.address.is_ipv4() == base.is_ipv4());
         let services = servers.flat_map(|(number, server)| {
-            let over_udp = Service::new(number, server, self.policy, seed);
-            [Some(over_udp), Service::over_tcp(number, server, seed)]
+            let over_udp = Service::new(number, server, self.policy, relays_ipv6, seed);
+            [Some(over_udp), Service::over_tcp(number, server, relays_ipv6, seed)]
         });
         let services = services.flatten().collect();
-        self.sockets.push(Socket { base, services });
+        let preference = u16::MAX - u16::from(base.is_ipv4() && !is_alone);
+        self.sockets.push(Socket { base, preference, services });
         if self.policy == IceTransportPolicy::All {
-            let candidate = LocalCandidate { kind: CandidateKind::Host, address: base, base };
+            let candidate = LocalCandidate { kind: CandidateKind::Host, address: base, base, preference };
             self.outputs.push_back(Output::Gathered(Gathered { candidate, until: None }));
         }
     }
@@ -152,7 +175,8 @@ impl Gatherer {
         if let Some(mapped) = service.binding.as_mut().and_then(|binding| binding.on_datagram(datagram)) {
             let until = now + FRESH;
             service.mapped_until = Some(until);
-            self.on_mapped(path.base, mapped, until);
+            let preference = socket.preference;
+            self.on_mapped(path.base, mapped, preference, until);
         } else if let Some(turn) = &mut service.turn {
             turn.on_response(datagram, now);
             self.collect();
@@ -191,13 +215,11 @@ impl Gatherer {
     }
 
     /// Handles a mapped address that the STUN server reported.
-    fn on_mapped(&mut self, base: SocketAddr, mapped: SocketAddr, until: Instant) {
-        if let (SocketAddr::V4(base), SocketAddr::V4(mapped)) = (base, mapped) {
-            self.report(PeerChange::Mapped { base, mapped });
-        }
+    fn on_mapped(&mut self, base: SocketAddr, mapped: SocketAddr, preference: u16, until: Instant) {
+        self.report(PeerChange::Mapped { base: base.into(), mapped: mapped.into() });
         // Without a NAT, the mapped address equals the base, and the candidate is redundant (RFC 8445 §5.1.3).
         if mapped != base {
-            let candidate = LocalCandidate { kind: CandidateKind::Srflx, address: mapped, base };
+            let candidate = LocalCandidate { kind: CandidateKind::Srflx, address: mapped, base, preference };
             self.outputs.push_back(Output::Gathered(Gathered { candidate, until: Some(until) }));
         }
     }
@@ -231,7 +253,7 @@ impl Gatherer {
 
     /// Takes over the outputs of the TURN clients.
     fn collect(&mut self) {
-        for Socket { base, services } in &mut self.sockets {
+        for Socket { base, services, preference } in &mut self.sockets {
             for Service { server, turn, is_tcp, .. } in services {
                 while let Some(output) = turn.as_mut().and_then(TurnClient::poll_output) {
                     self.outputs.push_back(match output {
@@ -243,12 +265,12 @@ impl Gatherer {
                         turn::Output::Confirmed { relayed, until } => {
                             //= https://www.rfc-editor.org/rfc/rfc8445#section-5.1.1.2
                             //# The base of a relayed candidate is that candidate itself.
-                            let candidate =
-                                LocalCandidate { kind: CandidateKind::Relay, address: relayed, base: relayed };
+                            let (kind, preference) = (CandidateKind::Relay, *preference);
+                            let candidate = LocalCandidate { kind, address: relayed, base: relayed, preference };
                             Output::Gathered(Gathered { candidate, until: Some(until) })
                         }
                         turn::Output::Change(change) => {
-                            let SocketAddr::V4(server) = *server else { continue };
+                            let server = (*server).into();
                             let change = PeerChange::Turn { server, tcp: *is_tcp, change };
                             Output::Event(PeerEvent { peer: PeerName::None, attempt: 0, change })
                         }
@@ -270,7 +292,7 @@ impl Gatherer {
 
     /// Sends the requests that are due.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        for Socket { base, services } in &mut self.sockets {
+        for Socket { base, services, .. } in &mut self.sockets {
             for Service { server, binding, turn, .. } in services {
                 if let Some(binding) = binding
                     && let Some(request) = binding.poll(now)
@@ -311,7 +333,7 @@ mod tests {
             let now = Instant::now();
             let servers = stun.map(|stun| IceServer { address: address(stun), turn: None, tcp: false });
             let mut gatherer = Gatherer::new(servers.into_iter().collect(), IceTransportPolicy::All, 1);
-            gatherer.add_socket(address(BASE));
+            gatherer.add_sockets(&[address(BASE)]);
             Self { gatherer, now }
         }
 

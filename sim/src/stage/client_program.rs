@@ -1,7 +1,6 @@
 //! A client program of others on an actor's machine.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ impl OwnProgram {
         let mut command = command_of(program);
         command.env.extend(variables(&config));
         let (server, stun) = (config.servers.signaling, config.servers.ice.first().map(|ice| ice.address));
-        let Some(SocketAddr::V4(stun)) = stun else { unreachable!("a program uses the server's STUN") };
+        let stun = stun.expect("a program uses the server's STUN").into();
         let observed = Observed::new(config.into_client(), recorder, node);
         let part = Part::Client(Box::new(Setup { observed, server, stun }));
         let foreign = Foreign::start(host, &command, part, seed)

@@ -14,7 +14,7 @@ use super::StageError;
 use crate::capture::KeyLog;
 use crate::dialects::Spoken;
 use crate::event::{MachineEvent, NodeId, Recorder, What};
-use crate::peer::client::{self, Directory, StepCommand};
+use crate::peer::client::{self, Directory, Families, StepCommand};
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::IceServer;
 
@@ -51,6 +51,7 @@ impl ProgramConfig {
             room: actor.room.as_str().into(),
             contacts,
             directory,
+            families: Families { ipv4: actor.ipv4, ipv6: actor.ipv6 },
             server: servers.signaling,
             endpoint: servers.endpoint,
             ice_servers: servers.ice,

@@ -1,10 +1,10 @@
 //! The reference server as a scenario needs it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use scenarios::{Actor, Scenario};
+use scenarios::{Actor, Addresses, Scenario};
 use server::socketio::SocketIoSettings;
-use server::{Config, DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT};
+use server::{Config, DIALECTS, DialectEntry, Heartbeat, Listen, STUN_PORT, TurnSettings};
 
 use super::turn;
 use crate::protocol;
@@ -17,20 +17,28 @@ pub(crate) fn entry(scenario: &Scenario, actor: &Actor) -> Option<&'static Diale
     }
 }
 
-/// The server's configuration on a machine with this address: it serves STUN, and every dialect that at least one actor
-/// speaks.
-pub(crate) fn config(scenario: &Scenario, address: Ipv4Addr, seed: u64) -> Config {
-    let at = |port| SocketAddr::new(address.into(), port);
+/// The server's configuration on a machine with these addresses: it serves STUN at the first, and at all of them every
+/// dialect that at least one actor speaks.
+pub(crate) fn config(scenario: &Scenario, addresses: Addresses, seed: u64) -> Config {
+    let [first, others @ ..] = &addresses.all().collect::<Vec<_>>()[..] else {
+        unreachable!("a machine has an address")
+    };
+    let at = |port| SocketAddr::new(*first, port);
     let heartbeat = scenario.server.heartbeat;
     let is_spoken = |of: &&DialectEntry| {
         scenario.actors.iter().any(|actor| entry(scenario, actor).is_some_and(|entry| entry.name == of.name))
     };
     let names = DIALECTS.iter().filter(is_spoken).map(|entry| entry.name);
+    let mut listen = Listen::each(names, |entry| at(entry.port));
+    for listen in &mut listen {
+        listen.also_at = others.iter().map(|other| SocketAddr::new(*other, listen.at.port())).collect();
+    }
+    let turn = scenario.server.turn.map(turn::settings);
     Config {
-        listen: Listen::each(names, |entry| at(entry.port)),
+        listen,
         socketio: SocketIoSettings { ping_interval: heartbeat, ping_timeout: heartbeat, ..SocketIoSettings::default() },
         stun: Some(at(STUN_PORT)),
-        turn: scenario.server.turn.map(turn::settings),
+        turn: turn.map(|turn| TurnSettings { relay_addresses: turn::relay_addresses(addresses), ..turn }),
         heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
         seed,
         ..Config::default()

@@ -1,7 +1,7 @@
 //! A scenario in the simulated world: its machines, its networks, and the reference server.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,6 +27,8 @@ use crate::world::{Machine, NetworkConfig, Realm, World};
 const POLL: Duration = Duration::from_millis(250);
 /// How long clients may take to leave, tasks to end and packets to arrive.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(30);
+/// What tells the random numbers of a server's address of IPv6 from those of its address of IPv4.
+const SEED_IPV6: u64 = 1 << 40;
 /// Virtual time beyond a scenario's end at which a run counts as hung.
 pub(crate) const LIMIT_AFTER_END: Duration = Duration::from_secs(600);
 
@@ -46,6 +48,8 @@ struct ServerMachine {
     machine: Machine,
     host: Option<Host>,
     handle: Option<server::Handle>,
+    /// STUN and TURN at its address of IPv6.
+    ipv6: Option<server::Handle>,
     /// The program that runs in place of the reference server, unless it was ordered to shut down.
     foreign: Option<Foreign>,
     /// The port on which that program listens.
@@ -57,7 +61,8 @@ struct ServerMachine {
 struct IceMachine {
     machine: Machine,
     host: Option<Host>,
-    handle: Option<server::Handle>,
+    /// One server for each family.
+    handles: Vec<server::Handle>,
     starts: u64,
 }
 
@@ -103,20 +108,28 @@ impl Simulated {
                 nat: network.nat.clone(),
                 link: network.link,
             }));
+            if let (Some(ipv6), Some(realm)) = (&network.ipv6, networks.last()) {
+                world.set_firewall(*realm, ipv6.firewall.clone());
+            }
         }
         let setup = &scenario.server;
-        let machine = world.add_machine("server", NodeKind::Machine(Which::Server), None, setup.address, setup.link);
-        let server = ServerMachine { machine, host: None, handle: None, foreign: None, port: None, starts: 0 };
+        let addresses = |machine| scenario.addresses(machine);
+        let kind = NodeKind::Machine(Which::Server);
+        let machine = world.add_machine("server", kind, None, addresses(Which::Server), setup.link);
+        let server =
+            ServerMachine { machine, host: None, handle: None, ipv6: None, foreign: None, port: None, starts: 0 };
         let add = |(index, server): (usize, &scenarios::IceServer)| {
-            let kind = NodeKind::Machine(Which::IceServer(IceServerIndex(index)));
-            let machine = world.add_machine(&server.name, kind, None, server.address, server.link);
-            IceMachine { machine, host: None, handle: None, starts: 0 }
+            let which = Which::IceServer(IceServerIndex(index));
+            let kind = NodeKind::Machine(which);
+            let machine = world.add_machine(&server.name, kind, None, addresses(which), server.link);
+            IceMachine { machine, host: None, handles: Vec::new(), starts: 0 }
         };
         let ice_servers = scenario.ice_servers.iter().enumerate().map(add).collect();
         let add = |(index, actor): (usize, &scenarios::Actor)| {
-            let kind = NodeKind::Machine(Which::Actor(ActorIndex(index)));
+            let which = Which::Actor(ActorIndex(index));
             let network = actor.network.map(|network| networks[network]);
-            let machine = world.add_machine(&actor.name, kind, network, actor.address, actor.link);
+            let machine =
+                world.add_machine(&actor.name, NodeKind::Machine(which), network, addresses(which), actor.link);
             ActorMachine { machine, host: None, orders: None }
         };
         let actors = scenario.actors.iter().enumerate().map(add).collect();
@@ -194,12 +207,16 @@ impl Ground for Simulated {
         // before.
         let seed = self.seed.wrapping_add(self.server.starts);
         let config = match program {
-            None => reference::config(&self.scenario, host.address(), seed),
-            Some(_) => turn::ice_only(&host, self.scenario.server.turn, seed),
+            None => reference::config(&self.scenario, host.addresses(), seed),
+            Some(_) => turn::ice_only(&host, host.address(), self.scenario.server.turn, seed),
         };
         self.server.starts += 1;
         let server = bind(&host, config);
         self.server.handle = Some(server.handle());
+        self.server.ipv6 = host.addresses().ipv6.map(|ip| {
+            let config = turn::ice_only(&host, ip.into(), self.scenario.server.turn, seed ^ SEED_IPV6);
+            serve(&host, config)
+        });
         let (recorder, node, is_server) = (self.world.recorder().clone(), self.server.machine.node, program.is_none());
         host.spawn(async move {
             server.run().await;
@@ -219,7 +236,7 @@ impl Ground for Simulated {
     }
 
     fn start_ice_server(&mut self, index: IceServerIndex) -> Result<bool, StageError> {
-        let IceMachine { machine, host, handle, starts } = &mut self.ice_servers[index];
+        let IceMachine { machine, host, handles, starts } = &mut self.ice_servers[index];
         if host.is_some() {
             return Ok(false);
         }
@@ -227,9 +244,9 @@ impl Ground for Simulated {
         // Each server, and each life of it, draws other numbers.
         let seed = self.seed.wrapping_add(*starts) ^ (1 + index.0 as u64) << 48;
         *starts += 1;
-        let server = bind(&booted, turn::ice_only(&booted, self.scenario.ice_servers[index].turn, seed));
-        *handle = Some(server.handle());
-        booted.spawn(async move { _ = server.run().await });
+        let turn = self.scenario.ice_servers[index].turn;
+        let config = |ip: IpAddr| turn::ice_only(&booted, ip, turn, if ip.is_ipv6() { seed ^ SEED_IPV6 } else { seed });
+        *handles = booted.addresses().all().map(|ip| serve(&booted, config(ip))).collect();
         *host = Some(booted);
         Ok(true)
     }
@@ -243,7 +260,7 @@ impl Ground for Simulated {
             return Ok(runs);
         }
         let handle = self.server.handle.take();
-        if let Some(handle) = &handle {
+        for handle in handle.iter().chain(&self.server.ipv6.take()) {
             handle.shutdown();
         }
         Ok(handle.is_some())
@@ -260,7 +277,11 @@ impl Ground for Simulated {
     fn servers(&self, actor: ActorIndex) -> Servers {
         let actor = &self.scenario.actors[actor];
         let setup = &self.scenario.server;
-        let at = |port| SocketAddr::new(setup.address.into(), port);
+        let addresses = self.scenario.addresses(Which::Server);
+        // IPv6 comes first, if both have it (RFC 6724 §2.1).
+        let mut shared: Vec<IpAddr> = addresses.all().filter(|ip| actor.has_family(*ip)).collect();
+        let server = shared.pop().expect("an actor that cannot reach the server is refused");
+        let at = |port| SocketAddr::new(server, port);
         Servers {
             signaling: at(self
                 .server
@@ -286,11 +307,11 @@ impl Ground for Simulated {
     async fn lose_power(&mut self, machine: Which) -> Result<bool, StageError> {
         let host = match machine {
             Which::Server => {
-                (self.server.handle, self.server.foreign) = (None, None);
+                (self.server.handle, self.server.ipv6, self.server.foreign) = (None, None, None);
                 self.server.host.take()
             }
             Which::IceServer(index) => {
-                self.ice_servers[index].handle = None;
+                self.ice_servers[index].handles.clear();
                 self.ice_servers[index].host.take()
             }
             Which::Actor(actor) => {
@@ -353,13 +374,9 @@ impl Ground for Simulated {
         wait_for(patience, || census().connections == 0 && of_program() == 0).await;
         let left = census();
         // A handle of a server with TURN keeps its socket open.
-        if let Some(handle) = handle {
+        let of_ice_servers = self.ice_servers.iter_mut().flat_map(|server| server.handles.drain(..));
+        for handle in handle.into_iter().chain(self.server.ipv6.take()).chain(of_ice_servers) {
             handle.shutdown();
-        }
-        for server in &mut self.ice_servers {
-            if let Some(handle) = server.handle.take() {
-                handle.shutdown();
-            }
         }
         let program = self.server.foreign.take();
         if let Some(program) = &program {
@@ -392,6 +409,14 @@ impl Ground for Simulated {
         }
         Ok(())
     }
+}
+
+/// Starts a server on a machine.
+fn serve(host: &Host, config: server::Config) -> server::Handle {
+    let server = bind(host, config);
+    let handle = server.handle();
+    host.spawn(async move { _ = server.run().await });
+    handle
 }
 
 /// Binds a server. Binding never waits, so it listens before the first client sends to it.

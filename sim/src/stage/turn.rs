@@ -1,10 +1,10 @@
 //! STUN and TURN servers of a scenario: their settings, and what an actor knows about them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use scenarios::{Actor, Machine, Scenario, TurnCredential, TurnServer};
-use server::{Config, STUN_PORT, TurnSettings, ephemeral_password};
+use scenarios::{Actor, Addresses, Machine, Scenario, TurnCredential, TurnServer};
+use server::{Config, RelayAddress, STUN_PORT, TurnSettings, ephemeral_password};
 
 use crate::entropy::EPOCH;
 use crate::host::Host;
@@ -29,21 +29,28 @@ pub(crate) fn settings(turn: TurnServer) -> TurnSettings {
     }
 }
 
-/// A server with STUN, and TURN if given, but without signaling.
-pub(crate) fn ice_only(host: &Host, turn: Option<TurnServer>, seed: u64) -> Config {
-    let stun = SocketAddr::new(host.address().into(), STUN_PORT);
-    Config { listen: Vec::new(), stun: Some(stun), turn: turn.map(settings), seed, ..Config::default() }
+/// A server with STUN, and TURN if given, but without signaling, at one address of a machine.
+pub(crate) fn ice_only(host: &Host, at: IpAddr, turn: Option<TurnServer>, seed: u64) -> Config {
+    let stun = SocketAddr::new(at, STUN_PORT);
+    let turn = turn.map(|turn| TurnSettings { relay_addresses: relay_addresses(host.addresses()), ..settings(turn) });
+    Config { listen: Vec::new(), stun: Some(stun), turn, seed, ..Config::default() }
+}
+
+/// The addresses from which a machine relays: of both families, if it has both, for clients of either.
+pub(crate) fn relay_addresses(addresses: Addresses) -> Vec<RelayAddress> {
+    addresses.all().map(RelayAddress::from).collect()
 }
 
 /// The servers that an actor uses when it starts at `now`, with its credentials.
 pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, now: Duration) -> Vec<IceServer> {
-    let server = |machine: &Machine| {
+    let servers = |machine: &Machine| {
         let turn = scenario.turn_server(*machine).filter(|_| actor.program.is_none());
-        let address = SocketAddr::new(scenario.address(*machine).into(), STUN_PORT);
+        let credential = turn.map(|turn| credential(actor, turn, now));
         let tcp = turn.is_some_and(|turn| turn.tcp);
-        IceServer { address, turn: turn.map(|turn| credential(actor, turn, now)), tcp }
+        let server = move |ip| IceServer { address: SocketAddr::new(ip, STUN_PORT), turn: credential.clone(), tcp };
+        scenario.addresses(*machine).all().filter(|ip| actor.has_family(*ip)).map(server)
     };
-    actor.ice_servers.iter().map(server).collect()
+    actor.ice_servers.iter().flat_map(servers).collect()
 }
 
 /// The credential with which an actor starts: `expiry:name`, as `/api/config` of the reference server gives it.

@@ -41,7 +41,7 @@ fn a_link_that_changes_changes_each_direction() {
             "a",
             sim::event::NodeKind::Machine(Machine::Actor(ActorIndex(7))),
             None,
-            "203.0.113.77".parse().expect("an address"),
+            std::net::Ipv4Addr::new(203, 0, 113, 77),
             LINK,
         );
         let (a, b) = (net.world.boot(machine), net.boot(LINK));

@@ -9,6 +9,7 @@ mod firewalls;
 mod foreign;
 #[path = "../../../conformance/tests/it/installed.rs"]
 mod installed;
+mod ipv6;
 mod kernel;
 mod known_defects;
 mod lasting;

@@ -223,6 +223,6 @@ fn assert_found(build: Builder, text: &str) -> Played {
 fn between_peers(played: &Played) -> impl Iterator<Item = Seen> {
     played.packets().filter(|packet| {
         let ends = [packet.view.src, packet.view.dst];
-        packet.view.protocol == Protocol::Udp && ends.iter().all(|end| *end.ip() != SERVER)
+        packet.view.protocol == Protocol::Udp && ends.iter().all(|end| end.ip() != SERVER)
     })
 }

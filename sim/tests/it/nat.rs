@@ -1,6 +1,6 @@
 //! Tests of the NAT, requirement by requirement of RFC 4787: each input with its exact output.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -9,6 +9,7 @@ use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, End
 use scenarios::FilterState::{self, PerEndpoint, PerMapping};
 use scenarios::{Hairpinning, NatBehavior, NatReboot, Pooling, PortAllocation, Unsolicited};
 use sim::event::Protocol::{Tcp, Udp};
+use sim::event::TransportAddress;
 use sim::event::{Mapping, Protocol, Refusal};
 use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx, Signal};
 
@@ -189,7 +190,7 @@ fn with_every_port_in_use_a_new_mapping_is_refused() {
     for port_allocation in [PortAllocation::Sequential, PortAllocation::Preserve, PortAllocation::Random] {
         let mut nat = Bench::new(NatBehavior { port_allocation, max_mappings: usize::MAX, ..cone() });
         for port in 1024..=u16::MAX {
-            nat.out(Udp, SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), port), at(Y), Signal::Data).unwrap();
+            nat.out(Udp, TransportAddress::new(Ipv4Addr::new(10, 0, 0, 2), port), at(Y), Signal::Data).unwrap();
         }
         assert_eq!(nat.send("10.0.0.3:5000", Y), Err(Refusal::PortsExhausted));
         assert!(nat.segment("10.0.0.3:5000", Y, true).is_ok(), "TCP has ports of its own");
@@ -203,7 +204,8 @@ fn with_every_port_in_use_a_new_mapping_is_refused() {
 fn with_every_block_given_out_a_new_address_is_refused() {
     let mut nat = Bench::new(NatBehavior { port_allocation: PortAllocation::Block, ..cone() });
     for host in 0..1008u32 {
-        nat.out(Udp, SocketAddrV4::new(Ipv4Addr::from_bits(0x0a00_0000 + host), 5000), at(Y), Signal::Data).unwrap();
+        nat.out(Udp, TransportAddress::new(Ipv4Addr::from_bits(0x0a00_0000 + host), 5000), at(Y), Signal::Data)
+            .unwrap();
     }
     assert_eq!(nat.send("10.9.0.1:5000", Y), Err(Refusal::PortsExhausted));
     assert_eq!(nat.send("10.0.0.0:5001", Y), ok("203.0.113.1:1025"));
@@ -215,8 +217,8 @@ fn with_every_block_given_out_a_new_address_is_refused() {
 #[test]
 fn paired_pooling_keeps_an_internal_address_to_one_external() {
     let mut nat = Bench::pooled(Pooling::Paired);
-    let sent = |nat: &mut Bench, host: u8, port: u16| *nat.send(&format!("10.0.0.{host}:{port}"), Y).unwrap().ip();
-    let [first, second] = [at("203.0.113.1:0"), at("203.0.113.2:0")].map(|address| *address.ip());
+    let sent = |nat: &mut Bench, host: u8, port: u16| nat.send(&format!("10.0.0.{host}:{port}"), Y).unwrap().ip();
+    let [first, second] = [at("203.0.113.1:0"), at("203.0.113.2:0")].map(|address| address.ip());
     assert_eq!([2, 3, 4].map(|host| sent(&mut nat, host, 1)), [first, second, first]);
     assert!((2..50).all(|port| sent(&mut nat, 3, port) == second));
     nat.nat.reboot(nat.now, REBOOT);
@@ -226,8 +228,9 @@ fn paired_pooling_keeps_an_internal_address_to_one_external() {
 #[test]
 fn arbitrary_pooling_draws_anew_for_each_mapping() {
     let mut nat = Bench::pooled(Pooling::Arbitrary);
-    let firsts =
-        (1..101).filter(|port| nat.send(&format!("10.0.0.2:{port}"), Y).unwrap().ip().octets()[3] == 1).count();
+    let firsts = (1..101)
+        .filter(|port| nat.send(&format!("10.0.0.2:{port}"), Y).unwrap().ip() == Ipv4Addr::new(203, 0, 113, 1))
+        .count();
     assert!((30..70).contains(&firsts), "{firsts} of 100");
     let again = nat.send("10.0.0.2:1", Z);
     assert_eq!(again, nat.send("10.0.0.2:1", Y), "a mapping keeps its address");
@@ -542,7 +545,7 @@ fn a_reboot_may_bring_a_new_address() {
     let new = Ipv4Addr::new(203, 0, 113, 99);
     nat.nat.reboot(nat.now, NatReboot { new_address: Some(new), ..REBOOT });
     assert_eq!(
-        ["203.0.113.1:0", "203.0.113.2:0", "203.0.113.99:0"].map(|a| nat.nat.owns(*at(a).ip())),
+        ["203.0.113.1:0", "203.0.113.2:0", "203.0.113.99:0"].map(|a| nat.nat.owns(at(a).ip())),
         [false, false, true]
     );
     assert_eq!(nat.send(X, Y), ok("203.0.113.99:20001"));
@@ -598,13 +601,18 @@ pub(crate) fn behavior(mapping: Dependence, filtering: Dependence, filter_state:
     }
 }
 
-pub(crate) fn at(endpoint: &str) -> SocketAddrV4 {
+fn ipv4(endpoint: TransportAddress) -> Ipv4Addr {
+    let IpAddr::V4(ip) = endpoint.ip() else { panic!("an endpoint of IPv4") };
+    ip
+}
+
+pub(crate) fn at(endpoint: &str) -> TransportAddress {
     endpoint.parse().expect("an endpoint is a.b.c.d:port")
 }
 
 const REBOOT: NatReboot = NatReboot { resets_tcp: false, new_address: None };
 
-fn ok(endpoint: &str) -> Result<SocketAddrV4, Refusal> {
+fn ok(endpoint: &str) -> Result<TransportAddress, Refusal> {
     Ok(at(endpoint))
 }
 
@@ -634,7 +642,7 @@ impl Bench {
     }
 
     fn with(behavior: NatBehavior, external: &[&str]) -> Self {
-        let external: Vec<_> = external.iter().map(|address| *at(address).ip()).collect();
+        let external: Vec<_> = external.iter().map(|address| ipv4(at(address))).collect();
         Self { nat: Nat::new(behavior, &external), now: Duration::ZERO, rng: ChaCha8Rng::seed_from_u64(1) }
     }
 
@@ -646,23 +654,23 @@ impl Bench {
     fn out(
         &mut self,
         protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: SocketAddrV4,
+        internal: TransportAddress,
+        remote: TransportAddress,
         signal: Signal,
-    ) -> Result<SocketAddrV4, Refusal> {
+    ) -> Result<TransportAddress, Refusal> {
         let mut cx = NatCx { now: self.now, rng: &mut self.rng };
         self.nat.outbound(FiveTuple { protocol, internal, remote }, signal, &mut cx)
     }
 
-    fn send(&mut self, from: &str, to: &str) -> Result<SocketAddrV4, Refusal> {
+    fn send(&mut self, from: &str, to: &str) -> Result<TransportAddress, Refusal> {
         self.out(Udp, at(from), at(to), Signal::Data)
     }
 
-    fn segment(&mut self, from: &str, to: &str, opens: bool) -> Result<SocketAddrV4, Refusal> {
+    fn segment(&mut self, from: &str, to: &str, opens: bool) -> Result<TransportAddress, Refusal> {
         self.tcp(from, to, if opens { Signal::Open } else { Signal::Data })
     }
 
-    fn tcp(&mut self, from: &str, to: &str, signal: Signal) -> Result<SocketAddrV4, Refusal> {
+    fn tcp(&mut self, from: &str, to: &str, signal: Signal) -> Result<TransportAddress, Refusal> {
         self.out(Tcp, at(from), at(to), signal)
     }
 
@@ -674,19 +682,19 @@ impl Bench {
         external
     }
 
-    fn tcp_in(&mut self, external: &str, from: &str, signal: Signal) -> Result<SocketAddrV4, Refusal> {
+    fn tcp_in(&mut self, external: &str, from: &str, signal: Signal) -> Result<TransportAddress, Refusal> {
         self.nat.inbound(self.now, Tcp, at(external), at(from), signal)
     }
 
-    fn receive(&mut self, external: &str, from: &str) -> Result<SocketAddrV4, Refusal> {
+    fn receive(&mut self, external: &str, from: &str) -> Result<TransportAddress, Refusal> {
         self.nat.inbound(self.now, Udp, at(external), at(from), Signal::Data)
     }
 
-    fn receive_segment(&mut self, external: &str, from: &str) -> Result<SocketAddrV4, Refusal> {
+    fn receive_segment(&mut self, external: &str, from: &str) -> Result<TransportAddress, Refusal> {
         self.tcp_in(external, from, Signal::Data)
     }
 
-    fn turn(&mut self, from: &str, external: &str) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
+    fn turn(&mut self, from: &str, external: &str) -> Result<(TransportAddress, TransportAddress), Refusal> {
         let packet = FiveTuple { protocol: Udp, internal: at(from), remote: at(external) };
         self.nat.hairpin(packet, Signal::Data, &mut NatCx { now: self.now, rng: &mut self.rng })
     }

@@ -1,7 +1,7 @@
 //! Runs the NAT beside a naive model of RFC 4787, which consists of lists that are searched from end to end. Every
 //! result and every change must be the same.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use scenarios::Dependence::{self, AddressAndPortDependent, AddressDependent, End
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{Hairpinning, NatBehavior, NatReboot, Pooling, PortAllocation, Unsolicited};
 use sim::event::Protocol::{Tcp, Udp};
+use sim::event::TransportAddress;
 use sim::event::{Mapping, Protocol, Refusal};
 use sim::fabric::nat::{Change, FiveTuple, Nat, NatCx, Signal};
 
@@ -81,8 +82,8 @@ enum Step {
     Reboot(NatReboot),
     Outbound {
         protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: SocketAddrV4,
+        internal: TransportAddress,
+        remote: TransportAddress,
         signal: Signal,
     },
     /// A packet to an external endpoint that the NAT has used, counted from the newest; 0 is an endpoint that it has
@@ -90,12 +91,12 @@ enum Step {
     Inbound {
         protocol: Protocol,
         external: usize,
-        remote: SocketAddrV4,
+        remote: TransportAddress,
         signal: Signal,
     },
     Hairpin {
         protocol: Protocol,
-        internal: SocketAddrV4,
+        internal: TransportAddress,
         external: usize,
         signal: Signal,
     },
@@ -196,13 +197,13 @@ struct Model {
     /// The TCP connections of each mapping.
     connections: Vec<Contact>,
     /// What the router took for its own: external endpoint, remote, end.
-    own: Vec<(SocketAddrV4, SocketAddrV4, Duration)>,
+    own: Vec<(TransportAddress, TransportAddress, Duration)>,
     picks_up: bool,
     happened: Vec<Change>,
     /// All external endpoints that were assigned, in order.
-    given: Vec<(Protocol, SocketAddrV4)>,
+    given: Vec<(Protocol, TransportAddress)>,
     /// With paired pooling: pairs of an internal and an external address.
-    paired: Vec<(Ipv4Addr, Ipv4Addr)>,
+    paired: Vec<(IpAddr, IpAddr)>,
 }
 
 struct Known {
@@ -213,9 +214,9 @@ struct Known {
 /// A remote to which the inside has sent, or the other end of a TCP connection.
 struct Contact {
     protocol: Protocol,
-    internal: SocketAddrV4,
-    through: SocketAddrV4,
-    remote: SocketAddrV4,
+    internal: TransportAddress,
+    through: TransportAddress,
+    remote: TransportAddress,
     used: Used,
 }
 
@@ -339,11 +340,11 @@ impl Model {
     fn outbound(
         &mut self,
         protocol: Protocol,
-        internal: SocketAddrV4,
-        remote: SocketAddrV4,
+        internal: TransportAddress,
+        remote: TransportAddress,
         signal: Signal,
         changes: &[Change],
-    ) -> Result<SocketAddrV4, Refusal> {
+    ) -> Result<TransportAddress, Refusal> {
         if protocol == Udp && self.behavior.udp_blocked {
             return Err(Refusal::UdpBlocked);
         }
@@ -380,10 +381,10 @@ impl Model {
     fn inbound(
         &mut self,
         protocol: Protocol,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
+        external: TransportAddress,
+        remote: TransportAddress,
         signal: Signal,
-    ) -> Result<SocketAddrV4, Refusal> {
+    ) -> Result<TransportAddress, Refusal> {
         if protocol == Udp && self.behavior.udp_blocked {
             return Err(Refusal::UdpBlocked);
         }
@@ -420,7 +421,7 @@ impl Model {
             let used = Used::new(now, protocol, outward, signal, &behavior);
             Contact { protocol, internal, through, remote, used }
         };
-        let is_same = |one: SocketAddrV4| match protocol {
+        let is_same = |one: TransportAddress| match protocol {
             Udp => same(behavior.filtering, one, remote),
             Tcp => one == remote,
         };
@@ -447,11 +448,11 @@ impl Model {
     fn hairpin(
         &mut self,
         protocol: Protocol,
-        internal: SocketAddrV4,
-        external: SocketAddrV4,
+        internal: TransportAddress,
+        external: TransportAddress,
         signal: Signal,
         changes: &[Change],
-    ) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
+    ) -> Result<(TransportAddress, TransportAddress), Refusal> {
         if self.behavior.hairpinning == Hairpinning::Off && !(protocol == Udp && self.behavior.udp_blocked) {
             return Err(Refusal::HairpinOff);
         }
@@ -472,23 +473,23 @@ impl Model {
         self.behavior.port_allocation == PortAllocation::PreserveOverloading
     }
 
-    fn some_external(&self, from_the_last: usize) -> SocketAddrV4 {
+    fn some_external(&self, from_the_last: usize) -> TransportAddress {
         match from_the_last.checked_sub(1) {
             Some(index) if index < self.given.len() => self.given[self.given.len() - 1 - index].1,
-            _ => SocketAddrV4::new(self.external[0], 40_000),
+            _ => TransportAddress::new(self.external[0], 40_000),
         }
     }
 
     fn assert_lawful(
         &mut self,
         protocol: Protocol,
-        internal: SocketAddrV4,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
+        internal: TransportAddress,
+        external: TransportAddress,
+        remote: TransportAddress,
     ) {
-        let (address, port) = (*external.ip(), external.port());
+        let (address, port) = (external.ip(), external.port());
         let taken = |port: u16| {
-            let endpoint = (protocol, SocketAddrV4::new(address, port));
+            let endpoint = (protocol, TransportAddress::new(address, port));
             let holds = |known: &Known| (known.mapping.protocol, known.mapping.external) == endpoint;
             let clashes = |known: &Known| !self.overloads() || known.mapping.remote == remote;
             let is_own =
@@ -506,7 +507,7 @@ impl Model {
             PortAllocation::PreserveOverloading => {
                 let is_its = |known: &&Known| {
                     let Mapping { protocol: its, internal: from, external, .. } = known.mapping;
-                    (its, from, *external.ip()) == (protocol, internal, address)
+                    (its, from, external.ip()) == (protocol, internal, address)
                 };
                 let newest = self.live.iter().rfind(is_its).map(|known| known.mapping.external.port());
                 match newest.into_iter().chain([internal.port()]).find(|kept| !taken(*kept)) {
@@ -516,7 +517,7 @@ impl Model {
                 assert_eq!(port < 1024, internal.port() < 1024, "in the same range");
             }
             PortAllocation::Sequential => {
-                let before = self.given.iter().rfind(|(its, before)| *its == protocol && *before.ip() == address);
+                let before = self.given.iter().rfind(|(its, before)| *its == protocol && before.ip() == address);
                 if let Some((_, before)) = before {
                     assert_eq!(next_free(before.port() + 1, 1024, u16::MAX), Some(port));
                 }
@@ -525,7 +526,7 @@ impl Model {
             PortAllocation::Block => {
                 let block = |port: u16| (port - 1024) / 64;
                 let on_address =
-                    || self.live.iter().map(|known| &known.mapping).filter(|live| *live.external.ip() == address);
+                    || self.live.iter().map(|known| &known.mapping).filter(|live| live.external.ip() == address);
                 let own = |live: &&Mapping| live.internal.ip() == internal.ip();
                 let in_block = |live: &&Mapping| block(live.external.port()) == block(port);
                 assert!(on_address().filter(in_block).all(|live| own(&live)), "a block is one internal address's");
@@ -535,11 +536,11 @@ impl Model {
                 );
             }
         }
-        assert!(self.external.contains(&address));
+        assert!(self.external.iter().any(|external| address == *external));
         if self.behavior.pooling == Pooling::Paired {
-            let paired = self.paired.iter().find(|(inside, _)| inside == internal.ip()).map(|(_, outside)| *outside);
+            let paired = self.paired.iter().find(|(inside, _)| *inside == internal.ip()).map(|(_, outside)| *outside);
             assert!(paired.is_none_or(|outside| outside == address), "paired");
-            self.paired.push((*internal.ip(), address));
+            self.paired.push((internal.ip(), address));
         }
     }
 }
@@ -557,7 +558,7 @@ fn is_connection_of(connection: &Contact, mapping: &Mapping, overloads: bool) ->
 }
 
 /// Whether a mapping or a filter treats two remotes as the same.
-fn same(dependence: Dependence, one: SocketAddrV4, other: SocketAddrV4) -> bool {
+fn same(dependence: Dependence, one: TransportAddress, other: TransportAddress) -> bool {
     match dependence {
         EndpointIndependent => true,
         AddressDependent => one.ip() == other.ip(),

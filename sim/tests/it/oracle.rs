@@ -9,7 +9,7 @@ use std::time::Duration;
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
     Candidate, CandidateKind, ClientId, Event, Fault, Frame, Line, Member, Message, NatEvent, NodeId, PacketEvent,
-    PeerChange, PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, What,
+    PeerChange, PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, TransportAddress, What,
 };
 use sim::oracle::judge;
 
@@ -535,7 +535,7 @@ fn mapped_address_true_sees_a_wrong_port() {
             unreachable!()
         };
         let address = *mapped;
-        mapped.set_port(address.port() ^ 1);
+        *mapped = TransportAddress::new(address.ip(), address.port() ^ 1);
         case.turns_red("mapped-address-true", &["the STUN server reported", &format!("expected {address}")]);
     }
 }

@@ -1,7 +1,7 @@
 //! Which peers connect without a relay: exact tables, the rules that they follow, and the same question to the
 //! simulated NATs.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -10,10 +10,11 @@ use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointI
 use scenarios::FilterState::{PerEndpoint, PerMapping};
 use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, NetworkIndex, Pooling};
 use sim::event::Protocol::Udp;
+use sim::event::TransportAddress;
 use sim::fabric::nat::{FiveTuple, Nat, NatCx, Signal};
 use sim::reachability::{CandidateKind, Obstacle, Path, Place, Verdict, can_connect};
 
-use crate::nat::{at, behavior};
+use crate::nat::behavior;
 
 const DEPENDENCES: [Dependence; 3] = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
 const HOST: Verdict = Verdict::Connects(Path { a: CandidateKind::Host, b: CandidateKind::Host });
@@ -303,16 +304,16 @@ struct Simulated {
 }
 
 impl Simulated {
-    const STUN_SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 3478);
-    const BASE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10), 5000);
+    const STUN_SERVER: TransportAddress = TransportAddress::ipv4(Ipv4Addr::new(192, 0, 2, 1), 3478);
+    const BASE: TransportAddress = TransportAddress::ipv4(Ipv4Addr::new(192, 168, 1, 10), 5000);
 
     fn new(a: NatBehavior, b: NatBehavior) -> Self {
-        let nats = [Nat::new(a, &[*at("203.0.113.1:0").ip()]), Nat::new(b, &[*at("198.51.100.1:0").ip()])];
+        let nats = [Nat::new(a, &[Ipv4Addr::new(203, 0, 113, 1)]), Nat::new(b, &[Ipv4Addr::new(198, 51, 100, 1)])];
         Self { nats, rng: ChaCha8Rng::seed_from_u64(1) }
     }
 
     /// The source of a packet from `agent`, as seen outside.
-    fn leave(&mut self, agent: usize, to: SocketAddrV4) -> SocketAddrV4 {
+    fn leave(&mut self, agent: usize, to: TransportAddress) -> TransportAddress {
         let packet = FiveTuple { protocol: Udp, internal: Self::BASE, remote: to };
         let sent =
             self.nats[agent].outbound(packet, Signal::Data, &mut NatCx { now: Duration::ZERO, rng: &mut self.rng });
@@ -320,8 +321,8 @@ impl Simulated {
     }
 
     /// Whether a packet reaches `agent`.
-    fn arrives(&mut self, agent: usize, to: SocketAddrV4, source: SocketAddrV4) -> bool {
-        self.nats[agent].owns(*to.ip())
+    fn arrives(&mut self, agent: usize, to: TransportAddress, source: TransportAddress) -> bool {
+        self.nats[agent].owns(to.ip())
             && self.nats[agent].inbound(Duration::ZERO, Udp, to, source, Signal::Data).is_ok()
     }
 

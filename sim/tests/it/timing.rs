@@ -1,10 +1,10 @@
 //! How long a connection takes from its offer on, by the timing of its clients.
 
-use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{ActorIndex, Machine};
+use sim::event::TransportAddress;
 use sim::event::{Message, NodeKind, PacketEvent, PeerChange, Protocol, Record, SignalKind, Signaling, What};
 
 /// 44 ms there and back between the homes, as between two homes of one country.
@@ -64,7 +64,7 @@ fn a_path_of_three_seconds_there_and_back_still_connects() {
 
 /// Requests between the peers: when, from whom and to where. They are longer than responses, and than anything that the
 /// peers send before DTLS.
-fn checks(record: &Record) -> Vec<(Duration, Option<ActorIndex>, SocketAddrV4)> {
+fn checks(record: &Record) -> Vec<(Duration, Option<ActorIndex>, TransportAddress)> {
     let mut checks = Vec::new();
     for event in &record.events {
         let What::Packet(PacketEvent::Sent(view)) = &event.what else { continue };

@@ -25,8 +25,11 @@ impl Fault for Mtu {
             return Verdict::Pass;
         }
         match self.oversized {
-            Oversized::Fragment => Verdict::Fragment(mtu),
-            Oversized::Reject => Verdict::Drop(Drop::FragmentationNeeded { mtu }),
+            //= https://www.rfc-editor.org/rfc/rfc8200#section-5
+            //# Unlike IPv4, fragmentation in IPv6 is performed only by source
+            //# nodes, not by routers along a packet's delivery path
+            Oversized::Fragment if !packet.src.is_ipv6() => Verdict::Fragment(mtu),
+            Oversized::Fragment | Oversized::Reject => Verdict::Drop(Drop::FragmentationNeeded { mtu }),
             Oversized::Drop => Verdict::Drop(Drop::Oversized),
         }
     }

@@ -27,7 +27,7 @@ impl Fault for Partition {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -36,10 +36,11 @@ mod tests {
 
     use super::*;
     use crate::event::PacketId;
+    use crate::event::TransportAddress;
     use crate::fabric::packet::Body;
 
     fn verdict(from: u16, receiver: Option<u16>) -> Verdict {
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let any = TransportAddress::new(Ipv4Addr::UNSPECIFIED, 0);
         let body = Body::Udp(Bytes::new());
         let packet = Packet::new(PacketId(1), NodeId(from), Duration::ZERO, any, any, body);
         let mut rng = ChaCha8Rng::seed_from_u64(1);

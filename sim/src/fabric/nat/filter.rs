@@ -1,6 +1,5 @@
 //! The remotes to which an internal endpoint has sent, which determine who may send to it.
 
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use scenarios::Dependence;
@@ -8,6 +7,7 @@ use scenarios::Dependence;
 use super::Signal;
 use super::table::scope;
 use super::timer::{Lifetimes, Timer};
+use crate::mapping::TransportAddress;
 
 /// The remotes that may send to an internal endpoint: those to which it has sent.
 ///
@@ -18,7 +18,7 @@ use super::timer::{Lifetimes, Timer};
 pub(super) struct Filter {
     /// Sorted by remote. For UDP, the remote is reduced to the part that the filtering behaviour compares: the port is
     /// 0 where only the address counts. For TCP, each connection has an entry.
-    entries: Vec<(SocketAddrV4, Timer)>,
+    entries: Vec<(TransportAddress, Timer)>,
     /// Index of the last hit: most packets come from the same remote as the one before.
     hit: usize,
     /// Number of entries at which expired ones are removed.
@@ -29,7 +29,7 @@ impl Filter {
     /// Notes that a packet has passed, to `remote` if `outward` and otherwise from it.
     pub(super) fn passed(
         &mut self,
-        remote: SocketAddrV4,
+        remote: TransportAddress,
         now: Duration,
         outward: bool,
         signal: Signal,
@@ -51,19 +51,19 @@ impl Filter {
     }
 
     /// Whether a packet from exactly `remote` may come in.
-    pub(super) fn has(&mut self, remote: SocketAddrV4, now: Duration, lifetimes: &Lifetimes) -> bool {
+    pub(super) fn has(&mut self, remote: TransportAddress, now: Duration, lifetimes: &Lifetimes) -> bool {
         self.find(remote).is_ok_and(|at| self.entries[at].1.end(lifetimes) > now)
     }
 
     /// Whether a packet from a remote may come in that is the same as `remote` in the part on which filtering depends.
     pub(super) fn has_like(
         &self,
-        remote: SocketAddrV4,
+        remote: TransportAddress,
         filtering: Dependence,
         now: Duration,
         lifetimes: &Lifetimes,
     ) -> bool {
-        let is_same = |known: SocketAddrV4| scope(filtering, known) == scope(filtering, remote);
+        let is_same = |known: TransportAddress| scope(filtering, known) == scope(filtering, remote);
         self.entries.iter().any(|(known, timer)| is_same(*known) && timer.end(lifetimes) > now)
     }
 
@@ -72,7 +72,7 @@ impl Filter {
         self.entries.iter().map(|(_, timer)| timer.end(lifetimes)).max()
     }
 
-    fn find(&mut self, remote: SocketAddrV4) -> Result<usize, usize> {
+    fn find(&mut self, remote: TransportAddress) -> Result<usize, usize> {
         if self.entries.get(self.hit).is_some_and(|(at_hit, _)| *at_hit == remote) {
             return Ok(self.hit);
         }
@@ -99,7 +99,8 @@ mod tests {
         };
         let mut filter = Filter::default();
         for second in 0..10_000 {
-            let (remote, now) = (SocketAddrV4::new(second.into(), 1), Duration::from_secs(second.into()));
+            let (remote, now) =
+                (TransportAddress::new(std::net::Ipv4Addr::from_bits(second), 1), Duration::from_secs(second.into()));
             filter.passed(remote, now, true, Signal::Data, &lifetimes);
             assert!(filter.has(remote, now, &lifetimes));
         }

@@ -2,7 +2,7 @@
 //! a reply goes.
 //!
 //! It is a pure state machine. The caller passes in time and randomness, and rewrites the packets. It translates UDP
-//! and TCP over IPv4. **A mapping ends at the very instant at which it has been idle for its lifetime**, whether or not
+//! and TCP. **A mapping ends at the very instant at which it has been idle for its lifetime**, whether or not
 //! [`Nat::expire`] was called.
 //!
 //! Where RFC 4787 and RFC 5382 leave a choice:
@@ -28,7 +28,7 @@ mod table;
 mod timer;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +36,7 @@ use rand_core::RngCore;
 use scenarios::{Hairpinning, NatBehavior, NatReboot, Pooling, PortAllocation, Unsolicited};
 
 pub use crate::mapping::FiveTuple;
-use crate::mapping::{Mapping, Protocol, Refusal};
+use crate::mapping::{Mapping, Protocol, Refusal, TransportAddress};
 use ports::Ports;
 use table::{Slot, Table};
 
@@ -89,9 +89,9 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Nat {
     behavior: NatBehavior,
-    external: Vec<(Ipv4Addr, Ports)>,
+    external: Vec<(IpAddr, Ports)>,
     /// With paired pooling, the index of the external address that each internal address uses.
-    paired: BTreeMap<Ipv4Addr, usize>,
+    paired: BTreeMap<IpAddr, usize>,
     table: Table,
     picks_up: bool,
     changes: Vec<Change>,
@@ -104,11 +104,18 @@ impl Nat {
     /// `external` is empty.
     pub fn new(behavior: NatBehavior, external: &[Ipv4Addr]) -> Self {
         assert!(!external.is_empty(), "a NAT needs an external address");
+        let external = external.iter().map(|&address| (address.into(), Ports::new())).collect();
+        Self { external, ..Self::firewall(behavior) }
+    }
+
+    /// A firewall without state: it lets out and in what a NAT with this behavior would, but translates nothing, so that
+    /// external endpoints are the internal ones. RFC 6092.
+    pub fn firewall(behavior: NatBehavior) -> Self {
         Self {
             table: Table::new(&behavior),
             picks_up: behavior.tcp_pick_up,
             behavior,
-            external: external.iter().map(|&address| (address, Ports::new())).collect(),
+            external: Vec::new(),
             paired: BTreeMap::new(),
             changes: Vec::new(),
         }
@@ -116,7 +123,7 @@ impl Nat {
 
     /// Whether `address` is one of the external addresses. Packets from the inside to such an address must go to
     /// [`Nat::hairpin`].
-    pub fn owns(&self, address: Ipv4Addr) -> bool {
+    pub fn owns(&self, address: IpAddr) -> bool {
         self.external.iter().any(|(own, _)| *own == address)
     }
 
@@ -124,7 +131,12 @@ impl Nat {
     ///
     /// # Errors
     /// [`Refusal::UdpBlocked`], [`Refusal::TcpMidStream`], [`Refusal::TableFull`] and [`Refusal::PortsExhausted`].
-    pub fn outbound(&mut self, packet: FiveTuple, signal: Signal, cx: &mut NatCx<'_>) -> Result<SocketAddrV4, Refusal> {
+    pub fn outbound(
+        &mut self,
+        packet: FiveTuple,
+        signal: Signal,
+        cx: &mut NatCx<'_>,
+    ) -> Result<TransportAddress, Refusal> {
         self.expire(cx.now);
         self.admit(packet.protocol)?;
         let slot = match self.table.find_internal(packet) {
@@ -144,10 +156,10 @@ impl Nat {
         &mut self,
         now: Duration,
         protocol: Protocol,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
+        external: TransportAddress,
+        remote: TransportAddress,
         signal: Signal,
-    ) -> Result<SocketAddrV4, Refusal> {
+    ) -> Result<TransportAddress, Refusal> {
         self.expire(now);
         self.admit(protocol)?;
         let Some(slot) = self.table.find_external(protocol, external, remote) else {
@@ -186,7 +198,7 @@ impl Nat {
         packet: FiveTuple,
         signal: Signal,
         cx: &mut NatCx<'_>,
-    ) -> Result<(SocketAddrV4, SocketAddrV4), Refusal> {
+    ) -> Result<(TransportAddress, TransportAddress), Refusal> {
         self.expire(cx.now);
         self.admit(packet.protocol)?;
         if self.behavior.hairpinning == Hairpinning::Off {
@@ -216,9 +228,9 @@ impl Nat {
         for (_, ports) in &mut self.external {
             ports.clear();
         }
-        if let Some(address) = new_address {
+        if let Some(address) = new_address.filter(|_| self.translates()) {
             self.external.truncate(1);
-            self.external[0].0 = address;
+            self.external[0].0 = address.into();
         }
         mappings
     }
@@ -226,14 +238,14 @@ impl Nat {
     /// Removes the mappings whose lifetime has ended.
     pub fn expire(&mut self, now: Duration) {
         while let Some((at, mapping)) = self.table.pop_ended(now) {
-            if self.overloads() {
+            if self.overloads() || !self.translates() {
                 self.changes.push(Change::Expired { at, mapping });
                 continue;
             }
             let (_, ports) = self
                 .external
                 .iter_mut()
-                .find(|(address, _)| address == mapping.external.ip())
+                .find(|(address, _)| *address == mapping.external.ip())
                 .expect("addresses change only when no mapping is left");
             ports.give_back(mapping.protocol, mapping.external.port());
             self.changes.push(Change::Expired { at, mapping });
@@ -264,7 +276,7 @@ impl Nat {
 
     /// The internal endpoint of a mapping with this external endpoint, towards whichever remote. It passes no filter and
     /// changes nothing.
-    pub fn leads_to(&self, protocol: Protocol, external: SocketAddrV4) -> Option<SocketAddrV4> {
+    pub fn leads_to(&self, protocol: Protocol, external: TransportAddress) -> Option<TransportAddress> {
         self.table.first_with(protocol, external).map(|mapping| mapping.internal)
     }
 
@@ -276,6 +288,11 @@ impl Nat {
         signal == Signal::Open || signal == Signal::Data && self.picks_up
     }
 
+    /// Whether it is a NAT, and not a firewall.
+    fn translates(&self) -> bool {
+        !self.external.is_empty()
+    }
+
     fn overloads(&self) -> bool {
         self.behavior.port_allocation == PortAllocation::PreserveOverloading
     }
@@ -285,11 +302,16 @@ impl Nat {
             return Err(Refusal::TableFull);
         }
         let FiveTuple { protocol, internal, remote } = packet;
+        if !self.translates() {
+            let mapping = Mapping { protocol, internal, external: internal, remote };
+            self.changes.push(Change::Created(mapping));
+            return Ok(self.table.insert(mapping, cx.now, signal));
+        }
         let (overloads, count) = (self.overloads(), self.external.len());
         let (first, tries) = match self.behavior.pooling {
             Pooling::Paired => {
                 let in_turn = self.paired.len() % count;
-                (*self.paired.entry(*internal.ip()).or_insert(in_turn), 1)
+                (*self.paired.entry(internal.ip()).or_insert(in_turn), 1)
             }
             // Without a choice nothing is drawn, because the random stream is shared with the rest of the network.
             Pooling::Arbitrary if count == 1 => (0, 1),
@@ -298,7 +320,7 @@ impl Nat {
         for index in (first..first + tries).map(|index| index % count) {
             let (address, ports) = &mut self.external[index];
             let port = if overloads {
-                let endpoint = |port| SocketAddrV4::new(*address, port);
+                let endpoint = |port| TransportAddress::new(*address, port);
                 let is_taken = |port| self.table.is_taken(protocol, endpoint(port), remote, cx.now);
                 let newest = self.table.newest(protocol, internal, *address);
                 ports::overload(cx.rng, internal.port(), newest, is_taken)
@@ -306,7 +328,7 @@ impl Nat {
                 ports.take(self.behavior.port_allocation, cx.rng, protocol, internal)
             };
             if let Some(port) = port {
-                let mapping = Mapping { protocol, internal, external: SocketAddrV4::new(*address, port), remote };
+                let mapping = Mapping { protocol, internal, external: TransportAddress::new(*address, port), remote };
                 self.changes.push(Change::Created(mapping));
                 return Ok(self.table.insert(mapping, cx.now, signal));
             }

@@ -1,7 +1,7 @@
 //! Chooses the external port of a new mapping. RFC 4787 §4.2.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use rand_chacha::ChaCha8Rng;
@@ -9,6 +9,7 @@ use rand_core::RngCore;
 use scenarios::PortAllocation;
 
 use crate::mapping::Protocol;
+use crate::mapping::TransportAddress;
 
 /// The first port of sequential allocation. It is far from the ports that hosts usually use, so that a port in a
 /// timeline shows whether a NAT assigned it.
@@ -32,7 +33,7 @@ pub(super) struct Ports {
 #[derive(Debug)]
 struct Block {
     number: u16,
-    owner: Ipv4Addr,
+    owner: IpAddr,
     next: u16,
     /// Number of mappings that use it. When the last one ends, the block is free again.
     mappings: usize,
@@ -52,7 +53,7 @@ impl Ports {
         allocation: PortAllocation,
         rng: &mut ChaCha8Rng,
         protocol: Protocol,
-        internal: SocketAddrV4,
+        internal: TransportAddress,
     ) -> Option<u16> {
         let used = &self.used[protocol as usize];
         let port = match allocation {
@@ -65,14 +66,14 @@ impl Ports {
             // One draw, then the next free port: this is close to uniform while most ports are free, and it always
             // terminates.
             PortAllocation::Random => first_free(used, 1024..=u16::MAX, 1024 + below(rng, u16::MAX - 1023))?,
-            PortAllocation::Block => self.take_from_block(protocol, *internal.ip())?,
+            PortAllocation::Block => self.take_from_block(protocol, internal.ip())?,
             PortAllocation::PreserveOverloading => unreachable!("overloaded ports are not taken: see `overload`"),
         };
         self.used[protocol as usize].insert(port);
         Some(port)
     }
 
-    fn take_from_block(&mut self, protocol: Protocol, owner: Ipv4Addr) -> Option<u16> {
+    fn take_from_block(&mut self, protocol: Protocol, owner: IpAddr) -> Option<u16> {
         let used = &self.used[protocol as usize];
         for block in self.blocks.iter_mut().filter(|block| block.owner == owner) {
             if let Some(port) = first_free(used, ports_of(block.number), block.next) {

@@ -1,7 +1,7 @@
 //! The live mappings, by internal endpoint, by external endpoint and by end time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use scenarios::{Dependence, FilterState, NatBehavior, PortAllocation};
@@ -9,7 +9,7 @@ use scenarios::{Dependence, FilterState, NatBehavior, PortAllocation};
 use super::filter::Filter;
 use super::timer::{Lifetimes, Timer};
 use super::{FiveTuple, Signal};
-use crate::mapping::{Mapping, Protocol};
+use crate::mapping::{Mapping, Protocol, TransportAddress};
 
 /// The index of a mapping in the table, valid while the mapping exists.
 pub(super) type Slot = usize;
@@ -31,16 +31,16 @@ pub(super) struct Table {
     by_internal: BTreeMap<FiveTuple, Slot>,
     /// In the key, the remote is zero, unless ports are overloaded: then mappings with different remotes may share an
     /// external endpoint.
-    by_external: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Slot>,
+    by_external: BTreeMap<(Protocol, TransportAddress, TransportAddress), Slot>,
     overloads: bool,
     /// Flows from the outside to the router itself, by external endpoint and remote, and when each ends. As long as
     /// one lives, no mapping can have the same two endpoints.
-    own_flows: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Duration>,
+    own_flows: BTreeMap<(Protocol, TransportAddress, TransportAddress), Duration>,
     /// Each mapping has one entry, with a lower bound of its end time. A refresh does not update it, so the bound may
     /// be too early.
     ends: BTreeSet<(Duration, Slot)>,
     /// With [`FilterState::PerEndpoint`], the internal endpoints that have a mapping.
-    endpoints: BTreeMap<(Protocol, SocketAddrV4), Endpoint>,
+    endpoints: BTreeMap<(Protocol, TransportAddress), Endpoint>,
 }
 
 #[derive(Debug)]
@@ -109,10 +109,10 @@ impl Table {
     }
 
     /// The external port of an internal endpoint's newest mapping on this external address, towards whichever remote.
-    pub(super) fn newest(&self, protocol: Protocol, internal: SocketAddrV4, on: Ipv4Addr) -> Option<u16> {
+    pub(super) fn newest(&self, protocol: Protocol, internal: TransportAddress, on: IpAddr) -> Option<u16> {
         let towards = |remote| FiveTuple { protocol, internal, remote };
         let all = self.by_internal.range(towards(ANYBODY)..=towards(LAST)).map(|(_, slot)| self.entry(*slot));
-        let here = all.filter(|entry| *entry.mapping.external.ip() == on);
+        let here = all.filter(|entry| entry.mapping.external.ip() == on);
         here.max_by_key(|entry| entry.number).map(|entry| entry.mapping.external.port())
     }
 
@@ -120,19 +120,19 @@ impl Table {
     pub(super) fn find_external(
         &self,
         protocol: Protocol,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
+        external: TransportAddress,
+        remote: TransportAddress,
     ) -> Option<Slot> {
         self.by_external.get(&self.external_key(protocol, external, remote)).copied()
     }
 
     /// Whether a mapping has this external endpoint, towards whichever remote.
-    pub(super) fn uses(&self, protocol: Protocol, external: SocketAddrV4) -> bool {
+    pub(super) fn uses(&self, protocol: Protocol, external: TransportAddress) -> bool {
         self.first_with(protocol, external).is_some()
     }
 
     /// A mapping with this external endpoint, towards whichever remote.
-    pub(super) fn first_with(&self, protocol: Protocol, external: SocketAddrV4) -> Option<&Mapping> {
+    pub(super) fn first_with(&self, protocol: Protocol, external: TransportAddress) -> Option<&Mapping> {
         let (key, slot) = self.by_external.range((protocol, external, ANYBODY)..).next()?;
         ((key.0, key.1) == (protocol, external)).then(|| &self.entry(*slot).mapping)
     }
@@ -141,8 +141,8 @@ impl Table {
     pub(super) fn is_taken(
         &self,
         protocol: Protocol,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
+        external: TransportAddress,
+        remote: TransportAddress,
         now: Duration,
     ) -> bool {
         let key = (protocol, external, remote);
@@ -151,7 +151,7 @@ impl Table {
 
     /// Notes that the router itself accepted a datagram from `remote`, which keeps that flow from any mapping for as
     /// long as an unanswered flow lives.
-    pub(super) fn accept_own(&mut self, external: SocketAddrV4, remote: SocketAddrV4, now: Duration) {
+    pub(super) fn accept_own(&mut self, external: TransportAddress, remote: TransportAddress, now: Duration) {
         if !self.overloads {
             return;
         }
@@ -190,7 +190,13 @@ impl Table {
     }
 
     /// A packet leaves for `remote`: refreshes the mapping, lets `remote` reply, and returns the external endpoint.
-    pub(super) fn sent(&mut self, slot: Slot, now: Duration, remote: SocketAddrV4, signal: Signal) -> SocketAddrV4 {
+    pub(super) fn sent(
+        &mut self,
+        slot: Slot,
+        now: Duration,
+        remote: TransportAddress,
+        signal: Signal,
+    ) -> TransportAddress {
         self.passed(slot, now, true, remote, signal);
         self.entry(slot).mapping.external
     }
@@ -201,9 +207,9 @@ impl Table {
         &mut self,
         slot: Slot,
         now: Duration,
-        remote: SocketAddrV4,
+        remote: TransportAddress,
         signal: Signal,
-    ) -> Option<SocketAddrV4> {
+    ) -> Option<TransportAddress> {
         let filtering = self.filtering;
         if filtering != Dependence::EndpointIndependent {
             let (protocol, lifetimes) = (self.entry(slot).mapping.protocol, self.lifetimes_of(slot));
@@ -220,7 +226,7 @@ impl Table {
         Some(self.entry(slot).mapping.internal)
     }
 
-    fn passed(&mut self, slot: Slot, now: Duration, outward: bool, remote: SocketAddrV4, signal: Signal) {
+    fn passed(&mut self, slot: Slot, now: Duration, outward: bool, remote: TransportAddress, signal: Signal) {
         let (filtering, lifetimes) = (self.filtering, self.lifetimes_of(slot));
         let entry = self.entry_mut(slot);
         match entry.mapping.protocol {
@@ -316,9 +322,9 @@ impl Table {
     fn external_key(
         &self,
         protocol: Protocol,
-        external: SocketAddrV4,
-        remote: SocketAddrV4,
-    ) -> (Protocol, SocketAddrV4, SocketAddrV4) {
+        external: TransportAddress,
+        remote: TransportAddress,
+    ) -> (Protocol, TransportAddress, TransportAddress) {
         (protocol, external, if self.overloads { remote } else { ANYBODY })
     }
 
@@ -345,16 +351,16 @@ impl Table {
     }
 }
 
-/// The greatest endpoint.
-const LAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX);
+/// The greatest endpoint of IPv4: only NATs of IPv4 overload ports.
+const LAST: TransportAddress = TransportAddress::ipv4(Ipv4Addr::BROADCAST, u16::MAX);
 /// Stands for all remotes.
-const ANYBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+const ANYBODY: TransportAddress = TransportAddress::ipv4(Ipv4Addr::UNSPECIFIED, 0);
 
 /// The part of a remote that a mapping or a filter depends on; the rest is zero.
-pub(super) fn scope(dependence: Dependence, remote: SocketAddrV4) -> SocketAddrV4 {
+pub(super) fn scope(dependence: Dependence, remote: TransportAddress) -> TransportAddress {
     match dependence {
         Dependence::EndpointIndependent => ANYBODY,
-        Dependence::AddressDependent => SocketAddrV4::new(*remote.ip(), 0),
+        Dependence::AddressDependent => TransportAddress::new(remote.ip(), 0),
         Dependence::AddressAndPortDependent => remote,
     }
 }

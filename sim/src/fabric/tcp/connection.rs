@@ -5,11 +5,11 @@
 //! windows and full buffers, half-closed connections, FIN and RST.
 
 use std::io;
-use std::net::SocketAddrV4;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::event::TransportAddress;
 use crate::fabric::packet::{Flags, Segment};
 
 /// Bytes that each end buffers in each direction: what it has received and not read, and what it has to send or has
@@ -47,8 +47,8 @@ pub(super) enum Change {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) local_port: u16,
-    pub(super) remote: SocketAddrV4,
+    pub(super) local: TransportAddress,
+    pub(super) remote: TransportAddress,
     state: State,
     /// The oldest sequence number that is not acknowledged: SND.UNA.
     unacknowledged: u32,
@@ -78,15 +78,20 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection to open, and its first segment.
-    pub(super) fn open(local_port: u16, remote: SocketAddrV4, initial: u32) -> (Self, Segment) {
-        let connection = Self::new(local_port, remote, State::SynSent, initial);
+    pub(super) fn open(local: TransportAddress, remote: TransportAddress, initial: u32) -> (Self, Segment) {
+        let connection = Self::new(local, remote, State::SynSent, initial);
         let flags = Flags { syn: true, ..Flags::default() };
         (connection, Segment { seq: initial, ack: 0, flags, window: WINDOW_MAX, payload: Bytes::new() })
     }
 
     /// A connection that a SYN of the other side opens, and the segment that answers it.
-    pub(super) fn answer(local_port: u16, remote: SocketAddrV4, initial: u32, syn: &Segment) -> (Self, Segment) {
-        let mut connection = Self::new(local_port, remote, State::SynReceived, initial);
+    pub(super) fn answer(
+        local: TransportAddress,
+        remote: TransportAddress,
+        initial: u32,
+        syn: &Segment,
+    ) -> (Self, Segment) {
+        let mut connection = Self::new(local, remote, State::SynReceived, initial);
         connection.window = syn.window;
         connection.expected = syn.seq.wrapping_add(1);
         let flags = Flags { syn: true, ack: true, ..Flags::default() };
@@ -94,11 +99,11 @@ impl Connection {
         (connection, Segment { seq: initial, ack, flags, window: WINDOW_MAX, payload: Bytes::new() })
     }
 
-    fn new(local_port: u16, remote: SocketAddrV4, state: State, initial: u32) -> Self {
+    fn new(local: TransportAddress, remote: TransportAddress, state: State, initial: u32) -> Self {
         // A SYN takes a sequence number.
         let next = initial.wrapping_add(1);
         Self {
-            local_port,
+            local,
             remote,
             state,
             unacknowledged: next,

@@ -16,12 +16,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::event::TransportAddress;
 use crate::fabric::index::HostIndex;
 use crate::fabric::packet::{Packet, Segment};
 use stack::Stack;
@@ -37,12 +38,27 @@ pub(crate) struct Life(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(u64);
 
+/// Where a program listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Service {
+    /// Whether it is of IPv6.
+    pub(crate) is_ipv6: bool,
+    pub(crate) port: u16,
+}
+
+impl Service {
+    /// The service at an address of the machine.
+    pub(crate) fn at(address: TransportAddress) -> Self {
+        Self { is_ipv6: address.is_ipv6(), port: address.port() }
+    }
+}
+
 /// A segment to send.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) host: HostIndex,
-    pub(crate) src_port: u16,
-    pub(crate) dst: SocketAddrV4,
+    pub(crate) src: TransportAddress,
+    pub(crate) dst: TransportAddress,
     pub(crate) segment: Segment,
 }
 
@@ -76,36 +92,36 @@ impl Tcp {
 
     // ---- what programs do
 
-    /// Listens at a port; 0 picks one. Returns the port.
+    /// Listens at a port of one family; 0 picks one. Returns the port.
     ///
     /// # Errors
     /// The port is in use.
-    pub(crate) fn listen(&mut self, life: Life, port: u16) -> io::Result<u16> {
-        self.stacks.get_mut(&life).ok_or(io::ErrorKind::NetworkDown)?.listen(port)
+    pub(crate) fn listen(&mut self, life: Life, service: Service) -> io::Result<u16> {
+        self.stacks.get_mut(&life).ok_or(io::ErrorKind::NetworkDown)?.listen(service)
     }
 
     pub(crate) fn poll_accept(
         &mut self,
         life: Life,
-        port: u16,
+        service: Service,
         cx: &mut Context<'_>,
-    ) -> Poll<(ConnectionId, SocketAddrV4)> {
-        self.stacks.get_mut(&life).map_or(Poll::Pending, |stack| stack.poll_accept(port, cx))
+    ) -> Poll<(ConnectionId, TransportAddress)> {
+        self.stacks.get_mut(&life).map_or(Poll::Pending, |stack| stack.poll_accept(service, cx))
     }
 
-    pub(crate) fn stop_listening(&mut self, life: Life, port: u16) {
+    pub(crate) fn stop_listening(&mut self, life: Life, service: Service) {
         if let Some(stack) = self.touch(life) {
-            stack.stop_listening(port);
+            stack.stop_listening(service);
         }
     }
 
-    /// Begins to open a connection.
+    /// Begins to open a connection from an address of the machine.
     ///
     /// # Errors
     /// All ports are in use.
-    pub(crate) fn connect(&mut self, life: Life, remote: SocketAddrV4) -> io::Result<ConnectionId> {
+    pub(crate) fn connect(&mut self, life: Life, from: IpAddr, remote: TransportAddress) -> io::Result<ConnectionId> {
         let id = self.fresh();
-        self.touch(life).ok_or(io::ErrorKind::NetworkDown)?.connect(id, remote)?;
+        self.touch(life).ok_or(io::ErrorKind::NetworkDown)?.connect(id, from, remote)?;
         Ok(id)
     }
 
@@ -160,9 +176,9 @@ impl Tcp {
         }
     }
 
-    /// Forgets a connection, and tells the program. Returns its local port and its remote end: the caller tells the
+    /// Forgets a connection, and tells the program. Returns its local and its remote end: the caller tells the
     /// other side.
-    pub(crate) fn abort(&mut self, life: Life, id: ConnectionId) -> Option<(u16, SocketAddrV4)> {
+    pub(crate) fn abort(&mut self, life: Life, id: ConnectionId) -> Option<(TransportAddress, TransportAddress)> {
         let stack = self.touch(life)?;
         stack.with(id, |connection, _| connection.reset())?;
         stack.ends(id)

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 
 use super::connection::{Change, Connection, Remainder, State, wait, wake};
-use super::{ConnectionId, Outgoing};
+use super::{ConnectionId, Outgoing, Service};
+use crate::event::TransportAddress;
 use crate::fabric::index::HostIndex;
 use crate::fabric::packet::{Body, Packet, Segment};
 
@@ -31,9 +32,9 @@ struct Listener {
 #[derive(Debug)]
 pub(super) struct Stack {
     host: HostIndex,
-    listeners: BTreeMap<u16, Listener>,
+    listeners: BTreeMap<Service, Listener>,
     connections: BTreeMap<ConnectionId, Connection>,
-    by_ends: BTreeMap<(u16, SocketAddrV4), ConnectionId>,
+    by_ends: BTreeMap<(TransportAddress, TransportAddress), ConnectionId>,
     /// The ports of connections that the programs of this machine have opened.
     dialled_from: BTreeSet<u16>,
     next_port: u16,
@@ -62,18 +63,23 @@ impl Stack {
 
     // ---- what programs do
 
-    /// Listens at a port; 0 picks one. Returns the port.
-    pub(super) fn listen(&mut self, port: u16) -> io::Result<u16> {
-        let port = if port == 0 { self.free_port()? } else { port };
-        if self.is_taken(port) {
+    /// Listens at a port of one family; 0 picks one. Returns the port.
+    pub(super) fn listen(&mut self, service: Service) -> io::Result<u16> {
+        let port = if service.port == 0 { self.free_port()? } else { service.port };
+        let service = Service { port, ..service };
+        if self.dialled_from.contains(&port) || self.listeners.contains_key(&service) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        self.listeners.insert(port, Listener::default());
+        self.listeners.insert(service, Listener::default());
         Ok(port)
     }
 
-    pub(super) fn poll_accept(&mut self, port: u16, cx: &mut Context<'_>) -> Poll<(ConnectionId, SocketAddrV4)> {
-        let Some(listener) = self.listeners.get_mut(&port) else { return Poll::Pending };
+    pub(super) fn poll_accept(
+        &mut self,
+        service: Service,
+        cx: &mut Context<'_>,
+    ) -> Poll<(ConnectionId, TransportAddress)> {
+        let Some(listener) = self.listeners.get_mut(&service) else { return Poll::Pending };
         match listener.ready.pop_front() {
             Some(id) => Poll::Ready((id, self.connections[&id].remote)),
             None => wait(&mut listener.waiter, cx),
@@ -81,12 +87,12 @@ impl Stack {
     }
 
     /// Stops listening. Whoever was not accepted is told.
-    pub(super) fn stop_listening(&mut self, port: u16) {
-        let Some(listener) = self.listeners.remove(&port) else { return };
-        let opening = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.local_port == port && connection.state() == State::SynReceived);
+    pub(super) fn stop_listening(&mut self, service: Service) {
+        let Some(listener) = self.listeners.remove(&service) else { return };
+        let is_opening = |connection: &Connection| {
+            Service::at(connection.local) == service && connection.state() == State::SynReceived
+        };
+        let opening = self.connections.iter().filter(|(_, connection)| is_opening(connection));
         let refused: Vec<_> = listener.ready.into_iter().chain(opening.map(|(id, _)| *id)).collect();
         for id in refused {
             if let Some(connection) = self.remove(id) {
@@ -96,18 +102,19 @@ impl Stack {
     }
 
     /// Opens a connection under a number that no other connection has.
-    pub(super) fn connect(&mut self, id: ConnectionId, remote: SocketAddrV4) -> io::Result<()> {
+    pub(super) fn connect(&mut self, id: ConnectionId, from: IpAddr, remote: TransportAddress) -> io::Result<()> {
         let port = self.free_port()?;
-        let (connection, syn) = Connection::open(port, remote, self.initial_sequence());
+        let local = TransportAddress::new(from, port);
+        let (connection, syn) = Connection::open(local, remote, self.initial_sequence());
         self.dialled_from.insert(port);
         self.emit(&connection, syn);
         self.insert(id, connection);
         Ok(())
     }
 
-    /// The local port and the remote end of a connection.
-    pub(super) fn ends(&self, id: ConnectionId) -> Option<(u16, SocketAddrV4)> {
-        self.connections.get(&id).map(|connection| (connection.local_port, connection.remote))
+    /// The local and the remote end of a connection.
+    pub(super) fn ends(&self, id: ConnectionId) -> Option<(TransportAddress, TransportAddress)> {
+        self.connections.get(&id).map(|connection| (connection.local, connection.remote))
     }
 
     /// Applies an operation of a program to a connection, which may send afterwards.
@@ -117,9 +124,9 @@ impl Stack {
         operation: impl FnOnce(&mut Connection, &mut dyn FnMut(Segment)) -> T,
     ) -> Option<T> {
         let connection = self.connections.get_mut(&id)?;
-        let (port, remote, host) = (connection.local_port, connection.remote, self.host);
+        let (local, remote, host) = (connection.local, connection.remote, self.host);
         let result = operation(connection, &mut |segment| {
-            self.outgoing.push_back(Outgoing { host, src_port: port, dst: remote, segment });
+            self.outgoing.push_back(Outgoing { host, src: local, dst: remote, segment });
         });
         self.unsent.insert(id);
         Some(result)
@@ -154,13 +161,13 @@ impl Stack {
 
     /// Takes a segment that has arrived. New connections get the number `fresh`; returns whether one did.
     pub(super) fn deliver(&mut self, packet: &Packet, segment: &Segment, fresh: ConnectionId) -> bool {
-        let ends = (packet.dst.port(), packet.src);
+        let ends = (packet.dst, packet.src);
         if let Some(&id) = self.by_ends.get(&ends) {
             self.take(id, packet, segment);
             return false;
         }
         let opens = segment.flags.syn && !segment.flags.ack;
-        match self.listeners.get_mut(&ends.0) {
+        match self.listeners.get_mut(&Service::at(packet.dst)) {
             Some(listener) if opens => {
                 let has_room = listener.opening + listener.ready.len() < BACKLOG;
                 if has_room {
@@ -185,7 +192,7 @@ impl Stack {
             return self.refuse(packet);
         }
         let change = self.with(id, |connection, out| connection.take(segment, out));
-        let Some(listener) = self.listeners.get_mut(&packet.dst.port()) else { return };
+        let Some(listener) = self.listeners.get_mut(&Service::at(packet.dst)) else { return };
         match change {
             Some(Change::Accepted) => {
                 listener.opening -= 1;
@@ -203,7 +210,7 @@ impl Stack {
     /// Answers a segment of no connection with an RST.
     fn refuse(&mut self, packet: &Packet) {
         if let Some(Packet { src, dst, body: Body::Tcp(segment), .. }) = packet.reset() {
-            self.outgoing.push_back(Outgoing { host: self.host, src_port: src.port(), dst, segment });
+            self.outgoing.push_back(Outgoing { host: self.host, src, dst, segment });
         }
     }
 
@@ -212,8 +219,8 @@ impl Stack {
         out.append(&mut self.outgoing);
         for id in std::mem::take(&mut self.unsent) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            let (host, src_port, dst) = (self.host, connection.local_port, connection.remote);
-            connection.send(&mut |segment| out.push_back(Outgoing { host, src_port, dst, segment }));
+            let (host, src, dst) = (self.host, connection.local, connection.remote);
+            connection.send(&mut |segment| out.push_back(Outgoing { host, src, dst, segment }));
             if connection.is_over() {
                 self.remove(id);
             }
@@ -223,25 +230,26 @@ impl Stack {
     // ---- tables
 
     fn insert(&mut self, id: ConnectionId, connection: Connection) {
-        self.by_ends.insert((connection.local_port, connection.remote), id);
+        self.by_ends.insert((connection.local, connection.remote), id);
         self.connections.insert(id, connection);
     }
 
     fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.connections.remove(&id)?;
-        self.by_ends.remove(&(connection.local_port, connection.remote));
-        self.dialled_from.remove(&connection.local_port);
+        self.by_ends.remove(&(connection.local, connection.remote));
+        self.dialled_from.remove(&connection.local.port());
         self.unsent.remove(&id);
         Some(connection)
     }
 
     fn emit(&mut self, from: &Connection, segment: Segment) {
-        let (host, src_port, dst) = (self.host, from.local_port, from.remote);
-        self.outgoing.push_back(Outgoing { host, src_port, dst, segment });
+        let (host, src, dst) = (self.host, from.local, from.remote);
+        self.outgoing.push_back(Outgoing { host, src, dst, segment });
     }
 
     fn is_taken(&self, port: u16) -> bool {
-        self.dialled_from.contains(&port) || self.listeners.contains_key(&port)
+        let is_served = |is_ipv6| self.listeners.contains_key(&Service { is_ipv6, port });
+        self.dialled_from.contains(&port) || is_served(false) || is_served(true)
     }
 
     /// The next free ephemeral port.

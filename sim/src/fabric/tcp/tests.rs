@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,13 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
 use turmoil_net::{EnterGuard, KernelConfig, Net, Transport};
 
-use super::{ConnectionId, Life, Tcp};
+use super::{ConnectionId, Life, Service, Tcp};
+use crate::event::TransportAddress;
 use crate::event::{NodeId, PacketId};
 use crate::fabric::index::HostIndex;
 use crate::fabric::packet::{Body, Flags, Packet, Segment};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const SERVICE: Service = Service { is_ipv6: false, port: PORT };
 const PORT: u16 = 80;
 
 /// Which end of the connection does something.
@@ -101,13 +103,14 @@ impl Ours {
     fn connected() -> Self {
         let mut tcp = Tcp::default();
         let lives = [tcp.start(HostIndex(0), 0), tcp.start(HostIndex(1), 0)];
-        tcp.listen(lives[1], PORT).expect("the port is free");
-        let client = tcp.connect(lives[0], SocketAddrV4::new(SERVER, PORT)).expect("there are ports");
+        tcp.listen(lives[1], SERVICE).expect("the port is free");
+        let client =
+            tcp.connect(lives[0], IpAddr::V4(CLIENT), TransportAddress::new(SERVER, PORT)).expect("there are ports");
         let mut ours = Self { tcp, ends: [(lives[0], Some(client)), (lives[1], None)], on_their_way: VecDeque::new() };
         while !ours.is_quiet() {
             ours.deliver(usize::MAX);
         }
-        let Poll::Ready((accepted, _)) = ours.tcp.poll_accept(lives[1], PORT, &mut noop()) else {
+        let Poll::Ready((accepted, _)) = ours.tcp.poll_accept(lives[1], SERVICE, &mut noop()) else {
             panic!("the connection is established");
         };
         ours.ends[1].1 = Some(accepted);
@@ -147,14 +150,14 @@ impl Machines for Ours {
             let from = if out.host == HostIndex(0) { CLIENT } else { SERVER };
             let Segment { seq, ack, flags, window, ref payload } = out.segment;
             seen.push((from == CLIENT, seq, ack, flags, window, payload.len()));
-            let (src, dst) = (SocketAddrV4::new(from, out.src_port), out.dst);
+            let (src, dst) = (out.src, out.dst);
             let (id, origin, sent) = (PacketId(0), NodeId(0), Duration::ZERO);
             self.on_their_way.push_back(Packet::new(id, origin, sent, src, dst, Body::Tcp(out.segment)));
         }
         for _ in 0..at_most {
             let Some(packet) = self.on_their_way.pop_front() else { break };
             let Body::Tcp(segment) = &packet.body else { unreachable!("only TCP is sent") };
-            let life = self.ends[usize::from(*packet.dst.ip() == SERVER)].0;
+            let life = self.ends[usize::from(packet.dst.ip() == SERVER)].0;
             self.tcp.deliver(life, &packet, segment);
         }
         seen
@@ -353,14 +356,15 @@ fn a_closed_connection_is_forgotten_after_a_minute() {
 #[test]
 fn a_listener_that_ends_tells_those_who_wait() {
     let mut ours = Ours::connected();
-    let server = SocketAddrV4::new(SERVER, PORT);
-    let waiting = [0, 1].map(|_| ours.tcp.connect(ours.ends[0].0, server).expect("there are ports"));
+    let server = TransportAddress::new(SERVER, PORT);
+    let waiting =
+        [0, 1].map(|_| ours.tcp.connect(ours.ends[0].0, IpAddr::V4(CLIENT), server).expect("there are ports"));
     while !ours.is_quiet() {
         ours.deliver(usize::MAX);
     }
-    let half_open = ours.tcp.connect(ours.ends[0].0, server).expect("there are ports");
+    let half_open = ours.tcp.connect(ours.ends[0].0, IpAddr::V4(CLIENT), server).expect("there are ports");
     ours.deliver(1);
-    ours.tcp.stop_listening(ours.ends[1].0, PORT);
+    ours.tcp.stop_listening(ours.ends[1].0, SERVICE);
     while !ours.is_quiet() {
         ours.deliver(usize::MAX);
     }
@@ -373,13 +377,16 @@ fn a_listener_that_ends_tells_those_who_wait() {
     assert!(matches!(established, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused));
     // The connection that was accepted goes on.
     assert!(matches!(ours.write(End::Client, 10), Poll::Ready(Ok(10))));
-    assert!(ours.tcp.listen(ours.ends[1].0, PORT).is_ok(), "the port is free again");
+    assert!(ours.tcp.listen(ours.ends[1].0, SERVICE).is_ok(), "the port is free again");
 }
 
 #[test]
 fn nobody_listening_refuses() {
     let mut ours = Ours::connected();
-    let dial = ours.tcp.connect(ours.ends[0].0, SocketAddrV4::new(SERVER, PORT + 1)).expect("there are ports");
+    let dial = ours
+        .tcp
+        .connect(ours.ends[0].0, IpAddr::V4(CLIENT), TransportAddress::new(SERVER, PORT + 1))
+        .expect("there are ports");
     while !ours.is_quiet() {
         ours.deliver(usize::MAX);
     }
@@ -391,13 +398,16 @@ fn nobody_listening_refuses() {
 fn ports_are_used_in_turn_and_not_twice() {
     let mut tcp = Tcp::default();
     let life = tcp.start(HostIndex(0), 200);
-    let remote = SocketAddrV4::new(SERVER, PORT);
-    let ids: Vec<_> = (0..3).map(|_| tcp.connect(life, remote).expect("there are ports")).collect();
-    let ports: BTreeMap<_, _> = tcp.take_outgoing().into_iter().map(|out| (out.src_port, out.segment.seq)).collect();
+    let remote = TransportAddress::new(SERVER, PORT);
+    let ids: Vec<_> = (0..3).map(|_| tcp.connect(life, IpAddr::V4(CLIENT), remote).expect("there are ports")).collect();
+    let ports: BTreeMap<_, _> = tcp.take_outgoing().into_iter().map(|out| (out.src.port(), out.segment.seq)).collect();
     assert_eq!(ports.keys().copied().collect::<Vec<_>>(), [49_352, 49_353, 49_354]);
-    assert_eq!(tcp.listen(life, 49_353).map_err(|error| error.kind()), Err(io::ErrorKind::AddrInUse));
+    assert_eq!(
+        tcp.listen(life, Service { port: 49_353, ..SERVICE }).map_err(|error| error.kind()),
+        Err(io::ErrorKind::AddrInUse)
+    );
     tcp.close(life, ids[1], Duration::ZERO);
-    assert_eq!(tcp.listen(life, 49_353).ok(), Some(49_353), "the port is free again");
+    assert_eq!(tcp.listen(life, Service { port: 49_353, ..SERVICE }).ok(), Some(49_353), "the port is free again");
 }
 
 /// What a life is told or asked after its end has no effect.
@@ -410,6 +420,6 @@ fn a_life_that_is_over_is_silent() {
     assert!(ours.tcp.take_outgoing().is_empty());
     assert!(ours.tcp.poll_read(life, id, &mut noop()).is_pending());
     ours.tcp.close(life, id, Duration::ZERO);
-    ours.tcp.stop_listening(life, PORT);
+    ours.tcp.stop_listening(life, SERVICE);
     assert!(!ours.tcp.is_busy() && ours.tcp.next_overdue().is_none());
 }

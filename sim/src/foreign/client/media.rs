@@ -2,12 +2,13 @@
 //! carry; a program may report that itself ([`report`](super::report)).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::description::{Description, candidate_in};
 use super::packet::{Class, Dtls, Packet, Stun};
+use crate::event::TransportAddress;
 use crate::event::{
     Candidate, CandidateKind, Closed, DtlsState, IceState, NodeId, PeerChange, PeerEvent, PeerName, Recorder,
     SignalKind, What,
@@ -20,7 +21,7 @@ const CONSENT: Duration = Duration::from_secs(30);
 const AWAITED_MAX: usize = 4096;
 
 /// A local port and a remote address: the way of a datagram.
-type Path = (u16, SocketAddrV4);
+type Path = (u16, TransportAddress);
 
 /// All connections of a program.
 pub(super) struct Media {
@@ -28,7 +29,7 @@ pub(super) struct Media {
     node: NodeId,
     address: Ipv4Addr,
     /// The STUN server.
-    stun: SocketAddrV4,
+    stun: TransportAddress,
     connections: Vec<Connection>,
     attempts: BTreeMap<PeerName, u16>,
     /// The requests that were sent: the number of their connection, their way, and whether they nominate.
@@ -88,7 +89,7 @@ impl Side {
 }
 
 impl Media {
-    pub(super) fn new(recorder: Recorder, node: NodeId, address: Ipv4Addr, stun: SocketAddrV4) -> Self {
+    pub(super) fn new(recorder: Recorder, node: NodeId, address: Ipv4Addr, stun: TransportAddress) -> Self {
         let (connections, attempts) = (Vec::new(), BTreeMap::new());
         let (awaited, paths) = (BTreeMap::new(), BTreeMap::new());
         Self { recorder, node, address, stun, connections, attempts, awaited, paths }
@@ -199,7 +200,7 @@ impl Media {
     // ---- datagrams
 
     /// The program has sent a datagram, or one has arrived for it.
-    pub(super) fn datagram(&mut self, out: bool, port: u16, remote: SocketAddrV4, bytes: &[u8]) {
+    pub(super) fn datagram(&mut self, out: bool, port: u16, remote: TransportAddress, bytes: &[u8]) {
         let path = (port, remote);
         match Packet::parse(bytes) {
             Some(Packet::Stun(stun)) => self.stun(out, path, &stun),
@@ -283,7 +284,7 @@ impl Media {
         if asked != path {
             return;
         }
-        let base = SocketAddrV4::new(self.address, path.0);
+        let base = TransportAddress::new(self.address, path.0);
         match (number, stun.mapped) {
             (None, Some(mapped)) if path.1 == self.stun => {
                 let change = PeerChange::Mapped { base, mapped };
@@ -311,7 +312,7 @@ impl Media {
         if connection.selected.replace(path) != Some(path) {
             let known = connection.remote.iter().find(|candidate| candidate.address == path.1).copied();
             let remote = known.unwrap_or(Candidate { kind: CandidateKind::Prflx, address: path.1 });
-            let local = Candidate { kind: CandidateKind::Host, address: SocketAddrV4::new(address, path.0) };
+            let local = Candidate { kind: CandidateKind::Host, address: TransportAddress::new(address, path.0) };
             self.note(number, PeerChange::Selected { local, remote });
         }
         self.ice(number, IceState::Connected);

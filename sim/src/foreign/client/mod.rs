@@ -21,12 +21,13 @@ mod report;
 mod websocket;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use super::socket::SocketId;
+use crate::event::TransportAddress;
 use crate::event::{Frame, NodeId, ProgramEvent, Recorder, Signaling, What};
 use crate::peer::client::StepCommand;
 use crate::peer::client::observed::Observed;
@@ -39,7 +40,7 @@ pub(crate) struct Setup {
     /// The signaling server.
     pub(crate) server: SocketAddr,
     /// The STUN server.
-    pub(crate) stun: SocketAddrV4,
+    pub(crate) stun: TransportAddress,
 }
 
 /// What the world sees of a client program.
@@ -225,8 +226,6 @@ impl Client {
 
     /// The program has sent a datagram, or one has arrived for it.
     pub(super) fn datagram(&mut self, out: bool, port: u16, remote: SocketAddr, bytes: &[u8]) {
-        if let SocketAddr::V4(remote) = remote {
-            self.media.datagram(out, port, remote, bytes);
-        }
+        self.media.datagram(out, port, remote.into(), bytes);
     }
 }

@@ -1,6 +1,7 @@
 //! What one datagram is: STUN, DTLS or SRTP (RFC 7983 §7).
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use crate::event::TransportAddress;
+use std::net::Ipv4Addr;
 
 /// A datagram of WebRTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) struct Stun {
     /// Whether it nominates the pair (RFC 8445 §8.1.1).
     pub(super) nominates: bool,
     /// XOR-MAPPED-ADDRESS.
-    pub(super) mapped: Option<SocketAddrV4>,
+    pub(super) mapped: Option<TransportAddress>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +93,7 @@ fn stun(bytes: &[u8]) -> Option<Stun> {
                 let port = number(value, 2)? ^ 0x2112;
                 let ip: [u8; 4] = value.get(4..8)?.try_into().ok()?;
                 let ip = u32::from_be_bytes(ip) ^ u32::from_be_bytes(COOKIE);
-                stun.mapped = Some(SocketAddrV4::new(Ipv4Addr::from(ip), port));
+                stun.mapped = Some(TransportAddress::new(Ipv4Addr::from(ip), port));
             }
             _ => {}
         }

@@ -108,7 +108,7 @@ impl Ground for Namespaces {
             return Ok(false);
         }
         Self::boot(&self.recorder, &mut self.server);
-        let config = reference::config(&self.scenario, self.scenario.server.address, self.seed);
+        let config = reference::config(&self.scenario, self.scenario.server.address.into(), self.seed);
         let server = Server::bind(self.server.place.clone(), config).await?;
         self.handle = Some(server.handle());
         self.server.place.spawn(server.run());

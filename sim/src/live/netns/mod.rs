@@ -79,6 +79,8 @@ pub enum Unplayable {
     Program,
     /// STUN and TURN servers have machines of their own.
     IceServers,
+    /// An actor has IPv6.
+    Ipv6,
 }
 
 impl fmt::Display for Unplayable {
@@ -91,6 +93,7 @@ impl fmt::Display for Unplayable {
                 at.as_secs_f64()
             ),
             Self::Program => f.write_str("`run`: programs take part only in simulations"),
+            Self::Ipv6 => f.write_str("`ipv6`: the machines made here have IPv4 only"),
             Self::IceServers => {
                 f.write_str("`[[ice-server]]`: STUN and TURN are on the signaling server's machine here")
             }
@@ -142,6 +145,9 @@ impl Script {
         }
         if !scenario.ice_servers.is_empty() {
             return Err(Unplayable::IceServers);
+        }
+        if scenario.has_ipv6() {
+            return Err(Unplayable::Ipv6);
         }
         Ok(Self { scenario: scenario.clone(), rules })
     }

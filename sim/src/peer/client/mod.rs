@@ -13,6 +13,7 @@ pub(crate) mod meeting;
 pub(crate) mod observed;
 mod scripted;
 mod signaling;
+mod sockets;
 mod speaker;
 mod step;
 mod streams;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scenarios::{Framing, IceTransportPolicy, MediaKind, Role, Timing};
-use server::net::{Network, Udp};
+use server::net::Network;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -34,7 +35,6 @@ use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
-use crate::peer::path::Path;
 use crate::peer::stack::{KeyLog, RtcFactory};
 use codec::Codec;
 use cx::{ClientCx, Media};
@@ -43,12 +43,11 @@ use engine::Engine;
 use layer::LayerEvent;
 use scripted::Script;
 use signaling::{SignalingClient, SignalingEvent};
+pub use sockets::Families;
+use sockets::Sockets;
 use step::NoEffect;
 pub use step::StepCommand;
 use streams::Streams;
-
-/// Size of the largest datagram that is read, bytes.
-const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
@@ -65,6 +64,8 @@ pub struct Config {
     pub contacts: Vec<Arc<str>>,
     /// The ids of all clients of the run.
     pub directory: Directory,
+    /// Which families of addresses its machine has.
+    pub families: Families,
     /// The address of the signaling server, at the port of the role's dialect.
     pub server: SocketAddr,
     /// Host, path and headers of its requests; `None` means `server` with the path that the dialect documents.
@@ -124,10 +125,9 @@ pub async fn run<N: Network>(
     node: NodeId,
     mut commands: mpsc::UnboundedReceiver<StepCommand>,
 ) -> io::Result<()> {
-    let udp = net.bind_udp("0.0.0.0:0".parse().expect("an address")).await?;
-    let base = udp.local_addr()?;
+    let sockets = Sockets::bind(&net, config.families).await?;
     let media = if config.webrtc {
-        Media::WebRtc(Box::new(agent(&config, base, now() - recorder.now())?))
+        Media::WebRtc(Box::new(agent(&config, &sockets.bases(), now() - recorder.now())?))
     } else {
         Media::Scripted(Script::new(node, recorder.now()))
     };
@@ -141,8 +141,7 @@ pub async fn run<N: Network>(
     let streams = Streams::new(net.clone());
     let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
     let cx = ClientCx::new(config, recorder, node, media);
-    let mut client = Client { udp, streams, signaling, engine, over, cx };
-    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    let mut client = Client { sockets, streams, signaling, engine, over, cx };
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
         client.flush().await;
@@ -162,9 +161,7 @@ pub async fn run<N: Network>(
                 let outcome = client.on_command(command.command());
                 command.done(outcome);
             },
-            received = client.udp.recv_from(&mut datagram) => if let Ok((length, remote)) = received {
-                client.cx.on_datagram(Path { remote, base }, &datagram[..length]);
-            },
+            (path, datagram) = client.sockets.receive() => client.cx.on_datagram(path, datagram),
             (server, from) = client.streams.next() => client.cx.on_stream(server, &from),
             event = client.signaling.next() => client.on_signaling(event),
             () = &mut timer, if deadline.is_some() => client.on_time(),
@@ -191,8 +188,8 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The WebRTC agent of a client with one socket.
-fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent> {
+/// The WebRTC agent of a client with these sockets.
+fn agent(config: &Config, bases: &[SocketAddr], epoch: Instant) -> io::Result<Agent> {
     let stacks = RtcFactory::new(&config.name, config.keys.as_ref(), config.timing, config.ice_transport_policy)
         .map_err(io::Error::other)?;
     let mut negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
@@ -200,7 +197,7 @@ fn agent(config: &Config, base: SocketAddr, epoch: Instant) -> io::Result<Agent>
         negotiation.name_sections();
     }
     let mut gatherer = Gatherer::new(config.ice_servers.clone(), config.ice_transport_policy, config.seed);
-    gatherer.add_socket(base);
+    gatherer.add_sockets(bases);
     Ok(Agent::new(gatherer, negotiation, now()))
 }
 
@@ -227,7 +224,7 @@ pub(crate) fn path_of(spoken: &Arc<Spoken>, name: &str, plays: Role, room: &str,
 }
 
 struct Client<N: Network> {
-    udp: N::Udp,
+    sockets: Sockets<N>,
     streams: Streams<N>,
     signaling: SignalingClient<N>,
     engine: Box<dyn Engine>,
@@ -239,8 +236,7 @@ impl<N: Network> Client<N> {
     /// Sends the datagrams and signals that the connections have produced.
     async fn flush(&mut self) {
         for transmit in self.cx.transmits.drain(..) {
-            // A full or unreachable network loses datagrams. The stack is designed for that, so errors are ignored.
-            let _ = self.udp.send_to(&transmit.bytes, transmit.path.remote).await;
+            self.sockets.send(&transmit).await;
         }
         for (server, message) in self.cx.streams.drain(..) {
             self.streams.send(server, message);

@@ -6,12 +6,13 @@ mod pacing;
 mod rtc;
 
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::TransportAddress;
 use crate::event::{Candidate, CandidateKind, DtlsState, IceState, SignalKind};
 use crate::peer::path::{Path, Transmit};
 
@@ -170,6 +171,8 @@ pub(crate) struct LocalCandidate {
     pub(crate) address: SocketAddr,
     /// The address from which its datagrams are sent. RFC 8445 §5.1.1.
     pub(crate) base: SocketAddr,
+    /// Its local preference: that of the address it was gathered from. RFC 8445 §5.1.2.1.
+    pub(crate) preference: u16,
 }
 
 /// A candidate in its trickled form. W3C WebRTC §4.8.1.
@@ -205,7 +208,7 @@ impl Trickled {
 /// §5.1.
 pub(crate) fn parse_candidate(attribute: &str) -> Option<Candidate> {
     let mut words = attribute.split_ascii_whitespace().skip(4);
-    let address = words.next()?.parse().ok()?;
+    let address: IpAddr = words.next()?.parse().ok()?;
     let port = words.next()?.parse().ok()?;
     let kind = match words.nth(1)? {
         "host" => CandidateKind::Host,
@@ -214,5 +217,5 @@ pub(crate) fn parse_candidate(attribute: &str) -> Option<Candidate> {
         "relay" => CandidateKind::Relay,
         _ => return None,
     };
-    Some(Candidate { kind, address: SocketAddrV4::new(address, port) })
+    Some(Candidate { kind, address: TransportAddress::new(address, port) })
 }

@@ -1,7 +1,7 @@
 //! A WebRTC stack built on the crate `rtc`.
 
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,12 @@ use super::{
     Description, DescriptionKind, Input, KeyLog, LocalCandidate, Output, Stack, StackError, StackEvent, StackFactory,
     Trickled,
 };
+use crate::event::TransportAddress;
 use crate::event::{Candidate, CandidateKind, DtlsState, IceState};
 use crate::peer::path::{Path, Transmit};
 
+/// The component of all candidates: there is one transport.
+const COMPONENT: u16 = 1;
 /// Label of the data channel.
 const CHANNEL: &str = "chat";
 
@@ -42,7 +45,7 @@ const CHANNEL: &str = "chat";
 /// other side may not learn it.
 //= https://www.rfc-editor.org/rfc/rfc8839#section-5.1
 //# use an "<address>" value of "0.0.0.0" or "::" and a "<port>" value of "9"
-const HIDDEN: (&str, u16) = ("0.0.0.0", 9);
+const HIDDEN: ([&str; 2], u16) = (["0.0.0.0", "::"], 9);
 /// How long a relayed pair waits for a better one before it is nominated: as long as the libraries `rtc` and pion wait.
 const RELAY_WAIT: Duration = Duration::from_secs(2);
 
@@ -151,12 +154,13 @@ impl Stack for Rtc {
     }
 
     fn add_local(&mut self, candidate: &LocalCandidate) -> Result<String, StackError> {
-        let LocalCandidate { kind, address, base } = *candidate;
+        let LocalCandidate { kind, address, base, preference } = *candidate;
         let base_config = CandidateConfig {
             network: "udp".to_owned(),
             address: address.ip().to_string(),
             port: address.port(),
-            component: 1,
+            component: COMPONENT,
+            priority: priority(kind, preference),
             ..Default::default()
         };
         let candidate = match kind {
@@ -167,8 +171,9 @@ impl Stack for Rtc {
                 config.new_candidate_server_reflexive()?
             }
             CandidateKind::Relay => {
-                let (rel_addr, rel_port) = HIDDEN;
-                let config = CandidateRelayConfig { base_config, rel_addr: rel_addr.to_owned(), rel_port, url: None };
+                let (hidden, rel_port) = HIDDEN;
+                let rel_addr = hidden[usize::from(address.is_ipv6())].to_owned();
+                let config = CandidateRelayConfig { base_config, rel_addr, rel_port, url: None };
                 config.new_candidate_relay()?
             }
             CandidateKind::Prflx => return Err(Error::ErrICECandidateTypeUnknown.into()),
@@ -322,6 +327,24 @@ impl Rtc {
     }
 }
 
+/// The priority of a candidate; 0 stands for the one that the library computes itself, with the highest preference.
+//= https://www.rfc-editor.org/rfc/rfc8445#section-5.1.2.1
+//# priority = (2^24)*(type preference) +
+//#            (2^8)*(local preference) +
+//#            (2^0)*(256 - component ID)
+fn priority(kind: CandidateKind, preference: u16) -> u32 {
+    let of_type = match kind {
+        CandidateKind::Host => 126,
+        CandidateKind::Prflx => 110,
+        CandidateKind::Srflx => 100,
+        CandidateKind::Relay => 0,
+    };
+    match preference {
+        u16::MAX => 0,
+        _ => (of_type << 24) + (u32::from(preference) << 8) + (256 - u32::from(COMPONENT)),
+    }
+}
+
 /// A description that has not been parsed: the stack parses it when it is set.
 fn description(kind: RTCSdpType, sdp: &str) -> RTCSessionDescription {
     let mut description = RTCSessionDescription::default();
@@ -338,7 +361,7 @@ fn candidate(candidate: &RTCIceCandidate) -> Option<Candidate> {
         RTCIceCandidateType::Relay => CandidateKind::Relay,
         _ => return None,
     };
-    Some(Candidate { kind, address: SocketAddrV4::new(candidate.address.parse().ok()?, candidate.port) })
+    Some(Candidate { kind, address: TransportAddress::new(candidate.address.parse::<IpAddr>().ok()?, candidate.port) })
 }
 
 fn ice_state(state: RTCIceConnectionState) -> IceState {

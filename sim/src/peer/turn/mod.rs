@@ -76,7 +76,10 @@ pub(crate) enum Output {
 /// A request to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
-    Allocate,
+    Allocate {
+        /// Whether the relayed transport address is to be of IPv6.
+        ipv6: bool,
+    },
     /// With `release`, a lifetime of zero.
     Refresh {
         release: bool,
@@ -135,6 +138,8 @@ pub(crate) struct TurnClient {
     credential: Credential,
     /// Whether its messages go over TCP.
     is_tcp: bool,
+    /// Whether it asks for a relayed transport address of IPv6.
+    relays_ipv6: bool,
     rng: ChaCha8Rng,
     challenge: Option<Challenge>,
     allocation: Option<Allocation>,
@@ -149,7 +154,22 @@ impl TurnClient {
     pub(crate) fn new(credential: Credential, is_tcp: bool, seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let (transactions, outputs) = (Vec::new(), VecDeque::new());
-        Self { credential, is_tcp, rng, challenge: None, allocation: None, is_wanted: false, transactions, outputs }
+        Self {
+            credential,
+            is_tcp,
+            relays_ipv6: false,
+            rng,
+            challenge: None,
+            allocation: None,
+            is_wanted: false,
+            transactions,
+            outputs,
+        }
+    }
+
+    /// Makes it ask for a relayed transport address of IPv6, not of IPv4. RFC 8656 §7.1.
+    pub(crate) fn relaying_ipv6(self, relays_ipv6: bool) -> Self {
+        Self { relays_ipv6, ..self }
     }
 
     /// The relayed transport address, if there is an allocation.
@@ -163,12 +183,12 @@ impl TurnClient {
             return;
         }
         self.is_wanted = true;
-        let is_asking = |open: &Transaction| matches!(open.request, Request::Allocate | Request::Refresh { .. });
+        let is_asking = |open: &Transaction| matches!(open.request, Request::Allocate { .. } | Request::Refresh { .. });
         if self.transactions.iter().any(is_asking) {
             return;
         }
         match &self.allocation {
-            None => self.begin(Request::Allocate, 0, now),
+            None => self.begin(Request::Allocate { ipv6: self.relays_ipv6 }, 0, now),
             Some(_) => self.refresh(now),
         }
     }
@@ -275,7 +295,7 @@ impl TurnClient {
             (now + lifetime, now + lifetime.saturating_sub(MARGIN).max(lifetime / 2))
         };
         match request {
-            Request::Allocate => {
+            Request::Allocate { .. } => {
                 let Some(relayed) = relayed else { return };
                 let (expires, refresh) = until(lifetime);
                 self.allocation = Some(Allocation {
@@ -287,9 +307,7 @@ impl TurnClient {
                     channels: BTreeMap::new(),
                     next_channel: *CHANNELS.start(),
                 });
-                if let SocketAddr::V4(relayed) = relayed {
-                    self.outputs.push_back(Output::Change(TurnChange::Allocated { relayed }));
-                }
+                self.outputs.push_back(Output::Change(TurnChange::Allocated { relayed: relayed.into() }));
                 self.confirmed(now);
             }
             Request::Refresh { .. } => {
@@ -332,7 +350,7 @@ impl TurnClient {
     fn refused(&mut self, request: Request, code: u16, reason: &str, now: Instant) {
         const ALLOCATION_MISMATCH: u16 = 437;
         const FORBIDDEN: u16 = 403;
-        if code == ALLOCATION_MISMATCH && request != Request::Allocate {
+        if code == ALLOCATION_MISMATCH && !matches!(request, Request::Allocate { .. }) {
             return self.lost(now);
         }
         let allocation = self.allocation.as_mut();
@@ -360,7 +378,7 @@ impl TurnClient {
         self.transactions.clear();
         self.outputs.push_back(Output::Change(TurnChange::Lost));
         if self.is_wanted {
-            self.begin(Request::Allocate, 0, now);
+            self.begin(Request::Allocate { ipv6: self.relays_ipv6 }, 0, now);
         }
     }
 
@@ -443,10 +461,10 @@ impl TurnClient {
             match request {
                 Request::Permit(peer) => _ = allocation.permissions.remove(&peer),
                 Request::Bind { peer, .. } => _ = allocation.channels.remove(&peer),
-                Request::Allocate | Request::Refresh { .. } => {}
+                Request::Allocate { .. } | Request::Refresh { .. } => {}
             }
         }
-        if matches!(request, Request::Allocate | Request::Refresh { .. }) {
+        if matches!(request, Request::Allocate { .. } | Request::Refresh { .. }) {
             self.outputs.push_back(Output::Change(TurnChange::Unanswered));
         }
     }
@@ -454,7 +472,7 @@ impl TurnClient {
     /// Notes that the TCP connection to the server has ended, and with it the allocation. A new one is asked for at the next
     /// [`start`](Self::start).
     pub(crate) fn disconnected(&mut self) {
-        let was_asking = self.transactions.iter().any(|open| matches!(open.request, Request::Allocate));
+        let was_asking = self.transactions.iter().any(|open| matches!(open.request, Request::Allocate { .. }));
         self.transactions.clear();
         self.is_wanted = false;
         if self.allocation.take().is_some() {

@@ -3,16 +3,18 @@
 //! Requests and responses are written and read by `stun-rs`; the messages that carry data are written and read here,
 //! without copies of the data.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, BytesMut};
 use stun_rs::attributes::stun::{ErrorCode, MessageIntegrity, Nonce, Realm, UserName};
-use stun_rs::attributes::turn::{ChannelNumber, LifeTime, RequestedTrasport, XorPeerAddress, XorRelayedAddress};
+use stun_rs::attributes::turn::{
+    ChannelNumber, LifeTime, RequestedAddressFamily, RequestedTrasport, XorPeerAddress, XorRelayedAddress,
+};
 use stun_rs::methods::{ALLOCATE, CHANNEL_BIND, CREATE_PERMMISSION, REFRESH};
 use stun_rs::protocols::UDP;
 use stun_rs::{
-    Algorithm, AlgorithmId, DecoderContextBuilder, HMACKey, MessageClass, MessageDecoderBuilder, MessageEncoderBuilder,
-    StunMessage, StunMessageBuilder, TransactionId,
+    AddressFamily, Algorithm, AlgorithmId, DecoderContextBuilder, HMACKey, MessageClass, MessageDecoderBuilder,
+    MessageEncoderBuilder, StunMessage, StunMessageBuilder, TransactionId,
 };
 
 use super::{Credential, Request};
@@ -69,7 +71,7 @@ pub(super) enum Answer {
 /// Writes a request, signed if the server's challenge is known.
 pub(super) fn request(request: &Request, id: [u8; 12], challenge: Option<&Challenge>) -> Vec<u8> {
     let method = match request {
-        Request::Allocate => ALLOCATE,
+        Request::Allocate { .. } => ALLOCATE,
         Request::Refresh { .. } => REFRESH,
         Request::Permit(_) => CREATE_PERMMISSION,
         Request::Bind { .. } => CHANNEL_BIND,
@@ -77,7 +79,10 @@ pub(super) fn request(request: &Request, id: [u8; 12], challenge: Option<&Challe
     let mut message =
         StunMessageBuilder::new(method, MessageClass::Request).with_transaction_id(TransactionId::from(id));
     message = match request {
-        Request::Allocate => message.with_attribute(RequestedTrasport::new(UDP)),
+        Request::Allocate { ipv6: false } => message.with_attribute(RequestedTrasport::new(UDP)),
+        Request::Allocate { ipv6: true } => message
+            .with_attribute(RequestedTrasport::new(UDP))
+            .with_attribute(RequestedAddressFamily::new(AddressFamily::IPv6)),
         Request::Refresh { release: true } => message.with_attribute(LifeTime::from(0)),
         Request::Refresh { release: false } => message,
         Request::Permit(peer) => message.with_attribute(XorPeerAddress::from(SocketAddr::new(*peer, 0))),
@@ -144,19 +149,17 @@ pub(super) fn channel_data(number: u16, data: &[u8]) -> BytesMut {
 
 /// A Send indication. RFC 8656 §11.1.
 pub(super) fn send_indication(id: [u8; 12], peer: SocketAddr, data: &[u8]) -> BytesMut {
-    let SocketAddr::V4(peer) = peer else { unreachable!("the simulator is IPv4 only") };
     let padded = data.len().next_multiple_of(4);
-    let length = 12 + 4 + padded;
+    let address = xored(peer, &id);
+    let length = 4 + address.len() + 4 + padded;
     let mut bytes = BytesMut::with_capacity(HEADER_BYTES + length);
     bytes.put_slice(&SEND_INDICATION);
     bytes.put_u16(u16::try_from(length).expect("a datagram is shorter than 64 KiB"));
     bytes.put_slice(&MAGIC_COOKIE);
     bytes.put_slice(&id);
     bytes.put_u16(XOR_PEER_ADDRESS);
-    bytes.put_slice(&[0, 8, 0, 1]);
-    let cookie = u32::from_be_bytes(MAGIC_COOKIE);
-    bytes.put_u16(peer.port() ^ (cookie >> 16) as u16);
-    bytes.put_u32(peer.ip().to_bits() ^ cookie);
+    bytes.put_u16(u16::try_from(address.len()).expect("an address is short"));
+    bytes.put_slice(&address);
     bytes.put_u16(DATA);
     bytes.put_u16(u16::try_from(data.len()).expect("a datagram is shorter than 64 KiB"));
     bytes.put_slice(data);
@@ -201,7 +204,7 @@ pub(super) fn relayed(bytes: &[u8]) -> Option<Relayed<'_>> {
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         let attribute = value.get(..length)?;
         match u16::from_be_bytes([*t0, *t1]) {
-            XOR_PEER_ADDRESS => peer = xor_address(attribute),
+            XOR_PEER_ADDRESS => peer = xor_address(attribute, bytes.get(8..HEADER_BYTES)?),
             DATA => data = Some(attribute),
             _ => {}
         }
@@ -210,11 +213,29 @@ pub(super) fn relayed(bytes: &[u8]) -> Option<Relayed<'_>> {
     Some(Relayed::Peer(peer?, data?))
 }
 
-/// An IPv4 address in an XOR-…-ADDRESS attribute. RFC 8489 §14.2.
-fn xor_address(value: &[u8]) -> Option<SocketAddr> {
-    let &[_, 1, p0, p1, a, b, c, d] = value else { return None };
-    let cookie = u32::from_be_bytes(MAGIC_COOKIE);
-    let port = u16::from_be_bytes([p0, p1]) ^ (cookie >> 16) as u16;
-    let address = u32::from_be_bytes([a, b, c, d]) ^ cookie;
-    Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(address)), port))
+/// The value of an XOR-…-ADDRESS attribute in a message with this transaction id. RFC 8489 §14.2.
+fn xored(address: SocketAddr, id: &[u8]) -> Vec<u8> {
+    let (family, ip) = match address.ip() {
+        IpAddr::V4(ip) => (1, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (2, ip.octets().to_vec()),
+    };
+    let mask = || MAGIC_COOKIE.iter().chain(id);
+    let port = address.port().to_be_bytes();
+    let (port, ip) = (port.iter().zip(mask()), ip.iter().zip(mask()));
+    [0, family].into_iter().chain(port.chain(ip).map(|(byte, mask)| byte ^ mask)).collect()
+}
+
+/// The address in an XOR-…-ADDRESS attribute of a message with this transaction id.
+fn xor_address(value: &[u8], id: &[u8]) -> Option<SocketAddr> {
+    let [_, family, port @ ..] = value else { return None };
+    let (port, ip) = port.split_first_chunk::<2>()?;
+    let mask = || MAGIC_COOKIE.iter().chain(id);
+    let ip: Vec<u8> = ip.iter().zip(mask()).map(|(byte, mask)| byte ^ mask).collect();
+    let ip: IpAddr = match family {
+        1 => <[u8; 4]>::try_from(ip).ok()?.into(),
+        2 => <[u8; 16]>::try_from(ip).ok()?.into(),
+        _ => return None,
+    };
+    let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes([MAGIC_COOKIE[0], MAGIC_COOKIE[1]]);
+    Some(SocketAddr::new(ip, port))
 }

@@ -26,6 +26,7 @@ impl Client {
         let recorder = Recorder::new(tokio::time::Instant::now());
         let node = recorder.node(name, NodeKind::World);
         let config = Config {
+            families: crate::peer::client::Families::IPV4,
             name: name.into(),
             plays,
             spoken: Spoken::load(dialect).expect("it is shipped"),

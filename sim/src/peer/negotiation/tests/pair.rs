@@ -274,7 +274,7 @@ impl Pair {
 }
 
 fn candidate(kind: CandidateKind, address: SocketAddr, of: Who) -> Gathered {
-    Gathered { candidate: LocalCandidate { kind, address, base: of.address() }, until: None }
+    Gathered { candidate: LocalCandidate { kind, address, base: of.address(), preference: u16::MAX }, until: None }
 }
 
 fn word(change: &PeerChange) -> Option<String> {
