@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use crate::address::{self, Realm, Use};
-use crate::draft::{Draft, Net};
+use crate::draft::{Draft, INTERNET, Net};
 use crate::error::{Problems, quote};
+use crate::expand::LAN;
 use crate::file::{External, File, NewAddress, Verb};
 use crate::link::Link;
-use crate::scenario::{Network, NetworkIndex, ServerSetup};
+use crate::scenario::{Move, Network, NetworkIndex, ServerSetup};
 use crate::table::Lined;
 use crate::value::Subnet;
 
@@ -46,6 +47,7 @@ pub(crate) fn addresses(
     assignment.assign_ice_servers()?;
     assignment.assign_hosts()?;
     assignment.assign_new_external(&reboots);
+    assignment.assign_moves(file, link);
     problems.none().then_some(assignment.draft)
 }
 
@@ -185,6 +187,44 @@ impl Assignment<'_> {
                 }
             };
             self.draft.new_addresses.extend(address.map(|address| (reboot.step, address)));
+        }
+    }
+
+    /// Gives actors addresses where they move to. Who comes back has the same one as before.
+    fn assign_moves(&mut self, file: &File, link: Link) {
+        let lan = file.lan.over(LAN);
+        for (step, entry) in file.steps.iter().enumerate() {
+            let Verb::Move { actors, network: to, address: given, link: changed } = &entry.value.verb else { continue };
+            let network = match self.draft.network_names.get(&to.value) {
+                Some(network) => Some(*network),
+                None if to.value == INTERNET => None,
+                // Reported with the steps.
+                None => continue,
+            };
+            let named = actors.iter().filter_map(|name| self.draft.actor_names.get(&name.value).cloned());
+            for index in named.flatten().collect::<Vec<_>>() {
+                let actor = &self.draft.actors[index];
+                let before = self.draft.moves.iter().filter(|((_, moved), _)| *moved == index).map(|(_, to)| *to);
+                let mut known: Vec<_> = before.map(|to| (to.network, to.address)).collect();
+                known.push((actor.network, actor.address));
+                let known = known.into_iter().find(|(there, _)| *there == network).map(|(_, address)| address);
+                let name = actor.name.clone();
+                let address = match (given, known) {
+                    (Some(given), known) => {
+                        if known != Some(given.value) {
+                            self.keep(network, given.value, &quote(&name), given.line);
+                        }
+                        given.value
+                    }
+                    (None, Some(known)) => known,
+                    (None, None) => match self.assign(network, index, Use::Host, &name, entry.line) {
+                        Some(address) => address,
+                        None => return,
+                    },
+                };
+                let link = changed.over(if network.is_some() { lan } else { link });
+                self.draft.moves.insert((step, index), Move { network, address, link });
+            }
         }
     }
 

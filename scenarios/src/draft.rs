@@ -9,7 +9,7 @@ use crate::ice::IceServer;
 use crate::ipv6::Ipv6Entry;
 use crate::link::LinkEntry;
 use crate::nat::NatBehavior;
-use crate::scenario::{Actor, Network, NetworkIndex};
+use crate::scenario::{Actor, Move, Network, NetworkIndex};
 use crate::shipped::Profile;
 use crate::table::Lined;
 use crate::value::Subnet;
@@ -43,4 +43,6 @@ pub(crate) struct Draft {
     pub(crate) actor_names: BTreeMap<String, Range<usize>>,
     /// The addresses of NATs after reboots, by the number of the step in the file.
     pub(crate) new_addresses: BTreeMap<usize, Ipv4Addr>,
+    /// Where actors move to, by the numbers of the step in the file and of the actor.
+    pub(crate) moves: BTreeMap<(usize, usize), Move>,
 }

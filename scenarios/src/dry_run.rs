@@ -51,6 +51,7 @@ pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec
         server_down: false,
         ice_servers_down: BTreeSet::new(),
         partitioned: false,
+        suspended: BTreeSet::new(),
         problems,
     };
     let mut joins: Vec<(Duration, ActorIndex)> =
@@ -78,6 +79,7 @@ struct DryRun<'a> {
     /// The machines with STUN and TURN servers that are down.
     ice_servers_down: BTreeSet<IceServerIndex>,
     partitioned: bool,
+    suspended: BTreeSet<ActorIndex>,
     problems: &'a Problems,
 }
 
@@ -97,6 +99,9 @@ impl DryRun<'_> {
     /// Reports an actor that cannot do `what` because it is not present.
     fn need(&self, actor: ActorIndex, what: &str, step: &Step) {
         match self.presence[actor] {
+            Presence::There if self.suspended.contains(&actor) => {
+                self.wrong(step.line, actor, step.at, &format!("{what}: it is suspended"));
+            }
             Presence::There => {}
             Presence::Away => self.wrong(step.line, actor, step.at, &format!("{what}: it is not there")),
             Presence::Down => self.wrong(step.line, actor, step.at, &format!("{what}: it has no power")),
@@ -212,6 +217,7 @@ impl DryRun<'_> {
                     self.wrong(step.line, actor, step.at, wrong);
                 }
                 self.presence[actor] = if on { Presence::There } else { Presence::Down };
+                self.suspended.remove(&actor);
                 self.hang_up(actor);
             }
         }
@@ -223,6 +229,8 @@ impl DryRun<'_> {
             Action::Actor(actor, command) => self.command(*actor, command, step),
             Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
             Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
+            Action::Machine(Machine::Actor(actor), MachineAction::Move(_)) => self.doubt(|one| one == *actor),
+            Action::Machine(_, MachineAction::Move(_)) => {}
             Action::Machine(Machine::Server, MachineAction::Link(_)) => self.doubt(|_| true),
             Action::Machine(Machine::IceServer(_), MachineAction::Link(_)) => {}
             Action::Machine(_, MachineAction::Stall(_) | MachineAction::ClockJump { .. }) => {
@@ -274,6 +282,16 @@ impl DryRun<'_> {
                 self.hang_up(actor);
             }
             Command::Say(_) => self.need(actor, "cannot say anything", step),
+            Command::Suspend => {
+                self.need(actor, "cannot be suspended", step);
+                self.suspended.insert(actor);
+                self.doubt(|one| one == actor);
+            }
+            Command::Resume => {
+                if !self.suspended.remove(&actor) {
+                    self.wrong(step.line, actor, step.at, "cannot resume: it is not suspended");
+                }
+            }
             Command::Hangup(with) => {
                 self.need(actor, "cannot hang up", step);
                 self.need(*with, "cannot be hung up on", step);

@@ -144,6 +144,9 @@ pub(crate) enum Verb {
     Heal,
     Stall(Names, Lined<Duration>),
     ClockJump(Names, Lined<Jump>),
+    Move { actors: Names, network: Lined<String>, address: Option<Lined<Ipv4Addr>>, link: Box<LinkEntry> },
+    Suspend(Names),
+    Resume(Names),
     Link { machine: Option<Names>, network: Option<Lined<String>>, link: Box<LinkEntry> },
 }
 
@@ -194,6 +197,9 @@ const VERBS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("stall", &["machine", "time"]),
     ("clock-jump", &["machine", "by"]),
+    ("move", &["actor", "network", "address", "link"]),
+    ("suspend", &["actor"]),
+    ("resume", &["actor"]),
     ("nat-reboot", &["network", "resets-tcp", "new-address"]),
     ("partition", &["from", "to", "one-way"]),
     ("heal", &[]),
@@ -629,6 +635,14 @@ impl Verb {
                 let (machine, by) = (names(table, "machine"), table.required("by"));
                 Some(Self::ClockJump(machine?, by?))
             }
+            "move" => {
+                let (actors, network) = (names(table, "actor"), table.required("network"));
+                let address = table.optional("address");
+                let link = table.optional("link").map(|link| link.value).unwrap_or_default();
+                Some(Self::Move { actors: actors?, network: network?, address, link: Box::new(link) })
+            }
+            "suspend" => names(table, "actor").map(Self::Suspend),
+            "resume" => names(table, "actor").map(Self::Resume),
             "nat-reboot" => {
                 let network = table.required("network");
                 let resets_tcp = table.optional("resets-tcp").is_some_and(|resets| resets.value);

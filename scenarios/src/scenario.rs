@@ -303,6 +303,30 @@ impl Scenario {
         Addresses { ipv4, ipv6: has_ipv6.then(|| ipv6::address(machine, network)) }
     }
 
+    /// Where an actor's machine is at a time: the network, and its addresses there.
+    pub fn place_at(&self, actor: ActorIndex, at: Duration) -> (Option<NetworkIndex>, Addresses) {
+        let mut place = (self.actors[actor].network, self.addresses(Machine::Actor(actor)));
+        for step in self.steps.iter().take_while(|step| step.at <= at) {
+            if let Action::Machine(Machine::Actor(moved), MachineAction::Move(to)) = &step.action
+                && *moved == actor
+            {
+                place = (to.network, self.addresses_after(actor, to));
+            }
+        }
+        place
+    }
+
+    /// The addresses of an actor after a move. Whether it has IPv6 depends on the network.
+    pub fn addresses_after(&self, actor: ActorIndex, to: &Move) -> Addresses {
+        let played = &self.actors[actor];
+        let has_ipv6 = match to.network {
+            Some(network) => self.networks[network].ipv6.is_some(),
+            None => played.network.is_none() && played.ipv6,
+        };
+        let ipv6 = has_ipv6.then(|| ipv6::address(Machine::Actor(actor), to.network));
+        Addresses { ipv4: played.ipv4.then_some(to.address), ipv6 }
+    }
+
     /// Whether any actor has an address of IPv6.
     pub fn has_ipv6(&self) -> bool {
         self.actors.iter().any(|actor| actor.ipv6)
@@ -378,6 +402,21 @@ pub enum Command {
     Reject,
     /// Turn the camera or the microphone on or off, and notify the other user in the call.
     Media(MediaKind, bool),
+    /// Stand still, as a page does that a browser freezes. The machine and its sockets stay.
+    Suspend,
+    /// Go on after that.
+    Resume,
+}
+
+/// Where an actor's machine is after it has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Move {
+    /// The network; `None` is the internet.
+    pub network: Option<NetworkIndex>,
+    /// Its address of IPv4 there.
+    pub address: Ipv4Addr,
+    /// Its link there.
+    pub link: Link,
 }
 
 /// What happens to a machine.
@@ -399,6 +438,8 @@ pub enum MachineAction {
         /// Milliseconds; negative: back.
         ms: i64,
     },
+    /// It leaves its network for another, without a word: what its sockets were bound at is gone. Only for actors.
+    Move(Move),
 }
 
 /// What happens to the NAT of a network.

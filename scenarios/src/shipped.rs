@@ -83,6 +83,8 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "nat" / "nat-reboot-mid-call",
     "ipv6" / "ipv6-firewalls",
     "ipv6" / "ipv6-only",
+    "mobility" / "wifi-to-cellular",
+    "mobility" / "page-suspended",
     "turn" / "relay-only",
     "turn" / "turn-fallback",
     "turn" / "turn-tcp",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::draft::{Draft, SERVER};
+use crate::draft::{Draft, INTERNET, SERVER};
 use crate::dry_run::{Presence, dry_run};
 use crate::error::{Problems, instead, list, unknown};
 use crate::file::{File, Names, Verb};
@@ -13,7 +13,7 @@ use crate::nat::NatReboot;
 use crate::probes::PROBES;
 use crate::role::Role;
 use crate::scenario::{
-    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, Machine, MachineAction, NetworkAction,
+    Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, Machine, MachineAction, Network, NetworkAction,
     NetworkIndex, ServerSetup, Step, WorldAction,
 };
 use crate::table::Lined;
@@ -80,9 +80,14 @@ impl LookUp<'_> {
             Verb::ClockJump(names, by) => {
                 self.programs_only("clock-jump", names, MachineAction::ClockJump { ms: by.value.0 })
             }
+            Verb::Move { actors, network, .. } => self.moves(number, line, actors, network),
+            Verb::Suspend(names) => self.clients("suspend", names, &Command::Suspend),
+            Verb::Resume(names) => self.clients("resume", names, &Command::Resume),
             Verb::NatReboot { network, resets_tcp, .. } => {
                 let Some(index) = self.network(network) else { return Vec::new() };
-                if self.draft.networks[index].nat.is_none() {
+                let Network { nat, ipv6, .. } = &self.draft.networks[index];
+                let has_firewall = ipv6.as_ref().is_some_and(|ipv6| ipv6.firewall.is_some());
+                if nat.is_none() && !has_firewall {
                     self.problems.report(network.line, format!("`{}` has no NAT that could reboot", network.value));
                 }
                 let new_address = self.draft.new_addresses.get(&number).copied();
@@ -115,6 +120,42 @@ impl LookUp<'_> {
             }
         }
         machines.into_iter().map(|machine| Action::Machine(machine, action)).collect()
+    }
+
+    /// The moves of actors to another network.
+    fn moves(&self, number: usize, line: usize, names: &Names, network: &Lined<String>) -> Vec<Action> {
+        let to = if network.value == INTERNET { None } else { Some(self.network(network)) };
+        if to == Some(None) {
+            return Vec::new();
+        }
+        let has_ipv6 = to.flatten().is_some_and(|network| self.draft.networks[network].ipv6.is_some());
+        let mut actions = Vec::new();
+        for actor in self.actors(names) {
+            let Actor { name, ipv4, program, .. } = &self.draft.actors[actor];
+            if program.is_some() {
+                self.problems.report(line, format!("`move`: `{name}` is a program given by `run`, which cannot move"));
+            } else if !ipv4 && !has_ipv6 {
+                let message =
+                    format!("`{name}` has no IPv4, and `{}` no IPv6: it would have no address", network.value);
+                self.problems.report(network.line, message);
+            }
+            let to = self.draft.moves.get(&(number, actor.0)).copied();
+            actions.extend(to.map(|to| Action::Machine(Machine::Actor(actor), MachineAction::Move(to))));
+        }
+        actions
+    }
+
+    /// A command for clients of Glare. Reports actors that are programs of others.
+    fn clients(&self, verb: &str, names: &Names, command: &Command) -> Vec<Action> {
+        let program = self.actors(names).into_iter().find(|actor| self.draft.actors[*actor].program.is_some());
+        if let (Some(actor), Some(name)) = (program, names.first()) {
+            let message = format!(
+                "`{verb}` is for Glare's own clients, and `{}` has `run`: use `stall`",
+                self.draft.actors[actor].name
+            );
+            self.problems.report(name.line, message);
+        }
+        self.commands(names, command)
     }
 
     fn links(&self, machine: Option<&Names>, network: Option<&Lined<String>>, link: &LinkEntry) -> Vec<Action> {

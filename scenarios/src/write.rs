@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::draft::INTERNET;
 use crate::expand::{LAN, LINK};
 use crate::ice::{self, IceServer, IceTransportPolicy, TurnCredential, TurnServer};
 use crate::ipv6;
@@ -14,7 +15,7 @@ use crate::packet::PacketFate;
 use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
-    Action, Actor, ActorIndex, Command, ExpectedConnection, Machine, MachineAction, Network, NetworkAction,
+    Action, Actor, ActorIndex, Command, ExpectedConnection, Machine, MachineAction, Move, Network, NetworkAction,
     NetworkIndex, Scenario, Step, Timing, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
@@ -180,7 +181,11 @@ impl<'a> Writer<'a> {
         let inside = |index: &Option<NetworkIndex>| index.is_some_and(|index| networks[index].name == network.name);
         let hosts = actors.iter().filter(|actor| inside(&actor.network)).map(|actor| actor.address);
         let nats = networks.iter().filter(|inner| inside(&inner.behind)).flat_map(|inner| inner.external.clone());
-        let all: Vec<Ipv4Addr> = hosts.chain(nats).chain([network.gateway]).collect();
+        let moved = self.scenario.steps.iter().filter_map(|step| match &step.action {
+            Action::Machine(_, MachineAction::Move(to)) if inside(&to.network) => Some(to.address),
+            _ => None,
+        });
+        let all: Vec<Ipv4Addr> = hosts.chain(moved).chain(nats).chain([network.gateway]).collect();
         let base = Ipv4Addr::from_bits(network.gateway.to_bits().saturating_sub(1));
         let fits = |subnet: &Subnet| {
             let is_host = |number: u32| number > 0 && number < subnet.size() - 1;
@@ -249,11 +254,18 @@ impl<'a> Writer<'a> {
                     MachineAction::Link(_) => "link",
                     MachineAction::Stall(_) => "stall",
                     MachineAction::ClockJump { .. } => "clock-jump",
+                    MachineAction::Move(_) => "move",
                 };
                 self.key("do", verb);
-                self.key("machine", self.machine(*machine));
+                let key = if verb == "move" { "actor" } else { "machine" };
+                self.key(key, self.machine(*machine));
                 match action {
                     MachineAction::Stall(time) => self.key("time", &show(*time)),
+                    MachineAction::Move(Move { network, address, link }) => {
+                        self.key("network", network.map_or(INTERNET, |network| &self.scenario.networks[network].name));
+                        self.key("address", &address.to_string());
+                        self.link(*link, if network.is_some() { LAN } else { LINK });
+                    }
                     MachineAction::ClockJump { ms } => {
                         let sign = if *ms < 0 { "-" } else { "" };
                         self.key("by", &format!("{sign}{}", show(Duration::from_millis(ms.unsigned_abs()))));
@@ -318,6 +330,8 @@ impl<'a> Writer<'a> {
             Command::Accept => ("accept", None),
             Command::Reject => ("reject", None),
             Command::Media(..) => ("media", None),
+            Command::Suspend => ("suspend", None),
+            Command::Resume => ("resume", None),
         };
         self.verb(verb, actor);
         if let Some(with) = with {

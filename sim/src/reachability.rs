@@ -46,6 +46,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use scenarios::{
     Action, ActorIndex, Dependence, FilterState, Hairpinning, IceServerIndex, IceTransportPolicy, Machine,
@@ -132,11 +133,12 @@ impl Place {
         self
     }
 
-    /// The place of an actor in a scenario. A router that does not translate makes its network part of the outer one.
+    /// The place of an actor at the end of a scenario. A router that does not translate makes its network part of the outer one.
     pub fn of(scenario: &Scenario, actor: ActorIndex) -> Self {
         let played = &scenario.actors[actor];
         let (mut nats, mut routers) = (Vec::new(), Vec::new());
-        let mut at = played.network;
+        let (network, addresses) = scenario.place_at(actor, Duration::MAX);
+        let mut at = network;
         while let Some(index) = at {
             let network = &scenario.networks[index];
             if let Some(nat) = &network.nat {
@@ -148,7 +150,7 @@ impl Place {
         }
         nats.reverse();
         routers.reverse();
-        let ipv6 = played.ipv6.then_some(routers);
+        let ipv6 = addresses.ipv6.map(|_| routers);
         // Numbers of the scenario, not of the actor.
         let number = |machine: Machine| match machine {
             Machine::IceServer(IceServerIndex(index)) => 1 + index,
@@ -160,7 +162,7 @@ impl Place {
         let turns = played.ice_servers.iter().filter_map(|machine| turn(scenario, actor, *machine, number(*machine)));
         let turn = turns.max_by_key(|turn| (turn.is_sure, turn.has_tcp, std::cmp::Reverse(turn.machine)));
         let is_relay_only = played.ice_transport_policy == IceTransportPolicy::Relay;
-        Self { nats, has_ipv4: played.ipv4, ipv6, stun, turn, is_relay_only }
+        Self { nats, has_ipv4: addresses.ipv4.is_some(), ipv6, stun, turn, is_relay_only }
     }
 
     fn network(&self, family: Family) -> Realm {

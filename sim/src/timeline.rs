@@ -239,6 +239,7 @@ impl Builder<'_> {
             PeerChange::Ice { state: IceState::Failed } => (Tone::Bad, "ICE failed".to_owned()),
             PeerChange::RolledBack => (Tone::Plain, "rolls back its own offer".to_owned()),
             PeerChange::IceRestart => (Tone::Plain, "restarts ICE".to_owned()),
+            PeerChange::ConsentExpired => (Tone::Bad, "has no consent to send to it any more".to_owned()),
             PeerChange::Selected { local, remote } => {
                 let (from, to) = (lower(local.kind), lower(remote.kind));
                 (Tone::Good, format!("ICE connected: {from} {} ↔ {to} {}", local.address, remote.address))
@@ -301,6 +302,9 @@ impl Builder<'_> {
             Fault::Told { what } => format!("is ordered to {what}"),
             Fault::NoEffect { why, .. } | Fault::NoPacket { why, .. } => format!("no effect: {why}"),
             Fault::Stall { ms } => format!("stands still for {}", scenarios::show_time(Duration::from_millis(*ms))),
+            Fault::Move { to } => format!("moves to {to}"),
+            Fault::Suspend => "is suspended".to_owned(),
+            Fault::Resume => "is resumed".to_owned(),
             Fault::ClockJump { ms } => {
                 let (by, way) = (scenarios::show_time(Duration::from_millis(ms.unsigned_abs())), *ms < 0);
                 format!("its clock jumps {} by {by}", if way { "back" } else { "forward" })

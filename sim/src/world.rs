@@ -215,6 +215,11 @@ impl World {
         self.0.fabric().move_host(machine.host, realm_of(network), addresses, link);
     }
 
+    /// The addresses of a machine where it is now.
+    pub fn addresses(&self, machine: Machine) -> Addresses {
+        self.0.fabric().addresses(machine.host)
+    }
+
     /// Powers a machine on.
     pub fn boot(&self, machine: Machine) -> Host {
         Host::boot(self.0.clone(), machine)

@@ -75,6 +75,15 @@ pub enum Fault {
         /// What was sent instead, as a predicate of the node: `sent only 2 packets of the kind stun-request to ben`.
         why: Arc<str>,
     },
+    /// A machine moves to another network.
+    Move {
+        /// The network's name, or `internet`.
+        to: Arc<str>,
+    },
+    /// A client stands still until it is resumed.
+    Suspend,
+    /// A client goes on.
+    Resume,
 }
 
 /// A line of a scenario file. It is not part of the hash of a run: a comment that moves the steps changes no run.

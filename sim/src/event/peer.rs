@@ -120,6 +120,9 @@ pub enum PeerChange {
         /// What happened.
         change: TurnChange,
     },
+    /// The other side has not answered a check on the selected pair for 30 s, so this side has no consent to send there
+    /// and sends no more data until an answer arrives. RFC 7675 §5.1.
+    ConsentExpired,
 }
 
 /// What happens to an allocation at a TURN server. RFC 8656 §6.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine, Move, NatReboot, NetworkIndex, Scenario};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Target;
 use super::network::Place;
 use super::proxy::{Proxy, Way};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
+use crate::peer::client::Families;
 use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
 
 /// How long clients may take to leave.
@@ -113,6 +114,10 @@ impl Ground for Live {
     }
 
     fn jump_clock(&mut self, _: Machine, _: i64) -> Result<bool, StageError> {
+        Err(StageError::NotOurs)
+    }
+
+    fn move_machine(&mut self, _: ActorIndex, _: &Move) -> Result<Families, StageError> {
         Err(StageError::NotOurs)
     }
 

@@ -430,6 +430,7 @@ impl Selection<'_> {
                 return Err(Reason::NotOurs("`clock-jump`"));
             }
             Action::World(WorldAction::Shutdown) => return Err(Reason::NotOurs("`shutdown`")),
+            Action::Machine(_, MachineAction::Move(_)) => return Err(Reason::NotOurs("`move`")),
             Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),
             Action::Network(network, _) => {
                 return Err(Reason::NatReboot(self.scenario.networks[*network].name.clone()));
@@ -461,6 +462,8 @@ impl Selection<'_> {
             | Command::Say(_)
             | Command::Accept
             | Command::Reject
+            | Command::Suspend
+            | Command::Resume
             | Command::Media(..) => Some(command.clone()),
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{Event, MachineEvent, NodeId, Signaling, What};
+use crate::event::{Event, Fault, MachineEvent, NodeId, Signaling, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 
 /// Maximum number of attempts after a lost connection.
@@ -19,6 +19,10 @@ struct Dialer {
     ended: Option<Duration>,
     /// Whether the client has stopped dialling or left.
     is_over: bool,
+    /// Whether it stands still, so that it cannot dial in time.
+    is_suspended: bool,
+    /// Whether it has stood still since the last end.
+    was_suspended: bool,
 }
 
 #[derive(Default)]
@@ -32,6 +36,14 @@ impl Oracle for BackoffAsSpecified {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         if let What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) = event.what {
             self.0.remove(&event.node);
+        }
+        match event.what {
+            What::Fault(Fault::Suspend) => {
+                let dialer = self.0.entry(event.node).or_default();
+                (dialer.is_suspended, dialer.was_suspended) = (true, true);
+            }
+            What::Fault(Fault::Resume) => self.0.entry(event.node).or_default().is_suspended = false,
+            _ => {}
         }
         let What::Signaling(signaling) = &event.what else { return };
         // A program may dial as it likes.
@@ -48,7 +60,7 @@ impl Oracle for BackoffAsSpecified {
             }
             Signaling::Closed { code, reason } => {
                 let is_over = *code == Some(1000) && &**reason == "left";
-                *dialer = Dialer { ends: dialer.ends + 1, ended: Some(event.at), is_over };
+                *dialer = Dialer { ends: dialer.ends + 1, ended: Some(event.at), is_over, ..Dialer::default() };
                 None
             }
             Signaling::GaveUp { attempts } => {
@@ -67,7 +79,7 @@ impl Oracle for BackoffAsSpecified {
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
         let now = cx.now().time;
         for (node, dialer) in &self.0 {
-            let Some(ended) = dialer.ended.filter(|_| !dialer.is_over) else { continue };
+            let Some(ended) = dialer.ended.filter(|_| !dialer.is_over && !dialer.is_suspended) else { continue };
             let wrong = if dialer.ends > ATTEMPTS_MAX {
                 "neither dials again nor gives up"
             } else if ended + dialer.pause() + TOLERANCE < now {
@@ -96,7 +108,7 @@ impl Dialer {
             Some(format!("dialled again after {ATTEMPTS_MAX} attempts had failed"))
         } else if attempt != self.ends {
             Some(format!("reported attempt {attempt}, but this was attempt {}", self.ends))
-        } else if waited < self.pause() || waited > self.pause() + TOLERANCE {
+        } else if waited < self.pause() || waited > self.pause() + TOLERANCE && !self.was_suspended {
             let (waited, pause) = (seconds(waited), self.pause().as_secs());
             Some(format!("dialled attempt {attempt} after {waited} instead of {pause} s"))
         } else {

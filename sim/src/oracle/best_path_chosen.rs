@@ -10,8 +10,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenarios::Machine;
-
 use crate::event::{CandidateKind, Drop, Event, NodeId, PacketEvent, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 use crate::oracle::everyone_connected::{pairs, sides, verdict};
@@ -91,10 +89,9 @@ fn worse(
     cx: &OracleCx<'_>,
 ) -> Option<String> {
     let (local, remote, _) = call.selected?;
-    let actor = |stay: &Stay| cx.actor(stay.node).map(|actor| &cx.scenario.actors[actor]);
-    let own = cx.scenario.addresses(Machine::Actor(cx.actor(there.node)?));
-    let (here, there) = (actor(here)?, actor(there)?);
-    let is_near = there.network.is_none() || there.network == here.network;
+    let place = |stay: &Stay| Some(cx.scenario.place_at(cx.actor(stay.node)?, cx.time()));
+    let ((here, _), (there, own)) = (place(here)?, place(there)?);
+    let is_near = there.is_none() || there == here;
     if [local, remote].iter().any(|candidate| candidate.kind == CandidateKind::Relay) {
         return Some("through a relay, although a direct path exists".to_owned());
     }

@@ -239,7 +239,7 @@ fn of_packet(node: NodeId, event: &PacketEvent, cx: &mut OracleCx<'_>) {
         PacketEvent::Delivered(view) if view.protocol == Protocol::Udp => {
             let Some(actor) = cx.actor(node) else { return };
             let networks = &cx.scenario.networks;
-            let mut at = cx.scenario.actors[actor].network;
+            let (mut at, _) = cx.scenario.place_at(actor, cx.time());
             while let Some(network) = at {
                 if networks[network].external.iter().any(|external| view.src.ip() == *external) {
                     return cx.probe("hairpinned");

@@ -63,7 +63,7 @@ impl MappedAddressTrue {
         now: Duration,
     ) -> BTreeSet<TransportAddress> {
         let mut seen = BTreeSet::from([base]);
-        let mut at = scenario.actors[actor].network;
+        let (mut at, _) = scenario.place_at(actor, now);
         while let Some(network) = at {
             // Nothing translates IPv6.
             if scenario.networks[network].nat.is_some() && !base.is_ipv6() {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use scenarios::{Actor, ActorIndex, IceTransportPolicy, Machine};
+use scenarios::{Actor, ActorIndex, IceTransportPolicy};
 
 use crate::event::{CandidateKind, Event, Message, PacketEvent, PeerChange, Protocol, Signaling, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
@@ -50,7 +50,7 @@ fn wrong(what: &What, index: ActorIndex, actor: &Actor, cx: &OracleCx<'_>) -> Op
             _ => None,
         },
         What::Signaling(Signaling::Sent(Message::Signal { payload, .. })) => {
-            let own = addresses(index, actor, cx).into_iter().find(|own| names(payload, *own))?;
+            let own = addresses(index, cx).into_iter().find(|own| names(payload, *own))?;
             Some(format!("told its peer the address {own}"))
         }
         _ => None,
@@ -58,9 +58,10 @@ fn wrong(what: &What, index: ActorIndex, actor: &Actor, cx: &OracleCx<'_>) -> Op
 }
 
 /// The actor's addresses, and those of the NATs in front of it.
-fn addresses(index: ActorIndex, actor: &Actor, cx: &OracleCx<'_>) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = cx.scenario.addresses(Machine::Actor(index)).all().collect();
-    let mut at = actor.network;
+fn addresses(index: ActorIndex, cx: &OracleCx<'_>) -> Vec<IpAddr> {
+    let (network, own) = cx.scenario.place_at(index, cx.time());
+    let mut addresses: Vec<IpAddr> = own.all().collect();
+    let mut at = network;
     while let Some(network) = at {
         addresses.extend(cx.scenario.networks[network].external.iter().map(|external| IpAddr::V4(*external)));
         at = cx.scenario.networks[network].behind;

@@ -91,6 +91,7 @@ fn kind(what: &What) -> Option<u8> {
                 }
             }
             PeerChange::IceRestart => 100,
+            PeerChange::ConsentExpired => 101,
             PeerChange::Dtls { state } => 101 + u8::from(*state == DtlsState::Connected),
             PeerChange::ChannelOpen => 103,
             PeerChange::RolledBack => 104,

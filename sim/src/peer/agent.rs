@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::peer::gather::{self, Gatherer};
+use crate::peer::gather::{self, Gatherer, IceServer};
 use crate::peer::negotiation::{Negotiation, Output};
 use crate::peer::path::Path;
 
@@ -40,6 +40,16 @@ impl Agent {
     /// Notes that the TCP connection to a server has ended.
     pub(crate) fn on_stream_end(&mut self, server: SocketAddr) {
         self.gatherer.on_stream_end(server);
+    }
+
+    /// Notes that the client has other sockets, and other servers. Its connections get what is gathered from them, as with
+    /// the continual gathering of browsers.
+    pub(crate) fn moved(&mut self, servers: Vec<IceServer>, bases: &[SocketAddr], now: Instant) {
+        self.negotiation.forget_candidates();
+        self.gatherer.replace(servers, bases);
+        if self.negotiation.is_connecting() {
+            self.gatherer.gather(now);
+        }
     }
 
     /// Deletes what the client has at TURN servers.

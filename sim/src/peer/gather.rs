@@ -111,6 +111,13 @@ impl Gatherer {
         Self { servers, policy, seed, sockets: Vec::new(), sockets_opened: 0, outputs: VecDeque::new() }
     }
 
+    /// Replaces all servers and sockets. What the old ones had is forgotten: nobody can be told.
+    pub(crate) fn replace(&mut self, servers: Vec<IceServer>, bases: &[SocketAddr]) {
+        self.servers = servers;
+        self.sockets.clear();
+        self.add_sockets(bases);
+    }
+
     /// Adds the sockets of a client, by their local addresses.
     pub(crate) fn add_sockets(&mut self, bases: &[SocketAddr]) {
         for base in bases {

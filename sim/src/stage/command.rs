@@ -21,6 +21,8 @@ pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command,
         }
         scenarios::Command::Offer(to) => (Command::Offer(name(to).into()), format!("offer to {}", name(to))),
         scenarios::Command::Call(user) => (Command::Call(name(user).into()), format!("call {}", name(user))),
+        scenarios::Command::Suspend => (Command::Suspend, "be suspended".to_owned()),
+        scenarios::Command::Resume => (Command::Resume, "resume".to_owned()),
         scenarios::Command::Accept => (Command::Accept, "accept the call".to_owned()),
         scenarios::Command::Reject => (Command::Reject, "reject the call".to_owned()),
         scenarios::Command::Media(kind, enabled) => {
@@ -31,6 +33,8 @@ pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command,
     let what: Arc<str> = what.into();
     let fault = match command {
         Command::Drop => Fault::SignalingDropped,
+        Command::Suspend => Fault::Suspend,
+        Command::Resume => Fault::Resume,
         _ => Fault::Told { what: what.clone() },
     };
     (command, what, fault)

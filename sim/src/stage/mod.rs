@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, NatReboot, NetworkAction, NetworkIndex,
+    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, Move, NatReboot, NetworkAction, NetworkIndex,
     PacketFate, Scenario, Step, WorldAction,
 };
 
 use crate::dialects::Dialects;
 use crate::event::{Fault, Line, NodeId, Recorder, What};
-use crate::peer::client::{Command, Directory, StepCommand};
+use crate::peer::client::{Command, Directory, Families, Moved, StepCommand};
 pub(crate) use client_program::command_of as client_command_of;
 pub(crate) use error::StageError;
 use in_force::InForce;
@@ -68,6 +68,9 @@ pub(crate) trait Ground {
     /// Moves the wall clock of a machine's program by some milliseconds. Returns false if no program of others is
     /// running.
     fn jump_clock(&mut self, machine: Machine, ms: i64) -> Result<bool, StageError>;
+
+    /// Moves the machine of an actor to another network. Returns which families of addresses it has there.
+    fn move_machine(&mut self, actor: ActorIndex, to: &Move) -> Result<Families, StageError>;
 
     /// How the program of an actor reaches the servers.
     fn servers(&self, actor: ActorIndex) -> Servers;
@@ -227,6 +230,18 @@ impl<G: Ground> Stage<G> {
                 self.record(node, Fault::Stall { ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) });
                 if !self.ground.stall(machine, time)? {
                     self.no_effect(node, step, "cannot stand still: it runs no program given by `run` or --server");
+                }
+                Ok(())
+            }
+            MachineAction::Move(to) => {
+                let Machine::Actor(actor) = machine else { unreachable!("only actors move") };
+                let name = to.network.map_or("internet", |network| self.scenario.networks[network].name.as_str());
+                self.record(node, Fault::Move { to: name.into() });
+                self.in_force.set_link(node, to.link);
+                let families = self.ground.move_machine(actor, &to)?;
+                let Servers { signaling, ice, .. } = self.ground.servers(actor);
+                if let Some(running) = &mut self.programs[actor] {
+                    running.program.command(StepCommand::moved(Moved { families, signaling, ice }));
                 }
                 Ok(())
             }

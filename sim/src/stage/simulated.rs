@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use scenarios::{
-    ActorIndex, IceServerIndex, Link, Machine as Which, NatReboot, NetworkIndex, PacketFate, PacketName, Scenario,
+    ActorIndex, IceServerIndex, Link, Machine as Which, Move, NatReboot, NetworkIndex, PacketFate, PacketName, Scenario,
 };
 use server::Server;
 use server::net::Network;
@@ -21,6 +21,7 @@ use crate::event::{Census, MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::fabric::fates::Name;
 use crate::foreign::{Foreign, Order};
 use crate::host::Host;
+use crate::peer::client::Families;
 use crate::world::{Machine, NetworkConfig, Realm, World};
 
 /// Interval at which the end of something is polled.
@@ -274,13 +275,22 @@ impl Ground for Simulated {
         Ok(self.order(machine, Order::Jump(ms.saturating_mul(1_000_000))))
     }
 
-    fn servers(&self, actor: ActorIndex) -> Servers {
-        let actor = &self.scenario.actors[actor];
+    fn move_machine(&mut self, actor: ActorIndex, to: &Move) -> Result<Families, StageError> {
+        let network = to.network.map(|network| self.networks[network]);
+        let addresses = self.scenario.addresses_after(actor, to);
+        self.world.move_machine(self.actors[actor].machine, network, addresses, to.link);
+        Ok(Families { ipv4: addresses.ipv4.is_some(), ipv6: addresses.ipv6.is_some() })
+    }
+
+    fn servers(&self, index: ActorIndex) -> Servers {
+        let actor = &self.scenario.actors[index];
+        let own = self.world.addresses(self.actors[index].machine);
         let setup = &self.scenario.server;
         let addresses = self.scenario.addresses(Which::Server);
         // IPv6 comes first, if both have it (RFC 6724 §2.1).
-        let mut shared: Vec<IpAddr> = addresses.all().filter(|ip| actor.has_family(*ip)).collect();
-        let server = shared.pop().expect("an actor that cannot reach the server is refused");
+        let mut shared: Vec<IpAddr> = addresses.all().filter(|ip| own.to_reach(*ip).is_some()).collect();
+        // A host that has moved away from all of its families still dials, in vain.
+        let server = shared.pop().unwrap_or(setup.address.into());
         let at = |port| SocketAddr::new(server, port);
         Servers {
             signaling: at(self
@@ -289,7 +299,7 @@ impl Ground for Simulated {
                 .or(reference::entry(&self.scenario, actor).map(|entry| entry.port))
                 .unwrap_or_default()),
             endpoint: None,
-            ice: turn::servers_of(&self.scenario, actor, self.world.recorder().now()),
+            ice: turn::servers_of(&self.scenario, actor, own, self.world.recorder().now()),
             heartbeat: setup.heartbeat,
             keys: self.world.key_log(),
         }

@@ -41,14 +41,14 @@ pub(crate) fn relay_addresses(addresses: Addresses) -> Vec<RelayAddress> {
     addresses.all().map(RelayAddress::from).collect()
 }
 
-/// The servers that an actor uses when it starts at `now`, with its credentials.
-pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, now: Duration) -> Vec<IceServer> {
+/// The servers that an actor with these addresses uses from `now` on, with its credentials.
+pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, own: Addresses, now: Duration) -> Vec<IceServer> {
     let servers = |machine: &Machine| {
         let turn = scenario.turn_server(*machine).filter(|_| actor.program.is_none());
         let credential = turn.map(|turn| credential(actor, turn, now));
         let tcp = turn.is_some_and(|turn| turn.tcp);
         let server = move |ip| IceServer { address: SocketAddr::new(ip, STUN_PORT), turn: credential.clone(), tcp };
-        scenario.addresses(*machine).all().filter(|ip| actor.has_family(*ip)).map(server)
+        scenario.addresses(*machine).all().filter(|ip| own.to_reach(*ip).is_some()).map(server)
     };
     actor.ice_servers.iter().flat_map(servers).collect()
 }

@@ -21,6 +21,7 @@ mod matrix;
 #[allow(dead_code)] // some of its defects show in cases alone
 #[path = "../../../conformance/tests/it/mini.rs"]
 mod mini;
+mod moving;
 mod nat;
 mod nat_model;
 mod nat_probe;

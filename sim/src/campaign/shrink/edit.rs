@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use scenarios::{
     Action, Actor, ActorIndex, Command, Expect, ExpectedConnection, IceServerIndex, Jitter, Link, Machine,
-    MachineAction, NetworkAction, NetworkIndex, OneWay, PacketFate, PacketName, Scenario, Step, WorldAction,
+    MachineAction, Move, NetworkAction, NetworkIndex, OneWay, PacketFate, PacketName, Scenario, Step, WorldAction,
 };
 
 use crate::reachability::{Place, Verdict, can_connect};
@@ -85,9 +85,18 @@ impl Kept<'_> {
                     | Command::Say(_)
                     | Command::Accept
                     | Command::Reject
+                    | Command::Suspend
+                    | Command::Resume
                     | Command::Media(..) => command.clone(),
                 };
                 Action::Actor((self.actor)(*actor)?, command)
+            }
+            Action::Machine(machine, MachineAction::Move(to)) => {
+                let network = match to.network {
+                    Some(network) => Some((self.network)(network)?),
+                    None => None,
+                };
+                Action::Machine(self.machine(*machine)?, MachineAction::Move(Move { network, ..*to }))
             }
             Action::Machine(machine, action) => Action::Machine(self.machine(*machine)?, *action),
             Action::Network(network, action) => Action::Network((self.network)(*network)?, *action),
@@ -167,8 +176,12 @@ pub(super) fn with_ice_servers(scenario: &Scenario, servers: &[usize]) -> Scenar
 /// The scenario without the networks in which, and behind which, there is no actor.
 fn without_empty_networks(scenario: &Scenario) -> Scenario {
     let mut keep = vec![false; scenario.networks.len()];
-    for actor in &scenario.actors {
-        let mut at = actor.network;
+    let moves = scenario.steps.iter().filter_map(|step| match &step.action {
+        Action::Machine(_, MachineAction::Move(to)) => Some(to.network),
+        _ => None,
+    });
+    for network in scenario.actors.iter().map(|actor| actor.network).chain(moves) {
+        let mut at = network;
         while let Some(network) = at {
             keep[network.0] = true;
             at = scenario.networks[network].behind;
@@ -230,7 +243,7 @@ fn free_address(scenario: &Scenario, network: Option<NetworkIndex>) -> Ipv4Addr 
 pub(super) fn is_fault(action: &Action) -> bool {
     match action {
         Action::Join(_) => false,
-        Action::Actor(_, command) => *command == Command::Drop,
+        Action::Actor(_, command) => matches!(command, Command::Drop | Command::Suspend | Command::Resume),
         Action::Machine(..) | Action::Network(..) | Action::World(_) => true,
     }
 }

@@ -27,9 +27,14 @@ pub(super) fn lines(command: &Command, known_as: impl Fn(&str) -> Vec<String>) -
         Command::Hangup(name) => about("hangup", name),
         Command::IceRestart(name) => about("ice-restart", name),
         Command::Offer(name) => about("offer", name),
-        Command::Drop | Command::Call(_) | Command::Accept | Command::Reject | Command::Media(..) => {
-            Err("its role cannot do that")
-        }
+        Command::Drop
+        | Command::Call(_)
+        | Command::Accept
+        | Command::Reject
+        | Command::Media(..)
+        | Command::Suspend
+        | Command::Resume
+        | Command::Moved(_) => Err("its role cannot do that"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, IceServerIndex, Link, Machine, NatReboot, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, IceServerIndex, Link, Machine, Move, NatReboot, NetworkIndex, Scenario};
 use server::Server;
 use server::net::Network;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{Machines, Script};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::live::network::Place;
+use crate::peer::client::Families;
 use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError, reference, turn};
 
 /// How long clients may take to leave.
@@ -131,6 +132,10 @@ impl Ground for Namespaces {
         Err(StageError::NotInNamespaces)
     }
 
+    fn move_machine(&mut self, _: ActorIndex, _: &Move) -> Result<Families, StageError> {
+        Err(StageError::NotInNamespaces)
+    }
+
     fn servers(&self, actor: ActorIndex) -> Servers {
         let setup = &self.scenario.server;
         let at = |port| SocketAddr::new(setup.address.into(), port);
@@ -139,7 +144,7 @@ impl Ground for Namespaces {
         Servers {
             signaling: at(entry.map_or(0, |entry| entry.port)),
             endpoint: None,
-            ice: turn::servers_of(&self.scenario, actor, self.recorder.now()),
+            ice: turn::servers_of(&self.scenario, actor, actor.address.into(), self.recorder.now()),
             heartbeat: setup.heartbeat,
             keys: None,
         }

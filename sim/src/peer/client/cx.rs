@@ -11,6 +11,7 @@ use super::step::NoEffect;
 use super::streams::FromServer;
 use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
 use crate::peer::agent::Agent;
+use crate::peer::gather::IceServer;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
 
@@ -118,6 +119,11 @@ impl ClientCx {
             FromServer::Message(message) => agent.on_stream(server, message, now),
             FromServer::Ended => agent.on_stream_end(server),
         });
+    }
+
+    /// Notes that the client has other sockets, and other servers.
+    pub(super) fn moved(&mut self, servers: Vec<IceServer>, bases: &[SocketAddr]) {
+        self.agent(|agent, now| agent.moved(servers, bases, now));
     }
 
     /// Whether there is a connection to a peer, finished or not.

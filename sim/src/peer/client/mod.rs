@@ -111,6 +111,23 @@ pub enum Command {
     Reject,
     /// Turn the camera or the microphone on or off.
     Media(MediaKind, bool),
+    /// Stand still until it is resumed.
+    Suspend,
+    /// Go on after it was suspended.
+    Resume,
+    /// Not a step for the client itself, but what its system tells it: the machine has other addresses.
+    Moved(Box<Moved>),
+}
+
+/// What a client learns when its machine has moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Which families of addresses the machine has now.
+    pub families: Families,
+    /// The address at which it dials the signaling server from there.
+    pub signaling: SocketAddr,
+    /// The STUN and TURN servers that it reaches from there.
+    pub(crate) ice: Vec<IceServer>,
 }
 
 /// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive. Then it sends its last messages,
@@ -139,7 +156,7 @@ pub async fn run<N: Network>(
         request = request.with_sub_protocol(subprotocol.as_str());
     }
     let streams = Streams::new(net.clone());
-    let signaling = SignalingClient::new(net, config.server, request, config.heartbeat, recorder.clone(), node);
+    let signaling = SignalingClient::new(net.clone(), config.server, request, config.heartbeat, recorder.clone(), node);
     let cx = ClientCx::new(config, recorder, node, media);
     let mut client = Client { sockets, streams, signaling, engine, over, cx };
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
@@ -154,12 +171,25 @@ pub async fn run<N: Network>(
         tokio::select! { biased;
             command = commands.recv() => {
                 let Some(command) = command else { break };
-                if *command.command() == Command::Leave {
-                    command.done(Ok(()));
-                    break;
+                match command.command() {
+                    Command::Leave => {
+                        command.done(Ok(()));
+                        break;
+                    }
+                    Command::Moved(moved) => client.on_moved(&net, moved).await?,
+                    Command::Suspend => {
+                        command.done(Ok(()));
+                        match suspended(&mut commands).await {
+                            After::Resume(None) => {}
+                            After::Resume(Some(moved)) => client.on_moved(&net, &moved).await?,
+                            After::Leave => break,
+                        }
+                    }
+                    order => {
+                        let outcome = client.on_command(order);
+                        command.done(outcome);
+                    }
                 }
-                let outcome = client.on_command(command.command());
-                command.done(outcome);
             },
             (path, datagram) = client.sockets.receive() => client.cx.on_datagram(path, datagram),
             (server, from) = client.streams.next() => client.cx.on_stream(server, &from),
@@ -174,6 +204,34 @@ pub async fn run<N: Network>(
     drop((streams, commands));
     signaling.closed().await;
     Ok(())
+}
+
+/// What ends the time for which a client is suspended.
+enum After {
+    /// It goes on, at most with what it has to know of its machine's last move.
+    Resume(Option<Moved>),
+    Leave,
+}
+
+/// Waits until a suspended client is resumed, or ordered to leave. Nothing else has an effect on it; its machine receives
+/// what its sockets have room for.
+async fn suspended(commands: &mut mpsc::UnboundedReceiver<StepCommand>) -> After {
+    let mut last = None;
+    while let Some(command) = commands.recv().await {
+        match command.command() {
+            Command::Resume => {
+                command.done(Ok(()));
+                return After::Resume(last);
+            }
+            Command::Leave => {
+                command.done(Ok(()));
+                return After::Leave;
+            }
+            Command::Moved(moved) => last = Some((**moved).clone()),
+            _ => command.done(Err("it is suspended")),
+        }
+    }
+    After::Leave
 }
 
 /// Calls `act` for each of a client's ids, and succeeds if one call does.
@@ -307,6 +365,16 @@ impl<N: Network> Client<N> {
         self.engine.on_lost(self.signaling.is_over(), &mut self.cx);
     }
 
+    /// Binds new sockets after a move, offers what is there as candidates, and dials the server anew.
+    async fn on_moved(&mut self, net: &N, moved: &Moved) -> io::Result<()> {
+        self.sockets = Sockets::bind(net, moved.families).await?;
+        self.cx.moved(moved.ice.clone(), &self.sockets.bases());
+        if self.signaling.moved(moved.signaling) {
+            self.on_lost();
+        }
+        Ok(())
+    }
+
     fn on_command(&mut self, command: &Command) -> Result<(), NoEffect> {
         match command {
             Command::Drop => {
@@ -316,6 +384,7 @@ impl<N: Network> Client<N> {
                 self.on_lost();
                 Ok(())
             }
+            Command::Resume => Err("it is not suspended"),
             Command::Say(text) => self.cx.say(text),
             Command::IceRestart(name) => any(self.engine.known_as(name, &self.cx), |id| self.cx.restart_ice(id)),
             _ => self.engine.on_command(command, &mut self.cx),

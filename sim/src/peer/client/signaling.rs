@@ -154,6 +154,17 @@ impl<N: Network> SignalingClient<N> {
         was_open
     }
 
+    /// Notes that the machine has other addresses: an open connection is given up without a frame, as the old address is
+    /// gone, and the next attempt dials `server`. Returns whether a connection was open.
+    pub(crate) fn moved(&mut self, server: SocketAddr) -> bool {
+        self.server = server;
+        let was_open = self.is_open();
+        if was_open {
+            self.lost(None, "the network changed");
+        }
+        was_open
+    }
+
     /// Dials, sends, receives and pings. It may be dropped at any point and called again.
     pub(crate) async fn next(&mut self) -> SignalingEvent {
         loop {

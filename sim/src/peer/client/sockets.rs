@@ -47,9 +47,9 @@ impl<N: Network> Sockets<N> {
         Ok(Self { ipv4, ipv6 })
     }
 
-    /// Their local addresses.
+    /// Their local addresses. That of IPv6 comes first: a stack checks pairs in the order in which it learns of candidates.
     pub(super) fn bases(&self) -> Vec<SocketAddr> {
-        self.ipv4.iter().chain(&self.ipv6).map(|socket| socket.base).collect()
+        self.ipv6.iter().chain(&self.ipv4).map(|socket| socket.base).collect()
     }
 
     /// Sends a datagram from the socket that is its base. One of a socket that was closed is dropped.

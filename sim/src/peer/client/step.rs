@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Command;
+use super::{Command, Moved};
 use crate::event::{Fault, Line, NodeId, Recorder, What};
 
 /// Why a command has no effect, as it follows a colon: `it is not in a call`.
@@ -35,6 +35,11 @@ impl StepCommand {
     /// A command to leave that does not belong to a step, because the scenario is over.
     pub(crate) fn leave() -> Self {
         Self { command: Command::Leave, step: None }
+    }
+
+    /// Tells a client that its machine has moved.
+    pub(crate) fn moved(moved: Moved) -> Self {
+        Self { command: Command::Moved(Box::new(moved)), step: None }
     }
 
     pub(crate) fn command(&self) -> &Command {

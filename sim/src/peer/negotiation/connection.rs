@@ -1,5 +1,6 @@
 //! One WebRTC connection: a stack, and the state that the stack leaves to its driver.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,12 @@ const QUIET: Duration = Duration::from_secs(3);
 /// The timers of a quiet connection are rounded to this grid. The stack requests a call every 200 ms in every state.
 /// Its keep-alives (2 s) and its limits for disconnected (5 s) and failed (25 s) do not need such a fine interval.
 const QUIET_GRID: Duration = Duration::from_secs(1);
+/// How long the consent to send lasts after the last answer to a check on the selected pair.
+//= https://www.rfc-editor.org/rfc/rfc7675#section-5.1
+//# Consent expires after 30 seconds.
+const CONSENT: Duration = Duration::from_secs(30);
+/// The type of a success response to a Binding request. RFC 8489 §5.
+const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
 /// How often one call of [`Connection::drain`] drains the stack at most. A deadline in the past is handled at once, but
 /// not without limit at one instant.
 const ROUNDS_MAX: usize = 3;
@@ -55,6 +62,16 @@ pub(super) struct Connection {
     /// When to call the stack next.
     pub(super) deadline: Option<Instant>,
     last_data: Instant,
+    consent: Option<Consent>,
+}
+
+/// The consent of the other side to receive data. RFC 7675.
+struct Consent {
+    /// The other end of the selected pair.
+    remote: SocketAddr,
+    /// When the last answer arrived, or the pair was selected.
+    confirmed: Instant,
+    has_expired: bool,
 }
 
 impl Connection {
@@ -78,6 +95,7 @@ impl Connection {
             patience: None,
             deadline: None,
             last_data: now,
+            consent: None,
         }
     }
 
@@ -171,6 +189,11 @@ impl Connection {
         if !is_stun(bytes) {
             self.last_data = now;
         }
+        if let Some(consent) = self.consent.as_mut().filter(|consent| consent.remote == path.remote)
+            && bytes.starts_with(&BINDING_SUCCESS)
+        {
+            (consent.confirmed, consent.has_expired) = (now, false);
+        }
         self.stack.handle(Input::Datagram { path, bytes }, now)
     }
 
@@ -187,6 +210,19 @@ impl Connection {
     /// Collects everything that the stack sends and reports, and sets the time of its next call. The grid for the
     /// timers of a quiet connection begins at `epoch`.
     pub(super) fn drain(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
+        self.drain_stack(epoch, now, out);
+        let is_up = matches!(self.ice, IceState::Connected | IceState::Completed | IceState::Disconnected);
+        let Some(consent) = self.consent.as_mut().filter(|consent| is_up && !consent.has_expired) else { return };
+        let expires = consent.confirmed + CONSENT;
+        if expires <= now {
+            consent.has_expired = true;
+            out.push(Output::Change(PeerChange::ConsentExpired));
+        } else {
+            self.deadline = Some(self.deadline.map_or(expires, |deadline| deadline.min(expires)));
+        }
+    }
+
+    fn drain_stack(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
         for _ in 0..ROUNDS_MAX {
             self.deadline = self.drain_once(now, out);
             match self.deadline {
@@ -214,6 +250,9 @@ impl Connection {
                 stack::Output::Timeout(deadline) => return deadline,
                 stack::Output::Transmit(transmit) => {
                     if !is_stun(&transmit.bytes) {
+                        if self.consent.as_ref().is_some_and(|consent| consent.has_expired) {
+                            continue;
+                        }
                         self.last_data = now;
                     }
                     out.push(Output::Transmit(transmit));
@@ -227,6 +266,7 @@ impl Connection {
                     PeerChange::Ice { state }
                 }
                 StackEvent::Selected { local, remote } => {
+                    self.consent = Some(Consent { remote: remote.address.into(), confirmed: now, has_expired: false });
                     // The stack may have learned it from a check that came before the signal.
                     let known = self.remote_relayed.iter().find(|known| known.address == remote.address);
                     PeerChange::Selected { local, remote: known.copied().unwrap_or(remote) }

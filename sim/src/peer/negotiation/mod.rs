@@ -134,6 +134,16 @@ impl Negotiation {
         self.signaling = up;
     }
 
+    /// Forgets the candidates that were gathered, because their sockets are gone.
+    pub(crate) fn forget_candidates(&mut self) {
+        self.candidates.clear();
+    }
+
+    /// Whether there is a connection to anybody.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.remotes.values().any(|remote| remote.connection.is_some())
+    }
+
     /// Whether there is a connection to a peer, finished or not.
     pub(crate) fn has_connection(&self, peer: &PeerName) -> bool {
         self.remotes.get(peer).is_some_and(|remote| remote.connection.is_some())

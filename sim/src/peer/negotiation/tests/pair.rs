@@ -287,6 +287,7 @@ fn word(change: &PeerChange) -> Option<String> {
         PeerChange::CandidateQueued => "candidate queued".to_owned(),
         PeerChange::Stale { kind } => format!("stale {}", kind_word(kind)),
         PeerChange::IceRestart => "ICE restart".to_owned(),
+        PeerChange::ConsentExpired => "consent expired".to_owned(),
         PeerChange::ChannelOpen => "connected".to_owned(),
         PeerChange::Error { text } => format!("error: {text}"),
         PeerChange::Closed { why } => format!("closed: {why:?}"),
