@@ -3,34 +3,35 @@
 //! packet, and say nothing of hairpinned ones. RFC 4787, RFC 5382.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use scenarios::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation};
 
-use crate::event::{Event, Mapping, NatEvent, NodeId, NodeKind, PacketEvent, Protocol, What};
+use crate::event::{Event, Mapping, NatEvent, NodeId, NodeKind, PacketEvent, Protocol, TransportAddress, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 /// How late a check for mappings that have ended may come at the end of a run.
 const SLACK: Duration = Duration::from_secs(1);
-const ANYBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+/// Less than every other address.
+const ANYBODY: TransportAddress = TransportAddress::ipv4(Ipv4Addr::UNSPECIFIED, 0);
 
 #[derive(Default)]
 pub(crate) struct NatTableSound {
     tables: BTreeMap<NodeId, Table>,
-    /// Which endpoints have sent to which: hosts behind NATs, and these NATs themselves.
-    sent: BTreeSet<(Protocol, SocketAddrV4, SocketAddrV4)>,
+    /// Which endpoints have sent to which: the actors' hosts, and NATs.
+    sent: BTreeSet<(Protocol, TransportAddress, TransportAddress)>,
 }
 
 /// The mappings of one NAT.
 #[derive(Default)]
 struct Table {
     /// By protocol, internal endpoint and the part of the remote endpoint that the mapping depends on.
-    live: BTreeMap<(Protocol, SocketAddrV4, SocketAddrV4), Live>,
+    live: BTreeMap<(Protocol, TransportAddress, TransportAddress), Live>,
     /// The external endpoints in use; with overloaded ports, each together with the remote endpoint.
-    taken: BTreeSet<(Protocol, SocketAddrV4, SocketAddrV4)>,
+    taken: BTreeSet<(Protocol, TransportAddress, TransportAddress)>,
     /// The external address of each internal one.
-    paired: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    paired: BTreeMap<IpAddr, IpAddr>,
 }
 
 struct Live {
@@ -48,13 +49,23 @@ impl Oracle for NatTableSound {
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
             What::Packet(PacketEvent::Sent(view)) => {
-                let actor = cx.actor(event.node).map(|actor| &cx.scenario.actors[actor]);
-                if actor.is_some_and(|actor| actor.network.is_some()) {
+                // Whoever is in the internet now may move behind a NAT.
+                if cx.actor(event.node).is_some() {
                     self.sent.insert((view.protocol, view.src, view.dst));
                 }
             }
             What::Nat(nat) => {
-                let Some(behavior) = behavior(event.node, cx) else { return };
+                let family = match nat {
+                    NatEvent::Created(mapping) | NatEvent::Used(mapping) | NatEvent::Expired(mapping) => {
+                        mapping.internal.ip()
+                    }
+                    NatEvent::Rebooted { .. } => {
+                        self.tables.remove(&event.node);
+                        return;
+                    }
+                    NatEvent::Refused { .. } => return,
+                };
+                let Some(behavior) = behavior(event.node, family, cx) else { return };
                 let wrong = match nat {
                     NatEvent::Created(mapping) => self.created(event.node, mapping, behavior, event.at),
                     NatEvent::Used(mapping) => {
@@ -64,11 +75,7 @@ impl Oracle for NatTableSound {
                         wrong
                     }
                     NatEvent::Expired(mapping) => self.expired(event.node, mapping, behavior, event.at),
-                    NatEvent::Rebooted { .. } => {
-                        self.tables.remove(&event.node);
-                        None
-                    }
-                    NatEvent::Refused { .. } => None,
+                    NatEvent::Rebooted { .. } | NatEvent::Refused { .. } => None,
                 };
                 report(event.node, wrong, cx);
             }
@@ -78,9 +85,9 @@ impl Oracle for NatTableSound {
 
     fn finish(&mut self, cx: &mut OracleCx<'_>) {
         for (node, table) in std::mem::take(&mut self.tables) {
-            let Some(behavior) = behavior(node, cx) else { continue };
             let now = cx.time();
             let forgotten = table.live.values().find_map(|live| {
+                let behavior = behavior(node, live.mapping.internal.ip(), cx)?;
                 let longest = lifetimes(behavior, live.mapping.protocol).1;
                 let is_late = is_timed(behavior) && now > live.used + longest + SLACK;
                 is_late.then(|| format!("still has {}, {}", shown(&live.mapping), idle(now - live.used, "most", longest)))
@@ -93,8 +100,8 @@ impl Oracle for NatTableSound {
 impl NatTableSound {
     fn created(&mut self, node: NodeId, new: &Mapping, behavior: &NatBehavior, now: Duration) -> Option<String> {
         let table = self.tables.entry(node).or_default();
-        let address = *table.paired.entry(*new.internal.ip()).or_insert(*new.external.ip());
-        let is_moved = behavior.pooling == Pooling::Paired && address != *new.external.ip();
+        let address = *table.paired.entry(new.internal.ip()).or_insert(new.external.ip());
+        let is_moved = behavior.pooling == Pooling::Paired && address != new.external.ip();
         let is_shared = !table.taken.insert(external_key(new, behavior));
         let live = Live { mapping: *new, created: now, used: now };
         let second = table.live.insert(internal_key(new, behavior), live);
@@ -127,7 +134,7 @@ impl NatTableSound {
         let remotes = match behavior.filtering {
             Dependence::EndpointIndependent => return None,
             Dependence::AddressDependent => {
-                let port = |port| SocketAddrV4::new(*used.remote.ip(), port);
+                let port = |port| TransportAddress::new(used.remote.ip(), port);
                 port(0)..=port(u16::MAX)
             }
             Dependence::AddressAndPortDependent => used.remote..=used.remote,
@@ -161,7 +168,7 @@ impl Table {
         let key = match is_there {
             true => key,
             false if may_differ => {
-                let last = SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX);
+                let last = TransportAddress::new(Ipv6Addr::from(u128::MAX), u16::MAX);
                 let of_endpoint = self.live.range((protocol, internal, ANYBODY)..=(protocol, internal, last));
                 *of_endpoint.filter(|(_, live)| live.mapping.external == external).map(|(key, _)| key).next()?
             }
@@ -171,10 +178,13 @@ impl Table {
     }
 }
 
-fn behavior<'c>(node: NodeId, cx: &OracleCx<'c>) -> Option<&'c NatBehavior> {
-    match cx.record.nodes[usize::from(node.0)].kind {
-        NodeKind::Nat(network) => cx.scenario.networks[network].nat.as_ref(),
-        _ => None,
+/// What a router must do with packets of this address's family: its NAT's behavior, or that of its firewall for IPv6.
+fn behavior<'c>(node: NodeId, family: IpAddr, cx: &OracleCx<'c>) -> Option<&'c NatBehavior> {
+    let NodeKind::Nat(network) = cx.record.nodes[usize::from(node.0)].kind else { return None };
+    let network = &cx.scenario.networks[network];
+    match family {
+        IpAddr::V4(_) => network.nat.as_ref(),
+        IpAddr::V6(_) => network.ipv6.as_ref()?.firewall.as_ref(),
     }
 }
 
@@ -205,16 +215,16 @@ fn lifetimes(behavior: &NatBehavior, protocol: Protocol) -> (Duration, Duration)
     (shortest.unwrap_or_default(), longest.unwrap_or_default())
 }
 
-fn internal_key(mapping: &Mapping, behavior: &NatBehavior) -> (Protocol, SocketAddrV4, SocketAddrV4) {
+fn internal_key(mapping: &Mapping, behavior: &NatBehavior) -> (Protocol, TransportAddress, TransportAddress) {
     let remote = match behavior.mapping {
         Dependence::EndpointIndependent => ANYBODY,
-        Dependence::AddressDependent => SocketAddrV4::new(*mapping.remote.ip(), 0),
+        Dependence::AddressDependent => TransportAddress::new(mapping.remote.ip(), 0),
         Dependence::AddressAndPortDependent => mapping.remote,
     };
     (mapping.protocol, mapping.internal, remote)
 }
 
-fn external_key(mapping: &Mapping, behavior: &NatBehavior) -> (Protocol, SocketAddrV4, SocketAddrV4) {
+fn external_key(mapping: &Mapping, behavior: &NatBehavior) -> (Protocol, TransportAddress, TransportAddress) {
     let overloads = behavior.port_allocation == PortAllocation::PreserveOverloading;
     (mapping.protocol, mapping.external, if overloads { mapping.remote } else { ANYBODY })
 }

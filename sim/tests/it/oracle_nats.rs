@@ -1,10 +1,9 @@
 //! Tests like those of `oracle.rs`, for what NATs do.
 
-use std::net::SocketAddrV4;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use sim::event::{Event, Mapping, NatEvent, NodeId, NodeKind, Protocol, What};
+use sim::event::{Event, Mapping, NatEvent, NodeId, NodeKind, Protocol, TransportAddress, What};
 
 use crate::oracle::Case;
 
@@ -37,8 +36,8 @@ fn insert_after(case: &mut Case, index: usize, node: NodeId, what: NatEvent) {
     case.record.events.insert(index + 1, Event { at, node, what: What::Nat(what) });
 }
 
-fn with_port(endpoint: SocketAddrV4, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(*endpoint.ip(), port)
+fn with_port(endpoint: TransportAddress, port: u16) -> TransportAddress {
+    TransportAddress::new(endpoint.ip(), port)
 }
 
 #[test]
