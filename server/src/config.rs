@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::TurnSettings;
@@ -68,6 +69,9 @@ pub struct Config {
     /// over UDP (RFC 5780). The service then also listens on `stun`'s IP address with this port and on this IP address
     /// with `stun`'s port, and answers clients of RFC 3489. Default: `None`, and CHANGE-REQUEST gets 420.
     pub stun_alternate: Option<SocketAddr>,
+    /// How many tasks read the UDP port of STUN, each with its own socket, among which the host distributes the clients.
+    /// Default: 1. More help if the runtime has several threads, on Linux.
+    pub udp_readers: NonZeroUsize,
     /// TURN on STUN's UDP address. Default: off.
     pub turn: Option<TurnSettings>,
     /// HTTP address for only `/metrics` and `/healthz`, always without TLS and token. Default: off.
@@ -146,6 +150,7 @@ impl Default for Config {
             access: Access::default(),
             stun: Some((Ipv4Addr::LOCALHOST, STUN_PORT).into()),
             stun_alternate: None,
+            udp_readers: NonZeroUsize::MIN,
             turn: None,
             api: ApiSettings::default(),
             pages: PageSettings::default(),

@@ -41,6 +41,7 @@ mod access;
 mod api;
 mod config;
 mod cors;
+mod datagrams;
 mod descriptors;
 mod dialect;
 mod handshake;
@@ -50,8 +51,6 @@ mod lock;
 mod metrics;
 pub mod net;
 mod pace;
-#[cfg(target_os = "linux")]
-mod packet_info;
 mod pages;
 mod query;
 mod random;
@@ -66,6 +65,8 @@ mod tls;
 mod tokio_udp;
 mod turn;
 mod udp;
+#[cfg(target_os = "linux")]
+mod udp_calls;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -87,7 +88,7 @@ use cors::Cors;
 pub use dialect::{DIALECTS, DialectEntry, Framing, HTTP_PORT, STUN_PORT};
 pub use limits::Limits;
 use lock::Lock;
-use net::{Listener, Network};
+use net::{Buffers, Listener, Network};
 pub use pages::{PageSettings, SocketIoClient};
 pub use random::Randomness;
 pub use rate::Rate;
@@ -274,13 +275,17 @@ impl<N: Network> Server<N> {
         let Config { stun, stun_alternate, unix_time, .. } = shared.config;
         let entropy = shared.config.entropy();
         let Some(address) = stun else { return Ok(None) };
-        let stun::Sockets { udp: sockets, addresses, tcp } = stun::open(&self.net, address, stun_alternate).await?;
+        let readers = shared.config.udp_readers.get();
+        let opened = stun::open(&self.net, address, stun_alternate, readers).await?;
+        let stun::Sockets { udp: sockets, addresses, readers, tcp } = opened;
+        let buffers = Arc::new(Buffers::default());
         let address = addresses[0];
         self.addresses.insert("stun", address);
         let turn = match shared.config.turn.clone() {
             Some(settings) => {
                 let (net, sockets, stop) = (self.net.clone(), Arc::clone(&sockets), Arc::clone(&shared.stop));
-                let host = turn::Host { net, sockets, address, entropy, unix_time, stop };
+                let buffers = Arc::clone(&buffers);
+                let host = turn::Host { net, sockets, buffers, address, entropy, unix_time, stop };
                 let turn = Turn::new(settings, host);
                 Some(Arc::new(turn.map_err(|why| invalid(format!("serve turn on {address}: {why}")))?))
             }
@@ -292,10 +297,12 @@ impl<N: Network> Server<N> {
             let counters = shared.turn_counters.set(Box::new(move || turn.counters()));
             assert!(counters.is_ok(), "there is one TURN service");
         }
-        for index in 0..sockets.len() {
+        let all = (0..sockets.len()).map(|index| (index, None));
+        for (index, reader) in all.chain(readers.into_iter().map(|reader| (0, Some(reader)))) {
             let (sockets, addresses) = (Arc::clone(&sockets), Arc::clone(&addresses));
             let turn = turn.clone().filter(|_| index == 0);
-            let service = udp::Service::<N> { sockets, addresses, index, turn };
+            let buffers = Arc::clone(&buffers);
+            let service = udp::Service::<N> { sockets, addresses, index, reader, turn, buffers };
             self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
         }
         self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, turn.clone(), shared)));

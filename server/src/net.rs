@@ -6,10 +6,14 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::pin::pin;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
 
+pub use crate::datagrams::{Batch, Borrowed, Buffers, Datagram, Outgoing, Received, Sent};
 use crate::tokio_udp::TokioUdp;
 
 /// One host's view of a network.
@@ -38,6 +42,20 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// # Errors
     /// The address is taken, or not this host's.
     fn bind_udp(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Udp>> + Send;
+
+    /// Binds UDP sockets to one address, among which the host distributes the datagrams by their source: `count` of them, or
+    /// one where it cannot.
+    ///
+    /// # Errors
+    /// As for [`bind_udp`](Self::bind_udp).
+    fn bind_udp_several(
+        &self,
+        address: SocketAddr,
+        count: usize,
+    ) -> impl Future<Output = io::Result<Vec<Self::Udp>>> + Send {
+        let _ = count;
+        async move { Ok(vec![self.bind_udp(address).await?]) }
+    }
 
     /// Runs a task on this host. It ends with the host.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
@@ -75,30 +93,29 @@ pub trait Udp: Send + Sync + 'static {
     /// As the operating system reports them. The socket stays usable.
     fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
 
-    /// Like [`recv_from`](Self::recv_from), and also returns the destination address of the datagram: `None` if the
-    /// socket is bound to a single address, or if the host does not report it.
+    /// Receives what has arrived, at least one datagram, with its destination where the host reports it. A socket is read
+    /// either by this or by [`recv_from`](Self::recv_from), not by both.
     ///
     /// # Errors
     /// As for [`recv_from`](Self::recv_from).
-    fn recv_with_destination(
-        &self,
-        buffer: &mut [u8],
-    ) -> impl Future<Output = io::Result<(usize, SocketAddr, Option<IpAddr>)>> + Send {
-        async { self.recv_from(buffer).await.map(|(length, from)| (length, from, None)) }
+    fn receive<'b>(&self, buffers: &'b Buffers) -> impl Future<Output = io::Result<Borrowed<'b>>> + Send {
+        async {
+            let mut batch = buffers.take();
+            let (length, from) = self.recv_from(batch.received.room()).await?;
+            batch.received.arrived(length, from, None);
+            Ok(batch)
+        }
     }
 
-    /// Sends one datagram from an address that [`recv_with_destination`](Self::recv_with_destination) returned.
-    ///
-    /// # Errors
-    /// As for [`send_to`](Self::send_to), or the address is no longer this host's.
-    fn send_from(
-        &self,
-        datagram: &[u8],
-        source: Option<IpAddr>,
-        to: SocketAddr,
-    ) -> impl Future<Output = io::Result<usize>> + Send {
-        debug_assert_eq!(source, None, "this socket returns no destination");
-        self.send_to(datagram, to)
+    /// Sends several datagrams, in order, each from its source: an address at which this socket has received, or `None` if
+    /// the host did not report one. Never waits: what the host does not take at once is not sent.
+    fn send_all(&self, outgoing: &Outgoing) -> Sent {
+        outgoing.send_each(|datagram, source, to| {
+            debug_assert_eq!(source, None, "this socket reports no destination");
+            // `unconstrained`, because a used-up task budget would look like a full socket.
+            let sending = pin!(unconstrained(self.send_to(datagram, to)));
+            sending.now_or_never().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+        })
     }
 
     /// Its address, with the chosen port.
@@ -138,8 +155,8 @@ macro_rules! net_impl {
             }
         );
     };
-    // `$udp` is the type of UDP sockets, made from that of `$net`, and `$own` declares it.
-    ($name:ident, $($net:ident)::+, $udp:ty $(; $($own:item)*)?) => {
+    // `$udp` is the type of UDP sockets, made from that of `$net`, and `$own` declares it. `$more` replaces default methods.
+    ($name:ident, $($net:ident)::+, $udp:ty $([$($more:tt)*])? $(; $($own:item)*)?) => {
         #[doc = concat!("The network of `", stringify!($($net)::+), "`.")]
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name;
@@ -167,6 +184,7 @@ macro_rules! net_impl {
                 fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
                     tokio::spawn(task);
                 }
+                $($($more)*)?
             }
 
             pub struct Listener(imp::TcpListener);
@@ -189,4 +207,8 @@ macro_rules! net_impl {
     };
 }
 
-net_impl!(Tokio, tokio::net, TokioUdp);
+net_impl!(Tokio, tokio::net, TokioUdp [
+    async fn bind_udp_several(&self, address: SocketAddr, count: usize) -> io::Result<Vec<TokioUdp>> {
+        if count == 1 { Ok(vec![self.bind_udp(address).await?]) } else { TokioUdp::bind_several(address, count) }
+    }
+]);

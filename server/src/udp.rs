@@ -7,19 +7,22 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::Shared;
 use crate::metrics::Metrics;
-use crate::net::{Network, Udp};
-use crate::stun::binding::{self, Origin};
+use crate::net::{Buffers, Datagram, Network, Outgoing, Udp};
+use crate::stun::binding::{self, Origin, Route};
 use crate::stun::message::Message;
-use crate::turn::{DATAGRAM_BYTES_MAX, FiveTuple, Turn};
+use crate::turn::{DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Turn};
 
-/// One of the STUN service's UDP sockets, with what it needs from the others.
+/// A reader of one of the STUN service's UDP sockets, with what it needs from the others.
 pub(crate) struct Service<N: Network> {
     pub(crate) sockets: Arc<[N::Udp]>,
     pub(crate) addresses: Arc<[SocketAddr]>,
-    /// The index of this socket.
+    /// The index of its socket.
     pub(crate) index: usize,
+    /// A further socket at the same address, if this is a further reader.
+    pub(crate) reader: Option<N::Udp>,
     /// Only on the first socket.
     pub(crate) turn: Option<Arc<Turn<N>>>,
+    pub(crate) buffers: Arc<Buffers>,
 }
 
 impl<N: Network> Service<N> {
@@ -34,50 +37,67 @@ impl<N: Network> Service<N> {
     }
 
     async fn answer_all(&self, metrics: &Metrics) {
-        let origin = Origin { addresses: &self.addresses, index: self.index };
-        // One additional byte to detect truncation.
-        let (mut buffer, mut out) = (vec![0; DATAGRAM_BYTES_MAX + 1], Vec::with_capacity(256));
+        let mut out = Vec::with_capacity(256);
+        // For each socket, as RFC 5780 answers from others than the one that was asked.
+        let mut answers: Vec<Outgoing> = self.sockets.iter().map(|_| Outgoing::default()).collect();
+        let mut relaying = Relaying::default();
         loop {
-            //= https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1.2
-            //# the source IP address and port of the response are equal to the
-            //# destination IP address and port of the received request message.
             // An error here concerns the destination of an earlier datagram. The socket stays usable.
-            let received = self.sockets[self.index].recv_with_destination(&mut buffer).await;
-            let Ok((length, from, destination)) = received else { continue };
-            let datagram = &buffer[..length];
-            let five_tuple = FiveTuple { client: from, server: destination, is_tcp: false };
-            //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
-            //# ChannelData messages can be distinguished from other multiplexed
-            //# protocols by examining the first byte of the message
-            if let (Some(0x40..=0x7f), Some(turn)) = (datagram.first(), &self.turn) {
-                turn.on_channel_data(datagram, five_tuple).await;
-                continue;
-            }
-            metrics.stun_received.fetch_add(1, Relaxed);
-            if length > DATAGRAM_BYTES_MAX {
-                continue;
-            }
-            let Some(message) = Message::parse(datagram) else {
-                if let Some(route) = binding::respond_classic(datagram, from, origin, &mut out) {
-                    metrics.stun_answered.fetch_add(1, Relaxed);
-                    _ = self.sockets[route.from].send_from(&out, destination, route.to).await;
-                }
-                continue;
-            };
-            let sent = if binding::is_binding(&message) {
-                let Some(route) = binding::respond(&message, from, origin, &mut out) else { continue };
-                metrics.stun_answered.fetch_add(1, Relaxed);
-                self.sockets[route.from].send_from(&out, destination, route.to).await
-            } else {
-                let Some(turn) = &self.turn else { continue };
-                if !turn.on_message(&message, five_tuple, &mut out).await {
+            let Ok(batch) = self.socket(self.index).receive(&self.buffers).await else { continue };
+            for Datagram { data: datagram, from, destination } in batch.received.datagrams() {
+                let (length, five_tuple) =
+                    (datagram.len(), FiveTuple { client: from, server: destination, is_tcp: false });
+                //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
+                //# ChannelData messages can be distinguished from other multiplexed
+                //# protocols by examining the first byte of the message
+                if let (Some(0x40..=0x7f), Some(turn)) = (datagram.first(), &self.turn) {
+                    turn.on_channel_data(datagram, five_tuple, &mut relaying);
                     continue;
                 }
+                metrics.stun_received.fetch_add(1, Relaxed);
+                if length > DATAGRAM_BYTES_MAX {
+                    continue;
+                }
+                let Some(route) = self.answer(datagram, five_tuple, &mut relaying, &mut out).await else { continue };
                 metrics.stun_answered.fetch_add(1, Relaxed);
-                self.sockets[self.index].send_from(&out, destination, from).await
-            };
-            if let Err(error) = sent {
-                tracing::debug!(%from, %error, "failed to answer a STUN request");
+                //= https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1.2
+                //# the source IP address and port of the response are equal to the
+                //# destination IP address and port of the received request message.
+                answers[route.from].push(&[&out], 0, destination, route.to);
+            }
+            drop(batch);
+            if let Some(turn) = &self.turn {
+                turn.relay(&mut relaying);
+            }
+            for (index, answers) in answers.iter_mut().enumerate().filter(|(_, answers)| !answers.is_empty()) {
+                if let Some(error) = self.socket(index).send_all(answers).error {
+                    tracing::debug!(%error, "failed to answer a STUN request");
+                }
+                answers.clear();
+            }
+        }
+    }
+
+    fn socket(&self, index: usize) -> &N::Udp {
+        self.reader.as_ref().unwrap_or(&self.sockets[index])
+    }
+
+    /// Handles a STUN message. Returns the route of the answer in `out`, if there is one.
+    async fn answer(
+        &self,
+        datagram: &[u8],
+        five_tuple: FiveTuple,
+        relaying: &mut Relaying<N>,
+        out: &mut Vec<u8>,
+    ) -> Option<Route> {
+        let (from, origin) = (five_tuple.client, Origin { addresses: &self.addresses, index: self.index });
+        match Message::parse(datagram) {
+            None => binding::respond_classic(datagram, from, origin, out),
+            Some(message) if binding::is_binding(&message) => binding::respond(&message, from, origin, out),
+            Some(message) => {
+                let turn = self.turn.as_ref()?;
+                let is_answered = turn.on_message(&message, five_tuple, relaying, out).await;
+                is_answered.then_some(Route { from: self.index, to: from })
             }
         }
     }

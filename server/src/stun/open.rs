@@ -11,12 +11,14 @@ use crate::{TRIES, opened};
 pub(crate) struct Sockets<N: Network> {
     /// One, or four in the order of [`Origin::addresses`](super::Origin).
     pub(crate) udp: Arc<[N::Udp]>,
+    /// Further ones at the first address.
+    pub(crate) readers: Vec<N::Udp>,
     /// Their addresses.
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) tcp: N::Listener,
 }
 
-/// Opens UDP and TCP on `address`, and, with `alternate`, UDP on the other three of {address, alternate} × {port,
+/// Opens UDP and TCP on `address`, with so many readers of UDP, and, with `alternate`, UDP on the other three of {address, alternate} × {port,
 /// port}.
 ///
 /// # Errors
@@ -25,6 +27,7 @@ pub(crate) async fn open<N: Network>(
     net: &N,
     address: SocketAddr,
     alternate: Option<SocketAddr>,
+    readers: usize,
 ) -> io::Result<Sockets<N>> {
     if let Some(alternate) = alternate {
         check(address, alternate).map_err(|why| {
@@ -34,12 +37,12 @@ pub(crate) async fn open<N: Network>(
     }
     let is_chosen_here = address.port() != 0 && alternate.is_none_or(|alternate| alternate.port() != 0);
     for _ in 1..TRIES {
-        match try_open(net, address, alternate).await {
+        match try_open(net, address, alternate, readers).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_chosen_here => {}
             done => return done,
         }
     }
-    try_open(net, address, alternate).await
+    try_open(net, address, alternate, readers).await
 }
 
 fn check(address: SocketAddr, alternate: SocketAddr) -> Result<(), &'static str> {
@@ -58,9 +61,16 @@ fn check(address: SocketAddr, alternate: SocketAddr) -> Result<(), &'static str>
     Ok(())
 }
 
-async fn try_open<N: Network>(net: &N, address: SocketAddr, alternate: Option<SocketAddr>) -> io::Result<Sockets<N>> {
+async fn try_open<N: Network>(
+    net: &N,
+    address: SocketAddr,
+    alternate: Option<SocketAddr>,
+    readers: usize,
+) -> io::Result<Sockets<N>> {
     let bind = |address| opened("stun", address, net.bind_udp(address), Udp::local_addr);
-    let (first, address) = bind(address).await?;
+    let several = net.bind_udp_several(address, readers);
+    let (mut readers, address) = opened("stun", address, several, |sockets| sockets[0].local_addr()).await?;
+    let first = readers.remove(0);
     let (tcp, _) = opened("stun over TCP", address, net.listen(address), Listener::local_addr).await?;
     let (mut udp, mut addresses) = (vec![first], vec![address]);
     if let Some(alternate) = alternate {
@@ -72,5 +82,5 @@ async fn try_open<N: Network>(net: &N, address: SocketAddr, alternate: Option<So
         udp.push(last);
         addresses.push(alternate);
     }
-    Ok(Sockets { udp: udp.into(), addresses: addresses.into(), tcp })
+    Ok(Sockets { udp: udp.into(), addresses: addresses.into(), readers, tcp })
 }

@@ -14,7 +14,7 @@ use super::binding::{self, Origin, answer};
 use super::message::{HEADER_BYTES, MAGIC_COOKIE, Message, u16_at};
 use crate::net::{Listener, Network};
 use crate::session::queue::Queue;
-use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Turn};
+use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Turn};
 use crate::{ACCEPT_RETRY, AcceptFailures, Shared};
 
 /// Maximum length of a message without TURN. A longer one ends the connection.
@@ -168,10 +168,11 @@ impl<N: Network> Connection<'_, N> {
     /// What follows is no message.
     async fn answer_all(&mut self, received: &mut [u8], filled: &mut usize, answers: &mut Vec<u8>) -> io::Result<()> {
         let (mut at, mut one) = (0, Vec::new());
+        let mut relaying = Relaying::default();
         let ended = loop {
             match framed(&received[at..*filled], self.turn.is_some()) {
                 Ok(Some(length)) => {
-                    if self.answer(&received[at..at + length], &mut one).await {
+                    if self.answer(&received[at..at + length], &mut relaying, &mut one).await {
                         answers.extend_from_slice(&one);
                     }
                     at += length;
@@ -180,21 +181,26 @@ impl<N: Network> Connection<'_, N> {
                 Err(error) => break Err(error),
             }
         };
+        if let Some(turn) = self.turn {
+            turn.relay(&mut relaying);
+        }
         received.copy_within(at..*filled, 0);
         *filled -= at;
         ended
     }
 
     /// Handles a message. Returns whether `out` is an answer to it.
-    async fn answer(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    async fn answer(&mut self, bytes: &[u8], relaying: &mut Relaying<N>, out: &mut Vec<u8>) -> bool {
         let origin = Origin { addresses: &[self.own], index: 0 };
         let Some(turn) = self.turn else { return answer(bytes, self.five_tuple.client, origin, out).is_some() };
         if is_channel_data(bytes) {
-            turn.on_channel_data(bytes, self.five_tuple).await;
+            turn.on_channel_data(bytes, self.five_tuple, relaying);
             return false;
         }
         match Message::parse(bytes) {
-            Some(message) if !binding::is_binding(&message) => turn.on_message(&message, self.five_tuple, out).await,
+            Some(message) if !binding::is_binding(&message) => {
+                turn.on_message(&message, self.five_tuple, relaying, out).await
+            }
             _ => answer(bytes, self.five_tuple.client, origin, out).is_some(),
         }
     }

@@ -52,8 +52,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn add(&self, bytes: usize) {
-        self.packets.fetch_add(1, Relaxed);
+    pub(crate) fn add(&self, packets: usize, bytes: usize) {
+        self.packets.fetch_add(packets as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 }

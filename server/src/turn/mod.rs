@@ -1,7 +1,8 @@
 //! TURN (RFC 8656) over UDP and TCP: relays datagrams for clients that cannot be reached directly.
 //!
 //! It shares STUN's UDP socket, which one task reads, and STUN's TCP connections. Each allocation has its own socket on its own port, and a task
-//! that reads it. Data takes the short path in [`relay`]: one table lookup and one send per datagram, without copying.
+//! that reads it. Data takes the short path in [`relay`]:
+//! one table lookup and one send for what has arrived together of one flow.
 //!
 //! Not supported, and answered as the RFC requires in that case: (D)TLS from clients, DONT-FRAGMENT (420), two
 //! families in one allocation (ADDRESS-ERROR-CODE 440), ICMP errors to clients (§11.5), MESSAGE-INTEGRITY-SHA256
@@ -23,7 +24,6 @@ mod stream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
@@ -44,10 +44,10 @@ use stream::Streams;
 
 use crate::access::addresses::Addresses;
 use crate::lock::Lock;
-use crate::net::Network;
+use crate::net::{Buffers, Network};
 use crate::random::Entropy;
 use crate::stop::Stop;
-pub(crate) use relay::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX};
+pub(crate) use relay::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, Relaying};
 
 /// First random stream of TURN, one stream per use; those of the dialects are below.
 const STREAM: u64 = 0x7475_726e;
@@ -65,6 +65,7 @@ pub(crate) struct Turn<N: Network> {
     quotas: Arc<Quotas>,
     /// STUN's sockets; clients are served on the first one.
     sockets: Arc<[N::Udp]>,
+    buffers: Arc<Buffers>,
     table: Lock<Table<N>>,
     streams: Lock<Streams>,
     counters: Counters,
@@ -76,6 +77,7 @@ pub(crate) struct Host<N: Network> {
     pub(crate) net: N,
     /// STUN's sockets, of which the first is bound to `address`.
     pub(crate) sockets: Arc<[N::Udp]>,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) address: SocketAddr,
     pub(crate) entropy: Entropy,
     pub(crate) unix_time: fn() -> u64,
@@ -116,8 +118,6 @@ struct Allocation<N: Network> {
     state: Lock<allocation::State>,
     /// Notified when the client deletes it.
     given_up: Notify,
-    /// Whether the socket has sent: until then, it may seem full although it is not.
-    has_sent: AtomicBool,
 }
 
 /// What the answer to an Allocate request contains.
@@ -150,7 +150,7 @@ impl<N: Network> Turn<N> {
     /// # Errors
     /// A setting is invalid.
     pub(crate) fn new(settings: TurnSettings, host: Host<N>) -> Result<Self, TurnSettingsError> {
-        let Host { net, sockets, address, entropy, unix_time, stop } = host;
+        let Host { net, sockets, buffers, address, entropy, unix_time, stop } = host;
         let settings = settings.checked(address)?;
         let stream = |number| entropy.stream(STREAM + number);
         Ok(Self {
@@ -163,6 +163,7 @@ impl<N: Network> Turn<N> {
             net,
             settings,
             sockets,
+            buffers,
             table: Lock::new(Table {
                 by_five_tuple: HashMap::new(),
                 by_relayed: BTreeMap::new(),

@@ -1,50 +1,98 @@
 //! Relays data: ChannelData and Send indications to peers, peers' datagrams to clients.
 
-use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::allocation::Inbound;
+use super::counters::Flow;
 use super::{Allocation, FiveTuple, Turn};
-use crate::net::{Network, Udp};
+use crate::net::{Batch, Datagram, Network, Outgoing, Sent, Udp};
 use crate::stun::message::{HEADER_BYTES, Message, Writer, attribute, method, u16_at};
 
 /// Maximum length of a datagram from a client or a peer: that of a jumbo frame. A longer one is dropped, never
 /// truncated.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 9216;
 pub(crate) const CHANNEL_HEADER_BYTES: usize = 4;
-/// Space before a peer's data for a STUN header, XOR-PEER-ADDRESS for IPv6, and DATA's type and length.
+/// What precedes data in an indication: a STUN header, XOR-PEER-ADDRESS for IPv6, and DATA's type and length.
 const HEADROOM: usize = HEADER_BYTES + 4 + 20 + 4;
+
+/// Data on its way from clients to peers, collected so that the data of one allocation leaves together.
+pub(crate) struct Relaying<N: Network> {
+    flows: Vec<ToPeers<N>>,
+    /// How many of them are in use. The others keep their memory for the next time.
+    used: usize,
+    /// The time of what is collected.
+    now: Option<Instant>,
+}
+
+/// What one client sends.
+struct ToPeers<N: Network> {
+    five_tuple: FiveTuple,
+    allocation: Option<Arc<Allocation<N>>>,
+    outgoing: Outgoing,
+}
+
+impl<N: Network> Default for Relaying<N> {
+    fn default() -> Self {
+        Self { flows: Vec::new(), used: 0, now: None }
+    }
+}
+
+impl<N: Network> Relaying<N> {
+    /// Read once for all that has arrived together.
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+
+    /// The allocation of a 5-tuple, if there is one, and what it sends.
+    fn of(&mut self, five_tuple: FiveTuple, turn: &Turn<N>) -> Option<(&Allocation<N>, &mut Outgoing)> {
+        // The last one first: data comes in bursts.
+        let known = self.flows[..self.used].iter().rposition(|flow| flow.five_tuple == five_tuple);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let allocation = turn.allocation(five_tuple)?;
+                if self.used == self.flows.len() {
+                    self.flows.push(ToPeers { five_tuple, allocation: None, outgoing: Outgoing::default() });
+                }
+                let flow = &mut self.flows[self.used];
+                (flow.five_tuple, flow.allocation) = (five_tuple, Some(allocation));
+                self.used += 1;
+                self.used - 1
+            }
+        };
+        let ToPeers { allocation, outgoing, .. } = &mut self.flows[at];
+        allocation.as_deref().map(|allocation| (allocation, outgoing))
+    }
+}
 
 impl<N: Network> Turn<N> {
     /// Relays a ChannelData message, if its channel is bound (RFC 8656 §12.6).
-    pub(crate) async fn on_channel_data(&self, datagram: &[u8], five_tuple: FiveTuple) {
-        let Some(allocation) = self.allocation(five_tuple) else { return };
+    pub(crate) fn on_channel_data(&self, datagram: &[u8], five_tuple: FiveTuple, relaying: &mut Relaying<N>) {
+        let now = relaying.now();
+        let Some((allocation, outgoing)) = relaying.of(five_tuple, self) else { return };
         let (Some(number), Some(length)) = (u16_at(datagram, 0), u16_at(datagram, 2)) else { return };
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12.6-2
         //# if the UDP datagram is too short to contain the claimed length of the
         //# ChannelData message [...], then the message is silently discarded.
         let data = datagram.get(CHANNEL_HEADER_BYTES..CHANNEL_HEADER_BYTES + usize::from(length));
         let Some(data) = data else { return };
-        let peer = allocation.state().peer_of(number, Instant::now());
+        let peer = allocation.state().peer_of(number, now);
         match peer {
-            Some(peer) => self.send_to_peer(&allocation, data, peer).await,
+            Some(peer) => self.send_to_peer(allocation, data, peer, outgoing),
             None => _ = self.counters.forbidden.fetch_add(1, Relaxed),
         }
     }
 
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
-    pub(super) async fn on_send(&self, message: &Message<'_>, five_tuple: FiveTuple) {
-        let Some(allocation) = self.allocation(five_tuple) else { return };
+    pub(super) fn on_send(&self, message: &Message<'_>, five_tuple: FiveTuple, relaying: &mut Relaying<N>) {
+        let now = relaying.now();
+        let Some((allocation, outgoing)) = relaying.of(five_tuple, self) else { return };
         // DONT-FRAGMENT counts as unknown (§11.2): an indication with it is discarded.
         let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
         if !unknown.as_slice().is_empty() {
@@ -52,16 +100,16 @@ impl<N: Network> Turn<N> {
         }
         let peer = message.attribute(attribute::XOR_PEER_ADDRESS).and_then(|value| message.xor_address(value));
         let (Some(peer), Some(data)) = (peer, message.attribute(attribute::DATA)) else { return };
-        let is_permitted = allocation.state().is_permitted(peer.ip(), Instant::now());
+        let is_permitted = allocation.state().is_permitted(peer.ip(), now);
         if is_permitted {
-            self.send_to_peer(&allocation, data, peer).await;
+            self.send_to_peer(allocation, data, peer, outgoing);
         } else {
             self.counters.forbidden.fetch_add(1, Relaxed);
         }
     }
 
-    /// Never waits for a full socket, because that would block the task that serves all clients.
-    async fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr) {
+    /// Collects data for a peer.
+    fn send_to_peer(&self, allocation: &Allocation<N>, data: &[u8], peer: SocketAddr, outgoing: &mut Outgoing) {
         if !allocation.hold.may_relay(data.len()) {
             self.counters.throttled.fetch_add(1, Relaxed);
             return;
@@ -72,26 +120,32 @@ impl<N: Network> Turn<N> {
             return;
         }
         if let Some(other) = self.behind_external_address(peer) {
-            self.counters.to_peers.add(data.len());
-            return self.deliver_inside(&other, data, allocation.relayed).await;
+            self.counters.to_peers.add(1, data.len());
+            return self.deliver_inside(&other, data, allocation.relayed);
         }
-        let sending = allocation.socket.send_to(data, peer);
-        let sent = if allocation.has_sent.load(Relaxed) {
-            now_or_never(sending).await
-        } else {
-            // This socket has not sent anything yet, so it is not full: it is just not known to be writable yet.
-            sending.await
-        };
-        match sent {
-            Ok(_) => {
-                allocation.has_sent.store(true, Relaxed);
-                self.counters.to_peers.add(data.len());
+        outgoing.push(&[data], data.len(), None, peer);
+    }
+
+    /// Sends what was collected. Never waits for a full socket, because that would block the task that serves all clients.
+    pub(crate) fn relay(&self, relaying: &mut Relaying<N>) {
+        for flow in &mut relaying.flows[..relaying.used] {
+            let Some(allocation) = flow.allocation.take() else { continue };
+            if flow.outgoing.is_empty() {
+                continue;
             }
-            Err(error) => {
-                tracing::trace!(%peer, %error, "failed to relay to a peer");
-                self.counters.dropped.fetch_add(1, Relaxed);
+            let sent = allocation.socket.send_all(&flow.outgoing);
+            if let Some(error) = &sent.error {
+                tracing::trace!(relayed = %allocation.relayed, %error, "failed to relay to a peer");
             }
+            self.count(&self.counters.to_peers, &sent);
+            flow.outgoing.clear();
         }
+        (relaying.used, relaying.now) = (0, None);
+    }
+
+    fn count(&self, flow: &Flow, sent: &Sent) {
+        flow.add(sent.datagrams, sent.payload);
+        self.counters.dropped.fetch_add(sent.failed as u64, Relaxed);
     }
 
     /// The allocation of a peer whose address is an external one of this server. The NAT that has the address may not
@@ -103,40 +157,38 @@ impl<N: Network> Turn<N> {
     }
 
     /// Relays data from one allocation to another, as if it had come from the relayed transport address `from`.
-    async fn deliver_inside(&self, to: &Allocation<N>, data: &[u8], from: SocketAddr) {
-        let mut buffer = vec![0; HEADROOM + data.len() + 4];
-        buffer[HEADROOM..HEADROOM + data.len()].copy_from_slice(data);
+    fn deliver_inside(&self, to: &Allocation<N>, data: &[u8], from: SocketAddr) {
+        let how = to.state().inbound(from, Instant::now());
         let transaction_id = || {
             let mut transaction_id = [0; 12];
             transaction_id[..8].copy_from_slice(&self.ports.random().to_be_bytes());
             transaction_id[8..].copy_from_slice(&self.ports.random().to_be_bytes()[..4]);
             transaction_id
         };
-        let how = to.state().inbound(from, Instant::now());
-        let message = match how {
+        let mut outgoing = Outgoing::default();
+        match how {
             Inbound::Forbidden => {
                 self.counters.forbidden.fetch_add(1, Relaxed);
                 return;
             }
-            Inbound::Channel(number) => channel_data(&mut buffer, data.len(), number),
-            Inbound::Indication => data_indication(&mut buffer, data.len(), from, transaction_id()),
-        };
-        // Without waiting: this is the task that serves all clients.
-        match now_or_never(self.send_to_client(to, message)).await {
-            Ok(_) => self.counters.to_clients.add(data.len()),
-            Err(error) => {
-                tracing::trace!(client = %to.five_tuple.client, %error, "failed to relay to a client");
-                self.counters.dropped.fetch_add(1, Relaxed);
-            }
+            Inbound::Channel(number) => channel_data(&mut outgoing, data, number, to.five_tuple),
+            Inbound::Indication => data_indication(&mut outgoing, data, from, transaction_id(), to.five_tuple),
         }
+        self.send_to_client(to, &outgoing);
     }
 
-    async fn send_to_client(&self, allocation: &Allocation<N>, message: &[u8]) -> io::Result<usize> {
-        let FiveTuple { client, server, is_tcp } = allocation.five_tuple;
-        if is_tcp {
-            return self.send_on_stream(allocation.five_tuple, message);
+    /// Sends messages to a client, without waiting: a full socket drops them, as a router would.
+    fn send_to_client(&self, allocation: &Allocation<N>, messages: &Outgoing) {
+        let FiveTuple { client, is_tcp, .. } = allocation.five_tuple;
+        let sent = if is_tcp {
+            messages.send_each(|message, _, _| self.send_on_stream(allocation.five_tuple, message))
+        } else {
+            self.sockets[0].send_all(messages)
+        };
+        if let Some(error) = &sent.error {
+            tracing::trace!(%client, %error, "failed to relay to a client");
         }
-        self.sockets[0].send_from(message, server, client).await
+        self.count(&self.counters.to_clients, &sent);
     }
 
     /// Relays what peers send to an allocation until it ends, then removes it from the table.
@@ -153,73 +205,49 @@ impl<N: Network> Turn<N> {
     }
 
     async fn relay_to_client(&self, allocation: &Allocation<N>, mut rng: ChaCha8Rng) {
-        // One additional byte to detect truncation, and three for the padding.
-        let mut buffer = vec![0; HEADROOM + DATAGRAM_BYTES_MAX + 4];
         loop {
-            let room = &mut buffer[HEADROOM..=HEADROOM + DATAGRAM_BYTES_MAX];
-            let Ok((length, peer)) = allocation.socket.recv_from(room).await else { continue };
-            if length > DATAGRAM_BYTES_MAX {
-                self.counters.dropped.fetch_add(1, Relaxed);
-                continue;
-            }
-            let inbound = allocation.state().inbound(peer, Instant::now());
-            let message = match inbound {
-                Inbound::Forbidden => {
-                    self.counters.forbidden.fetch_add(1, Relaxed);
-                    continue;
-                }
-                _ if !allocation.hold.may_relay(length) => {
-                    self.counters.throttled.fetch_add(1, Relaxed);
-                    continue;
-                }
-                Inbound::Channel(number) => channel_data(&mut buffer, length, number),
-                Inbound::Indication => {
-                    let mut transaction_id = [0; 12];
-                    rng.fill_bytes(&mut transaction_id);
-                    data_indication(&mut buffer, length, peer, transaction_id)
-                }
-            };
-            match self.send_to_client(allocation, message).await {
-                Ok(_) => self.counters.to_clients.add(length),
-                Err(error) => {
-                    tracing::trace!(client = %allocation.five_tuple.client, %error, "failed to relay to a client");
+            let Ok(mut batch) = allocation.socket.receive(&self.buffers).await else { continue };
+            let Batch { received, outgoing } = &mut *batch;
+            let now = Instant::now();
+            for Datagram { data, from: peer, .. } in received.datagrams() {
+                if data.len() > DATAGRAM_BYTES_MAX {
                     self.counters.dropped.fetch_add(1, Relaxed);
+                    continue;
+                }
+                let inbound = allocation.state().inbound(peer, now);
+                match inbound {
+                    Inbound::Forbidden => _ = self.counters.forbidden.fetch_add(1, Relaxed),
+                    _ if !allocation.hold.may_relay(data.len()) => {
+                        self.counters.throttled.fetch_add(1, Relaxed);
+                    }
+                    Inbound::Channel(number) => channel_data(outgoing, data, number, allocation.five_tuple),
+                    Inbound::Indication => {
+                        let mut transaction_id = [0; 12];
+                        rng.fill_bytes(&mut transaction_id);
+                        data_indication(outgoing, data, peer, transaction_id, allocation.five_tuple);
+                    }
                 }
             }
+            self.send_to_client(allocation, outgoing);
         }
     }
 }
 
-/// Writes a ChannelData header before the `length` bytes of data at [`HEADROOM`].
-fn channel_data(buffer: &mut [u8], length: usize, number: u16) -> &[u8] {
-    let start = HEADROOM - CHANNEL_HEADER_BYTES;
-    buffer[start..start + 2].copy_from_slice(&number.to_be_bytes());
-    buffer[start + 2..HEADROOM].copy_from_slice(&(length as u16).to_be_bytes());
-    &buffer[start..HEADROOM + length]
+/// Writes a ChannelData message.
+fn channel_data(outgoing: &mut Outgoing, data: &[u8], number: u16, to: FiveTuple) {
+    let (number, length) = (number.to_be_bytes(), (data.len() as u16).to_be_bytes());
+    outgoing.push(&[&number, &length, data], data.len(), to.server, to.client);
 }
 
-/// Writes a Data indication around the `length` bytes of data at [`HEADROOM`] (RFC 8656 §11.3).
-fn data_indication(buffer: &mut [u8], length: usize, peer: SocketAddr, transaction_id: [u8; 12]) -> &[u8] {
+/// Writes a Data indication (RFC 8656 §11.3).
+fn data_indication(outgoing: &mut Outgoing, data: &[u8], peer: SocketAddr, transaction_id: [u8; 12], to: FiveTuple) {
+    let length = data.len();
     let mut head = Vec::with_capacity(HEADROOM);
     Writer::indication(&mut head, method::DATA, transaction_id).xor_address(attribute::XOR_PEER_ADDRESS, peer);
-    let end = HEADROOM + length.next_multiple_of(4);
-    let message_bytes = head.len() - HEADER_BYTES + 4 + end - HEADROOM;
+    let padding = &[0; 3][..length.next_multiple_of(4) - length];
+    let message_bytes = head.len() - HEADER_BYTES + 4 + length + padding.len();
     head[2..4].copy_from_slice(&(message_bytes as u16).to_be_bytes());
     head.extend(attribute::DATA.to_be_bytes());
     head.extend((length as u16).to_be_bytes());
-    let start = HEADROOM - head.len();
-    buffer[start..HEADROOM].copy_from_slice(&head);
-    buffer[HEADROOM + length..end].fill(0);
-    &buffer[start..end]
-}
-
-/// Sends immediately or drops the datagram. `unconstrained`, because a used-up task budget would look like a full
-/// socket.
-async fn now_or_never(sending: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
-    let mut sending = pin!(unconstrained(sending));
-    poll_fn(|cx| match sending.as_mut().poll(cx) {
-        Poll::Pending => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
-        ready => ready,
-    })
-    .await
+    outgoing.push(&[&head, data, padding], length, to.server, to.client);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -12,7 +12,7 @@ use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
 use super::credentials::{Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
-use super::{Allocation, FiveTuple, Granted, Hold, RelayAddress, Turn};
+use super::{Allocation, FiveTuple, Granted, Hold, RelayAddress, Relaying, Turn};
 use crate::lock::Lock;
 use crate::net::Network;
 use crate::shown::Shown;
@@ -117,21 +117,30 @@ impl<N: Network> Turn<N> {
         self: &Arc<Self>,
         message: &Message<'_>,
         five_tuple: FiveTuple,
+        relaying: &mut Relaying<N>,
         out: &mut Vec<u8>,
     ) -> bool {
         match (message.class, message.method) {
             (Class::Indication, method::SEND) => {
-                self.on_send(message, five_tuple).await;
+                self.on_send(message, five_tuple, relaying);
                 false
             }
             (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
-                self.on_request(message, five_tuple, out).await
+                self.on_request(message, five_tuple, relaying, out).await
             }
             _ => false,
         }
     }
 
-    async fn on_request(self: &Arc<Self>, message: &Message<'_>, five_tuple: FiveTuple, out: &mut Vec<u8>) -> bool {
+    async fn on_request(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        five_tuple: FiveTuple,
+        relaying: &mut Relaying<N>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        // What arrived before the request leaves before it takes effect.
+        self.relay(relaying);
         let client = five_tuple.client;
         let authentic = match self.authenticate(message, five_tuple) {
             Ok(authentic) => authentic,
@@ -260,7 +269,6 @@ impl<N: Network> Turn<N> {
             granted,
             state: Lock::new(State::new(Instant::now() + lifetime, &self.settings)),
             given_up: Notify::new(),
-            has_sent: AtomicBool::new(false),
         });
         tracing::debug!(client = %five_tuple.client, user = %Shown(user), relayed = %allocation.relayed, "allocation created");
         self.counters.allocations_made.fetch_add(1, Relaxed);

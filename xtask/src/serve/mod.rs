@@ -33,7 +33,11 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         None => settings,
     };
     log(&settings)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(&settings))?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.threads {
+        runtime.worker_threads(threads.into());
+    }
+    runtime.enable_all().build()?.block_on(serve(&settings))?;
     Ok(ExitCode::SUCCESS)
 }
 

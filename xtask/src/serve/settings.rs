@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +61,10 @@ pub(crate) struct Settings {
     /// UDP and TCP port of STUN, and UDP port of TURN
     #[arg(long, env = "STUN_PORT", value_name = "PORT", default_value_t = STUN_PORT)]
     stun_port: u16,
+    /// Threads of the server, each of which also reads the UDP port of STUN and TURN [default: one per core, of which one
+    /// reads that port]
+    #[arg(long, env = "GLARE_THREADS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) threads: Option<u8>,
     /// Turn STUN off
     #[arg(long, env = "GLARE_NO_STUN")]
     no_stun: bool,
@@ -319,6 +323,10 @@ impl Settings {
             listen,
             stun: (!self.no_stun).then_some(self.host.at(self.stun_port)),
             stun_alternate: self.stun_alternate,
+            udp_readers: self
+                .threads
+                .and_then(|threads| NonZeroUsize::new(threads.into()))
+                .unwrap_or(NonZeroUsize::MIN),
             turn: self.turn()?,
             metrics: self.metrics_port.map(|port| self.metrics_host.at(port)),
             tls,
