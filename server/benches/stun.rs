@@ -1,10 +1,17 @@
-//! Measures the cost of a Binding request without sockets.
+//! Measures the cost of a Binding request without sockets, and with them beside a program that sends everything back.
 
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use server::net::Tokio;
 use server::stun::{Origin, answer};
+use server::{Config, Server};
+
+/// As many clients as ask at once, and requests of each.
+const CLIENTS: usize = 16;
+const WINDOW: usize = 8;
 
 fn binding(c: &mut Criterion) {
     let from: SocketAddr = ([192, 0, 2, 1], 32_853).into();
@@ -25,5 +32,47 @@ fn binding(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, binding);
+/// Every client sends its requests, then takes the answers.
+fn sockets(c: &mut Criterion) {
+    let echo = UdpSocket::bind("127.0.0.1:0").expect("port 0 is free");
+    let echoing = echo.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, from)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..length], from);
+        }
+    });
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let config = Config { listen: Vec::new(), stun: Some(([127, 0, 0, 1], 0).into()), ..Config::default() };
+    let server = runtime.block_on(Server::bind(Tokio, config)).expect("port 0 is free");
+    let address = server.address("stun").expect("asked for");
+    runtime.spawn(server.run());
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    let mut group = c.benchmark_group("stun/sockets");
+    group.throughput(Throughput::Elements((CLIENTS * WINDOW) as u64));
+    for (name, to) in [("binding", address), ("echo", echoing)] {
+        let clients: Vec<UdpSocket> = (0..CLIENTS)
+            .map(|_| {
+                let client = UdpSocket::bind("127.0.0.1:0").expect("port 0 is free");
+                client.connect(to).expect("loopback");
+                client.set_read_timeout(Some(Duration::from_secs(5))).expect("a duration");
+                client
+            })
+            .collect();
+        let mut buffer = [0; 2048];
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                for client in &clients {
+                    (0..WINDOW).for_each(|_| drop(client.send(black_box(&request)).expect("loopback takes it")));
+                }
+                for client in &clients {
+                    (0..WINDOW).for_each(|_| drop(client.recv(&mut buffer).expect("it answers")));
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(benches, binding, sockets);
 criterion_main!(benches);

@@ -16,7 +16,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::access::admin::{Admin, NotAdmin};
+use crate::access::admin::NotAdmin;
 use crate::access::{Grant, Guard, Refusal};
 use crate::config::Config;
 use crate::cors::Cors;
@@ -33,7 +33,6 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 /// The state that the endpoints share.
 pub(crate) struct Api {
     dialect: Arc<SenderViewer>,
-    admin: Admin,
     ice_urls: Option<Vec<String>>,
     cors: Cors,
     ice: Option<IceService>,
@@ -44,6 +43,8 @@ pub(crate) struct Api {
 pub(crate) struct IceService {
     /// The address of STUN, and of TURN if there is one.
     pub(crate) stun: SocketAddr,
+    /// The port of both over TLS.
+    pub(crate) tls_port: Option<u16>,
     /// Creates TURN credentials.
     pub(crate) turn: Option<Arc<Credentials>>,
 }
@@ -101,9 +102,8 @@ struct Outcome {
 
 impl Api {
     pub(crate) fn new(dialect: Arc<SenderViewer>, config: &Config, cors: Cors, ice: Option<IceService>) -> Self {
-        let Config { api, access, limits, .. } = config;
-        let admin = Admin::new(access, api);
-        Self { dialect, admin, ice_urls: api.ice_urls.clone(), cors, ice, body_timeout: limits.body_timeout }
+        let Config { api, limits, .. } = config;
+        Self { dialect, ice_urls: api.ice_urls.clone(), cors, ice, body_timeout: limits.body_timeout }
     }
 
     /// Answers a request for one of the endpoints. What arrives of its body counts for `connection`.
@@ -133,7 +133,7 @@ impl Api {
                 (Ok(grant), Page::Status) => {
                     json(StatusCode::OK, &StatusBody { rooms: self.dialect.status(grant.room()) })
                 }
-                (Ok(_), Page::Kick) => self.kick(request, connection).await,
+                (Ok(_), Page::Kick) => self.kick(request, guard, connection).await,
             }
         };
         let status = response.status();
@@ -186,23 +186,30 @@ impl Api {
         if let Some(urls) = &self.ice_urls {
             return urls.iter().cloned().map(IceServer::open).collect();
         }
-        let Some(IceService { stun, turn }) = &self.ice else { return Vec::new() };
+        let Some(IceService { stun, tls_port, turn }) = &self.ice else { return Vec::new() };
         // The client reached this server under this name, so it can also reach STUN under it.
         let host = headers.get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-        let server = match host {
-            Some(host) => format!("{}:{}", host.host(), stun.port()),
-            None => stun.to_string(),
+        let at = |port| match &host {
+            Some(host) => format!("{}:{port}", host.host()),
+            None => SocketAddr::new(stun.ip(), port).to_string(),
         };
+        let server = at(stun.port());
         let mut servers = vec![IceServer::open(format!("stun:{server}"))];
         if let Some(EphemeralCredential { username, password }) = turn.as_ref().and_then(|turn| turn.issue()) {
-            let urls = format!("turn:{server}?transport=udp");
-            servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
+            let mut add = |urls| {
+                let (username, credential) = (Some(username.clone()), Some(password.clone()));
+                servers.push(IceServer { urls, username, credential });
+            };
+            add(format!("turn:{server}?transport=udp"));
+            if let Some(port) = tls_port {
+                add(format!("turns:{}?transport=tcp", at(*port)));
+            }
         }
         servers
     }
 
-    async fn kick(&self, request: Request<Incoming>, connection: &Queue) -> Response<Full<Bytes>> {
-        match self.admin.check(request.headers()) {
+    async fn kick(&self, request: Request<Incoming>, guard: &Guard, connection: &Queue) -> Response<Full<Bytes>> {
+        match guard.check_admin(request.headers()) {
             Ok(()) => {}
             Err(why @ NotAdmin::Token) => return unauthorized(why.message()),
             Err(why @ NotAdmin::Closed) => return outcome(StatusCode::FORBIDDEN, why.message()),

@@ -72,6 +72,8 @@ pub struct Config {
     /// How many tasks read the UDP port of STUN, each with its own socket, among which the host distributes the clients.
     /// Default: 1. More help if the runtime has several threads, on Linux.
     pub udp_readers: NonZeroUsize,
+    /// TCP address of STUN and TURN over TLS, with the certificate of `tls` (RFC 8656 §2.1). Default: off.
+    pub stun_tls: Option<SocketAddr>,
     /// TURN on STUN's UDP address. Default: off.
     pub turn: Option<TurnSettings>,
     /// HTTP address for only `/metrics` and `/healthz`, always without TLS and token. Default: off.
@@ -151,6 +153,7 @@ impl Default for Config {
             stun: Some((Ipv4Addr::LOCALHOST, STUN_PORT).into()),
             stun_alternate: None,
             udp_readers: NonZeroUsize::MIN,
+            stun_tls: None,
             turn: None,
             api: ApiSettings::default(),
             pages: PageSettings::default(),
@@ -167,6 +170,31 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The names of the settings that differ although they cannot change while the server runs.
+    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let relays = |config: &Self| {
+            let turn = config.turn.as_ref();
+            turn.map(|turn| (turn.realm.clone(), turn.relay_addresses.clone(), turn.relay_ports.clone()))
+        };
+        let differences = [
+            ("addresses and dialects", self.listen != other.listen),
+            (
+                "the address of STUN",
+                (self.stun, self.stun_alternate, self.stun_tls) != (other.stun, other.stun_alternate, other.stun_tls),
+            ),
+            ("the realm or the relay addresses of TURN", relays(self) != relays(other)),
+            ("the address of metrics", self.metrics != other.metrics),
+            ("TLS", self.tls.is_some() != other.tls.is_some()),
+            ("CORS or ICE servers", {
+                let api = |config: &Self| ApiSettings { admin_token: None, ..config.api.clone() };
+                api(self) != api(other)
+            }),
+            ("settings of Socket.IO", self.socketio != other.socketio),
+            ("pings", self.heartbeat != other.heartbeat),
+        ];
+        differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     pub(crate) fn entropy(&self) -> Entropy {
         match self.randomness {
             Randomness::Seed => Entropy::Seed(self.seed),

@@ -77,6 +77,8 @@ pub(crate) struct Departure {
     payload: usize,
     pub(crate) source: Option<IpAddr>,
     pub(crate) to: SocketAddr,
+    /// Whether it must arrive whole or not at all.
+    pub(crate) is_whole: bool,
 }
 
 /// What became of [`Outgoing`] datagrams.
@@ -199,7 +201,14 @@ impl Outgoing {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
-        self.departures.push(Departure { at, length: self.bytes.len() - at, payload, source, to });
+        self.departures.push(Departure { at, length: self.bytes.len() - at, payload, source, to, is_whole: false });
+    }
+
+    /// Forbids routers to fragment the last datagram, where the network [can](crate::net::Udp::CAN_FORBID_FRAGMENTS).
+    pub fn keep_last_whole(&mut self) {
+        if let Some(last) = self.departures.last_mut() {
+            last.is_whole = true;
+        }
     }
 
     /// Whether there are none.

@@ -131,6 +131,7 @@ pub(crate) fn refuse_access(metrics: &Metrics, refusal: Refusal) -> Response<Ful
         Refusal::LimitExceeded(LimitExceeded::Requests) => {
             (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "1")))
         }
+        Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "1"))),
     };
     refuse(status, header, refusal.message())
 }

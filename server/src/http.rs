@@ -55,7 +55,7 @@ pub(crate) async fn serve_tls<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let handshake = timeout(shared.config.limits.handshake_timeout, tls.accept(stream));
+    let handshake = timeout(shared.registry.limits().handshake_timeout, tls.accept(stream));
     let handshaken = tokio::select! {
         biased;
         () = registration.queue.closed() => return,
@@ -90,17 +90,15 @@ pub(crate) async fn serve<S>(
     if let Some(client) = client {
         source = client;
     }
-    let (metrics, config) = (&shared.registry.metrics, &shared.config);
+    let (metrics, heartbeat, limits) = (&shared.registry.metrics, &shared.config.heartbeat, shared.registry.limits());
     let session = match opened {
         Opened::Dialect(session) => session,
         // Boxed as well: other connections need less memory.
         Opened::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, queue)).await,
     };
-    let (socket, queue) =
-        (connection::open(stream, read_ahead, config.limits.frame_bytes_max).await, Arc::clone(queue));
+    let (socket, queue) = (connection::open(stream, read_ahead, limits.frame_bytes_max).await, Arc::clone(queue));
     let registered = &registration.queue;
-    let why =
-        connection::run(socket, session, queue, registered, &config.limits, Some(&config.heartbeat), metrics).await;
+    let why = connection::run(socket, session, queue, registered, &limits, Some(heartbeat), metrics).await;
     let queue = &registration.queue;
     let ((received, _), (sent, _)) = (queue.tally.counts(), queue.sent_and_dropped());
     tracing::debug!(site = site.name, from = %source.from(), why, received, sent = sent.messages, "ended");
@@ -142,8 +140,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let begun = Instant::now();
-    let Shared { registry, config, .. } = &**shared;
-    let limits = &config.limits;
+    let registry = &shared.registry;
+    let limits = &registry.limits();
     let opening = Lock::new(None);
     let pace = Pace::new(limits, begun);
     let service = service_fn(|request| {
@@ -246,8 +244,8 @@ async fn respond(
             shared.registry.metrics.refused.count("host");
             refuse(StatusCode::BAD_REQUEST, None, "A request needs one Host header, with a host and perhaps a port")
         }
-        (Ok(()), Some(Route::Health), _) => health(request.method()),
-        (Ok(()), Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers()),
+        (Ok(()), Some(Route::Health), _) => health(request.method(), shared.guard.is_draining()),
+        (Ok(()), Some(Route::Metrics(page)), _) => page.respond(request.method(), request.headers(), &shared.guard),
         (Ok(()), Some(Route::WebSocket(dialect)), _) => {
             let (response, grant) = open(&**dialect, &request, shared);
             let query = request.uri().query().map(str::to_owned);
@@ -296,18 +294,22 @@ fn open<B>(
         return (response, None);
     }
     let (headers, guard) = (request.headers(), &shared.guard);
-    match guard.check_origin(headers).and_then(|()| guard.check_token(headers, request.uri().query())) {
+    match guard.admit(headers, request.uri().query()) {
         Ok(grant) => (response, Some(grant)),
         Err(refusal) => (refuse_access(&shared.registry.metrics, refusal), None),
     }
 }
 
-/// The response to a load balancer: as long as connections are served, the server is healthy.
-fn health(method: &Method) -> Response<Full<Bytes>> {
+/// The response to a load balancer: as long as new clients are served, the server is healthy.
+fn health(method: &Method, is_draining: bool) -> Response<Full<Bytes>> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET, HEAD")), "Only GET");
     }
     let mut response = Response::new(Full::from(r#"{"status":"ok"}"#));
+    if is_draining {
+        response = Response::new(Full::from(r#"{"status":"draining"}"#));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -76,11 +76,13 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use access::Guard;
 use access::addresses::Source;
+use access::proxy_protocol;
 pub use access::{Access, Cidr, CidrError, is_origin};
 use api::IceService;
 pub use config::{ApiSettings, Config, Listen};
@@ -94,7 +96,7 @@ pub use random::Randomness;
 pub use rate::Rate;
 pub use session::Heartbeat;
 use session::dialect::Dialect;
-use session::registry::Registry;
+use session::registry::{Registration, Registry};
 use site::{Site, Sites};
 pub use tls::{Tls, TlsError};
 pub use tokio_udp::host_addresses;
@@ -156,9 +158,30 @@ struct Shared {
     dialects: Lock<Vec<Arc<dyn Dialect>>>,
     /// The address of each service by name, once all are open.
     addresses: OnceLock<BTreeMap<&'static str, SocketAddr>>,
-    /// Returns the counters of the TURN service, once there is one.
-    turn_counters: OnceLock<Box<dyn Fn() -> TurnCounters + Send + Sync>>,
+    /// The TURN service, once there is one.
+    turn: OnceLock<Arc<dyn Operated>>,
     stop: Arc<stop::Stop>,
+}
+
+/// What operators do with the TURN service, whatever its network.
+trait Operated: Send + Sync {
+    fn counters(&self) -> TurnCounters;
+    fn reload(&self, settings: &TurnSettings);
+    fn drain(&self);
+}
+
+impl<N: Network> Operated for Turn<N> {
+    fn counters(&self) -> TurnCounters {
+        self.counters()
+    }
+
+    fn reload(&self, settings: &TurnSettings) {
+        self.reload(settings);
+    }
+
+    fn drain(&self) {
+        self.drain();
+    }
 }
 
 impl Shared {
@@ -176,7 +199,7 @@ impl<N: Network> Server<N> {
     pub async fn bind(net: N, mut config: Config) -> io::Result<Self> {
         descriptors::share(&mut config)?;
         config.heartbeat.check().map_err(|why| invalid(why.to_owned()))?;
-        let guard = Guard::new(&config.access, &config.limits, config.unix_time)?;
+        let guard = Guard::new(&config.access, &config.api, &config.limits, config.unix_time)?;
         let cors = Cors::new(&config.api)?;
         let registry = Arc::new(Registry::new(&config.limits));
         let shared = Arc::new(Shared {
@@ -186,7 +209,7 @@ impl<N: Network> Server<N> {
             cors,
             dialects: Lock::default(),
             addresses: OnceLock::new(),
-            turn_counters: OnceLock::new(),
+            turn: OnceLock::new(),
             stop: Arc::default(),
         });
         let mut server = Self { net, shared, addresses: BTreeMap::new(), services: Vec::new() };
@@ -207,8 +230,8 @@ impl<N: Network> Server<N> {
         Ok(server)
     }
 
-    /// The address of a service, with the chosen port: a dialect by its name in [`DIALECTS`], `api`, `stun`, `turn`, or
-    /// `metrics` for [`Config::metrics`]. `None` if it is not served.
+    /// The address of a service, with the chosen port: a dialect by its name in [`DIALECTS`], `api`, `stun`, `turn`,
+    /// `stun-tls` for [`Config::stun_tls`], or `metrics` for [`Config::metrics`]. `None` if it is not served.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         self.addresses.get(name).copied()
@@ -239,14 +262,14 @@ impl<N: Network> Server<N> {
             });
         }
         drop(alive);
-        let Shared { stop, registry, config, .. } = &*self.shared;
+        let Shared { stop, registry, .. } = &*self.shared;
         stop.stopped().await;
         registry.shut_down();
         let ended = async {
             services_ended.recv().await;
             registry.drained().await;
         };
-        let _ = timeout(config.limits.close_timeout + Duration::from_secs(1), ended).await;
+        let _ = timeout(registry.limits().close_timeout + Duration::from_secs(1), ended).await;
         tracing::info!("shut down");
     }
 
@@ -276,8 +299,8 @@ impl<N: Network> Server<N> {
         let entropy = shared.config.entropy();
         let Some(address) = stun else { return Ok(None) };
         let readers = shared.config.udp_readers.get();
-        let opened = stun::open(&self.net, address, stun_alternate, readers).await?;
-        let stun::Sockets { udp: sockets, addresses, readers, tcp } = opened;
+        let sockets = stun::open(&self.net, address, stun_alternate, readers).await?;
+        let stun::Sockets { udp: sockets, addresses, readers, tcp } = sockets;
         let buffers = Arc::new(Buffers::default());
         let address = addresses[0];
         self.addresses.insert("stun", address);
@@ -293,9 +316,8 @@ impl<N: Network> Server<N> {
         };
         if let Some(turn) = &turn {
             self.addresses.insert("turn", address);
-            let turn = Arc::clone(turn);
-            let counters = shared.turn_counters.set(Box::new(move || turn.counters()));
-            assert!(counters.is_ok(), "there is one TURN service");
+            let operated: Arc<dyn Operated> = Arc::<Turn<N>>::clone(turn);
+            assert!(shared.turn.set(operated).is_ok(), "there is one TURN service");
         }
         let all = (0..sockets.len()).map(|index| (index, None));
         for (index, reader) in all.chain(readers.into_iter().map(|reader| (0, Some(reader)))) {
@@ -305,8 +327,20 @@ impl<N: Network> Server<N> {
             let service = udp::Service::<N> { sockets, addresses, index, reader, turn, buffers };
             self.services.push(Box::pin(service.serve(Arc::clone(&shared))));
         }
-        self.services.push(Box::pin(stun::tcp::serve(self.net.clone(), tcp, turn.clone(), shared)));
-        Ok(Some(IceService { stun: address, turn: turn.map(|turn| turn.credentials()) }))
+        let net = || self.net.clone();
+        self.services.push(Box::pin(stun::tcp::serve(net(), tcp, None, turn.clone(), Arc::clone(&shared))));
+        let mut tls_port = None;
+        if let Some(at) = shared.config.stun_tls {
+            let Some(tls) = shared.config.tls.clone() else {
+                return Err(invalid(format!("open stun over TLS on {at}: there is no certificate")));
+            };
+            let (listener, at) = opened("stun over TLS", at, self.net.listen(at), Listener::local_addr).await?;
+            self.addresses.insert("stun-tls", at);
+            tls_port = Some(at.port());
+            let service = stun::tcp::serve(net(), listener, Some(tls), turn.clone(), Arc::clone(&shared));
+            self.services.push(Box::pin(service));
+        }
+        Ok(Some(IceService { stun: address, tls_port, turn: turn.map(|turn| turn.credentials()) }))
     }
 }
 
@@ -316,10 +350,55 @@ impl Handle {
         self.0.stop.stop();
     }
 
+    /// Lets nobody new in from here on, while everyone who is there stays: new WebSockets and sessions get 503, and so does
+    /// the health check, new TURN allocations get 508. Then [`shutdown`](Self::shutdown) when [`census`](Self::census) and
+    /// [`turn`](Self::turn) count nobody any more, or when that takes too long.
+    pub fn drain(&self) {
+        tracing::info!("draining: no more clients are let in");
+        self.0.guard.drain();
+        if let Some(turn) = self.0.turn.get() {
+            turn.drain();
+        }
+    }
+
+    /// Takes from a configuration what can change while the server runs: [`access`](Config::access) and the admin token,
+    /// [`limits`](Config::limits), and of [`turn`](Config::turn) the users, the secret and the maximum numbers of
+    /// allocations, and the certificate of [`tls`](Config::tls). New connections and requests follow it; whoever has been
+    /// let in stays. Returns the names of other settings that differ: they need a restart.
+    ///
+    /// # Errors
+    /// A setting is invalid; the message names it. Then nothing changes.
+    pub fn reload(&self, mut config: Config) -> io::Result<Vec<&'static str>> {
+        let Shared { config: old, guard, registry, turn, .. } = &*self.0;
+        descriptors::share(&mut config)?;
+        let turn_settings = match (turn.get(), config.turn.clone(), old.stun) {
+            (Some(turn), Some(settings), Some(stun)) => {
+                let checked = settings.checked(stun).map_err(|why| invalid(format!("serve turn on {stun}: {why}")))?;
+                Some((turn, checked))
+            }
+            _ => None,
+        };
+        guard.reload(&config.access, &config.api, &config.limits)?;
+        registry.set_limits(&config.limits);
+        if let (Some(tls), Some(renewed)) = (&old.tls, &config.tls) {
+            tls.renew(renewed);
+        }
+        if let Some((turn, settings)) = turn_settings {
+            turn.reload(&settings);
+        }
+        Ok(old.fixed_differences(&config))
+    }
+
     /// The counters of the TURN service; `None` if there is none.
     #[must_use]
     pub fn turn(&self) -> Option<TurnCounters> {
-        self.0.turn_counters.get().map(|counters| counters())
+        self.0.turn.get().map(|turn| turn.counters())
+    }
+
+    /// How many clients there are: open WebSockets, and Engine.IO sessions. Iterates over all connections.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.0.registry.clients()
     }
 
     /// Counts what the server holds. Iterates over all connections.
@@ -434,6 +513,49 @@ impl AcceptFailures {
     }
 }
 
+/// The client of a connection from a proxy that begins it with a PROXY header. `None` if there is no valid one in time.
+pub(crate) async fn proxied<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    from: SocketAddr,
+    registration: &Registration,
+    shared: &Shared,
+) -> Option<SocketAddr> {
+    let reading = timeout(shared.registry.limits().head_timeout, proxy_protocol::read(stream, from));
+    let client = tokio::select! {
+        biased;
+        () = registration.queue.closed() => return None,
+        read = reading => read,
+    };
+    let client = client.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match client {
+        Ok(client) => {
+            registration.is_from(client.ip());
+            Some(client)
+        }
+        Err(error) => {
+            tracing::debug!(%from, %error, "failed to read the PROXY header of a connection");
+            shared.registry.metrics.refused.count("proxy-header");
+            None
+        }
+    }
+}
+
+/// Spawns the task of a client's connection.
+fn serve_site<N: Network>(
+    net: &N,
+    stream: N::Stream,
+    from: SocketAddr,
+    site: Arc<Site>,
+    registration: Registration,
+    shared: Arc<Shared>,
+) {
+    let source = if site.is_private { Source::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
+    match shared.config.tls.as_ref().filter(|_| !site.is_private).map(Tls::acceptor) {
+        None => net.spawn(http::serve(stream, source, site, registration, shared)),
+        Some(tls) => net.spawn(http::serve_tls(stream, tls, source, site, registration, shared)),
+    }
+}
+
 /// Accepts connections for one site and spawns a task for each.
 async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shared: Arc<Shared>) {
     let mut failures = AcceptFailures::default();
@@ -448,10 +570,16 @@ async fn accept<N: Network>(net: N, listener: N::Listener, site: Arc<Site>, shar
                 tracing::trace!(site = site.name, %from, "accepted");
                 let Some(registration) = shared.registry.open(from.ip()) else { continue };
                 let (site, shared) = (Arc::clone(&site), Arc::clone(&shared));
-                let source = if site.is_private { Source::unlimited(from.ip()) } else { shared.guard.enter(from.ip()) };
-                match shared.config.tls.as_ref().filter(|_| !site.is_private).map(Tls::acceptor) {
-                    None => net.spawn(http::serve(stream, source, site, registration, shared)),
-                    Some(tls) => net.spawn(http::serve_tls(stream, tls, source, site, registration, shared)),
+                if !site.is_private && shared.guard.begins_with_header(from.ip()) {
+                    let spawning = net.clone();
+                    net.spawn(async move {
+                        let mut stream = stream;
+                        if let Some(client) = proxied(&mut stream, from, &registration, &shared).await {
+                            serve_site(&spawning, stream, client, site, registration, shared);
+                        }
+                    });
+                } else {
+                    serve_site(&net, stream, from, site, registration, shared);
                 }
             }
             Err(error) => {

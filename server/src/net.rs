@@ -81,6 +81,9 @@ pub trait Listener: Send + Sync + 'static {
 
 /// A UDP socket.
 pub trait Udp: Send + Sync + 'static {
+    /// Whether [`send_all`](Self::send_all) can forbid routers to fragment a datagram.
+    const CAN_FORBID_FRAGMENTS: bool = false;
+
     /// Sends one datagram.
     ///
     /// # Errors
@@ -188,6 +191,12 @@ macro_rules! net_impl {
             }
 
             pub struct Listener(imp::TcpListener);
+
+            impl From<imp::TcpListener> for Listener {
+                fn from(listener: imp::TcpListener) -> Self {
+                    Self(listener)
+                }
+            }
 
             impl $crate::net::Listener for Listener {
                 type Stream = imp::TcpStream;

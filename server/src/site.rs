@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::access::admin::Admin;
 use crate::api::{Api, IceService, Page};
-use crate::config::{Config, Listen};
+use crate::config::Listen;
 use crate::dialect::{DIALECTS, DialectEntry, Parts, SENDER_VIEWER, Served};
 use crate::metrics::page::MetricsPage;
 use crate::net::Network;
@@ -96,7 +95,7 @@ impl Sites {
 
     /// Only `/metrics`, for operators.
     pub(crate) fn metrics(&self) -> Site {
-        let page = MetricsPage::new(&self.shared, Admin::Anyone);
+        let page = MetricsPage::new(&self.shared, true);
         let routes = vec![("/healthz", Route::Health), ("/metrics", Route::Metrics(page))];
         Site { name: "metrics", routes, api: None, is_private: true }
     }
@@ -127,8 +126,7 @@ impl Sites {
         if listen.dialects.contains(&SENDER_VIEWER) {
             routes.extend([("/api/status", page(Page::Status)), ("/api/kick", page(Page::Kick))]);
         }
-        let Config { access, api, .. } = &self.shared.config;
-        routes.push(("/metrics", Route::Metrics(MetricsPage::new(&self.shared, Admin::new(access, api)))));
+        routes.push(("/metrics", Route::Metrics(MetricsPage::new(&self.shared, false))));
     }
 }
 

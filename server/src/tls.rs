@@ -1,4 +1,4 @@
-//! TLS for all HTTP addresses: rustls with ring.
+//! TLS for all HTTP addresses, and for STUN and TURN: rustls with ring.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ServerSessionMemoryCache;
 use tokio_rustls::TlsAcceptor;
 
 use crate::lock::Lock;
 
-/// A certificate chain and its key, for TLS 1.2 and 1.3 with ALPN `http/1.1`.
+/// A certificate chain and its key, for TLS 1.2 and 1.3 with ALPN `http/1.1`, or `stun.turn` (RFC 7443).
 ///
 /// Clones share them, so [`reload`](Self::reload) on a clone renews the certificate of a running server.
 #[derive(Clone)]
@@ -22,7 +23,13 @@ struct Shared {
     certificate: PathBuf,
     key: PathBuf,
     /// For new connections. It is replaced as a whole, so that no TLS session of an old certificate is resumed.
-    current: Lock<TlsAcceptor>,
+    current: Lock<Acceptors>,
+}
+
+#[derive(Clone)]
+struct Acceptors {
+    http: TlsAcceptor,
+    stun: TlsAcceptor,
 }
 
 impl fmt::Debug for Tls {
@@ -52,13 +59,24 @@ impl Tls {
         Ok(())
     }
 
+    /// Takes the certificate and the key that another has read, for new connections.
+    pub(crate) fn renew(&self, other: &Self) {
+        let renewed = other.0.current.lock().clone();
+        *self.0.current.lock() = renewed;
+    }
+
     /// Does the TLS handshake of a new connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        self.0.current.lock().clone()
+        self.0.current.lock().http.clone()
+    }
+
+    /// The same for STUN and TURN.
+    pub(crate) fn stun_acceptor(&self) -> TlsAcceptor {
+        self.0.current.lock().stun.clone()
     }
 }
 
-fn read_pair(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+fn read_pair(certificate: &Path, key: &Path) -> Result<Acceptors, TlsError> {
     let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
@@ -70,9 +88,16 @@ fn read_pair(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, private);
     let unusable = |error| TlsError::Unusable(certificate.to_owned(), key.to_owned(), error);
-    let mut config = config.map_err(unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let mut http = config.map_err(unusable)?;
+    let mut stun = http.clone();
+    http.alpn_protocols = vec![b"http/1.1".to_vec()];
+    //= https://www.rfc-editor.org/rfc/rfc7443#section-3
+    //# TURN: "stun.turn"
+    //# NAT discovery usage of STUN: "stun.nat-discovery"
+    stun.alpn_protocols = vec![b"stun.turn".to_vec(), b"stun.nat-discovery".to_vec()];
+    // Its own, or a session of one could be resumed as the other.
+    stun.session_storage = ServerSessionMemoryCache::new(256);
+    Ok(Acceptors { http: Arc::new(http).into(), stun: Arc::new(stun).into() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -82,6 +82,8 @@ impl TokioUdp {
 }
 
 impl Udp for TokioUdp {
+    const CAN_FORBID_FRAGMENTS: bool = cfg!(target_os = "linux");
+
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.socket.send_to(datagram, to).await
     }

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::net::{Buffers, Datagram, Network, Outgoing, Udp};
 use crate::stun::binding::{self, Origin, Route};
 use crate::stun::message::Message;
-use crate::turn::{DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Turn};
+use crate::turn::{DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Transport, Turn};
 
 /// A reader of one of the STUN service's UDP sockets, with what it needs from the others.
 pub(crate) struct Service<N: Network> {
@@ -46,7 +46,7 @@ impl<N: Network> Service<N> {
             let Ok(batch) = self.socket(self.index).receive(&self.buffers).await else { continue };
             for Datagram { data: datagram, from, destination } in batch.received.datagrams() {
                 let (length, five_tuple) =
-                    (datagram.len(), FiveTuple { client: from, server: destination, is_tcp: false });
+                    (datagram.len(), FiveTuple { client: from, server: destination, transport: Transport::Udp });
                 //= https://www.rfc-editor.org/rfc/rfc8656#section-12-5
                 //# ChannelData messages can be distinguished from other multiplexed
                 //# protocols by examining the first byte of the message

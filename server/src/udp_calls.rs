@@ -109,11 +109,25 @@ pub(crate) fn send(socket: &UdpSocket, outgoing: &Outgoing, can_split: &AtomicBo
     while !left.is_empty() {
         let mut runs = [(0, 0); SENT_MAX];
         let (mut count, mut taken) = (0, 0);
-        while count < SENT_MAX && taken < left.len() {
+        while count < SENT_MAX && taken < left.len() && !left[taken].is_whole {
             let length = if can_split.load(Relaxed) { run(&left[taken..]) } else { 1 };
             runs[count] = (taken, length);
             count += 1;
             taken += length;
+        }
+        if left[0].is_whole {
+            // The system has no such control message, so the socket changes for the time of this call.
+            let set = |forbids| forbid_fragments(socket, left[0].to.is_ipv4(), forbids);
+            let (_, error) = match set(true) {
+                Ok(()) => send_runs(socket, outgoing.bytes(), left, &[(0, 1)]),
+                Err(error) => (0, Some(error)),
+            };
+            sent.count(&left[..1], error.map_or(Ok(()), Err));
+            if let Err(error) = set(false) {
+                tracing::warn!(%error, "failed to allow fragments again");
+            }
+            left = &left[1..];
+            continue;
         }
         let (done, error) = send_runs(socket, outgoing.bytes(), left, &runs[..count]);
         for &(at, length) in &runs[..done] {
@@ -122,6 +136,10 @@ pub(crate) fn send(socket: &UdpSocket, outgoing: &Outgoing, can_split: &AtomicBo
         let mut passed = runs[..done].last().map_or(0, |(at, length)| at + length);
         if let Some(error) = error {
             let (at, length) = runs[done];
+            if error.kind() == io::ErrorKind::WouldBlock {
+                sent.count(&left[at..], Err(error));
+                return sent;
+            }
             if length > 1 {
                 // Too long for the path, or a device without checksums. Each one alone may be fragmented.
                 if error.raw_os_error() == Some(libc::EIO) {
@@ -152,7 +170,7 @@ fn run(left: &[Departure]) -> usize {
     let mut length = 1;
     for next in left.iter().take(max).skip(1) {
         let fits = next.to == first.to && next.source == first.source && next.length <= first.length && next.length > 0;
-        if !fits {
+        if !fits || next.is_whole {
             break;
         }
         length += 1;
@@ -208,6 +226,20 @@ fn send_runs(
         }
     }
     (done, None)
+}
+
+/// Whether datagrams that are too long for the path fail instead of being fragmented.
+fn forbid_fragments(socket: &UdpSocket, is_ipv4: bool, forbids: bool) -> io::Result<()> {
+    let (level, name, value) = match (is_ipv4, forbids) {
+        (true, true) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
+        (true, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
+        (false, true) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
+        (false, false) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT),
+    };
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option takes an integer, which lives during the call.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn empty_header() -> libc::mmsghdr {

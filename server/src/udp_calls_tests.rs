@@ -95,6 +95,25 @@ async fn a_burst_is_answered_from_the_address_that_was_asked() {
 }
 
 #[tokio::test]
+async fn one_that_must_stay_whole_is_sent_whole_or_not_at_all_and_the_next_ones_as_ever() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (from, to) = (bound(address).await, bound(address).await);
+        let address = to.local_addr().expect("it is bound");
+        let mut outgoing = Outgoing::default();
+        for (at, length) in [100, 100, 65_530, 100].into_iter().enumerate() {
+            outgoing.push(&[&vec![at as u8; length]], length, None, address);
+            if at == 1 || at == 2 {
+                outgoing.keep_last_whole();
+            }
+        }
+        let sent = from.send_all(&outgoing);
+        assert_eq!((sent.datagrams, sent.failed), (3, 1), "{:?}", sent.error);
+        let firsts: Vec<_> = received(&to, 3).await.iter().map(|(data, ..)| data[0]).collect();
+        assert_eq!(firsts, [0, 1, 3]);
+    }
+}
+
+#[tokio::test]
 async fn more_than_one_call_takes_is_received() {
     let (from, to) = (bound("127.0.0.1:0").await, bound("127.0.0.1:0").await);
     let address = to.local_addr().expect("it is bound");

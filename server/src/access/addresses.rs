@@ -15,13 +15,13 @@ const SWEEP_MIN: usize = 1024;
 /// Clients by address: an IPv4 address, or the /64 network from which an IPv6 client can choose its address.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    connections_max: Option<usize>,
-    rate: Option<Rate>,
     state: Lock<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    connections_max: Option<usize>,
+    rate: Option<Rate>,
     known: BTreeMap<IpAddr, Known>,
     /// Number of known addresses that triggers the next removal.
     sweep_at: usize,
@@ -59,16 +59,24 @@ pub(crate) enum LimitExceeded {
 
 impl Addresses {
     pub(crate) fn new(connections_max: Option<usize>, rate: Option<Rate>) -> Self {
-        let state = State { known: BTreeMap::new(), sweep_at: SWEEP_MIN };
-        Self { connections_max, rate, state: Lock::new(state) }
+        let state = State { connections_max, rate, known: BTreeMap::new(), sweep_at: SWEEP_MIN };
+        Self { state: Lock::new(state) }
+    }
+
+    /// Replaces the limits. What is counted already stays so, and connections that were not counted are not.
+    pub(crate) fn set_limits(&self, connections_max: Option<usize>, rate: Option<Rate>) {
+        let mut state = self.lock();
+        (state.connections_max, state.rate) = (connections_max, rate);
     }
 
     /// A connection from an address.
     pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Source {
-        let is_limited = self.connections_max.is_some() || self.rate.is_some();
+        let mut state = self.lock();
+        let is_limited = state.connections_max.is_some() || state.rate.is_some();
         if is_limited {
-            self.lock().known(group(from), Instant::now()).open += 1;
+            state.known(group(from), Instant::now()).open += 1;
         }
+        drop(state);
         Source { from, addresses: is_limited.then(|| Arc::clone(self)) }
     }
 
@@ -114,15 +122,15 @@ impl Source {
     /// The address has too many connections, or makes too many requests.
     pub(crate) fn request(&self) -> Result<(), LimitExceeded> {
         let Some(addresses) = &self.addresses else { return Ok(()) };
-        let Addresses { connections_max, rate, .. } = &**addresses;
         let now = Instant::now();
         let mut state = addresses.lock();
+        let (connections_max, rate) = (state.connections_max, state.rate);
         let known = state.known(group(self.from), now);
         if connections_max.is_some_and(|max| known.open > max) {
             return Err(LimitExceeded::Connections);
         }
         match rate {
-            Some(rate) if !known.bucket.take(rate, now) => Err(LimitExceeded::Requests),
+            Some(rate) if !known.bucket.take(&rate, now) => Err(LimitExceeded::Requests),
             _ => Ok(()),
         }
     }
@@ -134,8 +142,9 @@ impl Source {
     pub(crate) fn open_session(&self) -> Result<SessionSource, LimitExceeded> {
         if let Some(addresses) = &self.addresses {
             let mut state = addresses.lock();
+            let connections_max = state.connections_max;
             let known = state.known(group(self.from), Instant::now());
-            if addresses.connections_max.is_some_and(|max| known.sessions >= max) {
+            if connections_max.is_some_and(|max| known.sessions >= max) {
                 return Err(LimitExceeded::Connections);
             }
             known.sessions += 1;

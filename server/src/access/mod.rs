@@ -4,21 +4,26 @@
 pub(crate) mod addresses;
 pub(crate) mod admin;
 mod proxies;
+pub(crate) mod proxy_protocol;
 mod token;
 
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use hyper::header::{self, HeaderMap};
 use hyper::http::uri::Uri;
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
+use crate::config::ApiSettings;
 use crate::limits::Limits;
+use crate::lock::Lock;
 use crate::query;
 use addresses::{Addresses, LimitExceeded, Source};
+use admin::{Admin, NotAdmin};
 pub use proxies::{Cidr, CidrError};
 use token::Claims;
 
@@ -40,6 +45,9 @@ pub struct Access {
     /// log then use the client's address. The headers of all others are ignored. List a proxy only if it adds the
     /// address to one of these headers itself.
     pub proxies: Vec<Cidr>,
+    /// The proxies whose TCP connections begin with a PROXY header, version 1 or 2, which names the client. Without a valid
+    /// header, such a connection ends; on other connections it is not understood. Not for [`Config::metrics`](crate::Config::metrics).
+    pub proxy_protocol: Vec<Cidr>,
 }
 
 /// What a connection may join. The default is everything.
@@ -60,15 +68,45 @@ pub(crate) enum Refusal {
     WrongToken,
     ExpiredToken,
     LimitExceeded(LimitExceeded),
+    /// The server is about to stop.
+    Draining,
 }
 
 /// Checks requests against the rules of [`Access`].
 pub(crate) struct Guard {
-    access: Access,
+    rules: Lock<Arc<Rules>>,
     /// The clock for the expiry of room tokens.
     unix_time: fn() -> u64,
-    room_key: Option<hmac::Key>,
     addresses: Arc<Addresses>,
+    /// Whether the server is about to stop, so that it takes no more clients.
+    is_draining: AtomicBool,
+}
+
+/// The rules in force, replaced as a whole.
+struct Rules {
+    access: Access,
+    room_key: Option<hmac::Key>,
+    admin: Admin,
+}
+
+impl Rules {
+    /// # Errors
+    /// As for [`Guard::new`].
+    fn new(access: &Access, api: &ApiSettings) -> io::Result<Self> {
+        let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        let is_token = |token: &&String| !token.is_empty() && token.bytes().all(is_token_byte);
+        if access.tokens.iter().any(|token| !is_token(&token)) {
+            return invalid(
+                "a bearer token must consist of letters, digits and -._~+/=, and must not be empty".to_owned(),
+            );
+        }
+        if access.room_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
+            return invalid(format!("the room secret must have at least {SECRET_BYTES_MIN} bytes"));
+        }
+        check_origins(&access.origins)?;
+        let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
+        Ok(Self { access: access.clone(), room_key, admin: Admin::new(access, api) })
+    }
 }
 
 impl Access {
@@ -87,6 +125,7 @@ impl fmt::Debug for Access {
             .field("room_secret", &room_secret)
             .field("origins", &self.origins)
             .field("proxies", &self.proxies)
+            .field("proxy_protocol", &self.proxy_protocol)
             .finish()
     }
 }
@@ -124,6 +163,7 @@ impl Refusal {
             Self::ExpiredToken => "expired-token",
             Self::LimitExceeded(LimitExceeded::Connections) => "connections-per-address",
             Self::LimitExceeded(LimitExceeded::Requests) => "request-rate",
+            Self::Draining => "draining",
         }
     }
 
@@ -136,6 +176,7 @@ impl Refusal {
             Self::ExpiredToken => "The token has expired",
             Self::LimitExceeded(LimitExceeded::Connections) => "Too many connections from this address",
             Self::LimitExceeded(LimitExceeded::Requests) => "Too many requests from this address",
+            Self::Draining => "The server is about to stop: connect to another one, or again in a moment",
         }
     }
 }
@@ -143,21 +184,47 @@ impl Refusal {
 impl Guard {
     /// # Errors
     /// A token, the secret or an origin is invalid. The message says what would be right and contains no secret.
-    pub(crate) fn new(access: &Access, limits: &Limits, unix_time: fn() -> u64) -> io::Result<Self> {
-        let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        let is_token = |token: &&String| !token.is_empty() && token.bytes().all(is_token_byte);
-        if access.tokens.iter().any(|token| !is_token(&token)) {
-            return invalid(
-                "a bearer token must consist of letters, digits and -._~+/=, and must not be empty".to_owned(),
-            );
-        }
-        if access.room_secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES_MIN) {
-            return invalid(format!("the room secret must have at least {SECRET_BYTES_MIN} bytes"));
-        }
-        check_origins(&access.origins)?;
-        let room_key = access.room_secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
-        let addresses = Addresses::new(limits.connections_per_address_max, limits.request_rate);
-        Ok(Self { access: access.clone(), unix_time, room_key, addresses: Arc::new(addresses) })
+    pub(crate) fn new(access: &Access, api: &ApiSettings, limits: &Limits, unix_time: fn() -> u64) -> io::Result<Self> {
+        let rules = Lock::new(Arc::new(Rules::new(access, api)?));
+        let addresses = Arc::new(Addresses::new(limits.connections_per_address_max, limits.request_rate));
+        Ok(Self { rules, unix_time, addresses, is_draining: AtomicBool::new(false) })
+    }
+
+    /// Replaces the rules. Whoever has been let in stays.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new). Then the old rules stay.
+    pub(crate) fn reload(&self, access: &Access, api: &ApiSettings, limits: &Limits) -> io::Result<()> {
+        let rules = Arc::new(Rules::new(access, api)?);
+        *self.rules.lock() = rules;
+        self.addresses.set_limits(limits.connections_per_address_max, limits.request_rate);
+        Ok(())
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock())
+    }
+
+    /// From here on, no more clients are let in.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    /// Checks that a request is an operator's.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check_admin(&self, headers: &HeaderMap) -> Result<(), NotAdmin> {
+        self.rules().admin.check(headers)
+    }
+
+    /// Whether a connection from this address begins with a PROXY header.
+    pub(crate) fn begins_with_header(&self, from: IpAddr) -> bool {
+        self.rules().access.proxy_protocol.iter().any(|proxy| proxy.contains(from))
     }
 
     /// Counts a connection from an address. A proxy's connection counts for no address; its requests count for their
@@ -169,12 +236,12 @@ impl Guard {
     /// The client of a request on a proxy's connection, which counts until it is dropped. `None` if `from` is not a
     /// proxy.
     pub(crate) fn client(&self, from: IpAddr, headers: &HeaderMap) -> Option<Source> {
-        let client = || self.addresses.enter(proxies::client(&self.access.proxies, from, headers));
+        let client = || self.addresses.enter(proxies::client(&self.rules().access.proxies, from, headers));
         self.is_proxy(from).then(client)
     }
 
     fn is_proxy(&self, from: IpAddr) -> bool {
-        self.access.proxies.iter().any(|proxy| proxy.contains(from))
+        self.rules().access.proxies.iter().any(|proxy| proxy.contains(from))
     }
 
     /// Checks whether pages of the request's origin may connect.
@@ -182,11 +249,24 @@ impl Guard {
     /// # Errors
     /// They may not.
     pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !self.access.origins.is_empty()) else {
+        let Access { origins, .. } = &self.rules().access;
+        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !origins.is_empty()) else {
             return Ok(());
         };
         let is_allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        if self.access.origins.iter().any(is_allowed) { Ok(()) } else { Err(Refusal::Origin) }
+        if origins.iter().any(is_allowed) { Ok(()) } else { Err(Refusal::Origin) }
+    }
+
+    /// [`check_origin`](Self::check_origin) and [`check_token`](Self::check_token) for a request of a new client.
+    ///
+    /// # Errors
+    /// One of them refuses it, or the server is about to stop.
+    pub(crate) fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Grant, Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        self.check_origin(headers)?;
+        self.check_token(headers, query)
     }
 
     /// What the request's token allows: `Authorization: Bearer TOKEN`, or `?token=TOKEN` for clients that cannot set
@@ -195,17 +275,18 @@ impl Guard {
     /// # Errors
     /// A token is required, and there is no valid one.
     pub(crate) fn check_token(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Grant, Refusal> {
-        if !self.access.requires_token() {
+        let rules = self.rules();
+        if !rules.access.requires_token() {
             return Ok(Grant::default());
         }
         let in_query = || query::value(query, "token").and_then(|token| String::from_utf8(token.into_owned()).ok());
         let token = bearer(headers).map(str::to_owned).or_else(in_query).ok_or(Refusal::NoToken)?;
         // Compares with all of them, so that the time reveals nothing.
-        let is_known = self.access.tokens.iter().fold(false, |known, one| known | is_same(one, &token));
+        let is_known = rules.access.tokens.iter().fold(false, |known, one| known | is_same(one, &token));
         if is_known {
             return Ok(Grant::default());
         }
-        let claims = self.room_key.as_ref().and_then(|key| token::verify(key, &token)).ok_or(Refusal::WrongToken)?;
+        let claims = rules.room_key.as_ref().and_then(|key| token::verify(key, &token)).ok_or(Refusal::WrongToken)?;
         let unix_time = self.unix_time;
         if unix_time() >= claims.exp {
             return Err(Refusal::ExpiredToken);
@@ -277,7 +358,10 @@ mod tests {
         for (tokens, secret) in [(vec!["with space"], None), (vec![""], None), (vec!["fine"], Some("too-short"))] {
             access.tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
             access.room_secret = secret.map(str::to_owned);
-            let error = Guard::new(&access, &Limits::default(), || 0).err().expect("it is wrong").to_string();
+            let error = Guard::new(&access, &ApiSettings::default(), &Limits::default(), || 0)
+                .err()
+                .expect("it is wrong")
+                .to_string();
             assert!(tokens.iter().chain(&secret).all(|s| s.is_empty() || !error.contains(s)), "{error}");
         }
     }

@@ -17,7 +17,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Traffic;
-use crate::access::admin::{Admin, NotAdmin};
+use crate::access::Guard;
+use crate::access::admin::NotAdmin;
 use crate::{Handle, Shared};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,18 +26,18 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The endpoint.
 pub(crate) struct MetricsPage {
     registry: Registry,
-    /// Who may read it.
-    admin: Admin,
+    /// Whether everyone may read it, or only operators.
+    is_open: bool,
 }
 
 impl MetricsPage {
-    pub(crate) fn new(shared: &Arc<Shared>, admin: Admin) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, is_open: bool) -> Self {
         let mut registry = Registry::with_prefix("glare");
         registry.register_collector(Box::new(Counts(Arc::downgrade(shared))));
-        Self { registry, admin }
+        Self { registry, is_open }
     }
 
-    pub(crate) fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    pub(crate) fn respond(&self, method: &Method, headers: &HeaderMap, guard: &Guard) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         let mut answer = |status, name, value| {
             *response.status_mut() = status;
@@ -45,7 +46,8 @@ impl MetricsPage {
         if !matches!(*method, Method::GET | Method::HEAD) {
             answer(StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "GET, HEAD");
         } else {
-            match self.admin.check(headers) {
+            let checked = if self.is_open { Ok(()) } else { guard.check_admin(headers) };
+            match checked {
                 Ok(()) => {
                     answer(StatusCode::OK, header::CONTENT_TYPE, CONTENT_TYPE);
                     let mut page = String::new();

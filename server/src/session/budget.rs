@@ -11,14 +11,19 @@ const HOLDERS: usize = 3;
 /// let go, and the sum stays below the maximum.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     used: AtomicUsize,
     clients: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, used: AtomicUsize::new(0), clients: AtomicUsize::new(0) }
+        Self { bytes_max: AtomicUsize::new(bytes_max), used: AtomicUsize::new(0), clients: AtomicUsize::new(0) }
+    }
+
+    /// Replaces the maximum. What is held already stays.
+    pub(crate) fn set_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Relaxed);
     }
 
     /// Counts one more client that shares the budget.
@@ -32,7 +37,7 @@ impl Budget {
 
     /// Whether a holder may hold this many bytes now.
     pub(crate) fn allows(&self, held: usize) -> bool {
-        let half = self.bytes_max / 2;
+        let half = self.bytes_max.load(Relaxed) / 2;
         self.used.load(Relaxed) < half || held <= half / (HOLDERS * self.clients.load(Relaxed).max(1))
     }
 

@@ -21,7 +21,8 @@ pub(crate) const CONNECTIONS_RESERVED: usize = 64;
 /// All open connections, from accept to the end of their TCP shutdown.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    limits: Limits,
+    /// For new connections.
+    limits: Lock<Arc<Limits>>,
     /// What their queues and unfinished messages take.
     pub(crate) budget: Arc<Budget>,
     state: Lock<State>,
@@ -113,11 +114,22 @@ impl Registry {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             budget: Arc::new(Budget::new(limits.buffered_bytes_max)),
-            limits: limits.clone(),
+            limits: Lock::new(Arc::new(limits.clone())),
             state: Lock::default(),
             metrics: Metrics::default(),
             empty: Notify::new(),
         }
+    }
+
+    /// The limits of a new connection.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.lock())
+    }
+
+    /// Replaces the limits, for new connections.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        *self.limits.lock() = Arc::new(limits.clone());
+        self.budget.set_max(limits.buffered_bytes_max);
     }
 
     /// Registers a connection from an address. If there are too many, it takes the place of one that has not joined. `None` if it has no
@@ -134,7 +146,8 @@ impl Registry {
 
     fn enter(self: &Arc<Self>, address: IpAddr, is_session: bool, reserved: usize) -> Option<Registration> {
         let address = group(address);
-        let connections_max = self.limits.connections_max;
+        let limits = self.limits();
+        let connections_max = limits.connections_max;
         let state = &mut *self.lock();
         if state.places(is_session).taken() >= connections_max
             && let Some(number) = state.places(is_session).unjoined.displace()
@@ -151,13 +164,25 @@ impl Registry {
         state.accepted += u64::from(!is_session);
         let number = state.opened;
         state.places(is_session).unjoined.insert(address, number);
-        let queue = Queue::new(&self.limits, &self.budget).timing(self.metrics.delivery.clone());
+        let queue = Queue::new(&limits, &self.budget).timing(self.metrics.delivery.clone());
         let queue = Arc::new(queue.registered(Arc::downgrade(self), number));
         state.open.insert(number, Open { queue: Arc::clone(&queue), address, is_session });
         if state.shut_down {
             queue.close(Close::Shutdown);
         }
         Some(Registration { number, queue, registry: Arc::clone(self) })
+    }
+
+    /// The client of a connection has this address, as its proxy says.
+    pub(crate) fn is_from(&self, number: u64, address: IpAddr) {
+        let (address, state) = (group(address), &mut *self.lock());
+        if let Some(open) = state.open.get_mut(&number) {
+            let before = std::mem::replace(&mut open.address, address);
+            let unjoined = &mut state.connections.unjoined;
+            if unjoined.remove(before, number) {
+                unjoined.insert(address, number);
+            }
+        }
     }
 
     /// This client has joined: it keeps its place.
@@ -171,7 +196,8 @@ impl Registry {
 
     /// Whether more connections are open than may be.
     pub(crate) fn is_over_capacity(&self) -> bool {
-        self.lock().connections.taken() > self.limits.connections_max
+        let connections_max = self.limits().connections_max;
+        self.lock().connections.taken() > connections_max
     }
 
     /// Closes every connection, in the order of accepting, and every later one.
@@ -192,6 +218,11 @@ impl Registry {
             }
             empty.await;
         }
+    }
+
+    /// How many of them speak a dialect.
+    pub(crate) fn clients(&self) -> usize {
+        self.lock().open.values().filter(|open| open.queue.dialect().is_some()).count()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -228,6 +259,13 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+}
+
+impl Registration {
+    /// The client has this address, as its proxy says.
+    pub(crate) fn is_from(&self, address: IpAddr) {
+        self.registry.is_from(self.number, address);
     }
 }
 

@@ -12,13 +12,14 @@ impl Unjoined {
         self.0.entry(address).or_default().insert(number);
     }
 
-    pub(crate) fn remove(&mut self, address: IpAddr, number: u64) {
-        if let Some(numbers) = self.0.get_mut(&address) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.0.remove(&address);
-            }
+    /// Returns whether it was there.
+    pub(crate) fn remove(&mut self, address: IpAddr, number: u64) -> bool {
+        let Some(numbers) = self.0.get_mut(&address) else { return false };
+        let was_there = numbers.remove(&number);
+        if numbers.is_empty() {
+            self.0.remove(&address);
         }
+        was_there
     }
 
     /// Removes the oldest of the address with the most, so that many from one address do not keep others out.

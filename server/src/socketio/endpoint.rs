@@ -64,7 +64,11 @@ impl SocketIo {
         }
         let (headers, query) = (request.headers(), request.uri().query());
         let origin = headers.get(header::ORIGIN).cloned();
-        let granted = guard.check_origin(headers).and_then(|()| guard.check_token(headers, query));
+        let is_new = Query::parse(query.unwrap_or_default()).sid.is_none();
+        let granted = match is_new {
+            true => guard.admit(headers, query),
+            false => guard.check_origin(headers).and_then(|()| guard.check_token(headers, query)),
+        };
         let (mut response, opening) = match granted {
             Err(refusal) => (refuse_access(&self.engine().registry.metrics, refusal), None),
             Ok(grant) => match self.handle(request, grant, source, connection).await {
@@ -141,7 +145,8 @@ impl SocketIo {
     /// Reads a payload.
     async fn post(&self, session: &Arc<Session>, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
         let post = session.post()?;
-        let Engine { settings, limits, .. } = self.engine();
+        let Engine { settings, registry, .. } = self.engine();
+        let limits = registry.limits();
         let mut held = Held::nothing(&session.queue.budget);
         let body = match pace::body(body, settings.payload_bytes_max, limits.body_timeout, &mut held).await {
             Ok(body) => body,

@@ -17,7 +17,6 @@ use crate::access::Grant;
 use crate::access::addresses::SessionSource;
 use crate::config::Config;
 use crate::cors::Cors;
-use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::net::Network;
 use crate::random::Random;
@@ -33,7 +32,6 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The state that all Socket.IO endpoints of a server share.
 pub(crate) struct Engine {
     pub(crate) settings: SocketIoSettings,
-    pub(crate) limits: Limits,
     pub(crate) registry: Arc<Registry>,
     pub(super) cors: Cors,
     pub(super) accept_subprotocol: bool,
@@ -55,7 +53,6 @@ impl Engine {
         let sids = config.entropy().stream(1);
         Self {
             settings: config.socketio.clone(),
-            limits: config.limits.clone(),
             registry,
             cors,
             accept_subprotocol: config.accept_subprotocol,
@@ -91,7 +88,8 @@ impl SocketIo {
         grant: Grant,
         source: SessionSource,
     ) -> Option<Arc<Session>> {
-        let Engine { settings, limits, registry, .. } = &*self.engine;
+        let Engine { settings, registry, .. } = &*self.engine;
+        let limits = &registry.limits();
         let registration = registry.open_session(source.from())?;
         let queue = Arc::clone(&registration.queue);
         queue.bind(self.dialect.name());

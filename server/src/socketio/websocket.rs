@@ -40,7 +40,7 @@ impl Opening {
     {
         let engine = self.endpoint.engine();
         let payload_bytes_max = engine.settings.payload_bytes_max;
-        let limits = Limits { message_bytes_max: payload_bytes_max, ..engine.limits.clone() };
+        let limits = Limits { message_bytes_max: payload_bytes_max, ..(*engine.registry.limits()).clone() };
         let mut socket = connection::open(stream, read_ahead, payload_bytes_max).await;
         let opened = match (self.probe, self.entering) {
             (Some(probe), _) => {

@@ -7,8 +7,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
 
 pub(crate) const HEADER_BYTES: usize = 20;
 pub(crate) const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
@@ -38,6 +40,7 @@ pub(crate) mod attribute {
     pub(crate) const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
     pub(crate) const EVEN_PORT: u16 = 0x0018;
     pub(crate) const REQUESTED_TRANSPORT: u16 = 0x0019;
+    pub(crate) const DONT_FRAGMENT: u16 = 0x001a;
     pub(crate) const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
     pub(crate) const PASSWORD_ALGORITHM: u16 = 0x001d;
     pub(crate) const USERHASH: u16 = 0x001e;
@@ -45,6 +48,7 @@ pub(crate) mod attribute {
     pub(crate) const RESERVATION_TOKEN: u16 = 0x0022;
     pub(crate) const PADDING: u16 = 0x0026;
     pub(crate) const RESPONSE_PORT: u16 = 0x0027;
+    pub(crate) const PASSWORD_ALGORITHMS: u16 = 0x8002;
     pub(crate) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
     pub(crate) const ADDRESS_ERROR_CODE: u16 = 0x8001;
     pub(crate) const SOFTWARE: u16 = 0x8022;
@@ -97,6 +101,8 @@ pub(crate) struct Message<'a> {
     bytes: &'a [u8],
     /// The position of MESSAGE-INTEGRITY in `bytes`.
     integrity: Option<usize>,
+    /// The position of MESSAGE-INTEGRITY-SHA256.
+    integrity_sha256: Option<usize>,
     pub(crate) has_fingerprint: bool,
 }
 
@@ -135,7 +141,8 @@ impl<'a> Message<'a> {
             _ => Class::Error,
         };
         let method = (kind & 0x3e00) >> 2 | (kind & 0x00e0) >> 1 | (kind & 0x000f);
-        let mut message = Self { class, method, bytes: datagram, integrity: None, has_fingerprint: false };
+        let mut message =
+            Self { class, method, bytes: datagram, integrity: None, integrity_sha256: None, has_fingerprint: false };
         let mut at = HEADER_BYTES;
         while at < datagram.len() {
             let (kind, length) = (u16_at(datagram, at)?, usize::from(u16_at(datagram, at + 2)?));
@@ -155,6 +162,10 @@ impl<'a> Message<'a> {
                 }
                 attribute::MESSAGE_INTEGRITY if length == 20 => message.integrity = message.integrity.or(Some(at)),
                 attribute::MESSAGE_INTEGRITY => return None,
+                // A shorter one is for usages that say so, and none here does (RFC 8489 §14.6).
+                attribute::MESSAGE_INTEGRITY_SHA256 if length == 32 => {
+                    message.integrity_sha256 = message.integrity_sha256.or(Some(at));
+                }
                 _ => {}
             }
             at = next;
@@ -168,6 +179,10 @@ impl<'a> Message<'a> {
 
     pub(crate) fn has_integrity(&self) -> bool {
         self.integrity.is_some()
+    }
+
+    pub(crate) fn has_integrity_sha256(&self) -> bool {
+        self.integrity_sha256.is_some()
     }
 
     /// The attributes that are not ignored, in order, without the integrity attributes themselves.
@@ -207,13 +222,21 @@ impl<'a> Message<'a> {
 
     /// Whether MESSAGE-INTEGRITY is present and valid for `key` (RFC 8489 §14.5).
     pub(crate) fn is_signed_with(&self, key: &[u8]) -> bool {
-        let Some(at) = self.integrity else { return false };
-        let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
-        // Its length field covers the message up to and including MESSAGE-INTEGRITY, whatever follows.
+        self.integrity.is_some_and(|at| self.is_signed_at::<Hmac<Sha1>>(at, 20, key))
+    }
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is present and valid for `key` (RFC 8489 §14.6).
+    pub(crate) fn is_signed_sha256_with(&self, key: &[u8]) -> bool {
+        self.integrity_sha256.is_some_and(|at| self.is_signed_at::<Hmac<Sha256>>(at, 32, key))
+    }
+
+    fn is_signed_at<M: Mac + KeyInit>(&self, at: usize, bytes: usize, key: &[u8]) -> bool {
+        let mut mac = <M as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
+        // Its length field covers the message up to and including the attribute, whatever follows.
         mac.update(&self.bytes[..2]);
-        mac.update(&((at + 24 - HEADER_BYTES) as u16).to_be_bytes());
+        mac.update(&((at + 4 + bytes - HEADER_BYTES) as u16).to_be_bytes());
         mac.update(&self.bytes[4..at]);
-        mac.verify_slice(&self.bytes[at + 4..at + 24]).is_ok()
+        mac.verify_slice(&self.bytes[at + 4..at + 4 + bytes]).is_ok()
     }
 
     /// The comprehension-required attributes for which `is_known` is false, each once, at most `UNKNOWN_MAX`.
@@ -333,9 +356,17 @@ impl<'a> Writer<'a> {
     /// Adds MESSAGE-INTEGRITY over everything before it (RFC 8489 §14.5).
     pub(crate) fn integrity(self, key: &[u8]) -> Self {
         let this = self.set_length(24);
-        let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha1> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
         mac.update(this.0);
         this.attribute(attribute::MESSAGE_INTEGRITY, &mac.finalize().into_bytes())
+    }
+
+    /// Adds MESSAGE-INTEGRITY-SHA256 over everything before it (RFC 8489 §14.6).
+    pub(crate) fn integrity_sha256(self, key: &[u8]) -> Self {
+        let this = self.set_length(36);
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(this.0);
+        this.attribute(attribute::MESSAGE_INTEGRITY_SHA256, &mac.finalize().into_bytes())
     }
 
     /// Adds the last attribute (RFC 8489 §14.7).

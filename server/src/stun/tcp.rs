@@ -1,4 +1,4 @@
-//! STUN Binding and TURN over TCP: consecutive messages in the stream. The length of a STUN message is in its header, and
+//! STUN Binding and TURN over TCP and TLS: consecutive messages in the stream. The length of a STUN message is in its header, and
 //! so is that of TURN's ChannelData, without its padding.
 
 use std::io;
@@ -6,16 +6,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 use super::binding::{self, Origin, answer};
 use super::message::{HEADER_BYTES, MAGIC_COOKIE, Message, u16_at};
+use crate::access::addresses::Source;
 use crate::net::{Listener, Network};
 use crate::session::queue::Queue;
-use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Turn};
-use crate::{ACCEPT_RETRY, AcceptFailures, Shared};
+use crate::session::registry::Registration;
+use crate::tls::Tls;
+use crate::turn::{CHANNEL_HEADER_BYTES, DATAGRAM_BYTES_MAX, FiveTuple, Relaying, Transport, Turn};
+use crate::{ACCEPT_RETRY, AcceptFailures, Shared, proxied};
 
 /// Maximum length of a message without TURN. A longer one ends the connection.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -25,8 +29,14 @@ const TURN_MESSAGE_BYTES_MAX: usize = DATAGRAM_BYTES_MAX + 512;
 /// they set up a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Accepts connections until the server stops, and spawns a task for each.
-pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Option<Arc<Turn<N>>>, shared: Arc<Shared>) {
+/// Accepts connections until the server stops, and spawns a task for each: over TLS, or over TCP alone.
+pub(crate) async fn serve<N: Network>(
+    net: N,
+    listener: N::Listener,
+    tls: Option<Tls>,
+    turn: Option<Arc<Turn<N>>>,
+    shared: Arc<Shared>,
+) {
     let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
@@ -37,24 +47,28 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
         match accepted {
             Ok((stream, from)) => {
                 let Some(registration) = shared.registry.open(from.ip()) else { continue };
+                let Ok(own) = listener.local_addr() else { continue };
+                let accepted = Accepted { own, registration, tls: tls.as_ref().map(Tls::stun_acceptor) };
+                let (shared, turn) = (Arc::clone(&shared), turn.clone());
+                if shared.guard.begins_with_header(from.ip()) {
+                    net.spawn(async move {
+                        let mut stream = stream;
+                        let Some(client) = proxied(&mut stream, from, &accepted.registration, &shared).await else {
+                            return;
+                        };
+                        let source = shared.guard.enter(client.ip());
+                        if shared.registry.is_over_capacity() || source.request().is_err() {
+                            return;
+                        }
+                        accepted.serve(stream, client, source, turn, &shared).await;
+                    });
+                    continue;
+                }
                 let source = shared.guard.enter(from.ip());
                 if shared.registry.is_over_capacity() || source.request().is_err() {
                     continue;
                 }
-                let Ok(own) = listener.local_addr() else { continue };
-                let (shared, turn) = (Arc::clone(&shared), turn.clone());
-                net.spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = shared.stop.stopped() => {}
-                        // Another connection needs the place.
-                        () = registration.queue.closed() => {}
-                        ended = serve_connection(stream, from, own, turn.as_ref(), &registration.queue, shared.config.limits.write_timeout) => {
-                            tracing::trace!(%from, ?ended, "STUN connection ended");
-                        }
-                    }
-                    drop((registration, source));
-                });
+                net.spawn(async move { accepted.serve(stream, from, source, turn, &shared).await });
             }
             Err(error) => {
                 failures.warn("stun", &error);
@@ -64,19 +78,72 @@ pub(crate) async fn serve<N: Network>(net: N, listener: N::Listener, turn: Optio
     }
 }
 
+/// A connection that was accepted.
+struct Accepted {
+    own: SocketAddr,
+    registration: Registration,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Accepted {
+    /// Serves it until it ends, the server stops, or another connection needs its place.
+    async fn serve<N: Network>(
+        self,
+        stream: N::Stream,
+        from: SocketAddr,
+        source: Source,
+        turn: Option<Arc<Turn<N>>>,
+        shared: &Shared,
+    ) {
+        let Self { own, registration, tls } = self;
+        let (limits, queue) = (shared.registry.limits(), &registration.queue);
+        let ended = async {
+            let Some(tls) = tls else {
+                return serve_connection(stream, from, Transport::Tcp, own, turn.as_ref(), queue, limits.write_timeout)
+                    .await;
+            };
+            match timeout(limits.handshake_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let transport = Transport::Tls;
+                    serve_connection(stream, from, transport, own, turn.as_ref(), queue, limits.write_timeout).await
+                }
+                Ok(Err(error)) => {
+                    shared.registry.metrics.refused.count("tls-handshake");
+                    Err(error)
+                }
+                Err(_) => {
+                    shared.registry.metrics.refused.count("tls-timeout");
+                    Err(io::ErrorKind::TimedOut.into())
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.stop.stopped() => {}
+            // Another connection needs the place.
+            () = queue.closed() => {}
+            ended = ended => tracing::trace!(%from, ?ended, "STUN connection ended"),
+        }
+        drop((registration, source));
+    }
+}
+
 /// Serves one connection until it ends, is idle, or is not STUN.
-async fn serve_connection<N: Network>(
-    stream: N::Stream,
+async fn serve_connection<N: Network, S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     from: SocketAddr,
+    transport: Transport,
     own: SocketAddr,
     turn: Option<&Arc<Turn<N>>>,
     queue: &Queue,
     write_timeout: Duration,
 ) -> io::Result<()> {
-    let five_tuple = FiveTuple { client: from, server: None, is_tcp: true };
+    let five_tuple = FiveTuple { client: from, server: None, transport };
     let Some(turn) = turn else {
         let (_keep, outgoing) = mpsc::channel(1);
-        return Connection::<N> { stream, five_tuple, own, turn: None, queue, outgoing, write_timeout }.serve().await;
+        return Connection::<N, S> { stream, five_tuple, own, turn: None, queue, outgoing, write_timeout }
+            .serve()
+            .await;
     };
     /// Ends what the client has, also if the server stops first.
     struct Entered<'t, N: Network>(&'t Turn<N>, FiveTuple);
@@ -91,8 +158,8 @@ async fn serve_connection<N: Network>(
 }
 
 /// A connection of a client.
-struct Connection<'t, N: Network> {
-    stream: N::Stream,
+struct Connection<'t, N: Network, S> {
+    stream: S,
     five_tuple: FiveTuple,
     own: SocketAddr,
     turn: Option<&'t Arc<Turn<N>>>,
@@ -110,7 +177,7 @@ enum Next {
     End,
 }
 
-impl<N: Network> Connection<'_, N> {
+impl<N: Network, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, N, S> {
     async fn serve(mut self) -> io::Result<()> {
         let has_turn = self.turn.is_some();
         let bytes_max = if has_turn { TURN_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
@@ -159,7 +226,12 @@ impl<N: Network> Connection<'_, N> {
         if bytes.is_empty() {
             return Ok(());
         }
-        timeout_at(Instant::now() + self.write_timeout, self.stream.write_all(bytes)).await?
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            // TLS keeps what it could not send.
+            self.stream.flush().await
+        };
+        timeout_at(Instant::now() + self.write_timeout, writing).await?
     }
 
     /// Handles all messages that are complete. Requests from one segment are answered in one segment.

@@ -110,6 +110,11 @@ impl State {
         self.is_permitted(channel.peer.ip(), now).then_some(channel.peer)
     }
 
+    /// Whether a channel is bound, perhaps to a peer without a permission.
+    pub(crate) fn is_bound(&self, number: u16, now: Instant) -> bool {
+        self.channels.get(&number).is_some_and(|channel| channel.expires > now)
+    }
+
     /// Whether data may be relayed between the client and a peer; ports are ignored (RFC 8656 §9).
     pub(crate) fn is_permitted(&self, peer: IpAddr, now: Instant) -> bool {
         now < self.expires && self.permissions.get(&peer).is_some_and(|expires| *expires > now)

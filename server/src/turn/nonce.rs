@@ -18,6 +18,8 @@ use tokio::time::Instant;
 //# of the 24-bit STUN Security Features
 /// No security feature: neither password algorithms nor username anonymity.
 const COOKIE: &str = "obMatJos2AAAA";
+/// Bit 0, the leftmost one: password algorithms.
+const COOKIE_OF_ALGORITHMS: &str = "obMatJos2gAAA";
 /// Bytes of the expiry: 34 years of milliseconds.
 const EXPIRY_BYTES: usize = 5;
 /// Bytes of the MAC: enough against guessing, one request per guess. Together with the expiry these fill 19 characters,
@@ -29,13 +31,16 @@ pub(crate) struct Nonces {
     key: [u8; 20],
     start: Instant,
     lifetime: Duration,
+    cookie: &'static str,
 }
 
 impl Nonces {
-    pub(crate) fn new(rng: &mut impl RngCore, lifetime: Duration) -> Self {
+    /// `has_algorithms` is whether the server offers password algorithms.
+    pub(crate) fn new(rng: &mut impl RngCore, lifetime: Duration, has_algorithms: bool) -> Self {
+        let cookie = if has_algorithms { COOKIE_OF_ALGORITHMS } else { COOKIE };
         let mut key = [0; 20];
         rng.fill_bytes(&mut key);
-        Self { key, start: Instant::now(), lifetime }
+        Self { key, start: Instant::now(), lifetime, cookie }
     }
 
     /// A nonce for one client: the cookie, then in base64 the expiry in milliseconds since the server's start and the
@@ -44,7 +49,7 @@ impl Nonces {
         let expiry = self.now() + self.lifetime.as_millis() as u64;
         let mac = self.mac(expiry, client).finalize().into_bytes();
         let bytes = [&expiry.to_be_bytes()[8 - EXPIRY_BYTES..], &mac[..MAC_BYTES]].concat();
-        format!("{COOKIE}{}", BASE64URL_NOPAD.encode(&bytes))
+        format!("{}{}", self.cookie, BASE64URL_NOPAD.encode(&bytes))
     }
 
     /// Milliseconds since the server's start, which is the scale of expiries.
@@ -54,7 +59,7 @@ impl Nonces {
 
     /// The expiry of a nonce, if this server issued it to this client and it has not expired.
     pub(crate) fn valid_until(&self, nonce: &[u8], client: SocketAddr) -> Option<u64> {
-        let encoded = nonce.strip_prefix(COOKIE.as_bytes())?;
+        let encoded = nonce.strip_prefix(self.cookie.as_bytes())?;
         let bytes = BASE64URL_NOPAD.decode(encoded).ok()?;
         let (expiry, mac) = bytes.split_at_checked(EXPIRY_BYTES).filter(|(_, mac)| mac.len() == MAC_BYTES)?;
         let expiry = expiry.iter().fold(0, |expiry, byte| expiry << 8 | u64::from(*byte));

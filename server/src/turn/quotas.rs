@@ -16,9 +16,6 @@ use crate::rate::ByteBucket;
 /// from `/api/config` is a new user; an address alone is none for a user with many addresses.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    ports_max: usize,
-    per_user_max: usize,
-    per_address_max: usize,
     bandwidth: Option<ByteBucket>,
     user_bandwidth_max: Option<u64>,
     state: Lock<State>,
@@ -26,6 +23,9 @@ pub(crate) struct Quotas {
 
 #[derive(Debug, Default)]
 struct State {
+    ports_max: usize,
+    per_user_max: usize,
+    per_address_max: usize,
     ports: usize,
     by_user: BTreeMap<Arc<str>, User>,
     by_address: BTreeMap<IpAddr, usize>,
@@ -49,14 +49,21 @@ pub(crate) struct Hold {
 
 impl Quotas {
     pub(crate) fn new(settings: &TurnSettings) -> Arc<Self> {
-        Arc::new(Self {
-            ports_max: settings.allocations_max,
-            per_user_max: settings.allocations_per_user_max,
-            per_address_max: settings.allocations_per_address_max,
+        let quotas = Self {
             bandwidth: settings.bandwidth_max.map(ByteBucket::new),
             user_bandwidth_max: settings.user_bandwidth_max,
             state: Lock::default(),
-        })
+        };
+        quotas.set_maxima(settings);
+        Arc::new(quotas)
+    }
+
+    /// Replaces the maximum numbers. Ports that are held stay so.
+    pub(crate) fn set_maxima(&self, settings: &TurnSettings) {
+        let mut state = self.state.lock();
+        state.ports_max = settings.allocations_max;
+        state.per_user_max = settings.allocations_per_user_max;
+        state.per_address_max = settings.allocations_per_address_max;
     }
 
     /// Takes one more port for a user at an address.
@@ -68,10 +75,10 @@ impl Quotas {
         let state = &mut *self.state.lock();
         let of_user = state.by_user.get(user).map_or(0, |user| user.ports);
         let of_address = state.by_address.get(&address).copied().unwrap_or_default();
-        if of_user >= self.per_user_max || of_address >= self.per_address_max {
+        if of_user >= state.per_user_max || of_address >= state.per_address_max {
             return Err(Refusal::AllocationQuotaReached);
         }
-        if state.ports >= self.ports_max {
+        if state.ports >= state.ports_max {
             return Err(Refusal::InsufficientCapacity);
         }
         let name = state.by_user.get_key_value(user).map_or_else(|| user.into(), |(name, _)| Arc::clone(name));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::allocation::Inbound;
 use super::counters::Flow;
-use super::{Allocation, FiveTuple, Turn};
+use super::{Allocation, Entry, FiveTuple, Transport, Turn};
 use crate::net::{Batch, Datagram, Network, Outgoing, Sent, Udp};
 use crate::stun::message::{HEADER_BYTES, Message, Writer, attribute, method, u16_at};
 
@@ -33,8 +33,8 @@ pub(crate) struct Relaying<N: Network> {
 /// What one client sends.
 struct ToPeers<N: Network> {
     five_tuple: FiveTuple,
-    allocation: Option<Arc<Allocation<N>>>,
-    outgoing: Outgoing,
+    /// Of each of its allocations; mostly there is one.
+    relays: [(Option<Arc<Allocation<N>>>, Outgoing); 2],
 }
 
 impl<N: Network> Default for Relaying<N> {
@@ -49,24 +49,33 @@ impl<N: Network> Relaying<N> {
         *self.now.get_or_insert_with(Instant::now)
     }
 
-    /// The allocation of a 5-tuple, if there is one, and what it sends.
-    fn of(&mut self, five_tuple: FiveTuple, turn: &Turn<N>) -> Option<(&Allocation<N>, &mut Outgoing)> {
+    /// The allocation of a 5-tuple, if there is one, and what it sends. If there are two, the one that fits.
+    fn of(
+        &mut self,
+        five_tuple: FiveTuple,
+        turn: &Turn<N>,
+        fits: impl Fn(&Allocation<N>) -> bool,
+    ) -> Option<(&Allocation<N>, &mut Outgoing)> {
         // The last one first: data comes in bursts.
         let known = self.flows[..self.used].iter().rposition(|flow| flow.five_tuple == five_tuple);
         let at = match known {
             Some(at) => at,
             None => {
-                let allocation = turn.allocation(five_tuple)?;
+                let table = turn.table();
+                let Entry { first, additional } = table.by_five_tuple.get(&five_tuple)?;
                 if self.used == self.flows.len() {
-                    self.flows.push(ToPeers { five_tuple, allocation: None, outgoing: Outgoing::default() });
+                    self.flows.push(ToPeers { five_tuple, relays: Default::default() });
                 }
                 let flow = &mut self.flows[self.used];
-                (flow.five_tuple, flow.allocation) = (five_tuple, Some(allocation));
+                flow.five_tuple = five_tuple;
+                (flow.relays[0].0, flow.relays[1].0) = (Some(Arc::clone(first)), additional.clone());
                 self.used += 1;
                 self.used - 1
             }
         };
-        let ToPeers { allocation, outgoing, .. } = &mut self.flows[at];
+        let relays = &mut self.flows[at].relays;
+        let is_second = relays[1].0.as_deref().is_some_and(fits);
+        let (allocation, outgoing) = &mut relays[usize::from(is_second)];
         allocation.as_deref().map(|allocation| (allocation, outgoing))
     }
 }
@@ -75,8 +84,9 @@ impl<N: Network> Turn<N> {
     /// Relays a ChannelData message, if its channel is bound (RFC 8656 §12.6).
     pub(crate) fn on_channel_data(&self, datagram: &[u8], five_tuple: FiveTuple, relaying: &mut Relaying<N>) {
         let now = relaying.now();
-        let Some((allocation, outgoing)) = relaying.of(five_tuple, self) else { return };
         let (Some(number), Some(length)) = (u16_at(datagram, 0), u16_at(datagram, 2)) else { return };
+        let is_bound = |allocation: &Allocation<N>| allocation.state().is_bound(number, now);
+        let Some((allocation, outgoing)) = relaying.of(five_tuple, self, is_bound) else { return };
         //= https://www.rfc-editor.org/rfc/rfc8656#section-12.6-2
         //# if the UDP datagram is too short to contain the claimed length of the
         //# ChannelData message [...], then the message is silently discarded.
@@ -92,17 +102,25 @@ impl<N: Network> Turn<N> {
     /// Relays a Send indication, if there is a permission for its peer (RFC 8656 §11.2).
     pub(super) fn on_send(&self, message: &Message<'_>, five_tuple: FiveTuple, relaying: &mut Relaying<N>) {
         let now = relaying.now();
-        let Some((allocation, outgoing)) = relaying.of(five_tuple, self) else { return };
-        // DONT-FRAGMENT counts as unknown (§11.2): an indication with it is discarded.
-        let unknown = message.unknown(|kind| matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA));
+        // Where the network cannot do it, DONT-FRAGMENT counts as unknown (§11.2): an indication with it is discarded.
+        let can_be_whole = N::Udp::CAN_FORBID_FRAGMENTS;
+        let unknown = message.unknown(|kind| match kind {
+            attribute::DONT_FRAGMENT => can_be_whole,
+            kind => matches!(kind, attribute::XOR_PEER_ADDRESS | attribute::DATA),
+        });
         if !unknown.as_slice().is_empty() {
             return;
         }
         let peer = message.attribute(attribute::XOR_PEER_ADDRESS).and_then(|value| message.xor_address(value));
         let (Some(peer), Some(data)) = (peer, message.attribute(attribute::DATA)) else { return };
+        let reaches = |allocation: &Allocation<N>| allocation.relayed.is_ipv4() == peer.is_ipv4();
+        let Some((allocation, outgoing)) = relaying.of(five_tuple, self, reaches) else { return };
         let is_permitted = allocation.state().is_permitted(peer.ip(), now);
         if is_permitted {
             self.send_to_peer(allocation, data, peer, outgoing);
+            if message.attribute(attribute::DONT_FRAGMENT).is_some() {
+                outgoing.keep_last_whole();
+            }
         } else {
             self.counters.forbidden.fetch_add(1, Relaxed);
         }
@@ -128,17 +146,18 @@ impl<N: Network> Turn<N> {
 
     /// Sends what was collected. Never waits for a full socket, because that would block the task that serves all clients.
     pub(crate) fn relay(&self, relaying: &mut Relaying<N>) {
-        for flow in &mut relaying.flows[..relaying.used] {
-            let Some(allocation) = flow.allocation.take() else { continue };
-            if flow.outgoing.is_empty() {
+        let relays = relaying.flows[..relaying.used].iter_mut().flat_map(|flow| &mut flow.relays);
+        for (allocation, outgoing) in relays {
+            let Some(allocation) = allocation.take() else { continue };
+            if outgoing.is_empty() {
                 continue;
             }
-            let sent = allocation.socket.send_all(&flow.outgoing);
+            let sent = allocation.socket.send_all(outgoing);
             if let Some(error) = &sent.error {
                 tracing::trace!(relayed = %allocation.relayed, %error, "failed to relay to a peer");
             }
             self.count(&self.counters.to_peers, &sent);
-            flow.outgoing.clear();
+            outgoing.clear();
         }
         (relaying.used, relaying.now) = (0, None);
     }
@@ -179,11 +198,12 @@ impl<N: Network> Turn<N> {
 
     /// Sends messages to a client, without waiting: a full socket drops them, as a router would.
     fn send_to_client(&self, allocation: &Allocation<N>, messages: &Outgoing) {
-        let FiveTuple { client, is_tcp, .. } = allocation.five_tuple;
-        let sent = if is_tcp {
-            messages.send_each(|message, _, _| self.send_on_stream(allocation.five_tuple, message))
-        } else {
-            self.sockets[0].send_all(messages)
+        let FiveTuple { client, transport, .. } = allocation.five_tuple;
+        let sent = match transport {
+            Transport::Udp => self.sockets[0].send_all(messages),
+            Transport::Tcp | Transport::Tls => {
+                messages.send_each(|message, _, _| self.send_on_stream(allocation.five_tuple, message))
+            }
         };
         if let Some(error) = &sent.error {
             tracing::trace!(%client, %error, "failed to relay to a client");

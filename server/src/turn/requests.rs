@@ -9,27 +9,36 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
-use super::credentials::{Credential, Key};
+use super::credentials::{Algorithm, Credential, Key};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
 use super::{Allocation, FiveTuple, Granted, Hold, RelayAddress, Relaying, Turn};
 use crate::lock::Lock;
-use crate::net::Network;
+use crate::net::{Network, Udp as _};
 use crate::shown::Shown;
 use crate::stun::message::{Class, Message, Writer, attribute, method, u16_at};
 
+/// PASSWORD-ALGORITHMS: SHA-256, then MD5, both without parameters (RFC 8489 §14.11).
+const ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 /// REQUESTED-TRANSPORT's only value (RFC 8656 §18.7).
 const UDP: u8 = 17;
-const IPV4: u8 = 1;
-const IPV6: u8 = 2;
+pub(super) const IPV4: u8 = 1;
+pub(super) const IPV6: u8 = 2;
 
 /// A request that has passed authentication.
 struct Authentic<'a> {
     request: Message<'a>,
     five_tuple: FiveTuple,
     user: String,
-    key: Key,
+    signature: Signature,
     nonce_expiry: u64,
+}
+
+/// With what an answer is signed: what signed the request.
+#[derive(Clone, Copy)]
+pub(super) struct Signature {
+    key: Key,
+    is_sha256: bool,
 }
 
 impl Authentic<'_> {
@@ -57,6 +66,9 @@ impl Authentic<'_> {
     }
 }
 
+/// An open relay socket, its share, and the token of the next port, if it was reserved.
+type Relay<N> = (Opened<N>, Hold, Option<u64>);
+
 /// The contents of an Allocate request.
 struct Wanted<'a> {
     is_ipv4: bool,
@@ -69,7 +81,7 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     /// Checks that the attributes of the request fit together, in the order of RFC 8656 §7.2.
-    fn read(authentic: &Authentic<'a>) -> Result<Self, Refusal> {
+    fn read(authentic: &Authentic<'a>, can_forbid_fragments: bool) -> Result<Self, Refusal> {
         let request = &authentic.request;
         let transport = request.attribute(attribute::REQUESTED_TRANSPORT).ok_or(Refusal::BadRequest)?;
         let &[transport, _, _, _] = transport else { return Err(Refusal::BadRequest) };
@@ -82,6 +94,7 @@ impl<'a> Wanted<'a> {
             attribute::REQUESTED_ADDRESS_FAMILY,
             attribute::EVEN_PORT,
             attribute::RESERVATION_TOKEN,
+            if can_forbid_fragments { attribute::DONT_FRAGMENT } else { attribute::LIFETIME },
         ])?;
         let requested = request.attribute(attribute::REQUESTED_ADDRESS_FAMILY);
         let additional = request.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY);
@@ -160,7 +173,7 @@ impl<N: Network> Turn<N> {
             Refusal::UnknownAttributes(unknown) => answer.unknown_attributes(&unknown),
             _ => answer.error(refusal.error()),
         };
-        seal(answer, message, &authentic.key);
+        seal(answer, message, authentic.signature);
         true
     }
 
@@ -169,7 +182,8 @@ impl<N: Network> Turn<N> {
         //= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4
         //# If the message does not contain a MESSAGE-INTEGRITY attribute, the
         //# server MUST generate an error response with an error code of 401
-        if !request.has_integrity() {
+        let is_sha256 = self.settings.sha256 && request.has_integrity_sha256();
+        if !request.has_integrity() && !is_sha256 {
             return Err(Refusal::Unauthorized);
         }
         let text = |kind| request.attribute(kind);
@@ -178,6 +192,7 @@ impl<N: Network> Turn<N> {
         else {
             return Err(Refusal::BadRequest);
         };
+        let algorithm = if self.settings.sha256 { algorithm(request)? } else { Algorithm::Md5 };
         let client = five_tuple.client;
         let nonce_expiry = self.nonces.valid_until(nonce, client).ok_or(Refusal::StaleNonce)?;
         // Who has seen the request of an allocation that has ended could otherwise make it again.
@@ -190,11 +205,16 @@ impl<N: Network> Turn<N> {
         let credential = self.credentials.of(user);
         // An unknown user takes as long as a wrong password of a user whose name and password are ASCII: others have more
         // spellings.
-        let keys = credential.as_ref().map_or(vec![Key::default()], |credential| credential.keys.clone());
-        let key = keys.into_iter().find(|key| request.is_signed_with(key));
+        let keys = credential.as_ref().map_or(Key::of_nobody(), |credential| credential.keys.clone());
+        let is_signed_with = |key: &Key| {
+            let key = key.bytes();
+            if is_sha256 { request.is_signed_sha256_with(key) } else { request.is_signed_with(key) }
+        };
+        let key = keys.into_iter().filter(|key| key.algorithm() == algorithm).find(is_signed_with);
         match (credential, key) {
             (Some(credential), Some(key)) if self.is_in_force(&credential, five_tuple) => {
-                Ok(Authentic { request: *request, five_tuple, user: credential.user, key, nonce_expiry })
+                let signature = Signature { key, is_sha256 };
+                Ok(Authentic { request: *request, five_tuple, user: credential.user, signature, nonce_expiry })
             }
             _ => Err(Refusal::Unauthorized),
         }
@@ -221,6 +241,9 @@ impl<N: Network> Turn<N> {
             answer = answer
                 .attribute(attribute::REALM, self.credentials.realm().as_bytes())
                 .attribute(attribute::NONCE, self.nonces.issue(client).as_bytes());
+            if self.settings.sha256 {
+                answer = answer.attribute(attribute::PASSWORD_ALGORITHMS, &ALGORITHMS);
+            }
         }
         if request.has_fingerprint {
             answer.fingerprint();
@@ -248,34 +271,71 @@ impl<N: Network> Turn<N> {
             }
             return Err(Refusal::AllocationMismatch);
         }
-        let wanted = Wanted::read(authentic)?;
-        let mut addresses = self.settings.relay_addresses.iter();
-        let address = addresses.find(|address| address.bind.is_ipv4() == wanted.is_ipv4);
-        let address = address.ok_or(Refusal::AddressFamilyNotSupported)?;
+        if self.is_draining.load(Relaxed) {
+            return Err(Refusal::InsufficientCapacity);
+        }
+        let wanted = Wanted::read(authentic, N::Udp::CAN_FORBID_FRAGMENTS)?;
         let lifetime = self.granted(authentic.lifetime()?);
-        let (opened, hold, reservation) = self.open_relay(authentic, address, &wanted).await?;
-        let granted = Granted { relayed: opened.advertised, both_families: wanted.both_families, reservation };
+        let (first, additional, refused) = self.open_relays(authentic, &wanted).await?;
+        let (opened, hold, reservation) = first;
+        let other = additional.as_ref().map(|(opened, ..)| opened.advertised);
+        let granted = Granted { relayed: opened.advertised, additional: other, refused, reservation };
         answer_allocate(authentic, &granted, lifetime, out);
         if let Some(token) = reservation {
             self.end_reservation(token);
         }
-        let allocation = Arc::new(Allocation {
-            five_tuple: *five_tuple,
-            hold,
-            socket: opened.socket,
-            relayed: opened.advertised,
-            transaction_id: request.transaction_id(),
-            nonce_expiry: *nonce_expiry,
-            granted,
-            state: Lock::new(State::new(Instant::now() + lifetime, &self.settings)),
-            given_up: Notify::new(),
-        });
-        tracing::debug!(client = %five_tuple.client, user = %Shown(user), relayed = %allocation.relayed, "allocation created");
+        let granted = Arc::new(granted);
+        let allocation = |opened: Opened<N>, hold| {
+            Arc::new(Allocation {
+                five_tuple: *five_tuple,
+                hold,
+                socket: opened.socket,
+                relayed: opened.advertised,
+                transaction_id: request.transaction_id(),
+                nonce_expiry: *nonce_expiry,
+                granted: Arc::clone(&granted),
+                state: Lock::new(State::new(Instant::now() + lifetime, &self.settings)),
+                given_up: Notify::new(),
+            })
+        };
+        let first = allocation(opened, hold);
+        let additional = additional.map(|(opened, hold, _)| allocation(opened, hold));
+        tracing::debug!(client = %five_tuple.client, user = %Shown(user), relayed = %first.relayed, additional = ?other, "allocation created");
         self.counters.allocations_made.fetch_add(1, Relaxed);
-        self.enter(Arc::clone(&allocation));
-        let seed = self.ports.random();
-        self.net.spawn(Arc::clone(self).serve_allocation(allocation, seed));
+        self.enter(Arc::clone(&first), additional.clone());
+        for allocation in std::iter::once(first).chain(additional) {
+            let seed = self.ports.random();
+            self.net.spawn(Arc::clone(self).serve_allocation(allocation, seed));
+        }
         Ok(())
+    }
+
+    /// The relay of the requested family; with both families, that of IPv4, the additional one of IPv6, and which of them is
+    /// refused, as long as there is one.
+    //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
+    //# If the server could not allocate the requested
+    //# relayed transport address for one of the address families
+    async fn open_relays(
+        &self,
+        authentic: &Authentic<'_>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Relay<N>, Option<Relay<N>>, Option<(u8, Refusal)>), Refusal> {
+        let open = async |is_ipv4| {
+            let mut addresses = self.settings.relay_addresses.iter();
+            let address = addresses.find(|address| address.bind.is_ipv4() == is_ipv4);
+            let address = address.ok_or(Refusal::AddressFamilyNotSupported)?;
+            self.open_relay(authentic, address, wanted).await
+        };
+        let first = open(wanted.is_ipv4).await;
+        if !wanted.both_families {
+            return Ok((first?, None, None));
+        }
+        match (first, open(false).await) {
+            (Ok(first), Ok(additional)) => Ok((first, Some(additional), None)),
+            (Ok(first), Err(refusal)) => Ok((first, None, Some((IPV6, refusal)))),
+            (Err(refusal), Ok(additional)) => Ok((additional, None, Some((IPV4, refusal)))),
+            (Err(refusal), Err(_)) => Err(refusal),
+        }
     }
 
     /// The socket of a reservation token, or a new one, with the token of the next port if it was reserved. Each port
@@ -285,7 +345,7 @@ impl<N: Network> Turn<N> {
         authentic: &Authentic<'_>,
         address: &RelayAddress,
         wanted: &Wanted<'_>,
-    ) -> Result<(Opened<N>, Hold, Option<u64>), Refusal> {
+    ) -> Result<Relay<N>, Refusal> {
         let (user, client) = (authentic.user.as_str(), authentic.five_tuple.client.ip());
         if let Some(token) = wanted.token {
             let token = u64::from_be_bytes(token.try_into().map_err(|_| Refusal::BadRequest)?);
@@ -308,81 +368,102 @@ impl<N: Network> Turn<N> {
 
     /// RFC 8656 §8.2.
     fn refresh(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let allocation = self.allocation_of(authentic)?;
+        let mut allocations = self.allocations_of(authentic)?;
         authentic.knows(&[attribute::LIFETIME, attribute::REQUESTED_ADDRESS_FAMILY])?;
-        if let Some(requested) = authentic.request.attribute(attribute::REQUESTED_ADDRESS_FAMILY)
-            && family(requested)? != Some(if allocation.relayed.is_ipv4() { IPV4 } else { IPV6 })
-        {
+        if let Some(requested) = authentic.request.attribute(attribute::REQUESTED_ADDRESS_FAMILY) {
+            let family = family(requested)?;
+            allocations.retain(|allocation| Some(allocation.family()) == family);
+        }
+        if allocations.is_empty() {
             return Err(Refusal::PeerAddressFamilyMismatch);
         }
         let lifetime = match authentic.lifetime()? {
             Some(0) => Duration::ZERO,
             requested => self.granted(requested),
         };
-        if lifetime.is_zero() {
-            self.remove(&allocation);
-            allocation.given_up.notify_one();
-        } else {
-            allocation.state().expires = Instant::now() + lifetime;
+        for allocation in &allocations {
+            if lifetime.is_zero() {
+                self.remove(allocation);
+                allocation.given_up.notify_one();
+            } else {
+                allocation.state().expires = Instant::now() + lifetime;
+            }
         }
         let answer = authentic.success(out).attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes());
-        seal(answer, &authentic.request, &authentic.key);
+        seal(answer, &authentic.request, authentic.signature);
         Ok(())
     }
 
     /// RFC 8656 §10.2.
     fn create_permission(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let allocation = self.allocation_of(authentic)?;
+        let allocations = self.allocations_of(authentic)?;
         authentic.knows(&[attribute::XOR_PEER_ADDRESS])?;
         let mut peers = Vec::new();
         for (kind, value) in authentic.request.attributes() {
             if kind == attribute::XOR_PEER_ADDRESS {
-                peers.push(self.peer(&authentic.request, value, &allocation)?.ip());
+                peers.push(self.peer(&authentic.request, value, &allocations)?.ip());
             }
         }
         if peers.is_empty() {
             return Err(Refusal::BadRequest);
         }
-        allocation.state().permit(&peers, Instant::now())?;
-        seal(authentic.success(out), &authentic.request, &authentic.key);
+        for allocation in &allocations {
+            let of_family: Vec<IpAddr> =
+                peers.iter().copied().filter(|peer| peer.is_ipv4() == allocation.relayed.is_ipv4()).collect();
+            allocation.state().permit(&of_family, Instant::now())?;
+        }
+        seal(authentic.success(out), &authentic.request, authentic.signature);
         Ok(())
     }
 
     /// RFC 8656 §12.2.
     fn channel_bind(&self, authentic: &Authentic<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let allocation = self.allocation_of(authentic)?;
+        let allocations = self.allocations_of(authentic)?;
         authentic.knows(&[attribute::CHANNEL_NUMBER, attribute::XOR_PEER_ADDRESS])?;
         let channels = if self.settings.allow_rfc5766_channels { CHANNELS_RFC_5766 } else { CHANNELS };
         let number = authentic.request.attribute(attribute::CHANNEL_NUMBER).filter(|value| value.len() == 4);
         let number = number.and_then(|value| u16_at(value, 0)).filter(|number| channels.contains(number));
         let peer = authentic.request.attribute(attribute::XOR_PEER_ADDRESS);
         let (Some(number), Some(peer)) = (number, peer) else { return Err(Refusal::BadRequest) };
-        let peer = self.peer(&authentic.request, peer, &allocation)?;
-        allocation.state().bind(number, peer, Instant::now())?;
-        seal(authentic.success(out), &authentic.request, &authentic.key);
+        let peer = self.peer(&authentic.request, peer, &allocations)?;
+        let (now, is_ipv4) = (Instant::now(), peer.is_ipv4());
+        let of_family = |allocation: &&Arc<Allocation<N>>| allocation.relayed.is_ipv4() == is_ipv4;
+        // A number is one channel of the client, whatever the family of its peer.
+        if allocations.iter().any(|other| !of_family(&other) && other.state().is_bound(number, now)) {
+            return Err(Refusal::BadRequest);
+        }
+        let allocation = allocations.iter().find(of_family).unwrap_or(&allocations[0]);
+        allocation.state().bind(number, peer, now)?;
+        seal(authentic.success(out), &authentic.request, authentic.signature);
         Ok(())
     }
 
-    /// The allocation of the 5-tuple, if it belongs to the user.
-    fn allocation_of(&self, authentic: &Authentic<'_>) -> Result<Arc<Allocation<N>>, Refusal> {
-        let allocation = self.allocation(authentic.five_tuple).ok_or(Refusal::AllocationMismatch)?;
+    /// The allocation of the 5-tuple, or those of both families, if they belong to the user. At least one.
+    fn allocations_of(&self, authentic: &Authentic<'_>) -> Result<Vec<Arc<Allocation<N>>>, Refusal> {
+        let allocations = self.allocations(authentic.five_tuple);
+        let allocation = allocations.first().ok_or(Refusal::AllocationMismatch)?;
         //= https://www.rfc-editor.org/rfc/rfc8656#section-5-8
         //# then the request MUST be rejected with a 441 (Wrong Credentials) error.
         if *allocation.hold.user != *authentic.user {
             return Err(Refusal::WrongCredentials);
         }
-        Ok(allocation)
+        Ok(allocations)
     }
 
-    /// The peer in an XOR-PEER-ADDRESS, if the allocation may use it.
-    fn peer(&self, request: &Message<'_>, value: &[u8], allocation: &Allocation<N>) -> Result<SocketAddr, Refusal> {
+    /// The peer in an XOR-PEER-ADDRESS, if one of the allocations may use it.
+    fn peer(
+        &self,
+        request: &Message<'_>,
+        value: &[u8],
+        allocations: &[Arc<Allocation<N>>],
+    ) -> Result<SocketAddr, Refusal> {
         let peer = request.xor_address(value).ok_or(Refusal::BadRequest)?;
         if !self.peers.allows(peer.ip()) {
             return Err(Refusal::Forbidden);
         }
         // An IPv4-mapped address denotes an IPv4 peer.
         let is_mapped = matches!(peer.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-        if peer.is_ipv4() != allocation.relayed.is_ipv4() || is_mapped {
+        if allocations.iter().all(|allocation| peer.is_ipv4() != allocation.relayed.is_ipv4()) || is_mapped {
             return Err(Refusal::PeerAddressFamilyMismatch);
         }
         Ok(peer)
@@ -410,29 +491,50 @@ impl<N: Network> Turn<N> {
 
 /// Writes the success response to an Allocate request, the first or a repeated one.
 fn answer_allocate(authentic: &Authentic<'_>, granted: &Granted, lifetime: Duration, out: &mut Vec<u8>) {
-    let Authentic { request, five_tuple: FiveTuple { client, .. }, key, .. } = authentic;
+    let Authentic { request, five_tuple: FiveTuple { client, .. }, signature, .. } = authentic;
     let mapped = SocketAddr::new(client.ip().to_canonical(), client.port());
     let mut answer = authentic
         .success(out)
         .xor_address(attribute::XOR_RELAYED_ADDRESS, granted.relayed)
         .attribute(attribute::LIFETIME, &(lifetime.as_secs() as u32).to_be_bytes())
         .xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
-    if granted.both_families {
-        let error = Refusal::AddressFamilyNotSupported.error();
-        let value = [&[IPV6, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
+    if let Some(additional) = granted.additional {
+        answer = answer.xor_address(attribute::XOR_RELAYED_ADDRESS, additional);
+    }
+    if let Some((family, refusal)) = granted.refused {
+        let error = refusal.error();
+        let value = [&[family, 0, (error.0 / 100) as u8, (error.0 % 100) as u8], error.1.as_bytes()].concat();
         answer = answer.attribute(attribute::ADDRESS_ERROR_CODE, &value);
     }
     if let Some(token) = granted.reservation {
         answer = answer.attribute(attribute::RESERVATION_TOKEN, &token.to_be_bytes());
     }
-    seal(answer, request, key);
+    seal(answer, request, *signature);
 }
 
 /// Completes an answer to an authenticated request.
-fn seal(answer: Writer<'_>, request: &Message<'_>, key: &Key) {
-    let answer = answer.software().integrity(key);
+fn seal(answer: Writer<'_>, request: &Message<'_>, Signature { key, is_sha256 }: Signature) {
+    let answer = answer.software();
+    let answer = if is_sha256 { answer.integrity_sha256(key.bytes()) } else { answer.integrity(key.bytes()) };
     if request.has_fingerprint {
         answer.fingerprint();
+    }
+}
+
+/// The password algorithm of a request, by the rules for a nonce that offers them.
+//= https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4
+//# If the request contains neither the PASSWORD-ALGORITHMS nor the
+//# PASSWORD-ALGORITHM algorithm, then the request is processed as
+//# though PASSWORD-ALGORITHM were MD5.
+fn algorithm(request: &Message<'_>) -> Result<Algorithm, Refusal> {
+    let (all, one) =
+        (request.attribute(attribute::PASSWORD_ALGORITHMS), request.attribute(attribute::PASSWORD_ALGORITHM));
+    match (all, one) {
+        (None, None) => Ok(Algorithm::Md5),
+        (Some(all), Some([0, 2, 0, 0])) if all == ALGORITHMS => Ok(Algorithm::Sha256),
+        (Some(all), Some([0, 1, 0, 0])) if all == ALGORITHMS => Ok(Algorithm::Md5),
+        // Someone on the way may have removed the better one.
+        _ => Err(Refusal::BadRequest),
     }
 }
 

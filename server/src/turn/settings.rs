@@ -30,6 +30,10 @@ pub struct TurnSettings {
     /// was created with it can be refreshed and used, so that a call does not end with the credential. If set, the
     /// lifetime of a credential must be longer than a call.
     pub strict_expiry: bool,
+    /// Whether clients may use SHA-256 in place of MD5 and SHA-1 (RFC 8489 §9.2): PASSWORD-ALGORITHMS and
+    /// MESSAGE-INTEGRITY-SHA256. Default: no, because no browser does, and the answer that offers it is longer, to an address
+    /// that anyone can forge.
+    pub sha256: bool,
     /// Lifetime of a nonce. Default: 1 h, the maximum that RFC 8656 §5 recommends. Then clients get 438 and continue
     /// with a new one.
     pub nonce_lifetime: Duration,
@@ -105,6 +109,7 @@ impl Default for TurnSettings {
             secret: None,
             credential_lifetime: Duration::from_secs(24 * 3600),
             strict_expiry: false,
+            sha256: false,
             nonce_lifetime: Duration::from_secs(3600),
             allocation_lifetime: Duration::from_secs(600),
             allocation_lifetime_max: Duration::from_secs(3600),
@@ -137,6 +142,7 @@ impl fmt::Debug for TurnSettings {
             .field("secret", &self.secret.as_ref().map(|_| "…"))
             .field("credential_lifetime", &self.credential_lifetime)
             .field("strict_expiry", &self.strict_expiry)
+            .field("sha256", &self.sha256)
             .field("nonce_lifetime", &self.nonce_lifetime)
             .field("allocation_lifetime", &self.allocation_lifetime)
             .field("allocation_lifetime_max", &self.allocation_lifetime_max)

@@ -1,4 +1,4 @@
-//! TURN over TCP between client and server (RFC 8656 §2.1). Data still reaches peers over UDP.
+//! TURN over TCP and TLS between client and server (RFC 8656 §2.1). Data still reaches peers over UDP.
 
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +30,7 @@ impl<N: Network> Turn<N> {
     /// Removes a connection that has ended, and its allocation: no other connection has its 5-tuple.
     pub(crate) fn disconnected(&self, five_tuple: FiveTuple) {
         self.streams().remove(&five_tuple);
-        if let Some(allocation) = self.allocation(five_tuple) {
+        for allocation in self.allocations(five_tuple) {
             self.remove(&allocation);
             allocation.given_up.notify_one();
         }

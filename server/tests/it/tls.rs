@@ -18,15 +18,15 @@ use crate::client::{Client, PATIENCE, Running, start_with};
 use crate::clock::{hold, passing};
 
 /// A certificate of its own for each test, in a folder that goes away with it.
-struct Files {
+pub(crate) struct Files {
     folder: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
     trust: RootCertStore,
 }
 
 impl Files {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("glare-tls-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -36,7 +36,7 @@ impl Files {
     }
 
     /// Writes a new certificate and its key, and trusts no other.
-    fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["glare.test".to_owned()]).expect("a certificate");
         std::fs::write(&self.certificate, cert.pem()).expect("written");
@@ -54,7 +54,11 @@ impl Files {
         .await
     }
 
-    async fn connect(&self, to: std::net::SocketAddr, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        to: std::net::SocketAddr,
+        alpn: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -8,7 +8,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 /// What a connection takes besides what is buffered for it: the state of TLS, HTTP or WebSocket, and its buffers.
 const CONNECTION_BYTES: usize = 32 * 1024;
-/// What a TURN allocation takes: its buffer for one datagram, and its tables.
+/// What a TURN allocation takes: its task, and its tables of permissions and channels.
 const ALLOCATION_BYTES: usize = 32 * 1024;
 
 /// How often to look whether memory can be given back.

@@ -1,37 +1,39 @@
 //! `glare serve`
 
+mod activation;
 mod file;
 mod memory;
 mod secrets;
 mod settings;
+mod systemd;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches};
-use server::net::Tokio;
-use server::{Config, DIALECTS, Randomness, Server, Tls};
+use server::{Config, DIALECTS, Handle, Randomness, Server};
 use tokio::signal::unix::{self, SignalKind};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use activation::Activated;
 use settings::LogFormat;
 pub(crate) use settings::Settings;
 
+/// How often to look whether everyone has left.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Serves until Ctrl-C.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let settings = match &settings.config {
-        Some(path) => {
-            let given = command().get_matches_from(own_arguments());
-            let command = file::apply(command(), path, &given)?;
-            Settings::from_arg_matches(&command.get_matches_from(own_arguments()))?
-        }
-        None => settings,
-    };
+    let settings = if settings.config.is_some() { read()? } else { settings };
     log(&settings)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = settings.threads {
@@ -39,6 +41,20 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     runtime.enable_all().build()?.block_on(serve(&settings))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the settings from the command line, the environment and the file.
+///
+/// # Errors
+/// The file, or what it says with the others, is invalid.
+fn read() -> anyhow::Result<Settings> {
+    let given = command().try_get_matches_from(own_arguments()).map_err(without_secrets)?;
+    let command = match given.get_one::<PathBuf>("config") {
+        Some(path) => file::apply(command(), path, &given)?,
+        None => command(),
+    };
+    let matches = command.try_get_matches_from(own_arguments()).map_err(without_secrets)?;
+    Ok(Settings::from_arg_matches(&matches)?)
 }
 
 /// The settings as a separate command, whose defaults a file can change.
@@ -77,17 +93,24 @@ fn log(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+/// The configuration of these settings for this process.
+fn config(settings: &Settings) -> anyhow::Result<Config> {
     // As many descriptors as the system allows: each connection and each TURN allocation needs one.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).context("the limit for open files cannot be read")?;
-    let config = Config {
+    Ok(Config {
         randomness: Randomness::System,
         descriptors: Some(usize::try_from(descriptors).unwrap_or(usize::MAX)),
         ..settings.config()?
-    };
+    })
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let config = config(settings)?;
     memory::tell(&config);
     let (listens, tls, has_pages) = (config.listen.clone(), config.tls.clone(), config.pages.served);
-    let server = Server::bind(Tokio, config).await?;
+    let net = Activated::from_systemd()?;
+    let server = Server::bind(net.clone(), config).await?;
+    net.check_that_all_are_used()?;
     let api = server.address("api");
     let http = if tls.is_some() { "https" } else { "http" };
     for listen in &listens {
@@ -105,6 +128,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(address) = server.address("turn") {
         outln!("turn  turn:{address}?transport=udp");
     }
+    if let Some(address) = server.address("stun-tls") {
+        let scheme = if server.address("turn").is_some() { "turns" } else { "stuns" };
+        outln!("{scheme}  {scheme}:{address}");
+    }
     if let Some(address) = api {
         outln!("metrics  {http}://{address}/metrics");
     }
@@ -117,24 +144,55 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
     let mut signals = Signals::catch()?;
     outln!("ready, Ctrl-C ends it");
+    systemd::ready();
     let handle = server.handle();
     let ended = tokio::spawn(server.run());
-    let giving_back = tokio::spawn(memory::give_back(handle.clone()));
+    let helpers = [tokio::spawn(memory::give_back(handle.clone())), tokio::spawn(systemd::feed_watchdog())];
     while let Signal::Reload = signals.next().await {
-        reload(tls.as_ref());
+        systemd::reloading();
+        reload(&handle);
+        systemd::ready();
     }
-    giving_back.abort();
+    systemd::stopping();
+    if let Some(time) = settings.drain {
+        drain(&handle, time, &mut signals).await;
+    }
     handle.shutdown();
-    ended.await.context("the server panicked")
+    let ended = ended.await.context("the server panicked");
+    helpers.iter().for_each(JoinHandle::abort);
+    ended
 }
 
-/// Handles SIGHUP: reads certificate and key again.
-fn reload(tls: Option<&Tls>) {
-    match tls.map(Tls::reload) {
-        None => tracing::info!("SIGHUP: nothing to reload without TLS"),
-        Some(Ok(())) => tracing::info!("SIGHUP: reloaded the TLS certificate"),
-        Some(Err(why)) => {
-            tracing::error!(error = %why, "SIGHUP: failed to reload the TLS certificate, the old one stays")
+/// Handles SIGHUP: reads the settings and the certificate again.
+fn reload(handle: &Handle) {
+    let reloaded = read().and_then(|settings| config(&settings)).and_then(|config| Ok(handle.reload(config)?));
+    match reloaded {
+        Ok(differences) => {
+            tracing::info!("SIGHUP: reloaded tokens, users, limits and the TLS certificate");
+            if !differences.is_empty() {
+                let what = differences.join(", ");
+                tracing::warn!("SIGHUP: these settings have changed, but need a restart: {what}");
+            }
+        }
+        Err(why) => {
+            tracing::error!(error = %format!("{why:#}").trim(), "SIGHUP: failed to reload, everything stays as it was");
+        }
+    }
+}
+
+/// Lets nobody new in, and waits until everyone has left, at most this long, or until another signal to stop.
+async fn drain(handle: &Handle, time: Duration, signals: &mut Signals) {
+    handle.drain();
+    let gone = async {
+        while handle.clients() > 0 || handle.turn().is_some_and(|turn| turn.allocations > 0) {
+            sleep(DRAIN_INTERVAL).await;
+        }
+    };
+    let stopped = async { while let Signal::Reload = signals.next().await {} };
+    tokio::select! { biased;
+        () = stopped => {}
+        gone = timeout(time, gone) => if gone.is_err() {
+            tracing::warn!(clients = handle.clients(), "these have not left in time");
         }
     }
 }
@@ -143,7 +201,7 @@ fn reload(tls: Option<&Tls>) {
 enum Signal {
     /// SIGINT (Ctrl-C), or SIGTERM, which supervisors send.
     Stop,
-    /// SIGHUP: certificate or key may have changed. Without a handler it would end the process.
+    /// SIGHUP: settings or the certificate may have changed. Without a handler it would end the process.
     Reload,
 }
 

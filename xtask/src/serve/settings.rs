@@ -65,6 +65,9 @@ pub(crate) struct Settings {
     /// reads that port]
     #[arg(long, env = "GLARE_THREADS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) threads: Option<u8>,
+    /// TCP port of STUN and TURN over TLS, usually 5349; needs `tls-cert` [default: off]
+    #[arg(long, env = "GLARE_STUN_TLS_PORT", value_name = "PORT")]
+    stun_tls_port: Option<u16>,
     /// Turn STUN off
     #[arg(long, env = "GLARE_NO_STUN")]
     no_stun: bool,
@@ -80,16 +83,19 @@ pub(crate) struct Settings {
     /// Refuse an ephemeral TURN credential after its expiry even for an allocation created with it, which ends calls in progress
     #[arg(long, env = "GLARE_TURN_STRICT_EXPIRY")]
     turn_strict_expiry: bool,
+    /// Let TURN clients use SHA-256 in place of MD5 and SHA-1 (RFC 8489), which makes the first answer longer
+    #[arg(long, env = "GLARE_TURN_SHA256")]
+    turn_sha256: bool,
     /// TURN realm, preferably a domain
     #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
     turn_realm: String,
     /// Maximum number of answers per second to TURN requests of one address without a valid credential; further ones get no answer
     #[arg(long, env = "GLARE_TURN_UNAUTHENTICATED_RATE", value_name = "N")]
     turn_unauthenticated_rate: Option<NonZeroU32>,
-    /// Relay address [default: that of STUN, which must then not be a wildcard]
-    #[arg(long, env = "GLARE_TURN_RELAY_HOST", value_name = "IP")]
-    turn_relay_host: Option<IpAddr>,
-    /// Relay address to advertise if this host is behind a 1:1 NAT
+    /// Relay address, or one of each family [default: that of STUN, which must then not be a wildcard]
+    #[arg(long, env = "GLARE_TURN_RELAY_HOST", value_name = "IP,…", value_delimiter = ',')]
+    turn_relay_host: Vec<IpAddr>,
+    /// Relay address to advertise if this host is behind a 1:1 NAT, for the relay address of its family
     #[arg(long, env = "GLARE_TURN_EXTERNAL_IP", value_name = "IP")]
     turn_external_ip: Option<IpAddr>,
     /// Let TURN clients reach loopback and private addresses
@@ -170,6 +176,10 @@ pub(crate) struct Settings {
     /// Proxies whose `X-Forwarded-For` or `Forwarded` names the client, for limits by address and for the log
     #[arg(long, env = "GLARE_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
     trusted_proxies: Vec<Cidr>,
+    /// Proxies whose TCP connections begin with a PROXY header (version 1 or 2), which names the client; without one, such a
+    /// connection ends
+    #[arg(long, env = "GLARE_PROXY_PROTOCOL", value_name = "CIDR,…", value_delimiter = ',')]
+    proxy_protocol: Vec<Cidr>,
     /// Accept the first WebSocket subprotocol that a client offers; otherwise none is chosen, and a browser that offers
     /// one fails
     #[arg(long, env = "GLARE_ACCEPT_SUBPROTOCOL")]
@@ -262,6 +272,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "GLARE_CLOSE_TIMEOUT", value_name = "TIME", value_parser = time, default_value = "5s")]
     close_timeout: Duration,
 
+    /// Time that clients may stay after SIGTERM or Ctrl-C while no new ones are let in; a second signal ends it [default: none]
+    #[arg(long, env = "GLARE_DRAIN", value_name = "TIME", value_parser = time)]
+    pub(crate) drain: Option<Duration>,
+
     /// Format of the log on standard error
     #[arg(long, env = "GLARE_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -319,8 +333,14 @@ impl Settings {
             (Some(_), None) => bail!("--tls-cert needs --tls-key: give the PEM file with its private key"),
             (None, Some(_)) => bail!("--tls-key needs --tls-cert: give the PEM file with its certificate chain"),
         };
+        let stun_tls = match self.stun_tls_port {
+            Some(_) if tls.is_none() => bail!("--stun-tls-port needs --tls-cert and --tls-key: give the PEM files"),
+            Some(_) if self.no_stun => bail!("--stun-tls-port is a port of STUN: leave it out, or --no-stun"),
+            port => port.map(|port| self.host.at(port)),
+        };
         Ok(Config {
             listen,
+            stun_tls,
             stun: (!self.no_stun).then_some(self.host.at(self.stun_port)),
             stun_alternate: self.stun_alternate,
             udp_readers: self
@@ -335,6 +355,7 @@ impl Settings {
                 room_secret: self.room_secret.clone(),
                 origins: self.origins.clone(),
                 proxies: self.trusted_proxies.clone(),
+                proxy_protocol: self.proxy_protocol.clone(),
             },
             api: ApiSettings {
                 cors_origin: Some(self.cors_origin.clone()).filter(|origin| origin != "none"),
@@ -364,8 +385,14 @@ impl Settings {
         if self.turn_users.is_empty() && self.turn_secret.is_none() {
             return Ok(None);
         }
-        let bind = self.turn_relay_host.unwrap_or_else(|| self.host.at(0).ip());
-        let advertised = self.turn_external_ip.unwrap_or(bind);
+        let hosts =
+            if self.turn_relay_host.is_empty() { vec![self.host.at(0).ip()] } else { self.turn_relay_host.clone() };
+        // Of several, the one of its family; alone, it must fit, and the server says so.
+        let relay_addresses = hosts.iter().map(|&bind| {
+            let fits = |external: &IpAddr| hosts.len() == 1 || external.is_ipv4() == bind.is_ipv4();
+            RelayAddress { bind, advertised: self.turn_external_ip.filter(fits).unwrap_or(bind) }
+        });
+        let relay_addresses = relay_addresses.collect();
         if self.no_stun {
             bail!("TURN shares the port of STUN: with --no-stun, leave out --turn-users and --turn-secret too");
         }
@@ -374,6 +401,7 @@ impl Settings {
             users: self.turn_users.clone(),
             secret: self.turn_secret.clone(),
             strict_expiry: self.turn_strict_expiry,
+            sha256: self.turn_sha256,
             credential_lifetime: self.turn_credential_lifetime,
             nonce_lifetime: self.turn_nonce_lifetime,
             allocations_max: self.turn_allocations_max,
@@ -388,7 +416,7 @@ impl Settings {
             host_addresses: server::host_addresses(),
             relay_ports: self.turn_relay_ports.clone(),
             unauthenticated_rate: self.turn_unauthenticated_rate.map(|rate| Rate { per_second: rate, burst: rate }),
-            relay_addresses: vec![RelayAddress { bind, advertised }],
+            relay_addresses,
             allow_private_peers: self.turn_allow_private_peers,
             allow_rfc5766_channels: self.turn_allow_rfc5766_channels,
             ..TurnSettings::default()

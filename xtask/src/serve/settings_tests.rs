@@ -72,6 +72,36 @@ fn an_element_of_a_list_in_the_file_is_one_value_and_a_flag_is_split_at_commas()
     assert!(wrong.contains(":1: invalid value 'mesh,call' for 'dialects <NAME,…>'"), "{wrong}");
 }
 
+#[test]
+fn a_setting_that_lacks_another_one_says_which() {
+    for (flags, right) in [
+        (&["--stun-tls-port", "5349"][..], "--stun-tls-port needs --tls-cert and --tls-key"),
+        (&["--tls-cert", "cert.pem"], "--tls-cert needs --tls-key"),
+    ] {
+        let why = from("", flags).expect("each is right").config().expect_err("not together").to_string();
+        assert!(why.starts_with(right), "{why}");
+    }
+    for (flag, wrong) in
+        [("threads", "0"), ("proxy-protocol", "10.0.0.1/8"), ("drain", "soon"), ("turn-relay-host", "here")]
+    {
+        let why = from(&format!("{flag} = \"{wrong}\""), &[]).err().expect(wrong).to_string();
+        assert!(why.contains(&format!(":1: invalid value '{wrong}' for '{flag} ")), "{why}");
+    }
+}
+
+#[test]
+fn each_family_has_its_relay_address() {
+    let relays = |flags: &[&str]| {
+        let flags = [flags, &["--turn-secret", "s"]].concat();
+        let turn = from("", &flags).expect("it reads").config().expect("it fits").turn.expect("it is on");
+        turn.relay_addresses.iter().map(|one| format!("{} {}", one.bind, one.advertised)).collect::<Vec<_>>()
+    };
+    assert_eq!(relays(&[]), ["127.0.0.1 127.0.0.1"]);
+    assert_eq!(relays(&["--turn-external-ip", "203.0.113.5"]), ["127.0.0.1 203.0.113.5"]);
+    let both = ["--turn-relay-host", "10.0.0.5,2001:db8::5", "--turn-external-ip", "203.0.113.5"];
+    assert_eq!(relays(&both), ["10.0.0.5 203.0.113.5", "2001:db8::5 2001:db8::5"]);
+}
+
 /// The settings with a file and flags, without the environment.
 fn from(text: &str, flags: &[&str]) -> anyhow::Result<Settings> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -348,7 +348,7 @@ fn sighup_ends_nothing() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    server.logs("SIGHUP: nothing to reload without TLS");
+    server.logs("SIGHUP: reloaded tokens, users, limits and the TLS certificate");
     assert!(server.interrupt());
 }
 
@@ -364,13 +364,124 @@ fn sighup_reads_the_certificate_again_and_says_why_not() {
     server.line("ready");
     std::fs::write(certificate.path(), "nothing").expect("written");
     server.hang_up();
-    server.logs("failed to reload the TLS certificate, the old one stays");
+    server.logs("SIGHUP: failed to reload, everything stays as it was");
     let second = pair();
     std::fs::write(certificate.path(), second.cert.pem()).expect("written");
     std::fs::write(key.path(), second.signing_key.serialize_pem()).expect("written");
     server.hang_up();
-    server.logs("reloaded the TLS certificate");
+    server.logs("SIGHUP: reloaded");
     assert!(server.interrupt());
+}
+
+#[test]
+fn sighup_takes_tokens_from_the_file_unless_they_are_wrong() {
+    let file = File::new("reloaded.toml", "tokens = [\"old\"]\n");
+    let flags = ["--no-stun", "--dialects", "mesh", "--config", file.path()];
+    let mut server = Server::start(&[&FREE[..], &flags].concat());
+    let mesh = server.address("mesh  ws://");
+    server.line("ready");
+    let opens = |token: &str| open(&mesh, &format!("/?token={token}"));
+    assert_eq!((opens("old"), opens("new")), ("101".to_owned(), "401".to_owned()));
+    for wrong in ["tokens = [\"with space\"]", "tokens = ", "no-such-setting = 1", "ping-interval = \"soon\""] {
+        std::fs::write(file.path(), wrong).expect("written");
+        server.hang_up();
+        server.logs("SIGHUP: failed to reload, everything stays as it was");
+        assert_eq!(opens("old"), "101", "{wrong}");
+    }
+    std::fs::write(file.path(), "tokens = [\"new\"]\nping-interval = \"7s\"\n").expect("written");
+    server.hang_up();
+    server.logs("SIGHUP: these settings have changed, but need a restart: pings");
+    assert_eq!((opens("old"), opens("new")), ("401".to_owned(), "101".to_owned()));
+    assert!(server.interrupt());
+}
+
+#[test]
+fn a_drain_waits_for_clients_and_a_second_signal_does_not() {
+    for is_patient in [true, false] {
+        let flags = ["--no-stun", "--dialects", "mesh", "--drain", "1h"];
+        let mut server = Server::start(&[&FREE[..], &flags].concat());
+        let mesh = server.address("mesh  ws://");
+        server.line("ready");
+        let mut client = TcpStream::connect(&mesh).expect("it listens");
+        client.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        client.write_all(UPGRADE.as_bytes()).expect("sent");
+        client.read_exact(&mut [0; 129]).expect("an answer");
+        server.terminate();
+        server.logs("draining");
+        assert_eq!(open(&mesh, "/"), "503");
+        assert!(get(&mesh, "/healthz").starts_with("HTTP/1.1 503"));
+        if is_patient {
+            drop(client);
+            assert!(server.child.wait().expect("it ends").success());
+        } else {
+            assert!(server.interrupt(), "although there is a client");
+        }
+    }
+}
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// The status of a request for a WebSocket.
+fn open(site: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(site).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    stream.write_all(UPGRADE.replacen("GET /", &format!("GET {target}"), 1).as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_is_told_that_it_is_ready_reloads_lives_and_stops() {
+    let folder = std::env::temp_dir().join(format!("glare-notify-{}", std::process::id()));
+    let socket = std::os::unix::net::UnixDatagram::bind(&folder).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let mut told = || {
+        let mut message = [0; 200];
+        let length = socket.recv(&mut message).expect("a message");
+        String::from_utf8_lossy(&message[..length]).trim_end().to_owned()
+    };
+    let path = folder.to_str().expect("UTF-8");
+    let flags = [&FREE[..], &["--no-stun", "--dialects", "mesh"]].concat();
+    let mut server = Server::start_with(&flags, &[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "200000")]);
+    let mut until = |start: &str| while !told().starts_with(start) {};
+    until("READY=1");
+    until("WATCHDOG=1");
+    server.hang_up();
+    until("RELOADING=1\nMONOTONIC_USEC=");
+    until("READY=1");
+    server.terminate();
+    until("STOPPING=1");
+    assert!(server.child.wait().expect("it ends").success());
+    std::fs::remove_file(folder).expect("it is there");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_of_systemd_is_used_where_a_setting_names_its_address() {
+    use std::os::fd::AsRawFd;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    // Children inherit it.
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).expect("a flag");
+    let start = |port: &str| {
+        let mut command = std::process::Command::new("bash");
+        let script = format!("exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"", listener.as_raw_fd());
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_glare"), "serve", "--no-stun", "--dialects", "mesh"]);
+        command.args(["--port", port]);
+        Server::spawn(command)
+    };
+    let port = address.rsplit(':').next().expect("a port");
+    let mut server = start(port);
+    assert_eq!(server.address("mesh  ws://"), address);
+    server.line("ready");
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(server.interrupt());
+    // The socket outlives the server, and another address does not make use of it.
+    let mut server = start("0");
+    server.logs(&format!("no setting listens on TCP {address}"));
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(2));
 }
 
 #[test]

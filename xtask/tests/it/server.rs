@@ -25,7 +25,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, out, log: None }
@@ -63,6 +63,11 @@ impl Server {
         self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("UTF-8");
         assert!(self.child.wait().expect("it ends").success());
         log
+    }
+
+    /// Sends SIGTERM, and waits for nothing.
+    pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
     }
 
     /// Sends SIGHUP.

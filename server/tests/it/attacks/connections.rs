@@ -91,6 +91,37 @@ async fn connections_that_do_not_join_give_way_to_others() {
 }
 
 #[tokio::test]
+async fn connections_of_a_proxy_that_never_name_a_client_give_way_to_others() {
+    let server = start_with(|config| {
+        config.limits.connections_max = 50;
+        config.limits.head_timeout = NEVER;
+        config.access.proxy_protocol = vec![ATTACKER.parse().expect("an address")];
+    })
+    .await;
+    let mut members = Vec::new();
+    for n in 0..10 {
+        members.push(Client::join(&server, &format!("room {n}")).await);
+    }
+    // To signaling and to STUN, silent or in the midst of a header.
+    let mut attack = Vec::new();
+    for n in 0..500 {
+        let mut stream = from(ATTACKER, if n % 2 == 0 { server.mesh } else { server.stun }).await;
+        if n % 3 == 0 {
+            let start = b"PROXY TCP4 192.0.2.1 ";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, start).await.expect("it is connected");
+        }
+        attack.push(stream);
+    }
+    for _ in 0..5 {
+        two_can_talk(&server).await;
+    }
+    for member in &mut members {
+        member.hears_nothing().await;
+    }
+    assert!(server.handle.census().connections <= 50 + 64, "{:?}", server.handle.census());
+}
+
+#[tokio::test]
 async fn sessions_over_one_connection_do_not_shut_polling_for_others() {
     let server = start_with(|config| {
         config.limits.connections_max = 100;
