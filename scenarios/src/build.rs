@@ -108,7 +108,7 @@ impl Builder {
     pub fn ice_server(mut self, turn: Option<TurnServer>) -> Self {
         let number = self.scenario.ice_servers.len() as u8 + 1;
         let (name, address) = (format!("ice-{number}"), Ipv4Addr::new(203, 0, 113, 1 + number));
-        self.scenario.ice_servers.push(IceServer { name, address, ipv6: false, link: LINK, turn });
+        self.scenario.ice_servers.push(IceServer { name, address, ipv6: false, link: LINK, turn, program: None });
         self
     }
 

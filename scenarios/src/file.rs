@@ -289,7 +289,7 @@ fn read_program(table: &mut Table<'_>) -> Option<ServerProgram> {
 }
 
 /// Reads the keys that name a program, which is called `what`. `other` is a further key that belongs to it, and its line.
-fn read_client_program(
+pub(crate) fn read_client_program(
     table: &mut Table<'_>,
     what: &str,
     example: &str,

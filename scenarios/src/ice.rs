@@ -11,9 +11,9 @@ use toml::de::DeValue;
 
 use crate::draft::{Draft, SERVER};
 use crate::error::{Problems, quote, unknown};
-use crate::file::File;
+use crate::file::{File, read_client_program};
 use crate::link::{Link, LinkEntry};
-use crate::scenario::Machine;
+use crate::scenario::{ClientProgram, Machine};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{Name, Word};
 
@@ -31,6 +31,9 @@ pub struct IceServer {
     pub link: Link,
     /// Its TURN server, if it has one.
     pub turn: Option<TurnServer>,
+    /// The program that runs in place of the reference server. It knows the credentials by a secret that it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<ClientProgram>,
 }
 
 /// A TURN server (RFC 8656). Every actor has a credential of its own.
@@ -119,6 +122,7 @@ pub(crate) struct IceServerEntry {
     pub(crate) ipv6: Option<bool>,
     pub(crate) link: LinkEntry,
     pub(crate) turn: TurnEntry,
+    pub(crate) program: Option<ClientProgram>,
 }
 
 /// The key `turn`: whether a machine has a TURN server, or the settings of one.
@@ -134,9 +138,20 @@ impl Read for IceServerEntry {
         let (name, address) = (table.required("name"), table.optional("address"));
         let ipv6 = table.optional("ipv6").map(|ipv6| ipv6.value);
         let link = table.optional("link").map(|link| link.value).unwrap_or_default();
-        let turn = table.optional("turn").map_or(TurnEntry(Some(TurnServer::default())), |turn| turn.value);
+        let turn = table.optional::<TurnEntry>("turn");
+        let program = read_client_program(&mut table, "a STUN or TURN server program", "turn.js", None);
+        if let (Some(turn), Some(_)) = (&turn, &program)
+            && turn.value.0.is_some_and(|it| it.allocation_lifetime != TurnServer::default().allocation_lifetime)
+        {
+            table.report(
+                turn.line,
+                "`allocation-lifetime` is for the reference server: how long the program's allocations live, its own settings say"
+                    .to_owned(),
+            );
+        }
+        let turn = turn.map_or(TurnEntry(Some(TurnServer::default())), |turn| turn.value);
         table.finish();
-        Some(Self { name: name?, address, ipv6, link, turn })
+        Some(Self { name: name?, address, ipv6, link, turn, program })
     }
 }
 
@@ -179,7 +194,8 @@ pub(crate) fn servers(file: &File, link: Link, problems: &Problems) -> Vec<IceSe
         let address = entry.value.address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |address| address.value);
         let link = entry.value.link.over(link);
         let ipv6 = entry.value.ipv6.unwrap_or_default();
-        servers.push(IceServer { name: name.clone(), address, ipv6, link, turn: entry.value.turn.0 });
+        let (turn, program) = (entry.value.turn.0, entry.value.program.clone());
+        servers.push(IceServer { name: name.clone(), address, ipv6, link, turn, program });
     }
     servers
 }

@@ -106,8 +106,8 @@ pub struct ServerProgram {
     pub directory: Option<PathBuf>,
 }
 
-/// A client program that is not part of Glare. It runs unchanged on an actor's machine, and joins the signaling server by
-/// itself.
+/// A program that is not part of Glare, and runs unchanged: a client on an actor's machine, which joins the signaling
+/// server by itself, or a STUN and TURN server on a machine of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ClientProgram {
     /// The program and its arguments.
@@ -118,9 +118,19 @@ pub struct ClientProgram {
     pub directory: Option<PathBuf>,
 }
 
-/// Variables that a simulation sets itself. Those of [`ClientProgram`]s say where and as whom to join.
-const OWN_VARIABLES: [&str; 7] =
-    ["GLARE_SHIM", "LD_PRELOAD", "GLARE_URL", "GLARE_ROOM", "GLARE_NAME", "GLARE_ROLE", "GLARE_STUN"];
+/// Variables that a simulation sets itself. Those of [`ClientProgram`]s say where and as whom to join, or how a TURN
+/// server recognises its users.
+const OWN_VARIABLES: [&str; 9] = [
+    "GLARE_SHIM",
+    "LD_PRELOAD",
+    "GLARE_URL",
+    "GLARE_ROOM",
+    "GLARE_NAME",
+    "GLARE_ROLE",
+    "GLARE_STUN",
+    "GLARE_ADDRESS",
+    "GLARE_TURN_SECRET",
+];
 
 /// What is wrong with an environment variable for a [`ServerProgram`] or a [`ClientProgram`], if anything is.
 pub fn bad_variable(name: &str, value: &str) -> Option<String> {

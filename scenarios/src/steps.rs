@@ -111,8 +111,15 @@ impl LookUp<'_> {
     /// An action for machines that run a program of others. Whether the server does is known only when it is started.
     fn programs_only(&self, verb: &str, names: &Names, action: MachineAction) -> Vec<Action> {
         let machines = self.machines(names);
-        for actor in machines.iter().filter_map(Machine::actor) {
-            let Actor { name, program, .. } = &self.draft.actors[actor];
+        for machine in &machines {
+            let (name, program) = match *machine {
+                Machine::Server => continue,
+                Machine::IceServer(index) => {
+                    let server = &self.draft.ice_servers[index];
+                    (&server.name, &server.program)
+                }
+                Machine::Actor(actor) => (&self.draft.actors[actor].name, &self.draft.actors[actor].program),
+            };
             if program.is_none() {
                 let line = names.first().map_or(0, |first| first.line);
                 let message = format!("`{verb}` is for programs only: `{name}` has no `run`");

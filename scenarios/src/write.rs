@@ -128,6 +128,9 @@ impl<'a> Writer<'a> {
             None => self.raw("turn", "false"),
         }
         self.link(server.link, LINK);
+        if let Some(program) = &server.program {
+            self.program(&program.run, &program.env, program.directory.as_deref());
+        }
     }
 
     fn program(&mut self, run: &[String], env: &BTreeMap<String, String>, directory: Option<&Path>) {

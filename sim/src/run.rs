@@ -71,6 +71,11 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
     for actor in &scenario.actors {
         check_actor(scenario, actor)?;
     }
+    for server in &scenario.ice_servers {
+        let checked =
+            server.program.as_ref().map_or(Ok(()), |program| stage::client_command_of(program).check().map(drop));
+        checked.map_err(|trouble| format!("`{}`: {trouble}", server.name))?;
+    }
     let Some(program) = &scenario.server.program else { return Ok(()) };
     let spoken: BTreeSet<_> =
         scenario.actors.iter().map(|actor| protocol::entry(actor.plays.dialect(), actor.over).name).collect();

@@ -157,6 +157,26 @@ fn stun_and_turn_servers() {
         "[[ice-server]]\nname = 'turn'\naddress = '203.0.113.1'",
         "x.toml:10: 203.0.113.1 is already taken by the server",
     );
+    begins(
+        "[[ice-server]]\nname = 'turn'\nenv = { A = 'b' }",
+        "x.toml:10: `env` belongs to a STUN or TURN server program: add `run`",
+    );
+    begins(
+        "[[ice-server]]\nname = 'turn'\nrun = []",
+        "x.toml:10: `run` must name a program, such as [\"node\", \"turn.js\"]",
+    );
+    begins(
+        "[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\nenv = { GLARE_TURN_SECRET = 'b' }",
+        "x.toml:11: `GLARE_TURN_SECRET` is set by the simulation itself",
+    );
+    begins(
+        "[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\nturn = { allocation-lifetime = '60s' }",
+        "x.toml:11: `allocation-lifetime` is for the reference server",
+    );
+    begins(
+        "[[ice-server]]\nname = 'turn'\n[[step]]\nat = '1s'\ndo = 'stall'\nmachine = 'turn'\ntime = '1s'",
+        "x.toml:13: `stall` is for programs only: `turn` has no `run`",
+    );
     begins(&actor("ice-servers = ['trun']"), "x.toml:10: unknown ice-server `trun`");
     begins(&actor("ice-servers = ['server', 'server']"), "x.toml:10: `ice-servers`: `server` is listed twice");
     begins(

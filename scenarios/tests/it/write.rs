@@ -69,6 +69,12 @@ run = ["node", "it's mine.js", "--quiet"]
 port = 9000
 env = { PORT = "9000", "MY VAR" = "a b" }
 directory = "my server"
+[[ice-server]]
+name = "turn"
+turn = { credential-lifetime = "60s" }
+run = ["turnserver", "-n"]
+env = { LEVEL = "debug" }
+directory = "relay"
 [[actor]]
 name = "ana"
 run = ["python3", "peer.py"]
@@ -82,7 +88,7 @@ time = "2s"
 [[step]]
 at = "1s"
 do = "stall"
-machine = "server"
+machine = ["server", "turn"]
 time = "1.5s"
 [[step]]
 at = "4s"
@@ -97,6 +103,7 @@ by = "-1h"
     forget_lines(&mut again);
     assert_eq!(again, scenario, "{written}");
     assert_eq!(again.server.program.expect("a program").run.len(), 3);
+    assert_eq!(again.ice_servers[0].program.as_ref().expect("a program").run, ["turnserver", "-n"]);
     assert_eq!(again.actors[0].program.as_ref().expect("a program").run, ["python3", "peer.py"]);
 }
 

@@ -81,7 +81,10 @@ impl Machine {
             return Ok(self.host.address().to_string());
         }
         let server = self.client.as_ref().filter(|_| name == SERVER_NAME).map(|client| client.server().ip());
-        server.map(|ip| ip.to_string()).ok_or(libc::ENOENT)
+        server.map(|ip| ip.to_string()).ok_or_else(|| {
+            self.status.seeks(format!("the address of `{name}`"));
+            libc::ENOENT
+        })
     }
 
     fn call_socket(&mut self, owner: u32, id: &str, kind: &str, family: &str, fd: Option<OwnedFd>) -> Answer {
@@ -147,6 +150,7 @@ impl Machine {
             return Err(libc::EADDRNOTAVAIL);
         }
         let has = |flag| flags.contains(flag);
+        let is_chosen = local.port() != 0;
         let sharing = Sharing { address: has('a'), port: has('p'), only_v6: has('6') };
         if local.port() == 0 {
             local.set_port(self.free_port(id, ip, sharing));
@@ -157,8 +161,12 @@ impl Machine {
         (socket.owner, socket.local, socket.sharing) = (caller, local, sharing);
         socket.state = match socket.kind {
             Kind::Tcp => State::Bound,
-            Kind::Udp => State::Datagrams(bind_udp(&self.host, local.port())?),
+            Kind::Udp => State::Datagrams(bind_udp(&self.host, local)?),
         };
+        // What a client binds is not waited for.
+        if socket.kind == Kind::Udp && is_chosen && !ip.is_loopback() && self.client.is_none() {
+            self.status.change(|seen| seen.udp_ports.push(local.port()));
+        }
         Ok(words(local))
     }
 
@@ -203,14 +211,18 @@ impl Machine {
         }
         let state = match kind {
             Kind::Udp if is_bound => None,
-            Kind::Udp => Some(State::Datagrams(bind_udp(&self.host, local.port())?)),
+            Kind::Udp => Some(State::Datagrams(bind_udp(&self.host, local)?)),
             Kind::Tcp if to.ip().is_loopback() || to.ip() == ours => {
                 let far = self.connect_own(local, to).map(Far::Own);
+                if far.is_none() {
+                    self.status.seeks(format!("{to} over TCP, where nobody listens"));
+                }
                 let refused = || std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
                 let connected = std::future::ready(far.ok_or_else(refused));
                 Some(State::Connecting(Dial { filler, connected: Box::pin(connected) }))
             }
             Kind::Tcp => {
+                self.status.seeks(format!("{to} over TCP"));
                 let dial = SimStream::connect(self.host.clone(), to);
                 let connected = Box::pin(async move { dial.await.map(Far::Net) });
                 Some(State::Connecting(Dial { filler, connected }))
@@ -236,9 +248,13 @@ impl Machine {
     }
 }
 
-fn bind_udp(host: &crate::host::Host, port: u16) -> Result<SimUdp, i32> {
-    let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-    SimUdp::bind(host.clone(), at).map_err(|_| libc::EADDRINUSE)
+/// The socket of the network for one of the program; `None` at the machine's own loopback address.
+fn bind_udp(host: &crate::host::Host, local: SocketAddr) -> Result<Option<SimUdp>, i32> {
+    if local.ip().is_loopback() {
+        return Ok(None);
+    }
+    let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port());
+    SimUdp::bind(host.clone(), at).map(Some).map_err(|_| libc::EADDRINUSE)
 }
 
 fn address(ip: &str, port: &str) -> Result<SocketAddr, i32> {

@@ -20,6 +20,8 @@ use super::stream::{Dial, End, Far, Stream};
 const ACCEPT_BYTES: usize = 192;
 /// What the program's socket takes before the program reads.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Where programs ask for the addresses of names, if they do not leave that to the C library.
+const DNS_PORT: u16 = 53;
 
 impl Machine {
     /// Moves everything that can be moved between the program and the network, and notes for which process something
@@ -267,8 +269,11 @@ impl Machine {
                 own.push((SocketAddr::new(to.ip(), port), to, payload.to_vec()));
                 continue;
             }
+            if to.port() == DNS_PORT && self.client.is_none() {
+                self.status.seeks(format!("the DNS server {to}"));
+            }
             // A datagram that cannot be sent is lost.
-            let _ = udp.send(payload, to);
+            let _ = udp.as_ref().map(|udp| udp.send(payload, to));
         }
         for (from, to, payload) in own {
             self.deliver_own(id, from, to, &payload);
@@ -302,7 +307,7 @@ impl Machine {
 
     fn receive_datagrams(&mut self, id: SocketId, cx: &mut Context<'_>) {
         let Some(socket) = self.sockets.get(&id) else { return };
-        let State::Datagrams(udp) = &socket.state else { return };
+        let State::Datagrams(Some(udp)) = &socket.state else { return };
         let (to, owner) = (SocketAddr::new(self.host.address().into(), socket.local.port()), socket.owner);
         let mut gave = false;
         while let Poll::Ready((from, payload)) = udp.poll_receive(cx) {

@@ -84,6 +84,10 @@ pub(crate) struct Status {
 pub(crate) struct Seen {
     /// The TCP ports on which it has listened, in the order in which it began.
     pub(crate) ports: Vec<u16>,
+    /// The UDP ports that it has chosen, in the same order.
+    pub(crate) udp_ports: Vec<u16>,
+    /// Names and addresses outside the simulation that it asked for, in words. The first ones only.
+    pub(crate) sought: Vec<String>,
     /// Why processes of it could not be simulated, and run in real time.
     pub(crate) strangers: Vec<String>,
     /// How many TCP connections it has.
@@ -96,6 +100,8 @@ pub(crate) struct Seen {
     pub(crate) last_lines: VecDeque<String>,
 }
 
+/// How many of the names and addresses are kept that a server asked for in vain.
+const SOUGHT: usize = 6;
 /// How many lines are kept for the message about a program's end.
 const LAST_LINES: usize = 8;
 
@@ -108,6 +114,14 @@ impl Status {
         change(&mut self.seen.lock().expect("no panic while held"));
         self.changed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// Notes that the program asked for something that is not in the simulation.
+    pub(super) fn seeks(&self, what: String) {
+        let mut seen = self.seen.lock().expect("no panic while held");
+        if seen.sought.len() < SOUGHT && !seen.sought.contains(&what) {
+            seen.sought.push(what);
+        }
     }
 
     /// Waits until something changes.

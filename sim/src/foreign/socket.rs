@@ -67,8 +67,9 @@ pub(super) enum State {
     Listening,
     Connecting(Dial),
     Connected(Box<Stream>),
-    /// A bound socket for datagrams.
-    Datagrams(SimUdp),
+    /// A bound socket for datagrams; `None` if it is bound to the machine's own loopback address, which nothing of the
+    /// network reaches.
+    Datagrams(Option<SimUdp>),
 }
 
 impl State {

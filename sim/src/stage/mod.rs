@@ -59,6 +59,11 @@ pub(crate) trait Ground {
     /// Boots a machine with a STUN or TURN server. Does nothing and returns false if it has power.
     fn start_ice_server(&mut self, server: IceServerIndex) -> Result<bool, StageError>;
 
+    /// Waits until that server receives what is sent to it. Only a program of others needs time for that.
+    async fn ice_server_ready(&mut self, _: IceServerIndex) -> Result<(), StageError> {
+        Ok(())
+    }
+
     /// Orders the server's program to shut down. Returns false if it is not running.
     fn shut_server_down(&mut self) -> Result<bool, StageError>;
 
@@ -119,6 +124,7 @@ pub(crate) async fn play(
     ground.start_server().await?;
     for index in 0..scenario.ice_servers.len() {
         ground.start_ice_server(IceServerIndex(index))?;
+        ground.ice_server_ready(IceServerIndex(index)).await?;
     }
     let programs = scenario.actors.iter().map(|_| None).collect();
     let in_force = InForce::new(&scenario, &ground);
@@ -215,6 +221,7 @@ impl<G: Ground> Stage<G> {
                 let boots = match machine {
                     Machine::Server => self.ground.start_server().await?,
                     Machine::Actor(actor) => self.start(actor).await?,
+                    // Clients repeat what a server does not receive yet.
                     Machine::IceServer(server) => self.ground.start_ice_server(server)?,
                 };
                 if !boots {

@@ -64,6 +64,8 @@ struct IceMachine {
     host: Option<Host>,
     /// One server for each family.
     handles: Vec<server::Handle>,
+    /// The program that runs in place of the reference server.
+    foreign: Option<Foreign>,
     starts: u64,
 }
 
@@ -84,15 +86,15 @@ impl ServerMachine {
             None => self.handle.is_some() && self.port.is_none(),
         }
     }
+}
 
-    /// Gives an order to the program of others, if one runs.
-    fn order(&self, order: Order) -> bool {
-        let running = self.foreign.as_ref().filter(|foreign| foreign.status.seen().ended.is_none());
-        if let Some(foreign) = running {
-            foreign.order(order);
-        }
-        running.is_some()
+/// Gives an order to a program of others. Returns false if it has ended, or if there is none.
+fn give(program: Option<&Foreign>, order: Order) -> bool {
+    let running = program.filter(|foreign| foreign.status.seen().ended.is_none());
+    if let Some(foreign) = running {
+        foreign.order(order);
     }
+    running.is_some()
 }
 
 impl Simulated {
@@ -123,7 +125,7 @@ impl Simulated {
             let which = Which::IceServer(IceServerIndex(index));
             let kind = NodeKind::Machine(which);
             let machine = world.add_machine(&server.name, kind, None, addresses(which), server.link);
-            IceMachine { machine, host: None, handles: Vec::new(), starts: 0 }
+            IceMachine { machine, host: None, handles: Vec::new(), foreign: None, starts: 0 }
         };
         let ice_servers = scenario.ice_servers.iter().enumerate().map(add).collect();
         let add = |(index, actor): (usize, &scenarios::Actor)| {
@@ -158,8 +160,8 @@ impl Simulated {
     /// Gives an order to the program of others on a machine. Returns false if none runs.
     fn order(&self, machine: Which, order: Order) -> bool {
         match machine {
-            Which::Server => self.server.order(order),
-            Which::IceServer(_) => false,
+            Which::Server => give(self.server.foreign.as_ref(), order),
+            Which::IceServer(index) => give(self.ice_servers[index].foreign.as_ref(), order),
             Which::Actor(actor) => {
                 let ActorMachine { host, orders, .. } = &self.actors[actor];
                 // A program that has ended takes no orders.
@@ -237,7 +239,7 @@ impl Ground for Simulated {
     }
 
     fn start_ice_server(&mut self, index: IceServerIndex) -> Result<bool, StageError> {
-        let IceMachine { machine, host, handles, starts } = &mut self.ice_servers[index];
+        let IceMachine { machine, host, handles, foreign, starts } = &mut self.ice_servers[index];
         if host.is_some() {
             return Ok(false);
         }
@@ -245,11 +247,24 @@ impl Ground for Simulated {
         // Each server, and each life of it, draws other numbers.
         let seed = self.seed.wrapping_add(*starts) ^ (1 + index.0 as u64) << 48;
         *starts += 1;
-        let turn = self.scenario.ice_servers[index].turn;
-        let config = |ip: IpAddr| turn::ice_only(&booted, ip, turn, if ip.is_ipv6() { seed ^ SEED_IPV6 } else { seed });
-        *handles = booted.addresses().all().map(|ip| serve(&booted, config(ip))).collect();
+        let setup = &self.scenario.ice_servers[index];
+        if let Some(program) = &setup.program {
+            *foreign = Some(outsider::start_ice(&booted, setup, program, seed)?);
+        } else {
+            let turn = setup.turn;
+            let config =
+                |ip: IpAddr| turn::ice_only(&booted, ip, turn, if ip.is_ipv6() { seed ^ SEED_IPV6 } else { seed });
+            *handles = booted.addresses().all().map(|ip| serve(&booted, config(ip))).collect();
+        }
         *host = Some(booted);
         Ok(true)
+    }
+
+    async fn ice_server_ready(&mut self, index: IceServerIndex) -> Result<(), StageError> {
+        match &self.ice_servers[index].foreign {
+            Some(foreign) => outsider::receiving(foreign, &self.scenario.ice_servers[index].name).await,
+            None => Ok(()),
+        }
     }
 
     fn shut_server_down(&mut self) -> Result<bool, StageError> {
@@ -322,6 +337,7 @@ impl Ground for Simulated {
             }
             Which::IceServer(index) => {
                 self.ice_servers[index].handles.clear();
+                self.ice_servers[index].foreign = None;
                 self.ice_servers[index].host.take()
             }
             Which::Actor(actor) => {
@@ -388,16 +404,17 @@ impl Ground for Simulated {
         for handle in handle.into_iter().chain(self.server.ipv6.take()).chain(of_ice_servers) {
             handle.shutdown();
         }
-        let program = self.server.foreign.take();
-        if let Some(program) = &program {
-            outsider::shut_down(program);
-        }
+        let of_ice_servers = self.ice_servers.iter_mut().filter_map(|server| server.foreign.take());
+        let programs_of_others: Vec<_> = self.server.foreign.take().into_iter().chain(of_ice_servers).collect();
+        programs_of_others.iter().for_each(outsider::shut_down);
         wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
         // A program may wait longer for a client that has vanished. How it ends is judged where a scenario shuts it down.
-        if program.is_some() && self.world.tasks() > 0 {
-            if let Some(host) = self.server.host.take() {
-                host.switch_off();
-            }
+        if !programs_of_others.is_empty() && self.world.tasks() > 0 {
+            let server = self.server.host.take_if(|_| self.scenario.server.program.is_some());
+            let of_program = self.ice_servers.iter_mut().zip(&self.scenario.ice_servers);
+            let of_program = of_program.filter(|(_, setup)| setup.program.is_some());
+            let hosts = server.into_iter().chain(of_program.filter_map(|(server, _)| server.host.take()));
+            hosts.for_each(|host| host.switch_off());
             wait_for(TEAR_DOWN_PATIENCE, || self.world.tasks() == 0).await;
         }
         let tasks = self.world.tasks();

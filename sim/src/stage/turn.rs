@@ -12,7 +12,7 @@ use crate::peer::gather::IceServer;
 use crate::peer::turn::Credential;
 
 /// The secret from which the passwords of all actors follow.
-const SECRET: &str = "known to the servers of the scenario";
+pub(super) const SECRET: &str = "known to the servers of the scenario";
 /// How long a credential is valid that does not expire: longer than any scenario.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 

@@ -178,6 +178,27 @@ time.sleep(9000)
 }
 
 #[test]
+fn what_a_server_looks_for_outside_is_said() {
+    if !has_python() {
+        return;
+    }
+    let code = "import socket, time
+try: socket.getaddrinfo('db.example.org', 5432)
+except OSError as error: print('no name', flush=True)
+try: socket.create_connection(('127.0.0.1', 6379))
+except OSError as error: print('no cache', flush=True)
+try: socket.create_connection(('198.51.100.77', 5432), timeout=5)
+except OSError as error: print('no database', flush=True)
+dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+dns.sendto(b'?', ('198.51.100.53', 53))
+time.sleep(9000)
+";
+    let message = refused(&python(code, &[], ""));
+    let sought = "it asked for the address of `db.example.org`, 127.0.0.1:6379 over TCP, where nobody listens, 198.51.100.77:5432 over TCP, the DNS server 198.51.100.53:53: a simulation has no other machines than the scenario's";
+    assert!(message.contains(sought) && message.ends_with("no database"), "{message}");
+}
+
+#[test]
 fn what_cannot_be_reached_is_said_with_what_was_seen() {
     if !has_python() {
         return;

@@ -43,3 +43,4 @@ mod stories;
 mod strangers;
 mod timing;
 mod turn;
+mod turn_program;
