@@ -219,7 +219,10 @@ impl Peer {
 
     /// The message that performs an operation.
     pub(crate) fn message(&self, operation: Operation, act: &Act<'_>) -> Result<String, Stop> {
-        let values = self.values_for(act);
+        let mut values = self.values_for(act);
+        if let Some(request) = self.env.dialect.request_of(operation, || self.env.fresh()) {
+            values.insert("request".to_owned(), request);
+        }
         let act = Act { role: act.role.or(self.role.as_deref()), ..act.clone() };
         let message = self.env.dialect.render(operation, &act, &values)?;
         Ok(self.env.dialect.asks_for_ack(operation, message, || self.env.fresh()))
@@ -521,6 +524,9 @@ impl Peer {
                 let event = self.env.dialect.read(&text);
                 if event.is(EventName::Ping) {
                     let _ = self.act(Operation::Pong, &Act::default());
+                }
+                if let Some(reply) = &event.reply {
+                    self.send(reply.clone());
                 }
                 if let (Some(from), Some(session)) = (&event.from, &event.session) {
                     self.sessions.insert(from.clone(), session.clone());

@@ -14,19 +14,23 @@ use crate::file::{
 };
 use crate::form;
 use crate::place::Places;
-use crate::shape::Shape;
+use crate::shape::{OFFERS, Shape};
 use crate::url::{self, Url};
 use crate::words::instead;
 use crate::wrong::{WrongMessage, made_of};
 use crate::{Dialect, Kind, Pattern};
 
 /// Variables allowed in messages that are sent.
-const SENT: [&str; 13] =
-    ["room", "self", "name", "role", "token", "nonce", "to", "kind", "field", "data", "session", "media", "enabled"];
+const SENT: [&str; 16] = [
+    "room", "self", "name", "role", "token", "nonce", "to", "kind", "field", "data", "session", "media", "enabled",
+    "request", "offers", "wanted",
+];
+/// Variables allowed in a reply to a message: the number that the message has.
+const REPLIED: [&str; 1] = ["request"];
 /// Variables that can be captured from messages that arrive.
-const HEARD: [&str; 18] = [
+const HEARD: [&str; 19] = [
     "room", "id", "name", "role", "from", "to", "kind", "field", "data", "session", "media", "enabled", "members",
-    "accepted", "reason", "nonce", "token", "_",
+    "accepted", "reason", "nonce", "token", "request", "_",
 ];
 /// Variables allowed in the value of a session.
 const SESSION: [&str; 3] = ["self", "to", "room"];
@@ -127,20 +131,52 @@ impl Checker<'_> {
         let mut send = BTreeMap::new();
         for (operation, text) in &self.file.send {
             if let Some(shape) = self.shape(text, &SENT) {
+                self.offers(*operation, &shape, &text.span());
                 send.insert(*operation, shape);
             }
         }
         send
     }
 
+    /// Checks the list of offers in a message.
+    fn offers(&mut self, operation: Operation, shape: &Shape, span: &Range<usize>) {
+        if !shape.has(OFFERS) {
+            return;
+        }
+        if !shape.lists(OFFERS) {
+            self.problems.at(span, "`$offers` is a list: the shape of an offer must follow it, as in `$offers[$data]`");
+        } else if operation != Operation::Join {
+            let message = format!("`$offers[…]` belongs to `join`: `{}` has a receiver", operation.name());
+            self.problems.at(span, message);
+        } else if !shape.has("data") || !shape.has("session") || !self.file.signals.sessions {
+            let message = "`$offers[…]` needs `$data` and `$session` in its shape, and `sessions = true` in [signals]: an answer names the session of its offer";
+            self.problems.at(span, message);
+        }
+    }
+
     fn patterns(&mut self) -> Vec<Pattern> {
         let mut patterns: Vec<Pattern> = Vec::new();
-        for Match { event, message, kind, role, accepted } in &self.file.matches {
+        for Match { event, message, kind, role, accepted, answers, reply } in &self.file.matches {
             let Some(shape) = self.shape(message, &HEARD) else { continue };
             let span = message.span();
             let line = self.problems.line(&span, 0);
+            if (answers.is_some() || reply.is_some()) && !shape.has("request") {
+                let message = "a message with `answers` or `reply` needs `$request`, the number of the request";
+                self.problems.at(&span, message);
+            }
+            let unsent = answers.filter(|operation| {
+                self.file.send.get(operation).is_none_or(|sent| !sent.get_ref().contains("$request"))
+            });
+            if let Some(operation) = unsent {
+                let message = format!("`answers`: `{}` has no message with `$request` in [send]", operation.name());
+                self.problems.at(&span, message);
+            }
+            let reply = reply.as_ref().and_then(|reply| self.shape(reply, &REPLIED));
             let wider = |name: &str, other: &Shape| self.wider(name, other);
-            if let Some(earlier) = patterns.iter().find(|earlier| earlier.shape.covers(&shape, &wider)) {
+            let covers = |earlier: &&Pattern| {
+                (earlier.answers.is_none() || earlier.answers == *answers) && earlier.shape.covers(&shape, &wider)
+            };
+            if let Some(earlier) = patterns.iter().find(covers) {
                 let message = format!(
                     "never reached: every message that matches this `{}` already matches the `{}` of line {}",
                     event.name(),
@@ -150,8 +186,8 @@ impl Checker<'_> {
                 self.problems.at(&span, message);
             }
             self.needs(*event, &shape, kind.is_some(), role.is_some(), accepted.is_some(), &span);
-            let (role, accepted) = (role.clone(), *accepted);
-            patterns.push(Pattern { event: *event, shape, kind: *kind, role, accepted, line });
+            let (role, accepted, answers) = (role.clone(), *accepted, *answers);
+            patterns.push(Pattern { event: *event, shape, kind: *kind, role, accepted, answers, reply, line });
         }
         patterns
     }
@@ -184,6 +220,7 @@ impl Checker<'_> {
         let text = ["room", "role", "media"];
         match (name, other) {
             ("data" | "reason" | "name" | "nonce" | "token" | "_" | "field", _) => true,
+            ("request", Shape::Literal(value)) => value.is_number(),
             ("kind", Shape::Variable(other)) => other == "kind",
             ("kind", Shape::Literal(value)) => {
                 let names = self.file.kinds.iter().flat_map(|kinds| kinds.values());

@@ -96,6 +96,8 @@ pub struct Event {
     pub media: Option<String>,
     /// Whether it is on.
     pub enabled: Option<bool>,
+    /// What the client sends back at once, if the server asks for an answer.
+    pub reply: Option<String>,
 }
 
 /// What notices call a client: an id or a role.

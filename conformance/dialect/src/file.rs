@@ -604,6 +604,11 @@ pub struct Match {
     pub role: Option<String>,
     /// Of `answered`: whether the call was accepted, if the message has no `$accepted`.
     pub accepted: Option<bool>,
+    /// The operation that the message answers: its `$request` is the number of that operation's message. Default: any.
+    pub answers: Option<Operation>,
+    /// What a client sends back at once, because the server asks for an answer. `$request` is the number in the message.
+    #[schemars(with = "Option<String>")]
+    pub reply: Option<Spanned<String>>,
 }
 
 /// What has happened.

@@ -70,6 +70,10 @@ pub struct Pattern {
     kind: Option<Kind>,
     role: Option<String>,
     accepted: Option<bool>,
+    /// The operation that it answers, if only answers to that one count.
+    answers: Option<Operation>,
+    /// What a client sends back at once.
+    reply: Option<Shape>,
     /// Its line in the dialect file.
     pub line: usize,
 }
@@ -217,14 +221,20 @@ impl Dialect {
         if !self.file.connection.with_ack.contains(&operation) {
             return message;
         }
-        let place = Operation::ALL.iter().position(|other| *other == operation).expect("it is in the list");
-        format!("{}{message}", number() * Operation::ALL.len() + place)
+        format!("{}{message}", numbered(operation, number()))
     }
 
     /// The text of a message, in which an acknowledgement has the name of its operation instead of its number:
     /// `["ack", "join", [true]]`.
     pub fn with_named_ack<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.named_ack(text).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// The value of `$request` in the message of an operation, from which its answer shows what it answers. `number` is
+    /// unique in the run. `None` if the message has no such variable.
+    pub fn request_of(&self, operation: Operation, number: impl FnOnce() -> usize) -> Option<String> {
+        let has_it = self.shape(operation).is_some_and(|shape| shape.has("request"));
+        has_it.then(|| numbered(operation, number()).to_string())
     }
 
     fn named_ack(&self, text: &str) -> Option<String> {
@@ -241,7 +251,14 @@ impl Dialect {
     /// The dialect has no message for the operation, or a variable of the message has no value.
     pub fn render(&self, operation: Operation, act: &Act<'_>, me: &Values) -> Result<String, RenderError> {
         let shape = self.send.get(&operation).ok_or(RenderError::NoMessage { operation: operation.name() })?;
-        self.render_shape(shape, act, me)
+        match self.request_of(operation, || 0).filter(|_| !me.contains_key("request")) {
+            None => self.render_shape(shape, act, me),
+            Some(request) => {
+                let mut me = me.clone();
+                me.insert("request".to_owned(), request);
+                self.render_shape(shape, act, &me)
+            }
+        }
     }
 
     /// Like [`render`](Self::render), for any shape.
@@ -266,6 +283,10 @@ impl Dialect {
         let kind = act.kind;
         set("kind", kind.and_then(|kind| self.kind_name(kind)).map(quoted));
         set("field", kind.and_then(|kind| self.field_name(kind)).map(quoted));
+        set("wanted", act.data.map(|_| "1".to_owned()));
+        if shape.has("request") {
+            values.entry("request".to_owned()).or_insert_with(|| numbered(Operation::Signal, 0).to_string());
+        }
         shape.render(&values, act.extra)
     }
 
@@ -317,6 +338,7 @@ impl Dialect {
         let mut broken = None;
         for pattern in &self.patterns {
             match pattern.shape.read(message, self) {
+                Ok(captures) if !pattern.is_answered_by(&captures) => {}
                 Ok(captures) => return Ok(Reading::new(self, pattern, captures)),
                 Err(Mismatch::Lacks(what)) => broken = broken.or(Some((pattern.event, what))),
                 Err(Mismatch::Other) => {}
@@ -324,6 +346,21 @@ impl Dialect {
         }
         Err(broken.map_or(Meaning::Other, |(event, what)| Meaning::Broken(event, what)))
     }
+}
+
+impl Pattern {
+    /// Whether a message that matches is an answer to the right operation.
+    fn is_answered_by(&self, captures: &Captures<'_, '_>) -> bool {
+        let Some(wanted) = self.answers else { return true };
+        let number = captures.get("request").and_then(|number| number.parse::<usize>().ok());
+        number.is_some_and(|number| Operation::ALL[number % Operation::ALL.len()] == wanted)
+    }
+}
+
+/// A number from which the operation follows that it was made for. `number` distinguishes messages of one operation.
+fn numbered(operation: Operation, number: usize) -> usize {
+    let place = Operation::ALL.iter().position(|other| *other == operation).expect("it is in the list");
+    number * Operation::ALL.len() + place
 }
 
 impl Variables for Dialect {
@@ -335,6 +372,7 @@ impl Variables for Dialect {
             "id" | "from" | "to" | "session" if text().is_none() && serde_json::from_str::<f64>(json).is_err() => {
                 Err(lacks("an id"))
             }
+            "request" if json.parse::<u64>().is_err() => Err(lacks("a number")),
             "room" | "role" | "media" if text().is_none() => Err(lacks("a string")),
             "accepted" | "enabled" if serde_json::from_str::<bool>(json).is_err() => Err(lacks("true or false")),
             _ => Ok(()),

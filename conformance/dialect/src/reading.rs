@@ -56,6 +56,13 @@ impl<'d, 'a> Reading<'d, 'a> {
         self.json(variable)?.parse().ok()
     }
 
+    /// What the client sends back at once, if the server asks for an answer.
+    pub fn reply(&self) -> Option<String> {
+        let mut text = String::new();
+        self.pattern.reply.as_ref()?.write(&|name| self.json(name), &mut text).ok()?;
+        Some(text)
+    }
+
     /// The members that the message lists: the id of each as JSON text, and its display name. `None` if the message
     /// has no list.
     pub fn members(&self) -> Option<impl Iterator<Item = (&str, Option<Cow<'_, str>>)>> {
@@ -94,6 +101,7 @@ impl<'d, 'a> Reading<'d, 'a> {
             token: json("token"),
             media: owned(self.text("media")),
             enabled: self.flag("enabled"),
+            reply: self.reply(),
         }
     }
 }

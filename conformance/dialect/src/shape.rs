@@ -10,6 +10,7 @@
 //! | `$kind: …` as a key | the variable's value as the key | the key of that name |
 //! | `$members[{"clientId": $id}]` | | a list, each element of which has that shape |
 //! | `$members{$id: {"name": $name}}` | | an object, each entry of which has that shape |
+//! | `$offers[{"offer": $data}]` | a list with an element of that shape for each offer | a list of that shape |
 //! | `{…}` | in this order | other keys are allowed |
 
 use std::borrow::Cow;
@@ -151,6 +152,8 @@ pub trait Variables {
 pub type Fits<'a> = &'a dyn Variables;
 
 const DEPTH_MAX: usize = 16;
+/// The variable of a list of offers. Its value, as JSON, has a list with the payload and the session of each.
+pub const OFFERS: &str = "offers";
 
 impl Shape {
     /// Parses a shape.
@@ -200,7 +203,18 @@ impl Shape {
                 (_, value) => value.keys_of(variable, keys),
             }),
             Self::List(items) => items.iter().for_each(|item| item.keys_of(variable, keys)),
+            Self::Each(_, item) => item.keys_of(variable, keys),
             _ => {}
+        }
+    }
+
+    /// Whether a variable occurs as a list: `$offers[…]`.
+    pub fn lists(&self, variable: &str) -> bool {
+        match self {
+            Self::Literal(_) | Self::Variable(_) | Self::Keyed(..) => false,
+            Self::Object(entries) => entries.iter().any(|entry| entry.value.lists(variable)),
+            Self::List(items) => items.iter().any(|item| item.lists(variable)),
+            Self::Each(name, item) => name == variable || item.lists(variable),
         }
     }
 
@@ -280,8 +294,39 @@ impl Shape {
                 }
                 out.push('}');
             }
+            Self::Each(name, item) if name == OFFERS => item.put_offers(values, extra, out)?,
             Self::Each(name, _) | Self::Keyed(name, _, _) => return Err(RenderError::unknown(name)),
         }
+        Ok(())
+    }
+
+    /// Writes a list with an element of this shape for each offer; without a value of `$offers`, for the one offer whose
+    /// payload is `$data`.
+    fn put_offers<'v>(
+        &self,
+        values: &dyn Fn(&str) -> Option<&'v str>,
+        extra: &[(&str, String)],
+        out: &mut String,
+    ) -> Result<(), RenderError> {
+        out.push('[');
+        match values(OFFERS) {
+            None => self.put(values, extra, out)?,
+            Some(offers) => {
+                let offers = Json::parse(offers).ok_or_else(|| RenderError::unknown(OFFERS))?;
+                for (index, offer) in offers.list().unwrap_or_default().iter().enumerate() {
+                    let parts = offer.list().unwrap_or_default();
+                    let part = |index: usize| parts.get(index).map(Json::text);
+                    let own = |name: &str| match name {
+                        "data" => part(0),
+                        "session" => part(1),
+                        _ => values(name),
+                    };
+                    out.push_str(if index == 0 { "" } else { "," });
+                    self.put(&own, extra, out)?;
+                }
+            }
+        }
+        out.push(']');
         Ok(())
     }
 
@@ -290,6 +335,7 @@ impl Shape {
         match self {
             Self::Object(entries) => holds_act(entries) || entries.iter().any(|entry| entry.value.takes_extra()),
             Self::List(items) => items.iter().any(Self::takes_extra),
+            Self::Each(_, item) => item.takes_extra(),
             _ => false,
         }
     }

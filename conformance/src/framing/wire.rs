@@ -164,7 +164,11 @@ impl Wire {
         {
             self.send_text(pong);
         }
-        event.is_error().then(|| text.to_owned())
+        let error = event.is_error().then(|| text.to_owned());
+        if let Some(reply) = event.reply {
+            self.send_text(reply);
+        }
+        error
     }
 
     /// Closes the connection cleanly, within a time limit.

@@ -46,6 +46,36 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_name() {
         ("join = '{", "jion = '{", "mine.toml:38: unknown word `jion`; did you mean `join`?"),
         ("event = \"member-left\"", "event = \"member-gone\"", "unknown word `member-gone`"),
         (
+            "\"name\"?: $name}'",
+            "\"offers\"?: $offers}'",
+            "mine.toml:38: `$offers` is a list: the shape of an offer must follow it, as in `$offers[$data]`",
+        ),
+        (
+            "\"name\"?: $name}'",
+            "\"offers\"?: $offers[$data]}'",
+            "mine.toml:38: `$offers[…]` needs `$data` and `$session` in its shape, and `sessions = true` in [signals]",
+        ),
+        (
+            "\"data\": $data}'",
+            "\"data\": $offers[$data]}'",
+            "mine.toml:40: `$offers[…]` belongs to `join`: `signal` has a receiver",
+        ),
+        (
+            "event = \"member-left\"",
+            "event = \"member-left\"\nanswers = \"join\"",
+            "a message with `answers` or `reply` needs `$request`, the number of the request",
+        ),
+        (
+            "event = \"member-left\"",
+            "event = \"member-left\"\nanswers = \"join\"",
+            "`answers`: `join` has no message with `$request` in [send]",
+        ),
+        (
+            "event = \"member-left\"",
+            "event = \"member-left\"\nreply = '{\"id\": $id}'",
+            "unknown variable `$id` (variables: `$request`)",
+        ),
+        (
             "leave = '{\"action\"",
             "leave = '{action",
             "mine.toml:39: message: expected a key: a string in double quotes or a $variable at `action",

@@ -10,7 +10,7 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// The npm packages: servers, and libraries that servers are made with.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("peer", "1.0.2"),
     ("y-webrtc", "10.3.0"),
     ("socket.io", "4.8.4"),
@@ -21,6 +21,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("@libp2p/webrtc-star-signalling-server", "4.0.0"),
     ("signalhub", "4.9.0"),
     ("rxdb", "17.6.0"),
+    ("protoo-server", "4.0.8"),
 ];
 
 /// Installs the npm packages if needed; `None` if npm does not work.
@@ -46,7 +47,7 @@ pub(crate) fn packages() -> Option<&'static Path> {
 }
 
 /// Installs a Python package with its program if needed; `None` if there is no recent Python, or pip does not work.
-#[allow(dead_code)] // simulations do not run it
+#[allow(dead_code)] // the tests of the program do not need it
 pub(crate) fn python(package: &str, program: &str, version: &str, more: &[&str]) -> Option<PathBuf> {
     let folder = folder().join(format!("{package}-{version}"));
     let program = folder.join("bin").join(program);
@@ -86,8 +87,22 @@ pub(crate) fn python_with(package: &str, version: &str) -> Option<PathBuf> {
     Some(python)
 }
 
+/// The server of crates.io `matchbox_server`, built if needed, which takes minutes.
+#[allow(dead_code)] // as above
+pub(crate) fn matchbox_server() -> PathBuf {
+    let root = folder().join("matchbox");
+    let program = root.join("bin/matchbox_server");
+    if !program.exists() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "matchbox_server", "--version", "0.15.0", "--root"]).arg(&root);
+        let built = cargo.env_remove("CARGO_TARGET_DIR").status().expect("cargo runs this test");
+        assert!(built.success(), "matchbox_server builds");
+    }
+    program
+}
+
 /// A program from a Debian package, installed if missing; `None` if that is not possible.
-#[allow(dead_code)] // only the suite runs such servers
+#[allow(dead_code)] // as above
 pub(crate) fn debian(program: &str, package: &str) -> Option<PathBuf> {
     debian_if_possible(program, package)
         .or_else(|| skip(&format!("no {program}, and apt-get cannot install Debian's {package}")))

@@ -13,7 +13,7 @@ use conformance::{Known, Options, Report, Restart, Selection, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::installed::{folder, packages, python};
+use crate::installed::{matchbox_server, packages, python};
 use crate::stun::outsiders::free_port;
 use crate::{dialect, text};
 
@@ -232,6 +232,18 @@ async fn rxdb() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn protoo() {
+    let Some(folder) = packages() else { return };
+    let port = free_port().port();
+    let _server = made_with(folder, "protoo", port, &[]);
+    let report = asked("protoo", port, "/").await;
+    deviates_as_known(&report);
+    for slug in ["mesh/unicast", "mesh/kinds", "room/join-ack"] {
+        assert_eq!(report.case(slug).expect("it ran").verdict, Verdict::Pass, "{slug}\n{}", text(&report));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rtcmulticonnection() {
     let Some(folder) = packages() else { return };
     let port = free_port().port();
@@ -278,14 +290,7 @@ async fn signalhub() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds matchbox_server, which takes minutes"]
 async fn matchbox() {
-    let root = folder().join("matchbox");
-    let program = root.join("bin/matchbox_server");
-    if !program.exists() {
-        let mut cargo = Command::new("cargo");
-        cargo.args(["install", "--quiet", "--locked", "matchbox_server", "--version", "0.15.0", "--root"]).arg(&root);
-        let built = cargo.env_remove("CARGO_TARGET_DIR").status().expect("cargo runs this test");
-        assert!(built.success(), "matchbox_server builds");
-    }
+    let program = matchbox_server();
     let port = free_port().port();
     let _server = Server::start(move || {
         let mut server = Command::new(&program);

@@ -6,4 +6,4 @@ const server = new Server({ http: false, udp: false, ws: true, stats: false });
 // Bad messages; without a listener, the process would end.
 server.on("warning", () => {});
 server.on("error", () => process.exit(1));
-server.listen(Number(process.env.PORT), "127.0.0.1");
+server.listen(Number(process.env.PORT), process.env.HOST ?? "127.0.0.1");
