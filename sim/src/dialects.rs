@@ -33,7 +33,7 @@ pub(crate) struct Descriptor {
     pub(crate) asks_by_connecting: bool,
     /// Whether connecting is joining, and nothing answers it.
     pub(crate) joins_by_connecting: bool,
-    /// Whether a message asks to join that nothing answers.
+    /// Whether a client is a member as soon as it asks: nothing answers, or its request carries offers already.
     pub(crate) joins_by_asking: bool,
     /// Whether all clients of a server are in one room.
     pub(crate) is_one_room: bool,
@@ -81,6 +81,7 @@ impl Descriptor {
             () if names_others => Pairing::Everybody,
             () => Pairing::Offers,
         };
+        let meeting = Meeting::of(dialect);
         // Of two roles, the one that offers is told when the other is there.
         let has_states = file.roles.as_ref().is_some_and(|roles| roles.ready.is_some());
         let joins_by_connecting = file.join.by == JoinBy::Connecting && (!has_ids || !is_answered);
@@ -90,10 +91,10 @@ impl Descriptor {
             chooses_ids: matches!(assigned, AssignedBy::Client | AssignedBy::UserName),
             asks_by_connecting: file.join.by == JoinBy::Connecting,
             joins_by_connecting,
-            joins_by_asking: file.join.by == JoinBy::Message && !is_answered,
+            joins_by_asking: file.join.by == JoinBy::Message && (!is_answered || meeting == Some(Meeting::Offered)),
             // Clients that know each other's ids meet only those, without a room.
             is_one_room: file.room.r#in == RoomIn::None
-                && !(pairing == Pairing::Everybody && Meeting::of(dialect) == Some(Meeting::Known)),
+                && !(pairing == Pairing::Everybody && meeting == Some(Meeting::Known)),
             echoes: file.signals.echo && !names_others,
             rewrites: file.signals.payload == Payload::Json,
             first_state: if pairing == Pairing::Calls { ClientState::Idle } else { ClientState::Init },
@@ -168,9 +169,10 @@ impl Spoken {
     /// What carries the messages; `None` if Glare's clients cannot use it.
     pub(crate) fn framing(&self) -> Option<Framing> {
         match self.file.file.connection.framing {
-            Carrier::WebSocket | Carrier::WebSocketBinary => Some(Framing::WebSocket),
+            // To the layer above, a posted message is one frame, and so is an event.
+            Carrier::WebSocket | Carrier::WebSocketBinary | Carrier::Sse => Some(Framing::WebSocket),
             Carrier::SocketIo => Some(Framing::SocketIo),
-            Carrier::Sse | Carrier::Adapter => None,
+            Carrier::Adapter => None,
         }
     }
 }

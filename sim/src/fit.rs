@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use dialect::file::Framing as Carrier;
+use dialect::shape::OFFERS;
 use dialect::{Kind, Operation};
 use scenarios::{Action, Actor, Command, Role, Scenario};
 use server::DIALECTS;
@@ -23,7 +24,7 @@ pub enum Misfit {
     Carrier(&'static str),
     /// Members of a room have no way to learn of each other.
     NobodyMeets,
-    /// An offer goes to nobody in particular: it is part of the join.
+    /// A join carries one offer to nobody in particular, and not a list of them.
     OfferInJoin,
     /// Actors have roles that the dialect does not have.
     Roles {
@@ -59,13 +60,13 @@ impl fmt::Display for Misfit {
                 write!(f, "the reference server does not speak it; it speaks {}. Name a server that does, with --server", names.join(", "))
             }
             Self::Carrier(carrier) => {
-                write!(f, "the dialect's messages are carried by {carrier}, and Glare's clients open WebSockets only")
+                write!(f, "the dialect's messages are carried by {carrier}, and Glare's clients know WebSockets and streams of events only")
             }
             Self::NobodyMeets => f.write_str(
                 "members of this dialect do not learn of each other: it has no roster, no notice, no `announce`, and no ids that clients choose",
             ),
             Self::OfferInJoin => f.write_str(
-                "in this dialect a join carries an offer to whomever the server chooses, but Glare's clients offer to one peer",
+                "in this dialect a join carries one offer, but a client needs one for each member: write the list as `$offers[…]`",
             ),
             Self::Roles { has, plays } => {
                 write!(f, "the dialect is for {has}, but an actor plays `{plays}`")
@@ -116,15 +117,16 @@ pub(crate) fn of(scenario: &Scenario, spoken: &Spoken) -> Result<(), Misfit> {
 fn of_dialect(spoken: &Spoken) -> Result<(), Misfit> {
     let file = &spoken.file.file;
     match file.connection.framing {
-        Carrier::WebSocket | Carrier::SocketIo => {}
-        Carrier::WebSocketBinary => return Err(Misfit::Carrier("binary frames")),
-        Carrier::Sse => return Err(Misfit::Carrier("server-sent events")),
+        Carrier::Sse if file.connection.post.as_ref().is_some_and(|post| post.get_ref().contains("$nonce")) => {
+            return Err(Misfit::Carrier("HTTP requests to an address that the server tells"));
+        }
         Carrier::Adapter => return Err(Misfit::Carrier("an adapter")),
+        Carrier::WebSocket | Carrier::WebSocketBinary if file.connection.post.is_some() => {
+            return Err(Misfit::Carrier("HTTP requests and a WebSocket"));
+        }
+        Carrier::WebSocket | Carrier::WebSocketBinary | Carrier::SocketIo | Carrier::Sse => {}
     }
-    if file.connection.post.is_some() {
-        return Err(Misfit::Carrier("HTTP requests"));
-    }
-    if spoken.file.shape(Operation::Join).is_some_and(|join| join.has("data")) {
+    if spoken.file.shape(Operation::Join).is_some_and(|join| join.has("data") && !join.has(OFFERS)) {
         return Err(Misfit::OfferInJoin);
     }
     let meets = spoken.descriptor.pairing != Pairing::Everybody || Meeting::of(&spoken.file).is_some();
@@ -166,6 +168,11 @@ pub(crate) fn lacks(command: &Command, spoken: &Spoken) -> Option<&'static str> 
         Command::Hangup(_) | Command::IceRestart(_) | Command::Offer(_) if is_member && !has_names() => {
             Some("no names by which a member could be told from the others")
         }
+        Command::IceRestart(_) | Command::Offer(_)
+            if is_member && spoken.file.signal_operation(Kind::Offer).is_none() =>
+        {
+            Some("no offer to a certain member")
+        }
         Command::Call(_) if !has(Operation::Call) => Some("no `call`"),
         Command::Accept if !has(Operation::Accept) => Some("no `accept`"),
         Command::Reject if !has(Operation::Reject) => Some("no `reject`"),
@@ -197,7 +204,18 @@ mod tests {
     #[test]
     fn a_scenario_fits_the_dialects_that_have_what_it_needs() {
         let scenario = scenarios::load("mesh-3").expect("it is shipped");
-        for dialect in ["mesh", "peerjs", "y-webrtc", "matchbox", "rxdb", "rtcmulticonnection", "webrtc-star"] {
+        for dialect in [
+            "mesh",
+            "peerjs",
+            "y-webrtc",
+            "matchbox",
+            "rxdb",
+            "rtcmulticonnection",
+            "webrtc-star",
+            "bittorrent-tracker",
+            "protoo",
+            "signalhub",
+        ] {
             let spoken = Spoken::load(dialect).expect("it is shipped");
             assert_eq!(of(&scenario, &spoken), Ok(()), "{dialect}");
         }
@@ -209,9 +227,7 @@ mod tests {
         assert_eq!(misfit(&scenario), None, "a program may speak anything");
         for (dialect, why) in [
             ("call", "the dialect is for users who call each other, but an actor plays `mesh`"),
-            ("bittorrent-tracker", "a join carries an offer"),
             ("simple-signal", "do not learn of each other"),
-            ("signalhub", "server-sent events"),
             ("pearjs", "did you mean `peerjs`?"),
             ("peerjs", "the reference server does not speak it; it speaks "),
         ] {

@@ -10,13 +10,14 @@ use sim::run::{Outcome, check_program, run};
 use sim::timeline::Timeline;
 
 use crate::busy::{Busy, double_runs};
-use crate::installed::{packages, python_with};
+use crate::installed::{matchbox_server, packages, python, python_with};
 
 /// A server of others.
 #[derive(Clone)]
 struct Real {
     name: &'static str,
-    dialect: Option<&'static str>,
+    /// The protocol of its clients, if it is not that of their roles.
+    dialect: Option<String>,
     program: ServerProgram,
     /// Scenarios in which its clients connect.
     connects: &'static [&'static str],
@@ -48,7 +49,7 @@ fn on_node() -> Vec<Real> {
     };
     let peer = Real {
         name: "peer",
-        dialect: Some("peerjs"),
+        dialect: Some("peerjs".to_owned()),
         program: node(modules.join("peer/dist/bin/peerjs.js")),
         connects: &["mesh-3", "mesh-6-churn"],
         churn: "mesh-6-churn",
@@ -56,12 +57,42 @@ fn on_node() -> Vec<Real> {
     };
     let y_webrtc = Real {
         name: "y-webrtc",
-        dialect: Some("y-webrtc"),
+        dialect: Some("y-webrtc".to_owned()),
         program: node(modules.join("y-webrtc/bin/server.js")),
         connects: &["mesh-3", "mesh-6-churn"],
         churn: "mesh-6-churn",
         hangs_up: false,
     };
+    let binary = Real {
+        name: "ws with binary frames",
+        dialect: Some(binary_mesh(folder)),
+        program: ws.program.clone(),
+        connects: &["mesh-3"],
+        churn: "mesh-6-churn",
+        hangs_up: true,
+    };
+    let signalhub = Real {
+        name: "signalhub",
+        dialect: Some("signalhub".to_owned()),
+        program: {
+            let mut program = node(modules.join("signalhub/bin.js"));
+            program.run.extend(["listen", "--quiet", "--port", "8787"].map(str::to_owned));
+            program
+        },
+        connects: &["mesh-3", "mesh-6-churn"],
+        churn: "mesh-6-churn",
+        hangs_up: false,
+    };
+    let ours = |name: &'static str, file: &str, hangs_up| Real {
+        name,
+        dialect: Some(name.to_owned()),
+        program: node(Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/tests/servers").join(file)),
+        connects: &["mesh-3", "mesh-6-churn"],
+        churn: "mesh-6-churn",
+        hangs_up,
+    };
+    let mut tracker = ours("bittorrent-tracker", "bittorrent-tracker.mjs", false);
+    let mut protoo = ours("protoo", "protoo.js", true);
     let mut socketio = Real {
         name: "socket.io",
         dialect: None,
@@ -72,20 +103,63 @@ fn on_node() -> Vec<Real> {
     };
     let mut rxdb = Real {
         name: "rxdb",
-        dialect: Some("rxdb"),
+        dialect: Some("rxdb".to_owned()),
         program: node(Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/tests/servers/rxdb.js")),
         connects: &["mesh-3", "mesh-6-churn"],
         churn: "mesh-6-churn",
         hangs_up: false,
     };
-    for server in [&mut socketio, &mut rxdb] {
+    for server in [&mut socketio, &mut rxdb, &mut tracker, &mut protoo] {
         server.program.env.insert("NODE_PATH".to_owned(), modules.display().to_string());
     }
-    let mut servers = vec![ws, peer, y_webrtc, socketio, rxdb];
+    let mut servers = vec![ws, binary, peer, y_webrtc, socketio, rxdb, tracker, protoo, signalhub];
     for server in &mut servers {
         server.program.env.insert("PORT".to_owned(), "8787".to_owned());
+        server.program.env.insert("HOST".to_owned(), "0.0.0.0".to_owned());
     }
+    servers[1].program.env.insert("BINARY".to_owned(), "yes".to_owned());
     servers
+}
+
+/// The dialect `mesh` in binary frames, as a file.
+fn binary_mesh(folder: &Path) -> String {
+    let text = dialect::shipped_text("mesh").expect("it is shipped");
+    let marked = text.replacen("[identity]", "[connection]\nframing = \"websocket-binary\"\n\n[identity]", 1);
+    assert!(marked != text && !text.contains("[connection]"), "the place of the new table");
+    let file = folder.join("binary-mesh.toml");
+    fs::write(&file, marked).expect("the folder is ours");
+    file.to_str().expect("UTF-8").to_owned()
+}
+
+/// The PeerJS server of PyPI; none if pip does not work, or Python is too old.
+fn on_new_python() -> Option<Real> {
+    let program_path = python("python-peerjs-server", "peerjs-server", "1.0.0b2", &["websockets==17.4"])?;
+    let mut program = program(&[&program_path]);
+    program.run.extend(["--host", "0.0.0.0", "--port", "9000"].map(str::to_owned));
+    Some(Real {
+        name: "python-peerjs-server",
+        dialect: Some("peerjs".to_owned()),
+        program,
+        connects: &["mesh-3", "mesh-6-churn"],
+        churn: "mesh-6-churn",
+        hangs_up: false,
+    })
+}
+
+/// The matchbox server of crates.io, on tokio.
+fn on_matchbox() -> Real {
+    let mut program = program(&[&matchbox_server()]);
+    program.run.push("0.0.0.0:3536".to_owned());
+    // It would use a thread for each core.
+    program.env.insert("TOKIO_WORKER_THREADS".to_owned(), "1".to_owned());
+    Real {
+        name: "matchbox_server",
+        dialect: Some("matchbox".to_owned()),
+        program,
+        connects: &["mesh-3", "mesh-6-churn"],
+        churn: "mesh-6-churn",
+        hangs_up: false,
+    }
 }
 
 /// The Python server; none if pip does not work.
@@ -121,9 +195,11 @@ fn on_tokio() -> Real {
 fn scenario(name: &str, server: &Real) -> Arc<Scenario> {
     let mut scenario = scenarios::load(name).unwrap_or_else(|error| panic!("{error}"));
     scenario.server.program = Some(server.program.clone());
-    scenario.server.dialect = server.dialect.map(str::to_owned);
+    scenario.server.dialect = server.dialect.clone();
     let is_hangup = |step: &Step| matches!(step.action, Action::Actor(_, Command::Hangup(_)));
     scenario.steps.retain(|step| server.hangs_up || !is_hangup(step));
+    // There an offer cannot go to a certain member.
+    scenario.expect.probes.retain(|probe| server.name != "bittorrent-tracker" || *probe != "ice-restarted");
     assert_eq!(check_program(&scenario), Ok(()), "{}, {name}", server.name);
     Arc::new(scenario)
 }
@@ -161,6 +237,18 @@ fn node_servers_connect_real_peers() {
 #[test]
 fn a_python_server_connects_real_peers() {
     on_python().iter().for_each(connects);
+}
+
+#[test]
+#[ignore = "needs Python 3.13"]
+fn a_peerjs_server_on_python_connects_real_peers() {
+    on_new_python().iter().for_each(connects);
+}
+
+#[test]
+#[ignore = "builds matchbox_server, which takes minutes"]
+fn matchbox_server_connects_real_peers() {
+    connects(&on_matchbox());
 }
 
 #[test]

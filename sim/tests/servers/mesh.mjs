@@ -5,7 +5,9 @@ import { WebSocketServer } from 'ws';
 const port = Number(process.env.PORT ?? 8787);
 const rooms = new Map();
 const others = (client) => [...(rooms.get(client.room) ?? [])].filter((other) => other !== client);
-const say = (to, message) => to.forEach((client) => client.send(JSON.stringify(message)));
+// Some servers send their messages in binary frames.
+const frame = (text) => (process.env.BINARY ? Buffer.from(text) : text);
+const say = (to, message) => to.forEach((client) => client.send(frame(JSON.stringify(message))));
 
 function leave(client) {
   if (client.room === undefined) return;

@@ -22,6 +22,10 @@ pub(super) struct Args<'a> {
     /// The session, as JSON.
     pub(super) session: Option<&'a str>,
     pub(super) media: Option<(MediaKind, bool)>,
+    /// The offers in a join: the payload and the session of each, as a JSON list.
+    pub(super) offers: Option<&'a str>,
+    /// How many these are.
+    pub(super) wanted: Option<&'a str>,
 }
 
 /// What one client says and hears.
@@ -34,7 +38,7 @@ pub(super) struct Codec {
     sessions: BTreeMap<ClientId, String>,
     /// Ids that are not strings in JSON.
     numbers: BTreeSet<ClientId>,
-    /// Number of messages that asked for an acknowledgement.
+    /// Number of messages that asked for an acknowledgement or a response.
     asked: usize,
 }
 
@@ -83,6 +87,12 @@ impl Codec {
         self.spoken.file.url(base, &values)
     }
 
+    /// The path and the query to which messages are posted, if they are.
+    pub(super) fn post_path(&self, base: &str) -> Option<String> {
+        let values = self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        self.spoken.file.post_url(base, &values)
+    }
+
     // ---- what it sends
 
     /// The message of an operation; `None` if the dialect has none, or not with these arguments.
@@ -95,23 +105,28 @@ impl Codec {
         let field_name = name(kind.and_then(|kind| spoken.file.field_name(kind)));
         let to = args.to.map(|to| if self.numbers.contains(to) { to.to_string() } else { quoted(to) });
         let media = args.media.map(|(media, _)| quoted(media.name()));
+        let asked = &mut self.asked;
+        let mut count = || {
+            *asked += 1;
+            *asked
+        };
+        let request = spoken.file.request_of(operation, &mut count);
         let value = |variable: &str| match variable {
             "to" => to.as_deref(),
             "data" => args.data,
             "kind" => kind_name.as_deref(),
             "field" => field_name.as_deref(),
             "session" => args.session,
+            "offers" => args.offers,
+            "wanted" => args.wanted,
+            "request" => request.as_deref(),
             "media" => media.as_deref(),
             "enabled" => args.media.map(|(_, enabled)| if enabled { "true" } else { "false" }),
             _ => self.values.get(variable).map(String::as_str),
         };
         let mut text = String::with_capacity(args.data.map_or(0, str::len) + 128);
         shape.write(&value, &mut text).ok()?;
-        let asked = &mut self.asked;
-        Some(spoken.file.asks_for_ack(operation, text, || {
-            *asked += 1;
-            *asked
-        }))
+        Some(spoken.file.asks_for_ack(operation, text, count))
     }
 
     /// The message of a signal; `None` if the dialect has none for this kind.
@@ -120,12 +135,12 @@ impl Codec {
         let session = to.filter(|_| self.file().signals.sessions).map(|to| self.session_with(to));
         self.write(
             operation,
-            &Args { to, kind: Some(kind), data: Some(data), session: session.as_deref(), media: None },
+            &Args { to, kind: Some(kind), data: Some(data), session: session.as_deref(), ..Args::default() },
         )
     }
 
     /// The session of a signal to a client. An offer opens one, unless there is one already.
-    fn session_with(&mut self, to: &ClientId) -> String {
+    pub(super) fn session_with(&mut self, to: &ClientId) -> String {
         if let Some(session) = self.sessions.get(to) {
             return session.clone();
         }

@@ -22,6 +22,14 @@ pub(super) enum Media {
     Scripted(Script),
 }
 
+/// Something to send to the signaling server.
+pub(super) enum Outgoing {
+    /// A text, with its decoded message if it belongs to the dialect.
+    Text(String, Option<Message>),
+    /// What the text before it contains in addition.
+    Part(Message),
+}
+
 pub(super) struct ClientCx {
     pub(super) config: Config,
     recorder: Recorder,
@@ -33,9 +41,8 @@ pub(super) struct ClientCx {
     pub(super) streams: Vec<(SocketAddr, BytesMut)>,
     /// Signals that the dialect must encode and send.
     pub(super) signals: Vec<OutgoingSignal>,
-    /// Texts to send, each with its decoded message if it belongs to the dialect. They are dropped while the signaling
-    /// connection is not open.
-    pub(super) outbox: Vec<(String, Option<Message>)>,
+    /// What to send. It is dropped while the signaling connection is not open.
+    pub(super) outbox: Vec<Outgoing>,
     state: ClientState,
 }
 
@@ -81,12 +88,17 @@ impl ClientCx {
     // ---- what to send
 
     pub(super) fn send(&mut self, text: String, message: Message) {
-        self.outbox.push((text, Some(message)));
+        self.outbox.push(Outgoing::Text(text, Some(message)));
+    }
+
+    /// Notes that the text that was queued last contains this message too.
+    pub(super) fn also_sends(&mut self, message: Message) {
+        self.outbox.push(Outgoing::Part(message));
     }
 
     /// Sends a message without meaning for the scenario, such as a heartbeat.
     pub(super) fn send_framing(&mut self, text: String) {
-        self.outbox.push((text, None));
+        self.outbox.push(Outgoing::Text(text, None));
     }
 
     // ---- the connections
@@ -145,6 +157,28 @@ impl ClientCx {
             Media::WebRtc(_) => self.webrtc(|connections, now| connections.offer(peer, now)),
             Media::Scripted(script) => self.signals.extend(script.offer(peer)),
         }
+    }
+
+    /// Opens a connection by an offer to nobody in particular. `open` stands for the peer until it is known.
+    pub(super) fn offer_openly(&mut self, open: &PeerName) {
+        match &mut self.media {
+            Media::WebRtc(_) => self.webrtc(|connections, now| connections.offer_openly(open, now)),
+            Media::Scripted(script) => self.signals.extend(script.offer(open)),
+        }
+    }
+
+    /// A peer has answered an open offer. Returns whether the answer is to be taken.
+    pub(super) fn adopt(&mut self, open: &PeerName, peer: &PeerName, answer: &str) -> bool {
+        let mut adopted = !self.is_webrtc();
+        self.webrtc(|connections, now| adopted = connections.adopt(open, peer, answer, now));
+        adopted
+    }
+
+    /// Whether a description comes from another life of a peer than the connection to it.
+    pub(super) fn is_of_other_life(&mut self, peer: &PeerName, description: &str) -> bool {
+        let mut is_other = false;
+        self.webrtc(|connections, _| is_other = connections.is_of_other_life(peer, description));
+        is_other
     }
 
     /// Sends a text to every peer with an open data channel.

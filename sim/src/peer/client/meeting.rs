@@ -1,6 +1,7 @@
 //! How the members of a room learn of each other, and so who offers to whom.
 
 use dialect::file::{Addressing, AssignedBy, Offers};
+use dialect::shape::OFFERS;
 use dialect::{Dialect, EventName, Operation};
 
 /// Who offers a connection when a client joins.
@@ -15,6 +16,8 @@ pub(crate) enum Meeting {
     /// The newcomer, to all whose ids it knows because clients choose their ids. Those that are not there ignore it,
     /// and offer when they come.
     Known,
+    /// A newcomer hands offers to the server with its join, and the server gives each to a member of its choice.
+    Offered,
 }
 
 impl Meeting {
@@ -28,7 +31,9 @@ impl Meeting {
         let by_differences = file.roster.differences && dialect.has_event(EventName::Roster);
         let has_notice = patterns().any(|pattern| pattern.event == EventName::MemberJoined && pattern.shape.has("id"));
         let chosen = matches!(file.identity.assigned_by, AssignedBy::Client | AssignedBy::UserName);
-        if dialect.shape(Operation::Announce).is_some() {
+        if dialect.shape(Operation::Join).is_some_and(|join| join.has(OFFERS)) {
+            Some(Self::Offered)
+        } else if dialect.shape(Operation::Announce).is_some() {
             Some(Self::Announced)
         } else if lists && file.signals.offers == Offers::Newcomer {
             Some(Self::Listed)
@@ -57,6 +62,8 @@ mod tests {
             ("signalhub", Some(Meeting::Announced)),
             ("peerjs", Some(Meeting::Known)),
             ("rtcmulticonnection", Some(Meeting::Known)),
+            ("bittorrent-tracker", Some(Meeting::Offered)),
+            ("protoo", Some(Meeting::Noticed)),
             ("simple-signal", None),
         ] {
             let dialect = Dialect::load(name).expect("it is shipped");

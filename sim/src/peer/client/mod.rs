@@ -4,10 +4,12 @@
 
 mod backoff;
 mod bundles;
+mod carried;
 mod codec;
 mod cx;
 mod directory;
 mod engine;
+mod events;
 mod layer;
 pub(crate) mod meeting;
 pub(crate) mod observed;
@@ -37,12 +39,12 @@ use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
 use crate::peer::stack::{KeyLog, RtcFactory};
 use codec::Codec;
-use cx::{ClientCx, Media};
+use cx::{ClientCx, Media, Outgoing};
 pub use directory::Directory;
 use engine::Engine;
 use layer::LayerEvent;
 use scripted::Script;
-use signaling::{SignalingClient, SignalingEvent};
+use signaling::{SignalingClient, SignalingEvent, Way};
 pub use sockets::Families;
 use sockets::Sockets;
 use step::NoEffect;
@@ -156,7 +158,9 @@ pub async fn run<N: Network>(
         request = request.with_sub_protocol(subprotocol.as_str());
     }
     let streams = Streams::new(net.clone());
-    let signaling = SignalingClient::new(net.clone(), config.server, request, config.heartbeat, recorder.clone(), node);
+    let way = way(&config.spoken, &engine.speaker().codec, endpoint.base());
+    let signaling =
+        SignalingClient::new(net.clone(), config.server, request, way, config.heartbeat, recorder.clone(), node);
     let cx = ClientCx::new(config, recorder, node, media);
     let mut client = Client { sockets, streams, signaling, engine, over, cx };
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
@@ -254,9 +258,21 @@ fn agent(config: &Config, bases: &[SocketAddr], epoch: Instant) -> io::Result<Ag
     if config.beside_programs {
         negotiation.name_sections();
     }
+    if meeting::Meeting::of(&config.spoken.file) == Some(meeting::Meeting::Offered) {
+        negotiation.offers_openly_only();
+    }
     let mut gatherer = Gatherer::new(config.ice_servers.clone(), config.ice_transport_policy, config.seed);
     gatherer.add_sockets(bases);
     Ok(Agent::new(gatherer, negotiation, now()))
+}
+
+/// What carries the messages of a client to a server, whose URL has this path.
+fn way(spoken: &Spoken, codec: &Codec, base: &str) -> Way {
+    match codec.post_path(base) {
+        Some(post) => Way::Events { post },
+        None if spoken.file.file.connection.framing == dialect::file::Framing::WebSocketBinary => Way::Binary,
+        None => Way::Text,
+    }
 }
 
 /// The endpoint of a server at an address, with the path that the dialect documents.
@@ -308,12 +324,18 @@ impl<N: Network> Client<N> {
     /// Sends the messages that the engine has queued.
     fn send_texts(&mut self) {
         let texts = std::mem::take(&mut self.cx.outbox);
-        for (text, message) in texts {
-            if self.signaling.is_open() {
-                if let Some(message) = message {
-                    self.cx.record(Signaling::Sent(message));
+        if !self.signaling.is_open() {
+            return;
+        }
+        for outgoing in texts {
+            match outgoing {
+                Outgoing::Text(text, message) => {
+                    if let Some(message) = message {
+                        self.cx.record(Signaling::Sent(message));
+                    }
+                    self.signaling.send(&layer::wrap(self.over, text));
                 }
-                self.signaling.send(&layer::wrap(self.over, text));
+                Outgoing::Part(message) => self.cx.record(Signaling::Sent(message)),
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A client's WebSocket connection, which is dialled again whenever it breaks.
+//! A client's signaling connection, which is dialled again whenever it breaks: a WebSocket, or a stream of events with
+//! messages that are posted.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -11,12 +12,14 @@ use std::time::Duration;
 use futures_util::{Sink, Stream};
 use server::net::Network;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message};
 
 use super::backoff::Backoff;
+use super::carried::Carried;
+use super::events;
 use crate::event::{Frame, NodeId, Recorder, Signaling, What};
 
 /// How long a connection attempt may take.
@@ -30,7 +33,21 @@ const MISSED_PONGS_MAX: u32 = 2;
 /// sends pings, the client need not.
 const PATIENCE: f64 = 1.5;
 
-type Dialing<S> = Pin<Box<dyn Future<Output = Result<WebSocketStream<S>, tungstenite::Error>> + Send>>;
+/// How long a stream of events may be silent. Nothing asks the server for a sign of life there.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+type Dialing<S> = Pin<Box<dyn Future<Output = Result<Carried<S>, tungstenite::Error>> + Send>>;
+
+/// What carries the messages of a signaling connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Text frames of a WebSocket.
+    Text,
+    /// Binary frames of a WebSocket.
+    Binary,
+    /// A stream of events, and HTTP requests with this path and query.
+    Events { post: String },
+}
 
 /// An event of a signaling connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +71,7 @@ enum State<S> {
 }
 
 struct Open<S> {
-    socket: WebSocketStream<S>,
+    socket: Carried<S>,
     outbox: VecDeque<Message>,
     /// How long the connection may be silent before a ping is sent.
     silence_max: Duration,
@@ -79,6 +96,7 @@ pub(crate) struct SignalingClient<N: Network> {
     net: N,
     server: SocketAddr,
     request: ClientRequestBuilder,
+    way: Way,
     heartbeat: Duration,
     recorder: Recorder,
     node: NodeId,
@@ -93,12 +111,13 @@ impl<N: Network> SignalingClient<N> {
         net: N,
         server: SocketAddr,
         request: ClientRequestBuilder,
+        way: Way,
         heartbeat: Duration,
         recorder: Recorder,
         node: NodeId,
     ) -> Self {
         let (backoff, state) = (Backoff::default(), State::Waiting(Instant::now()));
-        Self { net, server, request, heartbeat, recorder, node, backoff, state }
+        Self { net, server, request, way, heartbeat, recorder, node, backoff, state }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -110,12 +129,16 @@ impl<N: Network> SignalingClient<N> {
         matches!(self.state, State::Ended)
     }
 
-    /// Queues a text frame, which is sent while [`next`](Self::next) is polled. The frame is dropped if the connection
-    /// is not open.
+    /// Queues a message, which is sent while [`next`](Self::next) is polled. It is dropped if the connection is
+    /// not open.
     pub(crate) fn send(&mut self, text: &str) {
         if let State::Open(open) = &mut self.state {
-            open.outbox.push_back(Message::text(text));
-            self.record(Signaling::FrameSent(Frame::Text(text.into())));
+            let (message, frame) = match self.way {
+                Way::Binary => (Message::binary(text.as_bytes().to_vec()), Frame::Binary(text.len())),
+                Way::Text | Way::Events { .. } => (Message::text(text), Frame::Text(text.into())),
+            };
+            open.outbox.push_back(message);
+            self.record(Signaling::FrameSent(frame));
         }
     }
 
@@ -172,13 +195,17 @@ impl<N: Network> SignalingClient<N> {
                 State::Waiting(until) => {
                     sleep_until(*until).await;
                     self.record(Signaling::Connecting { attempt: self.backoff.failed() });
-                    self.state = State::Dialing(Box::pin(dial(self.net.clone(), self.server, self.request.clone())));
+                    let dialing = dial(self.net.clone(), self.server, self.request.clone(), self.way.clone());
+                    self.state = State::Dialing(Box::pin(dialing));
                 }
                 State::Dialing(dialing) => match dialing.await {
                     Ok(socket) => {
                         self.backoff.reset();
                         self.record(Signaling::Connected);
-                        let silence_max = self.heartbeat.mul_f64(PATIENCE);
+                        let silence_max = match self.way {
+                            Way::Events { .. } => FOR_EVER,
+                            Way::Text | Way::Binary => self.heartbeat.mul_f64(PATIENCE),
+                        };
                         let (last_sign, silence) = (Instant::now(), Box::pin(sleep(silence_max)));
                         let (outbox, missed_pongs) = (VecDeque::new(), 0);
                         let open = Open { socket, outbox, silence_max, last_sign, silence, missed_pongs };
@@ -195,6 +222,11 @@ impl<N: Network> SignalingClient<N> {
                         let text: Arc<str> = text.as_str().into();
                         self.record(Signaling::FrameReceived(Frame::Text(text.clone())));
                         return SignalingEvent::Text(text);
+                    }
+                    SocketEvent::Message(Message::Binary(bytes)) if self.way == Way::Binary => {
+                        self.record(Signaling::FrameReceived(Frame::Binary(bytes.len())));
+                        // What is not text is no message of any dialect.
+                        return SignalingEvent::Text(String::from_utf8_lossy(&bytes).as_ref().into());
                     }
                     SocketEvent::Message(Message::Close(frame)) => {
                         let (code, reason) = frame.map_or((None, String::new()), |frame| {
@@ -243,8 +275,7 @@ impl<N: Network> SignalingClient<N> {
 
 impl<S> Open<S>
 where
-    WebSocketStream<S>:
-        Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    Carried<S>: Sink<Message, Error = tungstenite::Error> + Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
     /// Sends as much of the queue as the socket accepts, and returns the next event.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
@@ -286,12 +317,17 @@ async fn dial<N: Network>(
     net: N,
     server: SocketAddr,
     request: ClientRequestBuilder,
-) -> Result<WebSocketStream<N::Stream>, tungstenite::Error> {
+    way: Way,
+) -> Result<Carried<N::Stream>, tungstenite::Error> {
     let dialing = async {
+        if let Way::Events { post } = way {
+            let events = events::open(net, server, request.into_client_request()?, post).await?;
+            return Ok(Carried::Events(events));
+        }
         let stream = net.connect(server).await?;
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
-        Ok(socket)
+        Ok(Carried::WebSocket(Box::new(socket)))
     };
     timeout(DIAL_TIMEOUT, dialing)
         .await

@@ -146,6 +146,12 @@ impl Connection {
         self.remote_ufrags.contains(&description.ufrag()) || (is_same && !self.remote_ufrags.is_empty())
     }
 
+    /// Whether the other side of this connection has a certificate, and a description shows another.
+    pub(super) fn has_other_certificate(&self, description: &Description) -> bool {
+        let [fingerprint, _] = &self.remote_identity;
+        fingerprint.is_some() && fingerprint.as_deref() != description.fingerprint()
+    }
+
     /// The newest remote username fragment.
     pub(super) fn remote_ufrag(&self) -> Option<&Arc<str>> {
         self.remote_ufrags.last()

@@ -39,6 +39,13 @@ impl Demux {
         self.by_path.retain(|_, of| &**of != peer);
     }
 
+    /// Gives the entries of one name to another.
+    pub(super) fn rename(&mut self, from: &str, to: &PeerName) {
+        for of in self.by_ufrag.values_mut().chain(self.by_path.values_mut()).filter(|of| ***of == *from) {
+            *of = to.clone();
+        }
+    }
+
     /// The peer that a datagram comes from. A Binding request is assigned by its USERNAME, anything else by its path.
     pub(super) fn route(&self, path: Path, datagram: &[u8]) -> Option<&PeerName> {
         if datagram.len() >= HEADER && datagram[..2] == BINDING_REQUEST {

@@ -7,6 +7,7 @@
 mod connection;
 mod demux;
 mod descriptions;
+mod openly;
 mod patience;
 mod payload;
 #[cfg(test)]
@@ -85,6 +86,10 @@ pub(crate) struct Negotiation {
     wants_candidates: bool,
     /// Whether candidates name their media section by its id. Glare's own clients need not know it.
     names_sections: bool,
+    /// What has happened to the connections whose peer is not known yet, by the names that stand for these peers.
+    unnamed: BTreeMap<PeerName, Vec<PeerChange>>,
+    /// Whether offers go to nobody in particular.
+    openly_only: bool,
     /// Whether signals can be sent. While they cannot, no connection times out and none is offered.
     signaling: bool,
     outputs: VecDeque<Output>,
@@ -105,6 +110,8 @@ impl Negotiation {
             ended: BTreeMap::new(),
             candidates: Vec::new(),
             wants_candidates: false,
+            unnamed: BTreeMap::new(),
+            openly_only: false,
             signaling: false,
             outputs: VecDeque::new(),
             drained: Vec::new(),
@@ -218,6 +225,7 @@ impl Negotiation {
     pub(crate) fn end(&mut self, peer: &PeerName, why: Closed, now: Instant) {
         self.close(peer, why, now);
         self.remotes.remove(peer);
+        self.unnamed.remove(peer);
     }
 
     /// Ends all connections.
@@ -226,6 +234,7 @@ impl Negotiation {
             self.close(&peer, why, now);
         }
         self.remotes.clear();
+        self.unnamed.clear();
     }
 
     // ---- from the user
@@ -371,7 +380,7 @@ impl Negotiation {
             PeerChange::Ice { state: IceState::Disconnected } => {
                 let offerer = connection.offerer;
                 self.be_patient(peer, now);
-                if offerer && signaling {
+                if offerer && signaling && !self.openly_only {
                     self.restart_ice(peer, now);
                 }
             }
@@ -408,6 +417,9 @@ impl Negotiation {
     }
 
     fn note(&mut self, peer: &PeerName, change: PeerChange) {
+        if let Some(unnamed) = self.unnamed.get_mut(peer) {
+            return unnamed.push(change);
+        }
         let attempt = self.remotes.get(peer).map_or(0, |remote| remote.attempts);
         self.outputs.push_back(Output::Event(PeerEvent { peer: peer.clone(), attempt, change }));
     }

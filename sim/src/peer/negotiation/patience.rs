@@ -112,10 +112,11 @@ impl Negotiation {
     /// Counts a failure and schedules the next offer. Both sides count, so that both wait longer for the next
     /// connection.
     fn failed(&mut self, peer: &PeerName, offerer: bool, now: Instant) {
+        let offers_again = offerer && !self.openly_only;
         let Some(remote) = self.remotes.get_mut(peer) else { return };
         let pause = Duration::from_secs(u64::from(remote.failures)).min(OFFER_AGAIN_MAX);
         remote.failures += 1;
-        remote.offer_again = offerer.then(|| now + pause);
+        remote.offer_again = offers_again.then(|| now + pause);
     }
 
     /// Hangs up, and schedules a new offer if this side was the offerer.

@@ -67,7 +67,8 @@ impl Member {
         self.id = Some(id);
         cx.set_signaling(true);
         match self.meeting {
-            Meeting::Noticed => {}
+            // Those of an `Offered` dialect are in `swarm.rs`.
+            Meeting::Noticed | Meeting::Offered => {}
             Meeting::Listed => self.others.keys().cloned().collect::<Vec<_>>().iter().for_each(|id| offer(id, cx)),
             Meeting::Announced => self.speaker.send_plain(Operation::Announce, cx),
             Meeting::Known => {

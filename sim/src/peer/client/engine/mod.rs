@@ -5,6 +5,7 @@ mod callers;
 mod group;
 mod members;
 mod pair;
+mod swarm;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use dialect::{EventName, Operation, Reading};
 
 use super::codec::Codec;
 use super::cx::ClientCx;
+use super::meeting::Meeting;
 use super::speaker::Speaker;
 use super::step::NoEffect;
 use super::{Command, Config, any};
@@ -56,6 +58,14 @@ pub(super) trait Engine: Send {
         }
     }
 
+    /// When to call [`on_own_time`](Self::on_own_time) next.
+    fn own_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Handles the deadlines of the engine itself that have passed.
+    fn on_own_time(&mut self, _cx: &mut ClientCx) {}
+
     /// Sends the last messages before the client leaves and the signaling connection is closed.
     fn leave(&mut self, _cx: &mut ClientCx) {}
 }
@@ -65,6 +75,9 @@ pub(super) fn engine(config: &Config, life: u64) -> Box<dyn Engine> {
     let codec = Codec::new(config.spoken.clone(), &config.name, config.plays, &config.room, life);
     let speaker = Speaker::new(codec);
     match config.spoken.descriptor.pairing {
+        Pairing::Everybody if Meeting::of(&config.spoken.file) == Some(Meeting::Offered) => {
+            Box::new(swarm::Member::new(speaker, life))
+        }
         Pairing::Everybody => Box::new(members::Member::new(speaker)),
         Pairing::Roles => Box::new(pair::Pair::new(speaker, config.plays)),
         Pairing::Calls => Box::new(callers::User::new(speaker)),
@@ -93,6 +106,9 @@ impl dyn Engine {
             return;
         };
         self.speaker_mut().codec.learn(&reading);
+        if let Some(reply) = reading.reply() {
+            cx.send_framing(reply);
+        }
         match reading.event() {
             EventName::Greeting => self.join(cx),
             EventName::Ping => self.speaker_mut().send_plain(Operation::Pong, cx),
@@ -103,7 +119,7 @@ impl dyn Engine {
 
     /// When to call [`on_time`](Self::on_time) next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.speaker().deadline()
+        self.speaker().deadline().into_iter().chain(self.own_deadline()).min()
     }
 
     /// Handles the deadlines that have passed.
@@ -111,5 +127,6 @@ impl dyn Engine {
         if self.speaker_mut().on_time(cx) {
             self.join(cx);
         }
+        self.on_own_time(cx);
     }
 }

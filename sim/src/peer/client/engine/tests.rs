@@ -8,7 +8,8 @@ use scenarios::Role;
 use super::{Engine, engine};
 use crate::dialects::Spoken;
 use crate::event::{Message, NodeId, NodeKind, Recorder, Refused, Signaling, What};
-use crate::peer::client::cx::{ClientCx, Media};
+use crate::peer::client::codec::Args;
+use crate::peer::client::cx::{ClientCx, Media, Outgoing};
 use crate::peer::client::scripted::Script;
 use crate::peer::client::{Command, Config, Directory};
 
@@ -76,7 +77,8 @@ impl Client {
         for signal in std::mem::take(&mut self.cx.signals) {
             self.engine.send_signal(signal, &mut self.cx);
         }
-        std::mem::take(&mut self.cx.outbox).into_iter().map(|(text, _)| text).collect()
+        let text = |outgoing| if let Outgoing::Text(text, _) = outgoing { Some(text) } else { None };
+        std::mem::take(&mut self.cx.outbox).into_iter().filter_map(text).collect()
     }
 
     /// The messages that it has received, decoded.
@@ -214,6 +216,74 @@ fn a_description_without_candidates_waits_for_them() {
     assert_eq!(ana.connects().len(), 1);
     assert!(ana.receives(r#"["ws-peer","ben"]"#).is_empty());
     assert!(ana.engine.deadline().is_some());
+}
+
+#[test]
+fn a_newcomer_hands_its_offers_to_the_server_and_the_answer_shows_whom_one_has_reached() {
+    let mut ana = Client::member("bittorrent-tracker");
+    assert!(ana.connects().is_empty(), "the offers wait for their candidates");
+    assert!(ana.engine.deadline().is_some());
+    let peers: Vec<_> = [0, 1].map(|number| format!("open offer 0.{}", number + 1)).into();
+    let sessions = peers.iter().map(|peer| ana.engine.speaker_mut().codec.session_with(&peer.as_str().into()));
+    let sessions: Vec<_> = sessions.collect();
+    assert_ne!(sessions[0], sessions[1]);
+    ana.engine.speaker_mut().send_plain(dialect::Operation::Leave, &mut ana.cx);
+    begin_like(&ana.sent(), &[r#"{"action":"announce","event":"stopped","info_hash":"glare-swarm-"#]);
+    let own = ana.engine.speaker_mut().codec.own_id().expect("it has chosen one");
+    let room = ana.engine.speaker().codec.spoken().room_of("r");
+    let offer = format!(
+        r#"{{"action":"announce","info_hash":"{room}","peer_id":"-GL0001-ben","offer_id":"x","offer":{{"type":"offer","sdp":{{"description":{{"a":1}},"candidates":[]}}}}}}"#
+    );
+    assert!(ana.receives(&offer).is_empty(), "the answer waits for its candidates too");
+    let joined = format!(r#"{{"action":"announce","info_hash":"{room}","interval":120,"complete":0,"incomplete":2}}"#);
+    ana.receives(&joined);
+    ana.receives(&joined);
+    let admitted = Message::Admitted { room: "r".into(), id: own };
+    assert_eq!(ana.received().iter().filter(|message| **message == admitted).count(), 1, "each request is answered");
+    let answer = |session: &str| {
+        format!(
+            r#"{{"action":"announce","info_hash":"{room}","peer_id":"-GL0001-ben","offer_id":{session},"answer":{{"type":"answer","sdp":{{"description":{{"a":1}},"candidates":[]}}}}}}"#
+        )
+    };
+    assert_eq!(ana.engine.own_deadline().is_some(), true);
+    ana.receives(&answer(&sessions[1]));
+    ana.receives(&answer(&sessions[1]));
+    assert!(ana.received().iter().all(|message| *message != Message::Unknown));
+}
+
+#[test]
+fn a_list_of_offers_names_the_session_of_each() {
+    let mut ana = Client::member("bittorrent-tracker");
+    let args = Args { offers: Some(r#"[[{"a":1},"s1"],[{"a":2},"s2"]]"#), wanted: Some("2"), ..Args::default() };
+    let text = ana.engine.speaker_mut().codec.write(dialect::Operation::Join, &args).expect("it has a message");
+    let offers = r#""numwant":2,"offers":[{"offer":{"type":"offer","sdp":{"a":1}},"offer_id":"s1"},{"offer":{"type":"offer","sdp":{"a":2}},"offer_id":"s2"}]}"#;
+    assert!(text.ends_with(offers), "{text}");
+    let none = ana.engine.speaker_mut().codec.write(dialect::Operation::Join, &Args::default());
+    assert!(none.is_some_and(|text| text.ends_with(r#""left":1}"#)));
+}
+
+#[test]
+fn a_response_is_known_by_the_number_of_its_request_and_a_request_of_the_server_is_answered() {
+    let mut ana = Client::member("protoo");
+    assert_eq!(
+        ana.connects(),
+        [r#"{"request":true,"id":18,"method":"join","data":{"displayName":"ana"}}"#],
+        "the first message of the first operation"
+    );
+    ana.receives(r#"{"response":true,"id":21,"ok":true,"data":{"peers":[]}}"#);
+    assert!(ana.received().is_empty(), "it answers a signal, not the join");
+    ana.receives(r#"{"response":true,"id":18,"ok":true,"data":{"peers":[{"id":"r-ben","displayName":"ben"}]}}"#);
+    assert!(matches!(ana.received(), [Message::Joined { roster, .. }] if roster.len() == 1));
+    let offer = r#"{"request":true,"id":7000001,"method":"signal","data":{"from":"r-ben","kind":"offer","data":{"type":"offer"}}}"#;
+    let sent = ana.receives(offer);
+    begin_like(
+        &sent,
+        &[
+            r#"{"response":true,"id":7000001,"ok":true,"data":{}}"#,
+            r#"{"request":true,"id":39,"method":"signal","data":{"to":"r-ben","kind":"answer","#,
+            r#"{"request":true,"id":57,"method":"signal","data":{"to":"r-ben","kind":"candidate","#,
+        ],
+    );
 }
 
 #[test]
