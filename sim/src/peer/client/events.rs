@@ -249,7 +249,7 @@ mod tests {
     fn events_are_found_wherever_the_bytes_are_cut() {
         assert_eq!(events(false, &[":ok\n\ndata: {\"a\":", "1}\n", "\ndata:x\r\n\r\n"]), [r#"{"a":1}"#, "x"]);
         assert_eq!(events(false, &["data: a\ndata: b\n\n"]), ["a\nb"]);
-        assert_eq!(events(true, &["5\r\n:ok\n\n\r\n8\r\nda", "ta: a\n\n\r\n", "5\r\ndata:"]), ["a"]);
+        assert_eq!(events(true, &["5\r\n:ok\n\n\r\n9\r\nda", "ta: a\n\n\r\n", "5\r\ndata:"]), ["a"]);
     }
 
     #[test]
