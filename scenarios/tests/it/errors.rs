@@ -69,7 +69,7 @@ fn families_that_do_not_fit() {
     );
     says(
         &format!("{}\n[[network]]\nname = 'flat'\nnat = 'symmetric'\nbehind = 'home'\nipv6 = true", network("")),
-        "x.toml:15: `ipv6`: `flat` is behind `home`, which has no IPv6: give it `ipv6 = true`",
+        "x.toml:16: `ipv6`: `flat` is behind `home`, which has no IPv6: give it `ipv6 = true`",
     );
     says(
         &network("ipv6 = true\nlink = { mtu = 1000 }"),
@@ -216,11 +216,11 @@ fn stun_and_turn_servers() {
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
-        "x.toml:11: unknown key `loss` in [[network]] (keys: `name`, `nat`, `override`, `behind`, `subnet`, `external`, `link`)",
+        "x.toml:11: unknown key `loss` in [[network]] (keys: `name`, `nat`, `override`, `behind`, `subnet`, `external`, `ipv6`, `link`)",
     );
     says(
         "[sever]",
@@ -228,7 +228,7 @@ fn unknown_keys() {
     );
     says(
         "[server]\nheart-beat = '5s'",
-        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `dialect`, `heartbeat`, `turn`, `link`, `port`, `run`, `env`, `directory`)",
+        "x.toml:9: unknown key `heart-beat` in [server]; did you mean `heartbeat`? (keys: `address`, `ipv6`, `dialect`, `heartbeat`, `turn`, `link`, `port`, `run`, `env`, `directory`)",
     );
     says(
         "[link]\nlatancy = '5ms'",
@@ -238,8 +238,8 @@ fn unknown_keys() {
         "[expect]\nprobes = ['glair']",
         &format!(
             "x.toml:9: unknown probe `glair`; did you mean `glare`? (probes: {} and {} more)",
-            scenarios::PROBES[..20].iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            scenarios::PROBES.len() - 20
+            scenarios::PROBES[..24].iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            scenarios::PROBES.len() - 24
         ),
     );
     says(
@@ -283,7 +283,7 @@ fn unknown_names() {
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'jion'",
-        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `stall`, `clock-jump`, `nat-reboot`, `partition`, `heal`, `link`)",
+        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `stall`, `clock-jump`, `move`, `suspend`, `resume`, `nat-reboot`, `partition`, `heal`, `link`)",
     );
     says(
         "[expect]\nunconnected = [['ana', 'bin']]",
@@ -770,7 +770,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
             "z".repeat(60)
         ),
     );
@@ -779,9 +779,9 @@ fn text_from_outside_is_shown_on_one_line() {
 #[test]
 fn names_that_are_not_shipped() {
     let names: Vec<_> = scenarios::shipped().map(|shipped| format!("`{}`", shipped.name)).collect();
-    let more = names.len().saturating_sub(20);
+    let more = names.len().saturating_sub(24);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let shipped = format!("(shipped: {}{more})", names[..names.len().min(20)].join(", "));
+    let shipped = format!("(shipped: {}{more})", names[..names.len().min(24)].join(", "));
     for (name, near) in [
         ("mesh-4", "; did you mean `mesh-3` or `mesh-6`?"),
         ("nat-reboot", "; did you mean `nat-reboot-mid-call`?"),
