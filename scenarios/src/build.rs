@@ -137,6 +137,7 @@ impl Builder {
             ice_transport_policy: IceTransportPolicy::All,
             turn_credential: TurnCredential::Valid,
             program: None,
+            runs: None,
             line: 0,
         });
         self

@@ -319,6 +319,7 @@ fn add_actors(
                 ice_transport_policy: entry.ice_transport_policy.as_ref().map_or_else(Default::default, |it| it.value),
                 turn_credential: entry.turn_credential.as_ref().map_or_else(Default::default, |it| it.value),
                 program: entry.program.clone(),
+                runs: entry.runs.as_ref().map(|runs| runs.value),
                 line,
             });
         }

@@ -16,7 +16,7 @@ use crate::link::LinkEntry;
 use crate::packet::PacketEntry;
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{ClientProgram, MediaKind, ServerProgram, Timing, bad_variable};
+use crate::scenario::{Browser, ClientProgram, MediaKind, ServerProgram, Timing, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Name, Parse, Subnet, Why};
 
@@ -100,6 +100,8 @@ pub(crate) struct ActorEntry {
     pub(crate) turn_credential: Option<Lined<TurnCredential>>,
     /// The program that runs in place of Glare's own client.
     pub(crate) program: Option<ClientProgram>,
+    /// The browser in which its WebRTC connections live.
+    pub(crate) runs: Option<Lined<Browser>>,
     pub(crate) count: Option<Lined<u32>>,
     pub(crate) every: Option<Lined<Duration>>,
 }
@@ -416,6 +418,7 @@ impl Read for ActorEntry {
         let ice_transport_policy = table.optional("ice-transport-policy");
         let turn_credential = table.optional("turn-credential");
         let program = read_client_program(&mut table, "a client program", "client.js", None);
+        let runs = table.optional("runs");
         let count = table.optional("count");
         let every = table.optional("every");
         table.finish();
@@ -441,6 +444,7 @@ impl Read for ActorEntry {
             ice_transport_policy,
             turn_credential,
             program,
+            runs,
             count,
             every,
         };
@@ -486,6 +490,13 @@ impl ActorEntry {
                 problems.report(line, format!("`{key}` is for Glare's own clients, and this is a program: remove it"));
             } else if !self.webrtc {
                 problems.report(line, format!("`{key}` is for WebRTC, and the actor has `webrtc = false`: remove one"));
+            }
+        }
+        if let Some(runs) = &self.runs {
+            if self.program.is_some() {
+                problems.report(runs.line, "`runs` names a browser and `run` a program: use one of them");
+            } else if !self.webrtc {
+                problems.report(runs.line, "`runs` is for WebRTC, and the actor has `webrtc = false`: remove one");
             }
         }
         if let (Some(every), None) = (&self.every, &self.count) {

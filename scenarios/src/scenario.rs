@@ -17,6 +17,7 @@ use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::packet::PacketFate;
 use crate::role::{Framing, Role};
+use crate::value::Word;
 
 /// What happens in one simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -201,6 +202,9 @@ pub struct Actor {
     /// The program that runs in place of Glare's own client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<ClientProgram>,
+    /// The browser in which its WebRTC connections live, in place of Glare's own stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Browser>,
     /// The line of the scenario file on which it is defined, counted from 1.
     pub line: usize,
 }
@@ -210,6 +214,20 @@ impl Actor {
     pub fn has_family(&self, address: IpAddr) -> bool {
         if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
+}
+
+/// A browser in which an actor can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Browser {
+    /// Chromium, or Chrome.
+    Chromium,
+}
+
+impl Word for Browser {
+    const WHAT: &'static str = "browser";
+    const RIGHT: &'static str = "\"chromium\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("chromium", Self::Chromium)];
 }
 
 /// An action at a given time.

@@ -241,6 +241,9 @@ impl<'a> Writer<'a> {
         if let Some(program) = &actor.program {
             self.program(&program.run, &program.env, program.directory.as_deref());
         }
+        if let Some(runs) = actor.runs {
+            self.key("runs", word(runs));
+        }
         self.link(actor.link, if actor.network.is_some() { LAN } else { LINK });
     }
 

@@ -68,6 +68,7 @@ pub enum Cause {
 /// # Errors
 /// What is wrong with the program, and what to do instead.
 pub fn check_program(scenario: &Scenario) -> Result<(), String> {
+    check_browsers(scenario)?;
     for actor in &scenario.actors {
         check_actor(scenario, actor)?;
     }
@@ -88,6 +89,15 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     stage::command_of(program).check().map(drop).map_err(|trouble| trouble.to_string())
+}
+
+/// Checks that no actor is a browser: its threads and timers know only real time.
+fn check_browsers(scenario: &Scenario) -> Result<(), String> {
+    let Some(actor) = scenario.actors.iter().find(|actor| actor.runs.is_some()) else { return Ok(()) };
+    Err(format!(
+        "`{}` has `runs`, but a browser cannot be simulated: play the scenario on the wire, with `conformance --url … --scenario {}`",
+        actor.name, scenario.name
+    ))
 }
 
 /// Checks that an actor's program exists and can be simulated, and that what it says can be read.
@@ -189,6 +199,7 @@ fn play<T: Send + 'static>(
 ) -> Result<T, Crash> {
     let limit: Duration = scenario.duration + simulated::LIMIT_AFTER_END;
     let played = scenario.clone();
+    check_browsers(scenario).map_err(|message| Crash { seed, message, cause: Cause::Server })?;
     let dialects =
         Dialects::of(scenario).map_err(|error| Crash { seed, message: error.to_string(), cause: Cause::Server })?;
     let ended = World::run(seed, limit, move |world| async move {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::event::TransportAddress;
 use crate::event::{
     CallStep, ClientState, Closed, DtlsState, Event, Fault, IceState, MachineEvent, Message, NatEvent, NodeId,
-    PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, TurnChange, What,
+    PeerChange, PeerEvent, ProgramEvent, Record, SignalKind, Signaling, TrackKind, TurnChange, What,
 };
 use crate::identities::Identities;
 
@@ -251,6 +251,8 @@ impl Builder<'_> {
             PeerChange::Flows { sent } => {
                 (Tone::Good, format!("first data {}", if *sent { "sent" } else { "received" }))
             }
+            PeerChange::Plays { kind: TrackKind::Audio } => (Tone::Good, "first sound received".to_owned()),
+            PeerChange::Plays { kind: TrackKind::Video } => (Tone::Good, "first video frame decoded".to_owned()),
             PeerChange::Turn { server, tcp, change } => of_turn(*server, *tcp, change),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {

@@ -1,5 +1,6 @@
 //! `glare conformance --url … --scenario …`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use anyhow::Context;
 use conformance::Target;
 use reports::model::Suite;
 use reports::{Detail, Live};
-use sim::live::{Endpoint, Protocol, Script, Upstream};
+use sim::live::{Browser, BrowserError, Endpoint, Protocol, Script, Upstream};
 use sim::run::{Crash, Outcome};
 
 use crate::conformance::Wait;
@@ -32,6 +33,12 @@ pub(crate) struct Scenarios {
     #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "scenarios",
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     heartbeat: u32,
+    /// Let actors make their WebRTC connections in a browser, each in a tab of its own: `chromium`, or the path of a Chromium or Chrome
+    #[arg(long, value_name = "chromium|PATH", requires = "scenarios")]
+    browser: Option<String>,
+    /// Names of the actors that run in the browser; the others are Glare's own clients [default: all actors]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', requires = "browser")]
+    browser_actors: Vec<String>,
     /// Also print the story of each scenario, step by step, and all violations
     #[arg(long, requires = "scenarios")]
     timeline: bool,
@@ -76,7 +83,7 @@ impl Scenarios {
     /// Plays the scenarios and prints the results.
     pub(crate) fn run(&self, mut setting: Setting<'_>) -> anyhow::Result<ExitCode> {
         let protocol = Protocol::load(setting.dialect)?;
-        let runs = self.planned(&protocol, setting.seed)?;
+        let mut runs = self.planned(&protocol, setting.seed)?;
         let is_one_room = protocol.is_one_room();
         let target = self.target(&setting, protocol)?;
         if let Err(error) = setting.wait.until(|| target.reach()) {
@@ -88,8 +95,14 @@ impl Scenarios {
         if let Some(why) = mismatch(setting)? {
             return Ok(report_error(&why, USAGE));
         }
+        let browser = match self.start_browser(&mut runs) {
+            Ok(browser) => browser,
+            Err(error) => return Ok(report_error(&error, UNREACHABLE)),
+        };
         // Without rooms, the clients of parallel scenarios would be in the same room.
         let jobs = if is_one_room { 1 } else { setting.jobs.min(runs.len()) };
+        // On a machine that has too much to do, browsers are late, which is not the server's fault.
+        let jobs = if browser.is_some() { jobs.min(cores()) } else { jobs };
         announce(&runs, jobs);
         let mut output = Output::open(setting, &runs, self.again(setting, &runs), self.timeline)?;
         let start = crate::now();
@@ -135,7 +148,45 @@ impl Scenarios {
         }
         anyhow::ensure!(refused.is_empty(), refused.join("\n"));
         anyhow::ensure!(!runs.is_empty(), "no shipped scenario can be played with this dialect");
+        self.choose_actors(&mut runs)?;
         Ok(runs)
+    }
+
+    /// Moves the chosen actors into the browser.
+    ///
+    /// # Errors
+    /// A chosen actor is in none of the scenarios.
+    fn choose_actors(&self, runs: &mut [PlannedRun]) -> anyhow::Result<()> {
+        if self.browser.is_none() {
+            return Ok(());
+        }
+        let known: BTreeSet<_> = runs.iter().flat_map(PlannedRun::actors).map(str::to_owned).collect();
+        if let Some(name) = self.browser_actors.iter().find(|name| !known.contains(*name)) {
+            let known: Vec<_> = known.iter().map(String::as_str).collect();
+            anyhow::bail!("--browser-actors: no actor is called `{name}`; there are {}", known.join(", "));
+        }
+        for run in runs {
+            run.script.run_in_chromium(|name| {
+                self.browser_actors.is_empty() || self.browser_actors.iter().any(|chosen| chosen == name)
+            });
+        }
+        Ok(())
+    }
+
+    /// Starts the browser, if an actor needs one, and gives it to the scripts.
+    fn start_browser(&self, runs: &mut [PlannedRun]) -> Result<Option<Browser>, BrowserError> {
+        if runs.iter().all(|run| run.script.in_browser().next().is_none()) {
+            return Ok(None);
+        }
+        let browser = Browser::start(self.browser.as_deref().unwrap_or("chromium"))?;
+        for run in runs {
+            let names: Vec<_> = run.script.in_browser().map(|actor| actor.name.as_str()).collect();
+            if !names.is_empty() {
+                run.remarks.push(format!("In {}: {}.", browser.version(), names.join(", ")));
+                run.script.browser = Some(browser.clone());
+            }
+        }
+        Ok(Some(browser))
     }
 
     fn target(&self, setting: &Setting<'_>, protocol: Protocol) -> anyhow::Result<sim::live::Target> {
@@ -166,6 +217,12 @@ impl Scenarios {
         if self.heartbeat != 20 {
             words.extend(["--heartbeat".to_owned(), self.heartbeat.to_string()]);
         }
+        if let Some(browser) = &self.browser {
+            words.extend(["--browser".to_owned(), browser.clone()]);
+        }
+        if !self.browser_actors.is_empty() {
+            words.extend(["--browser-actors".to_owned(), self.browser_actors.join(",")]);
+        }
         words.push("--scenario".to_owned());
         words.extend(runs.into_iter().map(|run| run.called.clone()));
         reports::command_line(&crate::program(), words)
@@ -185,9 +242,18 @@ impl PlannedRun {
         Self { called: called.to_owned(), script, seed, remarks }
     }
 
+    fn actors(&self) -> impl Iterator<Item = &str> {
+        self.script.scenario.actors.iter().map(|actor| actor.name.as_str())
+    }
+
     fn seconds(&self) -> f64 {
         self.script.scenario.duration.as_secs_f64()
     }
+}
+
+/// The number of processors that this program may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a scenario cannot be played in this dialect, if the server speaks another.

@@ -191,6 +191,15 @@ fn stun_and_turn_servers() {
         &actor("run = ['node']\nturn-credential = 'wrong'"),
         "x.toml:11: `turn-credential` is for Glare's own clients, and this is a program: remove it",
     );
+    begins(&actor("runs = 'chromum'"), "x.toml:10: `runs`: `chromum` is not a valid browser; did you mean `chromium`?");
+    begins(
+        &actor("run = ['node']\nruns = 'chromium'"),
+        "x.toml:11: `runs` names a browser and `run` a program: use one of them",
+    );
+    begins(
+        &actor("webrtc = false\nruns = 'chromium'"),
+        "x.toml:11: `runs` is for WebRTC, and the actor has `webrtc = false`: remove one",
+    );
     begins(
         &actor("webrtc = false\nice-servers = []"),
         "x.toml:11: `ice-servers` is for WebRTC, and the actor has `webrtc = false`: remove one",
@@ -216,7 +225,7 @@ fn stun_and_turn_servers() {
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",

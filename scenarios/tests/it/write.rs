@@ -61,6 +61,21 @@ ipv6 = true
 }
 
 #[test]
+fn an_actor_in_a_browser_reads_back() {
+    let text = "name = 'tab'\nduration = '9s'\n[[actor]]\nname = 'ana'\nruns = 'chromium'\n[[actor]]\nname = 'ben'\n";
+    let mut scenario = scenarios::parse("tab.toml", text).expect("it is valid");
+    let written = scenarios::write(&scenario);
+    let mut again = scenarios::parse("again.toml", &written).expect("it is valid too");
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
+    assert_eq!(
+        again.actors.iter().map(|actor| actor.runs).collect::<Vec<_>>(),
+        [Some(scenarios::Browser::Chromium), None]
+    );
+}
+
+#[test]
 fn a_server_program_and_what_happens_to_it_read_back() {
     let text = r#"name = "own"
 duration = "20s"

@@ -17,7 +17,7 @@ pub use machine::{Census, Fault, Line, MachineEvent};
 pub use names::{ClientId, PeerName, RoomName};
 pub use node::{Node, NodeId, NodeKind};
 pub use packet::{Drop, Mapping, NatEvent, PacketEvent, PacketId, PacketView, Protocol, Refusal, TransportAddress};
-pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent, TurnChange};
+pub use peer::{Candidate, CandidateKind, Closed, DtlsState, IceState, PeerChange, PeerEvent, TrackKind, TurnChange};
 pub use program::ProgramEvent;
 pub use record::{Record, Recorder};
 pub use signaling::{CallStep, ClientState, Frame, Member, Message, Refused, SignalKind, Signaling};

@@ -123,6 +123,26 @@ pub enum PeerChange {
     /// The other side has not answered a check on the selected pair for 30 s, so this side has no consent to send there
     /// and sends no more data until an answer arrives. RFC 7675 §5.1.
     ConsentExpired,
+    /// The other side's track was added to the connection. Only a browser has tracks.
+    Track {
+        /// What it carries.
+        kind: TrackKind,
+    },
+    /// The first of the other side's track has arrived: packets of a sound, a decoded frame of a picture.
+    Plays {
+        /// What it carries.
+        kind: TrackKind,
+    },
+}
+
+/// The kinds of tracks. W3C Media Capture §4.3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrackKind {
+    /// Sound.
+    Audio,
+    /// A picture.
+    Video,
 }
 
 /// What happens to an allocation at a TURN server. RFC 8656 §6.

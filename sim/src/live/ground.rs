@@ -1,22 +1,31 @@
 //! The real sockets of this machine's loopback interface: a proxy for each actor, and the server at a URL.
 
-use std::io;
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use scenarios::{ActorIndex, IceServerIndex, Link, Machine, Move, NatReboot, NetworkIndex, Scenario};
+use scenarios::{
+    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, Move, NatReboot, NetworkIndex, Scenario,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::Target;
+use super::browser::{Browser, Tab, TabFactory};
 use super::network::Place;
 use super::proxy::{Proxy, Way};
+use super::{Script, Target};
 use crate::event::{MachineEvent, NodeId, NodeKind, Recorder, What};
 use crate::peer::client::Families;
+use crate::peer::stack::StackFactory;
 use crate::stage::{Ground, InProcess, Program, ProgramConfig, Servers, StageError};
 
 /// How long clients may take to leave.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The greatest number of tabs that are opened before the start.
+const SPARE_MAX: usize = 16;
+/// A script with actors in a browser has been given none.
+const NO_BROWSER: &str = "`runs`: no browser was started";
 
 /// Real sockets, and the record of what happens on them.
 pub(super) struct Live {
@@ -27,6 +36,10 @@ pub(super) struct Live {
     everything: NodeId,
     server: NodeId,
     actors: Vec<ActorMachine>,
+    /// The browser of the actors that run in one.
+    browser: Option<Browser>,
+    /// Tabs that were opened before the start, because that takes longer than a client does to start.
+    spare: VecDeque<Arc<Tab>>,
 }
 
 /// The stand-in for the machine of an actor: its path to the server, and its tasks.
@@ -35,11 +48,24 @@ struct ActorMachine {
     proxy: Proxy,
     /// Its sockets and tasks; `None` while it has no power.
     net: Option<Place>,
+    /// The tab of its program, if that runs in a browser.
+    tab: Weak<Tab>,
 }
 
 impl Live {
-    /// Starts a proxy for each actor. All times count from this moment.
-    pub(super) async fn new(scenario: Arc<Scenario>, target: Target, seed: u64) -> io::Result<Self> {
+    /// Starts a proxy for each actor. All times count from the end of the preparations.
+    pub(super) async fn new(script: &Script, target: Target, seed: u64) -> Result<Self, StageError> {
+        let (scenario, browser) = (script.scenario.clone(), script.browser.clone());
+        let spare = match &browser {
+            Some(browser) => {
+                let lives = scenario.actors.iter().enumerate().filter(|(_, actor)| actor.runs.is_some());
+                let lives: usize = lives.map(|(index, _)| lives_of(&scenario, ActorIndex(index))).sum();
+                (0..lives.min(SPARE_MAX)).map(|_| Tab::open(browser)).collect::<Result<_, _>>()
+            }
+            None if scenario.actors.iter().any(|actor| actor.runs.is_some()) => Err(NO_BROWSER.to_owned()),
+            None => Ok(VecDeque::new()),
+        };
+        let spare = spare.map_err(StageError::Browser)?;
         let start = Instant::now();
         let recorder = Recorder::new(start);
         let everything = recorder.node("world", NodeKind::World);
@@ -52,9 +78,18 @@ impl Live {
             let seed = seed.wrapping_add(index as u64);
             let proxy =
                 Proxy::start(recorder.clone(), [node, server], upstream, actor.link, seed, packets.clone()).await?;
-            actors.push(ActorMachine { node, proxy, net: None });
+            actors.push(ActorMachine { node, proxy, net: None, tab: Weak::new() });
         }
-        Ok(Self { scenario, target, start, recorder, everything, server, actors })
+        Ok(Self { scenario, target, start, recorder, everything, server, actors, browser, spare })
+    }
+
+    /// The next tab, if the actor runs in a browser.
+    fn tab(&mut self, actor: ActorIndex) -> Result<Option<Arc<Tab>>, StageError> {
+        let Some(browser) = self.browser.as_ref().filter(|_| self.scenario.actors[actor].runs.is_some()) else {
+            return Ok(None);
+        };
+        let spare = self.spare.pop_front().map_or_else(|| Tab::open(browser), Ok);
+        spare.map(Some).map_err(StageError::Browser)
     }
 
     /// Holds back the bytes from actors to the server, or in the other direction, if `server` contains the server.
@@ -132,22 +167,28 @@ impl Ground for Live {
     }
 
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
-        let ActorMachine { node, proxy, net } = &mut self.actors[actor];
+        let opened = self.tab(actor)?;
+        let ActorMachine { node, proxy, net, tab } = &mut self.actors[actor];
         let net = net.get_or_insert_with(|| {
             proxy.power_on();
             self.recorder.write(*node, What::Machine(MachineEvent::Booted));
             Place::loopback()
         });
-        Ok(Box::new(InProcess::start(net, config)))
+        *tab = opened.as_ref().map(Arc::downgrade).unwrap_or_default();
+        let stacks = opened.map(|opened| Box::new(TabFactory::new(opened, true)) as Box<dyn StackFactory>);
+        Ok(Box::new(InProcess::start(net, config, stacks)))
     }
 
     async fn lose_power(&mut self, machine: Machine) -> Result<bool, StageError> {
         let Machine::Actor(actor) = machine else { return Err(StageError::NotOurs) };
-        let ActorMachine { node, proxy, net } = &mut self.actors[actor];
+        let ActorMachine { node, proxy, net, tab } = &mut self.actors[actor];
         let Some(net) = net.take() else { return Ok(false) };
         self.recorder.write(*node, What::Machine(MachineEvent::PowerLost));
         // This must happen before the client's sockets close, because the server must not receive anything of that.
         proxy.power_off();
+        if let Some(tab) = tab.upgrade() {
+            tab.kill();
+        }
         net.abort().await;
         Ok(true)
     }
@@ -199,6 +240,18 @@ impl Ground for Live {
         let ways = self.scenario.actors.iter().flat_map(|actor| [actor.link.up, actor.link.down]);
         let longest = ways.map(|way| way.latency + way.jitter.usual_max()).max();
         sleep(longest.unwrap_or_default()).await;
-        Ok(())
+        // What clients experience with a browser that does not work says nothing about the server.
+        self.browser.as_ref().and_then(Browser::trouble).map_or(Ok(()), |trouble| Err(StageError::Browser(trouble)))
     }
+}
+
+/// How often an actor may start its program: when it joins by itself, and at each step that says so.
+fn lives_of(scenario: &Scenario, actor: ActorIndex) -> usize {
+    let begins = |action: &Action| match action {
+        Action::Join(other) => *other == actor,
+        Action::Machine(Machine::Actor(other), MachineAction::Boot) => *other == actor,
+        _ => false,
+    };
+    let steps = scenario.steps.iter().filter(|step| begins(&step.action)).count();
+    steps + usize::from(scenario.actors[actor].joins.is_some())
 }

@@ -2,9 +2,11 @@
 //!
 //! The clients are those of the simulator, on this machine's loopback interface. Each client has its own [`proxy`] in
 //! front of the server, which does what the simulated network does in a simulation. One thread runs the whole scenario,
-//! so the record has one order. In [`netns`] each machine has a network of its own. **Promises that depend on facts known only to the server or a simulated network are not
-//! judged here**: see [`oracle::judge_live`].
+//! so the record has one order. In [`netns`] each machine has a network of its own. The WebRTC connections of
+//! an actor can be those of a real [`browser`]. **Promises that depend on facts known only to the server or a simulated network
+//! are not judged here**: see [`oracle::judge_live`].
 
+mod browser;
 mod ground;
 pub mod netns;
 mod network;
@@ -27,6 +29,7 @@ use crate::peer::client;
 pub use crate::peer::endpoint::Endpoint;
 use crate::run::{Crash, Outcome};
 use crate::stage::{self, Ground, StageError};
+pub use browser::{Browser, BrowserError};
 use ground::Live;
 pub use network::Place;
 pub use script::{Protocol, Reason, Script, Unplayable};
@@ -82,11 +85,10 @@ impl Target {
 /// Runs a script to its end and judges it.
 ///
 /// # Errors
-/// This machine has no more sockets, or a client panicked. The defect is in Glare or in a library.
+/// This machine has no more sockets, the browser does not work, or a client panicked. The server is not the reason.
 pub fn run(script: &Script, target: &Target, seed: u64) -> Result<Outcome, Crash> {
-    let played = runtime()
-        .map_err(StageError::from)
-        .and_then(|runtime| runtime.block_on(play(script.scenario.clone(), target.clone(), seed)));
+    let played =
+        runtime().map_err(StageError::from).and_then(|runtime| runtime.block_on(play(script, target.clone(), seed)));
     let mut record = played.map_err(|error| Crash { seed, message: error.to_string(), cause: error.cause() })?;
     quantize(&mut record);
     // Oracles judge by the heartbeat of the target, not by that of the scenario.
@@ -115,9 +117,10 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn play(scenario: Arc<Scenario>, target: Target, seed: u64) -> Result<Record, StageError> {
+async fn play(script: &Script, target: Target, seed: u64) -> Result<Record, StageError> {
+    let scenario = script.scenario.clone();
     let dialects = Dialects::of(&scenario).expect("the protocol has been read");
-    let ground = Live::new(scenario.clone(), target, seed).await?;
+    let ground = Live::new(script, target, seed).await?;
     let recorder = ground.recorder().clone();
     stage::play(ground, scenario, dialects, seed).await?;
     Ok(recorder.take())

@@ -13,6 +13,7 @@ use scenarios::{
 };
 use server::{DIALECTS, DialectEntry};
 
+use super::browser::Browser;
 use super::network::Place;
 use crate::dialects::Spoken;
 use crate::fit::{self, Misfit};
@@ -73,6 +74,8 @@ pub struct Script {
     pub absent: Vec<String>,
     /// Probes that the scenario expects but that only a simulated network can produce.
     pub unasked: Vec<String>,
+    /// The browser of the actors that run in one. It must be running before the script is.
+    pub browser: Option<Browser>,
 }
 
 /// Why a scenario cannot run on real sockets.
@@ -249,7 +252,21 @@ impl Script {
         };
         fit::of(&played, &protocol.spoken).map_err(|misfit| refuse(Reason::Misfit(misfit)))?;
         let absent = scenario.actors.iter().filter(|actor| !speaks(actor)).map(|actor| actor.name.clone()).collect();
-        Ok(Self { scenario: played.into(), absent, unasked })
+        Ok(Self { scenario: played.into(), absent, unasked, browser: None })
+    }
+
+    /// The actors that run in a browser.
+    pub fn in_browser(&self) -> impl Iterator<Item = &Actor> {
+        self.scenario.actors.iter().filter(|actor| actor.runs.is_some())
+    }
+
+    /// Lets the actors for which `is_chosen` holds run in Chromium, if they have WebRTC connections. The others stay as the
+    /// scenario has them.
+    pub fn run_in_chromium(&mut self, is_chosen: impl Fn(&str) -> bool) {
+        let scenario = Arc::make_mut(&mut self.scenario);
+        for actor in scenario.actors.iter_mut().filter(|actor| actor.webrtc && is_chosen(&actor.name)) {
+            actor.runs = Some(scenarios::Browser::Chromium);
+        }
     }
 }
 

@@ -75,6 +75,7 @@ oracles! {
     best_path_chosen::BestPathChosen,
     connection_kept::ConnectionKept,
     connection_ended::ConnectionEnded,
+    tracks_arrive::TracksArrive,
     nothing_leaked::NothingLeaked,
     expected_probes::ExpectedProbes,
 }

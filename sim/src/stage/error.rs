@@ -25,6 +25,8 @@ pub(crate) enum StageError {
     Program(String),
     /// The server's program runs, but its signaling cannot be reached.
     Unreachable(String),
+    /// The browser of an actor does not work.
+    Browser(String),
 }
 
 impl StageError {
@@ -46,7 +48,7 @@ impl fmt::Display for StageError {
             Self::ServerLink => f.write_str("the server's link exists only in simulations"),
             Self::NoNats => f.write_str("NATs exist only in simulations"),
             Self::NotInNamespaces => f.write_str("this step is not possible in network namespaces"),
-            Self::Program(why) | Self::Unreachable(why) => f.write_str(why),
+            Self::Program(why) | Self::Unreachable(why) | Self::Browser(why) => f.write_str(why),
         }
     }
 }

@@ -327,7 +327,7 @@ impl<G: Ground> Stage<G> {
             servers: self.ground.servers(actor),
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),
-            beside_programs: self.scenario.actors.iter().any(|actor| actor.program.is_some()),
+            beside_programs: self.scenario.actors.iter().any(|actor| actor.program.is_some() || actor.runs.is_some()),
             timing: self.scenario.timing,
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };

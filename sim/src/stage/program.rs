@@ -17,6 +17,7 @@ use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, Directory, Families, StepCommand};
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::IceServer;
+use crate::peer::stack::StackFactory;
 
 /// What the program of an actor receives at its start.
 pub(crate) struct ProgramConfig {
@@ -117,15 +118,16 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    /// Starts the client on the network `net`.
-    pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig) -> Self {
+    /// Starts the client on the network `net`. `stacks` creates its WebRTC connections; without it they are those of the
+    /// crate `rtc`.
+    pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig, stacks: Option<Box<dyn StackFactory>>) -> Self {
         let (name, recorder, node) = (config.actor.name.clone(), config.recorder.closable(), config.node);
         let config = config.into_client();
         let (commands, receiver) = mpsc::unbounded_channel();
         let (report, ended) = oneshot::channel();
         let (task_net, task_recorder) = (net.clone(), recorder.clone());
         net.spawn(async move {
-            let result = client::run(task_net, config, task_recorder.clone(), node, receiver).await;
+            let result = client::run(task_net, config, stacks, task_recorder.clone(), node, receiver).await;
             task_recorder.write(node, What::Machine(MachineEvent::Ended));
             // The receiver may be gone: after the end of the scenario the result is not needed.
             let _ = report.send(result);

@@ -323,7 +323,9 @@ impl Ground for Simulated {
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
         let ActorMachine { machine, host, orders } = &mut self.actors[actor];
         let host = host.get_or_insert_with(|| self.world.boot(*machine));
-        let Some(program) = config.actor.program.clone() else { return Ok(Box::new(InProcess::start(host, config))) };
+        let Some(program) = config.actor.program.clone() else {
+            return Ok(Box::new(InProcess::start(host, config, None)));
+        };
         let program = OwnProgram::start(host, &program, config)?;
         *orders = Some(program.orders());
         Ok(Box::new(program))

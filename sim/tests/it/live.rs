@@ -408,7 +408,7 @@ fn play(scenario: &scenarios::Scenario, protocol: &str, url: &str) -> Outcome {
     run(&script, &target, 7).expect("no crash")
 }
 
-fn target(protocol: &str, url: &str, heartbeat: Duration) -> Target {
+pub(crate) fn target(protocol: &str, url: &str, heartbeat: Duration) -> Target {
     let address: SocketAddr = url.split('/').nth(2).and_then(|at| at.parse().ok()).expect("an address");
     Target {
         upstream: Upstream::new(&address.ip().to_string(), address.port()),
@@ -418,21 +418,21 @@ fn target(protocol: &str, url: &str, heartbeat: Duration) -> Target {
     }
 }
 
-fn scenario(text: &str) -> scenarios::Scenario {
+pub(crate) fn scenario(text: &str) -> scenarios::Scenario {
     let named = format!("name = \"built\"\nabout = \"built by a test\"\n{text}");
     scenarios::parse("built.toml", &named).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn broken(outcome: &Outcome) -> BTreeSet<&'static str> {
+pub(crate) fn broken(outcome: &Outcome) -> BTreeSet<&'static str> {
     outcome.violations.iter().map(|violation| violation.oracle).collect()
 }
 
-fn report(outcome: &Outcome) -> String {
+pub(crate) fn report(outcome: &Outcome) -> String {
     format!("{}\n{:#?}\n{}", outcome.scenario.name, outcome.violations, Timeline::of(&outcome.record))
 }
 
 /// A server that runs on its own thread until it is dropped.
-struct Background {
+pub(crate) struct Background {
     /// Its URLs, by protocol.
     urls: Vec<(&'static str, String)>,
     _stop: oneshot::Sender<()>,
@@ -440,7 +440,7 @@ struct Background {
 
 impl Background {
     /// The reference server with all dialects. With a short heartbeat it notices ghosts within seconds.
-    fn reference(interval: Duration) -> Self {
+    pub(crate) fn reference(interval: Duration) -> Self {
         Self::start(async move {
             let heartbeat = Heartbeat { interval, ..Heartbeat::default() };
             let socketio =
@@ -455,7 +455,7 @@ impl Background {
     }
 
     /// The small mesh server.
-    fn mini(defect: Option<Defect>) -> Self {
+    pub(crate) fn mini(defect: Option<Defect>) -> Self {
         Self::start(async move {
             let address = mini::start(Behaviour { defect, ..Behaviour::default() }).await;
             vec![("mesh", format!("ws://{address}/"))]
@@ -477,7 +477,7 @@ impl Background {
         Self { urls: urls.recv().expect("it starts"), _stop: stop }
     }
 
-    fn url(&self, protocol: &str) -> String {
+    pub(crate) fn url(&self, protocol: &str) -> String {
         self.urls.iter().find(|(known, _)| *known == protocol).expect("it is served").1.clone()
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of what the simulator promises, from outside.
 
+mod browser;
 mod busy;
 mod corpus;
 mod determinism;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use scenarios::{ActorIndex, Scenario};
 use sim::event::{
     Candidate, CandidateKind, ClientId, Event, Fault, Frame, Line, Member, Message, NatEvent, NodeId, PacketEvent,
-    PeerChange, PeerEvent, Protocol, Record, RoomName, SignalKind, Signaling, TransportAddress, What,
+    PeerChange, PeerEvent, PeerName, Protocol, Record, RoomName, SignalKind, Signaling, TrackKind, TransportAddress,
+    What,
 };
-use sim::oracle::judge;
+use sim::oracle::{judge, judge_live};
 
 // ---- signaling
 
@@ -111,6 +112,30 @@ fn at_most_once_sees_a_signal_come_to_a_third() {
     let what = case.record.events[at].what.clone();
     case.insert(Duration::from_secs(8), cam, what);
     case.turns_red("at-most-once", &["cam received an offer", "ana", "to ben"]);
+}
+
+#[test]
+fn tracks_arrive_sees_a_picture_that_was_agreed_on_and_never_comes() {
+    let (agreed, arrived) = (Duration::from_secs(2), Duration::from_secs(9));
+    let judged = |insert: &[(Duration, PeerChange)]| {
+        let mut case = mesh_3();
+        let (ana, peer) = (case.node("ana"), PeerName::Client(case.id("ben")));
+        for (at, change) in insert {
+            let event = PeerEvent { peer: peer.clone(), attempt: 1, change: change.clone() };
+            case.insert(*at, ana, What::Peer(event));
+        }
+        let found = judge_live(&case.scenario, &case.record).0.into_iter();
+        found
+            .filter(|violation| violation.oracle == "tracks-arrive")
+            .map(|violation| violation.message)
+            .collect::<Vec<_>>()
+    };
+    let (track, plays) = (PeerChange::Track { kind: TrackKind::Video }, PeerChange::Plays { kind: TrackKind::Video });
+    let missing = judged(&[(agreed, track.clone())]);
+    assert!(missing.len() == 1 && missing[0].starts_with("ana is connected with ben"), "{missing:?}");
+    assert!(missing[0].ends_with("but receives no picture"), "{missing:?}");
+    assert_eq!(judged(&[(agreed, track.clone()), (arrived, plays)]), [""; 0]);
+    assert_eq!(judged(&[(arrived, track)]), [""; 0], "it may still come");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod action;
 mod attacks;
+mod browser;
 mod campaign;
 mod conformance;
 mod conformance_sim;

@@ -153,7 +153,7 @@ impl Ground for Namespaces {
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
         let machine = &mut self.actors[actor];
         Self::boot(&self.recorder, machine);
-        Ok(Box::new(InProcess::start(&machine.place, config)))
+        Ok(Box::new(InProcess::start(&machine.place, config, None)))
     }
 
     async fn lose_power(&mut self, _: Machine) -> Result<bool, StageError> {

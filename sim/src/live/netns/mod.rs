@@ -77,6 +77,8 @@ pub enum Unplayable {
     Step(usize, Duration),
     /// A server or an actor is a program.
     Program,
+    /// An actor is a browser.
+    Browser,
     /// STUN and TURN servers have machines of their own.
     IceServers,
     /// An actor has IPv6.
@@ -94,6 +96,7 @@ impl fmt::Display for Unplayable {
             ),
             Self::Program => f.write_str("`run`: programs take part only in simulations"),
             Self::Ipv6 => f.write_str("`ipv6`: the machines made here have IPv4 only"),
+            Self::Browser => f.write_str("`runs`: a browser has no network namespace of its own here"),
             Self::IceServers => {
                 f.write_str("`[[ice-server]]`: STUN and TURN are on the signaling server's machine here")
             }
@@ -142,6 +145,9 @@ impl Script {
         }
         if scenario.server.program.is_some() || scenario.actors.iter().any(|actor| actor.program.is_some()) {
             return Err(Unplayable::Program);
+        }
+        if scenario.actors.iter().any(|actor| actor.runs.is_some()) {
+            return Err(Unplayable::Browser);
         }
         if !scenario.ice_servers.is_empty() {
             return Err(Unplayable::IceServers);

@@ -138,6 +138,11 @@ impl ClientCx {
         self.agent(|agent, now| agent.moved(servers, bases, now));
     }
 
+    /// Handles what the connections have sent and reported by themselves.
+    pub(super) fn on_stacks(&mut self) {
+        self.webrtc(Negotiation::on_stacks);
+    }
+
     /// Whether there is a connection to a peer, finished or not.
     pub(super) fn is_connecting(&self, peer: &PeerName) -> bool {
         match &self.media {

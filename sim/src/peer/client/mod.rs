@@ -37,7 +37,7 @@ use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
-use crate::peer::stack::{KeyLog, RtcFactory};
+use crate::peer::stack::{KeyLog, RtcFactory, StackFactory};
 use codec::Codec;
 use cx::{ClientCx, Media, Outgoing};
 pub use directory::Directory;
@@ -133,20 +133,24 @@ pub struct Moved {
 }
 
 /// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive. Then it sends its last messages,
-/// drops `commands`, and completes when its signaling connection is closed.
+/// drops `commands`, and completes when its signaling connection is closed. `stacks` creates its WebRTC connections; without
+/// it they are those of the crate `rtc`.
 ///
 /// # Errors
 /// The UDP socket cannot be bound, or no certificate can be created.
-pub async fn run<N: Network>(
+pub(crate) async fn run<N: Network>(
     net: N,
     config: Config,
+    stacks: Option<Box<dyn StackFactory>>,
     recorder: Recorder,
     node: NodeId,
     mut commands: mpsc::UnboundedReceiver<StepCommand>,
 ) -> io::Result<()> {
     let sockets = Sockets::bind(&net, config.families).await?;
+    let changed = stacks.as_ref().and_then(|stacks| stacks.changed());
+    let (acts_alone, changed) = (changed.is_some(), changed.unwrap_or_default());
     let media = if config.webrtc {
-        Media::WebRtc(Box::new(agent(&config, &sockets.bases(), now() - recorder.now())?))
+        Media::WebRtc(Box::new(agent(&config, stacks, &sockets.bases(), now() - recorder.now())?))
     } else {
         Media::Scripted(Script::new(node, recorder.now()))
     };
@@ -198,6 +202,7 @@ pub async fn run<N: Network>(
             (path, datagram) = client.sockets.receive() => client.cx.on_datagram(path, datagram),
             (server, from) = client.streams.next() => client.cx.on_stream(server, &from),
             event = client.signaling.next() => client.on_signaling(event),
+            () = changed.notified(), if acts_alone => client.cx.on_stacks(),
             () = &mut timer, if deadline.is_some() => client.on_time(),
         }
         client.send_texts();
@@ -250,11 +255,20 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The WebRTC agent of a client with these sockets.
-fn agent(config: &Config, bases: &[SocketAddr], epoch: Instant) -> io::Result<Agent> {
-    let stacks = RtcFactory::new(&config.name, config.keys.as_ref(), config.timing, config.ice_transport_policy)
-        .map_err(io::Error::other)?;
-    let mut negotiation = Negotiation::new(config.name.clone(), Box::new(stacks), epoch);
+/// The WebRTC agent of a client with these sockets. Connections of another stack than `rtc` have sockets of their own.
+fn agent(
+    config: &Config,
+    stacks: Option<Box<dyn StackFactory>>,
+    bases: &[SocketAddr],
+    epoch: Instant,
+) -> io::Result<Agent> {
+    let has_sockets = stacks.is_some();
+    let own = || RtcFactory::new(&config.name, config.keys.as_ref(), config.timing, config.ice_transport_policy);
+    let stacks = match stacks {
+        Some(stacks) => stacks,
+        None => Box::new(own().map_err(io::Error::other)?),
+    };
+    let mut negotiation = Negotiation::new(config.name.clone(), stacks, epoch);
     if config.beside_programs {
         negotiation.name_sections();
     }
@@ -262,7 +276,9 @@ fn agent(config: &Config, bases: &[SocketAddr], epoch: Instant) -> io::Result<Ag
         negotiation.offers_openly_only();
     }
     let mut gatherer = Gatherer::new(config.ice_servers.clone(), config.ice_transport_policy, config.seed);
-    gatherer.add_sockets(bases);
+    if !has_sockets {
+        gatherer.add_sockets(bases);
+    }
     Ok(Agent::new(gatherer, negotiation, now()))
 }
 

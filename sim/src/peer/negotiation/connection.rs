@@ -29,6 +29,8 @@ const ROUNDS_MAX: usize = 3;
 pub(super) enum Output {
     Transmit(Transmit),
     Change(PeerChange),
+    /// A candidate for the other side.
+    Gathered(Trickled),
 }
 
 /// A connection to one peer, from its first offer to its end.
@@ -287,6 +289,12 @@ impl Connection {
                     continue;
                 }
                 StackEvent::Text(text) => PeerChange::ChannelReceived { text },
+                StackEvent::Track(kind) => PeerChange::Track { kind },
+                StackEvent::Plays(kind) => PeerChange::Plays { kind },
+                StackEvent::Gathered(candidate) => {
+                    out.push(Output::Gathered(candidate));
+                    continue;
+                }
             }));
         }
     }

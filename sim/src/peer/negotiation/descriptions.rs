@@ -155,11 +155,18 @@ impl Negotiation {
         let names_section = self.names_sections;
         let Some(connection) = self.connection(peer) else { return Ok(()) };
         let trickled = connection.add_local(candidate, names_section)?;
-        let (session, ufrag) = (connection.session.clone(), connection.local_ufrag.clone());
+        self.trickle(peer, trickled);
+        Ok(())
+    }
+
+    /// Sends a local candidate to the peer.
+    pub(super) fn trickle(&mut self, peer: &PeerName, trickled: Trickled) {
+        let Some(connection) = self.connection(peer) else { return };
+        let (session, newest) = (connection.session.clone(), connection.local_ufrag.clone());
         if let Some(candidate) = trickled.parse() {
+            let ufrag = trickled.username_fragment.as_deref().map_or(newest, Arc::from);
             self.note(peer, PeerChange::Candidate { local: true, candidate, ufrag });
         }
         self.signal(peer, SignalKind::IceCandidate, Payload { session, body: trickled }.to_json());
-        Ok(())
     }
 }

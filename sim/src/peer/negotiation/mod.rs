@@ -337,6 +337,13 @@ impl Negotiation {
 
     // ---- from the stack
 
+    /// Collects what the stacks have sent and reported without being called.
+    pub(crate) fn on_stacks(&mut self, now: Instant) {
+        for peer in self.peers() {
+            self.drain(&peer, now);
+        }
+    }
+
     /// Collects everything that a connection sends and reports, and reacts to it.
     fn drain(&mut self, peer: &PeerName, now: Instant) {
         let epoch = self.epoch;
@@ -355,6 +362,7 @@ impl Negotiation {
                         self.outputs.push_back(Output::Transmit(transmit));
                     }
                     connection::Output::Change(change) => self.on_change(peer, change, now),
+                    connection::Output::Gathered(candidate) => self.trickle(peer, candidate),
                 }
             }
         }

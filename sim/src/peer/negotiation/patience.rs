@@ -159,7 +159,7 @@ impl Negotiation {
         }
         self.outputs.extend(drained.into_iter().filter_map(|output| match output {
             connection::Output::Transmit(transmit) => Some(Output::Transmit(transmit)),
-            connection::Output::Change(_) => None,
+            connection::Output::Change(_) | connection::Output::Gathered(_) => None,
         }));
         self.note(peer, PeerChange::Closed { why });
         self.demux.remove(peer);

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::event::TransportAddress;
-use crate::event::{Candidate, CandidateKind, DtlsState, IceState, SignalKind};
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState, SignalKind, TrackKind};
 use crate::peer::path::{Path, Transmit};
 
 pub use keys::KeyLog;
@@ -62,6 +63,12 @@ pub(crate) trait Stack: Send {
 pub(crate) trait StackFactory: Send {
     /// Creates a connection without descriptions. The offerer's side has the data channel.
     fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError>;
+
+    /// Notified when a connection has an output that no call has caused; `None` if that never happens, because the
+    /// connections have no sockets and timers of their own.
+    fn changed(&self) -> Option<Arc<Notify>> {
+        None
+    }
 }
 
 /// An input of a stack.
@@ -95,11 +102,23 @@ pub(crate) enum StackEvent {
     ChannelClosed,
     /// A text arrived on the data channel.
     Text(Arc<str>),
+    /// A stack with sockets of its own has gathered this candidate.
+    Gathered(Trickled),
+    /// The other side's track arrives, or is about to.
+    Track(TrackKind),
+    /// The first of that track has been received: of a picture, a frame was decoded.
+    Plays(TrackKind),
 }
 
 /// An error of a stack, with the stack's own message.
 #[derive(Debug)]
 pub(crate) struct StackError(Box<dyn std::error::Error + Send + Sync>);
+
+impl From<String> for StackError {
+    fn from(message: String) -> Self {
+        Self(message.into())
+    }
+}
 
 impl fmt::Display for StackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -299,6 +299,8 @@ fn word(change: &PeerChange) -> Option<String> {
         | PeerChange::Dtls { .. }
         | PeerChange::Flows { .. }
         | PeerChange::Turn { .. }
+        | PeerChange::Track { .. }
+        | PeerChange::Plays { .. }
         | PeerChange::ChannelSent { .. }
         | PeerChange::ChannelReceived { .. } => return None,
     })

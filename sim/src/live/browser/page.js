@@ -1,0 +1,161 @@
+// The WebRTC connections of an actor that runs in a tab. Glare evaluates this script in an empty page, calls `glare` for each
+// thing that a connection is to do, and hears of everything else by `glareTell`.
+"use strict";
+(() => {
+  const connections = new Map();
+
+  class Connection {
+    constructor(number, { offerer, media: hasMedia }) {
+      this.tell = (event) => globalThis.glareTell(JSON.stringify({ connection: number, event }));
+      const pc = (this.pc = new RTCPeerConnection());
+      /** The candidates of the other side. */
+      this.remotes = [];
+      pc.onicecandidate = ({ candidate }) => {
+        // The end of candidates is not signaled, and Glare's own clients and its record know no other network than UDP over IPv4.
+        if (candidate?.protocol === "udp" && !candidate.address?.includes(":")) this.tell({ candidate: candidate.toJSON() });
+      };
+      pc.oniceconnectionstatechange = () => {
+        this.tell({ ice: pc.iceConnectionState });
+        this.selected();
+      };
+      pc.ondatachannel = ({ channel }) => this.use(channel);
+      pc.ontrack = ({ track, receiver }) => this.watchTrack(track.kind, receiver);
+      if (offerer) this.use(pc.createDataChannel("chat"));
+      if (offerer && hasMedia) media().getTracks().forEach((track) => pc.addTrack(track, media()));
+    }
+
+    use(channel) {
+      this.channel = channel;
+      channel.onopen = () => this.tell("open");
+      channel.onclose = () => this.tell("closed");
+      channel.onmessage = ({ data }) => this.tell({ text: String(data) });
+    }
+
+    /** Hears of the transport, which exists once a description is set. */
+    watch() {
+      const dtls = this.pc.sctp?.transport;
+      if (!dtls || dtls === this.dtls) return;
+      this.dtls = dtls;
+      dtls.onstatechange = () => {
+        const state = dtls.state;
+        const tell = () => this.dtls === dtls && this.tell({ dtls: state });
+        // Until both sides have agreed on a bundle, each section has a transport. All but one are then closed, a moment before the
+        // section gets the other one.
+        if (state === "closed") setTimeout(tell, 100);
+        else tell();
+      };
+      dtls.iceTransport.onselectedcandidatepairchange = () => this.selected();
+      if (dtls.state !== "new") dtls.onstatechange();
+      this.selected();
+    }
+
+    /** Tells which pair carries the data, if that is new. The address of a peer-reflexive candidate is hidden until it is signaled. */
+    selected() {
+      const pair = this.dtls?.iceTransport.getSelectedCandidatePair();
+      if (!pair || !["connected", "completed"].includes(this.pc.iceConnectionState)) return;
+      const local = pair.local.candidate;
+      let remote = pair.remote.candidate;
+      // The address of a peer-reflexive candidate is hidden, even when it turns out to be a signaled one. Then the port tells which.
+      if (remote.includes(".invalid ")) remote = this.remotes.find((signaled) => portOf(signaled) === portOf(remote));
+      if (!remote || this.last === `${local} ${remote}`) return;
+      this.last = `${local} ${remote}`;
+      this.tell({ selected: { local, remote } });
+    }
+
+    /** Tells that a track arrives, and when the first of it can be seen or heard. */
+    async watchTrack(kind, receiver) {
+      this.tell({ track: kind });
+      while (this.pc.signalingState !== "closed") {
+        const stats = [...(await receiver.getStats()).values()].find(({ type }) => type === "inbound-rtp");
+        // Nobody listens here, so sound is received but not decoded.
+        if ((kind === "video" ? stats?.framesDecoded : stats?.packetsReceived) > 0) {
+          this.tell({ plays: kind });
+          return;
+        }
+        await new Promise((done) => setTimeout(done, 200));
+      }
+    }
+
+    async offer() {
+      await this.pc.setLocalDescription(await this.pc.createOffer());
+      this.watch();
+      return this.pc.localDescription.toJSON();
+    }
+
+    async answer() {
+      await this.pc.setLocalDescription(await this.pc.createAnswer());
+      this.watch();
+      return this.pc.localDescription.toJSON();
+    }
+
+    async accept(description) {
+      await this.pc.setRemoteDescription(description);
+      if (description.type === "offer") this.sendWhatIsOffered();
+      this.watch();
+    }
+
+    /** Sends what the other side offers to send. */
+    sendWhatIsOffered() {
+      const offered = this.pc.getTransceivers().map(({ receiver }) => receiver.track.kind);
+      const sent = this.pc.getSenders().map(({ track }) => track?.kind);
+      for (const kind of offered.filter((kind) => !sent.includes(kind))) {
+        this.pc.addTrack(media().getTracks().find((track) => track.kind === kind), media());
+      }
+    }
+
+    async rollBack() {
+      await this.pc.setLocalDescription({ type: "rollback" });
+    }
+
+    restartIce() {
+      this.pc.restartIce();
+    }
+
+    async addRemote(candidate) {
+      await this.pc.addIceCandidate(candidate);
+      this.remotes.push(candidate.candidate);
+      this.selected();
+    }
+
+    send(text) {
+      if (this.channel?.readyState !== "open") throw new Error("the data channel is not open");
+      this.channel.send(text);
+    }
+
+    close() {
+      this.pc.close();
+    }
+  }
+
+  const portOf = (candidate) => candidate.split(" ")[5];
+
+  /** A sound and a moving picture, which need no device and hardly any time. All connections send the same. */
+  let made;
+  function media() {
+    if (made) return made;
+    const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+    const context = canvas.getContext("2d");
+    let frame = 0;
+    setInterval(() => {
+      context.fillStyle = `hsl(${(frame += 20)} 80% 50%)`;
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }, 200);
+    const sound = new AudioContext();
+    const [oscillator, destination] = [sound.createOscillator(), sound.createMediaStreamDestination()];
+    oscillator.connect(destination);
+    oscillator.start();
+    made = new MediaStream([...destination.stream.getTracks(), ...canvas.captureStream().getTracks()]);
+    return made;
+  }
+
+  globalThis.glare = async (number, what, argument) => {
+    if (what === "open") {
+      connections.set(number, new Connection(number, argument));
+      return;
+    }
+    const connection = connections.get(number);
+    if (!connection) throw new Error("there is no such connection");
+    if (what === "close") connections.delete(number);
+    return connection[what](argument);
+  };
+})();
